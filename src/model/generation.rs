@@ -64,7 +64,7 @@ pub fn generation_digest(
         .into_iter()
         .map(|(identifier, local)| {
             let own: Vec<[String; 3]> = local.files().iter().map(canonical).collect();
-            let digest = digest_of(instance, own.iter().chain(&shared));
+            let digest = digest_of(&instance, own.iter().chain(&shared));
             (identifier, NodeFiles { local, digest })
         })
         .collect();
@@ -85,7 +85,7 @@ impl Generation {
     }
 }
 
-fn digest_of<'a>(instance: Instance, files: impl Iterator<Item = &'a [String; 3]>) -> Digest {
+fn digest_of<'a>(instance: &'a Instance, files: impl Iterator<Item = &'a [String; 3]>) -> Digest {
     let facts = files.flatten().map(String::as_bytes);
     Digest::of_parts(std::iter::once(instance.as_bytes().as_slice()).chain(facts))
 }
