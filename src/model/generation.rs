@@ -48,7 +48,7 @@ pub fn payload_digest<'a>(
     files: impl IntoIterator<Item = &'a ArtifactFile>,
 ) -> Digest {
     digest_of(
-        instance,
+        &instance,
         files.into_iter().map(canonical).collect::<Vec<_>>().iter(),
     )
 }
