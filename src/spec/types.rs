@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use serde_json::{Map, Value};
 
-use super::MetadataRules;
+use super::{MetadataRules, Origin};
 use crate::{
     jinja::{Expression, Template},
     model::{ArtifactPath, Digest, Identifier, Mode},
@@ -102,6 +102,8 @@ pub struct FragmentSpec {
     pub name: String,
     /// Its text.
     pub template: Template,
+    /// Where its text stands.
+    pub origin: Origin,
 }
 
 /// A file of a `template` materializer.
@@ -117,6 +119,8 @@ pub struct FileSpec {
     pub matching: Option<Expression>,
     /// Where its bytes come from.
     pub content: FileContent,
+    /// Where the text of `content` stands: the template's, or the source's path.
+    pub origin: Origin,
 }
 
 /// Where the bytes of a [`FileSpec`] come from.
@@ -147,9 +151,11 @@ pub struct PrecomputedSpec {
 /// `kind: exec`.
 #[derive(Debug, Clone)]
 pub struct ExecSpec {
-    /// Program and arguments; a relative program with a `/` in it is relative to `directory`.
+    /// Program and arguments, as the spec writes them.
     pub command: Vec<String>,
-    /// The spec's directory: the program's working directory.
+    /// Where the program was found, absolute.
+    pub program: PathBuf,
+    /// The spec's directory, absolute: the program's working directory.
     pub directory: PathBuf,
     /// The whole environment of the program.
     pub env: Vec<(String, String)>,
