@@ -4,10 +4,13 @@
 
 mod exec;
 mod precomputed;
+mod template;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-pub use self::{exec::Exec, precomputed::Precomputed};
+pub use self::{
+    exec::ExecMaterializer, precomputed::PrecomputedMaterializer, template::TemplateMaterializer,
+};
 use crate::{
     model::{Identifier, MaterializedArtifacts, RegistrationSnapshot},
     spec::{MaterializerSpec, Spec},
@@ -17,9 +20,9 @@ use crate::{
 pub fn build(spec: &Spec) -> Vec<Arc<dyn Materializer>> {
     let one = |kind: &MaterializerSpec| -> Arc<dyn Materializer> {
         match kind {
-            MaterializerSpec::Template(_) => todo!(),
-            MaterializerSpec::Precomputed(spec) => Arc::new(Precomputed::new(spec)),
-            MaterializerSpec::Exec(spec) => Arc::new(Exec::new(spec)),
+            MaterializerSpec::Template(spec) => Arc::new(TemplateMaterializer::new(spec)),
+            MaterializerSpec::Precomputed(spec) => Arc::new(PrecomputedMaterializer::new(spec)),
+            MaterializerSpec::Exec(spec) => Arc::new(ExecMaterializer::new(spec)),
         }
     };
     spec.materializers.iter().map(one).collect()

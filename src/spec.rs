@@ -18,7 +18,6 @@ mod schema;
 pub use metadata::{MetadataError, MetadataRules};
 pub use mistake::SpecError;
 pub(crate) use mistake::did_you_mean;
-pub use source::Origin;
 pub use types::{
     ExecSpec, FileContent, FileSpec, FragmentSpec, Group, Late, MaterializerSpec, Members,
     PrecomputedSpec, ReadyRule, Spec, TemplateSpec,

@@ -16,11 +16,11 @@ use super::{MaterializationResult, MaterializeError, Materializer};
 use crate::{model::RegistrationSnapshot, spec::ExecSpec};
 
 /// Runs a program for every render.
-pub struct Exec {
+pub struct ExecMaterializer {
     spec: ExecSpec,
 }
 
-impl Exec {
+impl ExecMaterializer {
     /// The program that `spec` names.
     pub fn new(spec: &ExecSpec) -> Self {
         Self { spec: spec.clone() }
@@ -31,7 +31,7 @@ impl Exec {
     }
 }
 
-impl Materializer for Exec {
+impl Materializer for ExecMaterializer {
     fn name(&self) -> String {
         format!(
             "exec {}",

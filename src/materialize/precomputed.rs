@@ -9,14 +9,14 @@ use crate::{
 };
 
 /// Gives the listed nodes' files and the shared ones, whoever is registered.
-pub struct Precomputed {
+pub struct PrecomputedMaterializer {
     file: PathBuf,
     artifacts: Arc<MaterializedArtifacts>,
     identifiers: BTreeSet<Identifier>,
     requires_registration: bool,
 }
 
-impl Precomputed {
+impl PrecomputedMaterializer {
     /// The artifacts that `spec` read.
     pub fn new(spec: &PrecomputedSpec) -> Self {
         Self {
@@ -28,7 +28,7 @@ impl Precomputed {
     }
 }
 
-impl Materializer for Precomputed {
+impl Materializer for PrecomputedMaterializer {
     fn name(&self) -> String {
         format!("precomputed {}", self.file.display())
     }

@@ -25,12 +25,10 @@ pub(super) struct Files {
 impl Files {
     pub(super) fn beside(directory: &Path) -> Self {
         // The empty path is what `Path::parent` makes of a bare file name.
-        let directory = match directory.as_os_str().is_empty() {
-            true => PathBuf::from("."),
-            false => directory.to_owned(),
-        };
+        let is_here = directory.as_os_str().is_empty();
+        let directory = if is_here { Path::new(".") } else { directory };
         Self {
-            directory,
+            directory: directory.to_owned(),
             read: Vec::new(),
         }
     }
@@ -42,10 +40,10 @@ impl Files {
 
     /// Where the file that the spec calls `name` lies, as messages show it.
     pub(super) fn resolve(&self, name: &str) -> PathBuf {
-        match self.directory.as_os_str() == "." {
-            true => PathBuf::from(name),
-            false => self.directory.join(name),
+        if self.directory.as_os_str() == "." {
+            return PathBuf::from(name);
         }
+        self.directory.join(name)
     }
 
     /// The text of the file that the spec calls `name`, or why it cannot be had.

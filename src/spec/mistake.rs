@@ -1,16 +1,11 @@
 //! Mistakes, told as a good compiler tells them: file, line, column, the text itself, and the way out.
 
-use std::{
-    cell::OnceCell,
-    ops::Range,
-    path::{Path, PathBuf},
-    rc::Rc,
-};
+use std::{cell::OnceCell, ops::Range, path::Path, rc::Rc};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use super::source::{Origin, Places, Source, YamlPath};
-use crate::jinja::JinjaError;
+use super::source::{Places, Source, YamlPath};
+use crate::jinja::{JinjaError, Origin};
 
 /// Mistakes shown at once; the rest is counted.
 const SHOWN_MAX: usize = 20;
@@ -168,16 +163,22 @@ impl Document {
         Mistake::at(&self.source, self.places().key(path), title)
     }
 
-    /// Where the template `text` stands that is the value at `path`.
+    /// Where the expression or template `text` stands that is the value at `path`.
     pub(super) fn origin(&self, path: &YamlPath, text: &str) -> Origin {
-        let begin = self.places().within(path, &self.source.text, 0..0);
+        let places = self.places();
+        // An empty first line has no indentation: the first line with text tells it.
+        let filled = text.len() - text.trim_start_matches('\n').len();
+        let begin = places.within(path, &self.source.text, filled..filled);
         let at = begin
             .as_ref()
-            .map_or_else(|| self.places().value(path).start, |at| at.start);
+            .map_or(places.value(path).start, |range| range.start);
+        let before = &self.source.text[..at];
+        let line = before.rsplit('\n').next().unwrap_or_default();
         Origin {
-            file: PathBuf::from(&self.source.name),
-            line: self.source.text[..at].matches('\n').count() + 1,
-            line_by_line: begin.is_some() || !text.contains('\n'),
+            file: self.source.name.clone(),
+            line: before.matches('\n').count() + 1 - if begin.is_some() { filled } else { 0 },
+            column: line.chars().count() + 1,
+            exact: begin.is_some(),
         }
     }
 

@@ -76,12 +76,11 @@ impl Reader {
         let values = self.values(&raw, &root.key("values"));
         let path = root.key("materializers");
         let materializers = read_materializers(self, &raw.materializers, &path);
-        let ready = match &raw.ready {
-            Some(ready) => read_ready(self, ready, &root.key("ready")).map(Some),
-            None => {
-                self.may_be_without_ready(&materializers, &root);
-                Some(None)
-            }
+        let ready = if let Some(ready) = &raw.ready {
+            read_ready(self, ready, &root.key("ready")).map(Some)
+        } else {
+            self.may_be_without_ready(&materializers, &root);
+            Some(None)
         };
         Some(Spec {
             cluster: cluster?,
@@ -169,9 +168,9 @@ impl Reader {
         let entries = typed::entries(&self.document, mapping, path, &mut self.mistakes);
         let mut values = Map::new();
         for (name, value) in entries {
-            match typed::json(&self.document, value, &path.key(name)) {
-                Ok(value) => drop(values.insert(name.to_owned(), value)),
-                Err(mistake) => self.mistakes.push(mistake),
+            let path = path.key(name);
+            if let Some(value) = typed::json(&self.document, value, &path, &mut self.mistakes) {
+                values.insert(name.to_owned(), value);
             }
         }
         values
@@ -201,6 +200,7 @@ impl Reader {
 
     fn expression(&mut self, text: &str, scope: Scope, path: &YamlPath) -> Option<Expression> {
         Expression::compile(text, scope)
+            .map(|expression| expression.with_origin(self.document.origin(path, text)))
             .map_err(|error| {
                 let mistake = self.document.jinja(path, text, &error);
                 self.mistakes.push(mistake);

@@ -2,7 +2,7 @@
 //!
 //! The values themselves are read by serde, which forgets positions; a second parser lists the places.
 
-use std::{collections::HashMap, fmt, ops::Range, path::PathBuf};
+use std::{collections::HashMap, fmt, ops::Range};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
@@ -341,38 +341,6 @@ impl<'a> Lister<'a> {
         rest.char_indices()
             .nth(column)
             .map_or(self.text.len(), |(at, _)| start + at)
-    }
-}
-
-/// Where a text stands, for messages of failures that come later, at the render.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    /// The file, as messages name it.
-    pub file: PathBuf,
-    /// The 1-based line of the file in which the text begins.
-    pub line: usize,
-    /// Whether each line of the text is a line of the file; if not, `line` is all that can be said.
-    pub line_by_line: bool,
-}
-
-impl Origin {
-    /// A text that is all of `file`.
-    pub fn whole(file: PathBuf) -> Self {
-        Self {
-            file,
-            line: 1,
-            line_by_line: true,
-        }
-    }
-
-    /// `cluster.yaml:12` for the 1-based `line` of the text.
-    pub fn at(&self, line: usize) -> String {
-        let line = if self.line_by_line {
-            self.line + line.saturating_sub(1)
-        } else {
-            self.line
-        };
-        format!("{}:{line}", self.file.display())
     }
 }
 

@@ -8,7 +8,7 @@ use serde_path_to_error::Segment;
 use serde_yaml::{Mapping, Value};
 
 use super::{
-    mistake::{Document, Mistake, did_you_mean},
+    mistake::{Document, Mistake, did_you_mean, nearest},
     scalars::Mapped,
     source::{DuplicateKey, Step, YamlPath},
 };
@@ -87,7 +87,8 @@ fn byte_of(text: &str, line: usize, column: usize) -> usize {
 }
 
 /// Reads `value`, which stands at `path`, as a `T`. On mistakes, all that can be found are noted: each
-/// offending entry is left out and the rest read again.
+/// offending entry is left out and the rest read again. What is left when only unknown fields were left out
+/// is given back, so that the mistakes in it are found as well.
 pub(super) fn read<T: DeserializeOwned>(
     document: &Document,
     value: &Value,
@@ -96,9 +97,10 @@ pub(super) fn read<T: DeserializeOwned>(
 ) -> Option<T> {
     let mut value = Cow::Borrowed(value);
     let mut left_out: Vec<YamlPath> = Vec::new();
+    let mut is_whole = true;
     for _ in 0..MISTAKES_MAX {
         let error = match serde_path_to_error::deserialize::<_, Mapped<T>>(&*value) {
-            Ok(Mapped(section)) => return left_out.is_empty().then_some(section),
+            Ok(Mapped(section)) => return is_whole.then_some(section),
             Err(error) => error,
         };
         let within = within(error.path());
@@ -109,12 +111,17 @@ pub(super) fn read<T: DeserializeOwned>(
             .fold(path.clone(), |path, step| path.then(step));
         let told = error.inner().to_string();
         if let Some(field) = told.strip_prefix("missing field ").and_then(backticked) {
-            // It may be missing because it was left out.
-            if !left_out.contains(&at.key(field)) {
+            // It may be missing because it was left out, under its own name or a misspelled one.
+            let is_told = left_out.iter().any(|path| match path.steps().last() {
+                Some(Step::Key(key)) => nearest(key, [field]).is_some(),
+                _ => false,
+            });
+            if !is_told {
                 mistakes.push(missing(document, &at, field));
             }
             return None;
         }
+        is_whole &= told.starts_with("unknown field ");
         mistakes.push(in_words(document, &at, get(&value, &within), &told));
         left_out.push(at);
         if !remove(value.to_mut(), within.steps()) {
@@ -307,32 +314,43 @@ pub(super) fn texts<'v>(
     texts
 }
 
-/// A value as JSON, or what in it JSON does not know.
-pub(super) fn json(document: &Document, value: &Value, path: &YamlPath) -> Result<Json, Mistake> {
-    let unknown = || wrong(document, path, "a value that JSON can hold", value);
+/// A value as JSON; `None` where it holds what JSON does not know, which is noted.
+pub(super) fn json(
+    document: &Document,
+    value: &Value,
+    path: &YamlPath,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Json> {
     match value {
-        Value::Null => Ok(Json::Null),
-        Value::Bool(truth) => Ok(Json::Bool(*truth)),
-        Value::String(text) => Ok(Json::String(text.clone())),
-        Value::Number(number) => json_number(number).ok_or_else(unknown),
+        Value::Null => return Some(Json::Null),
+        Value::Bool(truth) => return Some(Json::Bool(*truth)),
+        Value::String(text) => return Some(Json::String(text.clone())),
+        Value::Number(number) => {
+            if let Some(number) = json_number(number) {
+                return Some(number);
+            }
+        }
         Value::Sequence(list) => {
             let items = list.iter().enumerate();
-            items
-                .map(|(at, item)| json(document, item, &path.index(at)))
-                .collect()
+            return items
+                .map(|(at, item)| json(document, item, &path.index(at), mistakes))
+                .collect();
         }
         Value::Mapping(mapping) => {
-            let mut object = Map::new();
-            for (key, value) in mapping {
-                let Some(name) = key.as_str() else {
-                    return Err(wrong(document, path, "a string as key", key));
-                };
-                object.insert(name.to_owned(), json(document, value, &path.key(name))?);
-            }
-            Ok(Json::Object(object))
+            let entries = entries(document, Some(mapping), path, mistakes);
+            return entries
+                .into_iter()
+                .map(|(key, value)| {
+                    let value = json(document, value, &path.key(key), mistakes)?;
+                    Some((key.to_owned(), value))
+                })
+                .collect::<Option<Map<String, Json>>>()
+                .map(Json::Object);
         }
-        Value::Tagged(_) => Err(unknown()),
+        Value::Tagged(_) => {}
     }
+    mistakes.push(wrong(document, path, "a value that JSON can hold", value));
+    None
 }
 
 fn json_number(number: &serde_yaml::Number) -> Option<Json> {

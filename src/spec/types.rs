@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use serde_json::{Map, Value};
 
-use super::{MetadataRules, Origin};
+use super::MetadataRules;
 use crate::{
     jinja::{Expression, Template},
     model::{ArtifactPath, Digest, Identifier, Mode},
@@ -102,8 +102,6 @@ pub struct FragmentSpec {
     pub name: String,
     /// Its text.
     pub template: Template,
-    /// Where its text stands.
-    pub origin: Origin,
 }
 
 /// A file of a `template` materializer.
@@ -119,8 +117,6 @@ pub struct FileSpec {
     pub matching: Option<Expression>,
     /// Where its bytes come from.
     pub content: FileContent,
-    /// Where the text of `content` stands: the template's, or the source's path.
-    pub origin: Origin,
 }
 
 /// Where the bytes of a [`FileSpec`] come from.

@@ -4,5 +4,8 @@ use cfgsync::spec::Spec;
 fn loads() {
     let text = std::fs::read_to_string("tests/golden/design/cluster.yaml").unwrap();
     let _ = text;
-    match Spec::load("tests/golden/design/cluster.yaml".as_ref()) { Ok(s) => println!("{s:#?}"), Err(e) => panic!("{e}") }
+    match Spec::load("tests/golden/design/cluster.yaml".as_ref()) {
+        Ok(s) => println!("{s:#?}"),
+        Err(e) => panic!("{e}"),
+    }
 }

@@ -124,13 +124,13 @@ impl Run<'_> {
                 ended.await;
                 Ok(())
             }
-            () = &mut ended => match timeout(PIPES_GRACE, pipes).await {
-                Ok(read) => read,
-                Err(_) => {
-                    tracing::warn!(materializer = self.name, "a child of the program holds its pipes");
-                    Ok(())
+            () = &mut ended => {
+                if let Ok(read) = timeout(PIPES_GRACE, pipes).await {
+                    return read;
                 }
-            },
+                tracing::warn!(materializer = self.name, "a child of the program holds its pipes");
+                Ok(())
+            }
         }
     }
 

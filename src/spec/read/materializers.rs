@@ -8,6 +8,7 @@ use serde_yaml::Value;
 
 use self::{exec::read_exec, paths::Paths, template::read_template};
 use super::Reader;
+use crate::model::ArtifactSet;
 use crate::spec::{
     MaterializerSpec, PrecomputedSpec, artifacts::read_artifacts, mistake::did_you_mean,
     raw::RawPrecomputed, source::YamlPath, typed,
@@ -105,7 +106,7 @@ fn read_precomputed(
     let mut of_nodes: Vec<_> = artifacts
         .nodes
         .values()
-        .flat_map(|files| files.files())
+        .flat_map(ArtifactSet::files)
         .map(|file| &file.path)
         .collect();
     of_nodes.sort();

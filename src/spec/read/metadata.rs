@@ -23,10 +23,9 @@ pub(super) fn read_metadata(
     let mut fields = BTreeMap::new();
     let mut whole = true;
     for (name, value) in entries {
-        match read_field(reader, value, &path.key(name)) {
-            Some(rule) => drop(fields.insert(name.to_owned(), rule)),
-            None => whole = false,
-        }
+        let rule = read_field(reader, value, &path.key(name));
+        whole &= rule.is_some();
+        fields.extend(rule.map(|rule| (name.to_owned(), rule)));
     }
     whole.then(|| MetadataRules::new(fields))
 }
@@ -75,18 +74,13 @@ fn bound(
     path: &YamlPath,
 ) -> Option<serde_json::Number> {
     let value = value?;
-    match typed::json(&reader.document, value, path) {
-        Ok(serde_json::Value::Number(number)) => Some(number),
-        Ok(_) => {
-            let mistake = typed::wrong(&reader.document, path, "a number", value);
-            reader.mistakes.push(mistake);
-            None
-        }
-        Err(mistake) => {
-            reader.mistakes.push(mistake);
-            None
-        }
+    let read = typed::json(&reader.document, value, path, &mut reader.mistakes)?;
+    if let serde_json::Value::Number(number) = read {
+        return Some(number);
     }
+    let mistake = typed::wrong(&reader.document, path, "a number", value);
+    reader.mistakes.push(mistake);
+    None
 }
 
 fn one_of(
@@ -121,13 +115,7 @@ fn valid(
     rule: &FieldRule,
     path: &YamlPath,
 ) -> Option<serde_json::Value> {
-    let value = match typed::json(&reader.document, value, path) {
-        Ok(value) => value,
-        Err(mistake) => {
-            reader.mistakes.push(mistake);
-            return None;
-        }
-    };
+    let value = typed::json(&reader.document, value, path, &mut reader.mistakes)?;
     if let Err(problem) = rule.check(&value) {
         reader.note(
             path,

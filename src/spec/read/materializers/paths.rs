@@ -37,15 +37,15 @@ impl Paths {
         let places = reader.document.places();
         let first_place = places.value(&first.place);
         let mistake = reader.document.value(place, title);
-        let mistake = match first.place == *place {
-            true => mistake,
-            false => mistake.label("again here").first(first_place, "first here"),
+        let mistake = if first.place == *place {
+            mistake
+        } else {
+            mistake.label("again here").first(first_place, "first here")
         };
-        let help = match every_node && first.every_node {
-            true => {
-                "a leading `/` does not make another name; with disjoint `where`s they may share one"
-            }
-            false => "one of them goes to every node: those that get the other would have both",
+        let help = if every_node && first.every_node {
+            "a leading `/` does not make another name; with disjoint `where`s they may share one"
+        } else {
+            "one of them goes to every node: those that get the other would have both"
         };
         reader.mistakes.push(mistake.help(help));
     }

@@ -6,10 +6,10 @@ use serde_yaml::Value;
 
 use super::{Paths, Reader};
 use crate::{
-    jinja::{Scope, Template},
+    jinja::{Origin, Scope, Template},
     model::ArtifactPath,
     spec::{
-        FileContent, FileSpec, FragmentSpec, Origin, TemplateSpec,
+        FileContent, FileSpec, FragmentSpec, TemplateSpec,
         files::TEXT_MAX_BYTES,
         mistake::jinja_file,
         raw::{RawFile, RawTemplate},
@@ -33,13 +33,9 @@ pub(super) fn read_template(
     let mut fragments = Vec::new();
     for (name, text) in texts {
         let place = place.key(name);
-        if let Some((template, origin)) = inline(reader, text, Scope::Fragment, &[], &place) {
+        if let Some(template) = inline(reader, text, Scope::Fragment, &[], &place) {
             let name = name.to_owned();
-            fragments.push(FragmentSpec {
-                name,
-                template,
-                origin,
-            });
+            fragments.push(FragmentSpec { name, template });
         }
     }
     let place = path.key("files");
@@ -85,14 +81,13 @@ fn read_file(
         None => None,
     };
     let scope = if shared { Scope::Shared } else { Scope::Node };
-    let (content, origin) = read_content(reader, &raw, path, scope, fragments)?;
+    let content = read_content(reader, &raw, path, scope, fragments)?;
     Some(FileSpec {
         path: name?,
         mode: raw.mode.map_or_else(Default::default, |mode| mode.0),
         shared,
         matching,
         content,
-        origin,
     })
 }
 
@@ -102,28 +97,21 @@ fn read_content(
     path: &YamlPath,
     scope: Scope,
     fragments: &[String],
-) -> Option<(FileContent, Origin)> {
+) -> Option<FileContent> {
     match (&raw.template, &raw.template_file, &raw.source) {
         (Some(text), None, None) => {
-            let (template, origin) = inline(reader, text, scope, fragments, &path.key("template"))?;
-            Some((FileContent::Template(template), origin))
+            inline(reader, text, scope, fragments, &path.key("template")).map(FileContent::Template)
         }
         (None, Some(name), None) => {
-            let (template, origin) =
-                template_file(reader, name, scope, fragments, &path.key("template_file"))?;
-            Some((FileContent::Template(template), origin))
+            let place = path.key("template_file");
+            template_file(reader, name, scope, fragments, &place).map(FileContent::Template)
         }
         (None, None, Some(text)) => {
             // A path holds no fragments.
-            let (template, origin) = inline(reader, text, scope, &[], &path.key("source"))?;
-            let directory = reader.files.directory().to_owned();
-            Some((
-                FileContent::Source {
-                    path: template,
-                    directory,
-                },
-                origin,
-            ))
+            Some(FileContent::Source {
+                path: inline(reader, text, scope, &[], &path.key("source"))?,
+                directory: reader.files.directory().to_owned(),
+            })
         }
         (None, None, None) => {
             let title = format!("nothing says what stands in `{}`", raw.path);
@@ -149,10 +137,10 @@ fn inline(
     scope: Scope,
     fragments: &[String],
     path: &YamlPath,
-) -> Option<(Template, Origin)> {
+) -> Option<Template> {
     let origin = reader.document.origin(path, text);
     match Template::compile(&path.to_string(), text, scope, fragments) {
-        Ok(template) => Some((template, origin)),
+        Ok(template) => Some(template.with_origin(origin)),
         Err(error) => {
             let mistake = reader.document.jinja(path, text, &error);
             reader.mistakes.push(mistake);
@@ -168,7 +156,7 @@ fn template_file(
     scope: Scope,
     fragments: &[String],
     path: &YamlPath,
-) -> Option<(Template, Origin)> {
+) -> Option<Template> {
     let text = match reader.files.read_text(name, TEXT_MAX_BYTES) {
         Ok(text) => text,
         Err(problem) => {
@@ -178,10 +166,9 @@ fn template_file(
             return None;
         }
     };
-    let file = reader.files.resolve(name);
-    let shown = file.display().to_string();
+    let shown = reader.files.resolve(name).display().to_string();
     match Template::compile(&shown, &text, scope, fragments) {
-        Ok(template) => Some((template, Origin::whole(file))),
+        Ok(template) => Some(template.with_origin(Origin::file(shown))),
         Err(error) => {
             let source = Rc::new(Source { name: shown, text });
             reader.mistakes.push(jinja_file(&source, &error));
