@@ -6,10 +6,14 @@
 //! the [`client`] writes them. A module imports only modules that stand above it.
 
 pub mod clock;
+pub mod metrics;
 pub mod model;
 pub mod jinja;
 pub mod spec;
 pub mod materialize;
+pub mod wire;
+pub mod store;
+pub mod coordinator;
 
 pub use materialize::{MaterializationResult, Materializer};
 pub use model::{
