@@ -2,9 +2,13 @@
 //!
 //! One file per kind. A Rust program that embeds cfgsync implements [`Materializer`] itself.
 
+mod template;
+
 use std::collections::BTreeSet;
 
 use crate::model::{Identifier, MaterializedArtifacts, RegistrationSnapshot};
+
+pub use template::TemplateMaterializer;
 
 /// Makes files from a snapshot. Called on a thread of its own: it may block, and a panic in it fails the
 /// render, not the server.
