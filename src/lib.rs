@@ -15,7 +15,9 @@ pub mod wire;
 pub mod store;
 pub mod coordinator;
 pub mod http;
+pub mod app;
 
+pub use app::{Server, serve};
 pub use materialize::{MaterializationResult, Materializer};
 pub use model::{
     ArtifactFile, ArtifactSet, Identifier, MaterializedArtifacts, NodeRegistration,
