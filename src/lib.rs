@@ -14,7 +14,9 @@ pub mod materialize;
 pub mod wire;
 pub mod store;
 pub mod coordinator;
+pub mod client;
 
+pub use client::{Client, OutputMap};
 pub use materialize::{MaterializationResult, Materializer};
 pub use model::{
     ArtifactFile, ArtifactSet, Identifier, MaterializedArtifacts, NodeRegistration,
