@@ -136,9 +136,12 @@ pub struct Target {
 impl Target {
     /// The whole path.
     pub fn path(&self) -> PathBuf {
-        self.below
-            .iter()
-            .fold(self.root.clone(), |path, part| path.join(part))
+        // As people write it: `a`, not `./a`.
+        let root = match self.root.as_path() {
+            here if here == Path::new(".") => PathBuf::new(),
+            root => root.to_owned(),
+        };
+        self.below.iter().fold(root, |path, part| path.join(part))
     }
 }
 
