@@ -54,7 +54,9 @@ impl Draw {
 
     fn bytes(&self, count: usize, placeholder: &[u8]) -> Result<Vec<u8>, Error> {
         if !(1..=DRAW_MAX_BYTES).contains(&count) {
-            return Err(fault(format!("between 1 and {DRAW_MAX_BYTES} bytes can be drawn")));
+            return Err(fault(format!(
+                "between 1 and {DRAW_MAX_BYTES} bytes can be drawn"
+            )));
         }
         match self {
             Self::Placeholder => Ok(placeholder.iter().copied().cycle().take(count).collect()),
@@ -83,7 +85,10 @@ mod tests {
     #[test]
     fn placeholders_are_seen_to_be_placeholders() {
         let draw = Draw::Placeholder;
-        assert_eq!(HEXLOWER.encode(&draw.bytes(6, HEX_PLACEHOLDER).unwrap()), "0badc0de0bad");
+        assert_eq!(
+            HEXLOWER.encode(&draw.bytes(6, HEX_PLACEHOLDER).unwrap()),
+            "0badc0de0bad"
+        );
         let text = BASE64URL_NOPAD.encode(&draw.bytes(16, BASE64URL_PLACEHOLDER).unwrap());
         assert!(text.starts_with("placeholder-placeh"), "{text}");
         assert_eq!(text.len(), 22);

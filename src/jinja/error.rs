@@ -67,7 +67,10 @@ impl JinjaError {
                 let (line, column) = origin.place(self);
                 format!("{}:{line}:{column}: {}", origin.file, self.message)
             }
-            None => format!("line {}, column {}: {}", self.line, self.column, self.message),
+            None => format!(
+                "line {}, column {}: {}",
+                self.line, self.column, self.message
+            ),
         };
         if let Some(help) = &self.help {
             text.push_str("; ");
@@ -169,7 +172,10 @@ fn message(kind: ErrorKind, detail: Option<String>) -> (String, Option<String>) 
     match (kind, detail) {
         (ErrorKind::OutOfFuel, _) => (
             format!("it takes more than {STEPS_MAX} steps"),
-            Some("look for a loop without end, or render what all nodes share once, as a fragment".into()),
+            Some(
+                "look for a loop without end, or render what all nodes share once, as a fragment"
+                    .into(),
+            ),
         ),
         (ErrorKind::WriteFailure, _) => (
             format!("the text grows beyond {} MiB", OUTPUT_MAX_BYTES >> 20),
@@ -178,7 +184,10 @@ fn message(kind: ErrorKind, detail: Option<String>) -> (String, Option<String>) 
         (ErrorKind::InvalidOperation | ErrorKind::UndefinedError, Some(detail)) => {
             // This one detail of the engine holds values.
             if detail.starts_with("unable to calculate") {
-                return ("the result of this calculation is out of range or not a number".into(), None);
+                return (
+                    "the result of this calculation is out of range or not a number".into(),
+                    None,
+                );
             }
             (detail, None)
         }
@@ -194,8 +203,14 @@ fn without_inner_place(detail: &str) -> String {
     let Some(start) = detail.find(" (from ").or_else(|| detail.find(", from ")) else {
         return detail.to_owned();
     };
-    let end = detail[start..].find(')').map_or(detail.len(), |at| start + at);
-    let keep = if detail[start..].starts_with(',') { end } else { (end + 1).min(detail.len()) };
+    let end = detail[start..]
+        .find(')')
+        .map_or(detail.len(), |at| start + at);
+    let keep = if detail[start..].starts_with(',') {
+        end
+    } else {
+        (end + 1).min(detail.len())
+    };
     format!("{}{}", &detail[..start], &detail[keep..])
 }
 
@@ -233,12 +248,23 @@ mod tests {
     fn an_origin_places_errors_in_its_file() {
         let error = JinjaError::at("a\n  {{ ü }}{{ x }}\n", 13..14, "m").with_help("h".to_owned());
         assert_eq!((error.line, error.column), (2, 12));
-        let block = Origin { file: "c.yaml".into(), line: 31, column: 11, exact: true };
+        let block = Origin {
+            file: "c.yaml".into(),
+            line: 31,
+            column: 11,
+            exact: true,
+        };
         assert_eq!(error.describe(Some(&block)), "c.yaml:32:22: m; h");
-        let folded = Origin { exact: false, ..block };
+        let folded = Origin {
+            exact: false,
+            ..block
+        };
         assert_eq!(error.describe(Some(&folded)), "c.yaml:31:11: m; h");
         assert_eq!(error.describe(None), "line 2, column 12: m; h");
-        assert_eq!(error.describe(Some(&Origin::file("t.j2"))), "t.j2:2:12: m; h");
+        assert_eq!(
+            error.describe(Some(&Origin::file("t.j2"))),
+            "t.j2:2:12: m; h"
+        );
     }
 
     #[test]
@@ -246,7 +272,10 @@ mod tests {
         for (said, kept) in [
             ("`x` is undefined", "`x` is undefined"),
             ("`x` is undefined (from line 3)", "`x` is undefined"),
-            ("no (`x` is undefined, from line 3)", "no (`x` is undefined)"),
+            (
+                "no (`x` is undefined, from line 3)",
+                "no (`x` is undefined)",
+            ),
         ] {
             assert_eq!(without_inner_place(said), kept);
         }

@@ -21,7 +21,9 @@ pub(super) const INDENT_MAX: usize = 1000;
 pub(super) fn register(environment: &mut Environment<'_>) {
     environment.add_filter("tojson", tojson);
     environment.add_filter("toyaml", |value: &Value| yaml(value));
-    environment.add_filter("b64encode", |value: &Value| bytes(value).map(|b| BASE64.encode(&b)));
+    environment.add_filter("b64encode", |value: &Value| {
+        bytes(value).map(|b| BASE64.encode(&b))
+    });
     environment.add_filter("b64decode", b64decode);
     environment.add_filter("sha256", |value: &Value| {
         bytes(value).map(|b| Digest::of(&b).to_string())
@@ -52,13 +54,17 @@ fn bytes(value: &Value) -> Result<Vec<u8>, Error> {
 
 fn b64decode(value: &Value) -> Result<String, Error> {
     let Some(encoded) = value.as_str() else {
-        return Err(fault(format!("`b64decode` wants a text, not a value of type {}", value.kind())));
+        return Err(fault(format!(
+            "`b64decode` wants a text, not a value of type {}",
+            value.kind()
+        )));
     };
     let bytes = BASE64
         .decode(encoded.trim_end().as_bytes())
         .map_err(|_| fault("this is not base64 (standard alphabet, with padding)"))?;
-    String::from_utf8(bytes)
-        .map_err(|_| fault("what this base64 holds is not UTF-8 text; ship such bytes with `source`"))
+    String::from_utf8(bytes).map_err(|_| {
+        fault("what this base64 holds is not UTF-8 text; ship such bytes with `source`")
+    })
 }
 
 /// As the engine's, but items are printed as `{{ item }}` prints them, and undefined ones are refused.
@@ -81,7 +87,9 @@ fn join(
         return Err(undefined("`join` is given something undefined", None));
     }
     if value.kind() == ValueKind::Map {
-        return Err(fault("`join` wants a list, not an object; join its keys or `items`"));
+        return Err(fault(
+            "`join` wants a list, not an object; join its keys or `items`",
+        ));
     }
     let mut joined = String::new();
     for (at, item) in value.try_iter()?.enumerate() {

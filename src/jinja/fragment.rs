@@ -81,7 +81,11 @@ impl Announcement {
 }
 
 /// Prints `value`: the engine's formatter.
-pub(super) fn print(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+pub(super) fn print(
+    out: &mut Output<'_>,
+    state: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), Error> {
     if value.is_undefined() {
         // Only an `if` without `else` gets here: the engine refuses all others before.
         return Ok(());
@@ -171,7 +175,12 @@ impl io::Write for Sink<'_> {
             return Ok(());
         }
         let announced = self.root.announcement().take();
-        let Some(chunk) = self.root.fragments().and_then(|f| f.chunk_at(announced)).cloned() else {
+        let Some(chunk) = self
+            .root
+            .fragments()
+            .and_then(|f| f.chunk_at(announced))
+            .cloned()
+        else {
             return Ok(());
         };
         self.grow(chunk.bytes().len())?;

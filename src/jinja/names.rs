@@ -29,20 +29,101 @@ pub enum Scope {
 
 /// All filters, sorted.
 const FILTERS: &[&str] = &[
-    "abs", "attr", "b64decode", "b64encode", "batch", "bool", "capitalize", "chain", "cidr_host", "count",
-    "d", "default", "dictsort", "e", "escape", "first", "float", "format", "groupby", "hostport", "indent",
-    "int", "items", "join", "last", "length", "lines", "list", "lower", "map", "max", "min", "ordinal",
-    "reject", "rejectattr", "replace", "reverse", "round", "safe", "select", "selectattr", "sha256", "slice",
-    "sort", "split", "string", "sum", "title", "tojson", "toyaml", "trim", "unique", "upper", "urlencode",
+    "abs",
+    "attr",
+    "b64decode",
+    "b64encode",
+    "batch",
+    "bool",
+    "capitalize",
+    "chain",
+    "cidr_host",
+    "count",
+    "d",
+    "default",
+    "dictsort",
+    "e",
+    "escape",
+    "first",
+    "float",
+    "format",
+    "groupby",
+    "hostport",
+    "indent",
+    "int",
+    "items",
+    "join",
+    "last",
+    "length",
+    "lines",
+    "list",
+    "lower",
+    "map",
+    "max",
+    "min",
+    "ordinal",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "safe",
+    "select",
+    "selectattr",
+    "sha256",
+    "slice",
+    "sort",
+    "split",
+    "string",
+    "sum",
+    "title",
+    "tojson",
+    "toyaml",
+    "trim",
+    "unique",
+    "upper",
+    "urlencode",
     "zip",
 ];
 
 /// All tests that are names, sorted.
 const TESTS: &[&str] = &[
-    "boolean", "defined", "divisibleby", "endingwith", "eq", "equalto", "escaped", "even", "false", "filter",
-    "float", "ge", "greaterthan", "gt", "in", "int", "integer", "iterable", "le", "lessthan", "lower", "lt",
-    "mapping", "ne", "none", "number", "odd", "safe", "sameas", "sequence", "startingwith", "string", "test",
-    "true", "undefined", "upper",
+    "boolean",
+    "defined",
+    "divisibleby",
+    "endingwith",
+    "eq",
+    "equalto",
+    "escaped",
+    "even",
+    "false",
+    "filter",
+    "float",
+    "ge",
+    "greaterthan",
+    "gt",
+    "in",
+    "int",
+    "integer",
+    "iterable",
+    "le",
+    "lessthan",
+    "lower",
+    "lt",
+    "mapping",
+    "ne",
+    "none",
+    "number",
+    "odd",
+    "safe",
+    "sameas",
+    "sequence",
+    "startingwith",
+    "string",
+    "test",
+    "true",
+    "undefined",
+    "upper",
 ];
 
 /// Tests that are operators, as `select` takes them.
@@ -171,7 +252,13 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     fn new(source: &'a str, scope: Scope, fragments: &'a [String], own: BTreeSet<String>) -> Self {
-        Self { source, scope, fragments, own, first: None }
+        Self {
+            source,
+            scope,
+            fragments,
+            own,
+            first: None,
+        }
     }
 
     fn result(self) -> Result<(), JinjaError> {
@@ -196,7 +283,11 @@ impl<'a> Search<'a> {
             _ => return,
         };
         let range = span.start_offset as usize..span.end_offset as usize;
-        self.found(range, format!("`{tag}` does not exist here"), Some(help.to_owned()));
+        self.found(
+            range,
+            format!("`{tag}` does not exist here"),
+            Some(help.to_owned()),
+        );
     }
 
     fn expression(&mut self, expression: &Expr<'_>) {
@@ -207,9 +298,13 @@ impl<'a> Search<'a> {
                     && !self.own.contains("node")
                     && !NODE_FIELDS.contains(&access.name)
                 {
-                    let help = did_you_mean(access.name, NODE_FIELDS.iter().copied()).unwrap_or_else(
-                        || format!("what nodes bring is in `node.metadata`: `node.metadata.{}`", access.name),
-                    );
+                    let help = did_you_mean(access.name, NODE_FIELDS.iter().copied())
+                        .unwrap_or_else(|| {
+                            format!(
+                                "what nodes bring is in `node.metadata`: `node.metadata.{}`",
+                                access.name
+                            )
+                        });
                     let message = format!("a node has no field `{}`", access.name);
                     self.found(range_of(expression), message, Some(help));
                 }
@@ -242,10 +337,17 @@ impl<'a> Search<'a> {
         }
         let message = format!("unknown variable `{name}`");
         if self.scope.functions().any(|function| function == name) {
-            return self.found(range, message, Some(format!("a function is called: `{name}(…)`")));
+            return self.found(
+                range,
+                message,
+                Some(format!("a function is called: `{name}(…)`")),
+            );
         }
         let own: Vec<String> = self.own.iter().cloned().collect();
-        let known = variables.iter().copied().chain(own.iter().map(String::as_str));
+        let known = variables
+            .iter()
+            .copied()
+            .chain(own.iter().map(String::as_str));
         let help = did_you_mean(name, known)
             .unwrap_or_else(|| format!("here are `{}`", variables.join("`, `")));
         self.found(range, message, Some(help));
@@ -272,7 +374,10 @@ impl<'a> Search<'a> {
             Some(format!("it is a filter: `VALUE | {name}`"))
         } else {
             let own: Vec<String> = self.own.iter().cloned().collect();
-            did_you_mean(name, self.scope.functions().chain(own.iter().map(String::as_str)))
+            did_you_mean(
+                name,
+                self.scope.functions().chain(own.iter().map(String::as_str)),
+            )
         };
         self.found(range, format!("unknown function `{name}`"), help);
     }
@@ -338,22 +443,34 @@ impl<'a> Search<'a> {
         if self.fragments.iter().any(|fragment| fragment == name) {
             return;
         }
-        let help = did_you_mean(name, self.fragments.iter().map(String::as_str)).unwrap_or_else(|| {
-            match self.fragments {
-                [] => "define it under `fragments:`".to_owned(),
-                some => format!("there are `{}`", some.join("`, `")),
-            }
-        });
-        self.found(range_of(expression), format!("unknown fragment `{name}`"), Some(help));
+        let help =
+            did_you_mean(name, self.fragments.iter().map(String::as_str)).unwrap_or_else(|| {
+                match self.fragments {
+                    [] => "define it under `fragments:`".to_owned(),
+                    some => format!("there are `{}`", some.join("`, `")),
+                }
+            });
+        self.found(
+            range_of(expression),
+            format!("unknown fragment `{name}`"),
+            Some(help),
+        );
     }
 
     /// Keeps the error that stands first in the text.
     fn found(&mut self, range: Range<usize>, message: String, help: Option<String>) {
-        if self.first.as_ref().is_some_and(|(start, _)| *start <= range.start) {
+        if self
+            .first
+            .as_ref()
+            .is_some_and(|(start, _)| *start <= range.start)
+        {
             return;
         }
         let start = range.start;
-        self.first = Some((start, JinjaError::at(self.source, range, message).with_help(help)));
+        self.first = Some((
+            start,
+            JinjaError::at(self.source, range, message).with_help(help),
+        ));
     }
 }
 
@@ -370,7 +487,11 @@ mod tests {
     #[test]
     fn every_name_that_is_allowed_exists_in_the_engine() {
         let exists = |expression: &str| {
-            let found = ENVIRONMENT.compile_expression(expression).unwrap().eval(()).unwrap();
+            let found = ENVIRONMENT
+                .compile_expression(expression)
+                .unwrap()
+                .eval(())
+                .unwrap();
             assert!(found.is_true(), "{expression}");
         };
         for name in FILTERS {
@@ -390,8 +511,14 @@ mod tests {
 
     #[test]
     fn only_near_names_are_offered() {
-        assert_eq!(did_you_mean("nod", ["node", "nodes"]).unwrap(), "did you mean `node`?");
-        assert_eq!(did_you_mean("prot", ["port", "zone"]).unwrap(), "did you mean `port`?");
+        assert_eq!(
+            did_you_mean("nod", ["node", "nodes"]).unwrap(),
+            "did you mean `node`?"
+        );
+        assert_eq!(
+            did_you_mean("prot", ["port", "zone"]).unwrap(),
+            "did you mean `port`?"
+        );
         assert_eq!(did_you_mean("frobnicate", ["node", "values"]), None);
         assert_eq!(did_you_mean("x", ["y"]), None);
     }

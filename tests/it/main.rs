@@ -1,0 +1,4 @@
+//! Integration tests, in one binary: compiled once.
+
+mod disk;
+mod join;
