@@ -1,4 +1,9 @@
-//! The library's integration tests, one binary. Each module is one feature.
+//! The integration tests: one binary, one module per subject.
 
+mod bad_specs;
+mod disk;
+mod fake;
+mod golden;
+mod join;
 mod support;
 mod wire;

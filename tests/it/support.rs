@@ -146,7 +146,9 @@ impl Connection {
 
     pub async fn reply(&mut self) -> Reply {
         let mut reply = self.head().await;
-        let length = reply.header("content-length").map_or(0, |l| l.parse().unwrap());
+        let length = reply
+            .header("content-length")
+            .map_or(0, |l| l.parse().unwrap());
         while self.read.len() < length {
             self.more().await;
         }

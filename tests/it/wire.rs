@@ -34,15 +34,27 @@ async fn the_existing_protocol() {
     assert_eq!(json["code"], "not_ready");
     assert_eq!(json["progress"]["self_registered"], false);
 
-    for (identifier, metadata) in [("a", "null"), ("b", "{\"any\":[1]}"), ("b", "{\"any\":[1]}")] {
+    for (identifier, metadata) in [
+        ("a", "null"),
+        ("b", "{\"any\":[1]}"),
+        ("b", "{\"any\":[1]}"),
+    ] {
         let body = format!(
             r#"{{"identifier":"{identifier}","ip":"fd00::1","metadata":{metadata},"later":1}}"#
         );
-        old.send(post("/register", "content-type: application/json\r\n", &body)).await;
+        old.send(post(
+            "/register",
+            "content-type: application/json\r\n",
+            &body,
+        ))
+        .await;
         let reply = old.reply().await;
         assert_eq!((reply.status, reply.text()), (202, ""));
         assert_eq!(reply.header("content-length"), Some("0"));
-        assert_eq!(reply.header("cfgsync-instance"), Some(&*INSTANCE.to_string()));
+        assert_eq!(
+            reply.header("cfgsync-instance"),
+            Some(&*INSTANCE.to_string())
+        );
     }
 
     for path in ["/node", "/init-with-node"] {
@@ -76,7 +88,9 @@ async fn bodies_may_come_in_chunks() {
     let head = "POST /register HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
     connection.send(head).await;
     for part in [r#"{"identifier":"#, r#""a","ip":"::1"}"#] {
-        connection.send(format!("{:x}\r\n{part}\r\n", part.len())).await;
+        connection
+            .send(format!("{:x}\r\n{part}\r\n", part.len()))
+            .await;
     }
     connection.send("0\r\n\r\n").await;
     assert_eq!(connection.reply().await.status, 202);
@@ -103,7 +117,13 @@ async fn pipelined_requests_are_answered_in_order() {
 async fn head_answers_like_get_without_the_body() {
     let server = TestServer::start(PAIR);
     server.register("a").await;
-    for path in ["/v1/snapshot", "/v1/nodes/a", "/livez", "/v1/generations", "/v1/nodes/a/payload"] {
+    for path in [
+        "/v1/snapshot",
+        "/v1/nodes/a",
+        "/livez",
+        "/v1/generations",
+        "/v1/nodes/a/payload",
+    ] {
         let mut connection = server.connect().await;
         connection.send(get(path)).await;
         let whole = connection.reply().await;
@@ -125,7 +145,10 @@ async fn operators_read_everything() {
     let server = TestServer::start(PAIR);
     server.register("b").await;
     server.register("a").await;
-    assert_eq!(server.ask(&node("a", "prefer: wait=20\r\n")).await.status, 200);
+    assert_eq!(
+        server.ask(&node("a", "prefer: wait=20\r\n")).await.status,
+        200
+    );
 
     let json = |reply: crate::support::Reply| {
         assert_eq!(reply.status, 200, "{}", reply.text());
@@ -153,20 +176,34 @@ async fn operators_read_everything() {
 
     // An operator's look is no delivery.
     let reply = server.ask(&get("/v1/generations/1/nodes/b/payload")).await;
-    let tag: Digest = reply.header("etag").unwrap().trim_matches('"').parse().unwrap();
+    let tag: Digest = reply
+        .header("etag")
+        .unwrap()
+        .trim_matches('"')
+        .parse()
+        .unwrap();
     assert_eq!(json(reply)["digest"], tag.to_string());
     let snapshot = json(server.ask(&get("/v1/snapshot")).await);
     assert_eq!(snapshot["registrations"][1]["behind"], true);
 
     let metrics = server.ask(&get("/metrics")).await;
-    assert!(metrics.header("content-type").unwrap().starts_with("application/openmetrics-text"));
+    assert!(
+        metrics
+            .header("content-type")
+            .unwrap()
+            .starts_with("application/openmetrics-text")
+    );
     for line in [
         "cfgsync_registered 2",
         "cfgsync_nodes_behind 1",
         "cfgsync_requests_total{route=\"/register\",status=\"202\"} 2",
         "cfgsync_requests_total{route=\"/v1/nodes/{id}\",status=\"200\"} 2",
     ] {
-        assert!(metrics.text().contains(line), "{line} in {}", metrics.text());
+        assert!(
+            metrics.text().contains(line),
+            "{line} in {}",
+            metrics.text()
+        );
     }
 }
 
@@ -176,14 +213,18 @@ async fn operators_change_what_they_may() {
     server.register("a").await;
     let mut operator = server.connect().await;
 
-    operator.send(post("/v1/fail", "", r#"{"reason":"wrong rack"}"#)).await;
+    operator
+        .send(post("/v1/fail", "", r#"{"reason":"wrong rack"}"#))
+        .await;
     assert_eq!(operator.reply().await.status, 202);
     operator.send(node("a", "")).await;
     let reply = operator.reply().await;
     assert_eq!(reply.status, 410);
     assert_eq!(reply.json()["code"], "internal");
     assert_eq!(reply.json()["failure"]["reason"], "wrong rack");
-    operator.send(plain("POST", "/v1/reset", "content-length: 0\r\n")).await;
+    operator
+        .send(plain("POST", "/v1/reset", "content-length: 0\r\n"))
+        .await;
     assert_eq!(operator.reply().await.status, 202);
     operator.send(node("a", "")).await;
     assert_eq!(operator.reply().await.status, 425);
@@ -213,7 +254,10 @@ async fn an_override_is_answered_after_the_seal_that_shows_it() {
     let reply = server.ask(&post("/node/replace", "", body)).await;
     assert_eq!((reply.status, reply.text()), (202, ""));
     let after = server.ask(&node("a", "")).await.json();
-    assert_eq!((&before["generation"], &after["generation"]), (&1.into(), &2.into()));
+    assert_eq!(
+        (&before["generation"], &after["generation"]),
+        (&1.into(), &2.into())
+    );
     assert_eq!(after["files"][0]["path"], "own");
 
     let end = plain("DELETE", "/v1/nodes/a/override", "");

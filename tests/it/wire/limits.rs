@@ -17,7 +17,11 @@ async fn a_head_that_does_not_come_ends_the_connection() {
         ..HttpConfig::default()
     };
     let server = TestServer::with(PAIR, config);
-    for start in ["", "POST /register HT", "GET /livez HTTP/1.1\r\nhost: x\r\n"] {
+    for start in [
+        "",
+        "POST /register HT",
+        "GET /livez HTTP/1.1\r\nhost: x\r\n",
+    ] {
         let mut connection = server.connect().await;
         connection.send(start).await;
         assert!(connection.is_closed().await, "{start:?}");
@@ -56,8 +60,18 @@ async fn bodies_are_bounded() {
         ..HttpConfig::default()
     };
     let server = TestServer::with(PAIR, config);
-    let padding = |bytes: usize| format!(r#"{{"identifier":"a","ip":"::1","x":"{}"}}"#, "y".repeat(bytes));
-    for (path, max) in [("/register", 100), ("/node", 100), ("/v1/leave", 100), ("/node/replace", 200)] {
+    let padding = |bytes: usize| {
+        format!(
+            r#"{{"identifier":"a","ip":"::1","x":"{}"}}"#,
+            "y".repeat(bytes)
+        )
+    };
+    for (path, max) in [
+        ("/register", 100),
+        ("/node", 100),
+        ("/v1/leave", 100),
+        ("/node/replace", 200),
+    ] {
         // Said at once where the length is told, and also where the body is far longer than any buffer.
         for bytes in [max, 8 << 20] {
             let body = padding(bytes);
@@ -70,7 +84,10 @@ async fn bodies_are_bounded() {
                 connection.send(request).await;
                 let reply = connection.reply().await;
                 let (code, reason, message) = reply.error();
-                assert_eq!((reply.status, &*code, &*reason), (413, "internal", "too_large"));
+                assert_eq!(
+                    (reply.status, &*code, &*reason),
+                    (413, "internal", "too_large")
+                );
                 assert_eq!(
                     message,
                     format!("the body has more than the {max} bytes that this route takes")
@@ -146,7 +163,10 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
     let mut second = server.connect().await;
     second.send(register("a")).await;
     first.send(get("/v1/snapshot")).await;
-    assert_eq!(first.reply().await.json()["registrations"], serde_json::json!([]));
+    assert_eq!(
+        first.reply().await.json()["registrations"],
+        serde_json::json!([])
+    );
     drop(first);
     assert_eq!(second.reply().await.status, 202);
     // At its bound, too, a server hears that it shall stop.
@@ -183,7 +203,9 @@ async fn a_drain_cuts_what_does_not_end() {
     };
     let server = TestServer::with(PAIR, config);
     let mut stuck = server.connect().await;
-    stuck.send("POST /register HTTP/1.1\r\nhost: x\r\ncontent-length: 40\r\n\r\n{").await;
+    stuck
+        .send("POST /register HTTP/1.1\r\nhost: x\r\ncontent-length: 40\r\n\r\n{")
+        .await;
     let connections = server.coordinator.metrics().connections.clone();
     within(async {
         while connections.get() != 1 {
@@ -220,7 +242,10 @@ async fn a_large_payload_arrives_whole() {
     server.register("a").await;
     let reply = large(&server).await.reply().await;
     assert_eq!(reply.status, 200);
-    assert_eq!(reply.json()["files"][0]["content"].as_str().unwrap().len(), 8 << 20);
+    assert_eq!(
+        reply.json()["files"][0]["content"].as_str().unwrap().len(),
+        8 << 20
+    );
 }
 
 #[tokio::test]

@@ -25,8 +25,17 @@ async fn told(server: &TestServer, requests: impl IntoIterator<Item = (&str, Str
         let reply = connection.reply().await;
         let (code, reason, message) = reply.error();
         assert!(reply.header("cfgsync-instance").is_some(), "{name}");
-        assert_eq!(reply.header("content-type"), Some("application/json"), "{name}");
-        writeln!(told, "{name}\n  {} {code} {reason}: {message}", reply.status).unwrap();
+        assert_eq!(
+            reply.header("content-type"),
+            Some("application/json"),
+            "{name}"
+        );
+        writeln!(
+            told,
+            "{name}\n  {} {code} {reason}: {message}",
+            reply.status
+        )
+        .unwrap();
     }
     told
 }
@@ -100,7 +109,10 @@ async fn wrong_places() {
             ("generation of words", get("/v1/generations/last")),
             ("generation that is not there", get("/v1/generations/9")),
             ("payload of it", get("/v1/generations/9/nodes/a/payload")),
-            ("no override to end", plain("DELETE", "/v1/nodes/a/override", "")),
+            (
+                "no override to end",
+                plain("DELETE", "/v1/nodes/a/override", ""),
+            ),
             ("a method for no route", plain("PATCH", "/v1/snapshot", "")),
         ],
     )
@@ -157,8 +169,13 @@ async fn methods_that_a_route_does_not_take() {
         if method != "HEAD" {
             let (code, reason, message) = reply.error();
             assert_eq!((&*code, &*reason), ("internal", "wrong_method"));
-            assert_eq!(message, format!("{} does not take {method}, only {allow}",
-                path.replace("/a", "/{id}")));
+            assert_eq!(
+                message,
+                format!(
+                    "{} does not take {method}, only {allow}",
+                    path.replace("/a", "/{id}")
+                )
+            );
         }
     }
 }
@@ -168,7 +185,14 @@ async fn what_is_not_http_is_answered_as_such() {
     let server = TestServer::start(PAIR);
     for (request, status) in [
         ("nonsense\r\n\r\n".to_owned(), 400),
-        (plain("GET", "/livez", &format!("x: {}\r\n", "y".repeat(128 << 10))), 431),
+        (
+            plain(
+                "GET",
+                "/livez",
+                &format!("x: {}\r\n", "y".repeat(128 << 10)),
+            ),
+            431,
+        ),
     ] {
         let mut connection = server.connect().await;
         connection.send(request).await;
@@ -182,12 +206,17 @@ async fn a_panic_costs_its_request_alone() {
     let clock = WallClock::from_fn(|| panic!("the clock is broken, as this test wants it"));
     let server = TestServer::with_clock(PAIR, HttpConfig::default(), clock);
     let mut connection = server.connect().await;
-    connection.send(post("/v1/fail", "", r#"{"reason":"x"}"#)).await;
+    connection
+        .send(post("/v1/fail", "", r#"{"reason":"x"}"#))
+        .await;
     let reply = connection.reply().await;
     assert_eq!(reply.status, 500);
     let (code, reason, message) = reply.error();
     assert_eq!((&*code, &*reason), ("internal", "bug"));
-    assert_eq!(message, "the server failed on this request, which is a bug; its log says more");
+    assert_eq!(
+        message,
+        "the server failed on this request, which is a bug; its log says more"
+    );
     connection.send(register("a")).await;
     assert_eq!(connection.reply().await.status, 202);
 }

@@ -103,7 +103,9 @@ async fn a_wait_is_cut_to_the_bound() {
         ..HttpConfig::default()
     };
     let server = TestServer::with(PAIR, config);
-    let reply = server.ask(&node("a", "prefer: wait=99999999999999999999\r\n")).await;
+    let reply = server
+        .ask(&node("a", "prefer: wait=99999999999999999999\r\n"))
+        .await;
     assert_eq!(reply.status, 425);
 }
 
@@ -113,7 +115,9 @@ async fn a_failure_frees_who_waits() {
     let mut waiter = server.connect().await;
     waiter.send(node("a", HOLD)).await;
     server.holds(1).await;
-    server.ask(&post("/v1/fail", "", r#"{"reason":"enough"}"#)).await;
+    server
+        .ask(&post("/v1/fail", "", r#"{"reason":"enough"}"#))
+        .await;
     let reply = waiter.reply().await;
     assert_eq!(reply.status, 410);
     let (code, reason, message) = reply.error();
@@ -132,7 +136,10 @@ async fn the_entity_tag_is_the_payloads_digest() {
     assert_eq!(first.status, 200);
     assert_eq!(first.header("preference-applied"), Some("wait"));
     let tag = first.header("etag").unwrap().to_owned();
-    assert_eq!(tag, format!("\"{}\"", first.json()["digest"].as_str().unwrap()));
+    assert_eq!(
+        tag,
+        format!("\"{}\"", first.json()["digest"].as_str().unwrap())
+    );
 
     for (held, status) in [
         (tag.clone(), 304),
@@ -142,7 +149,9 @@ async fn the_entity_tag_is_the_payloads_digest() {
         ("\"x\"".to_owned(), 200),
         (tag.replace('"', ""), 200),
     ] {
-        connection.send(payload("a", &format!("if-none-match: {held}\r\n"))).await;
+        connection
+            .send(payload("a", &format!("if-none-match: {held}\r\n")))
+            .await;
         let reply = connection.reply().await;
         assert_eq!(reply.status, status, "{held}");
         assert_eq!(reply.header("etag"), Some(&*tag), "{held}");
@@ -150,7 +159,9 @@ async fn the_entity_tag_is_the_payloads_digest() {
         assert_eq!(reply.body.is_empty(), status == 304, "{held}");
     }
     // Another node's payload has another.
-    connection.send(payload("b", &format!("if-none-match: {tag}\r\n"))).await;
+    connection
+        .send(payload("b", &format!("if-none-match: {tag}\r\n")))
+        .await;
     assert_eq!(connection.reply().await.status, 200);
 }
 
@@ -165,7 +176,10 @@ async fn a_payload_is_followed_by_its_tag() {
     let tag = first.header("etag").unwrap();
 
     let wait = |seconds: u32| {
-        payload("a", &format!("if-none-match: {tag}\r\nprefer: wait={seconds}\r\n"))
+        payload(
+            "a",
+            &format!("if-none-match: {tag}\r\nprefer: wait={seconds}\r\n"),
+        )
     };
     // The wait is over and nothing is new.
     follower.send(wait(1)).await;
