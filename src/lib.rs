@@ -6,11 +6,20 @@
 //! the [`client`] writes them. A module imports only modules that stand above it.
 
 pub mod clock;
+pub mod metrics;
 pub mod model;
 pub mod jinja;
 pub mod spec;
 pub mod materialize;
+pub mod wire;
+pub mod store;
+pub mod coordinator;
+pub mod http;
+pub mod client;
+pub mod app;
 
+pub use app::{Server, serve};
+pub use client::{Client, OutputMap};
 pub use materialize::{MaterializationResult, Materializer};
 pub use model::{
     ArtifactFile, ArtifactSet, Identifier, MaterializedArtifacts, NodeRegistration,

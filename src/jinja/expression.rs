@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use minijinja::{Value as Jinja, machinery, value::ValueKind};
+use minijinja::{Value as Jinja, value::ValueKind};
 use serde_json::Value;
 
 use super::{
     draw::Draw,
-    engine::ENVIRONMENT,
+    engine::{ENVIRONMENT, parse_expression},
     error::{Failure, JinjaError, Origin, from_engine},
     names::{Scope, check_expression, variables_of},
     printing::json,
@@ -31,8 +31,7 @@ impl Expression {
     /// Compiles `source`. Fails at the first mistake in the syntax, then at the first name that does not
     /// exist in `scope`.
     pub fn compile(source: &str, scope: Scope) -> Result<Self, JinjaError> {
-        let parsed =
-            machinery::parse_expr(source).map_err(|error| from_engine(&error, source).error)?;
+        let parsed = parse_expression(source)?;
         check_expression(&parsed, source, scope)?;
         let variables = variables_of(&parsed);
         let expression = ENVIRONMENT
@@ -297,6 +296,30 @@ mod tests {
                 .holds(&scene())
                 .unwrap()
         );
+    }
+
+    #[test]
+    fn habits_from_elsewhere_are_recognised() {
+        for (source, help) in [
+            ("node.ip = 'x'", Some("write `==` for `=`")),
+            ("node.ip == 'x' && true", Some("write `and` for `&&`")),
+            ("node.ip == 'x' || true", Some("write `or` for `||`")),
+            ("node.ip === 'x'", Some("write `==` for `=`")),
+            ("!node.ip", Some("write `not` for `!`")),
+            (
+                "{{ node.ip == 'x' }}",
+                Some("an expression stands without `{{ }}`"),
+            ),
+            ("node.ip ==", None),
+            ("", None),
+        ] {
+            let error = Expression::compile(source, Scope::Node).unwrap_err();
+            assert!(
+                error.message.starts_with("syntax error: "),
+                "{source}: {error}"
+            );
+            assert_eq!(error.help.as_deref(), help, "{source}: {error:?}");
+        }
     }
 
     #[test]

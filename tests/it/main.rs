@@ -1,5 +1,10 @@
 //! The integration tests: one binary, one module per subject.
 
 mod bad_specs;
+mod disk;
+mod fake;
 mod golden;
+mod join;
 mod schema;
+mod support;
+mod wire;
