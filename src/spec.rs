@@ -14,6 +14,8 @@ mod artifacts;
 mod files;
 mod read;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 pub use metadata::{MetadataError, MetadataRules};
 pub use mistake::SpecError;

@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write,
     fs,
     path::{Path, PathBuf},
 };
@@ -119,7 +120,7 @@ fn files_of(artifacts: &MaterializedArtifacts) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut listing = String::new();
     let mut list = |owner: &str, set: &ArtifactSet| {
         for file in set.files() {
-            listing.push_str(&format!("{owner} {} {}\n", file.mode, file.path));
+            writeln!(listing, "{owner} {} {}", file.mode, file.path).unwrap();
             let path = Path::new(owner).join(file.path.name());
             files.insert(path, file.content.to_bytes().to_vec());
         }

@@ -6,7 +6,7 @@ use super::*;
 use crate::model::{Revision, Seat, SnapshotNode};
 
 /// Long enough for any script here on a busy machine.
-const AMPLE: Duration = Duration::from_secs(60);
+const AMPLE: Duration = Duration::from_mins(1);
 
 fn snapshot(nodes: u32) -> RegistrationSnapshot {
     let mut nodes: Vec<SnapshotNode> = (1..=nodes)
