@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::{
     draw::Draw,
-    engine::{ENVIRONMENT, parse_expression},
+    engine::ENVIRONMENT,
     error::{Failure, JinjaError, Origin, from_engine},
     names::{Scope, check_expression, variables_of},
+    parsing::parse_expression,
     printing::json,
     scene::{NodeValue, Root, Scene},
 };

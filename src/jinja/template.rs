@@ -8,10 +8,11 @@ use std::{
 use minijinja::{Environment, Value};
 
 use super::{
-    engine::{ENVIRONMENT, parse_template},
+    engine::ENVIRONMENT,
     error::{JinjaError, Origin, from_engine},
     fragment::{Sink, print_path_part},
     names::{Scope, check_template},
+    parsing::parse_template,
     scene::{NodeValue, Scene},
 };
 use crate::model::Content;

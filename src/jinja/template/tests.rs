@@ -240,7 +240,7 @@ fn what_is_undefined_is_an_error() {
         ),
         (
             "{% for peer in nodes %}{{ peer.metadata.zon }}{% endfor %}",
-            "line 1, column 27: `peer.metadata.zon` is undefined",
+            "line 1, column 27: `peer.metadata.zon` is undefined; did you mean `zone`?",
         ),
         (
             "{% for peer in nodes %}{{ peer.identifer }}{% endfor %}",
