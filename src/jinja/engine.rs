@@ -1,10 +1,13 @@
 //! The one environment in which all expressions and templates run.
 
-use std::sync::LazyLock;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::LazyLock,
+};
 
-use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior};
 
-use super::{bounds, filters, fragment, network, parsing::syntax, strict};
+use super::{bounds, error::fault, filters, fragment, network, parsing::syntax, strict};
 
 /// Most instructions that one render or evaluation may take: a loop over 10,000 peers takes some 300,000, an
 /// endless loop is stopped in about a second.
@@ -15,6 +18,16 @@ pub const OUTPUT_MAX_BYTES: usize = 64 << 20;
 
 /// Shared by all: expressions run in it, templates in a copy that holds their text.
 pub(super) static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(environment);
+
+/// Runs the engine. A panic in it, a mistake of its own (`''[::-1]` in this version), becomes an error: what
+/// a node brings must not bring down who evaluates it.
+pub(super) fn guarded<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        Err(fault(
+            "the template engine itself fails at this text; write it in another way",
+        ))
+    })
+}
 
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();

@@ -9,7 +9,10 @@ use minijinja::{
     syntax::SyntaxConfig,
 };
 
-use super::error::{JinjaError, fault, from_engine};
+use super::{
+    engine::guarded,
+    error::{JinjaError, fault, from_engine},
+};
 
 /// Most operators in one expression, and most `elif`s in one template: the engine walks its tree by
 /// recursion, which a chain of some thousands would lead off the stack.
@@ -25,14 +28,13 @@ pub(super) fn syntax() -> SyntaxConfig {
 
 /// Parses a template, or says where its syntax is wrong.
 pub(super) fn parse_template<'a>(name: &'a str, source: &'a str) -> Result<Stmt<'a>, JinjaError> {
-    read_all(source, false)
-        .and_then(|()| machinery::parse(source, name, syntax()))
+    guarded(|| read_all(source, false).and_then(|()| machinery::parse(source, name, syntax())))
         .map_err(|error| syntax_error(&error, source))
 }
 
 /// Parses an expression, or says where its syntax is wrong.
 pub(super) fn parse_expression(source: &str) -> Result<Expr<'_>, JinjaError> {
-    let parsed = read_all(source, true).and_then(|()| machinery::parse_expr(source));
+    let parsed = guarded(|| read_all(source, true).and_then(|()| machinery::parse_expr(source)));
     parsed.map_err(|error| {
         let error = syntax_error(&error, source);
         if source.trim_start().starts_with("{{") {
