@@ -18,6 +18,7 @@ mod schema;
 pub use metadata::{MetadataError, MetadataRules};
 pub use mistake::SpecError;
 pub(crate) use mistake::did_you_mean;
+pub(crate) use scalars::Mapped;
 pub use types::{
     ExecSpec, FileContent, FileSpec, FragmentSpec, Group, Late, MaterializerSpec, Members,
     PrecomputedSpec, ReadyRule, Spec, TemplateSpec,

@@ -5,5 +5,6 @@ mod disk;
 mod fake;
 mod golden;
 mod join;
+mod schema;
 mod support;
 mod wire;
