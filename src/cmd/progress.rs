@@ -7,7 +7,7 @@ use std::{
 
 use cfgsync::client::Event;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// A reason that stays the same is repeated so often.
 const REPEAT_EVERY: Duration = Duration::from_secs(30);
@@ -67,7 +67,7 @@ impl Progress {
     /// Shows what happened.
     pub(crate) fn event(&mut self, event: Event) {
         match event {
-            Event::Address(ip) => self.line(|| info!("this node's address is {ip}")),
+            Event::Address(ip) => self.line(|| debug!("this node's address is {ip}")),
             Event::Registered { server, ip, again } => {
                 let again = if again { " again" } else { "" };
                 self.line(|| info!("registered{again} with {server} as {ip}"));
@@ -137,9 +137,10 @@ impl Progress {
             (0, seconds) => format!(" ({seconds} s)"),
             (minutes, seconds) => format!(" ({minutes} min {seconds} s)"),
         };
-        match is_trouble {
-            true => warn!("{text}{elapsed}"),
-            false => info!("{text}{elapsed}"),
+        if *is_trouble {
+            warn!("{text}{elapsed}");
+        } else {
+            info!("{text}{elapsed}");
         }
     }
 
@@ -166,11 +167,10 @@ pub(crate) fn counted(count: usize, noun: &str) -> String {
 }
 
 fn bar() -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("{spinner} {elapsed} [{bar:24}] {pos}/{len} {wide_msg}")
-            .expect("a valid template")
-            .progress_chars("=> ");
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{spinner} {elapsed} [{bar:24}] {wide_msg}")
+        .expect("a valid template")
+        .progress_chars("=> ");
+    let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
     bar.set_style(style);
     bar.set_message("connecting");
     bar
