@@ -16,7 +16,7 @@ pub(super) const DRAWS: &[&str] = &["now", "random_base64url", "random_hex"];
 
 /// What placeholders are made of: `0badc0de` in hexadecimal, `placeholder-` in base64url.
 const HEX_PLACEHOLDER: &[u8] = b"\x0b\xad\xc0\xde";
-const BASE64URL_PLACEHOLDER: &[u8] = b"\xa5\xa6\x9c\x7a\x1a\x25\x75\xea\xfe";
+const BASE64URL_PLACEHOLDER: &[u8] = b"\xa6\x56\x9c\x7a\x1a\x25\x75\xea\xfe";
 
 /// Where `once` gets its chance and its time from.
 #[derive(Clone)]

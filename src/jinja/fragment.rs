@@ -19,7 +19,7 @@ use minijinja::{Error, Output, State, Value};
 
 use super::{
     engine::OUTPUT_MAX_BYTES,
-    error::undefined,
+    error::{fault, undefined},
     names::did_you_mean,
     printing::text,
     scene::{ROOT, Root},
@@ -97,6 +97,27 @@ pub(super) fn print(
         return Ok(());
     }
     Ok(out.write_str(string)?)
+}
+
+/// Prints `value` into a path: the formatter of path templates.
+pub(super) fn print_path_part(
+    out: &mut Output<'_>,
+    _: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), Error> {
+    if value.is_undefined() {
+        return Ok(());
+    }
+    let part = text(value)?;
+    if part.contains('/') || part.contains(char::is_control) {
+        return Err(fault(
+            "what is printed into a path must not hold `/` or control characters",
+        ));
+    }
+    if !part.is_empty() && part.bytes().all(|b| b == b'.') {
+        return Err(fault("what is printed into a path must not be `.` or `..`"));
+    }
+    Ok(out.write_str(&part)?)
 }
 
 /// Whether the sink took `string` as a shared chunk.

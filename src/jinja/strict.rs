@@ -95,6 +95,14 @@ pub(super) fn register(environment: &mut Environment<'_>) {
     }
 }
 
+/// Fails where `value` is undefined. The engine's own error names where it came from, so it is provoked.
+pub(super) fn defined(value: &Value) -> Result<(), Error> {
+    if value.is_undefined() {
+        value.get_attr("")?;
+    }
+    Ok(())
+}
+
 /// The attribute `path` (dots nest, numbers index) of the list's item number `at`.
 pub(super) fn attribute_of(item: &Value, path: &str, at: usize) -> Result<Value, Error> {
     let mut value = item.clone();
@@ -131,8 +139,7 @@ fn check(name: &str, attribute: Attribute, args: &mut [Value]) -> Result<(), Err
     let Some(list) = args.first().cloned() else {
         return Ok(()); // the filter itself says what is missing
     };
-    // On something undefined this fails, naming where it came from.
-    list.get_attr("")?;
+    defined(&list)?;
     // Objects that can be iterated over only once are kept for the filter.
     if list.kind() == ValueKind::Iterable {
         args[0] = Value::from(list.try_iter()?.collect::<Vec<_>>());

@@ -1,9 +1,13 @@
-//! Integration tests, in one binary: compiled once.
+//! The integration tests: one binary, one module per subject.
 #![allow(
     clippy::unwrap_used,
     reason = "a panic is how a test, and what helps it, fails"
 )]
 
+mod bad_specs;
 mod disk;
 mod fake;
+mod golden;
 mod join;
+mod support;
+mod wire;
