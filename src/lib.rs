@@ -1,1 +1,22 @@
+//! cfgsync turns "who showed up" into "the files they need".
+//!
+//! The modules stand in the order in which data travels through them: a registration is a noun of
+//! [`model`], the [`spec`] says when the set is complete, a [`materialize`] plugin makes files of it, the
+//! [`store`] keeps what was acknowledged, the [`coordinator`] seals generations, [`http`] hands them out and
+//! the [`client`] writes them. A module imports only modules that stand above it.
 
+pub mod clock;
+pub mod metrics;
+pub mod model;
+pub mod jinja;
+pub mod spec;
+pub mod materialize;
+pub mod wire;
+pub mod store;
+pub mod coordinator;
+
+pub use materialize::{MaterializationResult, Materializer};
+pub use model::{
+    ArtifactFile, ArtifactSet, Identifier, MaterializedArtifacts, NodeRegistration,
+    RegistrationSnapshot,
+};

@@ -1,0 +1,65 @@
+//! What the coordinator answers, in words that know nothing of HTTP.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{
+    model::{Failure, Identifier},
+    spec::MetadataError,
+    store::Unavailable,
+    wire::EncodedPayload,
+};
+
+/// What a node that asks for its files is told.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// Its files.
+    Payload(Arc<EncodedPayload>),
+    /// Not yet: the encoded [`crate::wire::ErrorBody`], made once per evaluation.
+    NotReady(Bytes),
+    /// There is nothing for it, now or later, and why.
+    Missing(String),
+    /// The cluster failed.
+    Failed(Arc<Failure>),
+    /// This server stops: ask again at once, here or elsewhere.
+    Draining(Bytes),
+}
+
+/// Why a change was not accepted. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The spec lists its nodes, and this is none of them.
+    #[error("{0} is not on this cluster's list of nodes")]
+    NotListed(Identifier),
+    /// The first generation is sealed and the spec says `late: refuse`.
+    #[error("the cluster is sealed and takes no new nodes (`late: refuse`): {0} comes too late")]
+    TooLate(Identifier),
+    /// Likewise, for a removal.
+    #[error("the cluster is sealed and lets no node go (`late: refuse`): {0} stays")]
+    Sealed(Identifier),
+    /// A node that leaves by itself, after the first seal.
+    #[error("{0} is sealed; only an operator can remove it (DELETE /v1/nodes/{0})")]
+    LeftTooLate(Identifier),
+    /// The facts are not what the spec asks for.
+    #[error("{0}")]
+    Metadata(#[from] MetadataError),
+    /// No such node.
+    #[error("{0} is not registered")]
+    Unregistered(Identifier),
+    /// The node has no override.
+    #[error("{0} has no override")]
+    NoOverride(Identifier),
+    /// Registered again with other facts since.
+    #[error("{0} is registered with other facts; they stay")]
+    OtherFacts(Identifier),
+    /// An override would put a file under the name of a shared one.
+    #[error("{path} is a shared file; an override replaces a node's own files only")]
+    SharedPath {
+        /// The name that is taken.
+        path: crate::model::ArtifactPath,
+    },
+    /// The store's trouble, not the sender's.
+    #[error(transparent)]
+    Store(#[from] Unavailable),
+}

@@ -1,0 +1,150 @@
+//! The figures that an operator watches, in Prometheus' text format.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+/// Upper bounds of the render histogram's buckets, in seconds.
+const RENDER_BUCKETS_SECONDS: [f64; 10] =
+    [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0];
+
+/// Upper bounds of the request histogram's buckets, in seconds: a held request may take minutes.
+const REQUEST_BUCKETS_SECONDS: [f64; 10] =
+    [0.0001, 0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0];
+
+/// All metrics of one server. Fields are handles: set or count on them directly.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Nodes that are registered.
+    pub registered: Gauge,
+    /// Nodes that the spec asks for.
+    pub needed: Gauge,
+    /// Requests that are held until there is an answer.
+    pub waiting: Gauge,
+    /// The generation that is served; 0 before the first seal.
+    pub generation: Gauge,
+    /// Registered nodes that have not received the served generation.
+    pub nodes_behind: Gauge,
+    /// 1 while the cluster is failed, or the newest render is.
+    pub failed: Gauge,
+    /// Changes accepted, by kind.
+    pub changes: Family<ChangeLabels, Counter>,
+    /// How long renders took, in seconds, the failed ones included.
+    pub render_seconds: Histogram,
+    /// Renders that failed.
+    pub render_failures: Counter,
+    /// Requests answered, by route and status.
+    pub requests: Family<RequestLabels, Counter>,
+    /// How long requests took, in seconds, by route, waiting included.
+    pub request_seconds: Family<RouteLabels, Histogram>,
+    /// Open connections.
+    pub connections: Gauge,
+}
+
+/// What tells the kinds of change apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ChangeLabels {
+    /// `register`, `remove`, `override`, `fail`, `reset`.
+    pub kind: &'static str,
+}
+
+/// What tells requests apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// The route's pattern, never the path itself, so that strangers cannot make series.
+    pub route: &'static str,
+    /// The status code.
+    pub status: u16,
+}
+
+/// What tells routes apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RouteLabels {
+    /// The route's pattern.
+    pub route: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("cfgsync"),
+            registered: Gauge::default(),
+            needed: Gauge::default(),
+            waiting: Gauge::default(),
+            generation: Gauge::default(),
+            nodes_behind: Gauge::default(),
+            failed: Gauge::default(),
+            changes: Family::default(),
+            render_seconds: Histogram::new(RENDER_BUCKETS_SECONDS),
+            render_failures: Counter::default(),
+            requests: Family::default(),
+            request_seconds: Family::new_with_constructor(|| {
+                Histogram::new(REQUEST_BUCKETS_SECONDS)
+            }),
+            connections: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        let mut gauge = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
+        gauge("registered", "Nodes that are registered", &self.registered);
+        gauge("needed", "Nodes that the spec asks for", &self.needed);
+        gauge(
+            "waiting",
+            "Requests held until there is an answer",
+            &self.waiting,
+        );
+        gauge(
+            "generation",
+            "The generation served, 0 before the first seal",
+            &self.generation,
+        );
+        gauge(
+            "nodes_behind",
+            "Registered nodes that have not received the generation served",
+            &self.nodes_behind,
+        );
+        gauge(
+            "failed",
+            "1 while the cluster or its newest render is failed",
+            &self.failed,
+        );
+        gauge("connections", "Open connections", &self.connections);
+        registry.register("changes", "Changes accepted, by kind", self.changes.clone());
+        registry.register(
+            "render_seconds",
+            "How long renders took",
+            self.render_seconds.clone(),
+        );
+        registry.register(
+            "render_failures",
+            "Renders that failed",
+            self.render_failures.clone(),
+        );
+        registry.register(
+            "requests",
+            "Requests answered, by route and status",
+            self.requests.clone(),
+        );
+        registry.register(
+            "request_seconds",
+            "How long requests took, waiting included",
+            self.request_seconds.clone(),
+        );
+    }
+
+    /// All of them, in the OpenMetrics text format.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a string does not fail");
+        text
+    }
+}

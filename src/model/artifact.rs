@@ -1,0 +1,441 @@
+//! Files as they are made and sealed: a path (a name), a mode, and content in pieces that may be shared.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{Digest, Identifier};
+
+/// Longest artifact path, in bytes.
+const PATH_MAX_BYTES: usize = 1024;
+
+/// The name of an artifact: relative, with `/` between its parts. `/a` and `a` are the same name, and are
+/// equal here; the written form keeps the leading slash, as clients in the field expect it back.
+///
+/// Empty paths and parts, `.` and `..` as parts, NUL and other control characters, and `=` are refused.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ArtifactPath(Arc<str>);
+
+/// Why a text is not an [`ArtifactPath`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidArtifactPath {
+    /// Nothing there, or only `/`.
+    #[error("an artifact path must not be empty")]
+    Empty,
+    /// Longer than 1024 bytes.
+    #[error("an artifact path has at most {PATH_MAX_BYTES} bytes, this one has {0}")]
+    TooLong(usize),
+    /// Something in it that could lead elsewhere, or that routes cannot name.
+    #[error("artifact path {path:?} holds {what}")]
+    Holds {
+        /// The path as given.
+        path: String,
+        /// The offending part, in words.
+        what: &'static str,
+    },
+}
+
+impl ArtifactPath {
+    /// Checks `text` and keeps it.
+    pub fn new(text: &str) -> Result<Self, InvalidArtifactPath> {
+        let name = text.strip_prefix('/').unwrap_or(text);
+        if name.is_empty() {
+            return Err(InvalidArtifactPath::Empty);
+        }
+        if text.len() > PATH_MAX_BYTES {
+            return Err(InvalidArtifactPath::TooLong(text.len()));
+        }
+        let holds = |what| {
+            Err(InvalidArtifactPath::Holds {
+                path: text.to_owned(),
+                what,
+            })
+        };
+        if name.contains('\0') {
+            return holds("a NUL byte");
+        }
+        if name.chars().any(char::is_control) {
+            return holds("a control character");
+        }
+        if name.contains('=') {
+            return holds("'=', which routes (ARTIFACT=PATH) could not tell from their own");
+        }
+        for part in name.split('/') {
+            match part {
+                "" => return holds("an empty part (\"//\" or a '/' at its end)"),
+                "." => return holds("a part \".\""),
+                ".." => return holds("a part \"..\""),
+                _ => {}
+            }
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The path as it was written, perhaps with a leading slash.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name: the path without a leading slash.
+    pub fn name(&self) -> &str {
+        self.0.strip_prefix('/').unwrap_or(&self.0)
+    }
+}
+
+impl PartialEq for ArtifactPath {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+impl Eq for ArtifactPath {}
+impl PartialOrd for ArtifactPath {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for ArtifactPath {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.name().cmp(other.name())
+    }
+}
+impl std::hash::Hash for ArtifactPath {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
+    }
+}
+impl fmt::Display for ArtifactPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+impl fmt::Debug for ArtifactPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+impl std::str::FromStr for ArtifactPath {
+    type Err = InvalidArtifactPath;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::new(text)
+    }
+}
+impl TryFrom<String> for ArtifactPath {
+    type Error = InvalidArtifactPath;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::new(&text)
+    }
+}
+impl From<ArtifactPath> for String {
+    fn from(path: ArtifactPath) -> Self {
+        path.0.as_ref().to_owned()
+    }
+}
+
+/// The permission bits of a file, written as four octal digits: `"0644"`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Mode(u32);
+
+/// A text that is not an octal mode of at most `0777`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("mode {0:?} is not octal permission bits like \"0644\" (at most \"0777\")")]
+pub struct InvalidMode(String);
+
+impl Mode {
+    /// The bits.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+}
+
+/// `0644`.
+impl Default for Mode {
+    fn default() -> Self {
+        Self(0o644)
+    }
+}
+
+impl std::str::FromStr for Mode {
+    type Err = InvalidMode;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let octal =
+            (3..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+        match u32::from_str_radix(text, 8) {
+            Ok(bits) if octal && bits <= 0o777 => Ok(Self(bits)),
+            _ => Err(InvalidMode(text.to_owned())),
+        }
+    }
+}
+impl TryFrom<String> for Mode {
+    type Error = InvalidMode;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+impl From<Mode> for String {
+    fn from(mode: Mode) -> Self {
+        mode.to_string()
+    }
+}
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+impl fmt::Debug for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Bytes that many files may share: held once, hashed once.
+pub struct Chunk {
+    bytes: Bytes,
+    sha256: OnceLock<Digest>,
+}
+
+impl Chunk {
+    /// A chunk of `bytes`.
+    pub fn new(bytes: impl Into<Bytes>) -> Arc<Self> {
+        Arc::new(Self {
+            bytes: bytes.into(),
+            sha256: OnceLock::new(),
+        })
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Their sum, worked out at the first call.
+    pub fn sha256(&self) -> Digest {
+        *self.sha256.get_or_init(|| Digest::of(&self.bytes))
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never the bytes: they may be keys.
+        write!(f, "Chunk({} bytes)", self.bytes.len())
+    }
+}
+
+/// A file's bytes: one chunk, or several of which some are shared with other files.
+#[derive(Debug, Clone, Default)]
+pub struct Content {
+    chunks: Vec<Arc<Chunk>>,
+}
+
+impl Content {
+    /// Content in one piece.
+    pub fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self {
+            chunks: vec![Chunk::new(bytes)],
+        }
+    }
+
+    /// Content in pieces, in order. Empty pieces are left out.
+    pub fn from_chunks(chunks: impl IntoIterator<Item = Arc<Chunk>>) -> Self {
+        Self {
+            chunks: chunks
+                .into_iter()
+                .filter(|chunk| !chunk.bytes.is_empty())
+                .collect(),
+        }
+    }
+
+    /// The pieces; none for an empty file that was made of pieces.
+    pub fn chunks(&self) -> &[Arc<Chunk>] {
+        &self.chunks
+    }
+
+    /// Whether it is made of several pieces, so that its identity is theirs.
+    pub fn is_chunked(&self) -> bool {
+        self.chunks.len() > 1
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.bytes.len()).sum()
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All bytes in one piece; copies when there are several.
+    pub fn to_bytes(&self) -> Bytes {
+        match self.chunks.as_slice() {
+            [] => Bytes::new(),
+            [only] => only.bytes.clone(),
+            several => {
+                let mut joined = Vec::with_capacity(self.len());
+                several
+                    .iter()
+                    .for_each(|chunk| joined.extend_from_slice(&chunk.bytes));
+                joined.into()
+            }
+        }
+    }
+
+    /// The sum of the whole content. Costs its length when it is made of several pieces.
+    pub fn sha256(&self) -> Digest {
+        match self.chunks.as_slice() {
+            [only] => only.sha256(),
+            _ => Digest::of(&self.to_bytes()),
+        }
+    }
+
+    /// What stands for the content in digests: its sum, or the lengths and sums of its pieces.
+    pub fn id(&self) -> String {
+        if !self.is_chunked() {
+            return format!("sha256:{}", self.sha256());
+        }
+        let mut id = String::from("chunks");
+        for chunk in &self.chunks {
+            id.push_str(&format!(":{}:{}", chunk.bytes.len(), chunk.sha256()));
+        }
+        id
+    }
+}
+
+impl PartialEq for Content {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_bytes() == other.to_bytes()
+    }
+}
+impl Eq for Content {}
+
+/// One file: path, mode, content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArtifactFile {
+    /// Its name, which the node's routes turn into a place.
+    pub path: ArtifactPath,
+    /// Its permission bits on the node.
+    pub mode: Mode,
+    /// Its bytes.
+    pub content: Content,
+}
+
+impl ArtifactFile {
+    /// A file of mode 0644.
+    pub fn new(path: ArtifactPath, content: impl Into<Bytes>) -> Self {
+        Self {
+            path,
+            mode: Mode::default(),
+            content: Content::whole(content),
+        }
+    }
+}
+
+/// Files with distinct paths, in the order in which they were made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ArtifactSet {
+    files: Vec<ArtifactFile>,
+}
+
+/// Two files of one node share a path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("two files are called {0}")]
+pub struct DuplicatePath(pub ArtifactPath);
+
+impl ArtifactSet {
+    /// A set of `files`; refused when two share a path.
+    pub fn new(files: Vec<ArtifactFile>) -> Result<Self, DuplicatePath> {
+        let mut set = Self::default();
+        set.files.reserve(files.len());
+        files.into_iter().try_for_each(|file| set.push(file))?;
+        Ok(set)
+    }
+
+    /// Adds `file`; refused when its path is taken.
+    pub fn push(&mut self, file: ArtifactFile) -> Result<(), DuplicatePath> {
+        if self.get(&file.path).is_some() {
+            return Err(DuplicatePath(file.path));
+        }
+        self.files.push(file);
+        Ok(())
+    }
+
+    /// The file called `path`.
+    pub fn get(&self, path: &ArtifactPath) -> Option<&ArtifactFile> {
+        self.files.iter().find(|file| file.path == *path)
+    }
+
+    /// The files, in the order in which they were made.
+    pub fn files(&self) -> &[ArtifactFile] {
+        &self.files
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+}
+
+/// What materializers make of a ready snapshot: each node's own files, and those that all share.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MaterializedArtifacts {
+    /// Files by node.
+    pub nodes: BTreeMap<Identifier, ArtifactSet>,
+    /// Files that every node gets after its own.
+    pub shared: ArtifactSet,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leading_slash_does_not_make_another_name() {
+        let slashed = ArtifactPath::new("/etc/a.conf").unwrap();
+        assert_eq!(slashed, ArtifactPath::new("etc/a.conf").unwrap());
+        assert_eq!(slashed.to_string(), "/etc/a.conf");
+    }
+
+    #[test]
+    fn paths_that_could_lead_elsewhere_are_refused() {
+        for path in [
+            "", "/", "..", "a/../b", "a//b", "//a", "a/", "./a", "a\0b", "a=b", "a\nb",
+        ] {
+            assert!(ArtifactPath::new(path).is_err(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn modes_are_octal_digits() {
+        assert_eq!("0640".parse::<Mode>().unwrap().bits(), 0o640);
+        assert_eq!("600".parse::<Mode>().unwrap().to_string(), "0600");
+        for text in ["", "640640", "0888", "+644", "1777", "rw"] {
+            assert!(text.parse::<Mode>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn chunked_content_is_the_same_bytes_under_another_id() {
+        let whole = Content::whole("abcd");
+        let pieces = Content::from_chunks([Chunk::new("ab"), Chunk::new(""), Chunk::new("cd")]);
+        assert_eq!(whole, pieces);
+        assert_eq!(whole.sha256(), pieces.sha256());
+        assert_ne!(whole.id(), pieces.id());
+    }
+
+    #[test]
+    fn a_set_refuses_a_second_file_of_one_name() {
+        let file = |path: &str| ArtifactFile::new(path.parse().unwrap(), "x");
+        assert!(ArtifactSet::new(vec![file("a"), file("b")]).is_ok());
+        assert!(ArtifactSet::new(vec![file("a"), file("/a")]).is_err());
+    }
+}

@@ -1,0 +1,138 @@
+//! The name of a node.
+
+use std::{borrow::Borrow, fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// Longest identifier, in bytes: that of a DNS name.
+const LENGTH_MAX_BYTES: usize = 253;
+
+/// A node's name: 1 to 253 of `[A-Za-z0-9._-]`, starting with a letter or a digit, and not `localhost`.
+///
+/// Cloning is cheap. Identifiers order by their bytes, the order in which a snapshot lists nodes.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Identifier(Arc<str>);
+
+/// Why a text is not an [`Identifier`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidIdentifier {
+    /// Nothing there.
+    #[error("an identifier must not be empty")]
+    Empty,
+    /// Longer than 253 bytes.
+    #[error("an identifier has at most {LENGTH_MAX_BYTES} bytes, this one has {0}")]
+    TooLong(usize),
+    /// A first character that is neither letter nor digit.
+    #[error("identifier {0:?} must start with a letter or a digit")]
+    Start(String),
+    /// A character outside `[A-Za-z0-9._-]`.
+    #[error("identifier {0:?} holds {1:?}; allowed are letters, digits, '.', '_' and '-'")]
+    Character(String, char),
+    /// Every machine is called that, so it names none.
+    #[error("\"localhost\" names every machine; choose an identifier of the node's own")]
+    Localhost,
+}
+
+impl Identifier {
+    /// Checks `text` and keeps it.
+    pub fn new(text: &str) -> Result<Self, InvalidIdentifier> {
+        let first = text.chars().next().ok_or(InvalidIdentifier::Empty)?;
+        if text.len() > LENGTH_MAX_BYTES {
+            return Err(InvalidIdentifier::TooLong(text.len()));
+        }
+        if let Some(odd) = text.chars().find(|&c| !is_allowed(c)) {
+            return Err(InvalidIdentifier::Character(text.to_owned(), odd));
+        }
+        if !first.is_ascii_alphanumeric() {
+            return Err(InvalidIdentifier::Start(text.to_owned()));
+        }
+        if text.eq_ignore_ascii_case("localhost") {
+            return Err(InvalidIdentifier::Localhost);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The identifier as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_allowed(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
+impl fmt::Display for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl Borrow<str> for Identifier {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for Identifier {
+    type Err = InvalidIdentifier;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<String> for Identifier {
+    type Error = InvalidIdentifier;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::new(&text)
+    }
+}
+
+impl From<Identifier> for String {
+    fn from(identifier: Identifier) -> Self {
+        identifier.0.as_ref().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_what_hosts_are_called() {
+        for name in ["a", "0", "zk-10", "node_1.example.com", &"x".repeat(253)] {
+            assert_eq!(Identifier::new(name).unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn refuses_what_could_be_a_path_or_nothing_at_all() {
+        for name in [
+            "",
+            ".",
+            "..",
+            "-a",
+            "_a",
+            "a/b",
+            "../a",
+            "a\0",
+            "nöde",
+            "a b",
+            "a=b",
+            "localhost",
+            "LocalHost",
+            &"x".repeat(254),
+        ] {
+            assert!(Identifier::new(name).is_err(), "{name:?}");
+        }
+    }
+}

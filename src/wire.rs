@@ -1,0 +1,23 @@
+//! The versioned JSON on the wire, to and from the model.
+//!
+//! The bodies of `/register`, `/node`, `/node/replace` and their errors are an existing protocol with clients
+//! in the field: what they read must stay exactly so, everything more is in fields that they ignore.
+
+mod cluster;
+mod error;
+mod payload;
+mod request;
+
+pub use cluster::{
+    ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody, NodeEntry,
+    NodeState,
+};
+pub use error::{Code, ErrorBody, ProgressBody};
+pub use payload::{EncodedPayload, PayloadEncoder, ReceivedPayload, UnusablePayload};
+pub use request::{
+    FailBody, LeaveBody, WrongBody, read_fail, read_identifier, read_leave, read_registration,
+    read_replacement,
+};
+
+/// The header with the instance of the store that answered, on every answer.
+pub const INSTANCE_HEADER: &str = "cfgsync-instance";

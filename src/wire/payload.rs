@@ -1,0 +1,471 @@
+//! What one node receives: encoded once at the seal, in pieces that nodes share; decoded and checked by it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Digest, Generation, GenerationNumber,
+    Identifier, Instance, Mode, NodeFiles, payload_digest,
+};
+
+/// A piece shorter than this is copied rather than shared: one more write costs more than the copy.
+const SHARED_PIECE_MIN_BYTES: usize = 4096;
+
+/// A payload as the bytes that go to the socket.
+#[derive(Debug, Clone)]
+pub struct EncodedPayload {
+    /// The pieces, in order. Long ones are shared between the payloads of a generation.
+    pub pieces: Box<[Bytes]>,
+    /// Their length in all.
+    pub len_bytes: usize,
+    /// The payload digest: the entity tag.
+    pub digest: Digest,
+}
+
+/// Encodes the payloads of one generation; what they share is encoded once.
+pub struct PayloadEncoder {
+    instance: Instance,
+    number: GenerationNumber,
+    /// The shared files, comma-separated.
+    shared: Pieces,
+    shared_is_text: bool,
+    /// JSON of the chunks that several files hold, by address; the chunks live as long as the generation.
+    chunks: HashMap<*const Chunk, Bytes>,
+}
+
+/// Grows by copying short pieces and keeping long ones.
+#[derive(Default, Clone)]
+struct Pieces {
+    done: Vec<Bytes>,
+    open: Vec<u8>,
+}
+
+impl Pieces {
+    fn push_shared(&mut self, piece: &Bytes) {
+        if piece.len() < SHARED_PIECE_MIN_BYTES {
+            self.open.extend_from_slice(piece);
+            return;
+        }
+        if !self.open.is_empty() {
+            self.done.push(std::mem::take(&mut self.open).into());
+        }
+        self.done.push(piece.clone());
+    }
+
+    fn append(&mut self, other: &Self) {
+        other.done.iter().for_each(|piece| self.push_shared(piece));
+        self.open.extend_from_slice(&other.open);
+    }
+
+    fn finish(mut self) -> Box<[Bytes]> {
+        if !self.open.is_empty() {
+            self.open.shrink_to_fit();
+            self.done.push(self.open.into());
+        }
+        self.done.into()
+    }
+}
+
+impl PayloadEncoder {
+    /// For the generation `number` with these shared files.
+    pub fn new(instance: Instance, number: GenerationNumber, shared: &ArtifactSet) -> Self {
+        let mut encoder = Self {
+            instance,
+            number,
+            shared: Pieces::default(),
+            shared_is_text: shared.files().iter().all(is_text),
+            chunks: HashMap::new(),
+        };
+        let mut pieces = Pieces::default();
+        for (at, file) in shared.files().iter().enumerate() {
+            encoder.file(&mut pieces, at > 0, file);
+        }
+        if !pieces.open.is_empty() {
+            pieces.done.push(std::mem::take(&mut pieces.open).into());
+        }
+        encoder.shared = pieces;
+        encoder
+    }
+
+    /// For a generation that exists.
+    pub fn of(instance: Instance, generation: &Generation) -> Self {
+        Self::new(instance, generation.number, &generation.shared)
+    }
+
+    /// One node's payload.
+    pub fn encode(&mut self, node: &NodeFiles) -> EncodedPayload {
+        let own = node.local.files();
+        // An old client must refuse what it would write wrongly.
+        let version = if self.shared_is_text && own.iter().all(is_text) {
+            1
+        } else {
+            2
+        };
+        let mut pieces = Pieces::default();
+        pieces.open.extend_from_slice(
+            format!(
+                r#"{{"schema_version":{version},"instance":"{}","generation":{},"digest":"{}","files":["#,
+                self.instance, self.number, node.digest
+            )
+            .as_bytes(),
+        );
+        for (at, file) in own.iter().enumerate() {
+            self.file(&mut pieces, at > 0, file);
+        }
+        if !own.is_empty() && !self.shared.done.is_empty() {
+            pieces.open.push(b',');
+        }
+        pieces.append(&self.shared);
+        pieces.open.extend_from_slice(b"]}");
+        let pieces = pieces.finish();
+        let len_bytes = pieces.iter().map(Bytes::len).sum();
+        EncodedPayload {
+            pieces,
+            len_bytes,
+            digest: node.digest,
+        }
+    }
+
+    fn file(&mut self, pieces: &mut Pieces, comma: bool, file: &ArtifactFile) {
+        if comma {
+            pieces.open.push(b',');
+        }
+        pieces.open.extend_from_slice(b"{\"path\":");
+        push_json(&mut pieces.open, file.path.as_str());
+        pieces
+            .open
+            .extend_from_slice(format!(r#","mode":"{}","#, file.mode).as_bytes());
+        if file.content.is_chunked() {
+            let sums: Vec<_> = file
+                .content
+                .chunks()
+                .iter()
+                .map(|c| (c.bytes().len(), c.sha256()))
+                .collect();
+            pieces.open.extend_from_slice(b"\"chunks\":");
+            serde_json::to_writer(&mut pieces.open, &sums).expect("numbers and texts");
+        } else {
+            let sum = format!(r#""sha256":"{}""#, file.content.sha256());
+            pieces.open.extend_from_slice(sum.as_bytes());
+        }
+        if !is_text(file) {
+            pieces
+                .open
+                .extend_from_slice(b",\"encoding\":\"base64\",\"content\":\"");
+            let text = data_encoding::BASE64.encode(&file.content.to_bytes());
+            pieces.push_shared(&text.into());
+            pieces.open.extend_from_slice(b"\"}");
+            return;
+        }
+        // Escaping works byte by byte, so escaped pieces joined are the escaped whole.
+        pieces.open.extend_from_slice(b",\"content\":\"");
+        for chunk in file.content.chunks() {
+            if Arc::strong_count(chunk) == 1 {
+                push_escaped(&mut pieces.open, chunk.bytes());
+                continue;
+            }
+            let escaped = self.chunks.entry(Arc::as_ptr(chunk)).or_insert_with(|| {
+                let mut escaped = Vec::with_capacity(chunk.bytes().len() + 16);
+                push_escaped(&mut escaped, chunk.bytes());
+                escaped.into()
+            });
+            pieces.push_shared(&escaped.clone());
+        }
+        pieces.open.extend_from_slice(b"\"}");
+    }
+}
+
+fn is_text(file: &ArtifactFile) -> bool {
+    file.content
+        .chunks()
+        .iter()
+        .all(|chunk| std::str::from_utf8(chunk.bytes()).is_ok())
+}
+
+fn push_json(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("a text is JSON");
+}
+
+/// JSON's escapes without the quotes around them.
+fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
+    let text = std::str::from_utf8(text).expect("checked by is_text");
+    let start = out.len();
+    push_json(out, text);
+    out.remove(start);
+    out.pop();
+}
+
+/// A payload that a client received, with all its sums checked.
+#[derive(Debug, Clone)]
+pub struct ReceivedPayload {
+    /// Whose numbers these are; absent from servers of the older protocol.
+    pub instance: Option<Instance>,
+    /// Which generation; absent likewise.
+    pub generation: Option<GenerationNumber>,
+    /// The payload digest, as promised and as worked out; absent likewise.
+    pub digest: Option<Digest>,
+    /// The files, in order.
+    pub files: ArtifactSet,
+}
+
+/// A payload that must not be written: the server's fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnusablePayload {
+    /// Not the JSON of a payload.
+    #[error("the payload is not what this protocol sends: {0}")]
+    Shape(String),
+    /// A version from the future.
+    #[error("the payload has schema version {0}; this cfgsync understands 1 and 2: update it")]
+    SchemaVersion(u64),
+    /// Bytes that are not the promised ones.
+    #[error("{path} is not the promised content: its digest differs")]
+    File {
+        /// Which file.
+        path: ArtifactPath,
+    },
+    /// The files are not those that the payload's digest names.
+    #[error("the payload's digest does not match its files")]
+    Payload,
+    /// Two files of one name, or an encoding that is not one.
+    #[error("{0}")]
+    Files(String),
+}
+
+#[derive(Deserialize)]
+struct Body {
+    #[serde(default)]
+    instance: Option<Instance>,
+    #[serde(default)]
+    generation: Option<GenerationNumber>,
+    #[serde(default)]
+    digest: Option<Digest>,
+    files: Vec<FileBody>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct FileBody {
+    path: ArtifactPath,
+    content: String,
+    #[serde(default)]
+    mode: Option<Mode>,
+    #[serde(default)]
+    sha256: Option<Digest>,
+    #[serde(default)]
+    chunks: Option<Vec<(usize, Digest)>>,
+    #[serde(default)]
+    encoding: Option<String>,
+}
+
+impl ReceivedPayload {
+    /// Reads and checks `body`. Nothing of it may be written before.
+    pub fn decode(body: &[u8]) -> Result<Self, UnusablePayload> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema_version: u64,
+        }
+        let shape = |e: serde_json::Error| UnusablePayload::Shape(e.to_string());
+        let Version { schema_version } = serde_json::from_slice(body).map_err(shape)?;
+        if !(1..=2).contains(&schema_version) {
+            return Err(UnusablePayload::SchemaVersion(schema_version));
+        }
+        let body: Body = serde_json::from_slice(body).map_err(shape)?;
+        let mut files = ArtifactSet::default();
+        for file in body.files {
+            let file = file.decode()?;
+            files
+                .push(file)
+                .map_err(|e| UnusablePayload::Files(e.to_string()))?;
+        }
+        if let (Some(instance), Some(promised)) = (body.instance, body.digest)
+            && payload_digest(instance, files.files()) != promised
+        {
+            return Err(UnusablePayload::Payload);
+        }
+        Ok(Self {
+            instance: body.instance,
+            generation: body.generation,
+            digest: body.digest,
+            files,
+        })
+    }
+}
+
+impl FileBody {
+    fn decode(self) -> Result<ArtifactFile, UnusablePayload> {
+        let path = self.path;
+        let bytes: Bytes = match self.encoding.as_deref() {
+            None => self.content.into(),
+            Some("base64") => data_encoding::BASE64
+                .decode(self.content.as_bytes())
+                .map_err(|e| UnusablePayload::Files(format!("{path} is not base64: {e}")))?
+                .into(),
+            Some(other) => {
+                let message = format!("{path} has the unknown encoding {other:?}");
+                return Err(UnusablePayload::Files(message));
+            }
+        };
+        let content = match &self.chunks {
+            None => Content::whole(bytes),
+            Some(lengths) => {
+                let mut rest = bytes;
+                let mut chunks = Vec::with_capacity(lengths.len());
+                for (length, _) in lengths {
+                    if *length > rest.len() {
+                        return Err(UnusablePayload::File { path });
+                    }
+                    chunks.push(Chunk::new(rest.split_to(*length)));
+                }
+                if !rest.is_empty() {
+                    return Err(UnusablePayload::File { path });
+                }
+                Content::from_chunks(chunks)
+            }
+        };
+        let as_promised = match (&self.chunks, self.sha256) {
+            (Some(sums), _) => {
+                let promised = sums.iter().map(|(_, sum)| *sum);
+                content
+                    .chunks()
+                    .iter()
+                    .map(|chunk| chunk.sha256())
+                    .eq(promised)
+            }
+            (None, Some(sum)) => content.sha256() == sum,
+            (None, None) => true,
+        };
+        if !as_promised {
+            return Err(UnusablePayload::File { path });
+        }
+        Ok(ArtifactFile {
+            path,
+            mode: self.mode.unwrap_or_default(),
+            content,
+        })
+    }
+}
+
+impl EncodedPayload {
+    /// All payloads of `generation`, by node.
+    pub fn all_of(instance: Instance, generation: &Generation) -> HashMap<Identifier, Arc<Self>> {
+        let mut encoder = PayloadEncoder::of(instance, generation);
+        let nodes = generation.nodes.iter();
+        nodes
+            .map(|(id, files)| (id.clone(), Arc::new(encoder.encode(files))))
+            .collect()
+    }
+
+    /// The bytes in one piece.
+    pub fn to_bytes(&self) -> Bytes {
+        self.pieces.concat().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::model::generation_digest;
+
+    const INSTANCE: Instance = Instance::from_bytes([7; 16]);
+
+    fn encoded(local: Vec<ArtifactFile>, shared: Vec<ArtifactFile>) -> Bytes {
+        let (local, shared) = (
+            ArtifactSet::new(local).unwrap(),
+            ArtifactSet::new(shared).unwrap(),
+        );
+        let nodes = BTreeMap::from([("a".parse().unwrap(), local)]);
+        let (nodes, _) = generation_digest(INSTANCE, nodes, &shared);
+        let mut encoder = PayloadEncoder::new(INSTANCE, GenerationNumber(3), &shared);
+        encoder.encode(&nodes["a"]).to_bytes()
+    }
+
+    fn file(path: &str, content: Content) -> ArtifactFile {
+        ArtifactFile {
+            path: path.parse().unwrap(),
+            mode: Mode::default(),
+            content,
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let long = Chunk::new("é\"\\\n".repeat(5000));
+        let chunked =
+            Content::from_chunks([Chunk::new("head\n"), long.clone(), Chunk::new("tail")]);
+        let local = vec![file("/a", Content::whole("x\u{7f}\t")), file("b", chunked)];
+        let shared = vec![
+            file("c", Content::whole("")),
+            file("d", Content::from_chunks([long])),
+        ];
+        let body = encoded(local.clone(), shared.clone());
+        let received = ReceivedPayload::decode(&body).unwrap();
+        assert_eq!(received.files.files(), [local, shared].concat());
+        assert_eq!(
+            (received.instance, received.generation),
+            (Some(INSTANCE), Some(GenerationNumber(3)))
+        );
+        let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            (&value["schema_version"], &value["files"][0]["path"]),
+            (&1.into(), &"/a".into())
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_raise_the_version() {
+        let body = encoded(vec![file("k", Content::whole(vec![0xff, 0]))], vec![]);
+        let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            (&value["schema_version"], &value["files"][0]["encoding"]),
+            (&2.into(), &"base64".into())
+        );
+        let received = ReceivedPayload::decode(&body).unwrap();
+        assert_eq!(
+            received.files.files()[0].content.to_bytes().as_ref(),
+            [0xff, 0]
+        );
+    }
+
+    #[test]
+    fn nothing_altered_is_accepted() {
+        let body = encoded(vec![file("a", Content::whole("port: 1"))], vec![]);
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        for (from, to, error) in [
+            (
+                "port: 1",
+                "port: 2",
+                UnusablePayload::File {
+                    path: "a".parse().unwrap(),
+                },
+            ),
+            ("\"0644\"", "\"0777\"", UnusablePayload::Payload),
+            ("\"path\":\"a\"", "\"path\":\"b\"", UnusablePayload::Payload),
+            (
+                "\"schema_version\":1",
+                "\"schema_version\":9",
+                UnusablePayload::SchemaVersion(9),
+            ),
+        ] {
+            let altered = text.replace(from, to);
+            assert_ne!(altered, text);
+            assert_eq!(
+                ReceivedPayload::decode(altered.as_bytes()).unwrap_err(),
+                error
+            );
+        }
+        assert!(matches!(
+            ReceivedPayload::decode(&text.as_bytes()[..text.len() - 2]),
+            Err(UnusablePayload::Shape(_))
+        ));
+    }
+
+    #[test]
+    fn an_older_server_promises_nothing() {
+        let body = br#"{"schema_version":1,"files":[{"path":"/config.yaml","content":"x"}]}"#;
+        let received = ReceivedPayload::decode(body).unwrap();
+        assert_eq!((received.digest, received.files.files().len()), (None, 1));
+    }
+}
