@@ -18,6 +18,7 @@ materializers:
         template: "PEERS={{ nodes | length }}\n"
 YAML
 
+# shellcheck disable=SC2016 # the inner shell expands it
 say "serve SPEC -- CMD: the server lives as long as the command, and gives its exit code"
 expect_exit 7 "$CFGSYNC" serve "$scratch/cluster.yaml" --listen 127.0.0.1:0 --port-file "$scratch/cmd-port" \
     -- sh -c 'test -n "$CFGSYNC_SERVER" && exit 7'
