@@ -21,7 +21,7 @@ script() {
     esac
 }
 
-[ $# -gt 0 ] || set -- quickstart precomputed exec etcd nats empty-image smoke
+[ $# -gt 0 ] || set -- quickstart precomputed exec etcd nats empty-image smoke readme
 
 failed=
 for name in "$@"; do

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The shell recipes of the README: a smoke test in one line, an older client's variables, files as
 # environment, health, and the exit codes that scripts rely on.
+# shellcheck disable=SC2016 # inner shells expand what stands in single quotes
 # shellcheck source-path=SCRIPTDIR source=../../examples/common.sh
 . "${0%/*}/../../examples/common.sh"
 
@@ -18,7 +19,6 @@ materializers:
         template: "PEERS={{ nodes | length }}\n"
 YAML
 
-# shellcheck disable=SC2016 # the inner shell expands it
 say "serve SPEC -- CMD: the server lives as long as the command, and gives its exit code"
 expect_exit 7 "$CFGSYNC" serve "$scratch/cluster.yaml" --listen 127.0.0.1:0 --port-file "$scratch/cmd-port" \
     -- sh -c 'test -n "$CFGSYNC_SERVER" && exit 7'

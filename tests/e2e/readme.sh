@@ -1,0 +1,52 @@
+#!/bin/sh
+# The README's own commands, pasted: the quickstart by hand, then every route. Blocks are those that follow a
+# comment `<!-- tested: NAME -->`.
+# shellcheck source-path=SCRIPTDIR source=../../examples/common.sh
+. "${0%/*}/../../examples/common.sh"
+cd "${0%/*}/../.."
+need curl curl
+
+block() {
+    awk -v mark="<!-- tested: $1 -->" '
+        $0 == mark { armed = 1; next }
+        armed && /^```sh$/ { inside = 1; armed = 0; next }
+        /^```$/ { inside = 0 }
+        inside' README.md
+}
+
+# The commands say port 4400 and `out/`; here another port and place take their part. A server that ends at once
+# finds a port that is free.
+mkdir "$scratch/bin"
+ln -s "$(command -v "$CFGSYNC")" "$scratch/bin/cfgsync"
+"$CFGSYNC" serve examples/quickstart/cluster.yaml --listen 127.0.0.1:0 --port-file "$scratch/port" -- true \
+    2>"$scratch/free-port.log"
+port=$(cat "$scratch/port")
+{
+    cat <<'PREAMBLE'
+set -eu
+server=
+trap 'kill "$server"; wait' EXIT
+ready() { until cfgsync inspect health >/dev/null 2>&1; do sleep 0.1; done; }
+# Every answer must be one that the table of routes knows.
+curl() { command curl --max-time 10 --write-out '\nstatus %{http_code}\n' "$@"; }
+PREAMBLE
+    # Whoever pastes by hand is slower than the server; a script has to wait for it.
+    block quickstart | sed "s/4400/$port/; s|out/|$scratch/out/|g; s/^\(cfgsync serve.*\)&\$/\1\& server=\$!/" \
+        | sed '/^export CFGSYNC_SERVER/a ready'
+    block routes | sed "s/4400/$port/"
+} >"$scratch/readme"
+[ "$(grep -c '^curl' "$scratch/readme")" -ge 20 ] || fail "the README lost its blocks"
+
+export CFGSYNC_LISTEN="127.0.0.1:$port"
+PATH="$scratch/bin:$PATH" timeout 60 sh "$scratch/readme" >"$scratch/readme.log" 2>&1 || {
+    cat "$scratch/readme"
+    fail "the README's commands failed"
+}
+cat "$scratch/readme.log"
+[ "$(grep -c '^status ' "$scratch/readme.log")" -ge 19 ] || fail "not every route was answered"
+if grep -E '^status (000|404|405|5..)' "$scratch/readme.log"; then
+    fail "a route of the README is none of the server's"
+fi
+for node in node-1 node-2 node-3; do
+    grep -q "^id: \"$node\"" "$scratch/out/$node/config.yaml" || fail "$node has no file"
+done
