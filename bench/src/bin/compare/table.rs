@@ -56,8 +56,8 @@ impl Table {
     ) {
         self.rows.push(Row {
             what: what.into(),
-            cfgsync: format!("{} {unit}", number(cfgsync)),
-            ceiling: format!("{} {unit}", number(ceiling)),
+            cfgsync: quantity(cfgsync, unit),
+            ceiling: quantity(ceiling, unit),
             figure: number(figure),
             bound,
             met: bound.met(figure),
@@ -68,7 +68,7 @@ impl Table {
     pub(crate) fn single(&mut self, what: impl Into<String>, unit: &str, value: f64, bound: Bound) {
         self.rows.push(Row {
             what: what.into(),
-            cfgsync: format!("{} {unit}", number(value)),
+            cfgsync: quantity(value, unit),
             ceiling: "–".to_owned(),
             figure: number(value),
             bound,
@@ -100,6 +100,10 @@ impl Table {
         }
         text
     }
+}
+
+fn quantity(value: f64, unit: &str) -> String {
+    format!("{} {unit}", number(value)).trim_end().to_owned()
 }
 
 /// Three digits that mean something.
