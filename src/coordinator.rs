@@ -1,7 +1,478 @@
 //! The route of data in one place: registration → snapshot → readiness → materialize → seal → payload.
+//!
+//! [`Coordinator`] is the handle that the outside calls. Changes go to the store and are acknowledged by it;
+//! they never wait for an evaluation. One task, [`route`], follows the store, evaluates the newest state and
+//! publishes a [`view::View`] that readers take without a lock.
 
 mod answer;
-mod skeleton;
+mod describe;
+pub mod readiness;
+pub mod render;
+mod route;
+mod view;
 
 pub use answer::{Answer, Refusal};
-pub use skeleton::Coordinator;
+
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    time::Instant,
+};
+
+use crate::{
+    clock::WallClock,
+    materialize::Materializer,
+    metrics::{ChangeLabels, Metrics},
+    model::{
+        ArtifactSet, Digest, Failure, FailureKind, GenerationNumber, Identifier, Instance,
+        NodeRegistration, Revision,
+    },
+    spec::{Late, Spec},
+    store::{Input, Outcome, Record, Store},
+    wire::LeaveBody,
+};
+use render::Program;
+use view::{Failed, View};
+
+/// How many messages to the route may be under way; senders wait beyond that.
+const KNOCKS_MAX: usize = 64;
+
+/// How long `replace` waits for the generation that shows its files. They are stored by then, whatever comes.
+const REPLACE_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// What an operator may choose.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Renders do not start sooner than this after the last one.
+    pub min_generation_interval: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            min_generation_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A handle; cloning is cheap.
+#[derive(Clone)]
+pub struct Coordinator {
+    shared: Arc<Shared>,
+}
+
+/// What the handle and the route share.
+struct Shared {
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    clock: WallClock,
+    /// Materializers of the embedding program, after those of the spec.
+    embedded: Vec<Arc<dyn Materializer>>,
+    view: ArcSwap<View>,
+    /// Marked changed when there may be another answer for someone who waits; progress alone is none.
+    release: watch::Sender<()>,
+    /// Marked changed after every evaluation.
+    evaluated: watch::Sender<Revision>,
+    knocks: mpsc::Sender<Knock>,
+    /// First deliveries, until the route notes them.
+    deliveries: Mutex<Vec<(Identifier, GenerationNumber)>>,
+    /// Wakes the route for them.
+    delivered: Notify,
+    draining: AtomicBool,
+}
+
+/// What the route is told beside the store's changes.
+enum Knock {
+    /// A node registered while the attempt had failed by its deadline: a new one begins.
+    NewAttempt(oneshot::Sender<()>),
+    /// Try again what failed.
+    Retry(oneshot::Sender<()>),
+    /// Another spec.
+    Reload(Arc<Program>),
+}
+
+impl Coordinator {
+    /// A handle, and the route: a future that runs until `shutdown` is complete.
+    pub fn new(
+        store: Arc<dyn Store>,
+        spec: Spec,
+        embedded: Vec<Arc<dyn Materializer>>,
+        config: Config,
+        clock: WallClock,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let program = Arc::new(program(spec, &embedded));
+        let (knocks, knocked) = mpsc::channel(KNOCKS_MAX);
+        let changes = store.follow();
+        let first = route::first_view(&program, &store);
+        let shared = Arc::new(Shared {
+            store,
+            metrics: Arc::default(),
+            clock,
+            embedded,
+            view: ArcSwap::from_pointee(first),
+            release: watch::Sender::new(()),
+            evaluated: watch::Sender::new(Revision::default()),
+            knocks,
+            deliveries: Mutex::default(),
+            delivered: Notify::new(),
+            draining: AtomicBool::new(false),
+        });
+        let route = route::Route::new(shared.clone(), program, config, changes, knocked);
+        (Self { shared }, route.run(shutdown))
+    }
+
+    /// Whose revisions and generation numbers these are.
+    pub fn instance(&self) -> Instance {
+        self.shared.store.instance()
+    }
+
+    /// The server's figures; those that cost something are brought up to date here.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.shared.metrics
+    }
+
+    /// Accepts a node's facts. The same facts again change nothing.
+    pub async fn register(&self, registration: NodeRegistration) -> Result<Revision, Refusal> {
+        let identifier = &registration.identifier;
+        {
+            let view = self.shared.view.load();
+            if view.program.excludes(identifier) {
+                return Err(Refusal::NotListed(identifier.clone()));
+            }
+            let sealed = view.served.is_some() && view.program.spec.late == Late::Refuse;
+            if sealed && !view.program.gate_only() && !self.is_known(identifier) {
+                return Err(Refusal::TooLate(identifier.clone()));
+            }
+            view.program
+                .spec
+                .metadata
+                .complete(&registration.metadata)?;
+        }
+        let outcome = self.shared.store.put(Input::Register(registration)).await?;
+        let failure = self
+            .shared
+            .view
+            .load()
+            .failure
+            .as_ref()
+            .map(|failed| failed.failure.kind);
+        if failure == Some(FailureKind::Deadline) {
+            // Otherwise this node's next question could still meet the old attempt's failure.
+            self.knock(Knock::NewAttempt).await;
+        }
+        match outcome {
+            Outcome::Changed(revision) => {
+                self.count_change("register");
+                Ok(revision)
+            }
+            Outcome::Unchanged(revision) => Ok(revision),
+            Outcome::Absent | Outcome::OtherFacts => unreachable!("a registration is never those"),
+        }
+    }
+
+    /// What `identifier` is told now. Compares revisions and looks up one payload: never waits, never grows
+    /// with the number of nodes. A payload counts as delivered.
+    pub fn answer(&self, identifier: &str) -> Answer {
+        let answer = self.peek(identifier);
+        if let Answer::Payload(_) = answer {
+            self.note_delivery(identifier);
+        }
+        answer
+    }
+
+    /// The same, and nothing counts as delivered.
+    fn peek(&self, identifier: &str) -> Answer {
+        let view = self.shared.view.load();
+        let state = self.shared.store.state();
+        if let Some(failure) = &state.failure {
+            return Answer::Failed(failure.clone());
+        }
+        let registered = state.registrations.get(identifier);
+        let program = &view.program;
+        if registered.is_none()
+            && let Ok(valid) = Identifier::new(identifier)
+            && program.excludes(&valid)
+        {
+            return Answer::Missing(Refusal::NotListed(valid).to_string());
+        }
+        let may_fetch = match registered {
+            None => program.is_open(identifier),
+            Some(_) if program.gate_only() => true,
+            Some(registered) => registered.revision <= view.covers,
+        };
+        if may_fetch && let Some(served) = &view.served {
+            if let Some(payload) = served.payload(identifier) {
+                return Answer::Payload(payload.clone());
+            }
+            if program.gate_only() {
+                return Answer::Missing(format!("there are no files for {identifier}"));
+            }
+        }
+        if registered.is_none()
+            && view.served.is_some()
+            && program.spec.late == Late::Refuse
+            && !program.gate_only()
+            && let Ok(identifier) = Identifier::new(identifier)
+        {
+            return Answer::Missing(Refusal::TooLate(identifier).to_string());
+        }
+        if let Some(Failed { failure, inputs }) = &view.failure
+            && inputs.is_none_or(|inputs| inputs == state.inputs)
+        {
+            return Answer::Failed(failure.clone());
+        }
+        let not_ready = match registered {
+            Some(_) => view.not_ready.registered.clone(),
+            None => view.not_ready.unregistered.clone(),
+        };
+        match self.shared.draining.load(Ordering::Relaxed) {
+            true => Answer::Draining(not_ready),
+            false => Answer::NotReady(not_ready),
+        }
+    }
+
+    /// Holds the question until there is a payload other than `held`, a failure or a final no. At `until`
+    /// the answer is what it is then: not ready, or the payload that is `held` still.
+    pub async fn wait(&self, identifier: &str, held: Option<Digest>, until: Instant) -> Answer {
+        // Subscribe first, compare then: a release in between is not lost.
+        let mut release = self.shared.release.subscribe();
+        loop {
+            release.borrow_and_update();
+            let answer = self.answer(identifier);
+            let same = match &answer {
+                Answer::Payload(payload) => held == Some(payload.digest),
+                Answer::NotReady(_) => true,
+                Answer::Missing(_) | Answer::Failed(_) | Answer::Draining(_) => false,
+            };
+            if !same || self.shared.draining.load(Ordering::Relaxed) {
+                return answer;
+            }
+            if tokio::time::timeout_at(until, release.changed())
+                .await
+                .is_err()
+            {
+                return self.answer(identifier);
+            }
+        }
+    }
+
+    /// Puts an operator's files in place of a node's own. After a seal, answered when the generation that
+    /// shows them is sealed.
+    pub async fn replace(
+        &self,
+        identifier: Identifier,
+        files: ArtifactSet,
+    ) -> Result<Revision, Refusal> {
+        if let Some(served) = &self.shared.view.load().served {
+            let shared = &served.generation.shared;
+            if let Some(taken) = files.files().iter().find(|f| shared.get(&f.path).is_some()) {
+                return Err(Refusal::SharedPath {
+                    path: taken.path.clone(),
+                });
+            }
+        }
+        let outcome = self
+            .shared
+            .store
+            .put(Input::Override { identifier, files })
+            .await?;
+        self.changed_override(outcome).await
+    }
+
+    /// Ends an override. After a seal, answered like [`Coordinator::replace`].
+    pub async fn remove_override(&self, identifier: &Identifier) -> Result<Revision, Refusal> {
+        let outcome = self
+            .shared
+            .store
+            .put(Input::RemoveOverride(identifier.clone()))
+            .await?;
+        match outcome {
+            Outcome::Absent => Err(Refusal::NoOverride(identifier.clone())),
+            outcome => self.changed_override(outcome).await,
+        }
+    }
+
+    /// Takes a node out, at an operator's word.
+    pub async fn remove(&self, identifier: &Identifier) -> Result<Revision, Refusal> {
+        let view = self.shared.view.load_full();
+        if view.served.is_some() && view.program.spec.late == Late::Refuse {
+            return Err(match self.is_known(identifier) {
+                true => Refusal::Sealed(identifier.clone()),
+                false => Refusal::Unregistered(identifier.clone()),
+            });
+        }
+        self.take_out(identifier.clone(), None).await
+    }
+
+    /// Withdraws a node's own registration, before the first seal.
+    pub async fn leave(&self, leave: LeaveBody) -> Result<Revision, Refusal> {
+        let LeaveBody {
+            identifier,
+            ip,
+            metadata,
+        } = leave;
+        let state = self.shared.store.state();
+        let Some(known) = state.registrations.get(&identifier) else {
+            return Err(Refusal::Unregistered(identifier));
+        };
+        if self
+            .shared
+            .view
+            .load()
+            .served
+            .as_ref()
+            .is_some_and(|s| s.has(identifier.as_str()))
+        {
+            return Err(Refusal::LeftTooLate(identifier));
+        }
+        let mut facts = NodeRegistration::clone(&known.registration);
+        facts.ip = ip.unwrap_or(facts.ip);
+        if let Some(metadata) = metadata {
+            facts = facts.with_metadata(metadata);
+        }
+        self.take_out(identifier, Some(facts)).await
+    }
+
+    /// Declares the cluster failed: every node is told `reason` until [`Coordinator::reset`].
+    pub async fn fail(&self, reason: String) -> Result<Revision, Refusal> {
+        let at = self.shared.clock.now();
+        let failure = Failure {
+            kind: FailureKind::Operator,
+            reason,
+            at,
+        };
+        let revision = self
+            .shared
+            .store
+            .record(vec![Record::Failed(failure)])
+            .await?;
+        self.count_change("fail");
+        self.shared.release.send_replace(());
+        Ok(revision)
+    }
+
+    /// Takes [`Coordinator::fail`] back and tries again what failed by itself.
+    pub async fn reset(&self) -> Result<Revision, Refusal> {
+        let revision = self.shared.store.record(vec![Record::Reset]).await?;
+        self.count_change("reset");
+        self.knock(Knock::Retry).await;
+        Ok(revision)
+    }
+
+    /// Evaluates with another spec from now on.
+    pub async fn reload(&self, spec: Spec) {
+        let program = Arc::new(program(spec, &self.shared.embedded));
+        // The route is gone only at shutdown, and then no spec matters.
+        let _ = self.shared.knocks.send(Knock::Reload(program)).await;
+    }
+
+    /// From now on those who wait are told to ask again, here or elsewhere.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        self.shared.release.send_replace(());
+    }
+
+    fn is_known(&self, identifier: &Identifier) -> bool {
+        self.shared
+            .store
+            .state()
+            .registrations
+            .contains_key(identifier)
+    }
+
+    async fn take_out(
+        &self,
+        identifier: Identifier,
+        only_if: Option<NodeRegistration>,
+    ) -> Result<Revision, Refusal> {
+        let input = Input::Remove {
+            identifier: identifier.clone(),
+            only_if,
+        };
+        match self.shared.store.put(input).await? {
+            Outcome::Changed(revision) | Outcome::Unchanged(revision) => {
+                self.count_change("remove");
+                // Whoever waits under that name has another answer now.
+                self.shared.release.send_replace(());
+                Ok(revision)
+            }
+            Outcome::Absent => Err(Refusal::Unregistered(identifier)),
+            Outcome::OtherFacts => Err(Refusal::OtherFacts(identifier)),
+        }
+    }
+
+    async fn changed_override(&self, outcome: Outcome) -> Result<Revision, Refusal> {
+        let (Outcome::Changed(revision) | Outcome::Unchanged(revision)) = outcome else {
+            unreachable!("an override is never absent here")
+        };
+        if matches!(outcome, Outcome::Changed(_)) {
+            self.count_change("override");
+        }
+        if self.shared.view.load().served.is_some() {
+            let mut evaluated = self.shared.evaluated.subscribe();
+            let shown = evaluated.wait_for(|evaluated| *evaluated >= revision);
+            // The files are stored; if the render takes longer, or fails, `inspect` says so.
+            let _ = tokio::time::timeout(REPLACE_WAIT_MAX, shown).await;
+        }
+        Ok(revision)
+    }
+
+    async fn knock(&self, knock: impl FnOnce(oneshot::Sender<()>) -> Knock) {
+        let (answered, answer) = oneshot::channel();
+        if self.shared.knocks.send(knock(answered)).await.is_ok() {
+            // An error means that the route has ended, and then nobody is answered any more.
+            let _ = answer.await;
+        }
+    }
+
+    fn note_delivery(&self, identifier: &str) {
+        let view = self.shared.view.load();
+        let Some(served) = view
+            .served
+            .as_ref()
+            .filter(|served| served.take(identifier))
+        else {
+            return;
+        };
+        let Ok(identifier) = Identifier::new(identifier) else {
+            return;
+        };
+        let mut deliveries = self.shared.deliveries();
+        deliveries.push((identifier, served.generation.number));
+        if deliveries.len() == 1 {
+            self.shared.delivered.notify_one();
+        }
+    }
+
+    fn count_change(&self, kind: &'static str) {
+        self.shared
+            .metrics
+            .changes
+            .get_or_create(&ChangeLabels { kind })
+            .inc();
+    }
+}
+
+impl Shared {
+    fn deliveries(&self) -> std::sync::MutexGuard<'_, Vec<(Identifier, GenerationNumber)>> {
+        self.deliveries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn program(spec: Spec, embedded: &[Arc<dyn Materializer>]) -> Program {
+    let mut materializers = crate::materialize::build(&spec);
+    materializers.extend(embedded.iter().cloned());
+    Program::new(Arc::new(spec), materializers)
+}

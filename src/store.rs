@@ -1,4 +1,112 @@
 //! Where inputs, records and generations are kept.
+//!
+//! The seam that matters: nothing above it knows which store it has. A store hands out immutable
+//! [`State`]s, so readers never take a lock, and a follower that falls behind just finds a newer state.
+
+#[cfg(test)]
+mod conformance;
+mod memory;
+mod state;
+
+pub use memory::MemoryStore;
+pub use state::{Overridden, Registered, State};
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use tokio::sync::watch;
+
+use crate::model::{
+    ArtifactSet, Failure, Generation, GenerationNumber, Identifier, Instance, NodeRegistration,
+    Revision,
+};
+
+/// The store's answer, later.
+pub type Promise<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Keeps what was acknowledged.
+pub trait Store: Send + Sync + 'static {
+    /// Whose revisions and generation numbers these are.
+    fn instance(&self) -> Instance;
+
+    /// The newest state, without a lock.
+    fn state(&self) -> Arc<State>;
+
+    /// Follows changes: the receiver is marked changed whenever [`Store::state`] has become newer. Many
+    /// changes may be seen as one.
+    fn follow(&self) -> watch::Receiver<Revision>;
+
+    /// Puts or removes an input. Answered once it is as durable as this store makes it, and visible.
+    fn put(&self, input: Input) -> Promise<'_, Result<Outcome, Unavailable>>;
+
+    /// Notes records, all at once.
+    fn record(&self, records: Vec<Record>) -> Promise<'_, Result<Revision, Unavailable>>;
+
+    /// Compare-and-set: `generation` becomes the newest if its number follows the newest one's.
+    fn seal(&self, generation: Arc<Generation>) -> Promise<'_, Seal>;
+}
+
+/// What rendering depends on, changed.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A node's facts.
+    Register(NodeRegistration),
+    /// A node is taken out.
+    Remove {
+        /// Who.
+        identifier: Identifier,
+        /// Only if these are its facts still.
+        only_if: Option<NodeRegistration>,
+    },
+    /// An operator's files in place of a node's own.
+    Override {
+        /// Whose.
+        identifier: Identifier,
+        /// Which.
+        files: ArtifactSet,
+    },
+    /// The override ends.
+    RemoveOverride(Identifier),
+}
+
+/// What became of an [`Input`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Accepted at this revision.
+    Changed(Revision),
+    /// It was so already, since this revision.
+    Unchanged(Revision),
+    /// There is nothing to remove.
+    Absent,
+    /// The facts are others than `only_if`.
+    OtherFacts,
+}
+
+/// What is noted beside. Never causes a render.
+#[derive(Debug, Clone)]
+pub enum Record {
+    /// A node was handed this generation.
+    Delivered {
+        /// Which node.
+        identifier: Identifier,
+        /// Which generation.
+        generation: GenerationNumber,
+    },
+    /// An operator declared the cluster failed.
+    Failed(Failure),
+    /// An operator took that back.
+    Reset,
+}
+
+/// What became of a [`Store::seal`].
+#[derive(Debug, Clone)]
+pub enum Seal {
+    /// It is the newest generation.
+    Won,
+    /// This one is: another was sealed first.
+    Lost(Arc<Generation>),
+    /// Nobody knows; ask again.
+    Unavailable(Unavailable),
+}
 
 /// The store could not take a change; nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

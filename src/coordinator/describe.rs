@@ -1,0 +1,207 @@
+//! What operators are told: the cluster, a node, generations. Reads the published view and the store's
+//! newest state, and costs what it describes.
+
+use super::{Coordinator, answer::Answer, view::View};
+use crate::{
+    model::{ArtifactFile, FailureKind, Generation, GenerationNumber, Identifier},
+    store::{Registered, State},
+    wire::{
+        ArtifactEntry, ClusterBody, ClusterState, EncodedPayload, ErrorBody, GenerationBody,
+        GenerationEntry, NodeBody, NodeEntry, NodeState, PayloadEncoder,
+    },
+};
+
+impl Coordinator {
+    /// Who is here, what is missing, what is served.
+    pub fn cluster(&self) -> ClusterBody {
+        let view = self.shared.view.load();
+        let state = self.shared.store.state();
+        let entries = state
+            .registrations
+            .values()
+            .map(|node| entry(&state, &view, node));
+        let failed = state.failure.as_deref().or_else(|| {
+            let failed = view.failure.as_ref()?;
+            (failed.inputs.is_none_or(|inputs| inputs == state.inputs)).then_some(&*failed.failure)
+        });
+        ClusterBody {
+            cluster: view.program.spec.cluster.clone(),
+            instance: self.instance(),
+            revision: state.revision,
+            state: match (failed, &view.served) {
+                (Some(_), _) => ClusterState::Failed,
+                (None, Some(_)) => ClusterState::Ready,
+                (None, None) => ClusterState::Waiting,
+            },
+            progress: view.progress.clone(),
+            generation: view.served.as_ref().map(|served| served.generation.number),
+            failure: failed.or(view.trouble.as_deref()).cloned(),
+            registrations: entries.collect(),
+        }
+    }
+
+    /// What one node would be answered now, and why.
+    pub fn node(&self, identifier: &str) -> NodeBody {
+        let view = self.shared.view.load();
+        let state = self.shared.store.state();
+        let registered = state.registrations.get(identifier);
+        let mut body = NodeBody {
+            node: registered.map(|registered| entry(&state, &view, registered)),
+            state: NodeState::Waiting,
+            reason: None,
+            generation: None,
+            artifacts: vec![],
+        };
+        match self.peek(identifier) {
+            Answer::Payload(_) => {
+                let generation = view.served.as_ref().map(|served| &served.generation);
+                body.state = NodeState::Ready;
+                body.generation = generation.map(|generation| generation.number);
+                body.artifacts = generation.map_or(vec![], |g| payload_entries(g, identifier));
+            }
+            Answer::NotReady(answer) | Answer::Draining(answer) => {
+                if registered.is_none() {
+                    body.state = NodeState::Unregistered;
+                }
+                let answer = serde_json::from_slice::<ErrorBody>(&answer);
+                body.reason = answer.ok().map(|answer| answer.message);
+                if let (Some(served), Some(registered)) = (&view.served, registered) {
+                    body.reason = Some(format!(
+                        "generation {} is older than this node's registration (revision {}), \
+                         and there is no newer one yet: {}",
+                        served.generation.number,
+                        registered.revision,
+                        view.trouble.as_ref().map_or_else(
+                            || view.progress.to_string(),
+                            |failure| format!("the newest render failed: {}", failure.reason)
+                        )
+                    ));
+                }
+            }
+            Answer::Missing(reason) => {
+                body.state = NodeState::Missing;
+                body.reason = Some(reason);
+            }
+            Answer::Failed(failure) => {
+                body.state = NodeState::Failed;
+                body.reason = Some(match failure.kind {
+                    FailureKind::Operator => {
+                        format!(
+                            "an operator declared the cluster failed: {}",
+                            failure.reason
+                        )
+                    }
+                    _ => failure.reason.clone(),
+                });
+            }
+        }
+        body
+    }
+
+    /// The generations that are kept, newest first.
+    pub fn generations(&self) -> Vec<GenerationEntry> {
+        self.shared
+            .store
+            .state()
+            .generations
+            .iter()
+            .rev()
+            .map(|g| generation_entry(g))
+            .collect()
+    }
+
+    /// One generation that is kept.
+    pub fn generation(&self, number: GenerationNumber) -> Option<GenerationBody> {
+        let state = self.shared.store.state();
+        let generation = state.generations.iter().find(|g| g.number == number)?;
+        let own = |(identifier, files): (&Identifier, &crate::model::NodeFiles)| {
+            (identifier.clone(), entries(files.local.files(), false))
+        };
+        Some(GenerationBody {
+            entry: generation_entry(generation),
+            artifacts: generation.nodes.iter().map(own).collect(),
+            shared: entries(generation.shared.files(), true),
+        })
+    }
+
+    /// One node's payload of one kept generation, encoded on demand. An operator's look, not a delivery.
+    pub fn payload_of(&self, number: GenerationNumber, identifier: &str) -> Option<EncodedPayload> {
+        let state = self.shared.store.state();
+        let generation = state.generations.iter().find(|g| g.number == number)?;
+        let files = generation.nodes.get(identifier)?;
+        Some(PayloadEncoder::of(self.instance(), generation).encode(files))
+    }
+
+    /// All metrics as text, those that depend on who asks when brought up to date.
+    pub fn metrics_text(&self) -> String {
+        let view = self.shared.view.load();
+        let state = self.shared.store.state();
+        let behind = state
+            .registrations
+            .keys()
+            .filter(|id| is_behind(&state, &view, id.as_str()));
+        let behind = i64::try_from(behind.count()).unwrap_or(i64::MAX);
+        self.shared.metrics.nodes_behind.set(behind);
+        self.shared.metrics.to_text()
+    }
+}
+
+fn entry(state: &State, view: &View, registered: &Registered) -> NodeEntry {
+    let node = &registered.registration;
+    let served = view.served.as_ref().map(|served| &served.generation);
+    // What templates see; raw where the spec does not accept it.
+    let metadata = view.program.spec.metadata.complete(&node.metadata);
+    let behind = is_behind(state, view, node.identifier.as_str());
+    let noted = state.deliveries.get(&node.identifier).copied();
+    let taken = view
+        .served
+        .as_ref()
+        .filter(|s| s.was_taken(node.identifier.as_str()));
+    NodeEntry {
+        identifier: node.identifier.clone(),
+        ip: node.ip,
+        metadata: metadata.unwrap_or_else(|_| node.metadata.clone()),
+        seat: served.and_then(|generation| generation.seats.get(&node.identifier).copied()),
+        revision: registered.revision,
+        delivered: taken.map(|served| served.generation.number).or(noted),
+        behind,
+        overridden: state.overrides.contains_key(&node.identifier),
+    }
+}
+
+/// Whether a generation is served that this registered node has not received.
+fn is_behind(state: &State, view: &View, identifier: &str) -> bool {
+    let Some(served) = &view.served else {
+        return false;
+    };
+    state.deliveries.get(identifier) != Some(&served.generation.number)
+        && !served.was_taken(identifier)
+}
+
+fn generation_entry(generation: &Generation) -> GenerationEntry {
+    GenerationEntry {
+        number: generation.number,
+        digest: generation.digest,
+        revision: generation.revision,
+        spec: generation.spec,
+        sealed_at: generation.sealed_at,
+        nodes: generation.nodes.len(),
+    }
+}
+
+fn payload_entries(generation: &Generation, identifier: &str) -> Vec<ArtifactEntry> {
+    let own = generation
+        .nodes
+        .get(identifier)
+        .map_or(&[][..], |files| files.local.files());
+    let mut all = entries(own, false);
+    all.extend(entries(generation.shared.files(), true));
+    all
+}
+
+fn entries(files: &[ArtifactFile], shared: bool) -> Vec<ArtifactEntry> {
+    files
+        .iter()
+        .map(|file| ArtifactEntry::of(file, shared))
+        .collect()
+}

@@ -1,0 +1,295 @@
+//! The readiness rule, kept incrementally: what a registration changes is worked out when it comes, the
+//! answer is a comparison of counts. `when` is asked only once they hold.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use serde_json::{Map, Value};
+
+use crate::{
+    jinja::{Expression, JinjaError, NodeValue, Scene},
+    model::{
+        Identifier, MISSING_NAMES_MAX, Metadata, NodeRegistration, Progress, Readiness,
+        RegistrationSnapshot, Revision, Seat, SnapshotNode,
+    },
+    spec::{Group, Members, MetadataError, Spec},
+};
+
+/// The registrations as one spec judges them.
+#[derive(Debug)]
+pub struct Tally {
+    spec: Arc<Spec>,
+    members: BTreeMap<Identifier, Member>,
+    /// Members whose facts the spec does not accept; it may have changed since they registered.
+    flawed: BTreeMap<Identifier, MetadataError>,
+    /// For each group of the rule, how many members match.
+    matching: Vec<usize>,
+    /// What groups see when they are counted node by node.
+    scene: Scene,
+}
+
+#[derive(Debug)]
+struct Member {
+    registration: Arc<NodeRegistration>,
+    metadata: Metadata,
+    /// For each group, whether it matches, or why that cannot be said.
+    matches: Vec<Result<bool, JinjaError>>,
+}
+
+impl Tally {
+    /// No registrations yet.
+    pub fn new(spec: Arc<Spec>) -> Self {
+        let groups = spec.ready.as_ref().map_or(0, |rule| rule.groups.len());
+        Self {
+            members: BTreeMap::new(),
+            flawed: BTreeMap::new(),
+            matching: vec![0; groups],
+            scene: Scene::without_nodes(&spec.cluster, &spec.values),
+            spec,
+        }
+    }
+
+    /// Counts `registration`, in place of an earlier one of the same identifier. One that a closed list does
+    /// not hold is no member.
+    pub fn insert(&mut self, registration: Arc<NodeRegistration>) {
+        let identifier = registration.identifier.clone();
+        self.remove(identifier.as_str());
+        if !is_listed(&self.spec, &identifier) {
+            return;
+        }
+        let metadata = match self.spec.metadata.complete(&registration.metadata) {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                self.flawed.insert(identifier.clone(), error);
+                registration.metadata.clone()
+            }
+        };
+        let groups = self
+            .spec
+            .ready
+            .as_ref()
+            .map_or(&[][..], |rule| &rule.groups);
+        let matches: Vec<_> = if groups.is_empty() {
+            vec![]
+        } else {
+            let node = NodeValue::unseated(&registration, &metadata);
+            groups
+                .iter()
+                .map(|group| match counted_alone(group) {
+                    true => group.matching.matches(&self.scene, &node),
+                    false => Ok(false),
+                })
+                .collect()
+        };
+        for (count, matched) in self.matching.iter_mut().zip(&matches) {
+            *count += usize::from(*matched == Ok(true));
+        }
+        self.members.insert(
+            identifier,
+            Member {
+                registration,
+                metadata,
+                matches,
+            },
+        );
+    }
+
+    /// Takes `identifier` out.
+    pub fn remove(&mut self, identifier: &str) {
+        self.flawed.remove(identifier);
+        let Some(member) = self.members.remove(identifier) else {
+            return;
+        };
+        for (count, matched) in self.matching.iter_mut().zip(&member.matches) {
+            *count -= usize::from(*matched == Ok(true));
+        }
+    }
+
+    /// How many are counted.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether nobody is.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The rule's answer; `once` is what was drawn up to now. Without a rule the set is ready as it is.
+    pub fn readiness(&self, once: &Map<String, Value>) -> Readiness {
+        let mut progress = Progress {
+            registered: self.members.len(),
+            ..Progress::default()
+        };
+        let Some(rule) = &self.spec.ready else {
+            return Readiness::Ready(progress);
+        };
+        match &rule.nodes {
+            None => progress.needed = rule.groups.iter().map(|group| group.count).sum(),
+            Some(Members::AtLeast(count)) => {
+                progress.needed = *count;
+                if progress.registered < *count {
+                    let clause =
+                        format!("nodes: {} of {count} are registered", progress.registered);
+                    progress.unmet.push(clause);
+                }
+            }
+            Some(Members::Closed(list)) => {
+                progress.needed = list.len();
+                progress.missing_count = list.len() - self.members.len();
+                if progress.missing_count > 0 {
+                    progress.missing = self.missing(list);
+                    let clause = format!(
+                        "nodes: {} of {} are missing",
+                        progress.missing_count,
+                        list.len()
+                    );
+                    progress.unmet.push(clause);
+                }
+            }
+        }
+        for (at, group) in rule.groups.iter().enumerate() {
+            if counted_alone(group) {
+                self.judge_counted(at, group, &mut progress);
+            }
+        }
+        self.judge_facts(&mut progress);
+        if progress.unmet.is_empty() {
+            self.judge_whole_set(once, &mut progress);
+        }
+        match progress.unmet.is_empty() {
+            true => Readiness::Ready(progress),
+            false => Readiness::Waiting(progress),
+        }
+    }
+
+    fn missing(&self, list: &BTreeSet<Identifier>) -> Vec<Identifier> {
+        let missing = list
+            .iter()
+            .filter(|identifier| !self.members.contains_key(*identifier));
+        missing.take(MISSING_NAMES_MAX).cloned().collect()
+    }
+
+    fn judge_counted(&self, at: usize, group: &Group, progress: &mut Progress) {
+        if self.matching[at] >= group.count {
+            return;
+        }
+        let error = self.members.iter().find_map(|(identifier, member)| {
+            member.matches[at]
+                .as_ref()
+                .err()
+                .map(|error| (identifier, error))
+        });
+        progress
+            .unmet
+            .push(unmet_group(group, self.matching[at], error));
+    }
+
+    fn judge_facts(&self, progress: &mut Progress) {
+        for (identifier, error) in self.flawed.iter().take(MISSING_NAMES_MAX) {
+            progress.unmet.push(format!("{identifier}: {error}"));
+        }
+        let more = self.flawed.len().saturating_sub(MISSING_NAMES_MAX);
+        if more > 0 {
+            progress.unmet.push(format!(
+                "{more} more nodes whose facts the spec does not accept"
+            ));
+        }
+    }
+
+    /// What looks at all nodes at once, and so is asked only when everything else holds.
+    fn judge_whole_set(&self, once: &Map<String, Value>, progress: &mut Progress) {
+        let Some(rule) = &self.spec.ready else { return };
+        let groups: Vec<&Group> = rule.groups.iter().filter(|g| !counted_alone(g)).collect();
+        if rule.when.is_none() && groups.is_empty() {
+            return;
+        }
+        let nodes = self.members.values();
+        let nodes = nodes
+            .map(|m| NodeValue::unseated(&m.registration, &m.metadata))
+            .collect();
+        let scene = Scene::unseated(&self.spec.cluster, &self.spec.values, once, nodes);
+        for group in groups {
+            let mut count = 0;
+            let mut error = None;
+            for (identifier, node) in self.members.keys().zip(scene.nodes()) {
+                match group.matching.matches(&scene, node) {
+                    Ok(matched) => count += usize::from(matched),
+                    Err(e) => error = error.or(Some((identifier, e))),
+                }
+            }
+            if count < group.count {
+                let error = error
+                    .as_ref()
+                    .map(|(identifier, error)| (*identifier, error));
+                progress.unmet.push(unmet_group(group, count, error));
+            }
+        }
+        if let Some(when) = &rule.when {
+            match when.holds(&scene) {
+                Ok(true) => {}
+                Ok(false) => progress
+                    .unmet
+                    .push(format!("when: {} is false", when.source())),
+                Err(error) => progress
+                    .unmet
+                    .push(format!("when: {}: {error}", when.source())),
+            }
+        }
+    }
+
+    /// All members at `revision`, in identifier order; those without a seat in `seats` get the next ones.
+    pub fn snapshot(
+        &self,
+        revision: Revision,
+        seats: &BTreeMap<Identifier, Seat>,
+        once: Map<String, Value>,
+    ) -> RegistrationSnapshot {
+        let mut free = u32::try_from(seats.len()).expect("fewer than 2^32 nodes");
+        let nodes = self.members.iter().map(|(identifier, member)| {
+            let seat = seats.get(identifier).copied().unwrap_or_else(|| {
+                free += 1;
+                Seat(free - 1)
+            });
+            SnapshotNode {
+                identifier: identifier.clone(),
+                ip: member.registration.ip,
+                metadata: member.metadata.clone(),
+                seat,
+            }
+        });
+        RegistrationSnapshot {
+            cluster: self.spec.cluster.clone(),
+            revision,
+            nodes: nodes.collect(),
+            values: self.spec.values.clone(),
+            once,
+        }
+    }
+}
+
+/// Whether the spec's list, if it has one, holds `identifier`.
+pub fn is_listed(spec: &Spec, identifier: &Identifier) -> bool {
+    match spec.ready.as_ref().and_then(|rule| rule.nodes.as_ref()) {
+        Some(Members::Closed(list)) => list.contains(identifier),
+        _ => true,
+    }
+}
+
+/// Whether a group can be counted node by node: it looks at nothing but the node and constants.
+fn counted_alone(group: &Group) -> bool {
+    let depends_on_others =
+        |expression: &Expression| expression.mentions("nodes") || expression.mentions("once");
+    !depends_on_others(&group.matching)
+}
+
+fn unmet_group(group: &Group, count: usize, error: Option<(&Identifier, &JinjaError)>) -> String {
+    let source = group.matching.source();
+    let mut clause = format!("group {source}: {count} of {} match", group.count);
+    if let Some((identifier, error)) = error {
+        clause.push_str(&format!(" ({identifier}: {error})"));
+    }
+    clause
+}

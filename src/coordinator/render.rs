@@ -1,0 +1,230 @@
+//! From a ready snapshot to everybody's files: all materializers in order, then operators' overrides.
+//!
+//! Pure but for what materializers do. `serve` and `plan` run the same code.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
+
+use serde_json::{Map, Value};
+
+use crate::{
+    jinja::{Draw, Scene},
+    materialize::{Audience, MaterializationResult, MaterializeError, Materializer},
+    model::{ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, RegistrationSnapshot},
+    spec::Spec,
+};
+
+/// A spec and the materializers that it asks for: what turns snapshots into files.
+pub struct Program {
+    /// The rule and everything else that was read.
+    pub spec: Arc<Spec>,
+    materializers: Vec<Arc<dyn Materializer>>,
+    /// Those that have files for nodes known beforehand.
+    listed: BTreeSet<Identifier>,
+    /// Those of them who may fetch without registering.
+    open: BTreeSet<Identifier>,
+    /// All materializers know their nodes beforehand: registration is only the gate.
+    gate_only: bool,
+}
+
+/// What a render came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rendered {
+    /// A materializer waits for something beyond the rule.
+    NotReady(String),
+    /// Everybody's files: each node that gets a payload has an entry, even if it is empty.
+    Ready(MaterializedArtifacts),
+}
+
+impl Program {
+    /// A spec with the materializers it asks for, in order, and those of the embedding program.
+    pub fn new(spec: Arc<Spec>, materializers: Vec<Arc<dyn Materializer>>) -> Self {
+        let (mut listed, mut open) = (BTreeSet::new(), BTreeSet::new());
+        let mut gate_only = !materializers.is_empty();
+        for materializer in &materializers {
+            match materializer.audience() {
+                Audience::Registered => gate_only = false,
+                Audience::Listed {
+                    identifiers,
+                    requires_registration,
+                } => {
+                    if !requires_registration {
+                        open.extend(identifiers.iter().cloned());
+                    }
+                    listed.extend(identifiers);
+                }
+            }
+        }
+        Self {
+            spec,
+            materializers,
+            listed,
+            open,
+            gate_only,
+        }
+    }
+
+    /// Whether the files do not depend on who registers: registration is only the gate.
+    pub fn gate_only(&self) -> bool {
+        self.gate_only
+    }
+
+    /// Whether `identifier` may fetch without being registered.
+    pub fn is_open(&self, identifier: &str) -> bool {
+        self.open.contains(identifier)
+    }
+
+    /// Whether there are no files for `identifier`, whatever happens, and it may not even register.
+    pub fn excludes(&self, identifier: &Identifier) -> bool {
+        let stranger_at_the_gate =
+            self.gate_only && !self.open.is_empty() && !self.listed.contains(identifier);
+        stranger_at_the_gate || !super::readiness::is_listed(&self.spec, identifier)
+    }
+
+    /// What `once:` lacks in `snapshot`, drawn in the order of the spec, beside what is there.
+    pub fn draw_once(
+        &self,
+        snapshot: &RegistrationSnapshot,
+        draw: &Draw,
+    ) -> Result<Map<String, Value>, MaterializeError> {
+        let mut snapshot = snapshot.clone();
+        for (name, expression) in &self.spec.once {
+            if snapshot.once.contains_key(name) {
+                continue;
+            }
+            let value = expression
+                .draw(&Scene::new(&snapshot), draw)
+                .map_err(|error| MaterializeError(format!("once.{name}: {error}")))?;
+            snapshot.once.insert(name.clone(), value);
+        }
+        Ok(snapshot.once)
+    }
+
+    /// Runs the materializers in order and puts `overrides` in place.
+    pub fn render(
+        &self,
+        snapshot: &RegistrationSnapshot,
+        overrides: &BTreeMap<Identifier, Arc<ArtifactSet>>,
+    ) -> Result<Rendered, MaterializeError> {
+        let mut all = Merged::default();
+        for materializer in &self.materializers {
+            match materializer.materialize(snapshot)? {
+                MaterializationResult::NotReady { message } => {
+                    let waiting = format!("{}: {message}", materializer.name());
+                    return Ok(Rendered::NotReady(waiting));
+                }
+                MaterializationResult::Ready(artifacts) => {
+                    let name = materializer.name();
+                    if materializer.audience() == Audience::Registered {
+                        refuse_strangers(&name, snapshot, &artifacts)?;
+                    }
+                    all.add(&name, artifacts)?;
+                }
+            }
+        }
+        let mut nodes = BTreeMap::new();
+        let registered = snapshot.nodes.iter().map(|node| &node.identifier);
+        let audience: BTreeSet<&Identifier> = match self.gate_only {
+            true => self.listed.iter().collect(),
+            false => registered.chain(&self.open).collect(),
+        };
+        for identifier in audience {
+            let own = all.nodes.remove(identifier).unwrap_or_default();
+            let own = overrides
+                .get(identifier)
+                .map_or(own, |files| ArtifactSet::clone(files));
+            nodes.insert(identifier.clone(), own);
+        }
+        refuse_shared_names(&nodes, &all.shared)?;
+        Ok(Rendered::Ready(MaterializedArtifacts {
+            nodes,
+            shared: all.shared,
+        }))
+    }
+}
+
+/// The files of several materializers.
+#[derive(Default)]
+struct Merged {
+    nodes: BTreeMap<Identifier, ArtifactSet>,
+    shared: ArtifactSet,
+}
+
+impl Merged {
+    fn add(
+        &mut self,
+        name: &str,
+        artifacts: MaterializedArtifacts,
+    ) -> Result<(), MaterializeError> {
+        let taken = |path: &ArtifactPath, whose: &str| {
+            MaterializeError(format!(
+                "{name}: {path} for {whose} is already made by an earlier materializer; \
+                 no path may occur twice for one node"
+            ))
+        };
+        for (identifier, files) in artifacts.nodes {
+            match self.nodes.entry(identifier) {
+                std::collections::btree_map::Entry::Vacant(entry) => {
+                    entry.insert(files);
+                }
+                std::collections::btree_map::Entry::Occupied(mut entry) => {
+                    for file in files.files() {
+                        let whose = entry.key().to_string();
+                        entry
+                            .get_mut()
+                            .push(file.clone())
+                            .map_err(|e| taken(&e.0, &whose))?;
+                    }
+                }
+            }
+        }
+        for file in artifacts.shared.files() {
+            self.shared
+                .push(file.clone())
+                .map_err(|e| taken(&e.0, "all nodes"))?;
+        }
+        Ok(())
+    }
+}
+
+fn refuse_strangers(
+    name: &str,
+    snapshot: &RegistrationSnapshot,
+    artifacts: &MaterializedArtifacts,
+) -> Result<(), MaterializeError> {
+    let stranger = artifacts
+        .nodes
+        .keys()
+        .find(|id| snapshot.node(id.as_str()).is_none());
+    stranger.map_or(Ok(()), |stranger| {
+        Err(MaterializeError(format!(
+            "{name}: has files for {stranger}, which is not registered"
+        )))
+    })
+}
+
+fn refuse_shared_names(
+    nodes: &BTreeMap<Identifier, ArtifactSet>,
+    shared: &ArtifactSet,
+) -> Result<(), MaterializeError> {
+    let shared: HashSet<&ArtifactPath> = shared.files().iter().map(|file| &file.path).collect();
+    if shared.is_empty() {
+        return Ok(());
+    }
+    for (identifier, files) in nodes {
+        if let Some(file) = files
+            .files()
+            .iter()
+            .find(|file| shared.contains(&file.path))
+        {
+            return Err(MaterializeError(format!(
+                "{}: {identifier} has a file of its own by the name of a shared one; \
+                 no path may occur twice for one node",
+                file.path
+            )));
+        }
+    }
+    Ok(())
+}

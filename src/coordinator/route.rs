@@ -1,0 +1,665 @@
+//! The route itself: one task that follows the store, judges the newest state, renders it off the async
+//! threads, seals, and publishes. At most one render is in flight.
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+
+use imbl::ordmap::DiffItem;
+use serde_json::Map;
+use tokio::{
+    sync::{mpsc, watch},
+    task::{JoinError, JoinHandle},
+    time::Instant,
+};
+
+use super::{
+    Config, Knock, Shared,
+    readiness::Tally,
+    render::{Program, Rendered},
+    view::{Failed, NotReady, Served, View},
+};
+use crate::{
+    clock::Timestamp,
+    jinja::Draw,
+    materialize::MaterializeError,
+    model::{
+        Digest, Failure, FailureKind, Generation, GenerationNumber, Instance, NodeRegistration,
+        Progress, Readiness, RegistrationSnapshot, Revision, Seat, generation_digest,
+    },
+    store::{Record, Seal, State, Store},
+};
+
+/// Registrations that come in a burst are judged together: an evaluation is at most this late.
+const EVALUATION_PAUSE: Duration = Duration::from_millis(1);
+
+/// First deliveries are noted together, at most this late.
+const DELIVERIES_PAUSE: Duration = Duration::from_millis(100);
+
+/// A materializer that says "not ready" is asked again after this long, then after twice as long …
+const NOT_READY_RETRY_MIN: Duration = Duration::from_secs(1);
+/// … up to this.
+const NOT_READY_RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// A seal that the store could not take is tried again after this long.
+const SEAL_RETRY: Duration = Duration::from_secs(1);
+
+/// Of a burst of registrations, up to this many get a log line each; more are counted in one.
+const LOGGED_EACH_MAX: usize = 8;
+
+/// The task's state: nobody else has it, so nothing in it needs a lock.
+pub(super) struct Route {
+    shared: Arc<Shared>,
+    program: Arc<Program>,
+    config: Config,
+    changes: watch::Receiver<Revision>,
+    knocks: mpsc::Receiver<Knock>,
+    /// The state that the tally shows.
+    seen: Arc<State>,
+    tally: Tally,
+    /// Counts `settle`.
+    last_input: Instant,
+    /// Since when the first seal is waited for: the attempt's first registration.
+    attempt: Option<Instant>,
+    /// Why the attempt failed, until the next one begins.
+    attempt_failure: Option<Arc<Failure>>,
+    rendering: Option<Rendering>,
+    last_render: Option<Instant>,
+    /// What the newest finished render was of, and what it came to.
+    finished: Option<(Cut, Finished)>,
+    served: Option<Arc<Served>>,
+    covers: Revision,
+    /// Waiters may have another answer once the next view is published.
+    release_due: bool,
+    /// When first deliveries are noted.
+    deliveries_due: Option<Instant>,
+}
+
+/// What a render depends on: the same cut need not be rendered twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cut {
+    inputs: Revision,
+    spec: Digest,
+}
+
+/// A render in flight.
+struct Rendering {
+    cut: Cut,
+    started: Instant,
+    task: JoinHandle<Made>,
+}
+
+/// What a render makes, on its own thread.
+type Made = Result<Outcome, MaterializeError>;
+
+enum Outcome {
+    NotReady(String),
+    /// The files are those of the served generation.
+    Same,
+    New(Box<Served>),
+}
+
+/// How a render ended.
+enum Finished {
+    Sealed,
+    NotReady {
+        message: String,
+        retry_at: Instant,
+        pause: Duration,
+    },
+    Failed(Arc<Failure>),
+    /// The store could not take the seal.
+    Unsealed {
+        retry_at: Instant,
+    },
+}
+
+/// What is published before the first evaluation.
+pub(super) fn first_view(program: &Arc<Program>, store: &Arc<dyn Store>) -> View {
+    let readiness = Tally::new(program.spec.clone()).readiness(&Map::new());
+    let served = store.state().generation().cloned();
+    View {
+        program: program.clone(),
+        progress: readiness.progress().clone(),
+        evaluated: Revision::default(),
+        not_ready: NotReady::of(readiness.progress()),
+        covers: served
+            .as_ref()
+            .map_or(Revision::default(), |generation| generation.revision),
+        served: served.map(|generation| Arc::new(Served::new(store.instance(), generation))),
+        failure: None,
+        trouble: None,
+    }
+}
+
+impl Route {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        program: Arc<Program>,
+        config: Config,
+        changes: watch::Receiver<Revision>,
+        knocks: mpsc::Receiver<Knock>,
+    ) -> Self {
+        let view = shared.view.load_full();
+        Self {
+            tally: Tally::new(program.spec.clone()),
+            program,
+            config,
+            changes,
+            knocks,
+            seen: Arc::default(),
+            last_input: Instant::now(),
+            attempt: None,
+            attempt_failure: None,
+            rendering: None,
+            last_render: None,
+            finished: None,
+            served: view.served.clone(),
+            covers: view.covers,
+            release_due: false,
+            deliveries_due: None,
+            shared,
+        }
+    }
+
+    /// The route of DESIGN section 3, once around for every change.
+    pub(super) async fn run(mut self, shutdown: impl Future<Output = ()> + Send + 'static) {
+        tokio::pin!(shutdown);
+        loop {
+            self.follow();
+            let (readiness, timer) = self.judge();
+            self.render_if_due(&readiness);
+            self.publish(readiness);
+            let timer = [timer, self.note_deliveries().await]
+                .into_iter()
+                .flatten()
+                .min();
+            tokio::select! {
+                () = &mut shutdown => break,
+                changed = self.changes.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    tokio::time::sleep(EVALUATION_PAUSE).await;
+                }
+                Some(knock) = self.knocks.recv() => self.heed(knock),
+                made = finish(&mut self.rendering) => self.conclude(made).await,
+                () = self.shared.delivered.notified() => {}
+                () = sleep_until(timer) => {}
+            }
+        }
+        self.deliveries_due = Some(Instant::now());
+        self.note_deliveries().await;
+    }
+
+    /// Does what it is told beside the store's changes.
+    fn heed(&mut self, knock: Knock) {
+        self.follow();
+        let answered = match knock {
+            Knock::NewAttempt(answered) => {
+                self.attempt_failure = None;
+                Some(answered)
+            }
+            Knock::Retry(answered) => {
+                self.attempt_failure = None;
+                if matches!(self.finished, Some((_, Finished::Failed(_)))) {
+                    self.finished = None;
+                }
+                Some(answered)
+            }
+            Knock::Reload(program) => {
+                self.reload(program);
+                None
+            }
+        };
+        // Readers must see the new attempt before its first registration is acknowledged.
+        self.follow();
+        let (readiness, _) = self.judge();
+        self.publish(readiness);
+        if let Some(answered) = answered {
+            // Whoever knocked may be gone; nothing is owed to it then.
+            let _ = answered.send(());
+        }
+    }
+
+    fn reload(&mut self, program: Arc<Program>) {
+        self.program = program;
+        self.tally = Tally::new(self.program.spec.clone());
+        for registered in self.seen.registrations.values() {
+            self.tally.insert(registered.registration.clone());
+        }
+        self.release_due = true;
+    }
+
+    /// Notes first deliveries in the store, many at a time; answers when the next are due.
+    async fn note_deliveries(&mut self) -> Option<Instant> {
+        if self.shared.deliveries().is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        let due = *self.deliveries_due.get_or_insert(now + DELIVERIES_PAUSE);
+        if due > now {
+            return Some(due);
+        }
+        self.deliveries_due = None;
+        let delivered = std::mem::take(&mut *self.shared.deliveries());
+        let records = delivered
+            .into_iter()
+            .map(|(identifier, generation)| Record::Delivered {
+                identifier,
+                generation,
+            })
+            .collect();
+        if let Err(error) = self.shared.store.record(records).await {
+            // Only what `inspect` says of who is behind depends on it.
+            tracing::warn!("deliveries are not noted: {error}");
+        }
+        None
+    }
+
+    /// Brings the tally up to the store's newest state.
+    fn follow(&mut self) {
+        self.changes.borrow_and_update();
+        let state = self.shared.store.state();
+        if state.inputs != self.seen.inputs {
+            let mut came = Vec::new();
+            for change in self.seen.registrations.diff(&state.registrations) {
+                match change {
+                    DiffItem::Add(_, new) | DiffItem::Update { new: (_, new), .. } => {
+                        self.tally.insert(new.registration.clone());
+                        came.push(new.registration.clone());
+                    }
+                    DiffItem::Remove(identifier, _) => {
+                        self.tally.remove(identifier.as_str());
+                        tracing::info!("{identifier} was removed");
+                    }
+                }
+            }
+            self.last_input = Instant::now();
+            self.log_registrations(&came);
+        }
+        self.seen = state;
+        if self.tally.is_empty() || self.served.is_some() {
+            self.attempt = None;
+        } else if self.attempt_failure.is_none() {
+            self.attempt.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn log_registrations(&self, came: &[Arc<NodeRegistration>]) {
+        if came.is_empty() {
+            return;
+        }
+        let progress = self.tally.readiness(&Map::new());
+        let progress = progress.progress();
+        if came.len() > LOGGED_EACH_MAX {
+            tracing::info!("{} nodes registered ({progress})", came.len());
+            return;
+        }
+        for node in came {
+            tracing::info!(
+                "{} registered from {} ({progress})",
+                node.identifier,
+                node.ip
+            );
+        }
+    }
+
+    /// The rule's answer with the timers around it, and when to look again.
+    fn judge(&mut self) -> (Readiness, Option<Instant>) {
+        let once = self
+            .served
+            .as_ref()
+            .map(|served| served.generation.once.clone());
+        let readiness = self.tally.readiness(&once.unwrap_or_default());
+        let mut progress = readiness.progress().clone();
+        let mut look_again = None;
+        let rule = self.program.spec.ready.as_ref();
+        if let (Readiness::Ready(_), Some(rule)) = (&readiness, rule) {
+            let settled_at = self.last_input + rule.settle;
+            if settled_at > Instant::now() {
+                progress.unmet.push(format!(
+                    "settle: no change for {:?} is awaited",
+                    rule.settle
+                ));
+                look_again = Some(settled_at);
+            }
+        }
+        let cut = self.cut();
+        let now = Instant::now();
+        match &self.finished {
+            Some((
+                of,
+                Finished::NotReady {
+                    message, retry_at, ..
+                },
+            )) if *of == cut => {
+                progress.unmet.push(message.clone());
+                if *retry_at > now {
+                    look_again = Some(*retry_at);
+                }
+            }
+            Some((of, Finished::Unsealed { retry_at })) if *of == cut => {
+                progress
+                    .unmet
+                    .push("seal: the store is unavailable; tried again".to_owned());
+                look_again = Some(*retry_at);
+            }
+            _ => {}
+        }
+        if let (Some(started), Some(deadline)) = (self.attempt, rule.and_then(|r| r.deadline)) {
+            let ends_at = started + deadline;
+            if ends_at <= now && self.rendering.is_none() {
+                self.miss_deadline(deadline, &progress);
+            } else if self.rendering.is_none() {
+                look_again = Some(look_again.map_or(ends_at, |at: Instant| at.min(ends_at)));
+            }
+        }
+        if let Some(last) = self.last_render {
+            let next = last + self.config.min_generation_interval;
+            if next > now {
+                look_again = Some(look_again.map_or(next, |at: Instant| at.min(next)));
+            }
+        }
+        match progress.unmet.is_empty() {
+            true => (Readiness::Ready(progress), look_again),
+            false => (Readiness::Waiting(progress), look_again),
+        }
+    }
+
+    fn miss_deadline(&mut self, deadline: Duration, progress: &Progress) {
+        let reason = format!("not ready within {deadline:?}: {progress}");
+        tracing::error!("the attempt failed: {reason}; the next registration begins a new one");
+        let at = self.shared.clock.now();
+        self.attempt = None;
+        self.attempt_failure = Some(Arc::new(Failure {
+            kind: FailureKind::Deadline,
+            reason,
+            at,
+        }));
+        self.release_due = true;
+    }
+
+    /// Starts a render of the newest state if it is ready and was not rendered yet.
+    fn render_if_due(&mut self, readiness: &Readiness) {
+        let cut = self.cut();
+        let now = Instant::now();
+        let too_soon = self
+            .last_render
+            .is_some_and(|last| now < last + self.config.min_generation_interval);
+        let asked_again = match &self.finished {
+            Some((of, Finished::NotReady { retry_at, .. } | Finished::Unsealed { retry_at })) => {
+                *of == cut && now >= *retry_at
+            }
+            _ => false,
+        };
+        let known = self.finished.as_ref().is_some_and(|(of, _)| *of == cut);
+        // A materializer's own "not ready" must not keep it from being asked again.
+        let ready = readiness.is_ready() || asked_again;
+        if !ready
+            || (known && !asked_again)
+            || too_soon
+            || self.rendering.is_some()
+            || self.attempt_failure.is_some()
+            || self.seen.failure.is_some()
+        {
+            return;
+        }
+        let work = Work {
+            program: self.program.clone(),
+            state: self.seen.clone(),
+            served: self.served.clone(),
+            snapshot: self.snapshot(),
+            instance: self.shared.store.instance(),
+            drawn_at: self.shared.clock.now(),
+        };
+        let task = tokio::task::spawn_blocking(move || work.make());
+        self.last_render = Some(now);
+        self.rendering = Some(Rendering {
+            cut,
+            started: now,
+            task,
+        });
+    }
+
+    fn snapshot(&self) -> RegistrationSnapshot {
+        let no_seats = BTreeMap::<_, Seat>::new();
+        let sealed = self.served.as_ref().map(|served| &served.generation);
+        let seats = sealed.map_or(&no_seats, |generation| &generation.seats);
+        let once = sealed
+            .map(|generation| Map::clone(&generation.once))
+            .unwrap_or_default();
+        self.tally.snapshot(self.seen.inputs, seats, once)
+    }
+
+    /// What a render would be of now. Where registration is only the gate, it does not enter.
+    fn cut(&self) -> Cut {
+        let inputs = match self.program.gate_only() {
+            true => self.seen.override_inputs,
+            false => self.seen.inputs,
+        };
+        Cut {
+            inputs,
+            spec: self.program.spec.digest,
+        }
+    }
+
+    /// Seals what a render made, or keeps its failure.
+    async fn conclude(&mut self, (rendering, made): (Rendering, Result<Made, JoinError>)) {
+        let took = rendering.started.elapsed();
+        self.shared
+            .metrics
+            .render_seconds
+            .observe(took.as_secs_f64());
+        let made = made.unwrap_or_else(|panic| {
+            Err(MaterializeError(format!(
+                "a materializer panicked: {panic}"
+            )))
+        });
+        let cut = rendering.cut;
+        let finished = match made {
+            Ok(Outcome::Same) => {
+                self.covers = self.covers.max(cut.inputs);
+                Finished::Sealed
+            }
+            Ok(Outcome::NotReady(message)) => self.not_ready(cut, message),
+            Ok(Outcome::New(served)) => match self.seal(*served, cut, took).await {
+                Some(finished) => finished,
+                None => return,
+            },
+            Err(error) => {
+                self.shared.metrics.render_failures.inc();
+                tracing::error!("the render at revision {} failed: {error}", cut.inputs);
+                let at = self.shared.clock.now();
+                let reason = error.to_string();
+                Finished::Failed(Arc::new(Failure {
+                    kind: FailureKind::Render,
+                    reason,
+                    at,
+                }))
+            }
+        };
+        self.finished = Some((cut, finished));
+        self.release_due = true;
+    }
+
+    fn not_ready(&self, cut: Cut, message: String) -> Finished {
+        let pause = match &self.finished {
+            Some((of, Finished::NotReady { pause, .. })) if *of == cut => {
+                (*pause * 2).min(NOT_READY_RETRY_MAX)
+            }
+            _ => NOT_READY_RETRY_MIN,
+        };
+        Finished::NotReady {
+            message,
+            retry_at: Instant::now() + pause,
+            pause,
+        }
+    }
+
+    /// `None`: another generation was sealed first, and is served now; the newest state is judged again.
+    async fn seal(&mut self, served: Served, cut: Cut, took: Duration) -> Option<Finished> {
+        let generation = served.generation.clone();
+        match self.shared.store.seal(generation.clone()).await {
+            Seal::Won => {
+                tracing::info!(
+                    "sealed generation {} for {} nodes in {took:?} (digest {})",
+                    generation.number,
+                    generation.nodes.len(),
+                    generation.digest
+                );
+                self.covers = generation.revision.max(cut.inputs);
+                self.serve(served);
+                Some(Finished::Sealed)
+            }
+            Seal::Lost(winner) => {
+                tracing::info!("generation {} was sealed elsewhere first", winner.number);
+                self.covers = winner.revision;
+                self.serve(Served::new(self.shared.store.instance(), winner));
+                None
+            }
+            Seal::Unavailable(error) => {
+                tracing::error!("generation {} is not sealed: {error}", generation.number);
+                Some(Finished::Unsealed {
+                    retry_at: Instant::now() + SEAL_RETRY,
+                })
+            }
+        }
+    }
+
+    fn serve(&mut self, served: Served) {
+        self.served = Some(Arc::new(served));
+        self.attempt = None;
+        self.attempt_failure = None;
+    }
+
+    /// Lets readers see what was found.
+    fn publish(&mut self, readiness: Readiness) {
+        let (Readiness::Ready(progress) | Readiness::Waiting(progress)) = readiness;
+        let failed = match &self.finished {
+            Some((of, Finished::Failed(failure))) if *of == self.cut() => Some(failure.clone()),
+            _ => None,
+        };
+        let failure = match (&self.attempt_failure, &failed) {
+            _ if self.served.is_some() => None,
+            (Some(failure), _) => Some(Failed {
+                failure: failure.clone(),
+                inputs: None,
+            }),
+            (None, Some(failure)) => Some(Failed {
+                failure: failure.clone(),
+                inputs: Some(self.seen.inputs),
+            }),
+            (None, None) => None,
+        };
+        let trouble = failed.filter(|_| self.served.is_some());
+        let known = self
+            .finished
+            .as_ref()
+            .is_some_and(|(of, _)| *of == self.cut());
+        let is_render_owed = progress.unmet.is_empty() && !known;
+        let evaluated = match self.rendering.is_some() || is_render_owed {
+            true => self.shared.view.load().evaluated,
+            false => self.seen.inputs,
+        };
+        let metrics = &self.shared.metrics;
+        metrics.registered.set(progress.registered as i64);
+        metrics.needed.set(progress.needed as i64);
+        let number = self
+            .served
+            .as_ref()
+            .map_or(0, |served| served.generation.number.0);
+        metrics.generation.set(number as i64);
+        let is_failed = failure.is_some() || trouble.is_some() || self.seen.failure.is_some();
+        metrics.failed.set(i64::from(is_failed));
+        let old = self.shared.view.load();
+        let same_progress = old.progress == progress;
+        self.shared.view.store(Arc::new(View {
+            program: self.program.clone(),
+            not_ready: match same_progress {
+                true => old.not_ready.clone(),
+                false => NotReady::of(&progress),
+            },
+            progress,
+            evaluated,
+            served: self.served.clone(),
+            covers: self.covers,
+            failure,
+            trouble,
+        }));
+        self.shared.evaluated.send_replace(evaluated);
+        if std::mem::take(&mut self.release_due) {
+            self.shared.release.send_replace(());
+        }
+    }
+}
+
+/// Everything that a render needs, moved to its thread.
+struct Work {
+    program: Arc<Program>,
+    state: Arc<State>,
+    served: Option<Arc<Served>>,
+    snapshot: RegistrationSnapshot,
+    instance: Instance,
+    drawn_at: Timestamp,
+}
+
+impl Work {
+    /// Draws, renders, digests and encodes.
+    fn make(self) -> Made {
+        let mut snapshot = self.snapshot;
+        snapshot.once = self
+            .program
+            .draw_once(&snapshot, &Draw::Real(self.drawn_at))?;
+        let overrides = self.state.overrides.iter();
+        let overrides = overrides.map(|(id, overridden)| (id.clone(), overridden.files.clone()));
+        let artifacts = match self.program.render(&snapshot, &overrides.collect())? {
+            Rendered::NotReady(message) => return Ok(Outcome::NotReady(message)),
+            Rendered::Ready(artifacts) => artifacts,
+        };
+        let shared = Arc::new(artifacts.shared);
+        let (nodes, digest) = generation_digest(self.instance, artifacts.nodes, &shared);
+        let last = self.served.as_ref().map(|served| &served.generation);
+        if last.is_some_and(|last| last.digest == digest) {
+            return Ok(Outcome::Same);
+        }
+        let mut seats = last
+            .map(|last| BTreeMap::clone(&last.seats))
+            .unwrap_or_default();
+        seats.extend(
+            snapshot
+                .nodes
+                .iter()
+                .map(|node| (node.identifier.clone(), node.seat)),
+        );
+        let generation = Generation {
+            number: last.map_or(GenerationNumber(0), |last| last.number).next(),
+            digest,
+            revision: snapshot.revision,
+            spec: self.program.spec.digest,
+            sealed_at: self.drawn_at,
+            nodes,
+            shared,
+            seats: Arc::new(seats),
+            once: Arc::new(snapshot.once),
+        };
+        Ok(Outcome::New(Box::new(Served::new(
+            self.instance,
+            Arc::new(generation),
+        ))))
+    }
+}
+
+/// Waits for the render in flight, if there is one, and takes it out.
+async fn finish(rendering: &mut Option<Rendering>) -> (Rendering, Result<Made, JoinError>) {
+    let Some(running) = rendering else {
+        return std::future::pending().await;
+    };
+    let made = (&mut running.task).await;
+    (rendering.take().expect("it is running"), made)
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

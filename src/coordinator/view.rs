@@ -1,0 +1,128 @@
+//! What readers see: published whole after each evaluation, read without a lock.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::Bytes;
+
+use super::render::Program;
+use crate::{
+    model::{Failure, Generation, Identifier, Progress, Revision},
+    wire::{EncodedPayload, ErrorBody},
+};
+
+/// The coordinator's newest word.
+pub(super) struct View {
+    /// What turns snapshots into files.
+    pub(super) program: Arc<Program>,
+    /// How far the set has come.
+    pub(super) progress: Progress,
+    /// The newest input that was evaluated.
+    pub(super) evaluated: Revision,
+    /// The not-ready answers, encoded.
+    pub(super) not_ready: NotReady,
+    /// The generation that is served.
+    pub(super) served: Option<Arc<Served>>,
+    /// Up to which input the served generation is what a render gives.
+    pub(super) covers: Revision,
+    /// Why waiters were freed before the first seal.
+    pub(super) failure: Option<Failed>,
+    /// Why the newest render failed, while an older generation is served.
+    pub(super) trouble: Option<Arc<Failure>>,
+}
+
+/// The not-ready answer to a node that is registered, and to one that is not.
+#[derive(Clone)]
+pub(super) struct NotReady {
+    /// To one that is.
+    pub(super) registered: Bytes,
+    /// To one that is not.
+    pub(super) unregistered: Bytes,
+}
+
+/// A failure before the first seal.
+#[derive(Clone)]
+pub(super) struct Failed {
+    /// Its reason.
+    pub(super) failure: Arc<Failure>,
+    /// A failed render belongs to these inputs: with newer ones it is over.
+    pub(super) inputs: Option<Revision>,
+}
+
+/// A generation, encoded.
+pub(super) struct Served {
+    /// What was sealed.
+    pub(super) generation: Arc<Generation>,
+    payloads: HashMap<Identifier, Payload>,
+}
+
+struct Payload {
+    encoded: Arc<EncodedPayload>,
+    /// Whether it was handed out, so that only the first time is noted.
+    delivered: AtomicBool,
+}
+
+impl NotReady {
+    /// Encodes both answers.
+    pub(super) fn of(progress: &Progress) -> Self {
+        let encode = |registered| Bytes::from(ErrorBody::not_ready(progress, registered).to_json());
+        Self {
+            registered: encode(true),
+            unregistered: encode(false),
+        }
+    }
+}
+
+impl Served {
+    /// Encodes all payloads of `generation`.
+    pub(super) fn new(instance: crate::model::Instance, generation: Arc<Generation>) -> Self {
+        let payloads = EncodedPayload::all_of(instance, &generation)
+            .into_iter()
+            .map(|(identifier, encoded)| {
+                (
+                    identifier,
+                    Payload {
+                        encoded,
+                        delivered: AtomicBool::new(false),
+                    },
+                )
+            })
+            .collect();
+        Self {
+            generation,
+            payloads,
+        }
+    }
+
+    /// The payload of `identifier`.
+    pub(super) fn payload(&self, identifier: &str) -> Option<&Arc<EncodedPayload>> {
+        self.payloads
+            .get(identifier)
+            .map(|payload| &payload.encoded)
+    }
+
+    /// Marks the payload of `identifier` as handed out; answers whether this is the first time.
+    pub(super) fn take(&self, identifier: &str) -> bool {
+        // A plain load first: after the first time nobody needs the cache line for itself.
+        self.payloads.get(identifier).is_some_and(|payload| {
+            !payload.delivered.load(Ordering::Relaxed)
+                && !payload.delivered.swap(true, Ordering::Relaxed)
+        })
+    }
+
+    /// Whether the payload of `identifier` was handed out, by this server.
+    pub(super) fn was_taken(&self, identifier: &str) -> bool {
+        let payload = self.payloads.get(identifier);
+        payload.is_some_and(|payload| payload.delivered.load(Ordering::Relaxed))
+    }
+
+    /// Whether there is a payload for `identifier`.
+    pub(super) fn has(&self, identifier: &str) -> bool {
+        self.payloads.contains_key(identifier)
+    }
+}

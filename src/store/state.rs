@@ -1,0 +1,159 @@
+//! What a store holds at one revision, immutable.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use imbl::OrdMap;
+
+use super::{Input, Outcome, Record, Seal, Unavailable};
+use crate::model::{
+    ArtifactSet, Failure, Generation, GenerationNumber, Identifier, NodeRegistration, Revision,
+};
+
+/// Everything at one revision. Cloning is cheap: the maps share what did not change.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// The newest change of any kind.
+    pub revision: Revision,
+    /// The newest input.
+    pub inputs: Revision,
+    /// The newest input that is an override.
+    pub override_inputs: Revision,
+    /// Who is registered, sorted by identifier.
+    pub registrations: OrdMap<Identifier, Registered>,
+    /// Operators' files, by node.
+    pub overrides: OrdMap<Identifier, Overridden>,
+    /// The newest generation handed to each node.
+    pub deliveries: OrdMap<Identifier, GenerationNumber>,
+    /// An operator's `fail`.
+    pub failure: Option<Arc<Failure>>,
+    /// The newest generations, oldest first; a store keeps a bounded number.
+    pub generations: Arc<VecDeque<Arc<Generation>>>,
+}
+
+/// A registration and when it came. Equal when it is the same acceptance.
+#[derive(Debug, Clone)]
+pub struct Registered {
+    /// The facts.
+    pub registration: Arc<NodeRegistration>,
+    /// The revision at which they were accepted.
+    pub revision: Revision,
+}
+
+/// An override and when it came.
+#[derive(Debug, Clone)]
+pub struct Overridden {
+    /// The files.
+    pub files: Arc<ArtifactSet>,
+    /// The revision at which they were accepted.
+    pub revision: Revision,
+}
+
+impl PartialEq for Registered {
+    fn eq(&self, other: &Self) -> bool {
+        self.revision == other.revision
+    }
+}
+
+impl State {
+    /// The newest generation.
+    pub fn generation(&self) -> Option<&Arc<Generation>> {
+        self.generations.back()
+    }
+
+    /// Applies `input`. The one place that says what an input does; every store goes through it.
+    pub fn apply(&mut self, input: Input) -> Outcome {
+        let next = self.revision.next();
+        match input {
+            Input::Register(registration) => {
+                if let Some(known) = self.registrations.get(&registration.identifier)
+                    && *known.registration == registration
+                {
+                    return Outcome::Unchanged(known.revision);
+                }
+                let identifier = registration.identifier.clone();
+                let registered = Registered {
+                    registration: Arc::new(registration),
+                    revision: next,
+                };
+                self.registrations.insert(identifier, registered);
+            }
+            Input::Remove {
+                identifier,
+                only_if,
+            } => {
+                let Some(known) = self.registrations.get(&identifier) else {
+                    return Outcome::Absent;
+                };
+                if only_if.is_some_and(|facts| *known.registration != facts) {
+                    return Outcome::OtherFacts;
+                }
+                self.registrations.remove(&identifier);
+                self.deliveries.remove(&identifier);
+            }
+            Input::Override { identifier, files } => {
+                if let Some(known) = self.overrides.get(&identifier)
+                    && *known.files == files
+                {
+                    return Outcome::Unchanged(known.revision);
+                }
+                let overridden = Overridden {
+                    files: Arc::new(files),
+                    revision: next,
+                };
+                self.overrides.insert(identifier, overridden);
+                self.override_inputs = next;
+            }
+            Input::RemoveOverride(identifier) => {
+                if self.overrides.remove(&identifier).is_none() {
+                    return Outcome::Absent;
+                }
+                self.override_inputs = next;
+            }
+        }
+        self.revision = next;
+        self.inputs = next;
+        Outcome::Changed(next)
+    }
+
+    /// Applies `records` under one new revision.
+    pub fn note(&mut self, records: Vec<Record>) {
+        self.revision = self.revision.next();
+        for record in records {
+            match record {
+                Record::Delivered {
+                    identifier,
+                    generation,
+                } => {
+                    if self.registrations.contains_key(&identifier) {
+                        self.deliveries.insert(identifier, generation);
+                    }
+                }
+                Record::Failed(failure) => self.failure = Some(Arc::new(failure)),
+                Record::Reset => self.failure = None,
+            }
+        }
+    }
+
+    /// Applies a seal; of the generations, the newest `history` stay.
+    pub fn seal(&mut self, generation: Arc<Generation>, history: usize) -> Seal {
+        let newest = self
+            .generation()
+            .map_or(GenerationNumber(0), |newest| newest.number);
+        if generation.number != newest.next() {
+            return match self.generation() {
+                Some(newest) => Seal::Lost(newest.clone()),
+                None => Seal::Unavailable(Unavailable(format!(
+                    "generation {} cannot be the first",
+                    generation.number
+                ))),
+            };
+        }
+        self.revision = self.revision.next();
+        let generations = Arc::make_mut(&mut self.generations);
+        generations.push_back(generation);
+        while generations.len() > history.max(1) {
+            generations.pop_front();
+        }
+        Seal::Won
+    }
+}

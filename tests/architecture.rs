@@ -1,0 +1,215 @@
+//! Holds the shape that ARCHITECTURE.md draws: who may import whom, and in which order lib.rs tells it.
+//!
+//! Textual: it reads `crate::…` paths (groups included) and refuses the ways around them, `super::super`
+//! out of a module's folder among them.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Every top-level module in reading order, with what it may import.
+/// A row may only name rows above it, so cycles cannot be written down.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("clock", &[]),
+    ("metrics", &[]),
+    ("model", &["clock"]),
+    ("jinja", &["clock", "model"]),
+    ("spec", &["model", "jinja"]),
+    ("materialize", &["model", "jinja", "spec"]),
+    ("wire", &["clock", "model"]),
+    ("store", &["model"]),
+    (
+        "coordinator",
+        &[
+            "clock",
+            "metrics",
+            "model",
+            "jinja",
+            "spec",
+            "materialize",
+            "wire",
+            "store",
+        ],
+    ),
+    ("http", &["metrics", "model", "wire", "coordinator"]),
+    ("client", &["model", "wire"]),
+    (
+        "app",
+        &[
+            "clock",
+            "model",
+            "spec",
+            "materialize",
+            "store",
+            "coordinator",
+            "http",
+        ],
+    ),
+];
+
+#[test]
+fn a_layer_names_only_layers_above_it() {
+    for (at, (module, allowed)) in LAYERS.iter().enumerate() {
+        for other in *allowed {
+            assert!(
+                LAYERS[..at].iter().any(|(above, _)| above == other),
+                "{module} lists {other}, which does not stand above it"
+            );
+        }
+    }
+}
+
+#[test]
+fn imports_follow_the_layers() {
+    for (module, allowed) in LAYERS {
+        let files = rust_files(&Path::new("src").join(module));
+        assert!(
+            !files.is_empty(),
+            "src/{module}.rs is gone: take its row out"
+        );
+        for file in files {
+            for import in crate_imports(&production_code(&file)) {
+                // `crate::Name` is lib.rs's own re-export: it hides from which layer a thing comes.
+                let known = LAYERS.iter().any(|(layer, _)| *layer == import);
+                assert!(
+                    known,
+                    "{}: `crate::{import}`: name its module",
+                    file.display()
+                );
+                assert!(
+                    import == *module || allowed.contains(&import.as_str()),
+                    "{}: {module} must not import {import}",
+                    file.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_leaves_its_module_by_the_back_door() {
+    for (module, _) in LAYERS {
+        for file in rust_files(&Path::new("src").join(module)) {
+            let depth = file.components().count() - 2; // src/<module>.rs is 0 below its module
+            let ups = (1..8)
+                .rev()
+                .find(|n| production_code(&file).contains(&"super::".repeat(*n)));
+            assert!(
+                ups.unwrap_or(0) <= depth,
+                "{}: leaves {module} by `super::`; use `crate::` so that the layers are checked",
+                file.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn lib_lists_modules_in_layer_order() {
+    let lib = fs::read_to_string("src/lib.rs").unwrap();
+    let modules: Vec<&str> = lib
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
+        .collect();
+    let layers: Vec<&str> = LAYERS.iter().map(|(layer, _)| *layer).collect();
+    assert_eq!(modules, layers);
+}
+
+#[test]
+fn every_file_opens_by_saying_its_job() {
+    for file in rust_files(Path::new("src")) {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(
+            text.starts_with("//! "),
+            "{}: has no opening line",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn the_command_line_stays_out_of_the_library() {
+    for (module, _) in LAYERS {
+        for file in rust_files(&Path::new("src").join(module)) {
+            for word in ["clap::", "indicatif::", "anyhow::", "println!", "eprintln!"] {
+                let code = production_code(&file);
+                assert!(
+                    !code.contains(word),
+                    "{}: {word} belongs to src/cmd/",
+                    file.display()
+                );
+            }
+        }
+    }
+}
+
+/// First path segment after each `crate::`, including `use crate::{a::X, b}`.
+fn crate_imports(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$') {
+            continue;
+        }
+        let rest = &code[at + "crate::".len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            found.insert(ident(rest));
+            continue;
+        };
+        let (mut depth, mut starts) = (0, true);
+        for (i, c) in group.char_indices() {
+            if starts && (c.is_alphanumeric() || c == '_') {
+                found.insert(ident(&group[i..]));
+                starts = false;
+            }
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => starts = true,
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+fn ident(text: &str) -> String {
+    text.chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect()
+}
+
+/// A file without comments and without its tests, which may reach anywhere.
+fn production_code(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    let mut lines = text.lines().peekable();
+    let mut code = vec![];
+    while let Some(line) = lines.next() {
+        // `#[cfg(test)] mod name;` is one declaration, `#[cfg(test)] mod tests {` ends the file.
+        if line == "#[cfg(test)]" && lines.peek().is_some_and(|next| next.ends_with('{')) {
+            break;
+        }
+        code.push(line.split("//").next().unwrap_or(""));
+    }
+    code.join("\n")
+}
+
+fn rust_files(module: &Path) -> Vec<PathBuf> {
+    let mut files = vec![];
+    let file = module.with_extension("rs");
+    if file.exists() {
+        files.push(file);
+    }
+    for entry in fs::read_dir(module).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files.extend(rust_files(&path)),
+            false if path.extension().is_some_and(|e| e == "rs") => files.push(path),
+            false => {}
+        }
+    }
+    files.sort();
+    files.dedup();
+    files
+}
