@@ -1,6 +1,6 @@
 #!/bin/sh
-# The README's own commands, pasted: the quickstart by hand, then every route. Blocks are those that follow a
-# comment `<!-- tested: NAME -->`.
+# What the README says: its spec is planned, its commands are pasted (the quickstart by hand, then every route).
+# Blocks are those that follow a comment `<!-- tested: NAME -->`.
 # shellcheck source-path=SCRIPTDIR source=../../examples/common.sh
 . "${0%/*}/../../examples/common.sh"
 cd "${0%/*}/../.."
@@ -9,10 +9,26 @@ need curl curl
 block() {
     awk -v mark="<!-- tested: $1 -->" '
         $0 == mark { armed = 1; next }
-        armed && /^```sh$/ { inside = 1; armed = 0; next }
+        armed && /^```[a-z]+$/ { inside = 1; armed = 0; next }
         /^```$/ { inside = 0 }
         inside' README.md
 }
+
+say "the spec by example, with the files that it names and nodes that make it ready"
+mkdir -p "$scratch/spec/keys"
+block spec >"$scratch/spec/cluster.yaml"
+cp examples/exec/make-genesis.sh "$scratch/spec/make-genesis"
+echo '{"cluster":{{ cluster | tojson }},"chain_id":{{ values.chain_id }}}' >"$scratch/spec/genesis.json.j2"
+printf 'nodes: {}\n' >"$scratch/spec/cfgsync.artifacts.yaml"
+for i in 1 2 3 4; do
+    role=validator
+    [ "$i" -lt 4 ] || role=observer
+    echo "key $i" >"$scratch/spec/keys/node-$i.key"
+    echo "- { identifier: node-$i, ip: 10.0.0.$i, metadata: { port: 900$i, role: $role, zone: z$((i % 2)) } }"
+done >"$scratch/spec/nodes.yaml"
+"$CFGSYNC" plan "$scratch/spec/cluster.yaml" --nodes "$scratch/spec/nodes.yaml" --out-dir "$scratch/planned"
+find "$scratch/planned" -type f | sort
+[ "$(find "$scratch/planned" -name validator.key | wc -l)" -eq 3 ] || fail "not three validators have a key"
 
 # The commands say port 4400 and `out/`; here another port and place take their part. A server that ends at once
 # finds a port that is free.
