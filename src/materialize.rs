@@ -2,9 +2,31 @@
 //!
 //! One file per kind. A Rust program that embeds cfgsync implements [`Materializer`] itself.
 
-use std::collections::BTreeSet;
+mod exec;
+mod precomputed;
+mod template;
 
-use crate::model::{Identifier, MaterializedArtifacts, RegistrationSnapshot};
+use std::{collections::BTreeSet, sync::Arc};
+
+pub use self::{
+    exec::ExecMaterializer, precomputed::PrecomputedMaterializer, template::TemplateMaterializer,
+};
+use crate::{
+    model::{Identifier, MaterializedArtifacts, RegistrationSnapshot},
+    spec::{MaterializerSpec, Spec},
+};
+
+/// The materializers that `spec` names, in its order: the list of kinds there are.
+pub fn build(spec: &Spec) -> Vec<Arc<dyn Materializer>> {
+    let one = |kind: &MaterializerSpec| -> Arc<dyn Materializer> {
+        match kind {
+            MaterializerSpec::Template(spec) => Arc::new(TemplateMaterializer::new(spec)),
+            MaterializerSpec::Precomputed(spec) => Arc::new(PrecomputedMaterializer::new(spec)),
+            MaterializerSpec::Exec(spec) => Arc::new(ExecMaterializer::new(spec)),
+        }
+    };
+    spec.materializers.iter().map(one).collect()
+}
 
 /// Makes files from a snapshot. Called on a thread of its own: it may block, and a panic in it fails the
 /// render, not the server.

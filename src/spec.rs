@@ -3,11 +3,21 @@
 //! YAML is read only here. A `Spec` that exists is valid: its expressions and templates are compiled, its
 //! paths are names, its files were found.
 
-mod skeleton;
+mod source;
+mod mistake;
+mod scalars;
+mod raw;
+mod metadata;
 mod types;
+mod typed;
+mod artifacts;
+mod files;
+mod read;
+mod schema;
 
-pub use skeleton::SpecError;
-pub use skeleton::{MetadataError, MetadataRules};
+pub use metadata::{MetadataError, MetadataRules};
+pub use mistake::SpecError;
+pub(crate) use mistake::did_you_mean;
 pub use types::{
     ExecSpec, FileContent, FileSpec, FragmentSpec, Group, Late, MaterializerSpec, Members,
     PrecomputedSpec, ReadyRule, Spec, TemplateSpec,

@@ -7,12 +7,7 @@ use minijinja::{
     value::{Kwargs, Rest, ValueOrKwargs},
 };
 
-use super::{
-    engine::OUTPUT_MAX_BYTES,
-    error::fault,
-    filters::INDENT_MAX,
-    printing::too_long,
-};
+use super::{engine::OUTPUT_MAX_BYTES, error::fault, filters::INDENT_MAX, printing::too_long};
 
 /// Most parts that `batch` and `slice` make or fill.
 const PARTS_MAX: i64 = 100_000;
@@ -28,7 +23,11 @@ pub(super) fn register(environment: &mut Environment<'_>) {
         ("slice", Value::from_function(filters::slice), parts),
         ("indent", Value::from_function(filters::indent), indent),
         ("replace", Value::from_function(filters::replace), replace),
-        ("format", Value::from_function(filters::format), format_fields),
+        (
+            "format",
+            Value::from_function(filters::format),
+            format_fields,
+        ),
     ];
     for (name, filter, check) in wrapped {
         environment.add_filter(
@@ -71,7 +70,10 @@ fn replace(args: &[Value]) -> Result<(), Error> {
     let (Some(text), Some(from), Some(to)) = (text.as_str(), from.as_str(), to.as_str()) else {
         return Ok(());
     };
-    bounded(text.len().saturating_add(text.matches(from).count().saturating_mul(to.len())))
+    bounded(
+        text.len()
+            .saturating_add(text.matches(from).count().saturating_mul(to.len())),
+    )
 }
 
 /// Refuses fields wider than [`FIELD_MAX`], and widths that stand in the arguments.
@@ -87,14 +89,16 @@ fn format_fields(args: &[Value]) -> Result<(), Error> {
         if numbers.contains('*') {
             return Err(fault("`format` takes no width from its arguments (`*`)"));
         }
-        let is_wide = numbers
-            .split(|c: char| !c.is_ascii_digit())
-            .any(|digits| digits.trim_start_matches('0').len() > 9
-                || digits.parse::<usize>().is_ok_and(|width| width > FIELD_MAX));
+        let is_wide = numbers.split(|c: char| !c.is_ascii_digit()).any(|digits| {
+            digits.trim_start_matches('0').len() > 9
+                || digits.parse::<usize>().is_ok_and(|width| width > FIELD_MAX)
+        });
         // A number after the text of a field is text, too: only what directly follows `%` is a width.
         let is_field = field.starts_with(|c: char| c.is_ascii_digit() || "-+ #0.".contains(c));
         if is_field && is_wide {
-            return Err(fault(format!("a field of `format` is at most {FIELD_MAX} wide")));
+            return Err(fault(format!(
+                "a field of `format` is at most {FIELD_MAX} wide"
+            )));
         }
     }
     Ok(())

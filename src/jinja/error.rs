@@ -1,10 +1,13 @@
 //! What went wrong in an expression or template, and where.
 
-use std::{error::Error as _, fmt, ops::Range};
+use std::{error::Error as _, fmt, ops::Range, sync::Arc};
 
 use minijinja::{Error, ErrorKind};
 
-use super::engine::{OUTPUT_MAX_BYTES, STEPS_MAX};
+use super::{
+    engine::{OUTPUT_MAX_BYTES, STEPS_MAX},
+    scene::Root,
+};
 
 /// A mistake in an expression or template, or a failure while it ran. Never holds a variable's value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,7 +70,10 @@ impl JinjaError {
                 let (line, column) = origin.place(self);
                 format!("{}:{line}:{column}: {}", origin.file, self.message)
             }
-            None => format!("line {}, column {}: {}", self.line, self.column, self.message),
+            None => format!(
+                "line {}, column {}: {}",
+                self.line, self.column, self.message
+            ),
         };
         if let Some(help) = &self.help {
             text.push_str("; ");
@@ -114,6 +120,21 @@ pub(super) struct Failure {
     pub(super) expression: Option<String>,
 }
 
+impl Failure {
+    /// The error, with the nearest name that `root` knows as its way out.
+    pub(super) fn with_nearest(self, root: &Arc<Root>) -> JinjaError {
+        let Self {
+            mut error,
+            expression,
+            ..
+        } = self;
+        if error.help.is_none() {
+            error.help = expression.and_then(|path| root.nearest(&path));
+        }
+        error
+    }
+}
+
 /// Converts the engine's error. The engine's own must not be kept: with its debug information it can print
 /// every variable.
 pub(super) fn from_engine(error: &Error, source: &str) -> Failure {
@@ -142,7 +163,13 @@ pub(super) fn from_engine(error: &Error, source: &str) -> Failure {
         .map(str::to_owned);
     let (message, default_help) = message(innermost.kind(), detail);
     let error = match placed.range() {
-        Some(range) => JinjaError::at(source, range, message),
+        Some(range) => {
+            let range = expression
+                .as_deref()
+                .and_then(|expression| widened(source, &range, expression))
+                .unwrap_or(range);
+            JinjaError::at(source, range, message)
+        }
         None => at_line(source, placed.line().unwrap_or(1), message),
     };
     Failure {
@@ -150,6 +177,21 @@ pub(super) fn from_engine(error: &Error, source: &str) -> Failure {
         undefined,
         expression,
     }
+}
+
+/// The engine's range begins at the last dot of `expression`, or at the filter that met it: this one at its
+/// first letter, where it stands before on the same line.
+fn widened(source: &str, range: &Range<usize>, expression: &str) -> Option<Range<usize>> {
+    let line = source
+        .get(..range.start)?
+        .rfind('\n')
+        .map_or(0, |at| at + 1);
+    let (start, _) = source[line..]
+        .match_indices(expression)
+        .map(|(start, text)| (line + start, text))
+        .take_while(|(start, _)| *start <= range.start)
+        .last()?;
+    Some(start..start + expression.len())
 }
 
 /// An error of which only the line is known: it points at the line's first character that is not blank.
@@ -169,7 +211,10 @@ fn message(kind: ErrorKind, detail: Option<String>) -> (String, Option<String>) 
     match (kind, detail) {
         (ErrorKind::OutOfFuel, _) => (
             format!("it takes more than {STEPS_MAX} steps"),
-            Some("look for a loop without end, or render what all nodes share once, as a fragment".into()),
+            Some(
+                "look for a loop without end, or render what all nodes share once, as a fragment"
+                    .into(),
+            ),
         ),
         (ErrorKind::WriteFailure, _) => (
             format!("the text grows beyond {} MiB", OUTPUT_MAX_BYTES >> 20),
@@ -178,12 +223,15 @@ fn message(kind: ErrorKind, detail: Option<String>) -> (String, Option<String>) 
         (ErrorKind::InvalidOperation | ErrorKind::UndefinedError, Some(detail)) => {
             // This one detail of the engine holds values.
             if detail.starts_with("unable to calculate") {
-                return ("the result of this calculation is out of range or not a number".into(), None);
+                return (
+                    "the result of this calculation is out of range or not a number".into(),
+                    None,
+                );
             }
             (detail, None)
         }
         (kind, Some(detail)) => (format!("{kind}: {detail}"), None),
-        (ErrorKind::UndefinedError, None) => ("something undefined is used".into(), None),
+        (ErrorKind::UndefinedError, None) => ("this is undefined".into(), None),
         (kind, None) => (kind.to_string(), None),
     }
 }
@@ -194,8 +242,14 @@ fn without_inner_place(detail: &str) -> String {
     let Some(start) = detail.find(" (from ").or_else(|| detail.find(", from ")) else {
         return detail.to_owned();
     };
-    let end = detail[start..].find(')').map_or(detail.len(), |at| start + at);
-    let keep = if detail[start..].starts_with(',') { end } else { (end + 1).min(detail.len()) };
+    let end = detail[start..]
+        .find(')')
+        .map_or(detail.len(), |at| start + at);
+    let keep = if detail[start..].starts_with(',') {
+        end
+    } else {
+        (end + 1).min(detail.len())
+    };
     format!("{}{}", &detail[..start], &detail[keep..])
 }
 
@@ -231,14 +285,25 @@ mod tests {
 
     #[test]
     fn an_origin_places_errors_in_its_file() {
-        let error = JinjaError::at("a\n  {{ ü }}{{ x }}\n", 13..14, "m").with_help("h".to_owned());
-        assert_eq!((error.line, error.column), (2, 12));
-        let block = Origin { file: "c.yaml".into(), line: 31, column: 11, exact: true };
-        assert_eq!(error.describe(Some(&block)), "c.yaml:32:22: m; h");
-        let folded = Origin { exact: false, ..block };
+        let error = JinjaError::at("a\n  {{ ü }}{{ x }}\n", 15..16, "m").with_help("h".to_owned());
+        assert_eq!((error.line, error.column), (2, 13));
+        let block = Origin {
+            file: "c.yaml".into(),
+            line: 31,
+            column: 11,
+            exact: true,
+        };
+        assert_eq!(error.describe(Some(&block)), "c.yaml:32:23: m; h");
+        let folded = Origin {
+            exact: false,
+            ..block
+        };
         assert_eq!(error.describe(Some(&folded)), "c.yaml:31:11: m; h");
-        assert_eq!(error.describe(None), "line 2, column 12: m; h");
-        assert_eq!(error.describe(Some(&Origin::file("t.j2"))), "t.j2:2:12: m; h");
+        assert_eq!(error.describe(None), "line 2, column 13: m; h");
+        assert_eq!(
+            error.describe(Some(&Origin::file("t.j2"))),
+            "t.j2:2:13: m; h"
+        );
     }
 
     #[test]
@@ -246,7 +311,10 @@ mod tests {
         for (said, kept) in [
             ("`x` is undefined", "`x` is undefined"),
             ("`x` is undefined (from line 3)", "`x` is undefined"),
-            ("no (`x` is undefined, from line 3)", "no (`x` is undefined)"),
+            (
+                "no (`x` is undefined, from line 3)",
+                "no (`x` is undefined)",
+            ),
         ] {
             assert_eq!(without_inner_place(said), kept);
         }

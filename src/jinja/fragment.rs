@@ -19,7 +19,7 @@ use minijinja::{Error, Output, State, Value};
 
 use super::{
     engine::OUTPUT_MAX_BYTES,
-    error::undefined,
+    error::{fault, undefined},
     names::did_you_mean,
     printing::text,
     scene::{ROOT, Root},
@@ -81,7 +81,11 @@ impl Announcement {
 }
 
 /// Prints `value`: the engine's formatter.
-pub(super) fn print(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+pub(super) fn print(
+    out: &mut Output<'_>,
+    state: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), Error> {
     if value.is_undefined() {
         // Only an `if` without `else` gets here: the engine refuses all others before.
         return Ok(());
@@ -93,6 +97,27 @@ pub(super) fn print(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Val
         return Ok(());
     }
     Ok(out.write_str(string)?)
+}
+
+/// Prints `value` into a path: the formatter of path templates.
+pub(super) fn print_path_part(
+    out: &mut Output<'_>,
+    _: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), Error> {
+    if value.is_undefined() {
+        return Ok(());
+    }
+    let part = text(value)?;
+    if part.contains('/') || part.contains(char::is_control) {
+        return Err(fault(
+            "what is printed into a path must not hold `/` or control characters",
+        ));
+    }
+    if !part.is_empty() && part.bytes().all(|b| b == b'.') {
+        return Err(fault("what is printed into a path must not be `.` or `..`"));
+    }
+    Ok(out.write_str(&part)?)
 }
 
 /// Whether the sink took `string` as a shared chunk.
@@ -171,7 +196,12 @@ impl io::Write for Sink<'_> {
             return Ok(());
         }
         let announced = self.root.announcement().take();
-        let Some(chunk) = self.root.fragments().and_then(|f| f.chunk_at(announced)).cloned() else {
+        let Some(chunk) = self
+            .root
+            .fragments()
+            .and_then(|f| f.chunk_at(announced))
+            .cloned()
+        else {
             return Ok(());
         };
         self.grow(chunk.bytes().len())?;

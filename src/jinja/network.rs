@@ -27,12 +27,18 @@ fn hostport(host: &str, port: &Value) -> Result<String, Error> {
         .map_or_else(|| port.as_i64(), |text| text.parse().ok())
         .and_then(|port| u16::try_from(port).ok())
         .ok_or_else(|| fault("`hostport` wants a port from 0 to 65535"))?;
-    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|h| h.strip_suffix(']'))
+        .unwrap_or(host);
     if let Ok(ip) = bare.parse::<Ipv6Addr>() {
         return Ok(format!("[{ip}]:{port}"));
     }
-    if host.is_empty() || host.contains([':', '[', ']', '/']) || host.contains(char::is_whitespace) {
-        return Err(fault("`hostport` wants an IP address or a host's name without a port"));
+    if host.is_empty() || host.contains([':', '[', ']', '/']) || host.contains(char::is_whitespace)
+    {
+        return Err(fault(
+            "`hostport` wants an IP address or a host's name without a port",
+        ));
     }
     Ok(format!("{host}:{port}"))
 }
@@ -45,18 +51,27 @@ fn cidr_host(network: &str, index: i64) -> Result<String, Error> {
         .map_err(|_| fault("`cidr_host` wants a network like 10.0.0.0/24"))?;
     let host_bits = network.max_prefix_len() - network.prefix_len();
     // 2^host_bits - 1, without overflow for a /0 of IPv6.
-    let last = if host_bits == 0 { 0 } else { u128::MAX >> (128 - u32::from(host_bits)) };
+    let last = if host_bits == 0 {
+        0
+    } else {
+        u128::MAX >> (128 - u32::from(host_bits))
+    };
     let distance = u128::from(index.unsigned_abs());
     let offset = if index >= 0 {
         Some(distance)
     } else {
-        (last + u128::from(host_bits < 128)).checked_sub(distance).map(|offset| {
-            // For a /0 of IPv6 the count of addresses does not fit: `last` stands for it, one short.
-            offset + u128::from(host_bits == 128)
-        })
+        (last + u128::from(host_bits < 128))
+            .checked_sub(distance)
+            .map(|offset| {
+                // For a /0 of IPv6 the count of addresses does not fit: `last` stands for it, one short.
+                offset + u128::from(host_bits == 128)
+            })
     };
     let offset = offset.filter(|&offset| offset <= last).ok_or_else(|| {
-        fault(format!("a /{} network has no address number {index}", network.prefix_len()))
+        fault(format!(
+            "a /{} network has no address number {index}",
+            network.prefix_len()
+        ))
     })?;
     let address = match network.network() {
         // A host part of IPv4 has at most 32 bits.
@@ -72,7 +87,9 @@ fn cidr_host(network: &str, index: i64) -> Result<String, Error> {
 fn ordinal(name: &str) -> Result<u64, Error> {
     let digits = name.len() - name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
     if digits == 0 {
-        return Err(fault("`ordinal` wants a name that ends in a number, like `zk-10`"));
+        return Err(fault(
+            "`ordinal` wants a name that ends in a number, like `zk-10`",
+        ));
     }
     name[name.len() - digits..]
         .parse()
@@ -126,7 +143,11 @@ mod tests {
             ("::/0", 1, Some("::1")),
             ("10.0.0.0", 0, None),
         ] {
-            assert_eq!(cidr_host(network, index).ok().as_deref(), expected, "{network} {index}");
+            assert_eq!(
+                cidr_host(network, index).ok().as_deref(),
+                expected,
+                "{network} {index}"
+            );
         }
     }
 

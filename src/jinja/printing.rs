@@ -53,14 +53,20 @@ pub(super) fn scalar(value: &Value) -> Result<Option<String>, Error> {
         ValueKind::Undefined => {
             return Err(undefined("something undefined stands in this value", None));
         }
-        _ => return Err(fault("a function or macro is not a value that can be printed")),
+        _ => {
+            return Err(fault(
+                "a function or macro is not a value that can be printed",
+            ));
+        }
     }))
 }
 
 /// Fails when a value is nested too deeply, or its text has grown too long.
 pub(super) fn within_bounds(depth: usize, length_bytes: usize) -> Result<(), Error> {
     if depth > DEPTH_MAX {
-        return Err(fault(format!("this value is nested more than {DEPTH_MAX} deep")));
+        return Err(fault(format!(
+            "this value is nested more than {DEPTH_MAX} deep"
+        )));
     }
     if length_bytes > OUTPUT_MAX_BYTES {
         return Err(too_long());
@@ -70,7 +76,10 @@ pub(super) fn within_bounds(depth: usize, length_bytes: usize) -> Result<(), Err
 
 /// The error for a text beyond [`OUTPUT_MAX_BYTES`].
 pub(super) fn too_long() -> Error {
-    fault(format!("the text grows beyond {} MiB", OUTPUT_MAX_BYTES >> 20))
+    fault(format!(
+        "the text grows beyond {} MiB",
+        OUTPUT_MAX_BYTES >> 20
+    ))
 }
 
 /// A JSON string, quotes included.
@@ -94,7 +103,9 @@ fn key_text(key: &Value) -> Result<String, Error> {
         (None, ValueKind::None | ValueKind::Bool | ValueKind::Number) => {
             Ok(scalar(key)?.unwrap_or_default())
         }
-        _ => Err(fault("a key of this object is not a text, number, boolean or none")),
+        _ => Err(fault(
+            "a key of this object is not a text, number, boolean or none",
+        )),
     }
 }
 
@@ -117,7 +128,8 @@ impl Writer {
             for (key, item) in entries(value)? {
                 self.separate(&mut any, depth);
                 self.out.push_str(&quoted(&key));
-                self.out.push_str(if self.indent.is_some() { ": " } else { ":" });
+                self.out
+                    .push_str(if self.indent.is_some() { ": " } else { ":" });
                 self.value(&item, depth + 1)?;
             }
         } else {
@@ -193,6 +205,9 @@ mod tests {
         ] {
             assert!(json(&value, None).is_err());
         }
-        assert_eq!(text(&Value::from(i128::MAX)).unwrap(), i128::MAX.to_string());
+        assert_eq!(
+            text(&Value::from(i128::MAX)).unwrap(),
+            i128::MAX.to_string()
+        );
     }
 }

@@ -1,10 +1,6 @@
 //! What expressions and templates see: nodes, values, `once`, the cluster's name.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use minijinja::{
     Value as Jinja,
@@ -211,8 +207,10 @@ pub(super) fn from_json(value: &Value) -> Jinja {
 }
 
 fn from_object(entries: &Map<String, Value>) -> Jinja {
-    let entries: BTreeMap<Arc<str>, Jinja> =
-        entries.iter().map(|(key, value)| (key.as_str().into(), from_json(value))).collect();
+    let entries: BTreeMap<Arc<str>, Jinja> = entries
+        .iter()
+        .map(|(key, value)| (key.as_str().into(), from_json(value)))
+        .collect();
     Jinja::from_object(entries)
 }
 
@@ -243,7 +241,10 @@ impl Root {
             .get_value_by_str(first)
             .or_else(|| Some(self.variables.nodes.first()?.0.clone()))?;
         let container = parts.try_fold(start, |value, part| {
-            value.get_attr(part).ok().filter(|value| value.kind() == ValueKind::Map)
+            value
+                .get_attr(part)
+                .ok()
+                .filter(|value| value.kind() == ValueKind::Map)
         })?;
         nearest_key(&container, wanted)
     }
@@ -289,8 +290,15 @@ mod tests {
             .with_metadata(serde_json::json!({"token": "secret"}));
         let node = NodeValue::unseated(&node, &node.metadata);
         let values = serde_json::json!({"key": "secret"});
-        let scene =
-            Scene::unseated("c", values.as_object().unwrap(), &Map::new(), vec![node.clone()]);
-        assert_eq!(format!("{node:?} {scene:?}"), "NodeValue(Some(\"n-1\")) Scene(1 nodes)");
+        let scene = Scene::unseated(
+            "c",
+            values.as_object().unwrap(),
+            &Map::new(),
+            vec![node.clone()],
+        );
+        assert_eq!(
+            format!("{node:?} {scene:?}"),
+            "NodeValue(Some(\"n-1\")) Scene(1 nodes)"
+        );
     }
 }

@@ -8,12 +8,7 @@ use minijinja::{
     value::{Kwargs, Rest, ValueKind, ValueOrKwargs},
 };
 
-use super::{
-    error::undefined,
-    names::did_you_mean,
-    printing::entries,
-    scene::identifier_of,
-};
+use super::{error::undefined, names::did_you_mean, printing::entries, scene::identifier_of};
 
 /// Where a filter takes the attribute that it looks at.
 #[derive(Clone, Copy, PartialEq)]
@@ -32,17 +27,57 @@ enum Attribute {
 
 pub(super) fn register(environment: &mut Environment<'_>) {
     let wrapped = [
-        ("groupby", Value::from_function(filters::groupby), Attribute::Either),
-        ("map", Value::from_function(filters::map), Attribute::Keyword),
-        ("max", Value::from_function(filters::max), Attribute::Keyword),
-        ("min", Value::from_function(filters::min), Attribute::Keyword),
-        ("reject", Value::from_function(filters::reject), Attribute::None),
-        ("rejectattr", Value::from_function(filters::rejectattr), Attribute::First),
-        ("select", Value::from_function(filters::select), Attribute::None),
-        ("selectattr", Value::from_function(filters::selectattr), Attribute::First),
-        ("sort", Value::from_function(filters::sort), Attribute::Keywords),
+        (
+            "groupby",
+            Value::from_function(filters::groupby),
+            Attribute::Either,
+        ),
+        (
+            "map",
+            Value::from_function(filters::map),
+            Attribute::Keyword,
+        ),
+        (
+            "max",
+            Value::from_function(filters::max),
+            Attribute::Keyword,
+        ),
+        (
+            "min",
+            Value::from_function(filters::min),
+            Attribute::Keyword,
+        ),
+        (
+            "reject",
+            Value::from_function(filters::reject),
+            Attribute::None,
+        ),
+        (
+            "rejectattr",
+            Value::from_function(filters::rejectattr),
+            Attribute::First,
+        ),
+        (
+            "select",
+            Value::from_function(filters::select),
+            Attribute::None,
+        ),
+        (
+            "selectattr",
+            Value::from_function(filters::selectattr),
+            Attribute::First,
+        ),
+        (
+            "sort",
+            Value::from_function(filters::sort),
+            Attribute::Keywords,
+        ),
         ("sum", Value::from_function(filters::sum), Attribute::Either),
-        ("unique", Value::from_function(filters::unique), Attribute::Keyword),
+        (
+            "unique",
+            Value::from_function(filters::unique),
+            Attribute::Keyword,
+        ),
     ];
     for (name, filter, attribute) in wrapped {
         environment.add_filter(
@@ -60,6 +95,14 @@ pub(super) fn register(environment: &mut Environment<'_>) {
     }
 }
 
+/// Fails where `value` is undefined. The engine's own error names where it came from, so it is provoked.
+pub(super) fn defined(value: &Value) -> Result<(), Error> {
+    if value.is_undefined() {
+        value.get_attr("")?;
+    }
+    Ok(())
+}
+
 /// The attribute `path` (dots nest, numbers index) of the list's item number `at`.
 pub(super) fn attribute_of(item: &Value, path: &str, at: usize) -> Result<Value, Error> {
     let mut value = item.clone();
@@ -69,8 +112,10 @@ pub(super) fn attribute_of(item: &Value, path: &str, at: usize) -> Result<Value,
             Err(_) => value.get_attr(part)?,
         };
         if next.is_undefined() {
-            let whose = identifier_of(item)
-                .map_or_else(|| format!("item {at} of the list"), |node| format!("node {node}"));
+            let whose = identifier_of(item).map_or_else(
+                || format!("item {at} of the list"),
+                |node| format!("node {node}"),
+            );
             return Err(undefined(
                 format!("`{path}` is undefined for {whose}"),
                 nearest_key(&value, part),
@@ -94,8 +139,7 @@ fn check(name: &str, attribute: Attribute, args: &mut [Value]) -> Result<(), Err
     let Some(list) = args.first().cloned() else {
         return Ok(()); // the filter itself says what is missing
     };
-    // On something undefined this fails, naming where it came from.
-    list.get_attr("")?;
+    defined(&list)?;
     // Objects that can be iterated over only once are kept for the filter.
     if list.kind() == ValueKind::Iterable {
         args[0] = Value::from(list.try_iter()?.collect::<Vec<_>>());
@@ -120,7 +164,8 @@ fn check(name: &str, attribute: Attribute, args: &mut [Value]) -> Result<(), Err
         Attribute::Either => positional(1).cloned().or_else(|| keyword("attribute")),
     };
     // What asks for the difference itself may meet undefined items, as may what says what stands for them.
-    let test = positional(if attribute == Attribute::First { 2 } else { 1 }).and_then(Value::as_str);
+    let test =
+        positional(if attribute == Attribute::First { 2 } else { 1 }).and_then(Value::as_str);
     let asks = matches!(name, "select" | "reject" | "selectattr" | "rejectattr")
         && matches!(test, Some("defined" | "undefined"));
     if asks || (matches!(name, "map" | "groupby") && keyword("default").is_some()) {
@@ -132,7 +177,11 @@ fn check(name: &str, attribute: Attribute, args: &mut [Value]) -> Result<(), Err
     for (at, item) in args[0].try_iter()?.enumerate() {
         match path.as_str() {
             Some(paths) if attribute == Attribute::Keywords => {
-                for path in paths.split(',').map(str::trim).filter(|path| !path.is_empty()) {
+                for path in paths
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|path| !path.is_empty())
+                {
                     attribute_of(&item, path, at)?;
                 }
             }
@@ -151,7 +200,10 @@ fn check(name: &str, attribute: Attribute, args: &mut [Value]) -> Result<(), Err
 
 fn refuse_undefined_items(name: &str, list: &Value) -> Result<(), Error> {
     match list.try_iter()?.position(|item| item.is_undefined()) {
-        Some(at) => Err(undefined(format!("item {at} of the list of `{name}` is undefined"), None)),
+        Some(at) => Err(undefined(
+            format!("item {at} of the list of `{name}` is undefined"),
+            None,
+        )),
         None => Ok(()),
     }
 }

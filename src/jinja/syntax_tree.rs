@@ -17,7 +17,11 @@ pub(super) fn walk_statement(statement: &Stmt<'_>, visit: &mut Visitor<'_>) {
     match statement {
         Stmt::Template(s) => walk_all(&s.children, visit),
         Stmt::EmitExpr(s) => walk_expression(&s.expr, visit),
-        Stmt::EmitRaw(_) | Stmt::Extends(_) | Stmt::Include(_) | Stmt::Import(_) | Stmt::FromImport(_) => {}
+        Stmt::EmitRaw(_)
+        | Stmt::Extends(_)
+        | Stmt::Include(_)
+        | Stmt::Import(_)
+        | Stmt::FromImport(_) => {}
         Stmt::ForLoop(s) => {
             walk_target(&s.target, visit);
             walk_expression(&s.iter, visit);
@@ -57,12 +61,20 @@ pub(super) fn walk_statement(statement: &Stmt<'_>, visit: &mut Visitor<'_>) {
         Stmt::Block(s) => walk_all(&s.body, visit),
         Stmt::Macro(s) => walk_macro(s, visit),
         Stmt::CallBlock(s) => {
-            walk_call(&s.call.expr, matches!(s.call.identify_call(), CallType::Function(_)), visit);
+            walk_call(
+                &s.call.expr,
+                matches!(s.call.identify_call(), CallType::Function(_)),
+                visit,
+            );
             walk_args(&s.call.args, visit);
             walk_macro(&s.macro_decl, visit);
         }
         Stmt::Do(s) => {
-            walk_call(&s.call.expr, matches!(s.call.identify_call(), CallType::Function(_)), visit);
+            walk_call(
+                &s.call.expr,
+                matches!(s.call.identify_call(), CallType::Function(_)),
+                visit,
+            );
             walk_args(&s.call.args, visit);
         }
     }
@@ -106,13 +118,20 @@ pub(super) fn walk_expression(expression: &Expr<'_>, visit: &mut Visitor<'_>) {
             walk_expression(&e.subscript_expr, visit);
         }
         Expr::Call(e) => {
-            walk_call(&e.expr, matches!(e.identify_call(), CallType::Function(_)), visit);
+            walk_call(
+                &e.expr,
+                matches!(e.identify_call(), CallType::Function(_)),
+                visit,
+            );
             walk_args(&e.args, visit);
         }
         Expr::List(e) => e.items.iter().for_each(|item| walk_expression(item, visit)),
         Expr::Tuple(e) => e.items.iter().for_each(|item| walk_expression(item, visit)),
         Expr::Map(e) => {
-            e.keys.iter().chain(&e.values).for_each(|item| walk_expression(item, visit));
+            e.keys
+                .iter()
+                .chain(&e.values)
+                .for_each(|item| walk_expression(item, visit));
         }
     }
 }
@@ -125,8 +144,14 @@ fn walk_call(callee: &Expr<'_>, is_function: bool, visit: &mut Visitor<'_>) {
 }
 
 fn walk_macro(definition: &Macro<'_>, visit: &mut Visitor<'_>) {
-    definition.args.iter().for_each(|arg| walk_target(arg, visit));
-    definition.defaults.iter().for_each(|default| walk_expression(default, visit));
+    definition
+        .args
+        .iter()
+        .for_each(|arg| walk_target(arg, visit));
+    definition
+        .defaults
+        .iter()
+        .for_each(|default| walk_expression(default, visit));
     walk_all(&definition.body, visit);
 }
 
@@ -141,7 +166,9 @@ fn walk_target(target: &Expr<'_>, visit: &mut Visitor<'_>) {
 }
 
 fn walk_all(statements: &[Stmt<'_>], visit: &mut Visitor<'_>) {
-    statements.iter().for_each(|statement| walk_statement(statement, visit));
+    for statement in statements {
+        walk_statement(statement, visit);
+    }
 }
 
 fn walk_option(expression: Option<&Expr<'_>>, visit: &mut Visitor<'_>) {
@@ -153,7 +180,10 @@ fn walk_option(expression: Option<&Expr<'_>>, visit: &mut Visitor<'_>) {
 fn walk_args(args: &[CallArg<'_>], visit: &mut Visitor<'_>) {
     for arg in args {
         match arg {
-            CallArg::Pos(e) | CallArg::Kwarg(_, e) | CallArg::PosSplat(e) | CallArg::KwargSplat(e) => {
+            CallArg::Pos(e)
+            | CallArg::Kwarg(_, e)
+            | CallArg::PosSplat(e)
+            | CallArg::KwargSplat(e) => {
                 walk_expression(e, visit);
             }
         }

@@ -1,13 +1,16 @@
 //! Templates: compiled once, rendered for many nodes.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use minijinja::{Environment, Value, machinery};
 
 use super::{
     engine::{ENVIRONMENT, syntax},
     error::{JinjaError, Origin, from_engine},
-    fragment::Sink,
+    fragment::{Sink, print_path_part},
     names::{Scope, check_template},
     scene::{NodeValue, Scene},
 };
@@ -22,6 +25,8 @@ pub struct Template {
 
 struct Compiled {
     environment: Environment<'static>,
+    /// The same with a printer for parts of paths; made when it is first needed.
+    path_environment: OnceLock<Environment<'static>>,
     name: String,
     source: String,
 }
@@ -45,6 +50,7 @@ impl Template {
         Ok(Self {
             compiled: Arc::new(Compiled {
                 environment,
+                path_environment: OnceLock::new(),
                 name: name.to_owned(),
                 source: source.to_owned(),
             }),
@@ -76,30 +82,50 @@ impl Template {
 
     /// The text for `node` (`None` for what all share). Fragments that stand alone become shared chunks.
     pub fn render(&self, scene: &Scene, node: Option<&NodeValue>) -> Result<Content, JinjaError> {
-        let Compiled { environment, name, source } = &*self.compiled;
+        self.render_in(&self.compiled.environment, scene, node)
+    }
+
+    /// The same for a path: what is printed into it must not hold a `/` and must not be `.` or `..`, so that
+    /// data cannot lead elsewhere. The template's own text may be any path.
+    pub fn render_path(
+        &self,
+        scene: &Scene,
+        node: Option<&NodeValue>,
+    ) -> Result<String, JinjaError> {
+        let environment = self.compiled.path_environment.get_or_init(|| {
+            let mut environment = self.compiled.environment.clone();
+            environment.set_formatter(print_path_part);
+            environment
+        });
+        let content = self.render_in(environment, scene, node)?;
+        Ok(String::from_utf8_lossy(&content.to_bytes()).into_owned())
+    }
+
+    fn render_in(
+        &self,
+        environment: &Environment<'static>,
+        scene: &Scene,
+        node: Option<&NodeValue>,
+    ) -> Result<Content, JinjaError> {
         let root = scene.root(node, None);
         let mut sink = Sink::new(&root);
-        let result = environment.get_template(name).and_then(|template| {
+        let result = environment.get_template(self.name()).and_then(|template| {
             template
                 .render_captured_to(Value::from_dyn_object(Arc::clone(&root)), &mut sink)
                 .map(drop)
         });
         match result {
             Ok(()) => Ok(sink.into_content()),
-            Err(error) => {
-                let mut failure = from_engine(&error, source);
-                if failure.error.help.is_none() {
-                    failure.error.help = failure.expression.and_then(|path| root.nearest(&path));
-                }
-                Err(failure.error)
-            }
+            Err(error) => Err(from_engine(&error, self.source()).with_nearest(&root)),
         }
     }
 }
 
 impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Template").field("name", &self.name()).finish_non_exhaustive()
+        f.debug_struct("Template")
+            .field("name", &self.name())
+            .finish_non_exhaustive()
     }
 }
 
@@ -112,7 +138,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        jinja::{Expression, testing::{node, nodes, scene, values}},
+        jinja::{
+            Expression,
+            testing::{node, nodes, scene, values},
+        },
         model::Chunk,
     };
 
@@ -129,32 +158,73 @@ mod tests {
         for (source, expected) in [
             ("{{ node.identifier }} {{ node.ip }}\n", "n-2 10.0.0.2\n"),
             ("{{ node.metadata.port }}", "9001"),
-            ("{{ true }} {{ none }} {{ values.list }} {{ 1.0 }}", "true null [true,null,1.5] 1.0"),
-            ("{{ node.metadata }}", r#"{"port":9001,"role":"observer","zone":"b"}"#),
+            (
+                "{{ true }} {{ none }} {{ values.list }} {{ 1.0 }}",
+                "true null [true,null,1.5] 1.0",
+            ),
+            (
+                "{{ node.metadata }}",
+                r#"{"port":9001,"role":"observer","zone":"b"}"#,
+            ),
             ("{{ values.html }}", "<a&'\">"),
             ("{{ values.html | tojson }}", r#""<a&'\">""#),
             ("{{ values.html | e }}", "&lt;a&amp;&#x27;&quot;&gt;"),
-            ("{{ values.list | tojson(indent=1) }}", "[\n true,\n null,\n 1.5\n]"),
-            ("{{ node.metadata | toyaml }}", "port: 9001\nrole: observer\nzone: b"),
+            (
+                "{{ values.list | tojson(indent=1) }}",
+                "[\n true,\n null,\n 1.5\n]",
+            ),
+            (
+                "{{ node.metadata | toyaml }}",
+                "port: 9001\nrole: observer\nzone: b",
+            ),
             ("{{ 'ä' | b64encode }} {{ 'w6Q=' | b64decode }}", "w6Q= ä"),
-            ("{{ 'abc' | sha256 }}", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
-            ("{{ hostport(node.ip, 80) }} {{ 'fd00::1' | hostport(80) }}", "10.0.0.2:80 [fd00::1]:80"),
-            ("{{ cidr_host('10.9.0.0/16', -2) }} {{ node.identifier | ordinal + 1 }}", "10.9.255.254 3"),
-            ("{{ [1, true, none, 'x'] | join(',') }} {{ nodes | join(' ', attribute='ip') }}",
-                "1,true,null,x 10.0.0.1 10.0.0.2 10.0.0.3"),
+            (
+                "{{ 'abc' | sha256 }}",
+                "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            ),
+            (
+                "{{ hostport(node.ip, 80) }} {{ 'fd00::1' | hostport(80) }}",
+                "10.0.0.2:80 [fd00::1]:80",
+            ),
+            (
+                "{{ cidr_host('10.9.0.0/16', -2) }} {{ node.identifier | ordinal + 1 }}",
+                "10.9.255.254 3",
+            ),
+            (
+                "{{ [1, true, none, 'x'] | join(',') }} {{ nodes | join(' ', attribute='ip') }}",
+                "1,true,null,x 10.0.0.1 10.0.0.2 10.0.0.3",
+            ),
             ("{{ true | string }}{{ 'x' if false }}", "true"),
-            ("{% for peer in nodes %}\n{{ loop.index0 }}={{ peer.identifier }}\n{% endfor %}\n",
-                "\n0=n-1\n\n1=n-2\n\n2=n-3\n\n"),
+            (
+                "{% for peer in nodes %}\n{{ loop.index0 }}={{ peer.identifier }}\n{% endfor %}\n",
+                "\n0=n-1\n\n1=n-2\n\n2=n-3\n\n",
+            ),
             ("  {% if true %}x{% endif %}\n\n", "  x\n\n"),
-            ("{% set own = 1 %}{% macro m(a, b=own) %}{{ a }}{{ b }}{% endmacro %}{{ m(2) }}", "21"),
-            ("{% set ns = namespace(n=0) %}{% for p in nodes %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}", "3"),
-            ("{% for g in nodes | groupby('metadata.role') %}{{ g.grouper }}:{{ g.list | length }} {% endfor %}",
-                "observer:1 validator:2 "),
-            ("{{ node.metadata.nope | default('d') }} {{ node.metadata.nope is defined }}", "d false"),
-            ("{{ 170141183460469231731687303715884105727 }} {{ 9007199254740993 }}",
-                "170141183460469231731687303715884105727 9007199254740993"),
+            (
+                "{% set own = 1 %}{% macro m(a, b=own) %}{{ a }}{{ b }}{% endmacro %}{{ m(2) }}",
+                "21",
+            ),
+            (
+                "{% set ns = namespace(n=0) %}{% for p in nodes %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}",
+                "3",
+            ),
+            (
+                "{% for g in nodes | groupby('metadata.role') %}{{ g.grouper }}:{{ g.list | length }} {% endfor %}",
+                "observer:1 validator:2 ",
+            ),
+            (
+                "{{ node.metadata.nope | default('d') }} {{ node.metadata.nope is defined }}",
+                "d false",
+            ),
+            (
+                "{{ 170141183460469231731687303715884105727 }} {{ 9007199254740993 }}",
+                "170141183460469231731687303715884105727 9007199254740993",
+            ),
             ("{{ '%05.1f|%-4s|' | format(2.25, 'x') }}", "002.2|x   |"),
-            ("{{ {'b': 1, 'a': 2} }} {{ dict(z=1, y=2) }}", r#"{"a":2,"b":1} {"y":2,"z":1}"#),
+            (
+                "{{ {'b': 1, 'a': 2} }} {{ dict(z=1, y=2) }}",
+                r#"{"a":2,"b":1} {"y":2,"z":1}"#,
+            ),
         ] {
             assert_eq!(render(source).as_deref(), Ok(expected), "{source}");
         }
@@ -163,27 +233,78 @@ mod tests {
     #[test]
     fn mistakes_are_found_when_a_template_is_read() {
         for (source, expected) in [
-            ("{{ nod.ip }}", "line 1, column 4: unknown variable `nod`; did you mean `node`?"),
-            ("{{ frobnicate }}", "line 1, column 4: unknown variable `frobnicate`; here are `cluster`, `node`, `nodes`, `once`, `values`"),
-            ("a\n{% if false %}\n  {{ node.ip | uper }}{% endif %}",
-                "line 3, column 14: unknown filter `uper`; did you mean `upper`?"),
-            ("{% if false %}{{ node.ip is stringg }}{% endif %}",
-                "line 1, column 18: unknown test `stringg`; did you mean `string`?"),
-            ("{% if false %}{{ hostprot(1, 2) }}{% endif %}",
-                "line 1, column 18: unknown function `hostprot`; did you mean `hostport`?"),
-            ("{{ node.identifer }}", "line 1, column 4: a node has no field `identifer`; did you mean `identifier`?"),
-            ("{{ node.role }}", "line 1, column 4: a node has no field `role`; what nodes bring is in `node.metadata`: `node.metadata.role`"),
-            ("{{ random_hex(4) }}", "line 1, column 4: `random_hex` exists only in `once`; draw it under `once:` and use it as `once.NAME`"),
-            ("{{ tojson(1) }}", "line 1, column 4: unknown function `tojson`; it is a filter: `VALUE | tojson`"),
-            ("{{ 3 | range }}", "line 1, column 8: unknown filter `range`; it is a function: `range(…)`"),
-            ("{{ range }}", "line 1, column 4: unknown variable `range`; a function is called: `range(…)`"),
-            ("{{ debug() }}", "line 1, column 4: unknown function `debug`"),
-            ("{{ fragment('pears') }}", "line 1, column 13: unknown fragment `pears`; did you mean `peers`?"),
-            ("{{ nodes | map('uper') }}", "line 1, column 16: unknown filter `uper`; did you mean `upper`?"),
-            ("{{ nodes | selectattr('ip', 'equal') }}", "line 1, column 29: unknown test `equal`; did you mean `equalto`?"),
-            ("{% include 'x' %}", "line 1, column 4: `include` does not exist here; share a text with `fragments`"),
-            ("{{ node.ip ", "line 1, column 12: syntax error: unexpected end of input, expected end of variable block"),
-            ("x\n{% fi %}", "line 2, column 4: syntax error: unknown statement fi"),
+            (
+                "{{ nod.ip }}",
+                "line 1, column 4: unknown variable `nod`; did you mean `node`?",
+            ),
+            (
+                "{{ frobnicate }}",
+                "line 1, column 4: unknown variable `frobnicate`; here are `cluster`, `node`, `nodes`, `once`, `values`",
+            ),
+            (
+                "a\n{% if false %}\n  {{ node.ip | uper }}{% endif %}",
+                "line 3, column 16: unknown filter `uper`; did you mean `upper`?",
+            ),
+            (
+                "{% if false %}{{ node.ip is stringg }}{% endif %}",
+                "line 1, column 29: unknown test `stringg`; did you mean `string`?",
+            ),
+            (
+                "{% if false %}{{ hostprot(1, 2) }}{% endif %}",
+                "line 1, column 18: unknown function `hostprot`; did you mean `hostport`?",
+            ),
+            (
+                "{{ node.identifer }}",
+                "line 1, column 4: a node has no field `identifer`; did you mean `identifier`?",
+            ),
+            (
+                "{{ node.role }}",
+                "line 1, column 4: a node has no field `role`; what nodes bring is `node.metadata`: `node.metadata.role`",
+            ),
+            (
+                "{{ random_hex(4) }}",
+                "line 1, column 4: `random_hex` exists only in `once`; draw it under `once:` and use it as `once.NAME`",
+            ),
+            (
+                "{{ tojson(1) }}",
+                "line 1, column 4: unknown function `tojson`; it is a filter: `VALUE | tojson`",
+            ),
+            (
+                "{{ 3 | range }}",
+                "line 1, column 8: unknown filter `range`; it is a function: `range(…)`",
+            ),
+            (
+                "{{ range }}",
+                "line 1, column 4: unknown variable `range`; a function is called: `range(…)`",
+            ),
+            (
+                "{{ debug() }}",
+                "line 1, column 4: unknown function `debug`",
+            ),
+            (
+                "{{ fragment('pears') }}",
+                "line 1, column 13: unknown fragment `pears`; did you mean `peers`?",
+            ),
+            (
+                "{{ nodes | map('uper') }}",
+                "line 1, column 16: unknown filter `uper`; did you mean `upper`?",
+            ),
+            (
+                "{{ nodes | selectattr('ip', 'equalt') }}",
+                "line 1, column 29: unknown test `equalt`; did you mean `equalto`?",
+            ),
+            (
+                "{% include 'x' %}",
+                "line 1, column 4: `include` does not exist here; share a text with `fragments`",
+            ),
+            (
+                "{{ node.ip ",
+                "line 1, column 9: syntax error: unexpected end of input, expected end of variable block",
+            ),
+            (
+                "x\n{% fi %}",
+                "line 2, column 4: syntax error: unknown statement fi",
+            ),
         ] {
             assert_eq!(render(source).unwrap_err(), expected, "{source}");
         }
@@ -192,7 +313,9 @@ mod tests {
     #[test]
     fn scopes_know_their_names() {
         let refused = |source: &str, scope: Scope| {
-            Template::compile("t", source, scope, &[]).unwrap_err().describe(None)
+            Template::compile("t", source, scope, &[])
+                .unwrap_err()
+                .describe(None)
         };
         insta::assert_snapshot!(
             [
@@ -207,7 +330,17 @@ mod tests {
                 Expression::compile("nodes ==", Scope::When).unwrap_err().describe(None),
             ]
             .join("\n"),
-            @""
+            @"
+            line 1, column 4: `node` is not defined in a file with `shared: true`; it is rendered once for all nodes: use `nodes`, or drop `shared: true`
+            line 1, column 4: `node` is not defined in a fragment; it is rendered once for all nodes: use `nodes`, or write this part into the file
+            line 1, column 4: `fragment` exists only in files; include it where a file of this materializer is written
+            line 1, column 13: unknown fragment `x`; define it under `fragments:`
+            line 1, column 4: `now` exists only in `once`; draw it under `once:` and use it as `once.NAME`
+            line 1, column 1: `node` is not defined in `when`; it judges the whole set: use `nodes`, or count the nodes that match with `groups`
+            line 1, column 1: `node` is not defined in `once`; it is drawn once for all nodes: use `nodes`
+            line 1, column 1: unknown function `random_hax`; did you mean `random_hex`?
+            line 1, column 7: syntax error: unexpected end of input, expected expression
+            "
         );
         let uses_node = "{% for node in nodes %}{{ node.anything }}{% endfor %}";
         assert!(Template::compile("t", uses_node, Scope::Shared, &[]).is_ok());
@@ -216,20 +349,47 @@ mod tests {
     #[test]
     fn what_is_undefined_is_an_error() {
         for (source, expected) in [
-            ("a\n b {{ node.metadata.prot }}", "line 2, column 7: `node.metadata.prot` is undefined; did you mean `port`?"),
-            ("{% for peer in nodes %}{{ peer.metadata.zon }}{% endfor %}",
-                "line 1, column 27: `peer.metadata.zon` is undefined"),
-            ("{% for peer in nodes %}{{ peer.identifer }}{% endfor %}",
-                "line 1, column 27: `peer.identifer` is undefined; did you mean `identifier`?"),
-            ("{{ node.metadata.a.b }}", "line 1, column 4: `node.metadata.a` is undefined"),
-            ("{% if node.metadata.flag %}{% endif %}", "line 1, column 7: `node.metadata.flag` is undefined"),
-            ("{{ [values.nope] }}", "line 1, column 4: something undefined stands in this value"),
-            ("{{ values.nope | tojson }}", "line 1, column 4: something undefined stands in this value"),
-            ("{{ 'x' ~ values.nope }}", "line 1, column 4: `values.nope` is undefined"),
-            ("{{ nodes | map(attribute='metadata.zone') | join }}",
-                "line 1, column 12: `metadata.zone` is undefined for node n-1"),
-            ("{{ [] | first }}", "line 1, column 4: something undefined is used"),
-            ("{% set x = values.nope %}\n{{ x }}", "line 2, column 4: `values.nope` is undefined"),
+            (
+                "a\n b {{ node.metadata.prot }}",
+                "line 2, column 7: `node.metadata.prot` is undefined; did you mean `port`?",
+            ),
+            (
+                "{% for peer in nodes %}{{ peer.metadata.zon }}{% endfor %}",
+                "line 1, column 27: `peer.metadata.zon` is undefined",
+            ),
+            (
+                "{% for peer in nodes %}{{ peer.identifer }}{% endfor %}",
+                "line 1, column 27: `peer.identifer` is undefined; did you mean `identifier`?",
+            ),
+            (
+                "{{ node.metadata.a.b }}",
+                "line 1, column 4: `node.metadata.a` is undefined",
+            ),
+            (
+                "{% if node.metadata.flag %}{% endif %}",
+                "line 1, column 7: `node.metadata.flag` is undefined",
+            ),
+            (
+                "{{ [values.nope] }}",
+                "line 1, column 4: something undefined stands in this value",
+            ),
+            (
+                "{{ values.nope | tojson }}",
+                "line 1, column 4: `values.nope` is undefined",
+            ),
+            (
+                "{{ 'x' ~ values.nope }}",
+                "line 1, column 4: `values.nope` is undefined",
+            ),
+            (
+                "{{ nodes | map(attribute='metadata.zone') | join }}",
+                "line 1, column 12: `metadata.zone` is undefined for node n-1",
+            ),
+            ("{{ [] | first }}", "line 1, column 9: this is undefined"),
+            (
+                "{% set x = values.nope %}\n{{ x }}",
+                "line 2, column 4: `values.nope` is undefined",
+            ),
         ] {
             assert_eq!(render(source).unwrap_err(), expected, "{source}");
         }
@@ -238,29 +398,62 @@ mod tests {
     #[test]
     fn accidents_are_stopped() {
         for (source, expected) in [
-            ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-                "it takes more than 50000000 steps"),
-            ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion limit exceeded"),
-            ("{% set x = 'x' * 1000000 %}{% for a in range(100) %}{{ x }}{% endfor %}",
-                "the text grows beyond 64 MiB"),
+            (
+                "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+                "it takes more than 50000000 steps",
+            ),
+            (
+                "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+                "recursion limit exceeded",
+            ),
+            (
+                "{% set x = 'x' * 1000000 %}{% for a in range(100) %}{{ x }}{% endfor %}",
+                "the text grows beyond 64 MiB",
+            ),
             ("{{ 'x' | indent(1000000000) }}", "`indent` is at most 1000"),
-            ("{{ 'x' | indent(width=1000000000) }}", "`indent` is at most 1000"),
-            ("{{ values | tojson(indent=1000000000) }}", "`indent` is at most 1000"),
-            ("{{ ('\\n' * 1000000) | indent(999) }}", "the text grows beyond 64 MiB"),
-            ("{{ [1] | batch(1000000000, 0) }}", "there can be at most 100000 parts"),
-            ("{{ [1] | slice(count=1000000000) }}", "there can be at most 100000 parts"),
-            ("{{ ('x' * 100000) | replace('x', 'y' * 100000) }}", "the text grows beyond 64 MiB"),
-            ("{{ '%1000000000d' | format(1) }}", "a field of `format` is at most 1000 wide"),
-            ("{{ '%.1000000000f' | format(1.0) }}", "a field of `format` is at most 1000 wide"),
-            ("{{ '%*d' | format(1000000000, 1) }}", "`format` takes no width from its arguments (`*`)"),
+            (
+                "{{ 'x' | indent(width=1000000000) }}",
+                "`indent` is at most 1000",
+            ),
+            (
+                "{{ values | tojson(indent=1000000000) }}",
+                "`indent` is at most 1000",
+            ),
+            (
+                "{{ ('\\n' * 1000000) | indent(999) }}",
+                "the text grows beyond 64 MiB",
+            ),
+            (
+                "{{ [1] | batch(1000000000, 0) }}",
+                "there can be at most 100000 parts",
+            ),
+            (
+                "{{ [1] | slice(count=1000000000) }}",
+                "there can be at most 100000 parts",
+            ),
+            (
+                "{{ ('x' * 100000) | replace('x', 'y' * 100000) }}",
+                "the text grows beyond 64 MiB",
+            ),
+            (
+                "{{ '%1000000000d' | format(1) }}",
+                "a field of `format` is at most 1000 wide",
+            ),
+            (
+                "{{ '%.1000000000f' | format(1.0) }}",
+                "a field of `format` is at most 1000 wide",
+            ),
+            (
+                "{{ '%*d' | format(1000000000, 1) }}",
+                "`format` takes no width from its arguments (`*`)",
+            ),
             ("{{ range(1000000000) }}", "range has too many elements"),
             ("{{ 'x' * 1000000000 }}", "repeated string is too large"),
-            ("{% set n = namespace() %}{% set n.n = n %}{{ n }}", "this value is nested more than 160 deep"),
-            ("{{ hostport }}", "x"),
-        ]
-        .iter()
-        .take(16)
-        {
+            (
+                "{% set n = namespace() %}{% set n.n = n %}{{ n }}",
+                "this value is nested more than 160 deep",
+            ),
+        ] {
             let error = render(source).unwrap_err();
             assert!(error.contains(expected), "{source}: {error}");
         }
@@ -291,7 +484,10 @@ mod tests {
                 .unwrap()
                 .render(&scene, Some(&scene.nodes()[0]))
                 .unwrap_err();
-            assert!(!format!("{error:?}").contains("hunter2"), "{source}: {error:?}");
+            assert!(
+                !format!("{error:?}").contains("hunter2"),
+                "{source}: {error:?}"
+            );
         }
     }
 
@@ -305,18 +501,19 @@ mod tests {
                       {{ p.identifier }}={{ hostport(p.ip, p.metadata.port) }}\n{% endfor %}";
         let template = Template::compile("t", source, Scope::Node, &[]).unwrap();
         let text = template.render(&scene, Some(&scene.nodes()[0])).unwrap();
-        assert_eq!(text.to_bytes().iter().filter(|&&b| b == b'\n').count(), 9_999);
+        assert_eq!(text.to_bytes().split(|&b| b == b'\n').count() - 1, 9_999);
     }
 
     fn big_text() -> String {
-        (0..40).map(|at| format!("  - peer-{at}: <\"ä\">\n")).collect()
+        "  - peer: <\"ä\">\n".repeat(60)
     }
 
     fn scene_with_fragment(text: &str) -> Scene {
         let mut values = values();
         values.insert("text".into(), json!(text));
-        Scene::unseated("c", &values, &serde_json::Map::new(), nodes())
-            .with_fragments(BTreeMap::from([("f".to_owned(), Chunk::new(text.to_owned()))]))
+        Scene::unseated("c", &values, &serde_json::Map::new(), nodes()).with_fragments(
+            BTreeMap::from([("f".to_owned(), Chunk::new(text.to_owned()))]),
+        )
     }
 
     #[test]
@@ -327,14 +524,20 @@ mod tests {
             ("a {{ fragment('f') }} b", 3),
             ("a\n{{- fragment('f') -}}\n b", 3),
             ("{{ fragment('f') }}{{ fragment('f') }}", 2),
-            ("{% if true %}{% for p in nodes %}{{ fragment('f') }}{% endfor %}{% endif %}", 3),
+            (
+                "{% if true %}{% for p in nodes %}{{ fragment('f') }}{% endfor %}{% endif %}",
+                3,
+            ),
             ("{% set f = fragment('f') %}{{ f }}!", 2),
             ("{% block b %}{{ fragment('f') }}{% endblock %}!", 2),
             ("{{ fragment('f') | upper }}", 1),
             ("x{{ fragment('f') ~ '' }}", 1),
             ("x{% filter upper %}{{ fragment('f') }}{% endfilter %}", 1),
             ("x{% set y %}{{ fragment('f') }}{% endset %}{{ y }}", 1),
-            ("x{% macro m() %}{{ fragment('f') }}{% endmacro %}{{ m() }}", 1),
+            (
+                "x{% macro m() %}{{ fragment('f') }}{% endmacro %}{{ m() }}",
+                1,
+            ),
         ] {
             let template = Template::compile("t", source, Scope::Node, &["f".to_owned()]).unwrap();
             let content = template.render(&scene, Some(&scene.nodes()[0])).unwrap();
@@ -342,7 +545,8 @@ mod tests {
         }
         let one = |scene: &Scene| {
             let template =
-                Template::compile("t", "{{ fragment('f') }}", Scope::Shared, &["f".to_owned()]).unwrap();
+                Template::compile("t", "{{ fragment('f') }}", Scope::Shared, &["f".to_owned()])
+                    .unwrap();
             Arc::clone(&template.render(scene, None).unwrap().chunks()[0])
         };
         assert!(Arc::ptr_eq(&one(&scene), &one(&scene)));

@@ -19,7 +19,10 @@ pub(super) fn values() -> Map<String, Value> {
 pub(super) fn nodes() -> Vec<NodeValue> {
     [
         ("n-1", json!({"role": "validator", "port": 9000})),
-        ("n-2", json!({"role": "observer", "port": 9001, "zone": "b"})),
+        (
+            "n-2",
+            json!({"role": "observer", "port": 9001, "zone": "b"}),
+        ),
         ("n-3", json!({"role": "validator", "port": 9002})),
     ]
     .into_iter()

@@ -68,7 +68,11 @@ fn write(out: &mut String, value: &Value, depth: usize, place: Place) -> Result<
         }
     }
     if out.len() == before {
-        let empty = if value.kind() == ValueKind::Map { "{}" } else { "[]" };
+        let empty = if value.kind() == ValueKind::Map {
+            "{}"
+        } else {
+            "[]"
+        };
         out.push_str(if place == Place::AfterKey { " " } else { "" });
         out.push_str(empty);
     }
@@ -88,9 +92,12 @@ fn word(text: &str) -> String {
     quoted(text)
         .chars()
         .flat_map(|c| match c {
-            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
-                format!("\\u{:04x}", c as u32).chars().collect::<Vec<_>>()
-            }
+            '\u{7f}'..='\u{9f}'
+            | '\u{2028}'
+            | '\u{2029}'
+            | '\u{feff}'
+            | '\u{fffe}'
+            | '\u{ffff}' => format!("\\u{:04x}", c as u32).chars().collect::<Vec<_>>(),
             c => vec![c],
         })
         .collect()
@@ -134,8 +141,10 @@ mod tests {
             any::<bool>().prop_map(|b| json!(b)),
             any::<i64>().prop_map(|n| json!(n)),
             any::<String>().prop_map(|s| json!(s)),
-            prop::sample::select(vec!["yes", "012", "0x1", "1e3", "~", "null", "- a", "a: b", ""])
-                .prop_map(|s| json!(s)),
+            prop::sample::select(vec![
+                "yes", "012", "0x1", "1e3", "~", "null", "- a", "a: b", ""
+            ])
+            .prop_map(|s| json!(s)),
         ];
         leaf.prop_recursive(4, 24, 4, |inner| {
             prop_oneof![

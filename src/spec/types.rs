@@ -147,9 +147,11 @@ pub struct PrecomputedSpec {
 /// `kind: exec`.
 #[derive(Debug, Clone)]
 pub struct ExecSpec {
-    /// Program and arguments; a relative program with a `/` in it is relative to `directory`.
+    /// Program and arguments, as the spec writes them.
     pub command: Vec<String>,
-    /// The spec's directory: the program's working directory.
+    /// Where the program was found, absolute.
+    pub program: PathBuf,
+    /// The spec's directory, absolute: the program's working directory.
     pub directory: PathBuf,
     /// The whole environment of the program.
     pub env: Vec<(String, String)>,

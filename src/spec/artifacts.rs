@@ -1,0 +1,225 @@
+//! Files of artifacts that are known beforehand, in the two formats of the field.
+//!
+//! By node: `{nodes: {ID: {files: […]}}, shared: {files: […]}}`, where `shared` may be absent. Or the bundle:
+//! `{nodes: [{identifier, files}], shared_files: […]}`. Whether `nodes` is a mapping or a list tells which.
+//! A file is `{path, content}`, and may have a `mode`.
+
+use serde::Deserialize;
+use serde_yaml::{Mapping, Value};
+
+use super::{
+    files::{ARTIFACTS_MAX_BYTES, Files},
+    mistake::{Document, Mistake},
+    scalars::{Mapped, ModeText},
+    source::YamlPath,
+    typed,
+};
+use crate::model::{ArtifactFile, ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawByNode {
+    nodes: Mapping,
+    shared: Option<Mapped<RawFiles>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFiles {
+    files: Vec<Mapped<RawArtifact>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBundle {
+    nodes: Vec<Mapped<RawBundleNode>>,
+    shared_files: Option<Vec<Mapped<RawArtifact>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBundleNode {
+    identifier: String,
+    files: Vec<Mapped<RawArtifact>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawArtifact {
+    path: String,
+    content: String,
+    mode: Option<ModeText>,
+}
+
+/// Why there are no artifacts.
+pub(super) enum ArtifactsProblem {
+    /// The file could not be read; in words.
+    Unreadable(String),
+    /// The file is not what it should be.
+    Mistakes(Vec<Mistake>),
+}
+
+impl ArtifactsProblem {
+    /// As mistakes of the spec that names the file at `path`.
+    pub(super) fn into_mistakes(self, spec: &Document, path: &YamlPath) -> Vec<Mistake> {
+        match self {
+            Self::Unreadable(problem) => vec![
+                spec.value(path, problem)
+                    .help("relative paths are relative to the spec's directory"),
+            ],
+            Self::Mistakes(mistakes) => mistakes,
+        }
+    }
+}
+
+/// The artifacts in the file that the spec calls `name`.
+pub(super) fn read_artifacts(
+    files: &mut Files,
+    name: &str,
+) -> Result<MaterializedArtifacts, ArtifactsProblem> {
+    let text = files
+        .read_text(name, ARTIFACTS_MAX_BYTES)
+        .map_err(ArtifactsProblem::Unreadable)?;
+    let document = Document::new(&files.resolve(name), text);
+    let value = typed::parse(&document).map_err(ArtifactsProblem::Mistakes)?;
+    let mut reader = Reader {
+        document,
+        mistakes: Vec::new(),
+    };
+    match reader.artifacts(&value) {
+        Some(artifacts) if reader.mistakes.is_empty() => Ok(artifacts),
+        _ => Err(ArtifactsProblem::Mistakes(reader.mistakes)),
+    }
+}
+
+struct Reader {
+    document: Document,
+    mistakes: Vec<Mistake>,
+}
+
+impl Reader {
+    fn artifacts(&mut self, value: &Value) -> Option<MaterializedArtifacts> {
+        let root = YamlPath::default();
+        let artifacts = match value.get("nodes") {
+            Some(Value::Sequence(_)) => self.bundle(value, &root)?,
+            Some(Value::Mapping(_)) => self.by_node(value, &root)?,
+            Some(other) => {
+                let expected = "a mapping of nodes, or a list of them";
+                let mistake = typed::wrong(&self.document, &root.key("nodes"), expected, other);
+                self.mistakes.push(mistake);
+                return None;
+            }
+            None => {
+                let mistake = self.document.value(&root, "missing field `nodes`").help(
+                    "a file of artifacts is `{nodes: {ID: {files: […]}}, shared: {files: […]}}` \
+                     or `{nodes: [{identifier, files}], shared_files: […]}`",
+                );
+                self.mistakes.push(mistake);
+                return None;
+            }
+        };
+        if artifacts.nodes.is_empty() && self.mistakes.is_empty() {
+            self.note(
+                &root.key("nodes"),
+                "no node is listed, so none would get a file",
+            );
+        }
+        Some(artifacts)
+    }
+
+    fn by_node(&mut self, value: &Value, root: &YamlPath) -> Option<MaterializedArtifacts> {
+        let raw: RawByNode = self.section(value, root)?;
+        let path = root.key("nodes");
+        let entries = typed::entries(&self.document, Some(&raw.nodes), &path, &mut self.mistakes);
+        let mut artifacts = MaterializedArtifacts::default();
+        for (identifier, value) in entries {
+            let path = path.key(identifier);
+            let Some(RawFiles { files }) = self.section(value, &path) else {
+                continue;
+            };
+            let files = self.set(files, &path.key("files"));
+            match Identifier::new(identifier) {
+                Ok(identifier) => drop(artifacts.nodes.insert(identifier, files)),
+                Err(error) => {
+                    let mistake = self.document.key(&path, error.to_string());
+                    self.mistakes.push(mistake);
+                }
+            }
+        }
+        let shared = raw.shared.map(|shared| shared.0.files);
+        artifacts.shared = self.set(shared.unwrap_or_default(), &root.key("shared").key("files"));
+        self.check_collisions(&artifacts, root);
+        Some(artifacts)
+    }
+
+    fn bundle(&mut self, value: &Value, root: &YamlPath) -> Option<MaterializedArtifacts> {
+        let raw: RawBundle = self.section(value, root)?;
+        let mut artifacts = MaterializedArtifacts::default();
+        for (at, Mapped(node)) in raw.nodes.into_iter().enumerate() {
+            let path = root.key("nodes").index(at);
+            let files = self.set(node.files, &path.key("files"));
+            match Identifier::new(&node.identifier) {
+                Ok(identifier) => {
+                    if artifacts.nodes.insert(identifier, files).is_some() {
+                        let title = format!("node `{}` is listed twice", node.identifier);
+                        self.note(&path.key("identifier"), title);
+                    }
+                }
+                Err(error) => self.note(&path.key("identifier"), error.to_string()),
+            }
+        }
+        let shared = raw.shared_files.unwrap_or_default();
+        artifacts.shared = self.set(shared, &root.key("shared_files"));
+        self.check_collisions(&artifacts, root);
+        Some(artifacts)
+    }
+
+    fn set(&mut self, files: Vec<Mapped<RawArtifact>>, path: &YamlPath) -> ArtifactSet {
+        let mut set = ArtifactSet::default();
+        for (at, Mapped(raw)) in files.into_iter().enumerate() {
+            let place = path.index(at).key("path");
+            let file = match ArtifactPath::new(&raw.path) {
+                Ok(path) => ArtifactFile {
+                    mode: raw.mode.map_or_else(Default::default, |mode| mode.0),
+                    ..ArtifactFile::new(path, raw.content)
+                },
+                Err(error) => {
+                    self.note(&place, error.to_string());
+                    continue;
+                }
+            };
+            if let Err(error) = set.push(file) {
+                self.note(&place, error.to_string());
+            }
+        }
+        set
+    }
+
+    /// A node's own file and a shared one of the same name would both go to it.
+    fn check_collisions(&mut self, artifacts: &MaterializedArtifacts, root: &YamlPath) {
+        for (identifier, own) in &artifacts.nodes {
+            for file in artifacts.shared.files() {
+                if own.get(&file.path).is_some() {
+                    let title = format!(
+                        "node `{identifier}` has a file of its own called `{}`, and a shared one",
+                        file.path
+                    );
+                    self.note(&root.key("nodes"), title);
+                }
+            }
+        }
+    }
+
+    fn section<T: serde::de::DeserializeOwned>(
+        &mut self,
+        value: &Value,
+        path: &YamlPath,
+    ) -> Option<T> {
+        typed::read(&self.document, value, path, &mut self.mistakes)
+    }
+
+    fn note(&mut self, path: &YamlPath, title: impl Into<String>) {
+        let mistake = self.document.value(path, title);
+        self.mistakes.push(mistake);
+    }
+}

@@ -1,0 +1,122 @@
+//! The section `materializers`.
+
+mod exec;
+mod paths;
+mod template;
+
+use serde_yaml::Value;
+
+use self::{exec::read_exec, paths::Paths, template::read_template};
+use super::Reader;
+use crate::model::ArtifactSet;
+use crate::spec::{
+    MaterializerSpec, PrecomputedSpec, artifacts::read_artifacts, mistake::did_you_mean,
+    raw::RawPrecomputed, source::YamlPath, typed,
+};
+
+/// The kinds there are.
+const KINDS: [&str; 3] = ["template", "precomputed", "exec"];
+
+/// The materializers that have no mistake.
+pub(super) fn read_materializers(
+    reader: &mut Reader,
+    list: &[Value],
+    path: &YamlPath,
+) -> Vec<MaterializerSpec> {
+    if list.is_empty() {
+        reader.note(path, "without a materializer there is no file for any node");
+    }
+    let mut paths = Paths::default();
+    let mut materializers = Vec::new();
+    for (at, value) in list.iter().enumerate() {
+        materializers.extend(read_one(reader, value, &path.index(at), &mut paths));
+    }
+    materializers
+}
+
+/// The kind is read first, and decides how the rest is.
+fn read_one(
+    reader: &mut Reader,
+    value: &Value,
+    path: &YamlPath,
+    paths: &mut Paths,
+) -> Option<MaterializerSpec> {
+    let Value::Mapping(mapping) = value else {
+        let mistake = typed::wrong(&reader.document, path, "a mapping with `kind`", value);
+        reader.mistakes.push(mistake);
+        return None;
+    };
+    let mut rest = mapping.clone();
+    let kind = match rest.remove("kind") {
+        Some(Value::String(kind)) => kind,
+        Some(other) => {
+            let mistake = typed::wrong(&reader.document, &path.key("kind"), "a string", &other);
+            reader.mistakes.push(mistake);
+            return None;
+        }
+        None => {
+            let title = format!("missing field `kind` in `{path}`");
+            let mistake = reader.document.value(path, title);
+            reader.mistakes.push(mistake.help(kinds()));
+            return None;
+        }
+    };
+    let rest = Value::Mapping(rest);
+    match kind.as_str() {
+        "template" => read_template(reader, &rest, path, paths).map(MaterializerSpec::Template),
+        "precomputed" => {
+            read_precomputed(reader, &rest, path, paths).map(MaterializerSpec::Precomputed)
+        }
+        "exec" => read_exec(reader, &rest, path).map(MaterializerSpec::Exec),
+        unknown => {
+            let near = did_you_mean(unknown, KINDS);
+            let title = format!("unknown kind of materializer `{unknown}`{near}");
+            let mistake = reader.document.value(&path.key("kind"), title);
+            reader.mistakes.push(mistake.help(kinds()));
+            None
+        }
+    }
+}
+
+fn kinds() -> String {
+    let [template, precomputed, exec] = KINDS;
+    format!("there are `{template}`, `{precomputed}` and `{exec}`")
+}
+
+fn read_precomputed(
+    reader: &mut Reader,
+    value: &Value,
+    path: &YamlPath,
+    paths: &mut Paths,
+) -> Option<PrecomputedSpec> {
+    let raw: RawPrecomputed = reader.section(value, path)?;
+    let place = path.key("artifacts");
+    let artifacts = read_artifacts(&mut reader.files, &raw.artifacts);
+    let artifacts = match artifacts {
+        Ok(artifacts) => artifacts,
+        Err(problem) => {
+            let mistakes = problem.into_mistakes(&reader.document, &place);
+            reader.mistakes.extend(mistakes);
+            return None;
+        }
+    };
+    for file in artifacts.shared.files() {
+        paths.claim(reader, &file.path, &place, true);
+    }
+    let mut of_nodes: Vec<_> = artifacts
+        .nodes
+        .values()
+        .flat_map(ArtifactSet::files)
+        .map(|file| &file.path)
+        .collect();
+    of_nodes.sort();
+    of_nodes.dedup();
+    for file in of_nodes {
+        paths.claim(reader, file, &place, false);
+    }
+    Some(PrecomputedSpec {
+        file: reader.files.resolve(&raw.artifacts),
+        artifacts: artifacts.into(),
+        requires_registration: raw.requires_registration.unwrap_or(true),
+    })
+}
