@@ -476,3 +476,6 @@ fn program(spec: Spec, embedded: &[Arc<dyn Materializer>]) -> Program {
     materializers.extend(embedded.iter().cloned());
     Program::new(Arc::new(spec), materializers)
 }
+
+#[cfg(test)]
+mod tests;

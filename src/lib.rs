@@ -14,6 +14,7 @@ pub mod materialize;
 pub mod wire;
 pub mod store;
 pub mod coordinator;
+pub mod http;
 
 pub use materialize::{MaterializationResult, Materializer};
 pub use model::{

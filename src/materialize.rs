@@ -78,8 +78,3 @@ pub enum MaterializationResult {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct MaterializeError(pub String);
-
-/// The materializers that `spec` asks for, in order.
-pub fn build(_spec: &crate::spec::Spec) -> Vec<std::sync::Arc<dyn Materializer>> {
-    vec![]
-}

@@ -19,6 +19,6 @@ pub use failure::{Failure, FailureKind};
 pub use generation::{Generation, NodeFiles, generation_digest, payload_digest};
 pub use identifier::{Identifier, InvalidIdentifier};
 pub use instance::{GenerationNumber, Instance, Revision, Seat};
-pub use readiness::{MISSING_NAMES_MAX, Progress, Readiness};
+pub use readiness::{MISSING_NAMES_MAX, NODES_CLAUSE, Progress, Readiness};
 pub use registration::{Metadata, NodeRegistration};
 pub use snapshot::{RegistrationSnapshot, SnapshotNode};

@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use crate::{
     jinja::{Expression, JinjaError, NodeValue, Scene},
     model::{
-        Identifier, MISSING_NAMES_MAX, Metadata, NodeRegistration, Progress, Readiness,
-        RegistrationSnapshot, Revision, Seat, SnapshotNode,
+        Identifier, MISSING_NAMES_MAX, Metadata, NODES_CLAUSE, NodeRegistration, Progress,
+        Readiness, RegistrationSnapshot, Revision, Seat, SnapshotNode,
     },
     spec::{Group, Members, MetadataError, Spec},
 };
@@ -131,8 +131,10 @@ impl Tally {
             Some(Members::AtLeast(count)) => {
                 progress.needed = *count;
                 if progress.registered < *count {
-                    let clause =
-                        format!("nodes: {} of {count} are registered", progress.registered);
+                    let clause = format!(
+                        "{NODES_CLAUSE}{} of {count} are registered",
+                        progress.registered
+                    );
                     progress.unmet.push(clause);
                 }
             }
@@ -142,7 +144,7 @@ impl Tally {
                 if progress.missing_count > 0 {
                     progress.missing = self.missing(list);
                     let clause = format!(
-                        "nodes: {} of {} are missing",
+                        "{NODES_CLAUSE}{} of {} are missing",
                         progress.missing_count,
                         list.len()
                     );
@@ -292,4 +294,132 @@ fn unmet_group(group: &Group, count: usize, error: Option<(&Identifier, &JinjaEr
         clause.push_str(&format!(" ({identifier}: {error})"));
     }
     clause
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn spec(rest: &str) -> Arc<Spec> {
+        let text = format!(
+            "cfgsync: 1\ncluster: test\n{rest}\nmaterializers:\n  - kind: template\n    files: \
+             [{{path: p, shared: true, template: x}}]\n"
+        );
+        Arc::new(Spec::parse(&text, "cluster.yaml", Path::new(".")).unwrap())
+    }
+
+    fn node(name: &str, metadata: Value) -> Arc<NodeRegistration> {
+        let node = NodeRegistration::new(name.parse().unwrap(), "10.0.0.1".parse().unwrap());
+        Arc::new(node.with_metadata(metadata))
+    }
+
+    fn unmet(tally: &Tally) -> Vec<String> {
+        tally.readiness(&Map::new()).progress().unmet.clone()
+    }
+
+    #[test]
+    fn every_clause_says_what_it_lacks() {
+        let spec = spec(
+            "ready:\n  nodes: 2\n  groups:\n    - { where: 'node.metadata.role == \"v\"', count: 2 }\n    \
+             - { where: 'nodes | length > 2', count: 1 }\n  when: '(nodes | first).identifier == \"b\"'",
+        );
+        let mut tally = Tally::new(spec);
+        let validator = serde_json::json!({"role": "v"});
+        tally.insert(node("a", validator.clone()));
+        tally.insert(node("c", serde_json::json!({})));
+        assert_eq!(
+            unmet(&tally),
+            [r#"group node.metadata.role == "v": 1 of 2 match"#]
+        );
+        tally.insert(node("c", validator.clone()));
+        assert_eq!(
+            unmet(&tally),
+            [
+                "group nodes | length > 2: 0 of 1 match",
+                r#"when: (nodes | first).identifier == "b" is false"#
+            ]
+        );
+        tally.remove("a");
+        tally.insert(node("b", validator.clone()));
+        tally.insert(node("d", validator));
+        assert!(tally.readiness(&Map::new()).is_ready());
+        tally.remove("d");
+        assert!(
+            !tally.readiness(&Map::new()).is_ready(),
+            "counts follow removals"
+        );
+    }
+
+    #[test]
+    fn a_when_that_fails_is_unmet_with_its_error() {
+        let mut tally = Tally::new(spec(
+            "ready: {nodes: 1, when: 'nodes[0].metadata.zone == 1'}",
+        ));
+        tally.insert(node("a", serde_json::json!({})));
+        let clauses = unmet(&tally);
+        assert!(
+            clauses[0].starts_with("when: nodes[0].metadata.zone == 1: "),
+            "{clauses:?}"
+        );
+    }
+
+    #[test]
+    fn facts_that_a_changed_spec_does_not_accept_keep_the_set_waiting() {
+        let mut tally = Tally::new(spec("metadata: {port: {type: integer}}\nready: {nodes: 1}"));
+        tally.insert(node("a", serde_json::json!({"port": "x"})));
+        let clauses = unmet(&tally);
+        assert!(clauses[0].starts_with("a: metadata.port"), "{clauses:?}");
+        tally.insert(node("a", serde_json::json!({"port": 1})));
+        assert!(unmet(&tally).is_empty());
+    }
+
+    #[test]
+    fn of_many_missing_twenty_are_named() {
+        let list: Vec<String> = (100..130).map(|at| format!("n{at}")).collect();
+        let tally = Tally::new(spec(&format!("ready: {{nodes: [{}]}}", list.join(", "))));
+        let readiness = tally.readiness(&Map::new());
+        let progress = readiness.progress();
+        assert_eq!((progress.missing.len(), progress.missing_count), (20, 30));
+        assert!(
+            progress.to_string().ends_with("n119 and 10 more"),
+            "{progress}"
+        );
+    }
+
+    proptest! {
+        /// Whatever the order of arrival, re-registration and removal: equal sets are equal snapshots.
+        #[test]
+        fn equal_sets_are_equal_snapshots(
+            steps in proptest::collection::vec((0..8_u8, 0..3_u8), 1..40),
+            shuffled in any::<prop::sample::Index>(),
+        ) {
+            let spec = spec("ready: {nodes: 1, groups: [{where: 'node.metadata.n == 1', count: 1}]}");
+            let mut walked = Tally::new(spec.clone());
+            let mut last = BTreeMap::new();
+            for (who, what) in &steps {
+                let name = format!("n{who}");
+                if *what == 0 {
+                    walked.remove(&name);
+                    last.remove(&name);
+                } else {
+                    let facts = node(&name, serde_json::json!({"n": what}));
+                    walked.insert(facts.clone());
+                    last.insert(name, facts);
+                }
+            }
+            let mut facts: Vec<_> = last.into_values().collect();
+            let middle = if facts.is_empty() { 0 } else { shuffled.index(facts.len()) };
+            facts.rotate_left(middle);
+            let mut direct = Tally::new(spec);
+            facts.into_iter().for_each(|node| direct.insert(node));
+            let snapshot = |tally: &Tally| tally.snapshot(Revision(1), &BTreeMap::new(), Map::new());
+            prop_assert_eq!(snapshot(&walked), snapshot(&direct));
+            let answer = |tally: &Tally| tally.readiness(&Map::new());
+            prop_assert_eq!(answer(&walked), answer(&direct));
+        }
+    }
 }

@@ -7,6 +7,10 @@ use super::Identifier;
 /// How many missing nodes are named; the rest is counted.
 pub const MISSING_NAMES_MAX: usize = 20;
 
+/// How the clause begins that says how many nodes are missing. The short form leaves it out: the figures and
+/// names say the same.
+pub const NODES_CLAUSE: &str = "nodes: ";
+
 /// Whether a set of nodes is complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
@@ -62,7 +66,11 @@ impl std::fmt::Display for Progress {
                 write!(f, " and {more} more")?;
             }
         }
-        for clause in &self.unmet {
+        for clause in self
+            .unmet
+            .iter()
+            .filter(|clause| !clause.starts_with(NODES_CLAUSE))
+        {
             write!(f, "; {clause}")?;
         }
         Ok(())

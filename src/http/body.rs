@@ -1,0 +1,202 @@
+//! The bodies of answers: pieces that are written as they are held, without a copy.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::wire::EncodedPayload;
+
+/// Longest frame, in bytes. Long pieces are cut, so that little of a large payload is on its way at a time and
+/// a turn ends when the reader has taken nearly all of it.
+pub(super) const FRAME_MAX_BYTES: usize = 64 << 10;
+
+/// The body of an answer. Its length is known, so it is sent with its `content-length`.
+pub(super) struct ReplyBody {
+    pieces: Pieces,
+    /// The piece that comes next, and where in it.
+    at: usize,
+    offset: usize,
+    left: usize,
+    turn: Option<Turn>,
+}
+
+enum Pieces {
+    One(Bytes),
+    Payload(Arc<EncodedPayload>),
+}
+
+impl ReplyBody {
+    pub(super) fn empty() -> Self {
+        Self::of(Bytes::new())
+    }
+
+    pub(super) fn of(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self {
+            left: bytes.len(),
+            pieces: Pieces::One(bytes),
+            at: 0,
+            offset: 0,
+            turn: None,
+        }
+    }
+
+    /// A payload, with the turn to write it if it is large.
+    pub(super) fn payload(payload: Arc<EncodedPayload>, turn: Option<Turn>) -> Self {
+        Self {
+            left: payload.len_bytes,
+            pieces: Pieces::Payload(payload),
+            at: 0,
+            offset: 0,
+            turn,
+        }
+    }
+
+    fn next_frame(&mut self) -> Option<Bytes> {
+        let pieces = match &self.pieces {
+            Pieces::One(piece) => std::slice::from_ref(piece),
+            Pieces::Payload(payload) => &payload.pieces,
+        };
+        loop {
+            let piece = pieces.get(self.at)?;
+            let end = piece.len().min(self.offset + FRAME_MAX_BYTES);
+            if self.offset == end {
+                (self.at, self.offset) = (self.at + 1, 0);
+                continue;
+            }
+            let frame = piece.slice(self.offset..end);
+            self.offset = end;
+            self.left -= frame.len();
+            return Some(frame);
+        }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let frame = self.next_frame();
+        if self.left == 0 {
+            self.turn = None;
+        }
+        Poll::Ready(frame.map(|frame| Ok(Frame::data(frame))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left as u64)
+    }
+}
+
+/// Lets a bounded number of large payloads be written at a time: gigabytes to thousands of sockets at once
+/// drown each other.
+pub(super) struct Turns {
+    free: Arc<Semaphore>,
+    turn_max: Duration,
+}
+
+/// The turn of one large payload. Ends when it is dropped, or by itself when the reader is too slow, who then
+/// goes on without one.
+pub(super) struct Turn {
+    _ended_by_drop: oneshot::Sender<()>,
+}
+
+impl Turns {
+    pub(super) fn new(at_once_max: usize, turn_max: Duration) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(at_once_max)),
+            turn_max,
+        }
+    }
+
+    /// Waits for a turn; first come, first served.
+    pub(super) async fn take(&self) -> Turn {
+        let free = Arc::clone(&self.free).acquire_owned();
+        let permit = free.await.expect("the semaphore is never closed");
+        let (ended_by_drop, ended) = oneshot::channel();
+        let turn_max = self.turn_max;
+        tokio::spawn(async move {
+            // Either way the turn is over.
+            let _ = tokio::time::timeout(turn_max, ended).await;
+            drop(permit);
+        });
+        Turn {
+            _ended_by_drop: ended_by_drop,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::model::Digest;
+
+    fn payload(pieces: &[usize]) -> Arc<EncodedPayload> {
+        let pieces: Box<[Bytes]> = (b'a'..)
+            .zip(pieces)
+            .map(|(letter, &length)| vec![letter; length].into())
+            .collect();
+        Arc::new(EncodedPayload {
+            len_bytes: pieces.iter().map(Bytes::len).sum(),
+            pieces,
+            digest: Digest::of(b""),
+        })
+    }
+
+    #[tokio::test]
+    async fn long_pieces_are_cut_and_nothing_is_lost() {
+        let sent = payload(&[10, FRAME_MAX_BYTES * 2 + 1, 0, 3]);
+        let mut body = ReplyBody::payload(sent.clone(), None);
+        assert_eq!(body.size_hint().exact(), Some(sent.len_bytes as u64));
+        let mut lengths = Vec::new();
+        let mut received = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let data = frame.unwrap().into_data().unwrap();
+            lengths.push(data.len());
+            received.extend_from_slice(&data);
+            assert_eq!(body.is_end_stream(), received.len() == sent.len_bytes);
+        }
+        assert_eq!(lengths, [10, FRAME_MAX_BYTES, FRAME_MAX_BYTES, 1, 3]);
+        assert_eq!(received, sent.pieces.concat());
+    }
+
+    #[tokio::test]
+    async fn a_turn_ends_with_the_last_frame() {
+        let turns = Turns::new(1, Duration::from_hours(1));
+        let turn = turns.take().await;
+        let mut body = ReplyBody::payload(payload(&[1, 1]), Some(turn));
+        body.frame().await;
+        assert!(body.turn.is_some());
+        body.frame().await;
+        turns.take().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_ends_by_itself_when_nobody_reads() {
+        let turns = Turns::new(1, Duration::from_secs(5));
+        let start = Instant::now();
+        let slow = turns.take().await;
+        let _next = turns.take().await;
+        assert_eq!(start.elapsed(), Duration::from_secs(5));
+        drop(slow);
+    }
+}

@@ -1,0 +1,73 @@
+//! What each route does: read, ask the coordinator, answer.
+
+mod node;
+mod operator;
+
+use hyper::{Method, body::Incoming, http::request::Parts};
+
+use super::{
+    reply::{Rejection, Reply},
+    route::{Route, Target},
+    service::Server,
+};
+
+/// Serves one request.
+pub(super) async fn handle(
+    server: &Server,
+    head: &Parts,
+    body: &mut Incoming,
+) -> Result<Reply, Rejection> {
+    let target = Target::of(head.uri.path());
+    let route = target.route;
+    if route == Route::Unknown {
+        return Err(Rejection::NoRoute(head.uri.path().to_owned()));
+    }
+    if !route.allows(&head.method) {
+        return Err(Rejection::Method {
+            route,
+            method: head.method.clone(),
+        });
+    }
+    match route {
+        Route::Register => node::register(server, body).await,
+        Route::Node | Route::InitWithNode => node::node(server, head, body).await,
+        Route::NodePayload => node::payload(server, head, target.identifier()?).await,
+        // Boxed, so that a request that is held is not as large as the largest of these.
+        _ => Box::pin(rare(server, &head.method, target, body)).await,
+    }
+}
+
+/// The routes of operators, and what a node does once.
+async fn rare(
+    server: &Server,
+    method: &Method,
+    target: Target<'_>,
+    body: &mut Incoming,
+) -> Result<Reply, Rejection> {
+    match target.route {
+        Route::NodeReplace => node::replace(server, body).await,
+        Route::Leave => node::leave(server, body).await,
+        Route::Snapshot => Ok(operator::snapshot(server)),
+        Route::Nodes => Ok(operator::nodes(server)),
+        Route::OneNode if method == Method::DELETE => {
+            operator::remove(server, &target.identifier()?).await
+        }
+        Route::OneNode => Ok(operator::one_node(server, &target.identifier()?)),
+        Route::NodeOverride => operator::remove_override(server, &target.identifier()?).await,
+        Route::Generations => Ok(operator::generations(server)),
+        Route::OneGeneration => operator::one_generation(server, target.generation()?),
+        Route::GenerationPayload => {
+            operator::payload(server, target.generation()?, target.identifier()?).await
+        }
+        Route::Fail => operator::fail(server, body).await,
+        Route::Reset => operator::reset(server).await,
+        Route::Livez => Ok(operator::livez()),
+        Route::Readyz => operator::readyz(server),
+        Route::Metrics => Ok(operator::metrics(server)),
+        Route::Register
+        | Route::Node
+        | Route::InitWithNode
+        | Route::NodePayload
+        | Route::Unknown => unreachable!("served by `handle`"),
+    }
+}

@@ -1,0 +1,166 @@
+//! The routes of nodes: register, wait, fetch, leave.
+
+use std::{sync::Arc, time::Duration};
+
+use hyper::{body::Incoming, http::request::Parts};
+use tokio::time::Instant;
+
+use super::super::{
+    headers::{EntityTags, prefer_wait},
+    read::read_body,
+    reply::{self, Rejection, Reply},
+    service::Server,
+};
+use crate::{
+    coordinator::Answer,
+    model::Identifier,
+    wire::{EncodedPayload, read_identifier, read_leave, read_registration, read_replacement},
+};
+
+/// `POST /register`.
+pub(super) async fn register(server: &Server, body: &mut Incoming) -> Result<Reply, Rejection> {
+    let registration = read_registration(&small_body(server, body).await?)?;
+    server.coordinator.register(registration).await?;
+    Ok(reply::accepted())
+}
+
+/// `POST /node` and `POST /init-with-node`.
+pub(super) async fn node(
+    server: &Server,
+    head: &Parts,
+    body: &mut Incoming,
+) -> Result<Reply, Rejection> {
+    let identifier = read_identifier(&small_body(server, body).await?)?;
+    let asked = prefer_wait(&head.headers);
+    let wait = asked
+        .unwrap_or(server.config.hold)
+        .min(server.config.wait_max);
+    let answer = if wait.is_zero() {
+        server.coordinator.answer(identifier.as_str())
+    } else {
+        let until = Instant::now() + wait;
+        server
+            .coordinator
+            .wait(identifier.as_str(), None, until)
+            .await
+    };
+    Ok(reply_to(server, answer, asked).await)
+}
+
+/// `GET /v1/nodes/{id}/payload`: held, if the client prefers so, until the payload is none that it has.
+pub(super) async fn payload(
+    server: &Server,
+    head: &Parts,
+    identifier: Identifier,
+) -> Result<Reply, Rejection> {
+    let tags = EntityTags::read(&head.headers);
+    let asked = prefer_wait(&head.headers);
+    let until = asked.map(|wait| Instant::now() + wait.min(server.config.wait_max));
+    let mut known = None;
+    let answer = loop {
+        let answer = match until {
+            Some(until) => {
+                let wait = server.coordinator.wait(identifier.as_str(), known, until);
+                wait.await
+            }
+            None => server.coordinator.answer(identifier.as_str()),
+        };
+        match answer {
+            Answer::Payload(payload) if tags.matches(payload.digest) => {
+                if until.is_none() || known == Some(payload.digest) {
+                    break Err(payload.digest);
+                }
+                known = Some(payload.digest);
+            }
+            answer => break Ok(answer),
+        }
+    };
+    match answer {
+        Ok(answer) => {
+            let digest = match &answer {
+                Answer::Payload(payload) => Some(payload.digest),
+                _ => None,
+            };
+            let mut reply = reply_to(server, answer, asked).await;
+            if let Some(digest) = digest {
+                reply::tag(&mut reply, digest);
+            }
+            Ok(reply)
+        }
+        Err(digest) => {
+            let mut reply = reply::unchanged(digest);
+            if asked.is_some() {
+                reply::preference_applied(&mut reply);
+            }
+            Ok(reply)
+        }
+    }
+}
+
+/// `POST /node/replace`.
+pub(super) async fn replace(server: &Server, body: &mut Incoming) -> Result<Reply, Rejection> {
+    let turn = server.replace_bodies.acquire().await;
+    let config = &server.config;
+    let read = read_body(body, config.replace_body_max_bytes, config.body_timeout).await?;
+    let (identifier, files) = read_replacement(&read)?;
+    drop((read, turn));
+    server.coordinator.replace(identifier, files).await?;
+    Ok(reply::accepted())
+}
+
+/// `POST /v1/leave`.
+pub(super) async fn leave(server: &Server, body: &mut Incoming) -> Result<Reply, Rejection> {
+    let leave = read_leave(&small_body(server, body).await?)?;
+    server.coordinator.leave(leave).await?;
+    Ok(reply::accepted())
+}
+
+/// Reads the body of a route that takes no files.
+pub(super) async fn small_body(
+    server: &Server,
+    body: &mut Incoming,
+) -> Result<bytes::Bytes, Rejection> {
+    let config = &server.config;
+    read_body(body, config.register_body_max_bytes, config.body_timeout).await
+}
+
+/// Answers with a payload; a large one waits for its turn.
+pub(super) async fn payload_reply(server: &Server, payload: Arc<EncodedPayload>) -> Reply {
+    let turn = if payload.len_bytes > server.config.large_payload_min_bytes {
+        Some(server.turns.take().await)
+    } else {
+        None
+    };
+    reply::payload(payload, turn)
+}
+
+/// What the coordinator answers, for a client that `asked` to wait so long, or did not.
+async fn reply_to(server: &Server, answer: Answer, asked: Option<Duration>) -> Reply {
+    let mut reply = match answer {
+        Answer::Payload(payload) => payload_reply(server, payload).await,
+        Answer::NotReady(body) => {
+            let mut reply = reply::not_ready(body);
+            // Who has just waited may ask again at once; who has not should not ask in a loop.
+            match asked {
+                Some(wait) if wait >= Duration::from_secs(1) => {
+                    reply::retry_after(&mut reply, "0");
+                }
+                Some(_) => reply::retry_after(&mut reply, "1"),
+                None => {}
+            }
+            reply
+        }
+        Answer::Missing(message) => reply::missing(message),
+        Answer::Failed(failure) => reply::failed(&failure),
+        Answer::Draining(body) => {
+            let mut reply = reply::not_ready(body);
+            reply::retry_after(&mut reply, "1");
+            reply::close_after(&mut reply);
+            reply
+        }
+    };
+    if asked.is_some() {
+        reply::preference_applied(&mut reply);
+    }
+    reply
+}

@@ -1,0 +1,116 @@
+//! The routes of operators, and of whoever watches the server.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use serde_json::json;
+
+use super::{
+    super::{
+        reply::{self, Rejection, Reply},
+        service::Server,
+    },
+    node::{payload_reply, small_body},
+};
+use crate::{
+    model::{GenerationNumber, Identifier},
+    wire::read_fail,
+};
+
+/// What scrapers are told `/metrics` is.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// `GET /v1/snapshot`.
+pub(super) fn snapshot(server: &Server) -> Reply {
+    reply::json(&server.coordinator.cluster())
+}
+
+/// `GET /v1/nodes`: the registrations of the snapshot, as an array.
+pub(super) fn nodes(server: &Server) -> Reply {
+    reply::json(&server.coordinator.cluster().registrations)
+}
+
+/// `GET /v1/nodes/{id}`. An unknown node has a state as well.
+pub(super) fn one_node(server: &Server, identifier: &Identifier) -> Reply {
+    reply::json(&server.coordinator.node(identifier.as_str()))
+}
+
+/// `DELETE /v1/nodes/{id}`.
+pub(super) async fn remove(server: &Server, identifier: &Identifier) -> Result<Reply, Rejection> {
+    server.coordinator.remove(identifier).await?;
+    Ok(reply::accepted())
+}
+
+/// `DELETE /v1/nodes/{id}/override`.
+pub(super) async fn remove_override(
+    server: &Server,
+    identifier: &Identifier,
+) -> Result<Reply, Rejection> {
+    server.coordinator.remove_override(identifier).await?;
+    Ok(reply::accepted())
+}
+
+/// `GET /v1/generations`: newest first, as an array.
+pub(super) fn generations(server: &Server) -> Reply {
+    reply::json(&server.coordinator.generations())
+}
+
+/// `GET /v1/generations/{n}`.
+pub(super) fn one_generation(
+    server: &Server,
+    number: GenerationNumber,
+) -> Result<Reply, Rejection> {
+    match server.coordinator.generation(number) {
+        Some(generation) => Ok(reply::json(&generation)),
+        None => Err(Rejection::NoGeneration(number)),
+    }
+}
+
+/// `GET /v1/generations/{n}/nodes/{id}/payload`.
+pub(super) async fn payload(
+    server: &Server,
+    number: GenerationNumber,
+    identifier: Identifier,
+) -> Result<Reply, Rejection> {
+    if let Some(payload) = server.coordinator.payload_of(number, identifier.as_str()) {
+        let digest = payload.digest;
+        let mut reply = payload_reply(server, Arc::new(payload)).await;
+        reply::tag(&mut reply, digest);
+        return Ok(reply);
+    }
+    if server.coordinator.generation(number).is_none() {
+        return Err(Rejection::NoGeneration(number));
+    }
+    Err(Rejection::NoPayload(number, identifier))
+}
+
+/// `POST /v1/fail`.
+pub(super) async fn fail(server: &Server, body: &mut Incoming) -> Result<Reply, Rejection> {
+    let fail = read_fail(&small_body(server, body).await?)?;
+    server.coordinator.fail(fail.reason).await?;
+    Ok(reply::accepted())
+}
+
+/// `POST /v1/reset`.
+pub(super) async fn reset(server: &Server) -> Result<Reply, Rejection> {
+    server.coordinator.reset().await?;
+    Ok(reply::accepted())
+}
+
+/// `GET /livez`: who reads this knows that the server runs.
+pub(super) fn livez() -> Reply {
+    reply::json(&json!({"status": "alive"}))
+}
+
+/// `GET /readyz`: whether new requests should come here.
+pub(super) fn readyz(server: &Server) -> Result<Reply, Rejection> {
+    if server.is_stopping() {
+        return Err(Rejection::Stopping);
+    }
+    Ok(reply::json(&json!({"status": "ready"})))
+}
+
+/// `GET /metrics`.
+pub(super) fn metrics(server: &Server) -> Reply {
+    reply::text(OPENMETRICS, server.coordinator.metrics().to_text())
+}

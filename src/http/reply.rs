@@ -1,0 +1,205 @@
+//! How answers look: the one place that maps what happened to a status and a body.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use hyper::{
+    Method, Response, StatusCode,
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, ETAG, HeaderValue, RETRY_AFTER},
+};
+use serde::Serialize;
+
+use super::{
+    body::{ReplyBody, Turn},
+    headers::PREFERENCE_APPLIED,
+    route::{Route, WrongPath},
+};
+use crate::{
+    coordinator::Refusal,
+    model::{Digest, Failure, GenerationNumber, Identifier},
+    wire::{Code, EncodedPayload, ErrorBody, WrongBody},
+};
+
+/// An answer.
+pub(super) type Reply = Response<ReplyBody>;
+
+/// A request that was not served, named by what was wrong with it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Rejection {
+    #[error("the body has more than the {max_bytes} bytes that this route takes")]
+    TooLarge { max_bytes: usize },
+    #[error("the body did not arrive within {} seconds", limit.as_secs_f64())]
+    TooSlow { limit: Duration },
+    #[error("the body was cut short: {0}")]
+    Cut(String),
+    #[error(transparent)]
+    Body(#[from] WrongBody),
+    #[error(transparent)]
+    Path(#[from] WrongPath),
+    #[error("there is no route {0}; the README lists all of them")]
+    NoRoute(String),
+    #[error("{} does not take {method}, only {}", route.pattern(), route.allow())]
+    Method { route: Route, method: Method },
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(
+        "there is no generation {0}, or it is no longer kept; GET /v1/generations lists those that are"
+    )]
+    NoGeneration(GenerationNumber),
+    #[error("generation {0} has no files for {1}; GET /v1/generations/{0} lists those it has")]
+    NoPayload(GenerationNumber, Identifier),
+    #[error("this server is stopping")]
+    Stopping,
+    #[error("the server failed on this request, which is a bug; its log says more")]
+    Panicked,
+}
+
+impl Rejection {
+    /// The status, the code that old clients act on, and the finer slug.
+    fn outline(&self) -> (StatusCode, Code, &'static str) {
+        match self {
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Code::Internal, "too_large"),
+            Self::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, Code::Internal, "too_slow"),
+            Self::Cut(_) => (StatusCode::BAD_REQUEST, Code::Internal, "cut_short"),
+            Self::Body(WrongBody::NotJson(_)) => {
+                (StatusCode::BAD_REQUEST, Code::Internal, "not_json")
+            }
+            Self::Body(WrongBody::Field { .. }) => {
+                (StatusCode::BAD_REQUEST, Code::Internal, "wrong_field")
+            }
+            Self::Path(_) => (StatusCode::BAD_REQUEST, Code::Internal, "wrong_path"),
+            Self::NoRoute(_) => (StatusCode::NOT_FOUND, Code::Internal, "no_such_route"),
+            Self::Method { .. } => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                Code::Internal,
+                "wrong_method",
+            ),
+            Self::Refused(refusal) => outline_of(refusal),
+            Self::NoGeneration(_) => (StatusCode::NOT_FOUND, Code::Internal, "no_such_generation"),
+            Self::NoPayload(..) => (StatusCode::NOT_FOUND, Code::MissingConfig, "no_files"),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, Code::NotReady, "draining"),
+            Self::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, "bug"),
+        }
+    }
+
+    /// As an answer.
+    pub(super) fn reply(&self) -> Reply {
+        let (status, code, reason) = self.outline();
+        let mut reply = error(status, &ErrorBody::new(code, reason, self.to_string()));
+        if let Self::Method { route, .. } = self {
+            let allow = HeaderValue::from_static(route.allow());
+            reply.headers_mut().insert(ALLOW, allow);
+        }
+        if let Self::TooSlow { .. } | Self::Cut(_) = self {
+            close_after(&mut reply);
+        }
+        reply
+    }
+}
+
+fn outline_of(refusal: &Refusal) -> (StatusCode, Code, &'static str) {
+    match refusal {
+        Refusal::NotListed(_) => (StatusCode::NOT_FOUND, Code::MissingConfig, "not_listed"),
+        Refusal::TooLate(_) => (StatusCode::CONFLICT, Code::Internal, "too_late"),
+        Refusal::Sealed(_) => (StatusCode::CONFLICT, Code::Internal, "sealed"),
+        Refusal::LeftTooLate(_) => (StatusCode::CONFLICT, Code::Internal, "left_too_late"),
+        Refusal::OtherFacts(_) => (StatusCode::CONFLICT, Code::Internal, "other_facts"),
+        Refusal::SharedPath { .. } => (StatusCode::CONFLICT, Code::Internal, "shared_path"),
+        Refusal::Metadata(_) => (StatusCode::BAD_REQUEST, Code::Internal, "wrong_metadata"),
+        Refusal::Unregistered(_) => (StatusCode::NOT_FOUND, Code::Internal, "unregistered"),
+        Refusal::NoOverride(_) => (StatusCode::NOT_FOUND, Code::Internal, "no_override"),
+        Refusal::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Internal, "store"),
+    }
+}
+
+/// Accepted; there is nothing to say.
+pub(super) fn accepted() -> Reply {
+    let mut reply = Response::new(ReplyBody::empty());
+    *reply.status_mut() = StatusCode::ACCEPTED;
+    reply
+}
+
+/// A value as JSON, with status 200.
+pub(super) fn json(value: &impl Serialize) -> Reply {
+    let bytes = serde_json::to_vec(value).expect("the bodies of `wire` have string keys only");
+    json_bytes(StatusCode::OK, bytes.into())
+}
+
+/// Text of another type.
+pub(super) fn text(content_type: &'static str, text: String) -> Reply {
+    let mut reply = Response::new(ReplyBody::of(text));
+    let content_type = HeaderValue::from_static(content_type);
+    reply.headers_mut().insert(CONTENT_TYPE, content_type);
+    reply
+}
+
+/// A payload, with the turn to write it if it is large.
+pub(super) fn payload(payload: Arc<EncodedPayload>, turn: Option<Turn>) -> Reply {
+    let mut reply = Response::new(ReplyBody::payload(payload, turn));
+    set_json(&mut reply);
+    reply
+}
+
+/// The client holds what it would be sent.
+pub(super) fn unchanged(digest: Digest) -> Reply {
+    let mut reply = Response::new(ReplyBody::empty());
+    *reply.status_mut() = StatusCode::NOT_MODIFIED;
+    tag(&mut reply, digest);
+    reply
+}
+
+/// Not yet.
+pub(super) fn not_ready(body: Bytes) -> Reply {
+    json_bytes(StatusCode::TOO_EARLY, body)
+}
+
+/// Nothing for this node, now or later.
+pub(super) fn missing(message: String) -> Reply {
+    let body = ErrorBody::new(Code::MissingConfig, "no_files", message);
+    error(StatusCode::NOT_FOUND, &body)
+}
+
+/// The cluster failed.
+pub(super) fn failed(failure: &Failure) -> Reply {
+    error(StatusCode::GONE, &ErrorBody::failed(failure))
+}
+
+/// Names the payload's digest as the entity tag.
+pub(super) fn tag(reply: &mut Reply, digest: Digest) {
+    let tag = HeaderValue::try_from(format!("\"{digest}\"")).expect("hexadecimal digits");
+    reply.headers_mut().insert(ETAG, tag);
+}
+
+/// Says that `Prefer: wait` was understood.
+pub(super) fn preference_applied(reply: &mut Reply) {
+    let wait = HeaderValue::from_static("wait");
+    reply.headers_mut().insert(PREFERENCE_APPLIED, wait);
+}
+
+/// Says when to ask again.
+pub(super) fn retry_after(reply: &mut Reply, seconds: &'static str) {
+    let seconds = HeaderValue::from_static(seconds);
+    reply.headers_mut().insert(RETRY_AFTER, seconds);
+}
+
+/// Ends the connection after this answer.
+pub(super) fn close_after(reply: &mut Reply) {
+    let close = HeaderValue::from_static("close");
+    reply.headers_mut().insert(CONNECTION, close);
+}
+
+fn error(status: StatusCode, body: &ErrorBody) -> Reply {
+    json_bytes(status, body.to_json().into())
+}
+
+fn json_bytes(status: StatusCode, bytes: Bytes) -> Reply {
+    let mut reply = Response::new(ReplyBody::of(bytes));
+    *reply.status_mut() = status;
+    set_json(&mut reply);
+    reply
+}
+
+fn set_json(reply: &mut Reply) {
+    let content_type = HeaderValue::from_static("application/json");
+    reply.headers_mut().insert(CONTENT_TYPE, content_type);
+}

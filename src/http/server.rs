@@ -1,0 +1,176 @@
+//! Accepts connections within a bound, serves them, and drains them when the server stops.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
+
+use super::{
+    HttpConfig,
+    body::FRAME_MAX_BYTES,
+    service::{Server, respond},
+    socket::StallGuard,
+};
+use crate::coordinator::Coordinator;
+
+/// How long accepting pauses when the system has no more descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How the drain went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainReport {
+    /// Connections that were open when the server stopped.
+    pub open: usize,
+    /// Those of them that were cut because `drain_timeout` had passed.
+    pub cut: usize,
+    /// How long the drain took.
+    pub took: Duration,
+}
+
+/// Serves `coordinator` on all `listeners` until `shutdown` is done, then drains: nothing new is accepted,
+/// waiters are told to ask again, requests in flight end within `drain_timeout`.
+///
+/// Dropping the future cuts all connections.
+pub async fn serve(
+    listeners: Vec<TcpListener>,
+    coordinator: Coordinator,
+    config: HttpConfig,
+    shutdown: impl Future<Output = ()>,
+) -> DrainReport {
+    let places = Arc::new(Semaphore::new(config.connections_max));
+    let drain_timeout = config.drain_timeout;
+    let server = Arc::new(Server::new(coordinator, config));
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    let mut turn = 0;
+    loop {
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            let place = place.expect("the semaphore is never closed");
+            (place, accept(&listeners, &mut turn).await)
+        };
+        tokio::select! {
+            // At the bound as well, a server must hear that it shall stop.
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next() => {}
+            (place, stream) = next => {
+                connections.spawn(connection(stream, Arc::clone(&server), place));
+            }
+        }
+    }
+    drop(listeners);
+    drain(&server, connections, drain_timeout).await
+}
+
+/// The next connection of any listener; they take turns, so that none starves another.
+async fn accept(listeners: &[TcpListener], turn: &mut usize) -> TcpStream {
+    loop {
+        let accepted = poll_fn(|cx| {
+            for _ in 0..listeners.len() {
+                *turn = (*turn + 1) % listeners.len();
+                if let Poll::Ready(accepted) = listeners[*turn].poll_accept(cx) {
+                    return Poll::Ready(accepted);
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+        match accepted {
+            Ok((stream, _)) => return stream,
+            // That connection's own trouble.
+            Err(error) if is_the_peers(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections; trying again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_the_peers(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// Serves one connection until it ends.
+async fn connection(stream: TcpStream, server: Arc<Server>, _place: OwnedSemaphorePermit) {
+    let _open = Open::new(&server);
+    // Answers are small and complete: none should wait for another.
+    let _ = stream.set_nodelay(true);
+    let stream = StallGuard::new(stream, server.config.write_stall_timeout);
+    let service = service_fn(|request| respond(Arc::clone(&server), request));
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(server.config.header_timeout)
+        // Beyond this a payload stays with its body, so that its turn ends when it is nearly sent.
+        .max_buf_size(FRAME_MAX_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut serving = pin!(serving);
+    let mut stopped = pin!(server.stopped());
+    let mut told = false;
+    let mut draining = false;
+    let ended = poll_fn(|cx| {
+        // Polled once: a task's waker stays the same, and each poll would take a lock that all share.
+        if !told {
+            told = true;
+            let _ = stopped.as_mut().poll(cx);
+        }
+        if !draining && server.is_stopping() {
+            draining = true;
+            serving.as_mut().graceful_shutdown();
+        }
+        serving.as_mut().poll(cx)
+    })
+    .await;
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+async fn drain(server: &Server, mut connections: JoinSet<()>, limit: Duration) -> DrainReport {
+    let start = Instant::now();
+    let open = connections.len();
+    server.stop();
+    let all = async { while connections.join_next().await.is_some() {} };
+    // What is left then is counted and cut.
+    let _ = tokio::time::timeout(limit, all).await;
+    let cut = connections.len();
+    connections.shutdown().await;
+    DrainReport {
+        open,
+        cut,
+        took: start.elapsed(),
+    }
+}
+
+/// Counts an open connection while it lives.
+struct Open<'a>(&'a Server);
+
+impl<'a> Open<'a> {
+    fn new(server: &'a Server) -> Self {
+        server.coordinator.metrics().connections.inc();
+        Self(server)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.coordinator.metrics().connections.dec();
+    }
+}
