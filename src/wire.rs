@@ -21,3 +21,6 @@ pub use request::{
 
 /// The header with the instance of the store that answered, on every answer.
 pub const INSTANCE_HEADER: &str = "cfgsync-instance";
+
+/// The header with the cluster's name, on every answer: `join --cluster` insists on it.
+pub const CLUSTER_HEADER: &str = "cfgsync-cluster";

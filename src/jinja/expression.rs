@@ -85,7 +85,11 @@ impl Expression {
         let root = scene.root(None, None);
         let value = self
             .evaluate(&root)
+<<<<<<< HEAD
             .map_err(|failure| failure.with_nearest(&root))?;
+=======
+            .map_err(|failure| with_nearest(failure, &root))?;
+>>>>>>> join
         self.boolean(&value)
     }
 
@@ -94,7 +98,11 @@ impl Expression {
         let root = scene.root(None, Some(draw));
         let value = self
             .evaluate(&root)
+<<<<<<< HEAD
             .map_err(|failure| failure.with_nearest(&root))?;
+=======
+            .map_err(|failure| with_nearest(failure, &root))?;
+>>>>>>> join
         if value.is_undefined() {
             return Err(self.error("it is undefined", None));
         }
@@ -151,7 +159,18 @@ mod tests {
             ("node.metadata.missing is not defined", [true; 3]),
             ("node.metadata.tls.cert is defined", [false; 3]),
             ("node.identifier in values.favoured", [false, true, false]),
+<<<<<<< HEAD
         ] {
+=======
+            (
+                "node.metadata.tags | select('missing') | list | length == 0",
+                [false; 3],
+            ),
+        ]
+        .iter()
+        .take(8)
+        {
+>>>>>>> join
             let expression = Expression::compile(source, Scope::Node).unwrap();
             let scene = Scene::without_nodes("devnet", &values());
             let found: Vec<bool> = nodes()

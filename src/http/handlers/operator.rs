@@ -112,5 +112,5 @@ pub(super) fn readyz(server: &Server) -> Result<Reply, Rejection> {
 
 /// `GET /metrics`.
 pub(super) fn metrics(server: &Server) -> Reply {
-    reply::text(OPENMETRICS, server.coordinator.metrics().to_text())
+    reply::text(OPENMETRICS, server.coordinator.metrics_text())
 }

@@ -1,0 +1,18 @@
+//! The node's side: typed calls, `join` (register → await → fetch), routes, and files on disk.
+//!
+//! A node does not trust the server: what comes is bounded, checked against its promised digests, and
+//! written only where the node's own routes allow.
+
+mod backoff;
+mod call;
+mod connect;
+pub mod disk;
+mod join;
+mod routes;
+mod server;
+
+pub use backoff::Backoff;
+pub use call::{Answer, CallError, Client, Meta, PAYLOAD_MAX_BYTES};
+pub use join::{Event, Join, JoinError, JoinOptions, NodeAddress};
+pub use routes::{InvalidRoute, OutputMap, Placed, Placement, RouteError, Target};
+pub use server::{InvalidServer, ServerUrl};

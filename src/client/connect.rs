@@ -1,0 +1,132 @@
+//! The one place where connections are made: name resolution, timeouts, and this machine's own address.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper_util::client::legacy::connect::{
+    HttpConnector,
+    dns::{GaiResolver, Name},
+};
+use tower::Service;
+
+use super::ServerUrl;
+
+/// How long a TCP connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a silent connection is probed, so that a server that vanished is noticed while waiting.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// What connects to servers.
+pub(super) type Connector = HttpConnector<Resolver>;
+
+/// A connector over plain TCP.
+pub(super) fn connector() -> Connector {
+    let mut connector = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.set_nodelay(true);
+    connector.set_keepalive(Some(KEEPALIVE_INTERVAL));
+    connector.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
+    connector.set_keepalive_retries(Some(3));
+    connector
+}
+
+/// The system's resolver, but for `localhost`, which an empty image without /etc/hosts cannot resolve.
+#[derive(Debug, Clone)]
+pub(super) struct Resolver(GaiResolver);
+
+/// The addresses of a name.
+pub(super) type Addresses = std::vec::IntoIter<SocketAddr>;
+
+impl Service<Name> for Resolver {
+    type Response = Addresses;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Addresses>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        if let Some(addresses) = localhost(name.as_str(), 0) {
+            return Box::pin(std::future::ready(Ok(addresses.to_vec().into_iter())));
+        }
+        let found = self.0.call(name);
+        Box::pin(async move { Ok(found.await?.collect::<Vec<_>>().into_iter()) })
+    }
+}
+
+fn localhost(name: &str, port: u16) -> Option<[SocketAddr; 2]> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_localhost = name.eq_ignore_ascii_case("localhost");
+    is_localhost.then(|| {
+        [
+            SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
+            SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port),
+        ]
+    })
+}
+
+/// This machine's address on the way to `server`: where the routing table would send from. Nothing is sent.
+///
+/// An error when the name does not resolve, there is no way to it, or the way starts at a loopback address
+/// although the server is elsewhere.
+pub(super) async fn local_address(server: &ServerUrl) -> io::Result<IpAddr> {
+    let (host, port) = (server.host(), server.port());
+    let addresses: Vec<SocketAddr> = match localhost(host, port) {
+        Some(addresses) => addresses.to_vec(),
+        None => tokio::net::lookup_host((host, port)).await?.collect(),
+    };
+    let mut problem = io::Error::other(format!("{host} has no address"));
+    for remote in addresses {
+        match local_address_towards(remote) {
+            Ok(local) if local.is_loopback() && !remote.ip().is_loopback() => {
+                problem = io::Error::other(format!(
+                    "the way to {remote} starts at {local}, which other nodes cannot reach"
+                ));
+            }
+            Ok(local) => return Ok(local),
+            Err(error) => problem = error,
+        }
+    }
+    Err(problem)
+}
+
+fn local_address_towards(remote: SocketAddr) -> io::Result<IpAddr> {
+    let any: IpAddr = match remote {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = std::net::UdpSocket::bind((any, 0))?;
+    socket.connect(remote)?;
+    // A v4 address that an IPv6 socket wraps is told as what it is.
+    Ok(socket.local_addr()?.ip().to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn localhost_needs_no_hosts_file() {
+        let mut resolver = connector_resolver();
+        let name: Name = "LOCALHOST".parse().unwrap();
+        let found: Vec<_> = resolver.call(name).await.unwrap().collect();
+        assert_eq!(found[0].ip(), IpAddr::from(Ipv4Addr::LOCALHOST));
+    }
+
+    #[tokio::test]
+    async fn a_server_on_this_machine_is_reached_from_loopback() {
+        let server = "http://localhost:4400".parse().unwrap();
+        let local = local_address(&server).await.unwrap();
+        assert_eq!(local, IpAddr::from(Ipv4Addr::LOCALHOST));
+    }
+
+    fn connector_resolver() -> Resolver {
+        Resolver(GaiResolver::new())
+    }
+}

@@ -1,0 +1,542 @@
+//! The file writer: stopped, failed and raced at every step.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use cfgsync::{
+    ArtifactFile,
+    client::{
+        Target,
+        disk::{self, DiskError, Outcome, Owner, Step, Written},
+    },
+    model::{Chunk, Content},
+};
+use tempfile::TempDir;
+
+/// Tells a child of this test binary where to write, and at which step to die.
+const VICTIM: &str = "CFGSYNC_TEST_VICTIM";
+
+fn artifact(name: &str, mode: &str, content: &str) -> ArtifactFile {
+    ArtifactFile {
+        path: name.parse().unwrap(),
+        mode: mode.parse().unwrap(),
+        // In two pieces, so that it can be cut in the middle.
+        content: Content::from_chunks([
+            Chunk::new(content[..content.len() / 2].to_owned()),
+            Chunk::new(content[content.len() / 2..].to_owned()),
+        ]),
+    }
+}
+
+fn target(root: &Path, below: &str) -> Target {
+    Target {
+        root: root.to_owned(),
+        below: below.split('/').map(str::to_owned).collect(),
+    }
+}
+
+fn write(
+    root: &Path,
+    files: &[ArtifactFile],
+    hook: &mut dyn FnMut(Step) -> io::Result<()>,
+) -> Result<Vec<Written>, DiskError> {
+    write_owned(root, files, None, hook)
+}
+
+fn write_owned(
+    root: &Path,
+    files: &[ArtifactFile],
+    owner: Option<Owner>,
+    hook: &mut dyn FnMut(Step) -> io::Result<()>,
+) -> Result<Vec<Written>, DiskError> {
+    let targets: Vec<_> = files
+        .iter()
+        .map(|file| target(root, file.path.name()))
+        .collect();
+    let plan: Vec<_> = files.iter().zip(&targets).collect();
+    disk::write_stepwise(&plan, owner, hook)
+}
+
+fn calmly(_: Step) -> io::Result<()> {
+    Ok(())
+}
+
+/// Every file below `root`, staging names included, with mode and content; directories end in '/'.
+fn tree(root: &Path) -> BTreeMap<PathBuf, (u32, String)> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let stat = fs::symlink_metadata(&path).unwrap();
+            let mode = stat.permissions().mode() & 0o7777;
+            let name = path.strip_prefix(root).unwrap();
+            if stat.is_dir() {
+                found.insert(name.join(""), (mode, String::new()));
+                open.push(path);
+            } else if stat.is_symlink() {
+                let to = fs::read_link(&path).unwrap();
+                found.insert(name.to_owned(), (0, format!("-> {}", to.display())));
+            } else {
+                found.insert(name.to_owned(), (mode, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    found
+}
+
+/// The files without directories and leftovers.
+fn files(root: &Path) -> BTreeMap<String, String> {
+    let named = tree(root).into_iter().filter_map(|(path, (_, content))| {
+        let name = path.to_str().unwrap().to_owned();
+        let is_file = !name.ends_with('/') && !name.contains(".cfgsync-");
+        is_file.then_some((name, content))
+    });
+    named.collect()
+}
+
+fn old() -> Vec<ArtifactFile> {
+    vec![
+        artifact("a", "0600", "old a"),
+        artifact("same", "0644", "same"),
+        artifact("d/b", "0644", "old b, and longer than the new one"),
+    ]
+}
+
+fn new() -> Vec<ArtifactFile> {
+    vec![
+        artifact("a", "0640", "new a"),
+        artifact("same", "0644", "same"),
+        artifact("d/b", "0644", "new b"),
+        artifact("d/e/c", "0600", "new c"),
+    ]
+}
+
+fn with_old() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), &old(), &mut calmly).unwrap();
+    directory
+}
+
+fn steps_of(hook_target: &Path) -> Vec<Step> {
+    let mut steps = Vec::new();
+    write(hook_target, &new(), &mut |step| {
+        steps.push(step);
+        Ok(())
+    })
+    .unwrap();
+    steps
+}
+
+fn outcomes(written: &[Written]) -> Vec<(&str, Outcome)> {
+    written
+        .iter()
+        .map(|file| (file.artifact.as_str(), file.outcome))
+        .collect()
+}
+
+#[test]
+fn all_files_are_written_with_exact_modes_and_no_leftovers() {
+    let directory = with_old();
+    let written = write(directory.path(), &new(), &mut calmly).unwrap();
+    assert_eq!(
+        outcomes(&written),
+        [
+            ("a", Outcome::Replaced),
+            ("same", Outcome::Unchanged),
+            ("d/b", Outcome::Replaced),
+            ("d/e/c", Outcome::Created),
+        ]
+    );
+    let expected = [
+        ("a", 0o640, "new a"),
+        ("d/", 0o755, ""),
+        ("d/b", 0o644, "new b"),
+        ("d/e/", 0o755, ""),
+        ("d/e/c", 0o600, "new c"),
+        ("same", 0o644, "same"),
+    ];
+    let expected =
+        expected.map(|(path, mode, text)| (PathBuf::from(path), (mode, text.to_owned())));
+    assert_eq!(tree(directory.path()), BTreeMap::from(expected));
+}
+
+#[test]
+fn what_is_unchanged_is_not_touched() {
+    let directory = with_old();
+    let before = fs::metadata(directory.path().join("a")).unwrap();
+    let mut steps = Vec::new();
+    let written = write(directory.path(), &old(), &mut |step| {
+        steps.push(step);
+        Ok(())
+    });
+    assert!(
+        written
+            .unwrap()
+            .iter()
+            .all(|file| file.outcome == Outcome::Unchanged)
+    );
+    assert_eq!(steps, []);
+    let after = fs::metadata(directory.path().join("a")).unwrap();
+    assert_eq!(
+        (before.ino(), before.mtime_nsec()),
+        (after.ino(), after.mtime_nsec())
+    );
+}
+
+#[test]
+fn the_umask_takes_nothing_away() {
+    // The umask belongs to the whole process, so a child sets it.
+    let directory = tempfile::tempdir().unwrap();
+    let binary = std::env::current_exe().unwrap();
+    let script = r#"umask 0777; exec "$0" --exact disk::victim"#;
+    let status = Command::new("sh")
+        .args(["-c", script])
+        .arg(binary)
+        .env(
+            VICTIM,
+            format!("{}:{}", usize::MAX, directory.path().display()),
+        )
+        .output()
+        .unwrap()
+        .status;
+    assert!(status.success());
+    let tree = tree(directory.path());
+    let modes: Vec<_> = tree.values().map(|(mode, _)| *mode).collect();
+    assert_eq!(modes, [0o640, 0o755, 0o644, 0o755, 0o600, 0o644]);
+}
+
+/// Not a test by itself: the child of the tests that kill it, or change what a process has but one of.
+#[test]
+fn victim() {
+    let Ok(order) = std::env::var(VICTIM) else {
+        return;
+    };
+    let (dies_at, directory) = order.split_once(':').unwrap();
+    let mut left: usize = dies_at.parse().unwrap();
+    let written = write(Path::new(directory), &new(), &mut |_| {
+        if left == 0 {
+            // As SIGKILL or a power cut: nothing is cleaned up.
+            std::process::abort();
+        }
+        left -= 1;
+        Ok(())
+    });
+    written.unwrap();
+}
+
+#[test]
+fn killed_at_any_step_every_file_is_old_or_new_and_the_next_run_converges() {
+    let steps = steps_of(with_old().path());
+    assert!(steps.len() > 20, "{steps:?}");
+    let (old_files, new_files) = (files(with_old().path()), {
+        let directory = with_old();
+        write(directory.path(), &new(), &mut calmly).unwrap();
+        files(directory.path())
+    });
+    for (at, step) in steps.iter().enumerate() {
+        let directory = with_old();
+        let root = directory.path();
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "disk::victim"])
+            .env(VICTIM, format!("{at}:{}", root.display()))
+            .output()
+            .unwrap()
+            .status;
+        assert!(!status.success(), "the victim survived step {at}, {step:?}");
+        let found = files(root);
+        for (name, content) in &found {
+            let either = [old_files.get(name), new_files.get(name)];
+            assert!(
+                either.contains(&Some(content)),
+                "{name} is neither old nor new after step {at}, {step:?}: {content:?}"
+            );
+        }
+        for name in old_files.keys() {
+            assert!(
+                found.contains_key(name),
+                "{name} is gone after step {at}, {step:?}"
+            );
+        }
+        write(root, &new(), &mut calmly).unwrap();
+        assert_eq!(files(root), new_files, "after step {at}, {step:?}");
+        let leftovers: Vec<_> = tree(root)
+            .into_keys()
+            .filter(|path| path.to_str().unwrap().contains(".cfgsync-"))
+            .collect();
+        assert_eq!(
+            leftovers,
+            Vec::<PathBuf>::new(),
+            "after step {at}, {step:?}"
+        );
+    }
+}
+
+#[test]
+fn an_error_at_any_step_puts_everything_back() {
+    let steps = steps_of(with_old().path());
+    for (at, step) in steps.iter().enumerate() {
+        let directory = with_old();
+        let before = tree(directory.path());
+        let mut left = at;
+        let mut failed = false;
+        let written = write(directory.path(), &new(), &mut |_| {
+            if left == 0 && !failed {
+                failed = true;
+                return Err(io::Error::from_raw_os_error(28));
+            }
+            left = left.saturating_sub(1);
+            Ok(())
+        });
+        // What was replaced is no longer needed then, and removed by the next run.
+        if *step == Step::RemoveOld {
+            assert!(written.is_ok());
+            continue;
+        }
+        let error = written.unwrap_err();
+        assert!(matches!(error, DiskError::Io { .. }), "{step:?}: {error}");
+        assert!(
+            error
+                .to_string()
+                .ends_with("No space left on device (os error 28)"),
+            "{error}"
+        );
+        assert!(error.hint().unwrap().contains("free some space"));
+        assert_eq!(
+            tree(directory.path()),
+            before,
+            "after an error at step {at}, {step:?}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_put_back_is_named() {
+    let directory = with_old();
+    let mut broken = false;
+    let error = write(directory.path(), &new(), &mut |step| {
+        broken |= step == Step::SyncDirectory;
+        match broken {
+            true => Err(io::Error::from_raw_os_error(5)),
+            false => Ok(()),
+        }
+    })
+    .unwrap_err();
+    let DiskError::NotPutBack { files, .. } = &error else {
+        panic!("{error}");
+    };
+    let expected = ["d/e/c", "d/b", "a"].map(|name| directory.path().join(name));
+    assert_eq!(files[..], expected);
+    assert!(
+        error.to_string().contains("could not be put back: /"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_filesystem_that_cannot_exchange_keeps_a_copy() {
+    let unable = |step| match step {
+        Step::Exchange => Err(io::Error::from_raw_os_error(22)),
+        _ => Ok(()),
+    };
+    let directory = with_old();
+    write(directory.path(), &new(), &mut { unable }).unwrap();
+    assert_eq!(files(directory.path())["a"], "new a");
+    assert!(!format!("{:?}", tree(directory.path())).contains(".cfgsync-"));
+
+    let directory = with_old();
+    symlink("elsewhere", directory.path().join("d/e")).unwrap();
+    let before = tree(directory.path());
+    let files = [
+        artifact("a", "0640", "new a"),
+        artifact("d/e", "0644", "new e"),
+    ];
+    let error = write(directory.path(), &files, &mut |step| match step {
+        Step::SyncDirectory => Err(io::Error::from_raw_os_error(5)),
+        _ => unable(step),
+    });
+    assert!(matches!(error, Err(DiskError::Io { .. })), "{error:?}");
+    assert_eq!(tree(directory.path()), before);
+}
+
+#[test]
+fn a_file_that_is_mounted_by_itself_is_rewritten_in_place_and_put_back_on_errors() {
+    let busy = |step| match step {
+        Step::Exchange => Err(io::Error::from_raw_os_error(16)),
+        _ => Ok(()),
+    };
+    let directory = with_old();
+    let inode = |name: &str| fs::metadata(directory.path().join(name)).unwrap().ino();
+    let (a, b) = (inode("a"), inode("d/b"));
+    let before = tree(directory.path());
+    let failed = write(directory.path(), &new(), &mut |step| match step {
+        Step::SyncDirectory => Err(io::Error::from_raw_os_error(5)),
+        _ => busy(step),
+    });
+    assert!(failed.is_err());
+    assert_eq!(tree(directory.path()), before);
+
+    let written = write(directory.path(), &new(), &mut { busy }).unwrap();
+    assert_eq!(written[0].outcome, Outcome::Overwritten);
+    assert_eq!((inode("a"), inode("d/b")), (a, b));
+    let tree = tree(directory.path());
+    assert_eq!(tree[Path::new("a")], (0o640, "new a".to_owned()));
+    assert_eq!(tree[Path::new("d/b")], (0o644, "new b".to_owned()));
+}
+
+#[test]
+fn two_runs_at_once_leave_each_other_s_files_alone() {
+    let directory = with_old();
+    let root = directory.path();
+    let inner = [
+        artifact("a", "0640", "inner"),
+        artifact("other", "0644", "inner"),
+    ];
+    let mut did = false;
+    // Another whole run, between the staging and the exchange of this one.
+    let written = write(root, &new(), &mut |step| {
+        if step == Step::Exchange && !std::mem::replace(&mut did, true) {
+            write(root, &inner, &mut calmly).unwrap();
+        }
+        Ok(())
+    });
+    written.unwrap();
+    let files = files(root);
+    assert_eq!(
+        (files["a"].as_str(), files["other"].as_str()),
+        ("new a", "inner")
+    );
+    assert!(!format!("{:?}", tree(root)).contains(".cfgsync-"));
+}
+
+#[test]
+fn leftovers_are_removed_and_nothing_that_only_looks_like_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let put = |name: &str| fs::write(directory.path().join(name), "x").unwrap();
+    put(".cfgsync-0123456789abcdef.tmp");
+    put(".cfgsync-mine.tmp");
+    write(
+        directory.path(),
+        &[artifact("a", "0644", "a!")],
+        &mut calmly,
+    )
+    .unwrap();
+    let names: Vec<_> = tree(directory.path()).into_keys().collect();
+    assert_eq!(names, [Path::new(".cfgsync-mine.tmp"), Path::new("a")]);
+}
+
+#[test]
+fn symbolic_links_are_not_followed_below_the_operator_s_path() {
+    let outside = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    symlink(outside.path(), root.join("link")).unwrap();
+    let error = write(root, &[artifact("link/a", "0644", "a!")], &mut calmly).unwrap_err();
+    assert!(matches!(error, DiskError::SymbolicLink { .. }), "{error}");
+    // A link in the place of the file is replaced, and what it points to is left alone.
+    let secret = outside.path().join("secret");
+    fs::write(&secret, "theirs").unwrap();
+    symlink(&secret, root.join("a")).unwrap();
+    write(root, &[artifact("a", "0644", "ours")], &mut calmly).unwrap();
+    assert_eq!(fs::read_to_string(root.join("a")).unwrap(), "ours");
+    assert_eq!(fs::read_to_string(secret).unwrap(), "theirs");
+    // The operator's own path may lead through links.
+    write(
+        &root.join("link"),
+        &[artifact("b", "0644", "ours")],
+        &mut calmly,
+    )
+    .unwrap();
+    assert_eq!(files(outside.path())["b"], "ours");
+}
+
+#[test]
+fn targets_that_cannot_be_files_are_named() {
+    let directory = with_old();
+    let root = directory.path();
+    let message = |name: &str| {
+        let error = write(
+            root,
+            &[artifact("a", "0600", "newer"), artifact(name, "0644", "x!")],
+            &mut calmly,
+        );
+        let error = error.unwrap_err();
+        assert!(error.hint().is_some() || matches!(error, DiskError::Io { .. }));
+        error.to_string().replace(root.to_str().unwrap(), "ROOT")
+    };
+    let socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
+    assert_eq!(message("d"), "cannot write ROOT/d: it is a directory");
+    assert_eq!(
+        message("socket"),
+        "cannot write ROOT/socket: it is not a regular file"
+    );
+    assert_eq!(
+        message("same/x"),
+        "cannot open the directory ROOT/same: Not a directory (os error 20)"
+    );
+    assert_eq!(
+        message(".cfgsync-0123456789abcdef.tmp"),
+        "cannot write ROOT/.cfgsync-0123456789abcdef.tmp: such names are kept for files that are being written"
+    );
+    let long = "n".repeat(300);
+    assert!(message(&long).ends_with("File name too long (os error 36)"));
+    drop(socket);
+    assert_eq!(fs::read_to_string(root.join("a")).unwrap(), "old a");
+}
+
+#[test]
+fn two_spellings_of_one_file_are_refused() {
+    let directory = with_old();
+    let root = directory.path();
+    symlink(".", root.join("here")).unwrap();
+    let (a, b) = (artifact("a", "0644", "aa"), artifact("b", "0644", "bb"));
+    let (one, two) = (target(root, "x"), target(&root.join("here"), "x"));
+    let error = disk::write(&[(&a, &one), (&b, &two)], None).unwrap_err();
+    assert!(matches!(error, DiskError::SameFile { .. }), "{error}");
+    assert!(!root.join("x").exists());
+}
+
+#[test]
+fn a_place_where_nobody_may_write_is_named() {
+    // Not even root may make files here.
+    let error = write(
+        Path::new("/proc/self"),
+        &[artifact("x", "0644", "xx")],
+        &mut calmly,
+    );
+    let message = error.unwrap_err().to_string();
+    assert!(
+        message.starts_with("cannot write /proc/self/x: "),
+        "{message}"
+    );
+}
+
+#[test]
+fn an_owner_is_given_to_files_and_new_directories() {
+    let directory = tempfile::tempdir().unwrap();
+    let mine = fs::metadata(directory.path()).unwrap();
+    // Root gives files away; anybody else can give them to themselves.
+    let (uid, gid) = match mine.uid() {
+        0 => (12345, 23456),
+        uid => (uid, mine.gid()),
+    };
+    let owner = Some(Owner {
+        uid,
+        gid: Some(gid),
+    });
+    write_owned(directory.path(), &new(), owner, &mut calmly).unwrap();
+    for name in ["a", "d", "d/e", "d/e/c"] {
+        let stat = fs::metadata(directory.path().join(name)).unwrap();
+        assert_eq!((stat.uid(), stat.gid()), (uid, gid), "{name}");
+    }
+    // Kept by a later run that does not say.
+    let newer = [artifact("a", "0644", "newer")];
+    write(directory.path(), &newer, &mut calmly).unwrap();
+    let stat = fs::metadata(directory.path().join("a")).unwrap();
+    assert_eq!((stat.uid(), stat.gid()), (uid, gid));
+}
