@@ -285,40 +285,24 @@ mod tests {
 
     #[test]
     fn an_origin_places_errors_in_its_file() {
-<<<<<<< HEAD
         let error = JinjaError::at("a\n  {{ ü }}{{ x }}\n", 15..16, "m").with_help("h".to_owned());
         assert_eq!((error.line, error.column), (2, 13));
-=======
-        let error = JinjaError::at("a\n  {{ ü }}{{ x }}\n", 13..14, "m").with_help("h".to_owned());
-        assert_eq!((error.line, error.column), (2, 12));
->>>>>>> join
         let block = Origin {
             file: "c.yaml".into(),
             line: 31,
             column: 11,
             exact: true,
         };
-<<<<<<< HEAD
         assert_eq!(error.describe(Some(&block)), "c.yaml:32:23: m; h");
-=======
-        assert_eq!(error.describe(Some(&block)), "c.yaml:32:22: m; h");
->>>>>>> join
         let folded = Origin {
             exact: false,
             ..block
         };
         assert_eq!(error.describe(Some(&folded)), "c.yaml:31:11: m; h");
-<<<<<<< HEAD
         assert_eq!(error.describe(None), "line 2, column 13: m; h");
         assert_eq!(
             error.describe(Some(&Origin::file("t.j2"))),
             "t.j2:2:13: m; h"
-=======
-        assert_eq!(error.describe(None), "line 2, column 12: m; h");
-        assert_eq!(
-            error.describe(Some(&Origin::file("t.j2"))),
-            "t.j2:2:12: m; h"
->>>>>>> join
         );
     }
 

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use minijinja::{Value as Jinja, machinery, value::ValueKind};
+use minijinja::{Value as Jinja, value::ValueKind};
 use serde_json::Value;
 
 use super::{
     draw::Draw,
-    engine::ENVIRONMENT,
+    engine::{ENVIRONMENT, parse_expression},
     error::{Failure, JinjaError, Origin, from_engine},
     names::{Scope, check_expression, variables_of},
     printing::json,
@@ -31,8 +31,7 @@ impl Expression {
     /// Compiles `source`. Fails at the first mistake in the syntax, then at the first name that does not
     /// exist in `scope`.
     pub fn compile(source: &str, scope: Scope) -> Result<Self, JinjaError> {
-        let parsed =
-            machinery::parse_expr(source).map_err(|error| from_engine(&error, source).error)?;
+        let parsed = parse_expression(source)?;
         check_expression(&parsed, source, scope)?;
         let variables = variables_of(&parsed);
         let expression = ENVIRONMENT
@@ -85,11 +84,7 @@ impl Expression {
         let root = scene.root(None, None);
         let value = self
             .evaluate(&root)
-<<<<<<< HEAD
             .map_err(|failure| failure.with_nearest(&root))?;
-=======
-            .map_err(|failure| with_nearest(failure, &root))?;
->>>>>>> join
         self.boolean(&value)
     }
 
@@ -98,11 +93,7 @@ impl Expression {
         let root = scene.root(None, Some(draw));
         let value = self
             .evaluate(&root)
-<<<<<<< HEAD
             .map_err(|failure| failure.with_nearest(&root))?;
-=======
-            .map_err(|failure| with_nearest(failure, &root))?;
->>>>>>> join
         if value.is_undefined() {
             return Err(self.error("it is undefined", None));
         }
@@ -159,18 +150,7 @@ mod tests {
             ("node.metadata.missing is not defined", [true; 3]),
             ("node.metadata.tls.cert is defined", [false; 3]),
             ("node.identifier in values.favoured", [false, true, false]),
-<<<<<<< HEAD
         ] {
-=======
-            (
-                "node.metadata.tags | select('missing') | list | length == 0",
-                [false; 3],
-            ),
-        ]
-        .iter()
-        .take(8)
-        {
->>>>>>> join
             let expression = Expression::compile(source, Scope::Node).unwrap();
             let scene = Scene::without_nodes("devnet", &values());
             let found: Vec<bool> = nodes()
@@ -316,6 +296,30 @@ mod tests {
                 .holds(&scene())
                 .unwrap()
         );
+    }
+
+    #[test]
+    fn habits_from_elsewhere_are_recognised() {
+        for (source, help) in [
+            ("node.ip = 'x'", Some("write `==` for `=`")),
+            ("node.ip == 'x' && true", Some("write `and` for `&&`")),
+            ("node.ip == 'x' || true", Some("write `or` for `||`")),
+            ("node.ip === 'x'", Some("write `==` for `=`")),
+            ("!node.ip", Some("write `not` for `!`")),
+            (
+                "{{ node.ip == 'x' }}",
+                Some("an expression stands without `{{ }}`"),
+            ),
+            ("node.ip ==", None),
+            ("", None),
+        ] {
+            let error = Expression::compile(source, Scope::Node).unwrap_err();
+            assert!(
+                error.message.starts_with("syntax error: "),
+                "{source}: {error}"
+            );
+            assert_eq!(error.help.as_deref(), help, "{source}: {error:?}");
+        }
     }
 
     #[test]

@@ -20,13 +20,9 @@ pub(super) const INDENT_MAX: usize = 1000;
 
 pub(super) fn register(environment: &mut Environment<'_>) {
     environment.add_filter("tojson", tojson);
-<<<<<<< HEAD
     environment.add_filter("toyaml", |value: &Value| {
         defined(value).and_then(|()| yaml(value))
     });
-=======
-    environment.add_filter("toyaml", |value: &Value| yaml(value));
->>>>>>> join
     environment.add_filter("b64encode", |value: &Value| {
         bytes(value).map(|b| BASE64.encode(&b))
     });

@@ -30,118 +30,21 @@ pub enum Scope {
 /// All filters, sorted.
 #[rustfmt::skip] // one word per line is no list to read
 const FILTERS: &[&str] = &[
-<<<<<<< HEAD
     "abs", "attr", "b64decode", "b64encode", "batch", "bool", "capitalize", "chain", "cidr_host",
     "count", "d", "default", "dictsort", "e", "escape", "first", "float", "format", "groupby",
     "hostport", "indent", "int", "items", "join", "last", "length", "lines", "list", "lower",
     "map", "max", "min", "ordinal", "reject", "rejectattr", "replace", "reverse", "round", "safe",
     "select", "selectattr", "sha256", "slice", "sort", "split", "string", "sum", "title",
     "tojson", "toyaml", "trim", "unique", "upper", "zip",
-=======
-    "abs",
-    "attr",
-    "b64decode",
-    "b64encode",
-    "batch",
-    "bool",
-    "capitalize",
-    "chain",
-    "cidr_host",
-    "count",
-    "d",
-    "default",
-    "dictsort",
-    "e",
-    "escape",
-    "first",
-    "float",
-    "format",
-    "groupby",
-    "hostport",
-    "indent",
-    "int",
-    "items",
-    "join",
-    "last",
-    "length",
-    "lines",
-    "list",
-    "lower",
-    "map",
-    "max",
-    "min",
-    "ordinal",
-    "reject",
-    "rejectattr",
-    "replace",
-    "reverse",
-    "round",
-    "safe",
-    "select",
-    "selectattr",
-    "sha256",
-    "slice",
-    "sort",
-    "split",
-    "string",
-    "sum",
-    "title",
-    "tojson",
-    "toyaml",
-    "trim",
-    "unique",
-    "upper",
-    "urlencode",
-    "zip",
->>>>>>> join
 ];
 
 /// All tests that are names, sorted.
 #[rustfmt::skip] // one word per line is no list to read
 const TESTS: &[&str] = &[
-<<<<<<< HEAD
     "boolean", "defined", "divisibleby", "endingwith", "eq", "equalto", "escaped", "even",
     "false", "filter", "float", "ge", "greaterthan", "gt", "in", "int", "integer", "iterable",
     "le", "lessthan", "lower", "lt", "mapping", "ne", "none", "number", "odd", "safe", "sameas",
     "sequence", "startingwith", "string", "test", "true", "undefined", "upper",
-=======
-    "boolean",
-    "defined",
-    "divisibleby",
-    "endingwith",
-    "eq",
-    "equalto",
-    "escaped",
-    "even",
-    "false",
-    "filter",
-    "float",
-    "ge",
-    "greaterthan",
-    "gt",
-    "in",
-    "int",
-    "integer",
-    "iterable",
-    "le",
-    "lessthan",
-    "lower",
-    "lt",
-    "mapping",
-    "ne",
-    "none",
-    "number",
-    "odd",
-    "safe",
-    "sameas",
-    "sequence",
-    "startingwith",
-    "string",
-    "test",
-    "true",
-    "undefined",
-    "upper",
->>>>>>> join
 ];
 
 /// Tests that are operators, as `select` takes them.
@@ -312,24 +215,7 @@ impl<'a> Search<'a> {
         match expression {
             Expr::Var(variable) => self.variable(variable.id, range_of(expression)),
             Expr::GetAttr(access) => {
-<<<<<<< HEAD
                 self.field(&access.expr, access.name, range_of(expression).end);
-=======
-                if matches!(&access.expr, Expr::Var(base) if base.id == "node")
-                    && !self.own.contains("node")
-                    && !NODE_FIELDS.contains(&access.name)
-                {
-                    let help = did_you_mean(access.name, NODE_FIELDS.iter().copied())
-                        .unwrap_or_else(|| {
-                            format!(
-                                "what nodes bring is in `node.metadata`: `node.metadata.{}`",
-                                access.name
-                            )
-                        });
-                    let message = format!("a node has no field `{}`", access.name);
-                    self.found(range_of(expression), message, Some(help));
-                }
->>>>>>> join
             }
             Expr::Filter(filter) => {
                 self.filter(filter.name, range_of(expression));

@@ -166,15 +166,9 @@ fn walk_target(target: &Expr<'_>, visit: &mut Visitor<'_>) {
 }
 
 fn walk_all(statements: &[Stmt<'_>], visit: &mut Visitor<'_>) {
-<<<<<<< HEAD
     for statement in statements {
         walk_statement(statement, visit);
     }
-=======
-    statements
-        .iter()
-        .for_each(|statement| walk_statement(statement, visit));
->>>>>>> join
 }
 
 fn walk_option(expression: Option<&Expr<'_>>, visit: &mut Visitor<'_>) {
