@@ -5,3 +5,5 @@ mod disk;
 mod fake;
 mod golden;
 mod join;
+mod support;
+mod wire;
