@@ -444,19 +444,20 @@ impl Join {
                 self.accepted = None;
             }
         }
+        // One that claims to have waited and did not would otherwise be asked without a pause.
+        let held = meta.waited && !asked.wait.is_zero() && asked.at.elapsed() >= asked.wait / 2;
+        if held {
+            self.at_once = 0;
+            self.polling.reset();
+            self.wait = (self.wait * 2).min(self.options.wait_max);
+            return Setback::Again(Duration::ZERO);
+        }
         if meta.retry_after == Some(Duration::ZERO) && self.at_once < AT_ONCE_MAX {
             self.at_once += 1;
             return Setback::Again(Duration::ZERO);
         }
-        // One that claims to have waited and did not would otherwise be asked without a pause.
-        let held = meta.waited && !asked.wait.is_zero() && asked.at.elapsed() >= asked.wait / 2;
-        if !held {
-            return Setback::Again(self.polling.next_wait());
-        }
-        self.at_once = 0;
-        self.polling.reset();
-        self.wait = (self.wait * 2).min(self.options.wait_max);
-        Setback::Again(Duration::ZERO)
+        let asked_for = meta.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+        Setback::Again(self.polling.next_wait() + asked_for)
     }
 
     /// The server forgot this node, or is another one: at once the first time, slower if it happens again.

@@ -584,7 +584,8 @@ async fn a_changed_spec_makes_the_next_generation() {
     let changed = PEERS.replace("path: peers", "path: members");
     cluster
         .reload(spec(&format!("ready: {{nodes: 1}}{changed}")))
-        .await;
+        .await
+        .unwrap();
     let held = received(cluster.answer("a")).digest;
     let later = Instant::now() + Duration::from_secs(60);
     let next = received(cluster.wait("a", held, later).await);

@@ -1,4 +1,8 @@
 //! The integration tests: one binary, one module per subject.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic is how a test, and what helps it, fails"
+)]
 
 mod bad_specs;
 mod disk;
