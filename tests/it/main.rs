@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one module per subject.
 
 mod bad_specs;
+mod cli;
 mod disk;
 mod fake;
 mod golden;
