@@ -1,4 +1,4 @@
-//! Counts requests by route and status without looking a label up more than once.
+//! Counts requests by route and status without looking a label up more than once, and what is going on now.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -6,7 +6,7 @@ use std::{
 };
 
 use hyper::StatusCode;
-use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge, histogram::Histogram};
 
 use super::route::Route;
 use crate::metrics::{Metrics, RequestLabels, RouteLabels};
@@ -21,6 +21,22 @@ pub(super) struct Figures {
     metrics: Arc<Metrics>,
     requests: [[OnceLock<Counter>; STATUSES.len()]; Route::COUNT],
     seconds: [OnceLock<Histogram>; Route::COUNT],
+}
+
+/// Counts one in `gauge` while it lives.
+pub(super) struct Present<'a>(&'a Gauge);
+
+impl<'a> Present<'a> {
+    pub(super) fn in_gauge(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Figures {

@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     HttpConfig,
     body::FRAME_MAX_BYTES,
+    figures::Present,
     service::{Server, respond},
     socket::StallGuard,
 };
@@ -110,7 +111,7 @@ fn is_the_peers(error: &io::Error) -> bool {
 
 /// Serves one connection until it ends.
 async fn connection(stream: TcpStream, server: Arc<Server>, _place: OwnedSemaphorePermit) {
-    let _open = Open::new(&server);
+    let _open = Present::in_gauge(&server.coordinator.metrics().connections);
     // Answers are small and complete: none should wait for another.
     let _ = stream.set_nodelay(true);
     let stream = StallGuard::new(stream, server.config.write_stall_timeout);
@@ -156,21 +157,5 @@ async fn drain(server: &Server, mut connections: JoinSet<()>, limit: Duration) -
         open,
         cut,
         took: start.elapsed(),
-    }
-}
-
-/// Counts an open connection while it lives.
-struct Open<'a>(&'a Server);
-
-impl<'a> Open<'a> {
-    fn new(server: &'a Server) -> Self {
-        server.coordinator.metrics().connections.inc();
-        Self(server)
-    }
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0.coordinator.metrics().connections.dec();
     }
 }

@@ -6,3 +6,5 @@ mod disk;
 mod fake;
 mod golden;
 mod join;
+mod support;
+mod wire;

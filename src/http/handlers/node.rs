@@ -6,6 +6,7 @@ use hyper::{body::Incoming, http::request::Parts};
 use tokio::time::Instant;
 
 use super::super::{
+    figures::Present,
     headers::{EntityTags, prefer_wait},
     read::read_body,
     reply::{self, Rejection, Reply},
@@ -13,7 +14,7 @@ use super::super::{
 };
 use crate::{
     coordinator::Answer,
-    model::Identifier,
+    model::{Digest, Identifier},
     wire::{EncodedPayload, read_identifier, read_leave, read_registration, read_replacement},
 };
 
@@ -39,10 +40,7 @@ pub(super) async fn node(
         server.coordinator.answer(identifier.as_str())
     } else {
         let until = Instant::now() + wait;
-        server
-            .coordinator
-            .wait(identifier.as_str(), None, until)
-            .await
+        wait_for(server, &identifier, None, until).await
     };
     Ok(reply_to(server, answer, asked).await)
 }
@@ -59,10 +57,7 @@ pub(super) async fn payload(
     let mut known = None;
     let answer = loop {
         let answer = match until {
-            Some(until) => {
-                let wait = server.coordinator.wait(identifier.as_str(), known, until);
-                wait.await
-            }
+            Some(until) => wait_for(server, &identifier, known, until).await,
             None => server.coordinator.answer(identifier.as_str()),
         };
         match answer {
@@ -132,6 +127,18 @@ pub(super) async fn payload_reply(server: &Server, payload: Arc<EncodedPayload>)
         None
     };
     reply::payload(payload, turn)
+}
+
+/// Holds the request, see [`crate::coordinator::Coordinator::wait`].
+async fn wait_for(
+    server: &Server,
+    identifier: &Identifier,
+    known: Option<Digest>,
+    until: Instant,
+) -> Answer {
+    let _waiting = Present::in_gauge(&server.coordinator.metrics().waiting);
+    let wait = server.coordinator.wait(identifier.as_str(), known, until);
+    wait.await
 }
 
 /// What the coordinator answers, for a client that `asked` to wait so long, or did not.

@@ -1,0 +1,296 @@
+//! The wire as clients meet it: raw sockets against a whole server.
+
+mod limits;
+mod rejections;
+mod waiting;
+
+use cfgsync::model::Digest;
+
+use crate::support::{INSTANCE, TestServer, get, node, plain, post, register};
+
+/// Ready with two nodes; each gets a file that lists them all.
+pub(crate) const PAIR: &str = "
+ready: { nodes: 2 }
+materializers:
+  - kind: template
+    files:
+      - path: /config.yaml
+        template: |
+          id: {{ node.identifier }}
+          peers: {{ nodes | map(attribute='identifier') | join(',') }}
+";
+
+#[tokio::test]
+async fn the_existing_protocol() {
+    let server = TestServer::start(PAIR);
+    let mut old = server.connect().await;
+
+    old.send(node("a", "")).await;
+    let reply = old.reply().await;
+    assert_eq!(reply.status, 425);
+    assert_eq!(reply.header("retry-after"), None);
+    assert_eq!(reply.header("preference-applied"), None);
+    let json = reply.json();
+    assert_eq!(json["code"], "not_ready");
+    assert_eq!(json["progress"]["self_registered"], false);
+
+    for (identifier, metadata) in [
+        ("a", "null"),
+        ("b", "{\"any\":[1]}"),
+        ("b", "{\"any\":[1]}"),
+    ] {
+        let body = format!(
+            r#"{{"identifier":"{identifier}","ip":"fd00::1","metadata":{metadata},"later":1}}"#
+        );
+        old.send(post(
+            "/register",
+            "content-type: application/json\r\n",
+            &body,
+        ))
+        .await;
+        let reply = old.reply().await;
+        assert_eq!((reply.status, reply.text()), (202, ""));
+        assert_eq!(reply.header("content-length"), Some("0"));
+        assert_eq!(
+            reply.header("cfgsync-instance"),
+            Some(&*INSTANCE.to_string())
+        );
+    }
+
+    for path in ["/node", "/init-with-node"] {
+        let request = node("a", "prefer: wait=20\r\n").replace("/node", path);
+        old.send(request).await;
+        let reply = old.reply().await;
+        assert_eq!(reply.status, 200);
+        assert_eq!(reply.header("content-type"), Some("application/json"));
+        let json = reply.json();
+        assert_eq!(json["schema_version"], 1);
+        assert_eq!(json["files"][0]["path"], "/config.yaml");
+        assert_eq!(json["files"][0]["content"], "id: a\npeers: a,b\n");
+        assert_eq!(json["files"][1], serde_json::Value::Null);
+    }
+}
+
+#[tokio::test]
+async fn bytes_may_come_one_at_a_time() {
+    let server = TestServer::start(PAIR);
+    let mut slow = server.connect().await;
+    for byte in register("a").bytes() {
+        slow.send([byte]).await;
+    }
+    assert_eq!(slow.reply().await.status, 202);
+}
+
+#[tokio::test]
+async fn bodies_may_come_in_chunks() {
+    let server = TestServer::start(PAIR);
+    let mut connection = server.connect().await;
+    let head = "POST /register HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    connection.send(head).await;
+    for part in [r#"{"identifier":"#, r#""a","ip":"::1"}"#] {
+        connection
+            .send(format!("{:x}\r\n{part}\r\n", part.len()))
+            .await;
+    }
+    connection.send("0\r\n\r\n").await;
+    assert_eq!(connection.reply().await.status, 202);
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let server = TestServer::start(PAIR);
+    let mut connection = server.connect().await;
+    let all = [
+        register("a"),
+        node("a", ""),
+        register("b"),
+        node("b", "prefer: wait=20\r\n"),
+        get("/livez"),
+    ];
+    connection.send(all.concat()).await;
+    for status in [202, 425, 202, 200, 200] {
+        assert_eq!(connection.reply().await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn head_answers_like_get_without_the_body() {
+    let server = TestServer::start(PAIR);
+    server.register("a").await;
+    for path in [
+        "/v1/snapshot",
+        "/v1/nodes/a",
+        "/livez",
+        "/v1/generations",
+        "/v1/nodes/a/payload",
+    ] {
+        let mut connection = server.connect().await;
+        connection.send(get(path)).await;
+        let whole = connection.reply().await;
+        connection.send(plain("HEAD", path, "")).await;
+        let head = connection.head_reply().await;
+        assert_eq!(head.status, whole.status, "{path}");
+        for name in ["content-length", "content-type", "cfgsync-instance"] {
+            assert!(head.header(name).is_some(), "{path} {name}");
+            assert_eq!(head.header(name), whole.header(name), "{path} {name}");
+        }
+        // Nothing follows but the next answer.
+        connection.send(get("/livez")).await;
+        assert_eq!(connection.reply().await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn operators_read_everything() {
+    let server = TestServer::start(PAIR);
+    server.register("b").await;
+    server.register("a").await;
+    assert_eq!(
+        server.ask(&node("a", "prefer: wait=20\r\n")).await.status,
+        200
+    );
+
+    let json = |reply: crate::support::Reply| {
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()
+    };
+    let snapshot = json(server.ask(&get("/v1/snapshot")).await);
+    assert_eq!(snapshot["cluster"], "test");
+    assert_eq!(snapshot["instance"], INSTANCE.to_string());
+    assert_eq!(snapshot["state"], "ready");
+    assert_eq!(snapshot["generation"], 1);
+    assert_eq!(snapshot["registrations"][0]["identifier"], "a");
+    assert_eq!(snapshot["registrations"][0]["behind"], false);
+    assert_eq!(snapshot["registrations"][1]["behind"], true);
+    let nodes = json(server.ask(&get("/v1/nodes")).await);
+    assert_eq!(nodes, snapshot["registrations"]);
+    let one = json(server.ask(&get("/v1/nodes/%61")).await);
+    assert_eq!(one["state"], "ready");
+    assert_eq!(one["artifacts"][0]["path"], "/config.yaml");
+    let stranger = json(server.ask(&get("/v1/nodes/c")).await);
+    assert_eq!(stranger["state"], "unregistered");
+    let generations = json(server.ask(&get("/v1/generations")).await);
+    assert_eq!(generations[0]["number"], 1);
+    let generation = json(server.ask(&get("/v1/generations/1")).await);
+    assert_eq!(generation["artifacts"]["b"][0]["path"], "/config.yaml");
+
+    // An operator's look is no delivery.
+    let reply = server.ask(&get("/v1/generations/1/nodes/b/payload")).await;
+    let tag: Digest = reply
+        .header("etag")
+        .unwrap()
+        .trim_matches('"')
+        .parse()
+        .unwrap();
+    assert_eq!(json(reply)["digest"], tag.to_string());
+    let snapshot = json(server.ask(&get("/v1/snapshot")).await);
+    assert_eq!(snapshot["registrations"][1]["behind"], true);
+
+    let metrics = server.ask(&get("/metrics")).await;
+    assert!(
+        metrics
+            .header("content-type")
+            .unwrap()
+            .starts_with("application/openmetrics-text")
+    );
+    for line in [
+        "cfgsync_registered 2",
+        "cfgsync_nodes_behind 1",
+        "cfgsync_requests_total{route=\"/register\",status=\"202\"} 2",
+        "cfgsync_requests_total{route=\"/v1/nodes/{id}\",status=\"200\"} 2",
+    ] {
+        assert!(
+            metrics.text().contains(line),
+            "{line} in {}",
+            metrics.text()
+        );
+    }
+}
+
+#[tokio::test]
+async fn operators_change_what_they_may() {
+    let server = TestServer::start(PAIR);
+    server.register("a").await;
+    let mut operator = server.connect().await;
+
+    operator
+        .send(post("/v1/fail", "", r#"{"reason":"wrong rack"}"#))
+        .await;
+    assert_eq!(operator.reply().await.status, 202);
+    operator.send(node("a", "")).await;
+    let reply = operator.reply().await;
+    assert_eq!(reply.status, 410);
+    assert_eq!(reply.json()["code"], "internal");
+    assert_eq!(reply.json()["failure"]["reason"], "wrong rack");
+    operator
+        .send(plain("POST", "/v1/reset", "content-length: 0\r\n"))
+        .await;
+    assert_eq!(operator.reply().await.status, 202);
+    operator.send(node("a", "")).await;
+    assert_eq!(operator.reply().await.status, 425);
+
+    let leave = |facts: &str| post("/v1/leave", "", &format!(r#"{{"identifier":"a"{facts}}}"#));
+    operator.send(leave(r#","ip":"10.9.9.9""#)).await;
+    let reply = operator.reply().await;
+    assert_eq!((reply.status, &*reply.error().1), (409, "other_facts"));
+    operator.send(leave("")).await;
+    assert_eq!(operator.reply().await.status, 202);
+
+    server.register("a").await;
+    operator.send(plain("DELETE", "/v1/nodes/a", "")).await;
+    assert_eq!(operator.reply().await.status, 202);
+    operator.send(plain("DELETE", "/v1/nodes/a", "")).await;
+    let reply = operator.reply().await;
+    assert_eq!((reply.status, &*reply.error().1), (404, "unregistered"));
+}
+
+#[tokio::test]
+async fn an_override_is_answered_after_the_seal_that_shows_it() {
+    let server = TestServer::start(PAIR);
+    server.register("a").await;
+    server.register("b").await;
+    let before = server.ask(&node("a", "prefer: wait=20\r\n")).await.json();
+    let body = r#"{"identifier":"a","files":[{"path":"own","content":"x"}]}"#;
+    let reply = server.ask(&post("/node/replace", "", body)).await;
+    assert_eq!((reply.status, reply.text()), (202, ""));
+    let after = server.ask(&node("a", "")).await.json();
+    assert_eq!(
+        (&before["generation"], &after["generation"]),
+        (&1.into(), &2.into())
+    );
+    assert_eq!(after["files"][0]["path"], "own");
+
+    let end = plain("DELETE", "/v1/nodes/a/override", "");
+    assert_eq!(server.ask(&end).await.status, 202);
+    let ended = server.ask(&node("a", "")).await.json();
+    assert_eq!(ended["digest"], before["digest"]);
+    let reply = server.ask(&end).await;
+    assert_eq!((reply.status, &*reply.error().1), (404, "no_override"));
+}
+
+#[tokio::test]
+async fn a_server_listens_on_several_addresses() {
+    use cfgsync::http::{HttpConfig, listen, serve};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let server = TestServer::start(PAIR);
+    let listeners: Vec<_> = ["127.0.0.1:0", "[::1]:0"]
+        .map(|address| listen(address.parse().unwrap()).unwrap())
+        .into();
+    let addresses: Vec<_> = listeners.iter().map(|l| l.local_addr().unwrap()).collect();
+    let coordinator = server.coordinator.clone();
+    let serving = tokio::spawn(serve(
+        listeners,
+        coordinator,
+        HttpConfig::default(),
+        std::future::pending(),
+    ));
+    for address in addresses {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(get("/livez").as_bytes()).await.unwrap();
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).await.unwrap();
+        assert_eq!(&start, b"HTTP/1.1 200");
+    }
+    serving.abort();
+}

@@ -1,0 +1,284 @@
+//! Overload has a shape: sizes, times and numbers are bounded, and a server drains.
+
+use std::time::Duration;
+
+use cfgsync::http::HttpConfig;
+
+use super::PAIR;
+use crate::support::{Connection, TestServer, get, node, post, register, within};
+
+/// Short enough to be waited for, and only where running out is what the test is about.
+const SHORT: Duration = Duration::from_millis(50);
+
+#[tokio::test]
+async fn a_head_that_does_not_come_ends_the_connection() {
+    let config = HttpConfig {
+        header_timeout: SHORT,
+        ..HttpConfig::default()
+    };
+    let server = TestServer::with(PAIR, config);
+    for start in [
+        "",
+        "POST /register HT",
+        "GET /livez HTTP/1.1\r\nhost: x\r\n",
+    ] {
+        let mut connection = server.connect().await;
+        connection.send(start).await;
+        assert!(connection.is_closed().await, "{start:?}");
+    }
+    // As does idling after an answer.
+    let mut idle = server.connect().await;
+    idle.send(get("/livez")).await;
+    assert_eq!(idle.reply().await.status, 200);
+    assert!(idle.is_closed().await);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_told_so() {
+    let config = HttpConfig {
+        body_timeout: SHORT,
+        ..HttpConfig::default()
+    };
+    let server = TestServer::with(PAIR, config);
+    for start in ["", "{\"identifier\""] {
+        let mut connection = server.connect().await;
+        let head = "POST /register HTTP/1.1\r\nhost: x\r\ncontent-length: 40\r\n\r\n";
+        connection.send(format!("{head}{start}")).await;
+        let reply = connection.reply().await;
+        let (_, reason, message) = reply.error();
+        assert_eq!((reply.status, &*reason), (408, "too_slow"));
+        assert_eq!(message, "the body did not arrive within 0.05 seconds");
+        assert!(connection.is_closed().await);
+    }
+}
+
+#[tokio::test]
+async fn bodies_are_bounded() {
+    let config = HttpConfig {
+        register_body_max_bytes: 100,
+        replace_body_max_bytes: 200,
+        ..HttpConfig::default()
+    };
+    let server = TestServer::with(PAIR, config);
+    let padding = |bytes: usize| {
+        format!(
+            r#"{{"identifier":"a","ip":"::1","x":"{}"}}"#,
+            "y".repeat(bytes)
+        )
+    };
+    for (path, max) in [
+        ("/register", 100),
+        ("/node", 100),
+        ("/v1/leave", 100),
+        ("/node/replace", 200),
+    ] {
+        // Said at once where the length is told, and also where the body is far longer than any buffer.
+        for bytes in [max, 8 << 20] {
+            let body = padding(bytes);
+            let chunked = format!(
+                "POST {path} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+                body.len()
+            );
+            for request in [post(path, "", &body), chunked] {
+                let mut connection = server.connect().await;
+                connection.send(request).await;
+                let reply = connection.reply().await;
+                let (code, reason, message) = reply.error();
+                assert_eq!(
+                    (reply.status, &*code, &*reason),
+                    (413, "internal", "too_large")
+                );
+                assert_eq!(
+                    message,
+                    format!("the body has more than the {max} bytes that this route takes")
+                );
+                // The rest of the body was read, so the connection is good for the next request.
+                connection.send(get("/livez")).await;
+                assert_eq!(connection.reply().await.status, 200);
+            }
+        }
+    }
+    let exact = padding(100 - padding(0).len());
+    assert_eq!(server.ask(&post("/register", "", &exact)).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_body_that_is_cut_short_changes_nothing() {
+    let server = TestServer::start(PAIR);
+    let mut connection = server.connect().await;
+    let whole = register("a");
+    connection.send(&whole[..whole.len() - 1]).await;
+    connection.half_close().await;
+    // Whether it is told so or just closed is the transport's affair.
+    while !connection.is_closed().await {
+        connection.head().await;
+    }
+    let snapshot = server.ask(&get("/v1/snapshot")).await.json();
+    assert_eq!(snapshot["registrations"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn who_asks_before_sending_a_body_is_answered() {
+    let server = TestServer::start(PAIR);
+    let mut connection = server.connect().await;
+    let request = post(
+        "/register",
+        "expect: 100-continue\r\n",
+        r#"{"identifier":"a","ip":"::1"}"#,
+    );
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    connection.send(format!("{head}\r\n\r\n")).await;
+    assert_eq!(connection.head().await.status, 100);
+    connection.send(body).await;
+    assert_eq!(connection.reply().await.status, 202);
+
+    // A body that would be refused is not asked for.
+    let mut connection = server.connect().await;
+    let head = "POST /register HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 99999999\r\n\r\n";
+    connection.send(head).await;
+    assert_eq!(connection.reply().await.status, 413);
+    assert!(connection.is_closed().await);
+}
+
+#[tokio::test]
+async fn who_hangs_up_is_no_longer_held() {
+    let server = TestServer::start(PAIR);
+    let mut connection = server.connect().await;
+    connection.send(node("a", "prefer: wait=3600\r\n")).await;
+    server.holds(1).await;
+    connection.half_close().await;
+    server.holds(0).await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_bound_wait_for_a_place() {
+    let config = HttpConfig {
+        connections_max: 1,
+        ..HttpConfig::default()
+    };
+    let server = TestServer::with(PAIR, config);
+    let mut first = server.connect().await;
+    first.send(get("/livez")).await;
+    assert_eq!(first.reply().await.status, 200);
+    let mut second = server.connect().await;
+    second.send(register("a")).await;
+    first.send(get("/v1/snapshot")).await;
+    assert_eq!(
+        first.reply().await.json()["registrations"],
+        serde_json::json!([])
+    );
+    drop(first);
+    assert_eq!(second.reply().await.status, 202);
+    // At its bound, too, a server hears that it shall stop.
+    let report = server.stop().report().await;
+    assert_eq!((report.open, report.cut), (1, 0));
+    assert!(second.is_closed().await);
+}
+
+#[tokio::test]
+async fn a_drain_answers_waiters_and_ends_what_is_idle() {
+    let server = TestServer::start(PAIR);
+    let mut idle = server.connect().await;
+    idle.send(get("/readyz")).await;
+    assert_eq!(idle.reply().await.status, 200);
+    let mut waiter = server.connect().await;
+    waiter.send(node("a", "prefer: wait=3600\r\n")).await;
+    server.holds(1).await;
+    let report = server.stop().report().await;
+    assert_eq!((report.open, report.cut), (2, 0));
+    let reply = waiter.reply().await;
+    assert_eq!(reply.status, 425);
+    assert_eq!(reply.json()["code"], "not_ready");
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    assert_eq!(reply.header("connection"), Some("close"));
+    assert!(waiter.is_closed().await);
+    assert!(idle.is_closed().await);
+}
+
+#[tokio::test]
+async fn a_drain_cuts_what_does_not_end() {
+    let config = HttpConfig {
+        drain_timeout: SHORT,
+        ..HttpConfig::default()
+    };
+    let server = TestServer::with(PAIR, config);
+    let mut stuck = server.connect().await;
+    stuck
+        .send("POST /register HTTP/1.1\r\nhost: x\r\ncontent-length: 40\r\n\r\n{")
+        .await;
+    let connections = server.coordinator.metrics().connections.clone();
+    within(async {
+        while connections.get() != 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let report = server.stop().report().await;
+    assert_eq!((report.open, report.cut), (1, 1));
+    assert!(stuck.is_closed().await);
+    assert_eq!(connections.get(), 0);
+}
+
+/// Ready at once; each node gets 8 MiB, far more than the sockets' buffers hold.
+const LARGE: &str = "
+ready: { nodes: 1 }
+values: { line: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef }
+materializers:
+  - kind: template
+    files:
+      - path: /large
+        template: '{% for i in range(1024) %}{{ values.line * 128 }}{% endfor %}'
+";
+
+async fn large(server: &TestServer) -> Connection {
+    let mut connection = server.connect().await;
+    connection.send(node("a", "prefer: wait=20\r\n")).await;
+    connection
+}
+
+#[tokio::test]
+async fn a_large_payload_arrives_whole() {
+    let server = TestServer::start(LARGE);
+    server.register("a").await;
+    let reply = large(&server).await.reply().await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(
+        reply.json()["files"][0]["content"].as_str().unwrap().len(),
+        8 << 20
+    );
+}
+
+#[tokio::test]
+async fn a_reader_that_stalls_keeps_no_other_from_its_payload() {
+    let config = HttpConfig {
+        large_payloads_at_once_max: 1,
+        large_payload_turn_max: SHORT,
+        ..HttpConfig::default()
+    };
+    let server = TestServer::with(LARGE, config);
+    server.register("a").await;
+    let mut stalled = large(&server).await;
+    // Its turn has begun with its head.
+    assert_eq!(stalled.head().await.status, 200);
+    let reply = large(&server).await.reply().await;
+    assert!(reply.json()["files"][0]["content"].as_str().unwrap().len() == 8 << 20);
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_nothing_is_given_up() {
+    let config = HttpConfig {
+        write_stall_timeout: SHORT,
+        ..HttpConfig::default()
+    };
+    let server = TestServer::with(LARGE, config);
+    server.register("a").await;
+    let mut stalled = large(&server).await;
+    assert_eq!(stalled.head().await.status, 200);
+    let connections = server.coordinator.metrics().connections.clone();
+    within(async {
+        while connections.get() != 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
