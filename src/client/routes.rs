@@ -180,6 +180,15 @@ impl OutputMap {
         self.routes.is_empty() && self.out_dir.is_none() && self.consumed.is_empty()
     }
 
+    /// Whether a route names this very artifact.
+    pub fn routes_exactly(&self, artifact: &str) -> bool {
+        let is_it = |route: &Route| match &route.from {
+            Source::Exactly(path) => path.name() == artifact,
+            Source::Below(_) => false,
+        };
+        self.routes.iter().any(is_it)
+    }
+
     /// Whether something is printed to stdout.
     pub fn prints(&self) -> bool {
         self.routes.iter().any(|route| route.to == To::Stdout)
