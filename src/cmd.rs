@@ -5,13 +5,16 @@
 //! `CFGSYNC_` and its name; [`settings`] reads those itself, so that flags that repeat (`Vec`) take one item per
 //! line without splitting what stands on the command line.
 
+pub(crate) mod diff;
 pub(crate) mod fail;
 pub(crate) mod generate;
 pub(crate) mod inspect;
+pub(crate) mod join;
 pub(crate) mod log;
 pub(crate) mod names;
 pub(crate) mod output;
 pub(crate) mod plan;
+pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod reset;
 pub(crate) mod rm;
@@ -47,6 +50,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Serve(serve::ServeArgs),
+    Join(join::JoinArgs),
     Inspect(inspect::InspectArgs),
     Plan(plan::PlanArgs),
     Rm(rm::RmArgs),
@@ -62,6 +66,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
     settings::warn_of_unknown_variables();
     match cli.command {
         Command::Serve(args) => serve::run(args),
+        Command::Join(args) => join::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Plan(args) => plan::run(&args),
         Command::Rm(args) => rm::run(args),

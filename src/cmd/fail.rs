@@ -22,6 +22,6 @@ pub(crate) fn run(args: FailArgs) -> anyhow::Result<Exit> {
     block_on(async move {
         args.server.client().fail(&args.reason).await?;
         tracing::info!("the cluster is declared failed: {}", args.reason);
-        Ok(Exit::DONE)
+        Ok(Exit::Done)
     })
 }

@@ -12,50 +12,73 @@ use cfgsync::{
 };
 
 use super::{
-    Command, generate::GenerateError, inspect::InspectError, output::OutputError, plan::PlanError,
+    Command, generate::GenerateError, inspect::InspectError,
+    join::{EndedBy, JoinFailure}, output::OutputError, plan::PlanError,
     serve::ServeError, settings::SettingsError,
 };
 
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Exit(u8);
+pub(crate) enum Exit {
+    /// Done.
+    Done,
+    /// Something that should not happen; `inspect health`: not healthy.
+    Unexpected,
+    /// The command line is wrong.
+    Usage,
+    /// The answer is no: it differs, would not be ready, or is not there.
+    No,
+    /// The server's answer could not be used.
+    Unusable,
+    /// No server within the time.
+    Unreachable,
+    /// The cluster failed.
+    ClusterFailed,
+    /// Files could not be written.
+    NotWritten,
+    /// Refused.
+    NotAllowed,
+    /// The spec or a setting is wrong.
+    WrongSetting,
+    /// Not ready within the time.
+    NotReady,
+    /// CMD cannot be executed.
+    NotExecutable,
+    /// CMD was not found.
+    NotFound,
+    /// SIGINT.
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
+    /// What the command that a server ran ended with.
+    Child(u8),
+}
 
 impl Exit {
-    /// Done.
-    pub(crate) const DONE: Self = Self(0);
-    /// Something that should not happen; `inspect health`: not healthy.
-    pub(crate) const UNEXPECTED: Self = Self(1);
-    /// The command line is wrong.
-    pub(crate) const USAGE: Self = Self(2);
-    /// The answer is no: it differs, or would not be ready.
-    pub(crate) const NO: Self = Self(3);
-    /// The server's answer could not be used.
-    pub(crate) const UNUSABLE: Self = Self(65);
-    /// No server within the time.
-    pub(crate) const UNREACHABLE: Self = Self(69);
-    /// The cluster failed.
-    pub(crate) const CLUSTER_FAILED: Self = Self(70);
-    /// Files could not be written.
-    pub(crate) const NOT_WRITTEN: Self = Self(73);
-    /// Refused.
-    pub(crate) const NOT_ALLOWED: Self = Self(77);
-    /// The spec or a setting is wrong.
-    pub(crate) const WRONG_SETTING: Self = Self(78);
-    /// Not ready within the time.
-    pub(crate) const NOT_READY: Self = Self(124);
-    /// CMD cannot be executed.
-    pub(crate) const NOT_EXECUTABLE: Self = Self(126);
-    /// CMD was not found.
-    pub(crate) const NOT_FOUND: Self = Self(127);
-
-    /// The code of a child process.
-    pub(crate) fn of_child(code: u8) -> Self {
-        Self(code)
-    }
-
     /// What a shell says of a process that a signal ended.
     pub(crate) fn of_signal(signal: i32) -> Self {
-        Self(u8::try_from(128 + signal).unwrap_or(255))
+        Self::Child(u8::try_from(128 + signal).unwrap_or(255))
+    }
+
+    fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Unexpected => 1,
+            Self::Usage => 2,
+            Self::No => 3,
+            Self::Unusable => 65,
+            Self::Unreachable => 69,
+            Self::ClusterFailed => 70,
+            Self::NotWritten => 73,
+            Self::NotAllowed => 77,
+            Self::WrongSetting => 78,
+            Self::NotReady => 124,
+            Self::NotExecutable => 126,
+            Self::NotFound => 127,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+            Self::Child(code) => code,
+        }
     }
 }
 
@@ -98,16 +121,16 @@ impl Voice {
     /// Says what went wrong, and gives the process its exit code.
     pub(crate) fn end(self, result: anyhow::Result<Exit>) -> ExitCode {
         let error = match result {
-            Ok(exit) => return ExitCode::from(exit.0),
+            Ok(exit) => return ExitCode::from(exit.code()),
             Err(error) => error,
         };
         if let Some(error) = error.downcast_ref::<clap::Error>() {
             // Help and versions are answers, on stdout; a closed pipe is nobody's fault.
             let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::USAGE.0));
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()));
         }
         if matches!(error.downcast_ref(), Some(OutputError::Closed)) {
-            return ExitCode::from(Exit::DONE.0);
+            return ExitCode::from(Exit::Done.code());
         }
         let Verdict { exit, hint } = judge(&error);
         let message = format!("{error:#}");
@@ -118,7 +141,7 @@ impl Voice {
             let _ = writeln!(stderr, "{words}");
             note_termination(&words);
         }
-        ExitCode::from(exit.0)
+        ExitCode::from(exit.code())
     }
 }
 
@@ -137,11 +160,11 @@ fn said(message: &str, hint: Option<&str>) -> String {
 }
 
 /// One line, whatever the message.
-fn last_words(Exit(code): Exit, message: &str) -> String {
+fn last_words(exit: Exit, message: &str) -> String {
     let lines: Vec<&str> = message.lines().map(str::trim).collect();
     let reason = lines.join(" ");
     let reason = reason.trim_start_matches("error: ");
-    format!("cfgsync: exit {code}: {reason}")
+    format!("cfgsync: exit {}: {reason}", exit.code())
 }
 
 /// Kubernetes shows what a container leaves here.
@@ -162,6 +185,18 @@ fn judge(error: &anyhow::Error) -> Verdict {
     if let Some(error) = error.downcast_ref::<JoinError>() {
         return judge_join(error);
     }
+    if let Some(error) = error.downcast_ref::<JoinFailure>() {
+        return match error {
+            JoinFailure::Join(error) => judge_join(error),
+            JoinFailure::Usage(_) => plain(Exit::Usage),
+            JoinFailure::Setting(_) => plain(Exit::WrongSetting),
+            JoinFailure::Environment(_) => plain(Exit::Unusable),
+            JoinFailure::Ended(EndedBy::Interrupt) => plain(Exit::Interrupted),
+            JoinFailure::Ended(EndedBy::Terminate) => plain(Exit::Terminated),
+            JoinFailure::CommandNotFound(_) => hinted(Exit::NotFound, "is it in the PATH?"),
+            JoinFailure::CommandNotExecutable(..) => plain(Exit::NotExecutable),
+        };
+    }
     if let Some(error) = error.downcast_ref::<CallError>() {
         return judge_call(error);
     }
@@ -170,75 +205,76 @@ fn judge(error: &anyhow::Error) -> Verdict {
     }
     if let Some(error) = error.downcast_ref::<InspectError>() {
         return plain(match error {
-            InspectError::Failed(_) => Exit::CLUSTER_FAILED,
-            InspectError::NotReady { .. } => Exit::NOT_READY,
-            InspectError::NoPayload { .. } | InspectError::NoArtifact { .. } => Exit::NO,
+            InspectError::Failed(_) => Exit::ClusterFailed,
+            InspectError::NotReady { .. } => Exit::NotReady,
+            InspectError::NoPayload { .. } | InspectError::NoArtifact { .. } => Exit::No,
+            InspectError::Unhealthy(_) => Exit::Unexpected,
         });
     }
     if let Some(error) = error.downcast_ref::<DiskError>() {
         return Verdict {
-            exit: Exit::NOT_WRITTEN,
+            exit: Exit::NotWritten,
             hint: error.hint().map(str::to_owned),
         };
     }
     if let Some(error) = error.downcast_ref::<PlanError>() {
         return plain(match error {
-            PlanError::Nodes(_) | PlanError::Facts { .. } | PlanError::Render(_) => {
-                Exit::WRONG_SETTING
+            PlanError::Nodes(_) | PlanError::Render(_) => {
+                Exit::WrongSetting
             }
-            PlanError::Write { .. } => Exit::NOT_WRITTEN,
-            PlanError::Read { .. } => Exit::UNEXPECTED,
+            PlanError::Write { .. } => Exit::NotWritten,
+            PlanError::Read { .. } => Exit::Unexpected,
         });
     }
     if let Some(error) = error.downcast_ref::<SpawnError>() {
         return match error.error.kind() {
-            std::io::ErrorKind::NotFound => hinted(Exit::NOT_FOUND, "is it in the PATH?"),
-            _ => plain(Exit::NOT_EXECUTABLE),
+            std::io::ErrorKind::NotFound => hinted(Exit::NotFound, "is it in the PATH?"),
+            _ => plain(Exit::NotExecutable),
         };
     }
     if error.is::<RouteError>() {
-        return plain(Exit::UNUSABLE);
+        return plain(Exit::Unusable);
     }
     if error.is::<UsageError>() {
-        return plain(Exit::USAGE);
+        return plain(Exit::Usage);
     }
     if error.is::<SpecError>() || error.is::<SettingsError>() {
-        return plain(Exit::WRONG_SETTING);
+        return plain(Exit::WrongSetting);
     }
     if error.is::<GenerateError>() {
-        return plain(Exit::NOT_WRITTEN);
+        return plain(Exit::NotWritten);
     }
-    plain(Exit::UNEXPECTED)
+    plain(Exit::Unexpected)
 }
 
 fn judge_join(error: &JoinError) -> Verdict {
     let plain = |exit| Verdict { exit, hint: None };
     match error {
-        JoinError::Unusable(_) | JoinError::Route(_) => plain(Exit::UNUSABLE),
-        JoinError::Unreachable { .. } => plain(Exit::UNREACHABLE),
-        JoinError::Failed(_) => plain(Exit::CLUSTER_FAILED),
+        JoinError::Unusable(_) | JoinError::Route(_) => plain(Exit::Unusable),
+        JoinError::Unreachable { .. } => plain(Exit::Unreachable),
+        JoinError::Failed(_) => plain(Exit::ClusterFailed),
         JoinError::Disk(error) => Verdict {
-            exit: Exit::NOT_WRITTEN,
+            exit: Exit::NotWritten,
             hint: error.hint().map(str::to_owned),
         },
-        JoinError::Refused { .. } | JoinError::WrongCluster { .. } => plain(Exit::NOT_ALLOWED),
-        JoinError::NotReady { .. } => plain(Exit::NOT_READY),
+        JoinError::Refused { .. } | JoinError::WrongCluster { .. } => plain(Exit::NotAllowed),
+        JoinError::NotReady { .. } => plain(Exit::NotReady),
     }
 }
 
 fn judge_call(error: &CallError) -> Verdict {
     let (exit, hint) = match error {
         CallError::Unreachable { .. } => (
-            Exit::UNREACHABLE,
+            Exit::Unreachable,
             Some("name the server with --server or CFGSYNC_SERVER"),
         ),
-        CallError::Unusable { .. } => (Exit::UNUSABLE, Some("is this a cfgsync server?")),
+        CallError::Unusable { .. } => (Exit::Unusable, Some("is this a cfgsync server?")),
         CallError::Refused { status, body, .. } => (
             match (body.code, status.as_u16()) {
-                _ if body.failure.is_some() => Exit::CLUSTER_FAILED,
-                (Code::NotReady, _) => Exit::NOT_READY,
-                (Code::MissingConfig, _) | (_, 400..500) => Exit::NOT_ALLOWED,
-                _ => Exit::UNEXPECTED,
+                _ if body.failure.is_some() => Exit::ClusterFailed,
+                (Code::NotReady, _) => Exit::NotReady,
+                (Code::MissingConfig, _) | (_, 400..500) => Exit::NotAllowed,
+                _ => Exit::Unexpected,
             },
             None,
         ),
@@ -252,14 +288,14 @@ fn judge_call(error: &CallError) -> Verdict {
 fn judge_serve(error: &ServeError) -> Verdict {
     let (exit, hint) = match error {
         ServeError::Exposed(_) => (
-            Exit::WRONG_SETTING,
+            Exit::WrongSetting,
             Some(
                 "listen on 127.0.0.1 or [::1], or add --allow-anonymous if all who reach that address may \
                  register and read",
             ),
         ),
         ServeError::Listen { error, .. } => (
-            Exit::UNEXPECTED,
+            Exit::Unexpected,
             match error.kind() {
                 std::io::ErrorKind::AddrInUse => {
                     Some("another process listens there; port 0 takes a free one (see --port-file)")
@@ -273,8 +309,8 @@ fn judge_serve(error: &ServeError) -> Verdict {
                 _ => None,
             },
         ),
-        ServeError::PortFile { .. } => (Exit::NOT_WRITTEN, None),
-        ServeError::Runtime(_) => (Exit::UNEXPECTED, None),
+        ServeError::PortFile { .. } => (Exit::NotWritten, None),
+        ServeError::Runtime(_) => (Exit::Unexpected, None),
     };
     Verdict {
         exit,
@@ -290,7 +326,7 @@ mod tests {
     fn the_last_line_is_one_line() {
         let message = "error: unknown field `x`\n --> a.yaml:1:1\n  |\n";
         assert_eq!(
-            last_words(Exit::WRONG_SETTING, message),
+            last_words(Exit::WrongSetting, message),
             "cfgsync: exit 78: unknown field `x` --> a.yaml:1:1 |"
         );
     }

@@ -19,6 +19,6 @@ pub(crate) fn run(args: ResetArgs) -> anyhow::Result<Exit> {
     block_on(async move {
         args.server.client().reset().await?;
         tracing::info!("the cluster is reset");
-        Ok(Exit::DONE)
+        Ok(Exit::Done)
     })
 }

@@ -36,6 +36,6 @@ pub(crate) fn run(args: RmArgs) -> anyhow::Result<Exit> {
             client.remove(identifier).await?;
             tracing::info!("{identifier} is removed");
         }
-        Ok(Exit::DONE)
+        Ok(Exit::Done)
     })
 }

@@ -218,7 +218,7 @@ async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
     let exit = tokio::select! {
         ended = &mut serving => {
             finished(&ended?.map_err(ServeError::Runtime)?);
-            return Ok(Exit::UNEXPECTED);
+            return Ok(Exit::Unexpected);
         }
         exit = until_told(&mut signals, child.as_mut(), &args.spec, &reload) => exit?,
     };
@@ -257,7 +257,7 @@ async fn until_told(
                 Some(child) => child.pass_on(stop),
                 None => {
                     tracing::info!("{}: stopping", stop.name);
-                    return Ok(Exit::DONE);
+                    return Ok(Exit::Done);
                 }
             },
             () = signals.hangup() => reread(spec, reload).await,

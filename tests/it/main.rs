@@ -6,5 +6,6 @@ mod disk;
 mod fake;
 mod golden;
 mod join;
+mod schema;
 mod support;
 mod wire;

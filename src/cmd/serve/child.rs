@@ -47,9 +47,9 @@ impl Child {
         let status = self.process.wait().await?;
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         Ok(match (code, status.signal()) {
-            (Some(code), _) => Exit::of_child(code),
+            (Some(code), _) => Exit::Child(code),
             (None, Some(signal)) => Exit::of_signal(signal),
-            (None, None) => Exit::UNEXPECTED,
+            (None, None) => Exit::Unexpected,
         })
     }
 
