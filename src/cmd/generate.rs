@@ -4,7 +4,7 @@ mod spec_page;
 
 use std::path::PathBuf;
 
-use cfgsync::Spec;
+use cfgsync::spec::Spec;
 use clap::{Args, Command};
 use clap_complete::{Shell, generate_to};
 use clap_mangen::Man;

@@ -247,20 +247,17 @@ async fn until_told(
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
-            exit = ended => {
-                let exit = exit?;
-                tracing::debug!("the command has ended");
-                return Ok(exit);
+        let told = tokio::select! {
+            exit = ended => return exit,
+            told = signals.next() => told,
+        };
+        match (told, &child) {
+            (Told::Reread, _) => reread(spec, reload).await,
+            (Told::Stop(stop), Some(child)) => child.pass_on(stop),
+            (Told::Stop(stop), None) => {
+                tracing::info!("{}: stopping", stop.name);
+                return Ok(Exit::Done);
             }
-            stop = signals.stop() => match &child {
-                Some(child) => child.pass_on(stop),
-                None => {
-                    tracing::info!("{}: stopping", stop.name);
-                    return Ok(Exit::Done);
-                }
-            },
-            () = signals.hangup() => reread(spec, reload).await,
         }
     }
 }
@@ -387,6 +384,12 @@ pub(crate) struct Stop {
     pub(crate) signal: rustix::process::Signal,
 }
 
+/// What a signal means.
+enum Told {
+    Stop(Stop),
+    Reread,
+}
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -402,15 +405,22 @@ impl Signals {
         })
     }
 
-    async fn stop(&mut self) -> Stop {
+    async fn next(&mut self) -> Told {
+        let stop = |name, signal| Told::Stop(Stop { name, signal });
         tokio::select! {
-            _ = self.terminate.recv() => Stop { name: "SIGTERM", signal: rustix::process::Signal::TERM },
-            _ = self.interrupt.recv() => Stop { name: "SIGINT", signal: rustix::process::Signal::INT },
+            _ = self.terminate.recv() => stop("SIGTERM", rustix::process::Signal::TERM),
+            _ = self.interrupt.recv() => stop("SIGINT", rustix::process::Signal::INT),
+            _ = self.hangup.recv() => Told::Reread,
         }
     }
 
-    async fn hangup(&mut self) {
-        self.hangup.recv().await;
+    /// The next one that ends the server.
+    async fn stop(&mut self) -> Stop {
+        loop {
+            if let Told::Stop(stop) = self.next().await {
+                return stop;
+            }
+        }
     }
 }
 
