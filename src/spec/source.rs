@@ -8,7 +8,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 /// One step from a value to a value in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Step {
+pub enum Step {
     /// Under this key of a mapping.
     Key(String),
     /// At this place of a list, from 0.
