@@ -15,6 +15,8 @@ mod files;
 mod plain;
 mod read;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 pub use metadata::{MetadataError, MetadataRules};
 pub use mistake::SpecError;

@@ -3,8 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use super::*;
-use crate::model::ArtifactSet;
-use crate::model::{Revision, Seat, SnapshotNode};
+use crate::model::{ArtifactSet, Revision, Seat, SnapshotNode};
 
 /// Long enough for any script here on a busy machine.
 const AMPLE: Duration = Duration::from_mins(1);
