@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use cfgsync::client::ServerUrl;
@@ -55,6 +58,7 @@ pub(crate) struct Fake {
     /// Where.
     pub(crate) url: ServerUrl,
     asked: Arc<Mutex<Vec<Asked>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Fake {
@@ -71,14 +75,26 @@ impl Fake {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let (log, script) = (asked.clone(), Arc::new(script));
+        let connections: Arc<AtomicUsize> = Arc::default();
+        let counter = connections.clone();
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                counter.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(serve(stream, log.clone(), script.clone()));
             }
         });
         let url = url.parse().unwrap();
-        Self { url, asked }
+        Self {
+            url,
+            asked,
+            connections,
+        }
+    }
+
+    /// How many connections were made.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// The request lines up to now.
