@@ -538,7 +538,10 @@ impl Join {
     }
 
     fn out_of_time(&self) -> JoinError {
-        let waited = self.started.elapsed();
+        let waited = self
+            .options
+            .timeout
+            .unwrap_or_else(|| self.started.elapsed());
         match &self.last {
             Last::NotReady(message) => JoinError::NotReady {
                 waited,

@@ -9,5 +9,6 @@ mod disk;
 mod fake;
 mod golden;
 mod join;
+mod join_command;
 mod support;
 mod wire;
