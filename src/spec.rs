@@ -12,12 +12,16 @@ mod types;
 mod typed;
 mod artifacts;
 mod files;
+mod plain;
 mod read;
 mod schema;
 
 pub use metadata::{MetadataError, MetadataRules};
 pub use mistake::SpecError;
 pub(crate) use mistake::did_you_mean;
+pub use plain::PlainFile;
+pub use source::Step;
+pub(crate) use scalars::Mapped;
 pub use types::{
     ExecSpec, FileContent, FileSpec, FragmentSpec, Group, Late, MaterializerSpec, Members,
     PrecomputedSpec, ReadyRule, Spec, TemplateSpec,

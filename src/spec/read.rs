@@ -14,7 +14,7 @@ use serde_yaml::Value;
 use self::{materializers::read_materializers, metadata::read_metadata, ready::read_ready};
 use super::{
     Late, MaterializerSpec, Spec, SpecError,
-    files::{Files, TEXT_MAX_BYTES, read_text},
+    files::{Files, TEXT_MAX_BYTES, Unreadable, read_text},
     mistake::{Document, Mistake, spec_error},
     raw::{RawLate, RawSpec},
     source::YamlPath,
@@ -31,9 +31,9 @@ const VERSION: u64 = 1;
 impl Spec {
     /// Reads the file at `path` and every file that it names. Files that it names lie relative to it.
     pub fn load(path: &Path) -> Result<Self, SpecError> {
-        let text = read_text(path, TEXT_MAX_BYTES).map_err(|problem| {
+        let text = read_text(path, TEXT_MAX_BYTES).map_err(|unreadable| {
             let name = path.display().to_string();
-            spec_error(vec![Mistake::of_file(&name, problem)])
+            spec_error(vec![Mistake::of_file(&name, unreadable.problem)])
         })?;
         let directory = path.parent().unwrap_or(Path::new(""));
         Self::parse(&text, &path.display().to_string(), directory)
@@ -155,7 +155,13 @@ impl Reader {
                     "`{name}` is not a name that expressions can use (letters, digits and '_', not \
                      starting with a digit)"
                 );
-                self.mistakes.push(self.document.key(&path, title));
+                let mistake = self.document.key(&path, title);
+                self.mistakes.push(match name.replace('-', "_") {
+                    underlined if is_name(&underlined) => {
+                        mistake.help(format!("call it `{underlined}`"))
+                    }
+                    _ => mistake,
+                });
             } else if let Some(expression) = self.expression(text, Scope::Once, &path) {
                 once.push((name.to_owned(), expression));
             }
@@ -206,6 +212,16 @@ impl Reader {
                 self.mistakes.push(mistake);
             })
             .ok()
+    }
+
+    /// Notes that a file named at `path` cannot be read.
+    fn note_unreadable(&mut self, path: &YamlPath, unreadable: Unreadable) {
+        let mistake = self.document.value(path, unreadable.problem);
+        self.mistakes.push(if unreadable.is_absent {
+            mistake.help("relative paths are relative to the spec's directory")
+        } else {
+            mistake
+        });
     }
 
     /// Notes a mistake about the value at `path`.

@@ -8,7 +8,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 /// One step from a value to a value in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Step {
+pub enum Step {
     /// Under this key of a mapping.
     Key(String),
     /// At this place of a list, from 0.
@@ -133,6 +133,22 @@ impl Places {
                 within_line(text, place.value.start + 1, scalar, range)
             }
         }
+    }
+
+    /// The same for a scalar whose lines are not the file's, where the text in `range` stands only once.
+    pub(super) fn only(
+        &self,
+        path: &YamlPath,
+        text: &str,
+        range: Range<usize>,
+    ) -> Option<Range<usize>> {
+        let place = self.values.get(path)?;
+        let (_, scalar) = place.scalar.as_ref()?;
+        let sought = scalar.get(range).filter(|sought| !sought.is_empty())?;
+        let mut found = text.get(place.value.clone())?.match_indices(sought);
+        let (at, _) = found.next()?;
+        let start = place.value.start + at;
+        found.next().is_none().then(|| start..start + sought.len())
     }
 }
 
@@ -263,7 +279,12 @@ impl<'a> Lister<'a> {
                 return;
             };
             let path = parent.key(&key);
-            if let Some(first) = self.places.values.get(&path) {
+            // What stands under a key's second entry is there twice as well, which is one mistake.
+            let is_told =
+                |told: &DuplicateKey| path.0.starts_with(&told.path.0) && path != told.path;
+            if let Some(first) = self.places.values.get(&path)
+                && !self.places.duplicates.iter().any(is_told)
+            {
                 self.places.duplicates.push(DuplicateKey {
                     path,
                     first: first.key.clone().unwrap_or_default(),

@@ -5,10 +5,12 @@
 )]
 
 mod bad_specs;
+mod cli;
 mod disk;
 mod fake;
 mod golden;
 mod join;
 mod join_command;
+mod schema;
 mod support;
 mod wire;
