@@ -111,7 +111,8 @@ pub(super) async fn respond(
         Err(rejection) => {
             tracing::debug!(method = %head.method, path = head.uri.path(), %rejection, "rejected");
             // Who waits to be asked for the body has not sent it.
-            if !body.is_end_stream() && !head.headers.contains_key(EXPECT) {
+            let expects = head.headers.contains_key(EXPECT);
+            if rejection.leaves_the_body() && !body.is_end_stream() && !expects {
                 Box::pin(discard_body(&mut body)).await;
             }
             rejection.reply()
