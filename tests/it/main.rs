@@ -10,6 +10,7 @@ mod disk;
 mod fake;
 mod golden;
 mod join;
+mod join_command;
 mod schema;
 mod support;
 mod wire;
