@@ -5,7 +5,6 @@
 )]
 
 mod bad_specs;
-mod cli;
 mod disk;
 mod fake;
 mod golden;
