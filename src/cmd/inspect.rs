@@ -29,7 +29,6 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 /// Show the cluster: who is here, who is missing, what was made
 #[derive(Debug, Args)]
 #[command(
-    args_conflicts_with_subcommands = false,
     after_help = "Examples:
   cfgsync inspect                             # the cluster as a table
   cfgsync inspect -o json                     # for scripts, and for `plan --nodes`

@@ -80,11 +80,11 @@ pub(crate) struct PlanArgs {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlanError {
     /// The nodes file has a mistake.
-    #[error("{0}")]
+    #[error(transparent)]
     Nodes(#[from] SpecError),
     /// A materializer failed, as it would under `serve`.
     #[error("the render fails: {0}")]
-    Render(#[from] MaterializeError),
+    Render(MaterializeError),
     /// The files cannot be written.
     #[error("cannot write {}: {error}", path.display())]
     Write {
@@ -188,8 +188,13 @@ fn judge(
         return Ok((answer, None));
     }
     let mut snapshot = tally.snapshot(Revision(1), &nodes.seats, serde_json::Map::new());
-    snapshot.once = program.draw_once(&snapshot, &Draw::Placeholder)?;
-    match program.render(&snapshot, &BTreeMap::new())? {
+    snapshot.once = program
+        .draw_once(&snapshot, &Draw::Placeholder)
+        .map_err(PlanError::Render)?;
+    match program
+        .render(&snapshot, &BTreeMap::new())
+        .map_err(PlanError::Render)?
+    {
         Rendered::NotReady(message) => {
             answer.ready = Some(false);
             answer.waiting_for = Some(message);

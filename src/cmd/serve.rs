@@ -188,9 +188,6 @@ async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
     }
     let descriptors = Descriptors::raise();
     let http = http_config(&args, &descriptors);
-    for address in &addresses {
-        tracing::info!("serving {} on http://{address}", spec.cluster);
-    }
     let mut child = match args.command.split_first() {
         Some((program, arguments)) => {
             let child = Child::spawn(program, arguments, &server_url(&addresses))?;
@@ -199,6 +196,9 @@ async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
         }
         None => None,
     };
+    for address in &addresses {
+        tracing::info!("serving {} on http://{address}", spec.cluster);
+    }
     let server = Server {
         spec,
         listeners,

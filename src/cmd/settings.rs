@@ -35,7 +35,7 @@ pub(crate) enum SettingsError {
         problem: String,
     },
     /// A file with a mistake in it.
-    #[error("{0}")]
+    #[error(transparent)]
     File(#[from] SpecError),
     /// A variable that is not text.
     #[error("{0} is not valid UTF-8")]
@@ -51,8 +51,6 @@ struct Said {
 
 /// A default that was put in place.
 struct Applied {
-    /// The argument as clap's errors call it, such as `--timeout <DURATION>`.
-    shown: String,
     long: String,
     said: Said,
 }
@@ -168,7 +166,6 @@ fn decorate_arg(
         _ => said.values.clone(),
     };
     applied.push(Applied {
-        shown: arg.to_string(),
         long,
         said,
     });
@@ -246,12 +243,12 @@ fn blame(error: clap::Error, applied: &[Applied], arguments: &[OsString]) -> any
         Some(ContextValue::String(text)) => text.as_str(),
         _ => "",
     };
-    let (arg, value) = (
-        context(ContextKind::InvalidArg),
-        context(ContextKind::InvalidValue),
-    );
+    // `--timeout <DURATION>`
+    let arg = context(ContextKind::InvalidArg).trim_start_matches("--");
+    let long = arg.split(' ').next().unwrap_or_default();
+    let value = context(ContextKind::InvalidValue);
     let guilty = applied.iter().find(|applied| {
-        applied.shown == arg
+        applied.long == long
             && applied.said.values.iter().any(|said| said == value)
             && !was_typed(&applied.long, arguments)
     });

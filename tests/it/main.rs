@@ -6,11 +6,11 @@
 
 mod bad_renders;
 mod bad_specs;
-mod cli;
 mod disk;
 mod fake;
 mod golden;
 mod join;
+mod join_command;
 mod schema;
 mod support;
 mod wire;

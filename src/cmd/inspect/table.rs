@@ -11,7 +11,10 @@ use cfgsync::{
 };
 use serde_json::Value;
 
-use crate::cmd::output::{columns, stdout_is_colourful};
+use crate::cmd::{
+    diff::SHARED,
+    output::{columns, stdout_is_colourful},
+};
 
 /// Longest metadata in a table, in characters.
 const METADATA_MAX_CHARS: usize = 48;
@@ -33,9 +36,7 @@ pub(super) fn cluster(body: &ClusterBody) -> String {
     if let Some(failure) = &body.failure {
         text.push_str(&failed(body.state, failure));
     }
-    if body.state != ClusterState::Ready || body.generation.is_none() {
-        text.push_str(&lacking(&body.progress));
-    }
+    text.push_str(&lacking(&body.progress));
     text.push('\n');
     if body.registrations.is_empty() {
         text.push_str("nobody has registered yet\n");
@@ -229,7 +230,7 @@ pub(super) fn generation(body: &GenerationBody) -> String {
             .iter()
             .map(move |file| (Some(identifier.as_str()), file))
     });
-    let shared = body.shared.iter().map(|file| (Some("(all)"), file));
+    let shared = body.shared.iter().map(|file| (Some(SHARED), file));
     text.push_str(&artifacts(own.chain(shared)));
     text
 }
