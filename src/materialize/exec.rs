@@ -7,6 +7,8 @@
 
 mod answer;
 mod run;
+#[cfg(test)]
+mod tests;
 
 use self::{
     answer::read_answer,

@@ -4,11 +4,12 @@
 //! `{nodes: [{identifier, files}], shared_files: […]}`. Whether `nodes` is a mapping or a list tells which.
 //! A file is `{path, content}`, and may have a `mode`.
 
+use std::{collections::BTreeMap, path::Path};
+
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 
 use super::{
-    files::{ARTIFACTS_MAX_BYTES, Files},
     mistake::{Document, Mistake},
     scalars::{Mapped, ModeText},
     source::YamlPath,
@@ -20,7 +21,7 @@ use crate::model::{ArtifactFile, ArtifactPath, ArtifactSet, Identifier, Material
 #[serde(deny_unknown_fields)]
 struct RawByNode {
     nodes: Mapping,
-    shared: Option<Mapped<RawFiles>>,
+    shared: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -51,50 +52,29 @@ struct RawArtifact {
     mode: Option<ModeText>,
 }
 
-/// Why there are no artifacts.
-pub(super) enum ArtifactsProblem {
-    /// The file could not be read; in words.
-    Unreadable(String),
-    /// The file is not what it should be.
-    Mistakes(Vec<Mistake>),
-}
-
-impl ArtifactsProblem {
-    /// As mistakes of the spec that names the file at `path`.
-    pub(super) fn into_mistakes(self, spec: &Document, path: &YamlPath) -> Vec<Mistake> {
-        match self {
-            Self::Unreadable(problem) => vec![
-                spec.value(path, problem)
-                    .help("relative paths are relative to the spec's directory"),
-            ],
-            Self::Mistakes(mistakes) => mistakes,
-        }
-    }
-}
-
-/// The artifacts in the file that the spec calls `name`.
+/// The artifacts in `text`, which stands in `file`.
 pub(super) fn read_artifacts(
-    files: &mut Files,
-    name: &str,
-) -> Result<MaterializedArtifacts, ArtifactsProblem> {
-    let text = files
-        .read_text(name, ARTIFACTS_MAX_BYTES)
-        .map_err(ArtifactsProblem::Unreadable)?;
-    let document = Document::new(&files.resolve(name), text);
-    let value = typed::parse(&document).map_err(ArtifactsProblem::Mistakes)?;
+    file: &Path,
+    text: String,
+) -> Result<MaterializedArtifacts, Vec<Mistake>> {
+    let document = Document::new(file, text);
+    let value = typed::parse(&document)?;
     let mut reader = Reader {
         document,
         mistakes: Vec::new(),
+        places: BTreeMap::new(),
     };
     match reader.artifacts(&value) {
         Some(artifacts) if reader.mistakes.is_empty() => Ok(artifacts),
-        _ => Err(ArtifactsProblem::Mistakes(reader.mistakes)),
+        _ => Err(reader.mistakes),
     }
 }
 
 struct Reader {
     document: Document,
     mistakes: Vec<Mistake>,
+    /// Where each node is listed.
+    places: BTreeMap<Identifier, YamlPath>,
 }
 
 impl Reader {
@@ -139,16 +119,23 @@ impl Reader {
             };
             let files = self.set(files, &path.key("files"));
             match Identifier::new(identifier) {
-                Ok(identifier) => drop(artifacts.nodes.insert(identifier, files)),
+                Ok(identifier) => {
+                    self.places.insert(identifier.clone(), path);
+                    artifacts.nodes.insert(identifier, files);
+                }
                 Err(error) => {
                     let mistake = self.document.key(&path, error.to_string());
                     self.mistakes.push(mistake);
                 }
             }
         }
-        let shared = raw.shared.map(|shared| shared.0.files);
-        artifacts.shared = self.set(shared.unwrap_or_default(), &root.key("shared").key("files"));
-        self.check_collisions(&artifacts, root);
+        let path = root.key("shared");
+        if let Some(shared) = &raw.shared
+            && let Some(RawFiles { files }) = self.section(shared, &path)
+        {
+            artifacts.shared = self.set(files, &path.key("files"));
+        }
+        self.check_collisions(&artifacts);
         Some(artifacts)
     }
 
@@ -160,6 +147,8 @@ impl Reader {
             let files = self.set(node.files, &path.key("files"));
             match Identifier::new(&node.identifier) {
                 Ok(identifier) => {
+                    self.places
+                        .insert(identifier.clone(), path.key("identifier"));
                     if artifacts.nodes.insert(identifier, files).is_some() {
                         let title = format!("node `{}` is listed twice", node.identifier);
                         self.note(&path.key("identifier"), title);
@@ -170,7 +159,7 @@ impl Reader {
         }
         let shared = raw.shared_files.unwrap_or_default();
         artifacts.shared = self.set(shared, &root.key("shared_files"));
-        self.check_collisions(&artifacts, root);
+        self.check_collisions(&artifacts);
         Some(artifacts)
     }
 
@@ -189,14 +178,14 @@ impl Reader {
                 }
             };
             if let Err(error) = set.push(file) {
-                self.note(&place, error.to_string());
+                self.note(&place, format!("two files are called `{}`", error.0));
             }
         }
         set
     }
 
     /// A node's own file and a shared one of the same name would both go to it.
-    fn check_collisions(&mut self, artifacts: &MaterializedArtifacts, root: &YamlPath) {
+    fn check_collisions(&mut self, artifacts: &MaterializedArtifacts) {
         for (identifier, own) in &artifacts.nodes {
             for file in artifacts.shared.files() {
                 if own.get(&file.path).is_some() {
@@ -204,7 +193,8 @@ impl Reader {
                         "node `{identifier}` has a file of its own called `{}`, and a shared one",
                         file.path
                     );
-                    self.note(&root.key("nodes"), title);
+                    let place = &self.places[identifier];
+                    self.mistakes.push(self.document.key(place, title));
                 }
             }
         }

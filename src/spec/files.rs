@@ -40,6 +40,7 @@ impl Files {
 
     /// Where the file that the spec calls `name` lies, as messages show it.
     pub(super) fn resolve(&self, name: &str) -> PathBuf {
+        let name = name.trim_start_matches("./");
         if self.directory.as_os_str() == "." {
             return PathBuf::from(name);
         }
@@ -47,7 +48,7 @@ impl Files {
     }
 
     /// The text of the file that the spec calls `name`, or why it cannot be had.
-    pub(super) fn read_text(&mut self, name: &str, max_bytes: u64) -> Result<String, String> {
+    pub(super) fn read_text(&mut self, name: &str, max_bytes: u64) -> Result<String, Unreadable> {
         let path = self.resolve(name);
         let text = read_text(&path, max_bytes)?;
         self.read
@@ -76,29 +77,54 @@ impl Files {
     }
 }
 
-/// The text of the file at `path`, or why it cannot be had.
-pub(super) fn read_text(path: &Path, max_bytes: u64) -> Result<String, String> {
-    let shown = path.display();
-    let told = |error: io::Error| format!("cannot read {shown}: {}", in_words(&error));
-    let file = File::open(path).map_err(told)?;
-    if file.metadata().map_err(told)?.is_dir() {
-        return Err(format!("cannot read {shown}: it is a directory"));
+/// Why a file's text cannot be had.
+pub(super) struct Unreadable {
+    /// In words, with the file's path.
+    pub(super) problem: String,
+    /// Whether there is no such file, so that it may be looked for in the wrong place.
+    pub(super) is_absent: bool,
+}
+
+impl Unreadable {
+    fn because(path: &Path, problem: impl std::fmt::Display) -> Self {
+        Self {
+            problem: format!("cannot read {}: {problem}", path.display()),
+            is_absent: false,
+        }
     }
+
+    fn io(path: &Path, error: &io::Error) -> Self {
+        Self {
+            is_absent: error.kind() == io::ErrorKind::NotFound,
+            ..Self::because(path, in_words(error))
+        }
+    }
+}
+
+/// The text of the file at `path`.
+pub(super) fn read_text(path: &Path, max_bytes: u64) -> Result<String, Unreadable> {
+    let io = |error: io::Error| Unreadable::io(path, &error);
+    if path.metadata().map_err(io)?.is_dir() {
+        return Err(Unreadable::because(path, "it is a directory"));
+    }
+    let file = File::open(path).map_err(io)?;
     let mut bytes = Vec::new();
     file.take(max_bytes + 1)
         .read_to_end(&mut bytes)
-        .map_err(told)?;
+        .map_err(io)?;
     if bytes.len() as u64 > max_bytes {
         let max_mib = max_bytes / (1024 * 1024);
-        return Err(format!("{shown} is larger than {max_mib} MiB"));
+        let problem = format!("it is larger than {max_mib} MiB");
+        return Err(Unreadable::because(path, problem));
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        format!("{shown} is not UTF-8 text (byte {at})")
+        Unreadable::because(path, format!("it is not UTF-8 text (byte {at})"))
     })
 }
 
-fn in_words(error: &io::Error) -> String {
+/// An error of the file system in words, without its number.
+pub(super) fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "no such file".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),

@@ -12,6 +12,9 @@ const SHOWN_MAX: usize = 20;
 /// Edits within which a name counts as a slip of another, for each three letters of it.
 const EDITS_PER_THREE_LETTERS: usize = 1;
 
+/// Shortest name that counts as another cut short (`int` for `integer`), in bytes.
+const SHORTENED_MIN_BYTES: usize = 3;
+
 /// All mistakes found in a spec and the files that it names, rendered like a compiler's: several lines, no
 /// final newline.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -172,12 +175,14 @@ impl Document {
         let at = begin
             .as_ref()
             .map_or(places.value(path).start, |range| range.start);
-        let before = &self.source.text[..at];
-        let line = before.rsplit('\n').next().unwrap_or_default();
+        let before = self.source.text[..at]
+            .rsplit('\n')
+            .next()
+            .unwrap_or_default();
         Origin {
             file: self.source.name.clone(),
-            line: before.matches('\n').count() + 1 - if begin.is_some() { filled } else { 0 },
-            column: line.chars().count() + 1,
+            line: places.line(at) - if begin.is_some() { filled } else { 0 },
+            column: before.chars().count() + 1,
             exact: begin.is_some(),
         }
     }
@@ -185,12 +190,18 @@ impl Document {
     /// A mistake in the expression or template `text` that stands at `path`.
     pub(super) fn jinja(&self, path: &YamlPath, text: &str, error: &JinjaError) -> Mistake {
         let range = range_of(text, error);
-        let mistake = match self.places().within(path, &self.source.text, range) {
+        let (places, file) = (self.places(), &self.source.text);
+        let range = places
+            .within(path, file, range.clone())
+            .or_else(|| places.only(path, file, range));
+        let mistake = match range {
             Some(range) => Mistake::at(&self.source, range, error.message.as_str()),
-            None if text.contains('\n') => self
+            None if text.trim_end().contains('\n') => self
                 .value(path, error.message.as_str())
                 .label(format!("in line {} of this text", error.line)),
-            None => self.value(path, error.message.as_str()),
+            None => self
+                .value(path, error.message.as_str())
+                .label("in this text"),
         };
         with_help(mistake, error)
     }
@@ -228,6 +239,14 @@ fn range_of(text: &str, error: &JinjaError) -> Range<usize> {
 /// The nearest of `names` to `name`, where it is near enough for a slip.
 pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let edits_max = (name.chars().count() / 3).max(1) * EDITS_PER_THREE_LETTERS;
+    let names: Vec<&str> = names.into_iter().collect();
+    let longer =
+        |candidate: &&&str| name.len() >= SHORTENED_MIN_BYTES && candidate.starts_with(name);
+    let shorter =
+        |candidate: &&&str| candidate.len() >= SHORTENED_MIN_BYTES && name.starts_with(**candidate);
+    if let Some(candidate) = names.iter().find(longer).or(names.iter().find(shorter)) {
+        return Some(candidate);
+    }
     names
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))

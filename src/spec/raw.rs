@@ -124,7 +124,8 @@ pub(super) enum RawLate {
     Refuse,
 }
 
-/// One materializer, by its kind. Only the schema is made of this: `kind` is read by hand.
+// Only the schema is made of this: `kind` is read by hand.
+/// One materializer, by its kind.
 #[derive(JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 #[schemars(rename = "Materializer")]
@@ -158,7 +159,14 @@ pub(super) struct RawTemplate {
 /// One file. Exactly one of `template`, `template_file` and `source` says what stands in it.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "File")]
+#[schemars(
+    rename = "File",
+    extend("oneOf" = [
+        { "required": ["template"] },
+        { "required": ["template_file"] },
+        { "required": ["source"] },
+    ])
+)]
 pub(super) struct RawFile {
     /// The artifact's name, such as `/config.yaml`. The node's own routes say where it is written.
     pub(super) path: String,

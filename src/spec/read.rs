@@ -14,7 +14,7 @@ use serde_yaml::Value;
 use self::{materializers::read_materializers, metadata::read_metadata, ready::read_ready};
 use super::{
     Late, MaterializerSpec, Spec, SpecError,
-    files::{Files, TEXT_MAX_BYTES, read_text},
+    files::{Files, TEXT_MAX_BYTES, Unreadable, read_text},
     mistake::{Document, Mistake, spec_error},
     raw::{RawLate, RawSpec},
     source::YamlPath,
@@ -31,9 +31,9 @@ const VERSION: u64 = 1;
 impl Spec {
     /// Reads the file at `path` and every file that it names. Files that it names lie relative to it.
     pub fn load(path: &Path) -> Result<Self, SpecError> {
-        let text = read_text(path, TEXT_MAX_BYTES).map_err(|problem| {
+        let text = read_text(path, TEXT_MAX_BYTES).map_err(|unreadable| {
             let name = path.display().to_string();
-            spec_error(vec![Mistake::of_file(&name, problem)])
+            spec_error(vec![Mistake::of_file(&name, unreadable.problem)])
         })?;
         let directory = path.parent().unwrap_or(Path::new(""));
         Self::parse(&text, &path.display().to_string(), directory)
@@ -41,12 +41,27 @@ impl Spec {
 
     /// Reads `text`; relative paths in it are relative to `directory`; `name` is for messages.
     pub fn parse(text: &str, name: &str, directory: &Path) -> Result<Self, SpecError> {
+        Self::read(text, name, directory, true)
+    }
+
+    /// The same for a program that brings materializers of its own: `materializers: []` is no mistake.
+    pub fn parse_rule(text: &str, name: &str, directory: &Path) -> Result<Self, SpecError> {
+        Self::read(text, name, directory, false)
+    }
+
+    fn read(
+        text: &str,
+        name: &str,
+        directory: &Path,
+        needs_materializers: bool,
+    ) -> Result<Self, SpecError> {
         let document = Document::new(Path::new(name), text.to_owned());
         let value = typed::parse(&document).map_err(spec_error)?;
         let mut reader = Reader {
             document,
             files: Files::beside(directory),
             mistakes: Vec::new(),
+            needs_materializers,
         };
         match reader.spec(&value) {
             Some(spec) if reader.mistakes.is_empty() => Ok(spec),
@@ -60,6 +75,8 @@ struct Reader {
     document: Document,
     files: Files,
     mistakes: Vec<Mistake>,
+    /// Whether only the spec's own materializers make files.
+    needs_materializers: bool,
 }
 
 impl Reader {
@@ -155,7 +172,13 @@ impl Reader {
                     "`{name}` is not a name that expressions can use (letters, digits and '_', not \
                      starting with a digit)"
                 );
-                self.mistakes.push(self.document.key(&path, title));
+                let mistake = self.document.key(&path, title);
+                self.mistakes.push(match name.replace('-', "_") {
+                    underlined if is_name(&underlined) => {
+                        mistake.help(format!("call it `{underlined}`"))
+                    }
+                    _ => mistake,
+                });
             } else if let Some(expression) = self.expression(text, Scope::Once, &path) {
                 once.push((name.to_owned(), expression));
             }
@@ -206,6 +229,16 @@ impl Reader {
                 self.mistakes.push(mistake);
             })
             .ok()
+    }
+
+    /// Notes that a file named at `path` cannot be read.
+    fn note_unreadable(&mut self, path: &YamlPath, unreadable: Unreadable) {
+        let mistake = self.document.value(path, unreadable.problem);
+        self.mistakes.push(if unreadable.is_absent {
+            mistake.help("relative paths are relative to the spec's directory")
+        } else {
+            mistake
+        });
     }
 
     /// Notes a mistake about the value at `path`.

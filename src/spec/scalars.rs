@@ -14,7 +14,7 @@ use crate::model::Mode;
 const DURATION_MAX_SECONDS: u64 = 366 * 24 * 60 * 60;
 
 /// A mapping that is read as `T`. Derived readers alone would take a list as the fields in their order.
-pub(super) struct Mapped<T>(pub(super) T);
+pub(crate) struct Mapped<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Mapped<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

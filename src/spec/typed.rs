@@ -26,9 +26,12 @@ pub(super) fn parse(document: &Document) -> Result<Value, Vec<Mistake>> {
         Ok(value)
     });
     parsed.map_err(|error| {
-        let duplicates = &document.places().duplicates;
-        if error.to_string().contains("duplicate entry") && !duplicates.is_empty() {
-            return duplicates.iter().map(|d| duplicate(document, d)).collect();
+        if error.to_string().contains("duplicate entry") {
+            let duplicates = &document.places().duplicates;
+            if !duplicates.is_empty() {
+                let told = duplicates.iter().map(|again| duplicate(document, again));
+                return told.collect();
+            }
         }
         vec![syntax(document, &error)]
     })
@@ -62,13 +65,20 @@ fn syntax(document: &Document, error: &serde_yaml::Error) -> Mistake {
     let range = start..start + rest.chars().next().map_or(0, char::len_utf8);
     // The parser ends its sentence with the place, which is shown beside it.
     let what = told.split(" at line ").next().unwrap_or(&told);
-    let mistake = Mistake::at(&document.source, range, format!("this is not YAML: {what}"));
+    let what = what.split(", while ").next().unwrap_or(what);
+    let mut mistake = Mistake::at(&document.source, range, format!("this is not YAML: {what}"));
+    if let Some(begin) = begin_of_context(text, &told) {
+        mistake = mistake.first(begin..begin + 1, "what is not finished begins here");
+    }
     let whole = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     if whole.trim_start_matches(' ').starts_with('\t') {
         return mistake.help("YAML is indented with spaces, never with tabs");
     }
     if whole.contains(": {{") || whole.contains("- {{") {
         return mistake.help("a text that begins with `{{` must be in quotes");
+    }
+    if what.contains("unknown anchor") {
+        return mistake.help("a text that begins with `*` must be in quotes");
     }
     if what.contains("mapping values are not allowed") {
         return mistake.help("a text that holds `: ` must be in quotes");
@@ -79,6 +89,17 @@ fn syntax(document: &Document, error: &serde_yaml::Error) -> Mistake {
     mistake
 }
 
+/// Where what the parser was in the middle of begins, if it says so and that is on another line.
+fn begin_of_context(text: &str, told: &str) -> Option<usize> {
+    let (_, context) = told.split_once(", while ")?;
+    let (_, place) = context.split_once(" at line ")?;
+    let (line, column) = place.split_once(" column ")?;
+    let (line, column) = (line.parse().ok()?, column.parse().ok()?);
+    let begin = byte_of(text, line, column);
+    let differs = !told.contains(&format!(" at line {line} column {column}, while"));
+    (differs && !context.contains("block") && begin < text.len()).then_some(begin)
+}
+
 fn byte_of(text: &str, line: usize, column: usize) -> usize {
     let lines = text.split_inclusive('\n').take(line.saturating_sub(1));
     let start: usize = lines.map(str::len).sum();
@@ -87,8 +108,8 @@ fn byte_of(text: &str, line: usize, column: usize) -> usize {
 }
 
 /// Reads `value`, which stands at `path`, as a `T`. On mistakes, all that can be found are noted: each
-/// offending entry is left out and the rest read again. What is left when only unknown fields were left out
-/// is given back, so that the mistakes in it are found as well.
+/// offending entry is left out and the rest read again. What is left is given back, so that the mistakes in
+/// it are found as well; whoever takes an absent entry for a mistake must look whether one was noted here.
 pub(super) fn read<T: DeserializeOwned>(
     document: &Document,
     value: &Value,
@@ -97,10 +118,9 @@ pub(super) fn read<T: DeserializeOwned>(
 ) -> Option<T> {
     let mut value = Cow::Borrowed(value);
     let mut left_out: Vec<YamlPath> = Vec::new();
-    let mut is_whole = true;
     for _ in 0..MISTAKES_MAX {
         let error = match serde_path_to_error::deserialize::<_, Mapped<T>>(&*value) {
-            Ok(Mapped(section)) => return is_whole.then_some(section),
+            Ok(Mapped(section)) => return Some(section),
             Err(error) => error,
         };
         let within = within(error.path());
@@ -121,7 +141,6 @@ pub(super) fn read<T: DeserializeOwned>(
             }
             return None;
         }
-        is_whole &= told.starts_with("unknown field ");
         mistakes.push(in_words(document, &at, get(&value, &within), &told));
         left_out.push(at);
         if !remove(value.to_mut(), within.steps()) {
@@ -149,7 +168,7 @@ fn in_words(document: &Document, at: &YamlPath, found: Option<&Value>, told: &st
         let mistake = document.key(at, format!("unknown field `{field}`{near}"));
         return match names.as_slice() {
             [] => mistake,
-            names => mistake.help(format!("there are {}", listed(names))),
+            names => mistake.help(one_of(names)),
         };
     }
     if let Some(variant) = told.strip_prefix("unknown variant ").and_then(backticked) {
@@ -159,9 +178,7 @@ fn in_words(document: &Document, at: &YamlPath, found: Option<&Value>, told: &st
         );
         let near = did_you_mean(variant, names.iter().copied());
         let title = format!("unknown value `{variant}`{near}");
-        return document
-            .value(at, title)
-            .help(format!("there are {}", listed(&names)));
+        return document.value(at, title).help(one_of(&names));
     }
     let is_type = told.starts_with("invalid type: ") || told.starts_with("invalid value: ");
     match (told.split_once(", expected "), found) {
@@ -173,8 +190,8 @@ fn in_words(document: &Document, at: &YamlPath, found: Option<&Value>, told: &st
 /// A value of another kind than expected.
 pub(super) fn wrong(document: &Document, at: &YamlPath, expected: &str, found: &Value) -> Mistake {
     let expected = match expected {
-        "a sequence" => "a list",
-        "a map" => "a mapping",
+        "a sequence" | "a YAML sequence" => "a list",
+        "a map" | "a YAML mapping" => "a mapping",
         "u64" => "a whole number",
         "string or map" | "variant identifier" => "a string",
         other => other,
@@ -182,11 +199,14 @@ pub(super) fn wrong(document: &Document, at: &YamlPath, expected: &str, found: &
     let title = format!("expected {expected}, found {}", describe(found));
     let mistake = document.value(at, title);
     match found {
-        Value::Number(_) | Value::Bool(_) if expected == "a string" => {
+        Value::Number(_) | Value::Bool(_) if expected.starts_with("a string") => {
             mistake.help(format!("put it in quotes: \"{}\"", plain(found)))
         }
         Value::Mapping(mapping) if mapping.keys().any(Value::is_mapping) => {
             mistake.help("a text that begins with `{{` must be in quotes")
+        }
+        Value::String(text) if expected == "a list" && !text.contains('\n') => {
+            mistake.help(format!("write it as a list: [{text}]"))
         }
         Value::String(text) if expected == "a boolean" && is_yes_or_no(text) => {
             mistake.help("booleans are written `true` and `false`")
@@ -227,12 +247,12 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// `a`, `b` and `c`
-fn listed(names: &[&str]) -> String {
+/// ``expected one of `a`, `b` and `c` ``
+pub(super) fn one_of(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.split_last() {
-        Some((last, [])) => last.clone(),
-        Some((last, before)) => format!("{} and {last}", before.join(", ")),
+        Some((last, [])) => format!("expected {last}"),
+        Some((last, before)) => format!("expected one of {} and {last}", before.join(", ")),
         None => String::new(),
     }
 }

@@ -1,11 +1,152 @@
-//! Golden cases.
-use cfgsync::spec::Spec;
+//! Golden cases: a spec and registrations in, files out, byte for byte.
+//!
+//! `tests/golden/CASE/` holds `cluster.yaml`, `nodes.yaml` (a list of registrations, in any order) and
+//! `expected/`: each node's files under its name, those of all under `_shared`, and `_files`, which lists
+//! node, mode and path in order. `CFGSYNC_BLESS=1` writes `expected/` anew.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use cfgsync::{
+    MaterializedArtifacts, NodeRegistration, RegistrationSnapshot,
+    coordinator::render::{Program, Rendered},
+    jinja::Draw,
+    materialize,
+    model::{ArtifactSet, Revision, Seat, SnapshotNode},
+    spec::Spec,
+};
+
 #[test]
-fn loads() {
-    let text = std::fs::read_to_string("tests/golden/design/cluster.yaml").unwrap();
-    let _ = text;
-    match Spec::load("tests/golden/design/cluster.yaml".as_ref()) {
-        Ok(s) => println!("{s:#?}"),
-        Err(e) => panic!("{e}"),
+fn each_spec_gives_its_files_byte_for_byte() {
+    let cases: Vec<PathBuf> = fs::read_dir("tests/golden")
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(!cases.is_empty());
+    for case in cases {
+        let made = files_of(&render(&case, true));
+        assert_eq!(
+            made,
+            files_of(&render(&case, false)),
+            "{}: another order of arrival gives other bytes",
+            case.display()
+        );
+        let expected = case.join("expected");
+        if std::env::var_os("CFGSYNC_BLESS").is_some() {
+            write(&expected, &made);
+        }
+        let kept = read(&expected);
+        assert_eq!(
+            kept.keys().collect::<Vec<_>>(),
+            made.keys().collect::<Vec<_>>(),
+            "{}",
+            case.display()
+        );
+        for (path, bytes) in made {
+            assert_eq!(
+                String::from_utf8_lossy(&kept[&path]),
+                String::from_utf8_lossy(&bytes),
+                "{} of {}",
+                path.display(),
+                case.display()
+            );
+        }
     }
+}
+
+/// What the case's spec makes of its nodes, taken in the file's order or in reverse.
+fn render(case: &Path, forwards: bool) -> MaterializedArtifacts {
+    let spec = Spec::load(&case.join("cluster.yaml")).unwrap_or_else(|error| panic!("{error}"));
+    let text = fs::read_to_string(case.join("nodes.yaml")).unwrap();
+    let mut registrations: Vec<NodeRegistration> = serde_yaml::from_str(&text).unwrap();
+    if !forwards {
+        registrations.reverse();
+    }
+    let program = Program::new(Arc::new(spec.clone()), materialize::build(&spec));
+    let mut snapshot = snapshot(&spec, registrations);
+    let rendered = program
+        .draw_once(&snapshot, &Draw::Placeholder)
+        .and_then(|once| {
+            snapshot.once = once;
+            program.render(&snapshot, &BTreeMap::new())
+        });
+    match rendered.unwrap_or_else(|error| panic!("{}: {error}", case.display())) {
+        Rendered::Ready(artifacts) => artifacts,
+        Rendered::NotReady(message) => panic!("{} is not ready: {message}", case.display()),
+    }
+}
+
+fn snapshot(spec: &Spec, mut registrations: Vec<NodeRegistration>) -> RegistrationSnapshot {
+    registrations.sort_by(|a, b| a.identifier.cmp(&b.identifier));
+    let nodes = registrations
+        .into_iter()
+        .zip(0..)
+        .map(|(registration, seat)| SnapshotNode {
+            metadata: spec.metadata.complete(&registration.metadata).unwrap(),
+            identifier: registration.identifier,
+            ip: registration.ip,
+            seat: Seat(seat),
+        });
+    RegistrationSnapshot {
+        cluster: spec.cluster.clone(),
+        revision: Revision(1),
+        nodes: nodes.collect(),
+        values: spec.values.clone(),
+        once: serde_json::Map::new(),
+    }
+}
+
+/// The files as they stand under `expected/`.
+fn files_of(artifacts: &MaterializedArtifacts) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut listing = String::new();
+    let mut list = |owner: &str, set: &ArtifactSet| {
+        if set.is_empty() {
+            writeln!(listing, "{owner} nothing").unwrap();
+        }
+        for file in set.files() {
+            writeln!(listing, "{owner} {} {}", file.mode, file.path).unwrap();
+            let path = Path::new(owner).join(file.path.name());
+            files.insert(path, file.content.to_bytes().to_vec());
+        }
+    };
+    for (identifier, set) in &artifacts.nodes {
+        list(identifier.as_str(), set);
+    }
+    list("_shared", &artifacts.shared);
+    files.insert(PathBuf::from("_files"), listing.into_bytes());
+    files
+}
+
+fn write(directory: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) {
+    if directory.exists() {
+        fs::remove_dir_all(directory).unwrap();
+    }
+    for (path, bytes) in files {
+        let path = directory.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+fn read(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut directories = vec![directory.to_owned()];
+    while let Some(next) = directories.pop() {
+        for entry in fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                let name = path.strip_prefix(directory).unwrap().to_owned();
+                files.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
 }

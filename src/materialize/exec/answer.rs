@@ -15,7 +15,7 @@ use crate::{
         ArtifactFile, ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, Mode,
         RegistrationSnapshot,
     },
-    spec::did_you_mean,
+    spec::{Mapped, did_you_mean},
 };
 
 /// How much of an answer that is not JSON a message shows, in bytes.
@@ -28,8 +28,8 @@ const MESSAGE_MAX_CHARS: usize = 1000;
 struct RawAnswer {
     status: Status,
     message: Option<String>,
-    nodes: Option<Entries<Vec<RawFile>>>,
-    shared: Option<Vec<RawFile>>,
+    nodes: Option<Entries<Vec<Mapped<RawFile>>>>,
+    shared: Option<Vec<Mapped<RawFile>>>,
 }
 
 #[derive(Deserialize)]
@@ -57,7 +57,7 @@ pub(super) fn read_answer(
         return Err("printed nothing; expected a JSON document with a `status`".to_owned());
     }
     let mut deserializer = serde_json::Deserializer::from_slice(printed);
-    let answer: RawAnswer = serde_path_to_error::deserialize(&mut deserializer)
+    let Mapped(answer): Mapped<RawAnswer> = serde_path_to_error::deserialize(&mut deserializer)
         .map_err(|error| not_understood(&error, printed))?;
     deserializer
         .end()
@@ -103,9 +103,9 @@ fn ready(
     Ok(artifacts)
 }
 
-fn set(files: Vec<RawFile>, owner: &str) -> Result<ArtifactSet, String> {
+fn set(files: Vec<Mapped<RawFile>>, owner: &str) -> Result<ArtifactSet, String> {
     let mut set = ArtifactSet::default();
-    for (at, file) in files.into_iter().enumerate() {
+    for (at, Mapped(file)) in files.into_iter().enumerate() {
         let place = format!("{owner}[{at}]");
         let content = match (file.content, file.content_base64) {
             (Some(text), None) => text.into_bytes(),

@@ -10,8 +10,8 @@ use self::{exec::read_exec, paths::Paths, template::read_template};
 use super::Reader;
 use crate::model::ArtifactSet;
 use crate::spec::{
-    MaterializerSpec, PrecomputedSpec, artifacts::read_artifacts, mistake::did_you_mean,
-    raw::RawPrecomputed, source::YamlPath, typed,
+    MaterializerSpec, PrecomputedSpec, artifacts::read_artifacts, files::ARTIFACTS_MAX_BYTES,
+    mistake::did_you_mean, raw::RawPrecomputed, source::YamlPath, typed,
 };
 
 /// The kinds there are.
@@ -23,7 +23,7 @@ pub(super) fn read_materializers(
     list: &[Value],
     path: &YamlPath,
 ) -> Vec<MaterializerSpec> {
-    if list.is_empty() {
+    if list.is_empty() && reader.needs_materializers {
         reader.note(path, "without a materializer there is no file for any node");
     }
     let mut paths = Paths::default();
@@ -57,7 +57,7 @@ fn read_one(
         None => {
             let title = format!("missing field `kind` in `{path}`");
             let mistake = reader.document.value(path, title);
-            reader.mistakes.push(mistake.help(kinds()));
+            reader.mistakes.push(mistake.help(typed::one_of(&KINDS)));
             return None;
         }
     };
@@ -72,15 +72,10 @@ fn read_one(
             let near = did_you_mean(unknown, KINDS);
             let title = format!("unknown kind of materializer `{unknown}`{near}");
             let mistake = reader.document.value(&path.key("kind"), title);
-            reader.mistakes.push(mistake.help(kinds()));
+            reader.mistakes.push(mistake.help(typed::one_of(&KINDS)));
             None
         }
     }
-}
-
-fn kinds() -> String {
-    let [template, precomputed, exec] = KINDS;
-    format!("there are `{template}`, `{precomputed}` and `{exec}`")
 }
 
 fn read_precomputed(
@@ -91,11 +86,17 @@ fn read_precomputed(
 ) -> Option<PrecomputedSpec> {
     let raw: RawPrecomputed = reader.section(value, path)?;
     let place = path.key("artifacts");
-    let artifacts = read_artifacts(&mut reader.files, &raw.artifacts);
-    let artifacts = match artifacts {
+    let text = match reader.files.read_text(&raw.artifacts, ARTIFACTS_MAX_BYTES) {
+        Ok(text) => text,
+        Err(unreadable) => {
+            reader.note_unreadable(&place, unreadable);
+            return None;
+        }
+    };
+    let file = reader.files.resolve(&raw.artifacts);
+    let artifacts = match read_artifacts(&file, text) {
         Ok(artifacts) => artifacts,
-        Err(problem) => {
-            let mistakes = problem.into_mistakes(&reader.document, &place);
+        Err(mistakes) => {
             reader.mistakes.extend(mistakes);
             return None;
         }
@@ -115,7 +116,7 @@ fn read_precomputed(
         paths.claim(reader, file, &place, false);
     }
     Some(PrecomputedSpec {
-        file: reader.files.resolve(&raw.artifacts),
+        file,
         artifacts: artifacts.into(),
         requires_registration: raw.requires_registration.unwrap_or(true),
     })

@@ -39,7 +39,12 @@ fn read_field(reader: &mut Reader, value: &Value, path: &YamlPath) -> Option<Fie
             .push(mistake.help(format!("write `{{ type: {kind} }}`")));
         return None;
     }
+    let mistakes_before = reader.mistakes.len();
     let raw: RawField = reader.section(value, path)?;
+    if reader.mistakes.len() > mistakes_before {
+        // Without what was left out the rest would be judged wrongly.
+        return None;
+    }
     let mut rule = FieldRule {
         kind: raw.r#type,
         min: bound(reader, raw.min.as_ref(), &path.key("min")),

@@ -13,13 +13,22 @@ use crate::{
         raw::RawReady,
         scalars::{DurationText, NodesClause},
         source::YamlPath,
+        typed,
     },
 };
 
 /// The rule, or `None` when a mistake leaves a hole in it.
 pub(super) fn read_ready(reader: &mut Reader, value: &Value, path: &YamlPath) -> Option<ReadyRule> {
+    if let Value::Number(number) = value {
+        let mistake = typed::wrong(&reader.document, path, "a mapping", value);
+        let help = format!("write `ready: {{ nodes: {number} }}`");
+        reader.mistakes.push(mistake.help(help));
+        return None;
+    }
+    let mistakes_before = reader.mistakes.len();
     let raw: RawReady = reader.section(value, path)?;
-    if raw.nodes.is_none() && raw.groups.is_none() && raw.when.is_none() {
+    let is_whole = reader.mistakes.len() == mistakes_before;
+    if is_whole && raw.nodes.is_none() && raw.groups.is_none() && raw.when.is_none() {
         let mistake = reader
             .document
             .key(path, "`ready` says neither how many nodes nor which")

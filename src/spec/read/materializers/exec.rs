@@ -9,7 +9,7 @@ use std::{
 use serde_yaml::Value;
 
 use super::Reader;
-use crate::spec::{ExecSpec, raw::RawExec, source::YamlPath, typed};
+use crate::spec::{ExecSpec, files::in_words, raw::RawExec, source::YamlPath, typed};
 
 /// How long a program may take unless the spec says.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -104,7 +104,7 @@ fn find_program(
             }),
             Ok(_) => Ok(path),
             Err(error) => Err(NoProgram {
-                title: format!("cannot find the program {shown}: {error}"),
+                title: format!("cannot find the program {shown}: {}", in_words(&error)),
                 help: "the path is relative to the spec's directory".to_owned(),
             }),
         };

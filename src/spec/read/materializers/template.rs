@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use serde_yaml::Value;
+use serde_yaml::{Mapping, Value};
 
 use super::{Paths, Reader};
 use crate::{
@@ -29,7 +29,8 @@ pub(super) fn read_template(
     let mapping = raw.fragments.as_ref();
     let texts = typed::texts(&reader.document, mapping, &place, &mut reader.mistakes);
     // A fragment with a mistake is known by name: asking for it is no second mistake.
-    let names: Vec<String> = texts.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let keys = mapping.into_iter().flat_map(Mapping::keys);
+    let names: Vec<String> = keys.filter_map(Value::as_str).map(str::to_owned).collect();
     let mut fragments = Vec::new();
     for (name, text) in texts {
         let place = place.key(name);
@@ -56,7 +57,9 @@ fn read_file(
     fragments: &[String],
     paths: &mut Paths,
 ) -> Option<FileSpec> {
+    let mistakes_before = reader.mistakes.len();
     let raw: RawFile = reader.section(value, path)?;
+    let is_whole = reader.mistakes.len() == mistakes_before;
     let shared = raw.shared.unwrap_or(false);
     let name = match ArtifactPath::new(&raw.path) {
         Ok(name) => {
@@ -81,6 +84,11 @@ fn read_file(
         None => None,
     };
     let scope = if shared { Scope::Shared } else { Scope::Node };
+    let given = [&raw.template, &raw.template_file, &raw.source];
+    if !is_whole && given.iter().all(|content| content.is_none()) {
+        // It may have been left out with its mistake.
+        return None;
+    }
     let content = read_content(reader, &raw, path, scope, fragments)?;
     Some(FileSpec {
         path: name?,
@@ -159,10 +167,8 @@ fn template_file(
 ) -> Option<Template> {
     let text = match reader.files.read_text(name, TEXT_MAX_BYTES) {
         Ok(text) => text,
-        Err(problem) => {
-            let mistake = reader.document.value(path, problem);
-            let help = "relative paths are relative to the spec's directory";
-            reader.mistakes.push(mistake.help(help));
+        Err(unreadable) => {
+            reader.note_unreadable(path, unreadable);
             return None;
         }
     };

@@ -1,0 +1,77 @@
+//! The command line: one file per subcommand, its arguments beside its `run` function.
+//!
+//! A command returns `anyhow::Result<Exit>`. Its errors are types (thiserror) named by whose fault they are;
+//! [`report`] alone decides what they mean in messages, hints and exit codes. Every flag has an `env` called
+//! `CFGSYNC_` and its name; [`settings`] reads those itself, so that flags that repeat (`Vec`) take one item per
+//! line without splitting what stands on the command line.
+
+pub(crate) mod diff;
+pub(crate) mod fail;
+pub(crate) mod generate;
+pub(crate) mod inspect;
+pub(crate) mod join;
+pub(crate) mod log;
+pub(crate) mod names;
+pub(crate) mod output;
+pub(crate) mod plan;
+pub(crate) mod progress;
+pub(crate) mod report;
+pub(crate) mod reset;
+pub(crate) mod rm;
+pub(crate) mod serve;
+pub(crate) mod server;
+pub(crate) mod settings;
+pub(crate) mod values;
+
+use clap::{Parser, Subcommand};
+
+use report::Exit;
+
+/// Turns "who showed up" into "the files they need"
+///
+/// `serve` says when a cluster is complete and which files each node then gets, `join` on each node registers,
+/// waits and writes them, `inspect` shows everything, `plan` is the offline twin.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cfgsync",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_help = "Every flag can be set by its CFGSYNC_… variable, and in cfgsync/config.yaml under the \
+                  user's configuration directory or /etc."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) log: log::LogArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Serve(serve::ServeArgs),
+    Join(join::JoinArgs),
+    Inspect(inspect::InspectArgs),
+    Plan(plan::PlanArgs),
+    Rm(rm::RmArgs),
+    Fail(fail::FailArgs),
+    Reset(reset::ResetArgs),
+    #[command(hide = true)]
+    Generate(generate::GenerateArgs),
+}
+
+/// Runs what was asked for.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
+    log::start(&cli.log);
+    settings::warn_of_unknown_variables();
+    match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Join(args) => join::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Rm(args) => rm::run(args),
+        Command::Fail(args) => fail::run(args),
+        Command::Reset(args) => reset::run(args),
+        Command::Generate(args) => generate::run(&args),
+    }
+}

@@ -1,0 +1,87 @@
+//! Unified diffs of artifacts, as `diff -u` writes them.
+
+use cfgsync::ArtifactFile;
+use similar::TextDiff;
+
+/// The directory of shared files beside those of nodes: no identifier begins with `_`.
+pub(crate) const SHARED: &str = "_shared";
+/// What stands in place of a file that is not there.
+const NOTHING: &str = "/dev/null";
+
+/// The difference of two versions of a file, a line about its mode included; empty when there is none.
+pub(crate) fn unified(
+    old_name: &str,
+    old: Option<&ArtifactFile>,
+    new_name: &str,
+    new: Option<&ArtifactFile>,
+) -> String {
+    let mut text = String::new();
+    if let (Some(old), Some(new)) = (old, new)
+        && old.mode != new.mode
+    {
+        text.push_str(&format!(
+            "mode of {new_name}: {} → {}\n",
+            old.mode, new.mode
+        ));
+    }
+    let bytes = |file: Option<&ArtifactFile>| file.map(|file| file.content.to_bytes());
+    let (old, new) = (bytes(old), bytes(new));
+    text.push_str(&unified_bytes(
+        old_name,
+        old.as_deref(),
+        new_name,
+        new.as_deref(),
+    ));
+    text
+}
+
+/// The same for bytes.
+pub(crate) fn unified_bytes(
+    old_name: &str,
+    old: Option<&[u8]>,
+    new_name: &str,
+    new: Option<&[u8]>,
+) -> String {
+    if old == new {
+        return String::new();
+    }
+    let old_name = if old.is_some() { old_name } else { NOTHING };
+    let new_name = if new.is_some() { new_name } else { NOTHING };
+    let text =
+        |bytes: Option<&[u8]>| std::str::from_utf8(bytes.unwrap_or_default()).map(str::to_owned);
+    let (Ok(before), Ok(after)) = (text(old), text(new)) else {
+        return format!("Binary files {old_name} and {new_name} differ\n");
+    };
+    if before == after {
+        // Both are empty, and one of them is not there.
+        return format!("--- {old_name}\n+++ {new_name}\n");
+    }
+    let diff = TextDiff::from_lines(before.as_str(), after.as_str());
+    diff.unified_diff().header(old_name, new_name).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn diffs_are_what_diff_u_writes() {
+        let of = |old: Option<&str>, new: Option<&str>| {
+            unified_bytes("a", old.map(str::as_bytes), "b", new.map(str::as_bytes))
+        };
+        assert_eq!(of(Some("x\n"), Some("x\n")), "");
+        assert_eq!(
+            of(Some("x\n"), Some("y\n")),
+            "--- a\n+++ b\n@@ -1 +1 @@\n-x\n+y\n"
+        );
+        assert_eq!(
+            of(None, Some("y\n")),
+            "--- /dev/null\n+++ b\n@@ -0,0 +1 @@\n+y\n"
+        );
+        assert_eq!(of(None, Some("")), "--- /dev/null\n+++ b\n");
+        assert_eq!(
+            unified_bytes("a", Some(&[0xff]), "b", Some(b"")),
+            "Binary files a and b differ\n"
+        );
+    }
+}

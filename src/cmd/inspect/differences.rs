@@ -1,0 +1,150 @@
+//! What changed from one generation to another, file by file.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cfgsync::{
+    client::{CallError, Client},
+    model::{ArtifactPath, ArtifactSet, GenerationNumber, Identifier},
+    wire::{ArtifactEntry, GenerationBody},
+};
+use serde::Serialize;
+
+use crate::cmd::diff::{SHARED, unified};
+
+/// All differences, in the order of nodes and paths; shared files first.
+#[derive(Debug, Serialize)]
+pub(super) struct Differences {
+    from: GenerationNumber,
+    to: GenerationNumber,
+    files: Vec<Difference>,
+}
+
+#[derive(Debug, Serialize)]
+struct Difference {
+    /// Whose file; `None` for one that all share.
+    node: Option<Identifier>,
+    path: ArtifactPath,
+    /// Unified.
+    diff: String,
+}
+
+impl Differences {
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        self.files.iter().map(|file| file.diff.as_str()).collect()
+    }
+}
+
+/// Compares two generations; only payloads with a difference in them are fetched.
+pub(super) async fn between(
+    client: &Client,
+    from: GenerationNumber,
+    to: GenerationNumber,
+) -> Result<Differences, CallError> {
+    let old = Side::new(client, from).await?;
+    let new = Side::new(client, to).await?;
+    let mut found = Differences {
+        from,
+        to,
+        files: vec![],
+    };
+    let nodes: BTreeSet<&Identifier> = old
+        .body
+        .artifacts
+        .keys()
+        .chain(new.body.artifacts.keys())
+        .collect();
+    // Anybody's payload has the shared files.
+    let differing = differing(&old.body.shared, &new.body.shared);
+    if !differing.is_empty() {
+        let before = old.anybody(client).await?;
+        let after = new.anybody(client).await?;
+        for path in differing {
+            found.push(None, path, &before, &after);
+        }
+    }
+    for node in nodes {
+        let differing = self::differing(old.own(node), new.own(node));
+        if differing.is_empty() {
+            continue;
+        }
+        let before = old.payload(client, node).await?;
+        let after = new.payload(client, node).await?;
+        for path in differing {
+            found.push(Some(node), path, &before, &after);
+        }
+    }
+    Ok(found)
+}
+
+impl Differences {
+    fn push(
+        &mut self,
+        node: Option<&Identifier>,
+        path: &ArtifactPath,
+        before: &ArtifactSet,
+        after: &ArtifactSet,
+    ) {
+        let whose = node.map_or(SHARED, Identifier::as_str);
+        let name = |generation| format!("{generation}/{whose}/{}", path.name());
+        let diff = unified(
+            &name(self.from),
+            before.get(path),
+            &name(self.to),
+            after.get(path),
+        );
+        self.files.push(Difference {
+            node: node.cloned(),
+            path: path.clone(),
+            diff,
+        });
+    }
+}
+
+/// One of the two generations.
+struct Side {
+    number: GenerationNumber,
+    body: GenerationBody,
+}
+
+impl Side {
+    async fn new(client: &Client, number: GenerationNumber) -> Result<Self, CallError> {
+        let body = client.generation(number).await?.value;
+        Ok(Self { number, body })
+    }
+
+    fn own(&self, node: &Identifier) -> &[ArtifactEntry] {
+        self.body.artifacts.get(node).map_or(&[], Vec::as_slice)
+    }
+
+    async fn payload(&self, client: &Client, node: &Identifier) -> Result<ArtifactSet, CallError> {
+        if !self.body.artifacts.contains_key(node) {
+            return Ok(ArtifactSet::default());
+        }
+        Ok(client.payload_of(self.number, node).await?.value.files)
+    }
+
+    async fn anybody(&self, client: &Client) -> Result<ArtifactSet, CallError> {
+        match self.body.artifacts.keys().next() {
+            Some(node) => self.payload(client, node).await,
+            None => Ok(ArtifactSet::default()),
+        }
+    }
+}
+
+/// The paths that are in one list only, or differ in content or mode.
+fn differing<'a>(old: &'a [ArtifactEntry], new: &'a [ArtifactEntry]) -> Vec<&'a ArtifactPath> {
+    let index = |list: &'a [ArtifactEntry]| -> BTreeMap<&'a ArtifactPath, &'a ArtifactEntry> {
+        list.iter().map(|file| (&file.path, file)).collect()
+    };
+    let (old, new) = (index(old), index(new));
+    let paths: BTreeSet<&ArtifactPath> = old.keys().chain(new.keys()).copied().collect();
+    let same = |path: &ArtifactPath| match (old.get(path), new.get(path)) {
+        (Some(old), Some(new)) => old.sha256 == new.sha256 && old.mode == new.mode,
+        _ => false,
+    };
+    paths.into_iter().filter(|path| !same(path)).collect()
+}

@@ -1,0 +1,314 @@
+//! What `inspect` shows to people.
+
+use std::fmt::Write;
+
+use cfgsync::{
+    model::{Failure, Identifier, Metadata, Progress},
+    wire::{
+        ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody,
+        NodeEntry, NodeState,
+    },
+};
+use serde_json::Value;
+
+use crate::cmd::{
+    diff::SHARED,
+    output::{columns, stdout_is_colourful},
+};
+
+/// Longest metadata in a table, in characters.
+const METADATA_MAX_CHARS: usize = 48;
+/// How much of a digest tells generations apart, in characters.
+const DIGEST_CHARS: usize = 12;
+
+/// The cluster's state in one word.
+pub(super) fn state(state: ClusterState) -> &'static str {
+    match state {
+        ClusterState::Waiting => "waiting",
+        ClusterState::Ready => "ready",
+        ClusterState::Failed => "failed",
+    }
+}
+
+/// The whole cluster.
+pub(super) fn cluster(body: &ClusterBody) -> String {
+    let mut text = headline(body);
+    if let Some(failure) = &body.failure {
+        text.push_str(&failed(body.state, failure));
+    }
+    text.push_str(&lacking(&body.progress));
+    text.push('\n');
+    if body.registrations.is_empty() {
+        text.push_str("nobody has registered yet\n");
+        return text;
+    }
+    let rows: Vec<Vec<String>> = body.registrations.iter().map(row).collect();
+    text.push_str(&columns(
+        &["NODE", "IP", "SEAT", "GENERATION", "METADATA"],
+        &rows,
+    ));
+    text
+}
+
+fn headline(body: &ClusterBody) -> String {
+    use anstyle::AnsiColor::{Green, Red, Yellow};
+    let word = state(body.state);
+    let word = match stdout_is_colourful() {
+        false => word.to_owned(),
+        true => {
+            let colour = match body.state {
+                ClusterState::Waiting => Yellow,
+                ClusterState::Ready => Green,
+                ClusterState::Failed => Red,
+            };
+            let style = anstyle::Style::new().bold().fg_color(Some(colour.into()));
+            format!("{style}{word}{style:#}")
+        }
+    };
+    let Progress {
+        registered, needed, ..
+    } = body.progress;
+    let generation = match body.generation {
+        Some(number) => format!("generation {number}"),
+        None => "no generation yet".to_owned(),
+    };
+    let behind = body.registrations.iter().filter(|node| node.behind).count();
+    let behind = match (body.generation, behind) {
+        (None, _) | (_, 0) => String::new(),
+        (_, behind) => format!(", {behind} behind"),
+    };
+    format!(
+        "{}: {word}, {registered}/{needed} nodes, {generation}{behind}\n",
+        body.cluster
+    )
+}
+
+fn failed(state: ClusterState, failure: &Failure) -> String {
+    let at = format!("{:.0}", failure.at);
+    match state {
+        ClusterState::Failed => format!("failed at {at}: {}\n", failure.reason),
+        _ => format!("the newest render failed at {at}: {}\n", failure.reason),
+    }
+}
+
+fn lacking(progress: &Progress) -> String {
+    let mut text = String::new();
+    if !progress.missing.is_empty() {
+        let names: Vec<&str> = progress.missing.iter().map(Identifier::as_str).collect();
+        let more = progress.missing_count.saturating_sub(names.len());
+        let more = match more {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        text.push_str(&format!("missing: {}{more}\n", names.join(", ")));
+    }
+    for clause in &progress.unmet {
+        text.push_str(&format!("unmet: {clause}\n"));
+    }
+    text
+}
+
+fn row(node: &NodeEntry) -> Vec<String> {
+    let mut got = node
+        .delivered
+        .map_or_else(|| "-".to_owned(), |number| number.to_string());
+    if node.behind {
+        got.push_str(" (behind)");
+    }
+    if node.overridden {
+        got.push_str(" (override)");
+    }
+    vec![
+        node.identifier.to_string(),
+        node.ip.to_string(),
+        node.seat
+            .map_or_else(|| "-".to_owned(), |seat| seat.to_string()),
+        got,
+        short(&node.metadata),
+    ]
+}
+
+/// `port=9000 role=validator`, cut where it is long. Control characters are shown, not obeyed: metadata is
+/// what nodes sent.
+fn short(metadata: &Metadata) -> String {
+    let one = |value: &Value| match value {
+        Value::String(text) if !text.is_empty() && !text.contains(char::is_whitespace) => {
+            text.escape_debug().to_string()
+        }
+        value => value.to_string(),
+    };
+    let text = match metadata {
+        Value::Object(fields) if fields.is_empty() => return String::new(),
+        Value::Object(fields) => {
+            let fields = fields
+                .iter()
+                .map(|(name, value)| format!("{}={}", name.escape_debug(), one(value)));
+            fields.collect::<Vec<_>>().join(" ")
+        }
+        other => other.to_string(),
+    };
+    match text.char_indices().nth(METADATA_MAX_CHARS) {
+        None => text,
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+/// One node and its files.
+pub(super) fn node(identifier: &Identifier, body: &NodeBody) -> String {
+    let word = match body.state {
+        NodeState::Ready => "ready",
+        NodeState::Waiting => "waiting",
+        NodeState::Unregistered => "not registered",
+        NodeState::Missing => "gets nothing",
+        NodeState::Failed => "failed",
+    };
+    let mut text = format!("{identifier}: {word}");
+    if let Some(generation) = body.generation {
+        let _ = write!(text, ", generation {generation}");
+    }
+    text.push('\n');
+    if let Some(reason) = &body.reason {
+        let _ = writeln!(text, "why: {reason}");
+    }
+    if let Some(node) = &body.node {
+        let _ = writeln!(text, "ip: {}", node.ip);
+        if let Some(seat) = node.seat {
+            let _ = writeln!(text, "seat: {seat}");
+        }
+        let _ = writeln!(text, "metadata: {}", node.metadata);
+        let delivered = match (node.delivered, node.behind) {
+            (None, _) => "nothing yet".to_owned(),
+            (Some(number), false) => format!("generation {number}"),
+            (Some(number), true) => format!("generation {number}, behind"),
+        };
+        let _ = writeln!(text, "delivered: {delivered}");
+        if node.overridden {
+            text.push_str("override: an operator's files stand in place of its own\n");
+        }
+    }
+    if !body.artifacts.is_empty() {
+        text.push('\n');
+        text.push_str(&artifacts(body.artifacts.iter().map(|file| (None, file))));
+    }
+    text
+}
+
+/// All generations.
+pub(super) fn generations(all: &[GenerationEntry]) -> String {
+    if all.is_empty() {
+        return "no generation yet\n".to_owned();
+    }
+    let row = |entry: &GenerationEntry| {
+        vec![
+            entry.number.to_string(),
+            format!("{:.0}", entry.sealed_at),
+            entry.nodes.to_string(),
+            entry.revision.to_string(),
+            entry
+                .digest
+                .to_string()
+                .chars()
+                .take(DIGEST_CHARS)
+                .collect(),
+        ]
+    };
+    columns(
+        &["GENERATION", "SEALED", "NODES", "REVISION", "DIGEST"],
+        &all.iter().map(row).collect::<Vec<_>>(),
+    )
+}
+
+/// One generation, file by file.
+pub(super) fn generation(body: &GenerationBody) -> String {
+    let entry = &body.entry;
+    let mut text = format!(
+        "generation {}, sealed {:.0} from revision {}\ndigest: {}\nspec: {}\n\n",
+        entry.number, entry.sealed_at, entry.revision, entry.digest, entry.spec
+    );
+    let own = body.artifacts.iter().flat_map(|(identifier, files)| {
+        files
+            .iter()
+            .map(move |file| (Some(identifier.as_str()), file))
+    });
+    let shared = body.shared.iter().map(|file| (Some(SHARED), file));
+    text.push_str(&artifacts(own.chain(shared)));
+    text
+}
+
+fn artifacts<'a>(files: impl Iterator<Item = (Option<&'a str>, &'a ArtifactEntry)>) -> String {
+    let mut header = vec!["PATH", "MODE", "BYTES", "SHA256"];
+    let mut rows = Vec::new();
+    for (whose, file) in files {
+        let mut row = vec![
+            file.path.to_string(),
+            file.mode.to_string(),
+            file.bytes.to_string(),
+            file.sha256.to_string().chars().take(DIGEST_CHARS).collect(),
+        ];
+        match whose {
+            Some(whose) => {
+                if header.len() == 4 {
+                    header.insert(0, "NODE");
+                }
+                row.insert(0, whose.to_owned());
+            }
+            None if file.shared => row.push("shared".to_owned()),
+            None => {}
+        }
+        rows.push(row);
+    }
+    if header.len() == 4 && rows.iter().any(|row| row.len() == 5) {
+        header.push("");
+    }
+    columns(&header, &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn body() -> ClusterBody {
+        serde_json::from_value(json!({
+            "cluster": "devnet", "instance": "00000000000000000000000000000001", "revision": 4,
+            "state": "waiting",
+            "progress": {"registered": 2, "needed": 3, "missing": ["node-3"], "missing_count": 1,
+                "unmet": ["nodes: 1 of 3 are missing"]},
+            "generation": null,
+            "registrations": [
+                {"identifier": "node-1", "ip": "10.0.0.1", "metadata": {"port": 9000, "zone": "a b"},
+                    "seat": null, "revision": 1},
+                {"identifier": "node-2", "ip": "fd00::2", "metadata": {"key": "x".repeat(100)},
+                    "seat": null, "revision": 2, "overridden": true},
+            ],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_cluster_that_waits() {
+        insta::assert_snapshot!(cluster(&body()), @"");
+    }
+
+    #[test]
+    fn a_cluster_whose_newest_render_failed() {
+        let mut body = body();
+        body.state = ClusterState::Ready;
+        body.generation = Some(cfgsync::model::GenerationNumber(2));
+        body.registrations[0].delivered = body.generation;
+        body.registrations[1].behind = true;
+        body.failure = Some(
+            serde_json::from_value(json!({
+                "kind": "render", "reason": "cluster.yaml:7: `port` is undefined", "at": "2026-01-31T12:00:00Z",
+            }))
+            .unwrap(),
+        );
+        insta::assert_snapshot!(cluster(&body), @"");
+    }
+
+    #[test]
+    fn what_nodes_sent_does_not_reach_the_terminal_raw() {
+        assert_eq!(short(&json!({"a": "\u{1b}[2J"})), "a=\\u{1b}[2J");
+    }
+}

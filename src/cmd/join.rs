@@ -1,0 +1,443 @@
+//! `cfgsync join`: register, wait, receive, write, hand over.
+
+mod environment;
+mod metadata;
+mod resolve;
+
+use std::{
+    cell::RefCell, ffi::OsString, net::IpAddr, os::unix::process::CommandExt, path::PathBuf,
+    process::Command, time::Duration,
+};
+
+use cfgsync::{
+    ArtifactFile, Identifier,
+    client::{
+        Client, Join, JoinError, OutputMap, Placement, ServerUrl, Target,
+        disk::{self, Outcome, Owner, Written},
+    },
+    model::ArtifactPath,
+    wire::ReceivedPayload,
+};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{debug, info, warn};
+
+use super::{
+    output,
+    progress::{Progress, counted},
+    report::Exit,
+    values,
+};
+
+/// So many written files are named one by one in the log.
+const NAMED_MAX: usize = 10;
+
+/// Register this node, wait until the cluster is complete, write its files, and hand over to CMD
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cfgsync join --server http://boot:4400 --out config.yaml=/etc/app/config.yaml
+  cfgsync join --server http://boot:4400 --id node-1 --meta role=validator --meta port:=9000 \\
+      --out-dir /etc/app -- /usr/bin/app --config /etc/app/config.yaml")]
+pub(crate) struct JoinArgs {
+    /// Where the server is; repeat it for servers that are tried in turn
+    #[arg(long, env = "CFGSYNC_SERVER", value_name = "URL")]
+    server: Vec<ServerUrl>,
+    /// Insist that the server serves this cluster
+    #[arg(long, env = "CFGSYNC_CLUSTER", value_name = "NAME")]
+    cluster: Option<String>,
+    /// This node's identifier [default: the host's name]
+    #[arg(
+        long,
+        env = "CFGSYNC_ID",
+        value_name = "ID",
+        help_heading = "This node"
+    )]
+    id: Option<Identifier>,
+    /// The address under which others reach it [default: the local address that reaches the server]
+    #[arg(long, env = "CFGSYNC_IP", value_name = "IP", value_parser = address, help_heading = "This node")]
+    ip: Option<IpAddr>,
+    /// A fact about it: KEY=TEXT, KEY:=JSON or KEY=@FILE; dots in the key nest
+    #[arg(
+        long,
+        env = "CFGSYNC_META",
+        value_name = "FACT",
+        help_heading = "This node"
+    )]
+    meta: Vec<metadata::Fact>,
+    /// Its facts as one JSON value, below those of --meta
+    #[arg(
+        long,
+        env = "CFGSYNC_META_JSON",
+        value_name = "JSON",
+        value_parser = json,
+        help_heading = "This node"
+    )]
+    meta_json: Option<Value>,
+    /// Where an artifact goes: ARTIFACT=PATH, DIR/=PATH/ for all below, ARTIFACT=- for stdout
+    #[arg(
+        long,
+        env = "CFGSYNC_OUT",
+        value_name = "ARTIFACT=PATH",
+        value_parser = route,
+        help_heading = "Files"
+    )]
+    out: Vec<String>,
+    /// Where all other artifacts go, under their own names
+    #[arg(
+        long,
+        env = "CFGSYNC_OUT_DIR",
+        value_name = "DIR",
+        value_parser = directory,
+        help_heading = "Files"
+    )]
+    out_dir: Option<PathBuf>,
+    /// Who owns the files [default: who owned the replaced ones]
+    #[arg(
+        long,
+        env = "CFGSYNC_OWNER",
+        value_name = "UID[:GID]",
+        value_parser = owner,
+        help_heading = "Files"
+    )]
+    owner: Option<Owner>,
+    /// How long to try; 0 is forever
+    #[arg(
+        long,
+        env = "CFGSYNC_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "10m",
+        value_parser = values::duration
+    )]
+    timeout: Duration,
+    /// A dotenv artifact that becomes CMD's environment instead of a file
+    #[arg(
+        long,
+        env = "CFGSYNC_ENV",
+        value_name = "ARTIFACT",
+        help_heading = "Files"
+    )]
+    env: Vec<ArtifactPath>,
+    /// Print what was written to stdout
+    #[arg(short, long, env = "CFGSYNC_OUTPUT", value_name = "FORMAT")]
+    output: Option<JoinFormat>,
+    /// The program that takes this process' place once the files are there
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+/// How `join` tells what it wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum JoinFormat {
+    /// One JSON document.
+    Json,
+}
+
+/// Why `join` ended without handing over.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JoinFailure {
+    /// What was typed makes no sense (2).
+    #[error("{0}")]
+    Usage(String),
+    /// A setting outside the command line is wrong (78).
+    #[error("{0}")]
+    Setting(String),
+    /// On the way to the files; each variant has its own code.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// A dotenv artifact that cannot be CMD's environment (65).
+    #[error("{0}")]
+    Environment(String),
+    /// SIGINT (130) or SIGTERM (143).
+    #[error("ended by {}", .0.name())]
+    Ended(EndedBy),
+    /// CMD does not exist (127).
+    #[error("{0}: command not found")]
+    CommandNotFound(String),
+    /// CMD exists and cannot be executed (126).
+    #[error("cannot execute {0}: {1}")]
+    CommandNotExecutable(String, std::io::Error),
+}
+
+/// Which signal ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndedBy {
+    Interrupt,
+    Terminate,
+}
+
+impl EndedBy {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+}
+
+/// Joins, and hands over.
+pub(crate) fn run(args: JoinArgs) -> anyhow::Result<Exit> {
+    let progress = Progress::new();
+    let plan = resolve::plan(args, progress.is_interactive())?;
+    // One thread: a node that waits costs its machine nothing.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let done = runtime.block_on(join(&plan, progress));
+    // A name that is still being looked up does not hold up the program.
+    runtime.shutdown_background();
+    let variables = done?;
+    match plan.command.split_first() {
+        None => Ok(Exit::Done),
+        Some((program, arguments)) => Err(execute(program, arguments, variables).into()),
+    }
+}
+
+/// Up to the files on disk; answers with CMD's additional environment.
+async fn join(plan: &resolve::Plan, progress: Progress) -> anyhow::Result<Vec<(String, String)>> {
+    let mut signals = Signals::install()?;
+    let mut join = Join::new(Client::new(plan.servers.clone()), plan.options.clone());
+    let mut ticks = tokio::time::interval(progress.tick_every());
+    let progress = RefCell::new(progress);
+    let outcome = {
+        let run = join.run(|event| progress.borrow_mut().event(event));
+        tokio::pin!(run);
+        loop {
+            tokio::select! {
+                outcome = &mut run => break Ok(outcome),
+                ended_by = signals.next() => break Err(ended_by),
+                _ = ticks.tick() => progress.borrow_mut().tick(),
+            }
+        }
+    };
+    progress.borrow_mut().finish();
+    let payload = match outcome {
+        Ok(payload) => payload.map_err(JoinFailure::Join)?,
+        Err(ended_by) => {
+            if let Err(error) = join.withdraw().await {
+                warn!("could not take the registration back: {error}");
+            }
+            return Err(JoinFailure::Ended(ended_by).into());
+        }
+    };
+    let (written, printed, variables) = deliver(&payload, &plan.outputs, &plan.env, plan.owner)?;
+    tell(&written);
+    for bytes in printed {
+        output::print(bytes)?;
+    }
+    if plan.json {
+        let document = Document::of(plan, &join, &payload, &written);
+        let json = serde_json::to_string_pretty(&document)?;
+        output::print(json + "\n")?;
+    }
+    // One that came while the files were written.
+    match signals.pending().await {
+        Some(ended_by) => Err(JoinFailure::Ended(ended_by).into()),
+        None => Ok(variables),
+    }
+}
+
+type Delivered = (Vec<Written>, Vec<bytes::Bytes>, Vec<(String, String)>);
+
+/// Routes everything before anything is written.
+fn deliver(
+    payload: &ReceivedPayload,
+    outputs: &OutputMap,
+    env: &[ArtifactPath],
+    owner: Option<Owner>,
+) -> Result<Delivered, JoinFailure> {
+    let placed = outputs.plan(&payload.files).map_err(JoinError::Route)?;
+    let mut variables = Vec::new();
+    for file in env
+        .iter()
+        .filter_map(|artifact| payload.files.get(artifact))
+    {
+        variables.extend(environment::read(file).map_err(JoinFailure::Environment)?);
+    }
+    let mut files: Vec<(&ArtifactFile, &Target)> = Vec::new();
+    let mut printed = Vec::new();
+    for placed in &placed {
+        match &placed.placement {
+            Placement::File(target) => files.push((placed.file, target)),
+            Placement::Stdout => printed.push(placed.file.content.to_bytes()),
+            Placement::Consumed => {}
+        }
+    }
+    let written = disk::write(&files, owner).map_err(JoinError::Disk)?;
+    Ok((written, printed, variables))
+}
+
+fn tell(written: &[Written]) {
+    let changed = written
+        .iter()
+        .filter(|file| file.outcome != Outcome::Unchanged);
+    let count = changed.clone().count();
+    for file in changed
+        .clone()
+        .filter(|file| file.outcome == Outcome::Overwritten)
+    {
+        warn!(
+            "{} is mounted by itself and was rewritten in place: not atomic",
+            file.path.display()
+        );
+    }
+    for file in changed {
+        if count <= NAMED_MAX {
+            info!("wrote {}", file.path.display());
+        } else {
+            debug!("wrote {}", file.path.display());
+        }
+    }
+    if count > NAMED_MAX {
+        info!("wrote {}", counted(count, "file"));
+    }
+    if count < written.len() {
+        info!("{} unchanged", counted(written.len() - count, "file"));
+    }
+}
+
+fn execute(
+    program: &OsString,
+    arguments: &[OsString],
+    variables: Vec<(String, String)>,
+) -> JoinFailure {
+    let error = Command::new(program).args(arguments).envs(variables).exec();
+    let program = program.to_string_lossy().into_owned();
+    match error.kind() {
+        std::io::ErrorKind::NotFound => JoinFailure::CommandNotFound(program),
+        _ => JoinFailure::CommandNotExecutable(program, error),
+    }
+}
+
+/// SIGINT and SIGTERM, caught also as PID 1, where the kernel would otherwise drop them.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn install() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> EndedBy {
+        tokio::select! {
+            _ = self.interrupt.recv() => EndedBy::Interrupt,
+            _ = self.terminate.recv() => EndedBy::Terminate,
+        }
+    }
+
+    /// One that is already there.
+    async fn pending(&mut self) -> Option<EndedBy> {
+        // Gives the runtime the turn in which it notices.
+        tokio::task::yield_now().await;
+        tokio::select! {
+            biased;
+            ended_by = self.next() => Some(ended_by),
+            () = std::future::ready(()) => None,
+        }
+    }
+}
+
+/// `--output json`.
+#[derive(Serialize)]
+struct Document<'a> {
+    identifier: &'a str,
+    ip: Option<IpAddr>,
+    instance: Option<String>,
+    generation: Option<u64>,
+    digest: Option<String>,
+    files: Vec<DocumentFile<'a>>,
+}
+
+#[derive(Serialize)]
+struct DocumentFile<'a> {
+    artifact: &'a str,
+    /// Absent for what was printed, or became CMD's environment.
+    path: Option<String>,
+    outcome: &'static str,
+    mode: String,
+    bytes: usize,
+    sha256: String,
+}
+
+impl<'a> Document<'a> {
+    fn of(
+        plan: &'a resolve::Plan,
+        join: &Join,
+        payload: &'a ReceivedPayload,
+        written: &[Written],
+    ) -> Self {
+        let file = |file: &'a ArtifactFile| {
+            let written = written.iter().find(|written| written.artifact == file.path);
+            DocumentFile {
+                artifact: file.path.as_str(),
+                path: written.map(|written| written.path.display().to_string()),
+                outcome: match written.map(|written| written.outcome) {
+                    Some(Outcome::Created) => "created",
+                    Some(Outcome::Replaced) => "replaced",
+                    Some(Outcome::Unchanged) => "unchanged",
+                    Some(Outcome::Overwritten) => "overwritten",
+                    None => "environment",
+                },
+                mode: file.mode.to_string(),
+                bytes: file.content.len(),
+                sha256: file.content.sha256().to_string(),
+            }
+        };
+        Self {
+            identifier: plan.options.identifier.as_str(),
+            ip: join.registration().map(|registration| registration.ip),
+            instance: payload.instance.map(|instance| instance.to_string()),
+            generation: payload.generation.map(|number| number.0),
+            digest: payload.digest.map(|digest| digest.to_string()),
+            files: payload.files.files().iter().map(file).collect(),
+        }
+    }
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    let ip: IpAddr = text
+        .parse()
+        .map_err(|_| "expected an address such as `10.0.0.1` or `fd00::1`".to_owned())?;
+    if ip.is_unspecified() {
+        return Err("no other node can reach that address".to_owned());
+    }
+    Ok(ip)
+}
+
+fn json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))
+}
+
+fn route(text: &str) -> Result<String, String> {
+    match OutputMap::new().route(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn directory(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "" => Err("expected a directory; `.` is this one".to_owned()),
+        _ => Ok(text.into()),
+    }
+}
+
+fn owner(text: &str) -> Result<Owner, String> {
+    const EXPECTED: &str = "expected numbers: UID or UID:GID";
+    let number = |digits: &str| digits.parse().map_err(|_| EXPECTED.to_owned());
+    let (uid, gid) = match text.split_once(':') {
+        Some((uid, gid)) => (number(uid)?, Some(number(gid)?)),
+        None => (number(text)?, None),
+    };
+    // The kernel takes this for "leave it as it is".
+    if uid == u32::MAX || gid == Some(u32::MAX) {
+        return Err(format!("{} is not an owner", u32::MAX));
+    }
+    Ok(Owner { uid, gid })
+}

@@ -1,0 +1,289 @@
+//! From what was typed, and the variables of older clients, to what it means. Once, before any work.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use cfgsync::{
+    Identifier, OutputMap,
+    client::{JoinOptions, NodeAddress, ServerUrl, disk::Owner},
+    model::ArtifactPath,
+};
+use serde_json::Value;
+use tracing::{info, warn};
+
+use super::{JoinArgs, JoinFailure, metadata};
+use crate::cmd::values;
+
+/// Progress is shown soon where somebody looks on.
+const WAIT_MAX_INTERACTIVE: Duration = Duration::from_secs(3);
+/// And seldom enough elsewhere that ten thousand waiting nodes cost little.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// What a join is to do.
+pub(super) struct Plan {
+    pub(super) servers: Vec<ServerUrl>,
+    pub(super) options: JoinOptions,
+    pub(super) outputs: OutputMap,
+    pub(super) owner: Option<Owner>,
+    pub(super) env: Vec<ArtifactPath>,
+    pub(super) json: bool,
+    pub(super) command: Vec<OsString>,
+}
+
+/// The variables of clients in the field, and which of them were used.
+struct Legacy {
+    read: fn(&str) -> Option<String>,
+    used: Vec<&'static str>,
+}
+
+impl Legacy {
+    fn take(&mut self, name: &'static str) -> Option<String> {
+        let value = (self.read)(name).filter(|value| !value.is_empty())?;
+        self.used.push(name);
+        Some(value)
+    }
+}
+
+/// Reads the process' environment for the older variables.
+pub(super) fn plan(args: JoinArgs, is_interactive: bool) -> Result<Plan, JoinFailure> {
+    let mut legacy = Legacy {
+        read: |name| std::env::var(name).ok(),
+        used: Vec::new(),
+    };
+    let plan = resolve(args, is_interactive, &mut legacy)?;
+    if !legacy.used.is_empty() {
+        info!("used the older variables {}", legacy.used.join(", "));
+    }
+    Ok(plan)
+}
+
+fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<Plan, JoinFailure> {
+    let mut outputs = outputs(&args, legacy)?;
+    for artifact in &args.env {
+        outputs.consume(artifact.clone());
+    }
+    if outputs.is_empty() {
+        return Err(JoinFailure::Usage(
+            "no place for the files: add --out ARTIFACT=PATH, --out-dir DIR or --env ARTIFACT"
+                .into(),
+        ));
+    }
+    if !args.env.is_empty() && args.command.is_empty() {
+        return Err(JoinFailure::Usage(
+            "--env needs a program to get the environment: add -- CMD".into(),
+        ));
+    }
+    if args.output.is_some() && outputs.prints() {
+        return Err(JoinFailure::Usage(
+            "--output json and a route to '-' both want stdout: choose one".into(),
+        ));
+    }
+    let servers = servers(&args, legacy)?;
+    let identifier = match (args.id, legacy.take("CFG_HOST_IDENTIFIER")) {
+        (Some(id), _) => id,
+        (None, Some(id)) => Identifier::new(&id)
+            .map_err(|error| JoinFailure::Setting(format!("CFG_HOST_IDENTIFIER: {error}")))?,
+        (None, None) => host_name()?,
+    };
+    let address = match (args.ip, legacy.take("CFG_HOST_IP")) {
+        (Some(ip), _) => NodeAddress::Fixed(ip),
+        (None, Some(ip)) => NodeAddress::Fixed(
+            super::address(&ip)
+                .map_err(|error| JoinFailure::Setting(format!("CFG_HOST_IP: {error}")))?,
+        ),
+        (None, None) => NodeAddress::TowardsServer,
+    };
+    let base = match (
+        args.meta_json,
+        legacy.take("CFG_REGISTRATION_METADATA_JSON"),
+    ) {
+        (Some(json), _) => Some(json),
+        (None, Some(text)) => Some(serde_json::from_str::<Value>(&text).map_err(|error| {
+            let problem = format!("CFG_REGISTRATION_METADATA_JSON is not JSON: {error}");
+            JoinFailure::Setting(problem)
+        })?),
+        (None, None) => None,
+    };
+    let metadata = metadata::merge(base, &args.meta).map_err(JoinFailure::Setting)?;
+    Ok(Plan {
+        servers,
+        options: JoinOptions {
+            identifier,
+            address,
+            metadata,
+            cluster: args.cluster,
+            timeout: values::limit(args.timeout),
+            wait_max: if is_interactive {
+                WAIT_MAX_INTERACTIVE
+            } else {
+                WAIT_MAX
+            },
+        },
+        outputs,
+        owner: args.owner,
+        env: args.env,
+        json: args.output.is_some(),
+        command: args.command,
+    })
+}
+
+fn servers(args: &JoinArgs, legacy: &mut Legacy) -> Result<Vec<ServerUrl>, JoinFailure> {
+    if !args.server.is_empty() {
+        return Ok(args.server.clone());
+    }
+    let Some(address) = legacy.take("CFG_SERVER_ADDR") else {
+        return Err(JoinFailure::Usage(
+            "no server: add --server http://HOST:PORT, or set CFGSYNC_SERVER".into(),
+        ));
+    };
+    let url = if address.contains("://") {
+        address
+    } else {
+        format!("http://{address}")
+    };
+    let server = url
+        .parse()
+        .map_err(|error| JoinFailure::Setting(format!("CFG_SERVER_ADDR: {error}")))?;
+    Ok(vec![server])
+}
+
+fn outputs(args: &JoinArgs, legacy: &mut Legacy) -> Result<OutputMap, JoinFailure> {
+    let mut outputs = OutputMap::new();
+    for route in &args.out {
+        let added = outputs.route(route);
+        added.map_err(|error| JoinFailure::Usage(error.to_string()))?;
+    }
+    if let Some(directory) = &args.out_dir {
+        outputs.out_dir(directory);
+        // `--out-dir` has a place for everything.
+        return Ok(outputs);
+    }
+    for (variable, artifacts) in [
+        ("CFG_FILE_PATH", &["config.yaml"][..]),
+        (
+            "CFG_DEPLOYMENT_PATH",
+            &["deployment.yaml", "deployment-settings.yaml"],
+        ),
+    ] {
+        let Some(path) = legacy.take(variable).map(PathBuf::from) else {
+            continue;
+        };
+        for artifact in artifacts {
+            if !outputs.routes_exactly(artifact) {
+                let added = outputs.optional_route(artifact, &path);
+                added.map_err(|error| JoinFailure::Setting(format!("{variable}: {error}")))?;
+            }
+        }
+    }
+    Ok(outputs)
+}
+
+/// The name of this machine; only sensible where somebody chose it.
+fn host_name() -> Result<Identifier, JoinFailure> {
+    let uname = rustix::system::uname();
+    let name = uname.nodename().to_string_lossy();
+    let identifier = Identifier::new(&name).map_err(|error| {
+        JoinFailure::Setting(format!(
+            "this machine's name cannot be the node's identifier ({error}); choose one with --id"
+        ))
+    })?;
+    if looks_like_a_container_id(&name) {
+        warn!(
+            "{name} looks like a container's id, which changes with every start: \
+             choose the node's identifier with --id"
+        );
+    }
+    Ok(identifier)
+}
+
+fn looks_like_a_container_id(name: &str) -> bool {
+    matches!(name.len(), 12 | 64)
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        join: JoinArgs,
+    }
+
+    fn resolved(line: &str, read: fn(&str) -> Option<String>) -> (Result<Plan, String>, String) {
+        let words = ["join"].into_iter().chain(line.split_whitespace());
+        let args = Line::try_parse_from(words).unwrap().join;
+        let mut legacy = Legacy { read, used: vec![] };
+        let plan = resolve(args, false, &mut legacy).map_err(|error| error.to_string());
+        (plan, legacy.used.join(" "))
+    }
+
+    #[test]
+    fn older_variables_fill_what_was_not_said() {
+        let older = |name: &str| {
+            let value = match name {
+                "CFG_SERVER_ADDR" => "boot:4400",
+                "CFG_HOST_IDENTIFIER" => "node-1",
+                "CFG_HOST_IP" => "10.0.0.1",
+                "CFG_REGISTRATION_METADATA_JSON" => r#"{"a":1}"#,
+                "CFG_FILE_PATH" => "/config.yaml",
+                "CFG_DEPLOYMENT_PATH" => "/deployment.yaml",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        let (plan, used) = resolved("--meta b=2", older);
+        let plan = plan.unwrap();
+        assert_eq!(plan.servers[0].to_string(), "http://boot:4400");
+        assert_eq!(plan.options.identifier.as_str(), "node-1");
+        assert_eq!(plan.options.metadata, serde_json::json!({"a": 1, "b": "2"}));
+        assert_eq!(used.split(' ').count(), 6, "{used}");
+        let nothing = cfgsync::ArtifactSet::default();
+        assert_eq!(plan.outputs.plan(&nothing).unwrap(), []);
+
+        let said = "--server http://a:1 --id a --ip ::1 --meta-json {} --out-dir out";
+        let (plan, _) = resolved(said, older);
+        let plan = plan.unwrap();
+        assert_eq!(plan.servers[0].to_string(), "http://a:1");
+        assert_eq!(plan.options.identifier.as_str(), "a");
+        assert_eq!(
+            plan.options.address,
+            NodeAddress::Fixed("::1".parse().unwrap())
+        );
+        assert_eq!(plan.options.metadata, serde_json::json!({}));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        for (line, message) in [
+            (
+                "--server http://a:1 --id a",
+                "no place for the files: add --out",
+            ),
+            (
+                "--out-dir x --id a",
+                "no server: add --server http://HOST:PORT",
+            ),
+            ("--server http://a:1 --env a", "--env needs a program"),
+            (
+                "--server http://a:1 --out a=- --output json",
+                "--output json and a route to '-'",
+            ),
+        ] {
+            let (plan, _) = resolved(line, |_| None);
+            let error = plan.err().unwrap();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn container_ids_are_recognised() {
+        assert!(looks_like_a_container_id("0123456789ab"));
+        assert!(!looks_like_a_container_id("node-1234567"));
+        assert!(!looks_like_a_container_id("abcdef"));
+    }
+}

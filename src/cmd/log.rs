@@ -1,0 +1,108 @@
+//! The log: human text on a terminal, plain lines with UTC times elsewhere, JSON when asked for. On stderr.
+
+use std::io::IsTerminal;
+
+use clap::{Args, ValueEnum};
+use tracing_subscriber::{
+    Layer,
+    filter::Targets,
+    fmt::{self, format::Writer, time::FormatTime},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// How the log is written: text with colours on a terminal and plain elsewhere, or JSON
+    #[arg(
+        long,
+        env = "CFGSYNC_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "auto",
+        global = true,
+        help_heading = "Log"
+    )]
+    log_format: LogFormat,
+    /// What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`)
+    #[arg(
+        long,
+        env = "CFGSYNC_LOG_LEVEL",
+        value_name = "LEVEL",
+        default_value = "info",
+        global = true,
+        help_heading = "Log",
+        value_parser = level
+    )]
+    log_level: Targets,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// Text; with colours and short times on a terminal.
+    Auto,
+    /// Plain lines with UTC times, on a terminal as well.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Starts logging; call it once.
+pub(crate) fn start(args: &LogArgs) {
+    let terminal = std::io::stderr().is_terminal();
+    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let layer = match args.log_format {
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_timer(UtcTime)
+            .boxed(),
+        LogFormat::Auto if terminal => lines
+            .with_ansi(colours_are_welcome())
+            .with_timer(TimeOfDay)
+            .boxed(),
+        LogFormat::Auto | LogFormat::Text => lines.with_ansi(false).with_timer(UtcTime).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(layer)
+        .with(args.log_level.clone())
+        .init();
+}
+
+/// Whether `NO_COLOR` (<https://no-color.org>) is absent or empty.
+pub(crate) fn colours_are_welcome() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn level(text: &str) -> Result<Targets, String> {
+    const WORDS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    // A lone word that is no level would otherwise be taken for a module's name.
+    for part in text.split(',') {
+        let level = part.rsplit('=').next().unwrap_or(part).trim();
+        if !WORDS.contains(&level.to_ascii_lowercase().as_str()) {
+            return Err(format!("{level:?} is none of {}", WORDS.join(", ")));
+        }
+    }
+    text.parse::<Targets>().map_err(|error| error.to_string())
+}
+
+/// `2026-01-31T12:00:00.123Z`
+struct UtcTime;
+
+impl FormatTime for UtcTime {
+    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        write!(writer, "{:.3}", jiff::Timestamp::now())
+    }
+}
+
+/// `12:00:00`, UTC: whoever watches knows the date.
+struct TimeOfDay;
+
+impl FormatTime for TimeOfDay {
+    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        let seconds = jiff::Timestamp::now().as_second().rem_euclid(24 * 60 * 60);
+        let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+        write!(writer, "{hours:02}:{minutes:02}:{:02}", seconds % 60)
+    }
+}

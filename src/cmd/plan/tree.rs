@@ -1,0 +1,113 @@
+//! Rendered files in a directory: `DIR/NODE/PATH`, what is shared in `DIR/_shared/PATH`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use cfgsync::{ArtifactFile, Identifier, MaterializedArtifacts};
+use serde::Serialize;
+
+use super::PlanError;
+use crate::cmd::diff::{SHARED, unified_bytes};
+
+/// A file that is not as it would be rendered.
+#[derive(Debug, Serialize)]
+pub(super) struct Difference {
+    /// `NODE/PATH`.
+    pub(super) file: String,
+    /// Unified.
+    pub(super) diff: String,
+}
+
+/// Writes all files below `directory`. What else is there stays.
+pub(super) fn write(directory: &Path, artifacts: &MaterializedArtifacts) -> Result<(), PlanError> {
+    for (name, file) in layout(artifacts) {
+        let path = directory.join(name);
+        write_one(&path, file).map_err(|error| PlanError::Write { path, error })?;
+    }
+    Ok(())
+}
+
+fn write_one(path: &Path, file: &ArtifactFile) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    // A file that may not be written to, from the last time, would otherwise be in the way.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::write(path, file.content.to_bytes())?;
+    fs::set_permissions(path, fs::Permissions::from_mode(file.mode.bits()))
+}
+
+/// Compares the contents of all files below `directory` with those of `artifacts`.
+pub(super) fn compare(
+    directory: &Path,
+    artifacts: &MaterializedArtifacts,
+) -> Result<Vec<Difference>, PlanError> {
+    let rendered = layout(artifacts);
+    let mut there = BTreeSet::new();
+    list(directory, &mut PathBuf::new(), &mut there)?;
+    let names = rendered.keys().cloned().chain(there.iter().cloned());
+    let names: BTreeSet<String> = names.collect();
+    let mut differences = Vec::new();
+    for name in names {
+        let old = match there.contains(&name) {
+            false => None,
+            true => {
+                let path = directory.join(&name);
+                Some(fs::read(&path).map_err(|error| PlanError::Read { path, error })?)
+            }
+        };
+        let new = rendered.get(&name).map(|file| file.content.to_bytes());
+        let old_name = directory.join(&name).display().to_string();
+        let diff = unified_bytes(
+            &old_name,
+            old.as_deref(),
+            &format!("rendered/{name}"),
+            new.as_deref(),
+        );
+        if !diff.is_empty() {
+            differences.push(Difference { file: name, diff });
+        }
+    }
+    Ok(differences)
+}
+
+fn layout(artifacts: &MaterializedArtifacts) -> BTreeMap<String, &ArtifactFile> {
+    let own = artifacts.nodes.iter().flat_map(|(identifier, files)| {
+        files
+            .files()
+            .iter()
+            .map(move |file| (Identifier::as_str(identifier), file))
+    });
+    let shared = artifacts.shared.files().iter().map(|file| (SHARED, file));
+    own.chain(shared)
+        .map(|(whose, file)| (format!("{whose}/{}", file.path.name()), file))
+        .collect()
+}
+
+/// All files below `root`/`below`, by their names within `root`.
+fn list(root: &Path, below: &mut PathBuf, found: &mut BTreeSet<String>) -> Result<(), PlanError> {
+    let directory = root.join(&*below);
+    let failed = |error| PlanError::Read {
+        path: directory.clone(),
+        error,
+    };
+    for entry in fs::read_dir(&directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        below.push(entry.file_name());
+        match entry.file_type().map_err(failed)?.is_dir() {
+            true => list(root, below, found)?,
+            false => {
+                found.insert(below.to_string_lossy().into_owned());
+            }
+        }
+        below.pop();
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! What a waiting person sees: a bar on a terminal; elsewhere a line when the reason changes, and every 30 s.
+
+use std::{
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
+
+use cfgsync::client::Event;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tracing::{debug, info, warn};
+
+/// A reason that stays the same is repeated so often.
+const REPEAT_EVERY: Duration = Duration::from_secs(30);
+/// How often [`Progress::tick`] wants to be called on a terminal.
+const TERMINAL_TICK: Duration = Duration::from_millis(120);
+/// And elsewhere.
+const LINES_TICK: Duration = Duration::from_secs(1);
+
+/// Shows events to whoever watches.
+pub(crate) struct Progress {
+    started: Instant,
+    bar: Option<ProgressBar>,
+    reason: Option<Reason>,
+    said_at: Instant,
+}
+
+#[derive(PartialEq)]
+struct Reason {
+    text: String,
+    is_trouble: bool,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            bar: std::io::stderr().is_terminal().then(bar),
+            reason: None,
+            said_at: Instant::now(),
+        }
+    }
+
+    /// Whether somebody looks on, who wants to see changes soon.
+    pub(crate) fn is_interactive(&self) -> bool {
+        self.bar.is_some()
+    }
+
+    /// How often [`Self::tick`] is to be called.
+    pub(crate) fn tick_every(&self) -> Duration {
+        match self.bar {
+            Some(_) => TERMINAL_TICK,
+            None => LINES_TICK,
+        }
+    }
+
+    /// Moves the bar, or repeats a reason that has stood for long.
+    pub(crate) fn tick(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.tick();
+            return;
+        }
+        if self.said_at.elapsed() >= REPEAT_EVERY {
+            self.say();
+        }
+    }
+
+    /// Shows what happened.
+    pub(crate) fn event(&mut self, event: Event) {
+        match event {
+            Event::Address(ip) => self.line(|| debug!("this node's address is {ip}")),
+            Event::Registered { server, ip, again } => {
+                let again = if again { " again" } else { "" };
+                self.line(|| info!("registered{again} with {server} as {ip}"));
+                // Whatever was wrong is over; what is still missing comes with the next answer.
+                self.reason = None;
+                self.said_at = Instant::now();
+                if let Some(bar) = &self.bar {
+                    bar.set_message("waiting for the others");
+                }
+            }
+            Event::Waiting { message, progress } => {
+                let text = match &progress {
+                    Some(progress) => format!("waiting: {}", progress.progress),
+                    None => format!("waiting: {message}"),
+                };
+                if let (Some(bar), Some(progress)) = (&self.bar, &progress) {
+                    bar.set_length(progress.progress.needed as u64);
+                    bar.set_position(progress.progress.registered as u64);
+                }
+                self.reason(Reason {
+                    text,
+                    is_trouble: false,
+                });
+            }
+            Event::Unreachable { server, problem } => self.reason(Reason {
+                text: format!("{server} is not reachable: {problem}; trying again"),
+                is_trouble: true,
+            }),
+            Event::Troubled { problem } => self.reason(Reason {
+                text: format!("{problem}; trying again"),
+                is_trouble: true,
+            }),
+            Event::Received { files, bytes } => {
+                let files = counted(files, "file");
+                self.line(|| info!("received {files}, {}", counted(bytes, "byte")));
+            }
+        }
+    }
+
+    /// Takes the bar away; lines follow.
+    pub(crate) fn finish(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn reason(&mut self, reason: Reason) {
+        if self.reason.as_ref() == Some(&reason) {
+            return;
+        }
+        self.reason = Some(reason);
+        match (&self.bar, &self.reason) {
+            (Some(bar), Some(reason)) => bar.set_message(reason.text.clone()),
+            _ => self.say(),
+        }
+    }
+
+    fn say(&mut self) {
+        let Some(Reason { text, is_trouble }) = &self.reason else {
+            return;
+        };
+        self.said_at = Instant::now();
+        let seconds = self.started.elapsed().as_secs();
+        let elapsed = match (seconds / 60, seconds % 60) {
+            (0, 0) => String::new(),
+            (0, seconds) => format!(" ({seconds} s)"),
+            (minutes, seconds) => format!(" ({minutes} min {seconds} s)"),
+        };
+        if *is_trouble {
+            warn!("{text}{elapsed}");
+        } else {
+            info!("{text}{elapsed}");
+        }
+    }
+
+    fn line(&self, write: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// `1 file`, `2 files`.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    }
+}
+
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {elapsed} [{bar:24}] {wide_msg}")
+        .expect("a valid template")
+        .progress_chars("=> ");
+    let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
+    bar.set_style(style);
+    bar.set_message("connecting");
+    bar
+}

@@ -1,0 +1,334 @@
+//! Error → message, hint, exit code: the only place. Scripts rely on the codes.
+
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
+
+use cfgsync::{
+    client::{CallError, JoinError, RouteError, disk::DiskError},
+    spec::SpecError,
+    wire::Code,
+};
+
+use super::{
+    Command,
+    generate::GenerateError,
+    inspect::InspectError,
+    join::{EndedBy, JoinFailure},
+    output::OutputError,
+    plan::PlanError,
+    serve::ServeError,
+    settings::SettingsError,
+};
+
+/// How a process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done.
+    Done,
+    /// Something that should not happen; `inspect health`: not healthy.
+    Unexpected,
+    /// The command line is wrong.
+    Usage,
+    /// The answer is no: it differs, would not be ready, or is not there.
+    No,
+    /// The server's answer could not be used.
+    Unusable,
+    /// No server within the time.
+    Unreachable,
+    /// The cluster failed.
+    ClusterFailed,
+    /// Files could not be written.
+    NotWritten,
+    /// Refused.
+    NotAllowed,
+    /// The spec or a setting is wrong.
+    WrongSetting,
+    /// Not ready within the time.
+    NotReady,
+    /// CMD cannot be executed.
+    NotExecutable,
+    /// CMD was not found.
+    NotFound,
+    /// SIGINT.
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
+    /// What the command that a server ran ended with.
+    Child(u8),
+}
+
+impl Exit {
+    /// What a shell says of a process that a signal ended.
+    pub(crate) fn of_signal(signal: i32) -> Self {
+        Self::Child(u8::try_from(128 + signal).unwrap_or(255))
+    }
+
+    fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Unexpected => 1,
+            Self::Usage => 2,
+            Self::No => 3,
+            Self::Unusable => 65,
+            Self::Unreachable => 69,
+            Self::ClusterFailed => 70,
+            Self::NotWritten => 73,
+            Self::NotAllowed => 77,
+            Self::WrongSetting => 78,
+            Self::NotReady => 124,
+            Self::NotExecutable => 126,
+            Self::NotFound => 127,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+            Self::Child(code) => code,
+        }
+    }
+}
+
+/// A command line that clap accepts and that still makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UsageError(pub(crate) String);
+
+/// A program that was to be run and could not.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot run {program}: {error}")]
+pub(crate) struct SpawnError {
+    /// As it was named.
+    pub(crate) program: String,
+    /// What the operating system said.
+    pub(crate) error: std::io::Error,
+}
+
+/// What is said of an error.
+#[derive(Debug, PartialEq, Eq)]
+struct Verdict {
+    exit: Exit,
+    hint: Option<String>,
+}
+
+/// Whether a command's last line is for whoever finds the container's end, not for a person at a shell.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Voice {
+    last_words: bool,
+}
+
+impl Voice {
+    /// How `command` speaks.
+    pub(crate) fn of(command: &Command) -> Self {
+        Self {
+            last_words: matches!(command, Command::Join(_)),
+        }
+    }
+
+    /// Says what went wrong, and gives the process its exit code.
+    pub(crate) fn end(self, result: anyhow::Result<Exit>) -> ExitCode {
+        let error = match result {
+            Ok(exit) => return ExitCode::from(exit.code()),
+            Err(error) => error,
+        };
+        if let Some(error) = error.downcast_ref::<clap::Error>() {
+            // Help and versions are answers, on stdout; a closed pipe is nobody's fault.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()));
+        }
+        if matches!(error.downcast_ref(), Some(OutputError::Closed)) {
+            return ExitCode::from(Exit::Done.code());
+        }
+        let Verdict { exit, hint } = judge(&error);
+        let message = format!("{error:#}");
+        let mut stderr = anstream::AutoStream::auto(std::io::stderr());
+        let _ = write!(stderr, "{}", said(&message, hint.as_deref()));
+        if self.last_words {
+            let words = last_words(exit, &message);
+            let _ = writeln!(stderr, "{words}");
+            note_termination(&words);
+        }
+        ExitCode::from(exit.code())
+    }
+}
+
+/// A message for people; one that was rendered like a compiler's stands as it is.
+fn said(message: &str, hint: Option<&str>) -> String {
+    let bold = anstyle::Style::new().bold();
+    let red = bold.fg_color(Some(anstyle::AnsiColor::Red.into()));
+    let mut text = match message.starts_with("error: ") {
+        true => format!("{message}\n"),
+        false => format!("{red}error{red:#}: {message}\n"),
+    };
+    if let Some(hint) = hint {
+        text.push_str(&format!("{bold}hint{bold:#}: {hint}\n"));
+    }
+    text
+}
+
+/// One line, whatever the message.
+fn last_words(exit: Exit, message: &str) -> String {
+    let lines: Vec<&str> = message.lines().map(str::trim).collect();
+    let reason = lines.join(" ");
+    let reason = reason.trim_start_matches("error: ");
+    format!("cfgsync: exit {}: {reason}", exit.code())
+}
+
+/// Kubernetes shows what a container leaves here.
+fn note_termination(words: &str) {
+    let log = std::path::Path::new("/dev/termination-log");
+    if log.exists() && !std::io::stderr().is_terminal() {
+        let _ = std::fs::write(log, format!("{words}\n"));
+    }
+}
+
+/// Which error has which exit code, and what helps.
+fn judge(error: &anyhow::Error) -> Verdict {
+    let plain = |exit| Verdict { exit, hint: None };
+    let hinted = |exit, hint: &str| Verdict {
+        exit,
+        hint: Some(hint.to_owned()),
+    };
+    if let Some(error) = error.downcast_ref::<JoinError>() {
+        return judge_join(error);
+    }
+    if let Some(error) = error.downcast_ref::<JoinFailure>() {
+        return match error {
+            JoinFailure::Join(error) => judge_join(error),
+            JoinFailure::Usage(_) => plain(Exit::Usage),
+            JoinFailure::Setting(_) => plain(Exit::WrongSetting),
+            JoinFailure::Environment(_) => plain(Exit::Unusable),
+            JoinFailure::Ended(EndedBy::Interrupt) => plain(Exit::Interrupted),
+            JoinFailure::Ended(EndedBy::Terminate) => plain(Exit::Terminated),
+            JoinFailure::CommandNotFound(_) => hinted(Exit::NotFound, "is it in the PATH?"),
+            JoinFailure::CommandNotExecutable(..) => plain(Exit::NotExecutable),
+        };
+    }
+    if let Some(error) = error.downcast_ref::<CallError>() {
+        return judge_call(error);
+    }
+    if let Some(error) = error.downcast_ref::<ServeError>() {
+        return judge_serve(error);
+    }
+    if let Some(error) = error.downcast_ref::<InspectError>() {
+        return plain(match error {
+            InspectError::Failed(_) => Exit::ClusterFailed,
+            InspectError::NotReady { .. } => Exit::NotReady,
+            InspectError::NoPayload { .. } | InspectError::NoArtifact { .. } => Exit::No,
+            InspectError::Unhealthy(_) => Exit::Unexpected,
+        });
+    }
+    if let Some(error) = error.downcast_ref::<DiskError>() {
+        return Verdict {
+            exit: Exit::NotWritten,
+            hint: error.hint().map(str::to_owned),
+        };
+    }
+    if let Some(error) = error.downcast_ref::<PlanError>() {
+        return plain(match error {
+            PlanError::Nodes(_) | PlanError::Render(_) => Exit::WrongSetting,
+            PlanError::Write { .. } => Exit::NotWritten,
+            PlanError::Read { .. } => Exit::Unexpected,
+        });
+    }
+    if let Some(error) = error.downcast_ref::<SpawnError>() {
+        return match error.error.kind() {
+            std::io::ErrorKind::NotFound => hinted(Exit::NotFound, "is it in the PATH?"),
+            _ => plain(Exit::NotExecutable),
+        };
+    }
+    if error.is::<RouteError>() {
+        return plain(Exit::Unusable);
+    }
+    if error.is::<UsageError>() {
+        return plain(Exit::Usage);
+    }
+    if error.is::<SpecError>() || error.is::<SettingsError>() {
+        return plain(Exit::WrongSetting);
+    }
+    if error.is::<GenerateError>() {
+        return plain(Exit::NotWritten);
+    }
+    plain(Exit::Unexpected)
+}
+
+fn judge_join(error: &JoinError) -> Verdict {
+    let plain = |exit| Verdict { exit, hint: None };
+    match error {
+        JoinError::Unusable(_) | JoinError::Route(_) => plain(Exit::Unusable),
+        JoinError::Unreachable { .. } => plain(Exit::Unreachable),
+        JoinError::Failed(_) => plain(Exit::ClusterFailed),
+        JoinError::Disk(error) => Verdict {
+            exit: Exit::NotWritten,
+            hint: error.hint().map(str::to_owned),
+        },
+        JoinError::Refused { .. } | JoinError::WrongCluster { .. } => plain(Exit::NotAllowed),
+        JoinError::NotReady { .. } => plain(Exit::NotReady),
+    }
+}
+
+fn judge_call(error: &CallError) -> Verdict {
+    let (exit, hint) = match error {
+        CallError::Unreachable { .. } => (
+            Exit::Unreachable,
+            Some("name the server with --server or CFGSYNC_SERVER"),
+        ),
+        CallError::Unusable { .. } => (Exit::Unusable, Some("is this a cfgsync server?")),
+        CallError::Refused { status, body, .. } => (
+            match (body.code, status.as_u16()) {
+                _ if body.failure.is_some() => Exit::ClusterFailed,
+                (Code::NotReady, _) => Exit::NotReady,
+                (Code::MissingConfig, _) | (_, 400..500) => Exit::NotAllowed,
+                _ => Exit::Unexpected,
+            },
+            None,
+        ),
+    };
+    Verdict {
+        exit,
+        hint: hint.map(str::to_owned),
+    }
+}
+
+fn judge_serve(error: &ServeError) -> Verdict {
+    let (exit, hint) = match error {
+        ServeError::Exposed(_) => (
+            Exit::WrongSetting,
+            Some(
+                "listen on 127.0.0.1 or [::1], or add --allow-anonymous if all who reach that address may \
+                 register and read",
+            ),
+        ),
+        ServeError::Listen { error, .. } => (
+            Exit::Unexpected,
+            match error.kind() {
+                std::io::ErrorKind::AddrInUse => {
+                    Some("another process listens there; port 0 takes a free one (see --port-file)")
+                }
+                std::io::ErrorKind::AddrNotAvailable => Some("this machine has no such address"),
+                std::io::ErrorKind::PermissionDenied => {
+                    Some("ports below 1024 are for privileged processes")
+                }
+                _ => None,
+            },
+        ),
+        ServeError::PortFile { .. } => (Exit::NotWritten, None),
+        ServeError::Runtime(_) => (Exit::Unexpected, None),
+    };
+    Verdict {
+        exit,
+        hint: hint.map(str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_is_one_line() {
+        let message = "error: unknown field `x`\n --> a.yaml:1:1\n  |\n";
+        assert_eq!(
+            last_words(Exit::WrongSetting, message),
+            "cfgsync: exit 78: unknown field `x` --> a.yaml:1:1 |"
+        );
+    }
+}

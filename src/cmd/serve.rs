@@ -1,0 +1,509 @@
+//! `cfgsync serve`: holds the door, until a signal comes or the command that it runs has ended.
+
+mod child;
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use cfgsync::{
+    app::{self, Server},
+    clock::WallClock,
+    coordinator,
+    http::{self, DrainReport, HttpConfig},
+    spec::Spec,
+};
+use clap::Args;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, oneshot},
+};
+
+use super::{
+    report::Exit,
+    values::{bytes, duration},
+};
+use child::Child;
+
+/// Descriptors beside those of connections: listeners, files that are read, the log.
+const OTHER_DESCRIPTORS: u64 = 64;
+
+/// Hold the door: register nodes until the spec's set is complete, then hand out their files
+///
+/// SIGTERM and SIGINT stop it: nothing new is accepted, requests in flight end. SIGHUP reads the spec again and
+/// keeps the last good one when it has a mistake. With `-- CMD`, CMD finds the server in CFGSYNC_SERVER; the
+/// server stops when CMD ends, and exits with its code.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cfgsync serve cluster.yaml
+  cfgsync serve cluster.yaml --listen 10.0.0.5:4400 --allow-anonymous
+  cfgsync serve cluster.yaml --listen 127.0.0.1:0 --port-file /run/cfgsync.port
+  cfgsync serve cluster.yaml -- ./smoke.sh          # a smoke test in one line")]
+pub(crate) struct ServeArgs {
+    /// The spec: when the set is complete, and which files each node then gets
+    #[arg(value_name = "SPEC")]
+    spec: PathBuf,
+    /// Where to listen; repeat it for more addresses. Port 0 takes a free one
+    #[arg(
+        long,
+        env = "CFGSYNC_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:4400",
+        value_parser = address
+    )]
+    listen: Vec<SocketAddr>,
+    /// Write the port to this file once the server listens, one line per --listen
+    #[arg(long, env = "CFGSYNC_LISTEN_PORT_FILE", value_name = "FILE")]
+    port_file: Option<PathBuf>,
+    /// Listen beyond loopback although whoever reaches that address may register and read
+    #[arg(long, env = "CFGSYNC_ALLOW_ANONYMOUS")]
+    allow_anonymous: bool,
+    /// Hold the requests of clients that do not ask to wait for so long, when there is no payload yet
+    #[arg(long, env = "CFGSYNC_HOLD", value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    hold: Duration,
+    /// Least time from one render to the next
+    #[arg(
+        long,
+        env = "CFGSYNC_MIN_GENERATION_INTERVAL",
+        value_name = "DURATION",
+        default_value = "1s",
+        value_parser = duration
+    )]
+    min_generation_interval: Duration,
+    /// How many generations are kept for `inspect`
+    #[arg(
+        long,
+        env = "CFGSYNC_HISTORY",
+        value_name = "COUNT",
+        default_value = "8",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    history: u16,
+    /// How long requests in flight may take to end once the server stops
+    #[arg(
+        long,
+        env = "CFGSYNC_DRAIN_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = duration
+    )]
+    drain_timeout: Duration,
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// A command to run beside the server; its exit code becomes the server's
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<std::ffi::OsString>,
+}
+
+/// Bounds that protect the server.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitArgs {
+    /// Longest wait that a client may ask for; longer ones are cut to it
+    #[arg(long, env = "CFGSYNC_WAIT_MAX", value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    wait_max: Duration,
+    /// Largest body of every route but /node/replace
+    #[arg(long, env = "CFGSYNC_REGISTER_BODY_MAX", value_name = "BYTES", default_value = "64KiB", value_parser = bytes)]
+    register_body_max: usize,
+    /// Largest body of /node/replace
+    #[arg(long, env = "CFGSYNC_REPLACE_BODY_MAX", value_name = "BYTES", default_value = "32MiB", value_parser = bytes)]
+    replace_body_max: usize,
+    /// Open connections; more wait in the listen backlog
+    #[arg(
+        long,
+        env = "CFGSYNC_CONNECTIONS_MAX",
+        value_name = "COUNT",
+        default_value = "16384",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    connections_max: u32,
+    /// How long a connection may be idle, or take to send a request's head
+    #[arg(long, env = "CFGSYNC_HEADER_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    header_timeout: Duration,
+    /// How long a request's body may take
+    #[arg(long, env = "CFGSYNC_BODY_TIMEOUT", value_name = "DURATION", default_value = "1m", value_parser = duration)]
+    body_timeout: Duration,
+    /// How long a client may take no byte of its answer
+    #[arg(
+        long,
+        env = "CFGSYNC_WRITE_STALL_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "30s",
+        value_parser = duration
+    )]
+    write_stall_timeout: Duration,
+}
+
+/// Why a server does not begin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    /// Others could reach it, and nobody said that they may.
+    #[error(
+        "refusing to listen on {0} without authentication: others than this machine can reach it"
+    )]
+    Exposed(SocketAddr),
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Which one.
+        address: SocketAddr,
+        /// What the operating system said.
+        error: io::Error,
+    },
+    /// The port file cannot be written.
+    #[error("cannot write the port file {}: {error}", path.display())]
+    PortFile {
+        /// Which one.
+        path: PathBuf,
+        /// What the operating system said.
+        error: io::Error,
+    },
+    /// The process lacks something basic: threads, signals, randomness.
+    #[error("cannot start: {0}")]
+    Runtime(io::Error),
+}
+
+pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
+    refuse_exposure(&args)?;
+    let spec = Spec::load(&args.spec)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(ServeError::Runtime)?
+        .block_on(serve(args, spec))
+}
+
+async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
+    let mut signals = Signals::new().map_err(ServeError::Runtime)?;
+    let (listeners, addresses) = listen(&args.listen)?;
+    if let Some(path) = &args.port_file {
+        write_port_file(path, &addresses).map_err(|error| ServeError::PortFile {
+            path: path.clone(),
+            error,
+        })?;
+    }
+    let descriptors = Descriptors::raise();
+    let http = http_config(&args, &descriptors);
+    let mut child = match args.command.split_first() {
+        Some((program, arguments)) => {
+            let child = Child::spawn(program, arguments, &server_url(&addresses))?;
+            descriptors.restore_for(&child);
+            Some(child)
+        }
+        None => None,
+    };
+    for address in &addresses {
+        tracing::info!("serving {} on http://{address}", spec.cluster);
+    }
+    let server = Server {
+        spec,
+        listeners,
+        materializers: vec![],
+        coordinator: coordinator::Config {
+            min_generation_interval: args.min_generation_interval,
+        },
+        http,
+        history_generations: args.history.into(),
+        clock: WallClock::system(),
+    };
+    let (reload, reloaded) = mpsc::channel(1);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let shutdown = async move {
+        // Dropping the sender is the signal.
+        let _ = stopped.await;
+    };
+    let mut serving = tokio::spawn(app::serve(server, reloaded, shutdown));
+    let exit = tokio::select! {
+        ended = &mut serving => {
+            finished(&ended?.map_err(ServeError::Runtime)?);
+            return Ok(Exit::Unexpected);
+        }
+        exit = until_told(&mut signals, child.as_mut(), &args.spec, &reload) => exit?,
+    };
+    drop(stop);
+    tokio::select! {
+        ended = &mut serving => finished(&ended?.map_err(ServeError::Runtime)?),
+        signal = signals.stop() => {
+            tracing::warn!("{} again: stopping at once", signal.name);
+            serving.abort();
+        }
+    }
+    Ok(exit)
+}
+
+/// Runs until the server is to stop, and with which exit code.
+async fn until_told(
+    signals: &mut Signals,
+    mut child: Option<&mut Child>,
+    spec: &Path,
+    reload: &mpsc::Sender<Spec>,
+) -> anyhow::Result<Exit> {
+    loop {
+        let ended = async {
+            match &mut child {
+                Some(child) => child.wait().await,
+                None => std::future::pending().await,
+            }
+        };
+        let told = tokio::select! {
+            exit = ended => return exit,
+            told = signals.next() => told,
+        };
+        match (told, &child) {
+            (Told::Reread, _) => reread(spec, reload).await,
+            (Told::Stop(stop), Some(child)) => child.pass_on(stop),
+            (Told::Stop(stop), None) => {
+                tracing::info!("{}: stopping", stop.name);
+                return Ok(Exit::Done);
+            }
+        }
+    }
+}
+
+/// Reads the spec again; the last good one stays when it has a mistake.
+async fn reread(path: &Path, reload: &mpsc::Sender<Spec>) {
+    let file = path.to_owned();
+    match tokio::task::spawn_blocking(move || Spec::load(&file)).await {
+        Ok(Ok(spec)) => {
+            tracing::info!("SIGHUP: {} is read again", path.display());
+            // A server that has ended needs no spec.
+            let _ = reload.send(spec).await;
+        }
+        Ok(Err(error)) => {
+            tracing::error!("SIGHUP: the last good spec stays in force:\n{error}");
+        }
+        Err(panic) => tracing::error!("SIGHUP: the last good spec stays in force: {panic}"),
+    }
+}
+
+fn finished(report: &DrainReport) {
+    match report.cut {
+        0 => tracing::info!("stopped after {:.1?}", report.took),
+        cut => tracing::warn!(
+            "stopped after {:.1?}; {cut} of {} connections were cut, their requests took longer than \
+             --drain-timeout",
+            report.took,
+            report.open
+        ),
+    }
+}
+
+fn refuse_exposure(args: &ServeArgs) -> Result<(), ServeError> {
+    if args.allow_anonymous {
+        return Ok(());
+    }
+    let exposed = args
+        .listen
+        .iter()
+        .find(|address| !http::is_loopback_only(&[**address]));
+    exposed.map_or(Ok(()), |address| Err(ServeError::Exposed(*address)))
+}
+
+fn listen(wanted: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), ServeError> {
+    let mut listeners = Vec::new();
+    let mut addresses = Vec::new();
+    for &address in wanted {
+        let failed = |error| ServeError::Listen { address, error };
+        let listener = http::listen(address).map_err(failed)?;
+        addresses.push(listener.local_addr().map_err(failed)?);
+        listeners.push(listener);
+    }
+    Ok((listeners, addresses))
+}
+
+/// Whoever waits for the file sees all of it or nothing.
+fn write_port_file(path: &Path, addresses: &[SocketAddr]) -> io::Result<()> {
+    let ports: String = addresses
+        .iter()
+        .map(|address| format!("{}\n", address.port()))
+        .collect();
+    let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+    let mut staged = std::ffi::OsString::from(".");
+    staged.push(name);
+    staged.push(format!(".{}", std::process::id()));
+    let staged = path.with_file_name(staged);
+    std::fs::write(&staged, ports)?;
+    std::fs::rename(&staged, path).inspect_err(|_| {
+        // The error that is told is the first one.
+        let _ = std::fs::remove_file(&staged);
+    })
+}
+
+fn http_config(args: &ServeArgs, descriptors: &Descriptors) -> HttpConfig {
+    let limits = &args.limits;
+    let wanted = limits.connections_max as usize;
+    let connections_max = wanted.min(descriptors.connections_max());
+    if connections_max < wanted {
+        tracing::warn!(
+            "at most {connections_max} connections at a time instead of {wanted}: this process may open no \
+             more files (ulimit -Hn, LimitNOFILE=)"
+        );
+    }
+    HttpConfig {
+        hold: args.hold,
+        wait_max: limits.wait_max,
+        register_body_max_bytes: limits.register_body_max,
+        replace_body_max_bytes: limits.replace_body_max,
+        connections_max,
+        header_timeout: limits.header_timeout,
+        body_timeout: limits.body_timeout,
+        write_stall_timeout: limits.write_stall_timeout,
+        drain_timeout: args.drain_timeout,
+        ..HttpConfig::default()
+    }
+}
+
+/// How a process on this machine reaches the server.
+fn server_url(addresses: &[SocketAddr]) -> String {
+    let mut address = addresses[0];
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("http://{address}")
+}
+
+/// Reads where to listen: an IP address and a port.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let literal = text
+        .strip_prefix("localhost:")
+        .map(|port| format!("127.0.0.1:{port}"));
+    let literal = literal.as_deref().unwrap_or(text);
+    literal.parse().map_err(|_| {
+        "expected an IP address and a port such as `127.0.0.1:4400`, `[::1]:4400` or `0.0.0.0:4400`"
+            .to_owned()
+    })
+}
+
+/// A signal that ends the server.
+#[derive(Clone, Copy)]
+pub(crate) struct Stop {
+    pub(crate) name: &'static str,
+    pub(crate) signal: rustix::process::Signal,
+}
+
+/// What a signal means.
+enum Told {
+    Stop(Stop),
+    Reread,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        let stop = |name, signal| Told::Stop(Stop { name, signal });
+        tokio::select! {
+            _ = self.terminate.recv() => stop("SIGTERM", rustix::process::Signal::TERM),
+            _ = self.interrupt.recv() => stop("SIGINT", rustix::process::Signal::INT),
+            _ = self.hangup.recv() => Told::Reread,
+        }
+    }
+
+    /// The next one that ends the server.
+    async fn stop(&mut self) -> Stop {
+        loop {
+            if let Told::Stop(stop) = self.next().await {
+                return stop;
+            }
+        }
+    }
+}
+
+/// The process's bound on open files: each node that waits holds one.
+struct Descriptors {
+    before: rustix::process::Rlimit,
+    now: Option<u64>,
+}
+
+impl Descriptors {
+    /// Raises the soft limit as far as the hard one.
+    fn raise() -> Self {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let before = getrlimit(Resource::Nofile);
+        let raised = Rlimit {
+            current: before.maximum,
+            maximum: before.maximum,
+        };
+        let now = match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => raised.current,
+            Err(_) => before.current,
+        };
+        Self { before, now }
+    }
+
+    fn connections_max(&self) -> usize {
+        let free = self
+            .now
+            .map_or(u64::MAX, |now| now.saturating_sub(OTHER_DESCRIPTORS));
+        usize::try_from(free).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// Programs that count on the usual limit get it back.
+    fn restore_for(&self, child: &Child) {
+        if let Some(pid) = child.pid() {
+            // It may have ended already.
+            let _ = rustix::process::prlimit(
+                Some(pid),
+                rustix::process::Resource::Nofile,
+                self.before.clone(),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_library() {
+        let args = Only::parse_from(["serve", "cluster.yaml"]).serve;
+        let unlimited = Descriptors {
+            before: rustix::process::getrlimit(rustix::process::Resource::Nofile),
+            now: None,
+        };
+        let told = format!("{:?}", http_config(&args, &unlimited));
+        assert_eq!(told, format!("{:?}", HttpConfig::default()));
+        assert_eq!(usize::from(args.history), app::HISTORY_GENERATIONS);
+        let interval = coordinator::Config::default().min_generation_interval;
+        assert_eq!(args.min_generation_interval, interval);
+    }
+
+    #[test]
+    fn a_wildcard_is_reached_on_loopback() {
+        for (address, url) in [
+            ("127.0.0.1:1", "http://127.0.0.1:1"),
+            ("0.0.0.0:1", "http://127.0.0.1:1"),
+            ("[::]:1", "http://[::1]:1"),
+        ] {
+            assert_eq!(server_url(&[address.parse().unwrap()]), url);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The server that operators' commands talk to.
+
+use std::future::Future;
+
+use cfgsync::client::{Client, ServerUrl};
+use clap::Args;
+
+use super::serve::ServeError;
+
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// The server to ask; where there are several, they are tried in turn
+    #[arg(
+        long,
+        env = "CFGSYNC_SERVER",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:4400",
+        global = true
+    )]
+    server: Vec<ServerUrl>,
+}
+
+impl ServerArgs {
+    /// A client of it.
+    pub(crate) fn client(self) -> Client {
+        Client::new(self.server)
+    }
+}
+
+/// Runs `work` on this thread until it is done.
+pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ServeError::Runtime)?
+        .block_on(work)
+}

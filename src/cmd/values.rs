@@ -1,0 +1,83 @@
+//! How durations and sizes are written on the command line.
+
+use std::time::Duration;
+
+/// Longest duration: a year. Longer ones are slips.
+const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// Reads `500ms`, `2s`, `10m`, `1h30m`; `0` needs no unit.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    const EXPECTED: &str = "expected a duration such as `500ms`, `2s`, `10m` or `1h30m`";
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("a duration needs a unit: `{text}s` or `{text}m`?"));
+    }
+    let duration: jiff::SignedDuration = text.parse().map_err(|_| EXPECTED.to_owned())?;
+    let duration = Duration::try_from(duration).map_err(|_| EXPECTED.to_owned())?;
+    match duration <= DURATION_MAX {
+        true => Ok(duration),
+        false => Err("a duration is at most a year".to_owned()),
+    }
+}
+
+/// A duration where `0` means without end.
+pub(crate) fn limit(duration: Duration) -> Option<Duration> {
+    (!duration.is_zero()).then_some(duration)
+}
+
+/// Reads bytes: `65536`, `64KiB`, `32MiB`, `1GiB`.
+pub(crate) fn bytes(text: &str) -> Result<usize, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let each: usize = match unit.trim_start() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("expected bytes such as `65536`, `64KiB` or `32MiB`".to_owned()),
+    };
+    let number: usize = number
+        .parse()
+        .map_err(|_| "expected bytes such as `65536`, `64KiB` or `32MiB`".to_owned())?;
+    number
+        .checked_mul(each)
+        .ok_or_else(|| "more bytes than this machine can count".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        for (text, milliseconds) in [
+            ("0", 0),
+            ("0s", 0),
+            ("500ms", 500),
+            ("2s", 2_000),
+            ("10m", 600_000),
+            ("1h30m", 5_400_000),
+        ] {
+            assert_eq!(
+                duration(text),
+                Ok(Duration::from_millis(milliseconds)),
+                "{text}"
+            );
+        }
+        for text in ["", "5", "-5s", "s", "soon", "1000000h"] {
+            assert!(duration(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_have_binary_units() {
+        for (text, expected) in [("0", 0), ("7B", 7), ("64KiB", 65536), ("32 MiB", 32 << 20)] {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for text in ["", "KiB", "1kb", "-1", "99999999999999999999"] {
+            assert!(bytes(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The JSON Schema of the spec is the one that the code gives. `CFGSYNC_BLESS=1` writes it anew, as
+//! `cfgsync generate` does.
+
+use std::fs;
+
+use cfgsync::spec::Spec;
+
+#[test]
+fn the_committed_schema_is_fresh() {
+    let schema = serde_json::to_string_pretty(&Spec::json_schema()).unwrap() + "\n";
+    let committed = "schema/cfgsync-spec.schema.json";
+    if std::env::var_os("CFGSYNC_BLESS").is_some() {
+        fs::write(committed, schema).unwrap();
+        return;
+    }
+    let is_fresh = fs::read_to_string(committed).unwrap_or_default() == schema;
+    assert!(is_fresh, "{committed} is stale: run `cfgsync generate`");
+}
