@@ -90,7 +90,10 @@ pub async fn serve(
         let coordinator = coordinator.clone();
         async move {
             while let Some(spec) = reload.recv().await {
-                coordinator.reload(spec).await;
+                match coordinator.reload(spec).await {
+                    Ok(()) => tracing::info!("the spec was read again"),
+                    Err(error) => tracing::error!("the last good spec stays in use: {error}"),
+                }
             }
         }
     });

@@ -11,7 +11,7 @@ pub mod render;
 mod route;
 mod view;
 
-pub use answer::{Answer, Refusal};
+pub use answer::{AnotherCluster, Answer, Refusal};
 
 use std::{
     future::Future,
@@ -47,7 +47,7 @@ use view::{Failed, View};
 const KNOCKS_MAX: usize = 64;
 
 /// How long `replace` waits for the generation that shows its files. They are stored by then, whatever comes.
-const REPLACE_WAIT_MAX: Duration = Duration::from_secs(60);
+const REPLACE_WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// What an operator may choose.
 #[derive(Debug, Clone)]
@@ -134,6 +134,11 @@ impl Coordinator {
     /// Whose revisions and generation numbers these are.
     pub fn instance(&self) -> Instance {
         self.shared.store.instance()
+    }
+
+    /// The cluster's name. It never changes: one server is one cluster.
+    pub fn cluster_name(&self) -> String {
+        self.shared.view.load().program.spec.cluster.clone()
     }
 
     /// The server's figures; those that cost something are brought up to date here.
@@ -369,11 +374,19 @@ impl Coordinator {
         Ok(revision)
     }
 
-    /// Evaluates with another spec from now on.
-    pub async fn reload(&self, spec: Spec) {
+    /// Evaluates with another spec from now on. One of another cluster is refused.
+    pub async fn reload(&self, spec: Spec) -> Result<(), AnotherCluster> {
+        let served = self.cluster_name();
+        if spec.cluster != served {
+            return Err(AnotherCluster {
+                served,
+                found: spec.cluster,
+            });
+        }
         let program = Arc::new(program(spec, &self.shared.embedded));
         // The route is gone only at shutdown, and then no spec matters.
         let _ = self.shared.knocks.send(Knock::Reload(program)).await;
+        Ok(())
     }
 
     /// From now on those who wait are told to ask again, here or elsewhere.

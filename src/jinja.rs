@@ -17,6 +17,7 @@ mod filters;
 mod fragment;
 mod names;
 mod network;
+mod parsing;
 mod printing;
 mod scene;
 mod strict;

@@ -353,9 +353,10 @@ impl Client {
         };
         let status = response.status();
         let meta = meta(server.clone(), response.headers());
-        let max_bytes = match status.is_success() {
-            true => call.body_max_bytes.unwrap_or(ANSWER_MAX_BYTES),
-            false => ERROR_MAX_BYTES,
+        let max_bytes = if status.is_success() {
+            call.body_max_bytes.unwrap_or(ANSWER_MAX_BYTES)
+        } else {
+            ERROR_MAX_BYTES
         };
         match read_body(response, max_bytes).await {
             Ok(body) => Ok(Raw { status, meta, body }),
@@ -436,15 +437,14 @@ async fn read_body(response: Response<Incoming>, max_bytes: usize) -> Result<Byt
             return Err(BodyError::TooLarge);
         }
         // Most bodies come in one piece, which is then never copied.
-        match (&first, joined.is_empty()) {
-            (None, true) => first = Some(data),
-            _ => {
-                if let Some(first) = first.take() {
-                    joined.extend_from_slice(&first);
-                }
-                joined.extend_from_slice(&data);
-            }
+        if first.is_none() && joined.is_empty() {
+            first = Some(data);
+            continue;
         }
+        if let Some(first) = first.take() {
+            joined.extend_from_slice(&first);
+        }
+        joined.extend_from_slice(&data);
     }
     Ok(first.unwrap_or_else(|| joined.freeze()))
 }

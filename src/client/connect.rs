@@ -53,7 +53,7 @@ impl Service<Name> for Resolver {
 
     fn call(&mut self, name: Name) -> Self::Future {
         if let Some(addresses) = localhost(name.as_str(), 0) {
-            return Box::pin(std::future::ready(Ok(addresses.to_vec().into_iter())));
+            return Box::pin(std::future::ready(Ok(Vec::from(addresses).into_iter())));
         }
         let found = self.0.call(name);
         Box::pin(async move { Ok(found.await?.collect::<Vec<_>>().into_iter()) })

@@ -91,14 +91,14 @@ pub enum Step {
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
     /// The operating system said no.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {problem}", path.display())]
     Io {
         /// What was tried.
         action: &'static str,
         /// With what.
         path: PathBuf,
         /// What it said.
-        source: io::Error,
+        problem: io::Error,
     },
     /// There is a directory where the file should be.
     #[error("cannot write {}: it is a directory", path.display())]
@@ -147,7 +147,7 @@ impl DiskError {
     pub fn hint(&self) -> Option<&'static str> {
         use io::ErrorKind as Kind;
         match self {
-            Self::Io { source, .. } => match source.kind() {
+            Self::Io { problem, .. } => match problem.kind() {
                 Kind::StorageFull | Kind::QuotaExceeded => {
                     Some("free some space and run it again; nothing was changed")
                 }
@@ -180,7 +180,7 @@ impl DiskError {
         move |errno| Self::Io {
             action,
             path,
-            source: errno.into(),
+            problem: errno.into(),
         }
     }
 }

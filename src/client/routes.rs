@@ -206,8 +206,8 @@ impl OutputMap {
             }
         }
         // A route with a slip of the pen usually leaves its artifact unrouted: name the slip.
-        let unused = self.routes.iter().zip(&used);
-        for (route, _) in unused.filter(|(route, used)| !**used && !route.optional) {
+        let mut routes = self.routes.iter().zip(&used);
+        if let Some((route, _)) = routes.find(|(route, used)| !**used && !route.optional) {
             return Err(matches_nothing(&route.from, &route.to_string(), files));
         }
         for artifact in &self.consumed {
@@ -250,9 +250,10 @@ impl OutputMap {
                 return Err(InvalidRoute::NoName(given()));
             }
         }
-        let from = match is_below {
-            true => Source::Below(name),
-            false => Source::Exactly(name),
+        let from = if is_below {
+            Source::Below(name)
+        } else {
+            Source::Exactly(name)
         };
         self.routes.push(Route { from, to, optional });
         Ok(())
@@ -420,7 +421,9 @@ mod tests {
 
     fn map(routes: &[&str], out_dir: Option<&str>) -> OutputMap {
         let mut map = OutputMap::new();
-        routes.iter().for_each(|route| map.route(route).unwrap());
+        for route in routes {
+            map.route(route).unwrap();
+        }
         if let Some(directory) = out_dir {
             map.out_dir(directory);
         }

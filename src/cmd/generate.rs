@@ -150,7 +150,7 @@ fn visible(command: Command) -> Command {
         shown = shown.after_help(help.clone());
     }
     let subcommands = command.get_subcommands().cloned();
-    shown.subcommands(subcommands.filter(|subcommand| {
-        !hidden.iter().any(|name| name == subcommand.get_name())
-    }))
+    shown.subcommands(
+        subcommands.filter(|subcommand| !hidden.iter().any(|name| name == subcommand.get_name())),
+    )
 }

@@ -283,9 +283,10 @@ fn tell(written: &[Written]) {
         );
     }
     for file in changed {
-        match count <= NAMED_MAX {
-            true => info!("wrote {}", file.path.display()),
-            false => debug!("wrote {}", file.path.display()),
+        if count <= NAMED_MAX {
+            info!("wrote {}", file.path.display());
+        } else {
+            debug!("wrote {}", file.path.display());
         }
     }
     if count > NAMED_MAX {
@@ -403,10 +404,10 @@ fn address(text: &str) -> Result<IpAddr, String> {
     let ip: IpAddr = text
         .parse()
         .map_err(|_| "expected an address such as `10.0.0.1` or `fd00::1`".to_owned())?;
-    match ip.is_unspecified() {
-        true => Err("no other node can reach that address".to_owned()),
-        false => Ok(ip),
+    if ip.is_unspecified() {
+        return Err("no other node can reach that address".to_owned());
     }
+    Ok(ip)
 }
 
 fn json(text: &str) -> Result<Value, String> {

@@ -7,7 +7,7 @@ use std::{
 
 use cfgsync::client::Event;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// A reason that stays the same is repeated so often.
 const REPEAT_EVERY: Duration = Duration::from_secs(30);
@@ -67,14 +67,16 @@ impl Progress {
     /// Shows what happened.
     pub(crate) fn event(&mut self, event: Event) {
         match event {
-            Event::Address(ip) => self.line(|| info!("this node's address is {ip}")),
+            Event::Address(ip) => self.line(|| debug!("this node's address is {ip}")),
             Event::Registered { server, ip, again } => {
                 let again = if again { " again" } else { "" };
                 self.line(|| info!("registered{again} with {server} as {ip}"));
-                self.reason(Reason {
-                    text: "waiting for the others".into(),
-                    is_trouble: false,
-                });
+                // Whatever was wrong is over; what is still missing comes with the next answer.
+                self.reason = None;
+                self.said_at = Instant::now();
+                if let Some(bar) = &self.bar {
+                    bar.set_message("waiting for the others");
+                }
             }
             Event::Waiting { message, progress } => {
                 let text = match &progress {
@@ -116,13 +118,10 @@ impl Progress {
         if self.reason.as_ref() == Some(&reason) {
             return;
         }
-        // Right after the line about the registration this would say nothing new.
-        let is_news = self.reason.is_some() || reason.text != "waiting for the others";
         self.reason = Some(reason);
         match (&self.bar, &self.reason) {
             (Some(bar), Some(reason)) => bar.set_message(reason.text.clone()),
-            _ if is_news => self.say(),
-            _ => self.said_at = Instant::now(),
+            _ => self.say(),
         }
     }
 
@@ -137,9 +136,10 @@ impl Progress {
             (0, seconds) => format!(" ({seconds} s)"),
             (minutes, seconds) => format!(" ({minutes} min {seconds} s)"),
         };
-        match is_trouble {
-            true => warn!("{text}{elapsed}"),
-            false => info!("{text}{elapsed}"),
+        if *is_trouble {
+            warn!("{text}{elapsed}");
+        } else {
+            info!("{text}{elapsed}");
         }
     }
 
@@ -166,11 +166,10 @@ pub(crate) fn counted(count: usize, noun: &str) -> String {
 }
 
 fn bar() -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("{spinner} {elapsed} [{bar:24}] {pos}/{len} {wide_msg}")
-            .expect("a valid template")
-            .progress_chars("=> ");
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{spinner} {elapsed} [{bar:24}] {wide_msg}")
+        .expect("a valid template")
+        .progress_chars("=> ");
+    let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
     bar.set_style(style);
     bar.set_message("connecting");
     bar

@@ -63,3 +63,15 @@ pub enum Refusal {
     #[error(transparent)]
     Store(#[from] Unavailable),
 }
+
+/// A spec that is of another cluster than the one served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the spec is now of cluster {found}, but this server serves {served}; two clusters are two servers"
+)]
+pub struct AnotherCluster {
+    /// The cluster of this server.
+    pub served: String,
+    /// The cluster of the spec.
+    pub found: String,
+}

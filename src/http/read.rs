@@ -19,7 +19,7 @@ pub(super) async fn read_body<B>(
     limit: Duration,
 ) -> Result<Bytes, Rejection>
 where
-    B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin,
+    B: Body<Data = Bytes> + Unpin,
 {
     if body.size_hint().lower() > max_bytes as u64 {
         return Err(Rejection::TooLarge { max_bytes });
@@ -70,7 +70,7 @@ async fn read_rest<B>(
     max_bytes: usize,
 ) -> Result<Bytes, Rejection>
 where
-    B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin,
+    B: Body<Data = Bytes> + Unpin,
 {
     loop {
         let frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await;
@@ -85,13 +85,11 @@ where
 }
 
 /// The bytes of a frame (trailers are none); `None` at the end.
-fn data_of<E: std::fmt::Display>(
-    frame: Option<Result<Frame<Bytes>, E>>,
-) -> Result<Option<Bytes>, Rejection> {
+fn data_of<E>(frame: Option<Result<Frame<Bytes>, E>>) -> Result<Option<Bytes>, Rejection> {
     match frame {
         None => Ok(None),
         Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
-        Some(Err(error)) => Err(Rejection::Cut(error.to_string())),
+        Some(Err(_)) => Err(Rejection::Cut),
     }
 }
 

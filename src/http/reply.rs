@@ -30,8 +30,8 @@ pub(super) enum Rejection {
     TooLarge { max_bytes: usize },
     #[error("the body did not arrive within {} seconds", limit.as_secs_f64())]
     TooSlow { limit: Duration },
-    #[error("the body was cut short: {0}")]
-    Cut(String),
+    #[error("the body was cut short, or its chunks are not chunks")]
+    Cut,
     #[error(transparent)]
     Body(#[from] WrongBody),
     #[error(transparent)]
@@ -60,7 +60,7 @@ impl Rejection {
         match self {
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Code::Internal, "too_large"),
             Self::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, Code::Internal, "too_slow"),
-            Self::Cut(_) => (StatusCode::BAD_REQUEST, Code::Internal, "cut_short"),
+            Self::Cut => (StatusCode::BAD_REQUEST, Code::Internal, "cut_short"),
             Self::Body(WrongBody::NotJson(_)) => {
                 (StatusCode::BAD_REQUEST, Code::Internal, "not_json")
             }
@@ -82,6 +82,11 @@ impl Rejection {
         }
     }
 
+    /// Whether the rest of the body may still come, and should be read before the answer.
+    pub(super) fn leaves_the_body(&self) -> bool {
+        !matches!(self, Self::TooSlow { .. } | Self::Cut)
+    }
+
     /// As an answer.
     pub(super) fn reply(&self) -> Reply {
         let (status, code, reason) = self.outline();
@@ -90,7 +95,7 @@ impl Rejection {
             let allow = HeaderValue::from_static(route.allow());
             reply.headers_mut().insert(ALLOW, allow);
         }
-        if let Self::TooSlow { .. } | Self::Cut(_) = self {
+        if !self.leaves_the_body() {
             close_after(&mut reply);
         }
         reply

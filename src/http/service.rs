@@ -29,9 +29,13 @@ use super::{
     reply::{Rejection, Reply},
     route::Target,
 };
-use crate::{coordinator::Coordinator, wire::INSTANCE_HEADER};
+use crate::{
+    coordinator::Coordinator,
+    wire::{CLUSTER_HEADER, INSTANCE_HEADER},
+};
 
 const INSTANCE: HeaderName = HeaderName::from_static(INSTANCE_HEADER);
+const CLUSTER: HeaderName = HeaderName::from_static(CLUSTER_HEADER);
 
 /// What every request needs.
 pub(super) struct Server {
@@ -43,6 +47,7 @@ pub(super) struct Server {
     pub(super) replace_bodies: Semaphore,
     figures: Figures,
     instance: HeaderValue,
+    cluster: HeaderValue,
     stopping: AtomicBool,
     stop: Notify,
 }
@@ -50,6 +55,7 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn new(coordinator: Coordinator, config: HttpConfig) -> Self {
         let instance = HeaderValue::try_from(coordinator.instance().to_string());
+        let cluster = HeaderValue::try_from(coordinator.cluster_name());
         Self {
             turns: Turns::new(
                 config.large_payloads_at_once_max,
@@ -58,6 +64,7 @@ impl Server {
             replace_bodies: Semaphore::new(config.replace_bodies_at_once_max),
             figures: Figures::new(Arc::clone(coordinator.metrics())),
             instance: instance.expect("hexadecimal digits"),
+            cluster: cluster.expect("a cluster's name is an identifier"),
             stopping: AtomicBool::new(false),
             stop: Notify::new(),
             coordinator,
@@ -104,7 +111,8 @@ pub(super) async fn respond(
         Err(rejection) => {
             tracing::debug!(method = %head.method, path = head.uri.path(), %rejection, "rejected");
             // Who waits to be asked for the body has not sent it.
-            if !body.is_end_stream() && !head.headers.contains_key(EXPECT) {
+            let expects = head.headers.contains_key(EXPECT);
+            if rejection.leaves_the_body() && !body.is_end_stream() && !expects {
                 Box::pin(discard_body(&mut body)).await;
             }
             rejection.reply()
@@ -113,6 +121,7 @@ pub(super) async fn respond(
     reply
         .headers_mut()
         .insert(INSTANCE, server.instance.clone());
+    reply.headers_mut().insert(CLUSTER, server.cluster.clone());
     let route = Target::of(head.uri.path()).route;
     server.figures.count(route, reply.status(), start.elapsed());
     Ok(reply)

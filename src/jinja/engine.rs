@@ -1,21 +1,13 @@
-//! The one environment in which all expressions and templates are parsed and run.
+//! The one environment in which all expressions and templates run.
 
-use std::sync::LazyLock;
-
-use minijinja::{
-    AutoEscape, Environment, Error, UndefinedBehavior,
-    machinery::{
-        self,
-        ast::{Expr, Stmt},
-    },
-    syntax::SyntaxConfig,
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::LazyLock,
 };
 
-use super::{
-    bounds,
-    error::{JinjaError, from_engine},
-    filters, fragment, network, strict,
-};
+use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior};
+
+use super::{bounds, error::fault, filters, fragment, network, parsing::syntax, strict};
 
 /// Most instructions that one render or evaluation may take: a loop over 10,000 peers takes some 300,000, an
 /// endless loop is stopped in about a second.
@@ -27,54 +19,14 @@ pub const OUTPUT_MAX_BYTES: usize = 64 << 20;
 /// Shared by all: expressions run in it, templates in a copy that holds their text.
 pub(super) static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(environment);
 
-/// The syntax of all templates: Jinja's, with the final newline kept.
-fn syntax() -> SyntaxConfig {
-    SyntaxConfig::builder()
-        .keep_trailing_newline(true)
-        .build()
-        .expect("the standard delimiters are valid")
-}
-
-/// Parses a template, or says where its syntax is wrong.
-pub(super) fn parse_template<'a>(name: &'a str, source: &'a str) -> Result<Stmt<'a>, JinjaError> {
-    read_all(source, false)
-        .and_then(|()| machinery::parse(source, name, syntax()))
-        .map_err(|error| syntax_error(&error, source))
-}
-
-/// Parses an expression, or says where its syntax is wrong.
-pub(super) fn parse_expression(source: &str) -> Result<Expr<'_>, JinjaError> {
-    let parsed = read_all(source, true).and_then(|()| machinery::parse_expr(source));
-    parsed.map_err(|error| {
-        let error = syntax_error(&error, source);
-        if source.trim_start().starts_with("{{") {
-            return error.with_help("an expression stands without `{{ }}`".to_owned());
-        }
-        error
+/// Runs the engine. A panic in it, a mistake of its own (`''[::-1]` in this version), becomes an error: what
+/// a node brings must not bring down who evaluates it.
+pub(super) fn guarded<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        Err(fault(
+            "the template engine itself fails at this text; write it in another way",
+        ))
     })
-}
-
-/// Reads the text to its end. The engine's parser may take a character that it cannot read for the end of
-/// the text: of `a == 1 && b` it would silently keep `a == 1`.
-fn read_all(source: &str, in_expression: bool) -> Result<(), Error> {
-    machinery::tokenize(source, in_expression, syntax())
-        .find_map(Result::err)
-        .map_or(Ok(()), Err)
-}
-
-/// The error, with a way out where an operator of another language stands where the syntax went wrong.
-fn syntax_error(error: &Error, source: &str) -> JinjaError {
-    let error = from_engine(error, source).error;
-    let start = error.range.as_ref().map_or(0, |range| range.start);
-    let (before, wrong) = source.split_at_checked(start).unwrap_or_default();
-    let help = match wrong.as_bytes() {
-        [b'&', b'&', ..] => Some("write `and` for `&&`"),
-        [b'|', ..] if before.ends_with('|') => Some("write `or` for `||`"),
-        [b'!', ..] => Some("write `not` for `!`"),
-        [b'=', after, ..] if *after != b'=' => Some("write `==` for `=`"),
-        _ => None,
-    };
-    error.with_help(help.map(str::to_owned))
 }
 
 fn environment() -> Environment<'static> {

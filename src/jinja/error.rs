@@ -84,6 +84,8 @@ impl JinjaError {
 
     /// An error about `range` of `source`.
     pub(super) fn at(source: &str, range: Range<usize>, message: impl Into<String>) -> Self {
+        // At the end of the text the engine points behind it.
+        let range = source.floor_char_boundary(range.start)..source.floor_char_boundary(range.end);
         let (line, column) = position(source, range.start);
         Self {
             message: message.into(),

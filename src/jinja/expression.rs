@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::{
     draw::Draw,
-    engine::{ENVIRONMENT, parse_expression},
+    engine::{ENVIRONMENT, guarded},
     error::{Failure, JinjaError, Origin, from_engine},
     names::{Scope, check_expression, variables_of},
+    parsing::parse_expression,
     printing::json,
     scene::{NodeValue, Root, Scene},
 };
@@ -34,8 +35,7 @@ impl Expression {
         let parsed = parse_expression(source)?;
         check_expression(&parsed, source, scope)?;
         let variables = variables_of(&parsed);
-        let expression = ENVIRONMENT
-            .compile_expression_owned(source.to_owned())
+        let expression = guarded(|| ENVIRONMENT.compile_expression_owned(source.to_owned()))
             .map_err(|error| from_engine(&error, source).error)?;
         Ok(Self {
             compiled: Arc::new(Compiled {
@@ -103,9 +103,8 @@ impl Expression {
     }
 
     fn evaluate(&self, root: &Arc<Root>) -> Result<Jinja, Failure> {
-        self.compiled
-            .expression
-            .eval(Jinja::from_dyn_object(Arc::clone(root)))
+        let variables = Jinja::from_dyn_object(Arc::clone(root));
+        guarded(|| self.compiled.expression.eval(variables))
             .map_err(|error| from_engine(&error, self.source()))
     }
 
@@ -172,6 +171,10 @@ mod tests {
             (
                 "'false'",
                 "it must give true or false, but it gives a value of type string",
+            ),
+            (
+                "''[::-1] == ''",
+                "the template engine itself fails at this text; write it in another way",
             ),
             (
                 "1 / 0 == 1",

@@ -18,6 +18,9 @@ use crate::model::{Chunk, Metadata, NodeRegistration, RegistrationSnapshot, Snap
 /// The fields of a node.
 pub(super) const NODE_FIELDS: &[&str] = &["identifier", "ip", "metadata", "seat"];
 
+/// Most nodes whose fields are searched for a name that is nearly right.
+const NODES_SEARCHED_MAX: usize = 64;
+
 /// The name, which no text can spell, under which the printer finds the [`Root`].
 pub(super) const ROOT: &str = "\0root";
 
@@ -235,18 +238,22 @@ impl Root {
     /// known out here is taken for one of the nodes: that is what loops run over.
     pub(super) fn nearest(self: &Arc<Self>, path: &str) -> Option<String> {
         let (container, wanted) = path.rsplit_once('.')?;
-        let mut parts = container.split('.');
-        let first = parts.next()?;
-        let start = self
-            .get_value_by_str(first)
-            .or_else(|| Some(self.variables.nodes.first()?.0.clone()))?;
-        let container = parts.try_fold(start, |value, part| {
-            value
-                .get_attr(part)
-                .ok()
-                .filter(|value| value.kind() == ValueKind::Map)
-        })?;
-        nearest_key(&container, wanted)
+        let (first, rest) = container.split_once('.').unwrap_or((container, ""));
+        let nearest = |start: Jinja| {
+            let mut parts = rest.split('.').filter(|part| !part.is_empty());
+            let container = parts.try_fold(start, |value, part| {
+                value
+                    .get_attr(part)
+                    .ok()
+                    .filter(|value| value.kind() == ValueKind::Map)
+            })?;
+            nearest_key(&container, wanted)
+        };
+        if let Some(known) = self.get_value_by_str(first) {
+            return nearest(known);
+        }
+        let nodes = self.variables.nodes.iter().take(NODES_SEARCHED_MAX);
+        nodes.map(|node| node.0.clone()).find_map(nearest)
     }
 }
 

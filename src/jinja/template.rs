@@ -8,10 +8,11 @@ use std::{
 use minijinja::{Environment, Value};
 
 use super::{
-    engine::{ENVIRONMENT, parse_template},
+    engine::{ENVIRONMENT, guarded},
     error::{JinjaError, Origin, from_engine},
     fragment::{Sink, print_path_part},
     names::{Scope, check_template},
+    parsing::parse_template,
     scene::{NodeValue, Scene},
 };
 use crate::model::Content;
@@ -43,8 +44,7 @@ impl Template {
         let parsed = parse_template(name, source)?;
         check_template(&parsed, source, scope, fragments)?;
         let mut environment = ENVIRONMENT.clone();
-        environment
-            .add_template_owned(name.to_owned(), source.to_owned())
+        guarded(|| environment.add_template_owned(name.to_owned(), source.to_owned()))
             .map_err(|error| from_engine(&error, source).error)?;
         Ok(Self {
             compiled: Arc::new(Compiled {
@@ -108,10 +108,10 @@ impl Template {
     ) -> Result<Content, JinjaError> {
         let root = scene.root(node, None);
         let mut sink = Sink::new(&root);
-        let result = environment.get_template(self.name()).and_then(|template| {
-            template
-                .render_captured_to(Value::from_dyn_object(Arc::clone(&root)), &mut sink)
-                .map(drop)
+        let result = guarded(|| {
+            let template = environment.get_template(self.name())?;
+            let variables = Value::from_dyn_object(Arc::clone(&root));
+            template.render_captured_to(variables, &mut sink).map(drop)
         });
         match result {
             Ok(()) => Ok(sink.into_content()),

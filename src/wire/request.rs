@@ -131,21 +131,23 @@ pub fn read_replacement(body: &[u8]) -> Result<(Identifier, ArtifactSet), WrongB
 
 /// Reads quickly, and once more with the path of the mistake when there is one.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, WrongBody> {
-    if let Ok(value) = serde_json::from_slice(body) {
+    // A list of the fields in order would be read as well, but is no body of this protocol.
+    let is_object = body.trim_ascii_start().first() == Some(&b'{');
+    if is_object && let Ok(value) = serde_json::from_slice(body) {
         return Ok(value);
     }
     if body.is_empty() {
         return Err(WrongBody::NotJson("it is empty".into()));
     }
+    if let Ok(value) = serde_json::from_slice::<serde_json::Value>(body)
+        && !value.is_object()
+    {
+        return Err(WrongBody::field("the body", "must be a JSON object"));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let error = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-        // Whatever follows the value is the mistake.
-        Ok(_) => {
-            return Err(WrongBody::NotJson(
-                "something follows the JSON value".into(),
-            ));
-        }
-        Err(error) => error,
+    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut deserializer) else {
+        // The value is well: whatever follows it is the mistake.
+        return Err(WrongBody::NotJson("something follows the JSON value".into()));
     };
     let field = error.path().to_string();
     let inner = error.into_inner();
@@ -203,7 +205,8 @@ mod tests {
             ("", "the body is not JSON: it is empty"),
             ("{", "the body is not JSON: EOF while parsing an object"),
             ("nonsense", "the body is not JSON: expected ident"),
-            ("[]", "the body: invalid length 0"),
+            ("[]", "the body: must be a JSON object"),
+            (r#"["a","::1"]"#, "the body: must be a JSON object"),
             (r#"{"identifier":"a"}"#, "the body: missing field `ip`"),
             (
                 r#"{"identifier":"a/b","ip":"::1"}"#,

@@ -62,6 +62,7 @@ fn write_owned(
     disk::write_stepwise(&plan, owner, hook)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape of a hook")]
 fn calmly(_: Step) -> io::Result<()> {
     Ok(())
 }
@@ -321,10 +322,10 @@ fn what_cannot_be_put_back_is_named() {
     let mut broken = false;
     let error = write(directory.path(), &new(), &mut |step| {
         broken |= step == Step::SyncDirectory;
-        match broken {
-            true => Err(io::Error::from_raw_os_error(5)),
-            false => Ok(()),
+        if broken {
+            return Err(io::Error::from_raw_os_error(5));
         }
+        Ok(())
     })
     .unwrap_err();
     let DiskError::NotPutBack { files, .. } = &error else {

@@ -9,12 +9,14 @@ use cfgsync::{
 };
 use tokio::time::Instant;
 
-use crate::fake::{Asked, Fake, Reply};
+use crate::{
+    fake::{Asked, Fake, Reply},
+    support::{INSTANCE, TestServer},
+};
 
 const FILES: &str = r#"{"schema_version":1,"files":[{"path":"/config.yaml","content":"x: 1\n"}]}"#;
 /// Headers of a server that holds requests.
-const HELD: &str =
-    "preference-applied: wait\r\ncfgsync-instance: 00000000000000000000000000000001\r\n";
+const HELD: &str = "preference-applied: wait\r\nretry-after: 0\r\ncfgsync-instance: 00000000000000000000000000000001\r\n";
 const INSTANCE_1: &str = "cfgsync-instance: 00000000000000000000000000000001\r\n";
 const INSTANCE_2: &str = "cfgsync-instance: 00000000000000000000000000000002\r\n";
 
@@ -76,6 +78,7 @@ async fn a_ready_server_is_asked_twice() {
         "/config.yaml"
     );
     assert_eq!(fake.lines(), ["POST /register", "POST /node"]);
+    assert_eq!(fake.connections(), 1);
     let body = r#"{"identifier":"node-1","ip":"10.0.0.1","metadata":{"port":1}}"#;
     assert!(fake.asked().iter().all(|asked| asked.body == body));
     assert!(matches!(
@@ -470,4 +473,102 @@ async fn the_own_address_is_that_which_reaches_the_server() {
     outcome.unwrap();
     assert_eq!(events[0], Event::Address("127.0.0.1".parse().unwrap()));
     assert!(fake.asked()[0].body.contains(r#""ip":"127.0.0.1""#));
+}
+
+/// Two nodes, and the server itself.
+const PAIR: &str = "
+ready: { nodes: 2 }
+materializers:
+  - kind: template
+    files:
+      - path: /config.yaml
+        template: |
+          peers: {{ nodes | map(attribute='identifier') | join(',') }}
+";
+
+fn against(server: &TestServer, identifier: &str) -> Join {
+    let url: ServerUrl = format!("http://{}", server.address).parse().unwrap();
+    let options = JoinOptions {
+        identifier: identifier.parse().unwrap(),
+        cluster: Some("test".to_owned()),
+        ..options(20)
+    };
+    Join::new(Client::new([url]), options)
+}
+
+#[tokio::test]
+async fn two_nodes_meet() {
+    let server = TestServer::start(PAIR);
+    let (mut a, mut b) = (against(&server, "a"), against(&server, "b"));
+    let (a, b) = tokio::join!(a.run(|_| ()), b.run(|_| ()));
+    let (a, b) = (a.unwrap(), b.unwrap());
+    assert_eq!(a.instance, Some(INSTANCE));
+    assert_eq!(a.files, b.files);
+    assert_eq!(a.files.files()[0].content.to_bytes(), "peers: a,b\n");
+}
+
+#[tokio::test]
+async fn a_node_that_leaves_before_the_seal_is_not_counted() {
+    let server = TestServer::start(PAIR);
+    let mut gone = against(&server, "gone");
+    let (registered, is_registered) = tokio::sync::oneshot::channel();
+    let mut registered = Some(registered);
+    {
+        let run = gone.run(|event| {
+            if matches!(event, Event::Registered { .. }) {
+                registered.take().unwrap().send(()).unwrap();
+            }
+        });
+        tokio::select! {
+            outcome = run => panic!("{outcome:?}"),
+            seen = is_registered => seen.unwrap(),
+        }
+    }
+    gone.withdraw().await.unwrap();
+    let (mut a, mut b) = (against(&server, "a"), against(&server, "b"));
+    let (a, b) = tokio::join!(a.run(|_| ()), b.run(|_| ()));
+    b.unwrap();
+    let files = a.unwrap().files;
+    assert_eq!(files.files()[0].content.to_bytes(), "peers: a,b\n");
+}
+
+#[tokio::test]
+async fn operators_calls_are_understood() {
+    let server = TestServer::start(PAIR);
+    let url: ServerUrl = format!("http://{}", server.address).parse().unwrap();
+    let client = Client::new([url]);
+    assert_eq!(
+        client.livez().await.unwrap().meta.cluster.as_deref(),
+        Some("test")
+    );
+    let (mut a, mut b) = (against(&server, "a"), against(&server, "b"));
+    let (a, _) = tokio::join!(a.run(|_| ()), b.run(|_| ()));
+    let a = a.unwrap();
+    let id = "a".parse().unwrap();
+    let snapshot = client.snapshot().await.unwrap().value;
+    assert_eq!(client.nodes().await.unwrap().value, snapshot.registrations);
+    assert_eq!(client.node(&id).await.unwrap().value.artifacts.len(), 1);
+    let generations = client.generations().await.unwrap().value;
+    let number = generations[0].number;
+    assert_eq!(
+        client.generation(number).await.unwrap().value.entry,
+        generations[0]
+    );
+    assert_eq!(client.payload(&id).await.unwrap().value.files, a.files);
+    assert_eq!(
+        client.payload_of(number, &id).await.unwrap().value.digest,
+        a.digest
+    );
+    client.fail("enough").await.unwrap();
+    let failed = client.payload(&id).await.unwrap_err();
+    assert!(failed.to_string().contains("enough"), "{failed}");
+    client.reset().await.unwrap();
+    client.remove(&id).await.unwrap();
+    let unknown = client.remove(&id).await.unwrap_err();
+    assert!(matches!(unknown, CallError::Refused { .. }), "{unknown}");
+    let no_override = client.remove_override(&id).await.unwrap_err();
+    assert!(
+        matches!(no_override, CallError::Refused { .. }),
+        "{no_override}"
+    );
 }

@@ -1,11 +1,15 @@
 //! The integration tests: one binary, one module per subject.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic is how a test, and what helps it, fails"
+)]
 
 mod bad_specs;
-mod cli;
 mod disk;
 mod fake;
 mod golden;
 mod join;
+mod join_command;
 mod schema;
 mod support;
 mod wire;

@@ -21,12 +21,12 @@ use tokio::{
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The instance of every server under test.
-pub const INSTANCE: Instance = Instance::from_bytes([7; 16]);
+pub(crate) const INSTANCE: Instance = Instance::from_bytes([7; 16]);
 
 /// A server on a port of its own, with a memory store.
-pub struct TestServer {
-    pub address: SocketAddr,
-    pub coordinator: Coordinator,
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) coordinator: Coordinator,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<DrainReport>,
     _route: oneshot::Sender<()>,
@@ -34,15 +34,15 @@ pub struct TestServer {
 
 impl TestServer {
     /// Serves the spec `rest`, which lacks only its first two lines.
-    pub fn start(rest: &str) -> Self {
+    pub(crate) fn start(rest: &str) -> Self {
         Self::with(rest, HttpConfig::default())
     }
 
-    pub fn with(rest: &str, http: HttpConfig) -> Self {
+    pub(crate) fn with(rest: &str, http: HttpConfig) -> Self {
         Self::with_clock(rest, http, WallClock::from_fn(|| Timestamp::UNIX_EPOCH))
     }
 
-    pub fn with_clock(rest: &str, http: HttpConfig, clock: WallClock) -> Self {
+    pub(crate) fn with_clock(rest: &str, http: HttpConfig, clock: WallClock) -> Self {
         let text = format!("cfgsync: 1\ncluster: test\n{rest}");
         let spec = Spec::parse(&text, "cluster.yaml", Path::new("."));
         let spec = spec.unwrap_or_else(|error| panic!("{error}"));
@@ -75,7 +75,7 @@ impl TestServer {
         }
     }
 
-    pub async fn connect(&self) -> Connection {
+    pub(crate) async fn connect(&self) -> Connection {
         let stream = TcpStream::connect(self.address).await.unwrap();
         Connection {
             stream,
@@ -84,20 +84,20 @@ impl TestServer {
     }
 
     /// One request on a connection of its own.
-    pub async fn ask(&self, request: &str) -> Reply {
+    pub(crate) async fn ask(&self, request: &str) -> Reply {
         let mut connection = self.connect().await;
         connection.send(request).await;
         connection.reply().await
     }
 
     /// Registers `identifier` at 10.0.0.1.
-    pub async fn register(&self, identifier: &str) {
+    pub(crate) async fn register(&self, identifier: &str) {
         let reply = self.ask(&register(identifier)).await;
         assert_eq!(reply.status, 202, "{}", reply.text());
     }
 
     /// Waits until so many requests are held.
-    pub async fn holds(&self, waiting: i64) {
+    pub(crate) async fn holds(&self, waiting: i64) {
         let held = async {
             while self.coordinator.metrics().waiting.get() != waiting {
                 tokio::task::yield_now().await;
@@ -107,7 +107,7 @@ impl TestServer {
     }
 
     /// Tells the server to stop; [`Stopping::report`] says how it went.
-    pub fn stop(self) -> Stopping {
+    pub(crate) fn stop(self) -> Stopping {
         let _ = self.stop.send(());
         Stopping {
             serving: self.serving,
@@ -116,35 +116,35 @@ impl TestServer {
     }
 }
 
-pub struct Stopping {
+pub(crate) struct Stopping {
     serving: JoinHandle<DrainReport>,
     _route: oneshot::Sender<()>,
 }
 
 impl Stopping {
-    pub async fn report(self) -> DrainReport {
+    pub(crate) async fn report(self) -> DrainReport {
         within(self.serving).await.unwrap()
     }
 }
 
 /// A connection on which every byte is the test's own.
-pub struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     /// Received and not yet taken.
     read: Vec<u8>,
 }
 
 impl Connection {
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         within(self.stream.write_all(bytes.as_ref())).await.unwrap();
     }
 
     /// Sends no more, and still reads.
-    pub async fn half_close(&mut self) {
+    pub(crate) async fn half_close(&mut self) {
         self.stream.shutdown().await.unwrap();
     }
 
-    pub async fn reply(&mut self) -> Reply {
+    pub(crate) async fn reply(&mut self) -> Reply {
         let mut reply = self.head().await;
         let length = reply
             .header("content-length")
@@ -157,18 +157,18 @@ impl Connection {
     }
 
     /// The answer to a HEAD request, which has no body whatever its length says.
-    pub async fn head_reply(&mut self) -> Reply {
+    pub(crate) async fn head_reply(&mut self) -> Reply {
         self.head().await
     }
 
     /// Whether the server closes without a further byte.
-    pub async fn is_closed(&mut self) -> bool {
+    pub(crate) async fn is_closed(&mut self) -> bool {
         let mut byte = [0];
         self.read.is_empty() && matches!(within(self.stream.read(&mut byte)).await, Ok(0) | Err(_))
     }
 
     /// The head of the next answer, whatever it is.
-    pub async fn head(&mut self) -> Reply {
+    pub(crate) async fn head(&mut self) -> Reply {
         let end = loop {
             if let Some(at) = self.read.windows(4).position(|four| four == b"\r\n\r\n") {
                 break at;
@@ -198,61 +198,61 @@ impl Connection {
 }
 
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut all = self.headers.iter();
         all.find(|(key, _)| key == name).map(|(_, value)| &**value)
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
     }
 
     /// Code, reason and message of an error.
-    pub fn error(&self) -> (String, String, String) {
+    pub(crate) fn error(&self) -> (String, String, String) {
         let json = self.json();
         let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
         (text("code"), text("reason"), text("message"))
     }
 }
 
-pub async fn within<F: Future>(future: F) -> F::Output {
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     let result = tokio::time::timeout(PATIENCE, future).await;
     result.expect("it hangs")
 }
 
 /// A POST of `body`; `headers` are whole lines.
-pub fn post(path: &str, headers: &str, body: &str) -> String {
+pub(crate) fn post(path: &str, headers: &str, body: &str) -> String {
     let length = body.len();
     format!("POST {path} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {length}\r\n\r\n{body}")
 }
 
 /// A request without a body.
-pub fn plain(method: &str, path: &str, headers: &str) -> String {
+pub(crate) fn plain(method: &str, path: &str, headers: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n")
 }
 
-pub fn get(path: &str) -> String {
+pub(crate) fn get(path: &str) -> String {
     plain("GET", path, "")
 }
 
-pub fn register(identifier: &str) -> String {
+pub(crate) fn register(identifier: &str) -> String {
     let body = format!(r#"{{"identifier":"{identifier}","ip":"10.0.0.1"}}"#);
     post("/register", "", &body)
 }
 
 /// What a node of the existing protocol asks.
-pub fn node(identifier: &str, headers: &str) -> String {
+pub(crate) fn node(identifier: &str, headers: &str) -> String {
     let body = format!(r#"{{"identifier":"{identifier}","ip":"10.0.0.1","metadata":null}}"#);
     post("/node", headers, &body)
 }

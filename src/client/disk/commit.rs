@@ -25,10 +25,10 @@ pub(super) fn ask(
     action: &'static str,
     path: &Path,
 ) -> Result<(), DiskError> {
-    hook(step).map_err(|source| DiskError::Io {
+    hook(step).map_err(|problem| DiskError::Io {
         action,
         path: path.to_owned(),
-        source,
+        problem,
     })
 }
 
@@ -271,6 +271,7 @@ fn sync_directory(directory: &OwnedFd) -> Result<(), Errno> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as map_err gives it")]
 fn errno(error: io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }

@@ -136,10 +136,10 @@ fn fill(
     for piece in file.content.chunks() {
         ask(hook, Step::Write, "write", path)?;
         temp.write_all(piece.bytes())
-            .map_err(|source| DiskError::Io {
+            .map_err(|problem| DiskError::Io {
                 action: "write",
                 path: path.clone(),
-                source,
+                problem,
             })?;
     }
     ask(hook, Step::Own, "change the owner of", path)?;
@@ -205,10 +205,10 @@ pub(super) fn read(directory: &OwnedFd, name: &str, path: &Path) -> Result<Vec<u
     let mut bytes = Vec::new();
     File::from(fd)
         .read_to_end(&mut bytes)
-        .map_err(|source| DiskError::Io {
+        .map_err(|problem| DiskError::Io {
             action: "read",
             path: path.to_owned(),
-            source,
+            problem,
         })?;
     Ok(bytes)
 }

@@ -114,9 +114,10 @@ impl Tree {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(DiskError::io("open the directory", path)(Errno::NOENT));
         };
-        let parent = match parent.as_os_str().is_empty() {
-            true => Path::new("."),
-            false => parent,
+        let parent = if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
         };
         let parent = self.open_root(parent, hook)?;
         self.open_below(parent, name.as_bytes(), path, OFlags::empty(), hook)

@@ -112,9 +112,10 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
             metadata,
             cluster: args.cluster,
             timeout: values::limit(args.timeout),
-            wait_max: match is_interactive {
-                true => WAIT_MAX_INTERACTIVE,
-                false => WAIT_MAX,
+            wait_max: if is_interactive {
+                WAIT_MAX_INTERACTIVE
+            } else {
+                WAIT_MAX
             },
         },
         outputs,
@@ -134,9 +135,10 @@ fn servers(args: &JoinArgs, legacy: &mut Legacy) -> Result<Vec<ServerUrl>, JoinF
             "no server: add --server http://HOST:PORT, or set CFGSYNC_SERVER".into(),
         ));
     };
-    let url = match address.contains("://") {
-        true => address,
-        false => format!("http://{address}"),
+    let url = if address.contains("://") {
+        address
+    } else {
+        format!("http://{address}")
     };
     let server = url
         .parse()

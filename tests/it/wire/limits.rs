@@ -109,10 +109,9 @@ async fn a_body_that_is_cut_short_changes_nothing() {
     let whole = register("a");
     connection.send(&whole[..whole.len() - 1]).await;
     connection.half_close().await;
-    // Whether it is told so or just closed is the transport's affair.
-    while !connection.is_closed().await {
-        connection.head().await;
-    }
+    let reply = connection.reply().await;
+    assert_eq!((reply.status, &*reply.error().1), (400, "cut_short"));
+    assert!(connection.is_closed().await);
     let snapshot = server.ask(&get("/v1/snapshot")).await.json();
     assert_eq!(snapshot["registrations"], serde_json::json!([]));
 }

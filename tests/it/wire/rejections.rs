@@ -91,7 +91,58 @@ async fn wrong_bodies() {
         ],
     )
     .await;
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r#"
+    empty
+      400 internal not_json: the body is not JSON: it is empty
+    truncated
+      400 internal not_json: the body is not JSON: EOF while parsing a value at line 1 column 18
+    not JSON
+      400 internal not_json: the body is not JSON: expected value at line 1 column 1
+    not UTF-8 escaped
+      400 internal not_json: the body is not JSON: unexpected end of hex escape at line 1 column 22
+    another shape
+      400 internal wrong_field: the body: must be a JSON object
+    null
+      400 internal wrong_field: the body: must be a JSON object
+    deeply nested
+      400 internal not_json: the body is not JSON: recursion limit exceeded at line 1 column 167
+    two values
+      400 internal not_json: the body is not JSON: something follows the JSON value
+    no ip
+      400 internal wrong_field: the body: missing field `ip` at line 1 column 18
+    ip of another type
+      400 internal wrong_field: ip: invalid type: integer `1`, expected IP address at line 1 column 24
+    ip that is none
+      400 internal wrong_field: ip: invalid IP address syntax at line 1 column 35
+    identifier of another type
+      400 internal wrong_field: identifier: invalid type: map, expected a string at line 1 column 14
+    empty identifier
+      400 internal wrong_field: identifier: an identifier must not be empty at line 1 column 16
+    long identifier
+      400 internal wrong_field: identifier: an identifier has at most 253 bytes, this one has 254 at line 1 column 270
+    identifier with a slash
+      400 internal wrong_field: identifier: identifier "a/b" holds '/'; allowed are letters, digits, '.', '_' and '-' at line 1 column 19
+    identifier of dots
+      400 internal wrong_field: identifier: identifier ".." must start with a letter or a digit at line 1 column 18
+    identifier with NUL
+      400 internal wrong_field: identifier: identifier "a\0" holds '\0'; allowed are letters, digits, '.', '_' and '-' at line 1 column 23
+    identifier beyond ASCII
+      400 internal wrong_field: identifier: identifier "nöde" holds 'ö'; allowed are letters, digits, '.', '_' and '-' at line 1 column 21
+    localhost
+      400 internal wrong_field: identifier: "localhost" names every machine; choose an identifier of the node's own at line 1 column 25
+    node without identifier
+      400 internal wrong_field: the body: missing field `identifier` at line 1 column 2
+    replace without files
+      400 internal wrong_field: the body: missing field `files` at line 1 column 18
+    replace that climbs
+      400 internal wrong_field: files[0].path: artifact path "../x" holds a part ".." at line 1 column 41
+    replace with one name twice
+      400 internal wrong_field: files[1].path: two files are called /x
+    fail without reason
+      400 internal wrong_field: reason: must not be empty: every node is told it
+    leave of nobody
+      404 internal unregistered: zz is not registered
+    "#);
 }
 
 #[tokio::test]
@@ -117,7 +168,30 @@ async fn wrong_places() {
         ],
     )
     .await;
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r#"
+    unknown route
+      404 internal no_such_route: there is no route /nodes; the README lists all of them
+    unknown route under /v1
+      404 internal no_such_route: there is no route /v1/node/a; the README lists all of them
+    no identifier
+      400 internal wrong_path: the path names no node: an identifier must not be empty
+    identifier that climbs
+      400 internal wrong_path: the path names no node: identifier "../.." holds '/'; allowed are letters, digits, '.', '_' and '-'
+    broken encoding
+      400 internal wrong_path: the path names no node: its percent-encoding is broken or not UTF-8
+    generation zero
+      400 internal wrong_path: the path names no generation: "0" is not a number from 1
+    generation of words
+      400 internal wrong_path: the path names no generation: "last" is not a number from 1
+    generation that is not there
+      404 internal no_such_generation: there is no generation 9, or it is no longer kept; GET /v1/generations lists those that are
+    payload of it
+      404 internal no_such_generation: there is no generation 9, or it is no longer kept; GET /v1/generations lists those that are
+    no override to end
+      404 internal no_override: a has no override
+    a method for no route
+      405 internal wrong_method: /v1/snapshot does not take PATCH, only GET, HEAD
+    "#);
 }
 
 #[tokio::test]
@@ -138,7 +212,18 @@ async fn refused_facts() {
         ],
     )
     .await;
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r#"
+    not on the list
+      404 missing_config not_listed: c is not on this cluster's list of nodes
+    and asks
+      404 missing_config no_files: c is not on this cluster's list of nodes
+    no port
+      400 internal wrong_metadata: metadata.port: missing; expected an integer from 1 to 65535
+    a port of another type
+      400 internal wrong_metadata: metadata.port: expected an integer from 1 to 65535, found the string "1" (`join --meta port:=NUMBER` gives a number)
+    a port that is none
+      400 internal wrong_metadata: metadata.port: expected an integer from 1 to 65535, found the number 65536
+    "#);
 }
 
 #[tokio::test]

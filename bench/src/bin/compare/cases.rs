@@ -1,0 +1,489 @@
+//! What is measured, case by case: the lines of the table and their bounds.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::{
+    Settings, child,
+    server::{Programs, Server},
+    table::{Bound, Table, median},
+};
+
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(&Programs, &Settings, &mut Table) -> anyhow::Result<()>,
+}
+
+pub(crate) const ALL: [Case; 11] = [
+    Case {
+        name: "storm-1000",
+        run: |p, s, t| storm(p, s, t, 1_000),
+    },
+    Case {
+        name: "storm-10000",
+        run: |p, s, t| storm(p, s, t, 10_000),
+    },
+    Case {
+        name: "barrier-1000",
+        run: |p, s, t| barrier(p, s, t, 1_000),
+    },
+    Case {
+        name: "barrier-10000",
+        run: |p, s, t| barrier(p, s, t, 10_000),
+    },
+    Case {
+        name: "mesh",
+        run: mesh,
+    },
+    Case {
+        name: "release-3000",
+        run: |p, s, t| release(p, s, t, 3_000),
+    },
+    Case {
+        name: "release-10000",
+        run: |p, s, t| release(p, s, t, 10_000),
+    },
+    Case {
+        name: "render",
+        run: render,
+    },
+    Case {
+        name: "shared",
+        run: shared,
+    },
+    Case {
+        name: "poll",
+        run: poll,
+    },
+    Case {
+        name: "start",
+        run: start,
+    },
+];
+
+/// Connections of a `storm`, and of the comparison for a mass release.
+const CONNECTIONS: &str = "64";
+
+/// Runs of a short-lived process; their median is reported.
+const CHILD_RUNS: usize = 51;
+
+const WAIT: [&str; 4] = ["--wait-header", "Prefer: wait=60", "--poll", "0"];
+
+/// Fetches and registrations per second, ring-shaped files of half a kilobyte.
+fn storm(
+    programs: &Programs,
+    settings: &Settings,
+    table: &mut Table,
+    nodes: usize,
+) -> anyhow::Result<()> {
+    let samples = interleaved(settings.pairs, |side, samples| {
+        let server = side.start(programs, "ring", nodes)?;
+        let report = run_storm(programs, &server, nodes, settings.fetches)?;
+        for (phase, rate, cpu) in [
+            ("register", "register", "register cpu"),
+            ("fetch_random", "fetch", "fetch cpu"),
+        ] {
+            let phase = finished_phase(&report, phase)?;
+            samples.note(side, rate, number(phase, "/requests_per_s")?);
+            samples.note(side, cpu, cpu_us_per_request(phase)?);
+        }
+        let last = finished_phase(&report, "fetch_random")?;
+        samples.note(side, "rss", number(last, "/cost/server_rss_mib")?);
+        Ok(())
+    })?;
+    let ring = format!("ring, {nodes} nodes");
+    samples.ratio(
+        table,
+        format!("{ring}: fetches"),
+        "/s",
+        "fetch",
+        Bound::AtLeast(0.85),
+    );
+    samples.ratio(
+        table,
+        format!("{ring}: CPU of a fetch"),
+        "µs",
+        "fetch cpu",
+        Bound::None,
+    );
+    // At fewer nodes this phase is too short to say anything.
+    if nodes >= 10_000 {
+        let (rate, cpu) = (
+            format!("{ring}: registrations"),
+            format!("{ring}: CPU of one"),
+        );
+        samples.ratio(table, rate, "/s", "register", Bound::AtLeast(0.7));
+        samples.ratio(table, cpu, "µs", "register cpu", Bound::None);
+    }
+    samples.ratio(
+        table,
+        format!("{ring}: resident"),
+        "MiB",
+        "rss",
+        Bound::None,
+    );
+    Ok(())
+}
+
+/// From the last registration to every node's payload, all of them waiting on open requests.
+fn barrier(
+    programs: &Programs,
+    settings: &Settings,
+    table: &mut Table,
+    nodes: usize,
+) -> anyhow::Result<()> {
+    let samples = interleaved(settings.pairs, |side, samples| {
+        let server = side.start(programs, "ring", nodes)?;
+        let report = programs.load(&server, "barrier", nodes, &WAIT)?;
+        all_released(&report, nodes)?;
+        samples.note(side, "p99", number(&report, "/release_from_send_ms/p99")?);
+        samples.note(side, "requests", number(&report, "/requests_per_client")?);
+        let idle = number(&report, "/server_rss_idle_mib")?;
+        let waiting = number(&report, "/cost_before_release/server_rss_mib")?;
+        samples.note(side, "waiter", (waiting - idle) * 1024.0 / nodes as f64);
+        drop(server);
+        // The ceiling renders as well, but the allowance is for ours.
+        if side == Side::Cfgsync {
+            let server = side.start(programs, "ring", nodes)?;
+            let report = run_storm(programs, &server, nodes, 0)?;
+            samples.note(side, "render", number(&report, "/ready_after_ms")?);
+        }
+        Ok(())
+    })?;
+    let what = format!("barrier, {nodes} nodes");
+    let (ours, ceiling) = samples.medians("p99");
+    let render = median(samples.of(Side::Cfgsync, "render").to_vec());
+    table.pair(
+        format!("{what}: p99 from last registration to payload, less a render of {render:.0} ms"),
+        "ms",
+        (ours, ceiling),
+        (ours - render) / ceiling,
+        Bound::AtMost(1.5),
+    );
+    let most = samples
+        .of(Side::Cfgsync, "requests")
+        .iter()
+        .copied()
+        .fold(0.0, f64::max);
+    table.single(
+        format!("{what}: requests of a node"),
+        "",
+        most,
+        Bound::AtMost(2.0),
+    );
+    let (ours, ceiling) = samples.medians("waiter");
+    table.pair(
+        format!("{what}: memory of a waiter, above the ceiling's"),
+        "KiB",
+        (ours, ceiling),
+        ours - ceiling,
+        Bound::AtMost(6.0),
+    );
+    Ok(())
+}
+
+/// Every node gets the list of all nodes: fetches, and what the server holds.
+fn mesh(programs: &Programs, settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
+    let nodes = 3_000;
+    let samples = interleaved(settings.pairs, |side, samples| {
+        let server = side.start(programs, "mesh", nodes)?;
+        let report = run_storm(programs, &server, nodes, settings.fetches)?;
+        let phase = finished_phase(&report, "fetch_random")?;
+        samples.note(side, "fetch", number(phase, "/requests_per_s")?);
+        samples.note(side, "fetch cpu", cpu_us_per_request(phase)?);
+        samples.note(side, "rss", number(phase, "/cost/server_rss_peak_mib")?);
+        Ok(())
+    })?;
+    let what = format!("mesh, {nodes} nodes");
+    samples.ratio(
+        table,
+        format!("{what}: fetches"),
+        "/s",
+        "fetch",
+        Bound::AtLeast(0.7),
+    );
+    samples.ratio(
+        table,
+        format!("{what}: CPU of a fetch"),
+        "µs",
+        "fetch cpu",
+        Bound::None,
+    );
+    let (ours, _) = samples.medians("rss");
+    table.single(
+        format!("{what}: peak resident"),
+        "MiB",
+        ours,
+        Bound::AtMost(60.0),
+    );
+    Ok(())
+}
+
+/// A mesh's payloads to all sockets at once, against the same bytes over a few connections.
+fn release(
+    programs: &Programs,
+    settings: &Settings,
+    table: &mut Table,
+    nodes: usize,
+) -> anyhow::Result<()> {
+    let mut samples = Samples::default();
+    for _ in 0..settings.pairs {
+        let server = Side::Cfgsync.start(programs, "mesh", nodes)?;
+        let report = run_storm(programs, &server, nodes, 0)?;
+        let few_ms = number(finished_phase(&report, "fetch_all")?, "/wall_s")? * 1e3;
+        let render_ms = number(&report, "/ready_after_ms")?;
+        drop(server);
+        let server = Side::Cfgsync.start(programs, "mesh", nodes)?;
+        let report = programs.load(&server, "barrier", nodes, &WAIT)?;
+        all_released(&report, nodes)?;
+        let all_ms = number(&report, "/release_from_send_ms/max")? - render_ms;
+        samples.note(Side::Cfgsync, "few", few_ms);
+        samples.note(Side::Cfgsync, "all", all_ms);
+    }
+    let all = median(samples.of(Side::Cfgsync, "all").to_vec());
+    let few = median(samples.of(Side::Cfgsync, "few").to_vec());
+    let what = format!(
+        "mesh, {nodes} payloads to as many waiting sockets: {} ms; over {CONNECTIONS} connections: {} ms",
+        all.round(),
+        few.round()
+    );
+    table.single(what, "×", all / few, Bound::AtMost(2.0));
+    Ok(())
+}
+
+/// A template of 30 lines for 10,000 nodes, seen from outside: until the first payload is served.
+fn render(programs: &Programs, settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
+    let nodes = 10_000;
+    let mut samples = Vec::new();
+    for _ in 0..settings.pairs {
+        let server = Side::Cfgsync.start(programs, "service", nodes)?;
+        let report = run_storm(programs, &server, nodes, 0)?;
+        samples.push(number(&report, "/ready_after_ms")?);
+    }
+    let what = format!("render and seal {nodes} nodes of a 30-line template");
+    table.single(what, "ms", median(samples), Bound::AtMost(300.0));
+    Ok(())
+}
+
+/// What a shared file of 1 MB adds to the server's memory when 1,000 nodes have fetched it.
+fn shared(programs: &Programs, settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
+    let nodes = 1_000;
+    let megabyte = "0123456789abcde\n".repeat((1 << 20) / 16);
+    let resident = |text: &str| -> anyhow::Result<f64> {
+        let server = programs.serve("shared", nodes, text)?;
+        let report = run_storm(programs, &server, nodes, 0)?;
+        number(
+            finished_phase(&report, "fetch_all")?,
+            "/cost/server_rss_mib",
+        )
+    };
+    let mut samples = Vec::new();
+    for _ in 0..settings.pairs {
+        samples.push(resident(&megabyte)? - resident("small\n")?);
+    }
+    let what = format!("a shared file of 1 MiB, {nodes} nodes: memory it adds");
+    table.single(what, "MiB", median(samples), Bound::AtMost(3.0));
+    Ok(())
+}
+
+/// Clients of the older kind: 10,000 of them ask again every 250 ms.
+fn poll(programs: &Programs, settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
+    let nodes = 10_000;
+    let samples = interleaved(settings.pairs, |side, samples| {
+        let server = side.start(programs, "ring", nodes)?;
+        let report = programs.load(&server, "barrier", nodes, &["--poll", "250"])?;
+        all_released(&report, nodes)?;
+        samples.note(
+            side,
+            "last",
+            number(&report, "/release_from_send_ms/max")? / 1e3,
+        );
+        Ok(())
+    })?;
+    let (ours, ceiling) = samples.medians("last");
+    let what = format!("{nodes} nodes polling every 250 ms: all released after");
+    table.pair(what, "s", (ours, ceiling), ours, Bound::AtMost(5.0));
+    Ok(())
+}
+
+/// The cold start of a node: the program itself, a join against a ready server, the binary's size.
+fn start(programs: &Programs, _: &Settings, table: &mut Table) -> anyhow::Result<()> {
+    let version = child::cost(CHILD_RUNS, &programs.cfgsync, &["--version"])?;
+    table.single(
+        "`cfgsync --version`",
+        "ms",
+        median(version.wall_ms),
+        Bound::AtMost(5.0),
+    );
+
+    let server = programs.serve("ring", 1, "")?;
+    // Memory, not a disk, wherever there is such a place.
+    let memory = Path::new("/dev/shm");
+    let out = if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    }?;
+    let out_dir = out
+        .path()
+        .to_str()
+        .context("path of the output directory")?;
+    let join = [
+        "join",
+        "--server",
+        &server.url,
+        "--id",
+        "node-1",
+        "--ip",
+        "10.0.0.1",
+        "--meta",
+        "port:=9000",
+        "--out-dir",
+        out_dir,
+    ];
+    // The first one forms the cluster, and the next find it ready. They write anew each time only if
+    // the file is gone, so each of them is a run of its own.
+    child::cost(1, &programs.cfgsync, &join)?;
+    let (mut wall_ms, mut peak) = (Vec::new(), 0.0_f64);
+    for _ in 0..CHILD_RUNS {
+        fs::remove_file(out.path().join("config.yaml")).context("join wrote no config.yaml")?;
+        let cost = child::cost(1, &programs.cfgsync, &join)?;
+        wall_ms.extend(cost.wall_ms);
+        peak = peak.max(cost.peak_rss_mib);
+    }
+    table.single(
+        "`join` to a ready server",
+        "ms",
+        median(wall_ms),
+        Bound::AtMost(15.0),
+    );
+    table.single("`join`: peak resident", "MiB", peak, Bound::AtMost(12.0));
+
+    let size = fs::metadata(&programs.cfgsync)?.len() as f64 / 1e6;
+    table.single("the binary", "MB", size, Bound::AtMost(10.0));
+    Ok(())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Side {
+    Cfgsync,
+    Ceiling,
+}
+
+impl Side {
+    /// Our spec of a shape has the ceiling's name for it.
+    fn start(self, programs: &Programs, shape: &str, nodes: usize) -> anyhow::Result<Server> {
+        match self {
+            Self::Cfgsync => programs.serve(shape, nodes, ""),
+            Self::Ceiling => programs.ceiling(shape, nodes),
+        }
+    }
+}
+
+/// Measured values by what they mean.
+#[derive(Default)]
+struct Samples(BTreeMap<(Side, &'static str), Vec<f64>>);
+
+impl Samples {
+    fn note(&mut self, side: Side, what: &'static str, value: f64) {
+        self.0.entry((side, what)).or_default().push(value);
+    }
+
+    fn of(&self, side: Side, what: &'static str) -> &[f64] {
+        self.0.get(&(side, what)).map_or(&[], Vec::as_slice)
+    }
+
+    fn medians(&self, what: &'static str) -> (f64, f64) {
+        let of = |side| median(self.of(side, what).to_vec());
+        (of(Side::Cfgsync), of(Side::Ceiling))
+    }
+
+    fn ratio(
+        &self,
+        table: &mut Table,
+        title: String,
+        unit: &str,
+        what: &'static str,
+        bound: Bound,
+    ) {
+        let (ours, ceiling) = self.medians(what);
+        table.pair(title, unit, (ours, ceiling), ours / ceiling, bound);
+    }
+}
+
+/// Both servers in turn, and in each pair the other one first: a drift of the machine meets both.
+fn interleaved(
+    pairs: usize,
+    mut run: impl FnMut(Side, &mut Samples) -> anyhow::Result<()>,
+) -> anyhow::Result<Samples> {
+    let mut samples = Samples::default();
+    for pair in 0..pairs {
+        let mut order = [Side::Cfgsync, Side::Ceiling];
+        order.rotate_left(pair % 2);
+        for side in order {
+            run(side, &mut samples)?;
+        }
+    }
+    Ok(samples)
+}
+
+fn run_storm(
+    programs: &Programs,
+    server: &Server,
+    nodes: usize,
+    fetches: usize,
+) -> anyhow::Result<Value> {
+    let fetches = fetches.to_string();
+    programs.load(
+        server,
+        "storm",
+        nodes,
+        &["-c", CONNECTIONS, "--random-fetches", &fetches],
+    )
+}
+
+/// A phase of a storm in which every request was answered with success.
+fn finished_phase<'a>(report: &'a Value, name: &str) -> anyhow::Result<&'a Value> {
+    let phase = report["phases"]
+        .as_array()
+        .and_then(|phases| phases.iter().find(|phase| phase["phase"] == name))
+        .with_context(|| format!("no phase {name}"))?;
+    let clean = |key: &str| {
+        phase[key]
+            .as_object()
+            .is_some_and(serde_json::Map::is_empty)
+    };
+    let success = phase["status"]
+        .as_object()
+        .is_some_and(|status| status.keys().all(|code| code.starts_with('2')));
+    anyhow::ensure!(
+        success && clean("failures") && phase["truncated"] == false,
+        "not every request of {name} was answered: {} {}",
+        phase["status"],
+        phase["failures"]
+    );
+    Ok(phase)
+}
+
+fn all_released(report: &Value, nodes: usize) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        report["released"] == nodes,
+        "of {nodes} nodes {} were released: {}",
+        report["released"],
+        report["status"]
+    );
+    Ok(())
+}
+
+fn cpu_us_per_request(phase: &Value) -> anyhow::Result<f64> {
+    Ok(number(phase, "/cost/server_cpu_s")? * 1e6 / number(phase, "/requests")?)
+}
+
+fn number(report: &Value, pointer: &str) -> anyhow::Result<f64> {
+    report
+        .pointer(pointer)
+        .and_then(Value::as_f64)
+        .with_context(|| format!("no figure {pointer} in the report"))
+}

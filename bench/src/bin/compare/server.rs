@@ -1,0 +1,177 @@
+//! Starting and ending the two servers, and running the load against them.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A server that does not listen by then never will.
+const START_BOUND: Duration = Duration::from_secs(10);
+
+const SPECS: [(&str, &str); 4] = [
+    ("ring", include_str!("../../../specs/ring.yaml")),
+    ("mesh", include_str!("../../../specs/mesh.yaml")),
+    ("service", include_str!("../../../specs/service.yaml")),
+    ("shared", include_str!("../../../specs/shared.yaml")),
+];
+
+/// The programs that take part.
+pub(crate) struct Programs {
+    pub(crate) cfgsync: PathBuf,
+    ceiling: PathBuf,
+    bootstorm: PathBuf,
+}
+
+impl Programs {
+    /// They stand beside this one, where cargo puts them.
+    pub(crate) fn find(cfgsync: Option<PathBuf>) -> anyhow::Result<Self> {
+        let here = std::env::current_exe()?;
+        let beside = |name: &str| here.with_file_name(name);
+        let programs = Self {
+            cfgsync: cfgsync.unwrap_or_else(|| beside("cfgsync")),
+            ceiling: beside("ceiling"),
+            bootstorm: beside("bootstorm"),
+        };
+        for program in [&programs.cfgsync, &programs.ceiling, &programs.bootstorm] {
+            anyhow::ensure!(program.is_file(), "there is no {}", program.display());
+        }
+        Ok(programs)
+    }
+
+    /// `cfgsync serve` with one of our specs for `nodes` nodes; `shared` is the file beside it.
+    pub(crate) fn serve(&self, spec: &str, nodes: usize, shared: &str) -> anyhow::Result<Server> {
+        let (_, text) = SPECS
+            .iter()
+            .find(|(name, _)| *name == spec)
+            .with_context(|| format!("there is no spec `{spec}`"))?;
+        let directory = tempfile::tempdir()?;
+        let at = |name: &str| directory.path().join(name);
+        fs::write(
+            at("cluster.yaml"),
+            text.replace("nodes: 16 ", &format!("nodes: {nodes} ")),
+        )?;
+        fs::write(at("shared.txt"), shared)?;
+        let mut process = Command::new(&self.cfgsync)
+            .arg("serve")
+            .arg(at("cluster.yaml"))
+            .args(["--listen", "127.0.0.1:0", "--port-file"])
+            .arg(at("port"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(at("log"))?)
+            .spawn()
+            .context("starting cfgsync serve")?;
+        match port(&at("port"), &mut process) {
+            Ok(port) => Ok(Server::new(process, port, Some(directory))),
+            Err(error) => {
+                let _ = process.kill();
+                let _ = process.wait();
+                let log = fs::read_to_string(at("log")).unwrap_or_default();
+                Err(error.context(format!("cfgsync serve did not start:\n{log}")))
+            }
+        }
+    }
+
+    /// The yardstick for `nodes` nodes.
+    pub(crate) fn ceiling(&self, shape: &str, nodes: usize) -> anyhow::Result<Server> {
+        let mut process = Command::new(&self.ceiling)
+            .args(["0", &nodes.to_string(), shape])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("starting ceiling")?;
+        let mut line = String::new();
+        if let Some(stdout) = process.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line)?;
+        }
+        let port = line
+            .trim()
+            .rsplit_once(':')
+            .and_then(|(_, port)| port.parse().ok());
+        Ok(Server::new(
+            process,
+            port.context("ceiling told no port")?,
+            None,
+        ))
+    }
+
+    /// One run of the load generator, its report as JSON.
+    pub(crate) fn load(
+        &self,
+        server: &Server,
+        mode: &str,
+        nodes: usize,
+        arguments: &[&str],
+    ) -> anyhow::Result<Value> {
+        let output = Command::new(&self.bootstorm)
+            .args([mode, "--url", &server.url, "-n", &nodes.to_string()])
+            .args(["--server-pid", &server.process.id().to_string()])
+            .args(arguments)
+            .stderr(Stdio::inherit())
+            .output()
+            .context("running bootstorm")?;
+        if !output.status.success() {
+            bail!(
+                "bootstorm {mode} failed; the server's last words:\n{}",
+                server.last_words()
+            );
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}
+
+/// A running server, ended when this is dropped.
+pub(crate) struct Server {
+    process: Child,
+    pub(crate) url: String,
+    directory: Option<TempDir>,
+}
+
+impl Server {
+    fn new(process: Child, port: u16, directory: Option<TempDir>) -> Self {
+        Self {
+            process,
+            url: format!("http://127.0.0.1:{port}"),
+            directory,
+        }
+    }
+
+    fn last_words(&self) -> String {
+        let Some(directory) = &self.directory else {
+            return String::new();
+        };
+        let log = fs::read_to_string(directory.path().join("log")).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The port that a starting server writes into its file.
+fn port(file: &Path, process: &mut Child) -> anyhow::Result<u16> {
+    let start = Instant::now();
+    while start.elapsed() < START_BOUND {
+        if let Ok(port) = fs::read_to_string(file).unwrap_or_default().trim().parse() {
+            return Ok(port);
+        }
+        if let Some(status) = process.try_wait()? {
+            bail!("it ended with {status}");
+        }
+        sleep(Duration::from_millis(5));
+    }
+    bail!("no port after {} s", START_BOUND.as_secs())
+}

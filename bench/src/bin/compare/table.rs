@@ -1,0 +1,165 @@
+//! The table of results, as the README shows it.
+
+use std::fmt::Write as _;
+
+/// A bound that a figure must keep.
+#[derive(Clone, Copy)]
+pub(crate) enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+    /// Beside the rate, to judge it by.
+    None,
+}
+
+impl Bound {
+    fn met(self, figure: f64) -> &'static str {
+        match self {
+            Self::AtLeast(bound) if figure >= bound => "yes",
+            Self::AtMost(bound) if figure <= bound => "yes",
+            Self::None => "",
+            Self::AtLeast(_) | Self::AtMost(_) => "**no**",
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::AtLeast(bound) => format!("≥ {bound}"),
+            Self::AtMost(bound) => format!("≤ {bound}"),
+            Self::None => String::new(),
+        }
+    }
+}
+
+struct Row {
+    what: String,
+    cfgsync: String,
+    ceiling: String,
+    figure: String,
+    bound: Bound,
+    met: &'static str,
+}
+
+#[derive(Default)]
+pub(crate) struct Table {
+    rows: Vec<Row>,
+}
+
+impl Table {
+    /// Two measured values and the figure that is made of them.
+    pub(crate) fn pair(
+        &mut self,
+        what: impl Into<String>,
+        unit: &str,
+        (cfgsync, ceiling): (f64, f64),
+        figure: f64,
+        bound: Bound,
+    ) {
+        self.rows.push(Row {
+            what: what.into(),
+            cfgsync: quantity(cfgsync, unit),
+            ceiling: quantity(ceiling, unit),
+            figure: number(figure),
+            bound,
+            met: bound.met(figure),
+        });
+    }
+
+    /// A value of cfgsync alone; it is its own figure.
+    pub(crate) fn single(&mut self, what: impl Into<String>, unit: &str, value: f64, bound: Bound) {
+        self.rows.push(Row {
+            what: what.into(),
+            cfgsync: quantity(value, unit),
+            ceiling: "–".to_owned(),
+            figure: number(value),
+            bound,
+            met: bound.met(value),
+        });
+    }
+
+    pub(crate) fn markdown(&self, pairs: usize, fetches: usize) -> String {
+        let mut text = format!(
+            "Medians of {pairs} interleaved pairs, {fetches} random fetches each, {} processors.\n\n\
+             | what | cfgsync | ceiling | figure | bound | met |\n\
+             | --- | --- | --- | --- | --- | --- |",
+            std::thread::available_parallelism().map_or(1, usize::from),
+        );
+        for row in &self.rows {
+            let Row {
+                what,
+                cfgsync,
+                ceiling,
+                figure,
+                bound,
+                met,
+            } = row;
+            let bound = bound.text();
+            let _ = write!(
+                text,
+                "\n| {what} | {cfgsync} | {ceiling} | {figure} | {bound} | {met} |"
+            );
+        }
+        text
+    }
+}
+
+fn quantity(value: f64, unit: &str) -> String {
+    format!("{} {unit}", number(value)).trim_end().to_owned()
+}
+
+/// Three digits that mean something.
+fn number(value: f64) -> String {
+    let digits = match value.abs() {
+        v if v >= 100.0 => 0,
+        v if v >= 10.0 => 1,
+        v if v >= 1.0 => 2,
+        _ => 3,
+    };
+    format!("{value:.digits$}")
+}
+
+/// The middle of the samples; of two middles, their mean.
+pub(crate) fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    let middle = samples.len() / 2;
+    match samples.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => samples[middle],
+        _ => f64::midpoint(samples[middle - 1], samples[middle]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bound, Table, median, number};
+
+    #[test]
+    fn medians() {
+        assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+        assert!((median(vec![4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < f64::EPSILON);
+        assert!(median(Vec::new()).is_nan());
+    }
+
+    #[test]
+    fn a_missed_bound_is_said() {
+        let mut table = Table::default();
+        table.pair(
+            "fetches",
+            "/s",
+            (80_000.0, 100_000.0),
+            0.8,
+            Bound::AtLeast(0.85),
+        );
+        table.single("size", "MB", 7.5, Bound::AtMost(10.0));
+        let text = table.markdown(5, 10);
+        assert!(text.contains("| fetches | 80000 /s | 100000 /s | 0.800 | ≥ 0.85 | **no** |"));
+        assert!(text.contains("| size | 7.50 MB | – | 7.50 | ≤ 10 | yes |"));
+    }
+
+    #[test]
+    fn numbers_keep_three_digits() {
+        assert_eq!(
+            [number(0.5), number(12.34), number(1234.5)],
+            ["0.500", "12.3", "1234"]
+        );
+    }
+}

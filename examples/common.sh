@@ -1,0 +1,109 @@
+# shellcheck shell=sh
+# Sourced by the example scripts (POSIX sh): a scratch directory, a server on a free port, processes
+# that are ended by their own pid whatever happens, and waits that end.
+#
+#   CFGSYNC   the binary to use (default: cfgsync from the PATH)
+
+set -eu
+
+: "${CFGSYNC:=cfgsync}"
+if ! command -v "$CFGSYNC" >/dev/null; then
+    echo "there is no $CFGSYNC: build it with \`make build\`, and set CFGSYNC to its path" >&2
+    exit 1
+fi
+
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/cfgsync-example.XXXXXX")
+pids=
+
+# say TEXT: a heading, in bold where somebody is watching.
+say() {
+    if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
+        printf '\n\033[1m== %s\033[0m\n' "$*"
+    else
+        printf '\n== %s\n' "$*"
+    fi
+}
+
+# fail TEXT: gives up; the logs follow.
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+# need PROGRAM PACKAGE: gives up unless the program is there.
+need() {
+    command -v "$1" >/dev/null || fail "there is no $1; on Debian: apt-get install $2"
+}
+
+# start NAME COMMAND...: runs it in the background, its output in $scratch/NAME.log, its pid in $started.
+start() {
+    start_name=$1
+    shift
+    "$@" >"$scratch/$start_name.log" 2>&1 </dev/null &
+    started=$!
+    pids="$pids $started"
+}
+
+# until_true SECONDS WHAT COMMAND...: repeats the command until it succeeds.
+until_true() {
+    until_left=$(($1 * 10))
+    until_what=$2
+    shift 2
+    until "$@" >"$scratch/until.log" 2>&1; do
+        until_left=$((until_left - 1))
+        if [ "$until_left" -le 0 ]; then
+            cat "$scratch/until.log" >&2
+            fail "$until_what: not within the time"
+        fi
+        sleep 0.1
+    done
+}
+
+# expect_exit CODE COMMAND...: the command must end with this exit code.
+expect_exit() {
+    expect_code=$1
+    shift
+    expect_got=0
+    "$@" || expect_got=$?
+    [ "$expect_got" -eq "$expect_code" ] || fail "exit code $expect_got, expected $expect_code: $*"
+}
+
+# serve SPEC: opens the door on a free port; its address is in $CFGSYNC_SERVER, which join and inspect read.
+serve() {
+    start server "$CFGSYNC" serve "$1" --listen 127.0.0.1:0 --port-file "$scratch/port"
+    until_true 10 "serve $1" test -s "$scratch/port"
+    CFGSYNC_SERVER="http://127.0.0.1:$(cat "$scratch/port")"
+    export CFGSYNC_SERVER
+}
+
+# loopback N: the address of the N-th pretended machine. All of 127.0.0.0/8 is this machine, so each node
+# can have an address of its own with the usual ports, and two runs do not meet.
+loopback() {
+    echo "127.$((100 + $$ / 250 % 100)).$(($$ % 250)).$((10 + $1))"
+}
+
+end() {
+    status=$?
+    trap - EXIT INT TERM
+    if [ "$status" -ne 0 ]; then
+        for log in "$scratch"/*.log; do
+            [ -s "$log" ] && { echo "--- ${log##*/}"; tail -n 20 "$log"; } >&2
+        done
+    fi
+    if [ -n "$pids" ]; then
+        # shellcheck disable=SC2086 # a list of numbers
+        kill $pids 2>/dev/null || :
+        # Who does not end within five seconds is ended.
+        # shellcheck disable=SC2086
+        (sleep 5; kill -9 $pids) >/dev/null 2>&1 </dev/null &
+        last_resort=$!
+        # shellcheck disable=SC2086
+        wait $pids 2>/dev/null || :
+        kill "$last_resort" 2>/dev/null || :
+    fi
+    rm -rf "$scratch"
+    exit "$status"
+}
+trap end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM

@@ -1,0 +1,22 @@
+#!/bin/sh
+# The real programs that the end-to-end tests form clusters of: installed where that is allowed, and named
+# where it is not. A test is never left out in silence.
+set -eu
+
+packages=
+for pair in etcd:etcd-server etcdctl:etcd-client nats-server:nats-server curl:curl; do
+    # Debian keeps some servers out of a user's PATH.
+    PATH=$PATH:/usr/sbin command -v "${pair%%:*}" >/dev/null || packages="$packages ${pair#*:}"
+done
+[ -n "$packages" ] || exit 0
+
+if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+    echo "the end-to-end tests need these packages (by their Debian names):$packages" >&2
+    echo "on Debian or Ubuntu: sudo apt-get install --no-install-recommends$packages" >&2
+    exit 1
+fi
+echo "installing$packages"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086 # a list
+apt-get install -y -qq --no-install-recommends $packages >/dev/null

@@ -1,0 +1,68 @@
+#!/bin/sh
+# What the README says: its spec is planned, its commands are pasted (the quickstart by hand, then every route).
+# Blocks are those that follow a comment `<!-- tested: NAME -->`.
+# shellcheck source-path=SCRIPTDIR source=../../examples/common.sh
+. "${0%/*}/../../examples/common.sh"
+cd "${0%/*}/../.."
+need curl curl
+
+block() {
+    awk -v mark="<!-- tested: $1 -->" '
+        $0 == mark { armed = 1; next }
+        armed && /^```[a-z]+$/ { inside = 1; armed = 0; next }
+        /^```$/ { inside = 0 }
+        inside' README.md
+}
+
+say "the spec by example, with the files that it names and nodes that make it ready"
+mkdir -p "$scratch/spec/keys"
+block spec >"$scratch/spec/cluster.yaml"
+cp examples/exec/make-genesis.sh "$scratch/spec/make-genesis"
+echo '{"cluster":{{ cluster | tojson }},"chain_id":{{ values.chain_id }}}' >"$scratch/spec/genesis.json.j2"
+printf 'nodes: {}\n' >"$scratch/spec/cfgsync.artifacts.yaml"
+for i in 1 2 3 4; do
+    role=validator
+    [ "$i" -lt 4 ] || role=observer
+    echo "key $i" >"$scratch/spec/keys/node-$i.key"
+    echo "- { identifier: node-$i, ip: 10.0.0.$i, metadata: { port: 900$i, role: $role, zone: z$((i % 2)) } }"
+done >"$scratch/spec/nodes.yaml"
+"$CFGSYNC" plan "$scratch/spec/cluster.yaml" --nodes "$scratch/spec/nodes.yaml" --out-dir "$scratch/planned"
+find "$scratch/planned" -type f | sort
+[ "$(find "$scratch/planned" -name validator.key | wc -l)" -eq 3 ] || fail "not three validators have a key"
+
+# The commands say port 4400 and `out/`; here another port and place take their part. A server that ends at once
+# finds a port that is free.
+mkdir "$scratch/bin"
+ln -s "$(command -v "$CFGSYNC")" "$scratch/bin/cfgsync"
+"$CFGSYNC" serve examples/quickstart/cluster.yaml --listen 127.0.0.1:0 --port-file "$scratch/port" -- true \
+    2>"$scratch/free-port.log"
+port=$(cat "$scratch/port")
+{
+    cat <<'PREAMBLE'
+set -eu
+server=
+trap 'kill "$server"; wait' EXIT
+ready() { until cfgsync inspect health >/dev/null 2>&1; do sleep 0.1; done; }
+# Every answer must be one that the table of routes knows.
+curl() { command curl --max-time 10 --write-out '\nstatus %{http_code}\n' "$@"; }
+PREAMBLE
+    # Whoever pastes by hand is slower than the server; a script has to wait for it.
+    block quickstart | sed "s/4400/$port/; s|out/|$scratch/out/|g; s/^\(cfgsync serve.*\)&\$/\1\& server=\$!/" \
+        | sed '/^export CFGSYNC_SERVER/a ready'
+    block routes | sed "s/4400/$port/"
+} >"$scratch/readme"
+[ "$(grep -c '^curl' "$scratch/readme")" -ge 20 ] || fail "the README lost its blocks"
+
+export CFGSYNC_LISTEN="127.0.0.1:$port"
+PATH="$scratch/bin:$PATH" timeout 60 sh "$scratch/readme" >"$scratch/readme.log" 2>&1 || {
+    cat "$scratch/readme"
+    fail "the README's commands failed"
+}
+cat "$scratch/readme.log"
+[ "$(grep -c '^status ' "$scratch/readme.log")" -ge 19 ] || fail "not every route was answered"
+if grep -E '^status (000|404|405|5..)' "$scratch/readme.log"; then
+    fail "a route of the README is none of the server's"
+fi
+for node in node-1 node-2 node-3; do
+    grep -q "^id: \"$node\"" "$scratch/out/$node/config.yaml" || fail "$node has no file"
+done
