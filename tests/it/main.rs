@@ -5,6 +5,7 @@
 )]
 
 mod bad_specs;
+mod cli;
 mod disk;
 mod fake;
 mod golden;
