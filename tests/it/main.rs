@@ -6,6 +6,7 @@
 
 mod bad_renders;
 mod bad_specs;
+mod cli;
 mod disk;
 mod fake;
 mod golden;
