@@ -47,7 +47,7 @@ use view::{Failed, View};
 const KNOCKS_MAX: usize = 64;
 
 /// How long `replace` waits for the generation that shows its files. They are stored by then, whatever comes.
-const REPLACE_WAIT_MAX: Duration = Duration::from_secs(60);
+const REPLACE_WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// What an operator may choose.
 #[derive(Debug, Clone)]

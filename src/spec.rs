@@ -15,13 +15,15 @@ mod files;
 mod plain;
 mod read;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 pub use metadata::{MetadataError, MetadataRules};
 pub use mistake::SpecError;
 pub(crate) use mistake::did_you_mean;
 pub use plain::PlainFile;
-pub use source::Step;
 pub(crate) use scalars::Mapped;
+pub use source::Step;
 pub use types::{
     ExecSpec, FileContent, FileSpec, FragmentSpec, Group, Late, MaterializerSpec, Members,
     PrecomputedSpec, ReadyRule, Spec, TemplateSpec,

@@ -3,6 +3,8 @@
 //! Textual: it reads `crate::…` paths (groups included) and refuses the ways around them, `super::super`
 //! out of a module's folder among them.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::{
     collections::BTreeSet,
     fs,

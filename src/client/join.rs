@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use hyper::StatusCode;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     Backoff, CallError, Client, Meta, ServerUrl, connect::local_address, disk::DiskError,
@@ -18,6 +18,8 @@ use crate::{
 const WAIT_FIRST: Duration = Duration::from_secs(1);
 /// The last wait ends so long before the timeout.
 const LAST_ANSWER_BEFORE: Duration = Duration::from_millis(500);
+/// With less time than this left nothing new is tried.
+const LAST_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// How often in a row an answer that cannot be used is asked for again.
 const UNUSABLE_MAX: u32 = 3;
 /// How often in a row a server may ask to come back at once.
@@ -160,6 +162,8 @@ pub struct Join {
     sent: bool,
     accepted: Option<Accepted>,
     ever_accepted: bool,
+    /// Whether the next registration only makes sure, which is nothing to tell.
+    is_renewal: bool,
     last: Last,
     trouble: Backoff,
     polling: Backoff,
@@ -210,6 +214,7 @@ impl Join {
             sent: false,
             accepted: None,
             ever_accepted: false,
+            is_renewal: false,
             last: Last::Nothing,
             trouble: Backoff::default(),
             polling: Backoff::default(),
@@ -239,14 +244,17 @@ impl Join {
                 Err(Setback::End(error)) => return Err(error),
                 Err(Setback::Again(pause)) => pause,
             };
-            if deadline.is_some_and(|deadline| Instant::now() + pause >= deadline) {
-                // Waiting longer than there is time for changes nothing, but the time was promised.
-                if let Some(deadline) = deadline {
-                    tokio::time::sleep_until(deadline).await;
-                }
+            let Some(deadline) = deadline else {
+                sleep(pause).await;
+                continue;
+            };
+            let left = deadline - Instant::now();
+            if left < LAST_PAUSE_MIN {
+                sleep_until(deadline).await;
                 return Err(self.out_of_time());
             }
-            sleep(pause).await;
+            // However slow the attempts have become, some are left for the end.
+            sleep(pause.min(left / 2)).await;
         }
     }
 
@@ -333,11 +341,13 @@ impl Join {
             let _ = self.client.leave(registration).await;
             return Err(wrong);
         }
-        event(Event::Registered {
-            server: answer.meta.server,
-            ip: registration.ip,
-            again: self.ever_accepted,
-        });
+        if !std::mem::take(&mut self.is_renewal) {
+            event(Event::Registered {
+                server: answer.meta.server,
+                ip: registration.ip,
+                again: self.ever_accepted,
+            });
+        }
         self.accepted = Some(Accepted {
             instance: answer.meta.instance,
             at: Instant::now(),
@@ -442,6 +452,7 @@ impl Join {
             let is_old = |accepted: Accepted| accepted.at.elapsed() >= REGISTER_AGAIN_EVERY;
             if self.accepted.is_some_and(is_old) {
                 self.accepted = None;
+                self.is_renewal = true;
             }
         }
         // One that claims to have waited and did not would otherwise be asked without a pause.
@@ -477,6 +488,7 @@ impl Join {
             CallError::Unreachable { server, problem } => {
                 // It may come back without its memory, and not say so.
                 self.accepted = None;
+                self.is_renewal = false;
                 self.last = Last::Unreachable(format!("{server}: {problem}"));
                 event(Event::Unreachable { server, problem });
             }
@@ -526,7 +538,10 @@ impl Join {
     }
 
     fn out_of_time(&self) -> JoinError {
-        let waited = self.started.elapsed();
+        let waited = self
+            .options
+            .timeout
+            .unwrap_or_else(|| self.started.elapsed());
         match &self.last {
             Last::NotReady(message) => JoinError::NotReady {
                 waited,

@@ -19,11 +19,19 @@ pub(crate) fn unified(
     if let (Some(old), Some(new)) = (old, new)
         && old.mode != new.mode
     {
-        text.push_str(&format!("mode of {new_name}: {} → {}\n", old.mode, new.mode));
+        text.push_str(&format!(
+            "mode of {new_name}: {} → {}\n",
+            old.mode, new.mode
+        ));
     }
     let bytes = |file: Option<&ArtifactFile>| file.map(|file| file.content.to_bytes());
     let (old, new) = (bytes(old), bytes(new));
-    text.push_str(&unified_bytes(old_name, old.as_deref(), new_name, new.as_deref()));
+    text.push_str(&unified_bytes(
+        old_name,
+        old.as_deref(),
+        new_name,
+        new.as_deref(),
+    ));
     text
 }
 
@@ -39,7 +47,8 @@ pub(crate) fn unified_bytes(
     }
     let old_name = if old.is_some() { old_name } else { NOTHING };
     let new_name = if new.is_some() { new_name } else { NOTHING };
-    let text = |bytes: Option<&[u8]>| std::str::from_utf8(bytes.unwrap_or_default()).map(str::to_owned);
+    let text =
+        |bytes: Option<&[u8]>| std::str::from_utf8(bytes.unwrap_or_default()).map(str::to_owned);
     let (Ok(before), Ok(after)) = (text(old), text(new)) else {
         return format!("Binary files {old_name} and {new_name} differ\n");
     };
@@ -61,8 +70,14 @@ mod tests {
             unified_bytes("a", old.map(str::as_bytes), "b", new.map(str::as_bytes))
         };
         assert_eq!(of(Some("x\n"), Some("x\n")), "");
-        assert_eq!(of(Some("x\n"), Some("y\n")), "--- a\n+++ b\n@@ -1 +1 @@\n-x\n+y\n");
-        assert_eq!(of(None, Some("y\n")), "--- /dev/null\n+++ b\n@@ -0,0 +1 @@\n+y\n");
+        assert_eq!(
+            of(Some("x\n"), Some("y\n")),
+            "--- a\n+++ b\n@@ -1 +1 @@\n-x\n+y\n"
+        );
+        assert_eq!(
+            of(None, Some("y\n")),
+            "--- /dev/null\n+++ b\n@@ -0,0 +1 @@\n+y\n"
+        );
         assert_eq!(of(None, Some("")), "--- /dev/null\n+++ b\n");
         assert_eq!(
             unified_bytes("a", Some(&[0xff]), "b", Some(b"")),

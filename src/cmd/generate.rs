@@ -2,7 +2,7 @@
 
 mod spec_page;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cfgsync::spec::Spec;
 use clap::{Args, Command};
@@ -60,16 +60,73 @@ fn write(args: &GenerateArgs) -> std::io::Result<()> {
     std::fs::write(schemas.join("cfgsync-spec.schema.json"), text)
 }
 
-fn write_page(directory: &std::path::Path, name: &str, command: Command) -> std::io::Result<()> {
+/// One page. Its parts are clap_mangen's, but for those that it would garble: what stands below the help is a
+/// text with lines of its own, and the subcommands of a subcommand have no pages.
+fn write_page(directory: &Path, name: &str, command: Command) -> std::io::Result<()> {
     let mut page = Vec::new();
-    let source = concat!("cfgsync ", env!("CARGO_PKG_VERSION"));
+    let is_top = name == "cfgsync";
+    let below: String = command.get_subcommands().map(subcommand_entry).collect();
+    let after_help = command.get_after_help().map(ToString::to_string);
     let man = Man::new(command.name(name.to_owned()).display_name(name.to_owned()))
         .title(name)
-        .source(source)
+        .source(concat!("cfgsync ", env!("CARGO_PKG_VERSION")))
         .manual("cfgsync manual");
-    man.render(&mut page)?;
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if is_top {
+        man.render_subcommands_section(&mut page)?;
+    } else if !below.is_empty() {
+        page.extend(format!(".SH SUBCOMMANDS\n{below}").bytes());
+    }
+    if let Some(text) = after_help {
+        page.extend(format!(".SH NOTES\n.nf\n{}\n.fi\n", roff_lines(&text)).bytes());
+    }
+    if is_top {
+        page.extend(EXIT_STATUS.bytes());
+    } else {
+        page.extend(b".SH SEE ALSO\n.BR cfgsync (1),\n.BR cfgsync\\-spec (5)\n");
+    }
     std::fs::write(directory.join(format!("{name}.1")), page)
 }
+
+/// `node ID`, and what it does.
+fn subcommand_entry(command: &Command) -> String {
+    let operands: String = command
+        .get_positionals()
+        .map(|arg| {
+            let names = arg.get_value_names().unwrap_or_default();
+            let name = names.first().map_or(arg.get_id().as_str(), |name| name.as_str());
+            match arg.is_required_set() {
+                true => format!(" {name}"),
+                false => format!(" [{name}]"),
+            }
+        })
+        .collect();
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    format!(
+        ".TP\n\\fB{}\\fR{}\n{}\n",
+        command.get_name(),
+        roff_lines(&operands),
+        roff_lines(&about)
+    )
+}
+
+/// Text as roff, line by line: its backslashes and dashes are letters, and no line begins a request.
+fn roff_lines(text: &str) -> String {
+    let line = |line: &str| {
+        let line = line.replace('\\', "\\e").replace('-', "\\-");
+        match line.starts_with(['.', '\'']) {
+            true => format!("\\&{line}"),
+            false => line,
+        }
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+const EXIT_STATUS: &str = include_str!("generate/exit_status.roff");
 
 /// Without what is hidden: nobody should complete to it.
 fn visible(command: Command) -> Command {
@@ -93,7 +150,7 @@ fn visible(command: Command) -> Command {
         shown = shown.after_help(help.clone());
     }
     let subcommands = command.get_subcommands().cloned();
-    shown.subcommands(subcommands.filter(|subcommand| {
-        !hidden.iter().any(|name| name == subcommand.get_name())
-    }))
+    shown.subcommands(
+        subcommands.filter(|subcommand| !hidden.iter().any(|name| name == subcommand.get_name())),
+    )
 }

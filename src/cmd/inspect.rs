@@ -29,7 +29,6 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 /// Show the cluster: who is here, who is missing, what was made
 #[derive(Debug, Args)]
 #[command(
-    args_conflicts_with_subcommands = false,
     after_help = "Examples:
   cfgsync inspect                             # the cluster as a table
   cfgsync inspect -o json                     # for scripts, and for `plan --nodes`
@@ -194,7 +193,11 @@ async fn inspect(args: InspectArgs) -> anyhow::Result<Exit> {
         Some(What::Diff { from, to }) => {
             let found = differences::between(&client, from, to).await?;
             print_as(format, &found, differences::Differences::to_text)?;
-            Ok(if found.is_empty() { Exit::Done } else { Exit::No })
+            Ok(if found.is_empty() {
+                Exit::Done
+            } else {
+                Exit::No
+            })
         }
         None if args.watch => watch(&client, format).await,
         None => {
@@ -238,7 +241,12 @@ async fn file(
     };
     let payload = client.payload_of(number, &identifier).await?.value;
     let Some(file) = payload.files.get(&path) else {
-        let names: Vec<&str> = payload.files.files().iter().map(|f| f.path.name()).collect();
+        let names: Vec<&str> = payload
+            .files
+            .files()
+            .iter()
+            .map(|f| f.path.name())
+            .collect();
         let hint = match nearest(path.name(), names.iter().copied()) {
             Some(near) => format!("; did you mean {near}?"),
             None if names.is_empty() => "; it has none at all".to_owned(),

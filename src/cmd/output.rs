@@ -99,7 +99,13 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [vec!["a".into(), "1".into()], vec!["node-10".into(), String::new()]];
-        assert_eq!(columns(&["NODE", "SEAT"], &rows), "NODE     SEAT\na        1\nnode-10\n");
+        let rows = [
+            vec!["a".into(), "1".into()],
+            vec!["node-10".into(), String::new()],
+        ];
+        assert_eq!(
+            columns(&["NODE", "SEAT"], &rows),
+            "NODE     SEAT\na        1\nnode-10\n"
+        );
     }
 }

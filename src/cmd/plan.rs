@@ -12,9 +12,7 @@ use cfgsync::{
     },
     jinja::Draw,
     materialize::{self, MaterializeError},
-    model::{
-        Digest, Identifier, MaterializedArtifacts, Progress, Revision,
-    },
+    model::{Digest, Identifier, MaterializedArtifacts, Progress, Revision},
     spec::{Spec, SpecError},
     wire::ArtifactEntry,
 };
@@ -33,7 +31,8 @@ use tree::Difference;
 /// Without nodes it only reads the spec. What is drawn once (`once:`) is replaced by placeholders; timers
 /// (settle, deadline) are not waited for.
 #[derive(Debug, Args)]
-#[command(after_help = "The nodes file is a list of {identifier, ip, metadata}, or what `inspect -o json` prints.
+#[command(
+    after_help = "The nodes file is a list of {identifier, ip, metadata}, or what `inspect -o json` prints.
 
 Exit code 3: the set would not be ready, a node would be refused, or --diff found differences.
 Exit code 78: the spec has a mistake.
@@ -43,13 +42,19 @@ Examples:
   cfgsync plan cluster.yaml --fake 5
   cfgsync plan cluster.yaml --nodes nodes.yaml --out-dir rendered/
   cfgsync plan cluster.yaml --nodes nodes.yaml --diff expected/
-  cfgsync inspect -o json | cfgsync plan cluster.yaml --nodes -")]
+  cfgsync inspect -o json | cfgsync plan cluster.yaml --nodes -"
+)]
 pub(crate) struct PlanArgs {
     /// The spec
     #[arg(value_name = "SPEC")]
     spec: PathBuf,
     /// Who would be registered: a YAML or JSON file, or `-` for stdin
-    #[arg(long, env = "CFGSYNC_NODES", value_name = "FILE", conflicts_with = "fake")]
+    #[arg(
+        long,
+        env = "CFGSYNC_NODES",
+        value_name = "FILE",
+        conflicts_with = "fake"
+    )]
     nodes: Option<PathBuf>,
     /// Invent so many nodes from the spec's `metadata:` rules
     #[arg(long, env = "CFGSYNC_FAKE", value_name = "COUNT")]
@@ -75,11 +80,11 @@ pub(crate) struct PlanArgs {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlanError {
     /// The nodes file has a mistake.
-    #[error("{0}")]
+    #[error(transparent)]
     Nodes(#[from] SpecError),
     /// A materializer failed, as it would under `serve`.
     #[error("the render fails: {0}")]
-    Render(#[from] MaterializeError),
+    Render(MaterializeError),
     /// The files cannot be written.
     #[error("cannot write {}: {error}", path.display())]
     Write {
@@ -123,7 +128,8 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     let spec = Arc::new(Spec::load(&args.spec)?);
     let nodes = match (&args.nodes, args.fake) {
         (Some(_), Some(_)) => {
-            let message = "--nodes and --fake exclude each other (also as CFGSYNC_NODES, CFGSYNC_FAKE)";
+            let message =
+                "--nodes and --fake exclude each other (also as CFGSYNC_NODES, CFGSYNC_FAKE)";
             return Err(UsageError(message.to_owned()).into());
         }
         (Some(file), None) => Some(nodes::read(file).map_err(PlanError::Nodes)?),
@@ -131,7 +137,8 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
         // Files that are known beforehand need no nodes.
         (None, None) if spec.ready.is_none() => Some(Nodes::default()),
         (None, None) if args.out_dir.is_some() || args.diff.is_some() => {
-            let message = "there is nothing to render without nodes: name them with --nodes or --fake";
+            let message =
+                "there is nothing to render without nodes: name them with --nodes or --fake";
             return Err(UsageError(message.to_owned()).into());
         }
         (None, None) => None,
@@ -181,8 +188,13 @@ fn judge(
         return Ok((answer, None));
     }
     let mut snapshot = tally.snapshot(Revision(1), &nodes.seats, serde_json::Map::new());
-    snapshot.once = program.draw_once(&snapshot, &Draw::Placeholder)?;
-    match program.render(&snapshot, &BTreeMap::new())? {
+    snapshot.once = program
+        .draw_once(&snapshot, &Draw::Placeholder)
+        .map_err(PlanError::Render)?;
+    match program
+        .render(&snapshot, &BTreeMap::new())
+        .map_err(PlanError::Render)?
+    {
         Rendered::NotReady(message) => {
             answer.ready = Some(false);
             answer.waiting_for = Some(message);
@@ -221,7 +233,10 @@ impl Answer {
     }
 
     fn exit(&self) -> Exit {
-        let differs = self.differences.as_ref().is_some_and(|found| !found.is_empty());
+        let differs = self
+            .differences
+            .as_ref()
+            .is_some_and(|found| !found.is_empty());
         match self.ready == Some(false) || !self.refused.is_empty() || differs {
             true => Exit::No,
             false => Exit::Done,

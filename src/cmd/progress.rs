@@ -71,10 +71,12 @@ impl Progress {
             Event::Registered { server, ip, again } => {
                 let again = if again { " again" } else { "" };
                 self.line(|| info!("registered{again} with {server} as {ip}"));
-                self.reason(Reason {
-                    text: "waiting for the others".into(),
-                    is_trouble: false,
-                });
+                // Whatever was wrong is over; what is still missing comes with the next answer.
+                self.reason = None;
+                self.said_at = Instant::now();
+                if let Some(bar) = &self.bar {
+                    bar.set_message("waiting for the others");
+                }
             }
             Event::Waiting { message, progress } => {
                 let text = match &progress {
@@ -116,13 +118,10 @@ impl Progress {
         if self.reason.as_ref() == Some(&reason) {
             return;
         }
-        // Right after the line about the registration this would say nothing new.
-        let is_news = self.reason.is_some() || reason.text != "waiting for the others";
         self.reason = Some(reason);
         match (&self.bar, &self.reason) {
             (Some(bar), Some(reason)) => bar.set_message(reason.text.clone()),
-            _ if is_news => self.say(),
-            _ => self.said_at = Instant::now(),
+            _ => self.say(),
         }
     }
 

@@ -12,9 +12,14 @@ use cfgsync::{
 };
 
 use super::{
-    Command, generate::GenerateError, inspect::InspectError,
-    join::{EndedBy, JoinFailure}, output::OutputError, plan::PlanError,
-    serve::ServeError, settings::SettingsError,
+    Command,
+    generate::GenerateError,
+    inspect::InspectError,
+    join::{EndedBy, JoinFailure},
+    output::OutputError,
+    plan::PlanError,
+    serve::ServeError,
+    settings::SettingsError,
 };
 
 /// How a process ends.
@@ -219,9 +224,7 @@ fn judge(error: &anyhow::Error) -> Verdict {
     }
     if let Some(error) = error.downcast_ref::<PlanError>() {
         return plain(match error {
-            PlanError::Nodes(_) | PlanError::Render(_) => {
-                Exit::WrongSetting
-            }
+            PlanError::Nodes(_) | PlanError::Render(_) => Exit::WrongSetting,
             PlanError::Write { .. } => Exit::NotWritten,
             PlanError::Read { .. } => Exit::Unexpected,
         });
@@ -300,9 +303,7 @@ fn judge_serve(error: &ServeError) -> Verdict {
                 std::io::ErrorKind::AddrInUse => {
                     Some("another process listens there; port 0 takes a free one (see --port-file)")
                 }
-                std::io::ErrorKind::AddrNotAvailable => {
-                    Some("this machine has no such address")
-                }
+                std::io::ErrorKind::AddrNotAvailable => Some("this machine has no such address"),
                 std::io::ErrorKind::PermissionDenied => {
                     Some("ports below 1024 are for privileged processes")
                 }

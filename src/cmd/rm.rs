@@ -13,7 +13,9 @@ use super::{
 /// It leaves the next generation, and is not ready until it registers again. With `late: refuse` a sealed
 /// cluster lets no node go.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  cfgsync rm node-3\n  cfgsync rm node-3 --override   # end an override")]
+#[command(
+    after_help = "Examples:\n  cfgsync rm node-3\n  cfgsync rm node-3 --override   # end an override"
+)]
 pub(crate) struct RmArgs {
     /// The node
     #[arg(value_name = "ID")]

@@ -142,7 +142,9 @@ struct LimitArgs {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
     /// Others could reach it, and nobody said that they may.
-    #[error("refusing to listen on {0} without authentication: others than this machine can reach it")]
+    #[error(
+        "refusing to listen on {0} without authentication: others than this machine can reach it"
+    )]
     Exposed(SocketAddr),
     /// The address cannot be had.
     #[error("cannot listen on {address}: {error}")]
@@ -186,9 +188,6 @@ async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
     }
     let descriptors = Descriptors::raise();
     let http = http_config(&args, &descriptors);
-    for address in &addresses {
-        tracing::info!("serving {} on http://{address}", spec.cluster);
-    }
     let mut child = match args.command.split_first() {
         Some((program, arguments)) => {
             let child = Child::spawn(program, arguments, &server_url(&addresses))?;
@@ -197,6 +196,9 @@ async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
         }
         None => None,
     };
+    for address in &addresses {
+        tracing::info!("serving {} on http://{address}", spec.cluster);
+    }
     let server = Server {
         spec,
         listeners,
@@ -369,7 +371,9 @@ fn server_url(addresses: &[SocketAddr]) -> String {
 
 /// Reads where to listen: an IP address and a port.
 fn address(text: &str) -> Result<SocketAddr, String> {
-    let literal = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    let literal = text
+        .strip_prefix("localhost:")
+        .map(|port| format!("127.0.0.1:{port}"));
     let literal = literal.as_deref().unwrap_or(text);
     literal.parse().map_err(|_| {
         "expected an IP address and a port such as `127.0.0.1:4400`, `[::1]:4400` or `0.0.0.0:4400`"
@@ -447,7 +451,9 @@ impl Descriptors {
     }
 
     fn connections_max(&self) -> usize {
-        let free = self.now.map_or(u64::MAX, |now| now.saturating_sub(OTHER_DESCRIPTORS));
+        let free = self
+            .now
+            .map_or(u64::MAX, |now| now.saturating_sub(OTHER_DESCRIPTORS));
         usize::try_from(free).unwrap_or(usize::MAX).max(1)
     }
 

@@ -28,9 +28,7 @@ impl ServerArgs {
 }
 
 /// Runs `work` on this thread until it is done.
-pub(crate) fn block_on<T>(
-    work: impl Future<Output = anyhow::Result<T>>,
-) -> anyhow::Result<T> {
+pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -35,7 +35,7 @@ pub(crate) enum SettingsError {
         problem: String,
     },
     /// A file with a mistake in it.
-    #[error("{0}")]
+    #[error(transparent)]
     File(#[from] SpecError),
     /// A variable that is not text.
     #[error("{0} is not valid UTF-8")]
@@ -51,8 +51,6 @@ struct Said {
 
 /// A default that was put in place.
 struct Applied {
-    /// The argument as clap's errors call it, such as `--timeout <DURATION>`.
-    shown: String,
     long: String,
     said: Said,
 }
@@ -168,7 +166,6 @@ fn decorate_arg(
         _ => said.values.clone(),
     };
     applied.push(Applied {
-        shown: arg.to_string(),
         long,
         said,
     });
@@ -246,12 +243,12 @@ fn blame(error: clap::Error, applied: &[Applied], arguments: &[OsString]) -> any
         Some(ContextValue::String(text)) => text.as_str(),
         _ => "",
     };
-    let (arg, value) = (
-        context(ContextKind::InvalidArg),
-        context(ContextKind::InvalidValue),
-    );
+    // `--timeout <DURATION>`
+    let arg = context(ContextKind::InvalidArg).trim_start_matches("--");
+    let long = arg.split(' ').next().unwrap_or_default();
+    let value = context(ContextKind::InvalidValue);
     let guilty = applied.iter().find(|applied| {
-        applied.shown == arg
+        applied.long == long
             && applied.said.values.iter().any(|said| said == value)
             && !was_typed(&applied.long, arguments)
     });
@@ -287,7 +284,11 @@ fn read_file(path: &Path) -> Result<Vec<Entry>, SettingsError> {
     let root = match file.value() {
         Value::Null => return Ok(vec![]),
         Value::Object(root) => root,
-        _ => return Err(file.wrong_value(&[], "settings are a mapping", EXAMPLE).into()),
+        _ => {
+            return Err(file
+                .wrong_value(&[], "settings are a mapping", EXAMPLE)
+                .into());
+        }
     };
     let command = Cli::command();
     let reader = Reader { path, file: &file };
@@ -306,7 +307,8 @@ fn read_file(path: &Path) -> Result<Vec<Entry>, SettingsError> {
     Ok(entries)
 }
 
-const EXAMPLE: &str = "such as `server: http://boot:4400`, or the flags of one subcommand below its name";
+const EXAMPLE: &str =
+    "such as `server: http://boot:4400`, or the flags of one subcommand below its name";
 
 struct Reader<'a> {
     path: &'a Path,
@@ -388,7 +390,9 @@ fn scalar(value: &Value) -> Option<String> {
 
 /// All flags with a variable of a command and what is below it, by name.
 fn flags(command: &Command) -> BTreeMap<&str, &Arg> {
-    let own = command.get_arguments().filter(|arg| arg.get_env().is_some());
+    let own = command
+        .get_arguments()
+        .filter(|arg| arg.get_env().is_some());
     let mut flags: BTreeMap<&str, &Arg> = own
         .filter_map(|arg| arg.get_long().map(|long| (long, arg)))
         .collect();
@@ -427,10 +431,12 @@ fn unknown(set: &[(String, String)]) -> Vec<String> {
         .iter()
         .filter(|(name, value)| !known.contains(name) && !is_injected(name, value));
     unknown
-        .map(|(name, _)| match nearest(name, known.iter().map(String::as_str)) {
-            Some(near) => format!("unknown variable {name}; did you mean {near}?"),
-            None => format!("unknown variable {name} is ignored"),
-        })
+        .map(
+            |(name, _)| match nearest(name, known.iter().map(String::as_str)) {
+                Some(near) => format!("unknown variable {name}; did you mean {near}?"),
+                None => format!("unknown variable {name} is ignored"),
+            },
+        )
         .collect()
 }
 
@@ -439,9 +445,11 @@ fn is_injected(name: &str, value: &str) -> bool {
     let of_a_port = ["tcp://", "udp://", "sctp://"]
         .iter()
         .any(|scheme| value.starts_with(scheme))
-        || ["_TCP", "_UDP", "_SCTP"]
-            .iter()
-            .any(|protocol| name.split("_PORT_").nth(1).is_some_and(|end| end.contains(protocol)));
+        || ["_TCP", "_UDP", "_SCTP"].iter().any(|protocol| {
+            name.split("_PORT_")
+                .nth(1)
+                .is_some_and(|end| end.contains(protocol))
+        });
     name == "CFGSYNC_PORT"
         || name.starts_with("CFGSYNC_PORT_")
         || name.contains("_SERVICE_HOST")
@@ -450,10 +458,7 @@ fn is_injected(name: &str, value: &str) -> bool {
 }
 
 /// The nearest of `names`, where it is near enough for a slip.
-pub(crate) fn nearest<'a>(
-    name: &str,
-    names: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let edits_max = (name.chars().count() / 4).clamp(1, 3);
     names
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))

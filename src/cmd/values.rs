@@ -12,9 +12,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         return Ok(Duration::ZERO);
     }
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!(
-            "a duration needs a unit: `{text}s` or `{text}m`?"
-        ));
+        return Err(format!("a duration needs a unit: `{text}s` or `{text}m`?"));
     }
     let duration: jiff::SignedDuration = text.parse().map_err(|_| EXPECTED.to_owned())?;
     let duration = Duration::try_from(duration).map_err(|_| EXPECTED.to_owned())?;
@@ -62,7 +60,11 @@ mod tests {
             ("10m", 600_000),
             ("1h30m", 5_400_000),
         ] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+            assert_eq!(
+                duration(text),
+                Ok(Duration::from_millis(milliseconds)),
+                "{text}"
+            );
         }
         for text in ["", "5", "-5s", "s", "soon", "1000000h"] {
             assert!(duration(text).is_err(), "{text:?}");

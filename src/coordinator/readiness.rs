@@ -415,7 +415,9 @@ mod tests {
             let middle = if facts.is_empty() { 0 } else { shuffled.index(facts.len()) };
             facts.rotate_left(middle);
             let mut direct = Tally::new(spec);
-            facts.into_iter().for_each(|node| direct.insert(node));
+            for node in facts {
+                direct.insert(node);
+            }
             let snapshot = |tally: &Tally| tally.snapshot(Revision(1), &BTreeMap::new(), Map::new());
             prop_assert_eq!(snapshot(&walked), snapshot(&direct));
             let answer = |tally: &Tally| tally.readiness(&Map::new());

@@ -561,13 +561,13 @@ impl Route {
             false => self.seen.inputs,
         };
         let metrics = &self.shared.metrics;
-        metrics.registered.set(progress.registered as i64);
-        metrics.needed.set(progress.needed as i64);
+        metrics.registered.set(gauge(progress.registered as u64));
+        metrics.needed.set(gauge(progress.needed as u64));
         let number = self
             .served
             .as_ref()
             .map_or(0, |served| served.generation.number.0);
-        metrics.generation.set(number as i64);
+        metrics.generation.set(gauge(number));
         let is_failed = failure.is_some() || trouble.is_some() || self.seen.failure.is_some();
         metrics.failed.set(i64::from(is_failed));
         let old = self.shared.view.load();
@@ -655,6 +655,10 @@ async fn finish(rendering: &mut Option<Rendering>) -> (Rendering, Result<Made, J
     };
     let made = (&mut running.task).await;
     (rendering.take().expect("it is running"), made)
+}
+
+fn gauge(figure: u64) -> i64 {
+    i64::try_from(figure).unwrap_or(i64::MAX)
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -89,7 +89,7 @@ impl Cluster {
 
     /// Asks as a patient node does, up to an hour.
     async fn ask(&self, name: &str) -> Answer {
-        self.wait(name, None, Instant::now() + Duration::from_secs(3600))
+        self.wait(name, None, Instant::now() + Duration::from_hours(1))
             .await
     }
 
@@ -195,7 +195,7 @@ async fn a_waiter_is_answered_when_the_last_node_comes() {
         let coordinator = cluster.coordinator.clone();
         tokio::spawn(async move {
             coordinator
-                .wait("a", None, Instant::now() + Duration::from_secs(60))
+                .wait("a", None, Instant::now() + Duration::from_mins(1))
                 .await
         })
     };
@@ -223,7 +223,7 @@ async fn a_held_payload_is_answered_only_when_it_differs() {
     let same = received(cluster.wait("a", first.digest, soon).await);
     assert_eq!(same.digest, first.digest);
     cluster.come("b").await;
-    let later = Instant::now() + Duration::from_secs(60);
+    let later = Instant::now() + Duration::from_mins(1);
     let next = received(cluster.wait("a", first.digest, later).await);
     assert_eq!((number(&next), next.digest == first.digest), (2, false));
 }
@@ -385,7 +385,7 @@ async fn the_deadline_ends_with_the_first_seal() {
     let cluster = start("ready: {nodes: 1, deadline: 5m}");
     cluster.come("a").await;
     cluster.files("a").await;
-    advance(Duration::from_secs(3600)).await;
+    advance(Duration::from_hours(1)).await;
     cluster.register(node("a", "10.0.0.2")).await.unwrap();
     assert_eq!(number(&cluster.files("a").await), 2);
 }
@@ -587,7 +587,7 @@ async fn a_changed_spec_makes_the_next_generation() {
         .await
         .unwrap();
     let held = received(cluster.answer("a")).digest;
-    let later = Instant::now() + Duration::from_secs(60);
+    let later = Instant::now() + Duration::from_mins(1);
     let next = received(cluster.wait("a", held, later).await);
     assert_eq!(
         (number(&next), text(&next, "members").as_str()),

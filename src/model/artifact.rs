@@ -282,9 +282,9 @@ impl Content {
             [only] => only.bytes.clone(),
             several => {
                 let mut joined = Vec::with_capacity(self.len());
-                several
-                    .iter()
-                    .for_each(|chunk| joined.extend_from_slice(&chunk.bytes));
+                for chunk in several {
+                    joined.extend_from_slice(&chunk.bytes);
+                }
                 joined.into()
             }
         }

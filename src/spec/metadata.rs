@@ -254,3 +254,135 @@ fn describe(value: &Value) -> String {
         Value::Object(_) => "an object".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::spec::Spec;
+
+    const RULES: &str = r"
+port: { type: integer, min: 1, max: 65535 }
+role: { one_of: [validator, observer], default: observer }
+zone: { type: string }
+weight: { type: number, max: 1.5, default: 1 }
+";
+
+    fn rules(fields: &str) -> MetadataRules {
+        let fields = fields.trim().replace('\n', "\n  ");
+        let text = format!(
+            "cfgsync: 1\ncluster: c\nready: {{ nodes: 1 }}\nmetadata:\n  {fields}\nmaterializers:\n  \
+             - kind: template\n    files:\n      - {{ path: a, template: x }}\n"
+        );
+        let spec = Spec::parse(&text, "cluster.yaml", Path::new(""));
+        spec.unwrap_or_else(|error| panic!("{error}")).metadata
+    }
+
+    #[test]
+    fn defaults_are_filled_in_and_other_fields_kept() {
+        let brought = json!({ "port": 9000, "zone": "a", "rack": [7] });
+        assert_eq!(
+            rules(RULES).complete(&brought).unwrap(),
+            json!({ "port": 9000, "zone": "a", "rack": [7], "role": "observer", "weight": 1 })
+        );
+    }
+
+    #[test]
+    fn without_rules_everything_is_accepted() {
+        for metadata in [json!({}), json!([1]), json!("text"), json!(null)] {
+            let rules = MetadataRules::default();
+            assert_eq!(rules.complete(&metadata).unwrap(), metadata);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_the_field_and_what_was_expected() {
+        let cases = [
+            json!([1]),
+            json!({}),
+            json!({ "port": "9000", "zone": "a" }),
+            json!({ "port": 0, "zone": "a" }),
+            json!({ "port": 70000, "zone": "a" }),
+            json!({ "port": 9000.5, "zone": "a" }),
+            json!({ "port": null, "zone": "a" }),
+            json!({ "port": 1, "zone": "a", "role": "leader" }),
+            json!({ "port": 1, "zone": { "name": "a" } }),
+            json!({ "port": 1, "zone": 5 }),
+            json!({ "port": 1, "zone": "a", "weight": 1.6 }),
+            json!({ "port": 1, "zone": "a", "weight": "x".repeat(100) }),
+        ];
+        let rules = rules(RULES);
+        let told = cases.map(|metadata| rules.complete(&metadata).unwrap_err().to_string());
+        insta::assert_snapshot!(told.join("\n"), @r#"
+        metadata: expected an object, found an array
+        metadata.port: missing; expected an integer from 1 to 65535
+        metadata.port: expected an integer from 1 to 65535, found the string "9000" (`join --meta port:=NUMBER` gives a number)
+        metadata.port: expected an integer from 1 to 65535, found the number 0
+        metadata.port: expected an integer from 1 to 65535, found the number 70000
+        metadata.port: expected an integer from 1 to 65535, found the number 9000.5
+        metadata.port: expected an integer from 1 to 65535, found null
+        metadata.role: expected one of "validator", "observer", found the string "leader"
+        metadata.zone: expected a string, found an object
+        metadata.zone: expected a string, found the number 5
+        metadata.weight: expected a number of at most 1.5, found the number 1.6
+        metadata.weight: expected a number of at most 1.5, found the string "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"…
+        "#);
+    }
+
+    #[test]
+    fn whole_numbers_beyond_floats_are_compared_exactly() {
+        let rules = rules("id: { type: integer, max: 9007199254740993 }");
+        assert!(
+            rules
+                .complete(&json!({ "id": 9_007_199_254_740_993_u64 }))
+                .is_ok()
+        );
+        assert!(
+            rules
+                .complete(&json!({ "id": 9_007_199_254_740_994_u64 }))
+                .is_err()
+        );
+        assert!(rules.complete(&json!({ "id": u64::MAX })).is_err());
+        assert!(rules.complete(&json!({ "id": i64::MIN })).is_ok());
+    }
+
+    #[test]
+    fn invented_nodes_differ_where_the_rules_leave_room() {
+        let rules = rules(RULES);
+        assert_eq!(
+            [0, 1, 65535].map(|index| rules.invent(index)),
+            [
+                json!({ "port": 1, "role": "validator", "zone": "zone-0", "weight": 1.5 }),
+                json!({ "port": 2, "role": "observer", "zone": "zone-1", "weight": 1.5 }),
+                json!({ "port": 1, "role": "observer", "zone": "zone-65535", "weight": 1.5 }),
+            ]
+        );
+    }
+
+    proptest! {
+        /// Whatever the rule: what is invented for it, it accepts.
+        #[test]
+        fn what_is_invented_is_accepted(
+            min in proptest::option::of(any::<i64>()),
+            above in proptest::option::of(any::<u32>()),
+            default in any::<bool>(),
+            index in 0_usize..100_000,
+        ) {
+            let max = above.map(|above| min.unwrap_or(-5).saturating_add(above.into()));
+            let rule = FieldRule {
+                kind: Some(FieldType::Integer),
+                min: min.map(Into::into),
+                max: max.map(Into::into),
+                default: default.then(|| min.or(max).unwrap_or(7).into()),
+                ..FieldRule::default()
+            };
+            let rules = MetadataRules::new([("n".to_owned(), rule)].into());
+            let invented = rules.invent(index);
+            prop_assert_eq!(rules.complete(&invented), Ok(invented));
+        }
+    }
+}

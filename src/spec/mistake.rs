@@ -175,12 +175,14 @@ impl Document {
         let at = begin
             .as_ref()
             .map_or(places.value(path).start, |range| range.start);
-        let before = &self.source.text[..at];
-        let line = before.rsplit('\n').next().unwrap_or_default();
+        let before = self.source.text[..at]
+            .rsplit('\n')
+            .next()
+            .unwrap_or_default();
         Origin {
             file: self.source.name.clone(),
-            line: before.matches('\n').count() + 1 - if begin.is_some() { filled } else { 0 },
-            column: line.chars().count() + 1,
+            line: places.line(at) - if begin.is_some() { filled } else { 0 },
+            column: before.chars().count() + 1,
             exact: begin.is_some(),
         }
     }

@@ -47,17 +47,26 @@ impl PlainFile {
     /// The 1-based line of the key at `path`, or of the value where it has none.
     pub fn line(&self, path: &[Step]) -> usize {
         let range = self.document.places().key(&yaml_path(path));
-        self.document.source.text[..range.start].matches('\n').count() + 1
+        self.document.source.text[..range.start]
+            .matches('\n')
+            .count()
+            + 1
     }
 
     /// A mistake about the key at `path`, and the way out (may be empty).
     pub fn wrong_key(&self, path: &[Step], what: &str, help: &str) -> SpecError {
-        spec_error(vec![helped(self.document.key(&yaml_path(path), what), help)])
+        spec_error(vec![helped(
+            self.document.key(&yaml_path(path), what),
+            help,
+        )])
     }
 
     /// A mistake about the value at `path`, and the way out (may be empty).
     pub fn wrong_value(&self, path: &[Step], what: &str, help: &str) -> SpecError {
-        spec_error(vec![helped(self.document.value(&yaml_path(path), what), help)])
+        spec_error(vec![helped(
+            self.document.value(&yaml_path(path), what),
+            help,
+        )])
     }
 }
 
@@ -70,5 +79,7 @@ fn helped(mistake: Mistake, help: &str) -> Mistake {
 
 fn yaml_path(steps: &[Step]) -> YamlPath {
     let root = YamlPath::default();
-    steps.iter().fold(root, |path, step| path.then(step.clone()))
+    steps
+        .iter()
+        .fold(root, |path, step| path.then(step.clone()))
 }

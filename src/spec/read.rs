@@ -41,12 +41,27 @@ impl Spec {
 
     /// Reads `text`; relative paths in it are relative to `directory`; `name` is for messages.
     pub fn parse(text: &str, name: &str, directory: &Path) -> Result<Self, SpecError> {
+        Self::read(text, name, directory, true)
+    }
+
+    /// The same for a program that brings materializers of its own: `materializers: []` is no mistake.
+    pub fn parse_rule(text: &str, name: &str, directory: &Path) -> Result<Self, SpecError> {
+        Self::read(text, name, directory, false)
+    }
+
+    fn read(
+        text: &str,
+        name: &str,
+        directory: &Path,
+        needs_materializers: bool,
+    ) -> Result<Self, SpecError> {
         let document = Document::new(Path::new(name), text.to_owned());
         let value = typed::parse(&document).map_err(spec_error)?;
         let mut reader = Reader {
             document,
             files: Files::beside(directory),
             mistakes: Vec::new(),
+            needs_materializers,
         };
         match reader.spec(&value) {
             Some(spec) if reader.mistakes.is_empty() => Ok(spec),
@@ -60,6 +75,8 @@ struct Reader {
     document: Document,
     files: Files,
     mistakes: Vec<Mistake>,
+    /// Whether only the spec's own materializers make files.
+    needs_materializers: bool,
 }
 
 impl Reader {

@@ -2,7 +2,7 @@
 //!
 //! The values themselves are read by serde, which forgets positions; a second parser lists the places.
 
-use std::{collections::HashMap, fmt, ops::Range};
+use std::{cell::Cell, collections::HashMap, fmt, ops::Range};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
@@ -78,6 +78,8 @@ pub(super) struct DuplicateKey {
 /// The places of all values of a YAML text, in bytes.
 #[derive(Debug, Default)]
 pub(super) struct Places {
+    /// Where each line of the file begins.
+    line_starts: Vec<usize>,
     values: HashMap<YamlPath, Place>,
     pub(super) duplicates: Vec<DuplicateKey>,
 }
@@ -93,6 +95,11 @@ impl Places {
     /// Lists the places in `text`. Where `text` is not YAML, those before the mistake.
     pub(super) fn of(text: &str) -> Self {
         Lister::new(text).list()
+    }
+
+    /// The 1-based line in which the byte `at` stands.
+    pub(super) fn line(&self, at: usize) -> usize {
+        self.line_starts.partition_point(|start| *start <= at)
     }
 
     /// The key of the value at `path`, or the value where it has none, or what it would stand in.
@@ -126,7 +133,7 @@ impl Places {
         let place = self.values.get(path)?;
         let (style, scalar) = place.scalar.as_ref()?;
         match style {
-            ScalarStyle::Literal => within_literal(text, place.value.start, scalar, range),
+            ScalarStyle::Literal => self.within_literal(text, place.value.start, scalar, range),
             ScalarStyle::Folded => None,
             ScalarStyle::Plain => within_line(text, place.value.start, scalar, range),
             ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => {
@@ -150,6 +157,44 @@ impl Places {
         let start = place.value.start + at;
         found.next().is_none().then(|| start..start + sought.len())
     }
+
+    /// A literal block: each line of the scalar is a line of the file behind an indent. The parser names the
+    /// place of the first line that is not empty.
+    fn within_literal(
+        &self,
+        text: &str,
+        start: usize,
+        scalar: &str,
+        range: Range<usize>,
+    ) -> Option<Range<usize>> {
+        let empty_lines = scalar.len() - scalar.trim_start_matches('\n').len();
+        let first = self.line(start).checked_sub(1 + empty_lines)?;
+        let mut at = *self.line_starts.get(first)?;
+        let mut from = 0;
+        let (mut found_start, mut found_end) = (None, None);
+        for (line, of_file) in scalar
+            .split_inclusive('\n')
+            .zip(text[at..].split_inclusive('\n'))
+        {
+            let bare = line.trim_end_matches('\n');
+            let of_file_bare = of_file.trim_end_matches(['\n', '\r']);
+            if !of_file_bare.ends_with(bare) {
+                return None;
+            }
+            let place = |offset: usize| at + (of_file_bare.len() - bare.len()) + (offset - from);
+            if (from..from + line.len()).contains(&range.start) {
+                found_start = Some(place(range.start));
+            }
+            if (from..=from + line.len()).contains(&range.end) && found_start.is_some() {
+                found_end.get_or_insert(place(range.end));
+            }
+            from += line.len();
+            at += of_file.len();
+        }
+        // A mistake at the very end stands behind the last line.
+        let end = found_end.unwrap_or(at).min(at);
+        Some(found_start.unwrap_or(end)..end)
+    }
 }
 
 /// A scalar that stands in the file letter by letter, from `start`.
@@ -164,48 +209,12 @@ fn within_line(
         .then(|| start + range.start..start + range.end)
 }
 
-/// A literal block: each line of the scalar is a line of the file behind an indent. The parser names the
-/// place of the first line that is not empty.
-fn within_literal(
-    text: &str,
-    start: usize,
-    scalar: &str,
-    range: Range<usize>,
-) -> Option<Range<usize>> {
-    let empty_lines = scalar.len() - scalar.trim_start_matches('\n').len();
-    let first_filled = text[..start].matches('\n').count();
-    let first = first_filled.checked_sub(empty_lines)?;
-    let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    let mut at = lines.get(..first)?.iter().map(|line| line.len()).sum();
-    let mut from = 0;
-    let place = |offset: usize, from: usize, at: usize, indent: usize| at + indent + offset - from;
-    let (mut found_start, mut found_end) = (None, None);
-    for (line, of_file) in scalar.split_inclusive('\n').zip(&lines[first..]) {
-        let bare = line.trim_end_matches('\n');
-        let of_file_bare = of_file.trim_end_matches(['\n', '\r']);
-        if !of_file_bare.ends_with(bare) {
-            return None;
-        }
-        let indent = of_file_bare.len() - bare.len();
-        if (from..from + line.len()).contains(&range.start) {
-            found_start = Some(place(range.start, from, at, indent));
-        }
-        if (from..=from + line.len()).contains(&range.end) && found_start.is_some() {
-            found_end.get_or_insert(place(range.end, from, at, indent));
-        }
-        from += line.len();
-        at += of_file.len();
-    }
-    // A mistake at the very end, behind the last line.
-    let end = found_end.unwrap_or(at).min(at);
-    Some(found_start.unwrap_or(end)..end)
-}
-
 /// Walks the parser's events and notes every place.
 struct Lister<'a> {
     text: &'a str,
-    line_starts: Vec<usize>,
     places: Places,
+    /// The last place asked for: line, column, byte. The next is mostly behind it.
+    last: Cell<(usize, usize, usize)>,
     /// The collections around the next event, and where each began.
     open: Vec<(YamlPath, Expecting, usize)>,
 }
@@ -226,8 +235,11 @@ impl<'a> Lister<'a> {
         let ends = text.match_indices('\n').map(|(at, _)| at + 1);
         Self {
             text,
-            line_starts: std::iter::once(0).chain(ends).collect(),
-            places: Places::default(),
+            places: Places {
+                line_starts: std::iter::once(0).chain(ends).collect(),
+                ..Places::default()
+            },
+            last: Cell::default(),
             open: Vec::new(),
         }
     }
@@ -355,13 +367,22 @@ impl<'a> Lister<'a> {
     }
 
     fn byte(&self, line: usize, column: usize) -> usize {
-        let Some(&start) = self.line_starts.get(line.saturating_sub(1)) else {
+        let Some(&start) = self.places.line_starts.get(line.saturating_sub(1)) else {
             return self.text.len();
         };
-        let rest = &self.text[start..];
-        rest.char_indices()
-            .nth(column)
-            .map_or(self.text.len(), |(at, _)| start + at)
+        // Counting from the line's start each time would cost the square of a long line.
+        let (from_column, from) = match self.last.get() {
+            (last_line, last_column, at) if last_line == line && last_column <= column => {
+                (last_column, at)
+            }
+            _ => (0, start),
+        };
+        let mut rest = self.text[from..].char_indices();
+        let at = rest
+            .nth(column - from_column)
+            .map_or(self.text.len(), |(at, _)| from + at);
+        self.last.set((line, column, at));
+        at
     }
 }
 

@@ -26,12 +26,12 @@ pub(super) fn parse(document: &Document) -> Result<Value, Vec<Mistake>> {
         Ok(value)
     });
     parsed.map_err(|error| {
-        let duplicates = &document.places().duplicates;
-        if error.to_string().contains("duplicate entry") && !duplicates.is_empty() {
-            return duplicates
-                .iter()
-                .map(|again| duplicate(document, again))
-                .collect();
+        if error.to_string().contains("duplicate entry") {
+            let duplicates = &document.places().duplicates;
+            if !duplicates.is_empty() {
+                let told = duplicates.iter().map(|again| duplicate(document, again));
+                return told.collect();
+            }
         }
         vec![syntax(document, &error)]
     })

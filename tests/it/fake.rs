@@ -2,13 +2,17 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use cfgsync::client::ServerUrl;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Notify,
 };
 
 /// One request as it came.
@@ -55,6 +59,8 @@ pub(crate) struct Fake {
     /// Where.
     pub(crate) url: ServerUrl,
     asked: Arc<Mutex<Vec<Asked>>>,
+    connections: Arc<AtomicUsize>,
+    asked_again: Arc<Notify>,
 }
 
 impl Fake {
@@ -71,14 +77,40 @@ impl Fake {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let (log, script) = (asked.clone(), Arc::new(script));
+        let connections: Arc<AtomicUsize> = Arc::default();
+        let counter = connections.clone();
+        let asked_again: Arc<Notify> = Arc::default();
+        let notify = asked_again.clone();
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(serve(stream, log.clone(), script.clone()));
+                counter.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(serve(stream, log.clone(), notify.clone(), script.clone()));
             }
         });
         let url = url.parse().unwrap();
-        Self { url, asked }
+        Self {
+            url,
+            asked,
+            connections,
+            asked_again,
+        }
+    }
+
+    /// Waits until a request with this line has come.
+    pub(crate) async fn was_asked(&self, line: &str) {
+        loop {
+            let again = self.asked_again.notified();
+            if self.lines().iter().any(|asked| asked == line) {
+                return;
+            }
+            again.await;
+        }
+    }
+
+    /// How many connections were made.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// The request lines up to now.
@@ -95,6 +127,7 @@ impl Fake {
 async fn serve(
     mut stream: TcpStream,
     log: Arc<Mutex<Vec<Asked>>>,
+    notify: Arc<Notify>,
     script: Arc<impl Fn(&Asked) -> Reply>,
 ) {
     while let Some(mut asked) = read(&mut stream).await {
@@ -103,6 +136,7 @@ async fn serve(
             asked.before = log.len();
             log.push(asked.clone());
         }
+        notify.notify_waiters();
         let (status, headers, body) = match script(&asked) {
             Reply::Answer(status, headers, body) => (status, headers, body),
             Reply::Held(status, headers, body) => {

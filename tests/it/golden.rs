@@ -6,13 +6,16 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use cfgsync::{
-    MaterializationResult, MaterializedArtifacts, NodeRegistration, RegistrationSnapshot,
-    jinja::{Draw, Scene},
+    MaterializedArtifacts, NodeRegistration, RegistrationSnapshot,
+    coordinator::render::{Program, Rendered},
+    jinja::Draw,
     materialize,
     model::{ArtifactSet, Revision, Seat, SnapshotNode},
     spec::Spec,
@@ -64,16 +67,18 @@ fn render(case: &Path, forwards: bool) -> MaterializedArtifacts {
     if !forwards {
         registrations.reverse();
     }
-    let snapshot = snapshot(&spec, registrations);
-    let mut all = MaterializedArtifacts::default();
-    for materializer in materialize::build(&spec) {
-        let result = materializer.materialize(&snapshot);
-        match result.unwrap_or_else(|error| panic!("{}: {error}", case.display())) {
-            MaterializationResult::Ready(made) => add(&mut all, made),
-            MaterializationResult::NotReady { message } => panic!("not ready: {message}"),
-        }
+    let program = Program::new(Arc::new(spec.clone()), materialize::build(&spec));
+    let mut snapshot = snapshot(&spec, registrations);
+    let rendered = program
+        .draw_once(&snapshot, &Draw::Placeholder)
+        .and_then(|once| {
+            snapshot.once = once;
+            program.render(&snapshot, &BTreeMap::new())
+        });
+    match rendered.unwrap_or_else(|error| panic!("{}: {error}", case.display())) {
+        Rendered::Ready(artifacts) => artifacts,
+        Rendered::NotReady(message) => panic!("{} is not ready: {message}", case.display()),
     }
-    all
 }
 
 fn snapshot(spec: &Spec, mut registrations: Vec<NodeRegistration>) -> RegistrationSnapshot {
@@ -87,29 +92,12 @@ fn snapshot(spec: &Spec, mut registrations: Vec<NodeRegistration>) -> Registrati
             ip: registration.ip,
             seat: Seat(seat),
         });
-    let mut snapshot = RegistrationSnapshot {
+    RegistrationSnapshot {
         cluster: spec.cluster.clone(),
         revision: Revision(1),
         nodes: nodes.collect(),
         values: spec.values.clone(),
         once: serde_json::Map::new(),
-    };
-    for (name, expression) in &spec.once {
-        let drawn = expression.draw(&Scene::new(&snapshot), &Draw::Placeholder);
-        snapshot.once.insert(name.clone(), drawn.unwrap());
-    }
-    snapshot
-}
-
-fn add(all: &mut MaterializedArtifacts, made: MaterializedArtifacts) {
-    for file in made.shared.files() {
-        all.shared.push(file.clone()).unwrap();
-    }
-    for (identifier, files) in made.nodes {
-        let own = all.nodes.entry(identifier).or_default();
-        for file in files.files() {
-            own.push(file.clone()).unwrap();
-        }
     }
 }
 
@@ -118,8 +106,11 @@ fn files_of(artifacts: &MaterializedArtifacts) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut listing = String::new();
     let mut list = |owner: &str, set: &ArtifactSet| {
+        if set.is_empty() {
+            writeln!(listing, "{owner} nothing").unwrap();
+        }
         for file in set.files() {
-            listing.push_str(&format!("{owner} {} {}\n", file.mode, file.path));
+            writeln!(listing, "{owner} {} {}", file.mode, file.path).unwrap();
             let path = Path::new(owner).join(file.path.name());
             files.insert(path, file.content.to_bytes().to_vec());
         }

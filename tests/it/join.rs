@@ -78,6 +78,7 @@ async fn a_ready_server_is_asked_twice() {
         "/config.yaml"
     );
     assert_eq!(fake.lines(), ["POST /register", "POST /node"]);
+    assert_eq!(fake.connections(), 1);
     let body = r#"{"identifier":"node-1","ip":"10.0.0.1","metadata":{"port":1}}"#;
     assert!(fake.asked().iter().all(|asked| asked.body == body));
     assert!(matches!(

@@ -5,11 +5,11 @@
 )]
 
 mod bad_specs;
-mod cli;
 mod disk;
 mod fake;
 mod golden;
 mod join;
+mod join_command;
 mod schema;
 mod support;
 mod wire;

@@ -175,7 +175,12 @@ impl Walk<'_> {
     }
 
     fn fields(&self, page: &mut String, owner: &Value, shown: &str) {
-        for name in owner["properties"].as_object().into_iter().flatten().map(|(name, _)| name) {
+        for name in owner["properties"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name)
+        {
             // Said by the heading.
             if name != "kind" {
                 self.field(page, owner, name, &format!("{shown}.{name}"));

@@ -51,8 +51,12 @@ pub(super) async fn between(
         to,
         files: vec![],
     };
-    let nodes: BTreeSet<&Identifier> =
-        old.body.artifacts.keys().chain(new.body.artifacts.keys()).collect();
+    let nodes: BTreeSet<&Identifier> = old
+        .body
+        .artifacts
+        .keys()
+        .chain(new.body.artifacts.keys())
+        .collect();
     // Anybody's payload has the shared files.
     let differing = differing(&old.body.shared, &new.body.shared);
     if !differing.is_empty() {

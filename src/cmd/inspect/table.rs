@@ -11,7 +11,10 @@ use cfgsync::{
 };
 use serde_json::Value;
 
-use crate::cmd::output::{columns, stdout_is_colourful};
+use crate::cmd::{
+    diff::SHARED,
+    output::{columns, stdout_is_colourful},
+};
 
 /// Longest metadata in a table, in characters.
 const METADATA_MAX_CHARS: usize = 48;
@@ -33,9 +36,7 @@ pub(super) fn cluster(body: &ClusterBody) -> String {
     if let Some(failure) = &body.failure {
         text.push_str(&failed(body.state, failure));
     }
-    if body.state != ClusterState::Ready || body.generation.is_none() {
-        text.push_str(&lacking(&body.progress));
-    }
+    text.push_str(&lacking(&body.progress));
     text.push('\n');
     if body.registrations.is_empty() {
         text.push_str("nobody has registered yet\n");
@@ -108,7 +109,9 @@ fn lacking(progress: &Progress) -> String {
 }
 
 fn row(node: &NodeEntry) -> Vec<String> {
-    let mut got = node.delivered.map_or_else(|| "-".to_owned(), |number| number.to_string());
+    let mut got = node
+        .delivered
+        .map_or_else(|| "-".to_owned(), |number| number.to_string());
     if node.behind {
         got.push_str(" (behind)");
     }
@@ -118,7 +121,8 @@ fn row(node: &NodeEntry) -> Vec<String> {
     vec![
         node.identifier.to_string(),
         node.ip.to_string(),
-        node.seat.map_or_else(|| "-".to_owned(), |seat| seat.to_string()),
+        node.seat
+            .map_or_else(|| "-".to_owned(), |seat| seat.to_string()),
         got,
         short(&node.metadata),
     ]
@@ -200,7 +204,12 @@ pub(super) fn generations(all: &[GenerationEntry]) -> String {
             format!("{:.0}", entry.sealed_at),
             entry.nodes.to_string(),
             entry.revision.to_string(),
-            entry.digest.to_string().chars().take(DIGEST_CHARS).collect(),
+            entry
+                .digest
+                .to_string()
+                .chars()
+                .take(DIGEST_CHARS)
+                .collect(),
         ]
     };
     columns(
@@ -217,9 +226,11 @@ pub(super) fn generation(body: &GenerationBody) -> String {
         entry.number, entry.sealed_at, entry.revision, entry.digest, entry.spec
     );
     let own = body.artifacts.iter().flat_map(|(identifier, files)| {
-        files.iter().map(move |file| (Some(identifier.as_str()), file))
+        files
+            .iter()
+            .map(move |file| (Some(identifier.as_str()), file))
     });
-    let shared = body.shared.iter().map(|file| (Some("(all)"), file));
+    let shared = body.shared.iter().map(|file| (Some(SHARED), file));
     text.push_str(&artifacts(own.chain(shared)));
     text
 }

@@ -55,7 +55,12 @@ pub(super) fn refusal(program: &Program, node: &NodeRegistration) -> Option<Refu
     let reason = if program.excludes(&identifier) {
         Refusal::NotListed(identifier.clone()).to_string()
     } else {
-        program.spec.metadata.complete(&node.metadata).err()?.to_string()
+        program
+            .spec
+            .metadata
+            .complete(&node.metadata)
+            .err()?
+            .to_string()
     };
     Some(Refused { identifier, reason })
 }
@@ -63,7 +68,9 @@ pub(super) fn refusal(program: &Program, node: &NodeRegistration) -> Option<Refu
 /// So many nodes that the spec's rules accept.
 pub(super) fn invent(spec: &Spec, count: usize) -> Result<Nodes, UsageError> {
     if count > FAKE_MAX {
-        return Err(UsageError(format!("--fake invents at most {FAKE_MAX} nodes")));
+        return Err(UsageError(format!(
+            "--fake invents at most {FAKE_MAX} nodes"
+        )));
     }
     let listed = match spec.ready.as_ref().and_then(|rule| rule.nodes.as_ref()) {
         Some(Members::Closed(listed)) => Some(listed),
@@ -126,10 +133,17 @@ pub(super) fn read(path: &Path) -> Result<Nodes, SpecError> {
     let mut nodes = Nodes::default();
     for (index, value) in list.iter().enumerate() {
         at.push(Step::Index(index));
-        let reader = Reader { file: &file, at: &at };
+        let reader = Reader {
+            file: &file,
+            at: &at,
+        };
         let (registration, seat) = reader.node(value)?;
         let identifier = registration.identifier.clone();
-        if nodes.registrations.iter().any(|known| known.identifier == identifier) {
+        if nodes
+            .registrations
+            .iter()
+            .any(|known| known.identifier == identifier)
+        {
             return Err(reader.wrong("identifier", &format!("{identifier} is here twice"), ""));
         }
         if let Some(seat) = seat {
@@ -162,7 +176,9 @@ impl Reader<'_> {
                 None => "a node has `identifier`, `ip` and `metadata`".to_owned(),
             };
             let at = self.field(unknown);
-            return Err(self.file.wrong_key(&at, &format!("unknown field `{unknown}`"), &help));
+            return Err(self
+                .file
+                .wrong_key(&at, &format!("unknown field `{unknown}`"), &help));
         }
         let text = |name: &str, help: &str| match fields.get(name) {
             Some(Value::String(text)) => Ok(text.as_str()),
@@ -177,7 +193,11 @@ impl Reader<'_> {
             .map_err(|error| self.wrong("identifier", &error.to_string(), ""))?;
         let ip = text("ip", "the address under which the others reach it")?;
         let ip: IpAddr = ip.parse().map_err(|_| {
-            self.wrong("ip", &format!("{ip:?} is not an IP address"), "such as 10.0.0.1 or fd00::1")
+            self.wrong(
+                "ip",
+                &format!("{ip:?} is not an IP address"),
+                "such as 10.0.0.1 or fd00::1",
+            )
         })?;
         let metadata = fields.get("metadata").cloned().unwrap_or_default();
         let seat = match fields.get("seat") {
@@ -189,7 +209,10 @@ impl Reader<'_> {
                 })?))
             }
         };
-        Ok((NodeRegistration::new(identifier, ip).with_metadata(metadata), seat))
+        Ok((
+            NodeRegistration::new(identifier, ip).with_metadata(metadata),
+            seat,
+        ))
     }
 
     fn wrong(&self, field: &str, what: &str, help: &str) -> SpecError {

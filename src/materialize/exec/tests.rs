@@ -3,10 +3,10 @@
 use std::{fs, path::Path, time::Duration};
 
 use super::*;
-use crate::model::{Revision, Seat, SnapshotNode};
+use crate::model::{ArtifactSet, Revision, Seat, SnapshotNode};
 
 /// Long enough for any script here on a busy machine.
-const AMPLE: Duration = Duration::from_secs(60);
+const AMPLE: Duration = Duration::from_mins(1);
 
 fn snapshot(nodes: u32) -> RegistrationSnapshot {
     let mut nodes: Vec<SnapshotNode> = (1..=nodes)
@@ -43,7 +43,7 @@ fn run_in(directory: &Path, script: &str, timeout: Duration, nodes: u32) -> Stri
     });
     match exec.materialize(&snapshot(nodes)) {
         Ok(MaterializationResult::Ready(artifacts)) => {
-            let files = artifacts.nodes.values().flat_map(|files| files.files());
+            let files = artifacts.nodes.values().flat_map(ArtifactSet::files);
             let files = files.chain(artifacts.shared.files());
             let files = files.map(|file| {
                 let content = file.content.to_bytes();

@@ -23,7 +23,7 @@ pub(super) fn read_materializers(
     list: &[Value],
     path: &YamlPath,
 ) -> Vec<MaterializerSpec> {
-    if list.is_empty() {
+    if list.is_empty() && reader.needs_materializers {
         reader.note(path, "without a materializer there is no file for any node");
     }
     let mut paths = Paths::default();

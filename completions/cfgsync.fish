@@ -1,0 +1,171 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_cfgsync_global_optspecs
+    string join \n log-format= log-level= h/help V/version
+end
+
+function __fish_cfgsync_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_cfgsync_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_cfgsync_using_subcommand
+    set -l cmd (__fish_cfgsync_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
+text\t'Plain lines with UTC times, on a terminal as well'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -s V -l version -d 'Print version'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "serve" -d 'Hold the door: register nodes until the spec\'s set is complete, then hand out their files'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "join" -d 'Register this node, wait until the cluster is complete, write its files, and hand over to CMD'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "inspect" -d 'Show the cluster: who is here, who is missing, what was made'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "plan" -d 'Say offline what a spec would give: is it valid, would the set be ready, which files would be made'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "rm" -d 'Take a node out of the cluster'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "fail" -d 'Declare the cluster failed: every node is told why, until `reset`'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "reset" -d 'End a failure: what an operator declared, or a passed deadline or failed render, which is tried again'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l listen -d 'Where to listen; repeat it for more addresses. Port 0 takes a free one [env: CFGSYNC_LISTEN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l port-file -d 'Write the port to this file once the server listens, one line per --listen [env: CFGSYNC_LISTEN_PORT_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l hold -d 'Hold the requests of clients that do not ask to wait for so long, when there is no payload yet [env: CFGSYNC_HOLD]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l min-generation-interval -d 'Least time from one render to the next [env: CFGSYNC_MIN_GENERATION_INTERVAL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l history -d 'How many generations are kept for `inspect` [env: CFGSYNC_HISTORY]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l drain-timeout -d 'How long requests in flight may take to end once the server stops [env: CFGSYNC_DRAIN_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l wait-max -d 'Longest wait that a client may ask for; longer ones are cut to it [env: CFGSYNC_WAIT_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l register-body-max -d 'Largest body of every route but /node/replace [env: CFGSYNC_REGISTER_BODY_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l replace-body-max -d 'Largest body of /node/replace [env: CFGSYNC_REPLACE_BODY_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l connections-max -d 'Open connections; more wait in the listen backlog [env: CFGSYNC_CONNECTIONS_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l header-timeout -d 'How long a connection may be idle, or take to send a request\'s head [env: CFGSYNC_HEADER_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l body-timeout -d 'How long a request\'s body may take [env: CFGSYNC_BODY_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l write-stall-timeout -d 'How long a client may take no byte of its answer [env: CFGSYNC_WRITE_STALL_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
+text\t'Plain lines with UTC times, on a terminal as well'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l allow-anonymous -d 'Listen beyond loopback although whoever reaches that address may register and read [env: CFGSYNC_ALLOW_ANONYMOUS]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l server -d 'Where the server is; repeat it for servers that are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l cluster -d 'Insist that the server serves this cluster [env: CFGSYNC_CLUSTER]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l id -d 'This node\'s identifier [default: the host\'s name] [env: CFGSYNC_ID]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l ip -d 'The address under which others reach it [default: the local address that reaches the server] [env: CFGSYNC_IP]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l meta -d 'A fact about it: KEY=TEXT, KEY:=JSON or KEY=@FILE; dots in the key nest [env: CFGSYNC_META, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l meta-json -d 'Its facts as one JSON value, below those of --meta [env: CFGSYNC_META_JSON]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out -d 'Where an artifact goes: ARTIFACT=PATH, DIR/=PATH/ for all below, ARTIFACT=- for stdout [env: CFGSYNC_OUT, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out-dir -d 'Where all other artifacts go, under their own names [env: CFGSYNC_OUT_DIR]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l owner -d 'Who owns the files [default: who owned the replaced ones] [env: CFGSYNC_OWNER]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l timeout -d 'How long to try; 0 is forever [env: CFGSYNC_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l env -d 'A dotenv artifact that becomes CMD\'s environment instead of a file [env: CFGSYNC_ENV, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -s o -l output -d 'Print what was written to stdout [env: CFGSYNC_OUTPUT]' -r -f -a "json\t'One JSON document'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
+text\t'Plain lines with UTC times, on a terminal as well'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l wait -d 'Wait until the cluster is in this state [env: CFGSYNC_WAIT]' -r -f -a "ready\t'A generation is served'
+failed\t'The cluster has failed'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l timeout -d 'How long to wait; 0 is forever [env: CFGSYNC_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -s o -l output -d 'Table, or what the server said as JSON or YAML [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'For people'
+json\t'For scripts'
+yaml\t'For scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
+text\t'Plain lines with UTC times, on a terminal as well'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l watch -d 'Print again whenever something has changed [env: CFGSYNC_WATCH]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -f -a "health" -d 'Whether the server answers: exit code 0 or 1, at once'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -f -a "node" -d 'One node: its files, or why it waits'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -f -a "file" -d 'The exact bytes of one of a node\'s files, on stdout'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -f -a "generations" -d 'What was sealed, newest first; or one generation, file by file'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -f -a "diff" -d 'What changed from one generation to another; exit code 3 if anything did'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -s o -l output -d 'Table, or what the server said as JSON or YAML [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'For people'
+json\t'For scripts'
+yaml\t'For scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
+text\t'Plain lines with UTC times, on a terminal as well'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -s o -l output -d 'Table, or what the server said as JSON or YAML [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'For people'
+json\t'For scripts'
+yaml\t'For scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
+text\t'Plain lines with UTC times, on a terminal as well'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l generation -d 'As it was in this generation instead of the newest [env: CFGSYNC_GENERATION]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -s o -l output -d 'Table, or what the server said as JSON or YAML [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'For people'
+json\t'For scripts'
+yaml\t'For scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
+text\t'Plain lines with UTC times, on a terminal as well'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -s o -l output -d 'Table, or what the server said as JSON or YAML [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'For people'
+json\t'For scripts'
+yaml\t'For scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
+text\t'Plain lines with UTC times, on a terminal as well'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -s o -l output -d 'Table, or what the server said as JSON or YAML [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'For people'
+json\t'For scripts'
+yaml\t'For scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
+text\t'Plain lines with UTC times, on a terminal as well'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l nodes -d 'Who would be registered: a YAML or JSON file, or `-` for stdin [env: CFGSYNC_NODES]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l fake -d 'Invent so many nodes from the spec\'s `metadata:` rules [env: CFGSYNC_FAKE]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l out-dir -d 'Write the files to DIR/NODE/PATH, shared ones to DIR/_shared/PATH [env: CFGSYNC_OUT_DIR]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l diff -d 'Compare with the files in DIR, laid out as --out-dir does [env: CFGSYNC_DIFF]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -s o -l output -d 'How the answer is printed [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'For people'
+json\t'For scripts'
+yaml\t'For scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
+text\t'Plain lines with UTC times, on a terminal as well'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
+text\t'Plain lines with UTC times, on a terminal as well'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l override -d 'End the node\'s override instead: its own files come back with the next generation [env: CFGSYNC_OVERRIDE]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l reason -d 'Why, in words for whoever reads the nodes\' logs [env: CFGSYNC_REASON]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
+text\t'Plain lines with UTC times, on a terminal as well'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
+text\t'Plain lines with UTC times, on a terminal as well'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -s h -l help -d 'Print help (see more with \'--help\')'

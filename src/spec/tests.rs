@@ -1,0 +1,132 @@
+//! What is true of all specs.
+
+use std::{fmt::Write, fs, path::Path};
+
+use super::*;
+
+const SPEC: &str = "cfgsync: 1\ncluster: c\nready: { nodes: 1 }\nmaterializers:\n  - kind: template\n    \
+                    files:\n      - path: a\n        template_file: a.j2\n";
+
+fn told(text: &str) -> String {
+    let parsed = Spec::parse(text, "cluster.yaml", Path::new(""));
+    parsed.expect_err("a mistake").to_string()
+}
+
+#[test]
+fn equal_specs_have_equal_digests_wherever_they_lie() {
+    let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let load = |directory: &Path, text: &str, template: &str| {
+        fs::write(directory.join("cluster.yaml"), text).unwrap();
+        fs::write(directory.join("a.j2"), template).unwrap();
+        Spec::load(&directory.join("cluster.yaml")).unwrap().digest
+    };
+    let digest = load(here.path(), SPEC, "x");
+    assert_eq!(digest, load(there.path(), SPEC, "x"));
+    assert_ne!(digest, load(here.path(), SPEC, "y"), "a template file");
+    let other = SPEC.replace("nodes: 1", "nodes: 2");
+    assert_ne!(digest, load(here.path(), &other, "x"), "the spec itself");
+}
+
+#[test]
+fn a_mended_program_is_another_spec() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("make");
+    let text = "cfgsync: 1\ncluster: c\nready: { nodes: 1 }\nmaterializers:\n  - kind: exec\n    \
+                command: [./make]\n";
+    let load = |script: &str| {
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        Spec::parse(text, "cluster.yaml", directory.path())
+            .unwrap()
+            .digest
+    };
+    assert_ne!(load("#!/bin/sh\nexit 1\n"), load("#!/bin/sh\nexit 0\n"));
+}
+
+#[test]
+fn a_spec_that_cannot_be_read_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let load = |name: &str| {
+        let error = Spec::load(&directory.path().join(name))
+            .unwrap_err()
+            .to_string();
+        error.replace(&directory.path().display().to_string(), "DIR")
+    };
+    fs::write(directory.path().join("bytes"), b"\xff").unwrap();
+    let huge = fs::File::create(directory.path().join("huge")).unwrap();
+    huge.set_len(17 << 20).unwrap();
+    let cases = ["absent.yaml", ".", "bytes", "huge"];
+    insta::assert_snapshot!(cases.map(load).join("\n"), @r#"
+    error: cannot read DIR/absent.yaml: no such file
+    --> DIR/absent.yaml
+    error: cannot read DIR/.: it is a directory
+    --> DIR/.
+    error: cannot read DIR/bytes: it is not UTF-8 text (byte 0)
+    --> DIR/bytes
+    error: cannot read DIR/huge: it is larger than 16 MiB
+    --> DIR/huge
+    "#);
+}
+
+#[test]
+fn texts_that_grow_when_read_are_refused() {
+    // Each line holds nine of the one before.
+    let mut laughs = "cfgsync: 1\ncluster: c\nvalues:\n  a0: &a0 [lol]\n".to_owned();
+    for level in 1..12 {
+        let of = vec![format!("*a{}", level - 1); 9].join(", ");
+        writeln!(laughs, "  a{level}: &a{level} [{of}]").unwrap();
+    }
+    let nested = format!("cfgsync: 1\nvalues: {}\n", "[".repeat(5_000));
+    let flow = format!(
+        "cfgsync: 1\nvalues: {}{}\n",
+        "{a: ".repeat(5_000),
+        "}".repeat(5_000)
+    );
+    let first_line = |text: &str| told(text).lines().next().unwrap_or_default().to_owned();
+    let cases = [laughs.as_str(), &nested, &flow];
+    insta::assert_snapshot!(cases.map(first_line).join("\n"), @r#"
+    error: this is not YAML: repetition limit exceeded
+    error: this is not YAML: recursion limit exceeded
+    error: this is not YAML: recursion limit exceeded
+    "#);
+}
+
+#[test]
+fn many_mistakes_are_told_up_to_a_bound() {
+    let mut text = SPEC.replace("template_file: a.j2", "template: x");
+    for number in 0..100 {
+        writeln!(text, "      - {{ path: \"{number}=\", template: x }}").unwrap();
+    }
+    assert!(told(&text).ends_with("and 80 more"));
+}
+
+#[test]
+fn anchors_and_merges_are_read() {
+    let text = SPEC.replace("template_file: a.j2", "<<: *text")
+        + "values:\n  all: &text { template: hello }\n";
+    // An anchor stands before its use.
+    assert!(told(&text).contains("unknown anchor"));
+    let text = text.replace(
+        "cluster: c\n",
+        "cluster: c\nvalues:\n  all: &text { template: hello }\n",
+    );
+    let text = text.trim_end_matches("values:\n  all: &text { template: hello }\n");
+    assert!(Spec::parse(text, "cluster.yaml", Path::new("")).is_ok());
+}
+
+#[test]
+fn a_mistake_in_a_merged_text_is_shown_where_it_is_used() {
+    let text = "cfgsync: 1\ncluster: c\nvalues:\n  all: &text { template: '{{ nood }}' }\n\
+                ready: { nodes: 1 }\nmaterializers:\n  - kind: template\n    files:\n      - path: a\n        \
+                <<: *text\n";
+    insta::assert_snapshot!(told(text), @r#"
+    error: unknown variable `nood`
+     --> cluster.yaml:9:9
+      |
+    9 |       - path: a
+      |         ^^^^^^^ in this text
+      |
+      = help: here are `cluster`, `node`, `nodes`, `once`, `values`
+    "#);
+}

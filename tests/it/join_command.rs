@@ -1,0 +1,360 @@
+//! `cfgsync join` as a shell sees it: files, streams, exit codes, signals.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Output, Stdio},
+};
+
+use tokio::process::Command;
+
+use crate::fake::{Asked, Fake, Reply};
+
+const FILES: &str = r#"{"schema_version":1,"files":[
+    {"path":"/config.yaml","content":"x: 1"},
+    {"path":"app.env","content":"GREETING='hello world'\n"}]}"#;
+
+/// Answers registrations and farewells, and `/node` with `node`.
+fn with(node: Reply) -> impl Fn(&Asked) -> Reply {
+    move |asked| match asked.line.as_str() {
+        "POST /register" | "POST /v1/leave" => Reply::Answer(202, "", String::new()),
+        _ => node.clone(),
+    }
+}
+
+fn ready() -> Reply {
+    Reply::Answer(200, "", FILES.to_owned())
+}
+
+/// `cfgsync join` in `directory`, with nothing of this environment but the path.
+fn command(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cfgsync"));
+    command
+        .arg("join")
+        .args(arguments)
+        .current_dir(directory)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+async fn join(fake: &Fake, directory: &Path, arguments: &[&str]) -> Output {
+    let url = fake.url.to_string();
+    let first = ["--server", &url, "--id", "node-1"];
+    let arguments = [&first, arguments].concat();
+    command(directory, &arguments).output().await.unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn last_line(output: &Output) -> String {
+    stderr(output).lines().last().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn files_are_written_and_told_as_json() {
+    let fake = Fake::start(with(ready())).await;
+    let directory = tempfile::tempdir().unwrap();
+    for outcome in ["created", "unchanged"] {
+        let output = join(
+            &fake,
+            directory.path(),
+            &["--out-dir", "out", "--output", "json"],
+        )
+        .await;
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json["identifier"], "node-1");
+        assert_eq!(json["files"][0]["artifact"], "/config.yaml");
+        assert_eq!(json["files"][0]["path"], "out/config.yaml");
+        assert_eq!(json["files"][0]["outcome"], outcome);
+        assert_eq!(json["files"][0]["bytes"], 4);
+    }
+    let written = fs::read_to_string(directory.path().join("out/config.yaml")).unwrap();
+    assert_eq!(written, "x: 1");
+}
+
+#[tokio::test]
+async fn stdout_gets_the_bytes_and_nothing_else() {
+    let fake = Fake::start(with(ready())).await;
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["--out", "config.yaml=-", "--out", "app.env=e"];
+    let output = join(&fake, directory.path(), &arguments).await;
+    assert_eq!(output.stdout, b"x: 1");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn the_program_takes_over_with_its_environment_and_exit_code() {
+    let fake = Fake::start(with(ready())).await;
+    let directory = tempfile::tempdir().unwrap();
+    let script = r#"cat config.yaml; echo " $GREETING"; exit 7"#;
+    let arguments = [
+        "--out",
+        "config.yaml=config.yaml",
+        "--env",
+        "app.env",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    let output = join(&fake, directory.path(), &arguments).await;
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "x: 1 hello world\n"
+    );
+    assert_eq!(output.status.code(), Some(7));
+
+    let here = ["--out-dir", ".", "--"];
+    let output = join(
+        &fake,
+        directory.path(),
+        &[&here[..], &["./nothing"]].concat(),
+    )
+    .await;
+    assert_eq!(output.status.code(), Some(127));
+    assert_eq!(
+        last_line(&output),
+        "cfgsync: exit 127: ./nothing: command not found"
+    );
+    let output = join(
+        &fake,
+        directory.path(),
+        &[&here[..], &["./config.yaml"]].concat(),
+    )
+    .await;
+    assert_eq!(output.status.code(), Some(126));
+}
+
+#[tokio::test]
+async fn the_last_line_tells_the_exit_code_and_the_reason() {
+    let answer = |status, body: &str| Reply::Answer(status, "", body.to_owned());
+    let not_ready = r#"{"code":"not_ready","message":"m","progress":{"registered":1,"needed":2,
+        "missing":["node-2"],"missing_count":1,"unmet":[],"self_registered":true}}"#;
+    let failed = r#"{"code":"internal","message":"m","failure":
+        {"kind":"operator","reason":"enough","at":"2026-01-01T00:00:00Z"}}"#;
+    let refused = r#"{"code":"missing_config","message":"node-1 is not on the list"}"#;
+    for (node, arguments, code, reason) in [
+        (
+            ready(),
+            &["--out", "confg.yaml=x", "--out", "app.env=y"][..],
+            65,
+            "the route confg.yaml=x matches no artifact; did you mean /config.yaml?; received: /config.yaml, app.env",
+        ),
+        (
+            ready(),
+            &["--out", "config.yaml=x"],
+            65,
+            "no route for the artifact app.env, so nothing was written; add --out app.env=PATH or --out-dir DIR",
+        ),
+        (
+            answer(200, r#"{"schema_version":9,"files":[]}"#),
+            &["--out-dir", "."],
+            65,
+            "the answer of SERVER cannot be used: the payload has schema version 9; this cfgsync understands 1 and 2: update it",
+        ),
+        (
+            Reply::Close,
+            &["--out-dir", ".", "--timeout", "300ms"],
+            69,
+            "",
+        ),
+        (
+            answer(410, failed),
+            &["--out-dir", "."],
+            70,
+            "the cluster failed (operator): enough",
+        ),
+        (
+            ready(),
+            &["--out", "config.yaml=new", "--out", "app.env=directory"],
+            73,
+            "cannot write directory: it is a directory",
+        ),
+        (
+            answer(404, refused),
+            &["--out-dir", "."],
+            77,
+            "SERVER refused node-1: node-1 is not on the list",
+        ),
+        (
+            answer(425, not_ready),
+            &["--out-dir", ".", "--timeout", "300ms"],
+            124,
+            "not ready within 300 ms: 1/2, missing node-2",
+        ),
+        (
+            ready(),
+            &["--out-dir", ".", "--meta", "a=@nothing"],
+            78,
+            "--meta a=@nothing: No such file or directory (os error 2)",
+        ),
+    ] {
+        let fake = Fake::start(with(node)).await;
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("directory")).unwrap();
+        let with_program = [arguments, &["--", "touch", "started"]].concat();
+        let output = join(&fake, directory.path(), &with_program).await;
+        let last = last_line(&output).replace(&fake.url.to_string(), "SERVER");
+        assert_eq!(output.status.code(), Some(code), "{last}");
+        assert!(
+            last.starts_with(&format!("cfgsync: exit {code}: {reason}")),
+            "{last}"
+        );
+        assert_eq!(output.stdout, b"");
+        // Neither a file nor the program.
+        let left: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_registered_with_a_command_line_that_makes_no_sense() {
+    let fake = Fake::start(with(ready())).await;
+    let directory = tempfile::tempdir().unwrap();
+    for (arguments, message) in [
+        (&[][..], "no place for the files"),
+        (&["--out", "a"], "\"a\" is not ARTIFACT=PATH"),
+        (&["--out", "../a=x"], "holds a part \"..\""),
+        (&["--env", "a"], "--env needs a program"),
+        (&["--out", "a=-", "--output", "json"], "choose one"),
+        (
+            &["--out-dir", ".", "--ip", "0.0.0.0"],
+            "no other node can reach that address",
+        ),
+        (
+            &["--out-dir", ".", "--meta", "port"],
+            "expected key=value, key:=JSON or key=@FILE",
+        ),
+        (
+            &["--out-dir", ".", "--owner", "root"],
+            "expected numbers: UID or UID:GID",
+        ),
+        (
+            &["--out-dir", ".", "--server", "https://x"],
+            "must start with http://",
+        ),
+    ] {
+        let output = join(&fake, directory.path(), arguments).await;
+        let said = stderr(&output);
+        assert!(said.contains(message), "{arguments:?}: {said}");
+        assert_eq!(output.status.code(), Some(2), "{said}");
+    }
+    let output = command(directory.path(), &["--out-dir", "."])
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("no server: add --server http://HOST:PORT"));
+    assert_eq!(fake.lines(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_signal_takes_the_registration_back() {
+    for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
+        let fake = Fake::start(with(Reply::Hang)).await;
+        let directory = tempfile::tempdir().unwrap();
+        let url = fake.url.to_string();
+        let arguments = [
+            "--server",
+            &url,
+            "--id",
+            "node-1",
+            "--out-dir",
+            ".",
+            "--",
+            "touch",
+            "started",
+        ];
+        let child = command(directory.path(), &arguments).spawn().unwrap();
+        fake.was_asked("POST /node").await;
+        let pid = child.id().unwrap().to_string();
+        let kill = Command::new("kill")
+            .args([signal, &pid])
+            .status()
+            .await
+            .unwrap();
+        assert!(kill.success());
+        let output = child.wait_with_output().await.unwrap();
+        assert_eq!(output.status.code(), Some(code));
+        let expected = format!("cfgsync: exit {code}: ended by SIG{}", &signal[1..]);
+        assert_eq!(last_line(&output), expected);
+        assert_eq!(
+            fake.lines(),
+            ["POST /register", "POST /node", "POST /v1/leave"]
+        );
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_leaves_everything_as_it_was() {
+    // A file size limit is a full disk that anybody can have.
+    let big = format!(
+        r#"{{"schema_version":1,"files":[{{"path":"a","content":"new"}},{{"path":"b","content":"{}"}}]}}"#,
+        "x".repeat(100_000)
+    );
+    let fake = Fake::start(with(Reply::Answer(200, "", big))).await;
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("a"), "old").unwrap();
+    let script = r#"trap "" XFSZ; ulimit -f 8; exec "$@""#;
+    let url = fake.url.to_string();
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            script,
+            "sh",
+            env!("CARGO_BIN_EXE_cfgsync"),
+            "join",
+            "--server",
+            &url,
+        ])
+        .args(["--id", "node-1", "--out-dir", "."])
+        .current_dir(directory.path())
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(73), "{}", stderr(&output));
+    assert_eq!(
+        last_line(&output),
+        "cfgsync: exit 73: cannot write b: File too large (os error 27)"
+    );
+    let left: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(
+        fs::read_to_string(directory.path().join("a")).unwrap(),
+        "old"
+    );
+}
+
+#[tokio::test]
+async fn the_variables_of_older_clients_work() {
+    let one = r#"{"schema_version":1,"files":[{"path":"/config.yaml","content":"x: 1"}]}"#;
+    let fake = Fake::start(with(Reply::Answer(200, "", one.to_owned()))).await;
+    let directory = tempfile::tempdir().unwrap();
+    let address = fake.url.to_string().replace("http://", "");
+    let output = command(directory.path(), &[])
+        .env("CFG_SERVER_ADDR", address)
+        .env("CFG_HOST_IDENTIFIER", "old-1")
+        .env("CFG_HOST_IP", "10.1.2.3")
+        .env("CFG_REGISTRATION_METADATA_JSON", r#"{"port":1}"#)
+        .env("CFG_FILE_PATH", "there/config.yaml")
+        .env("CFG_DEPLOYMENT_PATH", "there/deployment.yaml")
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let body = r#"{"identifier":"old-1","ip":"10.1.2.3","metadata":{"port":1}}"#;
+    assert_eq!(fake.asked()[0].body, body);
+    assert!(directory.path().join("there/config.yaml").exists());
+    let used = "used the older variables CFG_FILE_PATH, CFG_DEPLOYMENT_PATH, CFG_SERVER_ADDR, \
+                CFG_HOST_IDENTIFIER, CFG_HOST_IP, CFG_REGISTRATION_METADATA_JSON";
+    assert!(stderr(&output).contains(used), "{}", stderr(&output));
+}
