@@ -75,3 +75,39 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Generate(args) => generate::run(&args),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn clap_finds_nothing_wrong() {
+        Cli::command().debug_assert();
+        settings::documented().debug_assert();
+    }
+
+    /// Kubernetes sets `CFGSYNC_PORT` and its like for a service called cfgsync.
+    #[test]
+    fn every_flag_has_its_variable_and_none_is_kubernetes_s() {
+        fn check(command: &clap::Command) {
+            for arg in command.get_arguments() {
+                let Some(long) = arg.get_long() else { continue };
+                let variable = arg.get_env().map(|name| name.to_string_lossy().into_owned());
+                let variable = variable.unwrap_or_else(|| panic!("--{long} has no variable"));
+                let expected = match long {
+                    "port-file" => "CFGSYNC_LISTEN_PORT_FILE".to_owned(),
+                    long => format!("CFGSYNC_{}", long.to_uppercase().replace('-', "_")),
+                };
+                assert_eq!(variable, expected);
+                assert_ne!(variable, "CFGSYNC_PORT");
+                for injected in ["CFGSYNC_PORT_", "CFGSYNC_SERVICE_"] {
+                    assert!(!variable.starts_with(injected), "{variable}");
+                }
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+}

@@ -288,7 +288,15 @@ mod tests {
 
     #[test]
     fn a_cluster_that_waits() {
-        insta::assert_snapshot!(cluster(&body()), @"");
+        insta::assert_snapshot!(cluster(&body()), @r#"
+        devnet: waiting, 2/3 nodes, no generation yet
+        missing: node-3
+        unmet: nodes: 1 of 3 are missing
+
+        NODE    IP        SEAT  GENERATION    METADATA
+        node-1  10.0.0.1  -     -             port=9000 zone="a b"
+        node-2  fd00::2   -     - (override)  key=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+        "#);
     }
 
     #[test]
@@ -304,7 +312,16 @@ mod tests {
             }))
             .unwrap(),
         );
-        insta::assert_snapshot!(cluster(&body), @"");
+        insta::assert_snapshot!(cluster(&body), @r#"
+        devnet: ready, 2/3 nodes, generation 2, 1 behind
+        the newest render failed at 2026-01-31T12:00:00Z: cluster.yaml:7: `port` is undefined
+        missing: node-3
+        unmet: nodes: 1 of 3 are missing
+
+        NODE    IP        SEAT  GENERATION             METADATA
+        node-1  10.0.0.1  -     2                      port=9000 zone="a b"
+        node-2  fd00::2   -     - (behind) (override)  key=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+        "#);
     }
 
     #[test]

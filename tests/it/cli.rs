@@ -1,0 +1,547 @@
+//! The command line as a shell sees it: exit codes, messages, settings, signals.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_cfgsync");
+
+/// A spec that two nodes complete.
+const SPEC: &str = "\
+cfgsync: 1
+cluster: devnet
+metadata:
+  port: { type: integer, default: 9000 }
+ready:
+  nodes: 2
+once:
+  cookie: random_hex(8)
+materializers:
+  - kind: template
+    files:
+      - path: /config.yaml
+        template: |
+          id: {{ node.identifier | tojson }}
+          port: {{ node.metadata.port }}
+      - path: cookie
+        shared: true
+        template: \"{{ once.cookie }}\\n\"
+";
+
+/// A directory with a spec in it, and an environment with nothing else.
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self {
+            directory: tempfile::tempdir().unwrap(),
+        };
+        place.put("cluster.yaml", SPEC);
+        place
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn put(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(arguments)
+            .current_dir(self.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end.
+    fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied());
+        command.output().unwrap()
+    }
+
+    /// What a person would see of it, for a snapshot.
+    fn seen(&self, arguments: &[&str], variables: &[(&str, &str)]) -> String {
+        let output = self.run(arguments, variables);
+        let mut seen = String::from("$ ");
+        for (name, value) in variables {
+            seen.push_str(&format!("{name}={value:?} "));
+        }
+        seen.push_str(&format!("cfgsync {}\n", arguments.join(" ")));
+        seen.push_str(&text(&output.stdout));
+        seen.push_str(&text(&output.stderr));
+        seen.push_str(&format!("[exit {}]\n", code(&output)));
+        seen.replace(&self.path().display().to_string(), "[DIR]")
+    }
+
+    /// Starts `serve` and answers once it listens.
+    fn serve(&self, arguments: &[&str]) -> Server {
+        let mut all = vec!["serve", "cluster.yaml", "--listen", "127.0.0.1:0"];
+        all.extend(arguments);
+        let mut process = self
+            .command(&all)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(process.stderr.take().unwrap());
+        let mut server = Server {
+            process,
+            log,
+            url: String::new(),
+        };
+        let line = server.log_until("serving devnet on ");
+        server.url = line.trim_end().rsplit(' ').next().unwrap().to_owned();
+        server
+    }
+}
+
+struct Server {
+    process: Child,
+    log: BufReader<std::process::ChildStderr>,
+    url: String,
+}
+
+impl Server {
+    /// The next line of the log with `words` in it.
+    fn log_until(&mut self, words: &str) -> String {
+        let mut all = String::new();
+        loop {
+            let start = all.len();
+            let read = self.log.read_line(&mut all).unwrap();
+            assert_ne!(read, 0, "the log ended without {words:?}:\n{all}");
+            if all[start..].contains(words) {
+                return all[start..].to_owned();
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    fn end(mut self) -> i32 {
+        let status = self.process.wait().unwrap();
+        status.code().unwrap()
+    }
+
+    fn register(&self, place: &Place, identifier: &str) {
+        let address: std::net::SocketAddr = self.url["http://".len()..].parse().unwrap();
+        let body = format!("{{\"identifier\":\"{identifier}\",\"ip\":\"10.0.0.1\"}}");
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "POST /register HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).unwrap();
+        assert!(answer.contains("202"), "{answer} in {}", place.path().display());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Ended already unless a test failed.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+#[test]
+fn usage_mistakes() {
+    let place = Place::new();
+    let cases: &[&[&str]] = &[
+        &["srve"],
+        &["serve"],
+        &["serve", "cluster.yaml", "--lisen", "127.0.0.1:0"],
+        &["serve", "cluster.yaml", "--listen", "4400"],
+        &["serve", "cluster.yaml", "--hold", "25"],
+        &["serve", "cluster.yaml", "--register-body-max", "1kb"],
+        &["serve", "cluster.yaml", "--log-level", "loud"],
+        &["inspect", "--server", "boot:4400"],
+        &["inspect", "--wait", "reddy"],
+        &["inspect", "--wait", "ready", "--watch"],
+        &["inspect", "node", "../etc"],
+        &["inspect", "diff", "0", "1"],
+        &["plan", "cluster.yaml", "--nodes", "a", "--fake", "2"],
+        &["plan", "cluster.yaml", "--out-dir", "out"],
+        &["plan", "cluster.yaml", "--fake", "1000000"],
+        &["rm"],
+        &["rm", "localhost"],
+        &["fail"],
+    ];
+    let seen: Vec<String> = cases.iter().map(|case| place.seen(case, &[])).collect();
+    for seen in &seen {
+        assert!(seen.ends_with("[exit 2]\n"), "{seen}");
+    }
+    insta::assert_snapshot!(seen.join("\n"));
+}
+
+#[test]
+fn wrong_settings() {
+    let place = Place::new();
+    place.put("broken.yaml", "cfgsync: 1\nclutser: x\n");
+    let cases: &[(&[&str], &[(&str, &str)])] = &[
+        (&["plan", "absent.yaml"], &[]),
+        (&["plan", "broken.yaml"], &[]),
+        (&["serve", "broken.yaml"], &[]),
+        (&["serve", "cluster.yaml", "--listen", "0.0.0.0:0"], &[]),
+        (&["serve", "cluster.yaml"], &[("CFGSYNC_LISTEN", "127.0.0.1:0\n[::]:0")]),
+        (&["serve", "cluster.yaml"], &[("CFGSYNC_HISTORY", "0")]),
+        (&["serve", "cluster.yaml"], &[("CFGSYNC_ALLOW_ANONYMOUS", "perhaps")]),
+        (&["plan", "cluster.yaml"], &[("CFGSYNC_FAKE", "many")]),
+    ];
+    let mut seen: Vec<String> = cases
+        .iter()
+        .map(|(arguments, variables)| place.seen(arguments, variables))
+        .collect();
+    for settings in [
+        "srever: http://boot:4400\n",
+        "serve: { histroy: 3 }\n",
+        "serve:\n  history: 0\n",
+        "serve:\n  history: [1, 2]\n",
+        "[]\n",
+        "server: [\n",
+        "serve: 3\n",
+    ] {
+        place.put(".config/cfgsync/config.yaml", settings);
+        seen.push(format!("{settings}{}", place.seen(&["serve", "cluster.yaml"], &[])));
+    }
+    for seen in &seen {
+        assert!(seen.ends_with("[exit 78]\n"), "{seen}");
+    }
+    insta::assert_snapshot!(seen.join("\n"));
+}
+
+#[test]
+fn flags_win_over_variables_over_the_file_over_defaults() {
+    let place = Place::new();
+    let asked = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut all = vec!["inspect"];
+        all.extend(arguments);
+        let output = place.run(&all, variables);
+        assert_eq!(code(&output), 69);
+        text(&output.stderr)
+    };
+    // Nobody listens on the lowest ports.
+    let variable = [("CFGSYNC_SERVER", "http://127.0.0.1:2")];
+    let flag = ["--server", "http://127.0.0.1:3"];
+    let file = |text: &str| place.put(".config/cfgsync/config.yaml", text);
+    file("server: http://127.0.0.1:1\n");
+    assert!(asked(&flag, &variable).contains("http://127.0.0.1:3 "));
+    assert!(asked(&[], &variable).contains("http://127.0.0.1:2 "));
+    assert!(asked(&[], &[]).contains("http://127.0.0.1:1 "));
+    assert!(asked(&[], &[("CFGSYNC_SERVER", "")]).contains("http://127.0.0.1:1 "));
+    // A subcommand's own section wins over what is said for all; others' are nothing to it.
+    file("server: http://127.0.0.1:1\ninspect:\n  server: http://127.0.0.1:4\nrm:\n  server: http://127.0.0.1:5\n");
+    assert!(asked(&[], &[]).contains("http://127.0.0.1:4 "));
+    // A variable is wrong only where it is used.
+    let wrong = [("CFGSYNC_SERVER", "nowhere")];
+    assert!(asked(&flag, &wrong).contains("http://127.0.0.1:3 "));
+}
+
+#[test]
+fn flags_of_two_values_can_be_set_everywhere() {
+    let place = Place::new();
+    place.put(".config/cfgsync/config.yaml", "serve:\n  allow-anonymous: true\n");
+    let exposed = ["serve", "cluster.yaml", "--listen", "0.0.0.0:0", "--", "true"];
+    assert_eq!(code(&place.run(&exposed, &[])), 0);
+    let off = [("CFGSYNC_ALLOW_ANONYMOUS", "no")];
+    assert_eq!(code(&place.run(&exposed, &off)), 78);
+}
+
+#[test]
+fn unknown_variables_are_told_but_not_those_of_kubernetes() {
+    let place = Place::new();
+    let variables = [
+        ("CFGSYNC_SERVRE", "x"),
+        ("CFGSYNC_SOMETHING_ELSE", "x"),
+        ("CFGSYNC_PORT", "tcp://10.0.0.1:4400"),
+        ("CFGSYNC_PORT_4400_TCP_ADDR", "10.0.0.1"),
+        ("CFGSYNC_SERVICE_HOST", "10.0.0.1"),
+        ("CFGSYNC_SERVER_PORT_4400_TCP", "tcp://10.0.0.1:4400"),
+        ("CFGSYNC_SERVER_SERVICE_PORT_HTTP", "4400"),
+    ];
+    let output = place.run(&["plan", "cluster.yaml"], &variables);
+    let warnings: Vec<String> = text(&output.stderr)
+        .lines()
+        .map(|line| line.split_once("WARN ").unwrap().1.to_owned())
+        .collect();
+    assert_eq!(
+        warnings,
+        [
+            "unknown variable CFGSYNC_SERVRE; did you mean CFGSYNC_SERVER?",
+            "unknown variable CFGSYNC_SOMETHING_ELSE is ignored",
+        ]
+    );
+}
+
+#[test]
+fn every_subcommand_has_help_with_examples() {
+    let place = Place::new();
+    for subcommand in ["serve", "join", "inspect", "plan", "rm", "fail", "reset"] {
+        let output = place.run(&[subcommand, "--help"], &[]);
+        assert_eq!(code(&output), 0, "{subcommand}");
+        let help = text(&output.stdout);
+        assert!(help.contains("Example"), "{subcommand}:\n{help}");
+        assert!(help.contains("[env: CFGSYNC_"), "{subcommand}:\n{help}");
+    }
+    let output = place.run(&["--help"], &[]);
+    assert!(!text(&output.stdout).contains("generate"));
+}
+
+#[test]
+fn nothing_is_coloured_but_on_a_terminal() {
+    let place = Place::new();
+    for arguments in [&["serve"][..], &["plan", "absent.yaml"], &["--help"]] {
+        let output = place.run(arguments, &[("CFGSYNC_FKE", "x")]);
+        for stream in [output.stdout, output.stderr] {
+            assert!(!stream.contains(&0x1b), "{arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn a_port_in_use_is_told_with_a_way_out() {
+    let place = Place::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let seen = place.seen(&["serve", "cluster.yaml", "--listen", &address], &[]);
+    insta::assert_snapshot!(seen.replace(&address, "[ADDRESS]"));
+}
+
+#[test]
+fn a_server_lives_as_long_as_its_command() {
+    let place = Place::new();
+    let serve = |command: &[&str]| {
+        let mut all = vec!["serve", "cluster.yaml", "--listen", "127.0.0.1:0", "--port-file", "port", "--"];
+        all.extend(command);
+        place.run(&all, &[])
+    };
+    let output = serve(&["sh", "-c", "echo $CFGSYNC_SERVER; exit 7"]);
+    assert_eq!(code(&output), 7);
+    let port = fs::read_to_string(place.path().join("port")).unwrap();
+    assert_eq!(text(&output.stdout), format!("http://127.0.0.1:{}\n", port.trim_end()));
+    assert_eq!(code(&serve(&["sh", "-c", "kill -KILL $$"])), 128 + 9);
+    assert_eq!(code(&serve(&["./absent"])), 127);
+    assert_eq!(code(&serve(&["./cluster.yaml"])), 126);
+}
+
+#[test]
+fn signals_reach_the_command() {
+    let place = Place::new();
+    let mut server = place.serve(&["--", "sh", "-c", "echo up; exec sleep 1000"]);
+    let mut line = String::new();
+    let stdout = server.process.stdout.take().unwrap();
+    BufReader::new(stdout).read_line(&mut line).unwrap();
+    assert_eq!(line, "up\n");
+    server.signal(Signal::TERM);
+    assert_eq!(server.end(), 143);
+}
+
+#[test]
+fn sigterm_and_sigint_end_a_server_well() {
+    let place = Place::new();
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut server = place.serve(&[]);
+        server.signal(signal);
+        server.log_until("stopped after");
+        assert_eq!(server.end(), 0);
+    }
+}
+
+#[test]
+fn sighup_keeps_the_last_good_spec() {
+    let place = Place::new();
+    let mut server = place.serve(&[]);
+    place.put("cluster.yaml", "cfgsync: 2\n");
+    server.signal(Signal::HUP);
+    server.log_until("the last good spec stays in force");
+    server.register(&place, "node-1");
+    place.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
+    server.signal(Signal::HUP);
+    server.log_until("read again");
+    let ready = ["inspect", "--server", &server.url, "--wait", "ready", "--timeout", "1m"];
+    assert_eq!(code(&place.run(&ready, &[])), 0);
+    server.signal(Signal::TERM);
+    assert_eq!(server.end(), 0);
+}
+
+#[test]
+fn inspect_shows_what_a_server_knows() {
+    let place = Place::new();
+    let server = place.serve(&[]);
+    let inspect = |arguments: &[&str]| {
+        let mut all = vec!["inspect", "--server", &server.url];
+        all.extend(arguments);
+        place.run(&all, &[])
+    };
+    let table = |arguments: &[&str]| {
+        let output = inspect(arguments);
+        let seen = text(&output.stdout) + &text(&output.stderr);
+        format!("$ inspect {}\n{seen}[exit {}]\n", arguments.join(" "), code(&output))
+    };
+    let mut seen = vec![table(&[])];
+    server.register(&place, "node-1");
+    seen.push(table(&[]));
+    seen.push(table(&["node", "node-1"]));
+    seen.push(table(&["node", "node-2"]));
+    seen.push(table(&["file", "node-1", "config.yaml"]));
+    seen.push(table(&["--wait", "ready", "--timeout", "1ms"]));
+    seen.push(table(&["generations"]));
+    server.register(&place, "node-2");
+    seen.push(table(&["--wait", "ready", "--timeout", "1m"]));
+    seen.push(table(&["file", "node-1", "/config.yaml"]));
+    seen.push(table(&["file", "node-1", "confg.yaml"]));
+    seen.push(table(&["diff", "1", "1"]));
+    seen.push(table(&["generations", "7"]));
+    insta::assert_snapshot!(seen.join("\n").replace(&server.url, "[URL]"));
+
+    let json = inspect(&["-o", "json"]);
+    let body: cfgsync::wire::ClusterBody = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(body.registrations.len(), 2);
+    let yaml = inspect(&["-o", "yaml"]);
+    let same: cfgsync::wire::ClusterBody = serde_yaml::from_slice(&yaml.stdout).unwrap();
+    assert_eq!(body, same);
+
+    // What is shown can be planned with.
+    let nodes = place.put("nodes.json", &text(&json.stdout));
+    let plan = place.run(&["plan", "cluster.yaml", "--nodes", nodes.to_str().unwrap()], &[]);
+    assert_eq!(code(&plan), 0, "{}", text(&plan.stderr));
+}
+
+#[test]
+fn health_is_zero_or_one() {
+    let place = Place::new();
+    let server = place.serve(&[]);
+    let health = ["inspect", "health", "--server", &server.url];
+    assert_eq!(code(&place.run(&health, &[])), 0);
+    server.signal(Signal::TERM);
+    let url = server.url.clone();
+    server.end();
+    let health = ["inspect", "health", "--server", &url];
+    assert_eq!(code(&place.run(&health, &[])), 1);
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_failure() {
+    let place = Place::new();
+    let server = place.serve(&[]);
+    let mut inspect = place
+        .command(&["inspect", "--server", &server.url])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(inspect.stdout.take());
+    let output = inspect.wait_with_output().unwrap();
+    assert_eq!((code(&output), text(&output.stderr)), (0, String::new()));
+}
+
+#[test]
+fn plan_says_what_serve_would_give() {
+    let place = Place::new();
+    place.put("one.yaml", "- { identifier: a, ip: 10.0.0.1 }\n");
+    place.put(
+        "two.yaml",
+        "- { identifier: a, ip: 10.0.0.1 }\n- { identifier: b, ip: fd00::2, metadata: { port: 7 } }\n",
+    );
+    place.put("flawed.yaml", "- { identifier: a, ip: 10.0.0.1, metadata: { port: high } }\n");
+    let mut seen: Vec<String> = [
+        &["plan", "cluster.yaml"][..],
+        &["plan", "cluster.yaml", "--nodes", "one.yaml"],
+        &["plan", "cluster.yaml", "--nodes", "flawed.yaml"],
+        &["plan", "cluster.yaml", "--nodes", "two.yaml", "--out-dir", "out"],
+        &["plan", "cluster.yaml", "--nodes", "two.yaml", "--diff", "out"],
+        &["plan", "cluster.yaml", "--fake", "2", "-o", "yaml"],
+    ]
+    .iter()
+    .map(|case| place.seen(case, &[]))
+    .collect();
+    place.put("out/b/config.yaml", "id: \"b\"\nport: 8\n");
+    place.put("out/c/config.yaml", "stale\n");
+    seen.push(place.seen(&["plan", "cluster.yaml", "--nodes", "two.yaml", "--diff", "out"], &[]));
+    insta::assert_snapshot!(seen.join("\n"));
+}
+
+#[test]
+fn mistakes_in_a_nodes_file() {
+    let place = Place::new();
+    let seen: Vec<String> = [
+        "nodes: []\n",
+        "- node-1\n",
+        "- { identifier: node-1 }\n",
+        "- { identifier: 1, ip: 10.0.0.1 }\n",
+        "- { identifier: a/b, ip: 10.0.0.1 }\n",
+        "- { identifier: a, ip: 10.0.0.256 }\n",
+        "- { identifier: a, ip: 10.0.0.1, metdata: {} }\n",
+        "- { identifier: a, ip: 10.0.0.1, seat: -1 }\n",
+        "- { identifier: a, ip: 10.0.0.1 }\n- { identifier: a, ip: 10.0.0.2 }\n",
+        "{",
+    ]
+    .iter()
+    .map(|nodes| {
+        place.put("nodes.yaml", nodes);
+        place.seen(&["plan", "cluster.yaml", "--nodes", "nodes.yaml"], &[])
+    })
+    .collect();
+    for seen in &seen {
+        assert!(seen.ends_with("[exit 78]\n"), "{seen}");
+    }
+    insta::assert_snapshot!(seen.join("\n"));
+}
+
+#[test]
+fn what_is_generated_is_fresh() {
+    let place = Place::new();
+    let root = place.path().to_str().unwrap();
+    let output = place.run(&["generate", root], &[]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    for directory in ["completions", "man", "schema"] {
+        let list = |root: &Path| {
+            let mut names: Vec<_> = fs::read_dir(root.join(directory))
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name())
+                .collect();
+            names.sort();
+            names
+        };
+        let committed = Path::new(env!("CARGO_MANIFEST_DIR"));
+        assert_eq!(list(place.path()), list(committed), "{directory}: run `cfgsync generate`");
+        for name in list(committed) {
+            let file = Path::new(directory).join(name);
+            let fresh = fs::read(place.path().join(&file)).unwrap();
+            let same = fs::read(committed.join(&file)).unwrap() == fresh;
+            assert!(same, "{} is stale: run `cfgsync generate`", file.display());
+        }
+    }
+}
