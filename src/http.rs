@@ -81,8 +81,8 @@ impl Default for HttpConfig {
             body_timeout: Duration::from_mins(1),
             write_stall_timeout: Duration::from_secs(30),
             large_payload_min_bytes: 64 << 10,
-            large_payloads_at_once_max: 64,
-            large_payload_turn_max: Duration::from_secs(5),
+            large_payloads_at_once_max: 32,
+            large_payload_turn_max: Duration::from_millis(250),
             drain_timeout: Duration::from_secs(10),
         }
     }
