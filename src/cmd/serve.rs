@@ -317,10 +317,11 @@ fn listen(wanted: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), 
 
 /// Whoever waits for the file sees all of it or nothing.
 fn write_port_file(path: &Path, addresses: &[SocketAddr]) -> io::Result<()> {
-    let ports: String = addresses
+    let ports: Vec<String> = addresses
         .iter()
-        .map(|address| format!("{}\n", address.port()))
+        .map(|address| address.port().to_string())
         .collect();
+    let ports = ports.join("\n") + "\n";
     let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     let mut staged = std::ffi::OsString::from(".");
     staged.push(name);
@@ -461,11 +462,8 @@ impl Descriptors {
     fn restore_for(&self, child: &Child) {
         if let Some(pid) = child.pid() {
             // It may have ended already.
-            let _ = rustix::process::prlimit(
-                Some(pid),
-                rustix::process::Resource::Nofile,
-                self.before.clone(),
-            );
+            let _ =
+                rustix::process::prlimit(Some(pid), rustix::process::Resource::Nofile, self.before);
         }
     }
 }
