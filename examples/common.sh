@@ -46,17 +46,14 @@ start() {
 
 # until_true SECONDS WHAT COMMAND...: repeats the command until it succeeds.
 until_true() {
-    until_left=$(($1 * 10))
+    until_end=$(($(date +%s) + $1))
     until_what=$2
     shift 2
     until "$@" >"$scratch/until.log" 2>&1; do
-        until_left=$((until_left - 1))
-        if [ "$until_left" -le 0 ]; then
-            cat "$scratch/until.log" >&2
-            fail "$until_what: not within the time"
-        fi
+        [ "$(date +%s)" -le "$until_end" ] || fail "$until_what: not within the time"
         sleep 0.1
     done
+    rm -f "$scratch/until.log"
 }
 
 # expect_exit CODE COMMAND...: the command must end with this exit code.

@@ -29,6 +29,7 @@ mod route;
 mod server;
 mod service;
 mod socket;
+mod timer;
 
 use std::time::Duration;
 

@@ -147,6 +147,10 @@ impl DiskError {
     pub fn hint(&self) -> Option<&'static str> {
         use io::ErrorKind as Kind;
         match self {
+            Self::Io {
+                action, problem, ..
+            } if *action == CHANGE_OWNER => (problem.kind() == Kind::PermissionDenied)
+                .then_some("only root can give files away: run as root, or leave --owner out"),
             Self::Io { problem, .. } => match problem.kind() {
                 Kind::StorageFull | Kind::QuotaExceeded => {
                     Some("free some space and run it again; nothing was changed")
@@ -192,6 +196,9 @@ fn list(files: &[PathBuf]) -> String {
         .collect();
     names.join(", ")
 }
+
+/// What was tried when a file's owner could not be changed.
+const CHANGE_OWNER: &str = "change the owner of";
 
 /// Called before each change.
 type Hook<'h> = &'h mut dyn FnMut(Step) -> io::Result<()>;

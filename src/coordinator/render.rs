@@ -96,7 +96,10 @@ impl Program {
             }
             let value = expression
                 .draw(&Scene::new(&snapshot), draw)
-                .map_err(|error| MaterializeError(format!("once.{name}: {error}")))?;
+                .map_err(|error| {
+                    let told = error.describe(expression.origin());
+                    MaterializeError(format!("once.{name}: {told}"))
+                })?;
             snapshot.once.insert(name.clone(), value);
         }
         Ok(snapshot.once)

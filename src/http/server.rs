@@ -10,7 +10,7 @@ use std::{
 };
 
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -23,6 +23,7 @@ use super::{
     figures::Present,
     service::{Server, respond},
     socket::StallGuard,
+    timer::ConnectionTimer,
 };
 use crate::coordinator::Coordinator;
 
@@ -115,9 +116,9 @@ async fn connection(stream: TcpStream, server: Arc<Server>, _place: OwnedSemapho
     // Answers are small and complete: none should wait for another.
     let _ = stream.set_nodelay(true);
     let stream = StallGuard::new(stream, server.config.write_stall_timeout);
-    let service = service_fn(|request| respond(Arc::clone(&server), request));
+    let service = service_fn(|request| respond(&server, request));
     let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(ConnectionTimer::default())
         .header_read_timeout(server.config.header_timeout)
         // Beyond this a payload stays with its body, so that its turn ends when it is nearly sent.
         .max_buf_size(FRAME_MAX_BYTES)

@@ -91,13 +91,13 @@ impl Server {
 
 /// Serves one request, whatever comes.
 pub(super) async fn respond(
-    server: Arc<Server>,
+    server: &Server,
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
     let start = Instant::now();
     let (head, mut body) = request.into_parts();
     let handled = {
-        let mut handling = pin!(handle(&server, &head, &mut body));
+        let mut handling = pin!(handle(server, &head, &mut body));
         poll_fn(|cx| {
             // What a handler leaves behind when it panics is its own: the coordinator's locks are not held
             // across its answers.

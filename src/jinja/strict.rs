@@ -132,7 +132,9 @@ pub(super) fn nearest_key(object: &Value, wanted: &str) -> Option<String> {
         return None;
     }
     let keys = entries(object).ok()?;
-    did_you_mean(wanted, keys.iter().map(|(key, _)| key.as_str()))
+    // Another node may have just the name that this one lacks: no slip, and no help to name it again.
+    let names = keys.iter().map(|(key, _)| key.as_str());
+    did_you_mean(wanted, names.filter(|name| *name != wanted))
 }
 
 fn check(name: &str, attribute: Attribute, args: &mut [Value]) -> Result<(), Error> {

@@ -19,7 +19,7 @@ mkdir -p "$scratch/spec/keys"
 block spec >"$scratch/spec/cluster.yaml"
 cp examples/exec/make-genesis.sh "$scratch/spec/make-genesis"
 echo '{"cluster":{{ cluster | tojson }},"chain_id":{{ values.chain_id }}}' >"$scratch/spec/genesis.json.j2"
-printf 'nodes: {}\n' >"$scratch/spec/cfgsync.artifacts.yaml"
+cp examples/precomputed/cfgsync.artifacts.yaml "$scratch/spec/"
 for i in 1 2 3 4; do
     role=validator
     [ "$i" -lt 4 ] || role=observer

@@ -81,7 +81,11 @@ fn render(case: &Path, forwards: bool) -> MaterializedArtifacts {
     }
 }
 
-fn snapshot(spec: &Spec, mut registrations: Vec<NodeRegistration>) -> RegistrationSnapshot {
+/// All of `registrations`, seated in the order of their identifiers; nothing is drawn yet.
+pub(crate) fn snapshot(
+    spec: &Spec,
+    mut registrations: Vec<NodeRegistration>,
+) -> RegistrationSnapshot {
     registrations.sort_by(|a, b| a.identifier.cmp(&b.identifier));
     let nodes = registrations
         .into_iter()

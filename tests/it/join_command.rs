@@ -14,10 +14,11 @@ const FILES: &str = r#"{"schema_version":1,"files":[
     {"path":"/config.yaml","content":"x: 1"},
     {"path":"app.env","content":"GREETING='hello world'\n"}]}"#;
 
-/// Answers registrations and farewells, and `/node` with `node`.
+/// Answers registrations and farewells, and `/node` with `node`; or nothing at all.
 fn with(node: Reply) -> impl Fn(&Asked) -> Reply {
-    move |asked| match asked.line.as_str() {
-        "POST /register" | "POST /v1/leave" => Reply::Answer(202, "", String::new()),
+    move |asked| match (asked.line.as_str(), &node) {
+        (_, Reply::Close) => Reply::Close,
+        ("POST /register" | "POST /v1/leave", _) => Reply::Answer(202, "", String::new()),
         _ => node.clone(),
     }
 }

@@ -4,6 +4,7 @@
     reason = "a panic is how a test, and what helps it, fails"
 )]
 
+mod bad_renders;
 mod bad_specs;
 mod cli;
 mod disk;

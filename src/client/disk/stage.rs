@@ -14,7 +14,7 @@ use rustix::{
 };
 
 use super::{
-    DiskError, Hook, Outcome, Owner, Step, Written,
+    CHANGE_OWNER, DiskError, Hook, Outcome, Owner, Step, Written,
     commit::ask,
     tree::{Tree, staging_name},
 };
@@ -142,12 +142,12 @@ fn fill(
                 problem,
             })?;
     }
-    ask(hook, Step::Own, "change the owner of", path)?;
+    ask(hook, Step::Own, CHANGE_OWNER, path)?;
     let keep = old.map(|old| (old.st_uid, old.st_gid));
     match owner {
         Some(Owner { uid, gid }) => {
             let gid = gid.or(keep.map(|(_, gid)| gid));
-            give(&temp, uid, gid).map_err(DiskError::io("change the owner of", path))?;
+            give(&temp, uid, gid).map_err(DiskError::io(CHANGE_OWNER, path))?;
         }
         None => {
             if let Some((uid, gid)) = keep {

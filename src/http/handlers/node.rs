@@ -36,11 +36,11 @@ pub(super) async fn node(
     let wait = asked
         .unwrap_or(server.config.hold)
         .min(server.config.wait_max);
-    let answer = if wait.is_zero() {
-        server.coordinator.answer(identifier.as_str())
-    } else {
-        let until = Instant::now() + wait;
-        wait_for(server, &identifier, None, until).await
+    let answer = match server.coordinator.answer(identifier.as_str()) {
+        Answer::NotReady(_) if !wait.is_zero() => {
+            wait_for(server, &identifier, None, Instant::now() + wait).await
+        }
+        answer => answer,
     };
     Ok(reply_to(server, answer, asked).await)
 }
