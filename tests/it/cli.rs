@@ -630,3 +630,33 @@ fn what_is_generated_is_fresh() {
         }
     }
 }
+
+#[test]
+fn the_last_line_of_a_failed_join_is_for_the_container_s_reader() {
+    let place = Place::new();
+    for (arguments, last) in [
+        (
+            &["join", "--servr", "x"][..],
+            "cfgsync: exit 2: unexpected argument '--servr' found",
+        ),
+        (
+            &[
+                "join",
+                "--server",
+                "http://127.0.0.1:2",
+                "--id",
+                "a",
+                "--out-dir",
+                "o",
+                "--timeout",
+                "1ms",
+            ],
+            "cfgsync: exit 69: ",
+        ),
+    ] {
+        let stderr = text(&place.run(arguments, &[]).stderr);
+        assert!(stderr.lines().last().unwrap().starts_with(last), "{stderr}");
+    }
+    let help = place.run(&["join", "--help"], &[]);
+    assert_eq!((code(&help), text(&help.stderr)), (0, String::new()));
+}
