@@ -42,7 +42,7 @@ fn write(args: &GenerateArgs) -> std::io::Result<()> {
     for directory in [&completions, &pages, &schemas] {
         std::fs::create_dir_all(directory)?;
     }
-    let command = visible(settings::documented());
+    let command = visible(&settings::documented());
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         generate_to(shell, &mut command.clone(), "cfgsync", &completions)?;
     }
@@ -98,14 +98,19 @@ fn subcommand_entry(command: &Command) -> String {
         .get_positionals()
         .map(|arg| {
             let names = arg.get_value_names().unwrap_or_default();
-            let name = names.first().map_or(arg.get_id().as_str(), |name| name.as_str());
+            let name = names
+                .first()
+                .map_or(arg.get_id().as_str(), |name| name.as_str());
             match arg.is_required_set() {
                 true => format!(" {name}"),
                 false => format!(" [{name}]"),
             }
         })
         .collect();
-    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let about = command
+        .get_about()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     format!(
         ".TP\n\\fB{}\\fR{}\n{}\n",
         command.get_name(),
@@ -129,7 +134,7 @@ fn roff_lines(text: &str) -> String {
 const EXIT_STATUS: &str = include_str!("generate/exit_status.roff");
 
 /// Without what is hidden: nobody should complete to it.
-fn visible(command: Command) -> Command {
+fn visible(command: &Command) -> Command {
     let hidden: Vec<String> = command
         .get_subcommands()
         .filter(|subcommand| subcommand.is_hide_set())

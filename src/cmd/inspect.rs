@@ -28,8 +28,7 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// Show the cluster: who is here, who is missing, what was made
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:
+#[command(after_help = "Examples:
   cfgsync inspect                             # the cluster as a table
   cfgsync inspect -o json                     # for scripts, and for `plan --nodes`
   cfgsync inspect --wait ready --timeout 5m   # in CI: until it is formed
@@ -39,8 +38,7 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
   cfgsync inspect generations                 # what was sealed
   cfgsync inspect generations 2               # one of them, file by file
   cfgsync inspect diff 1 2                    # what changed; exit code 3 if anything did
-  cfgsync inspect health                      # exit code 0 or 1, for HEALTHCHECK"
-)]
+  cfgsync inspect health                      # exit code 0 or 1, for HEALTHCHECK")]
 pub(crate) struct InspectArgs {
     #[command(subcommand)]
     what: Option<What>,
@@ -229,15 +227,14 @@ async fn file(
     path: ArtifactPath,
     generation: Option<GenerationNumber>,
 ) -> anyhow::Result<Exit> {
-    let number = match generation {
-        Some(number) => number,
-        None => {
-            let node = client.node(&identifier).await?.value;
-            node.generation.ok_or_else(|| InspectError::NoPayload {
-                identifier: identifier.clone(),
-                reason: node.reason.unwrap_or_else(|| "it is not ready".to_owned()),
-            })?
-        }
+    let number = if let Some(number) = generation {
+        number
+    } else {
+        let node = client.node(&identifier).await?.value;
+        node.generation.ok_or_else(|| InspectError::NoPayload {
+            identifier: identifier.clone(),
+            reason: node.reason.unwrap_or_else(|| "it is not ready".to_owned()),
+        })?
     };
     let payload = client.payload_of(number, &identifier).await?.value;
     let Some(file) = payload.files.get(&path) else {
