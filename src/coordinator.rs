@@ -10,6 +10,7 @@ pub mod readiness;
 pub mod render;
 mod route;
 mod view;
+mod work;
 
 pub use answer::{AnotherCluster, Answer, Refusal};
 

@@ -12,6 +12,6 @@ fn main() -> ExitCode {
             let voice = cmd::report::Voice::of(&cli.command);
             voice.end(cmd::run(cli))
         }
-        Err(error) => cmd::report::Voice::default().end(Err(error)),
+        Err(error) => cmd::report::Voice::guessed().end(Err(error)),
     }
 }

@@ -42,7 +42,7 @@ fn write(args: &GenerateArgs) -> std::io::Result<()> {
     for directory in [&completions, &pages, &schemas] {
         std::fs::create_dir_all(directory)?;
     }
-    let command = visible(settings::documented());
+    let command = visible(&settings::documented());
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         generate_to(shell, &mut command.clone(), "cfgsync", &completions)?;
     }
@@ -134,7 +134,7 @@ fn roff_lines(text: &str) -> String {
 const EXIT_STATUS: &str = include_str!("generate/exit_status.roff");
 
 /// Without what is hidden: nobody should complete to it.
-fn visible(command: Command) -> Command {
+fn visible(command: &Command) -> Command {
     let hidden: Vec<String> = command
         .get_subcommands()
         .filter(|subcommand| subcommand.is_hide_set())

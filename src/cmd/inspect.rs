@@ -227,15 +227,14 @@ async fn file(
     path: ArtifactPath,
     generation: Option<GenerationNumber>,
 ) -> anyhow::Result<Exit> {
-    let number = match generation {
-        Some(number) => number,
-        None => {
-            let node = client.node(&identifier).await?.value;
-            node.generation.ok_or_else(|| InspectError::NoPayload {
-                identifier: identifier.clone(),
-                reason: node.reason.unwrap_or_else(|| "it is not ready".to_owned()),
-            })?
-        }
+    let number = if let Some(number) = generation {
+        number
+    } else {
+        let node = client.node(&identifier).await?.value;
+        node.generation.ok_or_else(|| InspectError::NoPayload {
+            identifier: identifier.clone(),
+            reason: node.reason.unwrap_or_else(|| "it is not ready".to_owned()),
+        })?
     };
     let payload = client.payload_of(number, &identifier).await?.value;
     let Some(file) = payload.files.get(&path) else {

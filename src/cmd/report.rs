@@ -110,7 +110,7 @@ struct Verdict {
 }
 
 /// Whether a command's last line is for whoever finds the container's end, not for a person at a shell.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Voice {
     last_words: bool,
 }
@@ -123,6 +123,15 @@ impl Voice {
         }
     }
 
+    /// How a command speaks that could not be understood: as what it seems to be.
+    pub(crate) fn guessed() -> Self {
+        let typed = std::env::args_os().skip(1);
+        let mut words = typed.filter(|word| !word.to_string_lossy().starts_with('-'));
+        Self {
+            last_words: words.next().is_some_and(|word| word == "join"),
+        }
+    }
+
     /// Says what went wrong, and gives the process its exit code.
     pub(crate) fn end(self, result: anyhow::Result<Exit>) -> ExitCode {
         let error = match result {
@@ -132,6 +141,11 @@ impl Voice {
         if let Some(error) = error.downcast_ref::<clap::Error>() {
             // Help and versions are answers, on stdout; a closed pipe is nobody's fault.
             let _ = error.print();
+            if error.use_stderr() {
+                let message = error.to_string();
+                let reason = message.split("\n\n").next().unwrap_or_default();
+                self.say_last_words(Exit::Usage, reason);
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()));
         }
         if matches!(error.downcast_ref(), Some(OutputError::Closed)) {
@@ -141,12 +155,16 @@ impl Voice {
         let message = format!("{error:#}");
         let mut stderr = anstream::AutoStream::auto(std::io::stderr());
         let _ = write!(stderr, "{}", said(&message, hint.as_deref()));
+        self.say_last_words(exit, &message);
+        ExitCode::from(exit.code())
+    }
+
+    fn say_last_words(self, exit: Exit, message: &str) {
         if self.last_words {
-            let words = last_words(exit, &message);
-            let _ = writeln!(stderr, "{words}");
+            let words = last_words(exit, message);
+            let _ = writeln!(std::io::stderr(), "{words}");
             note_termination(&words);
         }
-        ExitCode::from(exit.code())
     }
 }
 

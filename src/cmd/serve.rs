@@ -1,6 +1,8 @@
 //! `cfgsync serve`: holds the door, until a signal comes or the command that it runs has ended.
 
 mod child;
+mod descriptors;
+mod signals;
 
 use std::{
     io,
@@ -19,7 +21,6 @@ use cfgsync::{
 use clap::Args;
 use tokio::{
     net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot},
 };
 
@@ -28,9 +29,8 @@ use super::{
     values::{bytes, duration},
 };
 use child::Child;
-
-/// Descriptors beside those of connections: listeners, files that are read, the log.
-const OTHER_DESCRIPTORS: u64 = 64;
+use descriptors::Descriptors;
+use signals::{Signals, Told};
 
 /// Hold the door: register nodes until the spec's set is complete, then hand out their files
 ///
@@ -317,10 +317,11 @@ fn listen(wanted: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), 
 
 /// Whoever waits for the file sees all of it or nothing.
 fn write_port_file(path: &Path, addresses: &[SocketAddr]) -> io::Result<()> {
-    let ports: String = addresses
+    let ports: Vec<String> = addresses
         .iter()
-        .map(|address| format!("{}\n", address.port()))
+        .map(|address| address.port().to_string())
         .collect();
+    let ports = ports.join("\n") + "\n";
     let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     let mut staged = std::ffi::OsString::from(".");
     staged.push(name);
@@ -381,95 +382,6 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// A signal that ends the server.
-#[derive(Clone, Copy)]
-pub(crate) struct Stop {
-    pub(crate) name: &'static str,
-    pub(crate) signal: rustix::process::Signal,
-}
-
-/// What a signal means.
-enum Told {
-    Stop(Stop),
-    Reread,
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Told {
-        let stop = |name, signal| Told::Stop(Stop { name, signal });
-        tokio::select! {
-            _ = self.terminate.recv() => stop("SIGTERM", rustix::process::Signal::TERM),
-            _ = self.interrupt.recv() => stop("SIGINT", rustix::process::Signal::INT),
-            _ = self.hangup.recv() => Told::Reread,
-        }
-    }
-
-    /// The next one that ends the server.
-    async fn stop(&mut self) -> Stop {
-        loop {
-            if let Told::Stop(stop) = self.next().await {
-                return stop;
-            }
-        }
-    }
-}
-
-/// The process's bound on open files: each node that waits holds one.
-struct Descriptors {
-    before: rustix::process::Rlimit,
-    now: Option<u64>,
-}
-
-impl Descriptors {
-    /// Raises the soft limit as far as the hard one.
-    fn raise() -> Self {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let before = getrlimit(Resource::Nofile);
-        let raised = Rlimit {
-            current: before.maximum,
-            maximum: before.maximum,
-        };
-        let now = match setrlimit(Resource::Nofile, raised) {
-            Ok(()) => raised.current,
-            Err(_) => before.current,
-        };
-        Self { before, now }
-    }
-
-    fn connections_max(&self) -> usize {
-        let free = self
-            .now
-            .map_or(u64::MAX, |now| now.saturating_sub(OTHER_DESCRIPTORS));
-        usize::try_from(free).unwrap_or(usize::MAX).max(1)
-    }
-
-    /// Programs that count on the usual limit get it back.
-    fn restore_for(&self, child: &Child) {
-        if let Some(pid) = child.pid() {
-            // It may have ended already.
-            let _ = rustix::process::prlimit(
-                Some(pid),
-                rustix::process::Resource::Nofile,
-                self.before.clone(),
-            );
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -485,10 +397,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_library() {
         let args = Only::parse_from(["serve", "cluster.yaml"]).serve;
-        let unlimited = Descriptors {
-            before: rustix::process::getrlimit(rustix::process::Resource::Nofile),
-            now: None,
-        };
+        let unlimited = Descriptors::unlimited();
         let told = format!("{:?}", http_config(&args, &unlimited));
         assert_eq!(told, format!("{:?}", HttpConfig::default()));
         assert_eq!(usize::from(args.history), app::HISTORY_GENERATIONS);

@@ -68,7 +68,7 @@ struct Entry {
 pub(crate) fn parse() -> anyhow::Result<Cli> {
     let variables = variables(env::vars_os())?;
     let files: Vec<PathBuf> = places().into_iter().filter(|file| file.exists()).collect();
-    resolve(env::args_os().collect(), &variables, &files)
+    resolve(&env::args_os().collect::<Vec<_>>(), &variables, &files)
 }
 
 /// The command as it is documented: what every flag's variable is called stands in its help.
@@ -78,7 +78,7 @@ pub(crate) fn documented() -> Command {
 }
 
 fn resolve(
-    arguments: Vec<OsString>,
+    arguments: &[OsString],
     variables: &BTreeMap<String, String>,
     files: &[PathBuf],
 ) -> anyhow::Result<Cli> {
@@ -89,8 +89,8 @@ fn resolve(
     let mut applied = Vec::new();
     let mut command = decorate(Cli::command(), None, variables, &entries, &mut applied);
     let matches = command
-        .try_get_matches_from_mut(&arguments)
-        .map_err(|error| blame(error, &applied, &arguments))?;
+        .try_get_matches_from_mut(arguments)
+        .map_err(|error| blame(error, &applied, arguments))?;
     let mut matches = matches;
     Ok(Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))?)
 }
@@ -296,6 +296,10 @@ fn read_file(path: &Path) -> Result<Vec<Entry>, SettingsError> {
             continue;
         }
         let at = [Step::Key(key.clone())];
+        if command.find_subcommand(key).is_some() {
+            let what = format!("`{key}` is a subcommand: its flags stand below it");
+            return Err(file.wrong_value(&at, &what, "").into());
+        }
         let Some(arg) = flags(&command).remove(key.as_str()) else {
             return Err(reader.unknown(&at, key, &command, true));
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Longest duration: a year. Longer ones are slips.
-const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+const DURATION_MAX: Duration = Duration::from_hours(366 * 24);
 
 /// Reads `500ms`, `2s`, `10m`, `1h30m`; `0` needs no unit.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {

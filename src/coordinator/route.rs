@@ -14,16 +14,15 @@ use tokio::{
 use super::{
     Config, Knock, Shared,
     readiness::Tally,
-    render::{Program, Rendered},
+    render::Program,
     view::{Failed, NotReady, Served, View},
+    work::{Made, Outcome, Work},
 };
 use crate::{
-    clock::Timestamp,
-    jinja::Draw,
     materialize::MaterializeError,
     model::{
-        Digest, Failure, FailureKind, Generation, GenerationNumber, Instance, NodeRegistration,
-        Progress, Readiness, RegistrationSnapshot, Revision, Seat, generation_digest,
+        Digest, Failure, FailureKind, NodeRegistration, Progress, Readiness, RegistrationSnapshot,
+        Revision, Seat,
     },
     store::{Record, Seal, State, Store},
 };
@@ -65,6 +64,8 @@ pub(super) struct Route {
     last_render: Option<Instant>,
     /// What the newest finished render was of, and what it came to.
     finished: Option<(Cut, Finished)>,
+    /// How often the spec was read again.
+    reading: u32,
     served: Option<Arc<Served>>,
     covers: Revision,
     /// Waiters may have another answer once the next view is published.
@@ -78,6 +79,8 @@ pub(super) struct Route {
 struct Cut {
     inputs: Revision,
     spec: Digest,
+    /// Counts how often the spec was read: files that it only names may have changed with it.
+    reading: u32,
 }
 
 /// A render in flight.
@@ -85,16 +88,6 @@ struct Rendering {
     cut: Cut,
     started: Instant,
     task: JoinHandle<Made>,
-}
-
-/// What a render makes, on its own thread.
-type Made = Result<Outcome, MaterializeError>;
-
-enum Outcome {
-    NotReady(String),
-    /// The files are those of the served generation.
-    Same,
-    New(Box<Served>),
 }
 
 /// How a render ended.
@@ -152,6 +145,7 @@ impl Route {
             rendering: None,
             last_render: None,
             finished: None,
+            reading: 0,
             served: view.served.clone(),
             covers: view.covers,
             release_due: false,
@@ -164,8 +158,9 @@ impl Route {
     pub(super) async fn run(mut self, shutdown: impl Future<Output = ()> + Send + 'static) {
         tokio::pin!(shutdown);
         loop {
-            self.follow();
+            let came = self.follow();
             let (readiness, timer) = self.judge();
+            log_registrations(&came, readiness.progress());
             self.render_if_due(&readiness);
             self.publish(readiness);
             let timer = [timer, self.note_deliveries().await]
@@ -192,7 +187,7 @@ impl Route {
 
     /// Does what it is told beside the store's changes.
     fn heed(&mut self, knock: Knock) {
-        self.follow();
+        let mut came = self.follow();
         let answered = match knock {
             Knock::NewAttempt(answered) => {
                 self.attempt_failure = None;
@@ -211,8 +206,9 @@ impl Route {
             }
         };
         // Readers must see the new attempt before its first registration is acknowledged.
-        self.follow();
+        came.extend(self.follow());
         let (readiness, _) = self.judge();
+        log_registrations(&came, readiness.progress());
         self.publish(readiness);
         if let Some(answered) = answered {
             // Whoever knocked may be gone; nothing is owed to it then.
@@ -222,6 +218,7 @@ impl Route {
 
     fn reload(&mut self, program: Arc<Program>) {
         self.program = program;
+        self.reading += 1;
         self.tally = Tally::new(self.program.spec.clone());
         for registered in self.seen.registrations.values() {
             self.tally.insert(registered.registration.clone());
@@ -255,12 +252,12 @@ impl Route {
         None
     }
 
-    /// Brings the tally up to the store's newest state.
-    fn follow(&mut self) {
+    /// Brings the tally up to the store's newest state; answers who came.
+    fn follow(&mut self) -> Vec<Arc<NodeRegistration>> {
+        let mut came = Vec::new();
         self.changes.borrow_and_update();
         let state = self.shared.store.state();
         if state.inputs != self.seen.inputs {
-            let mut came = Vec::new();
             for change in self.seen.registrations.diff(&state.registrations) {
                 match change {
                     DiffItem::Add(_, new) | DiffItem::Update { new: (_, new), .. } => {
@@ -274,7 +271,6 @@ impl Route {
                 }
             }
             self.last_input = Instant::now();
-            self.log_registrations(&came);
         }
         self.seen = state;
         if self.tally.is_empty() || self.served.is_some() {
@@ -282,25 +278,7 @@ impl Route {
         } else if self.attempt_failure.is_none() {
             self.attempt.get_or_insert_with(Instant::now);
         }
-    }
-
-    fn log_registrations(&self, came: &[Arc<NodeRegistration>]) {
-        if came.is_empty() {
-            return;
-        }
-        let progress = self.tally.readiness(&Map::new());
-        let progress = progress.progress();
-        if came.len() > LOGGED_EACH_MAX {
-            tracing::info!("{} nodes registered ({progress})", came.len());
-            return;
-        }
-        for node in came {
-            tracing::info!(
-                "{} registered from {} ({progress})",
-                node.identifier,
-                node.ip
-            );
-        }
+        came
     }
 
     /// The rule's answer with the timers around it, and when to look again.
@@ -323,24 +301,19 @@ impl Route {
                 look_again = Some(settled_at);
             }
         }
-        let cut = self.cut();
         let now = Instant::now();
-        match &self.finished {
-            Some((
-                of,
-                Finished::NotReady {
-                    message, retry_at, ..
-                },
-            )) if *of == cut => {
+        match self.finished_for(self.cut()) {
+            Some(Finished::NotReady {
+                message, retry_at, ..
+            }) => {
                 progress.unmet.push(message.clone());
                 if *retry_at > now {
                     look_again = Some(*retry_at);
                 }
             }
-            Some((of, Finished::Unsealed { retry_at })) if *of == cut => {
-                progress
-                    .unmet
-                    .push("seal: the store is unavailable; tried again".to_owned());
+            Some(Finished::Unsealed { retry_at }) => {
+                let clause = "seal: the store is unavailable; tried again";
+                progress.unmet.push(clause.to_owned());
                 look_again = Some(*retry_at);
             }
             _ => {}
@@ -385,22 +358,17 @@ impl Route {
         let too_soon = self
             .last_render
             .is_some_and(|last| now < last + self.config.min_generation_interval);
-        let asked_again = match &self.finished {
-            Some((of, Finished::NotReady { retry_at, .. } | Finished::Unsealed { retry_at })) => {
-                *of == cut && now >= *retry_at
+        let asked_again = match self.finished_for(cut) {
+            Some(Finished::NotReady { retry_at, .. } | Finished::Unsealed { retry_at }) => {
+                now >= *retry_at
             }
             _ => false,
         };
-        let known = self.finished.as_ref().is_some_and(|(of, _)| *of == cut);
+        let known = self.finished_for(cut).is_some();
         // A materializer's own "not ready" must not keep it from being asked again.
-        let ready = readiness.is_ready() || asked_again;
-        if !ready
-            || (known && !asked_again)
-            || too_soon
-            || self.rendering.is_some()
-            || self.attempt_failure.is_some()
-            || self.seen.failure.is_some()
-        {
+        let is_due = asked_again || (readiness.is_ready() && !known);
+        let is_failed = self.attempt_failure.is_some() || self.seen.failure.is_some();
+        if !is_due || too_soon || is_failed || self.rendering.is_some() {
             return;
         }
         let work = Work {
@@ -430,6 +398,14 @@ impl Route {
         self.tally.snapshot(self.seen.inputs, seats, once)
     }
 
+    /// How the render of `cut` ended, if it was the newest.
+    fn finished_for(&self, cut: Cut) -> Option<&Finished> {
+        self.finished
+            .as_ref()
+            .filter(|(of, _)| *of == cut)
+            .map(|(_, finished)| finished)
+    }
+
     /// What a render would be of now. Where registration is only the gate, it does not enter.
     fn cut(&self) -> Cut {
         let inputs = match self.program.gate_only() {
@@ -439,6 +415,7 @@ impl Route {
         Cut {
             inputs,
             spec: self.program.spec.digest,
+            reading: self.reading,
         }
     }
 
@@ -482,10 +459,8 @@ impl Route {
     }
 
     fn not_ready(&self, cut: Cut, message: String) -> Finished {
-        let pause = match &self.finished {
-            Some((of, Finished::NotReady { pause, .. })) if *of == cut => {
-                (*pause * 2).min(NOT_READY_RETRY_MAX)
-            }
+        let pause = match self.finished_for(cut) {
+            Some(Finished::NotReady { pause, .. }) => (*pause * 2).min(NOT_READY_RETRY_MAX),
             _ => NOT_READY_RETRY_MIN,
         };
         Finished::NotReady {
@@ -534,8 +509,8 @@ impl Route {
     /// Lets readers see what was found.
     fn publish(&mut self, readiness: Readiness) {
         let (Readiness::Ready(progress) | Readiness::Waiting(progress)) = readiness;
-        let failed = match &self.finished {
-            Some((of, Finished::Failed(failure))) if *of == self.cut() => Some(failure.clone()),
+        let failed = match self.finished_for(self.cut()) {
+            Some(Finished::Failed(failure)) => Some(failure.clone()),
             _ => None,
         };
         let failure = match (&self.attempt_failure, &failed) {
@@ -551,11 +526,7 @@ impl Route {
             (None, None) => None,
         };
         let trouble = failed.filter(|_| self.served.is_some());
-        let known = self
-            .finished
-            .as_ref()
-            .is_some_and(|(of, _)| *of == self.cut());
-        let is_render_owed = progress.unmet.is_empty() && !known;
+        let is_render_owed = progress.unmet.is_empty() && self.finished_for(self.cut()).is_none();
         let evaluated = match self.rendering.is_some() || is_render_owed {
             true => self.shared.view.load().evaluated,
             false => self.seen.inputs,
@@ -592,59 +563,17 @@ impl Route {
     }
 }
 
-/// Everything that a render needs, moved to its thread.
-struct Work {
-    program: Arc<Program>,
-    state: Arc<State>,
-    served: Option<Arc<Served>>,
-    snapshot: RegistrationSnapshot,
-    instance: Instance,
-    drawn_at: Timestamp,
-}
-
-impl Work {
-    /// Draws, renders, digests and encodes.
-    fn make(self) -> Made {
-        let mut snapshot = self.snapshot;
-        snapshot.once = self
-            .program
-            .draw_once(&snapshot, &Draw::Real(self.drawn_at))?;
-        let overrides = self.state.overrides.iter();
-        let overrides = overrides.map(|(id, overridden)| (id.clone(), overridden.files.clone()));
-        let artifacts = match self.program.render(&snapshot, &overrides.collect())? {
-            Rendered::NotReady(message) => return Ok(Outcome::NotReady(message)),
-            Rendered::Ready(artifacts) => artifacts,
-        };
-        let shared = Arc::new(artifacts.shared);
-        let (nodes, digest) = generation_digest(self.instance, artifacts.nodes, &shared);
-        let last = self.served.as_ref().map(|served| &served.generation);
-        if last.is_some_and(|last| last.digest == digest) {
-            return Ok(Outcome::Same);
-        }
-        let mut seats = last
-            .map(|last| BTreeMap::clone(&last.seats))
-            .unwrap_or_default();
-        seats.extend(
-            snapshot
-                .nodes
-                .iter()
-                .map(|node| (node.identifier.clone(), node.seat)),
+fn log_registrations(came: &[Arc<NodeRegistration>], progress: &Progress) {
+    if came.len() > LOGGED_EACH_MAX {
+        tracing::info!("{} nodes registered ({progress})", came.len());
+        return;
+    }
+    for node in came {
+        tracing::info!(
+            "{} registered from {} ({progress})",
+            node.identifier,
+            node.ip
         );
-        let generation = Generation {
-            number: last.map_or(GenerationNumber(0), |last| last.number).next(),
-            digest,
-            revision: snapshot.revision,
-            spec: self.program.spec.digest,
-            sealed_at: self.drawn_at,
-            nodes,
-            shared,
-            seats: Arc::new(seats),
-            once: Arc::new(snapshot.once),
-        };
-        Ok(Outcome::New(Box::new(Served::new(
-            self.instance,
-            Arc::new(generation),
-        ))))
     }
 }
 

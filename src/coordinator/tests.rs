@@ -596,6 +596,32 @@ async fn a_changed_spec_makes_the_next_generation() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_spec_read_again_shows_files_that_it_only_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let read = |key: &str| {
+        std::fs::write(directory.path().join("a.key"), key).unwrap();
+        let text = "cfgsync: 1\ncluster: test\nready: {nodes: 1}\nmaterializers:\n  - kind: template\n    \
+                    files: [{path: key, source: '{{ node.identifier }}.key'}]\n";
+        Spec::parse(text, "cluster.yaml", directory.path()).unwrap()
+    };
+    let cluster = start_on(store(), read("old"), vec![]);
+    cluster.come("a").await;
+    let first = cluster.files("a").await;
+    cluster.reload(read("new")).await.unwrap();
+    let later = Instant::now() + Duration::from_mins(1);
+    let next = received(cluster.wait("a", first.digest, later).await);
+    assert_eq!((number(&next), text(&next, "key").as_str()), (2, "new"));
+    cluster.reload(read("new")).await.unwrap();
+    advance(Duration::from_secs(10)).await;
+    cluster.settled("a").await;
+    assert_eq!(
+        cluster.generations().len(),
+        2,
+        "the same bytes make no generation"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drained_server_sends_its_waiters_elsewhere() {
     let cluster = start("ready: {nodes: 2}");
     cluster.come("a").await;

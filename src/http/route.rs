@@ -1,8 +1,9 @@
 //! From a path to a route: the whole table.
 
-use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use hyper::Method;
+use percent_encoding::percent_decode_str;
 
 use crate::model::{GenerationNumber, Identifier, InvalidIdentifier};
 
@@ -68,7 +69,7 @@ pub(super) struct Target<'a> {
 pub(super) enum WrongPath {
     #[error("the path names no node: {0}")]
     Identifier(#[from] InvalidIdentifier),
-    #[error("the path names no node: its percent-encoding is broken or not UTF-8")]
+    #[error("the path names no node: its percent-encoding is not UTF-8")]
     Encoding,
     #[error("the path names no generation: {0:?} is not a number from 1")]
     Generation(String),
@@ -76,6 +77,28 @@ pub(super) enum WrongPath {
 
 impl Route {
     pub(super) const COUNT: usize = Self::Unknown as usize + 1;
+
+    /// All that paths can name.
+    const ALL: [Self; Self::COUNT - 1] = [
+        Self::Register,
+        Self::Node,
+        Self::InitWithNode,
+        Self::NodeReplace,
+        Self::Snapshot,
+        Self::Nodes,
+        Self::OneNode,
+        Self::NodePayload,
+        Self::NodeOverride,
+        Self::Generations,
+        Self::OneGeneration,
+        Self::GenerationPayload,
+        Self::Leave,
+        Self::Fail,
+        Self::Reset,
+        Self::Livez,
+        Self::Readyz,
+        Self::Metrics,
+    ];
 
     /// Its name in metrics and messages.
     pub(super) fn pattern(self) -> &'static str {
@@ -115,53 +138,36 @@ impl Route {
     }
 }
 
+/// All routes by their patterns, but [`Route::Unknown`].
+static ROUTES: LazyLock<matchit::Router<Route>> = LazyLock::new(|| {
+    let mut routes = matchit::Router::new();
+    for route in Route::ALL {
+        let inserted = routes.insert(route.pattern(), route);
+        inserted.expect("no two patterns are in each other's way");
+    }
+    routes
+});
+
 impl<'a> Target<'a> {
     pub(super) fn of(path: &'a str) -> Self {
-        let plain = |route| Self {
-            route,
-            id: "",
-            number: "",
+        let Ok(found) = ROUTES.at(path) else {
+            return Self {
+                route: Route::Unknown,
+                id: "",
+                number: "",
+            };
         };
-        match path {
-            "/register" => return plain(Route::Register),
-            "/node" => return plain(Route::Node),
-            "/init-with-node" => return plain(Route::InitWithNode),
-            "/node/replace" => return plain(Route::NodeReplace),
-            "/livez" => return plain(Route::Livez),
-            "/readyz" => return plain(Route::Readyz),
-            "/metrics" => return plain(Route::Metrics),
-            _ => {}
+        Self {
+            route: *found.value,
+            id: found.params.get("id").unwrap_or_default(),
+            number: found.params.get("n").unwrap_or_default(),
         }
-        let Some(rest) = path.strip_prefix("/v1/") else {
-            return plain(Route::Unknown);
-        };
-        // The longest route has five parts; a sixth is what makes a longer path unknown.
-        let mut parts = [""; 6];
-        for (slot, part) in parts.iter_mut().zip(rest.splitn(6, '/')) {
-            // No part of a route is empty, and an absent one is.
-            *slot = if part.is_empty() { "/" } else { part };
-        }
-        let (route, id, number) = match parts {
-            ["snapshot", "", ..] => (Route::Snapshot, "", ""),
-            ["nodes", "", ..] => (Route::Nodes, "", ""),
-            ["nodes", id, "", ..] => (Route::OneNode, id, ""),
-            ["nodes", id, "payload", "", ..] => (Route::NodePayload, id, ""),
-            ["nodes", id, "override", "", ..] => (Route::NodeOverride, id, ""),
-            ["generations", "", ..] => (Route::Generations, "", ""),
-            ["generations", n, "", ..] => (Route::OneGeneration, "", n),
-            ["generations", n, "nodes", id, "payload", ""] => (Route::GenerationPayload, id, n),
-            ["leave", "", ..] => (Route::Leave, "", ""),
-            ["fail", "", ..] => (Route::Fail, "", ""),
-            ["reset", "", ..] => (Route::Reset, "", ""),
-            _ => (Route::Unknown, "", ""),
-        };
-        Self { route, id, number }
     }
 
     /// The node that the path names.
     pub(super) fn identifier(self) -> Result<Identifier, WrongPath> {
-        let id = if self.id == "/" { "" } else { self.id };
-        Ok(Identifier::new(&percent_decoded(id)?)?)
+        let id = percent_decode_str(self.id).decode_utf8();
+        Ok(Identifier::new(&id.map_err(|_| WrongPath::Encoding)?)?)
     }
 
     /// The generation that the path names.
@@ -170,32 +176,9 @@ impl<'a> Target<'a> {
             Ok(number) if number > 0 && !self.number.starts_with('+') => {
                 Ok(GenerationNumber(number))
             }
-            _ => Err(WrongPath::Generation(self.number.replace('/', ""))),
+            _ => Err(WrongPath::Generation(self.number.to_owned())),
         }
     }
-}
-
-fn percent_decoded(text: &str) -> Result<Cow<'_, str>, WrongPath> {
-    if !text.contains('%') {
-        return Ok(text.into());
-    }
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        if first != b'%' {
-            decoded.push(first);
-            rest = tail;
-            continue;
-        }
-        let digits = tail.get(..2).ok_or(WrongPath::Encoding)?;
-        let byte = data_encoding::HEXLOWER_PERMISSIVE
-            .decode(digits)
-            .map_err(|_| WrongPath::Encoding)?;
-        decoded.extend(byte);
-        rest = &tail[2..];
-    }
-    let decoded = String::from_utf8(decoded).map_err(|_| WrongPath::Encoding)?;
-    Ok(decoded.into())
 }
 
 #[cfg(test)]
@@ -271,15 +254,15 @@ mod tests {
             ),
             (
                 "a%f",
-                "the path names no node: its percent-encoding is broken or not UTF-8",
+                "the path names no node: identifier \"a%f\" holds '%'; allowed are letters, digits, '.', '_' and '-'",
             ),
             (
                 "a%zz",
-                "the path names no node: its percent-encoding is broken or not UTF-8",
+                "the path names no node: identifier \"a%zz\" holds '%'; allowed are letters, digits, '.', '_' and '-'",
             ),
             (
                 "%ff",
-                "the path names no node: its percent-encoding is broken or not UTF-8",
+                "the path names no node: its percent-encoding is not UTF-8",
             ),
         ] {
             assert_eq!(read(id), Err(message.to_owned()), "{id}");

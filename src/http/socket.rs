@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpSocket},
@@ -17,6 +18,13 @@ use tokio::{
 /// Connections come in bursts: a whole cluster starts at once.
 const BACKLOG: u32 = 4096;
 
+/// A peer that has been silent for this long is asked whether it is still there.
+const KEEPALIVE_AFTER: Duration = Duration::from_mins(1);
+
+/// How much the system takes from us beyond what is on its way to the peer, in bytes.
+#[cfg(target_os = "linux")]
+const UNSENT_MAX_BYTES: u32 = 64 << 10;
+
 /// Listens on `address`, IPv4 or IPv6, also where an earlier server's connections still linger.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
@@ -24,8 +32,12 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket.set_reuseaddr(true)?;
-    // Accepted connections inherit it: a held request whose machine has vanished is noticed in the end.
-    socket.set_keepalive(true)?;
+    // Accepted connections inherit both. A held request whose machine has vanished is noticed; and what waits
+    // to be sent waits with us, not in the system's buffers, so that a payload's turn lasts as long as it takes.
+    let options = SockRef::from(&socket);
+    options.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))?;
+    #[cfg(target_os = "linux")]
+    options.set_tcp_notsent_lowat(UNSENT_MAX_BYTES)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

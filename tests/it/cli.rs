@@ -34,6 +34,8 @@ materializers:
         template: \"{{ once.cookie }}\\n\"
 ";
 
+type Variables = &'static [(&'static str, &'static str)];
+
 /// A directory with a spec in it, and an environment with nothing else.
 struct Place {
     directory: TempDir,
@@ -109,7 +111,8 @@ impl Place {
             url: String::new(),
         };
         let line = server.log_until("serving devnet on ");
-        server.url = line.trim_end().rsplit(' ').next().unwrap().to_owned();
+        let url = line.trim_end().rsplit(' ').next().unwrap();
+        server.url.push_str(url);
         server
     }
 }
@@ -214,7 +217,7 @@ fn usage_mistakes() {
 fn wrong_settings() {
     let place = Place::new();
     place.put("broken.yaml", "cfgsync: 1\nclutser: x\n");
-    let cases: &[(&[&str], &[(&str, &str)])] = &[
+    let cases: &[(&[&str], Variables)] = &[
         (&["plan", "absent.yaml"], &[]),
         (&["plan", "broken.yaml"], &[]),
         (&["serve", "broken.yaml"], &[]),
@@ -626,4 +629,34 @@ fn what_is_generated_is_fresh() {
             assert!(same, "{} is stale: run `cfgsync generate`", file.display());
         }
     }
+}
+
+#[test]
+fn the_last_line_of_a_failed_join_is_for_the_container_s_reader() {
+    let place = Place::new();
+    for (arguments, last) in [
+        (
+            &["join", "--servr", "x"][..],
+            "cfgsync: exit 2: unexpected argument '--servr' found",
+        ),
+        (
+            &[
+                "join",
+                "--server",
+                "http://127.0.0.1:2",
+                "--id",
+                "a",
+                "--out-dir",
+                "o",
+                "--timeout",
+                "1ms",
+            ],
+            "cfgsync: exit 69: ",
+        ),
+    ] {
+        let stderr = text(&place.run(arguments, &[]).stderr);
+        assert!(stderr.lines().last().unwrap().starts_with(last), "{stderr}");
+    }
+    let help = place.run(&["join", "--help"], &[]);
+    assert_eq!((code(&help), text(&help.stderr)), (0, String::new()));
 }

@@ -29,7 +29,7 @@ pub(crate) struct TestServer {
     pub(crate) coordinator: Coordinator,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<DrainReport>,
-    _route: oneshot::Sender<()>,
+    route: oneshot::Sender<()>,
 }
 
 impl TestServer {
@@ -71,7 +71,7 @@ impl TestServer {
             coordinator,
             stop,
             serving,
-            _route: route,
+            route,
         }
     }
 
@@ -111,7 +111,7 @@ impl TestServer {
         let _ = self.stop.send(());
         Stopping {
             serving: self.serving,
-            _route: self._route,
+            _route: self.route,
         }
     }
 }

@@ -53,17 +53,16 @@ pub(super) fn cluster(body: &ClusterBody) -> String {
 fn headline(body: &ClusterBody) -> String {
     use anstyle::AnsiColor::{Green, Red, Yellow};
     let word = state(body.state);
-    let word = match stdout_is_colourful() {
-        false => word.to_owned(),
-        true => {
-            let colour = match body.state {
-                ClusterState::Waiting => Yellow,
-                ClusterState::Ready => Green,
-                ClusterState::Failed => Red,
-            };
-            let style = anstyle::Style::new().bold().fg_color(Some(colour.into()));
-            format!("{style}{word}{style:#}")
-        }
+    let word = if stdout_is_colourful() {
+        let colour = match body.state {
+            ClusterState::Waiting => Yellow,
+            ClusterState::Ready => Green,
+            ClusterState::Failed => Red,
+        };
+        let style = anstyle::Style::new().bold().fg_color(Some(colour.into()));
+        format!("{style}{word}{style:#}")
+    } else {
+        word.to_owned()
     };
     let Progress {
         registered, needed, ..

@@ -101,19 +101,10 @@ pub(super) fn invent(spec: &Spec, count: usize) -> Result<Nodes, UsageError> {
 
 /// Reads a list of nodes, or what `inspect -o json` prints. `-` is stdin.
 pub(super) fn read(path: &Path) -> Result<Nodes, SpecError> {
-    let file = match path.as_os_str() == "-" {
-        false => PlainFile::load(path)?,
-        true => {
-            let name = Path::new("<stdin>");
-            let mut text = String::new();
-            match std::io::stdin().read_to_string(&mut text) {
-                Ok(_) => PlainFile::parse(text, name)?,
-                Err(error) => {
-                    let empty = PlainFile::parse(String::new(), name)?;
-                    return Err(empty.wrong_value(&[], &format!("cannot be read: {error}"), ""));
-                }
-            }
-        }
+    let file = if path.as_os_str() == "-" {
+        read_stdin()?
+    } else {
+        PlainFile::load(path)?
     };
     let mut at = Vec::new();
     let list = match file.value() {
@@ -153,6 +144,18 @@ pub(super) fn read(path: &Path) -> Result<Nodes, SpecError> {
         at.pop();
     }
     Ok(nodes)
+}
+
+fn read_stdin() -> Result<PlainFile, SpecError> {
+    let name = Path::new("<stdin>");
+    let mut text = String::new();
+    match std::io::stdin().read_to_string(&mut text) {
+        Ok(_) => PlainFile::parse(text, name),
+        Err(error) => {
+            let empty = PlainFile::parse(String::new(), name)?;
+            Err(empty.wrong_value(&[], &format!("cannot be read: {error}"), ""))
+        }
+    }
 }
 
 /// Reads one node, which stands at `at`.

@@ -56,12 +56,11 @@ pub(super) fn compare(
     let names: BTreeSet<String> = names.collect();
     let mut differences = Vec::new();
     for name in names {
-        let old = match there.contains(&name) {
-            false => None,
-            true => {
-                let path = directory.join(&name);
-                Some(fs::read(&path).map_err(|error| PlanError::Read { path, error })?)
-            }
+        let old = if there.contains(&name) {
+            let path = directory.join(&name);
+            Some(fs::read(&path).map_err(|error| PlanError::Read { path, error })?)
+        } else {
+            None
         };
         let new = rendered.get(&name).map(|file| file.content.to_bytes());
         let old_name = directory.join(&name).display().to_string();

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::Stop;
+use super::signals::Stop;
 use crate::cmd::report::{Exit, SpawnError};
 
 /// A running command.
