@@ -41,6 +41,7 @@ async fn told(server: &TestServer, requests: impl IntoIterator<Item = (&str, Str
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "a table and what it gives")]
 async fn wrong_bodies() {
     let server = TestServer::start(PAIR);
     let deep = format!(
