@@ -1,8 +1,8 @@
 //! The route of data in one place: registration → snapshot → readiness → materialize → seal → payload.
 //!
 //! [`Coordinator`] is the handle that the outside calls. Changes go to the store and are acknowledged by it;
-//! they never wait for an evaluation. One task, [`route`], follows the store, evaluates the newest state and
-//! publishes a [`view::View`] that readers take without a lock.
+//! they never wait for an evaluation. One task, `route`, follows the store, evaluates the newest state and
+//! publishes a `view::View` that readers take without a lock.
 
 mod answer;
 mod describe;

@@ -13,8 +13,8 @@
 //! | `/v1/leave`, `/v1/fail`, `/v1/reset` | POST | a node withdraws; an operator fails or resets the cluster |
 //! | `/livez`, `/readyz`, `/metrics` | GET | for whoever watches the server |
 //!
-//! A request passes [`server`] (connections and their limits), [`service`] (what all requests have in common),
-//! [`route`] (the path), [`handlers`] and [`reply`], the one place that knows which refusal has which status.
+//! A request passes `server` (connections and their limits), `service` (what all requests have in common),
+//! `route` (the path), `handlers` and `reply`, the one place that knows which refusal has which status.
 //! There is no framework between hyper and the handlers: the hot routes answer from what is encoded already, a
 //! waiting request costs little more than its connection, and every rejection has our own body anyway.
 

@@ -12,7 +12,7 @@ use hyper_util::client::legacy::connect::{
     HttpConnector,
     dns::{GaiResolver, Name},
 };
-use tower::Service;
+use tower_service::Service;
 
 use super::ServerUrl;
 

@@ -212,7 +212,7 @@ pub fn write(
     write_stepwise(files, owner, &mut |_| Ok(()))
 }
 
-/// As [`write`], calling `hook` before each change to the disk. An error of the hook counts as one of the
+/// As [`write()`], calling `hook` before each change to the disk. An error of the hook counts as one of the
 /// change itself.
 pub fn write_stepwise(
     files: &[(&ArtifactFile, &Target)],
