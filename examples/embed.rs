@@ -1,6 +1,11 @@
 //! A program that embeds cfgsync: it brings its own materializer, serves it, and joins to it, all in one.
 //!
 //! `cargo run --example embed`
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example shows what it does"
+)]
 
 #![allow(
     clippy::print_stdout,

@@ -38,11 +38,11 @@ use crate::{
         NodeRegistration, Revision,
     },
     spec::{Late, Spec},
-    store::{Input, Outcome, Record, Store},
+    store::{Input, Outcome, Record, State, Store},
     wire::LeaveBody,
 };
 use render::Program;
-use view::{Failed, View};
+use view::{Failed, Payload, Served, View};
 
 /// How many messages to the route may be under way; senders wait beyond that.
 const KNOCKS_MAX: usize = 64;
@@ -189,57 +189,54 @@ impl Coordinator {
     /// What `identifier` is told now. Compares revisions and looks up one payload: never waits, never grows
     /// with the number of nodes. A payload counts as delivered.
     pub fn answer(&self, identifier: &str) -> Answer {
-        let answer = self.peek(identifier);
-        if let Answer::Payload(_) = answer {
-            self.note_delivery(identifier);
+        let view = self.shared.view.load();
+        let state = self.shared.store.state();
+        if let Some((served, payload)) = current(&view, &state, identifier) {
+            if payload.take() {
+                self.note_delivery(identifier, served.generation.number);
+            }
+            return Answer::Payload(payload.encoded.clone());
         }
-        answer
+        self.why_not(&view, &state, identifier)
     }
 
     /// The same, and nothing counts as delivered.
     fn peek(&self, identifier: &str) -> Answer {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
+        match current(&view, &state, identifier) {
+            Some((_, payload)) => Answer::Payload(payload.encoded.clone()),
+            None => self.why_not(&view, &state, identifier),
+        }
+    }
+
+    /// Why there is no payload for `identifier` now.
+    fn why_not(&self, view: &View, state: &State, identifier: &str) -> Answer {
         if let Some(failure) = &state.failure {
             return Answer::Failed(failure.clone());
         }
-        let registered = state.registrations.get(identifier);
         let program = &view.program;
-        if registered.is_none()
-            && let Ok(valid) = Identifier::new(identifier)
-            && program.excludes(&valid)
-        {
-            return Answer::Missing(Refusal::NotListed(valid).to_string());
-        }
-        let may_fetch = match registered {
-            None => program.is_open(identifier),
-            Some(_) if program.gate_only() => true,
-            Some(registered) => registered.revision <= view.covers,
-        };
-        if may_fetch && let Some(served) = &view.served {
-            if let Some(payload) = served.payload(identifier) {
-                return Answer::Payload(payload.clone());
+        let is_registered = state.registrations.contains_key(identifier);
+        if let Ok(identifier) = Identifier::new(identifier) {
+            if program.excludes(&identifier) {
+                return Answer::Missing(Refusal::NotListed(identifier));
             }
             if program.gate_only() {
-                return Answer::Missing(format!("there are no files for {identifier}"));
+                if view.served.is_some() && is_registered {
+                    return Answer::Missing(Refusal::NoFiles(identifier));
+                }
+            } else if view.served.is_some() && !is_registered && program.spec.late == Late::Refuse {
+                return Answer::Missing(Refusal::TooLate(identifier));
             }
-        }
-        if registered.is_none()
-            && view.served.is_some()
-            && program.spec.late == Late::Refuse
-            && !program.gate_only()
-            && let Ok(identifier) = Identifier::new(identifier)
-        {
-            return Answer::Missing(Refusal::TooLate(identifier).to_string());
         }
         if let Some(Failed { failure, inputs }) = &view.failure
             && inputs.is_none_or(|inputs| inputs == state.inputs)
         {
             return Answer::Failed(failure.clone());
         }
-        let not_ready = match registered {
-            Some(_) => view.not_ready.registered.clone(),
-            None => view.not_ready.unregistered.clone(),
+        let not_ready = match is_registered {
+            true => view.not_ready.registered.clone(),
+            false => view.not_ready.unregistered.clone(),
         };
         match self.shared.draining.load(Ordering::Relaxed) {
             true => Answer::Draining(not_ready),
@@ -449,20 +446,12 @@ impl Coordinator {
         }
     }
 
-    fn note_delivery(&self, identifier: &str) {
-        let view = self.shared.view.load();
-        let Some(served) = view
-            .served
-            .as_ref()
-            .filter(|served| served.take(identifier))
-        else {
-            return;
-        };
+    fn note_delivery(&self, identifier: &str, generation: GenerationNumber) {
         let Ok(identifier) = Identifier::new(identifier) else {
             return;
         };
         let mut deliveries = self.shared.deliveries();
-        deliveries.push((identifier, served.generation.number));
+        deliveries.push((identifier, generation));
         if deliveries.len() == 1 {
             self.shared.delivered.notify_one();
         }
@@ -483,6 +472,27 @@ impl Shared {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The payload that `identifier` may have now: never one that is older than its own registration.
+fn current<'a>(
+    view: &'a View,
+    state: &State,
+    identifier: &str,
+) -> Option<(&'a Served, &'a Payload)> {
+    let served = view.served.as_deref()?;
+    let payload = served.payload(identifier)?;
+    let program = &view.program;
+    // Nothing came since the generation was made, so whoever has a payload in it is registered as it was then.
+    // Where registration is only the gate, the generation says nothing of who has passed it.
+    let nothing_came = state.inputs <= view.covers && !program.gate_only();
+    let may_fetch = nothing_came
+        || program.is_open(identifier)
+        || state
+            .registrations
+            .get(identifier)
+            .is_some_and(|registered| program.gate_only() || registered.revision <= view.covers);
+    (may_fetch && state.failure.is_none()).then_some((served, payload))
 }
 
 fn program(spec: Spec, embedded: &[Arc<dyn Materializer>]) -> Program {

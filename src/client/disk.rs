@@ -149,8 +149,9 @@ impl DiskError {
         match self {
             Self::Io {
                 action, problem, ..
-            } if *action == CHANGE_OWNER => (problem.kind() == Kind::PermissionDenied)
-                .then_some("only root can give files away: run as root, or leave --owner out"),
+            } if *action == CHANGE_OWNER && problem.kind() == Kind::PermissionDenied => {
+                Some("only root can give files away: run as root, or leave --owner out")
+            }
             Self::Io { problem, .. } => match problem.kind() {
                 Kind::StorageFull | Kind::QuotaExceeded => {
                     Some("free some space and run it again; nothing was changed")

@@ -19,7 +19,7 @@ pub enum Answer {
     /// Not yet: the encoded [`crate::wire::ErrorBody`], made once per evaluation.
     NotReady(Bytes),
     /// There is nothing for it, now or later, and why.
-    Missing(String),
+    Missing(Refusal),
     /// The cluster failed.
     Failed(Arc<Failure>),
     /// This server stops: ask again at once, here or elsewhere.
@@ -32,6 +32,9 @@ pub enum Refusal {
     /// The spec lists its nodes, and this is none of them.
     #[error("{0} is not on this cluster's list of nodes")]
     NotListed(Identifier),
+    /// All files are known beforehand, and none is for this node.
+    #[error("there are no files for {0}")]
+    NoFiles(Identifier),
     /// The first generation is sealed and the spec says `late: refuse`.
     #[error("the cluster is sealed and takes no new nodes (`late: refuse`): {0} comes too late")]
     TooLate(Identifier),

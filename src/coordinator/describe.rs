@@ -78,9 +78,9 @@ impl Coordinator {
                     ));
                 }
             }
-            Answer::Missing(reason) => {
+            Answer::Missing(refusal) => {
                 body.state = NodeState::Missing;
-                body.reason = Some(reason);
+                body.reason = Some(refusal.to_string());
             }
             Answer::Failed(failure) => {
                 body.state = NodeState::Failed;

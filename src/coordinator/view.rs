@@ -61,8 +61,10 @@ pub(super) struct Served {
     payloads: HashMap<Identifier, Payload>,
 }
 
-struct Payload {
-    encoded: Arc<EncodedPayload>,
+/// One node's payload.
+pub(super) struct Payload {
+    /// As it goes to the socket.
+    pub(super) encoded: Arc<EncodedPayload>,
     /// Whether it was handed out, so that only the first time is noted.
     delivered: AtomicBool,
 }
@@ -100,19 +102,8 @@ impl Served {
     }
 
     /// The payload of `identifier`.
-    pub(super) fn payload(&self, identifier: &str) -> Option<&Arc<EncodedPayload>> {
-        self.payloads
-            .get(identifier)
-            .map(|payload| &payload.encoded)
-    }
-
-    /// Marks the payload of `identifier` as handed out; answers whether this is the first time.
-    pub(super) fn take(&self, identifier: &str) -> bool {
-        // A plain load first: after the first time nobody needs the cache line for itself.
-        self.payloads.get(identifier).is_some_and(|payload| {
-            !payload.delivered.load(Ordering::Relaxed)
-                && !payload.delivered.swap(true, Ordering::Relaxed)
-        })
+    pub(super) fn payload(&self, identifier: &str) -> Option<&Payload> {
+        self.payloads.get(identifier)
     }
 
     /// Whether the payload of `identifier` was handed out, by this server.
@@ -124,5 +115,13 @@ impl Served {
     /// Whether there is a payload for `identifier`.
     pub(super) fn has(&self, identifier: &str) -> bool {
         self.payloads.contains_key(identifier)
+    }
+}
+
+impl Payload {
+    /// Marks it as handed out; answers whether this is the first time.
+    pub(super) fn take(&self) -> bool {
+        // A plain load first: after the first time nobody needs the cache line for itself.
+        !self.delivered.load(Ordering::Relaxed) && !self.delivered.swap(true, Ordering::Relaxed)
     }
 }

@@ -11,13 +11,13 @@ use super::{
     service::Server,
 };
 
-/// Serves one request.
+/// Serves one request for `target`.
 pub(super) async fn handle(
     server: &Server,
     head: &Parts,
+    target: Target<'_>,
     body: &mut Incoming,
 ) -> Result<Reply, Rejection> {
-    let target = Target::of(head.uri.path());
     let route = target.route;
     if route == Route::Unknown {
         return Err(Rejection::NoRoute(head.uri.path().to_owned()));

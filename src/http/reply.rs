@@ -105,6 +105,7 @@ impl Rejection {
 fn outline_of(refusal: &Refusal) -> (StatusCode, Code, &'static str) {
     match refusal {
         Refusal::NotListed(_) => (StatusCode::NOT_FOUND, Code::MissingConfig, "not_listed"),
+        Refusal::NoFiles(_) => (StatusCode::NOT_FOUND, Code::MissingConfig, "no_files"),
         Refusal::TooLate(_) => (StatusCode::CONFLICT, Code::Internal, "too_late"),
         Refusal::Sealed(_) => (StatusCode::CONFLICT, Code::Internal, "sealed"),
         Refusal::LeftTooLate(_) => (StatusCode::CONFLICT, Code::Internal, "left_too_late"),
@@ -159,8 +160,9 @@ pub(super) fn not_ready(body: Bytes) -> Reply {
 }
 
 /// Nothing for this node, now or later.
-pub(super) fn missing(message: String) -> Reply {
-    let body = ErrorBody::new(Code::MissingConfig, "no_files", message);
+pub(super) fn missing(refusal: &Refusal) -> Reply {
+    let (_, _, reason) = outline_of(refusal);
+    let body = ErrorBody::new(Code::MissingConfig, reason, refusal.to_string());
     error(StatusCode::NOT_FOUND, &body)
 }
 

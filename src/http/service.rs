@@ -96,8 +96,9 @@ pub(super) async fn respond(
 ) -> Result<Reply, Infallible> {
     let start = Instant::now();
     let (head, mut body) = request.into_parts();
+    let target = Target::of(head.uri.path());
     let handled = {
-        let mut handling = pin!(handle(server, &head, &mut body));
+        let mut handling = pin!(handle(server, &head, target, &mut body));
         poll_fn(|cx| {
             // What a handler leaves behind when it panics is its own: the coordinator's locks are not held
             // across its answers.
@@ -122,7 +123,8 @@ pub(super) async fn respond(
         .headers_mut()
         .insert(INSTANCE, server.instance.clone());
     reply.headers_mut().insert(CLUSTER, server.cluster.clone());
-    let route = Target::of(head.uri.path()).route;
-    server.figures.count(route, reply.status(), start.elapsed());
+    server
+        .figures
+        .count(target.route, reply.status(), start.elapsed());
     Ok(reply)
 }

@@ -2,7 +2,10 @@
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, Visitor},
+};
 
 /// Longest identifier, in bytes: that of a DNS name.
 const LENGTH_MAX_BYTES: usize = 253;
@@ -10,8 +13,7 @@ const LENGTH_MAX_BYTES: usize = 253;
 /// A node's name: 1 to 253 of `[A-Za-z0-9._-]`, starting with a letter or a digit, and not `localhost`.
 ///
 /// Cloning is cheap. Identifiers order by their bytes, the order in which a snapshot lists nodes.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identifier(Arc<str>);
 
 /// Why a text is not an [`Identifier`].
@@ -89,17 +91,30 @@ impl std::str::FromStr for Identifier {
     }
 }
 
-impl TryFrom<String> for Identifier {
-    type Error = InvalidIdentifier;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::new(&text)
+impl Serialize for Identifier {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 
-impl From<Identifier> for String {
-    fn from(identifier: Identifier) -> Self {
-        identifier.0.as_ref().to_owned()
+impl<'de> Deserialize<'de> for Identifier {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        // Reads the text where it stands: every request names a node.
+        impl Visitor<'_> for Text {
+            type Value = Identifier;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Identifier, E> {
+                Identifier::new(text).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Text)
     }
 }
 

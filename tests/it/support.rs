@@ -29,6 +29,8 @@ pub(crate) struct TestServer {
     pub(crate) coordinator: Coordinator,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<DrainReport>,
+    /// The coordinator runs until this is dropped.
+    #[allow(dead_code, reason = "held, not read")]
     route: oneshot::Sender<()>,
 }
 
@@ -111,14 +113,16 @@ impl TestServer {
         let _ = self.stop.send(());
         Stopping {
             serving: self.serving,
-            _route: self.route,
+            route: self.route,
         }
     }
 }
 
 pub(crate) struct Stopping {
     serving: JoinHandle<DrainReport>,
-    _route: oneshot::Sender<()>,
+    /// The coordinator runs until this is dropped.
+    #[allow(dead_code, reason = "held, not read")]
+    route: oneshot::Sender<()>,
 }
 
 impl Stopping {

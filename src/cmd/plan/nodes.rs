@@ -1,7 +1,7 @@
 //! Who would be registered: read from a file, or invented.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::Read,
     net::{IpAddr, Ipv4Addr},
     path::Path,
@@ -122,6 +122,7 @@ pub(super) fn read(path: &Path) -> Result<Nodes, SpecError> {
         ));
     };
     let mut nodes = Nodes::default();
+    let mut known = BTreeSet::new();
     for (index, value) in list.iter().enumerate() {
         at.push(Step::Index(index));
         let reader = Reader {
@@ -130,11 +131,7 @@ pub(super) fn read(path: &Path) -> Result<Nodes, SpecError> {
         };
         let (registration, seat) = reader.node(value)?;
         let identifier = registration.identifier.clone();
-        if nodes
-            .registrations
-            .iter()
-            .any(|known| known.identifier == identifier)
-        {
+        if !known.insert(identifier.clone()) {
             return Err(reader.wrong("identifier", &format!("{identifier} is here twice"), ""));
         }
         if let Some(seat) = seat {

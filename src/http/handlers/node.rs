@@ -157,7 +157,7 @@ async fn reply_to(server: &Server, answer: Answer, asked: Option<Duration>) -> R
             }
             reply
         }
-        Answer::Missing(message) => reply::missing(message),
+        Answer::Missing(refusal) => reply::missing(&refusal),
         Answer::Failed(failure) => reply::failed(&failure),
         Answer::Draining(body) => {
             let mut reply = reply::not_ready(body);

@@ -41,7 +41,7 @@ async fn told(server: &TestServer, requests: impl IntoIterator<Item = (&str, Str
 }
 
 #[tokio::test]
-#[allow(clippy::too_many_lines, reason = "a table, and what it tells")]
+#[allow(clippy::too_many_lines, reason = "a table and what it gives")]
 async fn wrong_bodies() {
     let server = TestServer::start(PAIR);
     let deep = format!(
@@ -175,11 +175,11 @@ async fn wrong_places() {
     unknown route under /v1
       404 internal no_such_route: there is no route /v1/node/a; the README lists all of them
     no identifier
-      400 internal wrong_path: the path names no node: an identifier must not be empty
+      404 internal no_such_route: there is no route /v1/nodes/; the README lists all of them
     identifier that climbs
       400 internal wrong_path: the path names no node: identifier "../.." holds '/'; allowed are letters, digits, '.', '_' and '-'
     broken encoding
-      400 internal wrong_path: the path names no node: its percent-encoding is broken or not UTF-8
+      400 internal wrong_path: the path names no node: identifier "%zz" holds '%'; allowed are letters, digits, '.', '_' and '-'
     generation zero
       400 internal wrong_path: the path names no generation: "0" is not a number from 1
     generation of words
@@ -217,7 +217,7 @@ async fn refused_facts() {
     not on the list
       404 missing_config not_listed: c is not on this cluster's list of nodes
     and asks
-      404 missing_config no_files: c is not on this cluster's list of nodes
+      404 missing_config not_listed: c is not on this cluster's list of nodes
     no port
       400 internal wrong_metadata: metadata.port: missing; expected an integer from 1 to 65535
     a port of another type
