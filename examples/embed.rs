@@ -7,11 +7,6 @@
     reason = "an example shows what it does"
 )]
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "an example shows what it does"
-)]
 
 use std::{collections::BTreeMap, error::Error, net::Ipv4Addr, path::Path, time::Duration};
 
