@@ -94,7 +94,9 @@ mod tests {
         fn check(command: &clap::Command) {
             for arg in command.get_arguments() {
                 let Some(long) = arg.get_long() else { continue };
-                let variable = arg.get_env().map(|name| name.to_string_lossy().into_owned());
+                let variable = arg
+                    .get_env()
+                    .map(|name| name.to_string_lossy().into_owned());
                 let variable = variable.unwrap_or_else(|| panic!("--{long} has no variable"));
                 let expected = match long {
                     "port-file" => "CFGSYNC_LISTEN_PORT_FILE".to_owned(),

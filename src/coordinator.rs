@@ -37,9 +37,9 @@ use crate::{
         ArtifactSet, Digest, Failure, FailureKind, GenerationNumber, Identifier, Instance,
         NodeRegistration, Revision,
     },
-    spec::{Late, Spec},
+    spec::Spec,
     store::{Input, Outcome, Record, Store},
-    wire::LeaveBody,
+    wire::{EncodedPayload, LeaveBody},
 };
 use render::Program;
 use view::{Failed, View};
@@ -155,8 +155,8 @@ impl Coordinator {
             if view.program.excludes(identifier) {
                 return Err(Refusal::NotListed(identifier.clone()));
             }
-            let sealed = view.served.is_some() && view.program.spec.late == Late::Refuse;
-            if sealed && !view.program.gate_only() && !self.is_known(identifier) {
+            let sealed = view.served.is_some() && view.program.is_closed_to(identifier.as_str());
+            if sealed && !self.is_known(identifier) {
                 return Err(Refusal::TooLate(identifier.clone()));
             }
             view.program
@@ -179,6 +179,10 @@ impl Coordinator {
         match outcome {
             Outcome::Changed(revision) => {
                 self.count_change("register");
+                if self.shared.view.load().is_gate_open {
+                    // No render follows that would wake who waits under that name.
+                    self.shared.release.send_replace(());
+                }
                 Ok(revision)
             }
             Outcome::Unchanged(revision) => Ok(revision),
@@ -190,8 +194,8 @@ impl Coordinator {
     /// with the number of nodes. A payload counts as delivered.
     pub fn answer(&self, identifier: &str) -> Answer {
         let answer = self.peek(identifier);
-        if let Answer::Payload(_) = answer {
-            self.note_delivery(identifier);
+        if let Answer::Payload(payload) = &answer {
+            self.note_delivery(identifier, payload);
         }
         answer
     }
@@ -213,21 +217,20 @@ impl Coordinator {
         }
         let may_fetch = match registered {
             None => program.is_open(identifier),
-            Some(_) if program.gate_only() => true,
+            Some(_) if view.is_gate_open => true,
             Some(registered) => registered.revision <= view.covers,
         };
         if may_fetch && let Some(served) = &view.served {
             if let Some(payload) = served.payload(identifier) {
                 return Answer::Payload(payload.clone());
             }
-            if program.gate_only() {
+            if view.is_gate_open {
                 return Answer::Missing(format!("there are no files for {identifier}"));
             }
         }
         if registered.is_none()
             && view.served.is_some()
-            && program.spec.late == Late::Refuse
-            && !program.gate_only()
+            && program.is_closed_to(identifier)
             && let Ok(identifier) = Identifier::new(identifier)
         {
             return Answer::Missing(Refusal::TooLate(identifier).to_string());
@@ -311,7 +314,7 @@ impl Coordinator {
     /// Takes a node out, at an operator's word.
     pub async fn remove(&self, identifier: &Identifier) -> Result<Revision, Refusal> {
         let view = self.shared.view.load_full();
-        if view.served.is_some() && view.program.spec.late == Late::Refuse {
+        if view.served.is_some() && view.program.is_closed_to(identifier.as_str()) {
             return Err(match self.is_known(identifier) {
                 true => Refusal::Sealed(identifier.clone()),
                 false => Refusal::Unregistered(identifier.clone()),
@@ -449,12 +452,12 @@ impl Coordinator {
         }
     }
 
-    fn note_delivery(&self, identifier: &str) {
+    fn note_delivery(&self, identifier: &str, payload: &Arc<EncodedPayload>) {
         let view = self.shared.view.load();
         let Some(served) = view
             .served
             .as_ref()
-            .filter(|served| served.take(identifier))
+            .filter(|served| served.take(identifier, payload))
         else {
             return;
         };
@@ -491,5 +494,7 @@ fn program(spec: Spec, embedded: &[Arc<dyn Materializer>]) -> Program {
     Program::new(Arc::new(spec), materializers)
 }
 
+#[cfg(test)]
+mod race_tests;
 #[cfg(test)]
 mod tests;

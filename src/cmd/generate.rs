@@ -98,14 +98,19 @@ fn subcommand_entry(command: &Command) -> String {
         .get_positionals()
         .map(|arg| {
             let names = arg.get_value_names().unwrap_or_default();
-            let name = names.first().map_or(arg.get_id().as_str(), |name| name.as_str());
+            let name = names
+                .first()
+                .map_or(arg.get_id().as_str(), |name| name.as_str());
             match arg.is_required_set() {
                 true => format!(" {name}"),
                 false => format!(" [{name}]"),
             }
         })
         .collect();
-    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let about = command
+        .get_about()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     format!(
         ".TP\n\\fB{}\\fR{}\n{}\n",
         command.get_name(),

@@ -28,8 +28,7 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// Show the cluster: who is here, who is missing, what was made
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:
+#[command(after_help = "Examples:
   cfgsync inspect                             # the cluster as a table
   cfgsync inspect -o json                     # for scripts, and for `plan --nodes`
   cfgsync inspect --wait ready --timeout 5m   # in CI: until it is formed
@@ -39,8 +38,7 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
   cfgsync inspect generations                 # what was sealed
   cfgsync inspect generations 2               # one of them, file by file
   cfgsync inspect diff 1 2                    # what changed; exit code 3 if anything did
-  cfgsync inspect health                      # exit code 0 or 1, for HEALTHCHECK"
-)]
+  cfgsync inspect health                      # exit code 0 or 1, for HEALTHCHECK")]
 pub(crate) struct InspectArgs {
     #[command(subcommand)]
     what: Option<What>,

@@ -165,10 +165,7 @@ fn decorate_arg(
         ArgAction::SetTrue => said.values.iter().map(|value| truth(value)).collect(),
         _ => said.values.clone(),
     };
-    applied.push(Applied {
-        long,
-        said,
-    });
+    applied.push(Applied { long, said });
     arg.required(false).default_values(values)
 }
 

@@ -30,6 +30,9 @@ pub(super) struct View {
     pub(super) served: Option<Arc<Served>>,
     /// Up to which input the served generation is what a render gives.
     pub(super) covers: Revision,
+    /// Registration is only the gate, and the served generation was made with this program: who is registered
+    /// gets its files whenever it came.
+    pub(super) is_gate_open: bool,
     /// Why waiters were freed before the first seal.
     pub(super) failure: Option<Failed>,
     /// Why the newest render failed, while an older generation is served.
@@ -106,11 +109,13 @@ impl Served {
             .map(|payload| &payload.encoded)
     }
 
-    /// Marks the payload of `identifier` as handed out; answers whether this is the first time.
-    pub(super) fn take(&self, identifier: &str) -> bool {
+    /// Marks `handed`, the payload of `identifier`, as handed out; answers whether this is the first time. One
+    /// of another generation is none of this.
+    pub(super) fn take(&self, identifier: &str, handed: &Arc<EncodedPayload>) -> bool {
         // A plain load first: after the first time nobody needs the cache line for itself.
         self.payloads.get(identifier).is_some_and(|payload| {
-            !payload.delivered.load(Ordering::Relaxed)
+            Arc::ptr_eq(&payload.encoded, handed)
+                && !payload.delivered.load(Ordering::Relaxed)
                 && !payload.delivered.swap(true, Ordering::Relaxed)
         })
     }

@@ -147,7 +147,9 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, WrongBody> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut deserializer) else {
         // The value is well: whatever follows it is the mistake.
-        return Err(WrongBody::NotJson("something follows the JSON value".into()));
+        return Err(WrongBody::NotJson(
+            "something follows the JSON value".into(),
+        ));
     };
     let field = error.path().to_string();
     let inner = error.into_inner();

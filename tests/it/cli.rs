@@ -156,7 +156,11 @@ impl Server {
         .unwrap();
         let mut answer = String::new();
         BufReader::new(stream).read_line(&mut answer).unwrap();
-        assert!(answer.contains("202"), "{answer} in {}", place.path().display());
+        assert!(
+            answer.contains("202"),
+            "{answer} in {}",
+            place.path().display()
+        );
     }
 }
 
@@ -215,9 +219,15 @@ fn wrong_settings() {
         (&["plan", "broken.yaml"], &[]),
         (&["serve", "broken.yaml"], &[]),
         (&["serve", "cluster.yaml", "--listen", "0.0.0.0:0"], &[]),
-        (&["serve", "cluster.yaml"], &[("CFGSYNC_LISTEN", "127.0.0.1:0\n[::]:0")]),
+        (
+            &["serve", "cluster.yaml"],
+            &[("CFGSYNC_LISTEN", "127.0.0.1:0\n[::]:0")],
+        ),
         (&["serve", "cluster.yaml"], &[("CFGSYNC_HISTORY", "0")]),
-        (&["serve", "cluster.yaml"], &[("CFGSYNC_ALLOW_ANONYMOUS", "perhaps")]),
+        (
+            &["serve", "cluster.yaml"],
+            &[("CFGSYNC_ALLOW_ANONYMOUS", "perhaps")],
+        ),
         (&["plan", "cluster.yaml"], &[("CFGSYNC_FAKE", "many")]),
     ];
     let mut seen: Vec<String> = cases
@@ -234,7 +244,10 @@ fn wrong_settings() {
         "serve: 3\n",
     ] {
         place.put(".config/cfgsync/config.yaml", settings);
-        seen.push(format!("{settings}{}", place.seen(&["serve", "cluster.yaml"], &[])));
+        seen.push(format!(
+            "{settings}{}",
+            place.seen(&["serve", "cluster.yaml"], &[])
+        ));
     }
     for seen in &seen {
         assert!(seen.ends_with("[exit 78]\n"), "{seen}");
@@ -262,7 +275,9 @@ fn flags_win_over_variables_over_the_file_over_defaults() {
     assert!(asked(&[], &[]).contains("http://127.0.0.1:1 "));
     assert!(asked(&[], &[("CFGSYNC_SERVER", "")]).contains("http://127.0.0.1:1 "));
     // A subcommand's own section wins over what is said for all; others' are nothing to it.
-    file("server: http://127.0.0.1:1\ninspect:\n  server: http://127.0.0.1:4\nrm:\n  server: http://127.0.0.1:5\n");
+    file(
+        "server: http://127.0.0.1:1\ninspect:\n  server: http://127.0.0.1:4\nrm:\n  server: http://127.0.0.1:5\n",
+    );
     assert!(asked(&[], &[]).contains("http://127.0.0.1:4 "));
     // A variable is wrong only where it is used.
     let wrong = [("CFGSYNC_SERVER", "nowhere")];
@@ -272,8 +287,18 @@ fn flags_win_over_variables_over_the_file_over_defaults() {
 #[test]
 fn flags_of_two_values_can_be_set_everywhere() {
     let place = Place::new();
-    place.put(".config/cfgsync/config.yaml", "serve:\n  allow-anonymous: true\n");
-    let exposed = ["serve", "cluster.yaml", "--listen", "0.0.0.0:0", "--", "true"];
+    place.put(
+        ".config/cfgsync/config.yaml",
+        "serve:\n  allow-anonymous: true\n",
+    );
+    let exposed = [
+        "serve",
+        "cluster.yaml",
+        "--listen",
+        "0.0.0.0:0",
+        "--",
+        "true",
+    ];
     assert_eq!(code(&place.run(&exposed, &[])), 0);
     let off = [("CFGSYNC_ALLOW_ANONYMOUS", "no")];
     assert_eq!(code(&place.run(&exposed, &off)), 78);
@@ -343,14 +368,25 @@ fn a_port_in_use_is_told_with_a_way_out() {
 fn a_server_lives_as_long_as_its_command() {
     let place = Place::new();
     let serve = |command: &[&str]| {
-        let mut all = vec!["serve", "cluster.yaml", "--listen", "127.0.0.1:0", "--port-file", "port", "--"];
+        let mut all = vec![
+            "serve",
+            "cluster.yaml",
+            "--listen",
+            "127.0.0.1:0",
+            "--port-file",
+            "port",
+            "--",
+        ];
         all.extend(command);
         place.run(&all, &[])
     };
     let output = serve(&["sh", "-c", "echo $CFGSYNC_SERVER; exit 7"]);
     assert_eq!(code(&output), 7);
     let port = fs::read_to_string(place.path().join("port")).unwrap();
-    assert_eq!(text(&output.stdout), format!("http://127.0.0.1:{}\n", port.trim_end()));
+    assert_eq!(
+        text(&output.stdout),
+        format!("http://127.0.0.1:{}\n", port.trim_end())
+    );
     assert_eq!(code(&serve(&["sh", "-c", "kill -KILL $$"])), 128 + 9);
     assert_eq!(code(&serve(&["./absent"])), 127);
     assert_eq!(code(&serve(&["./cluster.yaml"])), 126);
@@ -390,7 +426,15 @@ fn sighup_keeps_the_last_good_spec() {
     place.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
     server.signal(Signal::HUP);
     server.log_until("read again");
-    let ready = ["inspect", "--server", &server.url, "--wait", "ready", "--timeout", "1m"];
+    let ready = [
+        "inspect",
+        "--server",
+        &server.url,
+        "--wait",
+        "ready",
+        "--timeout",
+        "1m",
+    ];
     assert_eq!(code(&place.run(&ready, &[])), 0);
     server.signal(Signal::TERM);
     assert_eq!(server.end(), 0);
@@ -408,7 +452,11 @@ fn inspect_shows_what_a_server_knows() {
     let table = |arguments: &[&str]| {
         let output = inspect(arguments);
         let seen = text(&output.stdout) + &text(&output.stderr);
-        format!("$ inspect {}\n{seen}[exit {}]\n", arguments.join(" "), code(&output))
+        format!(
+            "$ inspect {}\n{seen}[exit {}]\n",
+            arguments.join(" "),
+            code(&output)
+        )
     };
     let mut seen = vec![table(&[])];
     server.register(&place, "node-1");
@@ -435,7 +483,10 @@ fn inspect_shows_what_a_server_knows() {
 
     // What is shown can be planned with.
     let nodes = place.put("nodes.json", &text(&json.stdout));
-    let plan = place.run(&["plan", "cluster.yaml", "--nodes", nodes.to_str().unwrap()], &[]);
+    let plan = place.run(
+        &["plan", "cluster.yaml", "--nodes", nodes.to_str().unwrap()],
+        &[],
+    );
     assert_eq!(code(&plan), 0, "{}", text(&plan.stderr));
 }
 
@@ -475,13 +526,30 @@ fn plan_says_what_serve_would_give() {
         "two.yaml",
         "- { identifier: a, ip: 10.0.0.1 }\n- { identifier: b, ip: fd00::2, metadata: { port: 7 } }\n",
     );
-    place.put("flawed.yaml", "- { identifier: a, ip: 10.0.0.1, metadata: { port: high } }\n");
+    place.put(
+        "flawed.yaml",
+        "- { identifier: a, ip: 10.0.0.1, metadata: { port: high } }\n",
+    );
     let mut seen: Vec<String> = [
         &["plan", "cluster.yaml"][..],
         &["plan", "cluster.yaml", "--nodes", "one.yaml"],
         &["plan", "cluster.yaml", "--nodes", "flawed.yaml"],
-        &["plan", "cluster.yaml", "--nodes", "two.yaml", "--out-dir", "out"],
-        &["plan", "cluster.yaml", "--nodes", "two.yaml", "--diff", "out"],
+        &[
+            "plan",
+            "cluster.yaml",
+            "--nodes",
+            "two.yaml",
+            "--out-dir",
+            "out",
+        ],
+        &[
+            "plan",
+            "cluster.yaml",
+            "--nodes",
+            "two.yaml",
+            "--diff",
+            "out",
+        ],
         &["plan", "cluster.yaml", "--fake", "2", "-o", "yaml"],
     ]
     .iter()
@@ -489,7 +557,17 @@ fn plan_says_what_serve_would_give() {
     .collect();
     place.put("out/b/config.yaml", "id: \"b\"\nport: 8\n");
     place.put("out/c/config.yaml", "stale\n");
-    seen.push(place.seen(&["plan", "cluster.yaml", "--nodes", "two.yaml", "--diff", "out"], &[]));
+    seen.push(place.seen(
+        &[
+            "plan",
+            "cluster.yaml",
+            "--nodes",
+            "two.yaml",
+            "--diff",
+            "out",
+        ],
+        &[],
+    ));
     insta::assert_snapshot!(seen.join("\n"));
 }
 
@@ -536,7 +614,11 @@ fn what_is_generated_is_fresh() {
             names
         };
         let committed = Path::new(env!("CARGO_MANIFEST_DIR"));
-        assert_eq!(list(place.path()), list(committed), "{directory}: run `cfgsync generate`");
+        assert_eq!(
+            list(place.path()),
+            list(committed),
+            "{directory}: run `cfgsync generate`"
+        );
         for name in list(committed) {
             let file = Path::new(directory).join(name);
             let fresh = fs::read(place.path().join(&file)).unwrap();
