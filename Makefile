@@ -31,14 +31,16 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo check --lib --no-default-features --locked
+	cargo check --locked
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 
 # Format of the house, golden files, the wire, freshness of what is generated: all of it is cargo's.
 unit:
 	cargo test --workspace --locked
 
+# With the binary that the other tests use: to build it alone is to build half of it again, with other features.
 e2e: e2e-packages
-	cargo build --locked
+	cargo test --workspace --locked --no-run --quiet
 	CFGSYNC='$(abspath $(debug))' tests/e2e/run.sh
 
 e2e-packages:

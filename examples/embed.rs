@@ -7,7 +7,6 @@
     reason = "an example shows what it does"
 )]
 
-
 use std::{collections::BTreeMap, error::Error, net::Ipv4Addr, path::Path, time::Duration};
 
 use cfgsync::{

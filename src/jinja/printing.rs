@@ -181,7 +181,7 @@ mod tests {
             json!("<a href='&'>\n\u{7f}\u{1}ü"),
             json!([]),
             json!({}),
-            json!([1, [2, {"b": [], "a": {"z": null, "ä": -1}}]]),
+            json!([1, [2, {"a": {"z": null, "ä": -1}, "b": []}]]),
         ] {
             let ours = from_json(&value);
             assert_eq!(json(&ours, None).unwrap(), value.to_string());

@@ -1,187 +1,13 @@
 //! The command line as a shell sees it: exit codes, messages, settings, signals.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader, Write},
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-};
+use std::{fs, path::Path, process::Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use rustix::process::Signal;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_cfgsync");
+use crate::place::{Place, SPEC, code, text};
 
-/// A spec that two nodes complete.
-const SPEC: &str = "\
-cfgsync: 1
-cluster: devnet
-metadata:
-  port: { type: integer, default: 9000 }
-ready:
-  nodes: 2
-once:
-  cookie: random_hex(8)
-materializers:
-  - kind: template
-    files:
-      - path: /config.yaml
-        template: |
-          id: {{ node.identifier | tojson }}
-          port: {{ node.metadata.port }}
-      - path: cookie
-        shared: true
-        template: \"{{ once.cookie }}\\n\"
-";
-
+/// Names and values for an environment.
 type Variables = &'static [(&'static str, &'static str)];
-
-/// A directory with a spec in it, and an environment with nothing else.
-struct Place {
-    directory: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let place = Self {
-            directory: tempfile::tempdir().unwrap(),
-        };
-        place.put("cluster.yaml", SPEC);
-        place
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    fn put(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        path
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
-        command
-            .args(arguments)
-            .current_dir(self.path())
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.path())
-            .stdin(Stdio::null());
-        command
-    }
-
-    /// Runs it to its end.
-    fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-        let mut command = self.command(arguments);
-        command.envs(variables.iter().copied());
-        command.output().unwrap()
-    }
-
-    /// What a person would see of it, for a snapshot.
-    fn seen(&self, arguments: &[&str], variables: &[(&str, &str)]) -> String {
-        let output = self.run(arguments, variables);
-        let mut seen = String::from("$ ");
-        for (name, value) in variables {
-            seen.push_str(&format!("{name}={value:?} "));
-        }
-        seen.push_str(&format!("cfgsync {}\n", arguments.join(" ")));
-        seen.push_str(&text(&output.stdout));
-        seen.push_str(&text(&output.stderr));
-        seen.push_str(&format!("[exit {}]\n", code(&output)));
-        seen.replace(&self.path().display().to_string(), "[DIR]")
-    }
-
-    /// Starts `serve` and answers once it listens.
-    fn serve(&self, arguments: &[&str]) -> Server {
-        let mut all = vec!["serve", "cluster.yaml", "--listen", "127.0.0.1:0"];
-        all.extend(arguments);
-        let mut process = self
-            .command(&all)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log = BufReader::new(process.stderr.take().unwrap());
-        let mut server = Server {
-            process,
-            log,
-            url: String::new(),
-        };
-        let line = server.log_until("serving devnet on ");
-        let url = line.trim_end().rsplit(' ').next().unwrap();
-        server.url.push_str(url);
-        server
-    }
-}
-
-struct Server {
-    process: Child,
-    log: BufReader<std::process::ChildStderr>,
-    url: String,
-}
-
-impl Server {
-    /// The next line of the log with `words` in it.
-    fn log_until(&mut self, words: &str) -> String {
-        let mut all = String::new();
-        loop {
-            let start = all.len();
-            let read = self.log.read_line(&mut all).unwrap();
-            assert_ne!(read, 0, "the log ended without {words:?}:\n{all}");
-            if all[start..].contains(words) {
-                return all[start..].to_owned();
-            }
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
-    }
-
-    fn end(mut self) -> i32 {
-        let status = self.process.wait().unwrap();
-        status.code().unwrap()
-    }
-
-    fn register(&self, place: &Place, identifier: &str) {
-        let address: std::net::SocketAddr = self.url["http://".len()..].parse().unwrap();
-        let body = format!("{{\"identifier\":\"{identifier}\",\"ip\":\"10.0.0.1\"}}");
-        let mut stream = std::net::TcpStream::connect(address).unwrap();
-        write!(
-            stream,
-            "POST /register HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        BufReader::new(stream).read_line(&mut answer).unwrap();
-        assert!(
-            answer.contains("202"),
-            "{answer} in {}",
-            place.path().display()
-        );
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Ended already unless a test failed.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
 
 #[test]
 fn usage_mistakes() {
@@ -398,11 +224,8 @@ fn a_server_lives_as_long_as_its_command() {
 #[test]
 fn signals_reach_the_command() {
     let place = Place::new();
-    let mut server = place.serve(&["--", "sh", "-c", "echo up; exec sleep 1000"]);
-    let mut line = String::new();
-    let stdout = server.process.stdout.take().unwrap();
-    BufReader::new(stdout).read_line(&mut line).unwrap();
-    assert_eq!(line, "up\n");
+    let mut server = place.serve(&["--", "sh", "-c", "echo up >&2; exec sleep 1000"]);
+    server.log_until("up");
     server.signal(Signal::TERM);
     assert_eq!(server.end(), 143);
 }
@@ -425,7 +248,7 @@ fn sighup_keeps_the_last_good_spec() {
     place.put("cluster.yaml", "cfgsync: 2\n");
     server.signal(Signal::HUP);
     server.log_until("the last good spec stays in force");
-    server.register(&place, "node-1");
+    server.register("node-1");
     place.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
     server.signal(Signal::HUP);
     server.log_until("read again");
@@ -462,14 +285,14 @@ fn inspect_shows_what_a_server_knows() {
         )
     };
     let mut seen = vec![table(&[])];
-    server.register(&place, "node-1");
+    server.register("node-1");
     seen.push(table(&[]));
     seen.push(table(&["node", "node-1"]));
     seen.push(table(&["node", "node-2"]));
     seen.push(table(&["file", "node-1", "config.yaml"]));
     seen.push(table(&["--wait", "ready", "--timeout", "1ms"]));
     seen.push(table(&["generations"]));
-    server.register(&place, "node-2");
+    server.register("node-2");
     seen.push(table(&["--wait", "ready", "--timeout", "1m"]));
     seen.push(table(&["file", "node-1", "/config.yaml"]));
     seen.push(table(&["file", "node-1", "confg.yaml"]));

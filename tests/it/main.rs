@@ -12,6 +12,8 @@ mod fake;
 mod golden;
 mod join;
 mod join_command;
+mod place;
+mod processes;
 mod schema;
 mod support;
 mod wire;

@@ -1,6 +1,7 @@
 //! The wire as clients meet it: raw sockets against a whole server.
 
 mod limits;
+mod one_cut;
 mod rejections;
 mod waiting;
 
