@@ -25,10 +25,11 @@ use tokio::{
 };
 
 use super::{
-    report::Exit,
+    exit::Exit,
     values::{bytes, duration},
 };
 use child::Child;
+pub(crate) use child::SpawnError;
 use descriptors::Descriptors;
 use signals::{Signals, Told};
 
