@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -119,7 +119,7 @@ fn lib_lists_modules_in_layer_order() {
 }
 
 /// The `mod` lines of a module are the order in which its files are read, so no two of them need each other.
-/// What a file takes from its parent (`super::Name`) may come from anywhere: that is not seen.
+/// Names that the parent re-exports count as those of their file; what stands in the parent itself is for all.
 #[test]
 fn files_import_only_siblings_declared_above_them() {
     let mut wrong = vec![];
@@ -140,9 +140,8 @@ fn files_import_only_siblings_declared_above_them() {
                 continue; // the layers'
             }
             let parent = Path::new("src").join(module[..shared].join("/"));
-            let declared = declared_modules(&parent.with_extension("rs"));
-            let place = |name: &str| declared.iter().position(|module| module == name);
-            if place(other) > place(own) {
+            let places = places(&production_code(&parent.with_extension("rs")));
+            if places.get(*other) > places.get(*own) {
                 wrong.push(format!("{}: {other} stands below {own}", file.display()));
             }
         }
@@ -223,13 +222,11 @@ fn branches<'a>(text: &'a str, stem: &[String], found: &mut Vec<Vec<String>>) ->
     let rest = &text[name.len()..];
     let mut path = stem.to_vec();
     path.push(name);
-    match rest.strip_prefix("::") {
-        Some(rest) => branches(rest, &path, found),
-        None => {
-            found.push(path);
-            rest.strip_prefix('*').unwrap_or(rest)
-        }
+    if let Some(rest) = rest.strip_prefix("::") {
+        return branches(rest, &path, found);
     }
+    found.push(path);
+    rest.strip_prefix('*').unwrap_or(rest)
 }
 
 fn ident(text: &str) -> String {
@@ -238,13 +235,24 @@ fn ident(text: &str) -> String {
         .collect()
 }
 
-/// The modules that a file declares, in its order.
-fn declared_modules(file: &Path) -> Vec<String> {
-    production_code(file)
+/// The modules that `parent` declares and the names that it takes from them, by the modules' order.
+fn places(parent: &str) -> BTreeMap<String, usize> {
+    let mut places = BTreeMap::new();
+    let declared = parent
         .lines()
-        .filter_map(|line| line.split_once("mod ")?.1.strip_suffix(';'))
-        .map(str::to_owned)
-        .collect()
+        .filter_map(|line| line.split_once("mod ")?.1.strip_suffix(';'));
+    for (place, module) in declared.enumerate() {
+        let mut names = vec![vec![module.to_owned()]];
+        for (at, taken) in parent.match_indices(&format!("use {module}::")) {
+            branches(&parent[at + taken.len()..], &[], &mut names);
+        }
+        places.extend(
+            names
+                .into_iter()
+                .filter_map(|mut path| Some((path.pop()?, place))),
+        );
+    }
+    places
 }
 
 /// A file without comments and without its tests, which may reach anywhere.

@@ -1,8 +1,8 @@
 //! `cfgsync serve`: holds the door, until a signal comes or the command that it runs has ended.
 
+mod signals;
 mod child;
 mod descriptors;
-mod signals;
 
 use std::{
     io,
