@@ -5,12 +5,12 @@
 //! publishes a `view::View` that readers take without a lock.
 
 mod answer;
-mod describe;
 pub mod readiness;
 pub mod render;
-mod route;
 mod view;
+mod describe;
 mod work;
+mod route;
 
 pub use answer::{AnotherCluster, Answer, Refusal};
 
