@@ -4,12 +4,12 @@
 //! written only where the node's own routes allow.
 
 mod backoff;
-mod call;
+mod server;
 mod connect;
+mod call;
+mod routes;
 pub mod disk;
 mod join;
-mod routes;
-mod server;
 
 pub use backoff::Backoff;
 pub use call::{Answer, CallError, Client, Meta, PAYLOAD_MAX_BYTES};

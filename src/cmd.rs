@@ -5,27 +5,28 @@
 //! `CFGSYNC_` and its name; [`settings`] reads those itself, so that flags that repeat (`Vec`) take one item per
 //! line without splitting what stands on the command line.
 
-pub(crate) mod diff;
-pub(crate) mod fail;
-pub(crate) mod generate;
-pub(crate) mod inspect;
-pub(crate) mod join;
-pub(crate) mod log;
 pub(crate) mod names;
-pub(crate) mod output;
-pub(crate) mod plan;
-pub(crate) mod progress;
-pub(crate) mod report;
-pub(crate) mod reset;
-pub(crate) mod rm;
-pub(crate) mod serve;
-pub(crate) mod server;
-pub(crate) mod settings;
+pub(crate) mod log;
+pub(crate) mod exit;
 pub(crate) mod values;
+pub(crate) mod settings;
+pub(crate) mod output;
+pub(crate) mod progress;
+pub(crate) mod diff;
+pub(crate) mod server;
+pub(crate) mod serve;
+pub(crate) mod join;
+pub(crate) mod inspect;
+pub(crate) mod plan;
+pub(crate) mod rm;
+pub(crate) mod fail;
+pub(crate) mod reset;
+pub(crate) mod generate;
+pub(crate) mod report;
 
 use clap::{Parser, Subcommand};
 
-use report::Exit;
+use exit::Exit;
 
 /// Turns "who showed up" into "the files they need"
 ///

@@ -5,12 +5,12 @@
 //! publishes a `view::View` that readers take without a lock.
 
 mod answer;
-mod describe;
 pub mod readiness;
 pub mod render;
-mod route;
 mod view;
+mod describe;
 mod work;
+mod route;
 
 pub use answer::{AnotherCluster, Answer, Refusal};
 
@@ -37,7 +37,7 @@ use crate::{
         ArtifactSet, Digest, Failure, FailureKind, GenerationNumber, Identifier, Instance,
         NodeRegistration, Revision,
     },
-    spec::{Late, Spec},
+    spec::Spec,
     store::{Input, Outcome, Record, State, Store},
     wire::LeaveBody,
 };
@@ -155,8 +155,8 @@ impl Coordinator {
             if view.program.excludes(identifier) {
                 return Err(Refusal::NotListed(identifier.clone()));
             }
-            let sealed = view.served.is_some() && view.program.spec.late == Late::Refuse;
-            if sealed && !view.program.gate_only() && !self.is_known(identifier) {
+            let sealed = view.served.is_some() && view.program.is_closed_to(identifier.as_str());
+            if sealed && !self.is_known(identifier) {
                 return Err(Refusal::TooLate(identifier.clone()));
             }
             view.program
@@ -179,6 +179,10 @@ impl Coordinator {
         match outcome {
             Outcome::Changed(revision) => {
                 self.count_change("register");
+                if self.shared.view.load().is_gate_open {
+                    // No render follows that would wake who waits under that name.
+                    self.shared.release.send_replace(());
+                }
                 Ok(revision)
             }
             Outcome::Unchanged(revision) => Ok(revision),
@@ -221,11 +225,11 @@ impl Coordinator {
             if program.excludes(&identifier) {
                 return Answer::Missing(Refusal::NotListed(identifier));
             }
-            if program.gate_only() {
-                if view.served.is_some() && is_registered {
-                    return Answer::Missing(Refusal::NoFiles(identifier));
-                }
-            } else if view.served.is_some() && !is_registered && program.spec.late == Late::Refuse {
+            if view.is_gate_open && is_registered {
+                return Answer::Missing(Refusal::NoFiles(identifier));
+            }
+            let is_sealed = view.served.is_some() && program.is_closed_to(identifier.as_str());
+            if is_sealed && !is_registered {
                 return Answer::Missing(Refusal::TooLate(identifier));
             }
         }
@@ -308,7 +312,7 @@ impl Coordinator {
     /// Takes a node out, at an operator's word.
     pub async fn remove(&self, identifier: &Identifier) -> Result<Revision, Refusal> {
         let view = self.shared.view.load_full();
-        if view.served.is_some() && view.program.spec.late == Late::Refuse {
+        if view.served.is_some() && view.program.is_closed_to(identifier.as_str()) {
             return Err(match self.is_known(identifier) {
                 true => Refusal::Sealed(identifier.clone()),
                 false => Refusal::Unregistered(identifier.clone()),
@@ -491,7 +495,7 @@ fn current<'a>(
         || state
             .registrations
             .get(identifier)
-            .is_some_and(|registered| program.gate_only() || registered.revision <= view.covers);
+            .is_some_and(|registered| view.is_gate_open || registered.revision <= view.covers);
     (may_fetch && state.failure.is_none()).then_some((served, payload))
 }
 
@@ -501,5 +505,7 @@ fn program(spec: Spec, embedded: &[Arc<dyn Materializer>]) -> Program {
     Program::new(Arc::new(spec), materializers)
 }
 
+#[cfg(test)]
+mod race_tests;
 #[cfg(test)]
 mod tests;

@@ -18,18 +18,19 @@
 //! There is no framework between hyper and the handlers: the hot routes answer from what is encoded already, a
 //! waiting request costs little more than its connection, and every rejection has our own body anyway.
 
+mod headers;
+mod route;
 mod body;
 mod figures;
-mod guard;
-mod handlers;
-mod headers;
-mod read;
+mod state;
 mod reply;
-mod route;
-mod server;
+mod read;
+mod handlers;
 mod service;
-mod socket;
 mod timer;
+mod socket;
+mod guard;
+mod server;
 
 use std::time::Duration;
 

@@ -9,26 +9,29 @@
 //! doubles a text, captured blocks, lists nested without end. Templates are the operator's own code.
 
 mod bounds;
-mod draw;
-mod engine;
 mod error;
-mod expression;
-mod filters;
-mod fragment;
-mod names;
-mod network;
-mod parsing;
 mod printing;
+mod yaml;
+mod nearest;
+mod draw;
+mod fragment;
 mod scene;
 mod strict;
+mod filters;
+mod network;
+mod bounded;
+mod output;
+mod engine;
+mod parsing;
 mod syntax_tree;
+mod names;
+mod expression;
 mod template;
 #[cfg(test)]
 mod testing;
-mod yaml;
 
+pub use bounds::{OUTPUT_MAX_BYTES, STEPS_MAX};
 pub use draw::Draw;
-pub use engine::{OUTPUT_MAX_BYTES, STEPS_MAX};
 pub use error::{JinjaError, Origin};
 pub use expression::Expression;
 pub use names::Scope;

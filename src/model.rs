@@ -1,14 +1,14 @@
 //! Nouns and pure decisions: no I/O, no async, no clock.
 
-mod artifact;
-mod digest;
-mod failure;
-mod generation;
 mod identifier;
+mod digest;
 mod instance;
-mod readiness;
+mod artifact;
 mod registration;
 mod snapshot;
+mod readiness;
+mod generation;
+mod failure;
 
 pub use artifact::{
     ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, DuplicatePath, InvalidArtifactPath,

@@ -3,10 +3,10 @@
 //! The seam that matters: nothing above it knows which store it has. A store hands out immutable
 //! [`State`]s, so readers never take a lock, and a follower that falls behind just finds a newer state.
 
+mod state;
+mod memory;
 #[cfg(test)]
 mod conformance;
-mod memory;
-mod state;
 
 pub use memory::MemoryStore;
 pub use state::{Overridden, Registered, State};

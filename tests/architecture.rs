@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -118,6 +118,37 @@ fn lib_lists_modules_in_layer_order() {
     assert_eq!(modules, layers);
 }
 
+/// The `mod` lines of a module are the order in which its files are read, so no two of them need each other.
+/// Names that the parent re-exports count as those of their file; what stands in the parent itself is for all.
+#[test]
+fn files_import_only_siblings_declared_above_them() {
+    let mut wrong = vec![];
+    for file in rust_files(Path::new("src")) {
+        let name = file.with_extension("");
+        let module: Vec<&str> = name.iter().skip(1).map(|s| s.to_str().unwrap()).collect();
+        for path in paths(&production_code(&file)) {
+            let ups = path.iter().take_while(|step| *step == "super").count();
+            let base = if ups == 0 { 0 } else { module.len() - ups };
+            let named = path.iter().skip(ups.max(1)).map(String::as_str);
+            let target: Vec<&str> = module[..base].iter().copied().chain(named).collect();
+            let shared = module.iter().zip(&target).take_while(|(a, b)| a == b);
+            let shared = shared.count();
+            let (Some(own), Some(other)) = (module.get(shared), target.get(shared)) else {
+                continue; // an ancestor, or what is inside the file
+            };
+            if shared == 0 {
+                continue; // the layers'
+            }
+            let parent = Path::new("src").join(module[..shared].join("/"));
+            let places = places(&production_code(&parent.with_extension("rs")));
+            if places.get(*other) > places.get(*own) {
+                wrong.push(format!("{}: {other} stands below {own}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn every_file_opens_by_saying_its_job() {
     for file in rust_files(Path::new("src")) {
@@ -148,38 +179,80 @@ fn the_command_line_stays_out_of_the_library() {
 
 /// First path segment after each `crate::`, including `use crate::{a::X, b}`.
 fn crate_imports(code: &str) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for (at, _) in code.match_indices("crate::") {
-        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$') {
-            continue;
-        }
-        let rest = &code[at + "crate::".len()..];
-        let Some(group) = rest.strip_prefix('{') else {
-            found.insert(ident(rest));
-            continue;
+    paths(code)
+        .into_iter()
+        .filter(|path| path[0] == "crate")
+        .filter_map(|path| path.into_iter().nth(1))
+        .collect()
+}
+
+/// All paths that begin with `crate::` or `super::`, groups taken apart.
+fn paths(code: &str) -> Vec<Vec<String>> {
+    let mut found = vec![];
+    let mut rest = code;
+    while let Some(at) = ["crate::", "super::"]
+        .iter()
+        .filter_map(|start| rest.find(start))
+        .min()
+    {
+        let is_inside = rest[..at].ends_with(|c: char| c.is_alphanumeric() || "_$:".contains(c));
+        rest = match is_inside {
+            true => &rest[at + "crate".len()..],
+            false => branches(&rest[at..], &[], &mut found),
         };
-        let (mut depth, mut starts) = (0, true);
-        for (i, c) in group.char_indices() {
-            if starts && (c.is_alphanumeric() || c == '_') {
-                found.insert(ident(&group[i..]));
-                starts = false;
-            }
-            match c {
-                '{' => depth += 1,
-                '}' if depth == 0 => break,
-                '}' => depth -= 1,
-                ',' if depth == 0 => starts = true,
-                _ => {}
-            }
-        }
     }
     found
+}
+
+/// Reads one path, or a group of them, that continues `stem`; answers with the text behind it.
+fn branches<'a>(text: &'a str, stem: &[String], found: &mut Vec<Vec<String>>) -> &'a str {
+    if let Some(mut rest) = text.strip_prefix('{') {
+        loop {
+            rest = rest.trim_start_matches(|c: char| c == ',' || c.is_whitespace());
+            if let Some(behind) = rest.strip_prefix('}') {
+                return behind;
+            }
+            let behind = branches(rest, stem, found);
+            assert!(behind.len() < rest.len(), "not a path: {rest}");
+            // `as Name` is no part of the path.
+            rest = behind.trim_start_matches(|c: char| !",}".contains(c));
+        }
+    }
+    let name = ident(text);
+    let rest = &text[name.len()..];
+    let mut path = stem.to_vec();
+    path.push(name);
+    if let Some(rest) = rest.strip_prefix("::") {
+        return branches(rest, &path, found);
+    }
+    found.push(path);
+    rest.strip_prefix('*').unwrap_or(rest)
 }
 
 fn ident(text: &str) -> String {
     text.chars()
         .take_while(|c| c.is_alphanumeric() || *c == '_')
         .collect()
+}
+
+/// The modules that `parent` declares and the names that it takes from them, by the modules' order.
+fn places(parent: &str) -> BTreeMap<String, usize> {
+    let mut places = BTreeMap::new();
+    let declared = parent
+        .lines()
+        .filter_map(|line| line.split_once("mod ")?.1.strip_suffix(';'));
+    for (place, module) in declared.enumerate() {
+        let mut names = vec![vec![module.to_owned()]];
+        for (at, taken) in parent.match_indices(&format!("use {module}::")) {
+            branches(&parent[at + taken.len()..], &[], &mut names);
+        }
+        places.extend(
+            names
+                .into_iter()
+                .filter_map(|mut path| Some((path.pop()?, place))),
+        );
+    }
+    places
 }
 
 /// A file without comments and without its tests, which may reach anywhere.
@@ -200,10 +273,10 @@ fn production_code(file: &Path) -> String {
 fn rust_files(module: &Path) -> Vec<PathBuf> {
     // Files of tests alone may reach anywhere.
     let is_of_tests = |path: &Path| {
-        let name = path.file_name().unwrap_or_default();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         ["tests.rs", "testing.rs", "conformance.rs"]
             .iter()
-            .any(|tests| name == *tests)
+            .any(|tests| name.ends_with(tests))
     };
     let mut files = vec![];
     let file = module.with_extension("rs");

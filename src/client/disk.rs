@@ -7,9 +7,11 @@
 //! The operator's own part of a path is followed through symbolic links; below it none is, and a target
 //! that is a symbolic link is itself replaced, not what it points to.
 
-mod commit;
-mod stage;
+mod step;
+mod owner;
 mod tree;
+mod stage;
+mod commit;
 
 use std::{
     collections::HashMap,
@@ -19,15 +21,10 @@ use std::{
 
 use super::Target;
 use crate::model::{ArtifactFile, ArtifactPath};
-
-/// Who owns the files that are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owner {
-    /// The user.
-    pub uid: u32,
-    /// The group; `None` keeps that of the replaced file, or the process' own.
-    pub gid: Option<u32>,
-}
+use owner::CHANGE_OWNER;
+pub use owner::Owner;
+use step::Hook;
+pub use step::Step;
 
 /// What happened to one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,40 +48,6 @@ pub enum Outcome {
     Unchanged,
     /// It is mounted by itself and was rewritten in place, which is not atomic.
     Overwritten,
-}
-
-/// A change to the disk that is about to be made; tests stop or fail the writer here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Step {
-    /// Removing what a killed run left.
-    RemoveLeftover,
-    /// Making a directory.
-    MakeDirectory,
-    /// Creating a staged file.
-    Stage,
-    /// Writing a piece of it.
-    Write,
-    /// Giving it its owner.
-    Own,
-    /// Giving it its mode.
-    Mode,
-    /// Syncing it.
-    Sync,
-    /// Exchanging staged and old file, atomically.
-    Exchange,
-    /// Renaming a staged file to its target.
-    Rename,
-    /// Copying an old file, where the filesystem cannot exchange.
-    BackUp,
-    /// Rewriting a file that is mounted by itself.
-    Overwrite,
-    /// Syncing a directory.
-    SyncDirectory,
-    /// Removing an old file.
-    RemoveOld,
-    /// Putting one file back.
-    PutBack,
 }
 
 /// Files that could not be written.
@@ -197,12 +160,6 @@ fn list(files: &[PathBuf]) -> String {
         .collect();
     names.join(", ")
 }
-
-/// What was tried when a file's owner could not be changed.
-const CHANGE_OWNER: &str = "change the owner of";
-
-/// Called before each change.
-type Hook<'h> = &'h mut dyn FnMut(Step) -> io::Result<()>;
 
 /// Writes every file to its target, or none.
 pub fn write(

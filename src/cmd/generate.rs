@@ -9,7 +9,7 @@ use clap::{Args, Command};
 use clap_complete::{Shell, generate_to};
 use clap_mangen::Man;
 
-use super::{report::Exit, settings};
+use super::{exit::Exit, settings};
 
 /// Write completions, manual pages and the spec's JSON Schema
 #[derive(Debug, Args)]

@@ -14,8 +14,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
+    exit::Exit,
     output::{self, Format, print, print_as},
-    report::Exit,
     server::{ServerArgs, block_on},
     settings::nearest,
     values::{duration, limit},

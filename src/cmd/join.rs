@@ -25,9 +25,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
 use super::{
+    exit::Exit,
     output,
     progress::{Progress, counted},
-    report::Exit,
     values,
 };
 

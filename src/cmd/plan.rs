@@ -20,8 +20,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
+    exit::Exit,
     output::{Format, columns, print, print_as},
-    report::{Exit, UsageError},
 };
 use nodes::{Nodes, Refused};
 use tree::Difference;
@@ -75,6 +75,11 @@ pub(crate) struct PlanArgs {
     )]
     output: Format,
 }
+
+/// A command line that clap accepts and that still makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UsageError(pub(crate) String);
 
 /// Why a plan has no answer.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! Error → message, hint, exit code: the only place. Scripts rely on the codes.
+//! Error → message, hint, exit code: the only place.
 
 use std::{
     io::{IsTerminal, Write},
@@ -13,94 +13,15 @@ use cfgsync::{
 
 use super::{
     Command,
+    exit::Exit,
     generate::GenerateError,
     inspect::InspectError,
     join::{EndedBy, JoinFailure},
     output::OutputError,
-    plan::PlanError,
-    serve::ServeError,
+    plan::{PlanError, UsageError},
+    serve::{ServeError, SpawnError},
     settings::SettingsError,
 };
-
-/// How a process ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// Done.
-    Done,
-    /// Something that should not happen; `inspect health`: not healthy.
-    Unexpected,
-    /// The command line is wrong.
-    Usage,
-    /// The answer is no: it differs, would not be ready, or is not there.
-    No,
-    /// The server's answer could not be used.
-    Unusable,
-    /// No server within the time.
-    Unreachable,
-    /// The cluster failed.
-    ClusterFailed,
-    /// Files could not be written.
-    NotWritten,
-    /// Refused.
-    NotAllowed,
-    /// The spec or a setting is wrong.
-    WrongSetting,
-    /// Not ready within the time.
-    NotReady,
-    /// CMD cannot be executed.
-    NotExecutable,
-    /// CMD was not found.
-    NotFound,
-    /// SIGINT.
-    Interrupted,
-    /// SIGTERM.
-    Terminated,
-    /// What the command that a server ran ended with.
-    Child(u8),
-}
-
-impl Exit {
-    /// What a shell says of a process that a signal ended.
-    pub(crate) fn of_signal(signal: i32) -> Self {
-        Self::Child(u8::try_from(128 + signal).unwrap_or(255))
-    }
-
-    fn code(self) -> u8 {
-        match self {
-            Self::Done => 0,
-            Self::Unexpected => 1,
-            Self::Usage => 2,
-            Self::No => 3,
-            Self::Unusable => 65,
-            Self::Unreachable => 69,
-            Self::ClusterFailed => 70,
-            Self::NotWritten => 73,
-            Self::NotAllowed => 77,
-            Self::WrongSetting => 78,
-            Self::NotReady => 124,
-            Self::NotExecutable => 126,
-            Self::NotFound => 127,
-            Self::Interrupted => 130,
-            Self::Terminated => 143,
-            Self::Child(code) => code,
-        }
-    }
-}
-
-/// A command line that clap accepts and that still makes no sense.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct UsageError(pub(crate) String);
-
-/// A program that was to be run and could not.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot run {program}: {error}")]
-pub(crate) struct SpawnError {
-    /// As it was named.
-    pub(crate) program: String,
-    /// What the operating system said.
-    pub(crate) error: std::io::Error,
-}
 
 /// What is said of an error.
 #[derive(Debug, PartialEq, Eq)]

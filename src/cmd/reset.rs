@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    report::Exit,
+    exit::Exit,
     server::{ServerArgs, block_on},
 };
 

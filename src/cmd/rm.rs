@@ -4,7 +4,7 @@ use cfgsync::model::Identifier;
 use clap::Args;
 
 use super::{
-    report::Exit,
+    exit::Exit,
     server::{ServerArgs, block_on},
 };
 

@@ -1,8 +1,8 @@
 //! `cfgsync serve`: holds the door, until a signal comes or the command that it runs has ended.
 
+mod signals;
 mod child;
 mod descriptors;
-mod signals;
 
 use std::{
     io,
@@ -25,10 +25,11 @@ use tokio::{
 };
 
 use super::{
-    report::Exit,
+    exit::Exit,
     values::{bytes, duration},
 };
 use child::Child;
+pub(crate) use child::SpawnError;
 use descriptors::Descriptors;
 use signals::{Signals, Told};
 

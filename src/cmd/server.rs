@@ -2,10 +2,9 @@
 
 use std::future::Future;
 
+use anyhow::Context as _;
 use cfgsync::client::{Client, ServerUrl};
 use clap::Args;
-
-use super::serve::ServeError;
 
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
@@ -32,6 +31,6 @@ pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(ServeError::Runtime)?
+        .context("cannot start")?
         .block_on(work)
 }

@@ -13,7 +13,7 @@ use crate::{
     jinja::{Draw, Scene},
     materialize::{Audience, MaterializationResult, MaterializeError, Materializer},
     model::{ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, RegistrationSnapshot},
-    spec::Spec,
+    spec::{Late, Spec},
 };
 
 /// A spec and the materializers that it asks for: what turns snapshots into files.
@@ -83,6 +83,14 @@ impl Program {
         stranger_at_the_gate || !super::readiness::is_listed(&self.spec, identifier)
     }
 
+    /// Whether the sealed cluster neither takes `identifier` in, if it does not know it, nor lets it go
+    /// (`late: refuse`). Where there is no rule registration is nothing but the gate, and who may fetch without
+    /// registering may register as well.
+    pub fn is_closed_to(&self, identifier: &str) -> bool {
+        let only_a_gate = self.gate_only && (self.spec.ready.is_none() || self.is_open(identifier));
+        self.spec.late == Late::Refuse && !only_a_gate
+    }
+
     /// What `once:` lacks in `snapshot`, drawn in the order of the spec, beside what is there.
     pub fn draw_once(
         &self,
@@ -130,7 +138,8 @@ impl Program {
         let mut nodes = BTreeMap::new();
         let registered = snapshot.nodes.iter().map(|node| &node.identifier);
         let audience: BTreeSet<&Identifier> = match self.gate_only {
-            true => self.listed.iter().collect(),
+            // An operator's files make a node one that has files.
+            true => self.listed.iter().chain(overrides.keys()).collect(),
             false => registered.chain(&self.open).collect(),
         };
         for identifier in audience {

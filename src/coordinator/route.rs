@@ -68,6 +68,8 @@ pub(super) struct Route {
     reading: u32,
     served: Option<Arc<Served>>,
     covers: Revision,
+    /// What the served generation is the newest finished render of.
+    covered: Option<Cut>,
     /// Waiters may have another answer once the next view is published.
     release_due: bool,
     /// When first deliveries are noted.
@@ -114,6 +116,7 @@ pub(super) fn first_view(program: &Arc<Program>, store: &Arc<dyn Store>) -> View
         progress: readiness.progress().clone(),
         evaluated: Revision::default(),
         not_ready: NotReady::of(readiness.progress()),
+        is_gate_open: false,
         covers: served
             .as_ref()
             .map_or(Revision::default(), |generation| generation.revision),
@@ -148,6 +151,7 @@ impl Route {
             reading: 0,
             served: view.served.clone(),
             covers: view.covers,
+            covered: None,
             release_due: false,
             deliveries_due: None,
             shared,
@@ -271,6 +275,10 @@ impl Route {
                 }
             }
             self.last_input = Instant::now();
+            if !came.is_empty() {
+                // Who came while the old attempt was failing found nothing to knock for.
+                self.attempt_failure = None;
+            }
         }
         self.seen = state;
         if self.tally.is_empty() || self.served.is_some() {
@@ -314,15 +322,19 @@ impl Route {
             Some(Finished::Unsealed { retry_at }) => {
                 let clause = "seal: the store is unavailable; tried again";
                 progress.unmet.push(clause.to_owned());
-                look_again = Some(*retry_at);
+                if *retry_at > now {
+                    look_again = Some(*retry_at);
+                }
             }
             _ => {}
         }
         if let (Some(started), Some(deadline)) = (self.attempt, rule.and_then(|r| r.deadline)) {
             let ends_at = started + deadline;
-            if ends_at <= now && self.rendering.is_none() {
+            // What is ready by now was so in time: it was registered before this look at it.
+            let is_in_time = progress.unmet.is_empty() && self.finished_for(self.cut()).is_none();
+            if ends_at <= now && self.rendering.is_none() && !is_in_time {
                 self.miss_deadline(deadline, &progress);
-            } else if self.rendering.is_none() {
+            } else if ends_at > now && self.rendering.is_none() {
                 look_again = Some(look_again.map_or(ends_at, |at: Instant| at.min(ends_at)));
             }
         }
@@ -435,6 +447,7 @@ impl Route {
         let finished = match made {
             Ok(Outcome::Same) => {
                 self.covers = self.covers.max(cut.inputs);
+                self.covered = Some(cut);
                 Finished::Sealed
             }
             Ok(Outcome::NotReady(message)) => self.not_ready(cut, message),
@@ -482,12 +495,14 @@ impl Route {
                     generation.digest
                 );
                 self.covers = generation.revision.max(cut.inputs);
+                self.covered = Some(cut);
                 self.serve(served);
                 Some(Finished::Sealed)
             }
             Seal::Lost(winner) => {
                 tracing::info!("generation {} was sealed elsewhere first", winner.number);
                 self.covers = winner.revision;
+                self.covered = None;
                 self.serve(Served::new(self.shared.store.instance(), winner));
                 None
             }
@@ -527,10 +542,24 @@ impl Route {
         };
         let trouble = failed.filter(|_| self.served.is_some());
         let is_render_owed = progress.unmet.is_empty() && self.finished_for(self.cut()).is_none();
-        let evaluated = match self.rendering.is_some() || is_render_owed {
-            true => self.shared.view.load().evaluated,
-            false => self.seen.inputs,
+        let is_render_owed = is_render_owed && self.seen.failure.is_none();
+        let old = self.shared.view.load();
+        let evaluated = match (self.rendering.is_some() || is_render_owed, &self.finished) {
+            (false, _) => self.seen.inputs,
+            // Where changes never pause a render is always owed: those that ended count.
+            (true, Some((of, _))) => old.evaluated.max(of.inputs),
+            (true, None) => old.evaluated,
         };
+        let is_gate_open = self.program.gate_only()
+            && self
+                .covered
+                .is_some_and(|of| (of.spec, of.reading) == (self.cut().spec, self.reading));
+        if let Some(failed) = &failure
+            && old.failure.as_ref().map(|old| old.inputs) != Some(failed.inputs)
+        {
+            // Who asked between the newer input and this view was told to wait.
+            self.release_due = true;
+        }
         let metrics = &self.shared.metrics;
         metrics.registered.set(gauge(progress.registered as u64));
         metrics.needed.set(gauge(progress.needed as u64));
@@ -541,7 +570,6 @@ impl Route {
         metrics.generation.set(gauge(number));
         let is_failed = failure.is_some() || trouble.is_some() || self.seen.failure.is_some();
         metrics.failed.set(i64::from(is_failed));
-        let old = self.shared.view.load();
         let same_progress = old.progress == progress;
         self.shared.view.store(Arc::new(View {
             program: self.program.clone(),
@@ -553,6 +581,7 @@ impl Route {
             evaluated,
             served: self.served.clone(),
             covers: self.covers,
+            is_gate_open,
             failure,
             trouble,
         }));

@@ -37,7 +37,7 @@ materializers:
 ";
 
 /// A coordinator at work; its route ends with it.
-struct Cluster {
+pub(super) struct Cluster {
     coordinator: Coordinator,
     _running: oneshot::Sender<()>,
 }
@@ -50,16 +50,20 @@ impl std::ops::Deref for Cluster {
     }
 }
 
-fn spec(rest: &str) -> Spec {
+pub(super) fn spec(rest: &str) -> Spec {
     let text = format!("cfgsync: 1\ncluster: test\n{rest}");
     Spec::parse(&text, "cluster.yaml", Path::new(".")).unwrap_or_else(|e| panic!("{e}"))
 }
 
-fn store() -> Arc<MemoryStore> {
+pub(super) fn store() -> Arc<MemoryStore> {
     Arc::new(MemoryStore::new(Instance::from_bytes([9; 16]), 8))
 }
 
-fn start_on(store: Arc<dyn Store>, spec: Spec, embedded: Vec<Arc<dyn Materializer>>) -> Cluster {
+pub(super) fn start_on(
+    store: Arc<dyn Store>,
+    spec: Spec,
+    embedded: Vec<Arc<dyn Materializer>>,
+) -> Cluster {
     let (running, stop) = oneshot::channel::<()>();
     let clock = WallClock::from_fn(|| Timestamp::UNIX_EPOCH);
     let stop = async {
@@ -74,31 +78,31 @@ fn start_on(store: Arc<dyn Store>, spec: Spec, embedded: Vec<Arc<dyn Materialize
     }
 }
 
-fn start(rest: &str) -> Cluster {
+pub(super) fn start(rest: &str) -> Cluster {
     start_on(store(), spec(&format!("{rest}{PEERS}")), vec![])
 }
 
-fn node(name: &str, ip: &str) -> NodeRegistration {
+pub(super) fn node(name: &str, ip: &str) -> NodeRegistration {
     NodeRegistration::new(name.parse().unwrap(), ip.parse().unwrap())
 }
 
 impl Cluster {
-    async fn come(&self, name: &str) {
+    pub(super) async fn come(&self, name: &str) {
         self.register(node(name, "10.0.0.1")).await.unwrap();
     }
 
     /// Asks as a patient node does, up to an hour.
-    async fn ask(&self, name: &str) -> Answer {
+    pub(super) async fn ask(&self, name: &str) -> Answer {
         self.wait(name, None, Instant::now() + Duration::from_hours(1))
             .await
     }
 
-    async fn files(&self, name: &str) -> ReceivedPayload {
+    pub(super) async fn files(&self, name: &str) -> ReceivedPayload {
         received(self.ask(name).await)
     }
 
     /// Waits until the newest inputs were judged, and says what a node is answered then.
-    async fn settled(&self, name: &str) -> Answer {
+    pub(super) async fn settled(&self, name: &str) -> Answer {
         let inputs = self.shared.store.state().inputs;
         let mut evaluated = self.shared.evaluated.subscribe();
         evaluated
@@ -117,24 +121,24 @@ impl Cluster {
     }
 }
 
-fn received(answer: Answer) -> ReceivedPayload {
+pub(super) fn received(answer: Answer) -> ReceivedPayload {
     match answer {
         Answer::Payload(payload) => ReceivedPayload::decode(&payload.to_bytes()).unwrap(),
         other => panic!("{other:?}"),
     }
 }
 
-fn number(payload: &ReceivedPayload) -> u64 {
+pub(super) fn number(payload: &ReceivedPayload) -> u64 {
     payload.generation.unwrap().0
 }
 
-fn text(payload: &ReceivedPayload, path: &str) -> String {
+pub(super) fn text(payload: &ReceivedPayload, path: &str) -> String {
     let file = payload.files.get(&path.parse().unwrap()).expect(path);
     String::from_utf8(file.content.to_bytes().to_vec()).unwrap()
 }
 
 /// A materializer that does what the test says.
-struct Scripted<F>(F);
+pub(super) struct Scripted<F>(pub(super) F);
 
 impl<F> Materializer for Scripted<F>
 where
@@ -156,7 +160,10 @@ where
 }
 
 /// Every node gets `file` with `content`.
-fn one_file_each(snapshot: &RegistrationSnapshot, content: &str) -> MaterializationResult {
+pub(super) fn one_file_each(
+    snapshot: &RegistrationSnapshot,
+    content: &str,
+) -> MaterializationResult {
     let each = snapshot.nodes.iter().map(|node| {
         let file = ArtifactFile::new("file".parse().unwrap(), content.to_owned());
         (
@@ -497,7 +504,7 @@ async fn an_operators_failure_stays_until_it_is_taken_back() {
     assert_eq!(number(&cluster.files("b").await), 2);
 }
 
-fn files_of(entries: &[(&str, &str)]) -> ArtifactSet {
+pub(super) fn files_of(entries: &[(&str, &str)]) -> ArtifactSet {
     let files = entries
         .iter()
         .map(|(path, content)| ArtifactFile::new(path.parse().unwrap(), (*content).to_owned()));

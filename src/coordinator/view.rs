@@ -30,6 +30,9 @@ pub(super) struct View {
     pub(super) served: Option<Arc<Served>>,
     /// Up to which input the served generation is what a render gives.
     pub(super) covers: Revision,
+    /// Registration is only the gate, and the served generation was made with this program: who is registered
+    /// gets its files whenever it came.
+    pub(super) is_gate_open: bool,
     /// Why waiters were freed before the first seal.
     pub(super) failure: Option<Failed>,
     /// Why the newest render failed, while an older generation is served.

@@ -8,7 +8,7 @@ use hyper::{Method, body::Incoming, http::request::Parts};
 use super::{
     reply::{Rejection, Reply},
     route::{Route, Target},
-    service::Server,
+    state::Server,
 };
 
 /// Serves one request for `target`.

@@ -3,14 +3,20 @@
 use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use hyper::body::{Body, Frame};
+use hyper::body::{Body, Frame, Incoming};
 
-use super::reply::Rejection;
+use super::{reply::Rejection, state::Server};
 
 /// After a rejection the rest of the body is read and dropped up to here, in bytes, and so long: closing a
 /// connection with unread bytes would reset it, and the sender would never read what was wrong.
 const DISCARD_MAX_BYTES: usize = 64 << 20;
 const DISCARD_MAX: Duration = Duration::from_secs(5);
+
+/// Reads the body of a route that takes no files.
+pub(super) async fn small_body(server: &Server, body: &mut Incoming) -> Result<Bytes, Rejection> {
+    let config = &server.config;
+    read_body(body, config.register_body_max_bytes, config.body_timeout).await
+}
 
 /// Reads all of `body`, at most `max_bytes` and within `limit`.
 pub(super) async fn read_body<B>(

@@ -10,9 +10,10 @@ use hyper::{
 use serde::Serialize;
 
 use super::{
-    body::{ReplyBody, Turn},
+    body::ReplyBody,
     headers::PREFERENCE_APPLIED,
     route::{Route, WrongPath},
+    state::Server,
 };
 use crate::{
     coordinator::Refusal,
@@ -139,8 +140,13 @@ pub(super) fn text(content_type: &'static str, text: String) -> Reply {
     reply
 }
 
-/// A payload, with the turn to write it if it is large.
-pub(super) fn payload(payload: Arc<EncodedPayload>, turn: Option<Turn>) -> Reply {
+/// A payload; a large one waits for its turn to be written.
+pub(super) async fn payload(server: &Server, payload: Arc<EncodedPayload>) -> Reply {
+    let turn = if payload.len_bytes > server.config.large_payload_min_bytes {
+        Some(server.turns.take().await)
+    } else {
+        None
+    };
     let mut reply = Response::new(ReplyBody::payload(payload, turn));
     set_json(&mut reply);
     reply

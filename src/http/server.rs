@@ -18,12 +18,8 @@ use tokio::{
 };
 
 use super::{
-    HttpConfig,
-    body::FRAME_MAX_BYTES,
-    figures::Present,
-    service::{Server, respond},
-    socket::StallGuard,
-    timer::ConnectionTimer,
+    HttpConfig, body::FRAME_MAX_BYTES, figures::Present, service::respond, socket::StallGuard,
+    state::Server, timer::ConnectionTimer,
 };
 use crate::coordinator::Coordinator;
 

@@ -5,16 +5,9 @@ use std::{
     sync::LazyLock,
 };
 
-use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior};
+use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior, syntax::SyntaxConfig};
 
-use super::{bounds, error::fault, filters, fragment, network, parsing::syntax, strict};
-
-/// Most instructions that one render or evaluation may take: a loop over 10,000 peers takes some 300,000, an
-/// endless loop is stopped in about a second.
-pub const STEPS_MAX: u64 = 50_000_000;
-
-/// Longest text that one template may give, in bytes.
-pub const OUTPUT_MAX_BYTES: usize = 64 << 20;
+use super::{bounded, bounds::STEPS_MAX, error::fault, filters, network, output, strict};
 
 /// Shared by all: expressions run in it, templates in a copy that holds their text.
 pub(super) static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(environment);
@@ -29,6 +22,14 @@ pub(super) fn guarded<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T, Er
     })
 }
 
+/// The syntax of all templates: Jinja's, with the final newline kept.
+pub(super) fn syntax() -> SyntaxConfig {
+    SyntaxConfig::builder()
+        .keep_trailing_newline(true)
+        .build()
+        .expect("the standard delimiters are valid")
+}
+
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_syntax(syntax());
@@ -38,13 +39,13 @@ fn environment() -> Environment<'static> {
     // Lets errors name the undefined expression. The variables that they then hold, too, are left behind
     // where errors are converted.
     environment.set_debug(true);
-    environment.set_formatter(fragment::print);
+    environment.set_formatter(output::print);
     // These print variables in the engine's own notation, `debug` all of them.
     environment.remove_global("debug");
     environment.remove_filter("pprint");
     filters::register(&mut environment);
     network::register(&mut environment);
     strict::register(&mut environment);
-    bounds::register(&mut environment);
+    bounded::register(&mut environment);
     environment
 }

@@ -1,13 +1,10 @@
 //! What went wrong in an expression or template, and where.
 
-use std::{error::Error as _, fmt, ops::Range, sync::Arc};
+use std::{error::Error as _, fmt, ops::Range};
 
 use minijinja::{Error, ErrorKind};
 
-use super::{
-    engine::{OUTPUT_MAX_BYTES, STEPS_MAX},
-    scene::Root,
-};
+use super::bounds::{OUTPUT_MAX_BYTES, STEPS_MAX};
 
 /// A mistake in an expression or template, or a failure while it ran. Never holds a variable's value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -123,15 +120,15 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// The error, with the nearest name that `root` knows as its way out.
-    pub(super) fn with_nearest(self, root: &Arc<Root>) -> JinjaError {
+    /// The error, with what `nearest` offers for the undefined expression as its way out.
+    pub(super) fn with_nearest(self, nearest: impl FnOnce(&str) -> Option<String>) -> JinjaError {
         let Self {
             mut error,
             expression,
             ..
         } = self;
         if error.help.is_none() {
-            error.help = expression.and_then(|path| root.nearest(&path));
+            error.help = expression.and_then(|path| nearest(&path));
         }
         error
     }

@@ -84,7 +84,7 @@ impl Expression {
         let root = scene.root(None, None);
         let value = self
             .evaluate(&root)
-            .map_err(|failure| failure.with_nearest(&root))?;
+            .map_err(|failure| failure.with_nearest(|path| root.nearest(path)))?;
         self.boolean(&value)
     }
 
@@ -93,7 +93,7 @@ impl Expression {
         let root = scene.root(None, Some(draw));
         let value = self
             .evaluate(&root)
-            .map_err(|failure| failure.with_nearest(&root))?;
+            .map_err(|failure| failure.with_nearest(|path| root.nearest(path)))?;
         if value.is_undefined() {
             return Err(self.error("it is undefined", None));
         }

@@ -8,15 +8,13 @@ use minijinja::{
 };
 
 use super::{
+    bounds::INDENT_MAX,
     error::fault,
     printing::{json, text, within_bounds},
     strict::{attribute_of, defined},
     yaml::yaml,
 };
 use crate::model::Digest;
-
-/// Widest indentation that may be asked for, in spaces.
-pub(super) const INDENT_MAX: usize = 1000;
 
 pub(super) fn register(environment: &mut Environment<'_>) {
     environment.add_filter("tojson", tojson);

@@ -7,6 +7,7 @@ use minijinja::machinery::ast::{CallArg, CallType, Expr, Stmt};
 use super::{
     draw::DRAWS,
     error::JinjaError,
+    nearest::did_you_mean,
     network::NETWORK,
     scene::NODE_FIELDS,
     syntax_tree::{Part, walk_expression, walk_statement},
@@ -97,20 +98,6 @@ impl Scope {
             ),
         }
     }
-}
-
-/// "did you mean `…`?", where something is near enough.
-pub(super) fn did_you_mean<'a>(
-    wanted: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
-    let most = (wanted.chars().count() / 3).max(1);
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(wanted, candidate), candidate))
-        .filter(|&(distance, candidate)| distance <= most && distance < candidate.chars().count())
-        .min()
-        .map(|(_, nearest)| format!("did you mean `{nearest}`?"))
 }
 
 /// Refuses the first name in `template` that does not exist in `scope`.
@@ -426,19 +413,5 @@ mod tests {
         }
         exists("'pprint' is not filter");
         exists("debug is not defined");
-    }
-
-    #[test]
-    fn only_near_names_are_offered() {
-        assert_eq!(
-            did_you_mean("nod", ["node", "nodes"]).unwrap(),
-            "did you mean `node`?"
-        );
-        assert_eq!(
-            did_you_mean("prot", ["port", "zone"]).unwrap(),
-            "did you mean `port`?"
-        );
-        assert_eq!(did_you_mean("frobnicate", ["node", "values"]), None);
-        assert_eq!(did_you_mean("x", ["y"]), None);
     }
 }

@@ -6,25 +6,16 @@ use minijinja::{
         self, Token,
         ast::{Expr, Stmt},
     },
-    syntax::SyntaxConfig,
 };
 
 use super::{
-    engine::guarded,
+    engine::{guarded, syntax},
     error::{JinjaError, fault, from_engine},
 };
 
 /// Most operators in one expression, and most `elif`s in one template: the engine walks its tree by
 /// recursion, which a chain of some thousands would lead off the stack.
 const LINKS_MAX: usize = 500;
-
-/// The syntax of all templates: Jinja's, with the final newline kept.
-pub(super) fn syntax() -> SyntaxConfig {
-    SyntaxConfig::builder()
-        .keep_trailing_newline(true)
-        .build()
-        .expect("the standard delimiters are valid")
-}
 
 /// Parses a template, or says where its syntax is wrong.
 pub(super) fn parse_template<'a>(name: &'a str, source: &'a str) -> Result<Stmt<'a>, JinjaError> {

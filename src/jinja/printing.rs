@@ -3,7 +3,7 @@
 use minijinja::{Error, Value, value::ValueKind};
 
 use super::{
-    engine::OUTPUT_MAX_BYTES,
+    bounds::OUTPUT_MAX_BYTES,
     error::{fault, undefined},
 };
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::{
     draw::Draw,
     fragment::{Announcement, Fragments},
-    strict::nearest_key,
+    nearest::nearest_key,
 };
 use crate::model::{Chunk, Metadata, NodeRegistration, RegistrationSnapshot, SnapshotNode};
 

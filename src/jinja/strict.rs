@@ -8,7 +8,7 @@ use minijinja::{
     value::{Kwargs, Rest, ValueKind, ValueOrKwargs},
 };
 
-use super::{error::undefined, names::did_you_mean, printing::entries, scene::identifier_of};
+use super::{error::undefined, nearest::nearest_key, scene::identifier_of};
 
 /// Where a filter takes the attribute that it looks at.
 #[derive(Clone, Copy, PartialEq)]
@@ -124,17 +124,6 @@ pub(super) fn attribute_of(item: &Value, path: &str, at: usize) -> Result<Value,
         value = next;
     }
     Ok(value)
-}
-
-/// "did you mean", among the keys of `object`.
-pub(super) fn nearest_key(object: &Value, wanted: &str) -> Option<String> {
-    if object.kind() != ValueKind::Map {
-        return None;
-    }
-    let keys = entries(object).ok()?;
-    // Another node may have just the name that this one lacks: no slip, and no help to name it again.
-    let names = keys.iter().map(|(key, _)| key.as_str());
-    did_you_mean(wanted, names.filter(|name| *name != wanted))
 }
 
 fn check(name: &str, attribute: Attribute, args: &mut [Value]) -> Result<(), Error> {

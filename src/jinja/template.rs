@@ -10,8 +10,8 @@ use minijinja::{Environment, Value};
 use super::{
     engine::{ENVIRONMENT, guarded},
     error::{JinjaError, Origin, from_engine},
-    fragment::{Sink, print_path_part},
     names::{Scope, check_template},
+    output::{Sink, print_path_part},
     parsing::parse_template,
     scene::{NodeValue, Scene},
 };
@@ -115,7 +115,9 @@ impl Template {
         });
         match result {
             Ok(()) => Ok(sink.into_content()),
-            Err(error) => Err(from_engine(&error, self.source()).with_nearest(&root)),
+            Err(error) => {
+                Err(from_engine(&error, self.source()).with_nearest(|path| root.nearest(path)))
+            }
         }
     }
 }

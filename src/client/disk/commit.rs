@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, Seek, Write},
     os::fd::OwnedFd,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use rustix::{
@@ -13,24 +13,12 @@ use rustix::{
 };
 
 use super::{
-    DiskError, Hook, Owner, Step,
-    stage::{Staged, State, give, read},
+    DiskError,
+    owner::{Owner, give},
+    stage::{Staged, State, read},
+    step::{Hook, Step, ask},
     tree::{Tree, staging_name},
 };
-
-/// Asks the hook before a change.
-pub(super) fn ask(
-    hook: Hook<'_>,
-    step: Step,
-    action: &'static str,
-    path: &Path,
-) -> Result<(), DiskError> {
-    hook(step).map_err(|problem| DiskError::Io {
-        action,
-        path: path.to_owned(),
-        problem,
-    })
-}
 
 /// Puts every staged file under its own name, and syncs the directories.
 pub(super) fn commit(

@@ -3,19 +3,20 @@
 use std::{
     fs::File,
     io::{Read, Write},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
 use rustix::{
-    fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Stat, StatxAttributes, StatxFlags, Uid},
+    fs::{self, AtFlags, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags},
     io::Errno,
 };
 
 use super::{
-    CHANGE_OWNER, DiskError, Hook, Outcome, Owner, Step, Written,
-    commit::ask,
+    DiskError, Outcome, Written,
+    owner::{CHANGE_OWNER, Owner, give, keep_owner},
+    step::{Hook, Step, ask},
     tree::{Tree, staging_name},
 };
 use crate::model::{ArtifactFile, ArtifactPath};
@@ -160,26 +161,6 @@ fn fill(
     fs::fchmod(&temp, this.mode).map_err(DiskError::io("change the mode of", path))?;
     ask(hook, Step::Sync, "sync", path)?;
     fs::fsync(&temp).map_err(DiskError::io("sync", path))
-}
-
-/// Gives an open file its owner.
-pub(super) fn give(fd: impl AsFd, uid: u32, gid: Option<u32>) -> Result<(), Errno> {
-    fs::fchown(fd, Some(Uid::from_raw(uid)), gid.map(Gid::from_raw))
-}
-
-/// Keeps owner and group where that is permitted, or at least the group.
-fn keep_owner(fd: impl AsFd, uid: u32, gid: u32) -> Result<(), Errno> {
-    let stat = fs::fstat(&fd)?;
-    if (stat.st_uid, stat.st_gid) == (uid, gid) {
-        return Ok(());
-    }
-    match give(&fd, uid, Some(gid)) {
-        Err(Errno::PERM) => match fs::fchown(fd, None, Some(Gid::from_raw(gid))) {
-            Err(Errno::PERM) => Ok(()),
-            other => other,
-        },
-        other => other,
-    }
 }
 
 fn is_as_it_should_be(fd: &OwnedFd, this: &Staged, old: &Stat, owner: Option<Owner>) -> bool {

@@ -13,7 +13,11 @@ use rustix::{
     io::Errno,
 };
 
-use super::{DiskError, Hook, Owner, Step};
+use super::{
+    DiskError,
+    owner::{Owner, give},
+    step::{Hook, Step, ask},
+};
 use crate::client::Target;
 
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
@@ -161,7 +165,7 @@ impl Tree {
         hook: Hook<'_>,
     ) -> Result<usize, DiskError> {
         let failed = || DiskError::io("make the directory", path);
-        super::commit::ask(hook, Step::MakeDirectory, "make the directory", path)?;
+        ask(hook, Step::MakeDirectory, "make the directory", path)?;
         let parent_fd = &self.directories[parent].fd;
         let is_ours = match fs::mkdirat(parent_fd, name, DIRECTORY_MODE) {
             Ok(()) => true,
@@ -178,7 +182,7 @@ impl Tree {
         let fd = fs::openat(parent_fd, name, flags, Mode::empty()).map_err(failed())?;
         if is_ours {
             if let Some(owner) = self.owner {
-                super::stage::give(&fd, owner.uid, owner.gid).map_err(failed())?;
+                give(&fd, owner.uid, owner.gid).map_err(failed())?;
             }
             // The mode that mkdir was given lacks what the umask took.
             fs::fchmod(&fd, DIRECTORY_MODE).map_err(failed())?;
@@ -262,7 +266,7 @@ fn remove_leftovers(fd: &OwnedFd, path: &Path, hook: Hook<'_>) -> Result<(), Dis
     }
     for name in names {
         let leftover = path.join(OsStr::new(&name));
-        super::commit::ask(hook, Step::RemoveLeftover, "remove the leftover", &leftover)?;
+        ask(hook, Step::RemoveLeftover, "remove the leftover", &leftover)?;
         match fs::unlinkat(fd, name.as_str(), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(DiskError::io("remove the leftover", &leftover)(errno)),

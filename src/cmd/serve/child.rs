@@ -2,14 +2,24 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    io::IsTerminal,
+    io::{self, IsTerminal},
     os::unix::process::ExitStatusExt,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::signals::Stop;
-use crate::cmd::report::{Exit, SpawnError};
+use crate::cmd::exit::Exit;
+
+/// A program that was to be run and could not.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot run {program}: {error}")]
+pub(crate) struct SpawnError {
+    /// As it was named.
+    pub(crate) program: String,
+    /// What the operating system said.
+    pub(crate) error: io::Error,
+}
 
 /// A running command.
 pub(super) struct Child {
@@ -55,7 +65,7 @@ impl Child {
 
     /// Gives it a signal that was meant for both. A terminal's Ctrl-C has reached it already.
     pub(super) fn pass_on(&self, stop: Stop) {
-        let typed = stop.signal == Signal::INT && std::io::stdin().is_terminal();
+        let typed = stop.signal == Signal::INT && io::stdin().is_terminal();
         if let (false, Some(pid)) = (typed, self.pid()) {
             tracing::info!("{}: passed on to the command", stop.name);
             // It may have ended in between.

@@ -1,6 +1,6 @@
 //! The routes of nodes: register, wait, fetch, leave.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use hyper::{body::Incoming, http::request::Parts};
 use tokio::time::Instant;
@@ -8,14 +8,14 @@ use tokio::time::Instant;
 use super::super::{
     figures::Present,
     headers::{EntityTags, prefer_wait},
-    read::read_body,
+    read::{read_body, small_body},
     reply::{self, Rejection, Reply},
-    service::Server,
+    state::Server,
 };
 use crate::{
     coordinator::Answer,
     model::{Digest, Identifier},
-    wire::{EncodedPayload, read_identifier, read_leave, read_registration, read_replacement},
+    wire::{read_identifier, read_leave, read_registration, read_replacement},
 };
 
 /// `POST /register`.
@@ -110,25 +110,6 @@ pub(super) async fn leave(server: &Server, body: &mut Incoming) -> Result<Reply,
     Ok(reply::accepted())
 }
 
-/// Reads the body of a route that takes no files.
-pub(super) async fn small_body(
-    server: &Server,
-    body: &mut Incoming,
-) -> Result<bytes::Bytes, Rejection> {
-    let config = &server.config;
-    read_body(body, config.register_body_max_bytes, config.body_timeout).await
-}
-
-/// Answers with a payload; a large one waits for its turn.
-pub(super) async fn payload_reply(server: &Server, payload: Arc<EncodedPayload>) -> Reply {
-    let turn = if payload.len_bytes > server.config.large_payload_min_bytes {
-        Some(server.turns.take().await)
-    } else {
-        None
-    };
-    reply::payload(payload, turn)
-}
-
 /// Holds the request, see [`crate::coordinator::Coordinator::wait`].
 async fn wait_for(
     server: &Server,
@@ -144,7 +125,7 @@ async fn wait_for(
 /// What the coordinator answers, for a client that `asked` to wait so long, or did not.
 async fn reply_to(server: &Server, answer: Answer, asked: Option<Duration>) -> Reply {
     let mut reply = match answer {
-        Answer::Payload(payload) => payload_reply(server, payload).await,
+        Answer::Payload(payload) => reply::payload(server, payload).await,
         Answer::NotReady(body) => {
             let mut reply = reply::not_ready(body);
             // Who has just waited may ask again at once; who has not should not ask in a loop.

@@ -5,12 +5,10 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use serde_json::json;
 
-use super::{
-    super::{
-        reply::{self, Rejection, Reply},
-        service::Server,
-    },
-    node::{payload_reply, small_body},
+use super::super::{
+    read::small_body,
+    reply::{self, Rejection, Reply},
+    state::Server,
 };
 use crate::{
     model::{GenerationNumber, Identifier},
@@ -74,7 +72,7 @@ pub(super) async fn payload(
 ) -> Result<Reply, Rejection> {
     if let Some(payload) = server.coordinator.payload_of(number, identifier.as_str()) {
         let digest = payload.digest;
-        let mut reply = payload_reply(server, Arc::new(payload)).await;
+        let mut reply = reply::payload(server, Arc::new(payload)).await;
         reply::tag(&mut reply, digest);
         return Ok(reply);
     }
