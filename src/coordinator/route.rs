@@ -487,6 +487,13 @@ impl Route {
             Some(Finished::NotReady { pause, .. }) => (*pause * 2).min(NOT_READY_RETRY_MAX),
             _ => NOT_READY_RETRY_MIN,
         };
+        let told = match &self.finished {
+            Some((_, Finished::NotReady { message, .. })) => Some(message),
+            _ => None,
+        };
+        if told != Some(&message) {
+            tracing::info!("the rule is met, but {message}");
+        }
         Finished::NotReady {
             message,
             retry_at: Instant::now() + pause,
