@@ -345,7 +345,11 @@ impl FileBody {
 /// Never the bytes: they may be keys.
 impl fmt::Debug for EncodedPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EncodedPayload({} bytes, {})", self.len_bytes, self.digest)
+        write!(
+            f,
+            "EncodedPayload({} bytes, {})",
+            self.len_bytes, self.digest
+        )
     }
 }
 
