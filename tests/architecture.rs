@@ -273,10 +273,10 @@ fn production_code(file: &Path) -> String {
 fn rust_files(module: &Path) -> Vec<PathBuf> {
     // Files of tests alone may reach anywhere.
     let is_of_tests = |path: &Path| {
-        let name = path.file_name().unwrap_or_default();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         ["tests.rs", "testing.rs", "conformance.rs"]
             .iter()
-            .any(|tests| name == *tests)
+            .any(|tests| name.ends_with(tests))
     };
     let mut files = vec![];
     let file = module.with_extension("rs");

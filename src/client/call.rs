@@ -366,7 +366,10 @@ impl Client {
                 meta,
                 body: Bytes::new(),
             }),
-            Err(BodyError::Broken(problem)) => Err(unreachable(problem)),
+            Err(BodyError::Broken(problem)) => {
+                let problem = format!("it broke off in the middle of its answer: {problem}");
+                Err(unreachable(problem))
+            }
             Err(BodyError::TooLarge) => Err(CallError::Unusable {
                 server: meta.server,
                 problem: format!("it is longer than {max_bytes} bytes"),

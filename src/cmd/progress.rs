@@ -22,6 +22,8 @@ pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     reason: Option<Reason>,
     said_at: Instant,
+    /// When a registration that was not the first was last told.
+    told_again_at: Option<Instant>,
 }
 
 #[derive(PartialEq)]
@@ -37,6 +39,7 @@ impl Progress {
             bar: std::io::stderr().is_terminal().then(bar),
             reason: None,
             said_at: Instant::now(),
+            told_again_at: None,
         }
     }
 
@@ -68,7 +71,12 @@ impl Progress {
     pub(crate) fn event(&mut self, event: Event) {
         match event {
             Event::Address(ip) => self.line(|| debug!("this node's address is {ip}")),
+            // A server that takes registrations and then breaks off would fill the log with both.
+            Event::Registered { again: true, .. } if self.told_again_lately() => {}
             Event::Registered { server, ip, again } => {
+                if again {
+                    self.told_again_at = Some(Instant::now());
+                }
                 let again = if again { " again" } else { "" };
                 self.line(|| info!("registered{again} with {server} as {ip}"));
                 // Whatever was wrong is over; what is still missing comes with the next answer.
@@ -112,6 +120,11 @@ impl Progress {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
+    }
+
+    fn told_again_lately(&self) -> bool {
+        self.told_again_at
+            .is_some_and(|at| at.elapsed() < REPEAT_EVERY)
     }
 
     fn reason(&mut self, reason: Reason) {
@@ -173,4 +186,32 @@ fn bar() -> ProgressBar {
     bar.set_style(style);
     bar.set_message("connecting");
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that accepts registrations and then breaks off filled the log with two lines a try.
+    #[test]
+    fn registering_again_and_again_is_told_once() {
+        let mut progress = Progress::new();
+        let server: cfgsync::client::ServerUrl = "http://127.0.0.1:1".parse().unwrap();
+        let registered = |again| Event::Registered {
+            server: server.clone(),
+            ip: [10, 0, 0, 1].into(),
+            again,
+        };
+        let broken = || Event::Unreachable {
+            server: server.clone(),
+            problem: "half an answer".to_owned(),
+        };
+        progress.event(registered(false));
+        progress.event(broken());
+        progress.event(registered(true));
+        assert!(progress.reason.is_none(), "told, and the trouble is over");
+        progress.event(broken());
+        progress.event(registered(true));
+        assert!(progress.reason.is_some(), "not told: the trouble stands");
+    }
 }

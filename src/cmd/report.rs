@@ -1,9 +1,6 @@
 //! Error → message, hint, exit code: the only place.
 
-use std::{
-    io::{IsTerminal, Write},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use cfgsync::{
     client::{CallError, JoinError, RouteError, disk::DiskError},
@@ -105,8 +102,20 @@ fn said(message: &str, hint: Option<&str>) -> String {
 
 /// One line, whatever the message.
 fn last_words(exit: Exit, message: &str) -> String {
-    let lines: Vec<&str> = message.lines().map(str::trim).collect();
-    let reason = lines.join(" ");
+    let mut lines = message.lines().map(str::trim);
+    let (place, help) = (
+        lines.clone().find_map(|line| line.strip_prefix("--> ")),
+        lines.clone().find_map(|line| line.strip_prefix("= help: ")),
+    );
+    let reason = match place {
+        // Of what is rendered like a compiler's, the picture is left out.
+        Some(place) => {
+            let what = lines.next().unwrap_or_default();
+            let help = help.map(|help| format!("; {help}")).unwrap_or_default();
+            format!("{what} ({place}){help}")
+        }
+        None => lines.collect::<Vec<_>>().join(" "),
+    };
     let reason = reason.trim_start_matches("error: ");
     format!("cfgsync: exit {}: {reason}", exit.code())
 }
@@ -114,7 +123,7 @@ fn last_words(exit: Exit, message: &str) -> String {
 /// Kubernetes shows what a container leaves here.
 fn note_termination(words: &str) {
     let log = std::path::Path::new("/dev/termination-log");
-    if log.exists() && !std::io::stderr().is_terminal() {
+    if log.exists() {
         let _ = std::fs::write(log, format!("{words}\n"));
     }
 }
@@ -264,10 +273,10 @@ mod tests {
 
     #[test]
     fn the_last_line_is_one_line() {
-        let message = "error: unknown field `x`\n --> a.yaml:1:1\n  |\n";
+        let message = "error: unknown field `x`\n --> a.yaml:1:1\n  |\n1 | x: 1\n  | ^\n  |\n  = help: did you mean `y`?\n";
         assert_eq!(
             last_words(Exit::WrongSetting, message),
-            "cfgsync: exit 78: unknown field `x` --> a.yaml:1:1 |"
+            "cfgsync: exit 78: unknown field `x` (a.yaml:1:1); did you mean `y`?"
         );
     }
 }

@@ -253,7 +253,9 @@ fn blame(error: clap::Error, applied: &[Applied], arguments: &[OsString]) -> any
         None => error.into(),
         Some(applied) => {
             let text = error.to_string();
-            let problem = text.lines().next().unwrap_or_default();
+            // What was wrong, and the values that would be right; not how to type it.
+            let lines = text.lines().take_while(|line| !line.is_empty());
+            let problem = lines.map(str::trim).collect::<Vec<_>>().join(" ");
             SettingsError::Value {
                 origin: applied.said.origin.clone(),
                 problem: problem.trim_start_matches("error: ").to_owned(),

@@ -284,11 +284,22 @@ impl Route {
                     }
                 }
             }
+            log_overrides(&self.seen, &state);
             self.last_input = Instant::now();
             if !came.is_empty() {
                 // Who came while the old attempt was failing found nothing to knock for.
                 self.attempt_failure = None;
             }
+        }
+        match (&self.seen.failure, &state.failure) {
+            (None, Some(failure)) => {
+                tracing::error!(
+                    "an operator declared the cluster failed: {}",
+                    failure.reason
+                );
+            }
+            (Some(_), None) => tracing::info!("an operator's reset ended the failure"),
+            _ => {}
         }
         self.seen = state;
         if self.tally.is_empty() || self.served.is_some() {
@@ -487,6 +498,13 @@ impl Route {
             Some(Finished::NotReady { pause, .. }) => (*pause * 2).min(NOT_READY_RETRY_MAX),
             _ => NOT_READY_RETRY_MIN,
         };
+        let told = match &self.finished {
+            Some((_, Finished::NotReady { message, .. })) => Some(message),
+            _ => None,
+        };
+        if told != Some(&message) {
+            tracing::info!("the rule is met, but {message}");
+        }
         Finished::NotReady {
             message,
             retry_at: Instant::now() + pause,
@@ -500,9 +518,12 @@ impl Route {
         match self.shared.store.seal(generation.clone()).await {
             Seal::Won => {
                 tracing::info!(
-                    "sealed generation {} for {} nodes in {took:?} (digest {})",
+                    "sealed generation {} for {} in {took:?} (digest {})",
                     generation.number,
-                    generation.nodes.len(),
+                    match generation.nodes.len() {
+                        1 => "1 node".to_owned(),
+                        count => format!("{count} nodes"),
+                    },
                     generation.digest
                 );
                 self.covers = generation.revision.max(cut.inputs);
@@ -614,6 +635,24 @@ fn log_registrations(came: &[Arc<NodeRegistration>], progress: &Progress) {
             node.identifier,
             node.ip
         );
+    }
+}
+
+fn log_overrides(seen: &State, state: &State) {
+    if seen.override_inputs == state.override_inputs {
+        return;
+    }
+    for change in seen.overrides.diff(&state.overrides) {
+        match change {
+            DiffItem::Add(identifier, _)
+            | DiffItem::Update {
+                new: (identifier, _),
+                ..
+            } => tracing::info!("{identifier} is overridden: an operator's files replace its own"),
+            DiffItem::Remove(identifier, _) => {
+                tracing::info!("{identifier} is no longer overridden");
+            }
+        }
     }
 }
 

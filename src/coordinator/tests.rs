@@ -184,7 +184,7 @@ async fn all_nodes_of_a_complete_set_receive_one_cut() {
     assert_eq!(cluster.reason("b").await, "not ready: 1/2");
     assert_eq!(
         cluster.reason("a").await,
-        "not ready, and this node is not registered: 1/2"
+        "not ready: this node is not registered (1/2)"
     );
     cluster.come("a").await;
     for name in ["a", "b"] {

@@ -2,13 +2,14 @@
 
 use std::{
     convert::Infallible,
+    ops::Range,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -20,7 +21,7 @@ pub(super) const FRAME_MAX_BYTES: usize = 64 << 10;
 
 /// The body of an answer. Its length is known, so it is sent with its `content-length`.
 pub(super) struct ReplyBody {
-    pieces: Pieces,
+    source: Source,
     /// The piece that comes next, and where in it.
     at: usize,
     offset: usize,
@@ -28,9 +29,54 @@ pub(super) struct ReplyBody {
     turn: Option<Turn>,
 }
 
-enum Pieces {
-    One(Bytes),
+enum Source {
+    Bytes(Bytes),
     Payload(Arc<EncodedPayload>),
+}
+
+/// What is written at a time.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// Bytes of this answer's own.
+    Own(Bytes),
+    /// A part of a payload, where it is held: one reference is counted, whatever it is made of.
+    OfPayload {
+        /// Whose part.
+        payload: Arc<EncodedPayload>,
+        /// In which piece.
+        piece: usize,
+        /// Where in it, what is not written yet.
+        range: Range<usize>,
+    },
+}
+
+impl Buf for Part {
+    fn remaining(&self) -> usize {
+        match self {
+            Self::Own(bytes) => bytes.len(),
+            Self::OfPayload { range, .. } => range.len(),
+        }
+    }
+
+    fn chunk(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::OfPayload {
+                payload,
+                piece,
+                range,
+            } => payload
+                .piece(*piece)
+                .map_or(&[], |piece| &piece[range.clone()]),
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        match self {
+            Self::Own(bytes) => bytes.advance(count),
+            Self::OfPayload { range, .. } => range.start += count,
+        }
+    }
 }
 
 impl ReplyBody {
@@ -40,59 +86,66 @@ impl ReplyBody {
 
     pub(super) fn of(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self {
-            left: bytes.len(),
-            pieces: Pieces::One(bytes),
-            at: 0,
-            offset: 0,
-            turn: None,
-        }
+        Self::from_source(bytes.len(), Source::Bytes(bytes), None)
     }
 
     /// A payload, with the turn to write it if it is large.
     pub(super) fn payload(payload: Arc<EncodedPayload>, turn: Option<Turn>) -> Self {
+        Self::from_source(payload.len_bytes, Source::Payload(payload), turn)
+    }
+
+    fn from_source(left: usize, source: Source, turn: Option<Turn>) -> Self {
         Self {
-            left: payload.len_bytes,
-            pieces: Pieces::Payload(payload),
+            source,
             at: 0,
             offset: 0,
+            left,
             turn,
         }
     }
 
-    fn next_frame(&mut self) -> Option<Bytes> {
-        let pieces = match &self.pieces {
-            Pieces::One(piece) => std::slice::from_ref(piece),
-            Pieces::Payload(payload) => &payload.pieces,
+    fn next_part(&mut self) -> Option<Part> {
+        if self.left == 0 {
+            return None;
+        }
+        let payload = match &mut self.source {
+            Source::Bytes(bytes) => {
+                self.left = 0;
+                return Some(Part::Own(std::mem::take(bytes)));
+            }
+            Source::Payload(payload) => payload,
         };
         loop {
-            let piece = pieces.get(self.at)?;
-            let end = piece.len().min(self.offset + FRAME_MAX_BYTES);
+            let length = payload.piece(self.at)?.len();
+            let end = length.min(self.offset + FRAME_MAX_BYTES);
             if self.offset == end {
                 (self.at, self.offset) = (self.at + 1, 0);
                 continue;
             }
-            let frame = piece.slice(self.offset..end);
-            self.offset = end;
-            self.left -= frame.len();
-            return Some(frame);
+            let range = std::mem::replace(&mut self.offset, end)..end;
+            self.left -= range.len();
+            return Some(Part::OfPayload {
+                payload: Arc::clone(payload),
+                piece: self.at,
+                range,
+            });
         }
     }
 }
 
 impl Body for ReplyBody {
-    type Data = Bytes;
+    type Data = Part;
     type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let frame = self.next_frame();
+    ) -> Poll<Option<Result<Frame<Part>, Infallible>>> {
+        let part = self.next_part();
         if self.left == 0 {
             self.turn = None;
         }
-        Poll::Ready(frame.map(|frame| Ok(Frame::data(frame))))
+        Poll::Ready(part.map(|part| Ok(Frame::data(part))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -151,15 +204,10 @@ mod tests {
     use crate::model::Digest;
 
     fn payload(pieces: &[usize]) -> Arc<EncodedPayload> {
-        let pieces: Box<[Bytes]> = (b'a'..)
+        let pieces = (b'a'..)
             .zip(pieces)
-            .map(|(letter, &length)| vec![letter; length].into())
-            .collect();
-        Arc::new(EncodedPayload {
-            len_bytes: pieces.iter().map(Bytes::len).sum(),
-            pieces,
-            digest: Digest::of(b""),
-        })
+            .map(|(letter, &length)| vec![letter; length].into());
+        Arc::new(EncodedPayload::from_pieces(pieces, Digest::of(b"")))
     }
 
     #[tokio::test]
@@ -170,13 +218,18 @@ mod tests {
         let mut lengths = Vec::new();
         let mut received = Vec::new();
         while let Some(frame) = body.frame().await {
-            let data = frame.unwrap().into_data().unwrap();
-            lengths.push(data.len());
-            received.extend_from_slice(&data);
+            let mut data = frame.unwrap().into_data().unwrap();
+            lengths.push(data.remaining());
+            while data.has_remaining() {
+                // Sockets take what they like.
+                let taken = data.chunk().len().min(1000);
+                received.extend_from_slice(&data.chunk()[..taken]);
+                data.advance(taken);
+            }
             assert_eq!(body.is_end_stream(), received.len() == sent.len_bytes);
         }
         assert_eq!(lengths, [10, FRAME_MAX_BYTES, FRAME_MAX_BYTES, 1, 3]);
-        assert_eq!(received, sent.pieces.concat());
+        assert_eq!(received, sent.to_bytes());
     }
 
     #[tokio::test]

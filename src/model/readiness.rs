@@ -55,7 +55,11 @@ impl Readiness {
 /// `2/4, missing node-3, node-4`: what a person reads in a log line.
 impl std::fmt::Display for Progress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.registered, self.needed)?;
+        match self.needed {
+            // No number is asked for: there is no rule, or its `when` says it all.
+            0 => write!(f, "{}", self.registered)?,
+            needed => write!(f, "{}/{needed}", self.registered)?,
+        }
         if !self.missing.is_empty() {
             f.write_str(", missing ")?;
             for (at, name) in self.missing.iter().enumerate() {

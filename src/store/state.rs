@@ -39,7 +39,7 @@ pub struct Registered {
     pub revision: Revision,
 }
 
-/// An override and when it came.
+/// An override and when it came. Equal when it is the same acceptance.
 #[derive(Debug, Clone)]
 pub struct Overridden {
     /// The files.
@@ -49,6 +49,12 @@ pub struct Overridden {
 }
 
 impl PartialEq for Registered {
+    fn eq(&self, other: &Self) -> bool {
+        self.revision == other.revision
+    }
+}
+
+impl PartialEq for Overridden {
     fn eq(&self, other: &Self) -> bool {
         self.revision == other.revision
     }

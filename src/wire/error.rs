@@ -62,7 +62,7 @@ impl ErrorBody {
         let message = if self_registered {
             format!("not ready: {progress}")
         } else {
-            format!("not ready, and this node is not registered: {progress}")
+            format!("not ready: this node is not registered ({progress})")
         };
         let progress = Some(ProgressBody {
             progress: progress.clone(),

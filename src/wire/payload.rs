@@ -1,6 +1,6 @@
 //! What one node receives: encoded once at the seal, in pieces that nodes share; decoded and checked by it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -14,11 +14,13 @@ use crate::model::{
 const SHARED_PIECE_MIN_BYTES: usize = 4096;
 
 /// A payload as the bytes that go to the socket.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EncodedPayload {
-    /// The pieces, in order. Long ones are shared between the payloads of a generation.
-    pub pieces: Box<[Bytes]>,
-    /// Their length in all.
+    /// The beginning: all of it but where nodes share something long.
+    first: Bytes,
+    /// What follows, in order. Long pieces are shared between the payloads of a generation.
+    rest: Box<[Bytes]>,
+    /// The length of all pieces.
     pub len_bytes: usize,
     /// The payload digest: the entity tag.
     pub digest: Digest,
@@ -59,12 +61,12 @@ impl Pieces {
         self.open.extend_from_slice(&other.open);
     }
 
-    fn finish(mut self) -> Box<[Bytes]> {
+    fn finish(mut self) -> Vec<Bytes> {
         if !self.open.is_empty() {
             self.open.shrink_to_fit();
             self.done.push(self.open.into());
         }
-        self.done.into()
+        self.done
     }
 }
 
@@ -119,13 +121,7 @@ impl PayloadEncoder {
         }
         pieces.append(&self.shared);
         pieces.open.extend_from_slice(b"]}");
-        let pieces = pieces.finish();
-        let len_bytes = pieces.iter().map(Bytes::len).sum();
-        EncodedPayload {
-            pieces,
-            len_bytes,
-            digest: node.digest,
-        }
+        EncodedPayload::from_pieces(pieces.finish(), node.digest)
     }
 
     fn file(&mut self, pieces: &mut Pieces, comma: bool, file: &ArtifactFile) {
@@ -346,6 +342,17 @@ impl FileBody {
     }
 }
 
+/// Never the bytes: they may be keys.
+impl fmt::Debug for EncodedPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "EncodedPayload({} bytes, {})",
+            self.len_bytes, self.digest
+        )
+    }
+}
+
 impl EncodedPayload {
     /// All payloads of `generation`, by node.
     pub fn all_of(instance: Instance, generation: &Generation) -> HashMap<Identifier, Arc<Self>> {
@@ -356,9 +363,35 @@ impl EncodedPayload {
             .collect()
     }
 
+    /// A payload of these pieces, in order.
+    pub fn from_pieces(pieces: impl IntoIterator<Item = Bytes>, digest: Digest) -> Self {
+        let mut pieces = pieces.into_iter();
+        let first = pieces.next().unwrap_or_default();
+        let rest: Box<[Bytes]> = pieces.collect();
+        let len_bytes = first.len() + rest.iter().map(Bytes::len).sum::<usize>();
+        Self {
+            first,
+            rest,
+            len_bytes,
+            digest,
+        }
+    }
+
+    /// The piece number `at`, from 0.
+    pub fn piece(&self, at: usize) -> Option<&Bytes> {
+        match at.checked_sub(1) {
+            None => Some(&self.first),
+            Some(at) => self.rest.get(at),
+        }
+    }
+
     /// The bytes in one piece.
     pub fn to_bytes(&self) -> Bytes {
-        self.pieces.concat().into()
+        let pieces: Vec<&[u8]> = (0..)
+            .map_while(|at| self.piece(at))
+            .map(Bytes::as_ref)
+            .collect();
+        pieces.concat().into()
     }
 }
 

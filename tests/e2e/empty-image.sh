@@ -1,6 +1,7 @@
 #!/bin/sh
-# The static binary in an image that holds nothing but itself and /etc/hosts: it registers by a name from
-# that file, waits, and writes. Then once more with an nsswitch.conf that names plugins which are not there.
+# The static binary in an image that holds nothing but itself, a spec and /etc/hosts: no libraries, no /dev, no /proc,
+# no environment. It serves there, and nodes join it there by the name that /etc/hosts gives it: they register,
+# wait, and write. Then again where nsswitch.conf names plugins, which must not even be looked for.
 # shellcheck source-path=SCRIPTDIR source=../../examples/common.sh
 . "${0%/*}/../../examples/common.sh"
 
@@ -18,30 +19,27 @@ cfgsync: 1
 cluster: empty
 ready:
   nodes: 2
+once:
+  cookie: random_hex(8)
 materializers:
   - kind: template
     files:
       - path: /config.yaml
         template: "id: {{ node.identifier | tojson }}\n"
+      - path: cookie
+        shared: true
+        template: "{{ once.cookie }}\n"
 YAML
-
-serve "$scratch/cluster.yaml"
-port=${CFGSYNC_SERVER##*:}
-unset CFGSYNC_SERVER
 
 # image NAME: an empty one.
 image() {
     mkdir -p "$scratch/$1/etc"
     cp "$(command -v "$CFGSYNC")" "$scratch/$1/cfgsync"
-    echo "127.0.0.1 door.example" >"$scratch/$1/etc/hosts"
+    cp "$scratch/cluster.yaml" "$scratch/$1/"
+    echo "127.0.0.1 cfgsync-server" >"$scratch/$1/etc/hosts"
 }
-image plain
-image plugins
-echo 'passwd: files systemd
-group: files systemd
-hosts: mymachines resolve [!UNAVAIL=return] myhostname files dns' >"$scratch/plugins/etc/nsswitch.conf"
 
-# in_image NAME ARGUMENT...: an empty environment as well, and no /dev and /proc.
+# in_image NAME ARGUMENT...
 in_image() {
     image_root="$scratch/$1"
     shift
@@ -49,19 +47,42 @@ in_image() {
     exec env -i $enter /usr/sbin/chroot "$image_root" /cfgsync "$@"
 }
 
-say "two images wait for each other, and both write"
-start plain in_image plain join --server "http://door.example:$port" --id plain --ip 10.0.0.1 --out-dir /out \
-    --timeout 20s
-plain=$started
-(in_image plugins join --server "http://door.example:$port" --id plugins --ip 10.0.0.2 --out-dir /out --timeout 20s)
-wait "$plain"
-for name in plain plugins; do
-    grep -qx "id: \"$name\"" "$scratch/$name/out/config.yaml" || fail "$name has no file of its own"
-    echo "$name: $(cat "$scratch/$name/out/config.yaml")"
-done
+# serve_and_join IMAGE: all of it within one image.
+serve_and_join() {
+    start "$1-server" in_image "$1" serve /cluster.yaml --listen 127.0.0.1:0 --port-file /port
+    until_true 10 "serve in an image" test -s "$scratch/$1/port"
+    url="http://cfgsync-server:$(cat "$scratch/$1/port")"
 
-say "the server runs there, too"
-cp "$scratch/cluster.yaml" "$scratch/plain/cluster.yaml"
-start inner in_image plain serve /cluster.yaml --listen 127.0.0.1:0 --port-file /port
-until_true 10 "serve in an empty image" test -s "$scratch/plain/port"
-"$CFGSYNC" inspect health --server "http://127.0.0.1:$(cat "$scratch/plain/port")"
+    start "$1-waiting" in_image "$1" join --server "$url" --id node-1 --ip 10.0.0.1 --out-dir /node-1 --timeout 20s
+    waiting=$started
+    until_true 10 "a node that waits" grep -q "missing\|1/2" "$scratch/$1-waiting.log"
+    [ ! -e "$scratch/$1/node-1" ] || fail "there are files before the cluster is ready"
+    # Nobody says which address it has: it is the one that reaches the server.
+    (in_image "$1" join --server "$url" --id node-2 --out cookie=/cookie-2 --out config.yaml=- --timeout 20s) \
+        >"$scratch/$1-stdout"
+    wait "$waiting" || fail "the waiting node ended with $?"
+
+    grep -qx 'id: "node-1"' "$scratch/$1/node-1/config.yaml" || fail "node-1 has no file of its own"
+    grep -qx 'id: "node-2"' "$scratch/$1-stdout" || fail "node-2 has no file of its own"
+    cmp "$scratch/$1/node-1/cookie" "$scratch/$1/cookie-2"
+    (in_image "$1" inspect --server "$url")
+    (in_image "$1" inspect health --server "$url")
+}
+
+say "an image with /etc/hosts alone"
+image plain
+serve_and_join plain
+
+say "an image whose nsswitch.conf names plugins"
+image plugins
+echo 'passwd: files systemd
+group: files systemd
+hosts: mymachines resolve [!UNAVAIL=return] myhostname files dns' >"$scratch/plugins/etc/nsswitch.conf"
+# Who opened one of these would wait for a writer for ever.
+for directory in lib usr/lib lib64 "lib/$(uname -m)-linux-gnu" "usr/lib/$(uname -m)-linux-gnu"; do
+    mkdir -p "$scratch/plugins/$directory"
+    for plugin in mymachines resolve myhostname systemd; do
+        mkfifo "$scratch/plugins/$directory/libnss_$plugin.so.2"
+    done
+done
+serve_and_join plugins

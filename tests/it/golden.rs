@@ -3,6 +3,8 @@
 //! `tests/golden/CASE/` holds `cluster.yaml`, `nodes.yaml` (a list of registrations, in any order) and
 //! `expected/`: each node's files under its name, those of all under `_shared`, and `_files`, which lists
 //! node, mode and path in order. `CFGSYNC_BLESS=1` writes `expected/` anew.
+//!
+//! The same cases, served whole, give every node the same bytes in whatever order the nodes come.
 
 use std::{
     collections::BTreeMap,
@@ -10,25 +12,39 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
+
+use bytes::Bytes;
 
 use cfgsync::{
     MaterializedArtifacts, NodeRegistration, RegistrationSnapshot,
-    coordinator::render::{Program, Rendered},
+    clock::{Timestamp, WallClock},
+    coordinator::{
+        Answer, Config, Coordinator,
+        render::{Program, Rendered},
+    },
     jinja::Draw,
     materialize,
     model::{ArtifactSet, Revision, Seat, SnapshotNode},
     spec::Spec,
+    store::MemoryStore,
 };
+use proptest::prelude::*;
+
+use crate::support::{INSTANCE, within};
+
+fn cases() -> Vec<PathBuf> {
+    let entries = fs::read_dir("tests/golden").unwrap();
+    let mut cases: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    assert!(!cases.is_empty());
+    cases.sort();
+    cases
+}
 
 #[test]
 fn each_spec_gives_its_files_byte_for_byte() {
-    let cases: Vec<PathBuf> = fs::read_dir("tests/golden")
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    assert!(!cases.is_empty());
-    for case in cases {
+    for case in cases() {
         let made = files_of(&render(&case, true));
         assert_eq!(
             made,
@@ -62,8 +78,7 @@ fn each_spec_gives_its_files_byte_for_byte() {
 /// What the case's spec makes of its nodes, taken in the file's order or in reverse.
 fn render(case: &Path, forwards: bool) -> MaterializedArtifacts {
     let spec = Spec::load(&case.join("cluster.yaml")).unwrap_or_else(|error| panic!("{error}"));
-    let text = fs::read_to_string(case.join("nodes.yaml")).unwrap();
-    let mut registrations: Vec<NodeRegistration> = serde_yaml::from_str(&text).unwrap();
+    let mut registrations = registrations(case);
     if !forwards {
         registrations.reverse();
     }
@@ -79,6 +94,81 @@ fn render(case: &Path, forwards: bool) -> MaterializedArtifacts {
         Rendered::Ready(artifacts) => artifacts,
         Rendered::NotReady(message) => panic!("{} is not ready: {message}", case.display()),
     }
+}
+
+fn registrations(case: &Path) -> Vec<NodeRegistration> {
+    serde_yaml::from_str(&fs::read_to_string(case.join("nodes.yaml")).unwrap()).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What is drawn once differs between two servers, so cases that draw are not among these.
+    #[test]
+    fn the_order_in_which_nodes_come_changes_no_byte(
+        case in prop::sample::select(cases()),
+        picks in prop::collection::vec(any::<prop::sample::Index>(), 16),
+        detours in prop::collection::vec(any::<bool>(), 16),
+    ) {
+        let mut spec = Spec::load(&case.join("cluster.yaml")).unwrap_or_else(|error| panic!("{error}"));
+        if let Some(ready) = &mut spec.ready {
+            ready.settle = Duration::ZERO;
+        }
+        prop_assume!(spec.once.is_empty());
+        let straight: Vec<Coming> = registrations(&case).into_iter().map(|node| (node, false)).collect();
+        let mut rest = straight.clone();
+        let mut shuffled = vec![];
+        for (pick, detour) in picks.iter().zip(detours) {
+            if rest.is_empty() {
+                break;
+            }
+            let (node, _) = rest.remove(pick.index(rest.len()));
+            // The last node completes the set; what it says first would be sealed.
+            shuffled.push((node, detour && !rest.is_empty()));
+        }
+        prop_assert!(rest.is_empty());
+        let threads = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let one = threads.block_on(serve(spec.clone(), straight));
+        let other = threads.block_on(serve(spec, shuffled));
+        prop_assert_eq!(one, other);
+    }
+}
+
+/// A node that comes; and whether it comes with another address first.
+type Coming = (NodeRegistration, bool);
+
+/// Each node's payload as a whole server makes it when they come in this order.
+async fn serve(spec: Spec, nodes: Vec<Coming>) -> BTreeMap<String, Bytes> {
+    let (coordinator, follow) = Coordinator::new(
+        Arc::new(MemoryStore::new(INSTANCE, 8)),
+        spec,
+        vec![],
+        Config {
+            min_generation_interval: Duration::ZERO,
+        },
+        WallClock::from_fn(|| Timestamp::UNIX_EPOCH),
+        std::future::pending(),
+    );
+    let following = tokio::spawn(follow);
+    for (node, detour) in &nodes {
+        if *detour {
+            let mut elsewhere = node.clone();
+            elsewhere.ip = "192.0.2.99".parse().unwrap();
+            coordinator.register(elsewhere).await.unwrap();
+        }
+        coordinator.register(node.clone()).await.unwrap();
+    }
+    let mut payloads = BTreeMap::new();
+    for (node, _) in nodes {
+        let name = node.identifier.to_string();
+        let hour = tokio::time::Instant::now() + Duration::from_hours(1);
+        match within(coordinator.wait(&name, None, hour)).await {
+            Answer::Payload(payload) => payloads.insert(name, payload.to_bytes()),
+            other => panic!("{name}: {other:?}"),
+        };
+    }
+    following.abort();
+    payloads
 }
 
 /// All of `registrations`, seated in the order of their identifiers; nothing is drawn yet.

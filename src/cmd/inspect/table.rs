@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::cmd::{
     diff::SHARED,
     output::{columns, stdout_is_colourful},
+    progress::counted,
 };
 
 /// Longest metadata in a table, in characters.
@@ -64,9 +65,16 @@ fn headline(body: &ClusterBody) -> String {
     } else {
         word.to_owned()
     };
-    let Progress {
-        registered, needed, ..
-    } = body.progress;
+    let nodes = match &body.progress {
+        Progress {
+            registered,
+            needed: 0,
+            ..
+        } => counted(*registered, "node"),
+        Progress {
+            registered, needed, ..
+        } => format!("{registered}/{needed} nodes"),
+    };
     let generation = match body.generation {
         Some(number) => format!("generation {number}"),
         None => "no generation yet".to_owned(),
@@ -76,10 +84,7 @@ fn headline(body: &ClusterBody) -> String {
         (None, _) | (_, 0) => String::new(),
         (_, behind) => format!(", {behind} behind"),
     };
-    format!(
-        "{}: {word}, {registered}/{needed} nodes, {generation}{behind}\n",
-        body.cluster
-    )
+    format!("{}: {word}, {nodes}, {generation}{behind}\n", body.cluster)
 }
 
 fn failed(state: ClusterState, failure: &Failure) -> String {
