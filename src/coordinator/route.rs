@@ -89,7 +89,17 @@ struct Cut {
 struct Rendering {
     cut: Cut,
     started: Instant,
+    program: Arc<Program>,
     task: JoinHandle<Made>,
+}
+
+impl Drop for Rendering {
+    /// A server that stops does not leave behind what still works on its files.
+    fn drop(&mut self) {
+        if !self.task.is_finished() {
+            self.program.stop();
+        }
+    }
 }
 
 /// How a render ended.
@@ -115,7 +125,7 @@ pub(super) fn first_view(program: &Arc<Program>, store: &Arc<dyn Store>) -> View
         program: program.clone(),
         progress: readiness.progress().clone(),
         evaluated: Revision::default(),
-        not_ready: NotReady::of(readiness.progress()),
+        not_ready: NotReady::of(readiness.progress(), None),
         is_gate_open: false,
         covers: served
             .as_ref()
@@ -407,6 +417,7 @@ impl Route {
         self.rendering = Some(Rendering {
             cut,
             started: now,
+            program: self.program.clone(),
             task,
         });
     }
@@ -487,6 +498,13 @@ impl Route {
             Some(Finished::NotReady { pause, .. }) => (*pause * 2).min(NOT_READY_RETRY_MAX),
             _ => NOT_READY_RETRY_MIN,
         };
+        let told = match &self.finished {
+            Some((_, Finished::NotReady { message, .. })) => Some(message),
+            _ => None,
+        };
+        if told != Some(&message) {
+            tracing::info!("the rule is met, but {message}");
+        }
         Finished::NotReady {
             message,
             retry_at: Instant::now() + pause,
@@ -584,12 +602,12 @@ impl Route {
         metrics.generation.set(gauge(number));
         let is_failed = failure.is_some() || trouble.is_some() || self.seen.failure.is_some();
         metrics.failed.set(i64::from(is_failed));
-        let same_progress = old.progress == progress;
+        let same_reason = old.progress == progress && old.trouble == trouble;
         self.shared.view.store(Arc::new(View {
             program: self.program.clone(),
-            not_ready: match same_progress {
+            not_ready: match same_reason {
                 true => old.not_ready.clone(),
-                false => NotReady::of(&progress),
+                false => NotReady::of(&progress, trouble.as_deref()),
             },
             progress,
             evaluated,
