@@ -171,7 +171,17 @@ fn the_code_map_has_every_module_in_order() {
 fn places_that_the_pages_name_are_there() {
     for page in ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"] {
         let text = fs::read_to_string(page).unwrap();
-        let code = text.split('`').skip(1).step_by(2);
+        let code: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
+        let is_module = |code: &&&str| {
+            code.contains("::")
+                && code
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || "_:".contains(c))
+        };
+        for module in code.iter().filter(is_module) {
+            let file = format!("src/{}.rs", module.replace("::", "/"));
+            assert!(Path::new(&file).exists(), "{page}: there is no {module}");
+        }
         let roots = [
             "src/",
             "tests/",
@@ -182,7 +192,10 @@ fn places_that_the_pages_name_are_there() {
             "schema/",
             "completions/",
         ];
-        for place in code.filter(|code| roots.iter().any(|root| code.starts_with(root))) {
+        for place in code
+            .into_iter()
+            .filter(|code| roots.iter().any(|root| code.starts_with(root)))
+        {
             let place = place.split(' ').next().unwrap();
             // `tests/golden/CASE/` is any of them.
             let real = place
