@@ -52,6 +52,14 @@ struct Made {
     name: Vec<u8>,
 }
 
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Closing would do, but for a child that another thread has just forked: until it executes its program, it
+        // has a copy of the descriptor, and the next run would leave the leftovers of a crash where they are.
+        let _ = fs::flock(&self.fd, FlockOperation::Unlock);
+    }
+}
+
 impl Tree {
     pub(super) fn new(owner: Option<Owner>) -> Self {
         Self {
@@ -292,5 +300,23 @@ mod tests {
         ] {
             assert!(!is_staging_name(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_forked_child_that_has_a_copy_of_the_descriptor_holds_no_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let claimed = || {
+            let mut tree = Tree::new(None);
+            let at = tree.open_root(directory.path(), &mut |_| Ok(())).unwrap();
+            tree.claim(at, &mut |_| Ok(())).unwrap();
+            (tree, at)
+        };
+        let (tree, at) = claimed();
+        let _copy = tree.at(at).fd.try_clone().unwrap();
+        drop(tree);
+        let leftover = directory.path().join(staging_name().unwrap());
+        std::fs::write(&leftover, "").unwrap();
+        claimed();
+        assert!(!leftover.exists());
     }
 }
