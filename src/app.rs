@@ -85,7 +85,19 @@ pub async fn serve(
             let _ = route_stopped.await;
         },
     );
-    let route = tokio::spawn(route);
+    let (at_work, mut ended_early) = tokio::sync::oneshot::channel::<()>();
+    let route = tokio::spawn(async move {
+        // Dropped when the route ends, however that comes.
+        let _at_work = at_work;
+        route.await;
+    });
+    // Without its route a server would take registrations that nobody ever evaluates.
+    let shutdown = async move {
+        tokio::select! {
+            () = shutdown => {}
+            _ = &mut ended_early => {}
+        }
+    };
     let reloading = tokio::spawn({
         let coordinator = coordinator.clone();
         async move {

@@ -41,6 +41,10 @@ pub trait Materializer: Send + Sync + 'static {
         snapshot: &RegistrationSnapshot,
     ) -> Result<MaterializationResult, MaterializeError>;
 
+    /// The server stops while this works on files that nobody will get: ends what would outlive it. Whoever
+    /// does all of its work on the thread it is called on has nothing to do here.
+    fn stop(&self) {}
+
     /// Whom it has files for.
     fn audience(&self) -> Audience {
         Audience::Registered

@@ -471,7 +471,12 @@ fn meta(server: ServerUrl, headers: &HeaderMap) -> Meta {
 }
 
 fn error_body(status: StatusCode, body: &[u8]) -> ErrorBody {
-    serde_json::from_slice(body).unwrap_or_else(|_| {
+    let read = || {
+        let mut words = serde_json::from_slice(body).ok()?;
+        defuse(&mut words);
+        serde_json::from_value(words).ok()
+    };
+    read().unwrap_or_else(|| {
         let code = match status {
             StatusCode::TOO_EARLY => Code::NotReady,
             StatusCode::NOT_FOUND => Code::MissingConfig,
@@ -483,6 +488,23 @@ fn error_body(status: StatusCode, body: &[u8]) -> ErrorBody {
             ..ErrorBody::new(code, "", message)
         }
     })
+}
+
+/// A server's words are shown to people: what would steer their terminal is written out.
+fn defuse(words: &mut serde_json::Value) {
+    let steers = |c: char| c.is_control() && c != '\n';
+    match words {
+        serde_json::Value::String(text) if text.contains(steers) => {
+            let shown = text.chars().map(|c| match steers(c) {
+                true => c.escape_default().to_string(),
+                false => c.to_string(),
+            });
+            *text = shown.collect();
+        }
+        serde_json::Value::Array(all) => all.iter_mut().for_each(defuse),
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(defuse),
+        _ => {}
+    }
 }
 
 /// The innermost error: "connection refused" says more than "client error (Connect)".

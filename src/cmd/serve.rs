@@ -8,6 +8,7 @@ use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
+    pin::pin,
     time::Duration,
 };
 
@@ -21,7 +22,7 @@ use cfgsync::{
 use clap::Args;
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
 };
 
 use super::{
@@ -32,6 +33,9 @@ use child::Child;
 pub(crate) use child::SpawnError;
 use descriptors::Descriptors;
 use signals::{Signals, Told};
+
+/// How long threads that are still at work may take to end once everything else has.
+const THREADS_GRACE: Duration = Duration::from_secs(2);
 
 /// Hold the door: register nodes until the spec's set is complete, then hand out their files
 ///
@@ -171,11 +175,15 @@ pub(crate) enum ServeError {
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     refuse_exposure(&args)?;
     let spec = Spec::load(&args.spec)?;
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(ServeError::Runtime)?
-        .block_on(serve(args, spec))
+        .map_err(ServeError::Runtime)?;
+    let exit = runtime.block_on(serve(args, spec));
+    // A render that does not end, or a spec that cannot be read to its end, must not keep a server that was
+    // told to stop; programs that make files get the time to be ended with all their children.
+    runtime.shutdown_timeout(THREADS_GRACE);
+    exit
 }
 
 async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
@@ -243,6 +251,15 @@ async fn until_told(
     spec: &Path,
     reload: &mpsc::Sender<Spec>,
 ) -> anyhow::Result<Exit> {
+    // Beside the signals: a spec that takes long to read must not keep anybody from stopping the server.
+    let hangups = Notify::new();
+    let rereading = async {
+        loop {
+            hangups.notified().await;
+            reread(spec, reload).await;
+        }
+    };
+    let mut rereading = pin!(rereading);
     loop {
         let ended = async {
             match &mut child {
@@ -253,9 +270,10 @@ async fn until_told(
         let told = tokio::select! {
             exit = ended => return exit,
             told = signals.next() => told,
+            () = &mut rereading => unreachable!("it reads for ever"),
         };
         match (told, &child) {
-            (Told::Reread, _) => reread(spec, reload).await,
+            (Told::Reread, _) => hangups.notify_one(),
             (Told::Stop(stop), Some(child)) => child.pass_on(stop),
             (Told::Stop(stop), None) => {
                 tracing::info!("{}: stopping", stop.name);

@@ -117,6 +117,13 @@ impl Program {
         Ok(snapshot.once)
     }
 
+    /// Ends what runs, for good: the server stops.
+    pub fn stop(&self) {
+        for materializer in &self.materializers {
+            materializer.stop();
+        }
+    }
+
     /// Runs the materializers in order and puts `overrides` in place.
     pub fn render(
         &self,

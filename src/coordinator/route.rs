@@ -89,7 +89,17 @@ struct Cut {
 struct Rendering {
     cut: Cut,
     started: Instant,
+    program: Arc<Program>,
     task: JoinHandle<Made>,
+}
+
+impl Drop for Rendering {
+    /// A server that stops does not leave behind what still works on its files.
+    fn drop(&mut self) {
+        if !self.task.is_finished() {
+            self.program.stop();
+        }
+    }
 }
 
 /// How a render ended.
@@ -407,6 +417,7 @@ impl Route {
         self.rendering = Some(Rendering {
             cut,
             started: now,
+            program: self.program.clone(),
             task,
         });
     }

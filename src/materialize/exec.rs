@@ -14,18 +14,25 @@ use self::{
     answer::read_answer,
     run::{Ended, Run},
 };
+use tokio::sync::watch;
+
 use super::{MaterializationResult, MaterializeError, Materializer};
 use crate::{model::RegistrationSnapshot, spec::ExecSpec};
 
 /// Runs a program for every render.
 pub struct ExecMaterializer {
     spec: ExecSpec,
+    /// Whether the server stops: no run may outlive it.
+    stopping: watch::Sender<bool>,
 }
 
 impl ExecMaterializer {
     /// The program that `spec` names.
     pub fn new(spec: &ExecSpec) -> Self {
-        Self { spec: spec.clone() }
+        Self {
+            spec: spec.clone(),
+            stopping: watch::Sender::new(false),
+        }
     }
 
     fn failed(&self, problem: impl std::fmt::Display) -> MaterializeError {
@@ -50,6 +57,7 @@ impl Materializer for ExecMaterializer {
         let run = Run {
             spec: &self.spec,
             name: &self.name(),
+            stopping: self.stopping.subscribe(),
         };
         let output = match run.to_its_end(input).map_err(|error| self.failed(error))? {
             Ended {
@@ -59,5 +67,9 @@ impl Materializer for ExecMaterializer {
             Ended { stdout, .. } => stdout,
         };
         read_answer(&output, snapshot).map_err(|problem| self.failed(problem))
+    }
+
+    fn stop(&self) {
+        self.stopping.send_replace(true);
     }
 }

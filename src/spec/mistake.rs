@@ -145,6 +145,11 @@ pub(super) struct Document {
 impl Document {
     pub(super) fn new(name: &Path, text: String) -> Self {
         let name = name.display().to_string();
+        // What some editors put before a text; in YAML it would begin another document.
+        let text = match text.strip_prefix('\u{feff}') {
+            Some(rest) => rest.to_owned(),
+            None => text,
+        };
         Self {
             source: Rc::new(Source { name, text }),
             places: OnceCell::new(),

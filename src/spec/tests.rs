@@ -130,3 +130,11 @@ fn a_mistake_in_a_merged_text_is_shown_where_it_is_used() {
       = help: here are `cluster`, `node`, `nodes`, `once`, `values`
     "#);
 }
+
+#[test]
+fn a_byte_order_mark_is_no_second_document() {
+    let text = format!("\u{feff}{SPEC}");
+    let told =
+        |text: &str| Spec::parse(text, "cluster.yaml", Path::new("")).map_err(|e| e.to_string());
+    assert_eq!(told(&text).err(), told(SPEC).err());
+}

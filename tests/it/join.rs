@@ -572,3 +572,11 @@ async fn operators_calls_are_understood() {
         "{no_override}"
     );
 }
+
+#[tokio::test]
+async fn a_servers_words_do_not_steer_the_terminal() {
+    let body = r#"{"code":"internal","message":"\u001b[2Jboom\u0007\nhelp"}"#;
+    let fake = Fake::start(registered(|_| Reply::Answer(410, "", body.into()))).await;
+    let error = join(&fake, options(0)).await.0.unwrap_err();
+    assert_eq!(error.to_string(), "\\u{1b}[2Jboom\\u{7}\nhelp");
+}

@@ -15,5 +15,6 @@ mod join_command;
 mod place;
 mod processes;
 mod schema;
+mod stopping;
 mod support;
 mod wire;

@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
     process::{ChildStderr, ChildStdin, ChildStdout},
+    sync::watch,
     time::timeout,
 };
 
@@ -20,6 +21,8 @@ use crate::spec::ExecSpec;
 const STDOUT_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Most of a program's standard error that is logged per run, in bytes. More is read and dropped.
 const STDERR_LOGGED_MAX_BYTES: usize = 1024 * 1024;
+/// What each line counts beside its own bytes: a flood of empty ones is a flood, too.
+const STDERR_LINE_COSTS_BYTES: usize = 100;
 /// Longest line of standard error that is logged in one piece, in bytes.
 const STDERR_LINE_MAX_BYTES: usize = 4096;
 /// How long a child that outlives the program may hold its pipes open.
@@ -30,6 +33,8 @@ pub(super) struct Run<'a> {
     pub(super) spec: &'a ExecSpec,
     /// What the log calls it.
     pub(super) name: &'a str,
+    /// Becomes true when nobody waits for it any more.
+    pub(super) stopping: watch::Receiver<bool>,
 }
 
 /// A program that has ended, of itself or not.
@@ -65,7 +70,13 @@ impl Run<'_> {
         let mut program = Running::start(self.spec)?;
         let mut heard = Heard::default();
         let limit = self.spec.timeout;
-        let outcome = timeout(limit, self.listen(&mut program, input, &mut heard)).await;
+        let mut stopping = self.stopping.clone();
+        let outcome = tokio::select! {
+            outcome = timeout(limit, self.listen(&mut program, input, &mut heard)) => outcome,
+            _ = stopping.wait_for(|stopping| *stopping) => {
+                Ok(Err("was killed with its children, because the server stops".to_owned()))
+            }
+        };
         // The group is killed while the program's own id cannot be another's: before it is reaped.
         let status = program.end();
         let failure = match outcome {
@@ -152,7 +163,7 @@ impl Run<'_> {
             }
             *last_line = Some(text.escape_debug().to_string());
             let before = logged_bytes;
-            logged_bytes += line.len();
+            logged_bytes += line.len() + STDERR_LINE_COSTS_BYTES;
             if logged_bytes <= STDERR_LOGGED_MAX_BYTES {
                 tracing::info!(materializer = self.name, "{}", text.escape_debug());
             } else if before <= STDERR_LOGGED_MAX_BYTES {
