@@ -152,7 +152,9 @@ impl Coordinator {
         let identifier = &registration.identifier;
         {
             let view = self.shared.view.load();
-            if view.program.excludes(identifier) {
+            let is_given_files = view.program.is_stranger(identifier.as_str())
+                && self.shared.store.state().overrides.contains_key(identifier);
+            if view.program.excludes(identifier) && !is_given_files {
                 return Err(Refusal::NotListed(identifier.clone()));
             }
             let sealed = view.served.is_some() && view.program.is_closed_to(identifier.as_str());
@@ -492,6 +494,8 @@ fn current<'a>(
     let nothing_came = state.inputs <= view.covers && !program.gate_only();
     let may_fetch = nothing_came
         || program.is_open(identifier)
+        // It has a payload only where an operator's files gave it one.
+        || program.is_stranger(identifier)
         || state
             .registrations
             .get(identifier)

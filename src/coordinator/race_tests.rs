@@ -12,12 +12,17 @@ use crate::{
 
 /// Files for `a` and `b`, known beforehand.
 fn gate(rest: &str) -> (tempfile::TempDir, Spec) {
+    gate_that(true, rest)
+}
+
+fn gate_that(requires_registration: bool, rest: &str) -> (tempfile::TempDir, Spec) {
     let directory = tempfile::tempdir().unwrap();
     let file = |content| format!("{{files: [{{path: file, content: {content}}}]}}");
     let known = format!("nodes: {{a: {}, b: {}}}\n", file("for-a"), file("for-b"));
     std::fs::write(directory.path().join("known.yaml"), known).unwrap();
     let text = format!(
-        "cfgsync: 1\ncluster: test\n{rest}\nmaterializers: [{{kind: precomputed, artifacts: known.yaml}}]\n"
+        "cfgsync: 1\ncluster: test\n{rest}\nmaterializers: [{{kind: precomputed, artifacts: known.yaml, \
+         requires_registration: {requires_registration}}}]\n"
     );
     let spec = Spec::parse(&text, "cluster.yaml", directory.path()).unwrap();
     (directory, spec)
@@ -130,6 +135,27 @@ async fn an_override_gives_files_to_a_node_that_the_gate_has_none_for() {
         "by hand",
         "at once"
     );
+}
+
+/// An override of a node that an open gate does not list was accepted, sealed and then given to nobody.
+#[tokio::test(start_paused = true)]
+async fn an_override_lets_a_stranger_through_an_open_gate() {
+    let (_directory, spec) = gate_that(false, "");
+    let cluster = start_on(store(), spec, vec![]);
+    let refused = cluster.register(node("c", "10.0.0.1")).await;
+    assert!(matches!(refused, Err(Refusal::NotListed(_))), "{refused:?}");
+    cluster.files("a").await;
+    let files = files_of(&[("file", "by hand")]);
+    cluster.replace("c".parse().unwrap(), files).await.unwrap();
+    let payload = received(cluster.answer("c"));
+    assert_eq!(text(&payload, "file"), "by hand");
+    cluster.come("c").await;
+    assert_eq!(text(&received(cluster.answer("c")), "file"), "by hand");
+    cluster
+        .remove_override(&"c".parse().unwrap())
+        .await
+        .unwrap();
+    assert!(matches!(cluster.answer("c"), Answer::Missing(_)));
 }
 
 #[tokio::test(start_paused = true)]

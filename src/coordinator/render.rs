@@ -76,11 +76,15 @@ impl Program {
         self.open.contains(identifier)
     }
 
-    /// Whether there are no files for `identifier`, whatever happens, and it may not even register.
+    /// Whether nobody registers here who is not listed, and `identifier` is not.
+    pub fn is_stranger(&self, identifier: &str) -> bool {
+        self.gate_only && !self.open.is_empty() && !self.listed.contains(identifier)
+    }
+
+    /// Whether the materializers have no files for `identifier`, whatever happens, and it may not even register.
     pub fn excludes(&self, identifier: &Identifier) -> bool {
-        let stranger_at_the_gate =
-            self.gate_only && !self.open.is_empty() && !self.listed.contains(identifier);
-        stranger_at_the_gate || !super::readiness::is_listed(&self.spec, identifier)
+        self.is_stranger(identifier.as_str())
+            || !super::readiness::is_listed(&self.spec, identifier)
     }
 
     /// Whether the sealed cluster neither takes `identifier` in, if it does not know it, nor lets it go

@@ -125,7 +125,7 @@ pub(super) fn first_view(program: &Arc<Program>, store: &Arc<dyn Store>) -> View
         program: program.clone(),
         progress: readiness.progress().clone(),
         evaluated: Revision::default(),
-        not_ready: NotReady::of(readiness.progress()),
+        not_ready: NotReady::of(readiness.progress(), None),
         is_gate_open: false,
         covers: served
             .as_ref()
@@ -602,12 +602,12 @@ impl Route {
         metrics.generation.set(gauge(number));
         let is_failed = failure.is_some() || trouble.is_some() || self.seen.failure.is_some();
         metrics.failed.set(i64::from(is_failed));
-        let same_progress = old.progress == progress;
+        let same_reason = old.progress == progress && old.trouble == trouble;
         self.shared.view.store(Arc::new(View {
             program: self.program.clone(),
-            not_ready: match same_progress {
+            not_ready: match same_reason {
                 true => old.not_ready.clone(),
-                false => NotReady::of(&progress),
+                false => NotReady::of(&progress, trouble.as_deref()),
             },
             progress,
             evaluated,

@@ -73,9 +73,16 @@ pub(super) struct Payload {
 }
 
 impl NotReady {
-    /// Encodes both answers.
-    pub(super) fn of(progress: &Progress) -> Self {
-        let encode = |registered| Bytes::from(ErrorBody::not_ready(progress, registered).to_json());
+    /// Encodes both answers. `trouble` is why the newest inputs made no generation: for who came with them it is
+    /// the reason to wait.
+    pub(super) fn of(progress: &Progress, trouble: Option<&Failure>) -> Self {
+        let mut progress = progress.clone();
+        if let Some(failure) = trouble {
+            let clause = format!("render: the newest one failed: {}", failure.reason);
+            progress.unmet.push(clause);
+        }
+        let encode =
+            |registered| Bytes::from(ErrorBody::not_ready(&progress, registered).to_json());
         Self {
             registered: encode(true),
             unregistered: encode(false),
