@@ -1,12 +1,12 @@
 //! Holds the shape that ARCHITECTURE.md draws: who may import whom, and in which order lib.rs tells it.
 //!
-//! Textual: it reads `crate::…` paths (groups included) and refuses the ways around them, `super::super`
-//! out of a module's folder among them.
+//! Textual: it reads `crate::…` and `super::…` paths, groups taken apart, and refuses the ways around them. Items
+//! behind a file's tests, which it would not see, are clippy's (`items_after_test_module`).
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -72,7 +72,8 @@ fn imports_follow_the_layers() {
             "src/{module}.rs is gone: take its row out"
         );
         for file in files {
-            for import in crate_imports(&production_code(&file)) {
+            for target in targets(&file, &production_code(&file)) {
+                let import = &*target[0];
                 // `crate::Name` is lib.rs's own re-export: it hides from which layer a thing comes.
                 let known = LAYERS.iter().any(|(layer, _)| *layer == import);
                 assert!(
@@ -81,7 +82,7 @@ fn imports_follow_the_layers() {
                     file.display()
                 );
                 assert!(
-                    import == *module || allowed.contains(&import.as_str()),
+                    import == *module || allowed.contains(&import),
                     "{}: {module} must not import {import}",
                     file.display()
                 );
@@ -91,18 +92,117 @@ fn imports_follow_the_layers() {
 }
 
 #[test]
-fn nothing_leaves_its_module_by_the_back_door() {
-    for (module, _) in LAYERS {
-        for file in rust_files(&Path::new("src").join(module)) {
-            let depth = file.components().count() - 2; // src/<module>.rs is 0 below its module
-            let ups = (1..8)
-                .rev()
-                .find(|n| production_code(&file).contains(&"super::".repeat(*n)));
-            assert!(
-                ups.unwrap_or(0) <= depth,
-                "{}: leaves {module} by `super::`; use `crate::` so that the layers are checked",
-                file.display()
-            );
+fn nothing_hides_what_it_imports() {
+    for file in rust_files(Path::new("src")) {
+        let code = production_code(&file);
+        for way in [
+            "crate as ",
+            "super as ",
+            "self::super",
+            "extern crate",
+            "#[path",
+            "include!(",
+        ] {
+            assert!(!code.contains(way), "{}: `{way}`", file.display());
+        }
+        let inline = code.lines().find(|line| {
+            line.trim_end().ends_with('{') && line.split_whitespace().any(|word| word == "mod")
+        });
+        assert_eq!(inline, None, "{}: a module has a file", file.display());
+    }
+}
+
+#[test]
+fn ways_around_are_seen() {
+    let seen = |code: &str| -> Vec<String> {
+        let targets = targets(Path::new("src/model/artifact.rs"), code);
+        targets.iter().map(|target| target.join("::")).collect()
+    };
+    assert_eq!(
+        seen("use crate::{a::{B, c::D}, e};"),
+        ["a::B", "a::c::D", "e"]
+    );
+    assert_eq!(
+        seen("use super::{super::http::X, digest};"),
+        ["http::X", "model::digest"]
+    );
+    assert_eq!(seen("super::super::http::x()"), ["http::x"]);
+    assert_eq!(seen("$crate::http::x()"), ["http::x"]);
+    assert_eq!(
+        seen("let x: Vec<crate::http::X> = f(crate::spec::y);"),
+        ["http::X", "spec::y"]
+    );
+    assert_eq!(seen("use super::super::{self as all};"), ["self"]);
+    assert_eq!(seen("use crate::*;"), [""]);
+}
+
+#[test]
+fn files_of_tests_are_compiled_for_tests_alone() {
+    for file in all_rust_files(Path::new("src"))
+        .into_iter()
+        .filter(|file| is_of_tests(file))
+    {
+        let parent = fs::read_to_string(file.parent().unwrap().with_extension("rs")).unwrap();
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        let declared = parent
+            .lines()
+            .zip(parent.lines().skip(1))
+            .any(|(before, line)| {
+                let module = line
+                    .strip_suffix(';')
+                    .and_then(|line| line.split_once("mod "));
+                before == "#[cfg(test)]" && module.is_some_and(|(_, module)| module == name)
+            });
+        assert!(declared, "{}: is part of the program", file.display());
+    }
+}
+
+#[test]
+fn the_code_map_has_every_module_in_order() {
+    let page = fs::read_to_string("ARCHITECTURE.md").unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows: Vec<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
+    let mut expected: Vec<&str> = LAYERS.iter().map(|(layer, _)| *layer).collect();
+    expected.push("src/main.rs");
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn places_that_the_pages_name_are_there() {
+    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"] {
+        let text = fs::read_to_string(page).unwrap();
+        let code: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
+        let is_module = |code: &&&str| {
+            code.contains("::")
+                && code
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || "_:".contains(c))
+        };
+        for module in code.iter().filter(is_module) {
+            let file = format!("src/{}.rs", module.replace("::", "/"));
+            assert!(Path::new(&file).exists(), "{page}: there is no {module}");
+        }
+        let roots = [
+            "src/",
+            "tests/",
+            "bench/",
+            "examples/",
+            "contrib/",
+            "man/",
+            "schema/",
+            "completions/",
+        ];
+        for place in code
+            .into_iter()
+            .filter(|code| roots.iter().any(|root| code.starts_with(root)))
+        {
+            let place = place.split(' ').next().unwrap();
+            // `tests/golden/CASE/` is any of them.
+            let real = place
+                .split_terminator('/')
+                .take_while(|part| part.chars().any(char::is_lowercase));
+            let real: PathBuf = real.collect();
+            assert!(real.exists(), "{page}: there is no {place}");
         }
     }
 }
@@ -126,11 +226,8 @@ fn files_import_only_siblings_declared_above_them() {
     for file in rust_files(Path::new("src")) {
         let name = file.with_extension("");
         let module: Vec<&str> = name.iter().skip(1).map(|s| s.to_str().unwrap()).collect();
-        for path in paths(&production_code(&file)) {
-            let ups = path.iter().take_while(|step| *step == "super").count();
-            let base = if ups == 0 { 0 } else { module.len() - ups };
-            let named = path.iter().skip(ups.max(1)).map(String::as_str);
-            let target: Vec<&str> = module[..base].iter().copied().chain(named).collect();
+        for target in targets(&file, &production_code(&file)) {
+            let target: Vec<&str> = target.iter().map(String::as_str).collect();
             let shared = module.iter().zip(&target).take_while(|(a, b)| a == b);
             let shared = shared.count();
             let (Some(own), Some(other)) = (module.get(shared), target.get(shared)) else {
@@ -177,12 +274,26 @@ fn the_command_line_stays_out_of_the_library() {
     }
 }
 
-/// First path segment after each `crate::`, including `use crate::{a::X, b}`.
-fn crate_imports(code: &str) -> BTreeSet<String> {
+/// What the paths in `file` lead to, from the crate's root.
+fn targets(file: &Path, code: &str) -> Vec<Vec<String>> {
+    let name = file.with_extension("");
+    let module: Vec<String> = name
+        .iter()
+        .skip(1)
+        .map(|s| s.to_str().unwrap().to_owned())
+        .collect();
+    let target = |path: Vec<String>| {
+        let ups = path.iter().take_while(|step| *step == "super").count();
+        assert!(ups <= module.len(), "{}: {path:?}", file.display());
+        let base = if ups == 0 { 0 } else { module.len() - ups };
+        let mut target = module[..base].to_vec();
+        target.extend(path.into_iter().skip(ups.max(1)));
+        target
+    };
     paths(code)
         .into_iter()
-        .filter(|path| path[0] == "crate")
-        .filter_map(|path| path.into_iter().nth(1))
+        .map(target)
+        .filter(|target| !target.is_empty())
         .collect()
 }
 
@@ -195,7 +306,7 @@ fn paths(code: &str) -> Vec<Vec<String>> {
         .filter_map(|start| rest.find(start))
         .min()
     {
-        let is_inside = rest[..at].ends_with(|c: char| c.is_alphanumeric() || "_$:".contains(c));
+        let is_inside = rest[..at].ends_with(|c: char| c.is_alphanumeric() || "_:".contains(c));
         rest = match is_inside {
             true => &rest[at + "crate".len()..],
             false => branches(&rest[at..], &[], &mut found),
@@ -270,14 +381,20 @@ fn production_code(file: &Path) -> String {
     code.join("\n")
 }
 
+/// Files of the program.
 fn rust_files(module: &Path) -> Vec<PathBuf> {
-    // Files of tests alone may reach anywhere.
-    let is_of_tests = |path: &Path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        ["tests.rs", "testing.rs", "conformance.rs"]
-            .iter()
-            .any(|tests| name.ends_with(tests))
-    };
+    let mut files = all_rust_files(module);
+    files.retain(|file| !is_of_tests(file));
+    files
+}
+
+/// Files of tests alone may reach anywhere.
+fn is_of_tests(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    name.ends_with("_tests.rs") || ["tests.rs", "testing.rs", "conformance.rs"].contains(&&*name)
+}
+
+fn all_rust_files(module: &Path) -> Vec<PathBuf> {
     let mut files = vec![];
     let file = module.with_extension("rs");
     if file.exists() {
@@ -286,12 +403,12 @@ fn rust_files(module: &Path) -> Vec<PathBuf> {
     for entry in fs::read_dir(module).into_iter().flatten() {
         let path = entry.unwrap().path();
         match path.is_dir() {
-            true => files.extend(rust_files(&path)),
+            true => files.extend(all_rust_files(&path)),
             false if path.extension().is_some_and(|e| e == "rs") => files.push(path),
             false => {}
         }
     }
-    files.retain(|file| !is_of_tests(file));
     files.sort();
+    files.dedup();
     files
 }

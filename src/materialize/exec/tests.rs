@@ -190,8 +190,8 @@ fn input_that_is_not_read_and_noise_on_standard_error_hold_nothing_up() {
 fn a_program_that_hangs_is_killed_with_its_children() {
     let directory = tempfile::tempdir().unwrap();
     let script = "sleep 1000 & echo $! >child; echo waiting for the ledger >&2; wait";
-    let told = run_in(directory.path(), script, Duration::from_millis(500), 2);
-    insta::assert_snapshot!(told, @r#"error: exec sh: gave no answer within 500ms, so it and its children were killed; the last line of its standard error: waiting for the ledger"#);
+    let told = run_in(directory.path(), script, Duration::from_secs(2), 2);
+    insta::assert_snapshot!(told, @r#"error: exec sh: gave no answer within 2s, so it and its children were killed; the last line of its standard error: waiting for the ledger"#);
     let child = fs::read_to_string(directory.path().join("child")).unwrap();
     wait_until_gone(child.trim());
 }
