@@ -104,7 +104,7 @@ pub async fn serve(
             while let Some(spec) = reload.recv().await {
                 match coordinator.reload(spec).await {
                     Ok(()) => tracing::info!("the spec was read again"),
-                    Err(error) => tracing::error!("the last good spec stays in use: {error}"),
+                    Err(error) => tracing::error!("the last good spec stays in force: {error}"),
                 }
             }
         }

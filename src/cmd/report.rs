@@ -172,9 +172,10 @@ fn judge(error: &anyhow::Error) -> Verdict {
     }
     if let Some(error) = error.downcast_ref::<PlanError>() {
         return plain(match error {
-            PlanError::Nodes(_) | PlanError::Render(_) => Exit::WrongSetting,
+            PlanError::Nodes(_) | PlanError::Render(_) | PlanError::Read { .. } => {
+                Exit::WrongSetting
+            }
             PlanError::Write { .. } => Exit::NotWritten,
-            PlanError::Read { .. } => Exit::Unexpected,
         });
     }
     if let Some(error) = error.downcast_ref::<SpawnError>() {

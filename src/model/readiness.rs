@@ -80,3 +80,19 @@ impl std::fmt::Display for Progress {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_no_number_is_asked_for_none_is_said() {
+        let progress = |needed| Progress {
+            registered: 2,
+            needed,
+            ..Progress::default()
+        };
+        assert_eq!(progress(3).to_string(), "2/3");
+        assert_eq!(progress(0).to_string(), "2");
+    }
+}

@@ -483,3 +483,22 @@ fn the_last_line_of_a_failed_join_is_for_the_container_s_reader() {
     let help = place.run(&["join", "--help"], &[]);
     assert_eq!((code(&help), text(&help.stderr)), (0, String::new()));
 }
+
+/// What an operator did to the cluster is the first thing that whoever reads the server's log at night needs.
+#[test]
+fn what_operators_do_stands_in_the_servers_log() {
+    let place = Place::new();
+    let mut server = place.serve(&[]);
+    server.register("node-1");
+    let operate = |arguments: &[&str]| {
+        let all = [arguments, &["--server", &server.url]].concat();
+        let output = place.run(&all, &[]);
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    };
+    operate(&["fail", "--reason", "wrong image"]);
+    operate(&["reset"]);
+    operate(&["rm", "node-1"]);
+    server.log_until("an operator declared the cluster failed: wrong image");
+    server.log_until("an operator's reset ended the failure");
+    server.log_until("node-1 was removed");
+}
