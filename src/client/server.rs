@@ -21,7 +21,10 @@ pub enum InvalidServer {
     /// A scheme other than `http`.
     #[error("server {0:?} must start with http://")]
     Scheme(String),
-    /// Credentials, a query, or port 0.
+    /// Credentials, which are not repeated.
+    #[error("a server's URL must not hold credentials (what stands before its '@')")]
+    Credentials,
+    /// A query, or port 0.
     #[error("server {0:?} must not hold {1}")]
     Holds(String, &'static str),
 }
@@ -54,6 +57,12 @@ impl FromStr for ServerUrl {
         let uri: Uri = text
             .parse()
             .map_err(|e: hyper::http::uri::InvalidUri| not_url(e.to_string()))?;
+        if uri
+            .authority()
+            .is_some_and(|authority| authority.as_str().contains('@'))
+        {
+            return Err(InvalidServer::Credentials);
+        }
         if uri.scheme_str() != Some("http") {
             return Err(InvalidServer::Scheme(given.to_owned()));
         }
@@ -61,9 +70,6 @@ impl FromStr for ServerUrl {
             .authority()
             .ok_or_else(|| not_url("it has no host".into()))?;
         let holds = |what| Err(InvalidServer::Holds(given.to_owned(), what));
-        if authority.as_str().contains('@') {
-            return holds("credentials");
-        }
         if uri.path_and_query().and_then(PathAndQuery::query).is_some() {
             return holds("a query");
         }

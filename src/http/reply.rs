@@ -65,6 +65,7 @@ impl Rejection {
             Self::Body(WrongBody::NotJson(_)) => {
                 (StatusCode::BAD_REQUEST, Code::Internal, "not_json")
             }
+            Self::Body(WrongBody::TooDeep) => (StatusCode::BAD_REQUEST, Code::Internal, "too_deep"),
             Self::Body(WrongBody::Field { .. }) => {
                 (StatusCode::BAD_REQUEST, Code::Internal, "wrong_field")
             }

@@ -8,12 +8,20 @@ use crate::model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Content, Identifier, Metadata, Mode, NodeRegistration,
 };
 
+/// How many lists and objects may stand in each other: what serde_json reads.
+const NESTING_MAX: usize = 127;
+
 /// A body that cannot be used: the sender's fault. Names the field and the place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WrongBody {
-    /// Not JSON at all, cut short, or nested too deeply.
+    /// Not JSON at all, or cut short.
     #[error("the body is not JSON: {0}")]
     NotJson(String),
+    /// JSON in more layers than anybody needs.
+    #[error(
+        "the body is nested too deeply: more than {NESTING_MAX} lists and objects in each other"
+    )]
+    TooDeep,
     /// JSON of another shape.
     #[error("{field}: {problem}")]
     Field {
@@ -162,6 +170,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, WrongBody> {
             };
             Err(WrongBody::field(field, inner.to_string()))
         }
+        _ if inner.to_string().starts_with("recursion limit exceeded") => Err(WrongBody::TooDeep),
         _ => Err(WrongBody::NotJson(inner.to_string())),
     }
 }
@@ -226,7 +235,7 @@ mod tests {
                 r#"{"identifier":"a","ip":"::1"} x"#,
                 "the body is not JSON: something follows",
             ),
-            (&deep, "the body is not JSON: recursion limit exceeded"),
+            (&deep, "the body is nested too deeply: more than 127"),
         ] {
             let message = read_registration(body.as_bytes()).unwrap_err().to_string();
             assert!(message.starts_with(start), "{body}: {message}");

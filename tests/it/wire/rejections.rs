@@ -106,7 +106,7 @@ async fn wrong_bodies() {
     null
       400 internal wrong_field: the body: must be a JSON object
     deeply nested
-      400 internal not_json: the body is not JSON: recursion limit exceeded at line 1 column 167
+      400 internal too_deep: the body is nested too deeply: more than 127 lists and objects in each other
     two values
       400 internal not_json: the body is not JSON: something follows the JSON value
     no ip
