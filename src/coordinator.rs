@@ -50,6 +50,9 @@ const KNOCKS_MAX: usize = 64;
 /// How long `replace` waits for the generation that shows its files. They are stored by then, whatever comes.
 const REPLACE_WAIT_MAX: Duration = Duration::from_mins(1);
 
+/// How long an operator's question waits for the evaluation of what came before it.
+const CATCH_UP_MAX: Duration = Duration::from_millis(200);
+
 /// What an operator may choose.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -273,6 +276,19 @@ impl Coordinator {
                 return self.answer(identifier);
             }
         }
+    }
+
+    /// Waits, for a moment at most, until the newest inputs are judged: who registers and looks then sees one
+    /// picture, not its registration beside the progress of before.
+    pub async fn caught_up(&self) {
+        // Subscribe first, compare then.
+        let mut evaluated = self.shared.evaluated.subscribe();
+        let inputs = self.shared.store.state().inputs;
+        let judged = async {
+            while self.shared.view.load().judged < inputs && evaluated.changed().await.is_ok() {}
+        };
+        // Later than that the picture is the one there is.
+        let _ = tokio::time::timeout(CATCH_UP_MAX, judged).await;
     }
 
     /// Puts an operator's files in place of a node's own. After a seal, answered when the generation that

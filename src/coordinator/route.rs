@@ -124,6 +124,7 @@ pub(super) fn first_view(program: &Arc<Program>, store: &Arc<dyn Store>) -> View
     View {
         program: program.clone(),
         progress: readiness.progress().clone(),
+        judged: Revision::default(),
         evaluated: Revision::default(),
         not_ready: NotReady::of(readiness.progress(), None),
         is_gate_open: false,
@@ -610,6 +611,7 @@ impl Route {
                 false => NotReady::of(&progress, trouble.as_deref()),
             },
             progress,
+            judged: self.seen.inputs,
             evaluated,
             served: self.served.clone(),
             covers: self.covers,

@@ -633,6 +633,15 @@ async fn a_spec_read_again_shows_files_that_it_only_names() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_registers_and_looks_sees_one_picture() {
+    let cluster = start("ready: {nodes: 2}");
+    cluster.come("a").await;
+    cluster.caught_up().await;
+    let body = cluster.cluster();
+    assert_eq!((body.registrations.len(), body.progress.registered), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drained_server_sends_its_waiters_elsewhere() {
     let cluster = start("ready: {nodes: 2}");
     cluster.come("a").await;

@@ -22,7 +22,9 @@ pub(super) struct View {
     pub(super) program: Arc<Program>,
     /// How far the set has come.
     pub(super) progress: Progress,
-    /// The newest input that was evaluated.
+    /// The newest input that was judged: `progress` shows it.
+    pub(super) judged: Revision,
+    /// The newest input that was evaluated: judged, and rendered if that was due.
     pub(super) evaluated: Revision,
     /// The not-ready answers, encoded.
     pub(super) not_ready: NotReady,

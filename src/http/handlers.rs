@@ -47,12 +47,12 @@ async fn rare(
     match target.route {
         Route::NodeReplace => node::replace(server, body).await,
         Route::Leave => node::leave(server, body).await,
-        Route::Snapshot => Ok(operator::snapshot(server)),
-        Route::Nodes => Ok(operator::nodes(server)),
+        Route::Snapshot => Ok(operator::snapshot(server).await),
+        Route::Nodes => Ok(operator::nodes(server).await),
         Route::OneNode if method == Method::DELETE => {
             operator::remove(server, &target.identifier()?).await
         }
-        Route::OneNode => Ok(operator::one_node(server, &target.identifier()?)),
+        Route::OneNode => Ok(operator::one_node(server, &target.identifier()?).await),
         Route::NodeOverride => operator::remove_override(server, &target.identifier()?).await,
         Route::Generations => Ok(operator::generations(server)),
         Route::OneGeneration => operator::one_generation(server, target.generation()?),

@@ -19,17 +19,20 @@ use crate::{
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// `GET /v1/snapshot`.
-pub(super) fn snapshot(server: &Server) -> Reply {
+pub(super) async fn snapshot(server: &Server) -> Reply {
+    server.coordinator.caught_up().await;
     reply::json(&server.coordinator.cluster())
 }
 
 /// `GET /v1/nodes`: the registrations of the snapshot, as an array.
-pub(super) fn nodes(server: &Server) -> Reply {
+pub(super) async fn nodes(server: &Server) -> Reply {
+    server.coordinator.caught_up().await;
     reply::json(&server.coordinator.cluster().registrations)
 }
 
 /// `GET /v1/nodes/{id}`. An unknown node has a state as well.
-pub(super) fn one_node(server: &Server, identifier: &Identifier) -> Reply {
+pub(super) async fn one_node(server: &Server, identifier: &Identifier) -> Reply {
+    server.coordinator.caught_up().await;
     reply::json(&server.coordinator.node(identifier.as_str()))
 }
 
