@@ -204,6 +204,9 @@ async fn run(clients: Vec<Vec<Step>>) {
     for always in ["a", "b"] {
         server.register(always).await;
     }
+    // An override is answered after the seal that shows it only once there is a seal.
+    let first = server.ask(&node("a", "prefer: wait=20\r\n")).await;
+    assert_eq!(first.status, 200, "{}", first.text());
     let seen = Arc::<Seen>::default();
     let mut running = JoinSet::new();
     for (number, steps) in clients.into_iter().enumerate() {
