@@ -82,7 +82,7 @@ impl Default for HttpConfig {
             body_timeout: Duration::from_mins(1),
             write_stall_timeout: Duration::from_secs(30),
             large_payload_min_bytes: 64 << 10,
-            large_payloads_at_once_max: 16,
+            large_payloads_at_once_max: 32,
             large_payload_turn_max: Duration::from_millis(250),
             drain_timeout: Duration::from_secs(10),
         }
