@@ -19,6 +19,7 @@
 //! waiting request costs little more than its connection, and every rejection has our own body anyway.
 
 mod headers;
+mod peer;
 mod route;
 mod body;
 mod figures;
