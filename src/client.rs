@@ -5,6 +5,7 @@
 
 mod backoff;
 mod server;
+mod tls;
 mod connect;
 mod call;
 mod routes;
@@ -12,7 +13,8 @@ pub mod disk;
 mod join;
 
 pub use backoff::Backoff;
-pub use call::{Answer, CallError, Client, Meta, PAYLOAD_MAX_BYTES};
+pub use call::{Answer, CallError, Client, Meta, PAYLOAD_MAX_BYTES, TrustError};
 pub use join::{Event, Join, JoinError, JoinOptions, NodeAddress};
 pub use routes::{InvalidRoute, OutputMap, Placed, Placement, RouteError, Target};
 pub use server::{InvalidServer, ServerUrl};
+pub use tls::{Distrust, Trust};

@@ -13,6 +13,7 @@ pub(crate) mod settings;
 pub(crate) mod output;
 pub(crate) mod progress;
 pub(crate) mod diff;
+pub(crate) mod trust;
 pub(crate) mod server;
 pub(crate) mod serve;
 pub(crate) mod join;

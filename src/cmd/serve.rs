@@ -3,12 +3,14 @@
 mod signals;
 mod child;
 mod descriptors;
+mod tls;
 
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     pin::pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -33,6 +35,8 @@ use child::Child;
 pub(crate) use child::SpawnError;
 use descriptors::Descriptors;
 use signals::{Signals, Told};
+pub(crate) use tls::TlsSetupError;
+use tls::{ServeTls, TlsArgs};
 
 /// How long threads that are still at work may take to end once everything else has.
 const THREADS_GRACE: Duration = Duration::from_secs(2);
@@ -97,6 +101,8 @@ pub(crate) struct ServeArgs {
         value_parser = duration
     )]
     drain_timeout: Duration,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     limits: LimitArgs,
     /// A command to run beside the server; its exit code becomes the server's
@@ -167,6 +173,9 @@ pub(crate) enum ServeError {
         /// What the operating system said.
         error: io::Error,
     },
+    /// TLS cannot be spoken as it was asked for.
+    #[error(transparent)]
+    Tls(#[from] TlsSetupError),
     /// The process lacks something basic: threads, signals, randomness.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
@@ -186,9 +195,11 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     exit
 }
 
-async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
+async fn serve(mut args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().map_err(ServeError::Runtime)?;
     let (listeners, addresses) = listen(&args.listen)?;
+    let tls = std::mem::take(&mut args.tls).prepare(&addresses, None);
+    let tls = tls.map_err(ServeError::Tls)?.map(Arc::new);
     if let Some(path) = &args.port_file {
         write_port_file(path, &addresses).map_err(|error| ServeError::PortFile {
             path: path.clone(),
@@ -196,17 +207,26 @@ async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
         })?;
     }
     let descriptors = Descriptors::raise();
-    let http = http_config(&args, &descriptors);
+    let mut http = http_config(&args, &descriptors);
+    http.tls = tls.as_ref().map(|tls| tls.tls.clone());
     let mut child = match args.command.split_first() {
         Some((program, arguments)) => {
-            let child = Child::spawn(program, arguments, &server_url(&addresses))?;
+            let url = match &tls {
+                Some(tls) => tls.local_url(),
+                None => format!("http://{}", place(&addresses)),
+            };
+            let child = Child::spawn(program, arguments, &url)?;
             descriptors.restore_for(&child);
             Some(child)
         }
         None => None,
     };
     for address in &addresses {
-        tracing::info!("serving {} on http://{address}", spec.cluster);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        tracing::info!("serving {} on {scheme}://{address}", spec.cluster);
+    }
+    if let Some(tls) = &tls {
+        tls.tell().map_err(ServeError::Tls)?;
     }
     let server = Server {
         spec,
@@ -231,7 +251,7 @@ async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
             finished(&ended?.map_err(ServeError::Runtime)?);
             return Ok(Exit::Unexpected);
         }
-        exit = until_told(&mut signals, child.as_mut(), &args.spec, &reload) => exit?,
+        exit = until_told(&mut signals, child.as_mut(), &args.spec, &reload, tls.as_deref()) => exit?,
     };
     drop(stop);
     tokio::select! {
@@ -250,6 +270,7 @@ async fn until_told(
     mut child: Option<&mut Child>,
     spec: &Path,
     reload: &mpsc::Sender<Spec>,
+    tls: Option<&ServeTls>,
 ) -> anyhow::Result<Exit> {
     // Beside the signals: a spec that takes long to read must not keep anybody from stopping the server.
     let hangups = Notify::new();
@@ -260,6 +281,13 @@ async fn until_told(
         }
     };
     let mut rereading = pin!(rereading);
+    let refreshing = async {
+        match tls {
+            Some(tls) => tls.keep_fresh().await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut refreshing = pin!(refreshing);
     loop {
         let ended = async {
             match &mut child {
@@ -271,9 +299,15 @@ async fn until_told(
             exit = ended => return exit,
             told = signals.next() => told,
             () = &mut rereading => unreachable!("it reads for ever"),
+            () = &mut refreshing => unreachable!("it looks for ever"),
         };
         match (told, &child) {
-            (Told::Reread, _) => hangups.notify_one(),
+            (Told::Reread, _) => {
+                hangups.notify_one();
+                if let Some(tls) = tls {
+                    tls.hangup();
+                }
+            }
             (Told::Stop(stop), Some(child)) => child.pass_on(stop),
             (Told::Stop(stop), None) => {
                 tracing::info!("{}: stopping", stop.name);
@@ -312,7 +346,7 @@ fn finished(report: &DrainReport) {
 }
 
 fn refuse_exposure(args: &ServeArgs) -> Result<(), ServeError> {
-    if args.allow_anonymous {
+    if args.allow_anonymous || args.tls.authenticates() {
         return Ok(());
     }
     let exposed = args
@@ -334,19 +368,22 @@ fn listen(wanted: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), 
     Ok((listeners, addresses))
 }
 
-/// Whoever waits for the file sees all of it or nothing.
 fn write_port_file(path: &Path, addresses: &[SocketAddr]) -> io::Result<()> {
     let ports: Vec<String> = addresses
         .iter()
         .map(|address| address.port().to_string())
         .collect();
-    let ports = ports.join("\n") + "\n";
+    write_whole(path, &(ports.join("\n") + "\n"))
+}
+
+/// Whoever waits for the file sees all of it or nothing.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     let mut staged = std::ffi::OsString::from(".");
     staged.push(name);
     staged.push(format!(".{}", std::process::id()));
     let staged = path.with_file_name(staged);
-    std::fs::write(&staged, ports)?;
+    std::fs::write(&staged, text)?;
     std::fs::rename(&staged, path).inspect_err(|_| {
         // The error that is told is the first one.
         let _ = std::fs::remove_file(&staged);
@@ -377,8 +414,8 @@ fn http_config(args: &ServeArgs, descriptors: &Descriptors) -> HttpConfig {
     }
 }
 
-/// How a process on this machine reaches the server.
-fn server_url(addresses: &[SocketAddr]) -> String {
+/// Where a process on this machine reaches the server.
+fn place(addresses: &[SocketAddr]) -> SocketAddr {
     let mut address = addresses[0];
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -386,7 +423,7 @@ fn server_url(addresses: &[SocketAddr]) -> String {
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    format!("http://{address}")
+    address
 }
 
 /// Reads where to listen: an IP address and a port.
@@ -426,12 +463,13 @@ mod tests {
 
     #[test]
     fn a_wildcard_is_reached_on_loopback() {
-        for (address, url) in [
-            ("127.0.0.1:1", "http://127.0.0.1:1"),
-            ("0.0.0.0:1", "http://127.0.0.1:1"),
-            ("[::]:1", "http://[::1]:1"),
+        for (address, reached) in [
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("[::]:1", "[::1]:1"),
         ] {
-            assert_eq!(server_url(&[address.parse().unwrap()]), url);
+            let found = place(&[address.parse().unwrap()]);
+            assert_eq!(found.to_string(), reached);
         }
     }
 }

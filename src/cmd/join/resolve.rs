@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use cfgsync::{
     Identifier, OutputMap,
-    client::{JoinOptions, NodeAddress, ServerUrl, disk::Owner},
+    client::{Client, JoinOptions, NodeAddress, ServerUrl, disk::Owner},
     model::ArtifactPath,
 };
 use serde_json::Value;
@@ -20,7 +20,7 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// What a join is to do.
 pub(super) struct Plan {
-    pub(super) servers: Vec<ServerUrl>,
+    pub(super) client: Client,
     pub(super) options: JoinOptions,
     pub(super) outputs: OutputMap,
     pub(super) owner: Option<Owner>,
@@ -105,7 +105,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
     };
     let metadata = metadata::merge(base, &args.meta).map_err(JoinFailure::Setting)?;
     Ok(Plan {
-        servers,
+        client: args.trust.client(servers)?,
         options: JoinOptions {
             identifier,
             address,
@@ -127,6 +127,9 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
 }
 
 fn servers(args: &JoinArgs, legacy: &mut Legacy) -> Result<Vec<ServerUrl>, JoinFailure> {
+    if let Some(url) = &args.url {
+        return Ok(vec![url.clone()]);
+    }
     if !args.server.is_empty() {
         return Ok(args.server.clone());
     }
@@ -238,7 +241,7 @@ mod tests {
         };
         let (plan, used) = resolved("--meta b=2", older);
         let plan = plan.unwrap();
-        assert_eq!(plan.servers[0].to_string(), "http://boot:4400");
+        assert_eq!(plan.client.server().to_string(), "http://boot:4400");
         assert_eq!(plan.options.identifier.as_str(), "node-1");
         assert_eq!(plan.options.metadata, serde_json::json!({"a": 1, "b": "2"}));
         assert_eq!(used.split(' ').count(), 6, "{used}");
@@ -248,7 +251,7 @@ mod tests {
         let said = "--server http://a:1 --id a --ip ::1 --meta-json {} --out-dir out";
         let (plan, _) = resolved(said, older);
         let plan = plan.unwrap();
-        assert_eq!(plan.servers[0].to_string(), "http://a:1");
+        assert_eq!(plan.client.server().to_string(), "http://a:1");
         assert_eq!(plan.options.identifier.as_str(), "a");
         assert_eq!(
             plan.options.address,
