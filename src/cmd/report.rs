@@ -260,7 +260,7 @@ fn judge_serve(error: &ServeError) -> Verdict {
             },
         ),
         ServeError::PortFile { .. } => (Exit::NotWritten, None),
-        ServeError::Runtime(_) => (Exit::Unexpected, None),
+        ServeError::Inherited(_) | ServeError::Runtime(_) => (Exit::Unexpected, None),
     };
     Verdict {
         exit,

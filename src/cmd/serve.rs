@@ -3,6 +3,7 @@
 mod signals;
 mod child;
 mod descriptors;
+mod listeners;
 
 use std::{
     io,
@@ -16,17 +17,15 @@ use cfgsync::{
     app::{self, Server},
     clock::WallClock,
     coordinator,
-    http::{self, DrainReport, HttpConfig},
+    http::{DrainReport, HttpConfig},
     spec::Spec,
 };
 use clap::Args;
-use tokio::{
-    net::TcpListener,
-    sync::{Notify, mpsc, oneshot},
-};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::{
     exit::Exit,
+    manager::Manager,
     values::{bytes, duration},
 };
 use child::Child;
@@ -159,6 +158,9 @@ pub(crate) enum ServeError {
         /// What the operating system said.
         error: io::Error,
     },
+    /// What the service manager passed is of no use.
+    #[error("a socket that the service manager passed cannot be listened on: {0}")]
+    Inherited(io::Error),
     /// The port file cannot be written.
     #[error("cannot write the port file {}: {error}", path.display())]
     PortFile {
@@ -173,7 +175,7 @@ pub(crate) enum ServeError {
 }
 
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
-    refuse_exposure(&args)?;
+    listeners::refuse_exposure(&args.listen, args.allow_anonymous)?;
     let spec = Spec::load(&args.spec)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -188,7 +190,8 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
 
 async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().map_err(ServeError::Runtime)?;
-    let (listeners, addresses) = listen(&args.listen)?;
+    let manager = Manager::from_environment();
+    let (listeners, addresses) = listeners::open(&args.listen, args.allow_anonymous)?;
     if let Some(path) = &args.port_file {
         write_port_file(path, &addresses).map_err(|error| ServeError::PortFile {
             path: path.clone(),
@@ -208,6 +211,7 @@ async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
     for address in &addresses {
         tracing::info!("serving {} on http://{address}", spec.cluster);
     }
+    let (status, status_line) = watch::channel(String::new());
     let server = Server {
         spec,
         listeners,
@@ -218,6 +222,7 @@ async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
         http,
         history_generations: args.history.into(),
         clock: WallClock::system(),
+        status: manager.is_there().then_some(status),
     };
     let (reload, reloaded) = mpsc::channel(1);
     let (stop, stopped) = oneshot::channel::<()>();
@@ -226,16 +231,22 @@ async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
         let _ = stopped.await;
     };
     let mut serving = tokio::spawn(app::serve(server, reloaded, shutdown));
+    manager.ready();
+    let attending = manager.attend(status_line);
+    let mut attending = pin!(attending);
     let exit = tokio::select! {
         ended = &mut serving => {
             finished(&ended?.map_err(ServeError::Runtime)?);
             return Ok(Exit::Unexpected);
         }
-        exit = until_told(&mut signals, child.as_mut(), &args.spec, &reload) => exit?,
+        exit = until_told(&mut signals, child.as_mut(), &args.spec, &reload, manager) => exit?,
+        () = &mut attending => unreachable!("it attends for ever"),
     };
+    manager.stopping(args.drain_timeout + THREADS_GRACE);
     drop(stop);
     tokio::select! {
         ended = &mut serving => finished(&ended?.map_err(ServeError::Runtime)?),
+        () = &mut attending => unreachable!("it attends for ever"),
         signal = signals.stop() => {
             tracing::warn!("{} again: stopping at once", signal.name);
             serving.abort();
@@ -250,13 +261,16 @@ async fn until_told(
     mut child: Option<&mut Child>,
     spec: &Path,
     reload: &mpsc::Sender<Spec>,
+    manager: Manager,
 ) -> anyhow::Result<Exit> {
     // Beside the signals: a spec that takes long to read must not keep anybody from stopping the server.
     let hangups = Notify::new();
     let rereading = async {
         loop {
             hangups.notified().await;
+            manager.reloading();
             reread(spec, reload).await;
+            manager.ready();
         }
     };
     let mut rereading = pin!(rereading);
@@ -309,29 +323,6 @@ fn finished(report: &DrainReport) {
             report.open
         ),
     }
-}
-
-fn refuse_exposure(args: &ServeArgs) -> Result<(), ServeError> {
-    if args.allow_anonymous {
-        return Ok(());
-    }
-    let exposed = args
-        .listen
-        .iter()
-        .find(|address| !http::is_loopback_only(&[**address]));
-    exposed.map_or(Ok(()), |address| Err(ServeError::Exposed(*address)))
-}
-
-fn listen(wanted: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), ServeError> {
-    let mut listeners = Vec::new();
-    let mut addresses = Vec::new();
-    for &address in wanted {
-        let failed = |error| ServeError::Listen { address, error };
-        let listener = http::listen(address).map_err(failed)?;
-        addresses.push(listener.local_addr().map_err(failed)?);
-        listeners.push(listener);
-    }
-    Ok((listeners, addresses))
 }
 
 /// Whoever waits for the file sees all of it or nothing.

@@ -12,6 +12,7 @@ mod fake;
 mod golden;
 mod join;
 mod join_command;
+mod manager;
 mod place;
 mod processes;
 mod schema;
