@@ -7,6 +7,7 @@
 mod bad_renders;
 mod bad_specs;
 mod cli;
+mod crowd;
 mod disk;
 mod fake;
 mod golden;
