@@ -29,6 +29,7 @@ mod handlers;
 mod service;
 mod timer;
 mod socket;
+mod refused;
 mod guard;
 mod server;
 

@@ -211,6 +211,7 @@ impl fmt::Debug for Mode {
 pub struct Chunk {
     bytes: Bytes,
     sha256: OnceLock<Digest>,
+    is_text: OnceLock<bool>,
 }
 
 impl Chunk {
@@ -219,6 +220,7 @@ impl Chunk {
         Arc::new(Self {
             bytes: bytes.into(),
             sha256: OnceLock::new(),
+            is_text: OnceLock::new(),
         })
     }
 
@@ -238,6 +240,13 @@ impl Chunk {
     /// Their sum, worked out at the first call.
     pub fn sha256(&self) -> Digest {
         *self.sha256.get_or_init(|| Digest::of(&self.bytes))
+    }
+
+    /// Whether they are UTF-8, looked at in the first call: thousands of files may hold the same chunk.
+    pub fn is_text(&self) -> bool {
+        *self
+            .is_text
+            .get_or_init(|| std::str::from_utf8(&self.bytes).is_ok())
     }
 }
 
