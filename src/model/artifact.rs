@@ -229,6 +229,7 @@ impl Chunk {
         Arc::new(Self {
             bytes,
             sha256: OnceLock::from(sha256),
+            is_text: OnceLock::new(),
         })
     }
 

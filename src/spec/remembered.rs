@@ -4,6 +4,7 @@ use super::{
     Spec,
     types::{FileContent, MaterializerSpec},
 };
+use crate::jinja::Template;
 
 impl Spec {
     /// What a server without a durable store gives anew after a restart, and this spec uses; in words.
@@ -30,7 +31,7 @@ impl Spec {
                 FileContent::Template(template) => template,
                 FileContent::Source { path, .. } => path,
             });
-            fragments.chain(files).map(|template| template.source())
+            fragments.chain(files).map(Template::source)
         })
     }
 }

@@ -14,6 +14,8 @@ mod artifacts;
 mod recover;
 mod commit;
 mod writer;
+#[cfg(test)]
+mod tests;
 
 use std::{path::PathBuf, sync::Arc, thread::JoinHandle};
 
@@ -95,9 +97,11 @@ impl JournalStore {
     /// is kept; the server must end, because nobody knows what became of the rest.
     pub async fn broken(&self) -> String {
         let mut broken = self.published.broken.subscribe();
-        match broken.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            Err(_) => std::future::pending().await,
+        let reason = broken.wait_for(Option::is_some).await;
+        let reason = reason.ok().and_then(|reason| reason.clone());
+        match reason {
+            Some(reason) => reason,
+            None => std::future::pending().await,
         }
     }
 
@@ -113,9 +117,9 @@ impl JournalStore {
     }
 
     /// Makes the files of `generation` durable, off the async threads: nobody else waits for it.
-    async fn shelve(&self, generation: Arc<Generation>) -> Result<Ticket, Unavailable> {
-        let shelf = self.shelf.clone();
-        let put = tokio::task::spawn_blocking(move || shelf.put(&generation));
+    async fn store_files(&self, generation: Arc<Generation>) -> Result<Ticket, Unavailable> {
+        let files = self.shelf.clone();
+        let put = tokio::task::spawn_blocking(move || files.put(&generation));
         match put.await {
             Ok(Ok(ticket)) => Ok(ticket),
             Ok(Err(refused @ Trouble::Refused { .. })) => {
@@ -173,7 +177,7 @@ impl Store for JournalStore {
                 // Its files are nowhere, so it must not win, whatever is sealed meanwhile.
                 return State::clone(&state).seal(generation, 1);
             }
-            let ticket = match self.shelve(generation.clone()).await {
+            let ticket = match self.store_files(generation.clone()).await {
                 Ok(ticket) => ticket,
                 Err(unavailable) => return Seal::Unavailable(unavailable),
             };

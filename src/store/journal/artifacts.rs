@@ -202,7 +202,7 @@ impl Artifacts {
     }
 }
 
-fn to_file(generation: &Generation) -> Vec<u8> {
+pub(super) fn to_file(generation: &Generation) -> Vec<u8> {
     let mut places = Places::default();
     let shared = places.all(&generation.shared);
     let nodes = generation.nodes.iter();
@@ -229,9 +229,9 @@ fn to_file(generation: &Generation) -> Vec<u8> {
 #[derive(Default)]
 struct Places<'a> {
     paths: Vec<&'a str>,
-    path_places: HashMap<&'a str, u32>,
+    by_path: HashMap<&'a str, u32>,
     chunks: Vec<([u8; 32], Raw<'a>)>,
-    chunk_places: HashMap<Digest, u32>,
+    by_sum: HashMap<Digest, u32>,
 }
 
 impl<'a> Places<'a> {
@@ -241,13 +241,13 @@ impl<'a> Places<'a> {
 
     fn one(&mut self, file: &'a ArtifactFile) -> PlacedFile {
         let path = file.path.as_str();
-        let path = *self.path_places.entry(path).or_insert_with(|| {
+        let path = *self.by_path.entry(path).or_insert_with(|| {
             self.paths.push(path);
             place(self.paths.len() - 1)
         });
         let chunks = file.content.chunks().iter().map(|chunk| {
             let sum = chunk.sha256();
-            *self.chunk_places.entry(sum).or_insert_with(|| {
+            *self.by_sum.entry(sum).or_insert_with(|| {
                 self.chunks.push((*sum.as_bytes(), Raw(chunk.bytes())));
                 place(self.chunks.len() - 1)
             })

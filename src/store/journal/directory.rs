@@ -23,6 +23,7 @@ pub(super) const GENERATIONS: &str = "generations";
 const LOCK: &str = "lock";
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
+const OF_OTHERS: u32 = 0o077;
 /// Zeros are written so many at a time where the filesystem cannot reserve space.
 const ZEROS_BYTES: usize = 64 << 10;
 
@@ -88,7 +89,7 @@ fn close_to_others(path: &Path) -> Result<(), JournalError> {
         error,
     };
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o7777;
-    if mode & 0o077 == 0 {
+    if mode & OF_OTHERS == 0 {
         return Ok(());
     }
     let is_empty = fs::read_dir(path).map_err(failed)?.next().is_none();

@@ -99,7 +99,7 @@ pub(super) fn finish(out: &mut [u8], start: usize) {
     let (head, body) = out[start..].split_at_mut(HEAD_BYTES);
     let length = (body.len() as u64).to_le_bytes();
     head[8..16].copy_from_slice(&length);
-    head[16..20].copy_from_slice(&checksum(&length, body).to_le_bytes());
+    head[16..20].copy_from_slice(&checksum(length, body).to_le_bytes());
 }
 
 /// A file of one frame.
@@ -134,7 +134,7 @@ pub(super) fn read(file: &[u8], at: usize, marker: Marker) -> Found<'_> {
     let Some(body) = body else {
         return Found::Bad("a frame is longer than the file");
     };
-    if checksum(&length, body) != u32::from_le_bytes(sum) {
+    if checksum(length, body) != u32::from_le_bytes(sum) {
         return Found::Bad("a frame's checksum does not match");
     }
     Found::Frame {
@@ -153,9 +153,9 @@ pub(super) fn next_whole(file: &[u8], at: usize, marker: Marker) -> Option<usize
         .find(|place| matches!(read(file, *place, marker), Found::Frame { .. }))
 }
 
-fn checksum(length: &[u8; 8], body: &[u8]) -> u32 {
+fn checksum(length: [u8; 8], body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(length);
+    hasher.update(&length);
     hasher.update(body);
     hasher.finalize()
 }

@@ -69,7 +69,7 @@ pub(super) fn read(
     }
 }
 
-fn to_file(instance: Instance, state: &State, history: usize) -> Vec<u8> {
+pub(super) fn to_file(instance: Instance, state: &State, history: usize) -> Vec<u8> {
     let mut before: Option<&Generation> = None;
     let generations = state.generations.iter().map(|generation| {
         let entry = SealEntry::of(generation, before, history);
