@@ -1,6 +1,7 @@
 //! `cfgsync serve`: holds the door, until a signal comes or the command that it runs has ended.
 
 mod signals;
+mod state;
 mod child;
 mod descriptors;
 mod listeners;
@@ -14,11 +15,12 @@ use std::{
 };
 
 use cfgsync::{
-    app::{self, Server},
+    app::{self, Server, ServerError},
     clock::WallClock,
     coordinator,
     http::{DrainReport, HttpConfig},
     spec::Spec,
+    store::{JournalError, JournalStore},
 };
 use clap::Args;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -32,6 +34,7 @@ use child::Child;
 pub(crate) use child::SpawnError;
 use descriptors::Descriptors;
 use signals::{Signals, Told};
+use state::StateArgs;
 
 /// How long threads that are still at work may take to end once everything else has.
 const THREADS_GRACE: Duration = Duration::from_secs(2);
@@ -46,6 +49,7 @@ const THREADS_GRACE: Duration = Duration::from_secs(2);
   cfgsync serve cluster.yaml
   cfgsync serve cluster.yaml --listen 10.0.0.5:4400 --allow-anonymous
   cfgsync serve cluster.yaml --listen 127.0.0.1:0 --port-file /run/cfgsync.port
+  cfgsync serve cluster.yaml --state-dir /var/lib/cfgsync   # goes on after a restart
   cfgsync serve cluster.yaml -- ./smoke.sh          # a smoke test in one line")]
 pub(crate) struct ServeArgs {
     /// The spec: when the set is complete, and which files each node then gets
@@ -78,6 +82,8 @@ pub(crate) struct ServeArgs {
         value_parser = duration
     )]
     min_generation_interval: Duration,
+    #[command(flatten)]
+    state: StateArgs,
     /// How many generations are kept for `inspect`
     #[arg(
         long,
@@ -169,26 +175,33 @@ pub(crate) enum ServeError {
         /// What the operating system said.
         error: io::Error,
     },
-    /// The process lacks something basic: threads, signals, randomness.
+    /// The process lacks something basic: threads, signals.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] JournalError),
+    /// The server did not begin, or could not go on.
+    #[error(transparent)]
+    Server(#[from] ServerError),
 }
 
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     listeners::refuse_exposure(&args.listen, args.allow_anonymous)?;
     let spec = Spec::load(&args.spec)?;
+    let journal = state::open(&args.state, &spec, args.history).map_err(ServeError::State)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(ServeError::Runtime)?;
-    let exit = runtime.block_on(serve(args, spec));
+    let exit = runtime.block_on(serve(args, spec, journal));
     // A render that does not end, or a spec that cannot be read to its end, must not keep a server that was
     // told to stop; programs that make files get the time to be ended with all their children.
     runtime.shutdown_timeout(THREADS_GRACE);
     exit
 }
 
-async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
+async fn serve(args: ServeArgs, spec: Spec, journal: Option<JournalStore>) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().map_err(ServeError::Runtime)?;
     let manager = Manager::from_environment();
     let (listeners, addresses) = listeners::open(&args.listen, args.allow_anonymous)?;
@@ -220,6 +233,7 @@ async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
             min_generation_interval: args.min_generation_interval,
         },
         http,
+        journal,
         history_generations: args.history.into(),
         clock: WallClock::system(),
         status: manager.is_there().then_some(status),
@@ -236,7 +250,7 @@ async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
     let mut attending = pin!(attending);
     let exit = tokio::select! {
         ended = &mut serving => {
-            finished(&ended?.map_err(ServeError::Runtime)?);
+            finished(&ended?.map_err(ServeError::Server)?);
             return Ok(Exit::Unexpected);
         }
         exit = until_told(&mut signals, child.as_mut(), &args.spec, &reload, manager) => exit?,
@@ -245,7 +259,7 @@ async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
     manager.stopping(args.drain_timeout + THREADS_GRACE);
     drop(stop);
     tokio::select! {
-        ended = &mut serving => finished(&ended?.map_err(ServeError::Runtime)?),
+        ended = &mut serving => finished(&ended?.map_err(ServeError::Server)?),
         () = &mut attending => unreachable!("it attends for ever"),
         signal = signals.stop() => {
             tracing::warn!("{} again: stopping at once", signal.name);

@@ -150,6 +150,15 @@ pub struct Mode(u32);
 pub struct InvalidMode(String);
 
 impl Mode {
+    /// The mode with these bits; `None` above `0777`.
+    pub const fn from_bits(bits: u32) -> Option<Self> {
+        if bits <= 0o777 {
+            Some(Self(bits))
+        } else {
+            None
+        }
+    }
+
     /// The bits.
     pub const fn bits(self) -> u32 {
         self.0
@@ -211,6 +220,15 @@ impl Chunk {
         Arc::new(Self {
             bytes: bytes.into(),
             sha256: OnceLock::new(),
+            is_text: OnceLock::new(),
+        })
+    }
+
+    /// A chunk of `bytes` whose sum is known to be `sha256`: it is not worked out again.
+    pub fn with_sha256(bytes: Bytes, sha256: Digest) -> Arc<Self> {
+        Arc::new(Self {
+            bytes,
+            sha256: OnceLock::from(sha256),
             is_text: OnceLock::new(),
         })
     }
