@@ -11,6 +11,7 @@ pub(crate) mod exit;
 pub(crate) mod values;
 pub(crate) mod settings;
 pub(crate) mod output;
+pub(crate) mod manager;
 pub(crate) mod progress;
 pub(crate) mod diff;
 pub(crate) mod trust;

@@ -30,6 +30,7 @@ mod handlers;
 mod service;
 mod timer;
 mod socket;
+mod refused;
 mod guard;
 mod tls;
 mod server;
@@ -38,7 +39,7 @@ use std::time::Duration;
 
 pub use guard::is_loopback_only;
 pub use server::{DrainReport, serve};
-pub use socket::listen;
+pub use socket::{adopt, listen};
 pub use tls::{Tls, TlsError, TlsFiles};
 
 /// The bounds of a server. All apply to every listener together.

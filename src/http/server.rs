@@ -19,8 +19,8 @@ use tokio::{
 };
 
 use super::{
-    HttpConfig, body::FRAME_MAX_BYTES, figures::Present, peer::Peer, service::respond,
-    socket::StallGuard, state::Server, timer::ConnectionTimer, tls::Tls,
+    HttpConfig, body::FRAME_MAX_BYTES, figures::Present, peer::Peer, refused::Explained,
+    service::respond, socket::StallGuard, state::Server, timer::ConnectionTimer, tls::Tls,
 };
 use crate::coordinator::Coordinator;
 
@@ -152,7 +152,8 @@ async fn encrypted(
 }
 
 /// Answers the requests that come over `stream` until it ends.
-async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, peer: &Peer, server: &Server) {
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, peer: &Peer, server: &Arc<Server>) {
+    let stream = Explained::new(stream, Arc::clone(server));
     let service = service_fn(|request| respond(server, peer, request));
     let serving = http1::Builder::new()
         .timer(ConnectionTimer::default())

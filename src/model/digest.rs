@@ -31,7 +31,7 @@ impl Digest {
         Self(hasher.finalize().into())
     }
 
-    /// The sum that these 32 bytes are.
+    /// A sum that was worked out before.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
