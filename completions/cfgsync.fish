@@ -67,6 +67,8 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out-dir -d 'Whe
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l owner -d 'Who owns the files [default: who owned the replaced ones] [env: CFGSYNC_OWNER]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l timeout -d 'How long to try; 0 is forever [env: CFGSYNC_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l env -d 'A dotenv artifact that becomes CMD\'s environment instead of a file [env: CFGSYNC_ENV, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l receipt -d 'Note here what was delivered: instance, generation, digest, and the sum of each file [env: CFGSYNC_RECEIPT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l fallback -d 'When nothing was delivered after so long, go on with the files that are there, if they are those of the receipt, unchanged [env: CFGSYNC_FALLBACK]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -s o -l output -d 'Print what was written to stdout [env: CFGSYNC_OUTPUT]' -r -f -a "json\t'One JSON document'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'

@@ -14,6 +14,7 @@ mod join;
 mod join_command;
 mod place;
 mod processes;
+mod receipts;
 mod schema;
 mod stopping;
 mod support;

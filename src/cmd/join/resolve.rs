@@ -10,7 +10,7 @@ use cfgsync::{
 use serde_json::Value;
 use tracing::{info, warn};
 
-use super::{JoinArgs, JoinFailure, metadata};
+use super::{JoinArgs, JoinFailure, metadata, receipt};
 use crate::cmd::values;
 
 /// Progress is shown soon where somebody looks on.
@@ -25,6 +25,7 @@ pub(super) struct Plan {
     pub(super) outputs: OutputMap,
     pub(super) owner: Option<Owner>,
     pub(super) env: Vec<ArtifactPath>,
+    pub(super) receipt: Option<receipt::Keeping>,
     pub(super) json: bool,
     pub(super) command: Vec<OsString>,
 }
@@ -103,6 +104,8 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         })?),
         (None, None) => None,
     };
+    let all_to_files = args.env.is_empty() && !outputs.prints();
+    let receipt = (args.receipt).resolve(values::limit(args.timeout), all_to_files)?;
     let metadata = metadata::merge(base, &args.meta).map_err(JoinFailure::Setting)?;
     Ok(Plan {
         servers,
@@ -121,6 +124,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         outputs,
         owner: args.owner,
         env: args.env,
+        receipt,
         json: args.output.is_some(),
         command: args.command,
     })
