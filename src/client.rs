@@ -13,8 +13,8 @@ mod receipt;
 mod join;
 
 pub use backoff::Backoff;
-pub use call::{Answer, CallError, Client, Meta, PAYLOAD_MAX_BYTES};
+pub use call::{Answer, CallError, Client, Meta};
 pub use join::{Event, Join, JoinError, JoinOptions, NodeAddress};
-pub use receipt::{Mismatch, Noted, Receipt, ReceiptError, Standing};
+pub use receipt::{Delivered, Mismatch, Noted, Receipt, ReceiptError, Standing};
 pub use routes::{InvalidRoute, OutputMap, Placed, Placement, RouteError, Target};
 pub use server::{InvalidServer, ServerUrl};

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     model::{
-        ArtifactFile, ArtifactPath, ArtifactSet, Digest, GenerationNumber, Identifier, Instance,
-        Mode,
+        ArtifactFile, ArtifactPath, ArtifactSet, Digest, DuplicatePath, GenerationNumber,
+        Identifier, Instance, Mode,
     },
     wire::ReceivedPayload,
 };
@@ -61,6 +61,17 @@ pub struct Noted {
     pub bytes: u64,
     /// The sum of its content.
     pub sha256: Digest,
+}
+
+/// A payload that was delivered before. Within its instance nothing older comes, and nothing else by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivered {
+    /// The store that sealed it.
+    pub instance: Instance,
+    /// Which generation.
+    pub generation: GenerationNumber,
+    /// Which payload of it.
+    pub digest: Digest,
 }
 
 /// A file that still stands where the routes lead, as it was delivered.
@@ -110,6 +121,9 @@ pub enum Mismatch {
     /// The routes are not those of that time, and do not fit.
     #[error(transparent)]
     Route(#[from] RouteError),
+    /// No receipt of ours: one name stands in it twice.
+    #[error("in the receipt, {0}")]
+    Twice(#[from] DuplicatePath),
     /// It was not written to a file, or would not be now.
     #[error("{0} is not routed to a file")]
     NoFile(ArtifactPath),
@@ -159,6 +173,15 @@ impl Receipt {
         }
     }
 
+    /// Which generation it was, if the server told.
+    pub fn delivered(&self) -> Option<Delivered> {
+        Some(Delivered {
+            instance: self.instance?,
+            generation: self.generation?,
+            digest: self.digest?,
+        })
+    }
+
     /// Reads the receipt at `path`; `None` when there is none.
     pub fn read(path: &Path) -> Result<Option<Self>, ReceiptError> {
         #[derive(Deserialize)]
@@ -197,13 +220,13 @@ impl Receipt {
         if self.identifier != *identifier {
             return Err(Mismatch::Identifier(self.identifier.clone()));
         }
-        let mut names = ArtifactSet::default();
         let mut noted = HashMap::new();
         for file in &self.files {
-            // A name that stands there twice is no receipt of ours, and its second file would differ.
-            let _ = names.push(ArtifactFile::new(file.artifact.clone(), ""));
             noted.insert(&file.artifact, file);
         }
+        let names = self.files.iter();
+        let names = names.map(|file| ArtifactFile::new(file.artifact.clone(), ""));
+        let names = ArtifactSet::new(names.collect())?;
         let mut standing = Vec::with_capacity(self.files.len());
         for placed in outputs.plan(&names)? {
             let Placement::File(target) = &placed.placement else {

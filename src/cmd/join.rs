@@ -3,6 +3,7 @@
 mod environment;
 mod metadata;
 mod receipt;
+mod trust;
 mod resolve;
 mod document;
 
@@ -14,7 +15,7 @@ use std::{
 use cfgsync::{
     ArtifactFile, Identifier,
     client::{
-        Client, Join, JoinError, OutputMap, Placement, Receipt, ServerUrl, Target,
+        Join, JoinError, OutputMap, Placement, Receipt, ServerUrl, Target,
         disk::{self, Owner, Written},
     },
     model::ArtifactPath,
@@ -124,6 +125,8 @@ pub(crate) struct JoinArgs {
     env: Vec<ArtifactPath>,
     #[command(flatten)]
     receipt: receipt::ReceiptArgs,
+    #[command(flatten)]
+    trust: trust::TrustArgs,
     /// Print what was written to stdout
     #[arg(short, long, env = "CFGSYNC_OUTPUT", value_name = "FORMAT")]
     output: Option<JoinFormat>,
@@ -202,7 +205,7 @@ pub(crate) fn run(args: JoinArgs) -> anyhow::Result<Exit> {
 /// Up to the files on disk; answers with CMD's additional environment.
 async fn join(plan: &resolve::Plan, progress: Progress) -> anyhow::Result<Vec<(String, String)>> {
     let mut signals = Signals::install()?;
-    let mut join = Join::new(Client::new(plan.servers.clone()), plan.options.clone());
+    let mut join = Join::new(plan.client(), plan.options.clone());
     let mut ticks = tokio::time::interval(progress.tick_every());
     let progress = RefCell::new(progress);
     let outcome = {

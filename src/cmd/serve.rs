@@ -1,6 +1,7 @@
 //! `cfgsync serve`: holds the door, until a signal comes or the command that it runs has ended.
 
 mod signals;
+mod signing;
 mod child;
 mod descriptors;
 
@@ -64,6 +65,8 @@ pub(crate) struct ServeArgs {
     /// Write the port to this file once the server listens, one line per --listen
     #[arg(long, env = "CFGSYNC_LISTEN_PORT_FILE", value_name = "FILE")]
     port_file: Option<PathBuf>,
+    #[command(flatten)]
+    signing: signing::SigningArgs,
     /// Listen beyond loopback although whoever reaches that address may register and read
     #[arg(long, env = "CFGSYNC_ALLOW_ANONYMOUS")]
     allow_anonymous: bool,
@@ -188,6 +191,7 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
 
 async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().map_err(ServeError::Runtime)?;
+    let sign_key = args.signing.read()?;
     let (listeners, addresses) = listen(&args.listen)?;
     if let Some(path) = &args.port_file {
         write_port_file(path, &addresses).map_err(|error| ServeError::PortFile {
@@ -214,6 +218,7 @@ async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
         materializers: vec![],
         coordinator: coordinator::Config {
             min_generation_interval: args.min_generation_interval,
+            sign_key,
         },
         http,
         history_generations: args.history.into(),

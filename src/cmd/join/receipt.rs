@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use cfgsync::{
     Identifier, OutputMap,
-    client::{Receipt, Standing, Target},
+    client::{Delivered, Receipt, Standing, Target},
 };
 use clap::Args;
 use tracing::{info, warn};
@@ -82,6 +82,18 @@ impl Keeping {
     /// Where the receipt is written.
     pub(super) fn target(&self) -> Target {
         Target::of_file(&self.path).expect("checked when it was read")
+    }
+
+    /// What was delivered before, as far as it is known: nothing older is taken. A receipt that cannot be read is
+    /// told, and written anew.
+    pub(super) fn delivered(&self) -> Option<Delivered> {
+        match Receipt::read(&self.path) {
+            Ok(receipt) => receipt?.delivered(),
+            Err(error) => {
+                warn!("{error}; it is written anew with the next delivery");
+                None
+            }
+        }
     }
 
     /// Waits until it is time, and completes if the files are those of the receipt. If they are not, says so and

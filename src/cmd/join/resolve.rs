@@ -4,8 +4,9 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use cfgsync::{
     Identifier, OutputMap,
-    client::{JoinOptions, NodeAddress, ServerUrl, disk::Owner},
+    client::{Client, JoinOptions, NodeAddress, ServerUrl, disk::Owner},
     model::ArtifactPath,
+    wire::PayloadLimits,
 };
 use serde_json::Value;
 use tracing::{info, warn};
@@ -21,6 +22,7 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// What a join is to do.
 pub(super) struct Plan {
     pub(super) servers: Vec<ServerUrl>,
+    pub(super) limits: PayloadLimits,
     pub(super) options: JoinOptions,
     pub(super) outputs: OutputMap,
     pub(super) owner: Option<Owner>,
@@ -28,6 +30,13 @@ pub(super) struct Plan {
     pub(super) receipt: Option<receipt::Keeping>,
     pub(super) json: bool,
     pub(super) command: Vec<OsString>,
+}
+
+impl Plan {
+    /// What calls the servers.
+    pub(super) fn client(&self) -> Client {
+        Client::new(self.servers.clone()).with_payload_limits(self.limits)
+    }
 }
 
 /// The variables of clients in the field, and which of them were used.
@@ -107,13 +116,18 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
     let all_to_files = args.env.is_empty() && !outputs.prints();
     let receipt = (args.receipt).resolve(values::limit(args.timeout), all_to_files)?;
     let metadata = metadata::merge(base, &args.meta).map_err(JoinFailure::Setting)?;
+    let verify_keys = args.trust.verify_keys()?;
+    let delivered = receipt.as_ref().and_then(receipt::Keeping::delivered);
     Ok(Plan {
         servers,
+        limits: args.trust.limits(),
         options: JoinOptions {
             identifier,
             address,
             metadata,
             cluster: args.cluster,
+            verify_keys,
+            delivered,
             timeout: values::limit(args.timeout),
             wait_max: if is_interactive {
                 WAIT_MAX_INTERACTIVE
