@@ -37,8 +37,10 @@ complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "plan" -d 'Say offli
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "rm" -d 'Take a node out of the cluster'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "fail" -d 'Declare the cluster failed: every node is told why, until `reset`'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "reset" -d 'End a failure: what an operator declared, or a passed deadline or failed render, which is tried again'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "key" -d 'Make keys for signed payloads'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l listen -d 'Where to listen; repeat it for more addresses. Port 0 takes a free one [env: CFGSYNC_LISTEN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l port-file -d 'Write the port to this file once the server listens, one line per --listen [env: CFGSYNC_LISTEN_PORT_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l sign-key -d 'Sign every payload with the Ed25519 key in this PEM file; `cfgsync key new` makes one [env: CFGSYNC_SIGN_KEY]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l hold -d 'Hold the requests of clients that do not ask to wait for so long, when there is no payload yet [env: CFGSYNC_HOLD]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l min-generation-interval -d 'Least time from one render to the next [env: CFGSYNC_MIN_GENERATION_INTERVAL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l state-dir -d 'Keep what is acknowledged in this directory, so that a server that is killed goes on where it was [env: CFGSYNC_STATE_DIR]' -r -F
@@ -68,6 +70,12 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out-dir -d 'Whe
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l owner -d 'Who owns the files [default: who owned the replaced ones] [env: CFGSYNC_OWNER]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l timeout -d 'How long to try; 0 is forever [env: CFGSYNC_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l env -d 'A dotenv artifact that becomes CMD\'s environment instead of a file [env: CFGSYNC_ENV, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l receipt -d 'Note here what was delivered: instance, generation, digest, and the sum of each file [env: CFGSYNC_RECEIPT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l fallback -d 'When nothing was delivered after so long, go on with the files that are there, if they are those of the receipt, unchanged [env: CFGSYNC_FALLBACK]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l verify-key -d 'Write nothing that the key of this PEM file did not sign; repeat it while keys change [env: CFGSYNC_VERIFY_KEY, one per line]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l payload-max -d 'Largest payload that is taken [env: CFGSYNC_PAYLOAD_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l files-max -d 'Most files that are taken, up to 100000 [env: CFGSYNC_FILES_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l path-max-bytes -d 'Longest artifact path that is taken, in bytes, up to 1024 [env: CFGSYNC_PATH_MAX_BYTES]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -s o -l output -d 'Print what was written to stdout [env: CFGSYNC_OUTPUT]' -r -f -a "json\t'One JSON document'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'
@@ -170,3 +178,15 @@ text\t'Plain lines with UTC times, on a terminal as well'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and not __fish_seen_subcommand_from new" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
+text\t'Plain lines with UTC times, on a terminal as well'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and not __fish_seen_subcommand_from new" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and not __fish_seen_subcommand_from new" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and not __fish_seen_subcommand_from new" -f -a "new" -d 'Make a pair: sign-key.pem for `serve --sign-key`, verify-key.pem for `join --verify-key`'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and __fish_seen_subcommand_from new" -l out-dir -d 'Where to write them; keys that are there already are not overwritten [env: CFGSYNC_OUT_DIR]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and __fish_seen_subcommand_from new" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
+text\t'Plain lines with UTC times, on a terminal as well'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and __fish_seen_subcommand_from new" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and __fish_seen_subcommand_from new" -s h -l help -d 'Print help (see more with \'--help\')'

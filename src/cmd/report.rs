@@ -15,6 +15,8 @@ use super::{
     generate::GenerateError,
     inspect::InspectError,
     join::{EndedBy, JoinFailure},
+    key::KeyExists,
+    keys::KeyError,
     output::OutputError,
     plan::{PlanError, UsageError},
     serve::{ServeError, SpawnError},
@@ -191,10 +193,10 @@ fn judge(error: &anyhow::Error) -> Verdict {
     if error.is::<UsageError>() {
         return plain(Exit::Usage);
     }
-    if error.is::<SpecError>() || error.is::<SettingsError>() {
+    if error.is::<SpecError>() || error.is::<SettingsError>() || error.is::<KeyError>() {
         return plain(Exit::WrongSetting);
     }
-    if error.is::<GenerateError>() {
+    if error.is::<GenerateError>() || error.is::<KeyExists>() {
         return plain(Exit::NotWritten);
     }
     plain(Exit::Unexpected)

@@ -2,6 +2,7 @@
 
 mod signals;
 mod state;
+mod signing;
 mod child;
 mod descriptors;
 mod listeners;
@@ -67,6 +68,8 @@ pub(crate) struct ServeArgs {
     /// Write the port to this file once the server listens, one line per --listen
     #[arg(long, env = "CFGSYNC_LISTEN_PORT_FILE", value_name = "FILE")]
     port_file: Option<PathBuf>,
+    #[command(flatten)]
+    signing: signing::SigningArgs,
     /// Listen beyond loopback although whoever reaches that address may register and read
     #[arg(long, env = "CFGSYNC_ALLOW_ANONYMOUS")]
     allow_anonymous: bool,
@@ -205,6 +208,7 @@ async fn serve(args: ServeArgs, spec: Spec, journal: Option<JournalStore>) -> an
     let mut signals = Signals::new().map_err(ServeError::Runtime)?;
     let manager = Manager::from_environment();
     let (listeners, addresses) = listeners::open(&args.listen, args.allow_anonymous)?;
+    let sign_key = args.signing.read()?;
     if let Some(path) = &args.port_file {
         write_port_file(path, &addresses).map_err(|error| ServeError::PortFile {
             path: path.clone(),
@@ -231,6 +235,7 @@ async fn serve(args: ServeArgs, spec: Spec, journal: Option<JournalStore>) -> an
         materializers: vec![],
         coordinator: coordinator::Config {
             min_generation_interval: args.min_generation_interval,
+            sign_key,
         },
         http,
         journal,

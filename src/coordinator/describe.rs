@@ -169,7 +169,10 @@ impl Coordinator {
         let state = self.shared.store.state();
         let generation = state.generations.iter().find(|g| g.number == number)?;
         let files = generation.nodes.get(identifier)?;
-        Some(PayloadEncoder::of(self.instance(), generation).encode(files))
+        let identifier: Identifier = identifier.parse().ok()?;
+        let encoder = PayloadEncoder::of(self.instance(), generation);
+        let mut encoder = encoder.signed_by(self.shared.sign_key.as_ref());
+        Some(encoder.encode(&identifier, files))
     }
 
     /// All metrics as text, those that depend on who asks when brought up to date.

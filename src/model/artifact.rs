@@ -1,7 +1,7 @@
 //! Files as they are made and sealed: a path (a name), a mode, and content in pieces that may be shared.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fmt,
     sync::{Arc, OnceLock},
 };
@@ -381,10 +381,11 @@ pub struct DuplicatePath(pub ArtifactPath);
 impl ArtifactSet {
     /// A set of `files`; refused when two share a path.
     pub fn new(files: Vec<ArtifactFile>) -> Result<Self, DuplicatePath> {
-        let mut set = Self::default();
-        set.files.reserve(files.len());
-        files.into_iter().try_for_each(|file| set.push(file))?;
-        Ok(set)
+        let mut names = HashSet::with_capacity(files.len());
+        match files.iter().find(|file| !names.insert(&file.path)) {
+            Some(again) => Err(DuplicatePath(again.path.clone())),
+            None => Ok(Self { files }),
+        }
     }
 
     /// Adds `file`; refused when its path is taken.
