@@ -12,6 +12,7 @@ mod log;
 mod snapshot;
 mod artifacts;
 mod recover;
+mod look;
 mod commit;
 mod writer;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use error::JournalError;
+pub use look::JournalContents;
 
 use super::{Input, Outcome, Promise, Record, Seal, State, Store, Unavailable};
 use crate::model::{Generation, Instance, Revision};
