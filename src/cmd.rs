@@ -100,6 +100,11 @@ mod tests {
         fn check(command: &clap::Command) {
             for arg in command.get_arguments() {
                 let Some(long) = arg.get_long() else { continue };
+                if (command.get_name(), long) == ("inspect", "state-dir") {
+                    // CFGSYNC_STATE_DIR is the server's: beside it `inspect` and its health check ask the server.
+                    assert_eq!(arg.get_env(), None);
+                    continue;
+                }
                 let variable = arg
                     .get_env()
                     .map(|name| name.to_string_lossy().into_owned());

@@ -159,11 +159,16 @@ fn judge(error: &anyhow::Error) -> Verdict {
     if let Some(error) = error.downcast_ref::<ServeError>() {
         return judge_serve(error);
     }
+    if let Some(error) = error.downcast_ref::<JournalError>() {
+        return judge_state(error);
+    }
     if let Some(error) = error.downcast_ref::<InspectError>() {
         return plain(match error {
             InspectError::Failed(_) => Exit::ClusterFailed,
             InspectError::NotReady { .. } => Exit::NotReady,
-            InspectError::NoPayload { .. } | InspectError::NoArtifact { .. } => Exit::No,
+            InspectError::NoPayload { .. }
+            | InspectError::NoArtifact { .. }
+            | InspectError::NoGeneration(_) => Exit::No,
             InspectError::Unhealthy(_) => Exit::Unexpected,
         });
     }

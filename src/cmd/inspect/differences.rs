@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cfgsync::{
-    client::{CallError, Client},
     model::{ArtifactPath, ArtifactSet, GenerationNumber, Identifier},
     wire::{ArtifactEntry, GenerationBody},
 };
 use serde::Serialize;
 
+use super::source::Source;
 use crate::cmd::diff::{SHARED, unified};
 
 /// All differences, in the order of nodes and paths; shared files first.
@@ -40,12 +40,12 @@ impl Differences {
 
 /// Compares two generations; only payloads with a difference in them are fetched.
 pub(super) async fn between(
-    client: &Client,
+    source: &Source,
     from: GenerationNumber,
     to: GenerationNumber,
-) -> Result<Differences, CallError> {
-    let old = Side::new(client, from).await?;
-    let new = Side::new(client, to).await?;
+) -> anyhow::Result<Differences> {
+    let old = Side::new(source, from).await?;
+    let new = Side::new(source, to).await?;
     let mut found = Differences {
         from,
         to,
@@ -60,8 +60,8 @@ pub(super) async fn between(
     // Anybody's payload has the shared files.
     let differing = differing(&old.body.shared, &new.body.shared);
     if !differing.is_empty() {
-        let before = old.anybody(client).await?;
-        let after = new.anybody(client).await?;
+        let before = old.anybody(source).await?;
+        let after = new.anybody(source).await?;
         for path in differing {
             found.push(None, path, &before, &after);
         }
@@ -71,8 +71,8 @@ pub(super) async fn between(
         if differing.is_empty() {
             continue;
         }
-        let before = old.payload(client, node).await?;
-        let after = new.payload(client, node).await?;
+        let before = old.payload(source, node).await?;
+        let after = new.payload(source, node).await?;
         for path in differing {
             found.push(Some(node), path, &before, &after);
         }
@@ -111,8 +111,8 @@ struct Side {
 }
 
 impl Side {
-    async fn new(client: &Client, number: GenerationNumber) -> Result<Self, CallError> {
-        let body = client.generation(number).await?.value;
+    async fn new(source: &Source, number: GenerationNumber) -> anyhow::Result<Self> {
+        let body = source.generation(number).await?;
         Ok(Self { number, body })
     }
 
@@ -120,16 +120,16 @@ impl Side {
         self.body.artifacts.get(node).map_or(&[], Vec::as_slice)
     }
 
-    async fn payload(&self, client: &Client, node: &Identifier) -> Result<ArtifactSet, CallError> {
+    async fn payload(&self, source: &Source, node: &Identifier) -> anyhow::Result<ArtifactSet> {
         if !self.body.artifacts.contains_key(node) {
             return Ok(ArtifactSet::default());
         }
-        Ok(client.payload_of(self.number, node).await?.value.files)
+        source.payload_of(self.number, node).await
     }
 
-    async fn anybody(&self, client: &Client) -> Result<ArtifactSet, CallError> {
+    async fn anybody(&self, source: &Source) -> anyhow::Result<ArtifactSet> {
         match self.body.artifacts.keys().next() {
-            Some(node) => self.payload(client, node).await,
+            Some(node) => self.payload(source, node).await,
             None => Ok(ArtifactSet::default()),
         }
     }
