@@ -159,7 +159,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__inspect__subcmd__diff)
-            opts="-o -h --output --server --log-format --log-level --help"
+            opts="-o -h --reveal --output --server --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -193,7 +193,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__inspect__subcmd__file)
-            opts="-o -h --generation --output --server --log-format --log-level --help"
+            opts="-o -h --generation --reveal --output --server --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -126,6 +126,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen
 text\t'Plain lines with UTC times, on a terminal as well'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l reveal -d 'Show the contents of secret files [env: CFGSYNC_REVEAL]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -s o -l output -d 'Table, or what the server said as JSON or YAML [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'For people'
 json\t'For scripts'
@@ -144,6 +145,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen
 text\t'Plain lines with UTC times, on a terminal as well'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l reveal -d 'Show the contents of secret files [env: CFGSYNC_REVEAL]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l nodes -d 'Who would be registered: a YAML or JSON file, or `-` for stdin [env: CFGSYNC_NODES]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l fake -d 'Invent so many nodes from the spec\'s `metadata:` rules [env: CFGSYNC_FAKE]' -r

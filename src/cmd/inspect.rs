@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cfgsync::{
     client::{CallError, Client},
-    model::{ArtifactPath, GenerationNumber, Identifier},
+    model::{ArtifactPath, Digest, GenerationNumber, Identifier},
     wire::{ClusterBody, ClusterState},
 };
 use clap::{Args, Subcommand, ValueEnum};
@@ -35,6 +35,7 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
   cfgsync inspect --watch                     # again with every change
   cfgsync inspect node node-2                 # what node-2 gets, or why it waits
   cfgsync inspect file node-2 config.yaml     # the exact bytes that node-2 gets
+  cfgsync inspect file node-2 key --reveal    # also of a secret file
   cfgsync inspect generations                 # what was sealed
   cfgsync inspect generations 2               # one of them, file by file
   cfgsync inspect diff 1 2                    # what changed; exit code 3 if anything did
@@ -91,6 +92,8 @@ enum What {
         /// As it was in this generation instead of the newest
         #[arg(long, env = "CFGSYNC_GENERATION", value_name = "NUMBER", value_parser = generation)]
         generation: Option<GenerationNumber>,
+        #[command(flatten)]
+        reveal: RevealArgs,
     },
     /// What was sealed, newest first; or one generation, file by file
     Generations {
@@ -106,7 +109,16 @@ enum What {
         /// The newer one
         #[arg(value_name = "G2", value_parser = generation)]
         to: GenerationNumber,
+        #[command(flatten)]
+        reveal: RevealArgs,
     },
+}
+
+#[derive(Debug, Args)]
+struct RevealArgs {
+    /// Show the contents of secret files
+    #[arg(long, env = "CFGSYNC_REVEAL")]
+    reveal: bool,
 }
 
 /// A state to wait for.
@@ -152,6 +164,18 @@ pub(crate) enum InspectError {
         /// The nearest name, or all.
         hint: String,
     },
+    /// The file is there, and secret.
+    #[error("{path} of {identifier} is secret ({bytes} bytes, sha256 {sha256}); --reveal shows it")]
+    Secret {
+        /// The node.
+        identifier: Identifier,
+        /// The file.
+        path: ArtifactPath,
+        /// Its length.
+        bytes: usize,
+        /// Its sum.
+        sha256: Digest,
+    },
     /// No answer to the health check.
     #[error("not healthy: {0}")]
     Unhealthy(String),
@@ -175,7 +199,8 @@ async fn inspect(args: InspectArgs) -> anyhow::Result<Exit> {
             identifier,
             path,
             generation,
-        }) => file(&client, identifier, path, generation).await,
+            reveal,
+        }) => file(&client, identifier, path, generation, reveal.reveal).await,
         Some(What::Generations { number: None }) => {
             let all = client.generations().await?.value;
             print_as(format, &all, |all| table::generations(all))?;
@@ -188,8 +213,8 @@ async fn inspect(args: InspectArgs) -> anyhow::Result<Exit> {
             print_as(format, &body, table::generation)?;
             Ok(Exit::Done)
         }
-        Some(What::Diff { from, to }) => {
-            let found = differences::between(&client, from, to).await?;
+        Some(What::Diff { from, to, reveal }) => {
+            let found = differences::between(&client, from, to, reveal.reveal).await?;
             print_as(format, &found, differences::Differences::to_text)?;
             Ok(if found.is_empty() {
                 Exit::Done
@@ -226,6 +251,7 @@ async fn file(
     identifier: Identifier,
     path: ArtifactPath,
     generation: Option<GenerationNumber>,
+    reveal: bool,
 ) -> anyhow::Result<Exit> {
     let number = if let Some(number) = generation {
         number
@@ -236,7 +262,16 @@ async fn file(
             reason: node.reason.unwrap_or_else(|| "it is not ready".to_owned()),
         })?
     };
-    let payload = client.payload_of(number, &identifier).await?.value;
+    let payload = client.payload_of(number, &identifier, reveal).await?.value;
+    if let Some(secret) = payload.withheld.iter().find(|file| file.path == path) {
+        return Err(InspectError::Secret {
+            identifier,
+            path,
+            bytes: secret.bytes,
+            sha256: secret.sha256,
+        }
+        .into());
+    }
     let Some(file) = payload.files.get(&path) else {
         let names: Vec<&str> = payload
             .files

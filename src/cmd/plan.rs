@@ -277,7 +277,10 @@ impl Answer {
             vec![
                 whose.to_owned(),
                 file.path.to_string(),
-                file.mode.to_string(),
+                match file.secret {
+                    true => format!("{} secret", file.mode),
+                    false => file.mode.to_string(),
+                },
                 file.bytes.to_string(),
             ]
         };

@@ -162,7 +162,9 @@ fn judge(error: &anyhow::Error) -> Verdict {
         return plain(match error {
             InspectError::Failed(_) => Exit::ClusterFailed,
             InspectError::NotReady { .. } => Exit::NotReady,
-            InspectError::NoPayload { .. } | InspectError::NoArtifact { .. } => Exit::No,
+            InspectError::NoPayload { .. }
+            | InspectError::NoArtifact { .. }
+            | InspectError::Secret { .. } => Exit::No,
             InspectError::Unhealthy(_) => Exit::Unexpected,
         });
     }

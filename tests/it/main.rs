@@ -16,6 +16,7 @@ mod place;
 mod processes;
 mod receipts;
 mod schema;
+mod secrets;
 mod signed;
 mod stopping;
 mod support;
