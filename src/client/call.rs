@@ -234,13 +234,16 @@ impl Client {
         self.read(&format!("/v1/generations/{number}")).await
     }
 
-    /// One node's payload of one generation; does not count as a delivery.
+    /// One node's payload of one generation; does not count as a delivery. Secret files are in it only when the
+    /// operator wants to `reveal` them.
     pub async fn payload_of(
         &self,
         number: GenerationNumber,
         id: &Identifier,
+        reveal: bool,
     ) -> Result<Answer<ReceivedPayload>, CallError> {
-        let route = format!("/v1/generations/{number}/nodes/{id}/payload");
+        let query = if reveal { "?reveal=true" } else { "" };
+        let route = format!("/v1/generations/{number}/nodes/{id}/payload{query}");
         let raw = self.success(Method::GET, &route, self.large()).await?;
         self.read_payload(raw)
     }

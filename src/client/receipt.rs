@@ -57,6 +57,9 @@ pub struct Noted {
     pub path: Option<String>,
     /// Its mode.
     pub mode: Mode,
+    /// Whether it is secret.
+    #[serde(default)]
+    pub secret: bool,
     /// Its length.
     pub bytes: u64,
     /// The sum of its content.
@@ -148,6 +151,7 @@ impl Receipt {
                 Placement::Stdout | Placement::Consumed => None,
             },
             mode: placed.file.mode,
+            secret: placed.file.secret,
             bytes: placed.file.content.len() as u64,
             sha256: placed.file.content.sha256(),
         };

@@ -11,14 +11,14 @@ use cfgsync::{
 
 use super::{
     Command,
-    exit::Exit,
+    exit::{Exit, UsageError},
     generate::GenerateError,
     inspect::InspectError,
     join::{EndedBy, JoinFailure},
     key::KeyExists,
     keys::KeyError,
     output::OutputError,
-    plan::{PlanError, UsageError},
+    plan::PlanError,
     serve::{ServeError, SpawnError},
     settings::SettingsError,
 };
@@ -168,7 +168,8 @@ fn judge(error: &anyhow::Error) -> Verdict {
             InspectError::NotReady { .. } => Exit::NotReady,
             InspectError::NoPayload { .. }
             | InspectError::NoArtifact { .. }
-            | InspectError::NoGeneration(_) => Exit::No,
+            | InspectError::NoGeneration(_)
+            | InspectError::Secret { .. } => Exit::No,
             InspectError::Unhealthy(_) => Exit::Unexpected,
         });
     }

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 
 use super::{Coordinator, answer::Answer, view::View};
 use crate::{
-    model::{Failure, FailureKind, Generation, GenerationNumber},
+    model::{Failure, FailureKind, Generation, GenerationNumber, Identifier},
     store::{Registered, State},
     wire::{
         ArtifactEntry, ClusterBody, ClusterState, EncodedPayload, ErrorBody, GenerationBody,
@@ -158,11 +158,23 @@ impl Coordinator {
         Some(GenerationBody::of(generation))
     }
 
-    /// One node's payload of one kept generation, encoded on demand. An operator's look, not a delivery.
-    pub fn payload_of(&self, number: GenerationNumber, identifier: &str) -> Option<EncodedPayload> {
+    /// One node's payload of one kept generation, encoded on demand. An operator's look, not a delivery: secret files
+    /// are named and not shown, unless the operator wants to `reveal` them.
+    pub fn payload_of(
+        &self,
+        number: GenerationNumber,
+        identifier: &str,
+        reveal: bool,
+    ) -> Option<EncodedPayload> {
         let state = self.shared.store.state();
         let generation = state.generations.iter().find(|g| g.number == number)?;
         let files = generation.nodes.get(identifier)?;
+        let mut all = files.local.files().iter().chain(generation.shared.files());
+        if !reveal && all.any(|file| file.secret) {
+            let instance = self.instance();
+            let payload = EncodedPayload::without_secrets(instance, generation, files);
+            return Some(payload);
+        }
         let identifier: Identifier = identifier.parse().ok()?;
         let encoder = PayloadEncoder::of(self.instance(), generation);
         let mut encoder = encoder.signed_by(self.shared.sign_key.as_ref());

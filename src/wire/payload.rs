@@ -12,7 +12,10 @@ use serde::{
     de::{Error as _, SeqAccess, Visitor},
 };
 
-use super::signature::{NotVerified, Signature, SignedFacts, SigningKey, VerifyKey};
+use super::{
+    cluster::ArtifactEntry,
+    signature::{NotVerified, Signature, SignedFacts, SigningKey, VerifyKey},
+};
 use crate::model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Digest, Generation, GenerationNumber,
     Identifier, Instance, Mode, NodeFiles, payload_digest,
@@ -146,28 +149,7 @@ impl PayloadEncoder {
 
     /// One node's payload.
     pub fn encode(&mut self, identifier: &Identifier, node: &NodeFiles) -> EncodedPayload {
-        let own = node.local.files();
-        // An old client must refuse what it would write wrongly.
-        let version = if self.shared_is_text && own.iter().all(is_text) {
-            1
-        } else {
-            2
-        };
-        let mut pieces = Pieces::default();
-        pieces.open.extend_from_slice(
-            format!(
-                r#"{{"schema_version":{version},"instance":"{}","generation":{},"digest":"{}","files":["#,
-                self.instance, self.number, node.digest
-            )
-            .as_bytes(),
-        );
-        for (at, file) in own.iter().enumerate() {
-            self.file(&mut pieces, at > 0, file);
-        }
-        if !own.is_empty() && !self.shared.done.is_empty() {
-            pieces.open.push(b',');
-        }
-        pieces.append(&self.shared);
+        let mut pieces = self.files(&node.local, Some(node.digest));
         let Some(key) = &self.key else {
             pieces.open.extend_from_slice(b"]}");
             return EncodedPayload::from_pieces(pieces.finish(), node.digest);
@@ -185,6 +167,36 @@ impl PayloadEncoder {
         payload
     }
 
+    /// Everything up to what follows the last file.
+    fn files(&mut self, own: &ArtifactSet, digest: Option<Digest>) -> Pieces {
+        let own = own.files();
+        // An old client must refuse what it would write wrongly.
+        let version = if self.shared_is_text && own.iter().all(is_text) {
+            1
+        } else {
+            2
+        };
+        let digest = digest.map(|digest| format!(r#""digest":"{digest}","#));
+        let mut pieces = Pieces::default();
+        pieces.open.extend_from_slice(
+            format!(
+                r#"{{"schema_version":{version},"instance":"{}","generation":{},{}"files":["#,
+                self.instance,
+                self.number,
+                digest.unwrap_or_default()
+            )
+            .as_bytes(),
+        );
+        for (at, file) in own.iter().enumerate() {
+            self.file(&mut pieces, at > 0, file);
+        }
+        if !own.is_empty() && !self.shared.done.is_empty() {
+            pieces.open.push(b',');
+        }
+        pieces.append(&self.shared);
+        pieces
+    }
+
     fn file(&mut self, pieces: &mut Pieces, comma: bool, file: &ArtifactFile) {
         if comma {
             pieces.open.push(b',');
@@ -194,6 +206,9 @@ impl PayloadEncoder {
         pieces
             .open
             .extend_from_slice(format!(r#","mode":"{}","#, file.mode).as_bytes());
+        if file.secret {
+            pieces.open.extend_from_slice(b"\"secret\":true,");
+        }
         if file.content.is_chunked() {
             let sums: Vec<_> = file
                 .content
@@ -264,6 +279,8 @@ pub struct ReceivedPayload {
     pub signature: Option<Signature>,
     /// The files, in order.
     pub files: ArtifactSet,
+    /// Secret files that are named and not shown: to operators who did not ask for them.
+    pub withheld: Vec<ArtifactEntry>,
 }
 
 /// What a node takes at most.
@@ -329,6 +346,8 @@ struct Body {
     #[serde(default)]
     signature: Option<String>,
     files: Files,
+    #[serde(default)]
+    withheld: Vec<ArtifactEntry>,
 }
 
 /// Files, counted while they are read: a list without end ends the reading.
@@ -340,6 +359,8 @@ struct FileBody {
     content: String,
     #[serde(default)]
     mode: Option<Mode>,
+    #[serde(default)]
+    secret: bool,
     #[serde(default)]
     sha256: Option<Digest>,
     #[serde(default)]
@@ -395,6 +416,7 @@ impl ReceivedPayload {
             // One that cannot be read is none: whoever asks for one refuses it.
             signature: body.signature.and_then(|text| text.parse().ok()),
             files,
+            withheld: body.withheld,
         })
     }
 
@@ -488,12 +510,26 @@ impl FileBody {
         if !as_promised {
             return Err(UnusablePayload::File { path });
         }
+        let mode = Mode::of_file(self.mode, self.secret)
+            .map_err(|error| UnusablePayload::Files(format!("{path}: {error}")))?;
         Ok(ArtifactFile {
             path,
-            mode: self.mode.unwrap_or_default(),
+            mode,
+            secret: self.secret,
             content,
         })
     }
+}
+
+/// The files that are not secret, and the names of those that are.
+fn open_files(files: &ArtifactSet, shared: bool) -> (ArtifactSet, Vec<ArtifactEntry>) {
+    let (secret, open): (Vec<_>, Vec<_>) = files.files().iter().partition(|file| file.secret);
+    let open = ArtifactSet::new(open.into_iter().cloned().collect());
+    let secret = secret.into_iter();
+    (
+        open.expect("names of a set differ"),
+        secret.map(|file| ArtifactEntry::of(file, shared)).collect(),
+    )
 }
 
 /// Never the bytes: they may be keys.
@@ -519,6 +555,20 @@ impl EncodedPayload {
         nodes
             .map(|(id, files)| (id.clone(), Arc::new(encoder.encode(id, files))))
             .collect()
+    }
+
+    /// What an operator sees of a node's payload: secret files are named, not shown. Without the payload digest,
+    /// which would not fit, and never signed: no node takes it for its own.
+    pub fn without_secrets(instance: Instance, generation: &Generation, node: &NodeFiles) -> Self {
+        let (shared, mut withheld) = open_files(&generation.shared, true);
+        let (own, withheld_own) = open_files(&node.local, false);
+        withheld.splice(0..0, withheld_own);
+        let mut encoder = PayloadEncoder::new(instance, generation.number, &shared);
+        let mut pieces = encoder.files(&own, None);
+        pieces.open.extend_from_slice(b"],\"withheld\":");
+        serde_json::to_writer(&mut pieces.open, &withheld).expect("numbers and texts");
+        pieces.open.push(b'}');
+        Self::from_pieces(pieces.finish(), node.digest)
     }
 
     /// A payload of these pieces, in order.
@@ -581,6 +631,7 @@ mod tests {
         ArtifactFile {
             path: path.parse().unwrap(),
             mode: Mode::default(),
+            secret: false,
             content,
         }
     }

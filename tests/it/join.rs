@@ -558,7 +558,12 @@ async fn operators_calls_are_understood() {
     );
     assert_eq!(client.payload(&id).await.unwrap().value.files, a.files);
     assert_eq!(
-        client.payload_of(number, &id).await.unwrap().value.digest,
+        client
+            .payload_of(number, &id, true)
+            .await
+            .unwrap()
+            .value
+            .digest,
         a.digest
     );
     client.fail("enough").await.unwrap();

@@ -18,6 +18,7 @@ mod place;
 mod processes;
 mod receipts;
 mod schema;
+mod secrets;
 mod signed;
 mod stopping;
 mod support;

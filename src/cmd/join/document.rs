@@ -39,6 +39,7 @@ struct DocumentFile<'a> {
     /// Absent for what was printed, or became CMD's environment.
     path: Option<String>,
     outcome: &'static str,
+    secret: bool,
     mode: String,
     bytes: u64,
     sha256: String,
@@ -64,6 +65,7 @@ impl<'a> Document<'a> {
                     Some(Outcome::Overwritten) => "overwritten",
                     None => "environment",
                 },
+                secret: file.secret,
                 mode: file.mode.to_string(),
                 bytes: file.content.len() as u64,
                 sha256: file.content.sha256().to_string(),
@@ -86,6 +88,7 @@ impl<'a> Document<'a> {
             artifact: standing.noted.artifact.as_str(),
             path: Some(standing.path.display().to_string()),
             outcome: "existing",
+            secret: standing.noted.secret,
             mode: standing.noted.mode.to_string(),
             bytes: standing.noted.bytes,
             sha256: standing.noted.sha256.to_string(),
