@@ -14,7 +14,8 @@ pub(crate) mod output;
 pub(crate) mod manager;
 pub(crate) mod progress;
 pub(crate) mod diff;
-pub(crate) mod trust;
+pub(crate) mod tls;
+pub(crate) mod keys;
 pub(crate) mod server;
 pub(crate) mod serve;
 pub(crate) mod join;
@@ -23,6 +24,7 @@ pub(crate) mod plan;
 pub(crate) mod rm;
 pub(crate) mod fail;
 pub(crate) mod reset;
+pub(crate) mod key;
 pub(crate) mod generate;
 pub(crate) mod report;
 
@@ -59,6 +61,7 @@ pub(crate) enum Command {
     Rm(rm::RmArgs),
     Fail(fail::FailArgs),
     Reset(reset::ResetArgs),
+    Key(key::KeyArgs),
     #[command(hide = true)]
     Generate(generate::GenerateArgs),
 }
@@ -75,6 +78,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Rm(args) => rm::run(args),
         Command::Fail(args) => fail::run(args),
         Command::Reset(args) => reset::run(args),
+        Command::Key(args) => key::run(&args),
         Command::Generate(args) => generate::run(&args),
     }
 }
@@ -97,6 +101,11 @@ mod tests {
         fn check(command: &clap::Command) {
             for arg in command.get_arguments() {
                 let Some(long) = arg.get_long() else { continue };
+                if (command.get_name(), long) == ("inspect", "state-dir") {
+                    // CFGSYNC_STATE_DIR is the server's: beside it `inspect` and its health check ask the server.
+                    assert_eq!(arg.get_env(), None);
+                    continue;
+                }
                 let variable = arg
                     .get_env()
                     .map(|name| name.to_string_lossy().into_owned());

@@ -12,15 +12,17 @@ use cfgsync::{
 
 use super::{
     Command,
-    exit::Exit,
+    exit::{Exit, UsageError},
     generate::GenerateError,
     inspect::InspectError,
     join::{EndedBy, JoinFailure},
+    key::KeyExists,
+    keys::KeyError,
     output::OutputError,
-    plan::{PlanError, UsageError},
+    plan::PlanError,
     serve::{ServeError, SpawnError, TlsSetupError},
     settings::SettingsError,
-    trust::TrustFailure,
+    tls::TrustFailure,
 };
 
 /// What is said of an error.
@@ -163,11 +165,17 @@ fn judge(error: &anyhow::Error) -> Verdict {
     if let Some(error) = error.downcast_ref::<ServeError>() {
         return judge_serve(error);
     }
+    if let Some(error) = error.downcast_ref::<JournalError>() {
+        return judge_state(error);
+    }
     if let Some(error) = error.downcast_ref::<InspectError>() {
         return plain(match error {
             InspectError::Failed(_) => Exit::ClusterFailed,
             InspectError::NotReady { .. } => Exit::NotReady,
-            InspectError::NoPayload { .. } | InspectError::NoArtifact { .. } => Exit::No,
+            InspectError::NoPayload { .. }
+            | InspectError::NoArtifact { .. }
+            | InspectError::NoGeneration(_)
+            | InspectError::Secret { .. } => Exit::No,
             InspectError::Unhealthy(_) => Exit::Unexpected,
         });
     }
@@ -197,10 +205,10 @@ fn judge(error: &anyhow::Error) -> Verdict {
     if error.is::<UsageError>() {
         return plain(Exit::Usage);
     }
-    if error.is::<SpecError>() || error.is::<SettingsError>() {
+    if error.is::<SpecError>() || error.is::<SettingsError>() || error.is::<KeyError>() {
         return plain(Exit::WrongSetting);
     }
-    if error.is::<GenerateError>() {
+    if error.is::<GenerateError>() || error.is::<KeyExists>() {
         return plain(Exit::NotWritten);
     }
     plain(Exit::Unexpected)

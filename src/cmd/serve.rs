@@ -2,6 +2,7 @@
 
 mod signals;
 mod state;
+mod signing;
 mod child;
 mod descriptors;
 mod listeners;
@@ -71,6 +72,8 @@ pub(crate) struct ServeArgs {
     /// Write the port to this file once the server listens, one line per --listen
     #[arg(long, env = "CFGSYNC_LISTEN_PORT_FILE", value_name = "FILE")]
     port_file: Option<PathBuf>,
+    #[command(flatten)]
+    signing: signing::SigningArgs,
     /// Listen beyond loopback although whoever reaches that address may register and read
     #[arg(long, env = "CFGSYNC_ALLOW_ANONYMOUS")]
     allow_anonymous: bool,
@@ -225,6 +228,7 @@ async fn serve(
     let mut signals = Signals::new().map_err(ServeError::Runtime)?;
     let manager = Manager::from_environment();
     let (listeners, addresses) = listeners::open(&args.listen, args.may_be_exposed())?;
+    let sign_key = args.signing.read()?;
     let state_directory = args.state.directory();
     let tls = std::mem::take(&mut args.tls).prepare(&addresses, state_directory.as_deref());
     let tls = tls.map_err(ServeError::Tls)?.map(Arc::new);
@@ -263,6 +267,7 @@ async fn serve(
         materializers: vec![],
         coordinator: coordinator::Config {
             min_generation_interval: args.min_generation_interval,
+            sign_key,
         },
         http,
         journal,

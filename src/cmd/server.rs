@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use cfgsync::client::{Client, ServerUrl};
 use clap::{Arg, Args, Command, builder::TypedValueParser};
 
-use super::trust::{TrustArgs, TrustFailure};
+use super::tls::{ClientTlsArgs, TrustFailure};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
@@ -21,13 +21,13 @@ pub(crate) struct ServerArgs {
     )]
     server: Vec<ServerUrl>,
     #[command(flatten)]
-    trust: TrustArgs,
+    tls: ClientTlsArgs,
 }
 
 impl ServerArgs {
     /// A client of it.
     pub(crate) fn client(self) -> Result<Client, TrustFailure> {
-        self.trust.client(self.server)
+        self.tls.client(self.server)
     }
 }
 

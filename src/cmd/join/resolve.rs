@@ -10,7 +10,7 @@ use cfgsync::{
 use serde_json::Value;
 use tracing::{info, warn};
 
-use super::{JoinArgs, JoinFailure, metadata};
+use super::{JoinArgs, JoinFailure, metadata, receipt};
 use crate::cmd::values;
 
 /// Progress is shown soon where somebody looks on.
@@ -25,6 +25,7 @@ pub(super) struct Plan {
     pub(super) outputs: OutputMap,
     pub(super) owner: Option<Owner>,
     pub(super) env: Vec<ArtifactPath>,
+    pub(super) receipt: Option<receipt::Keeping>,
     pub(super) json: bool,
     pub(super) command: Vec<OsString>,
 }
@@ -103,14 +104,23 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         })?),
         (None, None) => None,
     };
+    let all_to_files = args.env.is_empty() && !outputs.prints();
+    let receipt = (args.receipt).resolve(values::limit(args.timeout), all_to_files)?;
     let metadata = metadata::merge(base, &args.meta).map_err(JoinFailure::Setting)?;
+    let verify_keys = args.trust.verify_keys()?;
+    let delivered = receipt.as_ref().and_then(receipt::Keeping::delivered);
     Ok(Plan {
-        client: args.trust.client(servers)?,
+        client: args
+            .tls
+            .client(servers)?
+            .with_payload_limits(args.trust.limits()),
         options: JoinOptions {
             identifier,
             address,
             metadata,
             cluster: args.cluster,
+            verify_keys,
+            delivered,
             timeout: values::limit(args.timeout),
             wait_max: if is_interactive {
                 WAIT_MAX_INTERACTIVE
@@ -121,6 +131,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         outputs,
         owner: args.owner,
         env: args.env,
+        receipt,
         json: args.output.is_some(),
         command: args.command,
     })

@@ -1,4 +1,4 @@
-//! Whom a command trusts over TLS, and what it shows of itself.
+//! TLS to the server: whom a command trusts, and what it shows of itself.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use clap::Args;
 /// TLS to the server.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS")]
-pub(crate) struct TrustArgs {
+pub(crate) struct ClientTlsArgs {
     /// Trust the authorities in this PEM file instead of the public web's
     #[arg(long, env = "CFGSYNC_CA_FILE", value_name = "FILE", global = true)]
     ca_file: Option<PathBuf>,
@@ -37,7 +37,7 @@ pub(crate) enum TrustFailure {
     Trust(#[from] TrustError),
 }
 
-impl TrustArgs {
+impl ClientTlsArgs {
     /// A client of `servers`.
     pub(crate) fn client(&self, servers: Vec<ServerUrl>) -> Result<Client, TrustFailure> {
         let identity = match (&self.client_cert, &self.client_key) {
