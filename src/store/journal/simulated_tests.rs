@@ -449,8 +449,10 @@ fn settings() -> Settings {
 
 fn node(name: &str, turn: u64) -> NodeRegistration {
     let node = NodeRegistration::new(name.parse().unwrap(), "10.0.0.1".parse().unwrap());
-    // Long enough to span sectors.
-    node.with_metadata(serde_json::json!({ "turn": turn, "padding": "x".repeat(700) }))
+    // Long enough to span sectors, of which each differs.
+    node.with_metadata(
+        serde_json::json!({ "turn": turn, "padding": format!("{name}{turn}").repeat(300) }),
+    )
 }
 
 fn generation(state: &State, salt: u64) -> Arc<Generation> {
