@@ -25,6 +25,9 @@ _cfgsync() {
             cfgsync,join)
                 cmd="cfgsync__subcmd__join"
                 ;;
+            cfgsync,key)
+                cmd="cfgsync__subcmd__key"
+                ;;
             cfgsync,plan)
                 cmd="cfgsync__subcmd__plan"
                 ;;
@@ -52,6 +55,9 @@ _cfgsync() {
             cfgsync__subcmd__inspect,node)
                 cmd="cfgsync__subcmd__inspect__subcmd__node"
                 ;;
+            cfgsync__subcmd__key,new)
+                cmd="cfgsync__subcmd__key__subcmd__new"
+                ;;
             *)
                 ;;
         esac
@@ -59,7 +65,7 @@ _cfgsync() {
 
     case "${cmd}" in
         cfgsync)
-            opts="-h -V --log-format --log-level --help --version serve join inspect plan rm fail reset"
+            opts="-h -V --log-format --log-level --help --version serve join inspect plan rm fail reset key"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -111,7 +117,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__inspect)
-            opts="-o -h --wait --timeout --watch --output --server --log-format --log-level --help health node file generations diff"
+            opts="-o -h --wait --timeout --watch --output --state-dir --verify --server --log-format --log-level --help health node file generations diff"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -131,6 +137,10 @@ _cfgsync() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --server)
@@ -153,7 +163,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__inspect__subcmd__diff)
-            opts="-o -h --output --server --log-format --log-level --help"
+            opts="-o -h --reveal --output --state-dir --server --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -165,6 +175,10 @@ _cfgsync() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --server)
@@ -187,7 +201,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__inspect__subcmd__file)
-            opts="-o -h --generation --output --server --log-format --log-level --help"
+            opts="-o -h --generation --reveal --output --state-dir --server --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -203,6 +217,10 @@ _cfgsync() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --server)
@@ -225,7 +243,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__inspect__subcmd__generations)
-            opts="-o -h --output --server --log-format --log-level --help"
+            opts="-o -h --output --state-dir --server --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -237,6 +255,10 @@ _cfgsync() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --server)
@@ -259,7 +281,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__inspect__subcmd__health)
-            opts="-o -h --output --server --log-format --log-level --help"
+            opts="-o -h --output --state-dir --server --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -271,6 +293,10 @@ _cfgsync() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --server)
@@ -293,7 +319,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__inspect__subcmd__node)
-            opts="-o -h --output --server --log-format --log-level --help"
+            opts="-o -h --output --state-dir --server --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -305,6 +331,10 @@ _cfgsync() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --server)
@@ -327,7 +357,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__join)
-            opts="-o -h --server --cluster --id --ip --meta --meta-json --out --out-dir --owner --timeout --env --output --log-format --log-level --help"
+            opts="-o -h --server --cluster --id --ip --meta --meta-json --out --out-dir --owner --timeout --env --receipt --fallback --verify-key --payload-max --files-max --path-max-bytes --output --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -377,12 +407,84 @@ _cfgsync() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --receipt)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fallback)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --verify-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --payload-max)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --files-max)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --path-max-bytes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "json" -- "${cur}"))
                     return 0
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "auto text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cfgsync__subcmd__key)
+            opts="-h --log-format --log-level --help new"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --log-format)
+                    COMPREPLY=($(compgen -W "auto text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cfgsync__subcmd__key__subcmd__new)
+            opts="-h --out-dir --log-format --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --out-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --log-format)
@@ -499,7 +601,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__serve)
-            opts="-h --listen --port-file --allow-anonymous --hold --min-generation-interval --state-dir --history --drain-timeout --wait-max --register-body-max --replace-body-max --connections-max --header-timeout --body-timeout --write-stall-timeout --log-format --log-level --help"
+            opts="-h --listen --port-file --sign-key --allow-anonymous --hold --min-generation-interval --state-dir --history --drain-timeout --wait-max --register-body-max --replace-body-max --connections-max --header-timeout --body-timeout --write-stall-timeout --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -510,6 +612,10 @@ _cfgsync() {
                     return 0
                     ;;
                 --port-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sign-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -2,7 +2,10 @@
 
 use std::{future::Future, sync::Arc};
 
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
 
 use crate::{
     clock::WallClock,
@@ -32,6 +35,8 @@ pub struct Server {
     pub history_generations: usize,
     /// The wall clock.
     pub clock: WallClock,
+    /// Kept to the cluster in one line, for whoever watches over the server.
+    pub status: Option<watch::Sender<String>>,
 }
 
 /// How many generations are kept when nobody says otherwise.
@@ -49,6 +54,7 @@ impl Server {
             journal: None,
             history_generations: HISTORY_GENERATIONS,
             clock: WallClock::system(),
+            status: None,
         }
     }
 
@@ -126,6 +132,10 @@ pub async fn serve(
             }
         }
     });
+    if let Some(status) = server.status {
+        let coordinator = coordinator.clone();
+        tokio::spawn(async move { coordinator.keep_status(status).await });
+    }
     let report = http::serve(server.listeners, coordinator, server.http, shutdown).await;
     reloading.abort();
     // The route goes last: until the last answer is out it may have deliveries to note.

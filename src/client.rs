@@ -9,10 +9,12 @@ mod connect;
 mod call;
 mod routes;
 pub mod disk;
+mod receipt;
 mod join;
 
 pub use backoff::Backoff;
-pub use call::{Answer, CallError, Client, Meta, PAYLOAD_MAX_BYTES};
+pub use call::{Answer, CallError, Client, Meta};
 pub use join::{Event, Join, JoinError, JoinOptions, NodeAddress};
+pub use receipt::{Delivered, Mismatch, Noted, Receipt, ReceiptError, Standing};
 pub use routes::{InvalidRoute, OutputMap, Placed, Placement, RouteError, Target};
 pub use server::{InvalidServer, ServerUrl};

@@ -11,8 +11,10 @@ pub(crate) mod exit;
 pub(crate) mod values;
 pub(crate) mod settings;
 pub(crate) mod output;
+pub(crate) mod manager;
 pub(crate) mod progress;
 pub(crate) mod diff;
+pub(crate) mod keys;
 pub(crate) mod server;
 pub(crate) mod serve;
 pub(crate) mod join;
@@ -21,6 +23,7 @@ pub(crate) mod plan;
 pub(crate) mod rm;
 pub(crate) mod fail;
 pub(crate) mod reset;
+pub(crate) mod key;
 pub(crate) mod generate;
 pub(crate) mod report;
 
@@ -57,6 +60,7 @@ pub(crate) enum Command {
     Rm(rm::RmArgs),
     Fail(fail::FailArgs),
     Reset(reset::ResetArgs),
+    Key(key::KeyArgs),
     #[command(hide = true)]
     Generate(generate::GenerateArgs),
 }
@@ -73,6 +77,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Rm(args) => rm::run(args),
         Command::Fail(args) => fail::run(args),
         Command::Reset(args) => reset::run(args),
+        Command::Key(args) => key::run(&args),
         Command::Generate(args) => generate::run(&args),
     }
 }

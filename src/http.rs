@@ -37,7 +37,7 @@ use std::time::Duration;
 
 pub use guard::is_loopback_only;
 pub use server::{DrainReport, serve};
-pub use socket::listen;
+pub use socket::{adopt, listen};
 
 /// The bounds of a server. All apply to every listener together.
 #[derive(Debug, Clone)]

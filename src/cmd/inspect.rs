@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 
 use cfgsync::{
     client::{CallError, Client},
-    model::{ArtifactPath, GenerationNumber, Identifier},
+    model::{ArtifactPath, Digest, GenerationNumber, Identifier},
     store::JournalContents,
     wire::{ClusterBody, ClusterState},
 };
@@ -19,9 +19,8 @@ use tokio::time::{Instant, sleep, timeout};
 use source::Source;
 
 use super::{
-    exit::Exit,
+    exit::{Exit, UsageError},
     output::{self, Format, print, print_as},
-    plan::UsageError,
     server::{ServerArgs, block_on},
     settings::nearest,
     values::{duration, limit},
@@ -41,6 +40,7 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
   cfgsync inspect --watch                     # again with every change
   cfgsync inspect node node-2                 # what node-2 gets, or why it waits
   cfgsync inspect file node-2 config.yaml     # the exact bytes that node-2 gets
+  cfgsync inspect file node-2 key --reveal    # also of a secret file
   cfgsync inspect generations                 # what was sealed
   cfgsync inspect generations 2               # one of them, file by file
   cfgsync inspect diff 1 2                    # what changed; exit code 3 if anything did
@@ -107,6 +107,8 @@ enum What {
         /// As it was in this generation instead of the newest
         #[arg(long, env = "CFGSYNC_GENERATION", value_name = "NUMBER", value_parser = generation)]
         generation: Option<GenerationNumber>,
+        #[command(flatten)]
+        reveal: RevealArgs,
     },
     /// What was sealed, newest first; or one generation, file by file
     Generations {
@@ -122,7 +124,16 @@ enum What {
         /// The newer one
         #[arg(value_name = "G2", value_parser = generation)]
         to: GenerationNumber,
+        #[command(flatten)]
+        reveal: RevealArgs,
     },
+}
+
+#[derive(Debug, Args)]
+struct RevealArgs {
+    /// Show the contents of secret files
+    #[arg(long, env = "CFGSYNC_REVEAL")]
+    reveal: bool,
 }
 
 /// A state to wait for.
@@ -171,6 +182,18 @@ pub(crate) enum InspectError {
     /// There is no such generation in the state directory.
     #[error("generation {0} is not kept there; `inspect generations` lists those that are")]
     NoGeneration(GenerationNumber),
+    /// The file is there, and secret.
+    #[error("{path} of {identifier} is secret ({bytes} bytes, sha256 {sha256}); --reveal shows it")]
+    Secret {
+        /// The node.
+        identifier: Identifier,
+        /// The file.
+        path: ArtifactPath,
+        /// Its length.
+        bytes: usize,
+        /// Its sum.
+        sha256: Digest,
+    },
     /// No answer to the health check.
     #[error("not healthy: {0}")]
     Unhealthy(String),
@@ -240,7 +263,8 @@ async fn show(source: &Source, what: Option<What>, format: Format) -> anyhow::Re
             identifier,
             path,
             generation,
-        }) => file(source, identifier, path, generation).await,
+            reveal,
+        }) => file(source, identifier, path, generation, reveal.reveal).await,
         Some(What::Generations { number: None }) => {
             let all = source.generations().await?;
             print_as(format, &all, |all| table::generations(all))?;
@@ -253,8 +277,8 @@ async fn show(source: &Source, what: Option<What>, format: Format) -> anyhow::Re
             print_as(format, &body, table::generation)?;
             Ok(Exit::Done)
         }
-        Some(What::Diff { from, to }) => {
-            let found = differences::between(source, from, to).await?;
+        Some(What::Diff { from, to, reveal }) => {
+            let found = differences::between(source, from, to, reveal.reveal).await?;
             print_as(format, &found, differences::Differences::to_text)?;
             Ok(if found.is_empty() {
                 Exit::Done
@@ -286,6 +310,7 @@ async fn file(
     identifier: Identifier,
     path: ArtifactPath,
     generation: Option<GenerationNumber>,
+    reveal: bool,
 ) -> anyhow::Result<Exit> {
     let number = if let Some(number) = generation {
         number
@@ -296,9 +321,23 @@ async fn file(
             reason: node.reason.unwrap_or_else(|| "it is not ready".to_owned()),
         })?
     };
-    let payload = source.payload_of(number, &identifier).await?;
-    let Some(file) = payload.get(&path) else {
-        let names: Vec<&str> = payload.files().iter().map(|f| f.path.name()).collect();
+    let payload = source.payload_of(number, &identifier, reveal).await?;
+    if let Some(secret) = payload.withheld.iter().find(|file| file.path == path) {
+        return Err(InspectError::Secret {
+            identifier,
+            path,
+            bytes: secret.bytes,
+            sha256: secret.sha256,
+        }
+        .into());
+    }
+    let Some(file) = payload.files.get(&path) else {
+        let names: Vec<&str> = payload
+            .files
+            .files()
+            .iter()
+            .map(|f| f.path.name())
+            .collect();
         let hint = match nearest(path.name(), names.iter().copied()) {
             Some(near) => format!("; did you mean {near}?"),
             None if names.is_empty() => "; it has none at all".to_owned(),

@@ -11,12 +11,14 @@ use cfgsync::{
 
 use super::{
     Command,
-    exit::Exit,
+    exit::{Exit, UsageError},
     generate::GenerateError,
     inspect::InspectError,
     join::{EndedBy, JoinFailure},
+    key::KeyExists,
+    keys::KeyError,
     output::OutputError,
-    plan::{PlanError, UsageError},
+    plan::PlanError,
     serve::{ServeError, SpawnError},
     settings::SettingsError,
 };
@@ -166,7 +168,8 @@ fn judge(error: &anyhow::Error) -> Verdict {
             InspectError::NotReady { .. } => Exit::NotReady,
             InspectError::NoPayload { .. }
             | InspectError::NoArtifact { .. }
-            | InspectError::NoGeneration(_) => Exit::No,
+            | InspectError::NoGeneration(_)
+            | InspectError::Secret { .. } => Exit::No,
             InspectError::Unhealthy(_) => Exit::Unexpected,
         });
     }
@@ -196,10 +199,10 @@ fn judge(error: &anyhow::Error) -> Verdict {
     if error.is::<UsageError>() {
         return plain(Exit::Usage);
     }
-    if error.is::<SpecError>() || error.is::<SettingsError>() {
+    if error.is::<SpecError>() || error.is::<SettingsError>() || error.is::<KeyError>() {
         return plain(Exit::WrongSetting);
     }
-    if error.is::<GenerateError>() {
+    if error.is::<GenerateError>() || error.is::<KeyExists>() {
         return plain(Exit::NotWritten);
     }
     plain(Exit::Unexpected)
@@ -266,7 +269,9 @@ fn judge_serve(error: &ServeError) -> Verdict {
             },
         ),
         ServeError::PortFile { .. } => (Exit::NotWritten, None),
-        ServeError::Runtime(_) | ServeError::Server(_) => (Exit::Unexpected, None),
+        ServeError::Inherited(_) | ServeError::Runtime(_) | ServeError::Server(_) => {
+            (Exit::Unexpected, None)
+        }
         ServeError::State(error) => return judge_state(error),
     };
     Verdict {

@@ -2,8 +2,10 @@
 
 mod signals;
 mod state;
+mod signing;
 mod child;
 mod descriptors;
+mod listeners;
 
 use std::{
     io,
@@ -17,18 +19,16 @@ use cfgsync::{
     app::{self, Server, ServerError},
     clock::WallClock,
     coordinator,
-    http::{self, DrainReport, HttpConfig},
+    http::{DrainReport, HttpConfig},
     spec::Spec,
     store::{JournalError, JournalStore},
 };
 use clap::Args;
-use tokio::{
-    net::TcpListener,
-    sync::{Notify, mpsc, oneshot},
-};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::{
     exit::Exit,
+    manager::Manager,
     values::{bytes, duration},
 };
 use child::Child;
@@ -68,6 +68,8 @@ pub(crate) struct ServeArgs {
     /// Write the port to this file once the server listens, one line per --listen
     #[arg(long, env = "CFGSYNC_LISTEN_PORT_FILE", value_name = "FILE")]
     port_file: Option<PathBuf>,
+    #[command(flatten)]
+    signing: signing::SigningArgs,
     /// Listen beyond loopback although whoever reaches that address may register and read
     #[arg(long, env = "CFGSYNC_ALLOW_ANONYMOUS")]
     allow_anonymous: bool,
@@ -165,6 +167,9 @@ pub(crate) enum ServeError {
         /// What the operating system said.
         error: io::Error,
     },
+    /// What the service manager passed is of no use.
+    #[error("a socket that the service manager passed cannot be listened on: {0}")]
+    Inherited(io::Error),
     /// The port file cannot be written.
     #[error("cannot write the port file {}: {error}", path.display())]
     PortFile {
@@ -185,7 +190,7 @@ pub(crate) enum ServeError {
 }
 
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
-    refuse_exposure(&args)?;
+    listeners::refuse_exposure(&args.listen, args.allow_anonymous)?;
     let spec = Spec::load(&args.spec)?;
     let journal = state::open(&args.state, &spec, args.history).map_err(ServeError::State)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -201,7 +206,9 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
 
 async fn serve(args: ServeArgs, spec: Spec, journal: Option<JournalStore>) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().map_err(ServeError::Runtime)?;
-    let (listeners, addresses) = listen(&args.listen)?;
+    let manager = Manager::from_environment();
+    let (listeners, addresses) = listeners::open(&args.listen, args.allow_anonymous)?;
+    let sign_key = args.signing.read()?;
     if let Some(path) = &args.port_file {
         write_port_file(path, &addresses).map_err(|error| ServeError::PortFile {
             path: path.clone(),
@@ -221,17 +228,20 @@ async fn serve(args: ServeArgs, spec: Spec, journal: Option<JournalStore>) -> an
     for address in &addresses {
         tracing::info!("serving {} on http://{address}", spec.cluster);
     }
+    let (status, status_line) = watch::channel(String::new());
     let server = Server {
         spec,
         listeners,
         materializers: vec![],
         coordinator: coordinator::Config {
             min_generation_interval: args.min_generation_interval,
+            sign_key,
         },
         http,
         journal,
         history_generations: args.history.into(),
         clock: WallClock::system(),
+        status: manager.is_there().then_some(status),
     };
     let (reload, reloaded) = mpsc::channel(1);
     let (stop, stopped) = oneshot::channel::<()>();
@@ -240,16 +250,22 @@ async fn serve(args: ServeArgs, spec: Spec, journal: Option<JournalStore>) -> an
         let _ = stopped.await;
     };
     let mut serving = tokio::spawn(app::serve(server, reloaded, shutdown));
+    manager.ready();
+    let attending = manager.attend(status_line);
+    let mut attending = pin!(attending);
     let exit = tokio::select! {
         ended = &mut serving => {
             finished(&ended?.map_err(ServeError::Server)?);
             return Ok(Exit::Unexpected);
         }
-        exit = until_told(&mut signals, child.as_mut(), &args.spec, &reload) => exit?,
+        exit = until_told(&mut signals, child.as_mut(), &args.spec, &reload, manager) => exit?,
+        () = &mut attending => unreachable!("it attends for ever"),
     };
+    manager.stopping(args.drain_timeout + THREADS_GRACE);
     drop(stop);
     tokio::select! {
         ended = &mut serving => finished(&ended?.map_err(ServeError::Server)?),
+        () = &mut attending => unreachable!("it attends for ever"),
         signal = signals.stop() => {
             tracing::warn!("{} again: stopping at once", signal.name);
             serving.abort();
@@ -264,13 +280,16 @@ async fn until_told(
     mut child: Option<&mut Child>,
     spec: &Path,
     reload: &mpsc::Sender<Spec>,
+    manager: Manager,
 ) -> anyhow::Result<Exit> {
     // Beside the signals: a spec that takes long to read must not keep anybody from stopping the server.
     let hangups = Notify::new();
     let rereading = async {
         loop {
             hangups.notified().await;
+            manager.reloading();
             reread(spec, reload).await;
+            manager.ready();
         }
     };
     let mut rereading = pin!(rereading);
@@ -323,29 +342,6 @@ fn finished(report: &DrainReport) {
             report.open
         ),
     }
-}
-
-fn refuse_exposure(args: &ServeArgs) -> Result<(), ServeError> {
-    if args.allow_anonymous {
-        return Ok(());
-    }
-    let exposed = args
-        .listen
-        .iter()
-        .find(|address| !http::is_loopback_only(&[**address]));
-    exposed.map_or(Ok(()), |address| Err(ServeError::Exposed(*address)))
-}
-
-fn listen(wanted: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), ServeError> {
-    let mut listeners = Vec::new();
-    let mut addresses = Vec::new();
-    for &address in wanted {
-        let failed = |error| ServeError::Listen { address, error };
-        let listener = http::listen(address).map_err(failed)?;
-        addresses.push(listener.local_addr().map_err(failed)?);
-        listeners.push(listener);
-    }
-    Ok((listeners, addresses))
 }
 
 /// Whoever waits for the file sees all of it or nothing.

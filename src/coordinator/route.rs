@@ -25,6 +25,7 @@ use crate::{
         Revision, Seat,
     },
     store::{Record, Seal, State, Store},
+    wire::SigningKey,
 };
 
 /// Registrations that come in a burst are judged together: an evaluation is at most this late.
@@ -118,7 +119,11 @@ enum Finished {
 }
 
 /// What is published before the first evaluation.
-pub(super) fn first_view(program: &Arc<Program>, store: &Arc<dyn Store>) -> View {
+pub(super) fn first_view(
+    program: &Arc<Program>,
+    store: &Arc<dyn Store>,
+    sign_key: Option<&Arc<SigningKey>>,
+) -> View {
     let readiness = Tally::new(program.spec.clone()).readiness(&Map::new());
     let served = store.state().generation().cloned();
     View {
@@ -131,7 +136,8 @@ pub(super) fn first_view(program: &Arc<Program>, store: &Arc<dyn Store>) -> View
         covers: served
             .as_ref()
             .map_or(Revision::default(), |generation| generation.revision),
-        served: served.map(|generation| Arc::new(Served::new(store.instance(), generation))),
+        served: served
+            .map(|generation| Arc::new(Served::new(store.instance(), generation, sign_key))),
         failure: None,
         trouble: None,
     }
@@ -443,6 +449,7 @@ impl Route {
             snapshot: self.snapshot(),
             instance: self.shared.store.instance(),
             drawn_at: self.shared.clock.now(),
+            sign_key: self.shared.sign_key.clone(),
         };
         let task = tokio::task::spawn_blocking(move || work.make());
         self.last_render = Some(now);
@@ -567,7 +574,9 @@ impl Route {
                 tracing::info!("generation {} was sealed elsewhere first", winner.number);
                 self.covers = winner.revision;
                 self.covered = None;
-                self.serve(Served::new(self.shared.store.instance(), winner));
+                let instance = self.shared.store.instance();
+                let sign_key = self.shared.sign_key.as_ref();
+                self.serve(Served::new(instance, winner, sign_key));
                 None
             }
             Seal::Unavailable(error) => {

@@ -713,7 +713,7 @@ async fn a_server_that_comes_back_makes_nothing_anew_that_could_come_out_otherwi
     // The same facts again, as a node sends them that finds its server again.
     second.come("a").await;
     second.settled("a").await;
-    advance(Duration::from_secs(60)).await;
+    advance(Duration::from_mins(1)).await;
     let again = second.files("a").await;
     assert_eq!((number(&again), again.digest), (1, sealed.digest));
     assert_eq!(renders.load(Ordering::Relaxed), 1);

@@ -33,14 +33,14 @@ pub(super) async fn handle(
         Route::Node | Route::InitWithNode => node::node(server, head, body).await,
         Route::NodePayload => node::payload(server, head, target.identifier()?).await,
         // Boxed, so that a request that is held is not as large as the largest of these.
-        _ => Box::pin(rare(server, &head.method, target, body)).await,
+        _ => Box::pin(rare(server, head, target, body)).await,
     }
 }
 
 /// The routes of operators, and what a node does once.
 async fn rare(
     server: &Server,
-    method: &Method,
+    head: &Parts,
     target: Target<'_>,
     body: &mut Incoming,
 ) -> Result<Reply, Rejection> {
@@ -49,7 +49,7 @@ async fn rare(
         Route::Leave => node::leave(server, body).await,
         Route::Snapshot => Ok(operator::snapshot(server).await),
         Route::Nodes => Ok(operator::nodes(server).await),
-        Route::OneNode if method == Method::DELETE => {
+        Route::OneNode if head.method == Method::DELETE => {
             operator::remove(server, &target.identifier()?).await
         }
         Route::OneNode => Ok(operator::one_node(server, &target.identifier()?).await),
@@ -57,7 +57,8 @@ async fn rare(
         Route::Generations => Ok(operator::generations(server)),
         Route::OneGeneration => operator::one_generation(server, target.generation()?),
         Route::GenerationPayload => {
-            operator::payload(server, target.generation()?, target.identifier()?).await
+            let (number, identifier) = (target.generation()?, target.identifier()?);
+            operator::payload(server, number, identifier, operator::reveals(head)).await
         }
         Route::Fail => operator::fail(server, body).await,
         Route::Reset => operator::reset(server).await,

@@ -195,6 +195,19 @@ pub(super) fn not_ready(body: Bytes) -> Reply {
     json_bytes(StatusCode::TOO_EARLY, body)
 }
 
+/// Not from this server, which stops: another one, or this one when it is back.
+pub(super) fn draining() -> Reply {
+    let body = ErrorBody::new(
+        Code::NotReady,
+        "draining",
+        "this server is stopping: ask again in a second, or another server at once",
+    );
+    let mut reply = not_ready(body.to_json().into());
+    retry_after(&mut reply, "1");
+    close_after(&mut reply);
+    reply
+}
+
 /// Nothing for this node, now or later.
 pub(super) fn missing(refusal: &Refusal) -> Reply {
     let (_, _, reason) = outline_of(refusal);

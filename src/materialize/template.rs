@@ -246,6 +246,7 @@ fn render_file(
     Ok(ArtifactFile {
         path: file.path.clone(),
         mode: file.mode,
+        secret: file.secret,
         content,
     })
 }

@@ -116,6 +116,9 @@ pub struct ArtifactEntry {
     /// Whether all nodes get it.
     #[serde(default)]
     pub shared: bool,
+    /// Whether its content is shown only to who asks for it.
+    #[serde(default)]
+    pub secret: bool,
 }
 
 /// One line of `GET /v1/generations`, newest first.
@@ -156,6 +159,7 @@ impl ArtifactEntry {
             bytes: file.content.len(),
             sha256: file.content.sha256(),
             shared,
+            secret: file.secret,
         }
     }
 

@@ -55,6 +55,7 @@ impl TestServer {
             vec![],
             Config {
                 min_generation_interval: Duration::ZERO,
+                ..Config::default()
             },
             clock,
             async {
@@ -141,6 +142,17 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         within(self.stream.write_all(bytes.as_ref())).await.unwrap();
+    }
+
+    /// Sends, until the server has closed; whether it still takes bytes. Nothing is read.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
+    /// Reads whatever comes until the server closes.
+    pub(crate) async fn read_to_end(&mut self) {
+        // A reset is an end as well.
+        let _ = self.stream.read_to_end(&mut self.read).await;
     }
 
     /// Sends no more, and still reads.

@@ -4,7 +4,7 @@ use cfgsync::{
     client::Client,
     model::{ArtifactSet, GenerationNumber, Identifier},
     store::JournalContents,
-    wire::{ClusterBody, GenerationBody, GenerationEntry, NodeBody},
+    wire::{ArtifactEntry, ClusterBody, GenerationBody, GenerationEntry, NodeBody},
 };
 
 use super::{InspectError, offline};
@@ -13,6 +13,13 @@ use super::{InspectError, offline};
 pub(super) enum Source {
     Server(Client),
     Directory(Box<JournalContents>),
+}
+
+/// A payload as an operator sees it.
+pub(super) struct Shown {
+    pub(super) files: ArtifactSet,
+    /// Secret files, which are not among `files`.
+    pub(super) withheld: Vec<ArtifactEntry>,
 }
 
 impl Source {
@@ -51,14 +58,22 @@ impl Source {
         })
     }
 
-    /// The files that `identifier` gets in a generation: its own, then those of all.
+    /// The files that `identifier` gets in a generation: its own, then those of all. Secret ones are named alone,
+    /// unless they are to be revealed.
     pub(super) async fn payload_of(
         &self,
         number: GenerationNumber,
         identifier: &Identifier,
-    ) -> anyhow::Result<ArtifactSet> {
+        reveal: bool,
+    ) -> anyhow::Result<Shown> {
         match self {
-            Self::Server(client) => Ok(client.payload_of(number, identifier).await?.value.files),
+            Self::Server(client) => {
+                let payload = client.payload_of(number, identifier, reveal).await?.value;
+                Ok(Shown {
+                    files: payload.files,
+                    withheld: payload.withheld,
+                })
+            }
             Self::Directory(contents) => {
                 let generation = offline::generation(contents, number)?;
                 let files = generation.payload(identifier.as_str()).ok_or_else(|| {
@@ -67,8 +82,17 @@ impl Source {
                         reason: format!("generation {number} has no files for it"),
                     }
                 })?;
-                let set = ArtifactSet::new(files.cloned().collect());
-                Ok(set.expect("own and shared names are distinct in a sealed generation"))
+                let (withheld, shown): (Vec<_>, Vec<_>) =
+                    files.partition(|file| file.secret && !reveal);
+                let files = ArtifactSet::new(shown.into_iter().cloned().collect());
+                let is_shared = |path| generation.shared.get(path).is_some();
+                let withheld = withheld.into_iter();
+                Ok(Shown {
+                    files: files.expect("own and shared names are distinct in a sealed generation"),
+                    withheld: withheld
+                        .map(|file| ArtifactEntry::of(file, is_shared(&file.path)))
+                        .collect(),
+                })
             }
         }
     }

@@ -40,6 +40,7 @@ struct ArtifactsEntry<'a> {
 struct PlacedFile {
     path: u32,
     mode: u32,
+    secret: bool,
     chunks: Vec<u32>,
 }
 
@@ -268,6 +269,7 @@ impl<'a> Places<'a> {
         PlacedFile {
             path,
             mode: file.mode.bits(),
+            secret: file.secret,
             chunks: chunks.collect(),
         }
     }
@@ -330,6 +332,7 @@ fn from_body(file: &Bytes, body: &[u8], digest: Digest) -> Result<Artifacts, Unr
                 path: path.clone(),
                 mode: mode(file.mode)?,
                 content: Content::from_chunks(pieces.ok_or_else(nowhere)?),
+                secret: file.secret,
             })
             .map_err(|error| Unreadable::Other(error.to_string()))?;
         }

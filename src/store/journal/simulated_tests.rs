@@ -583,13 +583,16 @@ impl Promised {
     }
 }
 
+/// One thing that a server does; whether it can go on.
+type Step<'a> = &'a dyn Fn(&mut Promised, &mut Journal) -> bool;
+
 /// A server's life: it opens the directory, registers, seals, notes, cuts its log. Ends early when it must.
 fn live(disk: &Simulated, promised: &mut Promised, turn: u64) -> Result<(), JournalError> {
     let mut journal = Journal::open(Arc::new(disk.clone()), &settings())?;
     promised.check(&journal.state);
     promised.revision = journal.state.revision;
     promised.state = Some(journal.state.clone());
-    let story: [&dyn Fn(&mut Promised, &mut Journal) -> bool; 9] = [
+    let story: [Step<'_>; 9] = [
         &|promised, journal| promised.register(journal, &["a"], turn),
         &|promised, journal| promised.register(journal, &["b", "c", "a"], turn),
         &|promised, journal| promised.seal(journal, turn),
