@@ -23,8 +23,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{
     ServerUrl,
     connect::{Connector, connector},
+    tls::{self, Distrust, TlsTrouble, Trust},
 };
 use crate::{
+    certificate::CertificateError,
     model::{GenerationNumber, Identifier, Instance, NodeRegistration},
     wire::{
         CLUSTER_HEADER, ClusterBody, Code, ErrorBody, GenerationBody, GenerationEntry,
@@ -51,11 +53,28 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 /// Calls servers of one cluster. Cloning is cheap; clones share connections and the preferred server.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: legacy::Client<Connector, Full<Bytes>>,
-    servers: Arc<[ServerUrl]>,
+    servers: Arc<[Known]>,
     limits: PayloadLimits,
     /// Index of the server that answered last: calls stay with it while it works.
     current: Arc<AtomicUsize>,
+}
+
+/// A server, and how it is talked to: each is trusted in its own way.
+#[derive(Debug)]
+struct Known {
+    url: ServerUrl,
+    http: legacy::Client<Connector, Full<Bytes>>,
+}
+
+/// Why a client cannot trust as it is told to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrustError {
+    /// Pins, authorities or an identity for a connection that is not encrypted: they would protect nothing.
+    #[error("{0} is plain HTTP, where pins, authorities and client certificates protect nothing")]
+    Plain(ServerUrl),
+    /// A file that cannot be used.
+    #[error(transparent)]
+    File(#[from] CertificateError),
 }
 
 /// What a server said, and about itself.
@@ -111,6 +130,14 @@ pub enum CallError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A connection that is not to be trusted, or that the server does not trust.
+    #[error("{server} is not trusted: {distrust}")]
+    Untrusted {
+        /// Which server.
+        server: ServerUrl,
+        /// Why.
+        distrust: Distrust,
+    },
 }
 
 struct Raw {
@@ -129,22 +156,42 @@ struct Call {
 }
 
 impl Client {
-    /// A client of `servers`, which are tried in turn, the first one first.
+    /// A client of `servers`, which are tried in turn, the first one first. Over TLS they are trusted by the pins
+    /// of their join URLs, or else by the authorities of the public web.
     ///
     /// # Panics
     /// Without a server.
-    pub fn new(servers: impl Into<Arc<[ServerUrl]>>) -> Self {
+    pub fn new(servers: impl Into<Vec<ServerUrl>>) -> Self {
+        Self::with_trust(servers, &Trust::default()).expect("it names no file")
+    }
+
+    /// The same, with `trust` beside the join URLs' pins.
+    ///
+    /// # Panics
+    /// Without a server.
+    pub fn with_trust(
+        servers: impl Into<Vec<ServerUrl>>,
+        trust: &Trust,
+    ) -> Result<Self, TrustError> {
         let servers = servers.into();
         assert!(!servers.is_empty(), "a client needs a server");
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(1)
-            .build(connector());
-        Self {
-            http,
-            servers,
+        let known = |url: ServerUrl| {
+            let tls = match url.is_tls() {
+                true => tls::config(trust, &[url.pins(), &trust.pins].concat())?,
+                false if *trust == Trust::default() => tls::no_config(),
+                false => return Err(TrustError::Plain(url)),
+            };
+            let http = legacy::Client::builder(TokioExecutor::new())
+                .pool_max_idle_per_host(1)
+                .build(connector(tls));
+            Ok(Known { url, http })
+        };
+        let servers: Result<Arc<[Known]>, TrustError> = servers.into_iter().map(known).collect();
+        Ok(Self {
+            servers: servers?,
             limits: PayloadLimits::default(),
             current: Arc::default(),
-        }
+        })
     }
 
     /// The same, taking payloads within `limits`.
@@ -156,6 +203,10 @@ impl Client {
 
     /// The server that is asked next.
     pub fn server(&self) -> &ServerUrl {
+        &self.known().url
+    }
+
+    fn known(&self) -> &Known {
         &self.servers[self.current.load(Ordering::Relaxed) % self.servers.len()]
     }
 
@@ -336,7 +387,8 @@ impl Client {
         call: &Call,
         body: Option<Bytes>,
     ) -> Result<Raw, CallError> {
-        let server = self.server().clone();
+        let Known { url, http } = self.known();
+        let server = url.clone();
         let unreachable = |problem: String| CallError::Unreachable {
             server: server.clone(),
             problem,
@@ -355,10 +407,20 @@ impl Client {
             .expect("a valid route and valid headers");
         let patience =
             call.answer_timeout.unwrap_or(ANSWER_TIMEOUT) + call.wait.unwrap_or_default();
-        let response = match timeout_at(Instant::now() + patience, self.http.request(request)).await
-        {
+        let response = match timeout_at(Instant::now() + patience, http.request(request)).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(unreachable(root_cause(&error))),
+            Ok(Err(error)) => {
+                return Err(match tls::trouble(&error) {
+                    Some(TlsTrouble::Distrust(distrust)) => {
+                        CallError::Untrusted { server, distrust }
+                    }
+                    Some(TlsTrouble::NotTls) => CallError::Unusable {
+                        server,
+                        problem: "it does not speak TLS; plain HTTP begins with http://".to_owned(),
+                    },
+                    None => unreachable(root_cause(&error)),
+                });
+            }
             Err(_) => return Err(unreachable(format!("no answer within {patience:?}"))),
         };
         let status = response.status();

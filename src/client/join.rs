@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    Backoff, CallError, Client, Delivered, Meta, ServerUrl, connect::local_address,
+    Backoff, CallError, Client, Delivered, Distrust, Meta, ServerUrl, connect::local_address,
     disk::DiskError, routes::RouteError,
 };
 use crate::{
@@ -121,6 +121,14 @@ pub enum JoinError {
     /// The cluster failed (70).
     #[error("{0}")]
     Failed(String),
+    /// The server is not trusted, or does not trust this node's certificate (77).
+    #[error("{server} is not trusted: {distrust}")]
+    Untrusted {
+        /// Which server.
+        server: ServerUrl,
+        /// Why.
+        distrust: Distrust,
+    },
     /// Files could not be written (73).
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -535,6 +543,9 @@ impl Join {
                 self.client.turn();
                 self.last = Last::Unreachable(problem.clone());
                 event(Event::Troubled { problem });
+            }
+            CallError::Untrusted { server, distrust } => {
+                return Setback::End(JoinError::Untrusted { server, distrust });
             }
             CallError::Unusable { .. } => {
                 let problem = error.to_string();
