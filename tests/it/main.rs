@@ -9,6 +9,7 @@ mod bad_specs;
 mod cli;
 mod crowd;
 mod disk;
+mod durable;
 mod fake;
 mod golden;
 mod join;
