@@ -10,6 +10,7 @@ mod cli;
 mod disk;
 mod fake;
 mod golden;
+mod hostile_server;
 mod join;
 mod join_command;
 mod place;
