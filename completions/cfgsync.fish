@@ -43,6 +43,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l port-file -d '
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l sign-key -d 'Sign every payload with the Ed25519 key in this PEM file; `cfgsync key new` makes one [env: CFGSYNC_SIGN_KEY]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l hold -d 'Hold the requests of clients that do not ask to wait for so long, when there is no payload yet [env: CFGSYNC_HOLD]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l min-generation-interval -d 'Least time from one render to the next [env: CFGSYNC_MIN_GENERATION_INTERVAL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l state-dir -d 'Keep what is acknowledged in this directory, so that a server that is killed goes on where it was [env: CFGSYNC_STATE_DIR]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l history -d 'How many generations are kept for `inspect` [env: CFGSYNC_HISTORY]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l drain-timeout -d 'How long requests in flight may take to end once the server stops [env: CFGSYNC_DRAIN_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l wait-max -d 'Longest wait that a client may ask for; longer ones are cut to it [env: CFGSYNC_WAIT_MAX]' -r
@@ -87,12 +88,14 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -s o -l output -d 'Table, or what the server said as JSON or YAML [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'For people'
 json\t'For scripts'
 yaml\t'For scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l state-dir -d 'Look into this state directory instead of asking a server; one may be at work in it' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l watch -d 'Print again whenever something has changed [env: CFGSYNC_WATCH]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l verify -d 'Check every frame and every sealed file in the state directory [env: CFGSYNC_VERIFY]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -f -a "health" -d 'Whether the server answers: exit code 0 or 1, at once'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -f -a "node" -d 'One node: its files, or why it waits'
@@ -102,6 +105,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -s o -l output -d 'Table, or what the server said as JSON or YAML [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'For people'
 json\t'For scripts'
 yaml\t'For scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l state-dir -d 'Look into this state directory instead of asking a server; one may be at work in it' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'
@@ -111,6 +115,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -s o -l output -d 'Table, or what the server said as JSON or YAML [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'For people'
 json\t'For scripts'
 yaml\t'For scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l state-dir -d 'Look into this state directory instead of asking a server; one may be at work in it' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'
@@ -121,6 +126,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -s o -l output -d 'Table, or what the server said as JSON or YAML [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'For people'
 json\t'For scripts'
 yaml\t'For scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l state-dir -d 'Look into this state directory instead of asking a server; one may be at work in it' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'
@@ -131,6 +137,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -s o -l output -d 'Table, or what the server said as JSON or YAML [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'For people'
 json\t'For scripts'
 yaml\t'For scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l state-dir -d 'Look into this state directory instead of asking a server; one may be at work in it' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'
@@ -140,6 +147,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -s o -l output -d 'Table, or what the server said as JSON or YAML [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'For people'
 json\t'For scripts'
 yaml\t'For scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l state-dir -d 'Look into this state directory instead of asking a server; one may be at work in it' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'

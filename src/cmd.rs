@@ -11,6 +11,7 @@ pub(crate) mod exit;
 pub(crate) mod values;
 pub(crate) mod settings;
 pub(crate) mod output;
+pub(crate) mod manager;
 pub(crate) mod progress;
 pub(crate) mod diff;
 pub(crate) mod keys;
@@ -99,6 +100,11 @@ mod tests {
         fn check(command: &clap::Command) {
             for arg in command.get_arguments() {
                 let Some(long) = arg.get_long() else { continue };
+                if (command.get_name(), long) == ("inspect", "state-dir") {
+                    // CFGSYNC_STATE_DIR is the server's: beside it `inspect` and its health check ask the server.
+                    assert_eq!(arg.get_env(), None);
+                    continue;
+                }
                 let variable = arg
                     .get_env()
                     .map(|name| name.to_string_lossy().into_owned());

@@ -29,6 +29,7 @@ mod handlers;
 mod service;
 mod timer;
 mod socket;
+mod refused;
 mod guard;
 mod server;
 
@@ -36,7 +37,7 @@ use std::time::Duration;
 
 pub use guard::is_loopback_only;
 pub use server::{DrainReport, serve};
-pub use socket::listen;
+pub use socket::{adopt, listen};
 
 /// The bounds of a server. All apply to every listener together.
 #[derive(Debug, Clone)]

@@ -1,9 +1,11 @@
 //! What operators are told: the cluster, a node, generations. Reads the published view and the store's
 //! newest state, and costs what it describes.
 
+use tokio::sync::watch;
+
 use super::{Coordinator, answer::Answer, view::View};
 use crate::{
-    model::{ArtifactFile, FailureKind, Generation, GenerationNumber, Identifier},
+    model::{Failure, FailureKind, Generation, GenerationNumber, Identifier},
     store::{Registered, State},
     wire::{
         ArtifactEntry, ClusterBody, ClusterState, EncodedPayload, ErrorBody, GenerationBody,
@@ -20,10 +22,7 @@ impl Coordinator {
             .registrations
             .values()
             .map(|node| entry(&state, &view, node));
-        let failed = state.failure.as_deref().or_else(|| {
-            let failed = view.failure.as_ref()?;
-            (failed.inputs.is_none_or(|inputs| inputs == state.inputs)).then_some(&*failed.failure)
-        });
+        let failed = failure(&view, &state);
         ClusterBody {
             cluster: view.program.spec.cluster.clone(),
             instance: self.instance(),
@@ -37,6 +36,47 @@ impl Coordinator {
             generation: view.served.as_ref().map(|served| served.generation.number),
             failure: failed.or(view.trouble.as_deref()).cloned(),
             registrations: entries.collect(),
+        }
+    }
+
+    /// The cluster in one line.
+    pub fn status(&self) -> String {
+        let view = self.shared.view.load();
+        let state = self.shared.store.state();
+        match (failure(&view, &state), &view.served, &view.trouble) {
+            (Some(failure), ..) => format!("failed: {}", failure.reason),
+            (None, None, _) => format!("waiting: {}", view.progress),
+            (None, Some(served), trouble) => {
+                let Generation { number, nodes, .. } = &*served.generation;
+                let served = format!("generation {number} is served to {} nodes", nodes.len());
+                match trouble {
+                    Some(trouble) => format!("{served}; the newest failed: {}", trouble.reason),
+                    None => served,
+                }
+            }
+        }
+    }
+
+    /// Keeps `status` to [`Coordinator::status`] until nobody looks at it any more.
+    pub async fn keep_status(&self, status: watch::Sender<String>) {
+        let mut evaluated = self.shared.evaluated.subscribe();
+        let mut release = self.shared.release.subscribe();
+        loop {
+            // Marked as seen first, looked at then.
+            evaluated.borrow_and_update();
+            release.borrow_and_update();
+            let line = self.status();
+            status.send_if_modified(|told| {
+                let is_news = *told != line;
+                *told = line;
+                is_news
+            });
+            // What is followed lives as long as this handle.
+            tokio::select! {
+                _ = evaluated.changed() => {}
+                _ = release.changed() => {}
+                () = status.closed() => return,
+            }
         }
     }
 
@@ -57,7 +97,8 @@ impl Coordinator {
                 let generation = view.served.as_ref().map(|served| &served.generation);
                 body.state = NodeState::Ready;
                 body.generation = generation.map(|generation| generation.number);
-                body.artifacts = generation.map_or(vec![], |g| payload_entries(g, identifier));
+                body.artifacts =
+                    generation.map_or(vec![], |g| ArtifactEntry::payload_of(g, identifier));
             }
             Answer::NotReady(answer) | Answer::Draining(answer) => {
                 if registered.is_none() {
@@ -106,7 +147,7 @@ impl Coordinator {
             .generations
             .iter()
             .rev()
-            .map(|g| generation_entry(g))
+            .map(|generation| GenerationEntry::of(generation))
             .collect()
     }
 
@@ -114,14 +155,7 @@ impl Coordinator {
     pub fn generation(&self, number: GenerationNumber) -> Option<GenerationBody> {
         let state = self.shared.store.state();
         let generation = state.generations.iter().find(|g| g.number == number)?;
-        let own = |(identifier, files): (&Identifier, &crate::model::NodeFiles)| {
-            (identifier.clone(), entries(files.local.files(), false))
-        };
-        Some(GenerationBody {
-            entry: generation_entry(generation),
-            artifacts: generation.nodes.iter().map(own).collect(),
-            shared: entries(generation.shared.files(), true),
-        })
+        Some(GenerationBody::of(generation))
     }
 
     /// One node's payload of one kept generation, encoded on demand. An operator's look, not a delivery: secret files
@@ -161,6 +195,14 @@ impl Coordinator {
     }
 }
 
+/// Why the cluster has failed, if it has.
+fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
+    state.failure.as_deref().or_else(|| {
+        let failed = view.failure.as_ref()?;
+        (failed.inputs.is_none_or(|inputs| inputs == state.inputs)).then_some(&*failed.failure)
+    })
+}
+
 fn entry(state: &State, view: &View, registered: &Registered) -> NodeEntry {
     let node = &registered.registration;
     let served = view.served.as_ref().map(|served| &served.generation);
@@ -191,32 +233,4 @@ fn is_behind(state: &State, view: &View, identifier: &str) -> bool {
     };
     state.deliveries.get(identifier) != Some(&served.generation.number)
         && !served.was_taken(identifier)
-}
-
-fn generation_entry(generation: &Generation) -> GenerationEntry {
-    GenerationEntry {
-        number: generation.number,
-        digest: generation.digest,
-        revision: generation.revision,
-        spec: generation.spec,
-        sealed_at: generation.sealed_at,
-        nodes: generation.nodes.len(),
-    }
-}
-
-fn payload_entries(generation: &Generation, identifier: &str) -> Vec<ArtifactEntry> {
-    let own = generation
-        .nodes
-        .get(identifier)
-        .map_or(&[][..], |files| files.local.files());
-    let mut all = entries(own, false);
-    all.extend(entries(generation.shared.files(), true));
-    all
-}
-
-fn entries(files: &[ArtifactFile], shared: bool) -> Vec<ArtifactEntry> {
-    files
-        .iter()
-        .map(|file| ArtifactEntry::of(file, shared))
-        .collect()
 }

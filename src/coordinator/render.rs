@@ -71,6 +71,11 @@ impl Program {
         self.gate_only
     }
 
+    /// Whether a render of the same snapshot gives the same files, unless files on this machine have changed.
+    pub fn repeats(&self) -> bool {
+        self.materializers.iter().all(|one| one.repeats())
+    }
+
     /// Whether `identifier` may fetch without being registered.
     pub fn is_open(&self, identifier: &str) -> bool {
         self.open.contains(identifier)

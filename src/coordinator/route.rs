@@ -152,13 +152,24 @@ impl Route {
         knocks: mpsc::Receiver<Knock>,
     ) -> Self {
         let view = shared.view.load_full();
-        Self {
-            tally: Tally::new(program.spec.clone()),
+        let seen = shared.store.state();
+        let mut tally = Tally::new(program.spec.clone());
+        for registered in seen.registrations.values() {
+            tally.insert(registered.registration.clone());
+        }
+        if let Some(failure) = &seen.failure {
+            tracing::error!(
+                "the cluster is failed, as an operator said: {}",
+                failure.reason
+            );
+        }
+        let mut route = Self {
+            tally,
             program,
             config,
             changes,
             knocks,
-            seen: Arc::default(),
+            seen,
             last_input: Instant::now(),
             attempt: None,
             attempt_failure: None,
@@ -172,6 +183,21 @@ impl Route {
             release_due: false,
             deliveries_due: None,
             shared,
+        };
+        route.go_on();
+        route
+    }
+
+    /// A server that comes back does not make anew what could come out otherwise, as a program's files may: what is
+    /// sealed is what a render of these inputs gave.
+    fn go_on(&mut self) {
+        let Some(served) = &self.served else {
+            return;
+        };
+        let (sealed, cut) = (&served.generation, self.cut());
+        if sealed.spec == cut.spec && cut.inputs <= sealed.revision && !self.program.repeats() {
+            self.finished = Some((cut, Finished::Sealed));
+            self.covered = Some(cut);
         }
     }
 
@@ -259,13 +285,18 @@ impl Route {
         }
         self.deliveries_due = None;
         let delivered = std::mem::take(&mut *self.shared.deliveries());
-        let records = delivered
+        let records: Vec<_> = delivered
             .into_iter()
+            // A server that came back hands out again what is noted already.
+            .filter(|(identifier, number)| self.seen.deliveries.get(identifier) != Some(number))
             .map(|(identifier, generation)| Record::Delivered {
                 identifier,
                 generation,
             })
             .collect();
+        if records.is_empty() {
+            return None;
+        }
         if let Err(error) = self.shared.store.record(records).await {
             // Only what `inspect` says of who is behind depends on it.
             tracing::warn!("deliveries are not noted: {error}");

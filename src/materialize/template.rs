@@ -50,6 +50,10 @@ impl Materializer for TemplateMaterializer {
         "template".to_owned()
     }
 
+    fn repeats(&self) -> bool {
+        true
+    }
+
     fn materialize(
         &self,
         snapshot: &RegistrationSnapshot,

@@ -7,12 +7,14 @@
 mod bad_renders;
 mod bad_specs;
 mod cli;
+mod crowd;
 mod disk;
 mod fake;
 mod golden;
 mod hostile_server;
 mod join;
 mod join_command;
+mod manager;
 mod place;
 mod processes;
 mod receipts;

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cfgsync::{
-    client::{CallError, Client},
     model::{ArtifactPath, ArtifactSet, GenerationNumber, Identifier},
     wire::{ArtifactEntry, GenerationBody},
 };
 use serde::Serialize;
 
+use super::source::Source;
 use crate::cmd::diff::{Described, SHARED, described_diff, unified};
 
 /// All differences, in the order of nodes and paths; shared files first.
@@ -40,13 +40,13 @@ impl Differences {
 
 /// Compares two generations; only payloads with a difference in them are fetched.
 pub(super) async fn between(
-    client: &Client,
+    source: &Source,
     from: GenerationNumber,
     to: GenerationNumber,
     reveal: bool,
-) -> Result<Differences, CallError> {
-    let old = Side::new(client, from, reveal).await?;
-    let new = Side::new(client, to, reveal).await?;
+) -> anyhow::Result<Differences> {
+    let old = Side::new(source, from, reveal).await?;
+    let new = Side::new(source, to, reveal).await?;
     let mut found = Differences {
         from,
         to,
@@ -61,8 +61,8 @@ pub(super) async fn between(
     // Anybody's payload has the shared files.
     let differing = differing(&old.body.shared, &new.body.shared);
     if !differing.is_empty() {
-        let before = old.anybody(client).await?;
-        let after = new.anybody(client).await?;
+        let before = old.anybody(source).await?;
+        let after = new.anybody(source).await?;
         for path in differing {
             found.push(None, path, (&old, &before), (&new, &after));
         }
@@ -72,8 +72,8 @@ pub(super) async fn between(
         if differing.is_empty() {
             continue;
         }
-        let before = old.payload(client, node).await?;
-        let after = new.payload(client, node).await?;
+        let before = old.payload(source, node).await?;
+        let after = new.payload(source, node).await?;
         for path in differing {
             found.push(Some(node), path, (&old, &before), (&new, &after));
         }
@@ -114,12 +114,8 @@ struct Side {
 }
 
 impl Side {
-    async fn new(
-        client: &Client,
-        number: GenerationNumber,
-        reveal: bool,
-    ) -> Result<Self, CallError> {
-        let body = client.generation(number).await?.value;
+    async fn new(source: &Source, number: GenerationNumber, reveal: bool) -> anyhow::Result<Self> {
+        let body = source.generation(number).await?;
         Ok(Self {
             number,
             body,
@@ -137,17 +133,17 @@ impl Side {
         files.iter().find(|file| file.path == *path)
     }
 
-    async fn payload(&self, client: &Client, node: &Identifier) -> Result<ArtifactSet, CallError> {
+    async fn payload(&self, source: &Source, node: &Identifier) -> anyhow::Result<ArtifactSet> {
         if !self.body.artifacts.contains_key(node) {
             return Ok(ArtifactSet::default());
         }
-        let payload = client.payload_of(self.number, node, self.reveal).await?;
-        Ok(payload.value.files)
+        let payload = source.payload_of(self.number, node, self.reveal).await?;
+        Ok(payload.files)
     }
 
-    async fn anybody(&self, client: &Client) -> Result<ArtifactSet, CallError> {
+    async fn anybody(&self, source: &Source) -> anyhow::Result<ArtifactSet> {
         match self.body.artifacts.keys().next() {
-            Some(node) => self.payload(client, node).await,
+            Some(node) => self.payload(source, node).await,
             None => Ok(ArtifactSet::default()),
         }
     }
