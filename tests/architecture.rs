@@ -17,6 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("metrics", &[]),
     ("model", &["clock"]),
+    ("certificate", &["model"]),
     ("jinja", &["clock", "model"]),
     ("spec", &["model", "jinja"]),
     ("materialize", &["model", "jinja", "spec"]),
@@ -35,8 +36,11 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("http", &["metrics", "model", "wire", "coordinator"]),
-    ("client", &["model", "wire"]),
+    (
+        "http",
+        &["metrics", "model", "certificate", "wire", "coordinator"],
+    ),
+    ("client", &["model", "certificate", "wire"]),
     (
         "app",
         &[

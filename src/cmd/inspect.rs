@@ -220,7 +220,7 @@ async fn inspect(args: InspectArgs) -> anyhow::Result<Exit> {
         let message = "--verify needs --state-dir: it checks the files in a state directory";
         return Err(UsageError(message.to_owned()).into());
     }
-    let client = args.server.client();
+    let client = args.server.client()?;
     match args.what {
         Some(What::Health) => health(&client).await,
         None if args.watch => watch(&client, args.output).await,

@@ -3,7 +3,8 @@
 use std::{io::Write, process::ExitCode};
 
 use cfgsync::{
-    client::{CallError, JoinError, RouteError, disk::DiskError},
+    client::{CallError, JoinError, RouteError, TrustError, disk::DiskError},
+    http::TlsError,
     spec::SpecError,
     store::JournalError,
     wire::Code,
@@ -19,8 +20,9 @@ use super::{
     keys::KeyError,
     output::OutputError,
     plan::PlanError,
-    serve::{ServeError, SpawnError},
+    serve::{ServeError, SpawnError, TlsSetupError},
     settings::SettingsError,
+    tls::TrustFailure,
 };
 
 /// What is said of an error.
@@ -145,6 +147,7 @@ fn judge(error: &anyhow::Error) -> Verdict {
         return match error {
             JoinFailure::Join(error) => judge_join(error),
             JoinFailure::Usage(_) => plain(Exit::Usage),
+            JoinFailure::Trust(error) => judge_trust(error),
             JoinFailure::Setting(_) => plain(Exit::WrongSetting),
             JoinFailure::Environment(_) => plain(Exit::Unusable),
             JoinFailure::Ended(EndedBy::Interrupt) => plain(Exit::Interrupted),
@@ -155,6 +158,9 @@ fn judge(error: &anyhow::Error) -> Verdict {
     }
     if let Some(error) = error.downcast_ref::<CallError>() {
         return judge_call(error);
+    }
+    if let Some(error) = error.downcast_ref::<TrustFailure>() {
+        return judge_trust(error);
     }
     if let Some(error) = error.downcast_ref::<ServeError>() {
         return judge_serve(error);
@@ -218,6 +224,10 @@ fn judge_join(error: &JoinError) -> Verdict {
             exit: Exit::NotWritten,
             hint: error.hint().map(str::to_owned),
         },
+        JoinError::Untrusted { distrust, .. } => Verdict {
+            exit: Exit::NotAllowed,
+            hint: Some(distrust.hint().to_owned()),
+        },
         JoinError::Refused { .. } | JoinError::WrongCluster { .. } => plain(Exit::NotAllowed),
         JoinError::NotReady { .. } => plain(Exit::NotReady),
     }
@@ -225,6 +235,12 @@ fn judge_join(error: &JoinError) -> Verdict {
 
 fn judge_call(error: &CallError) -> Verdict {
     let (exit, hint) = match error {
+        CallError::Untrusted { distrust, .. } => {
+            return Verdict {
+                exit: Exit::NotAllowed,
+                hint: Some(distrust.hint().to_owned()),
+            };
+        }
         CallError::Unreachable { .. } => (
             Exit::Unreachable,
             Some("name the server with --server or CFGSYNC_SERVER"),
@@ -239,6 +255,21 @@ fn judge_call(error: &CallError) -> Verdict {
             },
             None,
         ),
+    };
+    Verdict {
+        exit,
+        hint: hint.map(str::to_owned),
+    }
+}
+
+fn judge_trust(error: &TrustFailure) -> Verdict {
+    let (exit, hint) = match error {
+        TrustFailure::Usage(_) => (Exit::Usage, None),
+        TrustFailure::Trust(TrustError::Plain(_)) => (
+            Exit::Usage,
+            Some("name the server by https:// or by its join URL, or leave those flags out"),
+        ),
+        TrustFailure::Trust(TrustError::File(_)) => (Exit::WrongSetting, None),
     };
     Verdict {
         exit,
@@ -269,6 +300,16 @@ fn judge_serve(error: &ServeError) -> Verdict {
             },
         ),
         ServeError::PortFile { .. } => (Exit::NotWritten, None),
+        ServeError::Tls(error) => {
+            let exit = match error {
+                TlsSetupError::Usage(_) => Exit::Usage,
+                TlsSetupError::JoinUrlFile { .. } | TlsSetupError::Tls(TlsError::Keep { .. }) => {
+                    Exit::NotWritten
+                }
+                TlsSetupError::Tls(_) => Exit::WrongSetting,
+            };
+            (exit, None)
+        }
         ServeError::Inherited(_) | ServeError::Runtime(_) | ServeError::Server(_) => {
             (Exit::Unexpected, None)
         }
