@@ -12,7 +12,7 @@ use std::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
@@ -30,14 +30,14 @@ const CLIENTS: u64 = 4;
 
 const STATE: [&str; 2] = ["--state-dir", "state"];
 
-/// One request on a connection of its own; `None` when there was no whole answer.
+/// One request on a connection of its own, held if it is for a payload; `None` when there was no whole answer.
 fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> Option<(u16, Value)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream
         .set_read_timeout(Some(Duration::from_mins(1)))
         .unwrap();
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nprefer: wait=10\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(request.as_bytes()).ok()?;
@@ -211,6 +211,23 @@ impl Known {
         }
     }
 
+    /// Returns in the midst of the load: once something was handed out, or after so many requests more, another
+    /// number each time.
+    fn wait_for_a_moment(&self, kill: u64) {
+        let handed_out = || self.handed_out.lock().unwrap().len();
+        let (turns, before) = (self.turns.load(Ordering::Relaxed), handed_out());
+        let until = turns + 20 + kill * 7 % 31;
+        let is_over = || match kill % 2 {
+            0 => self.turns.load(Ordering::Relaxed) >= until,
+            _ => handed_out() > before,
+        };
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !is_over() {
+            assert!(Instant::now() < deadline, "nothing is handed out");
+            std::thread::yield_now();
+        }
+    }
+
     fn note(&self, name: String, payload: &Value) {
         let generation = payload["generation"].as_u64().unwrap();
         let digest = payload["digest"].as_str().unwrap();
@@ -250,10 +267,12 @@ impl Known {
         for ((generation, name), digest) in handed_out {
             assert!(generation <= newest, "generation {generation} is lost");
             if generation >= oldest {
-                let payload = get(&format!(
-                    "/v1/generations/{generation}/nodes/{name}/payload"
-                ));
-                assert_eq!(payload["digest"].as_str(), Some(digest.as_str()));
+                let path = format!("/v1/generations/{generation}/nodes/{name}/payload");
+                match ask(address, "GET", &path, "").unwrap() {
+                    (200, payload) => assert_eq!(payload["digest"].as_str(), Some(&*digest)),
+                    // Newer ones have come, and it is no longer kept.
+                    (status, told) => assert_eq!(status, 404, "{told}"),
+                }
             }
         }
         (snapshot["instance"].as_str().unwrap().to_owned(), newest)
@@ -280,7 +299,7 @@ fn nothing_acknowledged_is_lost_however_often_the_server_is_killed() {
     let door = Reserved::new();
     let arguments = [
         &STATE[..],
-        &["--min-generation-interval", "5ms", "--history", "4"],
+        &["--min-generation-interval", "5ms", "--history", "40"],
     ]
     .concat();
     let (known, stop) = (Known::default(), AtomicBool::new(false));
@@ -294,11 +313,7 @@ fn nothing_acknowledged_is_lost_however_often_the_server_is_killed() {
             scope.spawn(move || known.load(door.address, client, stop));
         }
         for kill in 1..=kills {
-            // In the midst of the load: after so many requests more, another number each time.
-            let until = known.turns.load(Ordering::Relaxed) + 20 + kill * 7 % 31;
-            while known.turns.load(Ordering::Relaxed) < until {
-                std::thread::yield_now();
-            }
+            known.wait_for_a_moment(kill);
             server.signal(Signal::KILL);
             assert_eq!(server.end(), 128 + 9);
             server = door.serve_with(&place, &arguments);

@@ -105,7 +105,7 @@ struct Medium {
 }
 
 #[derive(Clone, Default)]
-struct Simulated(Arc<Mutex<Medium>>);
+pub(super) struct Simulated(Arc<Mutex<Medium>>);
 
 struct OpenFile {
     medium: Simulated,
