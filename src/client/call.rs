@@ -11,8 +11,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode,
-    body::Incoming,
+    HeaderMap, Method, Request, StatusCode,
+    body::Body,
     header::{self, HeaderName, HeaderValue},
 };
 use hyper_util::{client::legacy, rt::TokioExecutor};
@@ -40,8 +40,18 @@ const ANSWER_MAX_BYTES: usize = 256 << 20;
 const ERROR_MAX_BYTES: usize = 1 << 20;
 /// How long a server may take to begin its answer, beyond the wait that was asked for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Largest answer that is read where nothing is to be said, in bytes.
+const ACKNOWLEDGEMENT_MAX_BYTES: usize = 64 << 10;
+/// Longest text of a server that people are shown, in characters.
+const SHOWN_MAX_CHARS: usize = 1_000;
+/// Most entries of a list of a server that people are shown.
+const SHOWN_MAX_ENTRIES: usize = 32;
+/// Longest name of a cluster, in bytes.
+const CLUSTER_MAX_BYTES: usize = 253;
 /// How long a body may stand still.
 const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a body may take altogether, however it comes: half a gigabyte at a megabyte a second.
+const BODY_TIMEOUT: Duration = Duration::from_mins(10);
 /// How long the farewell may take: somebody waits for the process to end.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a health check may take.
@@ -337,7 +347,9 @@ impl Client {
             Ok(value) => Ok(Answer { meta, value }),
             Err(error) => Err(CallError::Unusable {
                 server: meta.server,
-                problem: format!("{route} is not what this cfgsync understands: {error}"),
+                problem: shown(&format!(
+                    "{route} is not what this cfgsync understands: {error}"
+                )),
             }),
         }
     }
@@ -348,6 +360,10 @@ impl Client {
         route: &str,
         call: Call,
     ) -> Result<Answer<()>, CallError> {
+        let call = Call {
+            body_max_bytes: Some(ACKNOWLEDGEMENT_MAX_BYTES),
+            ..call
+        };
         let Raw { meta, .. } = self.success(method, route, call).await?;
         Ok(Answer { meta, value: () })
     }
@@ -430,7 +446,7 @@ impl Client {
         } else {
             ERROR_MAX_BYTES
         };
-        match read_body(response, max_bytes).await {
+        match read_body(response.into_body(), max_bytes).await {
             Ok(body) => Ok(Raw { status, meta, body }),
             // Whatever the status of half an error, it is an answer: only its words are lost.
             Err(_) if !status.is_success() => Ok(Raw {
@@ -465,7 +481,7 @@ impl Client {
             }),
             Err(error) => Err(CallError::Unusable {
                 server: raw.meta.server,
-                problem: error.to_string(),
+                problem: shown(&error.to_string()),
             }),
         }
     }
@@ -485,21 +501,34 @@ impl Call {
     }
 }
 
+#[derive(Debug, PartialEq)]
 enum BodyError {
     Broken(String),
     TooLarge,
 }
 
 /// Reads a body that may be slow but must not stand still.
-async fn read_body(response: Response<Incoming>, max_bytes: usize) -> Result<Bytes, BodyError> {
-    let mut body = response.into_body();
+async fn read_body<B>(mut body: B, max_bytes: usize) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error,
+{
+    if body.size_hint().lower() > max_bytes as u64 {
+        return Err(BodyError::TooLarge);
+    }
+    let until = Instant::now() + BODY_TIMEOUT;
     let mut first: Option<Bytes> = None;
     let mut joined = BytesMut::new();
     loop {
-        let frame = match timeout(BODY_IDLE_TIMEOUT, body.frame()).await {
+        let patience = until.min(Instant::now() + BODY_IDLE_TIMEOUT);
+        let frame = match timeout_at(patience, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(Some(Err(error))) => return Err(BodyError::Broken(root_cause(&error))),
             Ok(None) => break,
+            Err(_) if Instant::now() >= until => {
+                let problem = format!("the answer was not complete after {BODY_TIMEOUT:?}");
+                return Err(BodyError::Broken(problem));
+            }
             Err(_) => {
                 let problem = format!("the answer stood still for {BODY_IDLE_TIMEOUT:?}");
                 return Err(BodyError::Broken(problem));
@@ -530,7 +559,9 @@ fn meta(server: ServerUrl, headers: &HeaderMap) -> Meta {
     Meta {
         server,
         instance: text(INSTANCE_HEADER).and_then(Instance::parse),
-        cluster: text(CLUSTER_HEADER).map(str::to_owned),
+        cluster: text(CLUSTER_HEADER)
+            .filter(|name| name.len() <= CLUSTER_MAX_BYTES)
+            .map(str::to_owned),
         waited: headers
             .get_all(PREFERENCE_APPLIED)
             .iter()
@@ -563,21 +594,34 @@ fn error_body(status: StatusCode, body: &[u8]) -> ErrorBody {
     })
 }
 
-/// A server's words are shown to people: what would steer their terminal is written out.
+/// A server's words are shown to people, who are spared floods.
 fn defuse(words: &mut serde_json::Value) {
-    let steers = |c: char| c.is_control() && c != '\n';
     match words {
-        serde_json::Value::String(text) if text.contains(steers) => {
-            let shown = text.chars().map(|c| match steers(c) {
-                true => c.escape_default().to_string(),
-                false => c.to_string(),
-            });
-            *text = shown.collect();
+        serde_json::Value::String(text) => *text = shown(text),
+        serde_json::Value::Array(all) => {
+            all.truncate(SHOWN_MAX_ENTRIES);
+            all.iter_mut().for_each(defuse);
         }
-        serde_json::Value::Array(all) => all.iter_mut().for_each(defuse),
         serde_json::Value::Object(fields) => fields.values_mut().for_each(defuse),
         _ => {}
     }
+}
+
+/// As much of `text` as people read; what would steer their terminal is written out.
+fn shown(text: &str) -> String {
+    let steers = |c: char| c.is_control() && c != '\n';
+    let mut shown = String::with_capacity(text.len().min(SHOWN_MAX_CHARS));
+    for (at, c) in text.chars().enumerate() {
+        match c {
+            _ if at == SHOWN_MAX_CHARS => {
+                shown.push('…');
+                break;
+            }
+            c if steers(c) => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
 }
 
 /// The innermost error: "connection refused" says more than "client error (Connect)".
@@ -587,4 +631,70 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        future::Future,
+        pin::Pin,
+        task::{Context, Poll, ready},
+    };
+
+    use hyper::body::Frame;
+    use tokio::time::{Sleep, sleep};
+
+    use super::*;
+
+    /// One byte every so often, for ever.
+    struct Drip {
+        every: Duration,
+        pause: Pin<Box<Sleep>>,
+    }
+
+    impl Drip {
+        fn every(every: Duration) -> Self {
+            Self {
+                every,
+                pause: Box::pin(sleep(every)),
+            }
+        }
+    }
+
+    impl Body for Drip {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            ready!(self.pause.as_mut().poll(context));
+            self.pause = Box::pin(sleep(self.every));
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b" ")))))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_is_not_waited_for_without_end() {
+        let started = Instant::now();
+        let broken = read_body(Drip::every(Duration::from_secs(20)), 1000).await;
+        let said = "the answer was not complete after 600s".to_owned();
+        assert_eq!(broken, Err(BodyError::Broken(said)));
+        assert_eq!(started.elapsed(), BODY_TIMEOUT);
+        let broken = read_body(Drip::every(Duration::from_secs(40)), 1000).await;
+        let said = "the answer stood still for 30s".to_owned();
+        assert_eq!(broken, Err(BodyError::Broken(said)));
+        let broken = read_body(Drip::every(Duration::from_millis(1)), 1000).await;
+        assert_eq!(broken, Err(BodyError::TooLarge));
+    }
+
+    #[test]
+    fn a_flood_of_words_is_cut() {
+        assert_eq!(shown("a\u{1b}[2J\nb"), "a\\u{1b}[2J\nb");
+        let flood = "é".repeat(SHOWN_MAX_CHARS + 1);
+        assert_eq!(shown(&flood).chars().count(), SHOWN_MAX_CHARS + 1);
+        assert!(shown(&flood).ends_with('…'));
+    }
 }

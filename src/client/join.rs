@@ -177,6 +177,8 @@ pub struct Join {
     /// Whether the next registration only makes sure, which is nothing to tell.
     is_renewal: bool,
     last: Last,
+    /// What went wrong at last, whatever came after it.
+    problem: Option<String>,
     trouble: Backoff,
     polling: Backoff,
     wait: Duration,
@@ -228,6 +230,7 @@ impl Join {
             ever_accepted: false,
             is_renewal: false,
             last: Last::Nothing,
+            problem: None,
             trouble: Backoff::default(),
             polling: Backoff::default(),
             unusable: 0,
@@ -529,6 +532,7 @@ impl Join {
     /// What to do about a server that cannot be reached, is in trouble or talks rubbish.
     fn setback(&mut self, error: CallError, event: &mut impl FnMut(Event)) -> Setback {
         let mut retry_after = None;
+        self.problem = Some(error.to_string());
         match error {
             CallError::Unreachable { server, problem } => {
                 // It may come back without its memory, and not say so.
@@ -601,7 +605,12 @@ impl Join {
             },
             Last::Nothing if self.accepted.is_some() => JoinError::NotReady {
                 waited,
-                message: "registered, and the server did not say what is missing".into(),
+                message: match &self.problem {
+                    None => "registered, and the server did not say what is missing".into(),
+                    Some(problem) => {
+                        format!("registered, and then there was no answer to use: {problem}")
+                    }
+                },
             },
             Last::Nothing => JoinError::Unreachable {
                 waited,
