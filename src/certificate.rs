@@ -185,3 +185,43 @@ fn not_a_certificate(path: &Path) -> CertificateError {
         problem: "what it holds as a certificate is none".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+    use super::*;
+
+    fn names(alternatives: &[&str], common: Option<&str>) -> PeerCertificate {
+        let alternatives: Vec<String> = alternatives.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(alternatives).unwrap();
+        params.subject_alt_names.push(SanType::Rfc822Name(
+            "root@node-9.example".try_into().unwrap(),
+        ));
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "node-8");
+        if let Some(common) = common {
+            params.distinguished_name.push(DnType::CommonName, common);
+        }
+        let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        names_of(made.der()).unwrap()
+    }
+
+    #[test]
+    fn names_are_the_dns_names_and_the_common_name_and_nothing_else() {
+        let read = names(&["node-1", "*.example", "10.0.0.1"], Some("node-2"));
+        assert_eq!(read.dns_names, ["node-1", "*.example"]);
+        assert_eq!(read.common_name.as_deref(), Some("node-2"));
+        let read = names(&[], None);
+        assert_eq!(read, PeerCertificate::default());
+    }
+
+    #[test]
+    fn what_is_no_certificate_has_neither_names_nor_a_pin() {
+        let bytes = CertificateDer::from_slice(b"hello");
+        assert_eq!(names_of(&bytes), None);
+        assert_eq!(pin_of(&bytes), None);
+    }
+}

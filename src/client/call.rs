@@ -141,7 +141,7 @@ pub enum CallError {
         problem: String,
     },
     /// A connection that is not to be trusted, or that the server does not trust.
-    #[error("{server} is not trusted: {distrust}")]
+    #[error("{server} {distrust}")]
     Untrusted {
         /// Which server.
         server: ServerUrl,

@@ -122,7 +122,7 @@ pub enum JoinError {
     #[error("{0}")]
     Failed(String),
     /// The server is not trusted, or does not trust this node's certificate (77).
-    #[error("{server} is not trusted: {distrust}")]
+    #[error("{server} {distrust}")]
     Untrusted {
         /// Which server.
         server: ServerUrl,

@@ -41,16 +41,16 @@ pub struct Trust {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Distrust {
     /// It has another key than it should.
-    #[error("its key has the pin {found}, which is not the one expected")]
+    #[error("is not trusted: its key has the pin {found}, which is not the one expected")]
     Pin {
         /// The pin that it has.
         found: Pin,
     },
     /// Nobody who is believed has signed its certificate.
-    #[error("no authority that is trusted has signed its certificate")]
+    #[error("is not trusted: no authority that is trusted has signed its certificate")]
     Authority,
     /// Its certificate is for others.
-    #[error("its certificate is not for {expected} but for {}", listed(.presented))]
+    #[error("is not trusted: its certificate is not for {expected} but for {}", listed(.presented))]
     Name {
         /// What it was called.
         expected: String,
@@ -58,19 +58,19 @@ pub enum Distrust {
         presented: Vec<String>,
     },
     /// Its certificate is too old.
-    #[error("its certificate expired at {0}")]
+    #[error("is not trusted: its certificate expired at {0}")]
     Expired(String),
     /// Its certificate is too new.
-    #[error("its certificate is valid from {0} only")]
+    #[error("is not trusted: its certificate is valid from {0} only")]
     NotYetValid(String),
     /// Something else is wrong with its certificate.
-    #[error("its certificate is refused: {0}")]
+    #[error("is not trusted: its certificate is refused: {0}")]
     Certificate(String),
     /// It wants to know who asks.
-    #[error("it asks for a client certificate")]
+    #[error("asks for a client certificate")]
     WantsCertificate,
     /// It does not like what this client shows.
-    #[error("it refuses this client's certificate: {0}")]
+    #[error("refuses this client's certificate: {0}")]
     RefusesCertificate(&'static str),
 }
 
@@ -204,7 +204,7 @@ fn of_certificate(fault: &Fault) -> Distrust {
             presented,
         } => Distrust::Name {
             expected: expected.to_str().into_owned(),
-            presented: presented.clone(),
+            presented: presented.iter().map(|name| plain(name)).collect(),
         },
         Fault::Other(other) => match other.0.downcast_ref::<WrongPin>() {
             Some(WrongPin(found)) => Distrust::Pin { found: *found },
@@ -239,6 +239,14 @@ fn moment(time: UnixTime) -> String {
         Ok(moment) => moment.to_string(),
         Err(_) => format!("{seconds} s after 1970"),
     }
+}
+
+/// A name as rustls writes it, `DnsName("x")` or `IpAddress(y)`, without the wrapping.
+fn plain(name: &str) -> String {
+    let inner = name
+        .split_once('(')
+        .and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"').to_owned()
 }
 
 /// At most as many names as a person reads.

@@ -573,9 +573,10 @@ impl Swapped {
     }
 
     /// What found its way out.
-    fn leaked(&self) -> Vec<PathBuf> {
+    fn leaked(&self) -> Vec<String> {
         let found = tree(&self.outside).into_keys();
-        found.filter(|path| path.as_os_str() != "sub/").collect()
+        let found = found.map(|path| path.display().to_string());
+        found.filter(|path| path != "sub/").collect()
     }
 }
 
@@ -610,11 +611,7 @@ fn a_directory_swapped_for_a_link_at_any_step_leads_nowhere() {
             step += 1;
             Ok(())
         });
-        assert_eq!(
-            swapped.leaked(),
-            [PathBuf::new(); 0],
-            "step {at}: {outcome:?}"
-        );
+        assert_eq!(swapped.leaked(), [""; 0], "step {at}: {outcome:?}");
         // Either it noticed, and put everything back, or all is where the directory is now.
         let aside = files(&swapped.root.join("aside"));
         match outcome {
@@ -653,7 +650,7 @@ fn nor_does_one_that_is_swapped_all_the_time() {
         done.store(true, Ordering::Relaxed);
         assert!(written > 0, "{written} written, {refused} refused");
     });
-    assert_eq!(swapped.leaked(), [PathBuf::new(); 0]);
+    assert_eq!(swapped.leaked(), [""; 0]);
 }
 
 #[test]

@@ -187,8 +187,12 @@ fn in_vain(error: &JoinError) -> bool {
     )
 }
 
-/// Attacks below the level of payloads, and what is said of each.
-fn attacks() -> Vec<(&'static str, Attack, fn(&JoinError) -> bool, &'static str)> {
+/// What it is called, what is sent, how a join ends, and what it says.
+type Case = (&'static str, Attack, fn(&JoinError) -> bool, &'static str);
+
+/// Attacks below the level of payloads.
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn attacks() -> Vec<Case> {
     let head = |rest: &str| format!("HTTP/1.1 200 OK\r\n{rest}\r\n").into_bytes();
     let ok = b"HTTP/1.1 200 OK\r\n".to_vec();
     let long = "content-length: 1000000000\r\n";
@@ -403,6 +407,7 @@ async fn meet(
 }
 
 /// Bodies of `/node` that are no payload, and what is said of each.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn payloads() -> Vec<(String, &'static str)> {
     let files = |files: &str| format!(r#"{{"schema_version":1,"files":[{files}]}}"#);
     let file = |path: &str| files(&format!(r#"{{"path":{path:?},"content":"x"}}"#));

@@ -131,7 +131,11 @@ impl TlsArgs {
             },
         };
         let (tls, files) = match tls {
-            From::Files(files) => (Tls::read(&files)?, Some(files)),
+            From::Files(files) => {
+                // Before they are read: a change that comes between is seen.
+                let stamps = stamps(&files);
+                (Tls::read(&files)?, Some((files, stamps)))
+            }
             From::Memory(client_ca) => {
                 tracing::warn!(
                     "the TLS key was made for this start alone: the next one has another pin and another join URL; \
@@ -162,7 +166,7 @@ enum From {
 pub(super) struct ServeTls {
     pub(super) tls: Tls,
     /// What is read again; a key in memory is not.
-    files: Option<TlsFiles>,
+    files: Option<(TlsFiles, Vec<Stamp>)>,
     addresses: Vec<SocketAddr>,
     join_url_file: Option<PathBuf>,
     hangup: Arc<Notify>,
@@ -193,14 +197,15 @@ impl ServeTls {
     /// Tells whoever starts nodes how they join.
     pub(super) fn tell(&self) -> Result<(), TlsSetupError> {
         let url = self.join_url();
+        if let Some(path) = &self.join_url_file {
+            let written = write_whole(path, &format!("{url}\n"));
+            written.map_err(|error| TlsSetupError::JoinUrlFile {
+                path: path.clone(),
+                error,
+            })?;
+        }
         tracing::info!("nodes join with {url}");
-        let Some(path) = &self.join_url_file else {
-            return Ok(());
-        };
-        write_whole(path, &(url + "\n")).map_err(|error| TlsSetupError::JoinUrlFile {
-            path: path.clone(),
-            error,
-        })
+        Ok(())
     }
 
     /// Has the files read again now.
@@ -211,10 +216,10 @@ impl ServeTls {
     /// Reads the files again when they have changed, or at [`Self::hangup`]; for ever. What is there stays in use
     /// when they have a fault.
     pub(super) async fn keep_fresh(&self) {
-        let Some(files) = &self.files else {
+        let Some((files, first)) = &self.files else {
             return std::future::pending().await;
         };
-        let mut used = stamps(files).await;
+        let mut used = first.clone();
         // Two files are not replaced in one instant: a change counts once nothing has moved from one look to the
         // next.
         let mut seen = used.clone();
@@ -223,7 +228,9 @@ impl ServeTls {
                 () = self.hangup.notified() => true,
                 () = tokio::time::sleep(LOOK_EVERY) => false,
             };
-            let now = stamps(files).await;
+            let these = files.clone();
+            let looked = tokio::task::spawn_blocking(move || stamps(&these)).await;
+            let now = looked.unwrap_or_default();
             let is_still = std::mem::replace(&mut seen, now.clone()) == now;
             if told || (is_still && now != used) {
                 self.read_again(files).await;
@@ -259,18 +266,14 @@ impl ServeTls {
 /// What tells one state of a file from another: device, inode, size, and when it was changed.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
-async fn stamps(files: &TlsFiles) -> Vec<Stamp> {
-    let mut paths = vec![files.certificate.clone(), files.key.clone()];
-    paths.extend(files.client_authorities.clone());
-    let stamps = tokio::task::spawn_blocking(move || {
-        let stamp = |path: &PathBuf| {
-            let file = fs::metadata(path).ok()?;
-            let changed = (file.ctime(), file.ctime_nsec());
-            Some((file.dev(), file.ino(), file.size(), changed.0, changed.1))
-        };
-        paths.iter().map(stamp).collect()
-    });
-    stamps.await.unwrap_or_default()
+fn stamps(files: &TlsFiles) -> Vec<Stamp> {
+    let stamp = |path: &PathBuf| {
+        let file = fs::metadata(path).ok()?;
+        let changed = (file.ctime(), file.ctime_nsec());
+        Some((file.dev(), file.ino(), file.size(), changed.0, changed.1))
+    };
+    let pair = [&files.certificate, &files.key].into_iter();
+    pair.chain(&files.client_authorities).map(stamp).collect()
 }
 
 /// What a certificate of the server's own making is for: it is known by its key, and these help who looks closer.
