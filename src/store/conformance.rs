@@ -33,7 +33,8 @@ async fn register(store: &impl Store, name: &str, ip: &str) -> Outcome {
     store.put(Input::Register(node(name, ip))).await.unwrap()
 }
 
-fn generation(number: u64, salt: &str) -> Arc<Generation> {
+/// A generation without files.
+pub(super) fn generation(number: u64, salt: &str) -> Arc<Generation> {
     Arc::new(Generation {
         number: GenerationNumber(number),
         digest: Digest::of(salt.as_bytes()),

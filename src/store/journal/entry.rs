@@ -214,11 +214,8 @@ impl<'a> FileEntry<'a> {
             path: file.path.as_str(),
             mode: file.mode.bits(),
             secret: file.secret,
-            chunks: file
-                .content
-                .chunks()
-                .iter()
-                .map(|c| Raw(c.bytes()))
+            chunks: written(&file.content)
+                .map(|chunk| Raw(chunk.bytes()))
                 .collect(),
         };
         files.files().iter().map(one).collect()
@@ -350,6 +347,12 @@ impl Moment {
     fn timestamp(self) -> Result<Timestamp, Unreadable> {
         Timestamp::new(self.0, self.1).map_err(|error| Unreadable::Other(error.to_string()))
     }
+}
+
+/// The pieces of `content` that are written: an empty one says nothing.
+pub(super) fn written(content: &Content) -> impl Iterator<Item = &Arc<Chunk>> {
+    let chunks = content.chunks().iter();
+    chunks.filter(|chunk| !chunk.bytes().is_empty())
 }
 
 /// The mode with these bits.
