@@ -26,6 +26,7 @@ mod state;
 mod reply;
 mod read;
 mod handlers;
+mod peer;
 mod service;
 mod timer;
 mod socket;

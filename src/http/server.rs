@@ -18,8 +18,8 @@ use tokio::{
 };
 
 use super::{
-    HttpConfig, body::FRAME_MAX_BYTES, figures::Present, service::respond, socket::StallGuard,
-    state::Server, timer::ConnectionTimer,
+    HttpConfig, body::FRAME_MAX_BYTES, figures::Present, peer::Peer, service::respond,
+    socket::StallGuard, state::Server, timer::ConnectionTimer,
 };
 use crate::coordinator::Coordinator;
 
@@ -63,8 +63,8 @@ pub async fn serve(
             // At the bound as well, a server must hear that it shall stop.
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
-            (place, stream) = next => {
-                connections.spawn(connection(stream, Arc::clone(&server), place));
+            (place, (stream, peer)) = next => {
+                connections.spawn(connection(stream, peer, Arc::clone(&server), place));
             }
         }
     }
@@ -73,7 +73,7 @@ pub async fn serve(
 }
 
 /// The next connection of any listener; they take turns, so that none starves another.
-async fn accept(listeners: &[TcpListener], turn: &mut usize) -> TcpStream {
+async fn accept(listeners: &[TcpListener], turn: &mut usize) -> (TcpStream, Peer) {
     loop {
         let accepted = poll_fn(|cx| {
             for _ in 0..listeners.len() {
@@ -86,7 +86,7 @@ async fn accept(listeners: &[TcpListener], turn: &mut usize) -> TcpStream {
         })
         .await;
         match accepted {
-            Ok((stream, _)) => return stream,
+            Ok((stream, address)) => return (stream, Peer::at(address)),
             // That connection's own trouble.
             Err(error) if is_the_peers(&error) => {}
             Err(error) => {
@@ -107,12 +107,17 @@ fn is_the_peers(error: &io::Error) -> bool {
 }
 
 /// Serves one connection until it ends.
-async fn connection(stream: TcpStream, server: Arc<Server>, _place: OwnedSemaphorePermit) {
+async fn connection(
+    stream: TcpStream,
+    peer: Peer,
+    server: Arc<Server>,
+    _place: OwnedSemaphorePermit,
+) {
     let _open = Present::in_gauge(&server.coordinator.metrics().connections);
     // Answers are small and complete: none should wait for another.
     let _ = stream.set_nodelay(true);
     let stream = StallGuard::new(stream, server.config.write_stall_timeout);
-    let service = service_fn(|request| respond(&server, request));
+    let service = service_fn(|request| respond(&server, &peer, request));
     let serving = http1::Builder::new()
         .timer(ConnectionTimer::default())
         .header_read_timeout(server.config.header_timeout)
@@ -137,7 +142,7 @@ async fn connection(stream: TcpStream, server: Arc<Server>, _place: OwnedSemapho
     })
     .await;
     if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended");
+        tracing::debug!(%peer, %error, "connection ended");
     }
 }
 

@@ -17,6 +17,7 @@ use hyper::{
 
 use super::{
     handlers::handle,
+    peer::Peer,
     read::discard_body,
     reply::{Rejection, Reply},
     route::Target,
@@ -27,9 +28,10 @@ use crate::wire::{CLUSTER_HEADER, INSTANCE_HEADER};
 const INSTANCE: HeaderName = HeaderName::from_static(INSTANCE_HEADER);
 const CLUSTER: HeaderName = HeaderName::from_static(CLUSTER_HEADER);
 
-/// Serves one request, whatever comes.
+/// Serves one request of `peer`, whatever comes.
 pub(super) async fn respond(
     server: &Server,
+    peer: &Peer,
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
     let start = Instant::now();
@@ -48,7 +50,7 @@ pub(super) async fn respond(
     let mut reply = match handled {
         Ok(reply) => reply,
         Err(rejection) => {
-            tracing::debug!(method = %head.method, path = head.uri.path(), %rejection, "rejected");
+            tracing::debug!(%peer, method = %head.method, path = head.uri.path(), %rejection, "rejected");
             // Who waits to be asked for the body has not sent it.
             let expects = head.headers.contains_key(EXPECT);
             if rejection.leaves_the_body() && !body.is_end_stream() && !expects {
