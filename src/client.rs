@@ -12,7 +12,7 @@ pub mod disk;
 mod join;
 
 pub use backoff::Backoff;
-pub use call::{Answer, CallError, Client, Meta, PAYLOAD_MAX_BYTES};
+pub use call::{Answer, CallError, Client, InvalidSecret, Meta, PAYLOAD_MAX_BYTES};
 pub use join::{Event, Join, JoinError, JoinOptions, NodeAddress};
 pub use routes::{InvalidRoute, OutputMap, Placed, Placement, RouteError, Target};
 pub use server::{InvalidServer, ServerUrl};

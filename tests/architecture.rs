@@ -35,7 +35,12 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("http", &["metrics", "model", "wire", "coordinator"]),
+    // Decisions, which need neither the coordinator nor a socket.
+    ("guard", &["clock", "model", "spec"]),
+    (
+        "http",
+        &["metrics", "model", "wire", "coordinator", "guard"],
+    ),
     ("client", &["model", "wire"]),
     (
         "app",

@@ -16,6 +16,7 @@ use hyper::{
     header::{self, HeaderName, HeaderValue},
 };
 use hyper_util::{client::legacy, rt::TokioExecutor};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -28,7 +29,7 @@ use crate::{
     model::{GenerationNumber, Identifier, Instance, NodeRegistration},
     wire::{
         CLUSTER_HEADER, ClusterBody, Code, ErrorBody, GenerationBody, GenerationEntry,
-        INSTANCE_HEADER, NodeBody, NodeEntry, ReceivedPayload,
+        INSTANCE_HEADER, NODE_KEY_HEADER, NodeBody, NodeEntry, ReceivedPayload,
     },
 };
 
@@ -57,7 +58,16 @@ pub struct Client {
     servers: Arc<[ServerUrl]>,
     /// Index of the server that answered last: calls stay with it while it works.
     current: Arc<AtomicUsize>,
+    /// Marked sensitive: its debug output is not its value.
+    authorization: Option<HeaderValue>,
+    /// Likewise.
+    node_key: Option<HeaderValue>,
 }
+
+/// A token or key that cannot stand in a header. It is not repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a token or key is one line of visible characters")]
+pub struct InvalidSecret;
 
 /// What a server said, and about itself.
 #[derive(Debug, Clone)]
@@ -144,7 +154,27 @@ impl Client {
             http,
             servers,
             current: Arc::default(),
+            authorization: None,
+            node_key: None,
         }
+    }
+
+    /// The same client, which comes with `token`.
+    pub fn with_token(mut self, token: &SecretString) -> Result<Self, InvalidSecret> {
+        let value = SecretString::from(format!("Bearer {}", token.expose_secret()));
+        self.authorization = Some(sensitive(&value)?);
+        Ok(self)
+    }
+
+    /// The same client, which comes with the node's own key.
+    pub fn with_node_key(mut self, key: &SecretString) -> Result<Self, InvalidSecret> {
+        self.node_key = Some(sensitive(key)?);
+        Ok(self)
+    }
+
+    /// Whether it comes with the node's own key.
+    pub fn has_node_key(&self) -> bool {
+        self.node_key.is_some()
     }
 
     /// The server that is asked next.
@@ -250,6 +280,12 @@ impl Client {
         self.empty(Method::DELETE, &route, Call::default()).await
     }
 
+    /// Gives a node's name free, where keys own names.
+    pub async fn release(&self, id: &Identifier) -> Result<Answer<()>, CallError> {
+        let route = format!("/v1/nodes/{id}/key");
+        self.empty(Method::DELETE, &route, Call::default()).await
+    }
+
     /// Declares the cluster failed.
     pub async fn fail(&self, reason: &str) -> Result<Answer<()>, CallError> {
         let call = Call::with(json!({ "reason": reason }));
@@ -340,6 +376,12 @@ impl Client {
         if let Some(wait) = call.wait {
             request = request.header(PREFER, format!("wait={}", wait.as_secs()));
         }
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        if let Some(key) = &self.node_key {
+            request = request.header(NODE_KEY_HEADER, key);
+        }
         let request = request
             .body(Full::new(body.unwrap_or_default()))
             .expect("a valid route and valid headers");
@@ -397,6 +439,13 @@ impl Call {
             ..Self::default()
         }
     }
+}
+
+fn sensitive(secret: &SecretString) -> Result<HeaderValue, InvalidSecret> {
+    let value = HeaderValue::from_str(secret.expose_secret());
+    let mut value = value.map_err(|_| InvalidSecret)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn payload(raw: Raw) -> Result<Answer<ReceivedPayload>, CallError> {

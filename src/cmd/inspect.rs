@@ -162,7 +162,7 @@ pub(crate) fn run(args: InspectArgs) -> anyhow::Result<Exit> {
 }
 
 async fn inspect(args: InspectArgs) -> anyhow::Result<Exit> {
-    let client = args.server.client();
+    let client = args.server.client()?;
     let format = args.output;
     match args.what {
         Some(What::Health) => health(&client).await,

@@ -25,6 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
 use super::{
+    credentials::{CredentialError, TOKEN_VARIABLE, TokenSource},
     exit::Exit,
     output,
     progress::{Progress, counted},
@@ -44,6 +45,8 @@ pub(crate) struct JoinArgs {
     /// Where the server is; repeat it for servers that are tried in turn
     #[arg(long, env = "CFGSYNC_SERVER", value_name = "URL")]
     server: Vec<ServerUrl>,
+    #[command(flatten)]
+    credentials: TokenSource,
     /// Insist that the server serves this cluster
     #[arg(long, env = "CFGSYNC_CLUSTER", value_name = "NAME")]
     cluster: Option<String>,
@@ -143,6 +146,9 @@ pub(crate) enum JoinFailure {
     /// A setting outside the command line is wrong (78).
     #[error("{0}")]
     Setting(String),
+    /// The token cannot be had (78).
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
     /// On the way to the files; each variant has its own code.
     #[error(transparent)]
     Join(#[from] JoinError),
@@ -197,7 +203,11 @@ pub(crate) fn run(args: JoinArgs) -> anyhow::Result<Exit> {
 /// Up to the files on disk; answers with CMD's additional environment.
 async fn join(plan: &resolve::Plan, progress: Progress) -> anyhow::Result<Vec<(String, String)>> {
     let mut signals = Signals::install()?;
-    let mut join = Join::new(Client::new(plan.servers.clone()), plan.options.clone());
+    let mut client = Client::new(plan.servers.clone());
+    if let Some(token) = &plan.token {
+        client = client.with_token(token)?;
+    }
+    let mut join = Join::new(client, plan.options.clone());
     let mut ticks = tokio::time::interval(progress.tick_every());
     let progress = RefCell::new(progress);
     let outcome = {
@@ -302,7 +312,10 @@ fn execute(
     arguments: &[OsString],
     variables: Vec<(String, String)>,
 ) -> JoinFailure {
-    let error = Command::new(program).args(arguments).envs(variables).exec();
+    let mut command = Command::new(program);
+    // The token was this program's, not its successor's.
+    command.args(arguments).env_remove(TOKEN_VARIABLE);
+    let error = command.envs(variables).exec();
     let program = program.to_string_lossy().into_owned();
     match error.kind() {
         std::io::ErrorKind::NotFound => JoinFailure::CommandNotFound(program),

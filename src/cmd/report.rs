@@ -4,20 +4,23 @@ use std::{io::Write, process::ExitCode};
 
 use cfgsync::{
     client::{CallError, JoinError, RouteError, disk::DiskError},
+    guard::CannotTell,
     spec::SpecError,
     wire::Code,
 };
 
 use super::{
     Command,
+    credentials::CredentialError,
     exit::Exit,
     generate::GenerateError,
     inspect::InspectError,
     join::{EndedBy, JoinFailure},
     output::OutputError,
     plan::{PlanError, UsageError},
-    serve::{ServeError, SpawnError},
+    serve::{AccessError, ServeError, SpawnError},
     settings::SettingsError,
+    token::TokenError,
 };
 
 /// What is said of an error.
@@ -142,7 +145,7 @@ fn judge(error: &anyhow::Error) -> Verdict {
         return match error {
             JoinFailure::Join(error) => judge_join(error),
             JoinFailure::Usage(_) => plain(Exit::Usage),
-            JoinFailure::Setting(_) => plain(Exit::WrongSetting),
+            JoinFailure::Setting(_) | JoinFailure::Credential(_) => plain(Exit::WrongSetting),
             JoinFailure::Environment(_) => plain(Exit::Unusable),
             JoinFailure::Ended(EndedBy::Interrupt) => plain(Exit::Interrupted),
             JoinFailure::Ended(EndedBy::Terminate) => plain(Exit::Terminated),
@@ -193,6 +196,18 @@ fn judge(error: &anyhow::Error) -> Verdict {
     if error.is::<SpecError>() || error.is::<SettingsError>() {
         return plain(Exit::WrongSetting);
     }
+    if error.is::<CredentialError>() {
+        return plain(Exit::WrongSetting);
+    }
+    if let Some(error) = error.downcast_ref::<TokenError>() {
+        return plain(match error {
+            TokenError::Append { .. } => Exit::NotWritten,
+            TokenError::Make(_) => Exit::Unexpected,
+        });
+    }
+    if let Some(error) = error.downcast_ref::<AccessError>() {
+        return judge_access(error);
+    }
     if error.is::<GenerateError>() {
         return plain(Exit::NotWritten);
     }
@@ -237,13 +252,33 @@ fn judge_call(error: &CallError) -> Verdict {
     }
 }
 
+fn judge_access(error: &AccessError) -> Verdict {
+    let hint = match error {
+        AccessError::Tokens(_) => {
+            Some("`cfgsync token new --append FILE` makes tokens and their lines")
+        }
+        AccessError::Audit { .. } => None,
+        AccessError::CannotTell(CannotTell::Nobody(_)) => Some(
+            "give operators a token (--tokens), and nodes as well, or --allow-anonymous for these",
+        ),
+        AccessError::CannotTell(CannotTell::Certificates) => {
+            Some("verify client certificates with --client-ca")
+        }
+        AccessError::CannotTell(CannotTell::Tokens) => Some("give it tokens with --tokens"),
+    };
+    Verdict {
+        exit: Exit::WrongSetting,
+        hint: hint.map(str::to_owned),
+    }
+}
+
 fn judge_serve(error: &ServeError) -> Verdict {
     let (exit, hint) = match error {
         ServeError::Exposed(_) => (
             Exit::WrongSetting,
             Some(
-                "listen on 127.0.0.1 or [::1], or add --allow-anonymous if all who reach that address may \
-                 register and read",
+                "listen on 127.0.0.1 or [::1], give it tokens (`cfgsync token new`, --tokens), or add \
+                 --allow-anonymous if all who reach that address may register and read",
             ),
         ),
         ServeError::Listen { error, .. } => (

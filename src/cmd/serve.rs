@@ -1,6 +1,7 @@
 //! `cfgsync serve`: holds the door, until a signal comes or the command that it runs has ended.
 
 mod signals;
+mod access;
 mod child;
 mod descriptors;
 
@@ -16,6 +17,7 @@ use cfgsync::{
     app::{self, Server},
     clock::WallClock,
     coordinator,
+    guard::Guard,
     http::{self, DrainReport, HttpConfig},
     spec::Spec,
 };
@@ -29,6 +31,8 @@ use super::{
     exit::Exit,
     values::{bytes, duration},
 };
+use access::AccessArgs;
+pub(crate) use access::AccessError;
 use child::Child;
 pub(crate) use child::SpawnError;
 use descriptors::Descriptors;
@@ -64,9 +68,6 @@ pub(crate) struct ServeArgs {
     /// Write the port to this file once the server listens, one line per --listen
     #[arg(long, env = "CFGSYNC_LISTEN_PORT_FILE", value_name = "FILE")]
     port_file: Option<PathBuf>,
-    /// Listen beyond loopback although whoever reaches that address may register and read
-    #[arg(long, env = "CFGSYNC_ALLOW_ANONYMOUS")]
-    allow_anonymous: bool,
     /// Hold the requests of clients that do not ask to wait for so long, when there is no payload yet
     #[arg(long, env = "CFGSYNC_HOLD", value_name = "DURATION", default_value = "0s", value_parser = duration)]
     hold: Duration,
@@ -97,6 +98,8 @@ pub(crate) struct ServeArgs {
         value_parser = duration
     )]
     drain_timeout: Duration,
+    #[command(flatten)]
+    access: AccessArgs,
     #[command(flatten)]
     limits: LimitArgs,
     /// A command to run beside the server; its exit code becomes the server's
@@ -175,18 +178,20 @@ pub(crate) enum ServeError {
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     refuse_exposure(&args)?;
     let spec = Spec::load(&args.spec)?;
+    let guard = args.access.guard(false)?;
+    guard.can_tell(spec.identity).map_err(AccessError::from)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(ServeError::Runtime)?;
-    let exit = runtime.block_on(serve(args, spec));
+    let exit = runtime.block_on(serve(args, spec, guard));
     // A render that does not end, or a spec that cannot be read to its end, must not keep a server that was
     // told to stop; programs that make files get the time to be ended with all their children.
     runtime.shutdown_timeout(THREADS_GRACE);
     exit
 }
 
-async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
+async fn serve(args: ServeArgs, spec: Spec, guard: Guard) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().map_err(ServeError::Runtime)?;
     let (listeners, addresses) = listen(&args.listen)?;
     if let Some(path) = &args.port_file {
@@ -196,7 +201,7 @@ async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
         })?;
     }
     let descriptors = Descriptors::raise();
-    let http = http_config(&args, &descriptors);
+    let http = http_config(&args, &descriptors, guard.clone());
     let mut child = match args.command.split_first() {
         Some((program, arguments)) => {
             let child = Child::spawn(program, arguments, &server_url(&addresses))?;
@@ -231,7 +236,7 @@ async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
             finished(&ended?.map_err(ServeError::Runtime)?);
             return Ok(Exit::Unexpected);
         }
-        exit = until_told(&mut signals, child.as_mut(), &args.spec, &reload) => exit?,
+        exit = until_told(&mut signals, child.as_mut(), &args, &guard, &reload) => exit?,
     };
     drop(stop);
     tokio::select! {
@@ -248,7 +253,8 @@ async fn serve(args: ServeArgs, spec: Spec) -> anyhow::Result<Exit> {
 async fn until_told(
     signals: &mut Signals,
     mut child: Option<&mut Child>,
-    spec: &Path,
+    args: &ServeArgs,
+    guard: &Guard,
     reload: &mpsc::Sender<Spec>,
 ) -> anyhow::Result<Exit> {
     // Beside the signals: a spec that takes long to read must not keep anybody from stopping the server.
@@ -256,7 +262,8 @@ async fn until_told(
     let rereading = async {
         loop {
             hangups.notified().await;
-            reread(spec, reload).await;
+            args.access.reread(guard).await;
+            reread(&args.spec, guard, reload).await;
         }
     };
     let mut rereading = pin!(rereading);
@@ -284,10 +291,14 @@ async fn until_told(
 }
 
 /// Reads the spec again; the last good one stays when it has a mistake.
-async fn reread(path: &Path, reload: &mpsc::Sender<Spec>) {
+async fn reread(path: &Path, guard: &Guard, reload: &mpsc::Sender<Spec>) {
     let file = path.to_owned();
     match tokio::task::spawn_blocking(move || Spec::load(&file)).await {
         Ok(Ok(spec)) => {
+            if let Err(error) = guard.can_tell(spec.identity) {
+                tracing::error!("SIGHUP: the last good spec stays in force: {error}");
+                return;
+            }
             tracing::info!("SIGHUP: {} is read again", path.display());
             // A server that has ended needs no spec.
             let _ = reload.send(spec).await;
@@ -312,7 +323,7 @@ fn finished(report: &DrainReport) {
 }
 
 fn refuse_exposure(args: &ServeArgs) -> Result<(), ServeError> {
-    if args.allow_anonymous {
+    if args.access.allow_anonymous || args.access.tokens.is_some() {
         return Ok(());
     }
     let exposed = args
@@ -353,7 +364,7 @@ fn write_port_file(path: &Path, addresses: &[SocketAddr]) -> io::Result<()> {
     })
 }
 
-fn http_config(args: &ServeArgs, descriptors: &Descriptors) -> HttpConfig {
+fn http_config(args: &ServeArgs, descriptors: &Descriptors, guard: Guard) -> HttpConfig {
     let limits = &args.limits;
     let wanted = limits.connections_max as usize;
     let connections_max = wanted.min(descriptors.connections_max());
@@ -373,6 +384,8 @@ fn http_config(args: &ServeArgs, descriptors: &Descriptors) -> HttpConfig {
         body_timeout: limits.body_timeout,
         write_stall_timeout: limits.write_stall_timeout,
         drain_timeout: args.drain_timeout,
+        waiters_per_node_max: args.access.waiters_per_node_max.into(),
+        guard,
         ..HttpConfig::default()
     }
 }
@@ -417,7 +430,7 @@ mod tests {
     fn defaults_are_those_of_the_library() {
         let args = Only::parse_from(["serve", "cluster.yaml"]).serve;
         let unlimited = Descriptors::unlimited();
-        let told = format!("{:?}", http_config(&args, &unlimited));
+        let told = format!("{:?}", http_config(&args, &unlimited, Guard::default()));
         assert_eq!(told, format!("{:?}", HttpConfig::default()));
         assert_eq!(usize::from(args.history), app::HISTORY_GENERATIONS);
         let interval = coordinator::Config::default().min_generation_interval;

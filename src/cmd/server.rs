@@ -6,6 +6,8 @@ use anyhow::Context as _;
 use cfgsync::client::{Client, ServerUrl};
 use clap::Args;
 
+use super::credentials::TokenSource;
+
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
     /// The server to ask; where there are several, they are tried in turn
@@ -17,12 +19,18 @@ pub(crate) struct ServerArgs {
         global = true
     )]
     server: Vec<ServerUrl>,
+    #[command(flatten)]
+    credentials: TokenSource,
 }
 
 impl ServerArgs {
-    /// A client of it.
-    pub(crate) fn client(self) -> Client {
-        Client::new(self.server)
+    /// A client of it, which comes with the token that there is.
+    pub(crate) fn client(self) -> anyhow::Result<Client> {
+        let client = Client::new(self.server);
+        Ok(match self.credentials.token()? {
+            Some(token) => client.with_token(&token)?,
+            None => client,
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use cfgsync::{
     client::{JoinOptions, NodeAddress, ServerUrl, disk::Owner},
     model::ArtifactPath,
 };
+use secrecy::SecretString;
 use serde_json::Value;
 use tracing::{info, warn};
 
@@ -21,6 +22,7 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// What a join is to do.
 pub(super) struct Plan {
     pub(super) servers: Vec<ServerUrl>,
+    pub(super) token: Option<SecretString>,
     pub(super) options: JoinOptions,
     pub(super) outputs: OutputMap,
     pub(super) owner: Option<Owner>,
@@ -78,6 +80,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         ));
     }
     let servers = servers(&args, legacy)?;
+    let token = args.credentials.token()?;
     let identifier = match (args.id, legacy.take("CFG_HOST_IDENTIFIER")) {
         (Some(id), _) => id,
         (None, Some(id)) => Identifier::new(&id)
@@ -106,6 +109,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
     let metadata = metadata::merge(base, &args.meta).map_err(JoinFailure::Setting)?;
     Ok(Plan {
         servers,
+        token,
         options: JoinOptions {
             identifier,
             address,
