@@ -364,7 +364,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__join)
-            opts="-o -h --server --token-file --cluster --id --ip --meta --meta-json --out --out-dir --owner --timeout --env --output --log-format --log-level --help"
+            opts="-o -h --server --token-file --identity-file --cluster --id --ip --meta --meta-json --out --out-dir --owner --timeout --env --output --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -375,6 +375,10 @@ _cfgsync() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --identity-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -67,6 +67,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l audit-required
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l server -d 'Where the server is; repeat it for servers that are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l identity-file -d 'Where this node\'s own key is kept, for a cluster that wants one; it is made when it is first asked for [default: keys/CLUSTER/ID in systemd\'s state directory, /var/lib/cfgsync, or ~/.local/state/cfgsync] [env: CFGSYNC_IDENTITY_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l cluster -d 'Insist that the server serves this cluster [env: CFGSYNC_CLUSTER]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l id -d 'This node\'s identifier [default: the host\'s name] [env: CFGSYNC_ID]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l ip -d 'The address under which others reach it [default: the local address that reaches the server] [env: CFGSYNC_IP]' -r

@@ -231,7 +231,8 @@ impl Coordinator {
             }
             Outcome::Unchanged(revision) => Ok(Accepted {
                 revision,
-                changed: false,
+                // Another key has the name now.
+                changed: key.is_some(),
             }),
             Outcome::Absent | Outcome::OtherFacts => unreachable!("a registration is never those"),
         }

@@ -1,6 +1,7 @@
 //! `cfgsync join`: register, wait, receive, write, hand over.
 
 mod environment;
+mod identity;
 mod metadata;
 mod resolve;
 
@@ -47,6 +48,8 @@ pub(crate) struct JoinArgs {
     server: Vec<ServerUrl>,
     #[command(flatten)]
     credentials: TokenSource,
+    #[command(flatten)]
+    identity: identity::IdentityArgs,
     /// Insist that the server serves this cluster
     #[arg(long, env = "CFGSYNC_CLUSTER", value_name = "NAME")]
     cluster: Option<String>,

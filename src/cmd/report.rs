@@ -224,6 +224,10 @@ fn judge_join(error: &JoinError) -> Verdict {
             exit: Exit::NotWritten,
             hint: error.hint().map(str::to_owned),
         },
+        JoinError::Key(_) => Verdict {
+            exit: Exit::NotWritten,
+            hint: Some("keep it elsewhere with --identity-file".to_owned()),
+        },
         JoinError::Refused { .. } | JoinError::WrongCluster { .. } => plain(Exit::NotAllowed),
         JoinError::NotReady { .. } => plain(Exit::NotReady),
     }

@@ -121,6 +121,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
             } else {
                 WAIT_MAX
             },
+            key: args.identity.place(),
         },
         outputs,
         owner: args.owner,

@@ -62,6 +62,8 @@ impl Programs {
         let mut process = Command::new(&self.cfgsync)
             .arg("serve")
             .arg(at("cluster.yaml"))
+            // All nodes of a storm come from one address.
+            .args(["--rate-max", "0"])
             .args(["--listen", "127.0.0.1:0", "--port-file"])
             .arg(at("port"))
             .stdin(Stdio::null())
