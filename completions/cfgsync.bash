@@ -582,7 +582,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__serve)
-            opts="-h --listen --port-file --hold --min-generation-interval --history --drain-timeout --tokens --operator-cert --allow-anonymous --audit-log --audit-required --rate-max --rate-burst --waiters-per-node-max --wait-max --register-body-max --replace-body-max --connections-max --header-timeout --body-timeout --write-stall-timeout --log-format --log-level --help"
+            opts="-h --listen --port-file --hold --min-generation-interval --state-dir --history --drain-timeout --tokens --operator-cert --allow-anonymous --audit-log --audit-required --rate-max --rate-burst --waiters-per-node-max --wait-max --register-body-max --replace-body-max --connections-max --header-timeout --body-timeout --write-stall-timeout --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -601,6 +601,10 @@ _cfgsync() {
                     return 0
                     ;;
                 --min-generation-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

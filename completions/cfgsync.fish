@@ -43,6 +43,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l listen -d 'Whe
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l port-file -d 'Write the port to this file once the server listens, one line per --listen [env: CFGSYNC_LISTEN_PORT_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l hold -d 'Hold the requests of clients that do not ask to wait for so long, when there is no payload yet [env: CFGSYNC_HOLD]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l min-generation-interval -d 'Least time from one render to the next [env: CFGSYNC_MIN_GENERATION_INTERVAL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l state-dir -d 'Keep what is acknowledged in this directory, so that a server that is killed goes on where it was [env: CFGSYNC_STATE_DIR]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l history -d 'How many generations are kept for `inspect` [env: CFGSYNC_HISTORY]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l drain-timeout -d 'How long requests in flight may take to end once the server stops [env: CFGSYNC_DRAIN_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l tokens -d 'The tokens that open this server, one line each (see `cfgsync token new`); SIGHUP reads them again [env: CFGSYNC_TOKENS]' -r -F

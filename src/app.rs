@@ -2,7 +2,10 @@
 
 use std::{future::Future, sync::Arc};
 
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
 
 use crate::{
     clock::WallClock,
@@ -11,7 +14,7 @@ use crate::{
     materialize::Materializer,
     model::Instance,
     spec::Spec,
-    store::{MemoryStore, Store},
+    store::{JournalStore, MemoryStore, Store},
 };
 
 /// Everything that a server is made of. The listeners are bound by the caller, so that it knows the ports.
@@ -26,10 +29,14 @@ pub struct Server {
     pub coordinator: coordinator::Config,
     /// Bounds and times of the HTTP server.
     pub http: HttpConfig,
-    /// How many generations are kept for operators to look at.
+    /// Keeps what was acknowledged when the server ends; without one it is lost.
+    pub journal: Option<JournalStore>,
+    /// How many generations are kept for operators to look at, where there is no journal.
     pub history_generations: usize,
     /// The wall clock.
     pub clock: WallClock,
+    /// Kept to the cluster in one line, for whoever watches over the server.
+    pub status: Option<watch::Sender<String>>,
 }
 
 /// How many generations are kept when nobody says otherwise.
@@ -44,8 +51,10 @@ impl Server {
             materializers: vec![],
             coordinator: coordinator::Config::default(),
             http: HttpConfig::default(),
+            journal: None,
             history_generations: HISTORY_GENERATIONS,
             clock: WallClock::system(),
+            status: None,
         }
     }
 
@@ -57,23 +66,31 @@ impl Server {
     }
 }
 
+/// Why a server could not serve, or not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The operating system gives no randomness for the store's identity.
+    #[error("no random numbers for the store's identity: {0}")]
+    Randomness(std::io::Error),
+    /// The journal cannot go on. What was acknowledged is kept: the next server finds it.
+    #[error("the journal cannot go on: {0}; what was acknowledged is kept for the next start")]
+    Journal(String),
+}
+
 /// Serves until `shutdown` is complete, then drains. A spec that comes through `reload` is used from then on.
 ///
 /// # Errors
-/// When the operating system gives no randomness for the store's identity.
+/// See [`ServerError`].
 pub async fn serve(
     server: Server,
     mut reload: mpsc::Receiver<Spec>,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<DrainReport> {
-    let store = Arc::new(MemoryStore::new(
-        new_instance()?,
-        server.history_generations,
-    ));
-    tracing::info!(
-        "instance {}; the store is memory: what is registered is lost when this server ends",
-        store.instance()
-    );
+) -> Result<DrainReport, ServerError> {
+    let journal = server.journal.map(Arc::new);
+    let store: Arc<dyn Store> = match &journal {
+        Some(journal) => journal.clone(),
+        None => in_memory(&server.spec, server.history_generations)?,
+    };
     let (stop_route, route_stopped) = tokio::sync::oneshot::channel::<()>();
     let (coordinator, route) = Coordinator::new(
         store,
@@ -92,10 +109,16 @@ pub async fn serve(
         route.await;
     });
     // Without its route a server would take registrations that nobody ever evaluates.
+    let (broke, mut broken) = tokio::sync::oneshot::channel();
     let shutdown = async move {
         tokio::select! {
             () = shutdown => {}
             _ = &mut ended_early => {}
+            reason = broken_of(journal.as_deref()) => {
+                tracing::error!("the journal cannot go on: {reason}; the server ends");
+                // Looked at once everything has ended.
+                let _ = broke.send(reason);
+            }
         }
     };
     let reloading = tokio::spawn({
@@ -110,6 +133,10 @@ pub async fn serve(
         }
     });
     let guard = server.http.guard.clone();
+    if let Some(status) = server.status {
+        let coordinator = coordinator.clone();
+        tokio::spawn(async move { coordinator.keep_status(status).await });
+    }
     let report = http::serve(server.listeners, coordinator, server.http, shutdown).await;
     reloading.abort();
     if let Some(audit) = guard.audit() {
@@ -120,7 +147,33 @@ pub async fn serve(
     if let Err(panic) = route.await {
         tracing::error!("the coordinator ended early: {panic}");
     }
-    Ok(report)
+    match broken.try_recv() {
+        Ok(reason) => Err(ServerError::Journal(reason)),
+        Err(_) => Ok(report),
+    }
+}
+
+/// A store that forgets, and says so.
+fn in_memory(spec: &Spec, history: usize) -> Result<Arc<dyn Store>, ServerError> {
+    let instance = new_instance().map_err(ServerError::Randomness)?;
+    tracing::info!(
+        "instance {instance}; the store is memory: what is registered is lost when this server ends"
+    );
+    let forgotten = spec.remembered();
+    if !forgotten.is_empty() {
+        tracing::warn!(
+            "this spec uses {}, which a server without a state directory gives anew after a restart",
+            forgotten.join(" and ")
+        );
+    }
+    Ok(Arc::new(MemoryStore::new(instance, history)))
+}
+
+async fn broken_of(journal: Option<&JournalStore>) -> String {
+    match journal {
+        Some(journal) => journal.broken().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn new_instance() -> std::io::Result<Instance> {

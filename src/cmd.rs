@@ -12,6 +12,7 @@ pub(crate) mod values;
 pub(crate) mod credentials;
 pub(crate) mod settings;
 pub(crate) mod output;
+pub(crate) mod manager;
 pub(crate) mod progress;
 pub(crate) mod diff;
 pub(crate) mod server;

@@ -33,6 +33,7 @@ mod handlers;
 mod service;
 mod timer;
 mod socket;
+mod refused;
 mod loopback;
 mod server;
 
@@ -40,7 +41,7 @@ use std::time::Duration;
 
 pub use loopback::is_loopback_only;
 pub use server::{DrainReport, serve};
-pub use socket::listen;
+pub use socket::{adopt, listen};
 
 use crate::guard::Guard;
 

@@ -9,6 +9,7 @@ mod scalars;
 mod raw;
 mod metadata;
 mod types;
+mod remembered;
 mod typed;
 mod artifacts;
 mod files;

@@ -5,9 +5,11 @@
 
 mod state;
 mod memory;
+mod journal;
 #[cfg(test)]
 mod conformance;
 
+pub use journal::{JournalConfig, JournalError, JournalStore};
 pub use memory::MemoryStore;
 pub use state::{Overridden, Registered, State};
 

@@ -21,7 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("spec", &["model", "jinja"]),
     ("materialize", &["model", "jinja", "spec"]),
     ("wire", &["clock", "model"]),
-    ("store", &["model"]),
+    ("store", &["clock", "model"]),
     (
         "coordinator",
         &[

@@ -1,4 +1,5 @@
-//! What a waiting person sees: a bar on a terminal; elsewhere a line when the reason changes, and every 30 s.
+//! What a waiting person sees: a bar on a terminal; elsewhere a line when the reason changes, and every 30 s. A
+//! service manager hears the same reason, and that it shall go on waiting.
 
 use std::{
     io::IsTerminal,
@@ -9,6 +10,8 @@ use cfgsync::client::Event;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{debug, info, warn};
 
+use super::manager::Manager;
+
 /// A reason that stays the same is repeated so often.
 const REPEAT_EVERY: Duration = Duration::from_secs(30);
 /// How often [`Progress::tick`] wants to be called on a terminal.
@@ -16,10 +19,16 @@ const TERMINAL_TICK: Duration = Duration::from_millis(120);
 /// And elsewhere.
 const LINES_TICK: Duration = Duration::from_secs(1);
 
+/// How long a service manager is asked to wait each time, and how often: a wait that goes on is no failure to start.
+const EXTENSION: Duration = Duration::from_mins(1);
+const EXTEND_EVERY: Duration = Duration::from_secs(10);
+
 /// Shows events to whoever watches.
 pub(crate) struct Progress {
     started: Instant,
     bar: Option<ProgressBar>,
+    manager: Manager,
+    extended_at: Option<Instant>,
     reason: Option<Reason>,
     said_at: Instant,
     /// When a registration that was not the first was last told.
@@ -37,6 +46,8 @@ impl Progress {
         Self {
             started: Instant::now(),
             bar: std::io::stderr().is_terminal().then(bar),
+            manager: Manager::from_environment(),
+            extended_at: None,
             reason: None,
             said_at: Instant::now(),
             told_again_at: None,
@@ -58,6 +69,13 @@ impl Progress {
 
     /// Moves the bar, or repeats a reason that has stood for long.
     pub(crate) fn tick(&mut self) {
+        if self
+            .extended_at
+            .is_none_or(|at| at.elapsed() >= EXTEND_EVERY)
+        {
+            self.extended_at = Some(Instant::now());
+            self.manager.wait_for(EXTENSION);
+        }
         if let Some(bar) = &self.bar {
             bar.tick();
             return;
@@ -131,6 +149,7 @@ impl Progress {
         if self.reason.as_ref() == Some(&reason) {
             return;
         }
+        self.manager.status(&reason.text);
         self.reason = Some(reason);
         match (&self.bar, &self.reason) {
             (Some(bar), Some(reason)) => bar.set_message(reason.text.clone()),

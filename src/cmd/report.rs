@@ -6,6 +6,7 @@ use cfgsync::{
     client::{CallError, JoinError, RouteError, disk::DiskError},
     guard::CannotTell,
     spec::SpecError,
+    store::JournalError,
     wire::Code,
 };
 
@@ -299,11 +300,60 @@ fn judge_serve(error: &ServeError) -> Verdict {
             },
         ),
         ServeError::PortFile { .. } => (Exit::NotWritten, None),
-        ServeError::Runtime(_) => (Exit::Unexpected, None),
+        ServeError::Inherited(_) | ServeError::Runtime(_) | ServeError::Server(_) => {
+            (Exit::Unexpected, None)
+        }
+        ServeError::State(error) => return judge_state(error),
     };
     Verdict {
         exit,
         hint: hint.map(str::to_owned),
+    }
+}
+
+fn judge_state(error: &JournalError) -> Verdict {
+    let (exit, hint) = match error {
+        JournalError::InUse { .. } => (
+            Exit::Unexpected,
+            "one server at a time has a state directory: stop that one, or give this one its own",
+        ),
+        JournalError::Damaged { .. } => (
+            Exit::Unexpected,
+            "nothing was changed; put a copy of the whole directory back, or start with an empty one: the cluster \
+             is formed anew then, as nodes register again",
+        ),
+        JournalError::Version { .. } => (
+            Exit::WrongSetting,
+            "use the cfgsync that wrote it, or a newer one",
+        ),
+        JournalError::AnotherCluster { .. } => (
+            Exit::WrongSetting,
+            "each cluster has a state directory of its own",
+        ),
+        JournalError::NoState { .. } => (
+            Exit::WrongSetting,
+            "name the directory that `serve --state-dir` uses",
+        ),
+        JournalError::Exposed { .. } => (
+            Exit::WrongSetting,
+            "chmod 700 it, if it is for this server alone; else name another",
+        ),
+        JournalError::Io { error, .. } => match error.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                (Exit::WrongSetting, "it must belong to who runs the server")
+            }
+            std::io::ErrorKind::StorageFull => (Exit::Unexpected, "make room, and start again"),
+            _ => {
+                return Verdict {
+                    exit: Exit::Unexpected,
+                    hint: None,
+                };
+            }
+        },
+    };
+    Verdict {
+        exit,
+        hint: Some(hint.to_owned()),
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod signals;
 mod access;
+mod state;
 mod child;
 mod descriptors;
+mod listeners;
 
 use std::{
     io,
@@ -14,21 +16,20 @@ use std::{
 };
 
 use cfgsync::{
-    app::{self, Server},
+    app::{self, Server, ServerError},
     clock::WallClock,
     coordinator,
     guard::Guard,
-    http::{self, DrainReport, HttpConfig},
+    http::{DrainReport, HttpConfig},
     spec::Spec,
+    store::{JournalError, JournalStore},
 };
 use clap::Args;
-use tokio::{
-    net::TcpListener,
-    sync::{Notify, mpsc, oneshot},
-};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::{
     exit::Exit,
+    manager::Manager,
     values::{bytes, duration},
 };
 use access::AccessArgs;
@@ -37,6 +38,7 @@ use child::Child;
 pub(crate) use child::SpawnError;
 use descriptors::Descriptors;
 use signals::{Signals, Told};
+use state::StateArgs;
 
 /// How long threads that are still at work may take to end once everything else has.
 const THREADS_GRACE: Duration = Duration::from_secs(2);
@@ -51,6 +53,7 @@ const THREADS_GRACE: Duration = Duration::from_secs(2);
   cfgsync serve cluster.yaml
   cfgsync serve cluster.yaml --listen 10.0.0.5:4400 --allow-anonymous
   cfgsync serve cluster.yaml --listen 127.0.0.1:0 --port-file /run/cfgsync.port
+  cfgsync serve cluster.yaml --state-dir /var/lib/cfgsync   # goes on after a restart
   cfgsync serve cluster.yaml -- ./smoke.sh          # a smoke test in one line")]
 pub(crate) struct ServeArgs {
     /// The spec: when the set is complete, and which files each node then gets
@@ -80,6 +83,8 @@ pub(crate) struct ServeArgs {
         value_parser = duration
     )]
     min_generation_interval: Duration,
+    #[command(flatten)]
+    state: StateArgs,
     /// How many generations are kept for `inspect`
     #[arg(
         long,
@@ -162,6 +167,9 @@ pub(crate) enum ServeError {
         /// What the operating system said.
         error: io::Error,
     },
+    /// What the service manager passed is of no use.
+    #[error("a socket that the service manager passed cannot be listened on: {0}")]
+    Inherited(io::Error),
     /// The port file cannot be written.
     #[error("cannot write the port file {}: {error}", path.display())]
     PortFile {
@@ -170,30 +178,43 @@ pub(crate) enum ServeError {
         /// What the operating system said.
         error: io::Error,
     },
-    /// The process lacks something basic: threads, signals, randomness.
+    /// The process lacks something basic: threads, signals.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] JournalError),
+    /// The server did not begin, or could not go on.
+    #[error(transparent)]
+    Server(#[from] ServerError),
 }
 
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
-    refuse_exposure(&args)?;
+    listeners::refuse_exposure(&args.listen, args.access.may_be_exposed())?;
     let spec = Spec::load(&args.spec)?;
     let guard = args.access.guard(false)?;
     guard.can_tell(spec.identity).map_err(AccessError::from)?;
+    let journal = state::open(&args.state, &spec, args.history).map_err(ServeError::State)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(ServeError::Runtime)?;
-    let exit = runtime.block_on(serve(args, spec, guard));
+    let exit = runtime.block_on(serve(args, spec, guard, journal));
     // A render that does not end, or a spec that cannot be read to its end, must not keep a server that was
     // told to stop; programs that make files get the time to be ended with all their children.
     runtime.shutdown_timeout(THREADS_GRACE);
     exit
 }
 
-async fn serve(args: ServeArgs, spec: Spec, guard: Guard) -> anyhow::Result<Exit> {
+async fn serve(
+    args: ServeArgs,
+    spec: Spec,
+    guard: Guard,
+    journal: Option<JournalStore>,
+) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().map_err(ServeError::Runtime)?;
-    let (listeners, addresses) = listen(&args.listen)?;
+    let manager = Manager::from_environment();
+    let (listeners, addresses) = listeners::open(&args.listen, args.access.may_be_exposed())?;
     if let Some(path) = &args.port_file {
         write_port_file(path, &addresses).map_err(|error| ServeError::PortFile {
             path: path.clone(),
@@ -213,6 +234,7 @@ async fn serve(args: ServeArgs, spec: Spec, guard: Guard) -> anyhow::Result<Exit
     for address in &addresses {
         tracing::info!("serving {} on http://{address}", spec.cluster);
     }
+    let (status, status_line) = watch::channel(String::new());
     let server = Server {
         spec,
         listeners,
@@ -221,8 +243,10 @@ async fn serve(args: ServeArgs, spec: Spec, guard: Guard) -> anyhow::Result<Exit
             min_generation_interval: args.min_generation_interval,
         },
         http,
+        journal,
         history_generations: args.history.into(),
         clock: WallClock::system(),
+        status: manager.is_there().then_some(status),
     };
     let (reload, reloaded) = mpsc::channel(1);
     let (stop, stopped) = oneshot::channel::<()>();
@@ -231,16 +255,22 @@ async fn serve(args: ServeArgs, spec: Spec, guard: Guard) -> anyhow::Result<Exit
         let _ = stopped.await;
     };
     let mut serving = tokio::spawn(app::serve(server, reloaded, shutdown));
+    manager.ready();
+    let attending = manager.attend(status_line);
+    let mut attending = pin!(attending);
     let exit = tokio::select! {
         ended = &mut serving => {
-            finished(&ended?.map_err(ServeError::Runtime)?);
+            finished(&ended?.map_err(ServeError::Server)?);
             return Ok(Exit::Unexpected);
         }
-        exit = until_told(&mut signals, child.as_mut(), &args, &guard, &reload) => exit?,
+        exit = until_told(&mut signals, child.as_mut(), &args, &guard, &reload, manager) => exit?,
+        () = &mut attending => unreachable!("it attends for ever"),
     };
+    manager.stopping(args.drain_timeout + THREADS_GRACE);
     drop(stop);
     tokio::select! {
-        ended = &mut serving => finished(&ended?.map_err(ServeError::Runtime)?),
+        ended = &mut serving => finished(&ended?.map_err(ServeError::Server)?),
+        () = &mut attending => unreachable!("it attends for ever"),
         signal = signals.stop() => {
             tracing::warn!("{} again: stopping at once", signal.name);
             serving.abort();
@@ -256,14 +286,17 @@ async fn until_told(
     args: &ServeArgs,
     guard: &Guard,
     reload: &mpsc::Sender<Spec>,
+    manager: Manager,
 ) -> anyhow::Result<Exit> {
     // Beside the signals: a spec that takes long to read must not keep anybody from stopping the server.
     let hangups = Notify::new();
     let rereading = async {
         loop {
             hangups.notified().await;
+            manager.reloading();
             args.access.reread(guard).await;
             reread(&args.spec, guard, reload).await;
+            manager.ready();
         }
     };
     let mut rereading = pin!(rereading);
@@ -320,29 +353,6 @@ fn finished(report: &DrainReport) {
             report.open
         ),
     }
-}
-
-fn refuse_exposure(args: &ServeArgs) -> Result<(), ServeError> {
-    if args.access.allow_anonymous || args.access.tokens.is_some() {
-        return Ok(());
-    }
-    let exposed = args
-        .listen
-        .iter()
-        .find(|address| !http::is_loopback_only(&[**address]));
-    exposed.map_or(Ok(()), |address| Err(ServeError::Exposed(*address)))
-}
-
-fn listen(wanted: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), ServeError> {
-    let mut listeners = Vec::new();
-    let mut addresses = Vec::new();
-    for &address in wanted {
-        let failed = |error| ServeError::Listen { address, error };
-        let listener = http::listen(address).map_err(failed)?;
-        addresses.push(listener.local_addr().map_err(failed)?);
-        listeners.push(listener);
-    }
-    Ok((listeners, addresses))
 }
 
 /// Whoever waits for the file sees all of it or nothing.

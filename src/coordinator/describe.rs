@@ -1,9 +1,11 @@
 //! What operators are told: the cluster, a node, generations. Reads the published view and the store's
 //! newest state, and costs what it describes.
 
+use tokio::sync::watch;
+
 use super::{Coordinator, answer::Answer, view::View};
 use crate::{
-    model::{ArtifactFile, FailureKind, Generation, GenerationNumber, Identifier},
+    model::{ArtifactFile, Failure, FailureKind, Generation, GenerationNumber, Identifier},
     store::{Registered, State},
     wire::{
         ArtifactEntry, ClusterBody, ClusterState, EncodedPayload, ErrorBody, GenerationBody,
@@ -20,10 +22,7 @@ impl Coordinator {
             .registrations
             .values()
             .map(|node| entry(&state, &view, node));
-        let failed = state.failure.as_deref().or_else(|| {
-            let failed = view.failure.as_ref()?;
-            (failed.inputs.is_none_or(|inputs| inputs == state.inputs)).then_some(&*failed.failure)
-        });
+        let failed = failure(&view, &state);
         ClusterBody {
             cluster: view.program.spec.cluster.clone(),
             instance: self.instance(),
@@ -37,6 +36,47 @@ impl Coordinator {
             generation: view.served.as_ref().map(|served| served.generation.number),
             failure: failed.or(view.trouble.as_deref()).cloned(),
             registrations: entries.collect(),
+        }
+    }
+
+    /// The cluster in one line.
+    pub fn status(&self) -> String {
+        let view = self.shared.view.load();
+        let state = self.shared.store.state();
+        match (failure(&view, &state), &view.served, &view.trouble) {
+            (Some(failure), ..) => format!("failed: {}", failure.reason),
+            (None, None, _) => format!("waiting: {}", view.progress),
+            (None, Some(served), trouble) => {
+                let Generation { number, nodes, .. } = &*served.generation;
+                let served = format!("generation {number} is served to {} nodes", nodes.len());
+                match trouble {
+                    Some(trouble) => format!("{served}; the newest failed: {}", trouble.reason),
+                    None => served,
+                }
+            }
+        }
+    }
+
+    /// Keeps `status` to [`Coordinator::status`] until nobody looks at it any more.
+    pub async fn keep_status(&self, status: watch::Sender<String>) {
+        let mut evaluated = self.shared.evaluated.subscribe();
+        let mut release = self.shared.release.subscribe();
+        loop {
+            // Marked as seen first, looked at then.
+            evaluated.borrow_and_update();
+            release.borrow_and_update();
+            let line = self.status();
+            status.send_if_modified(|told| {
+                let is_news = *told != line;
+                *told = line;
+                is_news
+            });
+            // What is followed lives as long as this handle.
+            tokio::select! {
+                _ = evaluated.changed() => {}
+                _ = release.changed() => {}
+                () = status.closed() => return,
+            }
         }
     }
 
@@ -144,6 +184,14 @@ impl Coordinator {
         self.shared.metrics.nodes_behind.set(behind);
         self.shared.metrics.to_text()
     }
+}
+
+/// Why the cluster has failed, if it has.
+fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
+    state.failure.as_deref().or_else(|| {
+        let failed = view.failure.as_ref()?;
+        (failed.inputs.is_none_or(|inputs| inputs == state.inputs)).then_some(&*failed.failure)
+    })
 }
 
 fn entry(state: &State, view: &View, registered: &Registered) -> NodeEntry {

@@ -10,7 +10,7 @@ use hyper::{
 use serde::Serialize;
 
 use super::{
-    body::ReplyBody,
+    body::{FRAME_MAX_BYTES, ReplyBody},
     headers::PREFERENCE_APPLIED,
     route::{Route, WrongPath},
     state::Server,
@@ -58,6 +58,15 @@ pub(super) enum Rejection {
     TooManyDenied { wait: Duration },
     #[error(transparent)]
     Audit(#[from] AuditUnavailable),
+    #[error(
+        "this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, and its headers \
+         like `name: value`"
+    )]
+    NotHttp,
+    #[error("the request's path is too long")]
+    LongPath,
+    #[error("the request's headers are too long: together at most {} KiB", FRAME_MAX_BYTES >> 10)]
+    LongHead,
     #[error("this server is stopping")]
     Stopping,
     #[error("the server failed on this request, which is a bug; its log says more")]
@@ -101,6 +110,13 @@ impl Rejection {
                 "too_many_denied",
             ),
             Self::Audit(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Internal, "audit"),
+            Self::NotHttp => (StatusCode::BAD_REQUEST, Code::Internal, "not_http"),
+            Self::LongPath => (StatusCode::URI_TOO_LONG, Code::Internal, "long_path"),
+            Self::LongHead => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                Code::Internal,
+                "long_head",
+            ),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, Code::NotReady, "draining"),
             Self::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, "bug"),
         }
@@ -111,10 +127,23 @@ impl Rejection {
         !matches!(self, Self::TooSlow { .. } | Self::Cut)
     }
 
+    /// Why hyper itself answered with `status`, before there was a route.
+    pub(super) fn before_the_route(status: u16) -> Option<Self> {
+        [Self::NotHttp, Self::LongPath, Self::LongHead]
+            .into_iter()
+            .find(|rejection| rejection.outline().0 == status)
+    }
+
+    /// The error JSON.
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        let (_, code, reason) = self.outline();
+        ErrorBody::new(code, reason, self.to_string()).to_json()
+    }
+
     /// As an answer.
     pub(super) fn reply(&self) -> Reply {
-        let (status, code, reason) = self.outline();
-        let mut reply = error(status, &ErrorBody::new(code, reason, self.to_string()));
+        let (status, ..) = self.outline();
+        let mut reply = json_bytes(status, self.to_json().into());
         if let Self::Method { route, .. } = self {
             let allow = HeaderValue::from_static(route.allow());
             reply.headers_mut().insert(ALLOW, allow);
@@ -222,6 +251,19 @@ pub(super) fn unchanged(digest: Digest) -> Reply {
 /// Not yet.
 pub(super) fn not_ready(body: Bytes) -> Reply {
     json_bytes(StatusCode::TOO_EARLY, body)
+}
+
+/// Not from this server, which stops: another one, or this one when it is back.
+pub(super) fn draining() -> Reply {
+    let body = ErrorBody::new(
+        Code::NotReady,
+        "draining",
+        "this server is stopping: ask again in a second, or another server at once",
+    );
+    let mut reply = not_ready(body.to_json().into());
+    retry_after(&mut reply, "1");
+    close_after(&mut reply);
+    reply
 }
 
 /// Nothing for this node, now or later.

@@ -18,8 +18,8 @@ use tokio::{
 };
 
 use super::{
-    HttpConfig, body::FRAME_MAX_BYTES, figures::Present, peer::Peer, service::respond,
-    socket::StallGuard, state::Server, timer::ConnectionTimer,
+    HttpConfig, body::FRAME_MAX_BYTES, figures::Present, peer::Peer, refused::Explained,
+    service::respond, socket::StallGuard, state::Server, timer::ConnectionTimer,
 };
 use crate::coordinator::Coordinator;
 
@@ -117,6 +117,7 @@ async fn connection(
     // Answers are small and complete: none should wait for another.
     let _ = stream.set_nodelay(true);
     let stream = StallGuard::new(stream, server.config.write_stall_timeout);
+    let stream = Explained::new(stream, Arc::clone(&server));
     let service = service_fn(|request| respond(&server, &peer, request));
     let serving = http1::Builder::new()
         .timer(ConnectionTimer::default())

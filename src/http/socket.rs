@@ -32,14 +32,25 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket.set_reuseaddr(true)?;
-    // Accepted connections inherit both. A held request whose machine has vanished is noticed; and what waits
-    // to be sent waits with us, not in the system's buffers, so that a payload's turn lasts as long as it takes.
-    let options = SockRef::from(&socket);
-    options.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))?;
-    #[cfg(target_os = "linux")]
-    options.set_tcp_notsent_lowat(UNSENT_MAX_BYTES)?;
+    set_options(&SockRef::from(&socket))?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Takes over a socket that another process opened and listens on.
+pub fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    set_options(&SockRef::from(&listener))?;
+    TcpListener::from_std(listener)
+}
+
+/// Accepted connections inherit these. A held request whose machine has vanished is noticed; and what waits to be
+/// sent waits with us, not in the system's buffers, so that a payload's turn lasts as long as it takes.
+fn set_options(listener: &SockRef<'_>) -> io::Result<()> {
+    listener.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))?;
+    #[cfg(target_os = "linux")]
+    listener.set_tcp_notsent_lowat(UNSENT_MAX_BYTES)?;
+    Ok(())
 }
 
 /// A stream whose writes fail once the peer has taken nothing for `limit`.

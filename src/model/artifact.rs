@@ -150,6 +150,15 @@ pub struct Mode(u32);
 pub struct InvalidMode(String);
 
 impl Mode {
+    /// The mode with these bits; `None` above `0777`.
+    pub const fn from_bits(bits: u32) -> Option<Self> {
+        if bits <= 0o777 {
+            Some(Self(bits))
+        } else {
+            None
+        }
+    }
+
     /// The bits.
     pub const fn bits(self) -> u32 {
         self.0
@@ -202,6 +211,7 @@ impl fmt::Debug for Mode {
 pub struct Chunk {
     bytes: Bytes,
     sha256: OnceLock<Digest>,
+    is_text: OnceLock<bool>,
 }
 
 impl Chunk {
@@ -210,6 +220,16 @@ impl Chunk {
         Arc::new(Self {
             bytes: bytes.into(),
             sha256: OnceLock::new(),
+            is_text: OnceLock::new(),
+        })
+    }
+
+    /// A chunk of `bytes` whose sum is known to be `sha256`: it is not worked out again.
+    pub fn with_sha256(bytes: Bytes, sha256: Digest) -> Arc<Self> {
+        Arc::new(Self {
+            bytes,
+            sha256: OnceLock::from(sha256),
+            is_text: OnceLock::new(),
         })
     }
 
@@ -221,6 +241,13 @@ impl Chunk {
     /// Their sum, worked out at the first call.
     pub fn sha256(&self) -> Digest {
         *self.sha256.get_or_init(|| Digest::of(&self.bytes))
+    }
+
+    /// Whether they are UTF-8, looked at in the first call: thousands of files may hold the same chunk.
+    pub fn is_text(&self) -> bool {
+        *self
+            .is_text
+            .get_or_init(|| std::str::from_utf8(&self.bytes).is_ok())
     }
 }
 

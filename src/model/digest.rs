@@ -31,6 +31,11 @@ impl Digest {
         Self(hasher.finalize().into())
     }
 
+    /// A sum that was worked out before.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

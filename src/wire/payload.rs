@@ -174,10 +174,7 @@ impl PayloadEncoder {
 }
 
 fn is_text(file: &ArtifactFile) -> bool {
-    file.content
-        .chunks()
-        .iter()
-        .all(|chunk| std::str::from_utf8(chunk.bytes()).is_ok())
+    file.content.chunks().iter().all(|chunk| chunk.is_text())
 }
 
 fn push_json(out: &mut Vec<u8>, text: &str) {

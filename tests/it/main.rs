@@ -7,11 +7,13 @@
 mod bad_renders;
 mod bad_specs;
 mod cli;
+mod crowd;
 mod disk;
 mod fake;
 mod golden;
 mod join;
 mod join_command;
+mod manager;
 mod place;
 mod processes;
 mod schema;

@@ -143,6 +143,17 @@ impl Connection {
         within(self.stream.write_all(bytes.as_ref())).await.unwrap();
     }
 
+    /// Sends, until the server has closed; whether it still takes bytes. Nothing is read.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
+    /// Reads whatever comes until the server closes.
+    pub(crate) async fn read_to_end(&mut self) {
+        // A reset is an end as well.
+        let _ = self.stream.read_to_end(&mut self.read).await;
+    }
+
     /// Sends no more, and still reads.
     pub(crate) async fn half_close(&mut self) {
         self.stream.shutdown().await.unwrap();

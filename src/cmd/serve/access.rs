@@ -17,13 +17,13 @@ use clap::Args;
 pub(super) struct AccessArgs {
     /// The tokens that open this server, one line each (see `cfgsync token new`); SIGHUP reads them again
     #[arg(long, env = "CFGSYNC_TOKENS", value_name = "FILE")]
-    pub(super) tokens: Option<PathBuf>,
+    tokens: Option<PathBuf>,
     /// A client certificate with such a name is an operator's (`*` is anything); repeat it for more
     #[arg(long, env = "CFGSYNC_OPERATOR_CERT", value_name = "PATTERN")]
     operator_cert: Vec<Pattern>,
     /// Nodes need no credentials. Where nobody is asked for any, operators need none either, beyond loopback as well
     #[arg(long, env = "CFGSYNC_ALLOW_ANONYMOUS")]
-    pub(super) allow_anonymous: bool,
+    allow_anonymous: bool,
     /// Write a line for each change and each refusal to this file, or to stdout (`-`); SIGHUP opens it again
     #[arg(long, env = "CFGSYNC_AUDIT_LOG", value_name = "FILE", value_parser = target)]
     audit_log: Option<AuditTarget>,
@@ -77,6 +77,11 @@ pub(crate) enum AccessError {
 }
 
 impl AccessArgs {
+    /// Whether others than this machine may reach the server: they are asked for credentials, or somebody said so.
+    pub(super) fn may_be_exposed(&self) -> bool {
+        self.allow_anonymous || self.tokens.is_some()
+    }
+
     /// A guard as it was told. `certificates` says whether client certificates are verified.
     pub(super) fn guard(&self, certificates: bool) -> Result<Guard, AccessError> {
         let tokens = self.tokens.as_deref().map(Tokens::load).transpose()?;

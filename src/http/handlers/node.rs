@@ -172,12 +172,7 @@ async fn reply_to(ask: &mut Ask<'_>, answer: Answer, asked: Option<Duration>) ->
             reply::missing(&refusal)
         }
         Answer::Failed(failure) => reply::failed(&failure),
-        Answer::Draining(body) => {
-            let mut reply = reply::not_ready(body);
-            reply::retry_after(&mut reply, "1");
-            reply::close_after(&mut reply);
-            reply
-        }
+        Answer::Draining(_) => reply::draining(),
     };
     if asked.is_some() {
         reply::preference_applied(&mut reply);

@@ -187,7 +187,8 @@ async fn a_drain_answers_waiters_and_ends_what_is_idle() {
     assert_eq!((report.open, report.cut), (2, 0));
     let reply = waiter.reply().await;
     assert_eq!(reply.status, 425);
-    assert_eq!(reply.json()["code"], "not_ready");
+    let (code, reason, _) = reply.error();
+    assert_eq!((&*code, &*reason), ("not_ready", "draining"));
     assert_eq!(reply.header("retry-after"), Some("1"));
     assert_eq!(reply.header("connection"), Some("close"));
     assert!(waiter.is_closed().await);

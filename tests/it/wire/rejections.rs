@@ -267,24 +267,62 @@ async fn methods_that_a_route_does_not_take() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_answered_as_such() {
+async fn what_never_reaches_a_handler_is_answered_all_the_same() {
     let server = TestServer::start(PAIR);
-    for (request, status) in [
-        ("nonsense\r\n\r\n".to_owned(), 400),
+    let mut told = String::new();
+    for (name, request) in [
+        ("nonsense", "nonsense\r\n\r\n".to_owned()),
+        ("header without a colon", plain("GET", "/livez", "x y\r\n")),
+        ("another version", "GET /livez HTTP/3.0\r\n\r\n".to_owned()),
         (
+            "long path",
+            plain("GET", &format!("/{}", "y".repeat(66 << 10)), ""),
+        ),
+        (
+            "long headers",
             plain(
                 "GET",
                 "/livez",
                 &format!("x: {}\r\n", "y".repeat(128 << 10)),
             ),
-            431,
+        ),
+        // What was asked before is answered as ever.
+        (
+            "after a request",
+            plain("GET", "/livez", "") + "nonsense\r\n\r\n",
         ),
     ] {
         let mut connection = server.connect().await;
         connection.send(request).await;
-        assert_eq!(connection.reply().await.status, status);
+        let mut reply = connection.reply().await;
+        if reply.status == 200 {
+            reply = connection.reply().await;
+        }
+        let (code, reason, message) = reply.error();
+        assert!(reply.header("cfgsync-instance").is_some(), "{name}");
+        assert_eq!(reply.header("connection"), Some("close"), "{name}");
+        writeln!(
+            told,
+            "{name}\n  {} {code} {reason}: {message}",
+            reply.status
+        )
+        .unwrap();
         assert!(connection.is_closed().await);
     }
+    insta::assert_snapshot!(told, @"
+    nonsense
+      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, and its headers like `name: value`
+    header without a colon
+      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, and its headers like `name: value`
+    another version
+      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, and its headers like `name: value`
+    long path
+      414 internal long_path: the request's path is too long
+    long headers
+      431 internal long_head: the request's headers are too long: together at most 64 KiB
+    after a request
+      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, and its headers like `name: value`
+    ");
 }
 
 #[tokio::test]

@@ -1,0 +1,65 @@
+//! Where the server listens: on addresses of its own, or on sockets that a service manager holds open for it.
+
+use std::net::SocketAddr;
+
+use cfgsync::http;
+use listenfd::ListenFd;
+use tokio::net::TcpListener;
+
+use super::ServeError;
+
+/// Binds `wanted`, unless a service manager passed sockets: then those are taken in their place.
+pub(super) fn open(
+    wanted: &[SocketAddr],
+    may_be_exposed: bool,
+) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), ServeError> {
+    let listeners = match inherited()? {
+        sockets if sockets.is_empty() => bind(wanted)?,
+        sockets => sockets,
+    };
+    let addresses = listeners.iter().map(TcpListener::local_addr);
+    let addresses: Vec<SocketAddr> = addresses
+        .collect::<Result<_, _>>()
+        .map_err(ServeError::Inherited)?;
+    refuse_exposure(&addresses, may_be_exposed)?;
+    Ok((listeners, addresses))
+}
+
+/// Nobody beyond this machine gets in without credentials unless somebody said so.
+pub(super) fn refuse_exposure(
+    addresses: &[SocketAddr],
+    may_be_exposed: bool,
+) -> Result<(), ServeError> {
+    if may_be_exposed {
+        return Ok(());
+    }
+    let exposed = addresses
+        .iter()
+        .find(|address| !http::is_loopback_only(&[**address]));
+    exposed.map_or(Ok(()), |address| Err(ServeError::Exposed(*address)))
+}
+
+fn bind(wanted: &[SocketAddr]) -> Result<Vec<TcpListener>, ServeError> {
+    let bind =
+        |&address| http::listen(address).map_err(|error| ServeError::Listen { address, error });
+    wanted.iter().map(bind).collect()
+}
+
+/// The sockets that came with `$LISTEN_FDS`.
+fn inherited() -> Result<Vec<TcpListener>, ServeError> {
+    let mut passed = ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for at in 0..passed.len() {
+        let socket = passed
+            .take_tcp_listener(at)
+            .map_err(ServeError::Inherited)?;
+        let listener = socket.map(http::adopt).transpose();
+        listeners.extend(listener.map_err(ServeError::Inherited)?);
+    }
+    if !listeners.is_empty() {
+        tracing::info!(
+            "listening on the sockets that the service manager passed, instead of --listen"
+        );
+    }
+    Ok(listeners)
+}

@@ -1,0 +1,64 @@
+//! Where a server keeps its state.
+
+use std::{env, path::PathBuf};
+
+use cfgsync::{
+    spec::Spec,
+    store::{JournalConfig, JournalError, JournalStore, Store},
+};
+use clap::Args;
+
+/// Set by systemd where the unit says `StateDirectory=`; several are separated by colons.
+const OF_SYSTEMD: &str = "STATE_DIRECTORY";
+
+#[derive(Debug, Args)]
+pub(super) struct StateArgs {
+    /// Keep what is acknowledged in this directory, so that a server that is killed goes on where it was
+    ///
+    /// Made if need be, closed to others, held by one server at a time. Under systemd it is `$STATE_DIRECTORY`
+    /// unless named. Without one everything is lost when the server ends: nodes register again then.
+    #[arg(long, env = "CFGSYNC_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl StateArgs {
+    /// The state directory, if there is to be one.
+    pub(super) fn directory(&self) -> Option<PathBuf> {
+        let of_systemd = || {
+            let all = env::var_os(OF_SYSTEMD)?;
+            env::split_paths(&all).find(|path| !path.as_os_str().is_empty())
+        };
+        self.state_dir.clone().or_else(of_systemd)
+    }
+}
+
+/// Opens the state directory for `spec`, if there is to be one.
+pub(super) fn open(
+    args: &StateArgs,
+    spec: &Spec,
+    history: u16,
+) -> Result<Option<JournalStore>, JournalError> {
+    let Some(directory) = args.directory() else {
+        return Ok(None);
+    };
+    let journal = JournalStore::open(&JournalConfig {
+        directory: directory.clone(),
+        cluster: spec.cluster.clone(),
+        history: history.into(),
+    })?;
+    let state = journal.state();
+    let generation = match state.generation() {
+        Some(generation) => format!("generation {}", generation.number),
+        None => "no generation yet".to_owned(),
+    };
+    tracing::info!(
+        "instance {}; {} holds {} and {generation}",
+        journal.instance(),
+        directory.display(),
+        match state.registrations.len() {
+            1 => "1 node".to_owned(),
+            nodes => format!("{nodes} nodes"),
+        }
+    );
+    Ok(Some(journal))
+}

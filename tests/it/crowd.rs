@@ -1,0 +1,49 @@
+//! Ten thousand connections that say nothing, and a cluster that forms beside them.
+
+use std::{
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::place::Place;
+
+const IDLE: u64 = 10_000;
+
+/// Descriptors of this process beside those of the crowd.
+const OTHERS: u64 = 500;
+
+#[test]
+fn nodes_join_beside_ten_thousand_idle_connections() {
+    let hard = getrlimit(Resource::Nofile).maximum;
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: hard,
+            maximum: hard,
+        },
+    )
+    .unwrap();
+    // Where a process may not have so many files, as many as it may.
+    let idle = hard.map_or(IDLE, |hard| IDLE.min(hard.saturating_sub(OTHERS)));
+    assert!(
+        idle >= 500,
+        "ulimit -Hn is {hard:?}: too few files for this test"
+    );
+    let place = Place::new();
+    // They must stay for as long as the nodes take, whatever this machine is doing.
+    let server = place.serve(&["--header-timeout", "10m"]);
+    let address: SocketAddr = server.url["http://".len()..].parse().unwrap();
+    let patience = Duration::from_secs(30);
+    let crowd: Vec<TcpStream> = (0..idle)
+        .map(|_| TcpStream::connect_timeout(&address, patience).unwrap())
+        .collect();
+    let nodes =
+        ["node-1", "node-2"].map(|node| place.join(&server.url, node, &["--timeout", "30s"]));
+    for node in nodes {
+        let (code, log) = node.end();
+        assert_eq!(code, 0, "{log}");
+    }
+    drop(crowd);
+}

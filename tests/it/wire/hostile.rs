@@ -1,0 +1,228 @@
+//! Clients that mean harm: what they send is refused or cut, nothing of it takes effect, and real nodes are served
+//! beside them.
+
+use std::time::Duration;
+
+use cfgsync::http::HttpConfig;
+
+use super::PAIR;
+use crate::support::{Connection, TestServer, get, plain, register, within};
+
+/// Short enough to be waited for, and only where running out is what the test is about.
+const SHORT: Duration = Duration::from_millis(50);
+
+/// Sends `drop` again and again, without ever an end, until the server has closed.
+async fn drip(mut connection: Connection, drop: &[u8]) {
+    within(async { while connection.try_send(drop).await {} }).await;
+}
+
+#[tokio::test]
+async fn a_head_that_never_ends_is_cut_although_bytes_keep_coming() {
+    let config = HttpConfig {
+        header_timeout: SHORT,
+        ..HttpConfig::default()
+    };
+    let server = TestServer::with(PAIR, config);
+    for drop in [&b"x"[..], b"x: y\r\n"] {
+        let mut connection = server.connect().await;
+        connection.send("GET /livez HTTP/1.1\r\nhost: ").await;
+        drip(connection, drop).await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_cut_although_bytes_keep_coming() {
+    let config = HttpConfig {
+        body_timeout: SHORT,
+        ..HttpConfig::default()
+    };
+    let server = TestServer::with(PAIR, config);
+    for (framing, drop) in [
+        ("content-length: 60000", &b" "[..]),
+        ("transfer-encoding: chunked", b"1\r\n \r\n"),
+        // Each chunk brings a byte and a kilobyte of nothing.
+        ("transfer-encoding: chunked", &endless_extension()),
+    ] {
+        let mut connection = server.connect().await;
+        let head = format!("POST /register HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n");
+        connection.send(head).await;
+        drip(connection, drop).await;
+    }
+}
+
+fn endless_extension() -> Vec<u8> {
+    format!("1;{}\r\n \r\n", "x".repeat(1024)).into_bytes()
+}
+
+#[tokio::test]
+async fn a_body_beyond_its_bound_that_never_ends_is_cut_too() {
+    let config = HttpConfig {
+        body_timeout: SHORT,
+        ..HttpConfig::default()
+    };
+    let server = TestServer::with(PAIR, config);
+    let mut connection = server.connect().await;
+    let head = "POST /register HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    connection.send(head).await;
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+    drip(connection, chunk.as_bytes()).await;
+}
+
+/// A request that must not be found behind, or inside, another one.
+const SMUGGLED: &str =
+    "POST /v1/fail HTTP/1.1\r\nhost: x\r\ncontent-length: 18\r\n\r\n{\"reason\":\"smuggle\"}";
+
+#[tokio::test]
+async fn nothing_is_smuggled_in_by_a_body_of_two_lengths() {
+    let server = TestServer::start(PAIR);
+    let length = SMUGGLED.len();
+    let behind_a_chunked_body = format!("0\r\n\r\n{SMUGGLED}");
+    let both = behind_a_chunked_body.len();
+    for (name, headers, body) in [
+        (
+            "a length and chunks",
+            format!("content-length: {both}\r\ntransfer-encoding: chunked"),
+            &*behind_a_chunked_body,
+        ),
+        (
+            "chunks and a length",
+            format!("transfer-encoding: chunked\r\ncontent-length: {both}"),
+            &*behind_a_chunked_body,
+        ),
+        (
+            "two lengths",
+            format!("content-length: 0\r\ncontent-length: {length}"),
+            SMUGGLED,
+        ),
+        (
+            "two lengths in one header",
+            format!("content-length: 0, {length}"),
+            SMUGGLED,
+        ),
+        (
+            "a length with a sign",
+            "content-length: +0".to_owned(),
+            SMUGGLED,
+        ),
+        (
+            "an encoding that is not chunks",
+            "transfer-encoding: xchunked".to_owned(),
+            &*behind_a_chunked_body,
+        ),
+        (
+            "chunks that are not last",
+            "transfer-encoding: chunked, identity".to_owned(),
+            &*behind_a_chunked_body,
+        ),
+        (
+            "a name with a space behind it",
+            format!("content-length : {length}"),
+            SMUGGLED,
+        ),
+        (
+            "a folded header",
+            format!("x: y\r\n content-length: {length}"),
+            SMUGGLED,
+        ),
+        (
+            "a chunk's size with a sign",
+            "transfer-encoding: chunked".to_owned(),
+            "+0\r\n\r\n",
+        ),
+        (
+            "a chunk's size that overflows",
+            "transfer-encoding: chunked".to_owned(),
+            "10000000000000000\r\n\r\n",
+        ),
+    ] {
+        let mut connection = server.connect().await;
+        let head = format!("POST /register HTTP/1.1\r\nhost: x\r\n{headers}\r\n\r\n");
+        connection.send(format!("{head}{body}{SMUGGLED}")).await;
+        // Refused, and whatever follows on this connection is not read as a request.
+        let reply = connection.reply().await;
+        assert!((400..500).contains(&reply.status), "{name}: {reply:?}");
+        assert!(connection.is_closed().await, "{name}");
+    }
+    let state = &server.ask(&get("/v1/snapshot")).await.json()["state"];
+    assert_eq!(state, "waiting");
+}
+
+#[tokio::test]
+async fn bytes_of_another_protocol_are_answered_or_cut() {
+    let server = TestServer::start(PAIR);
+    for (name, bytes) in [
+        // The beginning of a TLS handshake.
+        ("TLS", &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..]),
+        ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        ("SSH", b"SSH-2.0-OpenSSH_9.2\r\n"),
+        ("zeros", &[0; 4096]),
+        ("high bytes", &[0xff; 4096]),
+    ] {
+        let mut connection = server.connect().await;
+        connection.send(bytes).await;
+        connection.half_close().await;
+        within(connection.read_to_end()).await;
+        assert_eq!(server.ask(&get("/livez")).await.status, 200, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn who_sends_requests_and_reads_no_answer_is_given_up() {
+    let config = HttpConfig {
+        write_stall_timeout: SHORT,
+        ..HttpConfig::default()
+    };
+    let server = TestServer::with(PAIR, config);
+    let flood = get("/metrics").repeat(100);
+    drip(server.connect().await, flood.as_bytes()).await;
+}
+
+#[tokio::test]
+async fn half_closed_connections_cost_no_place() {
+    let config = HttpConfig {
+        connections_max: 4,
+        ..HttpConfig::default()
+    };
+    let server = TestServer::with(PAIR, config);
+    // More than there are places, and none of them is closed by this side.
+    let mut kept = Vec::new();
+    for start in [
+        "",
+        "GET",
+        "POST /register HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{",
+    ]
+    .repeat(4)
+    {
+        let mut connection = server.connect().await;
+        connection.send(start).await;
+        connection.half_close().await;
+        kept.push(connection);
+    }
+    assert_eq!(server.ask(&register("a")).await.status, 202);
+}
+
+#[tokio::test]
+async fn thousands_of_names_from_one_address_do_not_stop_a_closed_list() {
+    let server = TestServer::start(
+        "
+ready: { nodes: [a, b] }
+materializers:
+  - kind: template
+    files: [{ path: /x, template: '{{ node.identifier }}' }]
+",
+    );
+    let mut connection = server.connect().await;
+    for some in (0..5_000).collect::<Vec<_>>().chunks(100) {
+        let all: String = some.iter().map(|at| register(&format!("x-{at}"))).collect();
+        connection.send(all).await;
+        for _ in some {
+            assert_eq!(connection.reply().await.status, 404);
+        }
+    }
+    server.register("a").await;
+    server.register("b").await;
+    let reply = server
+        .ask(&plain("GET", "/v1/nodes/a/payload", "prefer: wait=20\r\n"))
+        .await;
+    assert_eq!(reply.status, 200);
+}
