@@ -168,8 +168,6 @@ impl Coordinator {
         let released = Record::Released(identifier.clone());
         let revision = self.shared.store.record(vec![released]).await?;
         self.count_change("release");
-        // Whoever waits under that name has another answer now.
-        self.shared.release.send_replace(());
         Ok(revision)
     }
 

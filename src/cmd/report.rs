@@ -262,7 +262,7 @@ fn judge_access(error: &AccessError) -> Verdict {
         AccessError::Tokens(_) => {
             Some("`cfgsync token new --append FILE` makes tokens and their lines")
         }
-        AccessError::Audit { .. } => None,
+        AccessError::Audit { .. } | AccessError::NoAudit => None,
         AccessError::CannotTell(CannotTell::Nobody(_)) => Some(
             "give operators a token (--tokens), and nodes as well, or --allow-anonymous for these",
         ),

@@ -289,3 +289,224 @@ fn article(role: Role) -> &'static str {
         Role::Operator => "an operator's",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn digest(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
+    }
+
+    /// Tokens of all kinds; each secret is its name.
+    fn tokens() -> Tokens {
+        let line = |name: &str, rest: &str| {
+            let (role, more) = rest.split_once(' ').unwrap_or((rest, ""));
+            format!("{name} {role} sha256:{} {more}\n", digest(name))
+        };
+        let text = [
+            line("ops", "operator"),
+            line("node", "node"),
+            line("web", "node identifier=web-*"),
+            line("late", "node expires=1970-01-01T00:00:00Z"),
+            line("soon", "node expires=1970-01-01T00:00:01Z"),
+        ]
+        .concat();
+        Tokens::parse(&text, "tokens").unwrap()
+    }
+
+    fn policy(allow_anonymous: bool) -> Policy {
+        Policy {
+            allow_anonymous,
+            certificates: true,
+            operator_certificates: vec!["ops-*".parse().unwrap()],
+        }
+    }
+
+    /// What each principal is called, by what it brings.
+    fn who(brings: &str) -> (Option<Digest>, Vec<String>) {
+        match brings.split_once(':') {
+            Some(("token", name)) => (Some(digest(name)), vec![]),
+            Some(("certificate", name)) => (None, vec![name.to_owned()]),
+            Some(("both", name)) => (Some(digest(name)), vec!["ops-1".to_owned()]),
+            _ => (None, vec![]),
+        }
+    }
+
+    fn identified(policy: &Policy, brings: &str) -> Result<Principal, Denial> {
+        let (token, names) = who(brings);
+        let certificate = (!names.is_empty()).then_some(Names {
+            alternative: &names,
+            common: None,
+        });
+        let credentials = Credentials {
+            token,
+            certificate,
+            key: None,
+        };
+        identify(policy, Some(&tokens()), &credentials, NOW)
+    }
+
+    #[test]
+    fn who_somebody_is_decides_what_they_may() {
+        use Need::{Node, Nothing, Operator};
+        // What is brought, whether nodes may be anonymous, and what may be done with it.
+        for (brings, anonymous, may) in [
+            ("nothing", false, &[Nothing][..]),
+            ("nothing", true, &[Nothing, Node]),
+            ("token:node", false, &[Nothing, Node]),
+            ("token:web", false, &[Nothing, Node]),
+            ("token:soon", false, &[Nothing, Node]),
+            ("token:ops", false, &[Nothing, Node, Operator]),
+            ("certificate:node-1", false, &[Nothing, Node]),
+            ("certificate:ops-1", false, &[Nothing, Node, Operator]),
+            // The token counts, not what else there is.
+            ("both:node", true, &[Nothing, Node]),
+            // And a wrong one opens nothing, where nothing would have opened something.
+            ("token:unknown", true, &[]),
+            ("token:late", true, &[]),
+            ("both:unknown", true, &[]),
+        ] {
+            let policy = policy(anonymous);
+            for need in [Nothing, Node, Operator] {
+                let principal = identified(&policy, brings);
+                let let_in = principal.and_then(|who| authorize(&policy, &who, need));
+                assert_eq!(let_in.is_ok(), may.contains(&need), "{brings} {need:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_server_that_asks_nobody_lets_everybody_in() {
+        let policy = Policy::default();
+        let credentials = Credentials {
+            token: Some(digest("any")),
+            ..Credentials::default()
+        };
+        let anybody = identify(&policy, None, &credentials, NOW).unwrap();
+        assert_eq!(anybody, Principal::Anybody);
+        assert_eq!(authorize(&policy, &anybody, Need::Operator), Ok(()));
+    }
+
+    #[test]
+    fn names_are_whose_the_spec_says() {
+        use IdentityMode::{Certificate, FirstUse, Open, Token};
+        let all = [Open, FirstUse, Certificate, Token];
+        let (own, other) = (digest("own key"), digest("other key"));
+        // What is brought, which key owns `web-1`, and in which modes the sender may act as it with its own key.
+        for (brings, owner, known) in [
+            ("nothing", Some(own), &[Open, FirstUse][..]),
+            ("nothing", Some(other), &[Open]),
+            ("token:node", Some(own), &[Open, FirstUse]),
+            ("token:node", Some(other), &[Open]),
+            ("token:web", Some(own), &[Open, FirstUse, Token]),
+            ("token:web", Some(other), &[Open, Token]),
+            ("token:ops", Some(other), &all),
+            (
+                "certificate:web-1",
+                Some(own),
+                &[Open, FirstUse, Certificate],
+            ),
+            ("certificate:web-1", Some(other), &[Open, Certificate]),
+            ("certificate:web-2", Some(own), &[Open, FirstUse]),
+            ("certificate:*", Some(other), &[Open]),
+            ("certificate:ops-1", Some(other), &all),
+        ] {
+            let principal = identified(&policy(true), brings).unwrap();
+            let (_, names) = who(brings);
+            let credentials = Credentials {
+                token: None,
+                certificate: (!names.is_empty()).then_some(Names {
+                    alternative: &names,
+                    common: None,
+                }),
+                key: Some(own),
+            };
+            let web_1 = "web-1".parse().unwrap();
+            for mode in all {
+                let may = may_be(mode, &principal, &credentials, &web_1, owner.as_ref());
+                let expected = known.contains(&mode);
+                assert_eq!(
+                    may == Ok(Standing::Known),
+                    expected,
+                    "{brings} {mode}: {may:?}"
+                );
+                assert_ne!(may, Ok(Standing::Unclaimed), "{brings} {mode}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_nobody_has_is_for_who_registers_with_a_key() {
+        let web_1 = "web-1".parse().unwrap();
+        let with = |key: Option<Digest>, brings: &str| {
+            let principal = identified(&policy(true), brings).unwrap();
+            let credentials = Credentials {
+                key,
+                ..Credentials::default()
+            };
+            may_be(
+                IdentityMode::FirstUse,
+                &principal,
+                &credentials,
+                &web_1,
+                None,
+            )
+        };
+        assert_eq!(with(Some(digest("k")), "nothing"), Ok(Standing::Unclaimed));
+        assert_eq!(with(None, "token:node"), Err(Denial::NoKey(web_1.clone())));
+        assert_eq!(with(None, "token:ops"), Ok(Standing::Known));
+    }
+
+    #[test]
+    fn a_tokens_pattern_holds_in_every_mode() {
+        use IdentityMode::{Certificate, FirstUse, Open, Token};
+        let principal = identified(&policy(true), "token:web").unwrap();
+        let db_1: Identifier = "db-1".parse().unwrap();
+        for mode in [Open, FirstUse, Certificate, Token] {
+            let names = ["db-1".to_owned()];
+            let credentials = Credentials {
+                token: None,
+                certificate: Some(Names {
+                    alternative: &names,
+                    common: Some("db-1"),
+                }),
+                key: Some(digest("k")),
+            };
+            let may = may_be(mode, &principal, &credentials, &db_1, Some(&digest("k")));
+            assert!(
+                matches!(may, Err(Denial::OtherNodes { .. })),
+                "{mode}: {may:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_its_holders_by_any_of_its_names() {
+        let names = ["a.example".to_owned(), "b.example".to_owned()];
+        let all = Names {
+            alternative: &names,
+            common: Some("c.example"),
+        };
+        let credentials = Credentials {
+            certificate: Some(all),
+            ..Credentials::default()
+        };
+        let principal = identify(&policy(false), None, &credentials, NOW).unwrap();
+        for (name, is_its) in [
+            ("a.example", true),
+            ("b.example", true),
+            ("c.example", true),
+            ("d.example", false),
+            ("A.example", false),
+            ("example", false),
+        ] {
+            let identifier = name.parse().unwrap();
+            let mode = IdentityMode::Certificate;
+            let may = may_be(mode, &principal, &credentials, &identifier, None);
+            assert_eq!(may.is_ok(), is_its, "{name}");
+        }
+    }
+}

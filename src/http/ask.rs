@@ -23,7 +23,7 @@ use crate::{
 pub(super) struct Ask<'a> {
     pub(super) server: &'a Server,
     pub(super) head: &'a Parts,
-    pub(super) route: Route,
+    target: Target<'a>,
     peer: &'a Peer,
     credentials: Credentials<'a>,
     /// Known once it was let in.
@@ -50,7 +50,7 @@ impl<'a> Ask<'a> {
         Self {
             server,
             head,
-            route: target.route,
+            target,
             peer,
             credentials: Credentials::default(),
             principal: None,
@@ -60,7 +60,7 @@ impl<'a> Ask<'a> {
 
     /// Whether the sender asks too often. Whoever watches the server may.
     pub(super) fn count(&self) -> Result<(), Rejection> {
-        if [Route::Livez, Route::Readyz].contains(&self.route) {
+        if [Route::Livez, Route::Readyz].contains(&self.target.route) {
             return Ok(());
         }
         let counted = self.server.config.guard.count(self.peer.address.ip());
@@ -69,7 +69,7 @@ impl<'a> Ask<'a> {
 
     /// Whether the sender may ask this at all, whatever the node.
     pub(super) fn enter(&mut self) -> Result<(), Rejection> {
-        if self.route.need() == Need::Nothing {
+        if self.target.route.need() == Need::Nothing {
             return Ok(());
         }
         let guard = &self.server.config.guard;
@@ -93,7 +93,7 @@ impl<'a> Ask<'a> {
         let identified = guard.identify(&self.credentials);
         let principal = identified.map_err(|denial| self.denied(denial))?;
         let principal = self.principal.insert(principal);
-        let authorized = guard.authorize(principal, self.route.need());
+        let authorized = guard.authorize(principal, self.target.route.need());
         authorized.map_err(|denial| self.denied(denial))
     }
 
@@ -175,7 +175,7 @@ impl<'a> Ask<'a> {
             return;
         };
         let refused = refused.or(self.note.refused);
-        let changes = self.route.changes(&self.head.method);
+        let changes = self.target.route.changes(&self.head.method);
         let denied = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status);
         let outcome = match refused {
             // Of those there may be any number; they are counted instead, so that nobody can fill the log.
@@ -196,13 +196,19 @@ impl<'a> Ask<'a> {
         refused: Option<&'static str>,
     ) -> AuditLine {
         let who = self.principal.as_ref();
+        let named = || self.target.identifier().ok();
         AuditLine {
             at: self.server.config.guard.clock().now(),
-            what: format!("{} {}", self.head.method, self.route.pattern()),
+            what: format!("{} {}", self.head.method, self.target.route.pattern()),
             outcome,
             who: who.map_or_else(|| "unknown".to_owned(), ToString::to_string),
             from: self.peer.address.ip(),
-            node: self.note.node.as_ref().map(ToString::to_string),
+            node: self
+                .note
+                .node
+                .clone()
+                .or_else(named)
+                .map(|node| node.to_string()),
             status: status.map(|status| status.as_u16()),
             reason: refused.map(str::to_owned),
             sha256: self.note.sha256.clone(),
@@ -218,7 +224,8 @@ impl<'a> Ask<'a> {
         let guard = &self.server.config.guard;
         match guard.count_failure(self.peer.address.ip()) {
             Ok(()) => {
-                let (peer, method, route) = (self.peer, &self.head.method, self.route.pattern());
+                let (peer, method, route) =
+                    (self.peer, &self.head.method, self.target.route.pattern());
                 tracing::warn!("{peer} is denied {method} {route}: {denial}");
                 Rejection::Denied(denial)
             }

@@ -11,6 +11,7 @@ mod crowd;
 mod disk;
 mod fake;
 mod golden;
+mod guarded;
 mod join;
 mod join_command;
 mod manager;

@@ -28,7 +28,7 @@ pub(super) struct AccessArgs {
     #[arg(long, env = "CFGSYNC_AUDIT_LOG", value_name = "FILE", value_parser = target)]
     audit_log: Option<AuditTarget>,
     /// Change nothing that the audit log cannot take
-    #[arg(long, env = "CFGSYNC_AUDIT_REQUIRED", requires = "audit_log")]
+    #[arg(long, env = "CFGSYNC_AUDIT_REQUIRED")]
     audit_required: bool,
     /// Requests of one address in a second, once its burst is used up; 0 is as many as it likes
     #[arg(
@@ -71,6 +71,9 @@ pub(crate) enum AccessError {
         /// What the operating system said.
         error: std::io::Error,
     },
+    /// An audit log is required, and there is none.
+    #[error("--audit-required needs --audit-log FILE")]
+    NoAudit,
     /// The spec wants to know who is who.
     #[error(transparent)]
     CannotTell(#[from] CannotTell),
@@ -90,6 +93,9 @@ impl AccessArgs {
         {
             let path = path.display();
             tracing::warn!("{path} holds no token: nobody can come in with one");
+        }
+        if self.audit_required && self.audit_log.is_none() {
+            return Err(AccessError::NoAudit);
         }
         let audit = self.audit_log.as_ref().map(|target| {
             Audit::open(target.clone(), self.audit_required).map_err(|error| AccessError::Audit {
