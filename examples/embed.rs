@@ -94,6 +94,8 @@ async fn join(name: &str, server: &ServerUrl) -> Result<ReceivedPayload, Box<dyn
         address: NodeAddress::TowardsServer,
         metadata: serde_json::json!({}),
         cluster: Some("embedded".into()),
+        verify_keys: vec![],
+        delivered: None,
         timeout: Some(Duration::from_secs(30)),
         wait_max: Duration::from_secs(30),
         key: KeyPlace::Nowhere,

@@ -15,6 +15,7 @@ pub(crate) mod output;
 pub(crate) mod manager;
 pub(crate) mod progress;
 pub(crate) mod diff;
+pub(crate) mod keys;
 pub(crate) mod server;
 pub(crate) mod serve;
 pub(crate) mod join;
@@ -25,6 +26,7 @@ pub(crate) mod fail;
 pub(crate) mod reset;
 pub(crate) mod release;
 pub(crate) mod token;
+pub(crate) mod key;
 pub(crate) mod generate;
 pub(crate) mod report;
 
@@ -63,6 +65,7 @@ pub(crate) enum Command {
     Reset(reset::ResetArgs),
     Release(release::ReleaseArgs),
     Token(token::TokenArgs),
+    Key(key::KeyArgs),
     #[command(hide = true)]
     Generate(generate::GenerateArgs),
 }
@@ -81,6 +84,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Reset(args) => reset::run(args),
         Command::Release(args) => release::run(args),
         Command::Token(args) => token::run(args),
+        Command::Key(args) => key::run(&args),
         Command::Generate(args) => generate::run(&args),
     }
 }
@@ -103,6 +107,11 @@ mod tests {
         fn check(command: &clap::Command) {
             for arg in command.get_arguments() {
                 let Some(long) = arg.get_long() else { continue };
+                if (command.get_name(), long) == ("inspect", "state-dir") {
+                    // CFGSYNC_STATE_DIR is the server's: beside it `inspect` and its health check ask the server.
+                    assert_eq!(arg.get_env(), None);
+                    continue;
+                }
                 let variable = arg
                     .get_env()
                     .map(|name| name.to_string_lossy().into_owned());

@@ -39,7 +39,7 @@ use crate::{
     },
     spec::{IdentityMode, Spec},
     store::{Input, Outcome, Record, State, Store},
-    wire::LeaveBody,
+    wire::{LeaveBody, SigningKey},
 };
 use render::Program;
 use view::{Failed, Payload, Served, View};
@@ -58,12 +58,15 @@ const CATCH_UP_MAX: Duration = Duration::from_millis(200);
 pub struct Config {
     /// Renders do not start sooner than this after the last one.
     pub min_generation_interval: Duration,
+    /// What payloads are signed with, if they are.
+    pub sign_key: Option<Arc<SigningKey>>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             min_generation_interval: Duration::from_secs(1),
+            sign_key: None,
         }
     }
 }
@@ -79,6 +82,7 @@ struct Shared {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     clock: WallClock,
+    sign_key: Option<Arc<SigningKey>>,
     /// Materializers of the embedding program, after those of the spec.
     embedded: Vec<Arc<dyn Materializer>>,
     view: ArcSwap<View>,
@@ -117,11 +121,13 @@ impl Coordinator {
         let program = Arc::new(program(spec, &embedded));
         let (knocks, knocked) = mpsc::channel(KNOCKS_MAX);
         let changes = store.follow();
-        let first = route::first_view(&program, &store);
+        let sign_key = config.sign_key.clone();
+        let first = route::first_view(&program, &store, sign_key.as_ref());
         let shared = Arc::new(Shared {
             store,
             metrics: Arc::default(),
             clock,
+            sign_key,
             embedded,
             view: ArcSwap::from_pointee(first),
             release: watch::Sender::new(()),

@@ -45,6 +45,13 @@ pub trait Materializer: Send + Sync + 'static {
     /// does all of its work on the thread it is called on has nothing to do here.
     fn stop(&self) {}
 
+    /// Whether it gives the same files again when it is asked again about the same snapshot, unless files on this
+    /// machine have changed that it reads. A server that comes back with its state asks such a materializer again;
+    /// where one may answer otherwise, what is sealed stands until an input or the spec changes.
+    fn repeats(&self) -> bool {
+        false
+    }
+
     /// Whom it has files for.
     fn audience(&self) -> Audience {
         Audience::Registered

@@ -12,7 +12,7 @@ mod failure;
 
 pub use artifact::{
     ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, DuplicatePath, InvalidArtifactPath,
-    InvalidMode, MaterializedArtifacts, Mode,
+    InvalidMode, MaterializedArtifacts, Mode, NotSecret,
 };
 pub use digest::{Digest, InvalidDigest};
 pub use failure::{Failure, FailureKind};

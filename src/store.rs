@@ -9,7 +9,7 @@ mod journal;
 #[cfg(test)]
 mod conformance;
 
-pub use journal::{JournalConfig, JournalError, JournalStore};
+pub use journal::{JournalConfig, JournalContents, JournalError, JournalStore};
 pub use memory::MemoryStore;
 pub use state::{Overridden, Registered, State};
 

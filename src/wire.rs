@@ -5,6 +5,7 @@
 
 mod cluster;
 mod error;
+mod signature;
 mod payload;
 mod request;
 
@@ -13,10 +14,15 @@ pub use cluster::{
     NodeState,
 };
 pub use error::{Code, ErrorBody, ProgressBody};
-pub use payload::{EncodedPayload, PayloadEncoder, ReceivedPayload, UnusablePayload};
+pub use payload::{
+    EncodedPayload, PayloadEncoder, PayloadLimits, ReceivedPayload, UnusablePayload,
+};
 pub use request::{
     FailBody, LeaveBody, WrongBody, read_fail, read_identifier, read_leave, read_registration,
     read_replacement,
+};
+pub use signature::{
+    InvalidKey, InvalidSignature, NotVerified, Signature, SignedFacts, SigningKey, VerifyKey,
 };
 
 /// The header with the instance of the store that answered, on every answer.

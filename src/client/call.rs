@@ -29,12 +29,10 @@ use crate::{
     model::{GenerationNumber, Identifier, Instance, NodeRegistration},
     wire::{
         CLUSTER_HEADER, ClusterBody, Code, ErrorBody, GenerationBody, GenerationEntry,
-        INSTANCE_HEADER, NODE_KEY_HEADER, NodeBody, NodeEntry, ReceivedPayload,
+        INSTANCE_HEADER, NODE_KEY_HEADER, NodeBody, NodeEntry, PayloadLimits, ReceivedPayload,
     },
 };
 
-/// Largest payload that is read, in bytes.
-pub const PAYLOAD_MAX_BYTES: usize = 512 << 20;
 /// Largest other answer that is read, in bytes: a snapshot of ten thousand nodes with full metadata.
 const ANSWER_MAX_BYTES: usize = 256 << 20;
 /// Largest error that is read, in bytes.
@@ -56,6 +54,7 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 pub struct Client {
     http: legacy::Client<Connector, Full<Bytes>>,
     servers: Arc<[ServerUrl]>,
+    limits: PayloadLimits,
     /// Index of the server that answered last: calls stay with it while it works.
     current: Arc<AtomicUsize>,
     /// Marked sensitive: its debug output is not its value.
@@ -153,6 +152,7 @@ impl Client {
         Self {
             http,
             servers,
+            limits: PayloadLimits::default(),
             current: Arc::default(),
             authorization: None,
             node_key: None,
@@ -175,6 +175,13 @@ impl Client {
     /// Whether it comes with the node's own key.
     pub fn has_node_key(&self) -> bool {
         self.node_key.is_some()
+    }
+
+    /// The same, taking payloads within `limits`.
+    #[must_use]
+    pub fn with_payload_limits(mut self, limits: PayloadLimits) -> Self {
+        self.limits = limits;
+        self
     }
 
     /// The server that is asked next.
@@ -202,18 +209,18 @@ impl Client {
     ) -> Result<Answer<ReceivedPayload>, CallError> {
         let call = Call {
             wait,
-            body_max_bytes: Some(PAYLOAD_MAX_BYTES),
+            body_max_bytes: Some(self.limits.payload_max_bytes),
             ..Call::with(json!(node))
         };
         let raw = self.success(Method::POST, "/node", call).await?;
-        payload(raw)
+        self.read_payload(raw)
     }
 
     /// Fetches the payload of any node, without registering it.
     pub async fn payload(&self, id: &Identifier) -> Result<Answer<ReceivedPayload>, CallError> {
         let route = format!("/v1/nodes/{id}/payload");
-        let raw = self.success(Method::GET, &route, Call::large()).await?;
-        payload(raw)
+        let raw = self.success(Method::GET, &route, self.large()).await?;
+        self.read_payload(raw)
     }
 
     /// Takes a registration back before the seal. Bounded to two seconds.
@@ -257,15 +264,18 @@ impl Client {
         self.read(&format!("/v1/generations/{number}")).await
     }
 
-    /// One node's payload of one generation; does not count as a delivery.
+    /// One node's payload of one generation; does not count as a delivery. Secret files are in it only when the
+    /// operator wants to `reveal` them.
     pub async fn payload_of(
         &self,
         number: GenerationNumber,
         id: &Identifier,
+        reveal: bool,
     ) -> Result<Answer<ReceivedPayload>, CallError> {
-        let route = format!("/v1/generations/{number}/nodes/{id}/payload");
-        let raw = self.success(Method::GET, &route, Call::large()).await?;
-        payload(raw)
+        let query = if reveal { "?reveal=true" } else { "" };
+        let route = format!("/v1/generations/{number}/nodes/{id}/payload{query}");
+        let raw = self.success(Method::GET, &route, self.large()).await?;
+        self.read_payload(raw)
     }
 
     /// Removes a node.
@@ -419,6 +429,27 @@ impl Client {
         }
     }
 
+    /// A call whose answer may be as long as a payload.
+    fn large(&self) -> Call {
+        Call {
+            body_max_bytes: Some(self.limits.payload_max_bytes),
+            ..Call::default()
+        }
+    }
+
+    fn read_payload(&self, raw: Raw) -> Result<Answer<ReceivedPayload>, CallError> {
+        match ReceivedPayload::decode_within(&raw.body, self.limits) {
+            Ok(value) => Ok(Answer {
+                meta: raw.meta,
+                value,
+            }),
+            Err(error) => Err(CallError::Unusable {
+                server: raw.meta.server,
+                problem: error.to_string(),
+            }),
+        }
+    }
+
     fn unreachable(&self, problem: String) -> CallError {
         let server = self.server().clone();
         CallError::Unreachable { server, problem }
@@ -432,13 +463,6 @@ impl Call {
             ..Self::default()
         }
     }
-
-    fn large() -> Self {
-        Self {
-            body_max_bytes: Some(PAYLOAD_MAX_BYTES),
-            ..Self::default()
-        }
-    }
 }
 
 fn sensitive(secret: &SecretString) -> Result<HeaderValue, InvalidSecret> {
@@ -446,19 +470,6 @@ fn sensitive(secret: &SecretString) -> Result<HeaderValue, InvalidSecret> {
     let mut value = value.map_err(|_| InvalidSecret)?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-fn payload(raw: Raw) -> Result<Answer<ReceivedPayload>, CallError> {
-    match ReceivedPayload::decode(&raw.body) {
-        Ok(value) => Ok(Answer {
-            meta: raw.meta,
-            value,
-        }),
-        Err(error) => Err(CallError::Unusable {
-            server: raw.meta.server,
-            problem: error.to_string(),
-        }),
-    }
 }
 
 enum BodyError {

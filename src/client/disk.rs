@@ -12,6 +12,7 @@ mod owner;
 mod tree;
 mod stage;
 mod commit;
+mod look;
 
 use std::{
     collections::HashMap,
@@ -21,6 +22,7 @@ use std::{
 
 use super::Target;
 use crate::model::{ArtifactFile, ArtifactPath};
+pub use look::{Sum, sum};
 use owner::CHANGE_OWNER;
 pub use owner::Owner;
 use step::Hook;

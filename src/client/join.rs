@@ -6,12 +6,12 @@ use hyper::StatusCode;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    Backoff, CallError, Client, KeyError, KeyPlace, Meta, ServerUrl, connect::local_address,
-    disk::DiskError, routes::RouteError,
+    Backoff, CallError, Client, Delivered, KeyError, KeyPlace, Meta, ServerUrl,
+    connect::local_address, disk::DiskError, routes::RouteError,
 };
 use crate::{
     model::{Identifier, Instance, Metadata, NodeRegistration},
-    wire::{Code, ErrorBody, NO_KEY, ProgressBody, ReceivedPayload},
+    wire::{Code, ErrorBody, NO_KEY, ProgressBody, ReceivedPayload, VerifyKey},
 };
 
 /// The first wait asked of a server is short, so that the reason for waiting is soon known.
@@ -40,6 +40,10 @@ pub struct JoinOptions {
     pub metadata: Metadata,
     /// The cluster that the server must serve.
     pub cluster: Option<String>,
+    /// One of these keys must have signed what comes; without any nothing need be signed.
+    pub verify_keys: Vec<VerifyKey>,
+    /// What was delivered before: nothing older of that instance is taken.
+    pub delivered: Option<Delivered>,
     /// How long to try; `None` is forever.
     pub timeout: Option<Duration>,
     /// The longest wait asked of the server in one request. Short waits show progress sooner.
@@ -390,12 +394,45 @@ impl Join {
         if self.is_another_instance(&answer.meta) {
             return Err(self.register_again());
         }
+        if let Err(problem) = self.accept(&answer.value) {
+            let server = answer.meta.server;
+            return Err(self.setback(CallError::Unusable { server, problem }, event));
+        }
         let files = answer.value.files.files();
         event(Event::Received {
             files: files.len(),
             bytes: files.iter().map(|file| file.content.len()).sum(),
         });
         Ok(answer.value)
+    }
+
+    /// Whether this payload may be written here.
+    fn accept(&self, payload: &ReceivedPayload) -> Result<(), String> {
+        let options = &self.options;
+        if !options.verify_keys.is_empty() {
+            let verified = payload.verify(&options.identifier, &options.verify_keys);
+            verified.map_err(|error| format!("the payload is not to be trusted: {error}"))?;
+        }
+        let (Some(before), Some(generation)) = (options.delivered, payload.generation) else {
+            return Ok(());
+        };
+        if payload.instance != Some(before.instance) || generation > before.generation {
+            return Ok(());
+        }
+        if generation < before.generation {
+            return Err(format!(
+                "it is generation {generation}, and generation {} of the same instance was delivered here \
+                 before; if the server's state was set back on purpose, remove the receipt",
+                before.generation
+            ));
+        }
+        match payload.digest == Some(before.digest) {
+            true => Ok(()),
+            false => Err(format!(
+                "it is another generation {generation} of the same instance than was delivered here before; \
+                 if the server's state was set back on purpose, remove the receipt"
+            )),
+        }
     }
 
     /// What an answer that is not a payload means.

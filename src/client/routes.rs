@@ -134,6 +134,12 @@ pub struct Target {
 }
 
 impl Target {
+    /// The file at an operator's own path; `None` when the path does not end in a name that is text.
+    pub fn of_file(path: &Path) -> Option<Self> {
+        path.file_name()?.to_str()?;
+        Some(target(path, None))
+    }
+
     /// The whole path.
     pub fn path(&self) -> PathBuf {
         // As people write it: `a`, not `./a`.

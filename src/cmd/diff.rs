@@ -1,6 +1,9 @@
 //! Unified diffs of artifacts, as `diff -u` writes them.
 
-use cfgsync::ArtifactFile;
+use cfgsync::{
+    ArtifactFile,
+    model::{Digest, Mode},
+};
 use similar::TextDiff;
 
 /// The directory of shared files beside those of nodes: no identifier begins with `_`.
@@ -32,6 +35,65 @@ pub(crate) fn unified(
         new_name,
         new.as_deref(),
     ));
+    text
+}
+
+/// The same for bytes that are not shown: their lengths and sums are.
+pub(crate) fn sums(
+    old_name: &str,
+    old: Option<&[u8]>,
+    new_name: &str,
+    new: Option<&[u8]>,
+) -> String {
+    if old == new {
+        return String::new();
+    }
+    let described = |bytes: Option<&[u8]>| {
+        bytes.map(|bytes| Described {
+            bytes: bytes.len(),
+            sha256: Digest::of(bytes),
+            mode: None,
+        })
+    };
+    described_diff(old_name, described(old), new_name, described(new))
+}
+
+/// What is shown of a secret file.
+pub(crate) struct Described {
+    /// Its length.
+    pub(crate) bytes: usize,
+    /// Its sum.
+    pub(crate) sha256: Digest,
+    /// Its mode, where it is compared.
+    pub(crate) mode: Option<Mode>,
+}
+
+/// The difference of two versions of a file of which one is secret.
+pub(crate) fn described_diff(
+    old_name: &str,
+    old: Option<Described>,
+    new_name: &str,
+    new: Option<Described>,
+) -> String {
+    let name = |name, file: &Option<Described>| match file {
+        Some(_) => name,
+        None => NOTHING,
+    };
+    let mut text = format!(
+        "--- {}\n+++ {}\n",
+        name(old_name, &old).to_owned(),
+        name(new_name, &new)
+    );
+    for (sign, file) in [('-', old), ('+', new)] {
+        let Some(file) = file else { continue };
+        let mode = file
+            .mode
+            .map_or_else(String::new, |mode| format!("mode {mode}, "));
+        let (bytes, sha256) = (file.bytes, file.sha256);
+        text.push_str(&format!(
+            "{sign}secret: {mode}{bytes} bytes, sha256 {sha256}\n"
+        ));
+    }
     text
 }
 

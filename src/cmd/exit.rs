@@ -1,5 +1,10 @@
 //! The exit codes. Scripts rely on them.
 
+/// A command line that clap accepts and that still makes no sense: [`Exit::Usage`].
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UsageError(pub(crate) String);
+
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {

@@ -1,20 +1,25 @@
 //! `cfgsync inspect`: who is here, who is missing, what was made, for whom, and why.
 
+mod offline;
+mod source;
 mod differences;
 mod table;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use cfgsync::{
     client::{CallError, Client},
-    model::{ArtifactPath, GenerationNumber, Identifier},
+    model::{ArtifactPath, Digest, GenerationNumber, Identifier},
+    store::JournalContents,
     wire::{ClusterBody, ClusterState},
 };
 use clap::{Args, Subcommand, ValueEnum};
 use tokio::time::{Instant, sleep, timeout};
 
+use source::Source;
+
 use super::{
-    exit::Exit,
+    exit::{Exit, UsageError},
     output::{self, Format, print, print_as},
     server::{ServerArgs, block_on},
     settings::nearest,
@@ -35,10 +40,13 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
   cfgsync inspect --watch                     # again with every change
   cfgsync inspect node node-2                 # what node-2 gets, or why it waits
   cfgsync inspect file node-2 config.yaml     # the exact bytes that node-2 gets
+  cfgsync inspect file node-2 key --reveal    # also of a secret file
   cfgsync inspect generations                 # what was sealed
   cfgsync inspect generations 2               # one of them, file by file
   cfgsync inspect diff 1 2                    # what changed; exit code 3 if anything did
-  cfgsync inspect health                      # exit code 0 or 1, for HEALTHCHECK")]
+  cfgsync inspect health                      # exit code 0 or 1, for HEALTHCHECK
+  cfgsync inspect --state-dir /var/lib/cfgsync            # what a server left, or keeps, on disk
+  cfgsync inspect --state-dir /var/lib/cfgsync --verify   # whether all of it is intact")]
 pub(crate) struct InspectArgs {
     #[command(subcommand)]
     what: Option<What>,
@@ -67,6 +75,14 @@ pub(crate) struct InspectArgs {
         global = true
     )]
     output: Format,
+    /// Look into this state directory instead of asking a server; one may be at work in it
+    ///
+    /// No variable sets it: where CFGSYNC_STATE_DIR says what `serve` keeps, `inspect` still asks the server.
+    #[arg(long, value_name = "DIR", global = true)]
+    state_dir: Option<PathBuf>,
+    /// Check every frame and every sealed file in the state directory
+    #[arg(long, env = "CFGSYNC_VERIFY")]
+    verify: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -91,6 +107,8 @@ enum What {
         /// As it was in this generation instead of the newest
         #[arg(long, env = "CFGSYNC_GENERATION", value_name = "NUMBER", value_parser = generation)]
         generation: Option<GenerationNumber>,
+        #[command(flatten)]
+        reveal: RevealArgs,
     },
     /// What was sealed, newest first; or one generation, file by file
     Generations {
@@ -106,7 +124,16 @@ enum What {
         /// The newer one
         #[arg(value_name = "G2", value_parser = generation)]
         to: GenerationNumber,
+        #[command(flatten)]
+        reveal: RevealArgs,
     },
+}
+
+#[derive(Debug, Args)]
+struct RevealArgs {
+    /// Show the contents of secret files
+    #[arg(long, env = "CFGSYNC_REVEAL")]
+    reveal: bool,
 }
 
 /// A state to wait for.
@@ -152,6 +179,21 @@ pub(crate) enum InspectError {
         /// The nearest name, or all.
         hint: String,
     },
+    /// There is no such generation in the state directory.
+    #[error("generation {0} is not kept there; `inspect generations` lists those that are")]
+    NoGeneration(GenerationNumber),
+    /// The file is there, and secret.
+    #[error("{path} of {identifier} is secret ({bytes} bytes, sha256 {sha256}); --reveal shows it")]
+    Secret {
+        /// The node.
+        identifier: Identifier,
+        /// The file.
+        path: ArtifactPath,
+        /// Its length.
+        bytes: usize,
+        /// Its sum.
+        sha256: Digest,
+    },
     /// No answer to the health check.
     #[error("not healthy: {0}")]
     Unhealthy(String),
@@ -162,12 +204,58 @@ pub(crate) fn run(args: InspectArgs) -> anyhow::Result<Exit> {
 }
 
 async fn inspect(args: InspectArgs) -> anyhow::Result<Exit> {
+    if let Some(directory) = &args.state_dir {
+        refuse_what_asks_a_server(&args)?;
+        let contents = JournalContents::read(directory)?;
+        if args.verify {
+            contents.verify()?;
+            let verified = offline::Verified::of(&contents);
+            print_as(args.output, &verified, offline::Verified::to_text)?;
+            return Ok(Exit::Done);
+        }
+        let source = Source::Directory(Box::new(contents));
+        return show(&source, args.what, args.output).await;
+    }
+    if args.verify {
+        let message = "--verify needs --state-dir: it checks the files in a state directory";
+        return Err(UsageError(message.to_owned()).into());
+    }
     let client = args.server.client()?;
-    let format = args.output;
     match args.what {
         Some(What::Health) => health(&client).await,
+        None if args.watch => watch(&client, args.output).await,
+        None if args.wait.is_some() => {
+            let wanted = args.wait.expect("asked for");
+            let body = wait(&client, wanted, limit(args.timeout)).await?;
+            print_as(args.output, &body, table::cluster)?;
+            Ok(Exit::Done)
+        }
+        what => show(&Source::Server(client), what, args.output).await,
+    }
+}
+
+/// What a directory cannot answer.
+fn refuse_what_asks_a_server(args: &InspectArgs) -> Result<(), UsageError> {
+    let asked = match &args.what {
+        Some(What::Health) => "health",
+        Some(_) if args.verify => "one of inspect's subcommands",
+        _ if args.wait.is_some() => "--wait",
+        _ if args.watch => "--watch",
+        _ => return Ok(()),
+    };
+    let other = match args.verify {
+        true => "--verify",
+        false => "--state-dir",
+    };
+    Err(UsageError(format!("{asked} does not go with {other}")))
+}
+
+/// Shows what `source` says.
+async fn show(source: &Source, what: Option<What>, format: Format) -> anyhow::Result<Exit> {
+    match what {
+        Some(What::Health) => unreachable!("a server is asked for that"),
         Some(What::Node { identifier }) => {
-            let body = client.node(&identifier).await?.value;
+            let body = source.node(&identifier).await?;
             print_as(format, &body, |body| table::node(&identifier, body))?;
             Ok(Exit::Done)
         }
@@ -175,21 +263,22 @@ async fn inspect(args: InspectArgs) -> anyhow::Result<Exit> {
             identifier,
             path,
             generation,
-        }) => file(&client, identifier, path, generation).await,
+            reveal,
+        }) => file(source, identifier, path, generation, reveal.reveal).await,
         Some(What::Generations { number: None }) => {
-            let all = client.generations().await?.value;
+            let all = source.generations().await?;
             print_as(format, &all, |all| table::generations(all))?;
             Ok(Exit::Done)
         }
         Some(What::Generations {
             number: Some(number),
         }) => {
-            let body = client.generation(number).await?.value;
+            let body = source.generation(number).await?;
             print_as(format, &body, table::generation)?;
             Ok(Exit::Done)
         }
-        Some(What::Diff { from, to }) => {
-            let found = differences::between(&client, from, to).await?;
+        Some(What::Diff { from, to, reveal }) => {
+            let found = differences::between(source, from, to, reveal.reveal).await?;
             print_as(format, &found, differences::Differences::to_text)?;
             Ok(if found.is_empty() {
                 Exit::Done
@@ -197,13 +286,8 @@ async fn inspect(args: InspectArgs) -> anyhow::Result<Exit> {
                 Exit::No
             })
         }
-        None if args.watch => watch(&client, format).await,
         None => {
-            let body = match args.wait {
-                None => client.snapshot().await?.value,
-                Some(state) => wait(&client, state, limit(args.timeout)).await?,
-            };
-            print_as(format, &body, table::cluster)?;
+            print_as(format, &source.cluster().await?, table::cluster)?;
             Ok(Exit::Done)
         }
     }
@@ -222,21 +306,31 @@ async fn health(client: &Client) -> anyhow::Result<Exit> {
 }
 
 async fn file(
-    client: &Client,
+    source: &Source,
     identifier: Identifier,
     path: ArtifactPath,
     generation: Option<GenerationNumber>,
+    reveal: bool,
 ) -> anyhow::Result<Exit> {
     let number = if let Some(number) = generation {
         number
     } else {
-        let node = client.node(&identifier).await?.value;
+        let node = source.node(&identifier).await?;
         node.generation.ok_or_else(|| InspectError::NoPayload {
             identifier: identifier.clone(),
             reason: node.reason.unwrap_or_else(|| "it is not ready".to_owned()),
         })?
     };
-    let payload = client.payload_of(number, &identifier).await?.value;
+    let payload = source.payload_of(number, &identifier, reveal).await?;
+    if let Some(secret) = payload.withheld.iter().find(|file| file.path == path) {
+        return Err(InspectError::Secret {
+            identifier,
+            path,
+            bytes: secret.bytes,
+            sha256: secret.sha256,
+        }
+        .into());
+    }
     let Some(file) = payload.files.get(&path) else {
         let names: Vec<&str> = payload
             .files

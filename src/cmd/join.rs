@@ -3,7 +3,10 @@
 mod environment;
 mod identity;
 mod metadata;
+mod receipt;
+mod trust;
 mod resolve;
+mod document;
 
 use std::{
     cell::RefCell, ffi::OsString, net::IpAddr, os::unix::process::CommandExt, path::PathBuf,
@@ -13,14 +16,13 @@ use std::{
 use cfgsync::{
     ArtifactFile, Identifier,
     client::{
-        Client, Join, JoinError, OutputMap, Placement, ServerUrl, Target,
-        disk::{self, Outcome, Owner, Written},
+        Join, JoinError, OutputMap, Placement, Receipt, ServerUrl, Target,
+        disk::{self, Owner, Written},
     },
     model::ArtifactPath,
     wire::ReceivedPayload,
 };
 use clap::{Args, ValueEnum};
-use serde::Serialize;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
@@ -32,6 +34,8 @@ use super::{
     progress::{Progress, counted},
     values,
 };
+use document::Document;
+use receipt::Existing;
 
 /// So many written files are named one by one in the log.
 const NAMED_MAX: usize = 10;
@@ -125,6 +129,10 @@ pub(crate) struct JoinArgs {
         help_heading = "Files"
     )]
     env: Vec<ArtifactPath>,
+    #[command(flatten)]
+    receipt: receipt::ReceiptArgs,
+    #[command(flatten)]
+    trust: trust::TrustArgs,
     /// Print what was written to stdout
     #[arg(short, long, env = "CFGSYNC_OUTPUT", value_name = "FORMAT")]
     output: Option<JoinFormat>,
@@ -206,44 +214,44 @@ pub(crate) fn run(args: JoinArgs) -> anyhow::Result<Exit> {
 /// Up to the files on disk; answers with CMD's additional environment.
 async fn join(plan: &resolve::Plan, progress: Progress) -> anyhow::Result<Vec<(String, String)>> {
     let mut signals = Signals::install()?;
-    let mut client = Client::new(plan.servers.clone());
-    if let Some(token) = &plan.token {
-        client = client.with_token(token)?;
-    }
-    let mut join = Join::new(client, plan.options.clone());
+    let mut join = Join::new(plan.client()?, plan.options.clone());
     let mut ticks = tokio::time::interval(progress.tick_every());
     let progress = RefCell::new(progress);
     let outcome = {
         let run = join.run(|event| progress.borrow_mut().event(event));
         tokio::pin!(run);
+        let existing = existing(plan, &progress);
+        tokio::pin!(existing);
         loop {
             tokio::select! {
-                outcome = &mut run => break Ok(outcome),
-                ended_by = signals.next() => break Err(ended_by),
+                biased;
+                ended_by = signals.next() => break Outcome::Ended(ended_by),
+                outcome = &mut run => break Outcome::Answered(outcome),
+                existing = &mut existing => break Outcome::Existing(existing),
                 _ = ticks.tick() => progress.borrow_mut().tick(),
             }
         }
     };
     progress.borrow_mut().finish();
-    let payload = match outcome {
-        Ok(payload) => payload.map_err(JoinFailure::Join)?,
-        Err(ended_by) => {
+    let variables = match outcome {
+        Outcome::Answered(payload) => {
+            let payload = payload.map_err(JoinFailure::Join)?;
+            delivered(plan, &join, &payload)?
+        }
+        Outcome::Existing(Existing { receipt, standing }) => {
+            // The registration stays: this node is a member, and the others may be waiting for it.
+            if plan.json {
+                print_json(&Document::of_existing(&join, &receipt, &standing))?;
+            }
+            vec![]
+        }
+        Outcome::Ended(ended_by) => {
             if let Err(error) = join.withdraw().await {
                 warn!("could not take the registration back: {error}");
             }
             return Err(JoinFailure::Ended(ended_by).into());
         }
     };
-    let (written, printed, variables) = deliver(&payload, &plan.outputs, &plan.env, plan.owner)?;
-    tell(&written);
-    for bytes in printed {
-        output::print(bytes)?;
-    }
-    if plan.json {
-        let document = Document::of(plan, &join, &payload, &written);
-        let json = serde_json::to_string_pretty(&document)?;
-        output::print(json + "\n")?;
-    }
     // One that came while the files were written.
     match signals.pending().await {
         Some(ended_by) => Err(JoinFailure::Ended(ended_by).into()),
@@ -251,18 +259,60 @@ async fn join(plan: &resolve::Plan, progress: Progress) -> anyhow::Result<Vec<(S
     }
 }
 
+/// How the waiting came to an end.
+enum Outcome {
+    /// By the server, or by the time.
+    Answered(Result<ReceivedPayload, JoinError>),
+    /// With the files of an earlier delivery.
+    Existing(Existing),
+    /// By a signal.
+    Ended(EndedBy),
+}
+
+/// Completes if it is time to go on with the files of an earlier delivery.
+async fn existing(plan: &resolve::Plan, progress: &RefCell<Progress>) -> Existing {
+    let Some(keeping) = &plan.receipt else {
+        return std::future::pending().await;
+    };
+    let say = |write: &dyn Fn()| progress.borrow().line(write);
+    let existing = keeping.existing(&plan.options.identifier, &plan.outputs, say);
+    existing.await
+}
+
+/// Writes and tells what came; answers with CMD's additional environment.
+fn delivered(
+    plan: &resolve::Plan,
+    join: &Join,
+    payload: &ReceivedPayload,
+) -> anyhow::Result<Vec<(String, String)>> {
+    let (written, printed, variables) = deliver(plan, payload)?;
+    tell(&written);
+    for bytes in printed {
+        output::print(bytes)?;
+    }
+    if plan.json {
+        print_json(&Document::of(plan, join, payload, &written))?;
+    }
+    Ok(variables)
+}
+
+fn print_json(document: &Document<'_>) -> anyhow::Result<()> {
+    let json = serde_json::to_string_pretty(document)?;
+    output::print(json + "\n")?;
+    Ok(())
+}
+
 type Delivered = (Vec<Written>, Vec<bytes::Bytes>, Vec<(String, String)>);
 
 /// Routes everything before anything is written.
-fn deliver(
-    payload: &ReceivedPayload,
-    outputs: &OutputMap,
-    env: &[ArtifactPath],
-    owner: Option<Owner>,
-) -> Result<Delivered, JoinFailure> {
-    let placed = outputs.plan(&payload.files).map_err(JoinError::Route)?;
+fn deliver(plan: &resolve::Plan, payload: &ReceivedPayload) -> Result<Delivered, JoinFailure> {
+    let placed = plan
+        .outputs
+        .plan(&payload.files)
+        .map_err(JoinError::Route)?;
     let mut variables = Vec::new();
-    for file in env
+    for file in plan
+        .env
         .iter()
         .filter_map(|artifact| payload.files.get(artifact))
     {
@@ -277,18 +327,27 @@ fn deliver(
             Placement::Consumed => {}
         }
     }
-    let written = disk::write(&files, owner).map_err(JoinError::Disk)?;
+    let receipt = plan.receipt.as_ref().map(|keeping| {
+        let receipt = Receipt::of(&plan.options.identifier, payload, &placed);
+        (receipt.to_file(), keeping.target())
+    });
+    files.extend(receipt.as_ref().map(|(file, target)| (file, target)));
+    let mut written = disk::write(&files, plan.owner).map_err(JoinError::Disk)?;
+    if receipt.is_some() {
+        // Nobody is told of it as of a file of the payload.
+        written.pop();
+    }
     Ok((written, printed, variables))
 }
 
 fn tell(written: &[Written]) {
     let changed = written
         .iter()
-        .filter(|file| file.outcome != Outcome::Unchanged);
+        .filter(|file| file.outcome != disk::Outcome::Unchanged);
     let count = changed.clone().count();
     for file in changed
         .clone()
-        .filter(|file| file.outcome == Outcome::Overwritten)
+        .filter(|file| file.outcome == disk::Outcome::Overwritten)
     {
         warn!(
             "{} is mounted by itself and was rewritten in place: not atomic",
@@ -355,63 +414,6 @@ impl Signals {
             biased;
             ended_by = self.next() => Some(ended_by),
             () = std::future::ready(()) => None,
-        }
-    }
-}
-
-/// `--output json`.
-#[derive(Serialize)]
-struct Document<'a> {
-    identifier: &'a str,
-    ip: Option<IpAddr>,
-    instance: Option<String>,
-    generation: Option<u64>,
-    digest: Option<String>,
-    files: Vec<DocumentFile<'a>>,
-}
-
-#[derive(Serialize)]
-struct DocumentFile<'a> {
-    artifact: &'a str,
-    /// Absent for what was printed, or became CMD's environment.
-    path: Option<String>,
-    outcome: &'static str,
-    mode: String,
-    bytes: usize,
-    sha256: String,
-}
-
-impl<'a> Document<'a> {
-    fn of(
-        plan: &'a resolve::Plan,
-        join: &Join,
-        payload: &'a ReceivedPayload,
-        written: &[Written],
-    ) -> Self {
-        let file = |file: &'a ArtifactFile| {
-            let written = written.iter().find(|written| written.artifact == file.path);
-            DocumentFile {
-                artifact: file.path.as_str(),
-                path: written.map(|written| written.path.display().to_string()),
-                outcome: match written.map(|written| written.outcome) {
-                    Some(Outcome::Created) => "created",
-                    Some(Outcome::Replaced) => "replaced",
-                    Some(Outcome::Unchanged) => "unchanged",
-                    Some(Outcome::Overwritten) => "overwritten",
-                    None => "environment",
-                },
-                mode: file.mode.to_string(),
-                bytes: file.content.len(),
-                sha256: file.content.sha256().to_string(),
-            }
-        };
-        Self {
-            identifier: plan.options.identifier.as_str(),
-            ip: join.registration().map(|registration| registration.ip),
-            instance: payload.instance.map(|instance| instance.to_string()),
-            generation: payload.generation.map(|number| number.0),
-            digest: payload.digest.map(|digest| digest.to_string()),
-            files: payload.files.files().iter().map(file).collect(),
         }
     }
 }

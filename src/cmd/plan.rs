@@ -20,7 +20,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
-    exit::Exit,
+    exit::{Exit, UsageError},
     output::{Format, columns, print, print_as},
 };
 use nodes::{Nodes, Refused};
@@ -75,11 +75,6 @@ pub(crate) struct PlanArgs {
     )]
     output: Format,
 }
-
-/// A command line that clap accepts and that still makes no sense.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct UsageError(pub(crate) String);
 
 /// Why a plan has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -277,7 +272,10 @@ impl Answer {
             vec![
                 whose.to_owned(),
                 file.path.to_string(),
-                file.mode.to_string(),
+                match file.secret {
+                    true => format!("{} secret", file.mode),
+                    false => file.mode.to_string(),
+                },
                 file.bytes.to_string(),
             ]
         };

@@ -175,7 +175,8 @@ impl Progress {
         }
     }
 
-    fn line(&self, write: impl FnOnce()) {
+    /// Writes a line, above the bar if there is one.
+    pub(crate) fn line(&self, write: impl FnOnce()) {
         match &self.bar {
             Some(bar) => bar.suspend(write),
             None => write(),

@@ -13,12 +13,14 @@ use cfgsync::{
 use super::{
     Command,
     credentials::CredentialError,
-    exit::Exit,
+    exit::{Exit, UsageError},
     generate::GenerateError,
     inspect::InspectError,
     join::{EndedBy, JoinFailure},
+    key::KeyExists,
+    keys::KeyError,
     output::OutputError,
-    plan::{PlanError, UsageError},
+    plan::PlanError,
     serve::{AccessError, ServeError, SpawnError},
     settings::SettingsError,
     token::TokenError,
@@ -160,11 +162,17 @@ fn judge(error: &anyhow::Error) -> Verdict {
     if let Some(error) = error.downcast_ref::<ServeError>() {
         return judge_serve(error);
     }
+    if let Some(error) = error.downcast_ref::<JournalError>() {
+        return judge_state(error);
+    }
     if let Some(error) = error.downcast_ref::<InspectError>() {
         return plain(match error {
             InspectError::Failed(_) => Exit::ClusterFailed,
             InspectError::NotReady { .. } => Exit::NotReady,
-            InspectError::NoPayload { .. } | InspectError::NoArtifact { .. } => Exit::No,
+            InspectError::NoPayload { .. }
+            | InspectError::NoArtifact { .. }
+            | InspectError::NoGeneration(_)
+            | InspectError::Secret { .. } => Exit::No,
             InspectError::Unhealthy(_) => Exit::Unexpected,
         });
     }
@@ -194,7 +202,7 @@ fn judge(error: &anyhow::Error) -> Verdict {
     if error.is::<UsageError>() {
         return plain(Exit::Usage);
     }
-    if error.is::<SpecError>() || error.is::<SettingsError>() {
+    if error.is::<SpecError>() || error.is::<SettingsError>() || error.is::<KeyError>() {
         return plain(Exit::WrongSetting);
     }
     if error.is::<CredentialError>() {
@@ -209,7 +217,7 @@ fn judge(error: &anyhow::Error) -> Verdict {
     if let Some(error) = error.downcast_ref::<AccessError>() {
         return judge_access(error);
     }
-    if error.is::<GenerateError>() {
+    if error.is::<GenerateError>() || error.is::<KeyExists>() {
         return plain(Exit::NotWritten);
     }
     plain(Exit::Unexpected)

@@ -3,6 +3,7 @@
 mod signals;
 mod access;
 mod state;
+mod signing;
 mod child;
 mod descriptors;
 mod listeners;
@@ -71,6 +72,8 @@ pub(crate) struct ServeArgs {
     /// Write the port to this file once the server listens, one line per --listen
     #[arg(long, env = "CFGSYNC_LISTEN_PORT_FILE", value_name = "FILE")]
     port_file: Option<PathBuf>,
+    #[command(flatten)]
+    signing: signing::SigningArgs,
     /// Hold the requests of clients that do not ask to wait for so long, when there is no payload yet
     #[arg(long, env = "CFGSYNC_HOLD", value_name = "DURATION", default_value = "0s", value_parser = duration)]
     hold: Duration,
@@ -215,6 +218,7 @@ async fn serve(
     let mut signals = Signals::new().map_err(ServeError::Runtime)?;
     let manager = Manager::from_environment();
     let (listeners, addresses) = listeners::open(&args.listen, args.access.may_be_exposed())?;
+    let sign_key = args.signing.read()?;
     if let Some(path) = &args.port_file {
         write_port_file(path, &addresses).map_err(|error| ServeError::PortFile {
             path: path.clone(),
@@ -241,6 +245,7 @@ async fn serve(
         materializers: vec![],
         coordinator: coordinator::Config {
             min_generation_interval: args.min_generation_interval,
+            sign_key,
         },
         http,
         journal,

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 
 use super::{Coordinator, answer::Answer, view::View};
 use crate::{
-    model::{ArtifactFile, Failure, FailureKind, Generation, GenerationNumber, Identifier},
+    model::{Failure, FailureKind, Generation, GenerationNumber, Identifier},
     store::{Registered, State},
     wire::{
         ArtifactEntry, ClusterBody, ClusterState, EncodedPayload, ErrorBody, GenerationBody,
@@ -97,7 +97,8 @@ impl Coordinator {
                 let generation = view.served.as_ref().map(|served| &served.generation);
                 body.state = NodeState::Ready;
                 body.generation = generation.map(|generation| generation.number);
-                body.artifacts = generation.map_or(vec![], |g| payload_entries(g, identifier));
+                body.artifacts =
+                    generation.map_or(vec![], |g| ArtifactEntry::payload_of(g, identifier));
             }
             Answer::NotReady(answer) | Answer::Draining(answer) => {
                 if registered.is_none() {
@@ -146,7 +147,7 @@ impl Coordinator {
             .generations
             .iter()
             .rev()
-            .map(|g| generation_entry(g))
+            .map(|generation| GenerationEntry::of(generation))
             .collect()
     }
 
@@ -154,22 +155,30 @@ impl Coordinator {
     pub fn generation(&self, number: GenerationNumber) -> Option<GenerationBody> {
         let state = self.shared.store.state();
         let generation = state.generations.iter().find(|g| g.number == number)?;
-        let own = |(identifier, files): (&Identifier, &crate::model::NodeFiles)| {
-            (identifier.clone(), entries(files.local.files(), false))
-        };
-        Some(GenerationBody {
-            entry: generation_entry(generation),
-            artifacts: generation.nodes.iter().map(own).collect(),
-            shared: entries(generation.shared.files(), true),
-        })
+        Some(GenerationBody::of(generation))
     }
 
-    /// One node's payload of one kept generation, encoded on demand. An operator's look, not a delivery.
-    pub fn payload_of(&self, number: GenerationNumber, identifier: &str) -> Option<EncodedPayload> {
+    /// One node's payload of one kept generation, encoded on demand. An operator's look, not a delivery: secret files
+    /// are named and not shown, unless the operator wants to `reveal` them.
+    pub fn payload_of(
+        &self,
+        number: GenerationNumber,
+        identifier: &str,
+        reveal: bool,
+    ) -> Option<EncodedPayload> {
         let state = self.shared.store.state();
         let generation = state.generations.iter().find(|g| g.number == number)?;
         let files = generation.nodes.get(identifier)?;
-        Some(PayloadEncoder::of(self.instance(), generation).encode(files))
+        let mut all = files.local.files().iter().chain(generation.shared.files());
+        if !reveal && all.any(|file| file.secret) {
+            let instance = self.instance();
+            let payload = EncodedPayload::without_secrets(instance, generation, files);
+            return Some(payload);
+        }
+        let identifier: Identifier = identifier.parse().ok()?;
+        let encoder = PayloadEncoder::of(self.instance(), generation);
+        let mut encoder = encoder.signed_by(self.shared.sign_key.as_ref());
+        Some(encoder.encode(&identifier, files))
     }
 
     /// All metrics as text, those that depend on who asks when brought up to date.
@@ -224,32 +233,4 @@ fn is_behind(state: &State, view: &View, identifier: &str) -> bool {
     };
     state.deliveries.get(identifier) != Some(&served.generation.number)
         && !served.was_taken(identifier)
-}
-
-fn generation_entry(generation: &Generation) -> GenerationEntry {
-    GenerationEntry {
-        number: generation.number,
-        digest: generation.digest,
-        revision: generation.revision,
-        spec: generation.spec,
-        sealed_at: generation.sealed_at,
-        nodes: generation.nodes.len(),
-    }
-}
-
-fn payload_entries(generation: &Generation, identifier: &str) -> Vec<ArtifactEntry> {
-    let own = generation
-        .nodes
-        .get(identifier)
-        .map_or(&[][..], |files| files.local.files());
-    let mut all = entries(own, false);
-    all.extend(entries(generation.shared.files(), true));
-    all
-}
-
-fn entries(files: &[ArtifactFile], shared: bool) -> Vec<ArtifactEntry> {
-    files
-        .iter()
-        .map(|file| ArtifactEntry::of(file, shared))
-        .collect()
 }

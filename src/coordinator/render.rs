@@ -71,6 +71,11 @@ impl Program {
         self.gate_only
     }
 
+    /// Whether a render of the same snapshot gives the same files, unless files on this machine have changed.
+    pub fn repeats(&self) -> bool {
+        self.materializers.iter().all(|one| one.repeats())
+    }
+
     /// Whether `identifier` may fetch without being registered.
     pub fn is_open(&self, identifier: &str) -> bool {
         self.open.contains(identifier)
@@ -155,9 +160,10 @@ impl Program {
         };
         for identifier in audience {
             let own = all.nodes.remove(identifier).unwrap_or_default();
-            let own = overrides
-                .get(identifier)
-                .map_or(own, |files| ArtifactSet::clone(files));
+            let own = match overrides.get(identifier) {
+                Some(files) => in_place_of(&own, files),
+                None => own,
+            };
             nodes.insert(identifier.clone(), own);
         }
         refuse_shared_names(&nodes, &all.shared)?;
@@ -166,6 +172,18 @@ impl Program {
             shared: all.shared,
         }))
     }
+}
+
+/// An operator's `files` in place of a node's `own`: by the name of a secret file they are secret as well.
+fn in_place_of(own: &ArtifactSet, files: &ArtifactSet) -> ArtifactSet {
+    let files =
+        files.files().iter().map(
+            |file| match own.get(&file.path).is_some_and(|own| own.secret) {
+                true => file.clone().kept_secret(),
+                false => file.clone(),
+            },
+        );
+    ArtifactSet::new(files.collect()).expect("names of a set differ")
 }
 
 /// The files of several materializers.

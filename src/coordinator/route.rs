@@ -25,6 +25,7 @@ use crate::{
         Revision, Seat,
     },
     store::{Record, Seal, State, Store},
+    wire::SigningKey,
 };
 
 /// Registrations that come in a burst are judged together: an evaluation is at most this late.
@@ -118,7 +119,11 @@ enum Finished {
 }
 
 /// What is published before the first evaluation.
-pub(super) fn first_view(program: &Arc<Program>, store: &Arc<dyn Store>) -> View {
+pub(super) fn first_view(
+    program: &Arc<Program>,
+    store: &Arc<dyn Store>,
+    sign_key: Option<&Arc<SigningKey>>,
+) -> View {
     let readiness = Tally::new(program.spec.clone()).readiness(&Map::new());
     let served = store.state().generation().cloned();
     View {
@@ -131,7 +136,8 @@ pub(super) fn first_view(program: &Arc<Program>, store: &Arc<dyn Store>) -> View
         covers: served
             .as_ref()
             .map_or(Revision::default(), |generation| generation.revision),
-        served: served.map(|generation| Arc::new(Served::new(store.instance(), generation))),
+        served: served
+            .map(|generation| Arc::new(Served::new(store.instance(), generation, sign_key))),
         failure: None,
         trouble: None,
     }
@@ -146,13 +152,24 @@ impl Route {
         knocks: mpsc::Receiver<Knock>,
     ) -> Self {
         let view = shared.view.load_full();
-        Self {
-            tally: Tally::new(program.spec.clone()),
+        let seen = shared.store.state();
+        let mut tally = Tally::new(program.spec.clone());
+        for registered in seen.registrations.values() {
+            tally.insert(registered.registration.clone());
+        }
+        if let Some(failure) = &seen.failure {
+            tracing::error!(
+                "the cluster is failed, as an operator said: {}",
+                failure.reason
+            );
+        }
+        let mut route = Self {
+            tally,
             program,
             config,
             changes,
             knocks,
-            seen: Arc::default(),
+            seen,
             last_input: Instant::now(),
             attempt: None,
             attempt_failure: None,
@@ -166,6 +183,21 @@ impl Route {
             release_due: false,
             deliveries_due: None,
             shared,
+        };
+        route.go_on();
+        route
+    }
+
+    /// A server that comes back does not make anew what could come out otherwise, as a program's files may: what is
+    /// sealed is what a render of these inputs gave.
+    fn go_on(&mut self) {
+        let Some(served) = &self.served else {
+            return;
+        };
+        let (sealed, cut) = (&served.generation, self.cut());
+        if sealed.spec == cut.spec && cut.inputs <= sealed.revision && !self.program.repeats() {
+            self.finished = Some((cut, Finished::Sealed));
+            self.covered = Some(cut);
         }
     }
 
@@ -253,13 +285,18 @@ impl Route {
         }
         self.deliveries_due = None;
         let delivered = std::mem::take(&mut *self.shared.deliveries());
-        let records = delivered
+        let records: Vec<_> = delivered
             .into_iter()
+            // A server that came back hands out again what is noted already.
+            .filter(|(identifier, number)| self.seen.deliveries.get(identifier) != Some(number))
             .map(|(identifier, generation)| Record::Delivered {
                 identifier,
                 generation,
             })
             .collect();
+        if records.is_empty() {
+            return None;
+        }
         if let Err(error) = self.shared.store.record(records).await {
             // Only what `inspect` says of who is behind depends on it.
             tracing::warn!("deliveries are not noted: {error}");
@@ -412,6 +449,7 @@ impl Route {
             snapshot: self.snapshot(),
             instance: self.shared.store.instance(),
             drawn_at: self.shared.clock.now(),
+            sign_key: self.shared.sign_key.clone(),
         };
         let task = tokio::task::spawn_blocking(move || work.make());
         self.last_render = Some(now);
@@ -536,7 +574,9 @@ impl Route {
                 tracing::info!("generation {} was sealed elsewhere first", winner.number);
                 self.covers = winner.revision;
                 self.covered = None;
-                self.serve(Served::new(self.shared.store.instance(), winner));
+                let instance = self.shared.store.instance();
+                let sign_key = self.shared.sign_key.as_ref();
+                self.serve(Served::new(instance, winner, sign_key));
                 None
             }
             Seal::Unavailable(error) => {

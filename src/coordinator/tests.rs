@@ -692,6 +692,35 @@ async fn two_coordinators_on_one_store_serve_one_generation() {
     assert_eq!(digests[0], digests[1]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_server_that_comes_back_makes_nothing_anew_that_could_come_out_otherwise() {
+    let store = store();
+    let renders = Arc::new(AtomicUsize::new(0));
+    let start = || {
+        let renders = renders.clone();
+        let never_twice = Scripted(move |snapshot: &RegistrationSnapshot| {
+            let render = renders.fetch_add(1, Ordering::Relaxed);
+            Ok(one_file_each(snapshot, &render.to_string()))
+        });
+        let spec = spec(&format!("ready: {{nodes: 1}}{PEERS}"));
+        start_on(store.clone(), spec, vec![Arc::new(never_twice)])
+    };
+    let first = start();
+    first.come("a").await;
+    let sealed = first.files("a").await;
+    drop(first);
+    let second = start();
+    // The same facts again, as a node sends them that finds its server again.
+    second.come("a").await;
+    second.settled("a").await;
+    advance(Duration::from_mins(1)).await;
+    let again = second.files("a").await;
+    assert_eq!((number(&again), again.digest), (1, sealed.digest));
+    assert_eq!(renders.load(Ordering::Relaxed), 1);
+    second.come("b").await;
+    assert_eq!(number(&second.files("b").await), 2);
+}
+
 #[tokio::test]
 async fn under_concurrent_registration_and_fetch_a_generation_number_has_one_digest() {
     let cluster = Arc::new(start("ready: {nodes: 4}"));

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::render::Program;
 use crate::{
     model::{Failure, Generation, Identifier, Progress, Revision},
-    wire::{EncodedPayload, ErrorBody},
+    wire::{EncodedPayload, ErrorBody, SigningKey},
 };
 
 /// The coordinator's newest word.
@@ -93,9 +93,13 @@ impl NotReady {
 }
 
 impl Served {
-    /// Encodes all payloads of `generation`.
-    pub(super) fn new(instance: crate::model::Instance, generation: Arc<Generation>) -> Self {
-        let payloads = EncodedPayload::all_of(instance, &generation)
+    /// Encodes all payloads of `generation`, signed by `key` if there is one.
+    pub(super) fn new(
+        instance: crate::model::Instance,
+        generation: Arc<Generation>,
+        key: Option<&Arc<SigningKey>>,
+    ) -> Self {
+        let payloads = EncodedPayload::all_of(instance, &generation, key)
             .into_iter()
             .map(|(identifier, encoded)| {
                 (

@@ -13,6 +13,7 @@ use crate::{
     materialize::MaterializeError,
     model::{Generation, GenerationNumber, Instance, RegistrationSnapshot, generation_digest},
     store::State,
+    wire::SigningKey,
 };
 
 /// What a render makes, on its own thread.
@@ -36,6 +37,7 @@ pub(super) struct Work {
     pub(super) snapshot: RegistrationSnapshot,
     pub(super) instance: Instance,
     pub(super) drawn_at: Timestamp,
+    pub(super) sign_key: Option<Arc<SigningKey>>,
 }
 
 impl Work {
@@ -80,6 +82,7 @@ impl Work {
         Ok(Outcome::New(Box::new(Served::new(
             self.instance,
             Arc::new(generation),
+            self.sign_key.as_ref(),
         ))))
     }
 }

@@ -59,7 +59,8 @@ async fn rare(
         Route::Generations => Ok(operator::generations(server)),
         Route::OneGeneration => operator::one_generation(server, target.generation()?),
         Route::GenerationPayload => {
-            operator::payload(server, target.generation()?, target.identifier()?).await
+            let (number, identifier) = (target.generation()?, target.identifier()?);
+            operator::payload(server, number, identifier, operator::reveals(ask.head)).await
         }
         Route::Fail => operator::fail(ask, body).await,
         Route::Reset => operator::reset(ask).await,

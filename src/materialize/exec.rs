@@ -66,7 +66,7 @@ impl Materializer for ExecMaterializer {
             } => return Err(self.failed(failure)),
             Ended { stdout, .. } => stdout,
         };
-        read_answer(&output, snapshot).map_err(|problem| self.failed(problem))
+        read_answer(&output, snapshot, self.spec.secret).map_err(|problem| self.failed(problem))
     }
 
     fn stop(&self) {

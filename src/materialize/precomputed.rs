@@ -33,6 +33,10 @@ impl Materializer for PrecomputedMaterializer {
         format!("precomputed {}", self.file.display())
     }
 
+    fn repeats(&self) -> bool {
+        true
+    }
+
     fn materialize(
         &self,
         _: &RegistrationSnapshot,

@@ -50,6 +50,10 @@ impl Materializer for TemplateMaterializer {
         "template".to_owned()
     }
 
+    fn repeats(&self) -> bool {
+        true
+    }
+
     fn materialize(
         &self,
         snapshot: &RegistrationSnapshot,
@@ -242,6 +246,7 @@ fn render_file(
     Ok(ArtifactFile {
         path: file.path.clone(),
         mode: file.mode,
+        secret: file.secret,
         content,
     })
 }

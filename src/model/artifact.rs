@@ -1,7 +1,7 @@
 //! Files as they are made and sealed: a path (a name), a mode, and content in pieces that may be shared.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fmt,
     sync::{Arc, OnceLock},
 };
@@ -163,7 +163,28 @@ impl Mode {
     pub const fn bits(self) -> u32 {
         self.0
     }
+
+    /// The mode of a file with nothing to hide (`0644`) or of a secret one (`0600`), or `given` instead: for a
+    /// secret file it must keep out everybody but the owner.
+    pub fn of_file(given: Option<Self>, secret: bool) -> Result<Self, NotSecret> {
+        match (given, secret) {
+            (None, false) => Ok(Self::default()),
+            (None, true) => Ok(Self(0o600)),
+            (Some(mode), true) if !mode.is_private() => Err(NotSecret(mode)),
+            (Some(mode), _) => Ok(mode),
+        }
+    }
+
+    /// Whether it keeps out everybody but the owner.
+    pub const fn is_private(self) -> bool {
+        (self.0 & 0o077).count_ones() == 0
+    }
 }
+
+/// A mode that lets others in, for a file that is secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a secret file is for its owner alone, and mode {0} lets others in")]
+pub struct NotSecret(pub Mode);
 
 /// `0644`.
 impl Default for Mode {
@@ -352,6 +373,9 @@ pub struct ArtifactFile {
     pub path: ArtifactPath,
     /// Its permission bits on the node.
     pub mode: Mode,
+    /// Whether its bytes are shown to nobody but the node: not in logs, errors and comparisons, and to operators
+    /// only when they ask for them.
+    pub secret: bool,
     /// Its bytes.
     pub content: Content,
 }
@@ -362,7 +386,18 @@ impl ArtifactFile {
         Self {
             path,
             mode: Mode::default(),
+            secret: false,
             content: Content::whole(content),
+        }
+    }
+
+    /// The same file, secret, with as much of its mode as is the owner's.
+    #[must_use]
+    pub fn kept_secret(self) -> Self {
+        Self {
+            mode: Mode(self.mode.0 & 0o700),
+            secret: true,
+            ..self
         }
     }
 }
@@ -381,10 +416,11 @@ pub struct DuplicatePath(pub ArtifactPath);
 impl ArtifactSet {
     /// A set of `files`; refused when two share a path.
     pub fn new(files: Vec<ArtifactFile>) -> Result<Self, DuplicatePath> {
-        let mut set = Self::default();
-        set.files.reserve(files.len());
-        files.into_iter().try_for_each(|file| set.push(file))?;
-        Ok(set)
+        let mut names = HashSet::with_capacity(files.len());
+        match files.iter().find(|file| !names.insert(&file.path)) {
+            Some(again) => Err(DuplicatePath(again.path.clone())),
+            None => Ok(Self { files }),
+        }
     }
 
     /// Adds `file`; refused when its path is taken.

@@ -94,7 +94,10 @@ fn digest_of<'a>(instance: &'a Instance, files: impl Iterator<Item = &'a [String
 fn canonical(file: &ArtifactFile) -> [String; 3] {
     [
         file.path.as_str().to_owned(),
-        file.mode.to_string(),
+        match file.secret {
+            true => format!("{} secret", file.mode),
+            false => file.mode.to_string(),
+        },
         file.content.id(),
     ]
 }

@@ -2,7 +2,7 @@
 //!
 //! By node: `{nodes: {ID: {files: […]}}, shared: {files: […]}}`, where `shared` may be absent. Or the bundle:
 //! `{nodes: [{identifier, files}], shared_files: […]}`. Whether `nodes` is a mapping or a list tells which.
-//! A file is `{path, content}`, and may have a `mode`.
+//! A file is `{path, content}`, and may have a `mode`, and be `secret`.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -15,7 +15,9 @@ use super::{
     source::YamlPath,
     typed,
 };
-use crate::model::{ArtifactFile, ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts};
+use crate::model::{
+    ArtifactFile, ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, Mode,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,6 +52,7 @@ struct RawArtifact {
     path: String,
     content: String,
     mode: Option<ModeText>,
+    secret: Option<bool>,
 }
 
 /// The artifacts in `text`, which stands in `file`.
@@ -167,9 +170,16 @@ impl Reader {
         let mut set = ArtifactSet::default();
         for (at, Mapped(raw)) in files.into_iter().enumerate() {
             let place = path.index(at).key("path");
+            let secret = raw.secret.unwrap_or(false);
+            let mode = Mode::of_file(raw.mode.map(|mode| mode.0), secret);
+            let mode = mode.unwrap_or_else(|error| {
+                self.note(&path.index(at).key("mode"), error.to_string());
+                Mode::default()
+            });
             let file = match ArtifactPath::new(&raw.path) {
                 Ok(path) => ArtifactFile {
-                    mode: raw.mode.map_or_else(Default::default, |mode| mode.0),
+                    mode,
+                    secret,
                     ..ArtifactFile::new(path, raw.content)
                 },
                 Err(error) => {

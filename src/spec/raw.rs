@@ -189,8 +189,11 @@ pub(super) struct RawTemplate {
 pub(super) struct RawFile {
     /// The artifact's name, such as `/config.yaml`. The node's own routes say where it is written.
     pub(super) path: String,
-    /// Permission bits in quotes; `"0644"` if absent.
+    /// Permission bits in quotes; `"0644"` if absent, `"0600"` for a secret file.
     pub(super) mode: Option<ModeText>,
+    /// Its contents are shown to nobody but the node: not in logs, errors and comparisons, and in `inspect` only
+    /// with `--reveal`. Its mode must keep out everybody but the owner.
+    pub(super) secret: Option<bool>,
     /// Rendered once, the same for every node; `node` is not defined in it.
     pub(super) shared: Option<bool>,
     /// Only for the nodes for which this expression is true.
@@ -229,4 +232,7 @@ pub(super) struct RawExec {
     /// The program's whole environment; `PATH` is `/usr/local/bin:/usr/bin:/bin` unless given.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub(super) env: Option<Mapping>,
+    /// All its files are secret, and nothing that it prints is shown. Without it, the program says of each file
+    /// whether it is.
+    pub(super) secret: Option<bool>,
 }

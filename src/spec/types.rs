@@ -138,6 +138,8 @@ pub struct FileSpec {
     pub path: ArtifactPath,
     /// Its mode on the node.
     pub mode: Mode,
+    /// Whether its contents are shown to nobody but the node.
+    pub secret: bool,
     /// Rendered once, the same for every node.
     pub shared: bool,
     /// Only for the nodes that match.
@@ -184,4 +186,6 @@ pub struct ExecSpec {
     pub env: Vec<(String, String)>,
     /// The program and its children are killed after this long.
     pub timeout: Duration,
+    /// Whether all its files are secret, and nothing that it prints is shown.
+    pub secret: bool,
 }

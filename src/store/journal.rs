@@ -12,8 +12,11 @@ mod log;
 mod snapshot;
 mod artifacts;
 mod recover;
+mod look;
 mod commit;
 mod writer;
+#[cfg(test)]
+mod simulated_tests;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +26,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use error::JournalError;
+pub use look::JournalContents;
 
 use super::{Input, Outcome, Promise, Record, Seal, State, Store, Unavailable};
 use crate::model::{Generation, Instance, Revision};

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Timestamp,
     model::{
-        ArtifactFile, ArtifactPath, Digest, Failure, GenerationNumber, Identifier, Instance,
-        Metadata, Mode, Progress, Revision, Seat,
+        ArtifactFile, ArtifactPath, ArtifactSet, Digest, Failure, Generation, GenerationNumber,
+        Identifier, Instance, Metadata, Mode, Progress, Revision, Seat,
     },
 };
 
@@ -116,6 +116,9 @@ pub struct ArtifactEntry {
     /// Whether all nodes get it.
     #[serde(default)]
     pub shared: bool,
+    /// Whether its content is shown only to who asks for it.
+    #[serde(default)]
+    pub secret: bool,
 }
 
 /// One line of `GET /v1/generations`, newest first.
@@ -156,6 +159,50 @@ impl ArtifactEntry {
             bytes: file.content.len(),
             sha256: file.content.sha256(),
             shared,
+            secret: file.secret,
+        }
+    }
+
+    /// Describes the payload of `identifier` in `generation`: its own files, then those of all.
+    pub fn payload_of(generation: &Generation, identifier: &str) -> Vec<Self> {
+        let own = generation.nodes.get(identifier);
+        let mut all = own.map_or_else(Vec::new, |files| Self::all_of(&files.local, false));
+        all.extend(Self::all_of(&generation.shared, true));
+        all
+    }
+
+    fn all_of(files: &ArtifactSet, shared: bool) -> Vec<Self> {
+        let files = files.files().iter();
+        files.map(|file| Self::of(file, shared)).collect()
+    }
+}
+
+impl GenerationEntry {
+    /// Describes `generation`.
+    pub fn of(generation: &Generation) -> Self {
+        Self {
+            number: generation.number,
+            digest: generation.digest,
+            revision: generation.revision,
+            spec: generation.spec,
+            sealed_at: generation.sealed_at,
+            nodes: generation.nodes.len(),
+        }
+    }
+}
+
+impl GenerationBody {
+    /// Describes `generation`, file by file.
+    pub fn of(generation: &Generation) -> Self {
+        let nodes = generation.nodes.iter();
+        let own = nodes.map(|(identifier, files)| {
+            let files = ArtifactEntry::all_of(&files.local, false);
+            (identifier.clone(), files)
+        });
+        Self {
+            entry: GenerationEntry::of(generation),
+            artifacts: own.collect(),
+            shared: ArtifactEntry::all_of(&generation.shared, true),
         }
     }
 }

@@ -1,10 +1,21 @@
 //! What one node receives: encoded once at the seal, in pieces that nodes share; decoded and checked by it.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, SeqAccess, Visitor},
+};
 
+use super::{
+    cluster::ArtifactEntry,
+    signature::{NotVerified, Signature, SignedFacts, SigningKey, VerifyKey},
+};
 use crate::model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Digest, Generation, GenerationNumber,
     Identifier, Instance, Mode, NodeFiles, payload_digest,
@@ -20,16 +31,48 @@ pub struct EncodedPayload {
     first: Bytes,
     /// What follows, in order. Long pieces are shared between the payloads of a generation.
     rest: Box<[Bytes]>,
+    /// The end of a payload that is signed.
+    seal: Option<Box<Seal>>,
     /// The length of all pieces.
     pub len_bytes: usize,
     /// The payload digest: the entity tag.
     pub digest: Digest,
 }
 
+/// The signature of one payload, and what ends it. Made when it is first handed out, not at the seal: a render of
+/// ten thousand nodes, and a restart with them, signs nothing, and each worker signs what it sends.
+#[derive(Clone)]
+struct Seal {
+    key: Arc<SigningKey>,
+    instance: Instance,
+    generation: GenerationNumber,
+    identifier: Identifier,
+    digest: Digest,
+    piece: OnceLock<Bytes>,
+}
+
+impl Seal {
+    /// Of every piece: 64 bytes are 88 letters of base64.
+    const LEN_BYTES: usize = r#"],"signature":""}"#.len() + 88;
+
+    fn piece(&self) -> &Bytes {
+        self.piece.get_or_init(|| {
+            let signature = self.key.sign(&SignedFacts {
+                instance: self.instance,
+                generation: self.generation,
+                identifier: &self.identifier,
+                digest: self.digest,
+            });
+            format!(r#"],"signature":"{signature}"}}"#).into()
+        })
+    }
+}
+
 /// Encodes the payloads of one generation; what they share is encoded once.
 pub struct PayloadEncoder {
     instance: Instance,
     number: GenerationNumber,
+    key: Option<Arc<SigningKey>>,
     /// The shared files, comma-separated.
     shared: Pieces,
     shared_is_text: bool,
@@ -76,6 +119,7 @@ impl PayloadEncoder {
         let mut encoder = Self {
             instance,
             number,
+            key: None,
             shared: Pieces::default(),
             shared_is_text: shared.files().iter().all(is_text),
             chunks: HashMap::new(),
@@ -96,20 +140,50 @@ impl PayloadEncoder {
         Self::new(instance, generation.number, &generation.shared)
     }
 
+    /// The same, with signatures by `key`, if there is one.
+    #[must_use]
+    pub fn signed_by(mut self, key: Option<&Arc<SigningKey>>) -> Self {
+        self.key = key.cloned();
+        self
+    }
+
     /// One node's payload.
-    pub fn encode(&mut self, node: &NodeFiles) -> EncodedPayload {
-        let own = node.local.files();
+    pub fn encode(&mut self, identifier: &Identifier, node: &NodeFiles) -> EncodedPayload {
+        let mut pieces = self.files(&node.local, Some(node.digest));
+        let Some(key) = &self.key else {
+            pieces.open.extend_from_slice(b"]}");
+            return EncodedPayload::from_pieces(pieces.finish(), node.digest);
+        };
+        let mut payload = EncodedPayload::from_pieces(pieces.finish(), node.digest);
+        payload.len_bytes += Seal::LEN_BYTES;
+        payload.seal = Some(Box::new(Seal {
+            key: key.clone(),
+            instance: self.instance,
+            generation: self.number,
+            identifier: identifier.clone(),
+            digest: node.digest,
+            piece: OnceLock::new(),
+        }));
+        payload
+    }
+
+    /// Everything up to what follows the last file.
+    fn files(&mut self, own: &ArtifactSet, digest: Option<Digest>) -> Pieces {
+        let own = own.files();
         // An old client must refuse what it would write wrongly.
         let version = if self.shared_is_text && own.iter().all(is_text) {
             1
         } else {
             2
         };
+        let digest = digest.map(|digest| format!(r#""digest":"{digest}","#));
         let mut pieces = Pieces::default();
         pieces.open.extend_from_slice(
             format!(
-                r#"{{"schema_version":{version},"instance":"{}","generation":{},"digest":"{}","files":["#,
-                self.instance, self.number, node.digest
+                r#"{{"schema_version":{version},"instance":"{}","generation":{},{}"files":["#,
+                self.instance,
+                self.number,
+                digest.unwrap_or_default()
             )
             .as_bytes(),
         );
@@ -120,8 +194,7 @@ impl PayloadEncoder {
             pieces.open.push(b',');
         }
         pieces.append(&self.shared);
-        pieces.open.extend_from_slice(b"]}");
-        EncodedPayload::from_pieces(pieces.finish(), node.digest)
+        pieces
     }
 
     fn file(&mut self, pieces: &mut Pieces, comma: bool, file: &ArtifactFile) {
@@ -133,6 +206,9 @@ impl PayloadEncoder {
         pieces
             .open
             .extend_from_slice(format!(r#","mode":"{}","#, file.mode).as_bytes());
+        if file.secret {
+            pieces.open.extend_from_slice(b"\"secret\":true,");
+        }
         if file.content.is_chunked() {
             let sums: Vec<_> = file
                 .content
@@ -199,8 +275,38 @@ pub struct ReceivedPayload {
     pub generation: Option<GenerationNumber>,
     /// The payload digest, as promised and as worked out; absent likewise.
     pub digest: Option<Digest>,
+    /// What the server signed; absent where it signs nothing.
+    pub signature: Option<Signature>,
     /// The files, in order.
     pub files: ArtifactSet,
+    /// Secret files that are named and not shown: to operators who did not ask for them.
+    pub withheld: Vec<ArtifactEntry>,
+}
+
+/// What a node takes at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PayloadLimits {
+    /// Largest payload, in bytes, as it is on the wire.
+    pub payload_max_bytes: usize,
+    /// Most files; at most [`PayloadLimits::FILES_MAX`].
+    pub files_max: usize,
+    /// Longest artifact path, in bytes; artifact paths have at most 1024.
+    pub path_max_bytes: usize,
+}
+
+impl PayloadLimits {
+    /// No payload has more files, whatever the limit.
+    pub const FILES_MAX: usize = 100_000;
+}
+
+impl Default for PayloadLimits {
+    fn default() -> Self {
+        Self {
+            payload_max_bytes: 512 << 20,
+            files_max: 10_000,
+            path_max_bytes: 1024,
+        }
+    }
 }
 
 /// A payload that must not be written: the server's fault.
@@ -221,6 +327,9 @@ pub enum UnusablePayload {
     /// The files are not those that the payload's digest names.
     #[error("the payload's digest does not match its files")]
     Payload,
+    /// More than this node takes.
+    #[error("{0}")]
+    TooMuch(String),
     /// Two files of one name, or an encoding that is not one.
     #[error("{0}")]
     Files(String),
@@ -234,8 +343,15 @@ struct Body {
     generation: Option<GenerationNumber>,
     #[serde(default)]
     digest: Option<Digest>,
-    files: Vec<FileBody>,
+    #[serde(default)]
+    signature: Option<String>,
+    files: Files,
+    #[serde(default)]
+    withheld: Vec<ArtifactEntry>,
 }
+
+/// Files, counted while they are read: a list without end ends the reading.
+struct Files(Vec<FileBody>);
 
 #[derive(Deserialize, Serialize)]
 struct FileBody {
@@ -243,6 +359,8 @@ struct FileBody {
     content: String,
     #[serde(default)]
     mode: Option<Mode>,
+    #[serde(default)]
+    secret: bool,
     #[serde(default)]
     sha256: Option<Digest>,
     #[serde(default)]
@@ -252,8 +370,13 @@ struct FileBody {
 }
 
 impl ReceivedPayload {
-    /// Reads and checks `body`. Nothing of it may be written before.
+    /// Reads and checks `body`, within the limits that hold where nobody sets others.
     pub fn decode(body: &[u8]) -> Result<Self, UnusablePayload> {
+        Self::decode_within(body, PayloadLimits::default())
+    }
+
+    /// Reads and checks `body`. Nothing of it may be written before.
+    pub fn decode_within(body: &[u8], limits: PayloadLimits) -> Result<Self, UnusablePayload> {
         #[derive(Deserialize)]
         struct Version {
             schema_version: u64,
@@ -264,13 +387,23 @@ impl ReceivedPayload {
             return Err(UnusablePayload::SchemaVersion(schema_version));
         }
         let body: Body = serde_json::from_slice(body).map_err(shape)?;
-        let mut files = ArtifactSet::default();
-        for file in body.files {
-            let file = file.decode()?;
-            files
-                .push(file)
-                .map_err(|e| UnusablePayload::Files(e.to_string()))?;
+        let Files(files) = body.files;
+        if files.len() > limits.files_max {
+            let (count, most) = (files.len(), limits.files_max);
+            let message = format!("the payload has {count} files; at most {most} are taken here");
+            return Err(UnusablePayload::TooMuch(message));
         }
+        let files = files.into_iter().map(|file| {
+            let (length, most) = (file.path.as_str().len(), limits.path_max_bytes);
+            if length > most {
+                let message =
+                    format!("an artifact's path has {length} bytes; at most {most} are taken here");
+                return Err(UnusablePayload::TooMuch(message));
+            }
+            file.decode()
+        });
+        let files = ArtifactSet::new(files.collect::<Result<_, _>>()?)
+            .map_err(|e| UnusablePayload::Files(e.to_string()))?;
         if let (Some(instance), Some(promised)) = (body.instance, body.digest)
             && payload_digest(instance, files.files()) != promised
         {
@@ -280,8 +413,54 @@ impl ReceivedPayload {
             instance: body.instance,
             generation: body.generation,
             digest: body.digest,
+            // One that cannot be read is none: whoever asks for one refuses it.
+            signature: body.signature.and_then(|text| text.parse().ok()),
             files,
+            withheld: body.withheld,
         })
+    }
+
+    /// Checks that one of `keys` signed that this payload, of this generation, is for `identifier`.
+    pub fn verify(&self, identifier: &Identifier, keys: &[VerifyKey]) -> Result<(), NotVerified> {
+        let (Some(instance), Some(generation), Some(digest)) =
+            (self.instance, self.generation, self.digest)
+        else {
+            return Err(NotVerified::NoFacts);
+        };
+        let signature = self.signature.ok_or(NotVerified::Unsigned)?;
+        let facts = SignedFacts {
+            instance,
+            generation,
+            identifier,
+            digest,
+        };
+        facts.verify(&signature, keys)
+    }
+}
+
+impl<'de> Deserialize<'de> for Files {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Counting;
+        impl<'de> Visitor<'de> for Counting {
+            type Value = Files;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of files")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Files, A::Error> {
+                let mut files = Vec::new();
+                while let Some(file) = list.next_element()? {
+                    if files.len() == PayloadLimits::FILES_MAX {
+                        let most = PayloadLimits::FILES_MAX;
+                        return Err(A::Error::custom(format!("more than {most} files")));
+                    }
+                    files.push(file);
+                }
+                Ok(Files(files))
+            }
+        }
+        deserializer.deserialize_seq(Counting)
     }
 }
 
@@ -331,12 +510,26 @@ impl FileBody {
         if !as_promised {
             return Err(UnusablePayload::File { path });
         }
+        let mode = Mode::of_file(self.mode, self.secret)
+            .map_err(|error| UnusablePayload::Files(format!("{path}: {error}")))?;
         Ok(ArtifactFile {
             path,
-            mode: self.mode.unwrap_or_default(),
+            mode,
+            secret: self.secret,
             content,
         })
     }
+}
+
+/// The files that are not secret, and the names of those that are.
+fn open_files(files: &ArtifactSet, shared: bool) -> (ArtifactSet, Vec<ArtifactEntry>) {
+    let (secret, open): (Vec<_>, Vec<_>) = files.files().iter().partition(|file| file.secret);
+    let open = ArtifactSet::new(open.into_iter().cloned().collect());
+    let secret = secret.into_iter();
+    (
+        open.expect("names of a set differ"),
+        secret.map(|file| ArtifactEntry::of(file, shared)).collect(),
+    )
 }
 
 /// Never the bytes: they may be keys.
@@ -351,13 +544,31 @@ impl fmt::Debug for EncodedPayload {
 }
 
 impl EncodedPayload {
-    /// All payloads of `generation`, by node.
-    pub fn all_of(instance: Instance, generation: &Generation) -> HashMap<Identifier, Arc<Self>> {
-        let mut encoder = PayloadEncoder::of(instance, generation);
+    /// All payloads of `generation`, by node, with signatures by `key` if there is one.
+    pub fn all_of(
+        instance: Instance,
+        generation: &Generation,
+        key: Option<&Arc<SigningKey>>,
+    ) -> HashMap<Identifier, Arc<Self>> {
+        let mut encoder = PayloadEncoder::of(instance, generation).signed_by(key);
         let nodes = generation.nodes.iter();
         nodes
-            .map(|(id, files)| (id.clone(), Arc::new(encoder.encode(files))))
+            .map(|(id, files)| (id.clone(), Arc::new(encoder.encode(id, files))))
             .collect()
+    }
+
+    /// What an operator sees of a node's payload: secret files are named, not shown. Without the payload digest,
+    /// which would not fit, and never signed: no node takes it for its own.
+    pub fn without_secrets(instance: Instance, generation: &Generation, node: &NodeFiles) -> Self {
+        let (shared, mut withheld) = open_files(&generation.shared, true);
+        let (own, withheld_own) = open_files(&node.local, false);
+        withheld.splice(0..0, withheld_own);
+        let mut encoder = PayloadEncoder::new(instance, generation.number, &shared);
+        let mut pieces = encoder.files(&own, None);
+        pieces.open.extend_from_slice(b"],\"withheld\":");
+        serde_json::to_writer(&mut pieces.open, &withheld).expect("numbers and texts");
+        pieces.open.push(b'}');
+        Self::from_pieces(pieces.finish(), node.digest)
     }
 
     /// A payload of these pieces, in order.
@@ -369,6 +580,7 @@ impl EncodedPayload {
         Self {
             first,
             rest,
+            seal: None,
             len_bytes,
             digest,
         }
@@ -378,6 +590,7 @@ impl EncodedPayload {
     pub fn piece(&self, at: usize) -> Option<&Bytes> {
         match at.checked_sub(1) {
             None => Some(&self.first),
+            Some(at) if at == self.rest.len() => self.seal.as_ref().map(|seal| seal.piece()),
             Some(at) => self.rest.get(at),
         }
     }
@@ -409,13 +622,16 @@ mod tests {
         let nodes = BTreeMap::from([("a".parse().unwrap(), local)]);
         let (nodes, _) = generation_digest(INSTANCE, nodes, &shared);
         let mut encoder = PayloadEncoder::new(INSTANCE, GenerationNumber(3), &shared);
-        encoder.encode(&nodes["a"]).to_bytes()
+        encoder
+            .encode(&"a".parse().unwrap(), &nodes["a"])
+            .to_bytes()
     }
 
     fn file(path: &str, content: Content) -> ArtifactFile {
         ArtifactFile {
             path: path.parse().unwrap(),
             mode: Mode::default(),
+            secret: false,
             content,
         }
     }
@@ -442,6 +658,34 @@ mod tests {
             (&value["schema_version"], &value["files"][0]["path"]),
             (&1.into(), &"/a".into())
         );
+    }
+
+    #[test]
+    fn a_signature_is_a_part_of_the_payload_as_long_as_was_said() {
+        let (key, _) = SigningKey::generate().unwrap();
+        let keys = [key.verify_key()];
+        let key = Arc::new(key);
+        let (a, b): (Identifier, Identifier) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let sets = [&a, &b].map(|id| (id.clone(), ArtifactSet::default()));
+        for shared in [vec![], vec![file("s", Content::whole("x".repeat(9000)))]] {
+            let shared = ArtifactSet::new(shared).unwrap();
+            let (nodes, _) = generation_digest(INSTANCE, sets.clone().into(), &shared);
+            let encoder = PayloadEncoder::new(INSTANCE, GenerationNumber(3), &shared);
+            let mut encoder = encoder.signed_by(Some(&key));
+            let payload = encoder.encode(&a, &nodes[&a]);
+            let body = payload.to_bytes();
+            assert_eq!(body.len(), payload.len_bytes);
+            let received = ReceivedPayload::decode(&body).unwrap();
+            assert_eq!(received.verify(&a, &keys), Ok(()));
+            assert_eq!(received.verify(&b, &keys), Err(NotVerified::Forged));
+            let plain = PayloadEncoder::new(INSTANCE, GenerationNumber(3), &shared);
+            let plain = { plain }.encode(&a, &nodes[&a]).to_bytes();
+            let plain = ReceivedPayload::decode(&plain).unwrap();
+            assert_eq!(plain.verify(&a, &keys), Err(NotVerified::Unsigned));
+            assert_eq!(plain.files, received.files);
+        }
+        let older = ReceivedPayload::decode(br#"{"schema_version":1,"files":[]}"#).unwrap();
+        assert_eq!(older.verify(&a, &keys), Err(NotVerified::NoFacts));
     }
 
     #[test]

@@ -97,6 +97,8 @@ pub fn read_replacement(body: &[u8]) -> Result<(Identifier, ArtifactSet), WrongB
         #[serde(default)]
         mode: Option<Mode>,
         #[serde(default)]
+        secret: bool,
+        #[serde(default)]
         encoding: Option<String>,
     }
     let Replacement { identifier, files } = read(body)?;
@@ -107,6 +109,7 @@ pub fn read_replacement(body: &[u8]) -> Result<(Identifier, ArtifactSet), WrongB
             path,
             content,
             mode,
+            secret,
             encoding,
         },
     ) in files.into_iter().enumerate()
@@ -128,7 +131,9 @@ pub fn read_replacement(body: &[u8]) -> Result<(Identifier, ArtifactSet), WrongB
         };
         let file = ArtifactFile {
             path,
-            mode: mode.unwrap_or_default(),
+            mode: Mode::of_file(mode, secret)
+                .map_err(|e| WrongBody::field(format!("files[{at}].mode"), e.to_string()))?,
+            secret,
             content: Content::whole(content),
         };
         set.push(file)

@@ -162,7 +162,9 @@ fn unknown_variables_are_told_but_not_those_of_kubernetes() {
 #[test]
 fn every_subcommand_has_help_with_examples() {
     let place = Place::new();
-    for subcommand in ["serve", "join", "inspect", "plan", "rm", "fail", "reset"] {
+    for subcommand in [
+        "serve", "join", "inspect", "plan", "rm", "fail", "reset", "key",
+    ] {
         let output = place.run(&[subcommand, "--help"], &[]);
         assert_eq!(code(&output), 0, "{subcommand}");
         let help = text(&output.stdout);

@@ -25,6 +25,7 @@ fn artifact(name: &str, mode: &str, content: &str) -> ArtifactFile {
     ArtifactFile {
         path: name.parse().unwrap(),
         mode: mode.parse().unwrap(),
+        secret: false,
         // In two pieces, so that it can be cut in the middle.
         content: Content::from_chunks([
             Chunk::new(content[..content.len() / 2].to_owned()),

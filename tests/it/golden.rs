@@ -145,6 +145,7 @@ async fn serve(spec: Spec, nodes: Vec<Coming>) -> BTreeMap<String, Bytes> {
         vec![],
         Config {
             min_generation_interval: Duration::ZERO,
+            ..Config::default()
         },
         WallClock::from_fn(|| Timestamp::UNIX_EPOCH),
         std::future::pending(),

@@ -26,6 +26,8 @@ fn options(timeout_seconds: u64) -> JoinOptions {
         address: NodeAddress::Fixed("10.0.0.1".parse().unwrap()),
         metadata: serde_json::json!({"port": 1}),
         cluster: None,
+        verify_keys: vec![],
+        delivered: None,
         timeout: (timeout_seconds > 0).then_some(Duration::from_secs(timeout_seconds)),
         wait_max: Duration::from_secs(30),
         key: KeyPlace::Nowhere,
@@ -557,7 +559,12 @@ async fn operators_calls_are_understood() {
     );
     assert_eq!(client.payload(&id).await.unwrap().value.files, a.files);
     assert_eq!(
-        client.payload_of(number, &id).await.unwrap().value.digest,
+        client
+            .payload_of(number, &id, true)
+            .await
+            .unwrap()
+            .value
+            .digest,
         a.digest
     );
     client.fail("enough").await.unwrap();

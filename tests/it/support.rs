@@ -55,6 +55,7 @@ impl TestServer {
             vec![],
             Config {
                 min_generation_interval: Duration::ZERO,
+                ..Config::default()
             },
             clock,
             async {

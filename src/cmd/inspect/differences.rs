@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cfgsync::{
-    client::{CallError, Client},
     model::{ArtifactPath, ArtifactSet, GenerationNumber, Identifier},
     wire::{ArtifactEntry, GenerationBody},
 };
 use serde::Serialize;
 
-use crate::cmd::diff::{SHARED, unified};
+use super::source::Source;
+use crate::cmd::diff::{Described, SHARED, described_diff, unified};
 
 /// All differences, in the order of nodes and paths; shared files first.
 #[derive(Debug, Serialize)]
@@ -40,12 +40,13 @@ impl Differences {
 
 /// Compares two generations; only payloads with a difference in them are fetched.
 pub(super) async fn between(
-    client: &Client,
+    source: &Source,
     from: GenerationNumber,
     to: GenerationNumber,
-) -> Result<Differences, CallError> {
-    let old = Side::new(client, from).await?;
-    let new = Side::new(client, to).await?;
+    reveal: bool,
+) -> anyhow::Result<Differences> {
+    let old = Side::new(source, from, reveal).await?;
+    let new = Side::new(source, to, reveal).await?;
     let mut found = Differences {
         from,
         to,
@@ -60,10 +61,10 @@ pub(super) async fn between(
     // Anybody's payload has the shared files.
     let differing = differing(&old.body.shared, &new.body.shared);
     if !differing.is_empty() {
-        let before = old.anybody(client).await?;
-        let after = new.anybody(client).await?;
+        let before = old.anybody(source).await?;
+        let after = new.anybody(source).await?;
         for path in differing {
-            found.push(None, path, &before, &after);
+            found.push(None, path, (&old, &before), (&new, &after));
         }
     }
     for node in nodes {
@@ -71,10 +72,10 @@ pub(super) async fn between(
         if differing.is_empty() {
             continue;
         }
-        let before = old.payload(client, node).await?;
-        let after = new.payload(client, node).await?;
+        let before = old.payload(source, node).await?;
+        let after = new.payload(source, node).await?;
         for path in differing {
-            found.push(Some(node), path, &before, &after);
+            found.push(Some(node), path, (&old, &before), (&new, &after));
         }
     }
     Ok(found)
@@ -85,17 +86,17 @@ impl Differences {
         &mut self,
         node: Option<&Identifier>,
         path: &ArtifactPath,
-        before: &ArtifactSet,
-        after: &ArtifactSet,
+        (old, before): (&Side, &ArtifactSet),
+        (new, after): (&Side, &ArtifactSet),
     ) {
         let whose = node.map_or(SHARED, Identifier::as_str);
         let name = |generation| format!("{generation}/{whose}/{}", path.name());
-        let diff = unified(
-            &name(self.from),
-            before.get(path),
-            &name(self.to),
-            after.get(path),
-        );
+        let (from, to) = (name(self.from), name(self.to));
+        let (was, is) = (old.entry(node, path), new.entry(node, path));
+        let diff = match [was, is].into_iter().flatten().any(|file| file.secret) && !new.reveal {
+            true => described_diff(&from, was.map(described), &to, is.map(described)),
+            false => unified(&from, before.get(path), &to, after.get(path)),
+        };
         self.files.push(Difference {
             node: node.cloned(),
             path: path.clone(),
@@ -108,30 +109,51 @@ impl Differences {
 struct Side {
     number: GenerationNumber,
     body: GenerationBody,
+    /// Whether secret files are shown.
+    reveal: bool,
 }
 
 impl Side {
-    async fn new(client: &Client, number: GenerationNumber) -> Result<Self, CallError> {
-        let body = client.generation(number).await?.value;
-        Ok(Self { number, body })
+    async fn new(source: &Source, number: GenerationNumber, reveal: bool) -> anyhow::Result<Self> {
+        let body = source.generation(number).await?;
+        Ok(Self {
+            number,
+            body,
+            reveal,
+        })
     }
 
     fn own(&self, node: &Identifier) -> &[ArtifactEntry] {
         self.body.artifacts.get(node).map_or(&[], Vec::as_slice)
     }
 
-    async fn payload(&self, client: &Client, node: &Identifier) -> Result<ArtifactSet, CallError> {
+    /// What is told of a file of `node`, or of one that all share.
+    fn entry(&self, node: Option<&Identifier>, path: &ArtifactPath) -> Option<&ArtifactEntry> {
+        let files = node.map_or(self.body.shared.as_slice(), |node| self.own(node));
+        files.iter().find(|file| file.path == *path)
+    }
+
+    async fn payload(&self, source: &Source, node: &Identifier) -> anyhow::Result<ArtifactSet> {
         if !self.body.artifacts.contains_key(node) {
             return Ok(ArtifactSet::default());
         }
-        Ok(client.payload_of(self.number, node).await?.value.files)
+        let payload = source.payload_of(self.number, node, self.reveal).await?;
+        Ok(payload.files)
     }
 
-    async fn anybody(&self, client: &Client) -> Result<ArtifactSet, CallError> {
+    async fn anybody(&self, source: &Source) -> anyhow::Result<ArtifactSet> {
         match self.body.artifacts.keys().next() {
-            Some(node) => self.payload(client, node).await,
+            Some(node) => self.payload(source, node).await,
             None => Ok(ArtifactSet::default()),
         }
+    }
+}
+
+fn described(file: &ArtifactEntry) -> Described {
+    Described {
+        bytes: file.bytes,
+        sha256: file.sha256,
+        mode: Some(file.mode),
     }
 }
 

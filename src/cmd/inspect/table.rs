@@ -245,7 +245,10 @@ fn artifacts<'a>(files: impl Iterator<Item = (Option<&'a str>, &'a ArtifactEntry
     for (whose, file) in files {
         let mut row = vec![
             file.path.to_string(),
-            file.mode.to_string(),
+            match file.secret {
+                true => format!("{} secret", file.mode),
+                false => file.mode.to_string(),
+            },
             file.bytes.to_string(),
             file.sha256.to_string().chars().take(DIGEST_CHARS).collect(),
         ];

@@ -4,14 +4,15 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use cfgsync::{
     Identifier, OutputMap,
-    client::{JoinOptions, NodeAddress, ServerUrl, disk::Owner},
+    client::{Client, InvalidSecret, JoinOptions, NodeAddress, ServerUrl, disk::Owner},
     model::ArtifactPath,
+    wire::PayloadLimits,
 };
 use secrecy::SecretString;
 use serde_json::Value;
 use tracing::{info, warn};
 
-use super::{JoinArgs, JoinFailure, metadata};
+use super::{JoinArgs, JoinFailure, metadata, receipt};
 use crate::cmd::values;
 
 /// Progress is shown soon where somebody looks on.
@@ -23,12 +24,25 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 pub(super) struct Plan {
     pub(super) servers: Vec<ServerUrl>,
     pub(super) token: Option<SecretString>,
+    pub(super) limits: PayloadLimits,
     pub(super) options: JoinOptions,
     pub(super) outputs: OutputMap,
     pub(super) owner: Option<Owner>,
     pub(super) env: Vec<ArtifactPath>,
+    pub(super) receipt: Option<receipt::Keeping>,
     pub(super) json: bool,
     pub(super) command: Vec<OsString>,
+}
+
+impl Plan {
+    /// What calls the servers.
+    pub(super) fn client(&self) -> Result<Client, InvalidSecret> {
+        let client = Client::new(self.servers.clone()).with_payload_limits(self.limits);
+        match &self.token {
+            Some(token) => client.with_token(token),
+            None => Ok(client),
+        }
+    }
 }
 
 /// The variables of clients in the field, and which of them were used.
@@ -106,15 +120,22 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         })?),
         (None, None) => None,
     };
+    let all_to_files = args.env.is_empty() && !outputs.prints();
+    let receipt = (args.receipt).resolve(values::limit(args.timeout), all_to_files)?;
     let metadata = metadata::merge(base, &args.meta).map_err(JoinFailure::Setting)?;
+    let verify_keys = args.trust.verify_keys()?;
+    let delivered = receipt.as_ref().and_then(receipt::Keeping::delivered);
     Ok(Plan {
         servers,
         token,
+        limits: args.trust.limits(),
         options: JoinOptions {
             identifier,
             address,
             metadata,
             cluster: args.cluster,
+            verify_keys,
+            delivered,
             timeout: values::limit(args.timeout),
             wait_max: if is_interactive {
                 WAIT_MAX_INTERACTIVE
@@ -126,6 +147,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         outputs,
         owner: args.owner,
         env: args.env,
+        receipt,
         json: args.output.is_some(),
         command: args.command,
     })

@@ -15,7 +15,7 @@ use cfgsync::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::UsageError;
+use crate::cmd::exit::UsageError;
 use crate::cmd::settings::nearest;
 
 /// Most nodes that are invented.

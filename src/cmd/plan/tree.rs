@@ -2,8 +2,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
-    os::unix::fs::PermissionsExt,
+    fs,
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -11,7 +12,7 @@ use cfgsync::{ArtifactFile, Identifier, MaterializedArtifacts};
 use serde::Serialize;
 
 use super::PlanError;
-use crate::cmd::diff::{SHARED, unified_bytes};
+use crate::cmd::diff::{SHARED, sums, unified_bytes};
 
 /// A file that is not as it would be rendered.
 #[derive(Debug, Serialize)]
@@ -40,7 +41,10 @@ fn write_one(path: &Path, file: &ArtifactFile) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    fs::write(path, file.content.to_bytes())?;
+    // Nobody else reads it before it has its mode.
+    let mut options = fs::OpenOptions::new();
+    let options = options.write(true).create_new(true).mode(0o600);
+    options.open(path)?.write_all(&file.content.to_bytes())?;
     fs::set_permissions(path, fs::Permissions::from_mode(file.mode.bits()))
 }
 
@@ -64,17 +68,24 @@ pub(super) fn compare(
         };
         let new = rendered.get(&name).map(|file| file.content.to_bytes());
         let old_name = directory.join(&name).display().to_string();
-        let diff = unified_bytes(
-            &old_name,
-            old.as_deref(),
-            &format!("rendered/{name}"),
-            new.as_deref(),
-        );
+        let new_name = format!("rendered/{name}");
+        let is_secret = match rendered.get(&name) {
+            Some(file) => file.secret,
+            // What is rendered no more may have been; its mode is as it was written then.
+            None => is_private(&directory.join(&name)),
+        };
+        let compare = if is_secret { sums } else { unified_bytes };
+        let diff = compare(&old_name, old.as_deref(), &new_name, new.as_deref());
         if !diff.is_empty() {
             differences.push(Difference { file: name, diff });
         }
     }
     Ok(differences)
+}
+
+fn is_private(path: &Path) -> bool {
+    let stat = fs::metadata(path);
+    stat.is_ok_and(|stat| (stat.permissions().mode() & 0o077).count_ones() == 0)
 }
 
 fn layout(artifacts: &MaterializedArtifacts) -> BTreeMap<String, &ArtifactFile> {

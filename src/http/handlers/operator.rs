@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hyper::body::Incoming;
+use hyper::{body::Incoming, http::request::Parts};
 use serde_json::json;
 
 use super::super::{
@@ -100,13 +100,23 @@ pub(super) fn one_generation(
     }
 }
 
-/// `GET /v1/generations/{n}/nodes/{id}/payload`.
+/// Whether secret files are to be shown: `?reveal=true`.
+pub(super) fn reveals(head: &Parts) -> bool {
+    let query = head.uri.query().unwrap_or_default();
+    query.split('&').any(|asked| asked == "reveal=true")
+}
+
+/// `GET /v1/generations/{n}/nodes/{id}/payload`: secret files are named, and shown only to who `reveals` them.
 pub(super) async fn payload(
     server: &Server,
     number: GenerationNumber,
     identifier: Identifier,
+    reveals: bool,
 ) -> Result<Reply, Rejection> {
-    if let Some(payload) = server.coordinator.payload_of(number, identifier.as_str()) {
+    let payload = server
+        .coordinator
+        .payload_of(number, identifier.as_str(), reveals);
+    if let Some(payload) = payload {
         let digest = payload.digest;
         let mut reply = reply::payload(server, Arc::new(payload)).await;
         reply::tag(&mut reply, digest);

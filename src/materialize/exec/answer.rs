@@ -1,5 +1,5 @@
 //! What a program answers: `{"status":"not_ready","message"?}` or
-//! `{"status":"ready","nodes":{ID:[{path,content|content_base64,mode?}]},"shared":[…]}`.
+//! `{"status":"ready","nodes":{ID:[{path,content|content_base64,mode?,secret?}]},"shared":[…]}`.
 
 use std::{fmt, marker::PhantomData};
 
@@ -46,19 +46,23 @@ struct RawFile {
     content: Option<String>,
     content_base64: Option<String>,
     mode: Option<Mode>,
+    #[serde(default)]
+    secret: bool,
 }
 
-/// Reads what a program printed for `snapshot`, or says what is wrong with it.
+/// Reads what a program printed for `snapshot`, or says what is wrong with it. With `secret`, all its files are,
+/// and nothing of what it printed is said.
 pub(super) fn read_answer(
     printed: &[u8],
     snapshot: &RegistrationSnapshot,
+    secret: bool,
 ) -> Result<MaterializationResult, String> {
     if printed.iter().all(u8::is_ascii_whitespace) {
         return Err("printed nothing; expected a JSON document with a `status`".to_owned());
     }
     let mut deserializer = serde_json::Deserializer::from_slice(printed);
     let Mapped(answer): Mapped<RawAnswer> = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| not_understood(&error, printed))?;
+        .map_err(|error| not_understood(&error, printed, secret))?;
     deserializer
         .end()
         .map_err(|error| format!("printed more than one JSON document: {error}"))?;
@@ -70,16 +74,20 @@ pub(super) fn read_answer(
             let message = answer
                 .message
                 .unwrap_or_else(|| "no reason given".to_owned());
-            let message = message.chars().take(MESSAGE_MAX_CHARS).collect();
+            let message = match secret {
+                true => "what it says is not shown, for it is secret".to_owned(),
+                false => message.chars().take(MESSAGE_MAX_CHARS).collect(),
+            };
             Ok(MaterializationResult::NotReady { message })
         }
-        Status::Ready => ready(answer, snapshot).map(MaterializationResult::Ready),
+        Status::Ready => ready(answer, snapshot, secret).map(MaterializationResult::Ready),
     }
 }
 
 fn ready(
     answer: RawAnswer,
     snapshot: &RegistrationSnapshot,
+    secret: bool,
 ) -> Result<MaterializedArtifacts, String> {
     if answer.message.is_some() {
         return Err("answered ready with a `message`, which only not_ready has".to_owned());
@@ -94,16 +102,16 @@ fn ready(
             ));
         };
         let identifier: &Identifier = &node.identifier;
-        let files = set(files, &format!("nodes.{name}"))?;
+        let files = set(files, &format!("nodes.{name}"), secret)?;
         if artifacts.nodes.insert(identifier.clone(), files).is_some() {
             return Err(format!("answered for node {name} twice"));
         }
     }
-    artifacts.shared = set(answer.shared.unwrap_or_default(), "shared")?;
+    artifacts.shared = set(answer.shared.unwrap_or_default(), "shared", secret)?;
     Ok(artifacts)
 }
 
-fn set(files: Vec<Mapped<RawFile>>, owner: &str) -> Result<ArtifactSet, String> {
+fn set(files: Vec<Mapped<RawFile>>, owner: &str, secret: bool) -> Result<ArtifactSet, String> {
     let mut set = ArtifactSet::default();
     for (at, Mapped(file)) in files.into_iter().enumerate() {
         let place = format!("{owner}[{at}]");
@@ -121,8 +129,11 @@ fn set(files: Vec<Mapped<RawFile>>, owner: &str) -> Result<ArtifactSet, String> 
                 return Err(format!("{place} has both `content` and `content_base64`"));
             }
         };
+        let secret = secret || file.secret;
+        let mode = Mode::of_file(file.mode, secret);
         let file = ArtifactFile {
-            mode: file.mode.unwrap_or_default(),
+            mode: mode.map_err(|error| format!("{place}.mode: {error}"))?,
+            secret,
             ..ArtifactFile::new(file.path, content)
         };
         set.push(file)
@@ -131,9 +142,28 @@ fn set(files: Vec<Mapped<RawFile>>, owner: &str) -> Result<ArtifactSet, String> 
     Ok(set)
 }
 
-fn not_understood(error: &serde_path_to_error::Error<serde_json::Error>, printed: &[u8]) -> String {
+fn not_understood(
+    error: &serde_path_to_error::Error<serde_json::Error>,
+    printed: &[u8],
+    secret: bool,
+) -> String {
     let path = error.path().to_string();
     let told = error.inner();
+    if secret {
+        let (line, column) = (told.line(), told.column());
+        return format!(
+            "its answer has a mistake at line {line}, column {column}; what stands there is not shown, for it \
+             is secret"
+        );
+    }
+    let field = path.rsplit('.').next().unwrap_or_default();
+    if told.is_data() && matches!(field, "content" | "content_base64") {
+        let (line, column) = (told.line(), told.column());
+        // What stands there may be a secret.
+        return format!(
+            "its answer has a mistake at {path}: expected a string at line {line} column {column}"
+        );
+    }
     if told.is_data() {
         return match path.as_str() {
             "." => format!("its answer has a mistake: {told}"),

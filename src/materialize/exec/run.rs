@@ -158,7 +158,8 @@ impl Run<'_> {
             }
             let text = String::from_utf8_lossy(&line);
             let text = text.trim_end();
-            if text.is_empty() {
+            // What belongs to a secret is read and dropped.
+            if text.is_empty() || self.spec.secret {
                 continue;
             }
             *last_line = Some(text.escape_debug().to_string());

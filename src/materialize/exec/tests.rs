@@ -40,6 +40,7 @@ fn run_in(directory: &Path, script: &str, timeout: Duration, nodes: u32) -> Stri
             ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
         ],
         timeout,
+        secret: false,
     });
     match exec.materialize(&snapshot(nodes)) {
         Ok(MaterializationResult::Ready(artifacts)) => {
@@ -120,8 +121,8 @@ fn answers_are_read_or_refused_with_their_place() {
     error: exec sh: shared[0] has both `content` and `content_base64`
     error: exec sh: shared[0].content_base64 is not base64: invalid length at 0
     error: exec sh: its answer has a mistake at shared[0].mode: mode "rw" is not octal permission bits like "0644" (at most "0777") at line 1 column 74
-    error: exec sh: its answer has a mistake at shared[0].content: invalid type: integer `5`, expected a string at line 1 column 57
-    error: exec sh: its answer has a mistake at shared[0].contents: unknown field `contents`, expected one of `path`, `content`, `content_base64`, `mode` at line 1 column 55
+    error: exec sh: its answer has a mistake at shared[0].content: expected a string at line 1 column 57
+    error: exec sh: its answer has a mistake at shared[0].contents: unknown field `contents`, expected one of `path`, `content`, `content_base64`, `mode`, `secret` at line 1 column 55
     "#);
 }
 
@@ -158,6 +159,7 @@ fn a_program_that_cannot_be_started_is_told() {
         directory: "/".into(),
         env: Vec::new(),
         timeout: AMPLE,
+        secret: false,
     });
     insta::assert_snapshot!(exec.materialize(&snapshot(1)).unwrap_err(), @r#"exec ./gone: /nowhere/gone cannot be started: No such file or directory (os error 2)"#);
 }

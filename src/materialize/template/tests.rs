@@ -44,6 +44,7 @@ fn file(path: &str, line: usize, source: &str) -> FileSpec {
     FileSpec {
         path: path.parse().unwrap(),
         mode: Mode::default(),
+        secret: false,
         shared: false,
         matching: None,
         content: FileContent::Template(template.with_origin(origin(line))),

@@ -40,6 +40,7 @@ struct ArtifactsEntry<'a> {
 struct PlacedFile {
     path: u32,
     mode: u32,
+    secret: bool,
     chunks: Vec<u32>,
 }
 
@@ -171,34 +172,47 @@ impl Artifacts {
             ..generation.clone()
         }
     }
+}
 
-    /// Works out all digests again: whether every byte is the sealed one.
-    pub(super) fn check(&self, instance: Instance, digest: Digest) -> Result<(), String> {
-        let recompute = |set: &ArtifactSet| {
-            let files = set.files().iter().map(|file| {
-                let chunks = file.content.chunks().iter();
-                let chunks = chunks.map(|chunk| Chunk::new(chunk.bytes().clone()));
-                ArtifactFile {
-                    content: Content::from_chunks(chunks),
-                    ..file.clone()
-                }
+/// Works out all digests of `generation` again: whether every byte is the sealed one.
+pub(super) fn check(instance: Instance, generation: &Generation) -> Result<(), String> {
+    let mut sums = Unsummed::default();
+    let shared = sums.set(&generation.shared);
+    let nodes = generation.nodes.iter();
+    let nodes = nodes.map(|(identifier, files)| (identifier.clone(), sums.set(&files.local)));
+    let (nodes, digest) = generation_digest(instance, nodes.collect(), &shared);
+    for (identifier, files) in &nodes {
+        if generation.nodes[identifier].digest != files.digest {
+            return Err(format!("the files of {identifier} are not the sealed ones"));
+        }
+    }
+    match digest == generation.digest {
+        true => Ok(()),
+        false => Err("the files are not those that its name stands for".to_owned()),
+    }
+}
+
+/// Chunks of which no sum is known, in place of those whose sums were read.
+#[derive(Default)]
+struct Unsummed {
+    chunks: HashMap<*const Chunk, Arc<Chunk>>,
+}
+
+impl Unsummed {
+    fn set(&mut self, set: &ArtifactSet) -> ArtifactSet {
+        let files = set.files().iter().map(|file| {
+            let chunks = file.content.chunks().iter();
+            let chunks = chunks.map(|chunk| {
+                let new = || Chunk::new(chunk.bytes().clone());
+                let known = self.chunks.entry(Arc::as_ptr(chunk));
+                known.or_insert_with(new).clone()
             });
-            ArtifactSet::new(files.collect()).map_err(|error| error.to_string())
-        };
-        let mut nodes = BTreeMap::new();
-        for (identifier, files) in &self.nodes {
-            nodes.insert(identifier.clone(), recompute(&files.local)?);
-        }
-        let (nodes, found) = generation_digest(instance, nodes, &recompute(&self.shared)?);
-        for (identifier, files) in &nodes {
-            if self.nodes[identifier].digest != files.digest {
-                return Err(format!("the files of {identifier} are not the sealed ones"));
+            ArtifactFile {
+                content: Content::from_chunks(chunks),
+                ..file.clone()
             }
-        }
-        match found == digest {
-            true => Ok(()),
-            false => Err("the files are not those that its name stands for".to_owned()),
-        }
+        });
+        ArtifactSet::new(files.collect()).expect("its paths were distinct")
     }
 }
 
@@ -255,6 +269,7 @@ impl<'a> Places<'a> {
         PlacedFile {
             path,
             mode: file.mode.bits(),
+            secret: file.secret,
             chunks: chunks.collect(),
         }
     }
@@ -317,6 +332,7 @@ fn from_body(file: &Bytes, body: &[u8], digest: Digest) -> Result<Artifacts, Unr
                 path: path.clone(),
                 mode: mode(file.mode)?,
                 content: Content::from_chunks(pieces.ok_or_else(nowhere)?),
+                secret: file.secret,
             })
             .map_err(|error| Unreadable::Other(error.to_string()))?;
         }

@@ -42,6 +42,7 @@ pub(super) struct NodeEntry<'a> {
 pub(super) struct FileEntry<'a> {
     path: &'a str,
     mode: u32,
+    secret: bool,
     #[serde(borrow)]
     chunks: Vec<Raw<'a>>,
 }
@@ -200,6 +201,7 @@ impl<'a> FileEntry<'a> {
         let one = |file: &'a ArtifactFile| Self {
             path: file.path.as_str(),
             mode: file.mode.bits(),
+            secret: file.secret,
             chunks: file
                 .content
                 .chunks()
@@ -218,6 +220,7 @@ impl<'a> FileEntry<'a> {
                 path: ArtifactPath::new(file.path)?,
                 mode: mode(file.mode)?,
                 content: Content::from_chunks(chunks.map(|Raw(bytes)| Chunk::new(bytes.to_vec()))),
+                secret: file.secret,
             })
             .map_err(|error| Unreadable::Other(error.to_string()))?;
         }

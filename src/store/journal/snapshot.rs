@@ -12,32 +12,35 @@ use super::{
     log::read_first_line,
 };
 use crate::{
-    model::{Digest, Generation, GenerationNumber, Instance, Revision},
+    model::{Digest, GenerationNumber, Instance, Revision},
     store::{Overridden, Registered, State},
 };
 
 /// Its name in the directory.
 pub(super) const SNAPSHOT: &str = "snapshot";
 
+/// A snapshot is a list of these. The order of fields and variants is the format; new ones come last.
 #[derive(Serialize, Deserialize)]
-struct StateEntry<'a> {
-    instance: [u8; 16],
-    revision: u64,
-    inputs: u64,
-    override_inputs: u64,
-    #[serde(borrow)]
-    registrations: Vec<(NodeEntry<'a>, u64)>,
-    #[serde(borrow)]
-    overrides: Vec<(&'a str, Vec<FileEntry<'a>>, u64)>,
-    deliveries: Vec<(&'a str, u64)>,
-    #[serde(borrow)]
-    failure: Option<FailureEntry<'a>>,
-    #[serde(borrow)]
-    generations: Vec<SealEntry<'a>>,
+enum Part<'a> {
+    Head {
+        instance: [u8; 16],
+        revision: u64,
+        inputs: u64,
+        override_inputs: u64,
+    },
+    /// A registration and its revision.
+    Node(#[serde(borrow)] NodeEntry<'a>, u64),
+    /// Whose override, its files and its revision.
+    Override(&'a str, #[serde(borrow)] Vec<FileEntry<'a>>, u64),
+    /// The newest generation that was handed to a node.
+    Delivered(&'a str, u64),
+    /// An operator's.
+    Failure(#[serde(borrow)] FailureEntry<'a>),
+    /// A generation, the oldest first.
+    Generation(#[serde(borrow)] SealEntry<'a>),
+    /// Whose key has which identifier.
+    Key(&'a str, [u8; 32]),
 }
-
-/// Behind it, where there are any: whose key has which identifier.
-type KeyEntries<'a> = Vec<(&'a str, [u8; 32])>;
 
 /// Writes `state` in the place of the last snapshot; answers how many bytes it has.
 pub(super) fn write(
@@ -73,98 +76,101 @@ pub(super) fn read(
 }
 
 pub(super) fn to_file(instance: Instance, state: &State, history: usize) -> Vec<u8> {
-    let mut before: Option<&Generation> = None;
-    let generations = state.generations.iter().map(|generation| {
-        let entry = SealEntry::of(generation, before, history);
-        before = Some(generation);
-        entry
-    });
-    let registrations = state.registrations.values();
-    let overrides = state.overrides.iter();
-    let deliveries = state.deliveries.iter();
-    let entry = StateEntry {
-        instance: *instance.as_bytes(),
-        revision: state.revision.0,
-        inputs: state.inputs.0,
-        override_inputs: state.override_inputs.0,
-        registrations: registrations
-            .map(|known| (NodeEntry::of(&known.registration), known.revision.0))
-            .collect(),
-        overrides: overrides
-            .map(|(id, known)| {
-                (
-                    id.as_str(),
-                    FileEntry::all_of(&known.files),
-                    known.revision.0,
-                )
-            })
-            .collect(),
-        deliveries: deliveries
-            .map(|(id, number)| (id.as_str(), number.0))
-            .collect(),
-        failure: state.failure.as_deref().map(FailureEntry::of),
-        generations: generations.collect(),
-    };
-    let keys = state.keys.iter();
-    let keys: KeyEntries = keys
-        .map(|(id, key)| (id.as_str(), *key.as_bytes()))
-        .collect();
     frame::whole_file(Kind::Snapshot, |body| {
-        entry::write(body, &entry);
-        if !keys.is_empty() {
-            entry::write(body, &keys);
+        let mut part = |part: &Part| entry::write(body, part);
+        part(&Part::Head {
+            instance: *instance.as_bytes(),
+            revision: state.revision.0,
+            inputs: state.inputs.0,
+            override_inputs: state.override_inputs.0,
+        });
+        for known in state.registrations.values() {
+            let node = NodeEntry::of(&known.registration);
+            part(&Part::Node(node, known.revision.0));
+        }
+        for (identifier, known) in &state.overrides {
+            let files = FileEntry::all_of(&known.files);
+            part(&Part::Override(
+                identifier.as_str(),
+                files,
+                known.revision.0,
+            ));
+        }
+        for (identifier, number) in &state.deliveries {
+            part(&Part::Delivered(identifier.as_str(), number.0));
+        }
+        if let Some(failure) = &state.failure {
+            part(&Part::Failure(FailureEntry::of(failure)));
+        }
+        for (identifier, key) in &state.keys {
+            part(&Part::Key(identifier.as_str(), *key.as_bytes()));
+        }
+        let mut before = None;
+        for generation in state.generations.iter() {
+            let seal = SealEntry::of(generation, before.map(Arc::as_ref), history);
+            part(&Part::Generation(seal));
+            before = Some(generation);
         }
     })
 }
 
-fn from_body(body: &[u8], instance: Instance) -> Result<State, Unreadable> {
-    let (entry, rest): (StateEntry, _) = entry::read(body)?;
-    let found = Instance::from_bytes(entry.instance);
-    if found != instance {
-        return Err(Unreadable::Instance(found));
-    }
-    let mut state = State {
-        revision: Revision(entry.revision),
-        inputs: Revision(entry.inputs),
-        override_inputs: Revision(entry.override_inputs),
-        ..State::default()
-    };
-    for (node, revision) in entry.registrations {
-        let registration = Arc::new(node.registration()?);
-        let identifier = registration.identifier.clone();
-        let revision = Revision(revision);
-        let registered = Registered {
-            registration,
-            revision,
-        };
-        state.registrations.insert(identifier, registered);
-    }
-    for (identifier, files, revision) in entry.overrides {
-        let overridden = Overridden {
-            files: Arc::new(FileEntry::set(files)?),
-            revision: Revision(revision),
-        };
-        state.overrides.insert(identifier.parse()?, overridden);
-    }
-    for (identifier, number) in entry.deliveries {
-        let number = GenerationNumber(number);
-        state.deliveries.insert(identifier.parse()?, number);
-    }
-    if let Some(failure) = entry.failure {
-        state.failure = Some(Arc::new(failure.failure()?));
-    }
-    if !rest.is_empty() {
-        let (keys, _): (KeyEntries, _) = entry::read(rest)?;
-        for (identifier, key) in keys {
-            let key = Digest::from_bytes(key);
-            state.keys.insert(identifier.parse()?, key);
-        }
-    }
-    let generations = Arc::make_mut(&mut state.generations);
-    for seal in entry.generations {
-        let before = generations.back().map(Arc::as_ref);
-        let generation = seal.generation(before)?;
-        generations.push_back(Arc::new(generation));
+fn from_body(mut rest: &[u8], instance: Instance) -> Result<State, Unreadable> {
+    let mut state = State::default();
+    while !rest.is_empty() {
+        let (part, behind): (Part, _) = entry::read(rest)?;
+        part.add_to(&mut state, instance)?;
+        rest = behind;
     }
     Ok(state)
+}
+
+impl Part<'_> {
+    fn add_to(self, state: &mut State, ours: Instance) -> Result<(), Unreadable> {
+        match self {
+            Self::Head {
+                instance,
+                revision,
+                inputs,
+                override_inputs,
+            } => {
+                let found = Instance::from_bytes(instance);
+                if found != ours {
+                    return Err(Unreadable::Instance(found));
+                }
+                state.revision = Revision(revision);
+                state.inputs = Revision(inputs);
+                state.override_inputs = Revision(override_inputs);
+            }
+            Self::Node(node, revision) => {
+                let registration = Arc::new(node.registration()?);
+                let identifier = registration.identifier.clone();
+                let registered = Registered {
+                    registration,
+                    revision: Revision(revision),
+                };
+                state.registrations.insert(identifier, registered);
+            }
+            Self::Override(identifier, files, revision) => {
+                let overridden = Overridden {
+                    files: Arc::new(FileEntry::set(files)?),
+                    revision: Revision(revision),
+                };
+                state.overrides.insert(identifier.parse()?, overridden);
+            }
+            Self::Delivered(identifier, number) => {
+                let number = GenerationNumber(number);
+                state.deliveries.insert(identifier.parse()?, number);
+            }
+            Self::Failure(failure) => state.failure = Some(Arc::new(failure.failure()?)),
+            Self::Generation(seal) => {
+                let generation = seal.generation(state.generation().map(Arc::as_ref))?;
+                Arc::make_mut(&mut state.generations).push_back(Arc::new(generation));
+            }
+            Self::Key(identifier, key) => {
+                let key = Digest::from_bytes(key);
+                state.keys.insert(identifier.parse()?, key);
+            }
+        }
+        Ok(())
+    }
 }

@@ -1,5 +1,7 @@
 //! What is measured, case by case: the lines of the table and their bounds.
 
+mod guarantees;
+
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::Context as _;
@@ -16,7 +18,7 @@ pub(crate) struct Case {
     pub(crate) run: fn(&Programs, &Settings, &mut Table) -> anyhow::Result<()>,
 }
 
-pub(crate) const ALL: [Case; 11] = [
+pub(crate) const ALL: [Case; 14] = [
     Case {
         name: "storm-1000",
         run: |p, s, t| storm(p, s, t, 1_000),
@@ -60,6 +62,18 @@ pub(crate) const ALL: [Case; 11] = [
     Case {
         name: "start",
         run: start,
+    },
+    Case {
+        name: "durable",
+        run: guarantees::durable,
+    },
+    Case {
+        name: "restart",
+        run: guarantees::restart,
+    },
+    Case {
+        name: "tokens",
+        run: guarantees::tokens,
     },
 ];
 

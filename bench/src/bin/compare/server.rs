@@ -48,6 +48,17 @@ impl Programs {
 
     /// `cfgsync serve` with one of our specs for `nodes` nodes; `shared` is the file beside it.
     pub(crate) fn serve(&self, spec: &str, nodes: usize, shared: &str) -> anyhow::Result<Server> {
+        self.serve_with(spec, nodes, shared, &[])
+    }
+
+    /// The same with more flags. Files that they name stand in the server's own directory.
+    pub(crate) fn serve_with(
+        &self,
+        spec: &str,
+        nodes: usize,
+        shared: &str,
+        flags: &[&str],
+    ) -> anyhow::Result<Server> {
         let (_, text) = SPECS
             .iter()
             .find(|(name, _)| *name == spec)
@@ -59,13 +70,19 @@ impl Programs {
             text.replace("nodes: 16 ", &format!("nodes: {nodes} ")),
         )?;
         fs::write(at("shared.txt"), shared)?;
+        self.serve_in(directory, flags)
+    }
+
+    /// `cfgsync serve` in a directory that holds what it needs.
+    fn serve_in(&self, directory: TempDir, flags: &[&str]) -> anyhow::Result<Server> {
+        let at = |name: &str| directory.path().join(name);
         let mut process = Command::new(&self.cfgsync)
-            .arg("serve")
-            .arg(at("cluster.yaml"))
+            .args(["serve", "cluster.yaml", "--listen", "127.0.0.1:0"])
+            .args(["--port-file", "port"])
             // All nodes of a storm come from one address.
             .args(["--rate-max", "0"])
-            .args(["--listen", "127.0.0.1:0", "--port-file"])
-            .arg(at("port"))
+            .args(flags)
+            .current_dir(directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(at("log"))?)
@@ -80,6 +97,26 @@ impl Programs {
                 Err(error.context(format!("cfgsync serve did not start:\n{log}")))
             }
         }
+    }
+
+    /// Kills `server` and starts it again in its directory. Answers once it has written its port.
+    pub(crate) fn restart(&self, mut server: Server, flags: &[&str]) -> anyhow::Result<Server> {
+        let directory = server.directory.take().context("it has no directory")?;
+        drop(server);
+        fs::remove_file(directory.path().join("port"))?;
+        self.serve_in(directory, flags)
+    }
+
+    /// What `cfgsync` with `arguments` prints, run in `directory`.
+    pub(crate) fn output_in(&self, directory: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new(&self.cfgsync)
+            .args(arguments)
+            .current_dir(directory)
+            .stderr(Stdio::inherit())
+            .output()
+            .context("running cfgsync")?;
+        anyhow::ensure!(output.status.success(), "cfgsync {arguments:?} failed");
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
     /// The yardstick for `nodes` nodes.

@@ -76,6 +76,7 @@ pub(super) fn read_exec(reader: &mut Reader, value: &Value, path: &YamlPath) -> 
         directory,
         env,
         timeout,
+        secret: raw.secret.unwrap_or(false),
     })
 }
 

@@ -7,7 +7,7 @@ use serde_yaml::{Mapping, Value};
 use super::{Paths, Reader};
 use crate::{
     jinja::{Origin, Scope, Template},
-    model::ArtifactPath,
+    model::{ArtifactPath, Mode},
     spec::{
         FileContent, FileSpec, FragmentSpec, TemplateSpec,
         files::TEXT_MAX_BYTES,
@@ -61,6 +61,15 @@ fn read_file(
     let raw: RawFile = reader.section(value, path)?;
     let is_whole = reader.mistakes.len() == mistakes_before;
     let shared = raw.shared.unwrap_or(false);
+    let secret = raw.secret.unwrap_or(false);
+    let given = raw.mode.as_ref().map(|mode| mode.0);
+    let mode = Mode::of_file(given, secret).unwrap_or_else(|error| {
+        let mistake = reader.document.value(&path.key("mode"), error.to_string());
+        reader
+            .mistakes
+            .push(mistake.help("leave out `mode`, or `secret: true`"));
+        Mode::default()
+    });
     let name = match ArtifactPath::new(&raw.path) {
         Ok(name) => {
             let every_node = raw.r#where.is_none();
@@ -92,7 +101,8 @@ fn read_file(
     let content = read_content(reader, &raw, path, scope, fragments)?;
     Some(FileSpec {
         path: name?,
-        mode: raw.mode.map_or_else(Default::default, |mode| mode.0),
+        mode,
+        secret,
         shared,
         matching,
         content,

@@ -1,0 +1,105 @@
+//! What guarantees cost: cfgsync against itself without them.
+
+use std::time::Instant;
+
+use super::{
+    Bound, Programs, Settings, Table, cpu_us_per_request, finished_phase, number, run_storm,
+};
+use crate::{server::Server, table::median};
+
+/// Many register at a time, so that one sync of the disk serves them all.
+const REGISTERING: &str = "256";
+
+const STATE: [&str; 2] = ["--state-dir", "state"];
+
+/// Registrations per second with a journal, against the memory store.
+pub(super) fn durable(
+    programs: &Programs,
+    settings: &Settings,
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let nodes = 50_000;
+    let rate = |flags: &[&str]| -> anyhow::Result<f64> {
+        // One node more is needed than comes: only registrations are measured, no render.
+        let server = programs.serve_with("ring", nodes + 1, "", flags)?;
+        let only = ["-c", REGISTERING, "--skip-fetch-all"];
+        let report = programs.load(&server, "storm", nodes, &only)?;
+        number(finished_phase(&report, "register")?, "/requests_per_s")
+    };
+    let (mut journal, mut memory) = (vec![], vec![]);
+    for _ in 0..settings.pairs {
+        journal.push(rate(&STATE)?);
+        memory.push(rate(&[])?);
+    }
+    let (journal, memory) = (median(journal), median(memory));
+    let what = format!(
+        "durable registrations over {REGISTERING} connections: {}/s; in memory: {}/s",
+        journal.round(),
+        memory.round()
+    );
+    table.single(what, "×", journal / memory, Bound::AtLeast(0.5));
+    Ok(())
+}
+
+/// From the start of the process to a listening server, with 10,000 nodes sealed in its directory.
+pub(super) fn restart(
+    programs: &Programs,
+    settings: &Settings,
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let nodes = 10_000;
+    let mut server = programs.serve_with("ring", nodes, "", &STATE)?;
+    run_storm(programs, &server, nodes, 0)?;
+    let mut samples = Vec::new();
+    for _ in 0..settings.pairs {
+        let start = Instant::now();
+        server = programs.restart(server, &STATE)?;
+        samples.push(start.elapsed().as_secs_f64() * 1e3);
+        // It must have what it acknowledged: every payload is fetched, and none registers again.
+        let all = ["-c", super::CONNECTIONS, "--skip-register"];
+        let report = programs.load(&server, "storm", nodes, &all)?;
+        finished_phase(&report, "fetch_all")?;
+    }
+    let what = format!("a restart with {nodes} nodes sealed: until it listens and serves");
+    table.single(what, "ms", median(samples), Bound::AtMost(200.0));
+    Ok(())
+}
+
+/// What a token adds to the server's CPU time of a fetch.
+pub(super) fn tokens(
+    programs: &Programs,
+    settings: &Settings,
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let nodes = 1_000;
+    let directory = tempfile::tempdir()?;
+    let new = ["token", "new", "--role", "node", "--append", "tokens"];
+    let secret = programs.output_in(directory.path(), &new)?;
+    let file = directory.path().join("tokens");
+    let guarded = ["--tokens", file.to_str().unwrap_or_default()];
+    let header = format!("Authorization: Bearer {secret}");
+    let fetches = settings.fetches.to_string();
+    let cpu = |flags: &[&str], header: &str| -> anyhow::Result<f64> {
+        let server: Server = programs.serve_with("ring", nodes, "", flags)?;
+        let flags = [
+            "-c",
+            super::CONNECTIONS,
+            "--random-fetches",
+            &fetches,
+            "--header",
+            header,
+        ];
+        let report = programs.load(&server, "storm", nodes, &flags)?;
+        cpu_us_per_request(finished_phase(&report, "fetch_random")?)
+    };
+    let (mut with, mut without) = (vec![], vec![]);
+    for _ in 0..settings.pairs {
+        with.push(cpu(&guarded, &header)?);
+        // As long a header, that nobody looks at.
+        without.push(cpu(&[], &header.replace("Authorization", "X-Authorized0"))?);
+    }
+    let (with, without) = (median(with), median(without));
+    let what = format!("CPU of a fetch with a token: {with:.1} µs; without: {without:.1} µs");
+    table.single(what, "×", with / without, Bound::AtMost(1.05));
+    Ok(())
+}

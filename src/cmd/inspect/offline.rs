@@ -1,0 +1,175 @@
+//! What a state directory says of a cluster, in the words of the wire.
+
+use cfgsync::{
+    model::{Generation, GenerationNumber, Identifier, Instance, Progress, Revision},
+    store::{JournalContents, Registered, State},
+    wire::{
+        ArtifactEntry, ClusterBody, ClusterState, GenerationEntry, NodeBody, NodeEntry, NodeState,
+    },
+};
+use serde::Serialize;
+
+use super::InspectError;
+use crate::cmd::progress::counted;
+
+/// The whole cluster.
+pub(super) fn cluster(contents: &JournalContents) -> ClusterBody {
+    let state = &contents.state;
+    let nodes = state.registrations.values();
+    ClusterBody {
+        cluster: contents.cluster.clone(),
+        instance: contents.instance,
+        revision: state.revision,
+        state: match (&state.failure, state.generation()) {
+            (Some(_), _) => ClusterState::Failed,
+            (None, Some(_)) => ClusterState::Ready,
+            (None, None) => ClusterState::Waiting,
+        },
+        // The rule is the spec's, and the spec is not here.
+        progress: Progress {
+            registered: state.registrations.len(),
+            ..Progress::default()
+        },
+        generation: state.generation().map(|generation| generation.number),
+        failure: state.failure.as_deref().cloned(),
+        registrations: nodes.map(|node| entry(state, node)).collect(),
+    }
+}
+
+/// One node.
+pub(super) fn node(contents: &JournalContents, identifier: &Identifier) -> NodeBody {
+    let state = &contents.state;
+    let registered = state.registrations.get(identifier);
+    let sealed = state
+        .generation()
+        .filter(|generation| generation.nodes.contains_key(identifier));
+    let artifacts =
+        sealed.map(|generation| ArtifactEntry::payload_of(generation, identifier.as_str()));
+    let reason = "its state directory does not say why: ask the server";
+    NodeBody {
+        node: registered.map(|node| entry(state, node)),
+        state: match (&state.failure, sealed, registered) {
+            (Some(_), ..) => NodeState::Failed,
+            (None, Some(_), _) => NodeState::Ready,
+            (None, None, Some(_)) => NodeState::Waiting,
+            (None, None, None) => NodeState::Unregistered,
+        },
+        reason: match (&state.failure, sealed) {
+            (Some(failure), _) => Some(failure.reason.clone()),
+            (None, Some(_)) => None,
+            (None, None) => Some(reason.to_owned()),
+        },
+        generation: sealed.map(|generation| generation.number),
+        artifacts: artifacts.unwrap_or_default(),
+    }
+}
+
+/// One generation that is kept.
+pub(super) fn generation(
+    contents: &JournalContents,
+    number: GenerationNumber,
+) -> Result<&Generation, InspectError> {
+    let mut kept = contents.state.generations.iter();
+    kept.find(|kept| kept.number == number)
+        .map(AsRef::as_ref)
+        .ok_or(InspectError::NoGeneration(number))
+}
+
+/// What was checked, and is intact.
+#[derive(Debug, Serialize)]
+pub(super) struct Verified {
+    cluster: String,
+    instance: Instance,
+    revision: Revision,
+    nodes: usize,
+    log: VerifiedLog,
+    snapshot: Option<VerifiedSnapshot>,
+    /// The newest first.
+    generations: Vec<GenerationEntry>,
+}
+
+#[derive(Debug, Serialize)]
+struct VerifiedLog {
+    batches: u64,
+    bytes: u64,
+    /// A batch that is being written, or that a crash left: the next server cuts it.
+    unfinished: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct VerifiedSnapshot {
+    revision: Revision,
+    bytes: u64,
+}
+
+impl Verified {
+    /// Sums up what was read whole.
+    pub(super) fn of(contents: &JournalContents) -> Self {
+        let kept = contents.state.generations.iter().rev();
+        Self {
+            cluster: contents.cluster.clone(),
+            instance: contents.instance,
+            revision: contents.state.revision,
+            nodes: contents.state.registrations.len(),
+            log: VerifiedLog {
+                batches: contents.log_batches,
+                bytes: contents.log_bytes,
+                unfinished: contents.is_torn,
+            },
+            snapshot: contents
+                .snapshot
+                .map(|(revision, bytes)| VerifiedSnapshot { revision, bytes }),
+            generations: kept.map(|kept| GenerationEntry::of(kept)).collect(),
+        }
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        let mut text = format!(
+            "{}: instance {}, revision {}, {}\n",
+            self.cluster,
+            self.instance,
+            self.revision,
+            counted(self.nodes, "node")
+        );
+        if let Some(snapshot) = &self.snapshot {
+            text.push_str(&format!(
+                "snapshot: revision {}, {} bytes, intact\n",
+                snapshot.revision, snapshot.bytes
+            ));
+        }
+        let unfinished = match self.log.unfinished {
+            true => ", and an unfinished one, which was not acknowledged",
+            false => "",
+        };
+        text.push_str(&format!(
+            "log: {} batches, {} bytes, intact{unfinished}\n",
+            self.log.batches, self.log.bytes
+        ));
+        for generation in &self.generations {
+            text.push_str(&format!(
+                "generation {}: {}, digest {}, intact\n",
+                generation.number,
+                counted(generation.nodes, "node"),
+                generation.digest
+            ));
+        }
+        text
+    }
+}
+
+fn entry(state: &State, registered: &Registered) -> NodeEntry {
+    let node = &registered.registration;
+    let newest = state.generation();
+    let delivered = state.deliveries.get(&node.identifier).copied();
+    NodeEntry {
+        identifier: node.identifier.clone(),
+        ip: node.ip,
+        // As the node sent it: the defaults are the spec's.
+        metadata: node.metadata.clone(),
+        seat: newest.and_then(|newest| newest.seats.get(&node.identifier).copied()),
+        revision: registered.revision,
+        delivered,
+        behind: newest.is_some_and(|newest| delivered != Some(newest.number)),
+        overridden: state.overrides.contains_key(&node.identifier),
+    }
+}

@@ -1,0 +1,99 @@
+//! Whom `inspect` asks: a server, or a state directory.
+
+use cfgsync::{
+    client::Client,
+    model::{ArtifactSet, GenerationNumber, Identifier},
+    store::JournalContents,
+    wire::{ArtifactEntry, ClusterBody, GenerationBody, GenerationEntry, NodeBody},
+};
+
+use super::{InspectError, offline};
+
+/// Both say the same of a cluster; a directory knows no rule.
+pub(super) enum Source {
+    Server(Client),
+    Directory(Box<JournalContents>),
+}
+
+/// A payload as an operator sees it.
+pub(super) struct Shown {
+    pub(super) files: ArtifactSet,
+    /// Secret files, which are not among `files`.
+    pub(super) withheld: Vec<ArtifactEntry>,
+}
+
+impl Source {
+    pub(super) async fn cluster(&self) -> anyhow::Result<ClusterBody> {
+        Ok(match self {
+            Self::Server(client) => client.snapshot().await?.value,
+            Self::Directory(contents) => offline::cluster(contents),
+        })
+    }
+
+    pub(super) async fn node(&self, identifier: &Identifier) -> anyhow::Result<NodeBody> {
+        Ok(match self {
+            Self::Server(client) => client.node(identifier).await?.value,
+            Self::Directory(contents) => offline::node(contents, identifier),
+        })
+    }
+
+    /// The newest first.
+    pub(super) async fn generations(&self) -> anyhow::Result<Vec<GenerationEntry>> {
+        Ok(match self {
+            Self::Server(client) => client.generations().await?.value,
+            Self::Directory(contents) => {
+                let kept = contents.state.generations.iter().rev();
+                kept.map(|kept| GenerationEntry::of(kept)).collect()
+            }
+        })
+    }
+
+    pub(super) async fn generation(
+        &self,
+        number: GenerationNumber,
+    ) -> anyhow::Result<GenerationBody> {
+        Ok(match self {
+            Self::Server(client) => client.generation(number).await?.value,
+            Self::Directory(contents) => GenerationBody::of(offline::generation(contents, number)?),
+        })
+    }
+
+    /// The files that `identifier` gets in a generation: its own, then those of all. Secret ones are named alone,
+    /// unless they are to be revealed.
+    pub(super) async fn payload_of(
+        &self,
+        number: GenerationNumber,
+        identifier: &Identifier,
+        reveal: bool,
+    ) -> anyhow::Result<Shown> {
+        match self {
+            Self::Server(client) => {
+                let payload = client.payload_of(number, identifier, reveal).await?.value;
+                Ok(Shown {
+                    files: payload.files,
+                    withheld: payload.withheld,
+                })
+            }
+            Self::Directory(contents) => {
+                let generation = offline::generation(contents, number)?;
+                let files = generation.payload(identifier.as_str()).ok_or_else(|| {
+                    InspectError::NoPayload {
+                        identifier: identifier.clone(),
+                        reason: format!("generation {number} has no files for it"),
+                    }
+                })?;
+                let (withheld, shown): (Vec<_>, Vec<_>) =
+                    files.partition(|file| file.secret && !reveal);
+                let files = ArtifactSet::new(shown.into_iter().cloned().collect());
+                let is_shared = |path| generation.shared.get(path).is_some();
+                let withheld = withheld.into_iter();
+                Ok(Shown {
+                    files: files.expect("own and shared names are distinct in a sealed generation"),
+                    withheld: withheld
+                        .map(|file| ArtifactEntry::of(file, is_shared(&file.path)))
+                        .collect(),
+                })
+            }
+        }
+    }
+}

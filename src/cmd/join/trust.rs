@@ -1,0 +1,75 @@
+//! What of a server's is accepted: signatures, and bounds.
+
+use std::path::PathBuf;
+
+use cfgsync::wire::{PayloadLimits, VerifyKey};
+use clap::Args;
+
+use super::JoinFailure;
+use crate::cmd::{keys::read_verify_key, values};
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Trust")]
+pub(crate) struct TrustArgs {
+    /// Write nothing that the key of this PEM file did not sign; repeat it while keys change
+    #[arg(long, env = "CFGSYNC_VERIFY_KEY", value_name = "FILE")]
+    verify_key: Vec<PathBuf>,
+    /// Largest payload that is taken
+    #[arg(long, env = "CFGSYNC_PAYLOAD_MAX", value_name = "SIZE", default_value = "512MiB", value_parser = values::bytes)]
+    payload_max: usize,
+    /// Most files that are taken, up to 100000
+    #[arg(
+        long,
+        env = "CFGSYNC_FILES_MAX",
+        value_name = "COUNT",
+        default_value = "10000",
+        value_parser = clap::value_parser!(u32).range(1..=100_000)
+    )]
+    files_max: u32,
+    /// Longest artifact path that is taken, in bytes, up to 1024
+    #[arg(
+        long,
+        env = "CFGSYNC_PATH_MAX_BYTES",
+        value_name = "BYTES",
+        default_value = "1024",
+        value_parser = clap::value_parser!(u16).range(1..=1024)
+    )]
+    path_max_bytes: u16,
+}
+
+impl TrustArgs {
+    /// The keys of which one must have signed; none where nothing need be signed.
+    pub(super) fn verify_keys(&self) -> Result<Vec<VerifyKey>, JoinFailure> {
+        let keys = self.verify_key.iter().map(|path| read_verify_key(path));
+        let keys: Result<Vec<_>, _> = keys.collect();
+        keys.map_err(|error| JoinFailure::Setting(error.to_string()))
+    }
+
+    /// The bounds.
+    pub(super) fn limits(&self) -> PayloadLimits {
+        PayloadLimits {
+            payload_max_bytes: self.payload_max,
+            files_max: self.files_max as usize,
+            path_max_bytes: self.path_max_bytes.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        trust: TrustArgs,
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_library() {
+        let args = Only::parse_from(["join"]).trust;
+        assert_eq!(args.limits(), PayloadLimits::default());
+    }
+}
