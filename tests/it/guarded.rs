@@ -20,8 +20,8 @@ impl Place {
     /// Takes a token's line out of `tokens`.
     fn revoke(&self, name: &str) {
         let all = self.read("tokens");
-        let others = all.lines().filter(|line| !line.starts_with(name));
-        let left: String = others.map(|line| format!("{line}\n")).collect();
+        let others = all.split_inclusive('\n');
+        let left: String = others.filter(|line| !line.starts_with(name)).collect();
         self.put("tokens", &format!("# who may come in\n{left}"));
     }
 }
