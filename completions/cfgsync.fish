@@ -54,6 +54,11 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l audit-log -d '
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l rate-max -d 'Requests of one address in a second, once its burst is used up; 0 is as many as it likes [env: CFGSYNC_RATE_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l rate-burst -d 'Requests of one address at once: enough for ten thousand nodes behind it to boot [env: CFGSYNC_RATE_BURST]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l waiters-per-node-max -d 'Requests that are held for one node at a time; more are answered at once [env: CFGSYNC_WAITERS_PER_NODE_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l tls -d 'Speak TLS with a key that the server makes for itself: nodes know it by the join URL [env: CFGSYNC_TLS]' -r -f -a "self-signed\t'Made at the first start, and kept in the state directory'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l tls-cert -d 'Speak TLS with this certificate, followed by those of its issuers (PEM); read again when it changes [env: CFGSYNC_TLS_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l tls-key -d 'Where its key is [default: in the same file] [env: CFGSYNC_TLS_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l client-ca -d 'Let in only clients with a certificate that an authority in this file has signed (PEM) [env: CFGSYNC_CLIENT_CA]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l join-url-file -d 'Write the join URL to this file once the server listens, and again when the key changes [env: CFGSYNC_JOIN_URL_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l wait-max -d 'Longest wait that a client may ask for; longer ones are cut to it [env: CFGSYNC_WAIT_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l register-body-max -d 'Largest body of every route but /node/replace [env: CFGSYNC_REGISTER_BODY_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l replace-body-max -d 'Largest body of /node/replace [env: CFGSYNC_REPLACE_BODY_MAX]' -r
@@ -88,6 +93,10 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l payload-max -d 
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l files-max -d 'Most files that are taken, up to 100000 [env: CFGSYNC_FILES_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l path-max-bytes -d 'Longest artifact path that is taken, in bytes, up to 1024 [env: CFGSYNC_PATH_MAX_BYTES]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -s o -l output -d 'Print what was written to stdout [env: CFGSYNC_OUTPUT]' -r -f -a "json\t'One JSON document'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l client-key -d 'Where its key is [default: in the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'
 json\t'One JSON object per line'"
@@ -102,6 +111,10 @@ yaml\t'For scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l state-dir -d 'Look into this state directory instead of asking a server; one may be at work in it' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l client-key -d 'Where its key is [default: in the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'
 json\t'One JSON object per line'"
@@ -120,6 +133,10 @@ yaml\t'For scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l state-dir -d 'Look into this state directory instead of asking a server; one may be at work in it' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l client-key -d 'Where its key is [default: in the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'
 json\t'One JSON object per line'"
@@ -131,6 +148,10 @@ yaml\t'For scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l state-dir -d 'Look into this state directory instead of asking a server; one may be at work in it' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l client-key -d 'Where its key is [default: in the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'
 json\t'One JSON object per line'"
@@ -143,6 +164,10 @@ yaml\t'For scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l state-dir -d 'Look into this state directory instead of asking a server; one may be at work in it' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l client-key -d 'Where its key is [default: in the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'
 json\t'One JSON object per line'"
@@ -155,6 +180,10 @@ yaml\t'For scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l state-dir -d 'Look into this state directory instead of asking a server; one may be at work in it' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l client-key -d 'Where its key is [default: in the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'
 json\t'One JSON object per line'"
@@ -166,6 +195,10 @@ yaml\t'For scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l state-dir -d 'Look into this state directory instead of asking a server; one may be at work in it' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l client-key -d 'Where its key is [default: in the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'
 json\t'One JSON object per line'"
@@ -186,6 +219,10 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l log-level -d 'W
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l client-key -d 'Where its key is [default: in the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'
 json\t'One JSON object per line'"
@@ -195,6 +232,10 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -s h -l help -d 'Pri
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l reason -d 'Why, in words for whoever reads the nodes\' logs [env: CFGSYNC_REASON]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l client-key -d 'Where its key is [default: in the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'
 json\t'One JSON object per line'"
@@ -202,6 +243,10 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l log-level -d 'W
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l client-key -d 'Where its key is [default: in the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'
 json\t'One JSON object per line'"
@@ -209,6 +254,10 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l log-level -d '
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l client-key -d 'Where its key is [default: in the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'
 json\t'One JSON object per line'"
@@ -224,6 +273,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_s
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l name -d 'What logs call it [default: its role and the beginning of its hash] [env: CFGSYNC_NAME]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l identifier -d 'For which nodes it is good: `web-*`, `?` is one character [default: all] [env: CFGSYNC_IDENTIFIER]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l expires -d 'How long it is good from now on [default: for ever] [env: CFGSYNC_EXPIRES]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l url -d 'Print a join URL that holds the secret, made of this one, which `serve` told: `cfgsync join URL` needs no more [env: CFGSYNC_URL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l append -d 'Add its line to this file, which is made with mode 0600 if it is not there [env: CFGSYNC_APPEND]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'

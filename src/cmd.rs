@@ -15,6 +15,7 @@ pub(crate) mod output;
 pub(crate) mod manager;
 pub(crate) mod progress;
 pub(crate) mod diff;
+pub(crate) mod tls;
 pub(crate) mod keys;
 pub(crate) mod server;
 pub(crate) mod serve;

@@ -20,6 +20,7 @@
 //! waiting request costs little more than its connection, and every rejection has our own body anyway.
 
 mod headers;
+mod peer;
 mod route;
 mod body;
 mod waiters;
@@ -27,7 +28,6 @@ mod figures;
 mod state;
 mod reply;
 mod read;
-mod peer;
 mod ask;
 mod handlers;
 mod service;
@@ -35,6 +35,7 @@ mod timer;
 mod socket;
 mod refused;
 mod loopback;
+mod tls;
 mod server;
 
 use std::time::Duration;
@@ -42,6 +43,7 @@ use std::time::Duration;
 pub use loopback::is_loopback_only;
 pub use server::{DrainReport, serve};
 pub use socket::{adopt, listen};
+pub use tls::{Tls, TlsError, TlsFiles};
 
 use crate::guard::Guard;
 
@@ -60,6 +62,10 @@ pub struct HttpConfig {
     pub replace_bodies_at_once_max: usize,
     /// Open connections; more wait in the listen backlog.
     pub connections_max: usize,
+    /// TLS, if it is spoken: then on every listener.
+    pub tls: Option<Tls>,
+    /// How long a connection may take until TLS is agreed upon.
+    pub handshake_timeout: Duration,
     /// How long a connection may take to send a request's head; how long it may be idle as well.
     pub header_timeout: Duration,
     /// How long a request's body may take, from its head to its last byte.
@@ -89,6 +95,8 @@ impl Default for HttpConfig {
             replace_body_max_bytes: 32 << 20,
             replace_bodies_at_once_max: 4,
             connections_max: 16_384,
+            tls: None,
+            handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_mins(1),
             write_stall_timeout: Duration::from_secs(30),

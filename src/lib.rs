@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod metrics;
 pub mod model;
+pub mod certificate;
 pub mod jinja;
 pub mod spec;
 pub mod materialize;

@@ -17,6 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("metrics", &[]),
     ("model", &["clock"]),
+    ("certificate", &["model"]),
     ("jinja", &["clock", "model"]),
     ("spec", &["model", "jinja"]),
     ("materialize", &["model", "jinja", "spec"]),
@@ -39,9 +40,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("guard", &["clock", "model", "spec"]),
     (
         "http",
-        &["metrics", "model", "wire", "coordinator", "guard"],
+        &[
+            "metrics",
+            "model",
+            "certificate",
+            "wire",
+            "coordinator",
+            "guard",
+        ],
     ),
-    ("client", &["model", "wire"]),
+    ("client", &["model", "certificate", "wire"]),
     (
         "app",
         &[

@@ -11,8 +11,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode,
-    body::Incoming,
+    HeaderMap, Method, Request, StatusCode,
+    body::Body,
     header::{self, HeaderName, HeaderValue},
 };
 use hyper_util::{client::legacy, rt::TokioExecutor};
@@ -24,8 +24,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{
     ServerUrl,
     connect::{Connector, connector},
+    tls::{self, Distrust, TlsTrouble, Trust},
 };
 use crate::{
+    certificate::CertificateError,
     model::{GenerationNumber, Identifier, Instance, NodeRegistration},
     wire::{
         CLUSTER_HEADER, ClusterBody, Code, ErrorBody, GenerationBody, GenerationEntry,
@@ -39,8 +41,18 @@ const ANSWER_MAX_BYTES: usize = 256 << 20;
 const ERROR_MAX_BYTES: usize = 1 << 20;
 /// How long a server may take to begin its answer, beyond the wait that was asked for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Largest answer that is read where nothing is to be said, in bytes.
+const ACKNOWLEDGEMENT_MAX_BYTES: usize = 64 << 10;
+/// Longest text of a server that people are shown, in characters.
+const SHOWN_MAX_CHARS: usize = 1_000;
+/// Most entries of a list of a server that people are shown.
+const SHOWN_MAX_ENTRIES: usize = 32;
+/// Longest name of a cluster, in bytes.
+const CLUSTER_MAX_BYTES: usize = 253;
 /// How long a body may stand still.
 const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a body may take altogether, however it comes: half a gigabyte at a megabyte a second.
+const BODY_TIMEOUT: Duration = Duration::from_mins(10);
 /// How long the farewell may take: somebody waits for the process to end.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a health check may take.
@@ -52,8 +64,7 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 /// Calls servers of one cluster. Cloning is cheap; clones share connections and the preferred server.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: legacy::Client<Connector, Full<Bytes>>,
-    servers: Arc<[ServerUrl]>,
+    servers: Arc<[Known]>,
     limits: PayloadLimits,
     /// Index of the server that answered last: calls stay with it while it works.
     current: Arc<AtomicUsize>,
@@ -67,6 +78,29 @@ pub struct Client {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a token or key is one line of visible characters")]
 pub struct InvalidSecret;
+
+/// A server, and how it is talked to: each is trusted in its own way.
+#[derive(Debug)]
+struct Known {
+    url: ServerUrl,
+    http: legacy::Client<Connector, Full<Bytes>>,
+    /// The token of its join URL; marked sensitive.
+    authorization: Option<HeaderValue>,
+}
+
+/// Why a client cannot trust as it is told to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrustError {
+    /// Pins, authorities or an identity for a connection that is not encrypted: they would protect nothing.
+    #[error("{0} is plain HTTP, where pins, authorities and client certificates protect nothing")]
+    Plain(ServerUrl),
+    /// A file that cannot be used.
+    #[error(transparent)]
+    File(#[from] CertificateError),
+    /// A join URL's token that cannot be used.
+    #[error("the token of the join URL for {0} cannot be used: {1}")]
+    Token(ServerUrl, InvalidSecret),
+}
 
 /// What a server said, and about itself.
 #[derive(Debug, Clone)]
@@ -121,6 +155,14 @@ pub enum CallError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A connection that is not to be trusted, or that the server does not trust.
+    #[error("{server} is not trusted: {distrust}")]
+    Untrusted {
+        /// Which server.
+        server: ServerUrl,
+        /// Why.
+        distrust: Distrust,
+    },
 }
 
 struct Raw {
@@ -139,30 +181,56 @@ struct Call {
 }
 
 impl Client {
-    /// A client of `servers`, which are tried in turn, the first one first.
+    /// A client of `servers`, which are tried in turn, the first one first. Over TLS they are trusted by the pins
+    /// of their join URLs, or else by the authorities of the public web.
     ///
     /// # Panics
     /// Without a server.
-    pub fn new(servers: impl Into<Arc<[ServerUrl]>>) -> Self {
+    pub fn new(servers: impl Into<Vec<ServerUrl>>) -> Self {
+        Self::with_trust(servers, &Trust::default()).expect("it names no file")
+    }
+
+    /// The same, with `trust` beside the join URLs' pins.
+    ///
+    /// # Panics
+    /// Without a server.
+    pub fn with_trust(
+        servers: impl Into<Vec<ServerUrl>>,
+        trust: &Trust,
+    ) -> Result<Self, TrustError> {
         let servers = servers.into();
         assert!(!servers.is_empty(), "a client needs a server");
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(1)
-            .build(connector());
-        Self {
-            http,
-            servers,
+        let known = |url: ServerUrl| {
+            let tls = match url.is_tls() {
+                true => tls::config(trust, &[url.pins(), &trust.pins].concat())?,
+                false if *trust == Trust::default() => tls::no_config(),
+                false => return Err(TrustError::Plain(url)),
+            };
+            let http = legacy::Client::builder(TokioExecutor::new())
+                .pool_max_idle_per_host(1)
+                .build(connector(tls));
+            let authorization = url.token().map(bearer).transpose();
+            let authorization =
+                authorization.map_err(|error| TrustError::Token(url.clone(), error))?;
+            Ok(Known {
+                url,
+                http,
+                authorization,
+            })
+        };
+        let servers: Result<Arc<[Known]>, TrustError> = servers.into_iter().map(known).collect();
+        Ok(Self {
+            servers: servers?,
             limits: PayloadLimits::default(),
             current: Arc::default(),
             authorization: None,
             node_key: None,
-        }
+        })
     }
 
-    /// The same client, which comes with `token`.
+    /// The same client, which comes with `token` to all of its servers, whatever their join URLs say.
     pub fn with_token(mut self, token: &SecretString) -> Result<Self, InvalidSecret> {
-        let value = SecretString::from(format!("Bearer {}", token.expose_secret()));
-        self.authorization = Some(sensitive(&value)?);
+        self.authorization = Some(bearer(token)?);
         Ok(self)
     }
 
@@ -186,6 +254,10 @@ impl Client {
 
     /// The server that is asked next.
     pub fn server(&self) -> &ServerUrl {
+        &self.known().url
+    }
+
+    fn known(&self) -> &Known {
         &self.servers[self.current.load(Ordering::Relaxed) % self.servers.len()]
     }
 
@@ -322,7 +394,9 @@ impl Client {
             Ok(value) => Ok(Answer { meta, value }),
             Err(error) => Err(CallError::Unusable {
                 server: meta.server,
-                problem: format!("{route} is not what this cfgsync understands: {error}"),
+                problem: shown(&format!(
+                    "{route} is not what this cfgsync understands: {error}"
+                )),
             }),
         }
     }
@@ -333,6 +407,10 @@ impl Client {
         route: &str,
         call: Call,
     ) -> Result<Answer<()>, CallError> {
+        let call = Call {
+            body_max_bytes: Some(ACKNOWLEDGEMENT_MAX_BYTES),
+            ..call
+        };
         let Raw { meta, .. } = self.success(method, route, call).await?;
         Ok(Answer { meta, value: () })
     }
@@ -372,7 +450,12 @@ impl Client {
         call: &Call,
         body: Option<Bytes>,
     ) -> Result<Raw, CallError> {
-        let server = self.server().clone();
+        let Known {
+            url,
+            http,
+            authorization,
+        } = self.known();
+        let server = url.clone();
         let unreachable = |problem: String| CallError::Unreachable {
             server: server.clone(),
             problem,
@@ -386,7 +469,7 @@ impl Client {
         if let Some(wait) = call.wait {
             request = request.header(PREFER, format!("wait={}", wait.as_secs()));
         }
-        if let Some(authorization) = &self.authorization {
+        if let Some(authorization) = self.authorization.as_ref().or(authorization.as_ref()) {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         if let Some(key) = &self.node_key {
@@ -397,10 +480,20 @@ impl Client {
             .expect("a valid route and valid headers");
         let patience =
             call.answer_timeout.unwrap_or(ANSWER_TIMEOUT) + call.wait.unwrap_or_default();
-        let response = match timeout_at(Instant::now() + patience, self.http.request(request)).await
-        {
+        let response = match timeout_at(Instant::now() + patience, http.request(request)).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(unreachable(root_cause(&error))),
+            Ok(Err(error)) => {
+                return Err(match tls::trouble(&error) {
+                    Some(TlsTrouble::Distrust(distrust)) => {
+                        CallError::Untrusted { server, distrust }
+                    }
+                    Some(TlsTrouble::NotTls) => CallError::Unusable {
+                        server,
+                        problem: "it does not speak TLS; plain HTTP begins with http://".to_owned(),
+                    },
+                    None => unreachable(root_cause(&error)),
+                });
+            }
             Err(_) => return Err(unreachable(format!("no answer within {patience:?}"))),
         };
         let status = response.status();
@@ -410,7 +503,7 @@ impl Client {
         } else {
             ERROR_MAX_BYTES
         };
-        match read_body(response, max_bytes).await {
+        match read_body(response.into_body(), max_bytes).await {
             Ok(body) => Ok(Raw { status, meta, body }),
             // Whatever the status of half an error, it is an answer: only its words are lost.
             Err(_) if !status.is_success() => Ok(Raw {
@@ -445,7 +538,7 @@ impl Client {
             }),
             Err(error) => Err(CallError::Unusable {
                 server: raw.meta.server,
-                problem: error.to_string(),
+                problem: shown(&error.to_string()),
             }),
         }
     }
@@ -465,6 +558,11 @@ impl Call {
     }
 }
 
+fn bearer(token: &SecretString) -> Result<HeaderValue, InvalidSecret> {
+    let value = SecretString::from(format!("Bearer {}", token.expose_secret()));
+    sensitive(&value)
+}
+
 fn sensitive(secret: &SecretString) -> Result<HeaderValue, InvalidSecret> {
     let value = HeaderValue::from_str(secret.expose_secret());
     let mut value = value.map_err(|_| InvalidSecret)?;
@@ -472,21 +570,34 @@ fn sensitive(secret: &SecretString) -> Result<HeaderValue, InvalidSecret> {
     Ok(value)
 }
 
+#[derive(Debug, PartialEq)]
 enum BodyError {
     Broken(String),
     TooLarge,
 }
 
 /// Reads a body that may be slow but must not stand still.
-async fn read_body(response: Response<Incoming>, max_bytes: usize) -> Result<Bytes, BodyError> {
-    let mut body = response.into_body();
+async fn read_body<B>(mut body: B, max_bytes: usize) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error,
+{
+    if body.size_hint().lower() > max_bytes as u64 {
+        return Err(BodyError::TooLarge);
+    }
+    let until = Instant::now() + BODY_TIMEOUT;
     let mut first: Option<Bytes> = None;
     let mut joined = BytesMut::new();
     loop {
-        let frame = match timeout(BODY_IDLE_TIMEOUT, body.frame()).await {
+        let patience = until.min(Instant::now() + BODY_IDLE_TIMEOUT);
+        let frame = match timeout_at(patience, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(Some(Err(error))) => return Err(BodyError::Broken(root_cause(&error))),
             Ok(None) => break,
+            Err(_) if Instant::now() >= until => {
+                let problem = format!("the answer was not complete after {BODY_TIMEOUT:?}");
+                return Err(BodyError::Broken(problem));
+            }
             Err(_) => {
                 let problem = format!("the answer stood still for {BODY_IDLE_TIMEOUT:?}");
                 return Err(BodyError::Broken(problem));
@@ -517,7 +628,9 @@ fn meta(server: ServerUrl, headers: &HeaderMap) -> Meta {
     Meta {
         server,
         instance: text(INSTANCE_HEADER).and_then(Instance::parse),
-        cluster: text(CLUSTER_HEADER).map(str::to_owned),
+        cluster: text(CLUSTER_HEADER)
+            .filter(|name| name.len() <= CLUSTER_MAX_BYTES)
+            .map(str::to_owned),
         waited: headers
             .get_all(PREFERENCE_APPLIED)
             .iter()
@@ -550,21 +663,34 @@ fn error_body(status: StatusCode, body: &[u8]) -> ErrorBody {
     })
 }
 
-/// A server's words are shown to people: what would steer their terminal is written out.
+/// A server's words are shown to people, who are spared floods.
 fn defuse(words: &mut serde_json::Value) {
-    let steers = |c: char| c.is_control() && c != '\n';
     match words {
-        serde_json::Value::String(text) if text.contains(steers) => {
-            let shown = text.chars().map(|c| match steers(c) {
-                true => c.escape_default().to_string(),
-                false => c.to_string(),
-            });
-            *text = shown.collect();
+        serde_json::Value::String(text) => *text = shown(text),
+        serde_json::Value::Array(all) => {
+            all.truncate(SHOWN_MAX_ENTRIES);
+            all.iter_mut().for_each(defuse);
         }
-        serde_json::Value::Array(all) => all.iter_mut().for_each(defuse),
         serde_json::Value::Object(fields) => fields.values_mut().for_each(defuse),
         _ => {}
     }
+}
+
+/// As much of `text` as people read; what would steer their terminal is written out.
+fn shown(text: &str) -> String {
+    let steers = |c: char| c.is_control() && c != '\n';
+    let mut shown = String::with_capacity(text.len().min(SHOWN_MAX_CHARS));
+    for (at, c) in text.chars().enumerate() {
+        match c {
+            _ if at == SHOWN_MAX_CHARS => {
+                shown.push('…');
+                break;
+            }
+            c if steers(c) => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
 }
 
 /// The innermost error: "connection refused" says more than "client error (Connect)".
@@ -574,4 +700,70 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        future::Future,
+        pin::Pin,
+        task::{Context, Poll, ready},
+    };
+
+    use hyper::body::Frame;
+    use tokio::time::{Sleep, sleep};
+
+    use super::*;
+
+    /// One byte every so often, for ever.
+    struct Drip {
+        every: Duration,
+        pause: Pin<Box<Sleep>>,
+    }
+
+    impl Drip {
+        fn every(every: Duration) -> Self {
+            Self {
+                every,
+                pause: Box::pin(sleep(every)),
+            }
+        }
+    }
+
+    impl Body for Drip {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            ready!(self.pause.as_mut().poll(context));
+            self.pause = Box::pin(sleep(self.every));
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b" ")))))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_is_not_waited_for_without_end() {
+        let started = Instant::now();
+        let broken = read_body(Drip::every(Duration::from_secs(20)), 1000).await;
+        let said = "the answer was not complete after 600s".to_owned();
+        assert_eq!(broken, Err(BodyError::Broken(said)));
+        assert_eq!(started.elapsed(), BODY_TIMEOUT);
+        let broken = read_body(Drip::every(Duration::from_secs(40)), 1000).await;
+        let said = "the answer stood still for 30s".to_owned();
+        assert_eq!(broken, Err(BodyError::Broken(said)));
+        let broken = read_body(Drip::every(Duration::from_millis(1)), 1000).await;
+        assert_eq!(broken, Err(BodyError::TooLarge));
+    }
+
+    #[test]
+    fn a_flood_of_words_is_cut() {
+        assert_eq!(shown("a\u{1b}[2J\nb"), "a\\u{1b}[2J\nb");
+        let flood = "é".repeat(SHOWN_MAX_CHARS + 1);
+        assert_eq!(shown(&flood).chars().count(), SHOWN_MAX_CHARS + 1);
+        assert!(shown(&flood).ends_with('…'));
+    }
 }

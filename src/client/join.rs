@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    Backoff, CallError, Client, Delivered, KeyError, KeyPlace, Meta, ServerUrl,
+    Backoff, CallError, Client, Delivered, Distrust, KeyError, KeyPlace, Meta, ServerUrl,
     connect::local_address, disk::DiskError, routes::RouteError,
 };
 use crate::{
@@ -123,6 +123,14 @@ pub enum JoinError {
     /// The cluster failed (70).
     #[error("{0}")]
     Failed(String),
+    /// The server is not trusted, or does not trust this node's certificate (77).
+    #[error("{server} is not trusted: {distrust}")]
+    Untrusted {
+        /// Which server.
+        server: ServerUrl,
+        /// Why.
+        distrust: Distrust,
+    },
     /// Files could not be written (73).
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -174,6 +182,8 @@ pub struct Join {
     /// Whether the next registration only makes sure, which is nothing to tell.
     is_renewal: bool,
     last: Last,
+    /// What went wrong at last, whatever came after it.
+    problem: Option<String>,
     trouble: Backoff,
     polling: Backoff,
     wait: Duration,
@@ -225,6 +235,7 @@ impl Join {
             ever_accepted: false,
             is_renewal: false,
             last: Last::Nothing,
+            problem: None,
             trouble: Backoff::default(),
             polling: Backoff::default(),
             unusable: 0,
@@ -550,6 +561,7 @@ impl Join {
     /// What to do about a server that cannot be reached, is in trouble or talks rubbish.
     fn setback(&mut self, error: CallError, event: &mut impl FnMut(Event)) -> Setback {
         let mut retry_after = None;
+        self.problem = Some(error.to_string());
         match error {
             CallError::Unreachable { server, problem } => {
                 // It may come back without its memory, and not say so.
@@ -564,6 +576,9 @@ impl Join {
                 self.client.turn();
                 self.last = Last::Unreachable(problem.clone());
                 event(Event::Troubled { problem });
+            }
+            CallError::Untrusted { server, distrust } => {
+                return Setback::End(JoinError::Untrusted { server, distrust });
             }
             CallError::Unusable { .. } => {
                 let problem = error.to_string();
@@ -619,7 +634,12 @@ impl Join {
             },
             Last::Nothing if self.accepted.is_some() => JoinError::NotReady {
                 waited,
-                message: "registered, and the server did not say what is missing".into(),
+                message: match &self.problem {
+                    None => "registered, and the server did not say what is missing".into(),
+                    Some(problem) => {
+                        format!("registered, and then there was no answer to use: {problem}")
+                    }
+                },
             },
             Last::Nothing => JoinError::Unreachable {
                 waited,

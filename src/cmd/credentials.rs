@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use cfgsync::client::Client;
 use clap::Args;
 use secrecy::SecretString;
 
@@ -43,8 +44,19 @@ pub(crate) struct CredentialError {
 }
 
 impl TokenSource {
+    /// The same client, which comes with the token, if there is any.
+    pub(crate) fn take_to(&self, client: Client) -> Result<Client, CredentialError> {
+        let Some(token) = self.token()? else {
+            return Ok(client);
+        };
+        client.with_token(&token).map_err(|error| CredentialError {
+            place: "a header".to_owned(),
+            problem: error.to_string(),
+        })
+    }
+
     /// The token, if there is any.
-    pub(crate) fn token(&self) -> Result<Option<SecretString>, CredentialError> {
+    fn token(&self) -> Result<Option<SecretString>, CredentialError> {
         if let Some(path) = &self.token_file {
             return read(path).map(Some);
         }

@@ -3,8 +3,9 @@
 use std::{io::Write, process::ExitCode};
 
 use cfgsync::{
-    client::{CallError, JoinError, RouteError, disk::DiskError},
+    client::{CallError, JoinError, RouteError, TrustError, disk::DiskError},
     guard::CannotTell,
+    http::TlsError,
     spec::SpecError,
     store::JournalError,
     wire::Code,
@@ -21,8 +22,9 @@ use super::{
     keys::KeyError,
     output::OutputError,
     plan::PlanError,
-    serve::{AccessError, ServeError, SpawnError},
+    serve::{AccessError, ServeError, SpawnError, TlsSetupError},
     settings::SettingsError,
+    tls::TrustFailure,
     token::TokenError,
 };
 
@@ -148,6 +150,7 @@ fn judge(error: &anyhow::Error) -> Verdict {
         return match error {
             JoinFailure::Join(error) => judge_join(error),
             JoinFailure::Usage(_) => plain(Exit::Usage),
+            JoinFailure::Trust(error) => judge_trust(error),
             JoinFailure::Setting(_) | JoinFailure::Credential(_) => plain(Exit::WrongSetting),
             JoinFailure::Environment(_) => plain(Exit::Unusable),
             JoinFailure::Ended(EndedBy::Interrupt) => plain(Exit::Interrupted),
@@ -158,6 +161,9 @@ fn judge(error: &anyhow::Error) -> Verdict {
     }
     if let Some(error) = error.downcast_ref::<CallError>() {
         return judge_call(error);
+    }
+    if let Some(error) = error.downcast_ref::<TrustFailure>() {
+        return judge_trust(error);
     }
     if let Some(error) = error.downcast_ref::<ServeError>() {
         return judge_serve(error);
@@ -211,6 +217,7 @@ fn judge(error: &anyhow::Error) -> Verdict {
     if let Some(error) = error.downcast_ref::<TokenError>() {
         return plain(match error {
             TokenError::Append { .. } => Exit::NotWritten,
+            TokenError::Url(_) => Exit::Usage,
             TokenError::Make(_) => Exit::Unexpected,
         });
     }
@@ -237,6 +244,10 @@ fn judge_join(error: &JoinError) -> Verdict {
             exit: Exit::NotWritten,
             hint: Some("keep it elsewhere with --identity-file".to_owned()),
         },
+        JoinError::Untrusted { distrust, .. } => Verdict {
+            exit: Exit::NotAllowed,
+            hint: Some(distrust.hint().to_owned()),
+        },
         JoinError::Refused { .. } | JoinError::WrongCluster { .. } => plain(Exit::NotAllowed),
         JoinError::NotReady { .. } => plain(Exit::NotReady),
     }
@@ -244,6 +255,12 @@ fn judge_join(error: &JoinError) -> Verdict {
 
 fn judge_call(error: &CallError) -> Verdict {
     let (exit, hint) = match error {
+        CallError::Untrusted { distrust, .. } => {
+            return Verdict {
+                exit: Exit::NotAllowed,
+                hint: Some(distrust.hint().to_owned()),
+            };
+        }
         CallError::Unreachable { .. } => (
             Exit::Unreachable,
             Some("name the server with --server or CFGSYNC_SERVER"),
@@ -270,7 +287,7 @@ fn judge_access(error: &AccessError) -> Verdict {
         AccessError::Tokens(_) => {
             Some("`cfgsync token new --append FILE` makes tokens and their lines")
         }
-        AccessError::Audit { .. } | AccessError::NoAudit => None,
+        AccessError::Audit { .. } | AccessError::NoAudit | AccessError::NoAuthority => None,
         AccessError::CannotTell(CannotTell::Nobody(_)) => Some(
             "give operators a token (--tokens), and nodes as well, or --allow-anonymous for these",
         ),
@@ -281,6 +298,23 @@ fn judge_access(error: &AccessError) -> Verdict {
     };
     Verdict {
         exit: Exit::WrongSetting,
+        hint: hint.map(str::to_owned),
+    }
+}
+
+fn judge_trust(error: &TrustFailure) -> Verdict {
+    let (exit, hint) = match error {
+        TrustFailure::Usage(_) => (Exit::Usage, None),
+        TrustFailure::Trust(TrustError::Plain(_)) => (
+            Exit::Usage,
+            Some("name the server by https:// or by its join URL, or leave those flags out"),
+        ),
+        TrustFailure::Trust(TrustError::File(_) | TrustError::Token(..)) => {
+            (Exit::WrongSetting, None)
+        }
+    };
+    Verdict {
+        exit,
         hint: hint.map(str::to_owned),
     }
 }
@@ -308,6 +342,16 @@ fn judge_serve(error: &ServeError) -> Verdict {
             },
         ),
         ServeError::PortFile { .. } => (Exit::NotWritten, None),
+        ServeError::Tls(error) => {
+            let exit = match error {
+                TlsSetupError::Usage(_) => Exit::Usage,
+                TlsSetupError::JoinUrlFile { .. } | TlsSetupError::Tls(TlsError::Keep { .. }) => {
+                    Exit::NotWritten
+                }
+                TlsSetupError::Tls(_) => Exit::WrongSetting,
+            };
+            (exit, None)
+        }
         ServeError::Inherited(_) | ServeError::Runtime(_) | ServeError::Server(_) => {
             (Exit::Unexpected, None)
         }

@@ -7,12 +7,14 @@ mod signing;
 mod child;
 mod descriptors;
 mod listeners;
+mod tls;
 
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     pin::pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -40,6 +42,8 @@ pub(crate) use child::SpawnError;
 use descriptors::Descriptors;
 use signals::{Signals, Told};
 use state::StateArgs;
+pub(crate) use tls::TlsSetupError;
+use tls::{ServeTls, TlsArgs};
 
 /// How long threads that are still at work may take to end once everything else has.
 const THREADS_GRACE: Duration = Duration::from_secs(2);
@@ -108,6 +112,8 @@ pub(crate) struct ServeArgs {
     drain_timeout: Duration,
     #[command(flatten)]
     access: AccessArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     limits: LimitArgs,
     /// A command to run beside the server; its exit code becomes the server's
@@ -181,6 +187,9 @@ pub(crate) enum ServeError {
         /// What the operating system said.
         error: io::Error,
     },
+    /// TLS cannot be spoken as it was asked for.
+    #[error(transparent)]
+    Tls(#[from] TlsSetupError),
     /// The process lacks something basic: threads, signals.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
@@ -192,10 +201,17 @@ pub(crate) enum ServeError {
     Server(#[from] ServerError),
 }
 
+impl ServeArgs {
+    /// Whether others than this machine may reach the server: only those who show who they are, or anybody.
+    fn may_be_exposed(&self) -> bool {
+        self.access.may_be_exposed() || self.tls.authenticates()
+    }
+}
+
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
-    listeners::refuse_exposure(&args.listen, args.access.may_be_exposed())?;
+    listeners::refuse_exposure(&args.listen, args.may_be_exposed())?;
     let spec = Spec::load(&args.spec)?;
-    let guard = args.access.guard(false)?;
+    let guard = args.access.guard(args.tls.authenticates())?;
     guard.can_tell(spec.identity).map_err(AccessError::from)?;
     let journal = state::open(&args.state, &spec, args.history).map_err(ServeError::State)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -210,15 +226,18 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
 }
 
 async fn serve(
-    args: ServeArgs,
+    mut args: ServeArgs,
     spec: Spec,
     guard: Guard,
     journal: Option<JournalStore>,
 ) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().map_err(ServeError::Runtime)?;
     let manager = Manager::from_environment();
-    let (listeners, addresses) = listeners::open(&args.listen, args.access.may_be_exposed())?;
+    let (listeners, addresses) = listeners::open(&args.listen, args.may_be_exposed())?;
     let sign_key = args.signing.read()?;
+    let state_directory = args.state.directory();
+    let tls = std::mem::take(&mut args.tls).prepare(&addresses, state_directory.as_deref());
+    let tls = tls.map_err(ServeError::Tls)?.map(Arc::new);
     if let Some(path) = &args.port_file {
         write_port_file(path, &addresses).map_err(|error| ServeError::PortFile {
             path: path.clone(),
@@ -226,17 +245,26 @@ async fn serve(
         })?;
     }
     let descriptors = Descriptors::raise();
-    let http = http_config(&args, &descriptors, guard.clone());
+    let mut http = http_config(&args, &descriptors, guard.clone());
+    http.tls = tls.as_ref().map(|tls| tls.tls.clone());
     let mut child = match args.command.split_first() {
         Some((program, arguments)) => {
-            let child = Child::spawn(program, arguments, &server_url(&addresses))?;
+            let url = match &tls {
+                Some(tls) => tls.local_url(),
+                None => format!("http://{}", place(&addresses)),
+            };
+            let child = Child::spawn(program, arguments, &url)?;
             descriptors.restore_for(&child);
             Some(child)
         }
         None => None,
     };
     for address in &addresses {
-        tracing::info!("serving {} on http://{address}", spec.cluster);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        tracing::info!("serving {} on {scheme}://{address}", spec.cluster);
+    }
+    if let Some(tls) = &tls {
+        tls.tell().map_err(ServeError::Tls)?;
     }
     let (status, status_line) = watch::channel(String::new());
     let server = Server {
@@ -268,7 +296,15 @@ async fn serve(
             finished(&ended?.map_err(ServeError::Server)?);
             return Ok(Exit::Unexpected);
         }
-        exit = until_told(&mut signals, child.as_mut(), &args, &guard, &reload, manager) => exit?,
+        exit = until_told(
+            &mut signals,
+            child.as_mut(),
+            &args,
+            &guard,
+            &reload,
+            tls.as_deref(),
+            manager,
+        ) => exit?,
         () = &mut attending => unreachable!("it attends for ever"),
     };
     manager.stopping(args.drain_timeout + THREADS_GRACE);
@@ -291,6 +327,7 @@ async fn until_told(
     args: &ServeArgs,
     guard: &Guard,
     reload: &mpsc::Sender<Spec>,
+    tls: Option<&ServeTls>,
     manager: Manager,
 ) -> anyhow::Result<Exit> {
     // Beside the signals: a spec that takes long to read must not keep anybody from stopping the server.
@@ -305,6 +342,13 @@ async fn until_told(
         }
     };
     let mut rereading = pin!(rereading);
+    let refreshing = async {
+        match tls {
+            Some(tls) => tls.keep_fresh().await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut refreshing = pin!(refreshing);
     loop {
         let ended = async {
             match &mut child {
@@ -316,9 +360,15 @@ async fn until_told(
             exit = ended => return exit,
             told = signals.next() => told,
             () = &mut rereading => unreachable!("it reads for ever"),
+            () = &mut refreshing => unreachable!("it looks for ever"),
         };
         match (told, &child) {
-            (Told::Reread, _) => hangups.notify_one(),
+            (Told::Reread, _) => {
+                hangups.notify_one();
+                if let Some(tls) = tls {
+                    tls.hangup();
+                }
+            }
             (Told::Stop(stop), Some(child)) => child.pass_on(stop),
             (Told::Stop(stop), None) => {
                 tracing::info!("{}: stopping", stop.name);
@@ -360,19 +410,22 @@ fn finished(report: &DrainReport) {
     }
 }
 
-/// Whoever waits for the file sees all of it or nothing.
 fn write_port_file(path: &Path, addresses: &[SocketAddr]) -> io::Result<()> {
     let ports: Vec<String> = addresses
         .iter()
         .map(|address| address.port().to_string())
         .collect();
-    let ports = ports.join("\n") + "\n";
+    write_whole(path, &(ports.join("\n") + "\n"))
+}
+
+/// Whoever waits for the file sees all of it or nothing.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     let mut staged = std::ffi::OsString::from(".");
     staged.push(name);
     staged.push(format!(".{}", std::process::id()));
     let staged = path.with_file_name(staged);
-    std::fs::write(&staged, ports)?;
+    std::fs::write(&staged, text)?;
     std::fs::rename(&staged, path).inspect_err(|_| {
         // The error that is told is the first one.
         let _ = std::fs::remove_file(&staged);
@@ -405,8 +458,8 @@ fn http_config(args: &ServeArgs, descriptors: &Descriptors, guard: Guard) -> Htt
     }
 }
 
-/// How a process on this machine reaches the server.
-fn server_url(addresses: &[SocketAddr]) -> String {
+/// Where a process on this machine reaches the server.
+fn place(addresses: &[SocketAddr]) -> SocketAddr {
     let mut address = addresses[0];
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -414,7 +467,7 @@ fn server_url(addresses: &[SocketAddr]) -> String {
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    format!("http://{address}")
+    address
 }
 
 /// Reads where to listen: an IP address and a port.
@@ -454,12 +507,13 @@ mod tests {
 
     #[test]
     fn a_wildcard_is_reached_on_loopback() {
-        for (address, url) in [
-            ("127.0.0.1:1", "http://127.0.0.1:1"),
-            ("0.0.0.0:1", "http://127.0.0.1:1"),
-            ("[::]:1", "http://[::1]:1"),
+        for (address, reached) in [
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("[::]:1", "[::1]:1"),
         ] {
-            assert_eq!(server_url(&[address.parse().unwrap()]), url);
+            let found = place(&[address.parse().unwrap()]);
+            assert_eq!(found.to_string(), reached);
         }
     }
 }

@@ -9,13 +9,14 @@ use std::{
 };
 
 use cfgsync::{
+    client::{InvalidServer, ServerUrl},
     clock::Timestamp,
     guard::{Pattern, Role, Token, check_name, hash, new_secret},
 };
 use clap::{Args, Subcommand};
 use secrecy::ExposeSecret as _;
 
-use super::{exit::Exit, output, values::duration};
+use super::{exit::Exit, output, server::UrlParser, values::duration};
 
 /// Make tokens, which open a server
 #[derive(Debug, Args)]
@@ -38,6 +39,7 @@ enum TokenCommand {
 #[command(after_help = "Examples:
   cfgsync token new --role operator --append tokens > operator.token
   cfgsync token new --role node --identifier 'web-*' --expires 24h --append tokens > web.token
+  cfgsync token new --role node --expires 1h --append tokens --url \"$(cat join-url)\"
   kill -HUP \"$(pidof cfgsync)\"                       # the server reads its tokens again
   cfgsync inspect --token-file operator.token")]
 struct NewArgs {
@@ -53,6 +55,9 @@ struct NewArgs {
     /// How long it is good from now on [default: for ever]
     #[arg(long, env = "CFGSYNC_EXPIRES", value_name = "DURATION", value_parser = duration)]
     expires: Option<Duration>,
+    /// Print a join URL that holds the secret, made of this one, which `serve` told: `cfgsync join URL` needs no more
+    #[arg(long, env = "CFGSYNC_URL", value_name = "URL", value_parser = UrlParser)]
+    url: Option<ServerUrl>,
     /// Add its line to this file, which is made with mode 0600 if it is not there
     #[arg(long, env = "CFGSYNC_APPEND", value_name = "FILE")]
     append: Option<PathBuf>,
@@ -69,6 +74,9 @@ pub(crate) enum TokenError {
         /// What the operating system said.
         error: io::Error,
     },
+    /// A URL that cannot hold it (2).
+    #[error(transparent)]
+    Url(#[from] InvalidServer),
     /// The system gives no randomness, or the time is out of range.
     #[error("cannot make a token: {0}")]
     Make(String),
@@ -78,6 +86,10 @@ pub(crate) fn run(args: TokenArgs) -> anyhow::Result<Exit> {
     let TokenCommand::New(args) = args.command;
     let secret = new_secret().map_err(|error| TokenError::Make(error.to_string()))?;
     let hash = hash(&secret);
+    let printed = match &args.url {
+        Some(url) => url.with_token(&secret).map_err(TokenError::Url)?,
+        None => secret.clone(),
+    };
     let expires = match args.expires {
         Some(after) => {
             let time = Timestamp::now().checked_add(after);
@@ -108,7 +120,7 @@ pub(crate) fn run(args: TokenArgs) -> anyhow::Result<Exit> {
         let told = writeln!(io::stderr(), "the line for `serve --tokens`:\n{token}");
         told.map_err(|error| TokenError::Make(error.to_string()))?;
     }
-    output::print(format!("{}\n", secret.expose_secret()))?;
+    output::print(format!("{}\n", printed.expose_secret()))?;
     Ok(Exit::Done)
 }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
+pub(super) use crate::certificate::PeerCertificate;
+
 /// The other end of a connection, the same for all of its requests.
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
@@ -9,15 +11,6 @@ pub(super) struct Peer {
     pub(super) address: SocketAddr,
     /// What it proved to be, where client certificates are asked for: then every connection has one.
     pub(super) certificate: Option<Arc<PeerCertificate>>,
-}
-
-/// The names in a client certificate that was verified, and whose key its holder has.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct PeerCertificate {
-    /// The DNS names among its alternative names, as they are written, wildcards too.
-    pub(super) dns_names: Vec<String>,
-    /// The common name of its subject.
-    pub(super) common_name: Option<String>,
 }
 
 impl Peer {
@@ -36,16 +29,6 @@ impl fmt::Display for Peer {
         match &self.certificate {
             Some(certificate) => write!(f, " ({certificate})"),
             None => Ok(()),
-        }
-    }
-}
-
-/// Its first name, quoted: a certificate's text is its owner's.
-impl fmt::Display for PeerCertificate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.dns_names.first().or(self.common_name.as_ref()) {
-            Some(name) => write!(f, "{name:?}"),
-            None => f.write_str("a certificate without a name"),
         }
     }
 }

@@ -542,3 +542,138 @@ fn an_owner_is_given_to_files_and_new_directories() {
     let stat = fs::metadata(directory.path().join("a")).unwrap();
     assert_eq!((stat.uid(), stat.gid()), (uid, gid));
 }
+
+/// A directory of the node's, `d`, with a way to swap it for a link that leads outside.
+struct Swapped {
+    _place: TempDir,
+    root: PathBuf,
+    outside: PathBuf,
+}
+
+impl Swapped {
+    fn new() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let (root, outside) = (place.path().join("root"), place.path().join("outside"));
+        fs::create_dir_all(root.join("d/sub")).unwrap();
+        fs::create_dir_all(outside.join("sub")).unwrap();
+        symlink("../outside", root.join("aside")).unwrap();
+        Self {
+            _place: place,
+            root,
+            outside,
+        }
+    }
+
+    /// At one stroke; a second time swaps back.
+    fn swap(&self) {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+        let (here, aside) = (self.root.join("d"), self.root.join("aside"));
+        renameat_with(CWD, here, CWD, aside, RenameFlags::EXCHANGE).unwrap();
+    }
+
+    /// What found its way out.
+    fn leaked(&self) -> Vec<PathBuf> {
+        let found = tree(&self.outside).into_keys();
+        found.filter(|path| path.as_os_str() != "sub/").collect()
+    }
+}
+
+fn below_d() -> Vec<ArtifactFile> {
+    vec![
+        artifact("d/a", "0600", "first"),
+        artifact("d/sub/b", "0600", "second"),
+        artifact("d/made/c", "0600", "third"),
+    ]
+}
+
+#[test]
+fn a_directory_swapped_for_a_link_at_any_step_leads_nowhere() {
+    let steps = {
+        let swapped = Swapped::new();
+        let mut steps = 0;
+        write(&swapped.root, &below_d(), &mut |_| {
+            steps += 1;
+            Ok(())
+        })
+        .unwrap();
+        steps
+    };
+    assert!(steps > 15, "{steps} steps");
+    for at in 0..steps {
+        let swapped = Swapped::new();
+        let mut step = 0;
+        let outcome = write(&swapped.root, &below_d(), &mut |_| {
+            if step == at {
+                swapped.swap();
+            }
+            step += 1;
+            Ok(())
+        });
+        assert_eq!(
+            swapped.leaked(),
+            [PathBuf::new(); 0],
+            "step {at}: {outcome:?}"
+        );
+        // Either it noticed, and put everything back, or all is where the directory is now.
+        let aside = files(&swapped.root.join("aside"));
+        match outcome {
+            Ok(_) => assert_eq!(aside.len(), 3, "step {at}: {aside:?}"),
+            Err(DiskError::SymbolicLink { .. }) => {
+                assert_eq!(aside.len(), 0, "step {at}: {aside:?}");
+            }
+            Err(other) => panic!("step {at}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn nor_does_one_that_is_swapped_all_the_time() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let swapped = Swapped::new();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                swapped.swap();
+            }
+        });
+        let (mut written, mut refused) = (0, 0);
+        for round in 0..2_000 {
+            let files = [artifact("d/sub/a", "0600", &format!("round {round}"))];
+            match write(&swapped.root, &files, &mut calmly) {
+                Ok(_) => written += 1,
+                Err(_) => refused += 1,
+            }
+            if round >= 300 && written > 20 && refused > 20 {
+                break;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(written > 0, "{written} written, {refused} refused");
+    });
+    assert_eq!(swapped.leaked(), [PathBuf::new(); 0]);
+}
+
+#[test]
+fn what_is_looked_at_is_not_behind_a_link() {
+    use disk::Sum;
+
+    let swapped = Swapped::new();
+    write(&swapped.root, &below_d(), &mut calmly).unwrap();
+    let of = |below: &str, bytes| disk::sum(&target(&swapped.root, below), bytes).unwrap();
+    assert_eq!(of("d/a", 5), Sum::Of(cfgsync::model::Digest::of(b"first")));
+    assert_eq!(of("d/a", 4), Sum::OtherLength);
+    for absent in ["d/none", "none/a", "d/a/b", "d/sub"] {
+        assert_eq!(of(absent, 5), Sum::Absent, "{absent}");
+    }
+    swapped.swap();
+    fs::write(swapped.outside.join("a"), "first").unwrap();
+    assert_eq!(of("d/a", 5), Sum::Absent);
+    symlink("aside/a", swapped.root.join("link")).unwrap();
+    assert_eq!(of("link", 5), Sum::Absent);
+    // The operator's own part of the way may be one.
+    let own = disk::sum(&target(&swapped.root.join("d"), "a"), 5).unwrap();
+    assert_eq!(own, Sum::Of(cfgsync::model::Digest::of(b"first")));
+}

@@ -71,6 +71,9 @@ pub(crate) enum AccessError {
         /// What the operating system said.
         error: std::io::Error,
     },
+    /// Operators' certificates, where nobody is asked for one.
+    #[error("--operator-cert needs --client-ca FILE, by which clients' certificates are verified")]
+    NoAuthority,
     /// An audit log is required, and there is none.
     #[error("--audit-required needs --audit-log FILE")]
     NoAudit,
@@ -93,6 +96,9 @@ impl AccessArgs {
         {
             let path = path.display();
             tracing::warn!("{path} holds no token: nobody can come in with one");
+        }
+        if !self.operator_cert.is_empty() && !certificates {
+            return Err(AccessError::NoAuthority);
         }
         if self.audit_required && self.audit_log.is_none() {
             return Err(AccessError::NoAudit);

@@ -105,15 +105,29 @@ impl Serialize for Raw<'_> {
 
 /// Appends `value` to `out`.
 pub(super) fn write(out: &mut Vec<u8>, value: &impl Serialize) {
-    struct Tail<'a>(&'a mut Vec<u8>);
+    postcard::serialize_with_flavor(value, Tail(out))
+        .expect("lengths are known, and memory takes all");
+}
 
-    impl Extend<u8> for Tail<'_> {
-        fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
-            self.0.extend(bytes);
-        }
+/// The end of a buffer, for postcard.
+struct Tail<'a>(&'a mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Tail<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
     }
 
-    postcard::to_extend(value, Tail(out)).expect("lengths are known, and memory takes all");
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 /// Reads one value; answers what follows it as well.

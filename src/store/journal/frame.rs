@@ -115,7 +115,7 @@ pub(super) fn whole_file(kind: Kind, body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8>
 pub(super) fn read(file: &[u8], at: usize, marker: Marker) -> Found<'_> {
     let rest = &file[at..];
     if rest.iter().take(HEAD_BYTES).all(|byte| *byte == 0) {
-        return match rest.iter().all(|byte| *byte == 0) {
+        return match without_zeros(rest).is_empty() {
             true => Found::End,
             false => Found::Bad("a frame is missing where more bytes follow"),
         };
@@ -145,12 +145,23 @@ pub(super) fn read(file: &[u8], at: usize, marker: Marker) -> Found<'_> {
 
 /// Where the first whole frame stands that begins after `at`.
 pub(super) fn next_whole(file: &[u8], at: usize, marker: Marker) -> Option<usize> {
-    let after = file.get(at + 1..)?;
+    let after = without_zeros(file.get(at + 1..)?);
     let places = after.windows(marker.len()).enumerate();
     places
         .filter(|(_, window)| **window == marker)
         .map(|(place, _)| at + 1 + place)
         .find(|place| matches!(read(file, *place, marker), Found::Frame { .. }))
+}
+
+/// `bytes` but for the zeros at their end.
+fn without_zeros(mut bytes: &[u8]) -> &[u8] {
+    const ZEROS: &[u8] = &[0; 4096];
+    // Most of a log is space that is reserved: it is compared a page at a time.
+    while let Some(rest) = bytes.strip_suffix(ZEROS) {
+        bytes = rest;
+    }
+    let end = bytes.iter().rposition(|byte| *byte != 0);
+    &bytes[..end.map_or(0, |last| last + 1)]
 }
 
 fn checksum(length: [u8; 8], body: &[u8]) -> u32 {

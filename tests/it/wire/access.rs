@@ -166,10 +166,10 @@ async fn every_route_with_every_token_in_every_mode() {
             columns.push(column);
         }
         for (at, (route, _)) in columns[0].iter().enumerate() {
-            let row: String = columns
-                .iter()
-                .map(|column| format!(" {:5}", column[at].1))
-                .collect();
+            let mut row = String::new();
+            for column in &columns {
+                row.push_str(&format!(" {:5}", column[at].1));
+            }
             table.push_str(&format!("{route:44}{}\n", row.trim_end()));
         }
         table.push('\n');
