@@ -4,15 +4,9 @@
 # The files go to a directory of the test's own, and a systemctl of the test's own runs what the units say.
 # shellcheck source-path=SCRIPTDIR source=../../examples/common.sh
 . "${0%/*}/../../examples/common.sh"
+# shellcheck source=blocks.sh
+. "${0%/*}/blocks.sh"
 cd "${0%/*}/../.."
-
-block() {
-    awk -v mark="<!-- tested: $1 -->" '
-        $0 == mark { armed = 1; next }
-        armed && /^```[a-z]+$/ { inside = 1; armed = 0; next }
-        /^```$/ { inside = 0 }
-        inside' README.md
-}
 
 root=$scratch/root
 mkdir -p "$root/usr/local/bin" "$root/etc/systemd/system" "$root/etc/etcd" "$root/var/lib/cfgsync" "$scratch/bin"
@@ -21,10 +15,7 @@ cp examples/quickstart/cluster.yaml "$scratch/"
 cp "$(command -v "$CFGSYNC")" "$scratch/cfgsync"
 ln -s "$scratch/cfgsync" "$scratch/bin/cfgsync"
 
-# A server that ends at once finds a port that is free.
-"$CFGSYNC" serve examples/quickstart/cluster.yaml --listen 127.0.0.1:0 --port-file "$scratch/port" -- true \
-    2>"$scratch/free-port.log"
-place="127.0.0.1:$(cat "$scratch/port")"
+place="127.0.0.1:$(free_port)"
 
 # What a unit runs: its ExecStart with its environment, and %i for the instance.
 cat >"$scratch/bin/unit" <<'UNIT'

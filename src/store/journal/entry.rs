@@ -53,6 +53,8 @@ pub(super) enum NoteEntry<'a> {
     Delivered(&'a str, u64),
     Failed(#[serde(borrow)] FailureEntry<'a>),
     Reset,
+    Claimed(&'a str, [u8; 32]),
+    Released(&'a str),
 }
 
 /// A failure.
@@ -246,6 +248,10 @@ impl<'a> NoteEntry<'a> {
             } => Self::Delivered(identifier.as_str(), generation.0),
             Record::Failed(failure) => Self::Failed(FailureEntry::of(failure)),
             Record::Reset => Self::Reset,
+            Record::Claimed { identifier, key } => {
+                Self::Claimed(identifier.as_str(), *key.as_bytes())
+            }
+            Record::Released(identifier) => Self::Released(identifier.as_str()),
         }
     }
 
@@ -257,6 +263,11 @@ impl<'a> NoteEntry<'a> {
             },
             Self::Failed(failure) => Record::Failed(failure.failure()?),
             Self::Reset => Record::Reset,
+            Self::Claimed(identifier, key) => Record::Claimed {
+                identifier: identifier.parse()?,
+                key: Digest::from_bytes(key),
+            },
+            Self::Released(identifier) => Record::Released(identifier.parse()?),
         })
     }
 }
