@@ -10,6 +10,7 @@ mod cli;
 mod crowd;
 mod disk;
 mod fake;
+mod fuzzed;
 mod golden;
 mod hostile_server;
 mod join;
