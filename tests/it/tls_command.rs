@@ -127,7 +127,10 @@ fn who_is_not_trusted_is_left_at_once_with_a_way_out() {
 
     let late = tls(&authority.sign_with("late", expired));
     let late: Vec<&str> = late.iter().map(String::as_str).collect();
-    look(&place.serve(&late).url, &trusting);
+    let mut server = place.serve(&late);
+    server.log_until("the TLS certificate expired at 2001-01-01T00:00:00Z");
+    look(&server.url, &trusting);
+    drop(server);
 
     let client_ca = nodes.file();
     flags.extend(["--client-ca", shown(&client_ca)]);
@@ -141,6 +144,12 @@ fn who_is_not_trusted_is_left_at_once_with_a_way_out() {
         shown(&stranger.key),
     ];
     look(&server.url, &[&trusting[..], &identity].concat());
+    // Beside it, a health check needs none of that.
+    let plain = server.url.replace("https", "http");
+    assert_eq!(
+        ends(&place, &["inspect", "health", "--server", &plain]).0,
+        0
+    );
     // And who belongs is let in.
     let member = nodes.sign("node-1");
     let identity = [
