@@ -8,12 +8,14 @@
 pub mod clock;
 pub mod metrics;
 pub mod model;
+pub mod certificate;
 pub mod jinja;
 pub mod spec;
 pub mod materialize;
 pub mod wire;
 pub mod store;
 pub mod coordinator;
+pub mod guard;
 pub mod http;
 pub mod client;
 pub mod app;

@@ -2,6 +2,7 @@
 
 mod identifier;
 mod digest;
+mod pin;
 mod instance;
 mod artifact;
 mod registration;
@@ -19,6 +20,7 @@ pub use failure::{Failure, FailureKind};
 pub use generation::{Generation, NodeFiles, generation_digest, payload_digest};
 pub use identifier::{Identifier, InvalidIdentifier};
 pub use instance::{GenerationNumber, Instance, Revision, Seat};
+pub use pin::{InvalidPin, Pin};
 pub use readiness::{MISSING_NAMES_MAX, NODES_CLAUSE, Progress, Readiness};
 pub use registration::{Metadata, NodeRegistration};
 pub use snapshot::{RegistrationSnapshot, SnapshotNode};

@@ -17,6 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("metrics", &[]),
     ("model", &["clock"]),
+    ("certificate", &["model"]),
     ("jinja", &["clock", "model"]),
     ("spec", &["model", "jinja"]),
     ("materialize", &["model", "jinja", "spec"]),
@@ -35,8 +36,20 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("http", &["metrics", "model", "wire", "coordinator"]),
-    ("client", &["model", "wire"]),
+    // Decisions, which need neither the coordinator nor a socket.
+    ("guard", &["clock", "model", "spec"]),
+    (
+        "http",
+        &[
+            "metrics",
+            "model",
+            "certificate",
+            "wire",
+            "coordinator",
+            "guard",
+        ],
+    ),
+    ("client", &["model", "certificate", "wire"]),
     (
         "app",
         &[

@@ -16,6 +16,7 @@ use hyper::{
     header::{self, HeaderName, HeaderValue},
 };
 use hyper_util::{client::legacy, rt::TokioExecutor};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -23,12 +24,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{
     ServerUrl,
     connect::{Connector, connector},
+    tls::{self, Distrust, TlsTrouble, Trust},
 };
 use crate::{
+    certificate::CertificateError,
     model::{GenerationNumber, Identifier, Instance, NodeRegistration},
     wire::{
         CLUSTER_HEADER, ClusterBody, Code, ErrorBody, GenerationBody, GenerationEntry,
-        INSTANCE_HEADER, NodeBody, NodeEntry, PayloadLimits, ReceivedPayload,
+        INSTANCE_HEADER, NODE_KEY_HEADER, NodeBody, NodeEntry, PayloadLimits, ReceivedPayload,
     },
 };
 
@@ -61,11 +64,42 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 /// Calls servers of one cluster. Cloning is cheap; clones share connections and the preferred server.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: legacy::Client<Connector, Full<Bytes>>,
-    servers: Arc<[ServerUrl]>,
+    servers: Arc<[Known]>,
     limits: PayloadLimits,
     /// Index of the server that answered last: calls stay with it while it works.
     current: Arc<AtomicUsize>,
+    /// Marked sensitive: its debug output is not its value.
+    authorization: Option<HeaderValue>,
+    /// Likewise.
+    node_key: Option<HeaderValue>,
+}
+
+/// A token or key that cannot stand in a header. It is not repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a token or key is one line of visible characters")]
+pub struct InvalidSecret;
+
+/// A server, and how it is talked to: each is trusted in its own way.
+#[derive(Debug)]
+struct Known {
+    url: ServerUrl,
+    http: legacy::Client<Connector, Full<Bytes>>,
+    /// The token of its join URL; marked sensitive.
+    authorization: Option<HeaderValue>,
+}
+
+/// Why a client cannot trust as it is told to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrustError {
+    /// Pins, authorities or an identity for a connection that is not encrypted: they would protect nothing.
+    #[error("{0} is plain HTTP, where pins, authorities and client certificates protect nothing")]
+    Plain(ServerUrl),
+    /// A file that cannot be used.
+    #[error(transparent)]
+    File(#[from] CertificateError),
+    /// A join URL's token that cannot be used.
+    #[error("the token of the join URL for {0} cannot be used: {1}")]
+    Token(ServerUrl, InvalidSecret),
 }
 
 /// What a server said, and about itself.
@@ -121,6 +155,14 @@ pub enum CallError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A connection that is not to be trusted, or that the server does not trust.
+    #[error("{server} {distrust}")]
+    Untrusted {
+        /// Which server.
+        server: ServerUrl,
+        /// Why.
+        distrust: Distrust,
+    },
 }
 
 struct Raw {
@@ -139,22 +181,68 @@ struct Call {
 }
 
 impl Client {
-    /// A client of `servers`, which are tried in turn, the first one first.
+    /// A client of `servers`, which are tried in turn, the first one first. Over TLS they are trusted by the pins
+    /// of their join URLs, or else by the authorities of the public web.
     ///
     /// # Panics
     /// Without a server.
-    pub fn new(servers: impl Into<Arc<[ServerUrl]>>) -> Self {
+    pub fn new(servers: impl Into<Vec<ServerUrl>>) -> Self {
+        Self::with_trust(servers, &Trust::default()).expect("it names no file")
+    }
+
+    /// The same, with `trust` beside the join URLs' pins.
+    ///
+    /// # Panics
+    /// Without a server.
+    pub fn with_trust(
+        servers: impl Into<Vec<ServerUrl>>,
+        trust: &Trust,
+    ) -> Result<Self, TrustError> {
         let servers = servers.into();
         assert!(!servers.is_empty(), "a client needs a server");
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(1)
-            .build(connector());
-        Self {
-            http,
-            servers,
+        let known = |url: ServerUrl| {
+            let tls = match url.is_tls() {
+                true => tls::config(trust, &[url.pins(), &trust.pins].concat())?,
+                false if *trust == Trust::default() => tls::no_config(),
+                false => return Err(TrustError::Plain(url)),
+            };
+            let http = legacy::Client::builder(TokioExecutor::new())
+                .pool_max_idle_per_host(1)
+                .build(connector(tls));
+            let authorization = url.token().map(bearer).transpose();
+            let authorization =
+                authorization.map_err(|error| TrustError::Token(url.clone(), error))?;
+            Ok(Known {
+                url,
+                http,
+                authorization,
+            })
+        };
+        let servers: Result<Arc<[Known]>, TrustError> = servers.into_iter().map(known).collect();
+        Ok(Self {
+            servers: servers?,
             limits: PayloadLimits::default(),
             current: Arc::default(),
-        }
+            authorization: None,
+            node_key: None,
+        })
+    }
+
+    /// The same client, which comes with `token` to all of its servers, whatever their join URLs say.
+    pub fn with_token(mut self, token: &SecretString) -> Result<Self, InvalidSecret> {
+        self.authorization = Some(bearer(token)?);
+        Ok(self)
+    }
+
+    /// The same client, which comes with the node's own key.
+    pub fn with_node_key(mut self, key: &SecretString) -> Result<Self, InvalidSecret> {
+        self.node_key = Some(sensitive(key)?);
+        Ok(self)
+    }
+
+    /// Whether it comes with the node's own key.
+    pub fn has_node_key(&self) -> bool {
+        self.node_key.is_some()
     }
 
     /// The same, taking payloads within `limits`.
@@ -166,6 +254,10 @@ impl Client {
 
     /// The server that is asked next.
     pub fn server(&self) -> &ServerUrl {
+        &self.known().url
+    }
+
+    fn known(&self) -> &Known {
         &self.servers[self.current.load(Ordering::Relaxed) % self.servers.len()]
     }
 
@@ -270,6 +362,12 @@ impl Client {
         self.empty(Method::DELETE, &route, Call::default()).await
     }
 
+    /// Gives a node's name free, where keys own names.
+    pub async fn release(&self, id: &Identifier) -> Result<Answer<()>, CallError> {
+        let route = format!("/v1/nodes/{id}/key");
+        self.empty(Method::DELETE, &route, Call::default()).await
+    }
+
     /// Declares the cluster failed.
     pub async fn fail(&self, reason: &str) -> Result<Answer<()>, CallError> {
         let call = Call::with(json!({ "reason": reason }));
@@ -352,7 +450,12 @@ impl Client {
         call: &Call,
         body: Option<Bytes>,
     ) -> Result<Raw, CallError> {
-        let server = self.server().clone();
+        let Known {
+            url,
+            http,
+            authorization,
+        } = self.known();
+        let server = url.clone();
         let unreachable = |problem: String| CallError::Unreachable {
             server: server.clone(),
             problem,
@@ -366,15 +469,31 @@ impl Client {
         if let Some(wait) = call.wait {
             request = request.header(PREFER, format!("wait={}", wait.as_secs()));
         }
+        if let Some(authorization) = self.authorization.as_ref().or(authorization.as_ref()) {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        if let Some(key) = &self.node_key {
+            request = request.header(NODE_KEY_HEADER, key);
+        }
         let request = request
             .body(Full::new(body.unwrap_or_default()))
             .expect("a valid route and valid headers");
         let patience =
             call.answer_timeout.unwrap_or(ANSWER_TIMEOUT) + call.wait.unwrap_or_default();
-        let response = match timeout_at(Instant::now() + patience, self.http.request(request)).await
-        {
+        let response = match timeout_at(Instant::now() + patience, http.request(request)).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(unreachable(root_cause(&error))),
+            Ok(Err(error)) => {
+                return Err(match tls::trouble(&error) {
+                    Some(TlsTrouble::Distrust(distrust)) => {
+                        CallError::Untrusted { server, distrust }
+                    }
+                    Some(TlsTrouble::NotTls) => CallError::Unusable {
+                        server,
+                        problem: "it does not speak TLS; plain HTTP begins with http://".to_owned(),
+                    },
+                    None => unreachable(root_cause(&error)),
+                });
+            }
             Err(_) => return Err(unreachable(format!("no answer within {patience:?}"))),
         };
         let status = response.status();
@@ -437,6 +556,18 @@ impl Call {
             ..Self::default()
         }
     }
+}
+
+fn bearer(token: &SecretString) -> Result<HeaderValue, InvalidSecret> {
+    let value = SecretString::from(format!("Bearer {}", token.expose_secret()));
+    sensitive(&value)
+}
+
+fn sensitive(secret: &SecretString) -> Result<HeaderValue, InvalidSecret> {
+    let value = HeaderValue::from_str(secret.expose_secret());
+    let mut value = value.map_err(|_| InvalidSecret)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 #[derive(Debug, PartialEq)]

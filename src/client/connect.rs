@@ -8,31 +8,67 @@ use std::{
     time::Duration,
 };
 
+use hyper::Uri;
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::{
     HttpConnector,
     dns::{GaiResolver, Name},
 };
+use rustls::ClientConfig;
+use tokio::time::timeout;
 use tower_service::Service;
 
 use super::ServerUrl;
 
 /// How long a TCP connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may take until requests can be sent: finding the name, TCP and TLS together.
+const READY_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often a silent connection is probed, so that a server that vanished is noticed while waiting.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// What connects to servers.
-pub(super) type Connector = HttpConnector<Resolver>;
+pub(super) type Connector = Bounded<HttpsConnector<HttpConnector<Resolver>>>;
 
-/// A connector over plain TCP.
-pub(super) fn connector() -> Connector {
+/// A connector over TCP, with TLS as in `tls` for addresses that begin with `https`.
+pub(super) fn connector(tls: ClientConfig) -> Connector {
     let mut connector = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
     connector.set_nodelay(true);
     connector.set_keepalive(Some(KEEPALIVE_INTERVAL));
     connector.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
     connector.set_keepalive_retries(Some(3));
-    connector
+    connector.enforce_http(false);
+    Bounded(HttpsConnector::from((connector, tls)))
+}
+
+/// A connector that gives up in time, whatever the other end does not do.
+#[derive(Debug, Clone)]
+pub(super) struct Bounded<C>(C);
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+impl<C> Service<Uri> for Bounded<C>
+where
+    C: Service<Uri, Error = Failure, Future: Send + 'static>,
+{
+    type Response = C::Response;
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, Failure>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, address: Uri) -> Self::Future {
+        let connecting = self.0.call(address);
+        Box::pin(async move {
+            let connected = timeout(READY_TIMEOUT, connecting).await;
+            connected.unwrap_or_else(|_| {
+                Err(format!("no connection is ready within {READY_TIMEOUT:?}").into())
+            })
+        })
+    }
 }
 
 /// The system's resolver, but for `localhost`, which an empty image without /etc/hosts cannot resolve.

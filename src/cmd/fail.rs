@@ -20,7 +20,7 @@ pub(crate) struct FailArgs {
 
 pub(crate) fn run(args: FailArgs) -> anyhow::Result<Exit> {
     block_on(async move {
-        args.server.client().fail(&args.reason).await?;
+        args.server.client()?.fail(&args.reason).await?;
         tracing::info!("the cluster is declared failed: {}", args.reason);
         Ok(Exit::Done)
     })

@@ -220,7 +220,7 @@ async fn inspect(args: InspectArgs) -> anyhow::Result<Exit> {
         let message = "--verify needs --state-dir: it checks the files in a state directory";
         return Err(UsageError(message.to_owned()).into());
     }
-    let client = args.server.client();
+    let client = args.server.client()?;
     match args.what {
         Some(What::Health) => health(&client).await,
         None if args.watch => watch(&client, args.output).await,
@@ -230,7 +230,7 @@ async fn inspect(args: InspectArgs) -> anyhow::Result<Exit> {
             print_as(args.output, &body, table::cluster)?;
             Ok(Exit::Done)
         }
-        what => show(&Source::Server(client), what, args.output).await,
+        what => show(&Source::Server(Box::new(client)), what, args.output).await,
     }
 }
 

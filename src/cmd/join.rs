@@ -1,6 +1,7 @@
 //! `cfgsync join`: register, wait, receive, write, hand over.
 
 mod environment;
+mod identity;
 mod metadata;
 mod receipt;
 mod trust;
@@ -27,9 +28,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
 use super::{
+    credentials::{CredentialError, TOKEN_VARIABLE, TokenSource},
     exit::Exit,
     output,
     progress::{Progress, counted},
+    server::UrlParser,
+    tls::{ClientTlsArgs, TrustFailure},
     values,
 };
 use document::Document;
@@ -45,9 +49,16 @@ const NAMED_MAX: usize = 10;
   cfgsync join --server http://boot:4400 --id node-1 --meta role=validator --meta port:=9000 \\
       --out-dir /etc/app -- /usr/bin/app --config /etc/app/config.yaml")]
 pub(crate) struct JoinArgs {
+    /// The join URL that `serve` prints, or any other URL of the server: instead of --server
+    #[arg(value_name = "URL", value_parser = UrlParser, conflicts_with = "server")]
+    url: Option<ServerUrl>,
     /// Where the server is; repeat it for servers that are tried in turn
-    #[arg(long, env = "CFGSYNC_SERVER", value_name = "URL")]
+    #[arg(long, env = "CFGSYNC_SERVER", value_name = "URL", value_parser = UrlParser)]
     server: Vec<ServerUrl>,
+    #[command(flatten)]
+    credentials: TokenSource,
+    #[command(flatten)]
+    identity: identity::IdentityArgs,
     /// Insist that the server serves this cluster
     #[arg(long, env = "CFGSYNC_CLUSTER", value_name = "NAME")]
     cluster: Option<String>,
@@ -130,6 +141,8 @@ pub(crate) struct JoinArgs {
     /// Print what was written to stdout
     #[arg(short, long, env = "CFGSYNC_OUTPUT", value_name = "FORMAT")]
     output: Option<JoinFormat>,
+    #[command(flatten)]
+    tls: ClientTlsArgs,
     /// The program that takes this process' place once the files are there
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -151,12 +164,18 @@ pub(crate) enum JoinFailure {
     /// A setting outside the command line is wrong (78).
     #[error("{0}")]
     Setting(String),
+    /// The token cannot be had (78).
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
     /// On the way to the files; each variant has its own code.
     #[error(transparent)]
     Join(#[from] JoinError),
     /// A dotenv artifact that cannot be CMD's environment (65).
     #[error("{0}")]
     Environment(String),
+    /// Whom to trust is said in a way that cannot be followed.
+    #[error(transparent)]
+    Trust(#[from] TrustFailure),
     /// SIGINT (130) or SIGTERM (143).
     #[error("ended by {}", .0.name())]
     Ended(EndedBy),
@@ -205,7 +224,7 @@ pub(crate) fn run(args: JoinArgs) -> anyhow::Result<Exit> {
 /// Up to the files on disk; answers with CMD's additional environment.
 async fn join(plan: &resolve::Plan, progress: Progress) -> anyhow::Result<Vec<(String, String)>> {
     let mut signals = Signals::install()?;
-    let mut join = Join::new(plan.client(), plan.options.clone());
+    let mut join = Join::new(plan.client.clone(), plan.options.clone());
     let mut ticks = tokio::time::interval(progress.tick_every());
     let progress = RefCell::new(progress);
     let outcome = {
@@ -365,7 +384,10 @@ fn execute(
     arguments: &[OsString],
     variables: Vec<(String, String)>,
 ) -> JoinFailure {
-    let error = Command::new(program).args(arguments).envs(variables).exec();
+    let mut command = Command::new(program);
+    // The token was this program's, not its successor's.
+    command.args(arguments).env_remove(TOKEN_VARIABLE);
+    let error = command.envs(variables).exec();
     let program = program.to_string_lossy().into_owned();
     match error.kind() {
         std::io::ErrorKind::NotFound => JoinFailure::CommandNotFound(program),

@@ -3,7 +3,9 @@
 use std::{io::Write, process::ExitCode};
 
 use cfgsync::{
-    client::{CallError, JoinError, RouteError, disk::DiskError},
+    client::{CallError, JoinError, RouteError, TrustError, disk::DiskError},
+    guard::CannotTell,
+    http::TlsError,
     spec::SpecError,
     store::JournalError,
     wire::Code,
@@ -11,6 +13,7 @@ use cfgsync::{
 
 use super::{
     Command,
+    credentials::CredentialError,
     exit::{Exit, UsageError},
     generate::GenerateError,
     inspect::InspectError,
@@ -19,8 +22,10 @@ use super::{
     keys::KeyError,
     output::OutputError,
     plan::PlanError,
-    serve::{ServeError, SpawnError},
+    serve::{AccessError, ServeError, SpawnError, TlsSetupError},
     settings::SettingsError,
+    tls::TrustFailure,
+    token::TokenError,
 };
 
 /// What is said of an error.
@@ -145,7 +150,8 @@ fn judge(error: &anyhow::Error) -> Verdict {
         return match error {
             JoinFailure::Join(error) => judge_join(error),
             JoinFailure::Usage(_) => plain(Exit::Usage),
-            JoinFailure::Setting(_) => plain(Exit::WrongSetting),
+            JoinFailure::Trust(error) => judge_trust(error),
+            JoinFailure::Setting(_) | JoinFailure::Credential(_) => plain(Exit::WrongSetting),
             JoinFailure::Environment(_) => plain(Exit::Unusable),
             JoinFailure::Ended(EndedBy::Interrupt) => plain(Exit::Interrupted),
             JoinFailure::Ended(EndedBy::Terminate) => plain(Exit::Terminated),
@@ -155,6 +161,9 @@ fn judge(error: &anyhow::Error) -> Verdict {
     }
     if let Some(error) = error.downcast_ref::<CallError>() {
         return judge_call(error);
+    }
+    if let Some(error) = error.downcast_ref::<TrustFailure>() {
+        return judge_trust(error);
     }
     if let Some(error) = error.downcast_ref::<ServeError>() {
         return judge_serve(error);
@@ -202,6 +211,19 @@ fn judge(error: &anyhow::Error) -> Verdict {
     if error.is::<SpecError>() || error.is::<SettingsError>() || error.is::<KeyError>() {
         return plain(Exit::WrongSetting);
     }
+    if error.is::<CredentialError>() {
+        return plain(Exit::WrongSetting);
+    }
+    if let Some(error) = error.downcast_ref::<TokenError>() {
+        return plain(match error {
+            TokenError::Append { .. } => Exit::NotWritten,
+            TokenError::Url(_) => Exit::Usage,
+            TokenError::Make(_) => Exit::Unexpected,
+        });
+    }
+    if let Some(error) = error.downcast_ref::<AccessError>() {
+        return judge_access(error);
+    }
     if error.is::<GenerateError>() || error.is::<KeyExists>() {
         return plain(Exit::NotWritten);
     }
@@ -218,6 +240,14 @@ fn judge_join(error: &JoinError) -> Verdict {
             exit: Exit::NotWritten,
             hint: error.hint().map(str::to_owned),
         },
+        JoinError::Key(_) => Verdict {
+            exit: Exit::NotWritten,
+            hint: Some("keep it elsewhere with --identity-file".to_owned()),
+        },
+        JoinError::Untrusted { distrust, .. } => Verdict {
+            exit: Exit::NotAllowed,
+            hint: Some(distrust.hint().to_owned()),
+        },
         JoinError::Refused { .. } | JoinError::WrongCluster { .. } => plain(Exit::NotAllowed),
         JoinError::NotReady { .. } => plain(Exit::NotReady),
     }
@@ -225,6 +255,12 @@ fn judge_join(error: &JoinError) -> Verdict {
 
 fn judge_call(error: &CallError) -> Verdict {
     let (exit, hint) = match error {
+        CallError::Untrusted { distrust, .. } => {
+            return Verdict {
+                exit: Exit::NotAllowed,
+                hint: Some(distrust.hint().to_owned()),
+            };
+        }
         CallError::Unreachable { .. } => (
             Exit::Unreachable,
             Some("name the server with --server or CFGSYNC_SERVER"),
@@ -246,13 +282,50 @@ fn judge_call(error: &CallError) -> Verdict {
     }
 }
 
+fn judge_access(error: &AccessError) -> Verdict {
+    let hint = match error {
+        AccessError::Tokens(_) => {
+            Some("`cfgsync token new --append FILE` makes tokens and their lines")
+        }
+        AccessError::Audit { .. } | AccessError::NoAudit | AccessError::NoAuthority => None,
+        AccessError::CannotTell(CannotTell::Nobody(_)) => Some(
+            "give operators a token (--tokens), and nodes as well, or --allow-anonymous for these",
+        ),
+        AccessError::CannotTell(CannotTell::Certificates) => {
+            Some("verify client certificates with --client-ca")
+        }
+        AccessError::CannotTell(CannotTell::Tokens) => Some("give it tokens with --tokens"),
+    };
+    Verdict {
+        exit: Exit::WrongSetting,
+        hint: hint.map(str::to_owned),
+    }
+}
+
+fn judge_trust(error: &TrustFailure) -> Verdict {
+    let (exit, hint) = match error {
+        TrustFailure::Usage(_) => (Exit::Usage, None),
+        TrustFailure::Trust(TrustError::Plain(_)) => (
+            Exit::Usage,
+            Some("name the server by https:// or by its join URL, or leave those flags out"),
+        ),
+        TrustFailure::Trust(TrustError::File(_) | TrustError::Token(..)) => {
+            (Exit::WrongSetting, None)
+        }
+    };
+    Verdict {
+        exit,
+        hint: hint.map(str::to_owned),
+    }
+}
+
 fn judge_serve(error: &ServeError) -> Verdict {
     let (exit, hint) = match error {
         ServeError::Exposed(_) => (
             Exit::WrongSetting,
             Some(
-                "listen on 127.0.0.1 or [::1], or add --allow-anonymous if all who reach that address may \
-                 register and read",
+                "listen on 127.0.0.1 or [::1], give it tokens (`cfgsync token new`, --tokens), or add \
+                 --allow-anonymous if all who reach that address may register and read",
             ),
         ),
         ServeError::Listen { error, .. } => (
@@ -269,6 +342,16 @@ fn judge_serve(error: &ServeError) -> Verdict {
             },
         ),
         ServeError::PortFile { .. } => (Exit::NotWritten, None),
+        ServeError::Tls(error) => {
+            let exit = match error {
+                TlsSetupError::Usage(_) => Exit::Usage,
+                TlsSetupError::JoinUrlFile { .. } | TlsSetupError::Tls(TlsError::Keep { .. }) => {
+                    Exit::NotWritten
+                }
+                TlsSetupError::Tls(_) => Exit::WrongSetting,
+            };
+            (exit, None)
+        }
         ServeError::Inherited(_) | ServeError::Runtime(_) | ServeError::Server(_) => {
             (Exit::Unexpected, None)
         }

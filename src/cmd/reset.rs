@@ -17,7 +17,7 @@ pub(crate) struct ResetArgs {
 
 pub(crate) fn run(args: ResetArgs) -> anyhow::Result<Exit> {
     block_on(async move {
-        args.server.client().reset().await?;
+        args.server.client()?.reset().await?;
         tracing::info!("the cluster is reset");
         Ok(Exit::Done)
     })

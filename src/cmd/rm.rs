@@ -29,7 +29,7 @@ pub(crate) struct RmArgs {
 
 pub(crate) fn run(args: RmArgs) -> anyhow::Result<Exit> {
     block_on(async move {
-        let client = args.server.client();
+        let client = args.server.client()?;
         let identifier = &args.identifier;
         if args.only_override {
             client.remove_override(identifier).await?;

@@ -1,17 +1,20 @@
 //! `cfgsync serve`: holds the door, until a signal comes or the command that it runs has ended.
 
 mod signals;
+mod access;
 mod state;
 mod signing;
 mod child;
 mod descriptors;
 mod listeners;
+mod tls;
 
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     pin::pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,6 +22,7 @@ use cfgsync::{
     app::{self, Server, ServerError},
     clock::WallClock,
     coordinator,
+    guard::Guard,
     http::{DrainReport, HttpConfig},
     spec::Spec,
     store::{JournalError, JournalStore},
@@ -31,11 +35,15 @@ use super::{
     manager::Manager,
     values::{bytes, duration},
 };
+use access::AccessArgs;
+pub(crate) use access::AccessError;
 use child::Child;
 pub(crate) use child::SpawnError;
 use descriptors::Descriptors;
 use signals::{Signals, Told};
 use state::StateArgs;
+pub(crate) use tls::TlsSetupError;
+use tls::{ServeTls, TlsArgs};
 
 /// How long threads that are still at work may take to end once everything else has.
 const THREADS_GRACE: Duration = Duration::from_secs(2);
@@ -70,9 +78,6 @@ pub(crate) struct ServeArgs {
     port_file: Option<PathBuf>,
     #[command(flatten)]
     signing: signing::SigningArgs,
-    /// Listen beyond loopback although whoever reaches that address may register and read
-    #[arg(long, env = "CFGSYNC_ALLOW_ANONYMOUS")]
-    allow_anonymous: bool,
     /// Hold the requests of clients that do not ask to wait for so long, when there is no payload yet
     #[arg(long, env = "CFGSYNC_HOLD", value_name = "DURATION", default_value = "0s", value_parser = duration)]
     hold: Duration,
@@ -105,6 +110,10 @@ pub(crate) struct ServeArgs {
         value_parser = duration
     )]
     drain_timeout: Duration,
+    #[command(flatten)]
+    access: AccessArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     limits: LimitArgs,
     /// A command to run beside the server; its exit code becomes the server's
@@ -178,6 +187,9 @@ pub(crate) enum ServeError {
         /// What the operating system said.
         error: io::Error,
     },
+    /// TLS cannot be spoken as it was asked for.
+    #[error(transparent)]
+    Tls(#[from] TlsSetupError),
     /// The process lacks something basic: threads, signals.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
@@ -189,26 +201,43 @@ pub(crate) enum ServeError {
     Server(#[from] ServerError),
 }
 
+impl ServeArgs {
+    /// Whether others than this machine may reach the server: only those who show who they are, or anybody.
+    fn may_be_exposed(&self) -> bool {
+        self.access.may_be_exposed() || self.tls.authenticates()
+    }
+}
+
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
-    listeners::refuse_exposure(&args.listen, args.allow_anonymous)?;
+    listeners::refuse_exposure(&args.listen, args.may_be_exposed())?;
     let spec = Spec::load(&args.spec)?;
+    let guard = args.access.guard(args.tls.authenticates())?;
+    guard.can_tell(spec.identity).map_err(AccessError::from)?;
     let journal = state::open(&args.state, &spec, args.history).map_err(ServeError::State)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(ServeError::Runtime)?;
-    let exit = runtime.block_on(serve(args, spec, journal));
+    let exit = runtime.block_on(serve(args, spec, guard, journal));
     // A render that does not end, or a spec that cannot be read to its end, must not keep a server that was
     // told to stop; programs that make files get the time to be ended with all their children.
     runtime.shutdown_timeout(THREADS_GRACE);
     exit
 }
 
-async fn serve(args: ServeArgs, spec: Spec, journal: Option<JournalStore>) -> anyhow::Result<Exit> {
+async fn serve(
+    mut args: ServeArgs,
+    spec: Spec,
+    guard: Guard,
+    journal: Option<JournalStore>,
+) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().map_err(ServeError::Runtime)?;
     let manager = Manager::from_environment();
-    let (listeners, addresses) = listeners::open(&args.listen, args.allow_anonymous)?;
+    let (listeners, addresses) = listeners::open(&args.listen, args.may_be_exposed())?;
     let sign_key = args.signing.read()?;
+    let state_directory = args.state.directory();
+    let tls = std::mem::take(&mut args.tls).prepare(&addresses, state_directory.as_deref());
+    let tls = tls.map_err(ServeError::Tls)?.map(Arc::new);
     if let Some(path) = &args.port_file {
         write_port_file(path, &addresses).map_err(|error| ServeError::PortFile {
             path: path.clone(),
@@ -216,17 +245,26 @@ async fn serve(args: ServeArgs, spec: Spec, journal: Option<JournalStore>) -> an
         })?;
     }
     let descriptors = Descriptors::raise();
-    let http = http_config(&args, &descriptors);
+    let mut http = http_config(&args, &descriptors, guard.clone());
+    http.tls = tls.as_ref().map(|tls| tls.tls.clone());
     let mut child = match args.command.split_first() {
         Some((program, arguments)) => {
-            let child = Child::spawn(program, arguments, &server_url(&addresses))?;
+            let url = match &tls {
+                Some(tls) => tls.local_url(),
+                None => format!("http://{}", place(&addresses)),
+            };
+            let child = Child::spawn(program, arguments, &url)?;
             descriptors.restore_for(&child);
             Some(child)
         }
         None => None,
     };
     for address in &addresses {
-        tracing::info!("serving {} on http://{address}", spec.cluster);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        tracing::info!("serving {} on {scheme}://{address}", spec.cluster);
+    }
+    if let Some(tls) = &tls {
+        tls.tell().map_err(ServeError::Tls)?;
     }
     let (status, status_line) = watch::channel(String::new());
     let server = Server {
@@ -258,7 +296,15 @@ async fn serve(args: ServeArgs, spec: Spec, journal: Option<JournalStore>) -> an
             finished(&ended?.map_err(ServeError::Server)?);
             return Ok(Exit::Unexpected);
         }
-        exit = until_told(&mut signals, child.as_mut(), &args.spec, &reload, manager) => exit?,
+        exit = until_told(
+            &mut signals,
+            child.as_mut(),
+            &args,
+            &guard,
+            &reload,
+            tls.as_deref(),
+            manager,
+        ) => exit?,
         () = &mut attending => unreachable!("it attends for ever"),
     };
     manager.stopping(args.drain_timeout + THREADS_GRACE);
@@ -278,8 +324,10 @@ async fn serve(args: ServeArgs, spec: Spec, journal: Option<JournalStore>) -> an
 async fn until_told(
     signals: &mut Signals,
     mut child: Option<&mut Child>,
-    spec: &Path,
+    args: &ServeArgs,
+    guard: &Guard,
     reload: &mpsc::Sender<Spec>,
+    tls: Option<&ServeTls>,
     manager: Manager,
 ) -> anyhow::Result<Exit> {
     // Beside the signals: a spec that takes long to read must not keep anybody from stopping the server.
@@ -288,11 +336,19 @@ async fn until_told(
         loop {
             hangups.notified().await;
             manager.reloading();
-            reread(spec, reload).await;
+            args.access.reread(guard).await;
+            reread(&args.spec, guard, reload).await;
             manager.ready();
         }
     };
     let mut rereading = pin!(rereading);
+    let refreshing = async {
+        match tls {
+            Some(tls) => tls.keep_fresh().await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut refreshing = pin!(refreshing);
     loop {
         let ended = async {
             match &mut child {
@@ -304,9 +360,15 @@ async fn until_told(
             exit = ended => return exit,
             told = signals.next() => told,
             () = &mut rereading => unreachable!("it reads for ever"),
+            () = &mut refreshing => unreachable!("it looks for ever"),
         };
         match (told, &child) {
-            (Told::Reread, _) => hangups.notify_one(),
+            (Told::Reread, _) => {
+                hangups.notify_one();
+                if let Some(tls) = tls {
+                    tls.hangup();
+                }
+            }
             (Told::Stop(stop), Some(child)) => child.pass_on(stop),
             (Told::Stop(stop), None) => {
                 tracing::info!("{}: stopping", stop.name);
@@ -317,10 +379,14 @@ async fn until_told(
 }
 
 /// Reads the spec again; the last good one stays when it has a mistake.
-async fn reread(path: &Path, reload: &mpsc::Sender<Spec>) {
+async fn reread(path: &Path, guard: &Guard, reload: &mpsc::Sender<Spec>) {
     let file = path.to_owned();
     match tokio::task::spawn_blocking(move || Spec::load(&file)).await {
         Ok(Ok(spec)) => {
+            if let Err(error) = guard.can_tell(spec.identity) {
+                tracing::error!("SIGHUP: the last good spec stays in force: {error}");
+                return;
+            }
             tracing::info!("SIGHUP: {} is read again", path.display());
             // A server that has ended needs no spec.
             let _ = reload.send(spec).await;
@@ -344,26 +410,29 @@ fn finished(report: &DrainReport) {
     }
 }
 
-/// Whoever waits for the file sees all of it or nothing.
 fn write_port_file(path: &Path, addresses: &[SocketAddr]) -> io::Result<()> {
     let ports: Vec<String> = addresses
         .iter()
         .map(|address| address.port().to_string())
         .collect();
-    let ports = ports.join("\n") + "\n";
+    write_whole(path, &(ports.join("\n") + "\n"))
+}
+
+/// Whoever waits for the file sees all of it or nothing.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     let mut staged = std::ffi::OsString::from(".");
     staged.push(name);
     staged.push(format!(".{}", std::process::id()));
     let staged = path.with_file_name(staged);
-    std::fs::write(&staged, ports)?;
+    std::fs::write(&staged, text)?;
     std::fs::rename(&staged, path).inspect_err(|_| {
         // The error that is told is the first one.
         let _ = std::fs::remove_file(&staged);
     })
 }
 
-fn http_config(args: &ServeArgs, descriptors: &Descriptors) -> HttpConfig {
+fn http_config(args: &ServeArgs, descriptors: &Descriptors, guard: Guard) -> HttpConfig {
     let limits = &args.limits;
     let wanted = limits.connections_max as usize;
     let connections_max = wanted.min(descriptors.connections_max());
@@ -383,12 +452,14 @@ fn http_config(args: &ServeArgs, descriptors: &Descriptors) -> HttpConfig {
         body_timeout: limits.body_timeout,
         write_stall_timeout: limits.write_stall_timeout,
         drain_timeout: args.drain_timeout,
+        waiters_per_node_max: args.access.waiters_per_node_max.into(),
+        guard,
         ..HttpConfig::default()
     }
 }
 
-/// How a process on this machine reaches the server.
-fn server_url(addresses: &[SocketAddr]) -> String {
+/// Where a process on this machine reaches the server.
+fn place(addresses: &[SocketAddr]) -> SocketAddr {
     let mut address = addresses[0];
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -396,7 +467,7 @@ fn server_url(addresses: &[SocketAddr]) -> String {
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    format!("http://{address}")
+    address
 }
 
 /// Reads where to listen: an IP address and a port.
@@ -427,7 +498,7 @@ mod tests {
     fn defaults_are_those_of_the_library() {
         let args = Only::parse_from(["serve", "cluster.yaml"]).serve;
         let unlimited = Descriptors::unlimited();
-        let told = format!("{:?}", http_config(&args, &unlimited));
+        let told = format!("{:?}", http_config(&args, &unlimited, Guard::default()));
         assert_eq!(told, format!("{:?}", HttpConfig::default()));
         assert_eq!(usize::from(args.history), app::HISTORY_GENERATIONS);
         let interval = coordinator::Config::default().min_generation_interval;
@@ -436,12 +507,13 @@ mod tests {
 
     #[test]
     fn a_wildcard_is_reached_on_loopback() {
-        for (address, url) in [
-            ("127.0.0.1:1", "http://127.0.0.1:1"),
-            ("0.0.0.0:1", "http://127.0.0.1:1"),
-            ("[::]:1", "http://[::1]:1"),
+        for (address, reached) in [
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("[::]:1", "[::1]:1"),
         ] {
-            assert_eq!(server_url(&[address.parse().unwrap()]), url);
+            let found = place(&[address.parse().unwrap()]);
+            assert_eq!(found.to_string(), reached);
         }
     }
 }

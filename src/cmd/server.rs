@@ -1,10 +1,12 @@
-//! The server that operators' commands talk to.
+//! The server that operators' commands talk to, and how the URL of one is read.
 
-use std::future::Future;
+use std::{ffi::OsStr, future::Future};
 
 use anyhow::Context as _;
 use cfgsync::client::{Client, ServerUrl};
-use clap::Args;
+use clap::{Arg, Args, Command, builder::TypedValueParser};
+
+use super::{credentials::TokenSource, tls::ClientTlsArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
@@ -14,15 +16,59 @@ pub(crate) struct ServerArgs {
         env = "CFGSYNC_SERVER",
         value_name = "URL",
         default_value = "http://127.0.0.1:4400",
+        value_parser = UrlParser,
         global = true
     )]
     server: Vec<ServerUrl>,
+    #[command(flatten)]
+    credentials: TokenSource,
+    #[command(flatten)]
+    tls: ClientTlsArgs,
 }
 
 impl ServerArgs {
-    /// A client of it.
-    pub(crate) fn client(self) -> Client {
-        Client::new(self.server)
+    /// A client of it, which comes with the token that there is.
+    pub(crate) fn client(self) -> anyhow::Result<Client> {
+        let client = self.tls.client(self.server)?;
+        Ok(self.credentials.take_to(client)?)
+    }
+}
+
+/// Reads the URL of a server. What is refused is repeated by clap; here without what may be a secret in it.
+#[derive(Clone)]
+pub(crate) struct UrlParser;
+
+impl TypedValueParser for UrlParser {
+    type Value = ServerUrl;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<ServerUrl, clap::Error> {
+        let read = |text: &str| text.parse::<ServerUrl>();
+        read.parse_ref(command, arg, value).or_else(|_| {
+            let text = value.to_string_lossy();
+            let error = read(&text);
+            let refuse = move |_: &str| error.clone();
+            refuse.parse_ref(command, arg, OsStr::new(&without_secrets(&text)))
+        })
+    }
+}
+
+/// A URL up to its query, without what stands before its host.
+fn without_secrets(text: &str) -> String {
+    let (shown, hidden) = match text.split_once('?') {
+        Some((shown, _)) => (shown, "?…"),
+        None => (text, ""),
+    };
+    match shown.rsplit_once('@') {
+        Some((before, host)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            format!("{scheme}://…@{host}{hidden}")
+        }
+        None => format!("{shown}{hidden}"),
     }
 }
 
@@ -33,4 +79,21 @@ pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
         .build()
         .context("cannot start")?
         .block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_is_shown_without_its_secrets() {
+        for (text, shown) in [
+            ("boot:4400", "boot:4400"),
+            ("cfgsync://boot/?token=t&pi=n", "cfgsync://boot/?…"),
+            ("http://me:secret@boot:1/x", "http://…@boot:1/x"),
+            ("http://me:a?b@boot", "http://me:a?…"),
+        ] {
+            assert_eq!(without_secrets(text), shown);
+        }
+    }
 }

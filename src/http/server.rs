@@ -12,14 +12,15 @@ use std::{
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
 };
 
 use super::{
-    HttpConfig, body::FRAME_MAX_BYTES, figures::Present, refused::Explained, service::respond,
-    socket::StallGuard, state::Server, timer::ConnectionTimer,
+    HttpConfig, body::FRAME_MAX_BYTES, figures::Present, peer::Peer, refused::Explained,
+    service::respond, socket::StallGuard, state::Server, timer::ConnectionTimer, tls::Tls,
 };
 use crate::coordinator::Coordinator;
 
@@ -63,8 +64,13 @@ pub async fn serve(
             // At the bound as well, a server must hear that it shall stop.
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
-            (place, stream) = next => {
-                connections.spawn(connection(stream, Arc::clone(&server), place));
+            (place, (stream, peer)) = next => {
+                let server = Arc::clone(&server);
+                // Apart, so that a connection without TLS is not as large as one with it.
+                match server.config.tls.clone() {
+                    None => connections.spawn(plain(stream, peer, server, place)),
+                    Some(tls) => connections.spawn(encrypted(tls, stream, peer, server, place)),
+                };
             }
         }
     }
@@ -73,7 +79,7 @@ pub async fn serve(
 }
 
 /// The next connection of any listener; they take turns, so that none starves another.
-async fn accept(listeners: &[TcpListener], turn: &mut usize) -> TcpStream {
+async fn accept(listeners: &[TcpListener], turn: &mut usize) -> (TcpStream, Peer) {
     loop {
         let accepted = poll_fn(|cx| {
             for _ in 0..listeners.len() {
@@ -86,7 +92,7 @@ async fn accept(listeners: &[TcpListener], turn: &mut usize) -> TcpStream {
         })
         .await;
         match accepted {
-            Ok((stream, _)) => return stream,
+            Ok((stream, address)) => return (stream, Peer::at(address)),
             // That connection's own trouble.
             Err(error) if is_the_peers(&error) => {}
             Err(error) => {
@@ -107,13 +113,48 @@ fn is_the_peers(error: &io::Error) -> bool {
 }
 
 /// Serves one connection until it ends.
-async fn connection(stream: TcpStream, server: Arc<Server>, _place: OwnedSemaphorePermit) {
+async fn plain(stream: TcpStream, peer: Peer, server: Arc<Server>, _place: OwnedSemaphorePermit) {
     let _open = Present::in_gauge(&server.coordinator.metrics().connections);
     // Answers are small and complete: none should wait for another.
     let _ = stream.set_nodelay(true);
     let stream = StallGuard::new(stream, server.config.write_stall_timeout);
-    let stream = Explained::new(stream, Arc::clone(&server));
-    let service = service_fn(|request| respond(&server, request));
+    exchange(stream, &peer, &server).await;
+}
+
+/// The same over TLS.
+async fn encrypted(
+    tls: Tls,
+    stream: TcpStream,
+    mut peer: Peer,
+    server: Arc<Server>,
+    _place: OwnedSemaphorePermit,
+) {
+    let _open = Present::in_gauge(&server.coordinator.metrics().connections);
+    let _ = stream.set_nodelay(true);
+    // Boxed, so that what a handshake needs is gone once it is over.
+    let accepted = Box::pin(async {
+        let mut stopped = pin!(server.stopped());
+        stopped.as_mut().enable();
+        if server.is_stopping() {
+            return None;
+        }
+        tokio::select! {
+            // Who has not yet shaken hands has asked nothing.
+            () = stopped => None,
+            accepted = tls.accept(stream, &mut peer, &server.config) => accepted,
+        }
+    })
+    .await;
+    drop(tls);
+    if let Some(stream) = accepted {
+        exchange(stream, &peer, &server).await;
+    }
+}
+
+/// Answers the requests that come over `stream` until it ends.
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, peer: &Peer, server: &Arc<Server>) {
+    let stream = Explained::new(stream, Arc::clone(server));
+    let service = service_fn(|request| respond(server, peer, request));
     let serving = http1::Builder::new()
         .timer(ConnectionTimer::default())
         .header_read_timeout(server.config.header_timeout)
@@ -138,7 +179,7 @@ async fn connection(stream: TcpStream, server: Arc<Server>, _place: OwnedSemapho
     })
     .await;
     if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended");
+        tracing::debug!(%peer, %error, "connection ended");
     }
 }
 

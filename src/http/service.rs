@@ -16,7 +16,9 @@ use hyper::{
 };
 
 use super::{
+    ask::Ask,
     handlers::handle,
+    peer::Peer,
     read::discard_body,
     reply::{Rejection, Reply},
     route::Target,
@@ -27,16 +29,18 @@ use crate::wire::{CLUSTER_HEADER, INSTANCE_HEADER};
 const INSTANCE: HeaderName = HeaderName::from_static(INSTANCE_HEADER);
 const CLUSTER: HeaderName = HeaderName::from_static(CLUSTER_HEADER);
 
-/// Serves one request, whatever comes.
+/// Serves one request of `peer`, whatever comes.
 pub(super) async fn respond(
     server: &Server,
+    peer: &Peer,
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
     let start = Instant::now();
     let (head, mut body) = request.into_parts();
     let target = Target::of(head.uri.path());
+    let mut ask = Ask::new(server, peer, &head, target);
     let handled = {
-        let mut handling = pin!(handle(server, &head, target, &mut body));
+        let mut handling = pin!(handle(&mut ask, target, &mut body));
         poll_fn(|cx| {
             // What a handler leaves behind when it panics is its own: the coordinator's locks are not held
             // across its answers.
@@ -46,15 +50,20 @@ pub(super) async fn respond(
         .await
     };
     let mut reply = match handled {
-        Ok(reply) => reply,
+        Ok(reply) => {
+            ask.ends(reply.status(), None);
+            reply
+        }
         Err(rejection) => {
-            tracing::debug!(method = %head.method, path = head.uri.path(), %rejection, "rejected");
+            tracing::debug!(%peer, method = %head.method, path = head.uri.path(), %rejection, "rejected");
             // Who waits to be asked for the body has not sent it.
             let expects = head.headers.contains_key(EXPECT);
             if rejection.leaves_the_body() && !body.is_end_stream() && !expects {
                 Box::pin(discard_body(&mut body)).await;
             }
-            rejection.reply()
+            let reply = rejection.reply();
+            ask.ends(reply.status(), Some(rejection.reason()));
+            reply
         }
     };
     reply

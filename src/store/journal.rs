@@ -16,6 +16,8 @@ mod look;
 mod commit;
 mod writer;
 #[cfg(test)]
+mod format_tests;
+#[cfg(test)]
 mod simulated_tests;
 #[cfg(test)]
 mod tests;

@@ -107,7 +107,9 @@ fn no_target_breaks_its_promises() {
         for (name, target) in targets::TARGETS {
             let run = move || {
                 let seeds = seeds(name);
-                seeds.iter().for_each(|seed| target(seed));
+                for seed in &seeds {
+                    target(seed);
+                }
                 let config = ProptestConfig {
                     cases,
                     failure_persistence: None,
@@ -116,9 +118,9 @@ fn no_target_breaks_its_promises() {
                 let strategy = (any::<Index>(), vec(change(), 1..6));
                 let outcome = TestRunner::new(config).run(&strategy, |(seed, changes)| {
                     let mut input = seeds[seed.index(seeds.len())].clone();
-                    changes
-                        .iter()
-                        .for_each(|change| change.apply(&mut input, &seeds));
+                    for change in changes {
+                        change.apply(&mut input, &seeds);
+                    }
                     target(&input);
                     Ok(())
                 });

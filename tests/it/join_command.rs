@@ -239,8 +239,20 @@ async fn nothing_is_registered_with_a_command_line_that_makes_no_sense() {
             "expected numbers: UID or UID:GID",
         ),
         (
-            &["--out-dir", ".", "--server", "https://x"],
+            &["--out-dir", ".", "--server", "ftp://x"],
             "must start with http://",
+        ),
+        (
+            &["--out-dir", ".", "--server", "cfgsync://x/?token=hidden"],
+            "'cfgsync://x/?…' for '--server <URL>': the join URL of cfgsync://x: it lacks `?pin=sha256-…`",
+        ),
+        (
+            &["--out-dir", ".", "--ca-file", "ca.pem"],
+            "is plain HTTP, where pins, authorities and client certificates protect nothing",
+        ),
+        (
+            &["--out-dir", ".", "--client-key", "key.pem"],
+            "add --client-cert FILE",
         ),
     ] {
         let output = join(&fake, directory.path(), arguments).await;

@@ -15,13 +15,13 @@ use crate::place::{Place, Process, Server, join};
 /// A port that is ours while this lives, and at which nobody answers until a server listens there.
 ///
 /// A socket that is bound and does not listen keeps it: the system gives it to nobody who asks for a free one.
-struct Reserved {
+pub(crate) struct Reserved {
     _socket: Socket,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Reserved {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
@@ -33,13 +33,18 @@ impl Reserved {
         }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    fn serve(&self, place: &Place) -> Server {
+    pub(crate) fn serve(&self, place: &Place) -> Server {
+        self.serve_with(place, &[])
+    }
+
+    pub(crate) fn serve_with(&self, place: &Place, arguments: &[&str]) -> Server {
         let listen = self.address.to_string();
-        Server::is(place.start(&["serve", "cluster.yaml", "--listen", &listen]))
+        let first = ["serve", "cluster.yaml", "--listen", &listen];
+        Server::is(place.start(&[&first, arguments].concat()))
     }
 }
 

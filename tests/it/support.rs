@@ -109,6 +109,16 @@ impl TestServer {
         within(held).await;
     }
 
+    /// Waits until no connection is open.
+    pub(crate) async fn is_left(&self) {
+        let left = async {
+            while self.coordinator.metrics().connections.get() != 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        within(left).await;
+    }
+
     /// Tells the server to stop; [`Stopping::report`] says how it went.
     pub(crate) fn stop(self) -> Stopping {
         let _ = self.stop.send(());
@@ -158,6 +168,11 @@ impl Connection {
     /// Sends no more, and still reads.
     pub(crate) async fn half_close(&mut self) {
         self.stream.shutdown().await.unwrap();
+    }
+
+    /// The same, where the server may have closed already.
+    pub(crate) async fn try_half_close(&mut self) -> bool {
+        self.stream.shutdown().await.is_ok()
     }
 
     pub(crate) async fn reply(&mut self) -> Reply {

@@ -6,7 +6,6 @@ use cfgsync::{
     Identifier, OutputMap,
     client::{Client, JoinOptions, NodeAddress, ServerUrl, disk::Owner},
     model::ArtifactPath,
-    wire::PayloadLimits,
 };
 use serde_json::Value;
 use tracing::{info, warn};
@@ -21,8 +20,7 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// What a join is to do.
 pub(super) struct Plan {
-    pub(super) servers: Vec<ServerUrl>,
-    pub(super) limits: PayloadLimits,
+    pub(super) client: Client,
     pub(super) options: JoinOptions,
     pub(super) outputs: OutputMap,
     pub(super) owner: Option<Owner>,
@@ -30,13 +28,6 @@ pub(super) struct Plan {
     pub(super) receipt: Option<receipt::Keeping>,
     pub(super) json: bool,
     pub(super) command: Vec<OsString>,
-}
-
-impl Plan {
-    /// What calls the servers.
-    pub(super) fn client(&self) -> Client {
-        Client::new(self.servers.clone()).with_payload_limits(self.limits)
-    }
 }
 
 /// The variables of clients in the field, and which of them were used.
@@ -118,9 +109,13 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
     let metadata = metadata::merge(base, &args.meta).map_err(JoinFailure::Setting)?;
     let verify_keys = args.trust.verify_keys()?;
     let delivered = (receipt.as_ref()).and_then(|receipt| receipt.delivered(&identifier));
+    let client = args
+        .tls
+        .client(servers)?
+        .with_payload_limits(args.trust.limits());
+    let client = args.credentials.take_to(client)?;
     Ok(Plan {
-        servers,
-        limits: args.trust.limits(),
+        client,
         options: JoinOptions {
             identifier,
             address,
@@ -134,6 +129,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
             } else {
                 WAIT_MAX
             },
+            key: args.identity.place(),
         },
         outputs,
         owner: args.owner,
@@ -145,6 +141,9 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
 }
 
 fn servers(args: &JoinArgs, legacy: &mut Legacy) -> Result<Vec<ServerUrl>, JoinFailure> {
+    if let Some(url) = &args.url {
+        return Ok(vec![url.clone()]);
+    }
     if !args.server.is_empty() {
         return Ok(args.server.clone());
     }
@@ -256,7 +255,7 @@ mod tests {
         };
         let (plan, used) = resolved("--meta b=2", older);
         let plan = plan.unwrap();
-        assert_eq!(plan.servers[0].to_string(), "http://boot:4400");
+        assert_eq!(plan.client.server().to_string(), "http://boot:4400");
         assert_eq!(plan.options.identifier.as_str(), "node-1");
         assert_eq!(plan.options.metadata, serde_json::json!({"a": 1, "b": "2"}));
         assert_eq!(used.split(' ').count(), 6, "{used}");
@@ -266,7 +265,7 @@ mod tests {
         let said = "--server http://a:1 --id a --ip ::1 --meta-json {} --out-dir out";
         let (plan, _) = resolved(said, older);
         let plan = plan.unwrap();
-        assert_eq!(plan.servers[0].to_string(), "http://a:1");
+        assert_eq!(plan.client.server().to_string(), "http://a:1");
         assert_eq!(plan.options.identifier.as_str(), "a");
         assert_eq!(
             plan.options.address,

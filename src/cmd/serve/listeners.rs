@@ -11,7 +11,7 @@ use super::ServeError;
 /// Binds `wanted`, unless a service manager passed sockets: then those are taken in their place.
 pub(super) fn open(
     wanted: &[SocketAddr],
-    allow_anonymous: bool,
+    may_be_exposed: bool,
 ) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), ServeError> {
     let listeners = match inherited()? {
         sockets if sockets.is_empty() => bind(wanted)?,
@@ -21,16 +21,16 @@ pub(super) fn open(
     let addresses: Vec<SocketAddr> = addresses
         .collect::<Result<_, _>>()
         .map_err(ServeError::Inherited)?;
-    refuse_exposure(&addresses, allow_anonymous)?;
+    refuse_exposure(&addresses, may_be_exposed)?;
     Ok((listeners, addresses))
 }
 
-/// Nobody beyond this machine gets in unless somebody said so.
+/// Nobody beyond this machine gets in without credentials unless somebody said so.
 pub(super) fn refuse_exposure(
     addresses: &[SocketAddr],
-    allow_anonymous: bool,
+    may_be_exposed: bool,
 ) -> Result<(), ServeError> {
-    if allow_anonymous {
+    if may_be_exposed {
         return Ok(());
     }
     let exposed = addresses

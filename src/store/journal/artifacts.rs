@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     directory::GENERATIONS,
     disk::{Disk, STAGED, Trouble, put},
-    entry::{self, Raw, mode},
+    entry::{self, Raw, mode, written},
     error::{JournalError, Unreadable},
     frame::{self, FIXED_MARKER, Found, Kind},
     log::read_first_line,
@@ -259,7 +259,7 @@ impl<'a> Places<'a> {
             self.paths.push(path);
             place(self.paths.len() - 1)
         });
-        let chunks = file.content.chunks().iter().map(|chunk| {
+        let chunks = written(&file.content).map(|chunk| {
             let sum = chunk.sha256();
             *self.by_sum.entry(sum).or_insert_with(|| {
                 self.chunks.push((*sum.as_bytes(), Raw(chunk.bytes())));

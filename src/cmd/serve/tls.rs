@@ -1,0 +1,298 @@
+//! `serve` over TLS: where its key comes from, when it is read again, and the URL that carries the trust in it.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use cfgsync::http::{Tls, TlsError, TlsFiles};
+use clap::{Args, ValueEnum};
+use tokio::sync::Notify;
+
+use super::{place, write_whole};
+
+/// How often it is looked whether files have changed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The key and certificate that a server made for itself, in its state directory.
+const KEPT: &str = "tls-self-signed.pem";
+
+/// TLS
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "TLS")]
+pub(super) struct TlsArgs {
+    /// Speak TLS with a key that the server makes for itself: nodes know it by the join URL
+    #[arg(long, env = "CFGSYNC_TLS", value_name = "HOW")]
+    tls: Option<Own>,
+    /// Speak TLS with this certificate, followed by those of its issuers (PEM); read again when it changes
+    #[arg(
+        long,
+        env = "CFGSYNC_TLS_CERT",
+        value_name = "FILE",
+        conflicts_with = "tls"
+    )]
+    tls_cert: Option<PathBuf>,
+    /// Where its key is [default: in the same file]
+    #[arg(
+        long,
+        env = "CFGSYNC_TLS_KEY",
+        value_name = "FILE",
+        conflicts_with = "tls"
+    )]
+    tls_key: Option<PathBuf>,
+    /// Let in only clients with a certificate that an authority in this file has signed (PEM)
+    #[arg(long, env = "CFGSYNC_CLIENT_CA", value_name = "FILE")]
+    client_ca: Option<PathBuf>,
+    /// Write the join URL to this file once the server listens, and again when the key changes
+    #[arg(long, env = "CFGSYNC_JOIN_URL_FILE", value_name = "FILE")]
+    join_url_file: Option<PathBuf>,
+}
+
+/// Where a key comes from that nobody provides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Own {
+    /// Made at the first start, and kept in the state directory.
+    SelfSigned,
+}
+
+/// Why a server does not begin to speak TLS.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsSetupError {
+    /// Flags that make no sense together.
+    #[error("{0}")]
+    Usage(&'static str),
+    /// A file that cannot be used, or a key that cannot be made.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The join URL's file cannot be written.
+    #[error("cannot write the join URL's file {}: {error}", path.display())]
+    JoinUrlFile {
+        /// Which one.
+        path: PathBuf,
+        /// What the operating system said.
+        error: io::Error,
+    },
+}
+
+impl TlsArgs {
+    /// Whether only clients with a certificate are let in.
+    pub(super) fn authenticates(&self) -> bool {
+        self.client_ca.is_some()
+    }
+
+    /// Reads or makes what TLS needs, if it is wanted.
+    pub(super) fn prepare(
+        self,
+        addresses: &[SocketAddr],
+        state_directory: Option<&Path>,
+    ) -> Result<Option<ServeTls>, TlsSetupError> {
+        let tls = match (self.tls, self.tls_cert, self.tls_key) {
+            (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
+                return Err(TlsSetupError::Usage(
+                    "--tls self-signed makes its own certificate: leave out --tls-cert and --tls-key",
+                ));
+            }
+            (None, None, Some(_)) => {
+                return Err(TlsSetupError::Usage(
+                    "--tls-key is the key of a certificate: add --tls-cert FILE",
+                ));
+            }
+            (None, None, None) if self.client_ca.is_some() => {
+                return Err(TlsSetupError::Usage(
+                    "--client-ca needs TLS: add --tls-cert FILE, or --tls self-signed",
+                ));
+            }
+            (None, None, None) if self.join_url_file.is_some() => {
+                return Err(TlsSetupError::Usage(
+                    "a join URL needs TLS: add --tls-cert FILE, or --tls self-signed",
+                ));
+            }
+            (None, None, None) => return Ok(None),
+            (None, Some(certificate), key) => From::Files(TlsFiles {
+                key: key.unwrap_or_else(|| certificate.clone()),
+                certificate,
+                client_authorities: self.client_ca,
+            }),
+            (Some(Own::SelfSigned), None, None) => match state_directory {
+                Some(directory) => {
+                    let kept = directory.join(KEPT);
+                    Tls::make_once(&names(addresses), &kept)?;
+                    From::Files(TlsFiles {
+                        certificate: kept.clone(),
+                        key: kept,
+                        client_authorities: self.client_ca,
+                    })
+                }
+                None => From::Memory(self.client_ca),
+            },
+        };
+        let (tls, files) = match tls {
+            From::Files(files) => {
+                // Before they are read: a change that comes between is seen.
+                let stamps = stamps(&files);
+                (Tls::read(&files)?, Some((files, stamps)))
+            }
+            From::Memory(client_ca) => {
+                tracing::warn!(
+                    "the TLS key was made for this start alone: the next one has another pin and another join URL; \
+                     --state-dir keeps it"
+                );
+                (
+                    Tls::self_signed(&names(addresses), client_ca.as_deref())?,
+                    None,
+                )
+            }
+        };
+        Ok(Some(ServeTls {
+            tls,
+            files,
+            addresses: addresses.to_vec(),
+            join_url_file: self.join_url_file,
+            hangup: Arc::default(),
+        }))
+    }
+}
+
+enum From {
+    Files(TlsFiles),
+    Memory(Option<PathBuf>),
+}
+
+/// TLS as this server does it.
+pub(super) struct ServeTls {
+    pub(super) tls: Tls,
+    /// What is read again; a key in memory is not.
+    files: Option<(TlsFiles, Vec<Stamp>)>,
+    addresses: Vec<SocketAddr>,
+    join_url_file: Option<PathBuf>,
+    hangup: Arc<Notify>,
+}
+
+impl ServeTls {
+    /// How a process on this machine finds and trusts the server.
+    pub(super) fn local_url(&self) -> String {
+        self.url(&place(&self.addresses).to_string())
+    }
+
+    /// The URL that carries the trust in this server's key. Where it listens on all addresses, other machines know
+    /// it by its host's name.
+    fn join_url(&self) -> String {
+        let address = self.addresses[0];
+        match host_name() {
+            Some(name) if address.ip().is_unspecified() => {
+                self.url(&format!("{name}:{}", address.port()))
+            }
+            _ => self.local_url(),
+        }
+    }
+
+    fn url(&self, place: &str) -> String {
+        format!("cfgsync://{place}/?pin={}", self.tls.pin())
+    }
+
+    /// Tells whoever starts nodes how they join.
+    pub(super) fn tell(&self) -> Result<(), TlsSetupError> {
+        let url = self.join_url();
+        if let Some(path) = &self.join_url_file {
+            let written = write_whole(path, &format!("{url}\n"));
+            written.map_err(|error| TlsSetupError::JoinUrlFile {
+                path: path.clone(),
+                error,
+            })?;
+        }
+        tracing::info!("nodes join with {url}");
+        Ok(())
+    }
+
+    /// Has the files read again now.
+    pub(super) fn hangup(&self) {
+        self.hangup.notify_one();
+    }
+
+    /// Reads the files again when they have changed, or at [`Self::hangup`]; for ever. What is there stays in use
+    /// when they have a fault.
+    pub(super) async fn keep_fresh(&self) {
+        let Some((files, first)) = &self.files else {
+            return std::future::pending().await;
+        };
+        let mut used = first.clone();
+        // Two files are not replaced in one instant: a change counts once nothing has moved from one look to the
+        // next.
+        let mut seen = used.clone();
+        loop {
+            let told = tokio::select! {
+                () = self.hangup.notified() => true,
+                () = tokio::time::sleep(LOOK_EVERY) => false,
+            };
+            let these = files.clone();
+            let looked = tokio::task::spawn_blocking(move || stamps(&these)).await;
+            let now = looked.unwrap_or_default();
+            let is_still = std::mem::replace(&mut seen, now.clone()) == now;
+            if told || (is_still && now != used) {
+                self.read_again(files).await;
+                used = now;
+            }
+        }
+    }
+
+    async fn read_again(&self, files: &TlsFiles) {
+        let before = self.tls.pin();
+        let (tls, these) = (self.tls.clone(), files.clone());
+        let read = tokio::task::spawn_blocking(move || tls.read_again(&these)).await;
+        match read {
+            Ok(Ok(())) => {
+                tracing::info!("the TLS certificate was read again");
+                if self.tls.pin() != before {
+                    tracing::warn!(
+                        "its key is another: nodes that know the server by the pin {before} no longer trust it"
+                    );
+                    if let Err(error) = self.tell() {
+                        tracing::error!("{error}");
+                    }
+                }
+            }
+            Ok(Err(error)) => {
+                tracing::error!("the last good TLS certificate stays in use: {error}");
+            }
+            Err(panic) => tracing::error!("the last good TLS certificate stays in use: {panic}"),
+        }
+    }
+}
+
+/// What tells one state of a file from another: device, inode, size, and when it was changed.
+type Stamp = Option<(u64, u64, u64, i64, i64)>;
+
+fn stamps(files: &TlsFiles) -> Vec<Stamp> {
+    let stamp = |path: &PathBuf| {
+        let file = fs::metadata(path).ok()?;
+        let changed = (file.ctime(), file.ctime_nsec());
+        Some((file.dev(), file.ino(), file.size(), changed.0, changed.1))
+    };
+    let pair = [&files.certificate, &files.key].into_iter();
+    pair.chain(&files.client_authorities).map(stamp).collect()
+}
+
+/// What a certificate of the server's own making is for: it is known by its key, and these help who looks closer.
+fn names(addresses: &[SocketAddr]) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned()];
+    names.extend(host_name());
+    let given = addresses.iter().map(SocketAddr::ip);
+    names.extend(
+        given
+            .filter(|address| !address.is_unspecified())
+            .map(|address| address.to_string()),
+    );
+    names
+}
+
+/// What this machine is called, if that can be a host's name.
+fn host_name() -> Option<String> {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_string_lossy();
+    let is_name = cfgsync::Identifier::new(&name).is_ok();
+    is_name.then(|| name.into_owned())
+}

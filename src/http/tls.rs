@@ -1,0 +1,300 @@
+//! TLS: the key that the server shows, whom it asks for certificates, and handshakes.
+//!
+//! A connection that is not what it should be costs a look at its first byte. A handshake runs in its
+//! connection's own task, within a bound, and its buffers are gone when it is over.
+
+mod self_signed;
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use rustls::{
+    ServerConfig, ServerConnection,
+    crypto::ring::Ticketer,
+    server::{NoServerSessionStorage, WebPkiClientVerifier},
+    sign::{CertifiedKey, SingleCertAndKey},
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use super::{
+    HttpConfig,
+    peer::{Peer, PeerCertificate},
+    socket::StallGuard,
+};
+use crate::{
+    certificate::{self, CertificateError, names_of, pin_of, provider},
+    model::Pin,
+    wire::{Code, ErrorBody},
+};
+
+/// What both sides speak within TLS.
+const PROTOCOL: &[u8] = b"http/1.1";
+
+/// The first byte of every TLS handshake.
+const HANDSHAKE_BYTE: u8 = 0x16;
+
+/// How much of an answer a connection holds encrypted, in bytes.
+const ENCRYPTED_MAX_BYTES: usize = 64 << 10;
+
+/// How much of what a refused peer still sends is taken, so that it reads why before the connection is reset.
+const FAREWELL_MAX_BYTES: u64 = 64 << 10;
+/// And for how long.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Where a server's certificate and key stand, in PEM form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Its certificate, followed by those of its issuers.
+    pub certificate: PathBuf,
+    /// The certificate's key.
+    pub key: PathBuf,
+    /// Whose signatures clients' certificates must have. Without it no client is asked for one.
+    pub client_authorities: Option<PathBuf>,
+}
+
+/// How a server does TLS. Clones share it: what is read again is used by all connections that follow.
+#[derive(Clone)]
+pub struct Tls {
+    shown: Arc<ArcSwap<Shown>>,
+}
+
+/// Why there is no TLS.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TlsError {
+    /// A file that cannot be used.
+    #[error(transparent)]
+    File(#[from] CertificateError),
+    /// A key and a certificate for it could not be made.
+    #[error("cannot make a certificate: {0}")]
+    Make(String),
+    /// A certificate that was made could not be kept.
+    #[error("cannot write {}: {problem}", path.display())]
+    Keep {
+        /// Where.
+        path: PathBuf,
+        /// What the operating system said.
+        problem: String,
+    },
+}
+
+/// What a connection gets.
+struct Shown {
+    config: Arc<ServerConfig>,
+    pin: Pin,
+}
+
+impl Tls {
+    /// Reads `files`.
+    pub fn read(files: &TlsFiles) -> Result<Self, TlsError> {
+        let pair = certificate::read_pair(&files.certificate, &files.key)?;
+        Self::showing(pair, files.client_authorities.as_deref())
+    }
+
+    /// With a key and a certificate that are made now, for these host names and addresses, and not kept.
+    pub fn self_signed(
+        names: &[String],
+        client_authorities: Option<&Path>,
+    ) -> Result<Self, TlsError> {
+        let made = self_signed::make(names)?;
+        Self::showing(made.certified()?, client_authorities)
+    }
+
+    /// Makes a key and a certificate for these host names and addresses, and keeps them in one file that only its
+    /// owner reads, unless it is there already. [`TlsFiles`] may then name it twice.
+    pub fn make_once(names: &[String], path: &Path) -> Result<(), TlsError> {
+        match path.exists() {
+            true => Ok(()),
+            false => self_signed::make(names)?.keep(path),
+        }
+    }
+
+    /// Reads `files` again; what is there stays in use when they have a fault.
+    pub fn read_again(&self, files: &TlsFiles) -> Result<(), TlsError> {
+        let new = Self::read(files)?;
+        self.shown.store(new.shown.load_full());
+        Ok(())
+    }
+
+    /// The pin of the key that is shown.
+    pub fn pin(&self) -> Pin {
+        self.shown.load().pin
+    }
+
+    fn showing(pair: CertifiedKey, client_authorities: Option<&Path>) -> Result<Self, TlsError> {
+        let pin = pair.cert.first().and_then(pin_of);
+        let pin = pin.ok_or_else(|| TlsError::Make("it has no key".to_owned()))?;
+        let config = config(pair, client_authorities)?;
+        let shown = Arc::new(Shown {
+            config: Arc::new(config),
+            pin,
+        });
+        Ok(Self {
+            shown: Arc::new(ArcSwap::new(shown)),
+        })
+    }
+
+    /// Shakes hands with `peer`, and notes in it what it proved to be. `None` when that came to nothing: then the
+    /// connection is over, and the log says why.
+    pub(super) async fn accept(
+        &self,
+        stream: TcpStream,
+        peer: &mut Peer,
+        config: &HttpConfig,
+    ) -> Option<Encrypted> {
+        let limit = config.handshake_timeout;
+        match timeout(limit, self.handshake(stream, config)).await {
+            Ok(Ok((stream, certificate))) => {
+                peer.certificate = certificate.map(Arc::new);
+                return Some(stream);
+            }
+            Ok(Err(Failed::Gone)) => {
+                tracing::debug!(%peer, "gone without a word");
+            }
+            Ok(Err(Failed::NotTls { is_http, stream })) => {
+                let (what, answer) = match is_http {
+                    true => ("plain HTTP", speak_tls()),
+                    false => ("something else", vec![]),
+                };
+                tracing::debug!(%peer, "{what} came where TLS is spoken");
+                farewell(stream, &answer).await;
+            }
+            Ok(Err(Failed::Handshake { error, stream })) => {
+                tracing::debug!(%peer, "the TLS handshake failed: {error}");
+                farewell(stream, &[]).await;
+            }
+            Err(_) => {
+                tracing::debug!(%peer, "the TLS handshake was not done within {limit:?}");
+            }
+        }
+        None
+    }
+
+    async fn handshake(
+        &self,
+        stream: TcpStream,
+        config: &HttpConfig,
+    ) -> Result<(Encrypted, Option<PeerCertificate>), Failed> {
+        // Before anything is made for a connection, its first byte says whether it may become one.
+        let mut first = [0];
+        let peeked = stream.peek(&mut first).await;
+        let stream = StallGuard::new(stream, config.write_stall_timeout);
+        match peeked {
+            Ok(1..) if first[0] == HANDSHAKE_BYTE => {}
+            Ok(1..) => {
+                let is_http = first[0].is_ascii_uppercase();
+                return Err(Failed::NotTls { is_http, stream });
+            }
+            _ => return Err(Failed::Gone),
+        }
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.shown.load().config));
+        let bound = |session: &mut ServerConnection| {
+            session.set_buffer_limit(Some(ENCRYPTED_MAX_BYTES));
+        };
+        let accepted = acceptor.accept_with(stream, bound).into_fallible().await;
+        let stream = accepted.map_err(|(error, stream)| Failed::Handshake { error, stream })?;
+        let shown = stream.get_ref().1.peer_certificates();
+        let Some(shown) = shown.and_then(<[_]>::first) else {
+            return Ok((stream, None));
+        };
+        let Some(names) = names_of(shown) else {
+            let error = io::Error::other("the names in its certificate cannot be read");
+            let (stream, _) = stream.into_inner();
+            return Err(Failed::Handshake { error, stream });
+        };
+        Ok((stream, Some(names)))
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tls").field(&self.pin()).finish()
+    }
+}
+
+/// A connection over TLS.
+pub(super) type Encrypted = TlsStream<StallGuard<TcpStream>>;
+
+/// How a handshake comes to nothing.
+enum Failed {
+    /// The peer closed the connection, or it broke.
+    Gone,
+    /// It speaks something else.
+    NotTls {
+        is_http: bool,
+        stream: StallGuard<TcpStream>,
+    },
+    /// It did not do what it must. An alert has told it.
+    Handshake {
+        error: io::Error,
+        stream: StallGuard<TcpStream>,
+    },
+}
+
+fn config(pair: CertifiedKey, client_authorities: Option<&Path>) -> Result<ServerConfig, TlsError> {
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("ring has what TLS 1.2 and 1.3 need");
+    let resolver = Arc::new(SingleCertAndKey::from(pair));
+    let mut config = match client_authorities {
+        None => builder.with_no_client_auth().with_cert_resolver(resolver),
+        Some(path) => {
+            let authorities = Arc::new(certificate::read_authorities(path)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(authorities, provider());
+            let verifier = verifier
+                .build()
+                .map_err(|error| CertificateError::Unusable {
+                    path: path.to_owned(),
+                    problem: error.to_string(),
+                })?;
+            let builder = builder.with_client_cert_verifier(verifier);
+            builder.with_cert_resolver(resolver)
+        }
+    };
+    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    // Sessions are resumed by what the client keeps, so that the server keeps nothing. A client's certificate is
+    // looked at in every handshake: it may have expired, or its issuer may no longer be believed.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    if client_authorities.is_none() {
+        let ticketer = Ticketer::new().map_err(|error| TlsError::Make(error.to_string()))?;
+        config.ticketer = ticketer;
+        config.send_tls13_tickets = 1;
+    }
+    Ok(config)
+}
+
+/// What a client that speaks plain HTTP is told in its own language.
+fn speak_tls() -> Vec<u8> {
+    let message = "this port speaks TLS: use https://, or the join URL that `serve` printed";
+    let body = ErrorBody::new(Code::Internal, "tls_required", message);
+    let body = serde_json::to_string(&body).expect("text");
+    let length = body.len();
+    format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+/// Says the last words, and takes what the peer still sends, within bounds: closed over unread bytes, a
+/// connection is reset, and then the peer never reads why.
+async fn farewell(mut stream: impl AsyncRead + AsyncWrite + Unpin, words: &[u8]) {
+    let done = async {
+        stream.write_all(words).await?;
+        stream.shutdown().await?;
+        let mut rest = stream.take(FAREWELL_MAX_BYTES);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
+    // A peer that does not listen has lost nothing.
+    let _ = timeout(FAREWELL_TIMEOUT, done).await;
+}

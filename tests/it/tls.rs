@@ -1,0 +1,479 @@
+//! TLS: who is trusted and who is let in, by real handshakes; and what those get who do something else.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use cfgsync::{
+    client::{CallError, Client, Distrust, ServerUrl, Trust},
+    http::{HttpConfig, Tls, TlsFiles},
+    model::Pin,
+};
+use rustls::{
+    ClientConfig, HandshakeKind, RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    sign::{CertifiedKey, SingleCertAndKey},
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::{
+    pki::{Authority, Pair, early, expired, served},
+    support::{TestServer, get, within},
+};
+
+const HERE: &str = "127.0.0.1";
+const ONE: &str =
+    "ready: {nodes: 1}\nmaterializers: [{kind: template, files: [{path: a, template: x}]}]\n";
+
+/// Short enough to be waited for, and only where running out is what the test is about.
+const SHORT: Duration = Duration::from_millis(50);
+
+fn place() -> (TempDir, Authority) {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new(directory.path(), "authority");
+    (directory, authority)
+}
+
+fn url(server: &TestServer) -> ServerUrl {
+    format!("https://{}", server.address).parse().unwrap()
+}
+
+fn join_url(server: &TestServer, pin: Pin) -> ServerUrl {
+    let url = format!("cfgsync://{}/?pin={pin}", server.address);
+    url.parse().unwrap()
+}
+
+async fn livez(server: ServerUrl, trust: &Trust) -> Result<(), CallError> {
+    let client = Client::with_trust([server], trust).unwrap();
+    within(client.livez()).await.map(|_| ())
+}
+
+fn distrust(answer: Result<(), CallError>) -> Distrust {
+    match answer {
+        Err(CallError::Untrusted { distrust, .. }) => distrust,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn pinned(pins: &[Pin]) -> Trust {
+    Trust {
+        pins: pins.to_vec(),
+        ..Trust::default()
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_trusted_by_its_authority_or_by_its_key() {
+    let (_directory, authority) = place();
+    let pair = authority.sign(HERE);
+    let server = TestServer::with(ONE, pair.served());
+    let pin = pair.tls().pin();
+    let other = Pin::of(b"another key");
+    livez(url(&server), &authority.trust()).await.unwrap();
+    livez(join_url(&server, pin), &Trust::default())
+        .await
+        .unwrap();
+    // While a key is replaced both are good.
+    livez(url(&server), &pinned(&[other, pin])).await.unwrap();
+
+    let answer = livez(url(&server), &Trust::default()).await;
+    assert_eq!(distrust(answer), Distrust::Authority);
+    let stranger = Authority::new(authority.file().parent().unwrap(), "stranger");
+    let answer = livez(url(&server), &stranger.trust()).await;
+    assert_eq!(distrust(answer), Distrust::Authority);
+    let answer = livez(join_url(&server, other), &Trust::default()).await;
+    assert_eq!(distrust(answer), Distrust::Pin { found: pin });
+    // Both must hold where both are asked for.
+    let both = |trust: Trust, pin| Trust {
+        pins: vec![pin],
+        ..trust
+    };
+    livez(url(&server), &both(authority.trust(), pin))
+        .await
+        .unwrap();
+    let answer = livez(url(&server), &both(authority.trust(), other)).await;
+    assert_eq!(distrust(answer), Distrust::Pin { found: pin });
+    let answer = livez(url(&server), &both(stranger.trust(), pin)).await;
+    assert_eq!(distrust(answer), Distrust::Authority);
+}
+
+#[tokio::test]
+async fn a_pinned_certificate_is_nothing_without_its_key() {
+    let (_directory, authority) = place();
+    let real = authority.sign(HERE);
+    let pin = real.tls().pin();
+    let shown = vec![certificate(&real.certificate)];
+    let other = fs::read(authority.sign("other").key).unwrap();
+    let other = PrivateKeyDer::from_pem_slice(&other).unwrap();
+    let other = rustls::crypto::ring::sign::any_supported_type(&other).unwrap();
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let pair = SingleCertAndKey::from(CertifiedKey::new(shown.clone(), Arc::clone(&other)));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(pair));
+        let listener = TcpListener::bind((HERE, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let impostor = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let acceptor = TlsAcceptor::from(Arc::new(config));
+            acceptor.accept(stream).await.is_err()
+        });
+        let url = format!("cfgsync://{address}/?pin={pin}");
+        let answer = livez(url.parse().unwrap(), &Trust::default()).await;
+        let refused = distrust(answer);
+        assert!(matches!(refused, Distrust::Certificate(_)), "{refused:?}");
+        assert!(within(impostor).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_must_be_of_its_time_and_name_unless_its_key_is_pinned() {
+    let (_directory, authority) = place();
+    let late = authority.sign_with(HERE, expired);
+    let server = TestServer::with(ONE, late.served());
+    let answer = livez(url(&server), &authority.trust()).await;
+    let gone = Distrust::Expired("2001-01-01T00:00:00Z".to_owned());
+    assert_eq!(distrust(answer), gone);
+    let pin = late.tls().pin();
+    livez(url(&server), &pinned(&[pin])).await.unwrap();
+
+    let server = TestServer::with(ONE, authority.sign_with(HERE, early).served());
+    let answer = livez(url(&server), &authority.trust()).await;
+    let to_come = Distrust::NotYetValid("3000-01-01T00:00:00Z".to_owned());
+    assert_eq!(distrust(answer), to_come);
+
+    let other = authority.sign("boot.example");
+    let server = TestServer::with(ONE, other.served());
+    let answer = distrust(livez(url(&server), &authority.trust()).await);
+    assert!(matches!(answer, Distrust::Name { .. }), "{answer:?}");
+    let words = answer.to_string();
+    assert!(words.contains("not for 127.0.0.1"), "{words}");
+    assert!(words.contains("boot.example"), "{words}");
+    livez(url(&server), &pinned(&[other.tls().pin()]))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn only_who_shows_a_certificate_of_the_right_authority_is_let_in() {
+    let (directory, authority) = place();
+    let nodes = Authority::new(directory.path(), "nodes");
+    let strangers = Authority::new(directory.path(), "strangers");
+    let tls = Tls::read(&TlsFiles {
+        client_authorities: Some(nodes.file()),
+        ..authority.sign(HERE).files()
+    });
+    let server = TestServer::with(ONE, served(tls.unwrap()));
+    let shown = |pair: Pair| pair.shown(&authority);
+
+    livez(url(&server), &shown(nodes.sign("node-1")))
+        .await
+        .unwrap();
+    for _ in 0..20 {
+        // In TLS 1.3 the client is done before it is refused: what it sends then must not hide why.
+        let answer = livez(url(&server), &authority.trust()).await;
+        assert_eq!(distrust(answer), Distrust::WantsCertificate);
+    }
+    let answer = livez(url(&server), &shown(strangers.sign("node-1"))).await;
+    let refused = distrust(answer);
+    assert!(
+        matches!(refused, Distrust::RefusesCertificate(_)),
+        "{refused:?}"
+    );
+    let answer = livez(url(&server), &shown(nodes.sign_with("node-2", expired))).await;
+    let refused = Distrust::RefusesCertificate("it has expired");
+    assert_eq!(distrust(answer), refused);
+    server.is_left().await;
+}
+
+#[tokio::test]
+async fn who_speaks_the_other_language_is_told_so() {
+    let (_directory, authority) = place();
+    let secure = TestServer::with(ONE, authority.sign(HERE).served());
+    let reply = secure.ask(&get("/livez")).await;
+    let (code, reason, message) = reply.error();
+    assert_eq!(
+        (reply.status, &*code, &*reason),
+        (400, "internal", "tls_required")
+    );
+    assert_eq!(
+        message,
+        "this port speaks TLS: use https://, or the join URL that `serve` printed"
+    );
+    // Also when it is a long request, of which much is unread when the connection is closed.
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(30_000));
+    assert_eq!(secure.ask(&long).await.status, 400);
+
+    let plain = TestServer::start(ONE);
+    let answer = livez(url(&plain), &authority.trust()).await;
+    let Err(CallError::Unusable { problem, .. }) = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(
+        problem,
+        "it does not speak TLS; plain HTTP begins with http://"
+    );
+}
+
+#[tokio::test]
+async fn garbage_is_closed_and_costs_nobody_else() {
+    let (_directory, authority) = place();
+    let server = TestServer::with(ONE, authority.sign(HERE).served());
+    let hello = hello(&authority).await;
+    let mut strange: Vec<Vec<u8>> = vec![
+        b"\0".to_vec(),
+        vec![0xff; 70_000],
+        b"SSH-2.0-x\r\n".to_vec(),
+        b"\x16".to_vec(),
+        b"\x16\x03\x01\xff\xff".to_vec(),
+        b"\x16\x03\x01\0\x05hello".to_vec(),
+        [b"\x16\x03\x01\x40\0".to_vec(), vec![1; 0x4000]].concat(),
+        // An alert, and data, before there is anything to be alert about.
+        b"\x15\x03\x03\0\x02\x02\x28".to_vec(),
+        b"\x17\x03\x03\0\x01x".to_vec(),
+        [&hello[..], &hello[..]].concat(),
+    ];
+    for at in (0..hello.len()).step_by(7) {
+        let mut bent = hello.clone();
+        bent[at] ^= 0xff;
+        strange.push(bent);
+        strange.push(hello[..at].to_vec());
+    }
+    for bytes in strange {
+        let mut connection = server.connect().await;
+        // It may be closed before all is sent.
+        connection.try_send(&bytes).await;
+        let _ = connection.try_half_close().await;
+        within(connection.read_to_end()).await;
+    }
+    livez(url(&server), &authority.trust()).await.unwrap();
+    server.is_left().await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_come_ends_the_connection() {
+    let (_directory, authority) = place();
+    let config = HttpConfig {
+        handshake_timeout: SHORT,
+        ..authority.sign(HERE).served()
+    };
+    let server = TestServer::with(ONE, config);
+    let hello = hello(&authority).await;
+    for start in [&b""[..], b"\x16", &hello[..20], &hello[..hello.len() - 1]] {
+        let mut connection = server.connect().await;
+        connection.send(start).await;
+        assert!(connection.is_closed().await, "{} bytes", start.len());
+    }
+    // With the server's half of it as well.
+    let mut connection = server.connect().await;
+    connection.send(&hello).await;
+    within(connection.read_to_end()).await;
+    server.is_left().await;
+}
+
+#[tokio::test]
+async fn a_handshake_holds_up_neither_others_nor_a_server_that_stops() {
+    let (_directory, authority) = place();
+    let server = TestServer::with(ONE, authority.sign(HERE).served());
+    let mut silent = Vec::new();
+    for _ in 0..50 {
+        silent.push(server.connect().await);
+        let mut begun = server.connect().await;
+        begun.send(b"\x16").await;
+        silent.push(begun);
+    }
+    livez(url(&server), &authority.trust()).await.unwrap();
+    let report = server.stop().report().await;
+    assert_eq!(report.cut, 0);
+}
+
+#[tokio::test]
+async fn what_is_read_again_is_used_by_the_connections_that_follow() {
+    let (directory, authority) = place();
+    let pair = authority.sign(HERE);
+    let tls = pair.tls();
+    let server = TestServer::with(ONE, served(tls.clone()));
+    let kept = Client::with_trust([url(&server)], &authority.trust()).unwrap();
+    kept.livez().await.unwrap();
+    let before = tls.pin();
+
+    let files = authority.sign(HERE).files();
+    tls.read_again(&files).unwrap();
+    let after = tls.pin();
+    assert_ne!(before, after);
+    let answer = livez(join_url(&server, before), &Trust::default()).await;
+    assert_eq!(distrust(answer), Distrust::Pin { found: after });
+    livez(join_url(&server, after), &Trust::default())
+        .await
+        .unwrap();
+    // Who is connected stays so.
+    kept.livez().await.unwrap();
+
+    let stranger = Authority::new(directory.path(), "stranger").sign(HERE);
+    let missing = directory.path().join("missing");
+    let put = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let empty = put("empty", "");
+    let torn = put("torn", "-----BEGIN PRIVATE KEY-----\nMIGHAgEA");
+    let bent = put(
+        "bent",
+        "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n",
+    );
+    let mut said = String::new();
+    for (certificate, key) in [
+        (&files.certificate, &stranger.key),
+        (&missing, &files.key),
+        (&files.certificate, &missing),
+        (&empty, &files.key),
+        (&files.certificate, &empty),
+        (&files.certificate, &torn),
+        (&bent, &files.key),
+        // The two changed round.
+        (&files.key, &files.certificate),
+    ] {
+        let files = TlsFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            client_authorities: None,
+        };
+        let error = tls.read_again(&files).unwrap_err();
+        said.push_str(&format!("{error}\n"));
+        assert_eq!(tls.pin(), after);
+    }
+    let said = said.replace(&directory.path().display().to_string(), "[DIR]");
+    insta::assert_snapshot!(said);
+    livez(join_url(&server, after), &Trust::default())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn sessions_are_resumed_unless_a_certificate_is_asked_for() {
+    let (directory, authority) = place();
+    let nodes = Authority::new(directory.path(), "nodes");
+    let pair = authority.sign(HERE);
+    let shown = nodes.sign("node-1");
+    let with_certificates = Tls::read(&TlsFiles {
+        client_authorities: Some(nodes.file()),
+        ..pair.files()
+    });
+    for (tls, again) in [
+        (pair.tls(), HandshakeKind::Resumed),
+        (with_certificates.unwrap(), HandshakeKind::Full),
+    ] {
+        let server = TestServer::with(ONE, served(tls));
+        for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+            let connector = connector(&authority, Some(&shown), version);
+            for expected in [HandshakeKind::Full, again] {
+                let kind = exchange(&server, &connector).await;
+                assert_eq!(kind, expected, "{version:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn http_1_1_is_what_both_agree_upon() {
+    let (_directory, authority) = place();
+    let server = TestServer::with(ONE, authority.sign(HERE).served());
+    for (offered, agreed) in [
+        (&[&b"h2"[..], b"http/1.1"][..], Some(&b"http/1.1"[..])),
+        (&[], None),
+    ] {
+        let mut config = config(&authority, None, &rustls::version::TLS13);
+        config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
+        let stream = connect(&server, &TlsConnector::from(Arc::new(config))).await;
+        assert_eq!(stream.unwrap().get_ref().1.alpn_protocol(), agreed);
+    }
+    let mut config = config(&authority, None, &rustls::version::TLS13);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let refused = connect(&server, &TlsConnector::from(Arc::new(config))).await;
+    assert!(refused.is_err());
+}
+
+#[tokio::test]
+async fn plain_http_is_not_made_safer_by_pins() {
+    let server: ServerUrl = "http://127.0.0.1:1".parse().unwrap();
+    let trust = pinned(&[Pin::of(b"")]);
+    let error = Client::with_trust([server], &trust).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "http://127.0.0.1:1 is plain HTTP, where pins, authorities and client certificates protect nothing"
+    );
+}
+
+/// The first bytes of a good handshake.
+async fn hello(authority: &Authority) -> Vec<u8> {
+    let (near, mut far) = tokio::io::duplex(16 << 10);
+    let connector = connector(authority, None, &rustls::version::TLS13);
+    let name = ServerName::try_from(HERE).unwrap();
+    let connecting = tokio::spawn(async move { connector.connect(name, near).await.is_ok() });
+    let mut hello = vec![0; 16 << 10];
+    let length = far.read(&mut hello).await.unwrap();
+    hello.truncate(length);
+    drop(far);
+    assert!(!connecting.await.unwrap());
+    hello
+}
+
+fn config(
+    authority: &Authority,
+    shown: Option<&Pair>,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate(&authority.file())).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots);
+    match shown {
+        None => builder.with_no_client_auth(),
+        Some(pair) => {
+            let key = PrivateKeyDer::from_pem_file(&pair.key).unwrap();
+            let chain = vec![certificate(&pair.certificate)];
+            builder.with_client_auth_cert(chain, key).unwrap()
+        }
+    }
+}
+
+fn connector(
+    authority: &Authority,
+    shown: Option<&Pair>,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> TlsConnector {
+    TlsConnector::from(Arc::new(config(authority, shown, version)))
+}
+
+fn certificate(path: &Path) -> CertificateDer<'static> {
+    CertificateDer::from_pem_file(path).unwrap()
+}
+
+async fn connect(
+    server: &TestServer,
+    connector: &TlsConnector,
+) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    within(connector.connect(ServerName::try_from(HERE).unwrap(), stream)).await
+}
+
+/// One request on a connection of its own, to its end; how the connection came about.
+async fn exchange(server: &TestServer, connector: &TlsConnector) -> HandshakeKind {
+    let mut stream = connect(server, connector).await.unwrap();
+    let request = "GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    within(stream.write_all(request.as_bytes())).await.unwrap();
+    let mut answer = String::new();
+    within(stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    stream.get_ref().1.handshake_kind().unwrap()
+}
