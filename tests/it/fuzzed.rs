@@ -118,7 +118,7 @@ fn no_target_breaks_its_promises() {
                 let strategy = (any::<Index>(), vec(change(), 1..6));
                 let outcome = TestRunner::new(config).run(&strategy, |(seed, changes)| {
                     let mut input = seeds[seed.index(seeds.len())].clone();
-                    for change in &changes {
+                    for change in changes {
                         change.apply(&mut input, &seeds);
                     }
                     target(&input);
