@@ -58,7 +58,7 @@ impl TypedValueParser for UrlParser {
 }
 
 /// A URL up to its query, without what stands before its host.
-fn without_secrets(text: &str) -> String {
+pub(super) fn without_secrets(text: &str) -> String {
     let (shown, hidden) = match text.split_once('?') {
         Some((shown, _)) => (shown, "?…"),
         None => (text, ""),

@@ -320,23 +320,22 @@ fn from_body(file: &Bytes, body: &[u8], digest: Digest) -> Result<Artifacts, Unr
         .collect();
     let set = |files: Vec<PlacedFile>| -> Result<ArtifactSet, Unreadable> {
         let nowhere = || Unreadable::Other("a file names a place that is not there".to_owned());
-        let mut set = ArtifactSet::default();
-        for file in files {
+        let placed = files.into_iter().map(|file| {
             let pieces: Option<Vec<_>> = file
                 .chunks
                 .iter()
                 .map(|at| chunks.get(*at as usize).cloned())
                 .collect();
             let path = paths.get(file.path as usize).ok_or_else(nowhere)?;
-            set.push(ArtifactFile {
+            Ok(ArtifactFile {
                 path: path.clone(),
                 mode: mode(file.mode)?,
                 content: Content::from_chunks(pieces.ok_or_else(nowhere)?),
                 secret: file.secret,
             })
-            .map_err(|error| Unreadable::Other(error.to_string()))?;
-        }
-        Ok(set)
+        });
+        let files: Result<Vec<_>, Unreadable> = placed.collect();
+        ArtifactSet::new(files?).map_err(|error| Unreadable::Other(error.to_string()))
     };
     let shared = Arc::new(set(entry.shared)?);
     let mut nodes = BTreeMap::new();

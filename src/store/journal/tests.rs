@@ -4,13 +4,19 @@ use std::{path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tempfile::TempDir;
-use tokio::sync::{Mutex, watch};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::{Mutex, watch},
+};
 
 use super::{
     JournalConfig, JournalError, JournalStore, artifacts, simulated_tests::Simulated, snapshot,
 };
 use crate::{
+    app,
+    http::listen,
     model::{Generation, Instance, NodeRegistration, Revision},
+    spec::Spec,
     store::{Input, Outcome, Promise, Record, Seal, State, Store, Unavailable, conformance},
 };
 
@@ -245,4 +251,38 @@ async fn a_longer_history_does_not_ask_for_what_is_gone() {
     assert_eq!(kept(&open(1)), [5]);
     let files = std::fs::read_dir(directory.path().join("generations"));
     assert_eq!(files.unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_server_whose_state_cannot_be_synced_ends_and_says_so() {
+    let disk = Simulated::default();
+    let directory = Path::new("simulated");
+    let text = "cfgsync: 1\ncluster: devnet\nready: {nodes: 1}\nmaterializers:\n  - kind: template\n    \
+                files: [{path: p, template: x}]\n";
+    let spec = Spec::parse(text, "cluster.yaml", Path::new(".")).unwrap();
+    let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = app::Server {
+        journal: Some(JournalStore::on(Arc::new(disk.clone()), &config(directory)).unwrap()),
+        ..app::Server::new(spec, listener)
+    };
+    disk.fail_syncs();
+    let (_reload, reloaded) = tokio::sync::mpsc::channel(1);
+    let serving = tokio::spawn(app::serve(server, reloaded, std::future::pending()));
+    let body = r#"{"identifier":"a","ip":"10.0.0.1"}"#;
+    let request = format!(
+        "POST /register HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 503");
+    let ended = serving.await.unwrap();
+    let error = ended.map(drop).unwrap_err().to_string();
+    assert!(
+        error.contains("simulated/log could not be synced"),
+        "{error}"
+    );
 }
