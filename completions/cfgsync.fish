@@ -37,6 +37,8 @@ complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "plan" -d 'Say offli
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "rm" -d 'Take a node out of the cluster'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "fail" -d 'Declare the cluster failed: every node is told why, until `reset`'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "reset" -d 'End a failure: what an operator declared, or a passed deadline or failed render, which is tried again'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "release" -d 'Give a node\'s name free: the next machine to come with it has it'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "token" -d 'Make tokens, which open a server'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "key" -d 'Make keys for signed payloads'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l listen -d 'Where to listen; repeat it for more addresses. Port 0 takes a free one [env: CFGSYNC_LISTEN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l port-file -d 'Write the port to this file once the server listens, one line per --listen [env: CFGSYNC_LISTEN_PORT_FILE]' -r -F
@@ -46,6 +48,12 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l min-generation
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l state-dir -d 'Keep what is acknowledged in this directory, so that a server that is killed goes on where it was [env: CFGSYNC_STATE_DIR]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l history -d 'How many generations are kept for `inspect` [env: CFGSYNC_HISTORY]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l drain-timeout -d 'How long requests in flight may take to end once the server stops [env: CFGSYNC_DRAIN_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l tokens -d 'The tokens that open this server, one line each (see `cfgsync token new`); SIGHUP reads them again [env: CFGSYNC_TOKENS]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l operator-cert -d 'A client certificate with such a name is an operator\'s (`*` is anything); repeat it for more [env: CFGSYNC_OPERATOR_CERT, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l audit-log -d 'Write a line for each change and each refusal to this file, or to stdout (`-`); SIGHUP opens it again [env: CFGSYNC_AUDIT_LOG]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l rate-max -d 'Requests of one address in a second, once its burst is used up; 0 is as many as it likes [env: CFGSYNC_RATE_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l rate-burst -d 'Requests of one address at once: enough for ten thousand nodes behind it to boot [env: CFGSYNC_RATE_BURST]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l waiters-per-node-max -d 'Requests that are held for one node at a time; more are answered at once [env: CFGSYNC_WAITERS_PER_NODE_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l tls -d 'Speak TLS with a key that the server makes for itself: nodes know it by the join URL [env: CFGSYNC_TLS]' -r -f -a "self-signed\t'Made at the first start, and kept in the state directory'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l tls-cert -d 'Speak TLS with this certificate, followed by those of its issuers (PEM); read again when it changes [env: CFGSYNC_TLS_CERT]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l tls-key -d 'Where its key is [default: in the same file] [env: CFGSYNC_TLS_KEY]' -r -F
@@ -62,9 +70,12 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l log-format -d 
 text\t'Plain lines with UTC times, on a terminal as well'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l allow-anonymous -d 'Listen beyond loopback although whoever reaches that address may register and read [env: CFGSYNC_ALLOW_ANONYMOUS]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l allow-anonymous -d 'Nodes need no credentials. Where nobody is asked for any, operators need none either, beyond loopback as well [env: CFGSYNC_ALLOW_ANONYMOUS]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l audit-required -d 'Change nothing that the audit log cannot take [env: CFGSYNC_AUDIT_REQUIRED]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l server -d 'Where the server is; repeat it for servers that are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l identity-file -d 'Where this node\'s own key is kept, for a cluster that wants one; it is made when it is first asked for [default: keys/CLUSTER/ID in systemd\'s state directory, /var/lib/cfgsync, or ~/.local/state/cfgsync] [env: CFGSYNC_IDENTITY_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l cluster -d 'Insist that the server serves this cluster [env: CFGSYNC_CLUSTER]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l id -d 'This node\'s identifier [default: the host\'s name] [env: CFGSYNC_ID]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l ip -d 'The address under which others reach it [default: the local address that reaches the server] [env: CFGSYNC_IP]' -r
@@ -99,6 +110,7 @@ json\t'For scripts'
 yaml\t'For scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l state-dir -d 'Look into this state directory instead of asking a server; one may be at work in it' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
@@ -120,6 +132,7 @@ json\t'For scripts'
 yaml\t'For scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l state-dir -d 'Look into this state directory instead of asking a server; one may be at work in it' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
@@ -134,6 +147,7 @@ json\t'For scripts'
 yaml\t'For scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l state-dir -d 'Look into this state directory instead of asking a server; one may be at work in it' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
@@ -149,6 +163,7 @@ json\t'For scripts'
 yaml\t'For scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l state-dir -d 'Look into this state directory instead of asking a server; one may be at work in it' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
@@ -164,6 +179,7 @@ json\t'For scripts'
 yaml\t'For scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l state-dir -d 'Look into this state directory instead of asking a server; one may be at work in it' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
@@ -178,6 +194,7 @@ json\t'For scripts'
 yaml\t'For scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l state-dir -d 'Look into this state directory instead of asking a server; one may be at work in it' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
@@ -201,6 +218,7 @@ json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
@@ -213,6 +231,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l override -d 'End 
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l reason -d 'Why, in words for whoever reads the nodes\' logs [env: CFGSYNC_REASON]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
@@ -223,6 +242,7 @@ json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
@@ -232,6 +252,34 @@ text\t'Plain lines with UTC times, on a terminal as well'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l server -d 'The server to ask; where there are several, they are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l ca-file -d 'Trust the authorities in this PEM file instead of the public web\'s [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l pin -d 'Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l client-cert -d 'Show the certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l client-key -d 'Where its key is [default: in the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
+text\t'Plain lines with UTC times, on a terminal as well'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
+text\t'Plain lines with UTC times, on a terminal as well'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new" -f -a "new" -d 'Make a token: print the secret, once, and give its hash to the server\'s file'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l role -d 'What its holder may do: a node registers, fetches its own files and leaves; an operator does everything [env: CFGSYNC_ROLE]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l name -d 'What logs call it [default: its role and the beginning of its hash] [env: CFGSYNC_NAME]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l identifier -d 'For which nodes it is good: `web-*`, `?` is one character [default: all] [env: CFGSYNC_IDENTIFIER]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l expires -d 'How long it is good from now on [default: for ever] [env: CFGSYNC_EXPIRES]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l url -d 'Print a join URL that holds the secret, made of this one, which `serve` told: `cfgsync join URL` needs no more [env: CFGSYNC_URL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l append -d 'Add its line to this file, which is made with mode 0600 if it is not there [env: CFGSYNC_APPEND]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
+text\t'Plain lines with UTC times, on a terminal as well'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and not __fish_seen_subcommand_from new" -l log-format -d 'How the log is written: text with colours on a terminal and plain elsewhere, or JSON [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text; with colours and short times on a terminal'
 text\t'Plain lines with UTC times, on a terminal as well'
 json\t'One JSON object per line'"

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, error::Error, net::Ipv4Addr, path::Path, time::
 use cfgsync::{
     ArtifactFile, ArtifactSet, Client, MaterializationResult, MaterializedArtifacts, Materializer,
     RegistrationSnapshot, Server,
-    client::{Join, JoinOptions, NodeAddress, ServerUrl},
+    client::{Join, JoinOptions, KeyPlace, NodeAddress, ServerUrl},
     materialize::MaterializeError,
     serve,
     spec::Spec,
@@ -98,6 +98,7 @@ async fn join(name: &str, server: &ServerUrl) -> Result<ReceivedPayload, Box<dyn
         delivered: None,
         timeout: Some(Duration::from_secs(30)),
         wait_max: Duration::from_secs(30),
+        key: KeyPlace::Nowhere,
     };
     let mut join = Join::new(Client::new(vec![server.clone()]), options);
     Ok(join.run(|event| eprintln!("{name}: {event:?}")).await?)

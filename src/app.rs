@@ -132,12 +132,16 @@ pub async fn serve(
             }
         }
     });
+    let guard = server.http.guard.clone();
     if let Some(status) = server.status {
         let coordinator = coordinator.clone();
         tokio::spawn(async move { coordinator.keep_status(status).await });
     }
     let report = http::serve(server.listeners, coordinator, server.http, shutdown).await;
     reloading.abort();
+    if let Some(audit) = guard.audit() {
+        audit.flush().await;
+    }
     // The route goes last: until the last answer is out it may have deliveries to note.
     drop(stop_route);
     if let Err(panic) = route.await {

@@ -11,11 +11,13 @@ mod call;
 mod routes;
 pub mod disk;
 mod receipt;
+mod node_key;
 mod join;
 
 pub use backoff::Backoff;
-pub use call::{Answer, CallError, Client, Meta, TrustError};
+pub use call::{Answer, CallError, Client, InvalidSecret, Meta, TrustError};
 pub use join::{Event, Join, JoinError, JoinOptions, NodeAddress};
+pub use node_key::{KeyError, KeyPlace};
 pub use receipt::{Delivered, Mismatch, Noted, Receipt, ReceiptError, Standing};
 pub use routes::{InvalidRoute, OutputMap, Placed, Placement, RouteError, Target};
 pub use server::{InvalidServer, ServerUrl};

@@ -9,6 +9,7 @@ pub(crate) mod names;
 pub(crate) mod log;
 pub(crate) mod exit;
 pub(crate) mod values;
+pub(crate) mod credentials;
 pub(crate) mod settings;
 pub(crate) mod output;
 pub(crate) mod manager;
@@ -24,6 +25,8 @@ pub(crate) mod plan;
 pub(crate) mod rm;
 pub(crate) mod fail;
 pub(crate) mod reset;
+pub(crate) mod release;
+pub(crate) mod token;
 pub(crate) mod key;
 pub(crate) mod generate;
 pub(crate) mod report;
@@ -61,6 +64,8 @@ pub(crate) enum Command {
     Rm(rm::RmArgs),
     Fail(fail::FailArgs),
     Reset(reset::ResetArgs),
+    Release(release::ReleaseArgs),
+    Token(token::TokenArgs),
     Key(key::KeyArgs),
     #[command(hide = true)]
     Generate(generate::GenerateArgs),
@@ -78,6 +83,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Rm(args) => rm::run(args),
         Command::Fail(args) => fail::run(args),
         Command::Reset(args) => reset::run(args),
+        Command::Release(args) => release::run(args),
+        Command::Token(args) => token::run(args),
         Command::Key(args) => key::run(&args),
         Command::Generate(args) => generate::run(&args),
     }

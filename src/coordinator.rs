@@ -12,7 +12,7 @@ mod describe;
 mod work;
 mod route;
 
-pub use answer::{AnotherCluster, Answer, Refusal};
+pub use answer::{Accepted, AnotherCluster, Answer, Refusal};
 
 use std::{
     future::Future,
@@ -37,7 +37,7 @@ use crate::{
         ArtifactSet, Digest, Failure, FailureKind, GenerationNumber, Identifier, Instance,
         NodeRegistration, Revision,
     },
-    spec::Spec,
+    spec::{IdentityMode, Spec},
     store::{Input, Outcome, Record, State, Store},
     wire::{LeaveBody, SigningKey},
 };
@@ -156,8 +156,39 @@ impl Coordinator {
         &self.shared.metrics
     }
 
+    /// How a node shows that an identifier is its own.
+    pub fn identity(&self) -> IdentityMode {
+        self.shared.view.load().program.spec.identity
+    }
+
+    /// The hash of the key that has `identifier`, if any has.
+    pub fn owner(&self, identifier: &Identifier) -> Option<Digest> {
+        self.shared.store.state().keys.get(identifier).copied()
+    }
+
+    /// Gives `identifier` free: the next key to come with it has it.
+    pub async fn release(&self, identifier: &Identifier) -> Result<Revision, Refusal> {
+        if self.owner(identifier).is_none() {
+            return Err(Refusal::NoKey(identifier.clone()));
+        }
+        let released = Record::Released(identifier.clone());
+        let revision = self.shared.store.record(vec![released]).await?;
+        self.count_change("release");
+        Ok(revision)
+    }
+
     /// Accepts a node's facts. The same facts again change nothing.
     pub async fn register(&self, registration: NodeRegistration) -> Result<Revision, Refusal> {
+        let accepted = self.register_as(registration, None).await?;
+        Ok(accepted.revision)
+    }
+
+    /// The same for a node that comes with its own key, of which `key` is the hash: the identifier is then that key's.
+    pub async fn register_as(
+        &self,
+        registration: NodeRegistration,
+        key: Option<Digest>,
+    ) -> Result<Accepted, Refusal> {
         let identifier = &registration.identifier;
         {
             let view = self.shared.view.load();
@@ -174,6 +205,9 @@ impl Coordinator {
                 .spec
                 .metadata
                 .complete(&registration.metadata)?;
+        }
+        if let Some(key) = key {
+            self.claim(identifier, key).await?;
         }
         let outcome = self.shared.store.put(Input::Register(registration)).await?;
         let failure = self
@@ -194,11 +228,37 @@ impl Coordinator {
                     // No render follows that would wake who waits under that name.
                     self.shared.release.send_replace(());
                 }
-                Ok(revision)
+                Ok(Accepted {
+                    revision,
+                    changed: true,
+                })
             }
-            Outcome::Unchanged(revision) => Ok(revision),
+            Outcome::Unchanged(revision) => Ok(Accepted {
+                revision,
+                // Another key has the name now.
+                changed: key.is_some(),
+            }),
             Outcome::Absent | Outcome::OtherFacts => unreachable!("a registration is never those"),
         }
+    }
+
+    /// Makes `identifier` the key's, unless it is another's.
+    async fn claim(&self, identifier: &Identifier, key: Digest) -> Result<(), Refusal> {
+        if self.owner(identifier).is_none() {
+            let identifier = identifier.clone();
+            let claimed = Record::Claimed { identifier, key };
+            self.shared.store.record(vec![claimed]).await?;
+        }
+        // Of two that came at once the store has kept one.
+        match self.owner(identifier) == Some(key) {
+            true => Ok(()),
+            false => Err(Refusal::OtherKey(identifier.clone())),
+        }
+    }
+
+    /// What a node is told that must register before it has the identifier that it asks for.
+    pub fn unregistered(&self) -> Answer {
+        Answer::NotReady(self.shared.view.load().not_ready.unregistered.clone())
     }
 
     /// What `identifier` is told now. Compares revisions and looks up one payload: never waits, never grows
@@ -371,7 +431,18 @@ impl Coordinator {
         if let Some(metadata) = metadata {
             facts = facts.with_metadata(metadata);
         }
-        self.take_out(identifier, Some(facts)).await
+        let has_key = state.keys.contains_key(&identifier);
+        let revision = self.take_out(identifier.clone(), Some(facts)).await?;
+        if has_key {
+            // Who goes by itself gives its name back: it may come again from another machine.
+            match self.release(&identifier).await {
+                // An operator was faster.
+                Err(Refusal::NoKey(_)) => Ok(revision),
+                released => released,
+            }
+        } else {
+            Ok(revision)
+        }
     }
 
     /// Declares the cluster failed: every node is told `reason` until [`Coordinator::reset`].

@@ -8,13 +8,14 @@
 //! | `/v1/snapshot`, `/v1/nodes`, `/v1/nodes/{id}` | GET | who is here, and how far the set has come |
 //! | `/v1/nodes/{id}/payload` | GET | the payload with an entity tag; follows changes |
 //! | `/v1/nodes/{id}`, `/v1/nodes/{id}/override` | DELETE | removes a node, ends an override |
+//! | `/v1/nodes/{id}/key` | DELETE | gives a node's name free, where keys own names |
 //! | `/v1/generations`, `/v1/generations/{n}` | GET | what was sealed |
 //! | `/v1/generations/{n}/nodes/{id}/payload` | GET | an operator's look at one payload; delivers nothing |
 //! | `/v1/leave`, `/v1/fail`, `/v1/reset` | POST | a node withdraws; an operator fails or resets the cluster |
 //! | `/livez`, `/readyz`, `/metrics` | GET | for whoever watches the server |
 //!
 //! A request passes `server` (connections and their limits), `service` (what all requests have in common),
-//! `route` (the path), `handlers` and `reply`, the one place that knows which refusal has which status.
+//! `route` (the path), `ask` (who sends it, and what it may do), `handlers` and `reply`, the one place that knows which refusal has which status.
 //! There is no framework between hyper and the handlers: the hot routes answer from what is encoded already, a
 //! waiting request costs little more than its connection, and every rejection has our own body anyway.
 
@@ -22,25 +23,29 @@ mod headers;
 mod peer;
 mod route;
 mod body;
+mod waiters;
 mod figures;
 mod state;
 mod reply;
 mod read;
+mod ask;
 mod handlers;
 mod service;
 mod timer;
 mod socket;
 mod refused;
-mod guard;
+mod loopback;
 mod tls;
 mod server;
 
 use std::time::Duration;
 
-pub use guard::is_loopback_only;
+pub use loopback::is_loopback_only;
 pub use server::{DrainReport, serve};
 pub use socket::{adopt, listen};
 pub use tls::{Tls, TlsError, TlsFiles};
+
+use crate::guard::Guard;
 
 /// The bounds of a server. All apply to every listener together.
 #[derive(Debug, Clone)]
@@ -75,6 +80,10 @@ pub struct HttpConfig {
     pub large_payload_turn_max: Duration,
     /// How long requests in flight may take to end once the server stops.
     pub drain_timeout: Duration,
+    /// How many requests are held for one node; more are answered at once.
+    pub waiters_per_node_max: usize,
+    /// Who may do what.
+    pub guard: Guard,
 }
 
 impl Default for HttpConfig {
@@ -95,6 +104,8 @@ impl Default for HttpConfig {
             large_payloads_at_once_max: 32,
             large_payload_turn_max: Duration::from_millis(250),
             drain_timeout: Duration::from_secs(10),
+            waiters_per_node_max: 8,
+            guard: Guard::default(),
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod materialize;
 pub mod wire;
 pub mod store;
 pub mod coordinator;
+pub mod guard;
 pub mod http;
 pub mod client;
 pub mod app;

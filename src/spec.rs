@@ -26,6 +26,6 @@ pub use plain::PlainFile;
 pub(crate) use scalars::Mapped;
 pub use source::Step;
 pub use types::{
-    ExecSpec, FileContent, FileSpec, FragmentSpec, Group, Late, MaterializerSpec, Members,
-    PrecomputedSpec, ReadyRule, Spec, TemplateSpec,
+    ExecSpec, FileContent, FileSpec, FragmentSpec, Group, IdentityMode, Late, MaterializerSpec,
+    Members, PrecomputedSpec, ReadyRule, Spec, TemplateSpec,
 };

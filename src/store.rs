@@ -18,8 +18,8 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use tokio::sync::watch;
 
 use crate::model::{
-    ArtifactSet, Failure, Generation, GenerationNumber, Identifier, Instance, NodeRegistration,
-    Revision,
+    ArtifactSet, Digest, Failure, Generation, GenerationNumber, Identifier, Instance,
+    NodeRegistration, Revision,
 };
 
 /// The store's answer, later.
@@ -93,6 +93,16 @@ pub enum Record {
         /// Which generation.
         generation: GenerationNumber,
     },
+    /// A node came with its own key, of which this is the hash: the identifier is that key's from now on, unless it
+    /// is another's already.
+    Claimed {
+        /// Which node.
+        identifier: Identifier,
+        /// The hash of its key.
+        key: Digest,
+    },
+    /// The identifier is nobody's again.
+    Released(Identifier),
     /// An operator declared the cluster failed.
     Failed(Failure),
     /// An operator took that back.

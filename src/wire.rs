@@ -28,5 +28,11 @@ pub use signature::{
 /// The header with the instance of the store that answered, on every answer.
 pub const INSTANCE_HEADER: &str = "cfgsync-instance";
 
+/// The header with a node's own key, where the spec says `identity: first-use`.
+pub const NODE_KEY_HEADER: &str = "cfgsync-node-key";
+
+/// The reason that tells a node to come with a key of its own.
+pub const NO_KEY: &str = "no_key";
+
 /// The header with the cluster's name, on every answer: `join --cluster` insists on it.
 pub const CLUSTER_HEADER: &str = "cfgsync-cluster";

@@ -36,9 +36,18 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
+    // Decisions, which need neither the coordinator nor a socket.
+    ("guard", &["clock", "model", "spec"]),
     (
         "http",
-        &["metrics", "model", "certificate", "wire", "coordinator"],
+        &[
+            "metrics",
+            "model",
+            "certificate",
+            "wire",
+            "coordinator",
+            "guard",
+        ],
     ),
     ("client", &["model", "certificate", "wire"]),
     (

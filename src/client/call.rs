@@ -16,6 +16,7 @@ use hyper::{
     header::{self, HeaderName, HeaderValue},
 };
 use hyper_util::{client::legacy, rt::TokioExecutor};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -30,7 +31,7 @@ use crate::{
     model::{GenerationNumber, Identifier, Instance, NodeRegistration},
     wire::{
         CLUSTER_HEADER, ClusterBody, Code, ErrorBody, GenerationBody, GenerationEntry,
-        INSTANCE_HEADER, NodeBody, NodeEntry, PayloadLimits, ReceivedPayload,
+        INSTANCE_HEADER, NODE_KEY_HEADER, NodeBody, NodeEntry, PayloadLimits, ReceivedPayload,
     },
 };
 
@@ -67,13 +68,24 @@ pub struct Client {
     limits: PayloadLimits,
     /// Index of the server that answered last: calls stay with it while it works.
     current: Arc<AtomicUsize>,
+    /// Marked sensitive: its debug output is not its value.
+    authorization: Option<HeaderValue>,
+    /// Likewise.
+    node_key: Option<HeaderValue>,
 }
+
+/// A token or key that cannot stand in a header. It is not repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a token or key is one line of visible characters")]
+pub struct InvalidSecret;
 
 /// A server, and how it is talked to: each is trusted in its own way.
 #[derive(Debug)]
 struct Known {
     url: ServerUrl,
     http: legacy::Client<Connector, Full<Bytes>>,
+    /// The token of its join URL; marked sensitive.
+    authorization: Option<HeaderValue>,
 }
 
 /// Why a client cannot trust as it is told to.
@@ -85,6 +97,9 @@ pub enum TrustError {
     /// A file that cannot be used.
     #[error(transparent)]
     File(#[from] CertificateError),
+    /// A join URL's token that cannot be used.
+    #[error("the token of the join URL for {0} cannot be used: {1}")]
+    Token(ServerUrl, InvalidSecret),
 }
 
 /// What a server said, and about itself.
@@ -194,14 +209,40 @@ impl Client {
             let http = legacy::Client::builder(TokioExecutor::new())
                 .pool_max_idle_per_host(1)
                 .build(connector(tls));
-            Ok(Known { url, http })
+            let authorization = url.token().map(bearer).transpose();
+            let authorization =
+                authorization.map_err(|error| TrustError::Token(url.clone(), error))?;
+            Ok(Known {
+                url,
+                http,
+                authorization,
+            })
         };
         let servers: Result<Arc<[Known]>, TrustError> = servers.into_iter().map(known).collect();
         Ok(Self {
             servers: servers?,
             limits: PayloadLimits::default(),
             current: Arc::default(),
+            authorization: None,
+            node_key: None,
         })
+    }
+
+    /// The same client, which comes with `token` to all of its servers, whatever their join URLs say.
+    pub fn with_token(mut self, token: &SecretString) -> Result<Self, InvalidSecret> {
+        self.authorization = Some(bearer(token)?);
+        Ok(self)
+    }
+
+    /// The same client, which comes with the node's own key.
+    pub fn with_node_key(mut self, key: &SecretString) -> Result<Self, InvalidSecret> {
+        self.node_key = Some(sensitive(key)?);
+        Ok(self)
+    }
+
+    /// Whether it comes with the node's own key.
+    pub fn has_node_key(&self) -> bool {
+        self.node_key.is_some()
     }
 
     /// The same, taking payloads within `limits`.
@@ -321,6 +362,12 @@ impl Client {
         self.empty(Method::DELETE, &route, Call::default()).await
     }
 
+    /// Gives a node's name free, where keys own names.
+    pub async fn release(&self, id: &Identifier) -> Result<Answer<()>, CallError> {
+        let route = format!("/v1/nodes/{id}/key");
+        self.empty(Method::DELETE, &route, Call::default()).await
+    }
+
     /// Declares the cluster failed.
     pub async fn fail(&self, reason: &str) -> Result<Answer<()>, CallError> {
         let call = Call::with(json!({ "reason": reason }));
@@ -403,7 +450,11 @@ impl Client {
         call: &Call,
         body: Option<Bytes>,
     ) -> Result<Raw, CallError> {
-        let Known { url, http } = self.known();
+        let Known {
+            url,
+            http,
+            authorization,
+        } = self.known();
         let server = url.clone();
         let unreachable = |problem: String| CallError::Unreachable {
             server: server.clone(),
@@ -417,6 +468,12 @@ impl Client {
         }
         if let Some(wait) = call.wait {
             request = request.header(PREFER, format!("wait={}", wait.as_secs()));
+        }
+        if let Some(authorization) = self.authorization.as_ref().or(authorization.as_ref()) {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        if let Some(key) = &self.node_key {
+            request = request.header(NODE_KEY_HEADER, key);
         }
         let request = request
             .body(Full::new(body.unwrap_or_default()))
@@ -499,6 +556,18 @@ impl Call {
             ..Self::default()
         }
     }
+}
+
+fn bearer(token: &SecretString) -> Result<HeaderValue, InvalidSecret> {
+    let value = SecretString::from(format!("Bearer {}", token.expose_secret()));
+    sensitive(&value)
+}
+
+fn sensitive(secret: &SecretString) -> Result<HeaderValue, InvalidSecret> {
+    let value = HeaderValue::from_str(secret.expose_secret());
+    let mut value = value.map_err(|_| InvalidSecret)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 #[derive(Debug, PartialEq)]

@@ -6,12 +6,12 @@ use hyper::StatusCode;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    Backoff, CallError, Client, Delivered, Distrust, Meta, ServerUrl, connect::local_address,
-    disk::DiskError, routes::RouteError,
+    Backoff, CallError, Client, Delivered, Distrust, KeyError, KeyPlace, Meta, ServerUrl,
+    connect::local_address, disk::DiskError, routes::RouteError,
 };
 use crate::{
     model::{Identifier, Instance, Metadata, NodeRegistration},
-    wire::{Code, ErrorBody, ProgressBody, ReceivedPayload, VerifyKey},
+    wire::{Code, ErrorBody, NO_KEY, ProgressBody, ReceivedPayload, VerifyKey},
 };
 
 /// The first wait asked of a server is short, so that the reason for waiting is soon known.
@@ -48,6 +48,8 @@ pub struct JoinOptions {
     pub timeout: Option<Duration>,
     /// The longest wait asked of the server in one request. Short waits show progress sooner.
     pub wait_max: Duration,
+    /// Where the node's own key is kept, for a server that asks for it.
+    pub key: KeyPlace,
 }
 
 /// Where others reach the node.
@@ -142,6 +144,9 @@ pub enum JoinError {
         /// Why.
         message: String,
     },
+    /// The node's own key cannot be kept (73).
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The server serves another cluster (77).
     #[error("{server} serves {}, not the cluster {wanted:?}", Served(.found))]
     WrongCluster {
@@ -347,6 +352,9 @@ impl Join {
             Ok(answer) => answer,
             Err(CallError::Refused { status, body, meta }) if is_final(status) => {
                 self.sent = self.ever_accepted;
+                if self.is_asked_for_its_key(&body) {
+                    return Err(self.take_key(&meta));
+                }
                 return Err(Setback::End(refused(meta.server, registration, *body)));
             }
             Err(error) => return Err(self.setback(error, event)),
@@ -462,6 +470,7 @@ impl Join {
             _ if body.code == Code::NotReady && !is_final(status) => {
                 self.not_ready(body, meta, asked, event)
             }
+            _ if self.is_asked_for_its_key(&body) => self.take_key(meta),
             _ if is_final(status) => Setback::End(refused(meta.server.clone(), registration, body)),
             _ => {
                 let refused = CallError::Refused {
@@ -517,6 +526,26 @@ impl Join {
         }
         let asked_for = meta.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
         Setback::Again(self.polling.next_wait() + asked_for)
+    }
+
+    /// Whether a node's own key is what the server wants, and it has not been sent yet.
+    fn is_asked_for_its_key(&self, body: &ErrorBody) -> bool {
+        body.reason.as_deref() == Some(NO_KEY) && !self.client.has_node_key()
+    }
+
+    /// From now on every request comes with the node's own key.
+    fn take_key(&mut self, meta: &Meta) -> Setback {
+        let (place, identifier) = (&self.options.key, &self.options.identifier);
+        match place.key(meta.cluster.as_deref(), identifier) {
+            Ok(key) => match self.client.clone().with_node_key(&key) {
+                Ok(client) => {
+                    self.client = client;
+                    Setback::Again(Duration::ZERO)
+                }
+                Err(error) => Setback::End(JoinError::Unusable(error.to_string())),
+            },
+            Err(error) => Setback::End(error.into()),
+        }
     }
 
     /// The server forgot this node, or is another one: at once the first time, slower if it happens again.

@@ -3,8 +3,8 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use hyper::{Uri, http::uri::PathAndQuery};
-use percent_encoding::percent_decode_str;
-use secrecy::SecretString;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::model::Pin;
 
@@ -71,6 +71,20 @@ impl ServerUrl {
     /// The token of a join URL, if it has one.
     pub fn token(&self) -> Option<&SecretString> {
         self.0.token.as_ref()
+    }
+
+    /// The same join URL with `token` in it, in place of the one that it has: as secret as the token is.
+    ///
+    /// # Errors
+    /// For any other URL, which may not hold a token.
+    pub fn with_token(&self, token: &SecretString) -> Result<SecretString, InvalidServer> {
+        let Parts { text, pins, .. } = &*self.0;
+        if pins.is_empty() {
+            return Err(InvalidServer::Holds(text.clone(), "a token"));
+        }
+        let pins: Vec<String> = pins.iter().map(|pin| format!("pin={pin}")).collect();
+        let token = utf8_percent_encode(token.expose_secret(), NON_ALPHANUMERIC);
+        Ok(format!("{text}/?{}&token={token}", pins.join("&")).into())
     }
 
     /// The full address of `route`, which starts with `/`.
@@ -198,8 +212,6 @@ impl fmt::Debug for ServerUrl {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret as _;
-
     use super::*;
 
     const PIN: &str = "sha256-47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
@@ -298,5 +310,22 @@ mod tests {
         ] {
             assert!(text.parse::<ServerUrl>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_token_is_put_into_a_join_url() {
+        for text in [
+            "cfgsync://boot/devnet/?pin=PIN",
+            "cfgsync://boot/devnet?token=old&pin=PIN",
+        ] {
+            let url: ServerUrl = text.replace("PIN", PIN).parse().unwrap();
+            let with = url.with_token(&"a+b".to_owned().into()).unwrap();
+            let expected = format!("cfgsync://boot/devnet/?pin={PIN}&token=a%2Bb");
+            assert_eq!(with.expose_secret(), expected);
+            let read: ServerUrl = expected.parse().unwrap();
+            assert_eq!(read.token().unwrap().expose_secret(), "a+b");
+        }
+        let url: ServerUrl = "https://boot".parse().unwrap();
+        assert!(url.with_token(&"t".to_owned().into()).is_err());
     }
 }

@@ -230,7 +230,7 @@ async fn inspect(args: InspectArgs) -> anyhow::Result<Exit> {
             print_as(args.output, &body, table::cluster)?;
             Ok(Exit::Done)
         }
-        what => show(&Source::Server(client), what, args.output).await,
+        what => show(&Source::Server(Box::new(client)), what, args.output).await,
     }
 }
 

@@ -1,6 +1,7 @@
 //! `cfgsync join`: register, wait, receive, write, hand over.
 
 mod environment;
+mod identity;
 mod metadata;
 mod receipt;
 mod trust;
@@ -27,6 +28,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
 use super::{
+    credentials::{CredentialError, TOKEN_VARIABLE, TokenSource},
     exit::Exit,
     output,
     progress::{Progress, counted},
@@ -53,6 +55,10 @@ pub(crate) struct JoinArgs {
     /// Where the server is; repeat it for servers that are tried in turn
     #[arg(long, env = "CFGSYNC_SERVER", value_name = "URL", value_parser = UrlParser)]
     server: Vec<ServerUrl>,
+    #[command(flatten)]
+    credentials: TokenSource,
+    #[command(flatten)]
+    identity: identity::IdentityArgs,
     /// Insist that the server serves this cluster
     #[arg(long, env = "CFGSYNC_CLUSTER", value_name = "NAME")]
     cluster: Option<String>,
@@ -158,6 +164,9 @@ pub(crate) enum JoinFailure {
     /// A setting outside the command line is wrong (78).
     #[error("{0}")]
     Setting(String),
+    /// The token cannot be had (78).
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
     /// On the way to the files; each variant has its own code.
     #[error(transparent)]
     Join(#[from] JoinError),
@@ -375,7 +384,10 @@ fn execute(
     arguments: &[OsString],
     variables: Vec<(String, String)>,
 ) -> JoinFailure {
-    let error = Command::new(program).args(arguments).envs(variables).exec();
+    let mut command = Command::new(program);
+    // The token was this program's, not its successor's.
+    command.args(arguments).env_remove(TOKEN_VARIABLE);
+    let error = command.envs(variables).exec();
     let program = program.to_string_lossy().into_owned();
     match error.kind() {
         std::io::ErrorKind::NotFound => JoinFailure::CommandNotFound(program),

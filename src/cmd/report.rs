@@ -4,6 +4,7 @@ use std::{io::Write, process::ExitCode};
 
 use cfgsync::{
     client::{CallError, JoinError, RouteError, TrustError, disk::DiskError},
+    guard::CannotTell,
     http::TlsError,
     spec::SpecError,
     store::JournalError,
@@ -12,6 +13,7 @@ use cfgsync::{
 
 use super::{
     Command,
+    credentials::CredentialError,
     exit::{Exit, UsageError},
     generate::GenerateError,
     inspect::InspectError,
@@ -20,9 +22,10 @@ use super::{
     keys::KeyError,
     output::OutputError,
     plan::PlanError,
-    serve::{ServeError, SpawnError, TlsSetupError},
+    serve::{AccessError, ServeError, SpawnError, TlsSetupError},
     settings::SettingsError,
     tls::TrustFailure,
+    token::TokenError,
 };
 
 /// What is said of an error.
@@ -148,7 +151,7 @@ fn judge(error: &anyhow::Error) -> Verdict {
             JoinFailure::Join(error) => judge_join(error),
             JoinFailure::Usage(_) => plain(Exit::Usage),
             JoinFailure::Trust(error) => judge_trust(error),
-            JoinFailure::Setting(_) => plain(Exit::WrongSetting),
+            JoinFailure::Setting(_) | JoinFailure::Credential(_) => plain(Exit::WrongSetting),
             JoinFailure::Environment(_) => plain(Exit::Unusable),
             JoinFailure::Ended(EndedBy::Interrupt) => plain(Exit::Interrupted),
             JoinFailure::Ended(EndedBy::Terminate) => plain(Exit::Terminated),
@@ -208,6 +211,19 @@ fn judge(error: &anyhow::Error) -> Verdict {
     if error.is::<SpecError>() || error.is::<SettingsError>() || error.is::<KeyError>() {
         return plain(Exit::WrongSetting);
     }
+    if error.is::<CredentialError>() {
+        return plain(Exit::WrongSetting);
+    }
+    if let Some(error) = error.downcast_ref::<TokenError>() {
+        return plain(match error {
+            TokenError::Append { .. } => Exit::NotWritten,
+            TokenError::Url(_) => Exit::Usage,
+            TokenError::Make(_) => Exit::Unexpected,
+        });
+    }
+    if let Some(error) = error.downcast_ref::<AccessError>() {
+        return judge_access(error);
+    }
     if error.is::<GenerateError>() || error.is::<KeyExists>() {
         return plain(Exit::NotWritten);
     }
@@ -223,6 +239,10 @@ fn judge_join(error: &JoinError) -> Verdict {
         JoinError::Disk(error) => Verdict {
             exit: Exit::NotWritten,
             hint: error.hint().map(str::to_owned),
+        },
+        JoinError::Key(_) => Verdict {
+            exit: Exit::NotWritten,
+            hint: Some("keep it elsewhere with --identity-file".to_owned()),
         },
         JoinError::Untrusted { distrust, .. } => Verdict {
             exit: Exit::NotAllowed,
@@ -262,6 +282,26 @@ fn judge_call(error: &CallError) -> Verdict {
     }
 }
 
+fn judge_access(error: &AccessError) -> Verdict {
+    let hint = match error {
+        AccessError::Tokens(_) => {
+            Some("`cfgsync token new --append FILE` makes tokens and their lines")
+        }
+        AccessError::Audit { .. } | AccessError::NoAudit | AccessError::NoAuthority => None,
+        AccessError::CannotTell(CannotTell::Nobody(_)) => Some(
+            "give operators a token (--tokens), and nodes as well, or --allow-anonymous for these",
+        ),
+        AccessError::CannotTell(CannotTell::Certificates) => {
+            Some("verify client certificates with --client-ca")
+        }
+        AccessError::CannotTell(CannotTell::Tokens) => Some("give it tokens with --tokens"),
+    };
+    Verdict {
+        exit: Exit::WrongSetting,
+        hint: hint.map(str::to_owned),
+    }
+}
+
 fn judge_trust(error: &TrustFailure) -> Verdict {
     let (exit, hint) = match error {
         TrustFailure::Usage(_) => (Exit::Usage, None),
@@ -269,7 +309,9 @@ fn judge_trust(error: &TrustFailure) -> Verdict {
             Exit::Usage,
             Some("name the server by https:// or by its join URL, or leave those flags out"),
         ),
-        TrustFailure::Trust(TrustError::File(_)) => (Exit::WrongSetting, None),
+        TrustFailure::Trust(TrustError::File(_) | TrustError::Token(..)) => {
+            (Exit::WrongSetting, None)
+        }
     };
     Verdict {
         exit,
@@ -282,8 +324,8 @@ fn judge_serve(error: &ServeError) -> Verdict {
         ServeError::Exposed(_) => (
             Exit::WrongSetting,
             Some(
-                "listen on 127.0.0.1 or [::1], or add --allow-anonymous if all who reach that address may \
-                 register and read",
+                "listen on 127.0.0.1 or [::1], give it tokens (`cfgsync token new`, --tokens), or add \
+                 --allow-anonymous if all who reach that address may register and read",
             ),
         ),
         ServeError::Listen { error, .. } => (

@@ -1,6 +1,7 @@
 //! `cfgsync serve`: holds the door, until a signal comes or the command that it runs has ended.
 
 mod signals;
+mod access;
 mod state;
 mod signing;
 mod child;
@@ -21,6 +22,7 @@ use cfgsync::{
     app::{self, Server, ServerError},
     clock::WallClock,
     coordinator,
+    guard::Guard,
     http::{DrainReport, HttpConfig},
     spec::Spec,
     store::{JournalError, JournalStore},
@@ -33,6 +35,8 @@ use super::{
     manager::Manager,
     values::{bytes, duration},
 };
+use access::AccessArgs;
+pub(crate) use access::AccessError;
 use child::Child;
 pub(crate) use child::SpawnError;
 use descriptors::Descriptors;
@@ -74,9 +78,6 @@ pub(crate) struct ServeArgs {
     port_file: Option<PathBuf>,
     #[command(flatten)]
     signing: signing::SigningArgs,
-    /// Listen beyond loopback although whoever reaches that address may register and read
-    #[arg(long, env = "CFGSYNC_ALLOW_ANONYMOUS")]
-    allow_anonymous: bool,
     /// Hold the requests of clients that do not ask to wait for so long, when there is no payload yet
     #[arg(long, env = "CFGSYNC_HOLD", value_name = "DURATION", default_value = "0s", value_parser = duration)]
     hold: Duration,
@@ -109,6 +110,8 @@ pub(crate) struct ServeArgs {
         value_parser = duration
     )]
     drain_timeout: Duration,
+    #[command(flatten)]
+    access: AccessArgs,
     #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
@@ -201,19 +204,21 @@ pub(crate) enum ServeError {
 impl ServeArgs {
     /// Whether others than this machine may reach the server: only those who show who they are, or anybody.
     fn may_be_exposed(&self) -> bool {
-        self.allow_anonymous || self.tls.authenticates()
+        self.access.may_be_exposed() || self.tls.authenticates()
     }
 }
 
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     listeners::refuse_exposure(&args.listen, args.may_be_exposed())?;
     let spec = Spec::load(&args.spec)?;
+    let guard = args.access.guard(args.tls.authenticates())?;
+    guard.can_tell(spec.identity).map_err(AccessError::from)?;
     let journal = state::open(&args.state, &spec, args.history).map_err(ServeError::State)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(ServeError::Runtime)?;
-    let exit = runtime.block_on(serve(args, spec, journal));
+    let exit = runtime.block_on(serve(args, spec, guard, journal));
     // A render that does not end, or a spec that cannot be read to its end, must not keep a server that was
     // told to stop; programs that make files get the time to be ended with all their children.
     runtime.shutdown_timeout(THREADS_GRACE);
@@ -223,6 +228,7 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
 async fn serve(
     mut args: ServeArgs,
     spec: Spec,
+    guard: Guard,
     journal: Option<JournalStore>,
 ) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().map_err(ServeError::Runtime)?;
@@ -239,7 +245,7 @@ async fn serve(
         })?;
     }
     let descriptors = Descriptors::raise();
-    let mut http = http_config(&args, &descriptors);
+    let mut http = http_config(&args, &descriptors, guard.clone());
     http.tls = tls.as_ref().map(|tls| tls.tls.clone());
     let mut child = match args.command.split_first() {
         Some((program, arguments)) => {
@@ -293,7 +299,8 @@ async fn serve(
         exit = until_told(
             &mut signals,
             child.as_mut(),
-            &args.spec,
+            &args,
+            &guard,
             &reload,
             tls.as_deref(),
             manager,
@@ -317,7 +324,8 @@ async fn serve(
 async fn until_told(
     signals: &mut Signals,
     mut child: Option<&mut Child>,
-    spec: &Path,
+    args: &ServeArgs,
+    guard: &Guard,
     reload: &mpsc::Sender<Spec>,
     tls: Option<&ServeTls>,
     manager: Manager,
@@ -328,7 +336,8 @@ async fn until_told(
         loop {
             hangups.notified().await;
             manager.reloading();
-            reread(spec, reload).await;
+            args.access.reread(guard).await;
+            reread(&args.spec, guard, reload).await;
             manager.ready();
         }
     };
@@ -370,10 +379,14 @@ async fn until_told(
 }
 
 /// Reads the spec again; the last good one stays when it has a mistake.
-async fn reread(path: &Path, reload: &mpsc::Sender<Spec>) {
+async fn reread(path: &Path, guard: &Guard, reload: &mpsc::Sender<Spec>) {
     let file = path.to_owned();
     match tokio::task::spawn_blocking(move || Spec::load(&file)).await {
         Ok(Ok(spec)) => {
+            if let Err(error) = guard.can_tell(spec.identity) {
+                tracing::error!("SIGHUP: the last good spec stays in force: {error}");
+                return;
+            }
             tracing::info!("SIGHUP: {} is read again", path.display());
             // A server that has ended needs no spec.
             let _ = reload.send(spec).await;
@@ -419,7 +432,7 @@ fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     })
 }
 
-fn http_config(args: &ServeArgs, descriptors: &Descriptors) -> HttpConfig {
+fn http_config(args: &ServeArgs, descriptors: &Descriptors, guard: Guard) -> HttpConfig {
     let limits = &args.limits;
     let wanted = limits.connections_max as usize;
     let connections_max = wanted.min(descriptors.connections_max());
@@ -439,6 +452,8 @@ fn http_config(args: &ServeArgs, descriptors: &Descriptors) -> HttpConfig {
         body_timeout: limits.body_timeout,
         write_stall_timeout: limits.write_stall_timeout,
         drain_timeout: args.drain_timeout,
+        waiters_per_node_max: args.access.waiters_per_node_max.into(),
+        guard,
         ..HttpConfig::default()
     }
 }
@@ -483,7 +498,7 @@ mod tests {
     fn defaults_are_those_of_the_library() {
         let args = Only::parse_from(["serve", "cluster.yaml"]).serve;
         let unlimited = Descriptors::unlimited();
-        let told = format!("{:?}", http_config(&args, &unlimited));
+        let told = format!("{:?}", http_config(&args, &unlimited, Guard::default()));
         assert_eq!(told, format!("{:?}", HttpConfig::default()));
         assert_eq!(usize::from(args.history), app::HISTORY_GENERATIONS);
         let interval = coordinator::Config::default().min_generation_interval;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use cfgsync::client::{Client, ServerUrl};
 use clap::{Arg, Args, Command, builder::TypedValueParser};
 
-use super::tls::{ClientTlsArgs, TrustFailure};
+use super::{credentials::TokenSource, tls::ClientTlsArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
@@ -21,13 +21,16 @@ pub(crate) struct ServerArgs {
     )]
     server: Vec<ServerUrl>,
     #[command(flatten)]
+    credentials: TokenSource,
+    #[command(flatten)]
     tls: ClientTlsArgs,
 }
 
 impl ServerArgs {
-    /// A client of it.
-    pub(crate) fn client(self) -> Result<Client, TrustFailure> {
-        self.tls.client(self.server)
+    /// A client of it, which comes with the token that there is.
+    pub(crate) fn client(self) -> anyhow::Result<Client> {
+        let client = self.tls.client(self.server)?;
+        Ok(self.credentials.take_to(client)?)
     }
 }
 

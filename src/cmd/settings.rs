@@ -17,7 +17,7 @@ use clap::{
 };
 use serde_json::{Map, Value};
 
-use super::{Cli, server::without_secrets};
+use super::{Cli, credentials::TOKEN_VARIABLE, server::without_secrets};
 use cfgsync::spec::{PlainFile, SpecError, Step};
 
 /// The file's name below a configuration directory.
@@ -433,6 +433,7 @@ fn unknown(set: &[(String, String)]) -> Vec<String> {
     let known: BTreeSet<String> = flags(&command)
         .values()
         .filter_map(|arg| Some(arg.get_env()?.to_string_lossy().into_owned()))
+        .chain([TOKEN_VARIABLE.to_owned()])
         .collect();
     let unknown = set
         .iter()

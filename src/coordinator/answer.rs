@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    model::{Failure, Identifier},
+    model::{Failure, Identifier, Revision},
     spec::MetadataError,
     store::Unavailable,
     wire::EncodedPayload,
@@ -24,6 +24,15 @@ pub enum Answer {
     Failed(Arc<Failure>),
     /// This server stops: ask again at once, here or elsewhere.
     Draining(Bytes),
+}
+
+/// A registration that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// At which revision.
+    pub revision: Revision,
+    /// Whether it said anything new.
+    pub changed: bool,
 }
 
 /// Why a change was not accepted. Nothing was changed.
@@ -53,6 +62,15 @@ pub enum Refusal {
     /// The node has no override.
     #[error("{0} has no override")]
     NoOverride(Identifier),
+    /// Nobody's key has the identifier.
+    #[error("no key has the name {0}; the first to come with it has it")]
+    NoKey(Identifier),
+    /// Another key was first.
+    #[error(
+        "another key than this node's was the first to come as {0}, and has the name; if that machine is gone, an \
+         operator gives it free: cfgsync release {0}"
+    )]
+    OtherKey(Identifier),
     /// Registered again with other facts since.
     #[error("{0} is registered with other facts; they stay")]
     OtherFacts(Identifier),

@@ -12,8 +12,8 @@ use super::route::Route;
 use crate::metrics::{Metrics, RequestLabels, RouteLabels};
 
 /// The statuses that routes answer.
-const STATUSES: [u16; 15] = [
-    200, 202, 304, 400, 404, 405, 408, 409, 410, 413, 425, 500, 501, 503, 504,
+const STATUSES: [u16; 18] = [
+    200, 202, 304, 400, 401, 403, 404, 405, 408, 409, 410, 413, 425, 429, 500, 501, 503, 504,
 ];
 
 /// The handles, made when they are first needed so that /metrics lists only what happened.

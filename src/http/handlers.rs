@@ -3,65 +3,67 @@
 mod node;
 mod operator;
 
-use hyper::{Method, body::Incoming, http::request::Parts};
+use hyper::{Method, body::Incoming};
 
 use super::{
+    ask::Ask,
     reply::{Rejection, Reply},
     route::{Route, Target},
-    state::Server,
 };
 
 /// Serves one request for `target`.
 pub(super) async fn handle(
-    server: &Server,
-    head: &Parts,
+    ask: &mut Ask<'_>,
     target: Target<'_>,
     body: &mut Incoming,
 ) -> Result<Reply, Rejection> {
+    ask.count()?;
     let route = target.route;
     if route == Route::Unknown {
-        return Err(Rejection::NoRoute(head.uri.path().to_owned()));
+        return Err(Rejection::NoRoute(ask.head.uri.path().to_owned()));
     }
-    if !route.allows(&head.method) {
+    if !route.allows(&ask.head.method) {
         return Err(Rejection::Method {
             route,
-            method: head.method.clone(),
+            method: ask.head.method.clone(),
         });
     }
+    ask.enter()?;
     match route {
-        Route::Register => node::register(server, body).await,
-        Route::Node | Route::InitWithNode => node::node(server, head, body).await,
-        Route::NodePayload => node::payload(server, head, target.identifier()?).await,
+        Route::Register => node::register(ask, body).await,
+        Route::Node | Route::InitWithNode => node::node(ask, body).await,
+        Route::NodePayload => node::payload(ask, target.identifier()?).await,
         // Boxed, so that a request that is held is not as large as the largest of these.
-        _ => Box::pin(rare(server, head, target, body)).await,
+        _ => Box::pin(rare(ask, target, body)).await,
     }
 }
 
 /// The routes of operators, and what a node does once.
 async fn rare(
-    server: &Server,
-    head: &Parts,
+    ask: &mut Ask<'_>,
     target: Target<'_>,
     body: &mut Incoming,
 ) -> Result<Reply, Rejection> {
+    let server = ask.server;
     match target.route {
-        Route::NodeReplace => node::replace(server, body).await,
-        Route::Leave => node::leave(server, body).await,
+        Route::NodeReplace => operator::replace(ask, body).await,
+        Route::Leave => node::leave(ask, body).await,
         Route::Snapshot => Ok(operator::snapshot(server).await),
         Route::Nodes => Ok(operator::nodes(server).await),
-        Route::OneNode if head.method == Method::DELETE => {
-            operator::remove(server, &target.identifier()?).await
+        Route::OneNode if ask.head.method == Method::DELETE => {
+            operator::remove(ask, &target.identifier()?).await
         }
         Route::OneNode => Ok(operator::one_node(server, &target.identifier()?).await),
-        Route::NodeOverride => operator::remove_override(server, &target.identifier()?).await,
+        Route::NodeOverride => operator::remove_override(ask, &target.identifier()?).await,
+        Route::NodeKey => operator::release(ask, &target.identifier()?).await,
         Route::Generations => Ok(operator::generations(server)),
         Route::OneGeneration => operator::one_generation(server, target.generation()?),
         Route::GenerationPayload => {
             let (number, identifier) = (target.generation()?, target.identifier()?);
-            operator::payload(server, number, identifier, operator::reveals(head)).await
+            operator::payload(server, number, identifier, operator::reveals(ask.head)).await
         }
-        Route::Fail => operator::fail(server, body).await,
-        Route::Reset => operator::reset(server).await,
+        Route::Fail => operator::fail(ask, body).await,
+        Route::Reset => operator::reset(ask).await,
         Route::Livez => Ok(operator::livez()),
         Route::Readyz => operator::readyz(server),
         Route::Metrics => Ok(operator::metrics(server)),

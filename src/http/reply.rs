@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use hyper::{
     Method, Response, StatusCode,
-    header::{ALLOW, CONNECTION, CONTENT_TYPE, ETAG, HeaderValue, RETRY_AFTER},
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, ETAG, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 
@@ -17,8 +17,9 @@ use super::{
 };
 use crate::{
     coordinator::Refusal,
+    guard::{AuditUnavailable, Denial},
     model::{Digest, Failure, GenerationNumber, Identifier},
-    wire::{Code, EncodedPayload, ErrorBody, WrongBody},
+    wire::{Code, EncodedPayload, ErrorBody, NO_KEY, WrongBody},
 };
 
 /// An answer.
@@ -49,6 +50,14 @@ pub(super) enum Rejection {
     NoGeneration(GenerationNumber),
     #[error("generation {0} has no files for {1}; GET /v1/generations/{0} lists those it has")]
     NoPayload(GenerationNumber, Identifier),
+    #[error("{0}")]
+    Denied(#[from] Denial),
+    #[error("too many requests from this address; ask again in {} s", seconds(*wait))]
+    TooOften { wait: Duration },
+    #[error("too often refused at this address; ask again in {} s, with the right credentials", seconds(*wait))]
+    TooManyDenied { wait: Duration },
+    #[error(transparent)]
+    Audit(#[from] AuditUnavailable),
     #[error(
         "this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, and its headers \
          like `name: value`"
@@ -65,6 +74,11 @@ pub(super) enum Rejection {
 }
 
 impl Rejection {
+    /// The finer slug.
+    pub(super) fn reason(&self) -> &'static str {
+        self.outline().2
+    }
+
     /// The status, the code that old clients act on, and the finer slug.
     fn outline(&self) -> (StatusCode, Code, &'static str) {
         match self {
@@ -88,6 +102,14 @@ impl Rejection {
             Self::Refused(refusal) => outline_of(refusal),
             Self::NoGeneration(_) => (StatusCode::NOT_FOUND, Code::Internal, "no_such_generation"),
             Self::NoPayload(..) => (StatusCode::NOT_FOUND, Code::MissingConfig, "no_files"),
+            Self::Denied(denial) => outline_of_denial(denial),
+            Self::TooOften { .. } => (StatusCode::TOO_MANY_REQUESTS, Code::Internal, "too_often"),
+            Self::TooManyDenied { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                Code::Internal,
+                "too_many_denied",
+            ),
+            Self::Audit(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Internal, "audit"),
             Self::NotHttp => (StatusCode::BAD_REQUEST, Code::Internal, "not_http"),
             Self::LongPath => (StatusCode::URI_TOO_LONG, Code::Internal, "long_path"),
             Self::LongHead => (
@@ -126,11 +148,45 @@ impl Rejection {
             let allow = HeaderValue::from_static(route.allow());
             reply.headers_mut().insert(ALLOW, allow);
         }
+        if let Self::TooOften { wait } | Self::TooManyDenied { wait } = self {
+            let seconds = HeaderValue::from(seconds(*wait));
+            reply.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"cfgsync\"");
+            reply.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
         if !self.leaves_the_body() {
             close_after(&mut reply);
         }
         reply
     }
+}
+
+fn outline_of_denial(denial: &Denial) -> (StatusCode, Code, &'static str) {
+    let (status, reason) = match denial {
+        Denial::NoCredentials(_) => (StatusCode::UNAUTHORIZED, "no_credentials"),
+        Denial::UnknownToken => (StatusCode::UNAUTHORIZED, "unknown_token"),
+        Denial::Expired { .. } => (StatusCode::UNAUTHORIZED, "expired_token"),
+        Denial::NotOperator(_) => (StatusCode::FORBIDDEN, "not_operator"),
+        Denial::OtherNodes { .. } => (StatusCode::FORBIDDEN, "other_nodes"),
+        Denial::NamesNobody { .. } => (StatusCode::FORBIDDEN, "names_nobody"),
+        Denial::OtherCertificate(_) => (StatusCode::FORBIDDEN, "other_certificate"),
+        Denial::NoKey(_) => (StatusCode::FORBIDDEN, NO_KEY),
+        Denial::OtherKey(_) => (StatusCode::FORBIDDEN, "other_key"),
+    };
+    (status, Code::Internal, reason)
+}
+
+/// In whole seconds, at least one.
+fn seconds(wait: Duration) -> u64 {
+    let more = u64::from(wait.subsec_nanos() > 0);
+    (wait.as_secs() + more).max(1)
+}
+
+/// The slug of a refusal, for the audit log.
+pub(super) fn reason_of(refusal: &Refusal) -> &'static str {
+    outline_of(refusal).2
 }
 
 fn outline_of(refusal: &Refusal) -> (StatusCode, Code, &'static str) {
@@ -145,6 +201,8 @@ fn outline_of(refusal: &Refusal) -> (StatusCode, Code, &'static str) {
         Refusal::Metadata(_) => (StatusCode::BAD_REQUEST, Code::Internal, "wrong_metadata"),
         Refusal::Unregistered(_) => (StatusCode::NOT_FOUND, Code::Internal, "unregistered"),
         Refusal::NoOverride(_) => (StatusCode::NOT_FOUND, Code::Internal, "no_override"),
+        Refusal::NoKey(_) => (StatusCode::NOT_FOUND, Code::Internal, "no_owner"),
+        Refusal::OtherKey(_) => (StatusCode::FORBIDDEN, Code::Internal, "other_key"),
         Refusal::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Internal, "store"),
     }
 }

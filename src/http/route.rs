@@ -5,7 +5,10 @@ use std::sync::LazyLock;
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 
-use crate::model::{GenerationNumber, Identifier, InvalidIdentifier};
+use crate::{
+    guard::Need,
+    model::{GenerationNumber, Identifier, InvalidIdentifier},
+};
 
 /// What a path names. The order is that of [`PATTERNS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +22,7 @@ pub(super) enum Route {
     OneNode,
     NodePayload,
     NodeOverride,
+    NodeKey,
     Generations,
     OneGeneration,
     GenerationPayload,
@@ -42,6 +46,7 @@ const PATTERNS: [&str; Route::COUNT] = [
     "/v1/nodes/{id}",
     "/v1/nodes/{id}/payload",
     "/v1/nodes/{id}/override",
+    "/v1/nodes/{id}/key",
     "/v1/generations",
     "/v1/generations/{n}",
     "/v1/generations/{n}/nodes/{id}/payload",
@@ -89,6 +94,7 @@ impl Route {
         Self::OneNode,
         Self::NodePayload,
         Self::NodeOverride,
+        Self::NodeKey,
         Self::Generations,
         Self::OneGeneration,
         Self::GenerationPayload,
@@ -116,7 +122,7 @@ impl Route {
             | Self::Fail
             | Self::Reset => "POST",
             Self::OneNode => "GET, HEAD, DELETE",
-            Self::NodeOverride => "DELETE",
+            Self::NodeOverride | Self::NodeKey => "DELETE",
             Self::Snapshot
             | Self::Nodes
             | Self::NodePayload
@@ -128,6 +134,34 @@ impl Route {
             | Self::Metrics => "GET, HEAD",
             Self::Unknown => "",
         }
+    }
+
+    /// What its sender must have shown.
+    pub(super) fn need(self) -> Need {
+        match self {
+            Self::Livez | Self::Readyz | Self::Unknown => Need::Nothing,
+            Self::Register | Self::Node | Self::InitWithNode | Self::NodePayload | Self::Leave => {
+                Need::Node
+            }
+            Self::NodeReplace
+            | Self::Snapshot
+            | Self::Nodes
+            | Self::OneNode
+            | Self::NodeOverride
+            | Self::NodeKey
+            | Self::Generations
+            | Self::OneGeneration
+            | Self::GenerationPayload
+            | Self::Fail
+            | Self::Reset
+            | Self::Metrics => Need::Operator,
+        }
+    }
+
+    /// Whether `method` of it changes something.
+    pub(super) fn changes(self, method: &Method) -> bool {
+        let asks = [Self::Node, Self::InitWithNode, Self::Unknown];
+        ![Method::GET, Method::HEAD].contains(method) && !asks.contains(&self)
     }
 
     /// Whether the route answers `method`.

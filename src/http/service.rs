@@ -16,6 +16,7 @@ use hyper::{
 };
 
 use super::{
+    ask::Ask,
     handlers::handle,
     peer::Peer,
     read::discard_body,
@@ -37,8 +38,9 @@ pub(super) async fn respond(
     let start = Instant::now();
     let (head, mut body) = request.into_parts();
     let target = Target::of(head.uri.path());
+    let mut ask = Ask::new(server, peer, &head, target);
     let handled = {
-        let mut handling = pin!(handle(server, &head, target, &mut body));
+        let mut handling = pin!(handle(&mut ask, target, &mut body));
         poll_fn(|cx| {
             // What a handler leaves behind when it panics is its own: the coordinator's locks are not held
             // across its answers.
@@ -48,7 +50,10 @@ pub(super) async fn respond(
         .await
     };
     let mut reply = match handled {
-        Ok(reply) => reply,
+        Ok(reply) => {
+            ask.ends(reply.status(), None);
+            reply
+        }
         Err(rejection) => {
             tracing::debug!(%peer, method = %head.method, path = head.uri.path(), %rejection, "rejected");
             // Who waits to be asked for the body has not sent it.
@@ -56,7 +61,9 @@ pub(super) async fn respond(
             if rejection.leaves_the_body() && !body.is_end_stream() && !expects {
                 Box::pin(discard_body(&mut body)).await;
             }
-            rejection.reply()
+            let reply = rejection.reply();
+            ask.ends(reply.status(), Some(rejection.reason()));
+            reply
         }
     };
     reply

@@ -8,7 +8,7 @@ use std::sync::{
 use hyper::header::HeaderValue;
 use tokio::sync::{Notify, Semaphore, futures::Notified};
 
-use super::{HttpConfig, body::Turns, figures::Figures};
+use super::{HttpConfig, body::Turns, figures::Figures, waiters::Waiters};
 use crate::coordinator::Coordinator;
 
 /// What every request needs.
@@ -19,6 +19,8 @@ pub(super) struct Server {
     pub(super) turns: Turns,
     /// Bounds how many large bodies are read at a time.
     pub(super) replace_bodies: Semaphore,
+    /// Bounds how many requests are held for one node.
+    pub(super) waiters: Waiters,
     pub(super) figures: Figures,
     pub(super) instance: HeaderValue,
     pub(super) cluster: HeaderValue,
@@ -36,6 +38,7 @@ impl Server {
                 config.large_payload_turn_max,
             ),
             replace_bodies: Semaphore::new(config.replace_bodies_at_once_max),
+            waiters: Waiters::default(),
             figures: Figures::new(Arc::clone(coordinator.metrics())),
             instance: instance.expect("hexadecimal digits"),
             cluster: cluster.expect("a cluster's name is an identifier"),

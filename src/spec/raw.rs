@@ -34,6 +34,10 @@ pub(super) struct RawSpec {
     /// What happens after the first seal: `follow` makes another generation of every change, `refuse`
     /// refuses new nodes and removals.
     pub(super) late: Option<RawLate>,
+    /// How a node shows that an identifier is its own: `open` believes it; `first-use` wants the key that came
+    /// with the identifier's first registration; `certificate` a client certificate of that name; `token` a
+    /// token for nodes of that name. `open` if absent.
+    pub(super) identity: Option<RawIdentity>,
     /// Expressions drawn at the first seal, stored, and the same ever after. They see `nodes`, `values`,
     /// `cluster`, what was drawn before them, and the functions `random_*` and `now`.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
@@ -122,6 +126,21 @@ pub(super) enum RawLate {
     Follow,
     /// New nodes and removals are refused.
     Refuse,
+}
+
+/// How a node shows that an identifier is its own.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Identity")]
+pub(super) enum RawIdentity {
+    /// It says so.
+    Open,
+    /// It has the key that came with the identifier's first registration.
+    FirstUse,
+    /// Its client certificate has that name.
+    Certificate,
+    /// Its token is for nodes of that name.
+    Token,
 }
 
 // Only the schema is made of this: `kind` is read by hand.

@@ -13,10 +13,10 @@ use serde_yaml::Value;
 
 use self::{materializers::read_materializers, metadata::read_metadata, ready::read_ready};
 use super::{
-    Late, MaterializerSpec, Spec, SpecError,
+    IdentityMode, Late, MaterializerSpec, Spec, SpecError,
     files::{Files, TEXT_MAX_BYTES, Unreadable, read_text},
     mistake::{Document, Mistake, spec_error},
-    raw::{RawLate, RawSpec},
+    raw::{RawIdentity, RawLate, RawSpec},
     source::YamlPath,
     typed,
 };
@@ -106,6 +106,12 @@ impl Reader {
             late: match raw.late {
                 None | Some(RawLate::Follow) => Late::Follow,
                 Some(RawLate::Refuse) => Late::Refuse,
+            },
+            identity: match raw.identity {
+                None | Some(RawIdentity::Open) => IdentityMode::Open,
+                Some(RawIdentity::FirstUse) => IdentityMode::FirstUse,
+                Some(RawIdentity::Certificate) => IdentityMode::Certificate,
+                Some(RawIdentity::Token) => IdentityMode::Token,
             },
             once,
             values,

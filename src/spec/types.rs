@@ -22,6 +22,8 @@ pub struct Spec {
     pub ready: Option<ReadyRule>,
     /// What happens after the first seal.
     pub late: Late,
+    /// How a node shows that an identifier is its own.
+    pub identity: IdentityMode,
     /// What is drawn at the first seal, in the order of the file.
     pub once: Vec<(String, Expression)>,
     /// Constants for expressions and templates.
@@ -73,6 +75,31 @@ pub enum Late {
     Follow,
     /// New identifiers and removals are refused.
     Refuse,
+}
+
+/// How a node shows that an identifier is its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IdentityMode {
+    /// It says so.
+    #[default]
+    Open,
+    /// It has the key that came with the identifier's first registration.
+    FirstUse,
+    /// Its client certificate has that name.
+    Certificate,
+    /// Its token is for nodes of that name.
+    Token,
+}
+
+impl std::fmt::Display for IdentityMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::FirstUse => "first-use",
+            Self::Certificate => "certificate",
+            Self::Token => "token",
+        })
+    }
 }
 
 /// One materializer.

@@ -18,6 +18,7 @@ pub(super) async fn check<S: Store>(make: impl Fn() -> Arc<S>) {
     a_removal_may_insist_on_the_facts(&*make()).await;
     overrides_are_inputs(&*make()).await;
     records_are_not_inputs(&*make()).await;
+    the_first_key_has_the_identifier(&*make()).await;
     states_are_immutable(&*make()).await;
     a_follower_learns_of_changes_that_came_before_it_looked(&*make()).await;
     one_of_many_concurrent_seals_wins(make()).await;
@@ -33,7 +34,8 @@ async fn register(store: &impl Store, name: &str, ip: &str) -> Outcome {
     store.put(Input::Register(node(name, ip))).await.unwrap()
 }
 
-fn generation(number: u64, salt: &str) -> Arc<Generation> {
+/// A generation without files.
+pub(super) fn generation(number: u64, salt: &str) -> Arc<Generation> {
     Arc::new(Generation {
         number: GenerationNumber(number),
         digest: Digest::of(salt.as_bytes()),
@@ -139,6 +141,34 @@ async fn records_are_not_inputs(store: &impl Store) {
     assert_eq!(state.failure.as_ref().unwrap().reason, "no");
     store.record(vec![Record::Reset]).await.unwrap();
     assert!(store.state().failure.is_none());
+}
+
+async fn the_first_key_has_the_identifier(store: &impl Store) {
+    let claim = |name: &str| Record::Claimed {
+        identifier: "a".parse().unwrap(),
+        key: Digest::of(name.as_bytes()),
+    };
+    let before = store.state();
+    for _ in 0..2 {
+        store
+            .record(vec![claim("first"), claim("second")])
+            .await
+            .unwrap();
+        store.record(vec![claim("third")]).await.unwrap();
+        assert_eq!(store.state().keys["a"], Digest::of(b"first"));
+        // Whoever is taken out has the name still.
+        register(store, "a", "10.0.0.1").await;
+        let remove = Input::Remove {
+            identifier: "a".parse().unwrap(),
+            only_if: None,
+        };
+        store.put(remove).await.unwrap();
+        assert_eq!(store.state().keys.len(), 1);
+        let release = Record::Released("a".parse().unwrap());
+        store.record(vec![release]).await.unwrap();
+        assert!(store.state().keys.is_empty());
+    }
+    assert!(before.keys.is_empty());
 }
 
 async fn states_are_immutable(store: &impl Store) {

@@ -6,7 +6,8 @@ use imbl::OrdMap;
 
 use super::{Input, Outcome, Record, Seal, Unavailable};
 use crate::model::{
-    ArtifactSet, Failure, Generation, GenerationNumber, Identifier, NodeRegistration, Revision,
+    ArtifactSet, Digest, Failure, Generation, GenerationNumber, Identifier, NodeRegistration,
+    Revision,
 };
 
 /// Everything at one revision. Cloning is cheap: the maps share what did not change.
@@ -24,6 +25,8 @@ pub struct State {
     pub overrides: OrdMap<Identifier, Overridden>,
     /// The newest generation handed to each node.
     pub deliveries: OrdMap<Identifier, GenerationNumber>,
+    /// The hash of the key that owns an identifier, where nodes have keys of their own.
+    pub keys: OrdMap<Identifier, Digest>,
     /// An operator's `fail`.
     pub failure: Option<Arc<Failure>>,
     /// The newest generations, oldest first; a store keeps a bounded number.
@@ -133,6 +136,12 @@ impl State {
                     if self.registrations.contains_key(&identifier) {
                         self.deliveries.insert(identifier, generation);
                     }
+                }
+                Record::Claimed { identifier, key } => {
+                    self.keys.entry(identifier).or_insert(key);
+                }
+                Record::Released(identifier) => {
+                    self.keys.remove(&identifier);
                 }
                 Record::Failed(failure) => self.failure = Some(Arc::new(failure)),
                 Record::Reset => self.failure = None,

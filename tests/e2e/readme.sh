@@ -3,16 +3,10 @@
 # Blocks are those that follow a comment `<!-- tested: NAME -->`.
 # shellcheck source-path=SCRIPTDIR source=../../examples/common.sh
 . "${0%/*}/../../examples/common.sh"
+# shellcheck source=blocks.sh
+. "${0%/*}/blocks.sh"
 cd "${0%/*}/../.."
 need curl curl
-
-block() {
-    awk -v mark="<!-- tested: $1 -->" '
-        $0 == mark { armed = 1; next }
-        armed && /^```[a-z]+$/ { inside = 1; armed = 0; next }
-        /^```$/ { inside = 0 }
-        inside' README.md
-}
 
 say "the spec by example, with the files that it names and nodes that make it ready"
 mkdir -p "$scratch/spec/keys"
@@ -30,13 +24,10 @@ done >"$scratch/spec/nodes.yaml"
 find "$scratch/planned" -type f | sort
 [ "$(find "$scratch/planned" -name validator.key | wc -l)" -eq 3 ] || fail "not three validators have a key"
 
-# The commands say port 4400 and `out/`; here another port and place take their part. A server that ends at once
-# finds a port that is free.
+# The commands say port 4400 and `out/`; here another port and place take their part.
 mkdir "$scratch/bin"
 ln -s "$(command -v "$CFGSYNC")" "$scratch/bin/cfgsync"
-"$CFGSYNC" serve examples/quickstart/cluster.yaml --listen 127.0.0.1:0 --port-file "$scratch/port" -- true \
-    2>"$scratch/free-port.log"
-port=$(cat "$scratch/port")
+port=$(free_port)
 {
     cat <<'PREAMBLE'
 set -eu

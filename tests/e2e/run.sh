@@ -21,7 +21,7 @@ script() {
     esac
 }
 
-[ $# -gt 0 ] || set -- quickstart precomputed exec etcd nats empty-image smoke readme
+[ $# -gt 0 ] || set -- quickstart precomputed exec etcd nats empty-image smoke readme production
 
 failed=
 for name in "$@"; do

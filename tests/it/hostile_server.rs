@@ -11,7 +11,7 @@ use std::{
 
 use cfgsync::{
     Client,
-    client::{Event, Join, JoinError, JoinOptions, NodeAddress, ServerUrl},
+    client::{Event, Join, JoinError, JoinOptions, KeyPlace, NodeAddress, ServerUrl},
     wire::PayloadLimits,
 };
 use tokio::{
@@ -144,6 +144,7 @@ fn options(timeout: Duration) -> JoinOptions {
         delivered: None,
         timeout: Some(timeout),
         wait_max: Duration::from_secs(30),
+        key: KeyPlace::Nowhere,
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cfgsync::{
     Client,
-    client::{CallError, Event, Join, JoinError, JoinOptions, NodeAddress, ServerUrl},
+    client::{CallError, Event, Join, JoinError, JoinOptions, KeyPlace, NodeAddress, ServerUrl},
     wire::ReceivedPayload,
 };
 use tokio::time::Instant;
@@ -30,6 +30,7 @@ fn options(timeout_seconds: u64) -> JoinOptions {
         delivered: None,
         timeout: (timeout_seconds > 0).then_some(Duration::from_secs(timeout_seconds)),
         wait_max: Duration::from_secs(30),
+        key: KeyPlace::Nowhere,
     }
 }
 

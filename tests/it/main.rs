@@ -12,6 +12,7 @@ mod disk;
 mod durable;
 mod fake;
 mod golden;
+mod guarded;
 mod hostile_server;
 mod join;
 mod join_command;

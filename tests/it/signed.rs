@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, s
 
 use cfgsync::{
     ArtifactFile, ArtifactSet, Client, Identifier,
-    client::{Delivered, Join, JoinError, JoinOptions, NodeAddress},
+    client::{Delivered, Join, JoinError, JoinOptions, KeyPlace, NodeAddress},
     model::{GenerationNumber, Instance, generation_digest},
     wire::{PayloadEncoder, ReceivedPayload, SigningKey, VerifyKey},
 };
@@ -53,6 +53,7 @@ async fn joined(
         delivered,
         timeout: None,
         wait_max: std::time::Duration::from_secs(1),
+        key: KeyPlace::Nowhere,
     };
     Join::new(Client::new([fake.url.clone()]), options)
         .run(|_| ())

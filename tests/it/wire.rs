@@ -1,5 +1,6 @@
 //! The wire as clients meet it: raw sockets against a whole server.
 
+mod access;
 mod hostile;
 mod limits;
 mod one_cut;

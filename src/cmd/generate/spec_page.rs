@@ -3,12 +3,13 @@
 use serde_json::Value;
 
 /// The order in which people write the sections; the schema knows none.
-const SECTIONS: [&str; 8] = [
+const SECTIONS: [&str; 9] = [
     "cfgsync",
     "cluster",
     "metadata",
     "ready",
     "late",
+    "identity",
     "once",
     "values",
     "materializers",

@@ -11,7 +11,7 @@ use super::{InspectError, offline};
 
 /// Both say the same of a cluster; a directory knows no rule.
 pub(super) enum Source {
-    Server(Client),
+    Server(Box<Client>),
     Directory(Box<JournalContents>),
 }
 

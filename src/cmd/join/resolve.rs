@@ -109,11 +109,13 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
     let metadata = metadata::merge(base, &args.meta).map_err(JoinFailure::Setting)?;
     let verify_keys = args.trust.verify_keys()?;
     let delivered = receipt.as_ref().and_then(receipt::Keeping::delivered);
+    let client = args
+        .tls
+        .client(servers)?
+        .with_payload_limits(args.trust.limits());
+    let client = args.credentials.take_to(client)?;
     Ok(Plan {
-        client: args
-            .tls
-            .client(servers)?
-            .with_payload_limits(args.trust.limits()),
+        client,
         options: JoinOptions {
             identifier,
             address,
@@ -127,6 +129,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
             } else {
                 WAIT_MAX
             },
+            key: args.identity.place(),
         },
         outputs,
         owner: args.owner,

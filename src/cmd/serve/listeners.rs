@@ -25,7 +25,7 @@ pub(super) fn open(
     Ok((listeners, addresses))
 }
 
-/// Nobody beyond this machine gets in unless somebody said so.
+/// Nobody beyond this machine gets in without credentials unless somebody said so.
 pub(super) fn refuse_exposure(
     addresses: &[SocketAddr],
     may_be_exposed: bool,

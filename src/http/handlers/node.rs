@@ -2,62 +2,84 @@
 
 use std::time::Duration;
 
-use hyper::{body::Incoming, http::request::Parts};
+use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::super::{
+    ask::Ask,
     figures::Present,
     headers::{EntityTags, prefer_wait},
-    read::{read_body, small_body},
+    read::small_body,
     reply::{self, Rejection, Reply},
     state::Server,
+    waiters::Held,
 };
 use crate::{
-    coordinator::Answer,
+    coordinator::{Answer, Refusal},
+    guard::Standing,
     model::{Digest, Identifier},
-    wire::{read_identifier, read_leave, read_registration, read_replacement},
+    wire::{read_identifier, read_leave, read_registration},
 };
 
 /// `POST /register`.
-pub(super) async fn register(server: &Server, body: &mut Incoming) -> Result<Reply, Rejection> {
-    let registration = read_registration(&small_body(server, body).await?)?;
-    server.coordinator.register(registration).await?;
+pub(super) async fn register(ask: &mut Ask<'_>, body: &mut Incoming) -> Result<Reply, Rejection> {
+    let registration = read_registration(&small_body(ask.server, body).await?)?;
+    let claim = match ask.acts_as(&registration.identifier)? {
+        Standing::Known => None,
+        Standing::Unclaimed => ask.key(),
+    };
+    ask.brings_facts(&registration);
+    ask.begins().await?;
+    let coordinator = &ask.server.coordinator;
+    let accepted = coordinator.register_as(registration, claim).await?;
+    if !accepted.changed {
+        ask.is_nothing_new();
+    }
     Ok(reply::accepted())
 }
 
 /// `POST /node` and `POST /init-with-node`.
-pub(super) async fn node(
-    server: &Server,
-    head: &Parts,
-    body: &mut Incoming,
-) -> Result<Reply, Rejection> {
+pub(super) async fn node(ask: &mut Ask<'_>, body: &mut Incoming) -> Result<Reply, Rejection> {
+    let server = ask.server;
     let identifier = read_identifier(&small_body(server, body).await?)?;
-    let asked = prefer_wait(&head.headers);
+    let asked = prefer_wait(&ask.head.headers);
     let wait = asked
         .unwrap_or(server.config.hold)
         .min(server.config.wait_max);
-    let answer = match server.coordinator.answer(identifier.as_str()) {
-        Answer::NotReady(_) if !wait.is_zero() => {
-            wait_for(server, &identifier, None, Instant::now() + wait).await
+    let answer = match ask.acts_as(&identifier)? {
+        Standing::Known => server.coordinator.answer(identifier.as_str()),
+        Standing::Unclaimed => {
+            return Ok(reply_to(ask, server.coordinator.unregistered(), asked).await);
         }
-        answer => answer,
     };
-    Ok(reply_to(server, answer, asked).await)
+    if !matches!(answer, Answer::NotReady(_)) || wait.is_zero() {
+        return Ok(reply_to(ask, answer, asked).await);
+    }
+    let Some(place) = place(server, &identifier) else {
+        return Ok(reply_to(ask, answer, None).await);
+    };
+    let answer = wait_for(ask, &identifier, None, Instant::now() + wait).await?;
+    drop(place);
+    Ok(reply_to(ask, answer, asked).await)
 }
 
 /// `GET /v1/nodes/{id}/payload`: held, if the client prefers so, until the payload is none that it has.
-pub(super) async fn payload(
-    server: &Server,
-    head: &Parts,
-    identifier: Identifier,
-) -> Result<Reply, Rejection> {
-    let tags = EntityTags::read(&head.headers);
-    let asked = prefer_wait(&head.headers);
+pub(super) async fn payload(ask: &mut Ask<'_>, identifier: Identifier) -> Result<Reply, Rejection> {
+    let server = ask.server;
+    let tags = EntityTags::read(&ask.head.headers);
+    let mut asked = prefer_wait(&ask.head.headers);
+    if ask.acts_as(&identifier)? == Standing::Unclaimed {
+        return Ok(reply_to(ask, server.coordinator.unregistered(), asked).await);
+    }
+    let place = asked.and_then(|_| place(server, &identifier));
+    if place.is_none() {
+        asked = None;
+    }
     let until = asked.map(|wait| Instant::now() + wait.min(server.config.wait_max));
     let mut known = None;
     let answer = loop {
         let answer = match until {
-            Some(until) => wait_for(server, &identifier, known, until).await,
+            Some(until) => wait_for(ask, &identifier, known, until).await?,
             None => server.coordinator.answer(identifier.as_str()),
         };
         match answer {
@@ -70,13 +92,14 @@ pub(super) async fn payload(
             answer => break Ok(answer),
         }
     };
+    drop(place);
     match answer {
         Ok(answer) => {
             let digest = match &answer {
                 Answer::Payload(payload) => Some(payload.digest),
                 _ => None,
             };
-            let mut reply = reply_to(server, answer, asked).await;
+            let mut reply = reply_to(ask, answer, asked).await;
             if let Some(digest) = digest {
                 reply::tag(&mut reply, digest);
             }
@@ -92,40 +115,46 @@ pub(super) async fn payload(
     }
 }
 
-/// `POST /node/replace`.
-pub(super) async fn replace(server: &Server, body: &mut Incoming) -> Result<Reply, Rejection> {
-    let turn = server.replace_bodies.acquire().await;
-    let config = &server.config;
-    let read = read_body(body, config.replace_body_max_bytes, config.body_timeout).await?;
-    let (identifier, files) = read_replacement(&read)?;
-    drop((read, turn));
-    server.coordinator.replace(identifier, files).await?;
+/// `POST /v1/leave`.
+pub(super) async fn leave(ask: &mut Ask<'_>, body: &mut Incoming) -> Result<Reply, Rejection> {
+    let leave = read_leave(&small_body(ask.server, body).await?)?;
+    if ask.acts_as(&leave.identifier)? == Standing::Unclaimed {
+        let identifier = leave.identifier.clone();
+        return Err(Refusal::NoKey(identifier).into());
+    }
+    ask.begins().await?;
+    ask.server.coordinator.leave(leave).await?;
     Ok(reply::accepted())
 }
 
-/// `POST /v1/leave`.
-pub(super) async fn leave(server: &Server, body: &mut Incoming) -> Result<Reply, Rejection> {
-    let leave = read_leave(&small_body(server, body).await?)?;
-    server.coordinator.leave(leave).await?;
-    Ok(reply::accepted())
+/// A place to be held at; without one the request is answered as if it had not asked to wait.
+fn place<'a>(server: &'a Server, identifier: &Identifier) -> Option<Held<'a>> {
+    let max = server.config.waiters_per_node_max;
+    server.waiters.hold(identifier, max)
 }
 
 /// Holds the request, see [`crate::coordinator::Coordinator::wait`].
 async fn wait_for(
-    server: &Server,
+    ask: &mut Ask<'_>,
     identifier: &Identifier,
     known: Option<Digest>,
     until: Instant,
-) -> Answer {
-    let _waiting = Present::in_gauge(&server.coordinator.metrics().waiting);
-    let wait = server.coordinator.wait(identifier.as_str(), known, until);
-    wait.await
+) -> Result<Answer, Rejection> {
+    let coordinator = &ask.server.coordinator;
+    let answer = {
+        let _waiting = Present::in_gauge(&coordinator.metrics().waiting);
+        coordinator.wait(identifier.as_str(), known, until).await
+    };
+    match ask.still_acts_as(identifier)? {
+        Standing::Known => Ok(answer),
+        Standing::Unclaimed => Ok(coordinator.unregistered()),
+    }
 }
 
 /// What the coordinator answers, for a client that `asked` to wait so long, or did not.
-async fn reply_to(server: &Server, answer: Answer, asked: Option<Duration>) -> Reply {
+async fn reply_to(ask: &mut Ask<'_>, answer: Answer, asked: Option<Duration>) -> Reply {
     let mut reply = match answer {
-        Answer::Payload(payload) => reply::payload(server, payload).await,
+        Answer::Payload(payload) => reply::payload(ask.server, payload).await,
         Answer::NotReady(body) => {
             let mut reply = reply::not_ready(body);
             // Who has just waited may ask again at once; who has not should not ask in a loop.
@@ -138,7 +167,10 @@ async fn reply_to(server: &Server, answer: Answer, asked: Option<Duration>) -> R
             }
             reply
         }
-        Answer::Missing(refusal) => reply::missing(&refusal),
+        Answer::Missing(refusal) => {
+            ask.is_refused(reply::reason_of(&refusal));
+            reply::missing(&refusal)
+        }
         Answer::Failed(failure) => reply::failed(&failure),
         Answer::Draining(_) => reply::draining(),
     };

@@ -6,13 +6,14 @@ use hyper::{body::Incoming, http::request::Parts};
 use serde_json::json;
 
 use super::super::{
-    read::small_body,
+    ask::Ask,
+    read::{read_body, small_body},
     reply::{self, Rejection, Reply},
     state::Server,
 };
 use crate::{
     model::{GenerationNumber, Identifier},
-    wire::read_fail,
+    wire::{read_fail, read_replacement},
 };
 
 /// What scrapers are told `/metrics` is.
@@ -37,17 +38,49 @@ pub(super) async fn one_node(server: &Server, identifier: &Identifier) -> Reply 
 }
 
 /// `DELETE /v1/nodes/{id}`.
-pub(super) async fn remove(server: &Server, identifier: &Identifier) -> Result<Reply, Rejection> {
-    server.coordinator.remove(identifier).await?;
+pub(super) async fn remove(ask: &mut Ask<'_>, identifier: &Identifier) -> Result<Reply, Rejection> {
+    ask.is_about(identifier);
+    ask.begins().await?;
+    ask.server.coordinator.remove(identifier).await?;
     Ok(reply::accepted())
 }
 
 /// `DELETE /v1/nodes/{id}/override`.
 pub(super) async fn remove_override(
-    server: &Server,
+    ask: &mut Ask<'_>,
     identifier: &Identifier,
 ) -> Result<Reply, Rejection> {
-    server.coordinator.remove_override(identifier).await?;
+    ask.is_about(identifier);
+    ask.begins().await?;
+    ask.server.coordinator.remove_override(identifier).await?;
+    Ok(reply::accepted())
+}
+
+/// `DELETE /v1/nodes/{id}/key`.
+pub(super) async fn release(
+    ask: &mut Ask<'_>,
+    identifier: &Identifier,
+) -> Result<Reply, Rejection> {
+    ask.is_about(identifier);
+    ask.begins().await?;
+    ask.server.coordinator.release(identifier).await?;
+    Ok(reply::accepted())
+}
+
+/// `POST /node/replace`.
+pub(super) async fn replace(ask: &mut Ask<'_>, body: &mut Incoming) -> Result<Reply, Rejection> {
+    let server = ask.server;
+    let turn = server.replace_bodies.acquire().await;
+    let config = &server.config;
+    let read = read_body(body, config.replace_body_max_bytes, config.body_timeout).await?;
+    let (identifier, files) = read_replacement(&read)?;
+    drop((read, turn));
+    ask.is_about(&identifier);
+    for file in files.files() {
+        ask.brings(file.path.as_str(), file.content.sha256());
+    }
+    ask.begins().await?;
+    server.coordinator.replace(identifier, files).await?;
     Ok(reply::accepted())
 }
 
@@ -96,15 +129,17 @@ pub(super) async fn payload(
 }
 
 /// `POST /v1/fail`.
-pub(super) async fn fail(server: &Server, body: &mut Incoming) -> Result<Reply, Rejection> {
-    let fail = read_fail(&small_body(server, body).await?)?;
-    server.coordinator.fail(fail.reason).await?;
+pub(super) async fn fail(ask: &mut Ask<'_>, body: &mut Incoming) -> Result<Reply, Rejection> {
+    let fail = read_fail(&small_body(ask.server, body).await?)?;
+    ask.begins().await?;
+    ask.server.coordinator.fail(fail.reason).await?;
     Ok(reply::accepted())
 }
 
 /// `POST /v1/reset`.
-pub(super) async fn reset(server: &Server) -> Result<Reply, Rejection> {
-    server.coordinator.reset().await?;
+pub(super) async fn reset(ask: &mut Ask<'_>) -> Result<Reply, Rejection> {
+    ask.begins().await?;
+    ask.server.coordinator.reset().await?;
     Ok(reply::accepted())
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     directory::GENERATIONS,
     disk::{Disk, STAGED, Trouble, put},
-    entry::{self, Raw, mode},
+    entry::{self, Raw, mode, written},
     error::{JournalError, Unreadable},
     frame::{self, FIXED_MARKER, Found, Kind},
     log::read_first_line,
@@ -259,7 +259,7 @@ impl<'a> Places<'a> {
             self.paths.push(path);
             place(self.paths.len() - 1)
         });
-        let chunks = file.content.chunks().iter().map(|chunk| {
+        let chunks = written(&file.content).map(|chunk| {
             let sum = chunk.sha256();
             *self.by_sum.entry(sum).or_insert_with(|| {
                 self.chunks.push((*sum.as_bytes(), Raw(chunk.bytes())));
@@ -320,23 +320,22 @@ fn from_body(file: &Bytes, body: &[u8], digest: Digest) -> Result<Artifacts, Unr
         .collect();
     let set = |files: Vec<PlacedFile>| -> Result<ArtifactSet, Unreadable> {
         let nowhere = || Unreadable::Other("a file names a place that is not there".to_owned());
-        let mut set = ArtifactSet::default();
-        for file in files {
+        let placed = files.into_iter().map(|file| {
             let pieces: Option<Vec<_>> = file
                 .chunks
                 .iter()
                 .map(|at| chunks.get(*at as usize).cloned())
                 .collect();
             let path = paths.get(file.path as usize).ok_or_else(nowhere)?;
-            set.push(ArtifactFile {
+            Ok(ArtifactFile {
                 path: path.clone(),
                 mode: mode(file.mode)?,
                 content: Content::from_chunks(pieces.ok_or_else(nowhere)?),
                 secret: file.secret,
             })
-            .map_err(|error| Unreadable::Other(error.to_string()))?;
-        }
-        Ok(set)
+        });
+        let files: Result<Vec<_>, Unreadable> = placed.collect();
+        ArtifactSet::new(files?).map_err(|error| Unreadable::Other(error.to_string()))
     };
     let shared = Arc::new(set(entry.shared)?);
     let mut nodes = BTreeMap::new();

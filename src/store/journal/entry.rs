@@ -53,6 +53,8 @@ pub(super) enum NoteEntry<'a> {
     Delivered(&'a str, u64),
     Failed(#[serde(borrow)] FailureEntry<'a>),
     Reset,
+    Claimed(&'a str, [u8; 32]),
+    Released(&'a str),
 }
 
 /// A failure.
@@ -214,11 +216,8 @@ impl<'a> FileEntry<'a> {
             path: file.path.as_str(),
             mode: file.mode.bits(),
             secret: file.secret,
-            chunks: file
-                .content
-                .chunks()
-                .iter()
-                .map(|c| Raw(c.bytes()))
+            chunks: written(&file.content)
+                .map(|chunk| Raw(chunk.bytes()))
                 .collect(),
         };
         files.files().iter().map(one).collect()
@@ -249,6 +248,10 @@ impl<'a> NoteEntry<'a> {
             } => Self::Delivered(identifier.as_str(), generation.0),
             Record::Failed(failure) => Self::Failed(FailureEntry::of(failure)),
             Record::Reset => Self::Reset,
+            Record::Claimed { identifier, key } => {
+                Self::Claimed(identifier.as_str(), *key.as_bytes())
+            }
+            Record::Released(identifier) => Self::Released(identifier.as_str()),
         }
     }
 
@@ -260,6 +263,11 @@ impl<'a> NoteEntry<'a> {
             },
             Self::Failed(failure) => Record::Failed(failure.failure()?),
             Self::Reset => Record::Reset,
+            Self::Claimed(identifier, key) => Record::Claimed {
+                identifier: identifier.parse()?,
+                key: Digest::from_bytes(key),
+            },
+            Self::Released(identifier) => Record::Released(identifier.parse()?),
         })
     }
 }
@@ -350,6 +358,12 @@ impl Moment {
     fn timestamp(self) -> Result<Timestamp, Unreadable> {
         Timestamp::new(self.0, self.1).map_err(|error| Unreadable::Other(error.to_string()))
     }
+}
+
+/// The pieces of `content` that are written: an empty one says nothing.
+pub(super) fn written(content: &Content) -> impl Iterator<Item = &Arc<Chunk>> {
+    let chunks = content.chunks().iter();
+    chunks.filter(|chunk| !chunk.bytes().is_empty())
 }
 
 /// The mode with these bits.

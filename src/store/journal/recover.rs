@@ -1,6 +1,6 @@
 //! From a directory to the state that it holds. Reads only; what is to be mended is said, not done.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread};
 
 use super::{
     artifacts,
@@ -161,10 +161,24 @@ fn load_generations(
     while generations.len() > history.max(1) {
         generations.pop_front();
     }
-    for generation in generations.iter_mut() {
+    let generations = generations.make_contiguous();
+    // A start waits for nothing else for so long.
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let each = generations.len().div_ceil(threads).max(1);
+    thread::scope(|scope| {
+        let threads: Vec<_> = generations
+            .chunks_mut(each)
+            .map(|some| scope.spawn(|| load_some(disk, some)))
+            .collect();
+        let mut ended = threads.into_iter().map(thread::ScopedJoinHandle::join);
+        ended.try_for_each(|ended| ended.expect("what is read there does not panic"))
+    })
+}
+
+fn load_some(disk: &dyn Disk, generations: &mut [Arc<Generation>]) -> Result<(), JournalError> {
+    for generation in generations {
         let files = artifacts::read(disk, generation.digest)?;
-        let whole: Generation = files.complete(generation);
-        *generation = Arc::new(whole);
+        *generation = Arc::new(files.complete(generation));
     }
     Ok(())
 }

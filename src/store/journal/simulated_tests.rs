@@ -102,6 +102,7 @@ struct Medium {
     operations: u64,
     fault: Option<(u64, Fault)>,
     is_off: bool,
+    syncs_fail: bool,
 }
 
 #[derive(Clone, Default)]
@@ -152,6 +153,11 @@ impl Simulated {
             next_inode: medium.next_inode,
             ..Medium::default()
         })))
+    }
+
+    /// From now on nothing can be synced.
+    pub(super) fn fail_syncs(&self) {
+        self.medium().syncs_fail = true;
     }
 
     fn with_fault(self, fault: Option<(u64, Fault)>) -> Self {
@@ -417,6 +423,9 @@ impl DiskFile for OpenFile {
 
     fn sync(&mut self) -> io::Result<()> {
         let inode = self.inode;
+        if self.medium.medium().syncs_fail {
+            return Err(io::Error::other("a broken disk"));
+        }
         self.medium.medium().operation(|medium| {
             let file = medium.inodes.get_mut(&inode).unwrap();
             file.durable = file.now.clone();

@@ -12,7 +12,7 @@ use super::{
     log::read_first_line,
 };
 use crate::{
-    model::{GenerationNumber, Instance, Revision},
+    model::{Digest, GenerationNumber, Instance, Revision},
     store::{Overridden, Registered, State},
 };
 
@@ -38,6 +38,8 @@ enum Part<'a> {
     Failure(#[serde(borrow)] FailureEntry<'a>),
     /// A generation, the oldest first.
     Generation(#[serde(borrow)] SealEntry<'a>),
+    /// Whose key has which identifier.
+    Key(&'a str, [u8; 32]),
 }
 
 /// Writes `state` in the place of the last snapshot; answers how many bytes it has.
@@ -100,6 +102,9 @@ pub(super) fn to_file(instance: Instance, state: &State, history: usize) -> Vec<
         if let Some(failure) = &state.failure {
             part(&Part::Failure(FailureEntry::of(failure)));
         }
+        for (identifier, key) in &state.keys {
+            part(&Part::Key(identifier.as_str(), *key.as_bytes()));
+        }
         let mut before = None;
         for generation in state.generations.iter() {
             let seal = SealEntry::of(generation, before.map(Arc::as_ref), history);
@@ -160,6 +165,10 @@ impl Part<'_> {
             Self::Generation(seal) => {
                 let generation = seal.generation(state.generation().map(Arc::as_ref))?;
                 Arc::make_mut(&mut state.generations).push_back(Arc::new(generation));
+            }
+            Self::Key(identifier, key) => {
+                let key = Digest::from_bytes(key);
+                state.keys.insert(identifier.parse()?, key);
             }
         }
         Ok(())

@@ -4,11 +4,19 @@ use std::{path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tempfile::TempDir;
-use tokio::sync::{Mutex, watch};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::{Mutex, watch},
+};
 
-use super::{JournalConfig, JournalError, JournalStore, artifacts, snapshot};
+use super::{
+    JournalConfig, JournalError, JournalStore, artifacts, simulated_tests::Simulated, snapshot,
+};
 use crate::{
-    model::{Generation, Instance, Revision},
+    app,
+    http::listen,
+    model::{Generation, Instance, NodeRegistration, Revision},
+    spec::Spec,
     store::{Input, Outcome, Promise, Record, Seal, State, Store, Unavailable, conformance},
 };
 
@@ -163,5 +171,118 @@ fn a_second_server_is_told_who_holds_the_directory() {
     assert!(
         matches!(second, Some(JournalError::InUse { pid, .. }) if pid == Some(own)),
         "{second:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_breaks_the_store_and_says_why() {
+    let disk = Simulated::default();
+    let directory = Path::new("simulated");
+    let journal = JournalStore::on(Arc::new(disk.clone()), &config(directory)).unwrap();
+    let register = |name: &str| {
+        let ip = "10.0.0.1".parse().unwrap();
+        Input::Register(NodeRegistration::new(name.parse().unwrap(), ip))
+    };
+    journal.put(register("a")).await.unwrap();
+    disk.fail_syncs();
+    journal.put(register("b")).await.unwrap_err();
+    let reason = journal.broken().await;
+    assert!(
+        reason.starts_with("simulated/log could not be synced"),
+        "{reason}"
+    );
+    // Nothing is taken any more, and what was acknowledged is seen still.
+    journal.put(register("a")).await.unwrap_err();
+    let state = journal.state();
+    assert!(state.registrations.contains_key("a") && !state.registrations.contains_key("b"));
+}
+
+#[test]
+fn another_clusters_directory_and_one_that_others_use_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(JournalStore::open(&config(directory.path())).unwrap());
+    let other = JournalConfig {
+        cluster: "other".to_owned(),
+        ..config(directory.path())
+    };
+    assert!(matches!(
+        JournalStore::open(&other).err(),
+        Some(JournalError::AnotherCluster { .. })
+    ));
+    let shared = tempfile::tempdir().unwrap();
+    let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(shared.path(), open_to_all).unwrap();
+    std::fs::write(shared.path().join("theirs"), "x").unwrap();
+    assert!(matches!(
+        JournalStore::open(&config(shared.path())).err(),
+        Some(JournalError::Exposed { mode: 0o755, .. })
+    ));
+    assert_eq!(std::fs::read_dir(shared.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_longer_history_does_not_ask_for_what_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = |history| {
+        JournalStore::open(&JournalConfig {
+            history,
+            ..config(directory.path())
+        })
+        .unwrap()
+    };
+    let kept = |journal: &JournalStore| -> Vec<u64> {
+        let state = journal.state();
+        state.generations.iter().map(|g| g.number.0).collect()
+    };
+    let seal = async |journal: &JournalStore, number| {
+        let sealed = journal.seal(conformance::generation(number, &number.to_string()));
+        assert!(matches!(sealed.await, Seal::Won));
+    };
+    let journal = open(2);
+    for number in 1..=4 {
+        seal(&journal, number).await;
+    }
+    drop(journal);
+    let journal = open(8);
+    assert_eq!(kept(&journal), [3, 4]);
+    seal(&journal, 5).await;
+    drop(journal);
+    assert_eq!(kept(&open(8)), [3, 4, 5]);
+    assert_eq!(kept(&open(1)), [5]);
+    let files = std::fs::read_dir(directory.path().join("generations"));
+    assert_eq!(files.unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_server_whose_state_cannot_be_synced_ends_and_says_so() {
+    let disk = Simulated::default();
+    let directory = Path::new("simulated");
+    let text = "cfgsync: 1\ncluster: devnet\nready: {nodes: 1}\nmaterializers:\n  - kind: template\n    \
+                files: [{path: p, template: x}]\n";
+    let spec = Spec::parse(text, "cluster.yaml", Path::new(".")).unwrap();
+    let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = app::Server {
+        journal: Some(JournalStore::on(Arc::new(disk.clone()), &config(directory)).unwrap()),
+        ..app::Server::new(spec, listener)
+    };
+    disk.fail_syncs();
+    let (_reload, reloaded) = tokio::sync::mpsc::channel(1);
+    let serving = tokio::spawn(app::serve(server, reloaded, std::future::pending()));
+    let body = r#"{"identifier":"a","ip":"10.0.0.1"}"#;
+    let request = format!(
+        "POST /register HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 503");
+    let ended = serving.await.unwrap();
+    let error = ended.map(drop).unwrap_err().to_string();
+    assert!(
+        error.contains("simulated/log could not be synced"),
+        "{error}"
     );
 }

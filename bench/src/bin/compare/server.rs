@@ -79,6 +79,8 @@ impl Programs {
         let mut process = Command::new(&self.cfgsync)
             .args(["serve", "cluster.yaml", "--listen", "127.0.0.1:0"])
             .args(["--port-file", "port"])
+            // All nodes of a storm come from one address.
+            .args(["--rate-max", "0"])
             .args(flags)
             .current_dir(directory.path())
             .stdin(Stdio::null())

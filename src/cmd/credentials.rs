@@ -1,0 +1,113 @@
+//! The token with which a command comes: from a file, the environment, or systemd's credentials; never from the
+//! command line.
+
+use std::{
+    env,
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use cfgsync::client::Client;
+use clap::Args;
+use secrecy::SecretString;
+
+/// The variable that may hold the token itself. It is read here alone: no help and no message shows its value.
+pub(crate) const TOKEN_VARIABLE: &str = "CFGSYNC_TOKEN";
+
+/// What the token is called among systemd's credentials.
+const CREDENTIAL: &str = "cfgsync-token";
+/// Longest token, in bytes.
+const TOKEN_MAX_BYTES: u64 = 4_096;
+
+/// Where the token is.
+#[derive(Debug, Args)]
+pub(crate) struct TokenSource {
+    /// A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd's credential
+    /// cfgsync-token]
+    #[arg(
+        long,
+        env = "CFGSYNC_TOKEN_FILE",
+        value_name = "FILE",
+        global = true,
+        help_heading = "Access"
+    )]
+    token_file: Option<PathBuf>,
+}
+
+/// A token that cannot be had. What was read is never shown.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use the token in {place}: {problem}")]
+pub(crate) struct CredentialError {
+    place: String,
+    problem: String,
+}
+
+impl TokenSource {
+    /// The same client, which comes with the token, if there is any.
+    pub(crate) fn take_to(&self, client: Client) -> Result<Client, CredentialError> {
+        let Some(token) = self.token()? else {
+            return Ok(client);
+        };
+        client.with_token(&token).map_err(|error| CredentialError {
+            place: "a header".to_owned(),
+            problem: error.to_string(),
+        })
+    }
+
+    /// The token, if there is any.
+    fn token(&self) -> Result<Option<SecretString>, CredentialError> {
+        if let Some(path) = &self.token_file {
+            return read(path).map(Some);
+        }
+        if let Some(value) = env::var_os(TOKEN_VARIABLE).filter(|value| !value.is_empty()) {
+            let text = value.into_string().unwrap_or_default();
+            return check(text, TOKEN_VARIABLE).map(Some);
+        }
+        let Some(directory) = env::var_os("CREDENTIALS_DIRECTORY") else {
+            return Ok(None);
+        };
+        let path = Path::new(&directory).join(CREDENTIAL);
+        match path.exists() {
+            true => read(&path).map(Some),
+            false => Ok(None),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<SecretString, CredentialError> {
+    let place = path.display().to_string();
+    let read = || -> io::Result<String> {
+        let mut text = String::new();
+        let mut file = File::open(path)?.take(TOKEN_MAX_BYTES + 1);
+        file.read_to_string(&mut text)?;
+        Ok(text)
+    };
+    match read() {
+        Ok(text) => check(text, &place),
+        Err(error) => Err(CredentialError {
+            place,
+            problem: error.to_string(),
+        }),
+    }
+}
+
+/// Whatever it is, it goes into a header: one word of visible characters.
+fn check(text: String, place: &str) -> Result<SecretString, CredentialError> {
+    let secret = SecretString::from(text.trim().to_owned());
+    drop(SecretString::from(text));
+    let word = secrecy::ExposeSecret::expose_secret(&secret);
+    let problem = if word.is_empty() {
+        "it is empty"
+    } else if word.len() as u64 > TOKEN_MAX_BYTES {
+        "it is too long for a token"
+    } else if !word.bytes().all(|byte| byte.is_ascii_graphic()) {
+        "a token is one word of letters, digits and signs"
+    } else {
+        return Ok(secret);
+    };
+    Err(CredentialError {
+        place: place.to_owned(),
+        problem: problem.to_owned(),
+    })
+}

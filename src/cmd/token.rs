@@ -1,0 +1,143 @@
+//! `cfgsync token new`: makes a token.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use cfgsync::{
+    client::{InvalidServer, ServerUrl},
+    clock::Timestamp,
+    guard::{Pattern, Role, Token, check_name, hash, new_secret},
+};
+use clap::{Args, Subcommand};
+use secrecy::ExposeSecret as _;
+
+use super::{exit::Exit, output, server::UrlParser, values::duration};
+
+/// Make tokens, which open a server
+#[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    #[command(subcommand)]
+    command: TokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    New(NewArgs),
+}
+
+/// Make a token: print the secret, once, and give its hash to the server's file
+///
+/// The secret goes to stdout; whoever has it keeps it in a file (`--token-file`). The server's file (`serve
+/// --tokens`) gets a line with its name, role and hash: with --append it is added there, and a running server reads
+/// it with SIGHUP; without, the line is shown on stderr.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cfgsync token new --role operator --append tokens > operator.token
+  cfgsync token new --role node --identifier 'web-*' --expires 24h --append tokens > web.token
+  cfgsync token new --role node --expires 1h --append tokens --url \"$(cat join-url)\"
+  kill -HUP \"$(pidof cfgsync)\"                       # the server reads its tokens again
+  cfgsync inspect --token-file operator.token")]
+struct NewArgs {
+    /// What its holder may do: a node registers, fetches its own files and leaves; an operator does everything
+    #[arg(long, env = "CFGSYNC_ROLE", value_name = "node|operator")]
+    role: Role,
+    /// What logs call it [default: its role and the beginning of its hash]
+    #[arg(long, env = "CFGSYNC_NAME", value_name = "NAME", value_parser = name)]
+    name: Option<String>,
+    /// For which nodes it is good: `web-*`, `?` is one character [default: all]
+    #[arg(long, env = "CFGSYNC_IDENTIFIER", value_name = "PATTERN")]
+    identifier: Option<Pattern>,
+    /// How long it is good from now on [default: for ever]
+    #[arg(long, env = "CFGSYNC_EXPIRES", value_name = "DURATION", value_parser = duration)]
+    expires: Option<Duration>,
+    /// Print a join URL that holds the secret, made of this one, which `serve` told: `cfgsync join URL` needs no more
+    #[arg(long, env = "CFGSYNC_URL", value_name = "URL", value_parser = UrlParser)]
+    url: Option<ServerUrl>,
+    /// Add its line to this file, which is made with mode 0600 if it is not there
+    #[arg(long, env = "CFGSYNC_APPEND", value_name = "FILE")]
+    append: Option<PathBuf>,
+}
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TokenError {
+    /// The line could not be added.
+    #[error("cannot add the token to {}: {error}", path.display())]
+    Append {
+        /// To which file.
+        path: PathBuf,
+        /// What the operating system said.
+        error: io::Error,
+    },
+    /// A URL that cannot hold it (2).
+    #[error(transparent)]
+    Url(#[from] InvalidServer),
+    /// The system gives no randomness, or the time is out of range.
+    #[error("cannot make a token: {0}")]
+    Make(String),
+}
+
+pub(crate) fn run(args: TokenArgs) -> anyhow::Result<Exit> {
+    let TokenCommand::New(args) = args.command;
+    let secret = new_secret().map_err(|error| TokenError::Make(error.to_string()))?;
+    let hash = hash(&secret);
+    let printed = match &args.url {
+        Some(url) => url.with_token(&secret).map_err(TokenError::Url)?,
+        None => secret.clone(),
+    };
+    let expires = match args.expires {
+        Some(after) => {
+            let time = Timestamp::now().checked_add(after);
+            let time = time.map_err(|error| TokenError::Make(error.to_string()))?;
+            // Nobody needs the fractions.
+            Some(Timestamp::from_second(time.as_second()).unwrap_or(time))
+        }
+        None => None,
+    };
+    let token = Token {
+        name: match args.name {
+            Some(name) => name,
+            None => format!("{}-{}", args.role, &hash.to_string()[..6]),
+        },
+        role: args.role,
+        hash,
+        identifier: args.identifier,
+        expires,
+    };
+    if let Some(path) = args.append {
+        append(&path, &token).map_err(|error| TokenError::Append {
+            path: path.clone(),
+            error,
+        })?;
+        tracing::info!("{} is added to {}", token.name, path.display());
+    } else {
+        // Not in the log, of which somebody may want nothing: without it the secret is good for nothing.
+        let told = writeln!(io::stderr(), "the line for `serve --tokens`:\n{token}");
+        told.map_err(|error| TokenError::Make(error.to_string()))?;
+    }
+    output::print(format!("{}\n", printed.expose_secret()))?;
+    Ok(Exit::Done)
+}
+
+/// All of the line or nothing, on a line of its own.
+fn append(path: &Path, token: &Token) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.create(true).read(true).append(true).mode(0o600);
+    let mut file = options.open(path)?;
+    let before = std::fs::read(path)?;
+    let gap = match before.last() {
+        None | Some(b'\n') => "",
+        Some(_) => "\n",
+    };
+    file.write_all(format!("{gap}{token}\n").as_bytes())?;
+    file.sync_all()
+}
+
+fn name(text: &str) -> Result<String, String> {
+    check_name(text).map(|()| text.to_owned())
+}

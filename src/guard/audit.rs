@@ -1,0 +1,397 @@
+//! The audit log: one JSON line for each change and each refusal, written by a thread of its own.
+
+use std::{
+    collections::BTreeMap,
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    net::IpAddr,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Timestamp;
+
+/// How many lines may wait to be written. Beyond that they are lost, counted and told; where the log is required,
+/// their senders wait.
+const LINES_WAITING_MAX: usize = 4_096;
+/// How many lines are written at once.
+const LINES_AT_ONCE_MAX: u64 = 256;
+/// How long a server that ends waits for what is not yet written.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
+/// Its mode, when it is made.
+const FILE_MODE: u32 = 0o600;
+
+/// What one line says. Hashes of contents stand in it, contents never.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditLine {
+    /// When, UTC.
+    pub at: Timestamp,
+    /// The method and the route.
+    pub what: String,
+    /// What became of it.
+    pub outcome: AuditOutcome,
+    /// As whom: `token web`, `certificate node-1`, `anonymous`, `anybody` (where nobody is asked), `unknown`.
+    pub who: String,
+    /// From where.
+    pub from: IpAddr,
+    /// Which node it was about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The status that was answered; absent while there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Why it was refused, as a slug.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The hashes of what was sent: `facts` of a registration, or each file of an override.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sha256: BTreeMap<String, String>,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditOutcome {
+    /// About to be done, where the log is required: another line follows.
+    Asked,
+    /// Done.
+    Changed,
+    /// It was so already.
+    Unchanged,
+    /// Not done.
+    Refused,
+}
+
+/// Where the log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditTarget {
+    /// At the end of this file, which is made if it is not there, with mode 0600.
+    File(PathBuf),
+    /// To standard output.
+    Stdout,
+}
+
+/// The log cannot be written, and may not be done without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the audit log cannot be written, and this server changes nothing without it (--audit-required)"
+)]
+pub struct AuditUnavailable;
+
+/// The audit log. Cloning is cheap.
+#[derive(Clone)]
+pub struct Audit {
+    messages: mpsc::Sender<Message>,
+    required: bool,
+    lost: Arc<AtomicU64>,
+}
+
+enum Message {
+    Line(Box<AuditLine>, Option<oneshot::Sender<bool>>),
+    Reopen,
+    Flush(oneshot::Sender<bool>),
+}
+
+impl Audit {
+    /// Opens the log. If it is `required`, no change is made that is not in it.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn open(target: AuditTarget, required: bool) -> io::Result<Self> {
+        let output = target.open()?;
+        let (messages, received) = mpsc::channel(LINES_WAITING_MAX);
+        let lost = Arc::new(AtomicU64::new(0));
+        let writer = Writer {
+            target,
+            output: Some(output),
+            is_torn: false,
+            lost: Arc::clone(&lost),
+            told: false,
+        };
+        std::thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || writer.run(received))?;
+        Ok(Self {
+            messages,
+            required,
+            lost,
+        })
+    }
+
+    /// Before a change: where the log is required, answers once the line is written.
+    ///
+    /// # Errors
+    /// When it cannot be; the change must not be made then.
+    pub async fn asked(&self, line: impl FnOnce() -> AuditLine) -> Result<(), AuditUnavailable> {
+        if !self.required {
+            return Ok(());
+        }
+        let (written, answer) = oneshot::channel();
+        let message = Message::Line(Box::new(line()), Some(written));
+        let sent = self.messages.send(message).await;
+        match sent.is_ok() && answer.await.unwrap_or(false) {
+            true => Ok(()),
+            false => Err(AuditUnavailable),
+        }
+    }
+
+    /// After it, or instead of it. Never waits: a line for which there is no room is lost, counted and told.
+    pub fn note(&self, line: AuditLine) {
+        let message = Message::Line(Box::new(line), None);
+        if self.messages.try_send(message).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Opens the file again, by its name: for whoever moved it away.
+    pub async fn reopen(&self) {
+        // The thread lives as long as this does.
+        let _ = self.messages.send(Message::Reopen).await;
+    }
+
+    /// Waits, for two seconds at most, until what was said is written.
+    pub async fn flush(&self) {
+        let (flushed, answer) = oneshot::channel();
+        let flush = async {
+            if self.messages.send(Message::Flush(flushed)).await.is_ok() {
+                let _ = answer.await;
+            }
+        };
+        if tokio::time::timeout(FLUSH_MAX, flush).await.is_err() {
+            tracing::error!("the last lines of the audit log could not be written in time");
+        }
+    }
+}
+
+impl std::fmt::Debug for Audit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Audit")
+    }
+}
+
+impl AuditTarget {
+    fn open(&self) -> io::Result<Box<dyn Write + Send>> {
+        match self {
+            Self::Stdout => Ok(Box::new(io::stdout())),
+            Self::File(path) => Ok(Box::new(open(path)?)),
+        }
+    }
+}
+
+impl std::fmt::Display for AuditTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).mode(FILE_MODE);
+    options.open(path)
+}
+
+struct Writer {
+    target: AuditTarget,
+    /// `None` once it failed: it is opened again for the next line.
+    output: Option<Box<dyn Write + Send>>,
+    /// Whether the last write may have left half a line.
+    is_torn: bool,
+    lost: Arc<AtomicU64>,
+    /// Whether it was told that lines are lost.
+    told: bool,
+}
+
+impl Writer {
+    fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        while let Some(first) = messages.blocking_recv() {
+            let mut next = Some(first);
+            let mut text = Vec::new();
+            let mut lines: u64 = 0;
+            let mut waiting = Vec::new();
+            let mut reopens = false;
+            while let Some(message) = next {
+                match message {
+                    Message::Line(line, answer) => {
+                        let written = serde_json::to_writer(&mut text, &line);
+                        written.expect("a line has string keys only, and memory takes it");
+                        text.push(b'\n');
+                        lines += 1;
+                        waiting.extend(answer);
+                    }
+                    Message::Flush(answer) => waiting.push(answer),
+                    Message::Reopen => reopens = true,
+                }
+                // What came before belongs into the file that was open then.
+                let is_full = reopens || lines >= LINES_AT_ONCE_MAX;
+                next = (!is_full).then(|| messages.try_recv().ok()).flatten();
+            }
+            let written = self.write(&text, lines);
+            for answer in waiting {
+                // Whoever does not wait any more needs no answer.
+                let _ = answer.send(written);
+            }
+            if reopens {
+                self.output = None;
+                self.write(&[], 0);
+            }
+        }
+    }
+
+    /// Whether all of `text` is written.
+    fn write(&mut self, text: &[u8], lines: u64) -> bool {
+        let written = self.try_write(text);
+        let lost = match &written {
+            Ok(()) => self.lost.swap(0, Ordering::Relaxed),
+            Err(_) => self.lost.fetch_add(lines, Ordering::Relaxed),
+        };
+        match written {
+            Ok(()) => {
+                if lost > 0 || self.told {
+                    self.told = false;
+                    tracing::error!(
+                        "{lost} lines of the audit log {} were lost; it is written again",
+                        self.target
+                    );
+                }
+                true
+            }
+            Err(error) => {
+                self.output = None;
+                if !self.told {
+                    self.told = true;
+                    tracing::error!("cannot write the audit log {}: {error}", self.target);
+                }
+                false
+            }
+        }
+    }
+
+    fn try_write(&mut self, text: &[u8]) -> io::Result<()> {
+        let output = match &mut self.output {
+            Some(output) => output,
+            None => self.output.insert(self.target.open()?),
+        };
+        if text.is_empty() {
+            return Ok(());
+        }
+        if self.is_torn {
+            output.write_all(b"\n")?;
+        }
+        self.is_torn = true;
+        output.write_all(text)?;
+        output.flush()?;
+        self.is_torn = false;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(what: &str) -> AuditLine {
+        AuditLine {
+            at: Timestamp::UNIX_EPOCH,
+            what: what.to_owned(),
+            outcome: AuditOutcome::Changed,
+            who: "anybody".to_owned(),
+            from: [10, 0, 0, 1].into(),
+            node: None,
+            status: Some(202),
+            reason: None,
+            sha256: BTreeMap::new(),
+        }
+    }
+
+    fn whats(path: &Path) -> Vec<String> {
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines = text.lines().filter(|line| !line.is_empty());
+        let read = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        read.map(|line| line["what"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn lines_go_where_the_log_is_when_it_is_opened_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit");
+        let audit = Audit::open(AuditTarget::File(path.clone()), false).unwrap();
+        audit.note(line("one"));
+        audit.flush().await;
+        let moved = directory.path().join("audit.1");
+        std::fs::rename(&path, &moved).unwrap();
+        audit.note(line("two"));
+        audit.reopen().await;
+        audit.note(line("three"));
+        audit.flush().await;
+        assert_eq!(whats(&moved), ["one", "two"]);
+        assert_eq!(whats(&path), ["three"]);
+        let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, FILE_MODE);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_not_done_where_the_log_is_required() {
+        let full = || AuditTarget::File("/dev/full".into());
+        let audit = Audit::open(full(), true).unwrap();
+        assert_eq!(audit.asked(|| line("x")).await, Err(AuditUnavailable));
+        let audit = Audit::open(full(), false).unwrap();
+        assert_eq!(audit.asked(|| line("x")).await, Ok(()));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit");
+        let audit = Audit::open(AuditTarget::File(path.clone()), true).unwrap();
+        assert_eq!(audit.asked(|| line("x")).await, Ok(()));
+        assert_eq!(whats(&path), ["x"]);
+    }
+
+    /// Takes some bytes, and fails in the middle of a line when told so.
+    struct Moody(Arc<std::sync::Mutex<(Vec<u8>, bool)>>);
+
+    impl Write for Moody {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut state = self.0.lock().unwrap();
+            if state.1 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let half = bytes.len().div_ceil(2);
+            state.0.extend_from_slice(&bytes[..half]);
+            state.1 = true;
+            Ok(half)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn half_a_line_does_not_spoil_the_next_one() {
+        let state = Arc::new(std::sync::Mutex::new((vec![], false)));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit");
+        let mut writer = Writer {
+            target: AuditTarget::File(path.clone()),
+            output: Some(Box::new(Moody(Arc::clone(&state)))),
+            is_torn: false,
+            lost: Arc::default(),
+            told: false,
+        };
+        assert!(!writer.write(b"{\"what\":1}\n", 1));
+        assert_eq!(writer.lost.load(Ordering::Relaxed), 1);
+        assert!(writer.write(b"{\"what\":2}\n", 1));
+        let after = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(after, "\n{\"what\":2}\n");
+        assert_eq!(writer.lost.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,264 @@
+//! One request on its way: who sent it, what it may do, and what the audit log will say of it.
+
+use std::collections::BTreeMap;
+
+use hyper::{HeaderMap, StatusCode, header::AUTHORIZATION, http::request::Parts};
+
+use super::{
+    peer::Peer,
+    reply::Rejection,
+    route::{Route, Target},
+    state::Server,
+};
+use crate::{
+    guard::{
+        AuditLine, AuditOutcome, Credentials, Denial, IdentityMode, Names, Need, Principal,
+        Standing, may_be,
+    },
+    model::{Digest, Identifier, NodeRegistration},
+    wire::NODE_KEY_HEADER,
+};
+
+/// A request and what is known of it.
+pub(super) struct Ask<'a> {
+    pub(super) server: &'a Server,
+    pub(super) head: &'a Parts,
+    target: Target<'a>,
+    peer: &'a Peer,
+    credentials: Credentials<'a>,
+    /// Known once it was let in.
+    principal: Option<Principal>,
+    note: Note,
+}
+
+/// What the audit log is told beside.
+#[derive(Default)]
+struct Note {
+    node: Option<Identifier>,
+    sha256: BTreeMap<String, String>,
+    unchanged: bool,
+    refused: Option<&'static str>,
+}
+
+impl<'a> Ask<'a> {
+    pub(super) fn new(
+        server: &'a Server,
+        peer: &'a Peer,
+        head: &'a Parts,
+        target: Target<'a>,
+    ) -> Self {
+        Self {
+            server,
+            head,
+            target,
+            peer,
+            credentials: Credentials::default(),
+            principal: None,
+            note: Note::default(),
+        }
+    }
+
+    /// Whether the sender asks too often. Whoever watches the server may.
+    pub(super) fn count(&self) -> Result<(), Rejection> {
+        if [Route::Livez, Route::Readyz].contains(&self.target.route) {
+            return Ok(());
+        }
+        let counted = self.server.config.guard.count(self.peer.address.ip());
+        counted.map_err(|wait| Rejection::TooOften { wait })
+    }
+
+    /// Whether the sender may ask this at all, whatever the node.
+    pub(super) fn enter(&mut self) -> Result<(), Rejection> {
+        if self.target.route.need() == Need::Nothing {
+            return Ok(());
+        }
+        let guard = &self.server.config.guard;
+        if guard.asks() {
+            let certificate = self.peer.certificate.as_deref();
+            self.credentials = Credentials {
+                token: token(&self.head.headers),
+                certificate: certificate.map(|certificate| Names {
+                    alternative: &certificate.dns_names,
+                    common: certificate.common_name.as_deref(),
+                }),
+                key: None,
+            };
+        }
+        self.is_let_in()
+    }
+
+    /// Finds out who asks, and whether they may.
+    fn is_let_in(&mut self) -> Result<(), Rejection> {
+        let guard = &self.server.config.guard;
+        let identified = guard.identify(&self.credentials);
+        let principal = identified.map_err(|denial| self.denied(denial))?;
+        let principal = self.principal.insert(principal);
+        let authorized = guard.authorize(principal, self.target.route.need());
+        authorized.map_err(|denial| self.denied(denial))
+    }
+
+    /// Whether the sender may act as the node `identifier`.
+    pub(super) fn acts_as(&mut self, identifier: &Identifier) -> Result<Standing, Rejection> {
+        self.note.node = Some(identifier.clone());
+        let coordinator = &self.server.coordinator;
+        let mode = coordinator.identity();
+        let mut owner = None;
+        if mode == IdentityMode::FirstUse {
+            owner = coordinator.owner(identifier);
+            self.credentials.key = key(&self.head.headers);
+        }
+        let principal = self.principal.as_ref().unwrap_or(&Principal::Anybody);
+        may_be(
+            mode,
+            principal,
+            &self.credentials,
+            identifier,
+            owner.as_ref(),
+        )
+        .map_err(|denial| self.denied(denial))
+    }
+
+    /// Whether it may still, after it was held: meanwhile its token may have been revoked, or its name given free.
+    pub(super) fn still_acts_as(&mut self, identifier: &Identifier) -> Result<Standing, Rejection> {
+        self.is_let_in()?;
+        self.acts_as(identifier)
+    }
+
+    /// The hash of the node's own key, for [`Standing::Unclaimed`].
+    pub(super) fn key(&self) -> Option<Digest> {
+        self.credentials.key
+    }
+
+    /// The request is about this node.
+    pub(super) fn is_about(&mut self, identifier: &Identifier) {
+        self.note.node = Some(identifier.clone());
+    }
+
+    /// It brought this.
+    pub(super) fn brings(&mut self, what: impl Into<String>, hash: Digest) {
+        if self.server.config.guard.audit().is_some() {
+            self.note.sha256.insert(what.into(), hash.to_string());
+        }
+    }
+
+    /// It brought these facts.
+    pub(super) fn brings_facts(&mut self, registration: &NodeRegistration) {
+        if self.server.config.guard.audit().is_some() {
+            let json = serde_json::to_vec(registration);
+            let json = json.expect("a registration was JSON before");
+            self.brings("facts", Digest::of(&json));
+        }
+    }
+
+    /// It said nothing new.
+    pub(super) fn is_nothing_new(&mut self) {
+        self.note.unchanged = true;
+    }
+
+    /// It is answered that there is nothing for that node.
+    pub(super) fn is_refused(&mut self, reason: &'static str) {
+        self.note.refused = Some(reason);
+    }
+
+    /// The last step before a change: where the audit log is required, it says first what will be done.
+    pub(super) async fn begins(&self) -> Result<(), Rejection> {
+        if let Some(audit) = self.server.config.guard.audit() {
+            let line = || self.line(AuditOutcome::Asked, None, None);
+            audit.asked(line).await?;
+        }
+        Ok(())
+    }
+
+    /// What became of it, for the audit log.
+    pub(super) fn ends(&mut self, status: StatusCode, refused: Option<&'static str>) {
+        let Some(audit) = self.server.config.guard.audit() else {
+            return;
+        };
+        let refused = refused.or(self.note.refused);
+        let changes = self.target.route.changes(&self.head.method);
+        let denied = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status);
+        let outcome = match refused {
+            // Of those there may be any number; they are counted instead, so that nobody can fill the log.
+            Some(_) if status == StatusCode::TOO_MANY_REQUESTS => return,
+            Some(_) if changes || denied || self.note.refused.is_some() => AuditOutcome::Refused,
+            Some(_) => return,
+            None if !changes => return,
+            None if self.note.unchanged => AuditOutcome::Unchanged,
+            None => AuditOutcome::Changed,
+        };
+        audit.note(self.line(outcome, Some(status), refused));
+    }
+
+    fn line(
+        &self,
+        outcome: AuditOutcome,
+        status: Option<StatusCode>,
+        refused: Option<&'static str>,
+    ) -> AuditLine {
+        let who = self.principal.as_ref();
+        let named = || self.target.identifier().ok();
+        AuditLine {
+            at: self.server.config.guard.clock().now(),
+            what: format!("{} {}", self.head.method, self.target.route.pattern()),
+            outcome,
+            who: who.map_or_else(|| "unknown".to_owned(), ToString::to_string),
+            from: self.peer.address.ip(),
+            node: self
+                .note
+                .node
+                .clone()
+                .or_else(named)
+                .map(|node| node.to_string()),
+            status: status.map(|status| status.as_u16()),
+            reason: refused.map(str::to_owned),
+            sha256: self.note.sha256.clone(),
+        }
+    }
+
+    /// Counts what was denied, tells it, and slows down who does not stop.
+    fn denied(&self, denial: Denial) -> Rejection {
+        // With the first answer to it a node learns that it needs a key: that is no attempt at anything.
+        if matches!(denial, Denial::NoKey(_)) {
+            return Rejection::Denied(denial);
+        }
+        let guard = &self.server.config.guard;
+        match guard.count_failure(self.peer.address.ip()) {
+            Ok(()) => {
+                let (peer, method, route) =
+                    (self.peer, &self.head.method, self.target.route.pattern());
+                tracing::warn!("{peer} is denied {method} {route}: {denial}");
+                Rejection::Denied(denial)
+            }
+            Err(wait) => Rejection::TooManyDenied { wait },
+        }
+    }
+}
+
+/// The hash of the token in `Authorization: Bearer TOKEN`, or of the password of `Basic`, which clients send that know
+/// nothing but a URL. Anything else is no token that there is.
+fn token(headers: &HeaderMap) -> Option<Digest> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes();
+    let found = || {
+        let at = value.iter().position(|&byte| byte == b' ')?;
+        let (scheme, rest) = (&value[..at], value[at..].trim_ascii());
+        if scheme.eq_ignore_ascii_case(b"bearer") {
+            return Some(Digest::of(rest));
+        }
+        if !scheme.eq_ignore_ascii_case(b"basic") {
+            return None;
+        }
+        let decoded = data_encoding::BASE64.decode(rest).ok()?;
+        let colon = decoded.iter().position(|&byte| byte == b':')?;
+        Some(Digest::of(&decoded[colon + 1..]))
+    };
+    Some(found().unwrap_or_else(|| Digest::of(b"")))
+}
+
+/// The hash of the node's own key.
+fn key(headers: &HeaderMap) -> Option<Digest> {
+    let value = headers.get(NODE_KEY_HEADER)?.as_bytes();
+    (value.len() >= KEY_MIN_BYTES).then(|| Digest::of(value))
+}
+
+/// Shorter keys are none, in bytes: somebody could guess them.
+const KEY_MIN_BYTES: usize = 16;

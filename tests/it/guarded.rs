@@ -1,0 +1,384 @@
+//! Tokens and keys with real processes: made, used, changed, stolen; and never seen in anything that is written.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use crate::place::{Place, Process, SPEC, Server, code, text};
+
+impl Place {
+    /// Makes a token, adds it to `tokens`, and keeps the secret in the file `NAME.token`.
+    fn token(&self, name: &str, more: &[&str]) -> String {
+        let first = ["token", "new", "--name", name, "--append", "tokens"];
+        let output = self.run(&[&first, more].concat(), &[]);
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+        let secret = text(&output.stdout);
+        self.put(&format!("{name}.token"), &secret);
+        secret.trim().to_owned()
+    }
+
+    /// Takes a token's line out of `tokens`.
+    fn revoke(&self, name: &str) {
+        let all = self.read("tokens");
+        let others = all.split_inclusive('\n');
+        let left: String = others.filter(|line| !line.starts_with(name)).collect();
+        self.put("tokens", &format!("# who may come in\n{left}"));
+    }
+}
+
+fn reread(server: &mut Server) {
+    server.signal(Signal::HUP);
+    server.log_until("tokens is read again");
+}
+
+#[test]
+fn tokens_are_changed_while_nodes_join() {
+    let place = Place::new();
+    place.token("ops", &["--role", "operator"]);
+    place.token("first", &["--role", "node"]);
+    let mut server = place.serve(&["--tokens", "tokens"]);
+    let url = server.url.clone();
+    let with = |token: &'static str| ["--token-file", token];
+
+    let (exit, log) = place.join(&url, "node-1", &[]).end();
+    assert_eq!(exit, 77, "{log}");
+    assert!(
+        log.contains("credentials are needed: a node's token"),
+        "{log}"
+    );
+    let waiting = place.join(&url, "node-1", &with("first.token"));
+    server.log_until("node-1 registered");
+
+    // Two are good for a while, then the first one is not.
+    place.token(
+        "second",
+        &[
+            "--role",
+            "node",
+            "--identifier",
+            "node-*",
+            "--expires",
+            "1h",
+        ],
+    );
+    reread(&mut server);
+    let (exit, log) = place.join(&url, "other-1", &with("second.token")).end();
+    assert_eq!(exit, 77, "{log}");
+    assert!(
+        log.contains("the token second is for nodes called node-*, not for other-1"),
+        "{log}"
+    );
+    // A mistake keeps the last good ones.
+    let good = place.read("tokens");
+    place.put("tokens", "nonsense\n");
+    server.signal(Signal::HUP);
+    server.log_until("the last good tokens stay in force");
+    server.log_until("tokens:1: expected NAME ROLE sha256:HASH");
+    place.put("tokens", &good);
+    let last = place.join(&url, "node-2", &with("second.token"));
+    for node in [waiting, last] {
+        let (exit, log) = node.end();
+        assert_eq!(exit, 0, "{log}");
+    }
+    place.revoke("first");
+    reread(&mut server);
+    let (exit, log) = place.join(&url, "node-1", &with("first.token")).end();
+    assert_eq!(exit, 77, "{log}");
+    assert!(log.contains("does not know the token"), "{log}");
+
+    // Operators' commands: from a file, the environment, systemd's credentials.
+    let ops = place.read("ops.token");
+    place.put("credentials/cfgsync-token", &ops);
+    let inspect = ["inspect", "--server", &url];
+    for (arguments, variables, exit) in [
+        (&[][..], vec![], 77),
+        (&["--token-file", "second.token"], vec![], 77),
+        (&["--token-file", "ops.token"], vec![], 0),
+        (&[], vec![("CFGSYNC_TOKEN_FILE", "ops.token")], 0),
+        (&[], vec![("CFGSYNC_TOKEN", &*ops)], 0),
+        (&[], vec![("CREDENTIALS_DIRECTORY", "credentials")], 0),
+        (&["--token-file", "nowhere"], vec![], 78),
+    ] {
+        let output = place.run(&[&inspect, arguments].concat(), &variables);
+        let told = text(&output.stderr);
+        assert_eq!(code(&output), exit, "{arguments:?} {variables:?}: {told}");
+        assert!(!told.contains("unknown variable"), "{told}");
+    }
+    let health = place.run(&["inspect", "health", "--server", &url], &[]);
+    assert_eq!(code(&health), 0);
+    let fail = ["fail", "--reason", "no", "--server", &url, "--token-file"];
+    assert_eq!(
+        code(&place.run(&[&fail[..], &["second.token"]].concat(), &[])),
+        77
+    );
+    assert_eq!(
+        code(&place.run(&[&fail[..], &["ops.token"]].concat(), &[])),
+        0
+    );
+}
+
+#[test]
+fn a_name_is_the_first_machines_until_an_operator_gives_it_free() {
+    let place = Place::new();
+    place.put(
+        "cluster.yaml",
+        &SPEC.replace("ready:", "identity: first-use\nready:"),
+    );
+    let first = place.run(&["serve", "cluster.yaml", "--listen", "127.0.0.1:0"], &[]);
+    assert_eq!(code(&first), 78, "{}", text(&first.stderr));
+    place.token("ops", &["--role", "operator"]);
+    // Nodes come without tokens.
+    let mut server = place.serve(&["--tokens", "tokens", "--allow-anonymous"]);
+    let url = server.url.clone();
+    let machine = |name: &str| {
+        let mut command = place.command(&crate::place::join(&url, "node-1"));
+        command.env("STATE_DIRECTORY", place.path().join(name));
+        command
+    };
+    let mine = Process::start(machine("mine"));
+    server.log_until("node-1 registered");
+    let (exit, log) = Process::start(machine("thiefs")).end();
+    assert_eq!(exit, 77, "{log}");
+    assert!(log.contains("cfgsync release node-1"), "{log}");
+
+    // The same machine after a restart of its process.
+    mine.signal(Signal::KILL);
+    mine.end();
+    let again = Process::start(machine("mine"));
+    let other = place.join(&url, "node-2", &["--identity-file", "key"]);
+    for node in [again, other] {
+        let (exit, log) = node.end();
+        assert_eq!(exit, 0, "{log}");
+    }
+    let (exit, _) = Process::start(machine("thiefs")).end();
+    assert_eq!(exit, 77);
+
+    let release = ["release", "node-1", "--server", &url];
+    assert_eq!(code(&place.run(&release, &[])), 77);
+    let by_operator = [&release[..], &["--token-file", "ops.token"]].concat();
+    assert_eq!(code(&place.run(&by_operator, &[])), 0);
+    let (exit, log) = Process::start(machine("thiefs")).end();
+    assert_eq!(exit, 0, "{log}");
+    let (exit, _) = Process::start(machine("mine")).end();
+    assert_eq!(exit, 77);
+    let keys = [
+        "mine/keys/devnet/node-1",
+        "thiefs/keys/devnet/node-1",
+        "key",
+    ];
+    for path in keys.map(|key| place.path().join(key)) {
+        let mode = fs::metadata(&path).unwrap().permissions();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&mode);
+        assert_eq!(mode & 0o777, 0o600, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_name_stays_the_first_machines_when_the_server_starts_again() {
+    let place = Place::new();
+    place.put(
+        "cluster.yaml",
+        &SPEC.replace("ready:", "identity: first-use\nready:"),
+    );
+    place.token("ops", &["--role", "operator"]);
+    place.token("node", &["--role", "node"]);
+    let serve = ["--tokens", "tokens", "--state-dir", "state"];
+    let node = |url: &str, key: &str| {
+        let more = ["--token-file", "node.token", "--identity-file", key];
+        place
+            .join(url, "node-1", &[&more[..], &["--timeout", "1s"]].concat())
+            .end()
+            .0
+    };
+    for _ in 0..2 {
+        let server = place.serve(&serve);
+        assert_eq!(node(&server.url, "mine"), 124);
+        assert_eq!(node(&server.url, "thiefs"), 77);
+        server.signal(Signal::TERM);
+        server.end();
+    }
+}
+
+#[test]
+fn the_door_beyond_this_machine_wants_credentials_or_a_word() {
+    let place = Place::new();
+    place.token("ops", &["--role", "operator"]);
+    let serve = ["serve", "cluster.yaml", "--listen", "0.0.0.0:0"];
+    assert_eq!(code(&place.run(&serve, &[])), 78);
+    let mut door = place.start(&[&serve[..], &["--tokens", "tokens"]].concat());
+    door.log_until("serving devnet");
+    let mut door = place.start(&[&serve[..], &["--allow-anonymous"]].concat());
+    door.log_until("serving devnet");
+}
+
+#[test]
+fn what_cannot_guard_is_told() {
+    let place = Place::new();
+    place.put("tokens", "ops operator sha256:12\n");
+    place.put("empty", "");
+    place.put(
+        "wants-names.yaml",
+        &SPEC.replace("ready:", "identity: token\nready:"),
+    );
+    place.put(
+        "wants-certificates.yaml",
+        &SPEC.replace("ready:", "identity: certificate\nready:"),
+    );
+    place.put(
+        "wants-what.yaml",
+        &SPEC.replace("ready:", "identity: certificates\nready:"),
+    );
+    let none = format!("# none\nops operator sha256:{}\n", "0".repeat(64));
+    place.put("some", &none);
+    let serve = |arguments: &[&str]| place.seen(&[&["serve"], arguments].concat(), &[]);
+    let seen = [
+        serve(&["cluster.yaml", "--tokens", "tokens"]),
+        serve(&["cluster.yaml", "--tokens", "empty"]),
+        serve(&["cluster.yaml", "--tokens", "nowhere"]),
+        serve(&["cluster.yaml", "--audit-log", "no/directory"]),
+        serve(&["cluster.yaml", "--audit-required"]),
+        serve(&["wants-names.yaml"]),
+        serve(&["wants-certificates.yaml", "--tokens", "some"]),
+        serve(&["wants-what.yaml"]),
+        place.seen(&["token", "new"], &[]),
+        place.seen(&["token", "new", "--role", "root"], &[]),
+        place.seen(
+            &["token", "new", "--role", "node", "--identifier", "[a]"],
+            &[],
+        ),
+        place.seen(
+            &["token", "new", "--role", "node", "--append", "no/directory"],
+            &[],
+        ),
+        place.seen(&["inspect", "--token-file", "empty"], &[]),
+        place.seen(&["inspect"], &[("CFGSYNC_TOKEN", "two words")]),
+        place.seen(
+            &[
+                "join",
+                "--server",
+                "http://127.0.0.1:1",
+                "--out-dir",
+                "x",
+                "--token-file",
+                "nowhere",
+            ],
+            &[],
+        ),
+    ];
+    insta::assert_snapshot!(seen.join("\n"));
+}
+
+#[test]
+fn no_secret_is_in_anything_that_is_written() {
+    let place = Place::new();
+    place.put(
+        "cluster.yaml",
+        &SPEC.replace("ready:", "identity: first-use\nready:"),
+    );
+    let mut planted = vec![
+        place.token("ops", &["--role", "operator"]),
+        place.token("node", &["--role", "node"]),
+    ];
+    let wrong = "PLANTED-wrong-token-0123456789";
+    let misplaced = "PLANTED-misplaced-token-0123456789";
+    planted.extend([wrong.to_owned(), misplaced.to_owned()]);
+    let mut written = String::new();
+    let everything = ["--log-level", "trace"];
+    for level in [
+        &everything[..],
+        &[&everything[..], &["--log-format", "json"]].concat(),
+    ] {
+        let guards = ["--tokens", "tokens", "--audit-log", "audit"];
+        let mut server = place.serve(&[&guards[..], &everything].concat());
+        let url = server.url.clone();
+        let node = |id: &str, key: &str, token: &str| {
+            let more = ["--token-file", token, "--identity-file", key];
+            place.join(&url, id, &[&more[..], level].concat())
+        };
+        place.put("wrong.token", wrong);
+        place.put("words.token", &format!("{misplaced} {misplaced}"));
+        for (id, key, token) in [
+            ("node-3", "key-3", "wrong.token"),
+            ("node-3", "key-3", "words.token"),
+            ("node-3", "words.token", "node.token"),
+        ] {
+            written += &node(id, key, token).end().1;
+        }
+        let nodes = [
+            node("node-1", "key-1", "node.token"),
+            node("node-2", "key-2", "node.token"),
+        ];
+        for node in nodes {
+            let (exit, log) = node.end();
+            assert_eq!(exit, 0, "{log}");
+            written += &log;
+        }
+        written += &node("node-1", "key-2", "node.token").end().1;
+        for key in ["key-1", "key-2"] {
+            planted.push(place.read(key).trim().to_owned());
+        }
+        let ops = planted[0].clone();
+        for (arguments, variables) in [
+            (
+                &["inspect", "--server", &url][..],
+                [("CFGSYNC_TOKEN", &*ops)],
+            ),
+            (&["inspect", "--server", &url], [("CFGSYNC_TOKEN", wrong)]),
+            (
+                &["inspect", "--server", &url],
+                [("CFGSYNC_TOKEN_FILE", wrong)],
+            ),
+            (
+                &["inspect", "--server", &url, "-o", "json"],
+                [("CFGSYNC_TOKEN", &*ops)],
+            ),
+            (
+                &["inspect", "node", "node-1", "--server", &url],
+                [("CFGSYNC_TOKEN", &*ops)],
+            ),
+        ] {
+            let output = place.run(&[arguments, level].concat(), &variables);
+            // What was typed in a wrong place may be said: here the name of a file.
+            if variables[0] != ("CFGSYNC_TOKEN_FILE", wrong) {
+                written += &text(&output.stdout);
+                written += &text(&output.stderr);
+            }
+        }
+        // What stands in the wrong place of the server's file.
+        let good = place.read("tokens");
+        for line in [
+            format!("x node {misplaced}"),
+            format!("x {misplaced}"),
+            format!("x node sha256:{misplaced} {misplaced}={misplaced}"),
+        ] {
+            place.put("tokens", &(good.clone() + &line));
+            server.signal(Signal::HUP);
+            written += &server.log_until("tokens:");
+        }
+        place.put("tokens", &good);
+        server.signal(Signal::TERM);
+        written += &server.process.end().1;
+    }
+    written += &place.read("audit");
+    // There was something to look through.
+    assert!(written.len() > 10_000, "{written}");
+    for secret in planted {
+        assert!(!written.contains(&secret), "{secret} in:\n{written}");
+    }
+}
+
+#[test]
+fn the_program_does_not_inherit_the_token() {
+    let place = Place::new();
+    place.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
+    let secret = place.token("node", &["--role", "node"]);
+    let server = place.serve(&["--tokens", "tokens"]);
+    let join = crate::place::join(&server.url, "node-1");
+    let show = ["--", "sh", "-c", "env >&2; echo shown >&2"];
+    let output = place.run(&[&join[..], &show].concat(), &[("CFGSYNC_TOKEN", &secret)]);
+    let told = text(&output.stderr);
+    assert!(
+        told.ends_with("shown\n") && !told.contains(&secret),
+        "{told}"
+    );
+}
