@@ -261,6 +261,11 @@ impl Client {
         &self.servers[self.current.load(Ordering::Relaxed) % self.servers.len()]
     }
 
+    /// Whether there is another server to turn to.
+    pub fn has_others(&self) -> bool {
+        self.servers.len() > 1
+    }
+
     /// Turns to the next server: this one answers, but not well.
     pub fn turn(&self) {
         self.current.fetch_add(1, Ordering::Relaxed);

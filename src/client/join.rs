@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{Identifier, Instance, Metadata, NodeRegistration},
-    wire::{Code, ErrorBody, NO_KEY, ProgressBody, ReceivedPayload, VerifyKey},
+    wire::{Code, DRAINING, ErrorBody, NO_KEY, ProgressBody, ReceivedPayload, VerifyKey},
 };
 
 /// The first wait asked of a server is short, so that the reason for waiting is soon known.
@@ -494,6 +494,7 @@ impl Join {
             .progress
             .as_ref()
             .map(|progress| progress.self_registered);
+        let is_draining = body.reason.as_deref() == Some(DRAINING);
         self.last = Last::NotReady(reason(&body));
         event(Event::Waiting {
             message: reason(&body),
@@ -511,6 +512,11 @@ impl Join {
                 self.accepted = None;
                 self.is_renewal = true;
             }
+        }
+        if is_draining && self.client.has_others() && self.at_once < AT_ONCE_MAX {
+            self.at_once += 1;
+            self.client.turn();
+            return Setback::Again(Duration::ZERO);
         }
         // One that claims to have waited and did not would otherwise be asked without a pause.
         let held = meta.waited && !asked.wait.is_zero() && asked.at.elapsed() >= asked.wait / 2;

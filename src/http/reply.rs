@@ -19,7 +19,7 @@ use crate::{
     coordinator::Refusal,
     guard::{AuditUnavailable, Denial},
     model::{Digest, Failure, GenerationNumber, Identifier},
-    wire::{Code, EncodedPayload, ErrorBody, NO_KEY, WrongBody},
+    wire::{Code, DRAINING, EncodedPayload, ErrorBody, NO_KEY, WrongBody},
 };
 
 /// An answer.
@@ -117,7 +117,7 @@ impl Rejection {
                 Code::Internal,
                 "long_head",
             ),
-            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, Code::NotReady, "draining"),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, Code::NotReady, DRAINING),
             Self::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, "bug"),
         }
     }
@@ -257,7 +257,7 @@ pub(super) fn not_ready(body: Bytes) -> Reply {
 pub(super) fn draining() -> Reply {
     let body = ErrorBody::new(
         Code::NotReady,
-        "draining",
+        DRAINING,
         "this server is stopping: ask again in a second, or another server at once",
     );
     let mut reply = not_ready(body.to_json().into());

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Failure, Progress};
 
+/// The reason of a server that stops: another one may be asked at once.
+pub const DRAINING: &str = "draining";
+
 /// The three codes that clients in the field can decode. Finer distinctions are in `reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

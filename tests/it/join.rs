@@ -171,6 +171,22 @@ async fn a_draining_server_is_asked_again_at_once_but_not_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_one_server_drains_the_other_is_asked_at_once() {
+    let draining = "preference-applied: wait\r\nretry-after: 1\r\nconnection: close\r\n";
+    let body = r#"{"code":"not_ready","reason":"draining","message":"this server is stopping"}"#;
+    let first = Fake::start(registered(move |_| {
+        Reply::Answer(425, draining, body.to_owned())
+    }))
+    .await;
+    let second = Fake::start(registered(|_| payload())).await;
+    let servers = [first.url.clone(), second.url.clone()];
+    let started = Instant::now();
+    let mut join = Join::new(Client::new(servers), options(60));
+    join.run(|_| {}).await.unwrap();
+    assert_eq!(started.elapsed().as_millis(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_absent_server_is_waited_for() {
     // An address where nobody listens: that of a listener that is gone.
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
