@@ -253,6 +253,12 @@ fn what_cannot_guard_is_told() {
             &["token", "new", "--role", "node", "--append", "no/directory"],
             &[],
         ),
+        place.seen(
+            &[
+                "token", "new", "--role", "node", "--name", "ops", "--append", "some",
+            ],
+            &[],
+        ),
         place.seen(&["inspect", "--token-file", "empty"], &[]),
         place.seen(&["inspect"], &[("CFGSYNC_TOKEN", "two words")]),
         place.seen(
