@@ -81,8 +81,9 @@ fn written() -> (Simulated, Arc<State>) {
     let register = |node| Change::Input(Input::Register(node));
     let id = |name: &str| name.parse().unwrap();
     let files = |text: &str| {
-        let file = ArtifactFile::new("/config.yaml".parse().unwrap(), text.to_owned());
-        ArtifactSet::new(vec![file]).unwrap()
+        let open = ArtifactFile::new("/config.yaml".parse().unwrap(), text.to_owned());
+        let secret = ArtifactFile::new("key".parse().unwrap(), text.to_owned());
+        ArtifactSet::new(vec![open, secret.kept_secret()]).unwrap()
     };
     let over = |name: &str, text: &str| {
         Change::Input(Input::Override {
@@ -121,7 +122,12 @@ fn written() -> (Simulated, Arc<State>) {
     journal
         .commit(vec![over("a", "mine"), over("b", "theirs")])
         .unwrap();
-    let notes = vec![delivered("a", 1), delivered("b", 1)];
+    let claimed = |name: &str| Record::Claimed {
+        identifier: id(name),
+        key: Digest::of(name.as_bytes()),
+    };
+    let mut notes = vec![delivered("a", 1), delivered("b", 1)];
+    notes.extend([claimed("a"), claimed("b")]);
     journal.commit(vec![Change::Records(notes)]).unwrap();
     journal.snapshot().unwrap();
     journal
@@ -138,7 +144,11 @@ fn written() -> (Simulated, Arc<State>) {
     journal
         .commit(vec![
             Change::Records(vec![Record::Reset, Record::Failed(failure)]),
-            Change::Records(vec![delivered("c", 3)]),
+            Change::Records(vec![
+                delivered("c", 3),
+                claimed("c"),
+                Record::Released(id("b")),
+            ]),
         ])
         .unwrap();
     (disk, journal.state)
@@ -156,7 +166,7 @@ fn files_of(disk: &Simulated) -> Vec<(String, Vec<u8>)> {
     let read = |name: String| {
         let mut bytes = disk.read(&name).unwrap().unwrap();
         if name == "log" {
-            let end = recover(disk, 8).unwrap().unwrap().log.end;
+            let end = recover(disk).unwrap().unwrap().log.end;
             bytes.truncate(usize::try_from(end).unwrap());
         }
         (name, bytes)
@@ -167,7 +177,7 @@ fn files_of(disk: &Simulated) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn format_version_1_is_read() {
     let disk = Directory::look(Path::new(FIXTURE));
-    let found = recover(&disk, 8).unwrap().unwrap();
+    let found = recover(&disk).unwrap().unwrap();
     let (_, state) = written();
     assert_eq!(
         (found.head.instance, &*found.head.cluster),
@@ -175,6 +185,7 @@ fn format_version_1_is_read() {
     );
     assert_same(&found.state, &state);
     assert_eq!(found.state.generations.len(), 2);
+    assert_eq!(found.state.keys.len(), 2);
     assert!(found.state.overrides.contains_key("a") && found.state.failure.is_some());
 }
 
