@@ -3,6 +3,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -15,6 +16,8 @@ use secrecy::SecretString;
 /// The variable that may hold the token itself. It is read here alone: no help and no message shows its value.
 pub(crate) const TOKEN_VARIABLE: &str = "CFGSYNC_TOKEN";
 
+/// The variable that may hold a join URL, and a token in it.
+const SERVER_VARIABLE: &str = "CFGSYNC_SERVER";
 /// What the token is called among systemd's credentials.
 const CREDENTIAL: &str = "cfgsync-token";
 /// Longest token, in bytes.
@@ -33,6 +36,19 @@ pub(crate) struct TokenSource {
         help_heading = "Access"
     )]
     token_file: Option<PathBuf>,
+}
+
+/// The variables of this process that hold a token: nobody whom it starts needs them.
+pub(crate) fn with_a_token() -> impl Iterator<Item = &'static str> {
+    let holds = |name: &str| env::var_os(name).is_some_and(|value| holds_a_token(&value));
+    [TOKEN_VARIABLE, SERVER_VARIABLE]
+        .into_iter()
+        .filter(move |name| *name == TOKEN_VARIABLE || holds(name))
+}
+
+/// Whether a join URL with a token is among these.
+fn holds_a_token(servers: &OsStr) -> bool {
+    servers.to_string_lossy().contains("token=")
 }
 
 /// A token that cannot be had. What was read is never shown.

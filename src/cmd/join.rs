@@ -28,7 +28,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
 use super::{
-    credentials::{CredentialError, TOKEN_VARIABLE, TokenSource},
+    credentials::{self, CredentialError, TokenSource},
     exit::Exit,
     output,
     progress::{Progress, counted},
@@ -386,7 +386,10 @@ fn execute(
 ) -> JoinFailure {
     let mut command = Command::new(program);
     // The token was this program's, not its successor's.
-    command.args(arguments).env_remove(TOKEN_VARIABLE);
+    command.args(arguments);
+    for variable in credentials::with_a_token() {
+        command.env_remove(variable);
+    }
     let error = command.envs(variables).exec();
     let program = program.to_string_lossy().into_owned();
     match error.kind() {

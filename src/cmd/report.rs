@@ -216,6 +216,10 @@ fn judge(error: &anyhow::Error) -> Verdict {
     }
     if let Some(error) = error.downcast_ref::<TokenError>() {
         return plain(match error {
+            // What would stand in the file is wrong, not how it is written.
+            TokenError::Append { error, .. } if error.kind() == std::io::ErrorKind::Other => {
+                Exit::WrongSetting
+            }
             TokenError::Append { .. } => Exit::NotWritten,
             TokenError::Url(_) => Exit::Usage,
             TokenError::Make(_) => Exit::Unexpected,

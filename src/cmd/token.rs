@@ -11,7 +11,7 @@ use std::{
 use cfgsync::{
     client::{InvalidServer, ServerUrl},
     clock::Timestamp,
-    guard::{Pattern, Role, Token, check_name, hash, new_secret},
+    guard::{Pattern, Role, Token, Tokens, check_name, hash, new_secret},
 };
 use clap::{Args, Subcommand};
 use secrecy::ExposeSecret as _;
@@ -129,12 +129,15 @@ fn append(path: &Path, token: &Token) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.create(true).read(true).append(true).mode(0o600);
     let mut file = options.open(path)?;
-    let before = std::fs::read(path)?;
-    let gap = match before.last() {
-        None | Some(b'\n') => "",
-        Some(_) => "\n",
+    let before = std::fs::read_to_string(path)?;
+    let gap = match before.is_empty() || before.ends_with('\n') {
+        true => "",
+        false => "\n",
     };
-    file.write_all(format!("{gap}{token}\n").as_bytes())?;
+    let line = format!("{gap}{token}\n");
+    // A server would refuse the whole file, and keep the tokens of before.
+    Tokens::parse(&(before + &line), &path.display().to_string()).map_err(io::Error::other)?;
+    file.write_all(line.as_bytes())?;
     file.sync_all()
 }
 

@@ -253,6 +253,12 @@ fn what_cannot_guard_is_told() {
             &["token", "new", "--role", "node", "--append", "no/directory"],
             &[],
         ),
+        place.seen(
+            &[
+                "token", "new", "--role", "node", "--name", "ops", "--append", "some",
+            ],
+            &[],
+        ),
         place.seen(&["inspect", "--token-file", "empty"], &[]),
         place.seen(&["inspect"], &[("CFGSYNC_TOKEN", "two words")]),
         place.seen(
@@ -378,12 +384,37 @@ fn the_program_does_not_inherit_the_token() {
     let server = place.serve(&["--tokens", "tokens"]);
     let join = crate::place::join(&server.url, "node-1");
     let show = ["--", "sh", "-c", "env >&2; echo shown >&2"];
-    let output = place.run(&[&join[..], &show].concat(), &[("CFGSYNC_TOKEN", &secret)]);
+    let invitation = "cfgsync://boot/?pin=sha256-47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
+    let variables = [
+        ("CFGSYNC_TOKEN", &*secret),
+        ("CFGSYNC_SERVER", &*format!("{invitation}&token=PLANTED")),
+    ];
+    let output = place.run(&[&join[..], &show].concat(), &variables);
     let told = text(&output.stderr);
+    assert!(told.ends_with("shown\n"), "{told}");
     assert!(
-        told.ends_with("shown\n") && !told.contains(&secret),
+        !told.contains(&secret) && !told.contains("PLANTED"),
         "{told}"
     );
+}
+
+#[test]
+fn the_audit_log_is_opened_again_on_a_hangup() {
+    let place = Place::new();
+    let mut server = place.serve(&["--audit-log", "audit"]);
+    server.register("node-1");
+    fs::rename(place.path().join("audit"), place.path().join("audit.1")).unwrap();
+    server.signal(Signal::HUP);
+    server.log_until("the spec was read again");
+    server.register("node-2");
+    server.signal(Signal::TERM);
+    assert_eq!(server.end(), 0);
+    for (name, node) in [("audit.1", "node-1"), ("audit", "node-2")] {
+        let log = place.read(name);
+        let line = format!(r#""who":"anybody","from":"127.0.0.1","node":"{node}""#);
+        assert_eq!(log.lines().count(), 1, "{log}");
+        assert!(log.contains(&line), "{log}");
+    }
 }
 
 #[test]

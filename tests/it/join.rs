@@ -303,6 +303,60 @@ async fn a_server_in_trouble_is_asked_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_is_asked_too_often_is_given_its_time() {
+    let too_often =
+        |seconds: &'static str| Reply::Answer(429, seconds, error("internal", "slower"));
+    let fake = Fake::start(move |asked| match asked.before {
+        0 => too_often("retry-after: 7\r\n"),
+        2 => too_often("retry-after: 9\r\n"),
+        _ if asked.line == "POST /register" => accepted(),
+        _ => payload(),
+    })
+    .await;
+    let started = Instant::now();
+    join(&fake, options(0)).await.0.unwrap();
+    let waited = started.elapsed().as_secs();
+    assert!((16..20).contains(&waited), "{waited}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_brings_its_key_once_it_is_asked_for_it() {
+    const NO_KEY: &str = r#"{"code":"internal","reason":"no_key","message":"bring a key"}"#;
+    let place = tempfile::tempdir().unwrap();
+    let with_key = || JoinOptions {
+        key: KeyPlace::Under(place.path().to_owned()),
+        ..options(0)
+    };
+    let cluster = "cfgsync-cluster: devnet\r\n";
+    let key = |asked: &Asked| asked.headers.contains("cfgsync-node-key: ");
+    let fake = Fake::start(move |asked| match asked.line.as_str() {
+        _ if !key(asked) => Reply::Answer(403, cluster, NO_KEY.to_owned()),
+        "POST /register" => accepted(),
+        _ => payload(),
+    })
+    .await;
+    join(&fake, with_key()).await.0.unwrap();
+    let expected = ["POST /register", "POST /register", "POST /node"];
+    assert_eq!(fake.lines(), expected);
+    let kept = std::fs::read_to_string(place.path().join("keys/devnet/node-1")).unwrap();
+    let sent = format!("cfgsync-node-key: {}", kept.trim().to_lowercase());
+    assert!(fake.asked()[1].headers.contains(&sent));
+
+    // Who is asked for it again has none that this server would take.
+    let fake = Fake::start(move |_| Reply::Answer(403, cluster, NO_KEY.to_owned())).await;
+    let error = join(&fake, with_key()).await.0.unwrap_err();
+    assert!(matches!(error, JoinError::Refused { .. }), "{error}");
+    assert_eq!(fake.lines().len(), 2);
+    // One that has no place for a key says so.
+    let error = join(&fake, options(0)).await.0.unwrap_err();
+    assert!(matches!(error, JoinError::Key(_)), "{error}");
+    // A server that asks nothing of the kind is shown none.
+    let fake = Fake::start(registered(|_| payload())).await;
+    join(&fake, with_key()).await.0.unwrap();
+    assert!(!fake.asked().iter().any(key));
+}
+
+#[tokio::test(start_paused = true)]
 async fn bytes_that_were_not_promised_are_asked_for_again_and_then_refused() {
     let wrong = FILES.replace(
         "\"content\"",
