@@ -42,6 +42,8 @@ pub struct Metrics {
     pub request_seconds: Family<RouteLabels, Histogram>,
     /// Open connections.
     pub connections: Gauge,
+    /// Connections that did not come to speak TLS, where it is spoken: strangers, certificates that are refused.
+    pub tls_failures: Counter,
 }
 
 /// What tells the kinds of change apart.
@@ -85,6 +87,7 @@ impl Default for Metrics {
                 Histogram::new(REQUEST_BUCKETS_SECONDS)
             }),
             connections: Gauge::default(),
+            tls_failures: Counter::default(),
         };
         metrics.register();
         metrics
@@ -118,6 +121,11 @@ impl Metrics {
             &self.failed,
         );
         gauge("connections", "Open connections", &self.connections);
+        registry.register(
+            "tls_failures",
+            "Connections that did not come to speak TLS",
+            self.tls_failures.clone(),
+        );
         registry.register("changes", "Changes accepted, by kind", self.changes.clone());
         registry.register(
             "render_seconds",

@@ -141,7 +141,12 @@ async fn encrypted(
         tokio::select! {
             // Who has not yet shaken hands has asked nothing.
             () = stopped => None,
-            accepted = tls.accept(stream, &mut peer, &server.config) => accepted,
+            accepted = tls.accept(stream, &mut peer, &server.config) => {
+                if accepted.is_none() {
+                    server.coordinator.metrics().tls_failures.inc();
+                }
+                accepted
+            }
         }
     })
     .await;

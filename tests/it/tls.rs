@@ -245,6 +245,7 @@ async fn garbage_is_closed_and_costs_nobody_else() {
         strange.push(bent);
         strange.push(hello[..at].to_vec());
     }
+    let sent = strange.len() as u64;
     for bytes in strange {
         let mut connection = server.connect().await;
         // It may be closed before all is sent.
@@ -254,6 +255,7 @@ async fn garbage_is_closed_and_costs_nobody_else() {
     }
     livez(url(&server), &authority.trust()).await.unwrap();
     server.is_left().await;
+    assert_eq!(server.coordinator.metrics().tls_failures.get(), sent);
 }
 
 #[tokio::test]
