@@ -17,7 +17,7 @@ use clap::{
 };
 use serde_json::{Map, Value};
 
-use super::{Cli, credentials::TOKEN_VARIABLE, server::without_secrets};
+use super::{Cli, credentials::TOKEN_VARIABLE, values::without_secrets};
 use cfgsync::spec::{PlainFile, SpecError, Step};
 
 /// The file's name below a configuration directory.

@@ -46,7 +46,7 @@ pub struct JournalConfig {
     pub directory: PathBuf,
     /// The cluster's name: a directory holds the state of one cluster.
     pub cluster: String,
-    /// How many generations are kept (at least one).
+    /// How many generations are kept (at least one), from the next seal on.
     pub history: usize,
 }
 

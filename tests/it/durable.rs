@@ -19,7 +19,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
-    place::{Place, code, text},
+    place::{Place, Process, Server, code, text},
     processes::Reserved,
 };
 
@@ -130,6 +130,24 @@ fn list(directory: &Path, found: &mut Vec<(String, u32)>) {
             false => found.push((path.display().to_string(), mode(&path))),
         }
     }
+}
+
+#[test]
+fn a_server_without_a_state_directory_says_what_it_forgets() {
+    let place = Place::new();
+    let mut server = place.serve(&[]);
+    server.log_until("the store is memory");
+    server.log_until("this spec uses values of `once`, which a server without");
+}
+
+#[test]
+fn under_systemd_the_units_state_directory_is_the_servers() {
+    let place = Place::new();
+    let mut command = place.command(&["serve", "cluster.yaml", "--listen", "127.0.0.1:0"]);
+    command.env("STATE_DIRECTORY", "first:second");
+    let mut server = Server::is(Process::start(command));
+    server.log_until("first holds 0 nodes and no generation yet");
+    assert!(place.path().join("first/log").exists());
 }
 
 #[test]

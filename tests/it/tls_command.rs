@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::{
     pki::{Authority, Pair, expired},
-    place::{PROGRAM, Place, Server, code, join, text},
+    place::{PROGRAM, Place, SPEC, Server, code, join, text},
 };
 
 const OWN: [&str; 4] = ["--tls", "self-signed", "--join-url-file", "url"];
@@ -172,6 +172,59 @@ fn who_is_not_trusted_is_left_at_once_with_a_way_out() {
         .replace(&pin, "[PIN]")
         .replace("localhost", "[NAME]");
     insta::assert_snapshot!(seen.replace(&place.path().display().to_string(), "[DIR]"));
+}
+
+#[test]
+fn with_identity_by_certificate_nobody_is_another() {
+    let place = Place::new();
+    place.put("cluster.yaml", &format!("identity: certificate\n{SPEC}"));
+    let authority = Authority::new(place.path(), "authority");
+    let nodes = Authority::new(place.path(), "nodes");
+    let own = authority.sign("127.0.0.1");
+    let client_ca = nodes.file();
+    let server = place.serve(&[
+        "--tls-cert",
+        shown(&own.certificate),
+        "--tls-key",
+        shown(&own.key),
+        "--client-ca",
+        shown(&client_ca),
+        "--operator-cert",
+        "ops",
+    ]);
+    let ca = authority.file();
+    let held = ["node-1", "node-2", "ops"].map(|name| (name, nodes.sign(name)));
+    let asks = |of: usize, arguments: &[&str]| {
+        let pair = &held[of].1;
+        let identity = [
+            "--ca-file",
+            shown(&ca),
+            "--client-cert",
+            shown(&pair.certificate),
+            "--client-key",
+            shown(&pair.key),
+        ];
+        place.start(&[arguments, &identity].concat())
+    };
+    let (code, log) = asks(1, &join(&server.url, "node-1")).end();
+    assert_eq!(code, 77, "{log}");
+    let nodes = [0, 1].map(|of| asks(of, &join(&server.url, held[of].0)));
+    for node in nodes {
+        let (code, log) = node.end();
+        assert_eq!(code, 0, "{log}");
+    }
+    assert!(
+        place
+            .read("node-1/config.yaml")
+            .starts_with("id: \"node-1\"")
+    );
+    // Once both have their files, still nobody gets the other's, and only an operator sees all.
+    let (code, log) = asks(1, &join(&server.url, "node-1")).end();
+    assert_eq!(code, 77, "{log}");
+    for (of, expected) in [(0, 77), (2, 0)] {
+        let (code, log) = asks(of, &["inspect", "--server", &server.url]).end();
+        assert_eq!(code, expected, "{log}");
+    }
 }
 
 #[test]

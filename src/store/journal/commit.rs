@@ -58,7 +58,7 @@ pub(super) struct Journal {
 pub(super) struct Settings {
     /// What a new log begins with, and whose state an old one must be.
     pub(super) head: LogHead,
-    /// How many generations are kept.
+    /// How many generations are kept, from the next seal on.
     pub(super) history: usize,
 }
 
@@ -66,7 +66,7 @@ impl Journal {
     /// Reads `disk`, or makes it new, and mends what a crash left.
     pub(super) fn open(disk: Arc<dyn Disk>, settings: &Settings) -> Result<Self, JournalError> {
         let Settings { head, history } = settings;
-        let (log, head, state, snapshot_bytes) = match recover(&*disk, *history)? {
+        let (log, head, state, snapshot_bytes) = match recover(&*disk)? {
             None => {
                 let log = Log::create(&*disk, head).map_err(not_written)?;
                 (log, head.clone(), State::default(), 0)

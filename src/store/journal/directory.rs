@@ -57,10 +57,8 @@ impl Directory {
             held: Some(held),
         };
         directory.sync_directory("").map_err(failed("sync"))?;
-        if let Some(parent) = path.parent().filter(|parent| parent.is_dir()) {
-            // Its own name must last as well; where that is not ours to do, it was there before.
-            let _ = File::open(parent).and_then(|parent| parent.sync_all());
-        }
+        // Its own name must last as well; where that is not ours to do, it was there before.
+        let _ = File::open(path.join("..")).and_then(|parent| parent.sync_all());
         Ok(directory)
     }
 

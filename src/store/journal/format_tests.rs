@@ -166,7 +166,7 @@ fn files_of(disk: &Simulated) -> Vec<(String, Vec<u8>)> {
     let read = |name: String| {
         let mut bytes = disk.read(&name).unwrap().unwrap();
         if name == "log" {
-            let end = recover(disk, 8).unwrap().unwrap().log.end;
+            let end = recover(disk).unwrap().unwrap().log.end;
             bytes.truncate(usize::try_from(end).unwrap());
         }
         (name, bytes)
@@ -177,7 +177,7 @@ fn files_of(disk: &Simulated) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn format_version_1_is_read() {
     let disk = Directory::look(Path::new(FIXTURE));
-    let found = recover(&disk, 8).unwrap().unwrap();
+    let found = recover(&disk).unwrap().unwrap();
     let (_, state) = written();
     assert_eq!(
         (found.head.instance, &*found.head.cluster),

@@ -44,7 +44,7 @@ impl JournalContents {
         let disk = Directory::look(directory);
         let mut tries = 1;
         let recovered = loop {
-            match recover(&disk, usize::MAX) {
+            match recover(&disk) {
                 Err(JournalError::Damaged { .. }) if tries < TRIES => tries += 1,
                 found => break found?,
             }

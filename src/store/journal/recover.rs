@@ -41,8 +41,8 @@ pub(super) struct LogFacts {
     pub(super) is_torn: bool,
 }
 
-/// Reads all of `disk`; `None` when it is empty. Of the generations, the newest `history` are kept.
-pub(super) fn recover(disk: &dyn Disk, history: usize) -> Result<Option<Recovered>, JournalError> {
+/// Reads all of `disk`; `None` when it is empty.
+pub(super) fn recover(disk: &dyn Disk) -> Result<Option<Recovered>, JournalError> {
     // The log first: a server that is at work writes the snapshot first and cuts the log then, so that what is
     // missing in a log that was read is in the snapshot that is read after it.
     let Some(log) = load(disk, LOG)? else {
@@ -65,7 +65,7 @@ pub(super) fn recover(disk: &dyn Disk, history: usize) -> Result<Option<Recovere
             what,
         }
     })?;
-    load_generations(disk, &mut state, history)?;
+    load_generations(disk, &mut state)?;
     Ok(Some(Recovered {
         head,
         state,
@@ -152,15 +152,8 @@ fn replay_batch(body: &[u8], state: &mut State) -> Result<(), Unreadable> {
     Ok(())
 }
 
-fn load_generations(
-    disk: &dyn Disk,
-    state: &mut State,
-    history: usize,
-) -> Result<(), JournalError> {
+fn load_generations(disk: &dyn Disk, state: &mut State) -> Result<(), JournalError> {
     let generations = Arc::make_mut(&mut state.generations);
-    while generations.len() > history.max(1) {
-        generations.pop_front();
-    }
     let generations = generations.make_contiguous();
     // A start waits for nothing else for so long.
     let threads = thread::available_parallelism().map_or(1, usize::from);

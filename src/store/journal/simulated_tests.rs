@@ -131,7 +131,7 @@ impl Simulated {
     fn after_crash(&self, dice: &mut Dice) -> Self {
         let medium = self.medium();
         let mut names = medium.durable_names.clone();
-        // Names may come to last in any number, those of one directory one after the other.
+        // Any of the changes of names may come to last, and none need to.
         for naming in &medium.namings {
             if dice.flip() {
                 rename_in(&mut names, naming);
