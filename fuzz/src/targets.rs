@@ -6,9 +6,11 @@ use std::path::{Component, Path};
 use cfgsync::{
     ArtifactFile, ArtifactSet, Identifier, NodeRegistration, OutputMap,
     client::{Placement, ServerUrl},
+    guard::Tokens,
     jinja::{Expression, NodeValue, Origin, Scene, Scope, Template},
     model::{ArtifactPath, Mode},
     spec::Spec,
+    store::JournalContents,
     wire::{self, ErrorBody, ReceivedPayload, Signature, SigningKey, VerifyKey},
 };
 use serde_json::json;
@@ -24,6 +26,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("templates", templates),
     ("expressions", expressions),
     ("keys", keys),
+    ("tokens", tokens),
+    ("journal", journal),
 ];
 
 /// Longest text of a template or an expression that is tried, in bytes.
@@ -226,5 +230,30 @@ pub fn keys(data: &[u8]) {
         && let Ok(signature) = text.parse::<Signature>()
     {
         assert_eq!(signature.to_string(), text);
+    }
+}
+
+/// A file of tokens.
+pub fn tokens(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    match Tokens::parse(text, "tokens") {
+        Ok(tokens) => assert!(tokens.count() <= text.lines().count()),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// A state directory. The first byte says whether the bytes are its log or its snapshot; the other is not there.
+pub fn journal(data: &[u8]) {
+    let Some((choice, bytes)) = data.split_first() else {
+        return;
+    };
+    let directory = tempfile::tempdir().expect("a place for temporary files");
+    let name = ["log", "snapshot"][usize::from(choice % 2)];
+    std::fs::write(directory.path().join(name), bytes).expect("room for it");
+    match JournalContents::read(directory.path()) {
+        Ok(contents) => drop(contents.verify()),
+        Err(error) => assert!(!error.to_string().is_empty()),
     }
 }
