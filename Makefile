@@ -9,13 +9,14 @@ debug   := $(target)/debug/cfgsync
 # QUICK=1: fewer pairs and requests, for a look; the README's table comes from the full run.
 BENCH_FLAGS ?= $(if $(QUICK),--pairs 1 --fetches 20000)
 
-.PHONY: help build demo test lint unit e2e e2e-packages generate bench clean
+.PHONY: help build demo test lint unit e2e e2e-packages generate bench fuzz clean
 
 help:
 	@echo 'make demo      build, and see three nodes join'
 	@echo 'make test      everything that CI checks'
 	@echo 'make build     the release binary: $(release)'
 	@echo 'make generate  completions/, man/ and schema/, from the code'
+	@echo 'make fuzz      fuzz all that reads what others wrote, SECONDS_EACH=60 each (TARGETS="spec wire" for some)'
 	@echo 'make bench     measure against the ceiling of the protocol (QUICK=1 for a look, ONLY=case,case for some)'
 
 build:
@@ -52,6 +53,10 @@ generate:
 bench: build
 	cargo build --release --locked --package bootstorm
 	'$(target)/release/compare' --cfgsync '$(release)' $(BENCH_FLAGS) $(if $(ONLY),--only '$(ONLY)')
+
+# Coverage-guided, with the toolchain that is there. `make test` runs the same targets on their corpora.
+fuzz:
+	fuzz/run.sh $(TARGETS)
 
 clean:
 	cargo clean

@@ -4,6 +4,7 @@
 
 use std::{
     fmt,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::{Arc, LazyLock},
 };
@@ -107,6 +108,13 @@ pub(crate) fn read_authorities(path: &Path) -> Result<RootCertStore, Certificate
 pub(crate) fn pin_of(certificate: &CertificateDer<'_>) -> Option<Pin> {
     let (_, read) = X509Certificate::from_der(certificate).ok()?;
     Some(Pin::of(read.public_key().raw))
+}
+
+/// When a certificate is valid, in seconds since 1970; `None` for what is no certificate.
+pub(crate) fn dates_of(certificate: &CertificateDer<'_>) -> Option<RangeInclusive<i64>> {
+    let (_, read) = X509Certificate::from_der(certificate).ok()?;
+    let dates = read.validity();
+    Some(dates.not_before.timestamp()..=dates.not_after.timestamp())
 }
 
 /// The names in a certificate; `None` for what is no certificate.

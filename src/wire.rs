@@ -13,7 +13,7 @@ pub use cluster::{
     ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody, NodeEntry,
     NodeState,
 };
-pub use error::{Code, ErrorBody, ProgressBody};
+pub use error::{Code, ErrorBody, ProgressBody, TLS_REQUIRED};
 pub use payload::{
     EncodedPayload, PayloadEncoder, PayloadLimits, ReceivedPayload, UnusablePayload,
 };

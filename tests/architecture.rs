@@ -425,3 +425,29 @@ fn all_rust_files(module: &Path) -> Vec<PathBuf> {
     files.dedup();
     files
 }
+
+/// Every claim of SECURITY.md that names a test: `file::function`.
+#[test]
+fn the_tests_that_security_claims_rest_on_are_there() {
+    let page = fs::read_to_string("SECURITY.md").unwrap();
+    let named: Vec<&str> = page
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|code| code.contains("::") && !code.contains('…'))
+        .collect();
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        let (path, function) = name.rsplit_once("::").unwrap();
+        let file = format!("{}.rs", path.replace("::", "/"));
+        let places = [
+            Path::new("tests/it").join(&file),
+            Path::new("src").join(&file),
+        ];
+        let declared = format!("fn {function}(");
+        let is_there = places
+            .iter()
+            .any(|place| fs::read_to_string(place).is_ok_and(|code| code.contains(&declared)));
+        assert!(is_there, "SECURITY.md names {name}, which is nowhere");
+    }
+}

@@ -252,7 +252,9 @@ impl OutputMap {
             if is_below && !slash_at_end {
                 return Err(InvalidRoute::Mixed(given()));
             }
-            if !is_below && (path.file_name().is_none() || path.to_str().is_none()) {
+            let is_named = path.file_name().is_some() && path.to_str().is_some();
+            let has_nul = path.as_os_str().as_encoded_bytes().contains(&0);
+            if has_nul || (!is_below && !is_named) {
                 return Err(InvalidRoute::NoName(given()));
             }
         }

@@ -11,7 +11,7 @@ use cfgsync::{
     client::{CallError, Client},
     model::{ArtifactPath, Digest, GenerationNumber, Identifier},
     store::JournalContents,
-    wire::{ClusterBody, ClusterState},
+    wire::{ClusterBody, ClusterState, TLS_REQUIRED},
 };
 use clap::{Args, Subcommand, ValueEnum};
 use tokio::time::{Instant, sleep, timeout};
@@ -297,6 +297,13 @@ async fn health(client: &Client) -> anyhow::Result<Exit> {
     let unhealthy = match timeout(HEALTH_TIMEOUT, client.livez()).await {
         Ok(Ok(answer)) => {
             print(format!("{} answers\n", answer.meta.server))?;
+            return Ok(Exit::Done);
+        }
+        // Who looks from beside a server that speaks TLS may have neither its pin nor a certificate.
+        Ok(Err(CallError::Refused { body, meta, .. }))
+            if body.reason.as_deref() == Some(TLS_REQUIRED) =>
+        {
+            print(format!("{} answers, over TLS\n", meta.server))?;
             return Ok(Exit::Done);
         }
         Ok(Err(error)) => error.to_string(),

@@ -23,7 +23,7 @@ use cfgsync::{
     clock::WallClock,
     coordinator,
     guard::Guard,
-    http::{DrainReport, HttpConfig},
+    http::{self, DrainReport, HttpConfig},
     spec::Spec,
     store::{JournalError, JournalStore},
 };
@@ -262,6 +262,11 @@ async fn serve(
     for address in &addresses {
         let scheme = if tls.is_some() { "https" } else { "http" };
         tracing::info!("serving {} on {scheme}://{address}", spec.cluster);
+    }
+    if guard.asks() && tls.is_none() && !http::is_loopback_only(&addresses) {
+        tracing::warn!(
+            "tokens and files go over the network as they are: speak TLS (--tls self-signed, or --tls-cert FILE)"
+        );
     }
     if let Some(tls) = &tls {
         tls.tell().map_err(ServeError::Tls)?;

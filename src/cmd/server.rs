@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use cfgsync::client::{Client, ServerUrl};
 use clap::{Arg, Args, Command, builder::TypedValueParser};
 
-use super::{credentials::TokenSource, tls::ClientTlsArgs};
+use super::{credentials::TokenSource, tls::ClientTlsArgs, values::without_secrets};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
@@ -57,21 +57,6 @@ impl TypedValueParser for UrlParser {
     }
 }
 
-/// A URL up to its query, without what stands before its host.
-fn without_secrets(text: &str) -> String {
-    let (shown, hidden) = match text.split_once('?') {
-        Some((shown, _)) => (shown, "?…"),
-        None => (text, ""),
-    };
-    match shown.rsplit_once('@') {
-        Some((before, host)) => {
-            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
-            format!("{scheme}://…@{host}{hidden}")
-        }
-        None => format!("{shown}{hidden}"),
-    }
-}
-
 /// Runs `work` on this thread until it is done.
 pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
@@ -79,21 +64,4 @@ pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
         .build()
         .context("cannot start")?
         .block_on(work)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_refused_is_shown_without_its_secrets() {
-        for (text, shown) in [
-            ("boot:4400", "boot:4400"),
-            ("cfgsync://boot/?token=t&pi=n", "cfgsync://boot/?…"),
-            ("http://me:secret@boot:1/x", "http://…@boot:1/x"),
-            ("http://me:a?b@boot", "http://me:a?…"),
-        ] {
-            assert_eq!(without_secrets(text), shown);
-        }
-    }
 }

@@ -17,7 +17,7 @@ use clap::{
 };
 use serde_json::{Map, Value};
 
-use super::{Cli, credentials::TOKEN_VARIABLE};
+use super::{Cli, credentials::TOKEN_VARIABLE, values::without_secrets};
 use cfgsync::spec::{PlainFile, SpecError, Step};
 
 /// The file's name below a configuration directory.
@@ -246,7 +246,11 @@ fn blame(error: clap::Error, applied: &[Applied], arguments: &[OsString]) -> any
     let value = context(ContextKind::InvalidValue);
     let guilty = applied.iter().find(|applied| {
         applied.long == long
-            && applied.said.values.iter().any(|said| said == value)
+            && applied
+                .said
+                .values
+                .iter()
+                .any(|said| said == value || without_secrets(said) == value)
             && !was_typed(&applied.long, arguments)
     });
     match guilty {

@@ -1,4 +1,4 @@
-//! How durations and sizes are written on the command line.
+//! How durations, sizes and URLs are written on the command line, and shown again.
 
 use std::time::Duration;
 
@@ -46,6 +46,21 @@ pub(crate) fn bytes(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "more bytes than this machine can count".to_owned())
 }
 
+/// A URL up to its query, without what stands before its host: for messages.
+pub(crate) fn without_secrets(text: &str) -> String {
+    let (shown, hidden) = match text.split_once('?') {
+        Some((shown, _)) => (shown, "?…"),
+        None => (text, ""),
+    };
+    match shown.rsplit_once('@') {
+        Some((before, host)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            format!("{scheme}://…@{host}{hidden}")
+        }
+        None => format!("{shown}{hidden}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +93,18 @@ mod tests {
         }
         for text in ["", "KiB", "1kb", "-1", "99999999999999999999"] {
             assert!(bytes(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_shown_without_its_secrets() {
+        for (text, shown) in [
+            ("boot:4400", "boot:4400"),
+            ("cfgsync://boot/?token=t&pi=n", "cfgsync://boot/?…"),
+            ("http://me:secret@boot:1/x", "http://…@boot:1/x"),
+            ("http://me:a?b@boot", "http://me:a?…"),
+        ] {
+            assert_eq!(without_secrets(text), shown);
         }
     }
 }

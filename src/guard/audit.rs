@@ -66,6 +66,8 @@ pub enum AuditOutcome {
     Changed,
     /// It was so already.
     Unchanged,
+    /// An operator looked at what is secret.
+    Revealed,
     /// Not done.
     Refused,
 }

@@ -7,7 +7,15 @@ use std::{
     time::Duration,
 };
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock as _, DefaultClock},
+    nanos::Nanos,
+    state::{InMemoryState, NotKeyed, StateStore},
+};
+
+/// In how many places addresses are counted: a quarter of a megabyte.
+const PLACES: usize = 1 << 15;
 
 /// So many requests at once, and so many in every second after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,19 +26,35 @@ pub struct Rate {
     pub burst: NonZeroU32,
 }
 
-/// Counts by address in 65,536 places, whatever comes: addresses that meet in one share it, and nobody can know which
-/// do. An IPv6 address counts with its /64, which one machine may have for itself.
+/// Counts by address in so many places, whatever comes: addresses that meet in one share it, and nobody can know
+/// which do. An IPv6 address counts with its /64, which one machine may have for itself.
 pub(super) struct PerAddress {
-    limiter: DefaultKeyedRateLimiter<u16>,
-    places: RandomState,
+    limiter: RateLimiter<usize, Places, DefaultClock>,
+    hasher: RandomState,
+}
+
+/// A number for each place; no lock is taken.
+struct Places(Box<[InMemoryState]>);
+
+impl StateStore for Places {
+    type Key = usize;
+
+    fn measure_and_replace<T, F, E>(&self, place: &usize, f: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        self.0[*place].measure_and_replace(&NotKeyed::NonKey, f)
+    }
 }
 
 impl PerAddress {
     pub(super) fn new(rate: Rate) -> Self {
         let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
+        let mut places = Vec::new();
+        places.resize_with(PLACES, InMemoryState::default);
         Self {
-            limiter: RateLimiter::keyed(quota),
-            places: RandomState::new(),
+            limiter: RateLimiter::new(quota, Places(places.into()), DefaultClock::default()),
+            hasher: RandomState::new(),
         }
     }
 
@@ -40,12 +64,12 @@ impl PerAddress {
         taken.map_err(|until| until.wait_time_from(self.limiter.clock().now()))
     }
 
-    fn place(&self, address: IpAddr) -> u16 {
+    fn place(&self, address: IpAddr) -> usize {
         let hash = match address.to_canonical() {
-            IpAddr::V4(v4) => self.places.hash_one(v4.octets()),
-            IpAddr::V6(v6) => self.places.hash_one(&v6.octets()[..8]),
+            IpAddr::V4(v4) => self.hasher.hash_one(v4.octets()),
+            IpAddr::V6(v6) => self.hasher.hash_one(&v6.octets()[..8]),
         };
-        (hash & 0xffff) as u16
+        usize::try_from(hash % PLACES as u64).expect("less than there are places")
     }
 }
 
@@ -83,11 +107,12 @@ mod tests {
     }
 
     #[test]
-    fn a_million_addresses_take_bounded_room() {
+    fn addresses_are_spread_over_all_places() {
         let limited = limited(1);
+        let mut taken = vec![false; PLACES];
         for address in 0..1_000_000_u32 {
-            let _ = limited.take(IpAddr::from(address.to_be_bytes()));
+            taken[limited.place(IpAddr::from(address.to_be_bytes()))] = true;
         }
-        assert!(limited.limiter.len() <= 1 << 16);
+        assert!(taken.iter().all(|taken| *taken));
     }
 }

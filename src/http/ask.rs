@@ -37,6 +37,7 @@ struct Note {
     node: Option<Identifier>,
     sha256: BTreeMap<String, String>,
     unchanged: bool,
+    reveals: bool,
     refused: Option<&'static str>,
 }
 
@@ -155,6 +156,11 @@ impl<'a> Ask<'a> {
         self.note.unchanged = true;
     }
 
+    /// It changes nothing, and yet somebody may want to know of it.
+    pub(super) fn is_a_look_at_secrets(&mut self) {
+        self.note.reveals = true;
+    }
+
     /// It is answered that there is nothing for that node.
     pub(super) fn is_refused(&mut self, reason: &'static str) {
         self.note.refused = Some(reason);
@@ -182,6 +188,7 @@ impl<'a> Ask<'a> {
             Some(_) if status == StatusCode::TOO_MANY_REQUESTS => return,
             Some(_) if changes || denied || self.note.refused.is_some() => AuditOutcome::Refused,
             Some(_) => return,
+            None if self.note.reveals => AuditOutcome::Revealed,
             None if !changes => return,
             None if self.note.unchanged => AuditOutcome::Unchanged,
             None => AuditOutcome::Changed,

@@ -60,6 +60,10 @@ async fn rare(
         Route::OneGeneration => operator::one_generation(server, target.generation()?),
         Route::GenerationPayload => {
             let (number, identifier) = (target.generation()?, target.identifier()?);
+            if operator::reveals(ask.head) {
+                ask.is_a_look_at_secrets();
+                ask.begins().await?;
+            }
             operator::payload(server, number, identifier, operator::reveals(ask.head)).await
         }
         Route::Fail => operator::fail(ask, body).await,

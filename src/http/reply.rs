@@ -201,7 +201,7 @@ fn outline_of(refusal: &Refusal) -> (StatusCode, Code, &'static str) {
         Refusal::Metadata(_) => (StatusCode::BAD_REQUEST, Code::Internal, "wrong_metadata"),
         Refusal::Unregistered(_) => (StatusCode::NOT_FOUND, Code::Internal, "unregistered"),
         Refusal::NoOverride(_) => (StatusCode::NOT_FOUND, Code::Internal, "no_override"),
-        Refusal::NoKey(_) => (StatusCode::NOT_FOUND, Code::Internal, "no_owner"),
+        Refusal::NoKey(_) => (StatusCode::CONFLICT, Code::Internal, "no_owner"),
         Refusal::OtherKey(_) => (StatusCode::FORBIDDEN, Code::Internal, "other_key"),
         Refusal::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Internal, "store"),
     }

@@ -7,6 +7,7 @@ mod self_signed;
 
 use std::{
     fmt, io,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -32,9 +33,9 @@ use super::{
     socket::StallGuard,
 };
 use crate::{
-    certificate::{self, CertificateError, names_of, pin_of, provider},
+    certificate::{self, CertificateError, dates_of, names_of, pin_of, provider},
     model::Pin,
-    wire::{Code, ErrorBody},
+    wire::{Code, ErrorBody, TLS_REQUIRED},
 };
 
 /// What both sides speak within TLS.
@@ -91,6 +92,7 @@ pub enum TlsError {
 struct Shown {
     config: Arc<ServerConfig>,
     pin: Pin,
+    dates: RangeInclusive<i64>,
 }
 
 impl Tls {
@@ -130,13 +132,20 @@ impl Tls {
         self.shown.load().pin
     }
 
+    /// When the certificate that is shown is valid, in seconds since 1970.
+    pub fn dates(&self) -> RangeInclusive<i64> {
+        self.shown.load().dates.clone()
+    }
+
     fn showing(pair: CertifiedKey, client_authorities: Option<&Path>) -> Result<Self, TlsError> {
-        let pin = pair.cert.first().and_then(pin_of);
-        let pin = pin.ok_or_else(|| TlsError::Make("it has no key".to_owned()))?;
+        let certificate = pair.cert.first();
+        let said = certificate.and_then(|shown| Some((pin_of(shown)?, dates_of(shown)?)));
+        let (pin, dates) = said.ok_or_else(|| TlsError::Make("it cannot be read".to_owned()))?;
         let config = config(pair, client_authorities)?;
         let shown = Arc::new(Shown {
             config: Arc::new(config),
             pin,
+            dates,
         });
         Ok(Self {
             shown: Arc::new(ArcSwap::new(shown)),
@@ -202,6 +211,7 @@ impl Tls {
         };
         let accepted = acceptor.accept_with(stream, bound).into_fallible().await;
         let stream = accepted.map_err(|(error, stream)| Failed::Handshake { error, stream })?;
+        let stream = Box::new(stream);
         let shown = stream.get_ref().1.peer_certificates();
         let Some(shown) = shown.and_then(<[_]>::first) else {
             return Ok((stream, None));
@@ -221,8 +231,8 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// A connection over TLS.
-pub(super) type Encrypted = TlsStream<StallGuard<TcpStream>>;
+/// A connection over TLS. Boxed: its state is more than a kilobyte, and a task keeps room for what it passes on.
+pub(super) type Encrypted = Box<TlsStream<StallGuard<TcpStream>>>;
 
 /// How a handshake comes to nothing.
 enum Failed {
@@ -276,7 +286,7 @@ fn config(pair: CertifiedKey, client_authorities: Option<&Path>) -> Result<Serve
 /// What a client that speaks plain HTTP is told in its own language.
 fn speak_tls() -> Vec<u8> {
     let message = "this port speaks TLS: use https://, or the join URL that `serve` printed";
-    let body = ErrorBody::new(Code::Internal, "tls_required", message);
+    let body = ErrorBody::new(Code::Internal, TLS_REQUIRED, message);
     let body = serde_json::to_string(&body).expect("text");
     let length = body.len();
     format!(

@@ -114,10 +114,10 @@ impl Mistake {
     }
 }
 
-/// A marked range ends with its first line, and lies within the text.
+/// A marked range ends with its first line, lies within the text, and cuts no character.
 fn visible(text: &str, range: &Range<usize>) -> Range<usize> {
-    let start = range.start.min(text.len());
-    let end = range.end.clamp(start, text.len());
+    let start = text.floor_char_boundary(range.start);
+    let end = text.ceil_char_boundary(range.end.max(start));
     let line = text[start..end].lines().next().unwrap_or_default();
     start..start + line.len()
 }

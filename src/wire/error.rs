@@ -16,6 +16,9 @@ pub enum Code {
     Internal,
 }
 
+/// The slug with which a server that speaks TLS answers plain HTTP.
+pub const TLS_REQUIRED: &str = "tls_required";
+
 /// An error as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ErrorBody {

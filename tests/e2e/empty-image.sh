@@ -73,6 +73,17 @@ say "an image with /etc/hosts alone"
 image plain
 serve_and_join plain
 
+say "the same image over TLS, with a key that is made there and known by its pin"
+start tls-server in_image plain serve /cluster.yaml --listen 127.0.0.1:0 --tls self-signed --join-url-file /url
+until_true 10 "serve over TLS in an image" test -s "$scratch/plain/url"
+url=$(sed 's/127.0.0.1/cfgsync-server/' "$scratch/plain/url")
+start tls-waiting in_image plain join "$url" --id node-1 --ip 10.0.0.1 --out-dir /tls-1 --timeout 20s
+waiting=$started
+(in_image plain join "$url" --id node-2 --out-dir /tls-2 --timeout 20s)
+wait "$waiting" || fail "the waiting node ended with $?"
+cmp "$scratch/plain/tls-1/cookie" "$scratch/plain/tls-2/cookie"
+(in_image plain inspect health --server "$url")
+
 say "an image whose nsswitch.conf names plugins"
 image plugins
 echo 'passwd: files systemd

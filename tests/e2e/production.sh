@@ -9,7 +9,8 @@
 cd "${0%/*}/../.."
 
 root=$scratch/root
-mkdir -p "$root/usr/local/bin" "$root/etc/systemd/system" "$root/etc/etcd" "$root/var/lib/cfgsync" "$scratch/bin"
+mkdir -p "$root/usr/local/bin" "$root/etc/systemd/system" "$root/etc/etcd" "$root/var/lib/cfgsync" "$root/var/lib/cfgsync-join" "$scratch/bin"
+chmod 700 "$root/var/lib/cfgsync"
 cp -R contrib "$scratch/"
 cp examples/quickstart/cluster.yaml "$scratch/"
 cp "$(command -v "$CFGSYNC")" "$scratch/cfgsync"
@@ -57,9 +58,11 @@ chmod +x "$scratch/bin/unit" "$scratch/bin/systemctl"
 export root scratch
 
 paste() {
-    block "$1" | sed "s|10.0.0.5:4400|$place|; s| /dev/null /etc| /dev/null $root/etc|
-        s|\([ =>(]\)\(/etc/\|/usr/\|/var/\)|\1$root\2|g" >"$scratch/$1.sh"
+    block "$1" | sed "s#10.0.0.5:4400#$place#; s# /dev/null# NULL#; s#\([ =>(]\)/\(etc\|usr\|var\)/#\1$root/\2/#g
+        s# NULL# /dev/null#" >"$scratch/$1.sh"
     [ "$(wc -l <"$scratch/$1.sh")" -ge 8 ] || fail "the README lost its block $1"
+    # Nothing of this machine's own is written to.
+    if grep -E '[ =>(]/(etc|usr|var)/' "$scratch/$1.sh"; then fail "a path was left as it is"; fi
     (cd "$scratch" && PATH="$scratch/bin:$PATH" timeout 60 sh -eux "./$1.sh") 2>&1 \
         || fail "the README's commands failed: $1"
 }

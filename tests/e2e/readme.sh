@@ -57,3 +57,8 @@ fi
 for node in node-1 node-2 node-3; do
     grep -q "^id: \"$node\"" "$scratch/out/$node/config.yaml" || fail "$node has no file"
 done
+
+say "the tokens"
+block access >"$scratch/access.sh"
+(cd "$scratch" && PATH="$scratch/bin:$PATH" sh -eu access.sh) | tee "$scratch/access.log"
+grep -q '^web node sha256:[0-9a-f]\{64\} identifier=web-\* expires=' "$scratch/access.log" || fail "no token for web"

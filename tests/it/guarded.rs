@@ -4,7 +4,10 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::place::{Place, Process, SPEC, Server, code, text};
+use crate::{
+    pki::{Authority, Pair},
+    place::{Place, Process, SPEC, Server, code, text},
+};
 
 impl Place {
     /// Makes a token, adds it to `tokens`, and keeps the secret in the file `NAME.token`.
@@ -381,4 +384,89 @@ fn the_program_does_not_inherit_the_token() {
         told.ends_with("shown\n") && !told.contains(&secret),
         "{told}"
     );
+}
+
+#[test]
+fn a_certificate_is_the_role_and_the_name() {
+    let place = Place::new();
+    let spec = SPEC.replace("ready:", "identity: certificate\nready:");
+    place.put("cluster.yaml", &spec);
+    let members = Authority::new(place.path(), "members");
+    let authority = members.file();
+    let authority = authority.to_str().unwrap();
+    let tls = ["--tls", "self-signed", "--join-url-file", "url"];
+    let access = ["--client-ca", authority, "--operator-cert", "ops-*"];
+    let mut server = place.serve(&[&tls[..], &access].concat());
+    server.log_until("nodes join with ");
+    let url = place.read("url").trim().to_owned();
+    let shows = |pair: &Pair| -> Vec<String> {
+        let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+        let (certificate, key) = (path(&pair.certificate), path(&pair.key));
+        vec![
+            "--client-cert".into(),
+            certificate,
+            "--client-key".into(),
+            key,
+        ]
+    };
+    let pairs = ["node-1", "node-2", "ops-1"].map(|name| shows(&members.sign(name)));
+    let [node_1, node_2, ops]: [Vec<&str>; 3] =
+        std::array::from_fn(|at| pairs[at].iter().map(String::as_str).collect());
+    let (exit, log) = place.join(&url, "node-1", &node_2).end();
+    assert_eq!(exit, 77, "{log}");
+    assert!(
+        log.contains("the client certificate is not that of node-1"),
+        "{log}"
+    );
+    let nodes = [("node-1", &node_1), ("node-2", &node_2)];
+    let nodes = nodes.map(|(name, shows)| place.join(&url, name, shows));
+    for node in nodes {
+        let (exit, log) = node.end();
+        assert_eq!(exit, 0, "{log}");
+    }
+    let inspect = ["inspect", "--server", &url];
+    assert_eq!(code(&place.run(&[&inspect[..], &node_1].concat(), &[])), 77);
+    assert_eq!(code(&place.run(&[&inspect[..], &ops].concat(), &[])), 0);
+}
+
+#[test]
+fn one_string_lets_a_node_in() {
+    let place = Place::new();
+    place.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
+    place.token("ops", &["--role", "operator"]);
+    let tls = ["--tls", "self-signed", "--join-url-file", "url"];
+    let mut server = place.serve(&[&tls[..], &["--tokens", "tokens"]].concat());
+    server.log_until("nodes join with ");
+    let url = place.read("url").trim().to_owned();
+    let more = ["--role", "node", "--expires", "1h", "--url", &url];
+    let invitation = place.token("invitation", &more);
+    reread(&mut server);
+    let secret = invitation.split("token=").nth(1).unwrap();
+    let join = |url: &str| {
+        let node = [
+            "join",
+            url,
+            "--id",
+            "node-1",
+            "--ip",
+            "10.0.0.1",
+            "--out-dir",
+            "out",
+        ];
+        place.start(&node).end()
+    };
+    let (exit, log) = join(&url);
+    assert_eq!(exit, 77, "{log}");
+    let (exit, log) = join(&invitation);
+    assert_eq!(exit, 0, "{log}");
+    assert!(!log.contains(secret), "{log}");
+    let plain = [
+        "token",
+        "new",
+        "--role",
+        "node",
+        "--url",
+        "https://boot:4400",
+    ];
+    assert_eq!(code(&place.run(&plain, &[])), 2);
 }

@@ -11,6 +11,7 @@ mod crowd;
 mod disk;
 mod durable;
 mod fake;
+mod fuzzed;
 mod golden;
 mod guarded;
 mod hostile_server;

@@ -233,6 +233,18 @@ fn a_node_that_waits_on_gets_its_files_and_a_time_that_is_up_is_up() {
 }
 
 #[test]
+fn another_nodes_receipt_binds_nobody() {
+    let place = Place::new();
+    let server = place.serve(&[]);
+    server.register("node-2");
+    assert_eq!(code(&run(&place, &server.url, &[])), 0);
+    let first = join(&server.url, "node-2");
+    let output = place.run(&[&first[..], &["--receipt", "receipt.json"]].concat(), &[]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    assert_eq!(receipt(&place)["identifier"], "node-2");
+}
+
+#[test]
 fn a_server_that_says_no_is_obeyed() {
     let place = delivered();
     let closed = crate::place::SPEC.replace("nodes: 2", "nodes: [other]");

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::{
     pki::{Authority, Pair, expired},
-    place::{PROGRAM, Place, Server, code, join, text},
+    place::{PROGRAM, Place, SPEC, Server, code, join, text},
 };
 
 const OWN: [&str; 4] = ["--tls", "self-signed", "--join-url-file", "url"];
@@ -127,7 +127,10 @@ fn who_is_not_trusted_is_left_at_once_with_a_way_out() {
 
     let late = tls(&authority.sign_with("late", expired));
     let late: Vec<&str> = late.iter().map(String::as_str).collect();
-    look(&place.serve(&late).url, &trusting);
+    let mut server = place.serve(&late);
+    server.log_until("the TLS certificate expired at 2001-01-01T00:00:00Z");
+    look(&server.url, &trusting);
+    drop(server);
 
     let client_ca = nodes.file();
     flags.extend(["--client-ca", shown(&client_ca)]);
@@ -141,6 +144,12 @@ fn who_is_not_trusted_is_left_at_once_with_a_way_out() {
         shown(&stranger.key),
     ];
     look(&server.url, &[&trusting[..], &identity].concat());
+    // Beside it, a health check needs none of that.
+    let plain = server.url.replace("https", "http");
+    assert_eq!(
+        ends(&place, &["inspect", "health", "--server", &plain]).0,
+        0
+    );
     // And who belongs is let in.
     let member = nodes.sign("node-1");
     let identity = [
@@ -163,6 +172,59 @@ fn who_is_not_trusted_is_left_at_once_with_a_way_out() {
         .replace(&pin, "[PIN]")
         .replace("localhost", "[NAME]");
     insta::assert_snapshot!(seen.replace(&place.path().display().to_string(), "[DIR]"));
+}
+
+#[test]
+fn with_identity_by_certificate_nobody_is_another() {
+    let place = Place::new();
+    place.put("cluster.yaml", &format!("identity: certificate\n{SPEC}"));
+    let authority = Authority::new(place.path(), "authority");
+    let nodes = Authority::new(place.path(), "nodes");
+    let own = authority.sign("127.0.0.1");
+    let client_ca = nodes.file();
+    let server = place.serve(&[
+        "--tls-cert",
+        shown(&own.certificate),
+        "--tls-key",
+        shown(&own.key),
+        "--client-ca",
+        shown(&client_ca),
+        "--operator-cert",
+        "ops",
+    ]);
+    let ca = authority.file();
+    let held = ["node-1", "node-2", "ops"].map(|name| (name, nodes.sign(name)));
+    let asks = |of: usize, arguments: &[&str]| {
+        let pair = &held[of].1;
+        let identity = [
+            "--ca-file",
+            shown(&ca),
+            "--client-cert",
+            shown(&pair.certificate),
+            "--client-key",
+            shown(&pair.key),
+        ];
+        place.start(&[arguments, &identity].concat())
+    };
+    let (code, log) = asks(1, &join(&server.url, "node-1")).end();
+    assert_eq!(code, 77, "{log}");
+    let nodes = [0, 1].map(|of| asks(of, &join(&server.url, held[of].0)));
+    for node in nodes {
+        let (code, log) = node.end();
+        assert_eq!(code, 0, "{log}");
+    }
+    assert!(
+        place
+            .read("node-1/config.yaml")
+            .starts_with("id: \"node-1\"")
+    );
+    // Once both have their files, still nobody gets the other's, and only an operator sees all.
+    let (code, log) = asks(1, &join(&server.url, "node-1")).end();
+    assert_eq!(code, 77, "{log}");
+    for (of, expected) in [(0, 77), (2, 0)] {
+        let (code, log) = asks(of, &["inspect", "--server", &server.url]).end();
+        assert_eq!(code, expected, "{log}");
+    }
 }
 
 #[test]

@@ -84,11 +84,14 @@ impl Keeping {
         Target::of_file(&self.path).expect("checked when it was read")
     }
 
-    /// What was delivered before, as far as it is known: nothing older is taken. A receipt that cannot be read is
+    /// What was delivered to `identifier` before, as far as it is known: nothing older is taken. A receipt that cannot be read is
     /// told, and written anew.
-    pub(super) fn delivered(&self) -> Option<Delivered> {
+    pub(super) fn delivered(&self, identifier: &Identifier) -> Option<Delivered> {
         match Receipt::read(&self.path) {
-            Ok(receipt) => receipt?.delivered(),
+            Ok(receipt) => {
+                let receipt = receipt.filter(|receipt| receipt.identifier == *identifier);
+                receipt?.delivered()
+            }
             Err(error) => {
                 warn!("{error}; it is written anew with the next delivery");
                 None

@@ -108,7 +108,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
     let receipt = (args.receipt).resolve(values::limit(args.timeout), all_to_files)?;
     let metadata = metadata::merge(base, &args.meta).map_err(JoinFailure::Setting)?;
     let verify_keys = args.trust.verify_keys()?;
-    let delivered = receipt.as_ref().and_then(receipt::Keeping::delivered);
+    let delivered = (receipt.as_ref()).and_then(|receipt| receipt.delivered(&identifier));
     let client = args
         .tls
         .client(servers)?

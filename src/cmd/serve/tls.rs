@@ -18,6 +18,9 @@ use super::{place, write_whole};
 /// How often it is looked whether files have changed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// A certificate that expires within this is warned of, in seconds: a week.
+const SOON_SECONDS: i64 = 7 * 24 * 60 * 60;
+
 /// The key and certificate that a server made for itself, in its state directory.
 const KEPT: &str = "tls-self-signed.pem";
 
@@ -147,6 +150,7 @@ impl TlsArgs {
                 )
             }
         };
+        warn_of_dates(&tls);
         Ok(Some(ServeTls {
             tls,
             files,
@@ -246,6 +250,7 @@ impl ServeTls {
         match read {
             Ok(Ok(())) => {
                 tracing::info!("the TLS certificate was read again");
+                warn_of_dates(&self.tls);
                 if self.tls.pin() != before {
                     tracing::warn!(
                         "its key is another: nodes that know the server by the pin {before} no longer trust it"
@@ -260,6 +265,27 @@ impl ServeTls {
             }
             Err(panic) => tracing::error!("the last good TLS certificate stays in use: {panic}"),
         }
+    }
+}
+
+/// Says so when a certificate is not valid, or soon will not be.
+fn warn_of_dates(tls: &Tls) {
+    let (now, dates) = (jiff::Timestamp::now().as_second(), tls.dates());
+    let shown = |seconds: &i64| match jiff::Timestamp::from_second(*seconds) {
+        Ok(moment) => moment.to_string(),
+        Err(_) => format!("{seconds} s after 1970"),
+    };
+    let (from, until) = (shown(dates.start()), shown(dates.end()));
+    if now < *dates.start() {
+        tracing::warn!(
+            "the TLS certificate is valid from {from} only; is this machine's clock wrong?"
+        );
+    } else if now > *dates.end() {
+        tracing::warn!(
+            "the TLS certificate expired at {until}: only nodes that pin its key trust it"
+        );
+    } else if dates.end() - now < SOON_SECONDS {
+        tracing::warn!("the TLS certificate expires at {until}");
     }
 }
 

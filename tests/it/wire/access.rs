@@ -262,7 +262,7 @@ async fn the_first_key_has_the_name() {
     // Given free, it is as good as unregistered for all, and then the first one's.
     let release = plain("DELETE", "/v1/nodes/a/key", &bearer("ops"));
     assert_eq!(ask(release.clone()).await.0, 202);
-    assert_eq!(ask(release).await, (404, "no_owner".into()));
+    assert_eq!(ask(release).await, (409, "no_owner".into()));
     let reply = server.ask(&node("a", &key("a"))).await;
     assert_eq!(reply.status, 425, "{}", reply.text());
     assert_eq!(reply.json()["progress"]["self_registered"], false);

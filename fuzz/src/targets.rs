@@ -1,0 +1,230 @@
+//! What is fuzzed: everything that reads what others wrote. A target panics when a promise is broken; to add one,
+//! write a function, name it in `TARGETS`, give it a file in `fuzz_targets/` and seeds in `corpus/`.
+
+use std::path::{Component, Path};
+
+use cfgsync::{
+    ArtifactFile, ArtifactSet, Identifier, NodeRegistration, OutputMap,
+    client::{Placement, ServerUrl},
+    jinja::{Expression, NodeValue, Origin, Scene, Scope, Template},
+    model::{ArtifactPath, Mode},
+    spec::Spec,
+    wire::{self, ErrorBody, ReceivedPayload, Signature, SigningKey, VerifyKey},
+};
+use serde_json::json;
+
+/// A target: any bytes, and no panic.
+pub type Target = fn(&[u8]);
+
+/// All of them, by the names of their corpora.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("spec", spec),
+    ("wire", wire),
+    ("paths", paths),
+    ("templates", templates),
+    ("expressions", expressions),
+    ("keys", keys),
+];
+
+/// Longest text of a template or an expression that is tried, in bytes.
+const JINJA_MAX_BYTES: usize = 2_000;
+/// A value that no message may hold.
+const PLANTED: &str = "pl4nted-s3cret-value";
+
+/// A spec: read, or refused with a message that can be drawn.
+pub fn spec(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    // Nothing lies there, so that files which a spec names are not found.
+    let directory = Path::new("/nonexistent");
+    match Spec::parse(text, "cluster.yaml", directory) {
+        Ok(spec) => {
+            let again = Spec::parse(text, "cluster.yaml", directory).expect("read before");
+            assert_eq!(spec.digest, again.digest);
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// Bodies of requests and answers. The first byte chooses which.
+pub fn wire(data: &[u8]) {
+    let Some((choice, body)) = data.split_first() else {
+        return;
+    };
+    match choice % 8 {
+        0 => drop(wire::read_registration(body).map_err(|error| error.to_string())),
+        1 => drop(wire::read_identifier(body).map_err(|error| error.to_string())),
+        2 => drop(wire::read_leave(body).map_err(|error| error.to_string())),
+        3 => drop(wire::read_fail(body).map_err(|error| error.to_string())),
+        4 => {
+            if let Ok((_, files)) = wire::read_replacement(body) {
+                stays_below(&files);
+            }
+        }
+        5 => {
+            if let Ok(error) = serde_json::from_slice::<ErrorBody>(body) {
+                let again: ErrorBody = serde_json::from_slice(&error.to_json()).expect("written");
+                assert_eq!(error, again);
+            }
+        }
+        _ => match ReceivedPayload::decode(body) {
+            Ok(payload) => stays_below(&payload.files),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        },
+    }
+}
+
+/// Whatever the server calls its files, they are placed below the operator's directory.
+fn stays_below(files: &ArtifactSet) {
+    let mut outputs = OutputMap::new();
+    outputs.out_dir("out");
+    // Names that would be both a file and a directory are refused.
+    let Ok(placed) = outputs.plan(files) else {
+        return;
+    };
+    for placed in placed {
+        let Placement::File(target) = placed.placement else {
+            panic!("nothing else is asked for");
+        };
+        is_below(&target.below);
+        assert_eq!(target.root, Path::new("out"));
+        assert!(!placed.file.secret || placed.file.mode.is_private());
+    }
+}
+
+fn is_below(parts: &[String]) {
+    assert!(!parts.is_empty());
+    for part in parts {
+        let mut components = Path::new(part).components();
+        let first = components.next();
+        assert!(matches!(first, Some(Component::Normal(name)) if name == part.as_str()));
+        assert_eq!(components.next(), None);
+        assert!(!part.contains(['/', '\0']));
+    }
+}
+
+/// Names, routes and addresses: a line of each. The artifacts come first, the routes after an empty line.
+pub fn paths(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let mut outputs = OutputMap::new();
+    let mut files = ArtifactSet::default();
+    let mut is_route = false;
+    for line in text.lines().take(100) {
+        is_route |= line.is_empty();
+        if is_route {
+            let _ = outputs.route(line);
+        } else if let Ok(path) = ArtifactPath::new(line) {
+            assert_eq!(path.as_str(), line);
+            is_below(
+                &path
+                    .name()
+                    .split('/')
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>(),
+            );
+            let _ = files.push(ArtifactFile::new(path, "x"));
+        }
+        if let Ok(identifier) = line.parse::<Identifier>() {
+            assert!(!identifier.as_str().contains(['/', '%']) && identifier.as_str().len() <= 253);
+        }
+        if let Ok(url) = line.parse::<ServerUrl>() {
+            let again: ServerUrl = url.to_string().parse().expect("what was printed is read");
+            assert_eq!(url, again);
+        }
+        if let Ok(mode) = line.parse::<Mode>() {
+            assert!(mode.bits() <= 0o777);
+            assert_eq!(mode.to_string().parse(), Ok(mode));
+        }
+    }
+    let Ok(placed) = outputs.plan(&files) else {
+        return;
+    };
+    for placed in placed {
+        if let Placement::File(target) = placed.placement {
+            is_below(&target.below);
+        }
+    }
+}
+
+fn scene() -> Scene {
+    let values = json!({"planted": PLANTED, "number": 7, "list": [1, "b", null, {"c": true}]});
+    let once = json!({"cookie": PLANTED});
+    let node = |identifier: &str, metadata| {
+        let identifier = identifier.parse().expect("an identifier");
+        let registration = NodeRegistration::new(identifier, [10, 0, 0, 1].into());
+        NodeValue::unseated(&registration, &metadata)
+    };
+    let nodes = vec![
+        node("n-1", json!({"port": 9000, "planted": PLANTED})),
+        node("n-2", json!({"zone": "b"})),
+    ];
+    let object = |value: serde_json::Value| value.as_object().expect("an object").clone();
+    Scene::unseated("devnet", &object(values), &object(once), nodes)
+}
+
+/// A text of the operator's that is worth a try. Not bounded by promise is the memory of values under way: what
+/// doubles a text in a loop is left out.
+fn jinja(data: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(data).ok()?;
+    let doubles = ["~", "set", "*", "macro", "import"];
+    let is_small = text.len() <= JINJA_MAX_BYTES && !text.contains(PLANTED);
+    (is_small && !doubles.iter().any(|word| text.contains(word))).then_some(text)
+}
+
+/// Templates: compiled, rendered for a node and for all, and no message holds a value.
+pub fn templates(data: &[u8]) {
+    let Some(text) = jinja(data) else {
+        return;
+    };
+    let scene = scene();
+    for scope in [Scope::Node, Scope::Shared] {
+        let origin = Origin::file("template");
+        let node = matches!(scope, Scope::Node).then(|| &scene.nodes()[0]);
+        let compiled = Template::compile("template", text, scope, &["peers".to_owned()]);
+        let told = match compiled {
+            Ok(template) => match template.render(&scene, node) {
+                Ok(_) => continue,
+                Err(error) => error.describe(Some(&origin)),
+            },
+            Err(error) => error.describe(Some(&origin)),
+        };
+        assert!(!told.contains(PLANTED), "{told}");
+    }
+}
+
+/// Expressions: compiled, asked about a node and about all, and no message holds a value.
+pub fn expressions(data: &[u8]) {
+    let Some(text) = jinja(data) else {
+        return;
+    };
+    let scene = scene();
+    for scope in [Scope::Node, Scope::When] {
+        let asked = Expression::compile(text, scope).and_then(|expression| match scope {
+            Scope::Node => expression.matches(&scene, &scene.nodes()[0]),
+            _ => expression.holds(&scene),
+        });
+        if let Err(error) = asked {
+            let told = error.describe(None);
+            assert!(!told.contains(PLANTED), "{told}");
+        }
+    }
+}
+
+/// Key files and signatures.
+pub fn keys(data: &[u8]) {
+    if let Ok(key) = SigningKey::from_pem(data) {
+        let public = key.verify_key();
+        assert_eq!(VerifyKey::from_pem(public.to_pem().as_bytes()), Ok(public));
+    }
+    if let Ok(key) = VerifyKey::from_pem(data) {
+        assert_eq!(VerifyKey::from_pem(key.to_pem().as_bytes()), Ok(key));
+    }
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Ok(signature) = text.parse::<Signature>()
+    {
+        assert_eq!(signature.to_string(), text);
+    }
+}
