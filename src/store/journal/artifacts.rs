@@ -279,7 +279,7 @@ fn place(at: usize) -> u32 {
     u32::try_from(at).expect("four billion chunks do not fit in memory")
 }
 
-fn from_file(
+pub(super) fn from_file(
     file: &Bytes,
     digest: Digest,
     path: impl Fn() -> PathBuf,

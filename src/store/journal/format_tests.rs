@@ -11,7 +11,7 @@ use super::{
     entry::{self, Entry},
     frame::{self, Found, HEAD_BYTES, Kind, Marker, WrongLine},
     log::LogHead,
-    recover::recover,
+    recover::{recover, replay_batch},
     simulated_tests::Simulated,
     tests::assert_same,
 };
@@ -226,6 +226,11 @@ fn a_first_line_says_what_a_file_is() {
     }
 }
 
+fn sealed_file() -> Vec<u8> {
+    let digest = generation(2, &["a", "b", "c"]).digest;
+    fs::read(Path::new(FIXTURE).join(super::artifacts::name_of(digest))).unwrap()
+}
+
 fn metadata() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),
@@ -295,6 +300,51 @@ proptest! {
             }
             let _ = super::snapshot::read(file, INSTANCE, || "snapshot".into());
             let _ = LogHead::read(file, || "log".into());
+        }
+    }
+
+    /// Bodies that are almost ours, with checksums that match: what a bug or a hand could have written.
+    #[test]
+    fn a_body_that_was_altered_is_no_panic(
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
+        cut in proptest::option::of(any::<proptest::sample::Index>()),
+    ) {
+        let alter = |body: &[u8]| {
+            let mut body = body.to_vec();
+            for (place, byte) in &changes {
+                let place = place.index(body.len());
+                body[place] = *byte;
+            }
+            body.truncate(cut.map_or(body.len(), |cut| cut.index(body.len())));
+            body
+        };
+        for (name, kind) in [("log", Kind::Log), ("snapshot", Kind::Snapshot), ("", Kind::Generation)] {
+            let file = match kind {
+                Kind::Generation => sealed_file(),
+                _ => fs::read(Path::new(FIXTURE).join(name)).unwrap(),
+            };
+            let line = frame::first_line(kind).len();
+            let Found::Frame { body, end } = frame::read(&file, line, frame::FIXED_MARKER) else {
+                panic!("{name}");
+            };
+            let altered = frame::whole_file(kind, |out| out.extend(alter(body)));
+            match kind {
+                Kind::Log => {
+                    let _ = LogHead::read(&altered, || name.into());
+                    let (mut at, mut state) = (end, State::default());
+                    while let Found::Frame { body, end } = frame::read(&file, at, MARKER) {
+                        let _ = replay_batch(&alter(body), &mut state);
+                        at = end;
+                    }
+                }
+                Kind::Snapshot => {
+                    let _ = super::snapshot::read(&altered, INSTANCE, || name.into());
+                }
+                Kind::Generation => {
+                    let digest = generation(2, &["a", "b", "c"]).digest;
+                    let _ = super::artifacts::from_file(&altered.into(), digest, || name.into());
+                }
+            }
         }
     }
 

@@ -132,7 +132,7 @@ fn replay(
     })
 }
 
-fn replay_batch(body: &[u8], state: &mut State) -> Result<(), Unreadable> {
+pub(super) fn replay_batch(body: &[u8], state: &mut State) -> Result<(), Unreadable> {
     let (base, mut rest): (u64, _) = entry::read(body)?;
     let (newest, mut next): (u64, _) = (state.revision.0, base);
     if base > newest {

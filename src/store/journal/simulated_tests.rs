@@ -13,6 +13,7 @@ use super::{
     disk::{Disk, DiskFile, Trouble},
     error::JournalError,
     log::LogHead,
+    recover::recover,
     tests::assert_same,
 };
 use crate::{
@@ -153,6 +154,12 @@ impl Simulated {
             next_inode: medium.next_inode,
             ..Medium::default()
         })))
+    }
+
+    /// Does `act` while no operation comes to an end.
+    pub(super) fn while_it_hangs(&self, act: impl FnOnce()) {
+        let _hanging = self.medium();
+        act();
     }
 
     /// From now on nothing can be synced.
@@ -665,6 +672,31 @@ fn the_state_that_is_read_is_the_state_that_was() {
         assert_same(promised.state.as_ref().unwrap(), &again.state);
         assert_eq!(disk.list("generations").unwrap().len(), HISTORY);
     }
+}
+
+#[test]
+fn a_log_that_has_grown_is_cut_after_a_snapshot() {
+    let disk = Simulated::default();
+    let mut journal = Journal::open(Arc::new(disk.clone()), &settings()).unwrap();
+    let mut before = 0;
+    for turn in 0..80 {
+        let facts = node(&format!("n{turn}"), turn);
+        let facts = facts.with_metadata("x".repeat(64 << 10).into());
+        journal
+            .commit(vec![Change::Input(Input::Register(facts))])
+            .unwrap();
+        journal.keep_house(false).unwrap();
+        let length = recover(&disk).unwrap().unwrap().log.end;
+        if length < before {
+            break;
+        }
+        before = length;
+    }
+    assert!(before > 3 << 20, "{before}");
+    let found = recover(&disk).unwrap().unwrap();
+    assert_eq!(found.log.batches, 0);
+    assert_eq!(found.snapshot.unwrap().0, journal.state.revision);
+    assert_same(&found.state, &journal.state);
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! The journal as a store on a real disk: the suite of all stores, also reopened after every step.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::Arc,
+    task::{Context, Waker},
+};
 
 use arc_swap::ArcSwap;
 use tempfile::TempDir;
@@ -10,7 +14,8 @@ use tokio::{
 };
 
 use super::{
-    JournalConfig, JournalError, JournalStore, artifacts, simulated_tests::Simulated, snapshot,
+    JournalConfig, JournalError, JournalStore, artifacts, recover::recover,
+    simulated_tests::Simulated, snapshot,
 };
 use crate::{
     app,
@@ -172,6 +177,34 @@ fn a_second_server_is_told_who_holds_the_directory() {
         matches!(second, Some(JournalError::InUse { pid, .. }) if pid == Some(own)),
         "{second:?}"
     );
+}
+
+#[tokio::test]
+async fn many_changes_share_one_sync_and_none_is_seen_before_it() {
+    let disk = Simulated::default();
+    let directory = Path::new("simulated");
+    let journal = JournalStore::on(Arc::new(disk.clone()), &config(directory)).unwrap();
+    // As many as one task may begin without a pause.
+    let mut puts: Vec<_> = (0..50)
+        .map(|at| {
+            let name = format!("n{at}").parse().unwrap();
+            let node = NodeRegistration::new(name, "10.0.0.1".parse().unwrap());
+            journal.put(Input::Register(node))
+        })
+        .collect();
+    disk.while_it_hangs(|| {
+        for put in &mut puts {
+            let polled = put.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(polled.is_pending());
+        }
+        assert!(journal.state().registrations.is_empty());
+    });
+    for put in puts {
+        assert!(matches!(put.await, Ok(Outcome::Changed(_))));
+    }
+    assert_eq!(journal.state().registrations.len(), 50);
+    let batches = recover(&disk).unwrap().unwrap().log.batches;
+    assert!(batches <= 2, "{batches}");
 }
 
 #[tokio::test]

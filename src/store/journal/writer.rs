@@ -46,11 +46,14 @@ pub(super) fn start(
     let thread = thread::Builder::new()
         .name("journal".to_owned())
         .spawn(move || {
-            let guard = Guard(published.clone());
-            match write_all(journal, queue, &published) {
-                Ok(()) => std::mem::forget(guard),
-                Err(fatal) => guard.say(&fatal),
+            let mut guard = Guard {
+                published: published.clone(),
+                is_done: false,
+            };
+            if let Err(fatal) = write_all(journal, queue, &published) {
+                guard.say(fatal.to_string());
             }
+            guard.is_done = true;
         })?;
     Ok((jobs, thread))
 }
@@ -82,22 +85,26 @@ fn write_all(
     Ok(())
 }
 
-/// Says that the thread has ended, also when it panics.
-struct Guard(Arc<Published>);
+/// Says that the thread has ended before its time, also when it panics.
+struct Guard {
+    published: Arc<Published>,
+    is_done: bool,
+}
 
 impl Guard {
-    fn say(self, fatal: &Trouble) {
-        let reason = fatal.to_string();
-        self.0.broken.send_replace(Some(reason));
+    fn say(&self, reason: String) {
+        self.published.broken.send_if_modified(|broken| {
+            let is_new = broken.is_none();
+            broken.get_or_insert(reason);
+            is_new
+        });
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.broken.send_if_modified(|broken| {
-            let is_new = broken.is_none();
-            broken.get_or_insert_with(|| "its thread has panicked, which is a bug".to_owned());
-            is_new
-        });
+        if !self.is_done {
+            self.say("its thread has panicked, which is a bug".to_owned());
+        }
     }
 }
