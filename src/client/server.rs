@@ -39,7 +39,7 @@ pub enum InvalidServer {
     /// Credentials, which are not repeated.
     #[error("a server's URL must not hold credentials (what stands before its '@')")]
     Credentials,
-    /// A query, or port 0.
+    /// A query, a fragment, or port 0.
     #[error("server {0:?} must not hold {1}")]
     Holds(String, &'static str),
     /// A join URL whose query is not as `serve` prints it; what it holds is not repeated.
@@ -122,6 +122,10 @@ impl FromStr for ServerUrl {
             .authority()
             .ok_or_else(|| not_url("it has no host".into()))?;
         let holds = |what| Err(InvalidServer::Holds(text.to_owned(), what));
+        if address.contains('#') {
+            // It would be left out of every request, and with it the route.
+            return holds("a fragment (what stands after a '#')");
+        }
         if query.is_some() && !is_join_url {
             return holds("a query");
         }
