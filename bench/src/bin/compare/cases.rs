@@ -18,7 +18,7 @@ pub(crate) struct Case {
     pub(crate) run: fn(&Programs, &Settings, &mut Table) -> anyhow::Result<()>,
 }
 
-pub(crate) const ALL: [Case; 14] = [
+pub(crate) const ALL: [Case; 15] = [
     Case {
         name: "storm-1000",
         run: |p, s, t| storm(p, s, t, 1_000),
@@ -74,6 +74,10 @@ pub(crate) const ALL: [Case; 14] = [
     Case {
         name: "tokens",
         run: guarantees::tokens,
+    },
+    Case {
+        name: "tls",
+        run: guarantees::tls,
     },
 ];
 

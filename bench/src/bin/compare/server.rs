@@ -183,6 +183,12 @@ impl Server {
         }
     }
 
+    /// A file of its directory, as an argument.
+    pub(crate) fn file(&self, name: &str) -> anyhow::Result<String> {
+        let directory = self.directory.as_ref().context("it has no directory")?;
+        Ok(directory.path().join(name).display().to_string())
+    }
+
     fn last_words(&self) -> String {
         let Some(directory) = &self.directory else {
             return String::new();

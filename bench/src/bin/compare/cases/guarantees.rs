@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use serde_json::Value;
+
 use super::{
     Bound, Programs, Settings, Table, cpu_us_per_request, finished_phase, number, run_storm,
 };
@@ -101,5 +103,51 @@ pub(super) fn tokens(
     let (with, without) = (median(with), median(without));
     let what = format!("CPU of a fetch with a token: {with:.1} µs; without: {without:.1} µs");
     table.single(what, "×", with / without, Bound::AtMost(1.05));
+    Ok(())
+}
+
+/// What TLS costs on kept connections, and what a node that waits over it holds.
+pub(super) fn tls(
+    programs: &Programs,
+    settings: &Settings,
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let nodes = 1_000;
+    let fetches = settings.fetches.to_string();
+    let run = |tls: bool, mode: &str, flags: &[&str]| -> anyhow::Result<Value> {
+        let own_key = ["--tls", "self-signed", STATE[0], STATE[1]];
+        let serve: &[&str] = if tls { &own_key } else { &[] };
+        let mut server = programs.serve_with("ring", nodes, "", serve)?;
+        let mut flags = flags.to_vec();
+        let authority = server.file("state/tls-self-signed.pem")?;
+        if tls {
+            server.url = server.url.replacen("http:", "https:", 1);
+            flags.extend(["--ca-file", &authority]);
+        }
+        programs.load(&server, mode, nodes, &flags)
+    };
+    let storm = ["-c", super::CONNECTIONS, "--random-fetches", &fetches];
+    let rate = |tls| -> anyhow::Result<f64> {
+        let report = run(tls, "storm", &storm)?;
+        number(finished_phase(&report, "fetch_random")?, "/requests_per_s")
+    };
+    let (mut over_tls, mut plain, mut waiter) = (vec![], vec![], vec![]);
+    for _ in 0..settings.pairs {
+        over_tls.push(rate(true)?);
+        plain.push(rate(false)?);
+        let report = run(true, "barrier", &super::WAIT)?;
+        let idle = number(&report, "/server_rss_idle_mib")?;
+        let waiting = number(&report, "/cost_before_release/server_rss_mib")?;
+        waiter.push((waiting - idle) * f64::from(1 << 20) / 1e3 / nodes as f64);
+    }
+    let (over_tls, plain) = (median(over_tls), median(plain));
+    let what = format!(
+        "fetches over TLS on kept connections: {}/s; plain: {}/s",
+        over_tls.round(),
+        plain.round()
+    );
+    table.single(what, "×", over_tls / plain, Bound::AtLeast(0.8));
+    let what = "memory of a waiter over TLS";
+    table.single(what, "KB", median(waiter), Bound::AtMost(30.0));
     Ok(())
 }
