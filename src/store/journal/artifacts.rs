@@ -14,8 +14,8 @@ use super::{
     disk::{Disk, STAGED, Trouble, put},
     entry::{self, Raw, mode, written},
     error::{JournalError, Unreadable},
-    frame::{self, FIXED_MARKER, Found, Kind},
-    log::read_first_line,
+    frame::{self, Kind},
+    log::read_first,
 };
 use crate::{
     model::{
@@ -284,19 +284,9 @@ pub(super) fn from_file(
     digest: Digest,
     path: impl Fn() -> PathBuf,
 ) -> Result<Artifacts, JournalError> {
-    let start = read_first_line(file, Kind::Generation, &path)?;
-    let damaged = |what: String| JournalError::Damaged {
-        file: path(),
-        offset: start as u64,
-        what,
-    };
-    match frame::read(file, start, FIXED_MARKER) {
-        Found::Frame { body, .. } => {
-            from_body(file, body, digest).map_err(|error| damaged(error.to_string()))
-        }
-        Found::End => Err(damaged("there is nothing".to_owned())),
-        Found::Bad(what) => Err(damaged(what.to_owned())),
-    }
+    read_first(file, Kind::Generation, path, |body, _| {
+        from_body(file, body, digest)
+    })
 }
 
 fn from_body(file: &Bytes, body: &[u8], digest: Digest) -> Result<Artifacts, Unreadable> {

@@ -54,30 +54,42 @@ impl LogHead {
         file: &[u8],
         path: impl Fn() -> PathBuf,
     ) -> Result<(Self, usize), JournalError> {
-        let start = read_first_line(file, Kind::Log, &path)?;
-        let damaged = |what: String| JournalError::Damaged {
-            file: path(),
-            offset: start as u64,
-            what,
-        };
-        let (body, end) = match frame::read(file, start, FIXED_MARKER) {
-            Found::Frame { body, end } => (body, end),
-            Found::End => return Err(damaged("there is nothing".to_owned())),
-            Found::Bad(what) => return Err(damaged(what.to_owned())),
-        };
-        let (head, _): (HeadEntry, _) =
-            entry::read(body).map_err(|error: Unreadable| damaged(error.to_string()))?;
-        let head = Self {
-            instance: Instance::from_bytes(head.instance),
-            marker: head.marker,
-            cluster: head.cluster.to_owned(),
-        };
-        Ok((head, end))
+        read_first(file, Kind::Log, path, |body, end| {
+            let (head, _): (HeadEntry, _) = entry::read(body)?;
+            let head = Self {
+                instance: Instance::from_bytes(head.instance),
+                marker: head.marker,
+                cluster: head.cluster.to_owned(),
+            };
+            Ok((head, end))
+        })
     }
 }
 
-/// Reads the first line of a file of the directory.
-pub(super) fn read_first_line(
+/// Reads the first line and the first frame of a file of the directory; `contents` gets the frame's body and where it
+/// ends.
+pub(super) fn read_first<'a, T>(
+    file: &'a [u8],
+    kind: Kind,
+    path: impl Fn() -> PathBuf,
+    contents: impl FnOnce(&'a [u8], usize) -> Result<T, Unreadable>,
+) -> Result<T, JournalError> {
+    let start = read_first_line(file, kind, &path)?;
+    let damaged = |what: String| JournalError::Damaged {
+        file: path(),
+        offset: start as u64,
+        what,
+    };
+    match frame::read(file, start, FIXED_MARKER) {
+        Found::Frame { body, end } => {
+            contents(body, end).map_err(|error| damaged(error.to_string()))
+        }
+        Found::End => Err(damaged("there is nothing".to_owned())),
+        Found::Bad(what) => Err(damaged(what.to_owned())),
+    }
+}
+
+fn read_first_line(
     file: &[u8],
     kind: Kind,
     path: impl Fn() -> PathBuf,

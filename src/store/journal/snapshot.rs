@@ -8,8 +8,8 @@ use super::{
     disk::{Disk, Trouble, put},
     entry::{self, FailureEntry, FileEntry, NodeEntry, SealEntry},
     error::{JournalError, Unreadable},
-    frame::{self, FIXED_MARKER, Found, Kind},
-    log::read_first_line,
+    frame::{self, Kind},
+    log::read_first,
 };
 use crate::{
     model::{Digest, GenerationNumber, Instance, Revision},
@@ -60,19 +60,9 @@ pub(super) fn read(
     instance: Instance,
     path: impl Fn() -> PathBuf,
 ) -> Result<State, JournalError> {
-    let start = read_first_line(file, Kind::Snapshot, &path)?;
-    let damaged = |what: String| JournalError::Damaged {
-        file: path(),
-        offset: start as u64,
-        what,
-    };
-    match frame::read(file, start, FIXED_MARKER) {
-        Found::Frame { body, .. } => {
-            from_body(body, instance).map_err(|error| damaged(error.to_string()))
-        }
-        Found::End => Err(damaged("there is nothing".to_owned())),
-        Found::Bad(what) => Err(damaged(what.to_owned())),
-    }
+    read_first(file, Kind::Snapshot, path, |body, _| {
+        from_body(body, instance)
+    })
 }
 
 pub(super) fn to_file(instance: Instance, state: &State, history: usize) -> Vec<u8> {
