@@ -150,7 +150,7 @@ impl Guard {
     pub fn identify(&self, credentials: &Credentials<'_>) -> Result<Principal, Denial> {
         let tokens = self.shared.tokens.as_ref().map(ArcSwap::load);
         let tokens = tokens.as_ref().map(|tokens| &***tokens);
-        let now = self.shared.clock.now();
+        let now = || self.shared.clock.now();
         identify(&self.shared.policy, tokens, credentials, now)
     }
 

@@ -15,12 +15,17 @@ pub use state::{Overridden, Registered, State};
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
+use arc_swap::Guard;
 use tokio::sync::watch;
 
 use crate::model::{
     ArtifactSet, Digest, Failure, Generation, GenerationNumber, Identifier, Instance,
     NodeRegistration, Revision,
 };
+
+/// The newest state, borrowed: readers on all processors count no reference that they would share.
+/// [`Guard::into_inner`] makes it an `Arc` to keep.
+pub type Newest = Guard<Arc<State>>;
 
 /// The store's answer, later.
 pub type Promise<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -30,8 +35,8 @@ pub trait Store: Send + Sync + 'static {
     /// Whose revisions and generation numbers these are.
     fn instance(&self) -> Instance;
 
-    /// The newest state, without a lock.
-    fn state(&self) -> Arc<State>;
+    /// The newest state, without a lock. It is as it was for as long as it is held, which should not be long.
+    fn state(&self) -> Newest;
 
     /// Follows changes: the receiver is marked changed whenever [`Store::state`] has become newer. Many
     /// changes may be seen as one.

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
+use arc_swap::Guard;
 use imbl::ordmap::DiffItem;
 use serde_json::Map;
 use tokio::{
@@ -152,7 +153,7 @@ impl Route {
         knocks: mpsc::Receiver<Knock>,
     ) -> Self {
         let view = shared.view.load_full();
-        let seen = shared.store.state();
+        let seen = Guard::into_inner(shared.store.state());
         let mut tally = Tally::new(program.spec.clone());
         for registered in seen.registrations.values() {
             tally.insert(registered.registration.clone());
@@ -308,7 +309,7 @@ impl Route {
     fn follow(&mut self) -> Vec<Arc<NodeRegistration>> {
         let mut came = Vec::new();
         self.changes.borrow_and_update();
-        let state = self.shared.store.state();
+        let state = Guard::into_inner(self.shared.store.state());
         if state.inputs != self.seen.inputs {
             for change in self.seen.registrations.diff(&state.registrations) {
                 match change {

@@ -154,7 +154,7 @@ pub struct Policy {
 }
 
 /// Whom the sender of a request is taken for. `tokens` is `None` on a server that has no file of them. A token that was
-/// sent counts, and nothing else beside it: a wrong one is never passed over.
+/// sent counts, and nothing else beside it: a wrong one is never passed over. The time is asked for where one expires.
 ///
 /// # Errors
 /// The answer, and the way out.
@@ -162,11 +162,11 @@ pub fn identify(
     policy: &Policy,
     tokens: Option<&Tokens>,
     credentials: &Credentials<'_>,
-    now: Timestamp,
+    now: impl FnOnce() -> Timestamp,
 ) -> Result<Principal, Denial> {
     if let (Some(tokens), Some(hash)) = (tokens, &credentials.token) {
         let token = tokens.find(hash).ok_or(Denial::UnknownToken)?;
-        if let Some(at) = token.expires.filter(|at| *at <= now) {
+        if let Some(at) = token.expires.filter(|at| *at <= now()) {
             let name = token.name.clone();
             return Err(Denial::Expired { name, at });
         }
@@ -346,7 +346,7 @@ mod tests {
             certificate,
             key: None,
         };
-        identify(policy, Some(&tokens()), &credentials, NOW)
+        identify(policy, Some(&tokens()), &credentials, || NOW)
     }
 
     #[test]
@@ -385,7 +385,7 @@ mod tests {
             token: Some(digest("any")),
             ..Credentials::default()
         };
-        let anybody = identify(&policy, None, &credentials, NOW).unwrap();
+        let anybody = identify(&policy, None, &credentials, || NOW).unwrap();
         assert_eq!(anybody, Principal::Anybody);
         assert_eq!(authorize(&policy, &anybody, Need::Operator), Ok(()));
     }
@@ -494,7 +494,7 @@ mod tests {
             certificate: Some(all),
             ..Credentials::default()
         };
-        let principal = identify(&policy(false), None, &credentials, NOW).unwrap();
+        let principal = identify(&policy(false), None, &credentials, || NOW).unwrap();
         for (name, is_its) in [
             ("a.example", true),
             ("b.example", true),

@@ -30,7 +30,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use error::JournalError;
 pub use look::JournalContents;
 
-use super::{Input, Outcome, Promise, Record, Seal, State, Store, Unavailable};
+use super::{Input, Newest, Outcome, Promise, Record, Seal, State, Store, Unavailable};
 use crate::model::{Generation, Instance, Revision};
 use artifacts::{Shelf, Ticket};
 use commit::{Change, Done, Journal, Settings, unavailable};
@@ -149,8 +149,8 @@ impl Store for JournalStore {
         self.instance
     }
 
-    fn state(&self) -> Arc<State> {
-        self.published.state.load_full()
+    fn state(&self) -> Newest {
+        self.published.state.load()
     }
 
     fn follow(&self) -> watch::Receiver<Revision> {

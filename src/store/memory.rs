@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::{Input, Outcome, Promise, Record, Seal, State, Store, Unavailable};
+use super::{Input, Newest, Outcome, Promise, Record, Seal, State, Store, Unavailable};
 use crate::model::{Generation, Instance, Revision};
 
 /// Keeps everything in memory; a new one has a new instance.
@@ -51,8 +51,8 @@ impl Store for MemoryStore {
         self.instance
     }
 
-    fn state(&self) -> Arc<State> {
-        self.state.load_full()
+    fn state(&self) -> Newest {
+        self.state.load()
     }
 
     fn follow(&self) -> watch::Receiver<Revision> {

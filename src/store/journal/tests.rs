@@ -6,7 +6,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -22,7 +22,9 @@ use crate::{
     http::listen,
     model::{Generation, Instance, NodeRegistration, Revision},
     spec::Spec,
-    store::{Input, Outcome, Promise, Record, Seal, State, Store, Unavailable, conformance},
+    store::{
+        Input, Newest, Outcome, Promise, Record, Seal, State, Store, Unavailable, conformance,
+    },
 };
 
 fn config(directory: &Path) -> JournalConfig {
@@ -54,7 +56,7 @@ impl Store for Fresh {
         self.journal.instance()
     }
 
-    fn state(&self) -> Arc<State> {
+    fn state(&self) -> Newest {
         self.journal.state()
     }
 
@@ -90,7 +92,7 @@ impl Reopened {
         let journal = JournalStore::open(&config(directory.path())).unwrap();
         Arc::new(Self {
             instance: journal.instance(),
-            state: ArcSwap::new(journal.state()),
+            state: ArcSwap::new(Guard::into_inner(journal.state())),
             journal: Mutex::new(Some(journal)),
             changed: watch::Sender::default(),
             directory,
@@ -121,8 +123,8 @@ impl Store for Reopened {
         self.instance
     }
 
-    fn state(&self) -> Arc<State> {
-        self.state.load_full()
+    fn state(&self) -> Newest {
+        self.state.load()
     }
 
     fn follow(&self) -> watch::Receiver<Revision> {
