@@ -75,7 +75,9 @@ pub enum Refusal {
     #[error("{0} is registered with other facts; they stay")]
     OtherFacts(Identifier),
     /// An override would put a file under the name of a shared one.
-    #[error("{path} is a shared file; an override replaces a node's own files only")]
+    #[error(
+        "{path} is a shared file, and an override replaces a node's own files only: leave it out"
+    )]
     SharedPath {
         /// The name that is taken.
         path: crate::model::ArtifactPath,
