@@ -175,7 +175,8 @@ fn judge(error: &anyhow::Error) -> Verdict {
         return plain(match error {
             InspectError::Failed(_) => Exit::ClusterFailed,
             InspectError::NotReady { .. } => Exit::NotReady,
-            InspectError::NoPayload { .. }
+            InspectError::NoNode(_)
+            | InspectError::NoPayload { .. }
             | InspectError::NoArtifact { .. }
             | InspectError::NoGeneration(_)
             | InspectError::Secret { .. } => Exit::No,

@@ -59,6 +59,16 @@ pub enum Refusal {
     /// No such node.
     #[error("{0} is not registered")]
     Unregistered(Identifier),
+    /// No such node, and none is expected by that name.
+    #[error("there is no node {identifier}: {why}{near}")]
+    Unknown {
+        /// Who was asked for.
+        identifier: Identifier,
+        /// What is known.
+        why: String,
+        /// The nearest name that there is.
+        near: String,
+    },
     /// The node has no override.
     #[error("{0} has no override")]
     NoOverride(Identifier),

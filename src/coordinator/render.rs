@@ -13,7 +13,7 @@ use crate::{
     jinja::{Draw, Scene},
     materialize::{Audience, MaterializationResult, MaterializeError, Materializer},
     model::{ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, RegistrationSnapshot},
-    spec::{Late, MaterializerSpec, Spec},
+    spec::{Late, MaterializerSpec, Members, Spec},
 };
 
 /// A spec and the materializers that it asks for: what turns snapshots into files.
@@ -67,6 +67,16 @@ impl Program {
             open,
             gate_only,
         }
+    }
+
+    /// Those who are known before they come: on the spec's list, or with files of their own.
+    pub fn expected(&self) -> impl Iterator<Item = &Identifier> {
+        let rule = self.spec.ready.as_ref();
+        let list = match rule.and_then(|rule| rule.nodes.as_ref()) {
+            Some(Members::Closed(list)) => Some(list),
+            _ => None,
+        };
+        list.into_iter().flatten().chain(&self.listed)
     }
 
     /// Whether the spec declares a shared file by the name of `path`. Those that programs make are known once they

@@ -362,7 +362,7 @@ async fn a_set_that_is_no_longer_ready_keeps_its_last_generation() {
         matches!(cluster.answer("a"), Answer::NotReady(_)),
         "older than its facts"
     );
-    let described = cluster.node("a");
+    let described = cluster.node(&"a".parse().unwrap()).unwrap();
     assert_eq!(described.state, NodeState::Waiting);
     assert!(
         described
