@@ -228,7 +228,11 @@ async fn nothing_is_registered_with_a_command_line_that_makes_no_sense() {
         (&["--out", "a=-", "--output", "json"], "choose one"),
         (
             &["--out-dir", ".", "--ip", "0.0.0.0"],
-            "no other node can reach that address",
+            "no node can be reached at 0.0.0.0",
+        ),
+        (
+            &["--out-dir", ".", "--ip", "ff02::1"],
+            "no node can be reached at ff02::1, which is for groups (multicast)",
         ),
         (
             &["--out-dir", ".", "--meta", "port"],
