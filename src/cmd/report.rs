@@ -239,7 +239,14 @@ fn judge_join(error: &JoinError) -> Verdict {
     let plain = |exit| Verdict { exit, hint: None };
     match error {
         JoinError::Unusable(_) | JoinError::Route(_) => plain(Exit::Unusable),
-        JoinError::Unreachable { .. } => plain(Exit::Unreachable),
+        JoinError::Unreachable { .. } => Verdict {
+            exit: Exit::Unreachable,
+            hint: Some(
+                "is `cfgsync serve` at work there, and --server its address? It listens on this machine alone \
+                 unless told otherwise with --listen"
+                    .to_owned(),
+            ),
+        },
         JoinError::Failed(_) => plain(Exit::ClusterFailed),
         JoinError::Disk(error) => Verdict {
             exit: Exit::NotWritten,

@@ -15,7 +15,7 @@ use self::{materializers::read_materializers, metadata::read_metadata, ready::re
 use super::{
     IdentityMode, Late, MaterializerSpec, Spec, SpecError,
     files::{Files, TEXT_MAX_BYTES, Unreadable, read_text},
-    mistake::{Document, Mistake, spec_error},
+    mistake::{Document, Mistake, nearest, spec_error},
     raw::{RawIdentity, RawLate, RawSpec},
     source::YamlPath,
     typed,
@@ -100,7 +100,10 @@ impl Reader {
         let ready = if let Some(ready) = &raw.ready {
             read_ready(self, ready, &root.key("ready")).map(Some)
         } else {
-            self.may_be_without_ready(&materializers, &root);
+            // Under a name with a slip it is no second mistake.
+            if !has_like(value, "ready") {
+                self.may_be_without_ready(&materializers, &root);
+            }
             Some(None)
         };
         Some(Spec {
@@ -260,6 +263,13 @@ impl Reader {
         let mistake = self.document.value(path, title);
         self.mistakes.push(mistake);
     }
+}
+
+/// Whether `section` has a field whose name is nearly `name`.
+fn has_like(section: &Value, name: &str) -> bool {
+    let keys = section.as_mapping().into_iter().flat_map(Mapping::keys);
+    let mut keys = keys.filter_map(Value::as_str);
+    keys.any(|key| nearest(key, [name]).is_some())
 }
 
 /// What the texts of the spec may name. What is declared with a mistake is known: to name it is no second one.

@@ -195,7 +195,7 @@ async fn the_last_line_tells_the_exit_code_and_the_reason() {
             ready(),
             &["--out-dir", ".", "--meta", "a=@nothing"],
             78,
-            "--meta a=@nothing: No such file or directory (os error 2)",
+            "--meta a=@nothing: cannot read nothing: No such file or directory (os error 2)",
         ),
     ] {
         let fake = Fake::start(with(node)).await;
