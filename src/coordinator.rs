@@ -34,8 +34,8 @@ use crate::{
     materialize::Materializer,
     metrics::{ChangeLabels, Metrics},
     model::{
-        ArtifactSet, Digest, Failure, FailureKind, GenerationNumber, Identifier, Instance,
-        NodeRegistration, Revision,
+        ArtifactPath, ArtifactSet, Digest, Failure, FailureKind, GenerationNumber, Identifier,
+        Instance, NodeRegistration, Revision,
     },
     spec::{IdentityMode, Spec},
     store::{Input, Outcome, Record, State, Store},
@@ -364,12 +364,17 @@ impl Coordinator {
         identifier: Identifier,
         files: ArtifactSet,
     ) -> Result<Revision, Refusal> {
-        if let Some(served) = &self.shared.view.load().served {
-            let shared = &served.generation.shared;
-            if let Some(taken) = files.files().iter().find(|f| shared.get(&f.path).is_some()) {
-                return Err(Refusal::SharedPath {
-                    path: taken.path.clone(),
-                });
+        {
+            // A generation that fails for all must not be one operator's slip: what is known is refused here.
+            let view = self.shared.view.load();
+            let sealed = view.served.as_ref().map(|served| &served.generation.shared);
+            let is_shared = |path: &ArtifactPath| {
+                view.program.declares_shared(path)
+                    || sealed.is_some_and(|shared| shared.get(path).is_some())
+            };
+            if let Some(taken) = files.files().iter().find(|file| is_shared(&file.path)) {
+                let path = taken.path.clone();
+                return Err(Refusal::SharedPath { path });
             }
         }
         let outcome = self

@@ -24,6 +24,7 @@ mod output;
 mod engine;
 mod parsing;
 mod syntax_tree;
+mod declared;
 mod names;
 mod expression;
 mod template;
@@ -31,6 +32,7 @@ mod template;
 mod testing;
 
 pub use bounds::{OUTPUT_MAX_BYTES, STEPS_MAX};
+pub use declared::Declared;
 pub use draw::Draw;
 pub use error::{JinjaError, Origin};
 pub use expression::Expression;

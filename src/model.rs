@@ -22,5 +22,5 @@ pub use identifier::{Identifier, InvalidIdentifier};
 pub use instance::{GenerationNumber, Instance, Revision, Seat};
 pub use pin::{InvalidPin, Pin};
 pub use readiness::{MISSING_NAMES_MAX, NODES_CLAUSE, Progress, Readiness};
-pub use registration::{Metadata, NodeRegistration};
+pub use registration::{Metadata, NobodysAddress, NodeRegistration, refuse_nobodys};
 pub use snapshot::{RegistrationSnapshot, SnapshotNode};

@@ -1,6 +1,10 @@
 //! What is fuzzed: everything that reads what others wrote. A target panics when a promise is broken; to add one,
 //! write a function, name it in `TARGETS`, give it a file in `fuzz_targets/` and seeds in `corpus/`.
 
+// The tests reach this file by another way, and this one with it.
+#[path = "state_directory.rs"]
+pub(crate) mod state_directory;
+
 use std::path::{Component, Path};
 
 use cfgsync::{
@@ -10,7 +14,7 @@ use cfgsync::{
     jinja::{Expression, NodeValue, Origin, Scene, Scope, Template},
     model::{ArtifactPath, Mode},
     spec::Spec,
-    store::JournalContents,
+    store::{JournalConfig, JournalContents, JournalStore},
     wire::{self, ErrorBody, ReceivedPayload, Signature, SigningKey, VerifyKey},
 };
 use serde_json::json;
@@ -244,16 +248,40 @@ pub fn tokens(data: &[u8]) {
     }
 }
 
-/// A state directory. The first byte says whether the bytes are its log or its snapshot; the other is not there.
+/// A state directory. The first byte says what the rest is: the log, the snapshot, or the bodies of frames that are
+/// put together to all of its files. What is read is the same after a server had it.
 pub fn journal(data: &[u8]) {
     let Some((choice, bytes)) = data.split_first() else {
         return;
     };
-    let directory = tempfile::tempdir().expect("a place for temporary files");
-    let name = ["log", "snapshot"][usize::from(choice % 2)];
-    std::fs::write(directory.path().join(name), bytes).expect("room for it");
-    match JournalContents::read(directory.path()) {
-        Ok(contents) => drop(contents.verify()),
-        Err(error) => assert!(!error.to_string().is_empty()),
+    let files = match choice % 3 {
+        0 => vec![("log".to_owned(), bytes.to_vec())],
+        1 => vec![("snapshot".to_owned(), bytes.to_vec())],
+        _ => state_directory::files(bytes),
+    };
+    let place = tempfile::tempdir().expect("a place for temporary files");
+    let directory = place.path().join("state");
+    // Whoever may read it, it is taken: there is a lock, as a server leaves it.
+    std::fs::create_dir_all(directory.join("generations")).expect("room for it");
+    std::fs::write(directory.join("lock"), "").expect("room for it");
+    for (name, bytes) in files {
+        std::fs::write(directory.join(name), bytes).expect("room for it");
     }
+    let contents = match JournalContents::read(&directory) {
+        Ok(contents) => contents,
+        Err(error) => return assert!(!error.to_string().is_empty()),
+    };
+    drop(contents.verify());
+    let config = JournalConfig {
+        directory,
+        cluster: contents.cluster.clone(),
+        history: 1,
+    };
+    drop(JournalStore::open(&config).expect("it was read before"));
+    let again = JournalContents::read(&config.directory).expect("a server had it");
+    assert!(!again.is_torn);
+    assert_eq!(
+        format!("{:?}", again.state),
+        format!("{:?}", contents.state)
+    );
 }

@@ -1,6 +1,8 @@
-//! `cfgsync generate`, hidden: writes what is generated from the code and committed.
+//! `cfgsync generate`, hidden: writes what is generated from the code and the README, and committed.
 
+mod roff;
 mod spec_page;
+mod production_page;
 
 use std::path::{Path, PathBuf};
 
@@ -19,9 +21,9 @@ pub(crate) struct GenerateArgs {
     root: PathBuf,
 }
 
-/// A generated file that could not be written.
+/// A generated file that could not be written, or what it comes from could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write below {}: {error}", root.display())]
+#[error("cannot generate below {}: {error}", root.display())]
 pub(crate) struct GenerateError {
     root: PathBuf,
     error: std::io::Error,
@@ -55,6 +57,12 @@ fn write(args: &GenerateArgs) -> std::io::Result<()> {
     }
     let schema = Spec::json_schema();
     std::fs::write(pages.join("cfgsync-spec.5"), spec_page::render(&schema))?;
+    let readme = std::fs::read_to_string(args.root.join(README))
+        .map_err(|error| std::io::Error::new(error.kind(), format!("{README}: {error}")))?;
+    let page = production_page::render(&readme).ok_or_else(|| {
+        std::io::Error::other(format!("{README} has no section \"In production\""))
+    })?;
+    std::fs::write(pages.join("cfgsync-production.7"), page)?;
     let mut text = serde_json::to_string_pretty(&schema)?;
     text.push('\n');
     std::fs::write(schemas.join("cfgsync-spec.schema.json"), text)
@@ -82,12 +90,12 @@ fn write_page(directory: &Path, name: &str, command: Command) -> std::io::Result
         page.extend(format!(".SH SUBCOMMANDS\n{below}").bytes());
     }
     if let Some(text) = after_help {
-        page.extend(format!(".SH NOTES\n.nf\n{}\n.fi\n", roff_lines(&text)).bytes());
+        page.extend(format!(".SH NOTES\n.nf\n{}\n.fi\n", roff::lines(&text)).bytes());
     }
     if is_top {
         page.extend(EXIT_STATUS.bytes());
     } else {
-        page.extend(b".SH SEE ALSO\n.BR cfgsync (1),\n.BR cfgsync\\-spec (5)\n");
+        page.extend(b".SH SEE ALSO\n.BR cfgsync (1),\n.BR cfgsync\\-spec (5),\n.BR cfgsync\\-production (7)\n");
     }
     std::fs::write(directory.join(format!("{name}.1")), page)
 }
@@ -114,22 +122,13 @@ fn subcommand_entry(command: &Command) -> String {
     format!(
         ".TP\n\\fB{}\\fR{}\n{}\n",
         command.get_name(),
-        roff_lines(&operands),
-        roff_lines(&about)
+        roff::lines(&operands),
+        roff::paragraph(&about)
     )
 }
 
-/// Text as roff, line by line: its backslashes and dashes are letters, and no line begins a request.
-fn roff_lines(text: &str) -> String {
-    let line = |line: &str| {
-        let line = line.replace('\\', "\\e").replace('-', "\\-");
-        match line.starts_with(['.', '\'']) {
-            true => format!("\\&{line}"),
-            false => line,
-        }
-    };
-    text.lines().map(line).collect::<Vec<_>>().join("\n")
-}
+/// What a page is made of that the code does not know.
+const README: &str = "README.md";
 
 const EXIT_STATUS: &str = include_str!("generate/exit_status.roff");
 

@@ -91,7 +91,7 @@ pub(crate) struct InspectArgs {
 enum What {
     /// Whether the server answers: exit code 0 or 1, at once
     Health,
-    /// One node: its files, or why it waits
+    /// One node: its files, or why it waits; exit code 3 if nothing is known by that name
     Node {
         /// The node
         #[arg(value_name = "ID")]
@@ -161,6 +161,9 @@ pub(crate) enum InspectError {
         /// What the cluster was like at last.
         last: String,
     },
+    /// Nothing is known by that name.
+    #[error("{0}")]
+    NoNode(String),
     /// The node gets nothing now.
     #[error("there is no payload for {identifier}: {reason}")]
     NoPayload {

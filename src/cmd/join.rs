@@ -19,7 +19,7 @@ use cfgsync::{
         Join, JoinError, OutputMap, Placement, Receipt, ServerUrl, Target,
         disk::{self, Owner, Written},
     },
-    model::ArtifactPath,
+    model::{ArtifactPath, refuse_nobodys},
     wire::ReceivedPayload,
 };
 use clap::{Args, ValueEnum};
@@ -435,10 +435,7 @@ fn address(text: &str) -> Result<IpAddr, String> {
     let ip: IpAddr = text
         .parse()
         .map_err(|_| "expected an address such as `10.0.0.1` or `fd00::1`".to_owned())?;
-    if ip.is_unspecified() {
-        return Err("no other node can reach that address".to_owned());
-    }
-    Ok(ip)
+    refuse_nobodys(ip).map_err(|error| error.to_string())
 }
 
 fn json(text: &str) -> Result<Value, String> {

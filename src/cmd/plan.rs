@@ -45,7 +45,7 @@ Examples:
   cfgsync inspect -o json | cfgsync plan cluster.yaml --nodes -"
 )]
 pub(crate) struct PlanArgs {
-    /// The spec
+    /// The spec: the YAML file that `serve` is to be given
     #[arg(value_name = "SPEC")]
     spec: PathBuf,
     /// Who would be registered: a YAML or JSON file, or `-` for stdin
@@ -57,7 +57,7 @@ pub(crate) struct PlanArgs {
     )]
     nodes: Option<PathBuf>,
     /// Invent so many nodes from the spec's `metadata:` rules
-    #[arg(long, env = "CFGSYNC_FAKE", value_name = "COUNT")]
+    #[arg(long, env = "CFGSYNC_FAKE", value_name = "COUNT", value_parser = count)]
     fake: Option<usize>,
     /// Write the files to DIR/NODE/PATH, shared ones to DIR/_shared/PATH
     #[arg(long, env = "CFGSYNC_OUT_DIR", value_name = "DIR")]
@@ -287,4 +287,8 @@ impl Answer {
         }
         text
     }
+}
+fn count(text: &str) -> Result<usize, String> {
+    let wanted = || "expected how many nodes to invent, such as `3`".to_owned();
+    text.parse().map_err(|_| wanted())
 }

@@ -175,7 +175,8 @@ fn judge(error: &anyhow::Error) -> Verdict {
         return plain(match error {
             InspectError::Failed(_) => Exit::ClusterFailed,
             InspectError::NotReady { .. } => Exit::NotReady,
-            InspectError::NoPayload { .. }
+            InspectError::NoNode(_)
+            | InspectError::NoPayload { .. }
             | InspectError::NoArtifact { .. }
             | InspectError::NoGeneration(_)
             | InspectError::Secret { .. } => Exit::No,
@@ -238,7 +239,14 @@ fn judge_join(error: &JoinError) -> Verdict {
     let plain = |exit| Verdict { exit, hint: None };
     match error {
         JoinError::Unusable(_) | JoinError::Route(_) => plain(Exit::Unusable),
-        JoinError::Unreachable { .. } => plain(Exit::Unreachable),
+        JoinError::Unreachable { .. } => Verdict {
+            exit: Exit::Unreachable,
+            hint: Some(
+                "is `cfgsync serve` at work there, and --server its address? It listens on this machine alone \
+                 unless told otherwise with --listen"
+                    .to_owned(),
+            ),
+        },
         JoinError::Failed(_) => plain(Exit::ClusterFailed),
         JoinError::Disk(error) => Verdict {
             exit: Exit::NotWritten,

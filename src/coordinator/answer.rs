@@ -59,6 +59,16 @@ pub enum Refusal {
     /// No such node.
     #[error("{0} is not registered")]
     Unregistered(Identifier),
+    /// No such node, and none is expected by that name.
+    #[error("there is no node {identifier}: {why}{near}")]
+    Unknown {
+        /// Who was asked for.
+        identifier: Identifier,
+        /// What is known.
+        why: String,
+        /// The nearest name that there is.
+        near: String,
+    },
     /// The node has no override.
     #[error("{0} has no override")]
     NoOverride(Identifier),
@@ -75,7 +85,9 @@ pub enum Refusal {
     #[error("{0} is registered with other facts; they stay")]
     OtherFacts(Identifier),
     /// An override would put a file under the name of a shared one.
-    #[error("{path} is a shared file; an override replaces a node's own files only")]
+    #[error(
+        "{path} is a shared file, and an override replaces a node's own files only: leave it out"
+    )]
     SharedPath {
         /// The name that is taken.
         path: crate::model::ArtifactPath,

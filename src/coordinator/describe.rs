@@ -3,9 +3,14 @@
 
 use tokio::sync::watch;
 
-use super::{Coordinator, answer::Answer, view::View};
+use super::{
+    Coordinator,
+    answer::{Answer, Refusal},
+    view::View,
+};
 use crate::{
     model::{Failure, FailureKind, Generation, GenerationNumber, Identifier},
+    spec::did_you_mean,
     store::{Registered, State},
     wire::{
         ArtifactEntry, ClusterBody, ClusterState, EncodedPayload, ErrorBody, GenerationBody,
@@ -36,6 +41,7 @@ impl Coordinator {
             generation: view.served.as_ref().map(|served| served.generation.number),
             failure: failed.or(view.trouble.as_deref()).cloned(),
             registrations: entries.collect(),
+            overridden_absent: state.overridden_absent().cloned().collect(),
         }
     }
 
@@ -80,8 +86,28 @@ impl Coordinator {
         }
     }
 
-    /// What one node would be answered now, and why.
-    pub fn node(&self, identifier: &str) -> NodeBody {
+    /// What one node would be answered now, and why. A name of which nothing is known is refused: most likely it is a
+    /// slip.
+    pub fn node(&self, identifier: &Identifier) -> Result<NodeBody, Refusal> {
+        let body = self.describe(identifier.as_str());
+        let view = self.shared.view.load();
+        let state = self.shared.store.state();
+        let is_expected = || view.program.expected().any(|known| known == identifier);
+        if body.state == NodeState::Ready || state.names(identifier.as_str()) || is_expected() {
+            return Ok(body);
+        }
+        let names = state.all_names().chain(view.program.expected());
+        Err(Refusal::Unknown {
+            identifier: identifier.clone(),
+            why: match (body.state, body.reason) {
+                (NodeState::Missing, Some(reason)) => reason,
+                _ => "nobody has registered by that name".to_owned(),
+            },
+            near: did_you_mean(identifier.as_str(), names.map(Identifier::as_str)),
+        })
+    }
+
+    fn describe(&self, identifier: &str) -> NodeBody {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
         let registered = state.registrations.get(identifier);
@@ -91,6 +117,7 @@ impl Coordinator {
             reason: None,
             generation: None,
             artifacts: vec![],
+            overridden: state.overrides.contains_key(identifier),
         };
         match self.peek(identifier) {
             Answer::Payload(_) => {

@@ -13,7 +13,7 @@ use crate::{
     jinja::{Draw, Scene},
     materialize::{Audience, MaterializationResult, MaterializeError, Materializer},
     model::{ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, RegistrationSnapshot},
-    spec::{Late, Spec},
+    spec::{Late, MaterializerSpec, Members, Spec},
 };
 
 /// A spec and the materializers that it asks for: what turns snapshots into files.
@@ -27,6 +27,8 @@ pub struct Program {
     open: BTreeSet<Identifier>,
     /// All materializers know their nodes beforehand: registration is only the gate.
     gate_only: bool,
+    /// The names of shared files that the spec declares.
+    shared: HashSet<ArtifactPath>,
 }
 
 /// What a render came to.
@@ -58,12 +60,29 @@ impl Program {
             }
         }
         Self {
+            shared: shared_names(&spec),
             spec,
             materializers,
             listed,
             open,
             gate_only,
         }
+    }
+
+    /// Those who are known before they come: on the spec's list, or with files of their own.
+    pub fn expected(&self) -> impl Iterator<Item = &Identifier> {
+        let rule = self.spec.ready.as_ref();
+        let list = match rule.and_then(|rule| rule.nodes.as_ref()) {
+            Some(Members::Closed(list)) => Some(list),
+            _ => None,
+        };
+        list.into_iter().flatten().chain(&self.listed)
+    }
+
+    /// Whether the spec declares a shared file by the name of `path`. Those that programs make are known once they
+    /// are made.
+    pub fn declares_shared(&self, path: &ArtifactPath) -> bool {
+        self.shared.contains(path)
     }
 
     /// Whether the files do not depend on who registers: registration is only the gate.
@@ -166,12 +185,30 @@ impl Program {
             };
             nodes.insert(identifier.clone(), own);
         }
-        refuse_shared_names(&nodes, &all.shared)?;
+        refuse_shared_names(&nodes, &all.shared, overrides)?;
         Ok(Rendered::Ready(MaterializedArtifacts {
             nodes,
             shared: all.shared,
         }))
     }
+}
+
+fn shared_names(spec: &Spec) -> HashSet<ArtifactPath> {
+    let mut names = HashSet::new();
+    for materializer in &spec.materializers {
+        match materializer {
+            MaterializerSpec::Template(template) => {
+                let files = template.files.iter().filter(|file| file.shared);
+                names.extend(files.map(|file| file.path.clone()));
+            }
+            MaterializerSpec::Precomputed(precomputed) => {
+                let files = precomputed.artifacts.shared.files().iter();
+                names.extend(files.map(|file| file.path.clone()));
+            }
+            MaterializerSpec::Exec(_) => {}
+        }
+    }
+    names
 }
 
 /// An operator's `files` in place of a node's `own`: by the name of a secret file they are secret as well.
@@ -249,6 +286,7 @@ fn refuse_strangers(
 fn refuse_shared_names(
     nodes: &BTreeMap<Identifier, ArtifactSet>,
     shared: &ArtifactSet,
+    overrides: &BTreeMap<Identifier, Arc<ArtifactSet>>,
 ) -> Result<(), MaterializeError> {
     let shared: HashSet<&ArtifactPath> = shared.files().iter().map(|file| &file.path).collect();
     if shared.is_empty() {
@@ -260,11 +298,19 @@ fn refuse_shared_names(
             .iter()
             .find(|file| shared.contains(&file.path))
         {
-            return Err(MaterializeError(format!(
-                "{}: {identifier} has a file of its own by the name of a shared one; \
-                 no path may occur twice for one node",
-                file.path
-            )));
+            let told = match overrides.contains_key(identifier) {
+                true => format!(
+                    "{}: the override of {identifier} has a file by the name of a shared one; \
+                     an operator ends it: DELETE /v1/nodes/{identifier}/override",
+                    file.path
+                ),
+                false => format!(
+                    "{}: {identifier} has a file of its own by the name of a shared one; \
+                     no path may occur twice for one node",
+                    file.path
+                ),
+            };
+            return Err(MaterializeError(told));
         }
     }
     Ok(())

@@ -362,7 +362,7 @@ async fn a_set_that_is_no_longer_ready_keeps_its_last_generation() {
         matches!(cluster.answer("a"), Answer::NotReady(_)),
         "older than its facts"
     );
-    let described = cluster.node("a");
+    let described = cluster.node(&"a".parse().unwrap()).unwrap();
     assert_eq!(described.state, NodeState::Waiting);
     assert!(
         described
@@ -546,6 +546,56 @@ async fn an_override_stands_in_place_of_a_nodes_own_files() {
         cluster.remove_override(&a).await,
         Err(Refusal::NoOverride(a))
     );
+}
+
+const SHARED: &str = "
+materializers:
+  - kind: template
+    files: [{path: all, shared: true, template: x}, {path: own, template: y}]
+";
+
+#[tokio::test(start_paused = true)]
+async fn an_override_by_the_name_of_a_shared_file_is_refused_before_the_seal() {
+    let cluster = start_on(
+        store(),
+        spec(&format!("ready: {{nodes: 1}}{SHARED}")),
+        vec![],
+    );
+    let refused = cluster
+        .replace(
+            "z".parse().unwrap(),
+            files_of(&[("own", "1"), ("/all", "2")]),
+        )
+        .await;
+    let path = "all".parse().unwrap();
+    assert_eq!(refused, Err(Refusal::SharedPath { path }));
+    cluster.come("a").await;
+    assert_eq!(text(&cluster.files("a").await, "all"), "x");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_override_that_came_before_the_shared_file_is_named_with_the_way_out() {
+    let cluster = start("ready: {nodes: 1}");
+    let a: Identifier = "a".parse().unwrap();
+    let files = files_of(&[("all", "by hand")]);
+    cluster.replace(a.clone(), files).await.unwrap();
+    let rest = format!("ready: {{nodes: 1}}{SHARED}");
+    cluster.reload(spec(&rest)).await.unwrap();
+    let all = "all".parse().unwrap();
+    while !cluster.shared.view.load().program.declares_shared(&all) {
+        tokio::task::yield_now().await;
+    }
+    cluster.come("a").await;
+    match cluster.ask("a").await {
+        Answer::Failed(failure) => assert_eq!(
+            failure.reason,
+            "all: the override of a has a file by the name of a shared one; an operator ends it: \
+             DELETE /v1/nodes/a/override"
+        ),
+        other => panic!("{other:?}"),
+    }
+    cluster.remove_override(&a).await.unwrap();
+    assert_eq!(text(&cluster.files("a").await, "all"), "x");
 }
 
 #[tokio::test(start_paused = true)]

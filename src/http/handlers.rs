@@ -53,7 +53,7 @@ async fn rare(
         Route::OneNode if ask.head.method == Method::DELETE => {
             operator::remove(ask, &target.identifier()?).await
         }
-        Route::OneNode => Ok(operator::one_node(server, &target.identifier()?).await),
+        Route::OneNode => operator::one_node(server, &target.identifier()?).await,
         Route::NodeOverride => operator::remove_override(ask, &target.identifier()?).await,
         Route::NodeKey => operator::release(ask, &target.identifier()?).await,
         Route::Generations => Ok(operator::generations(server)),

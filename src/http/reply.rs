@@ -200,6 +200,7 @@ fn outline_of(refusal: &Refusal) -> (StatusCode, Code, &'static str) {
         Refusal::SharedPath { .. } => (StatusCode::CONFLICT, Code::Internal, "shared_path"),
         Refusal::Metadata(_) => (StatusCode::BAD_REQUEST, Code::Internal, "wrong_metadata"),
         Refusal::Unregistered(_) => (StatusCode::NOT_FOUND, Code::Internal, "unregistered"),
+        Refusal::Unknown { .. } => (StatusCode::NOT_FOUND, Code::Internal, "no_such_node"),
         Refusal::NoOverride(_) => (StatusCode::NOT_FOUND, Code::Internal, "no_override"),
         Refusal::NoKey(_) => (StatusCode::CONFLICT, Code::Internal, "no_owner"),
         Refusal::OtherKey(_) => (StatusCode::FORBIDDEN, Code::Internal, "other_key"),

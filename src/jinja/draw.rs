@@ -3,7 +3,7 @@
 use std::fmt;
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
-use minijinja::{Error, Value};
+use minijinja::{Error, Value, machinery::ast::CallArg};
 
 use super::error::fault;
 use crate::clock::Timestamp;
@@ -13,6 +13,38 @@ const DRAW_MAX_BYTES: usize = 4096;
 
 /// The functions that exist only in `once`.
 pub(super) const DRAWS: &[&str] = &["now", "random_base64url", "random_hex"];
+
+/// What is wrong with a call of the draw `name`, and the way out, as far as the text shows it.
+pub(super) fn misuse(name: &str, args: &[CallArg<'_>]) -> Option<(String, String)> {
+    match (name, args) {
+        ("now", [_, ..]) => Some((
+            "`now` takes no argument".to_owned(),
+            "write `now()`: it gives the time in UTC, to the second".to_owned(),
+        )),
+        ("random_base64url" | "random_hex", [CallArg::Pos(count)]) => {
+            let is_wrong = count.as_const().is_some_and(|count| {
+                let count = usize::try_from(count);
+                !count.is_ok_and(|count| (1..=DRAW_MAX_BYTES).contains(&count))
+            });
+            is_wrong.then(|| {
+                (
+                    format!("`{name}` takes a number of bytes, from 1 to {DRAW_MAX_BYTES}"),
+                    format!("write for example `{name}(32)`"),
+                )
+            })
+        }
+        // How many a splat gives is seen when it is drawn.
+        ("random_base64url" | "random_hex", args)
+            if !matches!(args, [CallArg::PosSplat(_), ..]) =>
+        {
+            Some((
+                format!("`{name}` takes one argument, how many bytes are drawn"),
+                format!("write for example `{name}(32)`"),
+            ))
+        }
+        _ => None,
+    }
+}
 
 /// What placeholders are made of: `0badc0de` in hexadecimal, `placeholder-` in base64url.
 const HEX_PLACEHOLDER: &[u8] = b"\x0b\xad\xc0\xde";

@@ -6,6 +6,7 @@ use minijinja::{Value as Jinja, value::ValueKind};
 use serde_json::Value;
 
 use super::{
+    declared::Declared,
     draw::Draw,
     engine::{ENVIRONMENT, guarded},
     error::{Failure, JinjaError, Origin, from_engine},
@@ -32,8 +33,13 @@ impl Expression {
     /// Compiles `source`. Fails at the first mistake in the syntax, then at the first name that does not
     /// exist in `scope`.
     pub fn compile(source: &str, scope: Scope) -> Result<Self, JinjaError> {
+        Self::compile_in(source, scope, &Declared::default())
+    }
+
+    /// The same in a spec that declares so much: what is not there is a name that does not exist.
+    pub fn compile_in(source: &str, scope: Scope, declared: &Declared) -> Result<Self, JinjaError> {
         let parsed = parse_expression(source)?;
-        check_expression(&parsed, source, scope)?;
+        check_expression(&parsed, source, scope, declared)?;
         let variables = variables_of(&parsed);
         let expression = guarded(|| ENVIRONMENT.compile_expression_owned(source.to_owned()))
             .map_err(|error| from_engine(&error, source).error)?;
@@ -361,7 +367,9 @@ mod tests {
             json!("0badc0de")
         );
         assert_eq!(
-            drawn("random_hex(0)", &draw).unwrap_err().message,
+            drawn("random_hex(0 * (nodes | length))", &draw)
+                .unwrap_err()
+                .message,
             "between 1 and 4096 bytes can be drawn"
         );
         assert_eq!(

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, ops::Range};
 use minijinja::machinery::ast::{CallArg, CallType, Expr, Stmt};
 
 use super::{
-    draw::DRAWS,
+    declared::{Declared, Way},
+    draw::{DRAWS, misuse},
     error::JinjaError,
     nearest::did_you_mean,
     network::NETWORK,
@@ -105,11 +106,11 @@ pub(super) fn check_template(
     template: &Stmt<'_>,
     source: &str,
     scope: Scope,
+    declared: &Declared,
     fragments: &[String],
 ) -> Result<(), JinjaError> {
-    let mut own = BTreeSet::new();
-    walk_statement(template, &mut |part| collect_own_names(&part, &mut own));
-    let mut search = Search::new(source, scope, fragments, own);
+    let mut search = Search::new(source, scope, declared, fragments);
+    walk_statement(template, &mut |part| search.prepare(&part));
     walk_statement(template, &mut |part| search.visit(&part));
     search.result()
 }
@@ -119,8 +120,10 @@ pub(super) fn check_expression(
     expression: &Expr<'_>,
     source: &str,
     scope: Scope,
+    declared: &Declared,
 ) -> Result<(), JinjaError> {
-    let mut search = Search::new(source, scope, &[], BTreeSet::new());
+    let mut search = Search::new(source, scope, declared, &[]);
+    walk_expression(expression, &mut |part| search.prepare(&part));
     walk_expression(expression, &mut |part| search.visit(&part));
     search.result()
 }
@@ -136,41 +139,53 @@ pub(super) fn variables_of(expression: &Expr<'_>) -> BTreeSet<String> {
     names
 }
 
-/// What `set`, loops and macros of the text define. Where exactly they are visible is left to the engine: a
-/// name used out of place is found when it runs.
-fn collect_own_names(part: &Part<'_, '_>, names: &mut BTreeSet<String>) {
-    match part {
-        Part::Target(Expr::Var(variable)) => {
-            names.insert(variable.id.to_owned());
-        }
-        Part::Statement(Stmt::Macro(definition)) => {
-            names.insert(definition.name.to_owned());
-        }
-        _ => {}
-    }
-}
-
 struct Search<'a> {
     source: &'a str,
     scope: Scope,
+    declared: &'a Declared,
     fragments: &'a [String],
+    /// What `set`, loops and macros of the text define. Where exactly they are visible is left to the engine: a
+    /// name used out of place is found when it runs.
     own: BTreeSet<String>,
+    /// Of which the text itself asks whether they are there, or says what holds if not.
+    asked: BTreeSet<Way>,
     first: Option<(usize, JinjaError)>,
 }
 
 impl<'a> Search<'a> {
-    fn new(source: &'a str, scope: Scope, fragments: &'a [String], own: BTreeSet<String>) -> Self {
+    fn new(source: &'a str, scope: Scope, declared: &'a Declared, fragments: &'a [String]) -> Self {
         Self {
             source,
             scope,
+            declared,
             fragments,
-            own,
+            own: BTreeSet::new(),
+            asked: BTreeSet::new(),
             first: None,
         }
     }
 
     fn result(self) -> Result<(), JinjaError> {
         self.first.map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// Takes in what the whole text says about names, before any is judged.
+    fn prepare(&mut self, part: &Part<'_, '_>) {
+        match part {
+            Part::Target(Expr::Var(variable)) => {
+                self.own.insert(variable.id.to_owned());
+            }
+            Part::Statement(Stmt::Macro(definition)) => {
+                self.own.insert(definition.name.to_owned());
+            }
+            Part::Expression(Expr::Test(test)) if matches!(test.name, "defined" | "undefined") => {
+                self.asked.extend(Way::of(&test.expr));
+            }
+            Part::Expression(Expr::Filter(filter)) if matches!(filter.name, "d" | "default") => {
+                self.asked.extend(filter.expr.as_ref().and_then(Way::of));
+            }
+            _ => {}
+        }
     }
 
     fn visit(&mut self, part: &Part<'_, '_>) {
@@ -203,7 +218,9 @@ impl<'a> Search<'a> {
             Expr::Var(variable) => self.variable(variable.id, range_of(expression)),
             Expr::GetAttr(access) => {
                 self.field(&access.expr, access.name, range_of(expression).end);
+                self.way(expression);
             }
+            Expr::GetItem(_) => self.way(expression),
             Expr::Filter(filter) => {
                 self.filter(filter.name, range_of(expression));
                 self.named_in_arguments(filter.name, &filter.args);
@@ -212,6 +229,7 @@ impl<'a> Search<'a> {
             Expr::Call(call) => {
                 if let CallType::Function(name) = call.identify_call() {
                     self.function(name, range_of(expression));
+                    self.draw(name, &call.args, range_of(expression));
                     if name == "fragment" {
                         self.fragment(&call.args);
                     }
@@ -232,6 +250,19 @@ impl<'a> Search<'a> {
         });
         let range = range_of(base).start..end;
         self.found(range, format!("a node has no field `{name}`"), Some(help));
+    }
+
+    /// What the spec declares is known.
+    fn way(&mut self, expression: &Expr<'_>) {
+        let Some(way) = Way::of(expression) else {
+            return;
+        };
+        if self.own.contains(&way.root) || self.asked.contains(&way) {
+            return;
+        }
+        if let Some((message, help)) = self.declared.fault(&way) {
+            self.found(range_from_base(expression), message, Some(help));
+        }
     }
 
     fn variable(&mut self, name: &str, range: Range<usize>) {
@@ -288,6 +319,14 @@ impl<'a> Search<'a> {
             )
         };
         self.found(range, format!("unknown function `{name}`"), help);
+    }
+
+    fn draw(&mut self, name: &str, args: &[CallArg<'_>], range: Range<usize>) {
+        if self.scope == Scope::Once
+            && let Some((message, help)) = misuse(name, args)
+        {
+            self.found(range, message, Some(help));
+        }
     }
 
     fn filter(&mut self, name: &str, range: Range<usize>) {
@@ -385,6 +424,19 @@ impl<'a> Search<'a> {
 fn range_of(expression: &Expr<'_>) -> Range<usize> {
     let span = expression.span();
     span.start_offset as usize..span.end_offset as usize
+}
+
+/// The engine says where the last step stands; this begins where the way does.
+fn range_from_base(expression: &Expr<'_>) -> Range<usize> {
+    let end = range_of(expression).end;
+    let mut base = expression;
+    loop {
+        base = match base {
+            Expr::GetAttr(access) => &access.expr,
+            Expr::GetItem(access) => &access.expr,
+            _ => return range_of(base).start..end,
+        };
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::{
 use minijinja::{Environment, Value};
 
 use super::{
+    declared::Declared,
     engine::{ENVIRONMENT, guarded},
     error::{JinjaError, Origin, from_engine},
     names::{Scope, check_template},
@@ -41,8 +42,19 @@ impl Template {
         scope: Scope,
         fragments: &[String],
     ) -> Result<Self, JinjaError> {
+        Self::compile_in(name, source, scope, fragments, &Declared::default())
+    }
+
+    /// The same in a spec that declares so much: what is not there is a name that does not exist.
+    pub fn compile_in(
+        name: &str,
+        source: &str,
+        scope: Scope,
+        fragments: &[String],
+        declared: &Declared,
+    ) -> Result<Self, JinjaError> {
         let parsed = parse_template(name, source)?;
-        check_template(&parsed, source, scope, fragments)?;
+        check_template(&parsed, source, scope, declared, fragments)?;
         let mut environment = ENVIRONMENT.clone();
         guarded(|| environment.add_template_owned(name.to_owned(), source.to_owned()))
             .map_err(|error| from_engine(&error, source).error)?;

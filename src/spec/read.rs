@@ -9,19 +9,19 @@ mod ready;
 use std::path::Path;
 
 use serde_json::Map;
-use serde_yaml::Value;
+use serde_yaml::{Mapping, Value};
 
 use self::{materializers::read_materializers, metadata::read_metadata, ready::read_ready};
 use super::{
     IdentityMode, Late, MaterializerSpec, Spec, SpecError,
     files::{Files, TEXT_MAX_BYTES, Unreadable, read_text},
-    mistake::{Document, Mistake, spec_error},
+    mistake::{Document, Mistake, nearest, spec_error},
     raw::{RawIdentity, RawLate, RawSpec},
     source::YamlPath,
     typed,
 };
 use crate::{
-    jinja::{Expression, Scope},
+    jinja::{Declared, Expression, Scope},
     model::Identifier,
 };
 
@@ -60,6 +60,7 @@ impl Spec {
         let mut reader = Reader {
             document,
             files: Files::beside(directory),
+            declared: Declared::default(),
             mistakes: Vec::new(),
             needs_materializers,
         };
@@ -74,6 +75,8 @@ impl Spec {
 struct Reader {
     document: Document,
     files: Files,
+    /// What its texts may name.
+    declared: Declared,
     mistakes: Vec<Mistake>,
     /// Whether only the spec's own materializers make files.
     needs_materializers: bool,
@@ -89,14 +92,18 @@ impl Reader {
         let raw: RawSpec = self.section(value, &root)?;
         let cluster = self.cluster(&raw.cluster, &root.key("cluster"));
         let metadata = read_metadata(self, raw.metadata.as_ref(), &root.key("metadata"));
-        let once = self.once(&raw, &root.key("once"));
         let values = self.values(&raw, &root.key("values"));
+        self.declared = declared(&raw, &values);
+        let once = self.once(&raw, &root.key("once"));
         let path = root.key("materializers");
         let materializers = read_materializers(self, &raw.materializers, &path);
         let ready = if let Some(ready) = &raw.ready {
             read_ready(self, ready, &root.key("ready")).map(Some)
         } else {
-            self.may_be_without_ready(&materializers, &root);
+            // Under a name with a slip it is no second mistake.
+            if !has_like(value, "ready") {
+                self.may_be_without_ready(&materializers, &root);
+            }
             Some(None)
         };
         Some(Spec {
@@ -173,21 +180,25 @@ impl Reader {
         let mut once = Vec::new();
         for (name, text) in texts {
             let path = path.key(name);
-            if !is_name(name) {
-                let title = format!(
-                    "`{name}` is not a name that expressions can use (letters, digits and '_', not \
-                     starting with a digit)"
-                );
-                let mistake = self.document.key(&path, title);
-                self.mistakes.push(match name.replace('-', "_") {
-                    underlined if is_name(&underlined) => {
-                        mistake.help(format!("call it `{underlined}`"))
-                    }
-                    _ => mistake,
-                });
-            } else if let Some(expression) = self.expression(text, Scope::Once, &path) {
-                once.push((name.to_owned(), expression));
+            if is_name(name) {
+                let declared = self.declared.clone().before(name);
+                let all = std::mem::replace(&mut self.declared, declared);
+                let expression = self.expression(text, Scope::Once, &path);
+                self.declared = all;
+                once.extend(expression.map(|expression| (name.to_owned(), expression)));
+                continue;
             }
+            let title = format!(
+                "`{name}` is not a name that expressions can use (letters, digits and '_', not \
+                 starting with a digit)"
+            );
+            let mistake = self.document.key(&path, title);
+            self.mistakes.push(match name.replace('-', "_") {
+                underlined if is_name(&underlined) => {
+                    mistake.help(format!("call it `{underlined}`"))
+                }
+                _ => mistake,
+            });
         }
         once
     }
@@ -228,7 +239,7 @@ impl Reader {
     }
 
     fn expression(&mut self, text: &str, scope: Scope, path: &YamlPath) -> Option<Expression> {
-        Expression::compile(text, scope)
+        Expression::compile_in(text, scope, &self.declared)
             .map(|expression| expression.with_origin(self.document.origin(path, text)))
             .map_err(|error| {
                 let mistake = self.document.jinja(path, text, &error);
@@ -252,6 +263,28 @@ impl Reader {
         let mistake = self.document.value(path, title);
         self.mistakes.push(mistake);
     }
+}
+
+/// Whether `section` has a field whose name is nearly `name`.
+fn has_like(section: &Value, name: &str) -> bool {
+    let keys = section.as_mapping().into_iter().flat_map(Mapping::keys);
+    let mut keys = keys.filter_map(Value::as_str);
+    keys.any(|key| nearest(key, [name]).is_some())
+}
+
+/// What the texts of the spec may name. What is declared with a mistake is known: to name it is no second one.
+fn declared(raw: &RawSpec, values: &Map<String, serde_json::Value>) -> Declared {
+    let names = |mapping: &Option<Mapping>| -> Vec<String> {
+        let keys = mapping.iter().flat_map(Mapping::keys);
+        keys.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let mut all = values.clone();
+    for name in names(&raw.values) {
+        all.entry(name).or_insert(serde_json::Value::Null);
+    }
+    Declared::default()
+        .with_once(names(&raw.once))
+        .with_values(all)
 }
 
 /// Whether `text` is a name in an expression.

@@ -6,6 +6,12 @@ use std::{cell::Cell, collections::HashMap, fmt, ops::Range};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
+/// Most lists and mappings within each other.
+pub(super) const NESTING_MAX: usize = 100;
+
+/// What the parser says of so many brackets that it cannot count them.
+const TOO_DEEP_TO_COUNT: &str = "recursion limit exceeded";
+
 /// One step from a value to a value in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Step {
@@ -195,6 +201,30 @@ impl Places {
         let end = found_end.unwrap_or(at).min(at);
         Some(found_start.unwrap_or(end)..end)
     }
+}
+
+/// Where lists and mappings stand within each other that are more than [`NESTING_MAX`].
+pub(super) fn too_deep(text: &str) -> Option<Range<usize>> {
+    let mut parser = Parser::new_from_str(text);
+    let mut depth = 0;
+    let place = loop {
+        match parser.next_event()? {
+            Ok((Event::MappingStart(..) | Event::SequenceStart(..), span)) => {
+                depth += 1;
+                if depth > NESTING_MAX {
+                    break span.start;
+                }
+            }
+            Ok((Event::MappingEnd | Event::SequenceEnd, _)) => depth -= 1,
+            Ok(_) => {}
+            // It looks ahead, and has met brackets deeper than it counts.
+            Err(error) if error.info() == TOO_DEEP_TO_COUNT => break *error.marker(),
+            Err(_) => return None,
+        }
+    };
+    let start = Lister::new(text).byte(place.line(), place.col());
+    let first = text[start..].chars().next();
+    Some(start..start + first.map_or(0, char::len_utf8))
 }
 
 /// A scalar that stands in the file letter by letter, from `start`.

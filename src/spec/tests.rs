@@ -87,8 +87,8 @@ fn texts_that_grow_when_read_are_refused() {
     let cases = [laughs.as_str(), &nested, &flow];
     insta::assert_snapshot!(cases.map(first_line).join("\n"), @r#"
     error: this is not YAML: repetition limit exceeded
-    error: this is not YAML: recursion limit exceeded
-    error: this is not YAML: recursion limit exceeded
+    error: more than 100 lists and mappings within each other
+    error: more than 100 lists and mappings within each other
     "#);
 }
 
@@ -137,4 +137,17 @@ fn a_byte_order_mark_is_no_second_document() {
     let told =
         |text: &str| Spec::parse(text, "cluster.yaml", Path::new("")).map_err(|e| e.to_string());
     assert_eq!(told(&text).err(), told(SPEC).err());
+}
+
+/// A hundred thousand brackets took a minute to be refused.
+#[test]
+fn what_nests_without_end_is_refused_before_it_is_parsed() {
+    for deep in ["[", "{a: ", "- ", "? "] {
+        let told = told(&format!("cfgsync: 1\nvalues:\n  {}", deep.repeat(100_000)));
+        let title = "error: more than 100 lists and mappings within each other\n";
+        assert!(told.starts_with(title), "{deep}: {told:.200}");
+    }
+    let deep = format!("{}1{}", "[".repeat(90), "]".repeat(90));
+    let told = told(&format!("cfgsync: 1\nvalues: {{ a: {deep} }}\n"));
+    assert!(!told.contains("within each other"), "{told}");
 }

@@ -10,7 +10,7 @@ use serde_yaml::{Mapping, Value};
 use super::{
     mistake::{Document, Mistake, did_you_mean, nearest},
     scalars::Mapped,
-    source::{DuplicateKey, Step, YamlPath},
+    source::{DuplicateKey, NESTING_MAX, Step, YamlPath, too_deep},
 };
 
 /// Mistakes looked for in one section.
@@ -21,6 +21,14 @@ const QUOTE_MAX_CHARS: usize = 40;
 /// Reads the text of `document` as YAML.
 pub(super) fn parse(document: &Document) -> Result<Value, Vec<Mistake>> {
     let text = &document.source.text;
+    // First: the parser needs the square of the depth, a minute for a file of 100 KB.
+    if let Some(place) = too_deep(text) {
+        let title = format!("more than {NESTING_MAX} lists and mappings within each other");
+        let mistake = Mistake::at(&document.source, place, title);
+        return Err(vec![
+            mistake.help("is a bracket not closed, or is this no YAML at all?"),
+        ]);
+    }
     let parsed = serde_yaml::from_str(text).and_then(|mut value: Value| {
         value.apply_merge()?;
         Ok(value)

@@ -69,6 +69,31 @@ impl State {
         self.generations.back()
     }
 
+    /// Whose files an operator has replaced, who is not registered.
+    pub fn overridden_absent(&self) -> impl Iterator<Item = &Identifier> {
+        let names = self.overrides.keys();
+        names.filter(|identifier| !self.registrations.contains_key(*identifier))
+    }
+
+    /// Whether something here is about `identifier`: it is registered, it was sealed, a key has its name, or an
+    /// operator's files are kept for it.
+    pub fn names(&self, identifier: &str) -> bool {
+        self.registrations.contains_key(identifier)
+            || self.overrides.contains_key(identifier)
+            || self.keys.contains_key(identifier)
+            || self
+                .generation()
+                .is_some_and(|newest| newest.seats.contains_key(identifier))
+    }
+
+    /// All identifiers that something here is about; some of them twice.
+    pub fn all_names(&self) -> impl Iterator<Item = &Identifier> {
+        let seats = self.generation().into_iter();
+        let seats = seats.flat_map(|newest| newest.seats.keys());
+        let names = self.registrations.keys().chain(self.overrides.keys());
+        names.chain(self.keys.keys()).chain(seats)
+    }
+
     /// Applies `input`. The one place that says what an input does; every store goes through it.
     pub fn apply(&mut self, input: Input) -> Outcome {
         let next = self.revision.next();

@@ -32,6 +32,9 @@ pub struct ClusterBody {
     pub failure: Option<Failure>,
     /// Who is here, sorted by identifier.
     pub registrations: Vec<NodeEntry>,
+    /// Whose files an operator has replaced, who is not here.
+    #[serde(default)]
+    pub overridden_absent: Vec<Identifier>,
 }
 
 /// A cluster's state.
@@ -84,6 +87,9 @@ pub struct NodeBody {
     pub generation: Option<GenerationNumber>,
     /// The files of it.
     pub artifacts: Vec<ArtifactEntry>,
+    /// Whether an operator's files stand in place of its own, or will once it is here.
+    #[serde(default)]
+    pub overridden: bool,
 }
 
 /// What a node would be answered now.

@@ -6,6 +6,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Content, Identifier, Metadata, Mode, NodeRegistration,
+    refuse_nobodys,
 };
 
 /// How many lists and objects may stand in each other: what serde_json reads.
@@ -54,7 +55,9 @@ pub struct FailBody {
 
 /// Reads the body of `/register`.
 pub fn read_registration(body: &[u8]) -> Result<NodeRegistration, WrongBody> {
-    read(body)
+    let registration: NodeRegistration = read(body)?;
+    refuse_nobodys(registration.ip).map_err(|error| WrongBody::field("ip", error.to_string()))?;
+    Ok(registration)
 }
 
 /// Reads the body of `/node`, of which only the identifier matters.
@@ -235,6 +238,10 @@ mod tests {
             (
                 r#"{"identifier":"a","ip":"10.0.0"}"#,
                 "ip: invalid IP address syntax",
+            ),
+            (
+                r#"{"identifier":"a","ip":"::"}"#,
+                "ip: no node can be reached at ::, which stands for all addresses of a machine",
             ),
             (
                 r#"{"identifier":"a","ip":"::1"} x"#,

@@ -7,6 +7,7 @@ mod targets;
 
 use std::{fs, path::Path};
 
+use cfgsync::store::JournalContents;
 use proptest::{collection::vec, prelude::*, sample::Index, test_runner::TestRunner};
 
 /// How many inputs are made for each target; more with `CFGSYNC_FUZZ_CASES`.
@@ -130,6 +131,29 @@ fn no_target_breaks_its_promises() {
             thread.spawn_scoped(scope, run).unwrap();
         }
     });
+}
+
+#[test]
+fn what_lies_behind_the_journals_checksums_is_fuzzed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (seed, fixture) in [
+        ("state-1", Some("tests/fixtures/state-1")),
+        ("a-life", None),
+    ] {
+        let seed = fs::read(root.join("fuzz/corpus/journal").join(seed)).unwrap();
+        let files = targets::state_directory::files(&seed[1..]);
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("generations")).unwrap();
+        for (name, bytes) in files {
+            if let Some(fixture) = fixture {
+                assert_eq!(fs::read(root.join(fixture).join(&name)).unwrap(), bytes);
+            }
+            fs::write(directory.path().join(name), bytes).unwrap();
+        }
+        let contents = JournalContents::read(directory.path()).unwrap();
+        contents.verify().unwrap();
+        assert!(contents.state.generation().is_some());
+    }
 }
 
 #[test]

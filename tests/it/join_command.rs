@@ -195,7 +195,7 @@ async fn the_last_line_tells_the_exit_code_and_the_reason() {
             ready(),
             &["--out-dir", ".", "--meta", "a=@nothing"],
             78,
-            "--meta a=@nothing: No such file or directory (os error 2)",
+            "--meta a=@nothing: cannot read nothing: No such file or directory (os error 2)",
         ),
     ] {
         let fake = Fake::start(with(node)).await;
@@ -228,7 +228,11 @@ async fn nothing_is_registered_with_a_command_line_that_makes_no_sense() {
         (&["--out", "a=-", "--output", "json"], "choose one"),
         (
             &["--out-dir", ".", "--ip", "0.0.0.0"],
-            "no other node can reach that address",
+            "no node can be reached at 0.0.0.0",
+        ),
+        (
+            &["--out-dir", ".", "--ip", "ff02::1"],
+            "no node can be reached at ff02::1, which is for groups (multicast)",
         ),
         (
             &["--out-dir", ".", "--meta", "port"],

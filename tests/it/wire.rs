@@ -170,8 +170,11 @@ async fn operators_read_everything() {
     let one = json(server.ask(&get("/v1/nodes/%61")).await);
     assert_eq!(one["state"], "ready");
     assert_eq!(one["artifacts"][0]["path"], "/config.yaml");
-    let stranger = json(server.ask(&get("/v1/nodes/c")).await);
-    assert_eq!(stranger["state"], "unregistered");
+    let stranger = server.ask(&get("/v1/nodes/c")).await;
+    assert_eq!(
+        (stranger.status, &*stranger.error().1),
+        (404, "no_such_node")
+    );
     let generations = json(server.ask(&get("/v1/generations")).await);
     assert_eq!(generations[0]["number"], 1);
     let generation = json(server.ask(&get("/v1/generations/1")).await);
@@ -200,7 +203,7 @@ async fn operators_read_everything() {
         "cfgsync_registered 2",
         "cfgsync_nodes_behind 1",
         "cfgsync_requests_total{route=\"/register\",status=\"202\"} 2",
-        "cfgsync_requests_total{route=\"/v1/nodes/{id}\",status=\"200\"} 2",
+        "cfgsync_requests_total{route=\"/v1/nodes/{id}\",status=\"200\"} 1",
     ] {
         assert!(
             metrics.text().contains(line),
@@ -245,6 +248,41 @@ async fn operators_change_what_they_may() {
     operator.send(plain("DELETE", "/v1/nodes/a", "")).await;
     let reply = operator.reply().await;
     assert_eq!((reply.status, &*reply.error().1), (404, "unregistered"));
+}
+
+/// `inspect node` of a name with a slip said that it is not registered, as it says of one that is expected.
+#[tokio::test]
+async fn a_name_with_a_slip_is_no_node_that_is_expected() {
+    let listed = PAIR.replace("nodes: 2", "nodes: [web-1, web-2]");
+    assert_ne!(listed, PAIR);
+    let server = TestServer::start(&listed);
+    server.register("web-1").await;
+    let expected = server.ask(&get("/v1/nodes/web-2")).await;
+    assert_eq!(expected.status, 200, "{}", expected.text());
+    let expected = expected.json();
+    assert_eq!(expected["state"], "unregistered");
+    let why = expected["reason"].as_str().unwrap();
+    assert!(why.contains("1/2"), "{why}");
+    let slip = server.ask(&get("/v1/nodes/wbe-2")).await;
+    assert_eq!((slip.status, &*slip.error().1), (404, "no_such_node"));
+    assert_eq!(
+        slip.json()["message"],
+        "there is no node wbe-2: wbe-2 is not on this cluster's list of nodes; did you mean `web-2`?"
+    );
+
+    // An operator's files make it known, whether it may come or not.
+    let body = r#"{"identifier":"wbe-2","files":[]}"#;
+    assert_eq!(
+        server.ask(&post("/node/replace", "", body)).await.status,
+        202
+    );
+    let known = server.ask(&get("/v1/nodes/wbe-2")).await.json();
+    assert_eq!(
+        (&known["state"], &known["overridden"]),
+        (&"missing".into(), &true.into())
+    );
+    let snapshot = server.ask(&get("/v1/snapshot")).await.json();
+    assert_eq!(snapshot["overridden_absent"][0], "wbe-2");
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::roff;
+
 /// The order in which people write the sections; the schema knows none.
 const SECTIONS: [&str; 9] = [
     "cfgsync",
@@ -101,7 +103,8 @@ stdin, and prints one:
 .SH SEE ALSO
 .BR cfgsync (1),
 .BR cfgsync\-serve (1),
-.BR cfgsync\-plan (1)
+.BR cfgsync\-plan (1),
+.BR cfgsync\-production (7)
 "#;
 
 /// The whole page.
@@ -150,7 +153,11 @@ impl Walk<'_> {
         if required {
             text.push_str(" Required.");
         }
-        page.push_str(&format!(".TP\n.B {}\n{}\n", roff(shown), roff(&text)));
+        page.push_str(&format!(
+            ".TP\n.B {}\n{}\n",
+            roff::paragraph(shown),
+            roff::paragraph(&text)
+        ));
         self.below(page, kind, shown);
     }
 
@@ -167,8 +174,8 @@ impl Walk<'_> {
             for kind in each["oneOf"].as_array().into_iter().flatten() {
                 if let Some(name) = kind["properties"]["kind"]["const"].as_str() {
                     let about = kind["description"].as_str().unwrap_or_default();
-                    let heading = roff(&format!("{shown} of kind {name}"));
-                    page.push_str(&format!(".SS {heading}\n{}\n", roff(about)));
+                    let heading = roff::paragraph(&format!("{shown} of kind {name}"));
+                    page.push_str(&format!(".SS {heading}\n{}\n", roff::paragraph(about)));
                     self.fields(page, kind, &shown);
                 }
             }
@@ -198,27 +205,6 @@ impl Walk<'_> {
         let choices = value["anyOf"].as_array().into_iter().flatten();
         let mut real = choices.filter(|choice| choice["type"] != "null");
         real.next().map_or(value, |choice| self.resolve(choice))
-    }
-}
-
-/// Text as roff: its backslashes and dashes are letters, a line cannot begin a request, `code` is bold.
-fn roff(text: &str) -> String {
-    let mut out = String::new();
-    let mut bold = false;
-    for letter in text.replace('\n', " ").chars() {
-        match letter {
-            '\\' => out.push_str("\\e"),
-            '-' => out.push_str("\\-"),
-            '`' => {
-                out.push_str(if bold { "\\fR" } else { "\\fB" });
-                bold = !bold;
-            }
-            letter => out.push(letter),
-        }
-    }
-    match out.starts_with(['.', '\'']) {
-        true => format!("\\&{out}"),
-        false => out,
     }
 }
 

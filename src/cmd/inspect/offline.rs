@@ -10,7 +10,7 @@ use cfgsync::{
 use serde::Serialize;
 
 use super::InspectError;
-use crate::cmd::progress::counted;
+use crate::cmd::{progress::counted, settings::nearest};
 
 /// The whole cluster.
 pub(super) fn cluster(contents: &JournalContents) -> ClusterBody {
@@ -33,20 +33,32 @@ pub(super) fn cluster(contents: &JournalContents) -> ClusterBody {
         generation: state.generation().map(|generation| generation.number),
         failure: state.failure.as_deref().cloned(),
         registrations: nodes.map(|node| entry(state, node)).collect(),
+        overridden_absent: state.overridden_absent().cloned().collect(),
     }
 }
 
 /// One node.
-pub(super) fn node(contents: &JournalContents, identifier: &Identifier) -> NodeBody {
+pub(super) fn node(
+    contents: &JournalContents,
+    identifier: &Identifier,
+) -> Result<NodeBody, InspectError> {
     let state = &contents.state;
+    if !state.names(identifier.as_str()) && sealed_for(state, identifier).is_none() {
+        let near = nearest(
+            identifier.as_str(),
+            state.all_names().map(Identifier::as_str),
+        );
+        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        return Err(InspectError::NoNode(format!(
+            "there is no node {identifier} in the state directory{near}"
+        )));
+    }
     let registered = state.registrations.get(identifier);
-    let sealed = state
-        .generation()
-        .filter(|generation| generation.nodes.contains_key(identifier));
+    let sealed = sealed_for(state, identifier);
     let artifacts =
         sealed.map(|generation| ArtifactEntry::payload_of(generation, identifier.as_str()));
     let reason = "its state directory does not say why: ask the server";
-    NodeBody {
+    Ok(NodeBody {
         node: registered.map(|node| entry(state, node)),
         state: match (&state.failure, sealed, registered) {
             (Some(_), ..) => NodeState::Failed,
@@ -61,7 +73,14 @@ pub(super) fn node(contents: &JournalContents, identifier: &Identifier) -> NodeB
         },
         generation: sealed.map(|generation| generation.number),
         artifacts: artifacts.unwrap_or_default(),
-    }
+        overridden: state.overrides.contains_key(identifier),
+    })
+}
+
+/// The newest generation, if it has files for `identifier`.
+fn sealed_for<'a>(state: &'a State, identifier: &Identifier) -> Option<&'a Generation> {
+    let newest = state.generation()?;
+    newest.nodes.contains_key(identifier).then_some(&**newest)
 }
 
 /// One generation that is kept.

@@ -1,13 +1,16 @@
 //! Whom `inspect` asks: a server, or a state directory.
 
 use cfgsync::{
-    client::Client,
+    client::{CallError, Client},
     model::{ArtifactSet, GenerationNumber, Identifier},
     store::JournalContents,
     wire::{ArtifactEntry, ClusterBody, GenerationBody, GenerationEntry, NodeBody},
 };
 
 use super::{InspectError, offline};
+
+/// The reason that a server gives where it knows nothing of a name.
+const NO_SUCH_NODE: &str = "no_such_node";
 
 /// Both say the same of a cluster; a directory knows no rule.
 pub(super) enum Source {
@@ -32,8 +35,16 @@ impl Source {
 
     pub(super) async fn node(&self, identifier: &Identifier) -> anyhow::Result<NodeBody> {
         Ok(match self {
-            Self::Server(client) => client.node(identifier).await?.value,
-            Self::Directory(contents) => offline::node(contents, identifier),
+            Self::Server(client) => match client.node(identifier).await {
+                Ok(answer) => answer.value,
+                Err(CallError::Refused { body, .. })
+                    if body.reason.as_deref() == Some(NO_SUCH_NODE) =>
+                {
+                    return Err(InspectError::NoNode(body.message).into());
+                }
+                Err(error) => return Err(error.into()),
+            },
+            Self::Directory(contents) => offline::node(contents, identifier)?,
         })
     }
 

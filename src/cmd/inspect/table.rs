@@ -19,6 +19,8 @@ use crate::cmd::{
 
 /// Longest metadata in a table, in characters.
 const METADATA_MAX_CHARS: usize = 48;
+/// Most names in a line.
+const NAMES_MAX: usize = 20;
 /// How much of a digest tells generations apart, in characters.
 const DIGEST_CHARS: usize = 12;
 
@@ -38,6 +40,15 @@ pub(super) fn cluster(body: &ClusterBody) -> String {
         text.push_str(&failed(body.state, failure));
     }
     text.push_str(&lacking(&body.progress));
+    if !body.overridden_absent.is_empty() {
+        let names = body.overridden_absent.iter().take(NAMES_MAX);
+        let names: Vec<&str> = names.map(Identifier::as_str).collect();
+        let more = more_than(names.len(), body.overridden_absent.len());
+        text.push_str(&format!(
+            "overridden, and not registered: {}{more}\n",
+            names.join(", ")
+        ));
+    }
     text.push('\n');
     if body.registrations.is_empty() {
         text.push_str("nobody has registered yet\n");
@@ -99,17 +110,20 @@ fn lacking(progress: &Progress) -> String {
     let mut text = String::new();
     if !progress.missing.is_empty() {
         let names: Vec<&str> = progress.missing.iter().map(Identifier::as_str).collect();
-        let more = progress.missing_count.saturating_sub(names.len());
-        let more = match more {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
+        let more = more_than(names.len(), progress.missing_count);
         text.push_str(&format!("missing: {}{more}\n", names.join(", ")));
     }
     for clause in &progress.unmet {
         text.push_str(&format!("unmet: {clause}\n"));
     }
     text
+}
+
+fn more_than(shown: usize, all: usize) -> String {
+    match all.saturating_sub(shown) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    }
 }
 
 fn row(node: &NodeEntry) -> Vec<String> {
@@ -186,9 +200,9 @@ pub(super) fn node(identifier: &Identifier, body: &NodeBody) -> String {
             (Some(number), true) => format!("generation {number}, behind"),
         };
         let _ = writeln!(text, "delivered: {delivered}");
-        if node.overridden {
-            text.push_str("override: an operator's files stand in place of its own\n");
-        }
+    }
+    if body.overridden {
+        text.push_str("override: an operator's files stand in place of its own\n");
     }
     if !body.artifacts.is_empty() {
         text.push('\n');
@@ -289,6 +303,7 @@ mod tests {
                 {"identifier": "node-2", "ip": "fd00::2", "metadata": {"key": "x".repeat(100)},
                     "seat": null, "revision": 2, "overridden": true},
             ],
+            "overridden_absent": ["node-9"],
         }))
         .unwrap()
     }
@@ -299,6 +314,7 @@ mod tests {
         devnet: waiting, 2/3 nodes, no generation yet
         missing: node-3
         unmet: nodes: 1 of 3 are missing
+        overridden, and not registered: node-9
 
         NODE    IP        SEAT  GENERATION    METADATA
         node-1  10.0.0.1  -     -             port=9000 zone="a b"
@@ -324,6 +340,7 @@ mod tests {
         the newest render failed at 2026-01-31T12:00:00Z: cluster.yaml:7: `port` is undefined
         missing: node-3
         unmet: nodes: 1 of 3 are missing
+        overridden, and not registered: node-9
 
         NODE    IP        SEAT  GENERATION             METADATA
         node-1  10.0.0.1  -     2                      port=9000 zone="a b"

@@ -54,7 +54,10 @@ pub(crate) fn merge(base: Option<Value>, facts: &[Fact]) -> Result<Value, String
         let value = match &fact.value {
             FactValue::Known(value) => value.clone(),
             FactValue::File(path) => read(Path::new(path))
-                .map_err(|error| format!("--meta {}=@{path}: {error}", fact.keys.join(".")))?
+                .map_err(|error| {
+                    let key = fact.keys.join(".");
+                    format!("--meta {key}=@{path}: cannot read {path}: {error}")
+                })?
                 .into(),
         };
         put(&mut whole, &fact.keys, value)?;
@@ -167,7 +170,7 @@ mod tests {
             ),
             (
                 &["a=@/nonexistent"],
-                "--meta a=@/nonexistent: No such file or directory (os error 2)",
+                "--meta a=@/nonexistent: cannot read /nonexistent: No such file or directory (os error 2)",
             ),
         ] {
             assert_eq!(merged(None, facts).unwrap_err(), message);

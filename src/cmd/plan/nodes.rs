@@ -9,7 +9,7 @@ use std::{
 
 use cfgsync::{
     coordinator::{Refusal, render::Program},
-    model::{Identifier, NodeRegistration, Seat},
+    model::{Identifier, NodeRegistration, Seat, refuse_nobodys},
     spec::{Members, PlainFile, Spec, SpecError, Step},
 };
 use serde::Serialize;
@@ -199,6 +199,7 @@ impl Reader<'_> {
                 "such as 10.0.0.1 or fd00::1",
             )
         })?;
+        refuse_nobodys(ip).map_err(|error| self.wrong("ip", &error.to_string(), ""))?;
         let metadata = fields.get("metadata").cloned().unwrap_or_default();
         let seat = match fields.get("seat") {
             None | Some(Value::Null) => None,

@@ -31,10 +31,10 @@ pub(super) async fn nodes(server: &Server) -> Reply {
     reply::json(&server.coordinator.cluster().registrations)
 }
 
-/// `GET /v1/nodes/{id}`. An unknown node has a state as well.
-pub(super) async fn one_node(server: &Server, identifier: &Identifier) -> Reply {
+/// `GET /v1/nodes/{id}`. A node that is expected has a state as well.
+pub(super) async fn one_node(server: &Server, identifier: &Identifier) -> Result<Reply, Rejection> {
     server.coordinator.caught_up().await;
-    reply::json(&server.coordinator.node(identifier.as_str()))
+    Ok(reply::json(&server.coordinator.node(identifier)?))
 }
 
 /// `DELETE /v1/nodes/{id}`.

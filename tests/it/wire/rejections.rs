@@ -65,6 +65,7 @@ async fn wrong_bodies() {
             ("no ip", registration(r#"{"identifier":"a"}"#)),
             ("ip of another type", registration(r#"{"identifier":"a","ip":1}"#)),
             ("ip that is none", registration(r#"{"identifier":"a","ip":"10.0.0.256"}"#)),
+            ("ip of no node", registration(r#"{"identifier":"a","ip":"0.0.0.0"}"#)),
             ("identifier of another type", registration(r#"{"identifier":{},"ip":"::1"}"#)),
             ("empty identifier", registration(r#"{"identifier":"","ip":"::1"}"#)),
             ("long identifier", registration(&long)),
@@ -115,6 +116,8 @@ async fn wrong_bodies() {
       400 internal wrong_field: ip: invalid type: integer `1`, expected IP address at line 1 column 24
     ip that is none
       400 internal wrong_field: ip: invalid IP address syntax at line 1 column 35
+    ip of no node
+      400 internal wrong_field: ip: no node can be reached at 0.0.0.0, which stands for all addresses of a machine; give the address under which the others reach this one
     identifier of another type
       400 internal wrong_field: identifier: invalid type: map, expected a string at line 1 column 14
     empty identifier
