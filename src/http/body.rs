@@ -1,17 +1,21 @@
 //! The bodies of answers: pieces that are written as they are held, without a copy.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     ops::Range,
-    pin::Pin,
-    sync::Arc,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::{Buf, Bytes};
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use crate::wire::EncodedPayload;
 
@@ -162,12 +166,17 @@ impl Body for ReplyBody {
 pub(super) struct Turns {
     free: Arc<Semaphore>,
     turn_max: Duration,
+    /// The turns that were given, oldest first, and when each is over. No task watches over them: who waits does.
+    given: Mutex<VecDeque<(Instant, Weak<Place>)>>,
 }
 
-/// The turn of one large payload. Ends when it is dropped, or by itself when the reader is too slow, who then
+/// What a turn holds until it ends.
+type Place = Mutex<Option<OwnedSemaphorePermit>>;
+
+/// The turn of one large payload. Ends when it is dropped, or when others wait and the reader is too slow, who then
 /// goes on without one.
 pub(super) struct Turn {
-    _ended_by_drop: oneshot::Sender<()>,
+    _place: Arc<Place>,
 }
 
 impl Turns {
@@ -175,30 +184,50 @@ impl Turns {
         Self {
             free: Arc::new(Semaphore::new(at_once_max)),
             turn_max,
+            given: Mutex::default(),
         }
     }
 
     /// Waits for a turn; first come, first served.
     pub(super) async fn take(&self) -> Turn {
-        let free = Arc::clone(&self.free).acquire_owned();
-        let permit = free.await.expect("the semaphore is never closed");
-        let (ended_by_drop, ended) = oneshot::channel();
-        let turn_max = self.turn_max;
-        tokio::spawn(async move {
-            // Either way the turn is over.
-            let _ = tokio::time::timeout(turn_max, ended).await;
-            drop(permit);
-        });
-        Turn {
-            _ended_by_drop: ended_by_drop,
+        let mut free = pin!(Arc::clone(&self.free).acquire_owned());
+        let permit = loop {
+            let next_end = self.end_overdue();
+            if let Ok(permit) = tokio::time::timeout_at(next_end, free.as_mut()).await {
+                break permit.expect("the semaphore is never closed");
+            }
+        };
+        let place = Arc::new(Mutex::new(Some(permit)));
+        let over = Instant::now() + self.turn_max;
+        self.given().push_back((over, Arc::downgrade(&place)));
+        Turn { _place: place }
+    }
+
+    /// Ends the turns that have lasted too long; answers when the next one will have.
+    fn end_overdue(&self) -> Instant {
+        let now = Instant::now();
+        let mut given = self.given();
+        while let Some((over, place)) = given.front() {
+            match place.upgrade() {
+                Some(place) if *over <= now => {
+                    place.lock().unwrap_or_else(PoisonError::into_inner).take();
+                }
+                Some(_) => return *over,
+                None => {}
+            }
+            given.pop_front();
         }
+        now + self.turn_max
+    }
+
+    fn given(&self) -> MutexGuard<'_, VecDeque<(Instant, Weak<Place>)>> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt as _;
-    use tokio::time::Instant;
 
     use super::*;
     use crate::model::Digest;
@@ -250,6 +279,19 @@ mod tests {
         let slow = turns.take().await;
         let _next = turns.take().await;
         assert_eq!(start.elapsed(), Duration::from_secs(5));
+        drop(slow);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_that_ended_are_forgotten() {
+        let turns = Turns::new(2, Duration::from_secs(5));
+        let slow = turns.take().await;
+        for _ in 0..100 {
+            drop(turns.take().await);
+        }
+        tokio::time::advance(Duration::from_secs(5)).await;
+        drop(turns.take().await);
+        assert_eq!(turns.given().len(), 1);
         drop(slow);
     }
 }
