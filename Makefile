@@ -9,7 +9,7 @@ debug   := $(target)/debug/cfgsync
 # QUICK=1: fewer pairs and requests, for a look; the README's table comes from the full run.
 BENCH_FLAGS ?= $(if $(QUICK),--pairs 1 --fetches 20000)
 
-.PHONY: help build demo test lint unit e2e e2e-packages generate bench fuzz clean
+.PHONY: help build demo test lint unit e2e e2e-packages generate bench deny fuzz clean
 
 help:
 	@echo 'make demo      build, and see three nodes join'
@@ -17,6 +17,7 @@ help:
 	@echo 'make build     the release binary: $(release)'
 	@echo 'make generate  completions/, man/ and schema/, from the code'
 	@echo 'make fuzz      fuzz all that reads what others wrote, SECONDS_EACH=60 each (TARGETS="spec wire" for some)'
+	@echo 'make deny      licences, duplicates and known vulnerabilities of what this is built on (needs cargo-deny)'
 	@echo 'make bench     measure against the ceiling of the protocol (QUICK=1 for a look, ONLY=case,case for some)'
 
 build:
@@ -53,6 +54,10 @@ generate:
 bench: build
 	cargo build --release --locked --package bootstorm
 	'$(target)/release/compare' --cfgsync '$(release)' $(BENCH_FLAGS) $(if $(ONLY),--only '$(ONLY)')
+
+# Licences, duplicates, sources, known vulnerabilities; `cargo install --locked cargo-deny` brings the program.
+deny:
+	cargo deny --locked check
 
 # Coverage-guided, with the toolchain that is there. `make test` runs the same targets on their corpora.
 fuzz:
