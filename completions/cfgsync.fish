@@ -42,7 +42,7 @@ complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "token" -d 'Make tok
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "key" -d 'Make keys for signed payloads'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l listen -d 'Where to listen; repeat it for more addresses. Port 0 takes a free one [env: CFGSYNC_LISTEN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l port-file -d 'Write the port to this file once the server listens, one line per --listen [env: CFGSYNC_LISTEN_PORT_FILE]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l sign-key -d 'Sign every payload with the Ed25519 key in this PEM file; `cfgsync key new` makes one [env: CFGSYNC_SIGN_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l sign-key -d 'Sign every payload with the Ed25519 key in this PEM file; `cfgsync key new` makes one. Read at the start only [env: CFGSYNC_SIGN_KEY]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l hold -d 'Hold the requests of clients that do not ask to wait for so long, when there is no payload yet [env: CFGSYNC_HOLD]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l min-generation-interval -d 'Least time from one render to the next [env: CFGSYNC_MIN_GENERATION_INTERVAL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l state-dir -d 'Keep what is acknowledged in this directory, so that a server that is killed goes on where it was [env: CFGSYNC_STATE_DIR]' -r -F

@@ -257,6 +257,12 @@ impl Client {
         &self.known().url
     }
 
+    /// Those of its servers to which a token would go in the clear.
+    pub fn in_the_clear(&self) -> impl Iterator<Item = &ServerUrl> {
+        let all = self.servers.iter().map(|known| &known.url);
+        all.filter(|url| url.is_in_the_clear())
+    }
+
     fn known(&self) -> &Known {
         &self.servers[self.current.load(Ordering::Relaxed) % self.servers.len()]
     }

@@ -18,7 +18,7 @@ use rustls::ClientConfig;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::ServerUrl;
+use super::server::{ServerUrl, is_localhost};
 
 /// How long a TCP connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -97,9 +97,7 @@ impl Service<Name> for Resolver {
 }
 
 fn localhost(name: &str, port: u16) -> Option<[SocketAddr; 2]> {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let is_localhost = name.eq_ignore_ascii_case("localhost");
-    is_localhost.then(|| {
+    is_localhost(name).then(|| {
         [
             SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
             SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port),

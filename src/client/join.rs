@@ -87,6 +87,11 @@ pub enum Event {
         /// Whether this server, or the one before it, had accepted it already.
         again: bool,
     },
+    /// A server asked for the node's own key, and it goes to that server in the clear from now on.
+    KeyInTheClear {
+        /// To which.
+        server: ServerUrl,
+    },
     /// Not ready, and why. Comes with every answer, also when nothing changed.
     Waiting {
         /// The reason in words.
@@ -353,7 +358,7 @@ impl Join {
             Err(CallError::Refused { status, body, meta }) if is_final(status) => {
                 self.sent = self.ever_accepted;
                 if self.is_asked_for_its_key(&body) {
-                    return Err(self.take_key(&meta));
+                    return Err(self.take_key(&meta, event));
                 }
                 return Err(Setback::End(refused(meta.server, registration, *body)));
             }
@@ -470,7 +475,7 @@ impl Join {
             _ if body.code == Code::NotReady && !is_final(status) => {
                 self.not_ready(body, meta, asked, event)
             }
-            _ if self.is_asked_for_its_key(&body) => self.take_key(meta),
+            _ if self.is_asked_for_its_key(&body) => self.take_key(meta, event),
             _ if is_final(status) => Setback::End(refused(meta.server.clone(), registration, body)),
             _ => {
                 let refused = CallError::Refused {
@@ -540,12 +545,16 @@ impl Join {
     }
 
     /// From now on every request comes with the node's own key.
-    fn take_key(&mut self, meta: &Meta) -> Setback {
+    fn take_key(&mut self, meta: &Meta, event: &mut impl FnMut(Event)) -> Setback {
         let (place, identifier) = (&self.options.key, &self.options.identifier);
         match place.key(meta.cluster.as_deref(), identifier) {
             Ok(key) => match self.client.clone().with_node_key(&key) {
                 Ok(client) => {
                     self.client = client;
+                    if meta.server.is_in_the_clear() {
+                        let server = meta.server.clone();
+                        event(Event::KeyInTheClear { server });
+                    }
                     Setback::Again(Duration::ZERO)
                 }
                 Err(error) => Setback::End(JoinError::Unusable(error.to_string())),

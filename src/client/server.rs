@@ -1,6 +1,6 @@
 //! The address of a server, as people write it, and the join URL that a server prints.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 use hyper::{Uri, http::uri::PathAndQuery};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -61,6 +61,15 @@ impl ServerUrl {
     /// Whether TLS is spoken.
     pub fn is_tls(&self) -> bool {
         self.0.is_tls
+    }
+
+    /// Whether what is sent to it can be read on the way: plain HTTP to another machine, as far as its name tells.
+    pub fn is_in_the_clear(&self) -> bool {
+        let is_here = match self.host().parse::<IpAddr>() {
+            Ok(ip) => ip.to_canonical().is_loopback(),
+            Err(_) => is_localhost(self.host()),
+        };
+        !self.is_tls() && !is_here
     }
 
     /// The pins of a join URL: the server must have one of these keys. Empty for other URLs.
@@ -193,6 +202,12 @@ impl Parts {
     }
 }
 
+/// Whether `name` is this machine's own, which needs nobody to resolve it.
+pub(super) fn is_localhost(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost")
+}
+
 /// The token is no part of which server it is.
 impl PartialEq for ServerUrl {
     fn eq(&self, other: &Self) -> bool {
@@ -313,6 +328,26 @@ mod tests {
             "/node",
         ] {
             assert!(text.parse::<ServerUrl>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn plain_http_to_another_machine_can_be_read_on_the_way() {
+        for (text, expected) in [
+            ("http://boot:4400", true),
+            ("http://10.0.0.5:4400", true),
+            ("http://[fd00::5]:4400", true),
+            ("http://localhost.example", true),
+            ("http://127.0.0.1:4400", false),
+            ("http://127.8.9.10", false),
+            ("http://[::1]:4400", false),
+            ("http://[::ffff:127.0.0.1]", false),
+            ("http://LOCALHOST.:4400", false),
+            ("https://boot:4400", false),
+            (&format!("cfgsync://boot/?pin={PIN}"), false),
+        ] {
+            let url: ServerUrl = text.parse().unwrap();
+            assert_eq!(url.is_in_the_clear(), expected, "{text}");
         }
     }
 

@@ -46,6 +46,14 @@ pub(crate) fn with_a_token() -> impl Iterator<Item = &'static str> {
         .filter(move |name| *name == TOKEN_VARIABLE || holds(name))
 }
 
+/// Says that `secret` can be stolen on its way to `servers`, and the way out.
+pub(crate) fn warn_of_the_clear(secret: &str, servers: &str) {
+    tracing::warn!(
+        "{secret} goes to {servers} in the clear: whoever is on the way can read and use it; have the server speak \
+         TLS (`serve --tls self-signed`) and take its join URL (cfgsync://…), or https://"
+    );
+}
+
 /// Whether a join URL with a token is among these.
 fn holds_a_token(servers: &OsStr) -> bool {
     servers.to_string_lossy().contains("token=")
@@ -65,6 +73,10 @@ impl TokenSource {
         let Some(token) = self.token()? else {
             return Ok(client);
         };
+        let servers: Vec<String> = client.in_the_clear().map(ToString::to_string).collect();
+        if !servers.is_empty() {
+            warn_of_the_clear("the token", &servers.join(", "));
+        }
         client.with_token(&token).map_err(|error| CredentialError {
             place: "a header".to_owned(),
             problem: error.to_string(),

@@ -10,7 +10,7 @@ use cfgsync::client::Event;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{debug, info, warn};
 
-use super::manager::Manager;
+use super::{credentials, manager::Manager};
 
 /// A reason that stays the same is repeated so often.
 const REPEAT_EVERY: Duration = Duration::from_secs(30);
@@ -104,6 +104,9 @@ impl Progress {
                     bar.set_message("waiting for the others");
                 }
             }
+            Event::KeyInTheClear { server } => self.line(|| {
+                credentials::warn_of_the_clear("this node's own key", &server.to_string());
+            }),
             Event::Waiting { message, progress } => {
                 let text = match &progress {
                     Some(progress) => format!("waiting: {}", progress.progress),

@@ -8,6 +8,7 @@ mod child;
 mod descriptors;
 mod listeners;
 mod tls;
+mod reread;
 
 use std::{
     io,
@@ -40,6 +41,7 @@ pub(crate) use access::AccessError;
 use child::Child;
 pub(crate) use child::SpawnError;
 use descriptors::Descriptors;
+use reread::Reread;
 use signals::{Signals, Told};
 use state::StateArgs;
 pub(crate) use tls::TlsSetupError;
@@ -278,7 +280,7 @@ async fn serve(
         materializers: vec![],
         coordinator: coordinator::Config {
             min_generation_interval: args.min_generation_interval,
-            sign_key,
+            sign_key: sign_key.clone(),
         },
         http,
         journal,
@@ -294,6 +296,12 @@ async fn serve(
     };
     let mut serving = tokio::spawn(app::serve(server, reloaded, shutdown));
     manager.ready();
+    let reread = Reread {
+        args: &args,
+        guard: &guard,
+        specs: &reload,
+        sign_key: sign_key.as_deref(),
+    };
     let attending = manager.attend(status_line);
     let mut attending = pin!(attending);
     let exit = tokio::select! {
@@ -304,9 +312,7 @@ async fn serve(
         exit = until_told(
             &mut signals,
             child.as_mut(),
-            &args,
-            &guard,
-            &reload,
+            &reread,
             tls.as_deref(),
             manager,
         ) => exit?,
@@ -329,9 +335,7 @@ async fn serve(
 async fn until_told(
     signals: &mut Signals,
     mut child: Option<&mut Child>,
-    args: &ServeArgs,
-    guard: &Guard,
-    reload: &mpsc::Sender<Spec>,
+    reread: &Reread<'_>,
     tls: Option<&ServeTls>,
     manager: Manager,
 ) -> anyhow::Result<Exit> {
@@ -341,8 +345,7 @@ async fn until_told(
         loop {
             hangups.notified().await;
             manager.reloading();
-            args.access.reread(guard).await;
-            reread(&args.spec, guard, reload).await;
+            reread.once().await;
             manager.ready();
         }
     };
@@ -380,26 +383,6 @@ async fn until_told(
                 return Ok(Exit::Done);
             }
         }
-    }
-}
-
-/// Reads the spec again; the last good one stays when it has a mistake.
-async fn reread(path: &Path, guard: &Guard, reload: &mpsc::Sender<Spec>) {
-    let file = path.to_owned();
-    match tokio::task::spawn_blocking(move || Spec::load(&file)).await {
-        Ok(Ok(spec)) => {
-            if let Err(error) = guard.can_tell(spec.identity) {
-                tracing::error!("SIGHUP: the last good spec stays in force: {error}");
-                return;
-            }
-            tracing::info!("SIGHUP: {} is read again", path.display());
-            // A server that has ended needs no spec.
-            let _ = reload.send(spec).await;
-        }
-        Ok(Err(error)) => {
-            tracing::error!("SIGHUP: the last good spec stays in force:\n{error}");
-        }
-        Err(panic) => tracing::error!("SIGHUP: the last good spec stays in force: {panic}"),
     }
 }
 

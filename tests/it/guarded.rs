@@ -398,6 +398,37 @@ fn the_program_does_not_inherit_the_token() {
     );
 }
 
+/// A token over plain HTTP went out without a word of `join`.
+#[test]
+fn a_secret_that_goes_out_in_the_clear_is_warned_of_once() {
+    let place = Place::new();
+    let spec = SPEC.replace("nodes: 2", "nodes: 1");
+    place.put(
+        "cluster.yaml",
+        &spec.replace("ready:", "identity: first-use\nready:"),
+    );
+    place.token("node", &["--role", "node"]);
+    place.token("ops", &["--role", "operator"]);
+    let server = place.serve(&["--tokens", "tokens"]);
+    // This machine by an address that does not say so.
+    let elsewhere = server.url.replace("127.0.0.1", "0.0.0.0");
+    let words = |of: &str| format!("{of} goes to {elsewhere} in the clear");
+    let (token, key) = (words("the token"), words("this node's own key"));
+    for (url, times) in [(&server.url, 0), (&elsewhere, 1)] {
+        let more = ["--token-file", "node.token", "--identity-file", "key"];
+        let (exit, log) = place.join(url, "node-1", &more).end();
+        assert_eq!(exit, 0, "{log}");
+        for words in [&token, &key] {
+            assert_eq!(log.matches(words).count(), times, "{log}");
+        }
+        assert_eq!(log.matches("take its join URL").count(), times * 2, "{log}");
+        let inspect = ["inspect", "--server", url, "--token-file", "ops.token"];
+        let output = place.run(&inspect, &[]);
+        let told = text(&output.stderr);
+        assert_eq!(told.matches(&token).count(), times, "{told}");
+    }
+}
+
 #[test]
 fn the_audit_log_is_opened_again_on_a_hangup() {
     let place = Place::new();

@@ -8,10 +8,11 @@ use cfgsync::{
     model::{GenerationNumber, Instance, generation_digest},
     wire::{PayloadEncoder, ReceivedPayload, SigningKey, VerifyKey},
 };
+use rustix::process::Signal;
 
 use crate::{
     fake::{Fake, Reply},
-    place::{Place, code, join, text},
+    place::{Place, SPEC, Server, code, join, text},
     support::INSTANCE,
 };
 
@@ -161,7 +162,7 @@ fn a_pair_is_made_and_what_it_signs_is_delivered() {
     };
     assert_eq!(mode("keys/sign-key.pem"), 0o600);
     assert_eq!(mode("keys/verify-key.pem"), 0o644);
-    let spec = crate::place::SPEC.replace("nodes: 2", "nodes: 1");
+    let spec = SPEC.replace("nodes: 2", "nodes: 1");
     place.put("cluster.yaml", &spec);
     let server = place.serve(&["--sign-key", "keys/sign-key.pem"]);
     let run = |more: &[&str]| place.run(&[&join(&server.url, "node-1")[..], more].concat(), &[]);
@@ -179,6 +180,33 @@ fn a_pair_is_made_and_what_it_signs_is_delivered() {
         &[("CFGSYNC_VERIFY_KEY", both)],
     );
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+}
+
+#[test]
+fn another_key_signs_once_the_server_starts_again_and_a_hangup_says_so() {
+    let place = Place::new();
+    place.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
+    key_pair(&place, "first");
+    key_pair(&place, "second");
+    let copy = |from: &str| fs::copy(place.path().join(from), place.path().join("key")).unwrap();
+    copy("first/sign-key.pem");
+    let mut server = place.serve(&["--sign-key", "key", "--state-dir", "state"]);
+    let taken = |server: &Server, key: &str| {
+        let verify = ["--verify-key", &format!("{key}/verify-key.pem")];
+        code(&place.run(&[&join(&server.url, "node-1")[..], &verify].concat(), &[])) == 0
+    };
+    // The same key is nothing to tell.
+    server.signal(Signal::HUP);
+    server.log_until("the spec was read again");
+    copy("second/sign-key.pem");
+    server.signal(Signal::HUP);
+    server.log_until("key holds another key, which signs once the server has started again");
+    assert!(taken(&server, "first") && !taken(&server, "second"));
+    server.signal(Signal::TERM);
+    let (_, log) = server.process.end();
+    assert_eq!(log.matches("holds another key").count(), 1, "{log}");
+    let server = place.serve(&["--sign-key", "key", "--state-dir", "state"]);
+    assert!(taken(&server, "second") && !taken(&server, "first"));
 }
 
 #[test]
