@@ -16,16 +16,20 @@ use super::{
 /// Most parts that `batch` and `slice` make or fill.
 const PARTS_MAX: i64 = 100_000;
 
+/// Longest text that `list` takes apart, in bytes: each letter becomes a value of many times its size.
+const LETTERS_MAX_BYTES: usize = 64 << 10;
+
 /// Widest field of `format`.
 const FIELD_MAX: usize = 1000;
 
 type Check = fn(&[Value]) -> Result<(), Error>;
 
 pub(super) fn register(environment: &mut Environment<'_>) {
-    let wrapped: [(&'static str, Value, Check); 5] = [
+    let wrapped: [(&'static str, Value, Check); 6] = [
         ("batch", Value::from_function(filters::batch), parts),
         ("slice", Value::from_function(filters::slice), parts),
         ("indent", Value::from_function(filters::indent), indent),
+        ("list", Value::from_function(filters::list), letters),
         ("replace", Value::from_function(filters::replace), replace),
         (
             "format",
@@ -50,6 +54,16 @@ fn parts(args: &[Value]) -> Result<(), Error> {
         Some(count) if count > PARTS_MAX => {
             Err(fault(format!("there can be at most {PARTS_MAX} parts")))
         }
+        _ => Ok(()),
+    }
+}
+
+fn letters(args: &[Value]) -> Result<(), Error> {
+    match args.first().and_then(Value::as_str) {
+        Some(text) if text.len() > LETTERS_MAX_BYTES => Err(fault(format!(
+            "`list` takes texts of at most {LETTERS_MAX_BYTES} bytes apart, and this one has {}",
+            text.len()
+        ))),
         _ => Ok(()),
     }
 }

@@ -312,6 +312,11 @@ fn accidents_are_stopped() {
             "{{ [1] | batch(1000000000, 0) }}",
             "there can be at most 100000 parts",
         ),
+        // Found by fuzzing: a chain of `e` and `list` took all memory.
+        (
+            "{{ ('x' * 70000) | list | length }}",
+            "`list` takes texts of at most 65536 bytes apart",
+        ),
         (
             "{{ [1] | slice(count=1000000000) }}",
             "there can be at most 100000 parts",
