@@ -53,7 +53,7 @@ generate:
 
 bench: build
 	cargo build --release --locked --package bootstorm
-	'$(target)/release/compare' --cfgsync '$(release)' $(BENCH_FLAGS) $(if $(ONLY),--only '$(ONLY)')
+	'$(target)/release/compare' --cfgsync '$(abspath $(release))' $(BENCH_FLAGS) $(if $(ONLY),--only '$(ONLY)')
 
 # Licences, duplicates, sources, known vulnerabilities; `cargo install --locked cargo-deny` brings the program.
 deny:
