@@ -4,16 +4,15 @@ use std::{future::Future, sync::Arc};
 
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
 };
 
 use crate::{
     clock::WallClock,
     coordinator::{self, Coordinator},
-    guard::{Audit, AuditLine},
     http::{self, DrainReport, HttpConfig},
     materialize::Materializer,
-    model::{Generation, Instance},
+    model::Instance,
     spec::Spec,
     store::{JournalStore, MemoryStore, Store},
 };
@@ -92,8 +91,7 @@ pub async fn serve(
         Some(journal) => journal.clone(),
         None => in_memory(&server.spec, server.history_generations)?,
     };
-    let followed = Arc::clone(&store);
-    let (stop_route, route_stopped) = oneshot::channel::<()>();
+    let (stop_route, route_stopped) = tokio::sync::oneshot::channel::<()>();
     let (coordinator, route) = Coordinator::new(
         store,
         server.spec,
@@ -104,14 +102,14 @@ pub async fn serve(
             let _ = route_stopped.await;
         },
     );
-    let (at_work, mut ended_early) = oneshot::channel::<()>();
+    let (at_work, mut ended_early) = tokio::sync::oneshot::channel::<()>();
     let route = tokio::spawn(async move {
         // Dropped when the route ends, however that comes.
         let _at_work = at_work;
         route.await;
     });
     // Without its route a server would take registrations that nobody ever evaluates.
-    let (broke, mut broken) = oneshot::channel();
+    let (broke, mut broken) = tokio::sync::oneshot::channel();
     let shutdown = async move {
         tokio::select! {
             () = shutdown => {}
@@ -135,22 +133,12 @@ pub async fn serve(
         }
     });
     let guard = server.http.guard.clone();
-    let (stop_noting, noting_stopped) = oneshot::channel();
-    let noting = guard.audit().cloned().map(|audit| {
-        let noting = note_seals(followed, audit, guard.clock().clone(), noting_stopped);
-        tokio::spawn(noting)
-    });
     if let Some(status) = server.status {
         let coordinator = coordinator.clone();
         tokio::spawn(async move { coordinator.keep_status(status).await });
     }
     let report = http::serve(server.listeners, coordinator, server.http, shutdown).await;
     reloading.abort();
-    drop(stop_noting);
-    if let Some(noting) = noting {
-        // It has nothing to fail by; what it notes is flushed next.
-        let _ = noting.await;
-    }
     if let Some(audit) = guard.audit() {
         audit.flush().await;
     }
@@ -162,32 +150,6 @@ pub async fn serve(
     match broken.try_recv() {
         Ok(reason) => Err(ServerError::Journal(reason)),
         Err(_) => Ok(report),
-    }
-}
-
-/// Each seal is a change, which the audit log has after those that led to it. Until `stopped`, and then once more.
-async fn note_seals(
-    store: Arc<dyn Store>,
-    audit: Audit,
-    clock: WallClock,
-    mut stopped: oneshot::Receiver<()>,
-) {
-    let mut changes = store.follow();
-    let mut noted = store.state().generation().map(|newest| newest.number);
-    loop {
-        let is_last = tokio::select! {
-            followed = changes.changed() => followed.is_err(),
-            _ = &mut stopped => true,
-        };
-        let state = store.state();
-        let new = |generation: &&Arc<Generation>| Some(generation.number) > noted;
-        for generation in state.generations.iter().filter(new) {
-            audit.note(AuditLine::of_seal(clock.now(), generation));
-        }
-        noted = state.generation().map(|newest| newest.number);
-        if is_last {
-            return;
-        }
     }
 }
 

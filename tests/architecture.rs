@@ -59,7 +59,6 @@ const LAYERS: &[(&str, &[&str])] = &[
             "materialize",
             "store",
             "coordinator",
-            "guard",
             "http",
         ],
     ),

@@ -17,7 +17,7 @@ use std::{
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{clock::Timestamp, model::Generation};
+use crate::clock::Timestamp;
 
 /// How many lines may wait to be written. Beyond that they are lost, counted and told; where the log is required,
 /// their senders wait.
@@ -38,12 +38,10 @@ pub struct AuditLine {
     pub what: String,
     /// What became of it.
     pub outcome: AuditOutcome,
-    /// As whom: `token web`, `certificate node-1`, `anonymous`, `anybody` (where nobody is asked), `unknown`; `server`
-    /// for what it does by itself.
+    /// As whom: `token web`, `certificate node-1`, `anonymous`, `anybody` (where nobody is asked), `unknown`.
     pub who: String,
-    /// From where; absent for what the server does by itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<IpAddr>,
+    /// From where.
+    pub from: IpAddr,
     /// Which node it was about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
@@ -53,43 +51,9 @@ pub struct AuditLine {
     /// Why it was refused, as a slug.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The hashes of what was sent: `facts` of a registration, or each file of an override; of a seal, the
-    /// generation's.
+    /// The hashes of what was sent: `facts` of a registration, or each file of an override.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sha256: BTreeMap<String, String>,
-}
-
-impl AuditLine {
-    /// A generation was sealed.
-    pub fn of_seal(at: Timestamp, generation: &Generation) -> Self {
-        let name = format!("generation {}", generation.number);
-        Self {
-            at,
-            what: "seal".to_owned(),
-            outcome: AuditOutcome::Changed,
-            who: "server".to_owned(),
-            from: None,
-            node: None,
-            status: None,
-            reason: None,
-            sha256: BTreeMap::from([(name, generation.digest.to_string())]),
-        }
-    }
-
-    /// A client's certificate was refused before it could ask for anything.
-    pub fn of_refused_certificate(at: Timestamp, from: IpAddr) -> Self {
-        Self {
-            at,
-            what: "TLS handshake".to_owned(),
-            outcome: AuditOutcome::Refused,
-            who: "unknown".to_owned(),
-            from: Some(from),
-            node: None,
-            status: None,
-            reason: Some("certificate".to_owned()),
-            sha256: BTreeMap::new(),
-        }
-    }
 }
 
 /// What became of a request.
@@ -344,7 +308,7 @@ mod tests {
             what: what.to_owned(),
             outcome: AuditOutcome::Changed,
             who: "anybody".to_owned(),
-            from: Some([10, 0, 0, 1].into()),
+            from: [10, 0, 0, 1].into(),
             node: None,
             status: Some(202),
             reason: None,

@@ -242,7 +242,7 @@ impl<'a> Ask<'a> {
             what: format!("{} {}", self.head.method, self.target.route.pattern()),
             outcome,
             who: who.map_or_else(|| "unknown".to_owned(), ToString::to_string),
-            from: Some(self.peer.address.ip()),
+            from: self.peer.address.ip(),
             node: self
                 .note
                 .node

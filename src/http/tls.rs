@@ -7,7 +7,6 @@ mod self_signed;
 
 use std::{
     fmt, io,
-    net::IpAddr,
     ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
@@ -35,7 +34,6 @@ use super::{
 };
 use crate::{
     certificate::{self, CertificateError, dates_of, names_of, pin_of, provider},
-    guard::{AuditLine, Guard},
     model::Pin,
     wire::{Code, ErrorBody, TLS_REQUIRED},
 };
@@ -162,11 +160,6 @@ impl Tls {
         peer: &mut Peer,
         config: &HttpConfig,
     ) -> Option<Encrypted> {
-        // What a handshake costs is an address's own to spend, before anything is made for it.
-        if config.guard.count(peer.address.ip()).is_err() {
-            tracing::debug!(%peer, "too many requests from this address to shake hands");
-            return None;
-        }
         let limit = config.handshake_timeout;
         match timeout(limit, self.handshake(stream, config)).await {
             Ok(Ok((stream, certificate))) => {
@@ -186,9 +179,6 @@ impl Tls {
             }
             Ok(Err(Failed::Handshake { error, stream })) => {
                 tracing::debug!(%peer, "the TLS handshake failed: {error}");
-                if is_of_certificate(&error) {
-                    note_refusal(&config.guard, peer.address.ip());
-                }
                 farewell(stream, &[]).await;
             }
             Err(_) => {
@@ -291,24 +281,6 @@ fn config(pair: CertifiedKey, client_authorities: Option<&Path>) -> Result<Serve
         config.send_tls13_tickets = 1;
     }
     Ok(config)
-}
-
-/// Whether the client showed no certificate that is believed here.
-fn is_of_certificate(error: &io::Error) -> bool {
-    let refused = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(
-        refused,
-        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
-    )
-}
-
-/// Counts as wrong credentials do, and no more of it gets into the audit log: nobody can fill that.
-fn note_refusal(guard: &Guard, from: IpAddr) {
-    if let (Ok(()), Some(audit)) = (guard.count_failure(from), guard.audit()) {
-        audit.note(AuditLine::of_refused_certificate(guard.clock().now(), from));
-    }
 }
 
 /// What a client that speaks plain HTTP is told in its own language.

@@ -443,29 +443,9 @@ fn the_audit_log_is_opened_again_on_a_hangup() {
     for (name, node) in [("audit.1", "node-1"), ("audit", "node-2")] {
         let log = place.read(name);
         let line = format!(r#""who":"anybody","from":"127.0.0.1","node":"{node}""#);
-        // Before it ends the server may seal.
-        let told: Vec<&str> = log.lines().filter(|told| !told.contains("seal")).collect();
-        assert!(told.len() == 1 && told[0].contains(&line), "{log}");
+        assert_eq!(log.lines().count(), 1, "{log}");
+        assert!(log.contains(&line), "{log}");
     }
-}
-
-#[test]
-fn the_audit_log_has_each_seal() {
-    let place = Place::new();
-    let mut server = place.serve(&["--audit-log", "audit"]);
-    server.register("node-1");
-    server.register("node-2");
-    let told = server.log_until("sealed generation 1");
-    server.signal(Signal::TERM);
-    assert_eq!(server.end(), 0);
-    let log = place.read("audit");
-    let seals: Vec<&str> = log.lines().filter(|line| line.contains("seal")).collect();
-    let [seal] = seals[..] else { panic!("{log}") };
-    let known = r#""what":"seal","outcome":"changed","who":"server","sha256":{"generation 1":""#;
-    let (_, digest) = seal.split_once(known).expect(seal);
-    // The server's log shows the beginning of it.
-    let (_, shown) = told.split_once("(digest ").expect(&told);
-    assert!(digest.starts_with(&shown[..8]), "{seal}\n{told}");
 }
 
 #[test]

@@ -1,11 +1,9 @@
 //! TLS: who is trusted and who is let in, by real handshakes; and what those get who do something else.
 
-use std::{fs, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use cfgsync::{
     client::{CallError, Client, Distrust, ServerUrl, Trust},
-    clock::{Timestamp, WallClock},
-    guard::{Audit, AuditTarget, Guard, GuardConfig, Policy, Rate},
     http::{HttpConfig, Tls, TlsFiles},
     model::Pin,
 };
@@ -171,20 +169,7 @@ async fn only_who_shows_a_certificate_of_the_right_authority_is_let_in() {
         client_authorities: Some(nodes.file()),
         ..authority.sign(HERE).files()
     });
-    let log = directory.path().join("audit");
-    let audit = Audit::open(AuditTarget::File(log.clone()), false).unwrap();
-    let guard = Guard::new(GuardConfig {
-        tokens: None,
-        policy: Policy::default(),
-        rate: None,
-        audit: Some(audit),
-        clock: WallClock::from_fn(|| Timestamp::UNIX_EPOCH),
-    });
-    let http = HttpConfig {
-        guard: guard.clone(),
-        ..served(tls.unwrap())
-    };
-    let server = TestServer::with(ONE, http);
+    let server = TestServer::with(ONE, served(tls.unwrap()));
     let shown = |pair: Pair| pair.shown(&authority);
 
     livez(url(&server), &shown(nodes.sign("node-1")))
@@ -205,44 +190,6 @@ async fn only_who_shows_a_certificate_of_the_right_authority_is_let_in() {
     let refused = Distrust::RefusesCertificate("it has expired");
     assert_eq!(distrust(answer), refused);
     server.is_left().await;
-
-    // Each refusal is in the audit log, up to a bound that wrong credentials share.
-    guard.audit().unwrap().flush().await;
-    let log = fs::read_to_string(&log).unwrap();
-    let line = r#"{"at":"1970-01-01T00:00:00Z","what":"TLS handshake","outcome":"refused","who":"unknown","from":"127.0.0.1","reason":"certificate"}"#;
-    assert!(log.lines().all(|told| told == line), "{log}");
-    assert!((1..=22).contains(&log.lines().count()), "{log}");
-}
-
-/// Handshakes cost nothing of an address's allowance, whatever they cost the server.
-#[tokio::test]
-async fn handshakes_count_against_the_rate_of_their_address() {
-    let (_directory, authority) = place();
-    let tls = Tls::read(&authority.sign(HERE).files()).unwrap();
-    let two = NonZeroU32::new(2).unwrap();
-    let guard = Guard::new(GuardConfig {
-        tokens: None,
-        policy: Policy::default(),
-        rate: Some(Rate {
-            per_second: NonZeroU32::MIN,
-            burst: two,
-        }),
-        audit: None,
-        clock: WallClock::system(),
-    });
-    let server = TestServer::with(
-        ONE,
-        HttpConfig {
-            guard,
-            ..served(tls)
-        },
-    );
-    let connector = connector(&authority, None, &rustls::version::TLS13);
-    let mut open = Vec::new();
-    for _ in 0..2 {
-        open.push(connect(&server, &connector).await.unwrap());
-    }
-    assert!(connect(&server, &connector).await.is_err());
 }
 
 #[tokio::test]
