@@ -293,7 +293,15 @@ async fn serve(mut args: ServeArgs, loaded: Loaded, mut signals: Signals) -> any
         }
         None => None,
     };
-    announce(&spec.cluster, &addresses, tls.is_some(), &guard);
+    for address in &addresses {
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        tracing::info!("serving {} on {scheme}://{address}", spec.cluster);
+    }
+    if guard.asks() && tls.is_none() && !http::is_loopback_only(&addresses) {
+        tracing::warn!(
+            "tokens and files go over the network as they are: speak TLS (--tls self-signed, or --tls-cert FILE)"
+        );
+    }
     if let Some(tls) = &tls {
         tls.tell().map_err(ServeError::Tls)?;
     }
@@ -353,19 +361,6 @@ async fn serve(mut args: ServeArgs, loaded: Loaded, mut signals: Signals) -> any
         }
     }
     Ok(exit)
-}
-
-/// Says where the door is, and what it is missing.
-fn announce(cluster: &str, addresses: &[SocketAddr], speaks_tls: bool, guard: &Guard) {
-    for address in addresses {
-        let scheme = if speaks_tls { "https" } else { "http" };
-        tracing::info!("serving {cluster} on {scheme}://{address}");
-    }
-    if guard.asks() && !speaks_tls && !http::is_loopback_only(addresses) {
-        tracing::warn!(
-            "tokens and files go over the network as they are: speak TLS (--tls self-signed, or --tls-cert FILE)"
-        );
-    }
 }
 
 /// Runs until the server is to stop, and with which exit code.
