@@ -212,60 +212,28 @@ impl ServeArgs {
 
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     listeners::refuse_exposure(&args.listen, args.may_be_exposed())?;
+    let spec = Spec::load(&args.spec)?;
+    let guard = args.access.guard(args.tls.authenticates())?;
+    guard.can_tell(spec.identity).map_err(AccessError::from)?;
+    let journal = state::open(&args.state, &spec, args.history).map_err(ServeError::State)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(ServeError::Runtime)?;
-    let exit = runtime.block_on(load_and_serve(args));
+    let exit = runtime.block_on(serve(args, spec, guard, journal));
     // A render that does not end, or a spec that cannot be read to its end, must not keep a server that was
     // told to stop; programs that make files get the time to be ended with all their children.
     runtime.shutdown_timeout(THREADS_GRACE);
     exit
 }
 
-/// What a server must have read before it opens the door.
-struct Loaded {
+async fn serve(
+    mut args: ServeArgs,
     spec: Spec,
     guard: Guard,
     journal: Option<JournalStore>,
-}
-
-impl Loaded {
-    fn load(args: &ServeArgs) -> anyhow::Result<Self> {
-        let spec = Spec::load(&args.spec)?;
-        let guard = args.access.guard(args.tls.authenticates())?;
-        guard.can_tell(spec.identity).map_err(AccessError::from)?;
-        let journal = state::open(&args.state, &spec, args.history).map_err(ServeError::State)?;
-        Ok(Self {
-            spec,
-            guard,
-            journal,
-        })
-    }
-}
-
-/// Signals are heeded from the first moment: PID 1 never gets one that it has not asked for.
-async fn load_and_serve(args: ServeArgs) -> anyhow::Result<Exit> {
+) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().map_err(ServeError::Runtime)?;
-    let loading = tokio::task::spawn_blocking(move || (Loaded::load(&args), args));
-    tokio::select! {
-        loaded = loading => {
-            let (loaded, args) = loaded?;
-            serve(args, loaded?, signals).await
-        }
-        stop = signals.stop() => {
-            tracing::info!("{}: stopping before it has begun", stop.name);
-            Ok(Exit::of_signal(stop.signal.as_raw()))
-        }
-    }
-}
-
-async fn serve(mut args: ServeArgs, loaded: Loaded, mut signals: Signals) -> anyhow::Result<Exit> {
-    let Loaded {
-        spec,
-        guard,
-        journal,
-    } = loaded;
     let manager = Manager::from_environment();
     let (listeners, addresses) = listeners::open(&args.listen, args.may_be_exposed())?;
     let sign_key = args.signing.read()?;

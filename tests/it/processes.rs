@@ -160,24 +160,6 @@ fn a_server_as_pid_1_drains_and_ends() {
     assert!([69, 124].contains(&code), "{code}: {log}");
 }
 
-/// A signal that came before the server had read its spec was lost where it is PID 1.
-#[test]
-fn a_server_that_is_told_to_stop_before_it_has_begun_stops() {
-    let place = Place::new();
-    let spec = place.path().join("pipe");
-    let (here, mode) = (
-        rustix::fs::CWD,
-        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-    );
-    rustix::fs::mknodat(here, &spec, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-    let mut server = pid_1(&place, &["serve", "pipe", "--listen", "127.0.0.1:0"]);
-    // Opens once the server does: it is in the midst of reading then, and the end does not come.
-    let _writer = fs::OpenOptions::new().write(true).open(&spec).unwrap();
-    kill_process(first_of(&server), Signal::TERM).unwrap();
-    server.log_until("SIGTERM: stopping before it has begun");
-    assert_eq!(server.end().0, 143);
-}
-
 /// Starts the program as the first process of a namespace.
 fn pid_1(place: &Place, arguments: &[&str]) -> Process {
     let namespace = ["unshare", "--pid", "--fork", "--kill-child"];
