@@ -12,7 +12,7 @@ mod describe;
 mod work;
 mod route;
 
-pub use answer::{Accepted, AnotherCluster, Answer, Handed, Purpose, Refusal};
+pub use answer::{Accepted, AnotherCluster, Answer, Refusal};
 
 use std::{
     future::Future,
@@ -270,19 +270,18 @@ impl Coordinator {
             if payload.take() {
                 self.note_delivery(identifier, served.generation.number);
             }
-            return Answer::Payload(Handed {
-                payload: payload.encoded.clone(),
-                shows_secrets: payload.secret,
-            });
+            return Answer::Payload(payload.encoded.clone());
         }
         self.why_not(&view, &state, identifier)
     }
 
-    /// The same for this purpose.
-    pub fn answer_for(&self, purpose: Purpose, identifier: &str) -> Answer {
-        match purpose {
-            Purpose::Delivery => self.answer(identifier),
-            Purpose::Look { reveal } => self.look(identifier, reveal),
+    /// The same, and nothing counts as delivered.
+    fn peek(&self, identifier: &str) -> Answer {
+        let view = self.shared.view.load();
+        let state = self.shared.store.state();
+        match current(&view, &state, identifier) {
+            Some((_, payload)) => Answer::Payload(payload.encoded.clone()),
+            None => self.why_not(&view, &state, identifier),
         }
     }
 
@@ -323,25 +322,13 @@ impl Coordinator {
     /// Holds the question until there is a payload other than `held`, a failure or a final no. At `until`
     /// the answer is what it is then: not ready, or the payload that is `held` still.
     pub async fn wait(&self, identifier: &str, held: Option<Digest>, until: Instant) -> Answer {
-        self.wait_for(Purpose::Delivery, identifier, held, until)
-            .await
-    }
-
-    /// The same for this purpose.
-    pub async fn wait_for(
-        &self,
-        purpose: Purpose,
-        identifier: &str,
-        held: Option<Digest>,
-        until: Instant,
-    ) -> Answer {
         // Subscribe first, compare then: a release in between is not lost.
         let mut release = self.shared.release.subscribe();
         loop {
             release.borrow_and_update();
-            let answer = self.answer_for(purpose, identifier);
+            let answer = self.answer(identifier);
             let same = match &answer {
-                Answer::Payload(handed) => held == Some(handed.payload.digest),
+                Answer::Payload(payload) => held == Some(payload.digest),
                 Answer::NotReady(_) => true,
                 Answer::Missing(_) | Answer::Failed(_) | Answer::Draining(_) => false,
             };
@@ -352,7 +339,7 @@ impl Coordinator {
                 .await
                 .is_err()
             {
-                return self.answer_for(purpose, identifier);
+                return self.answer(identifier);
             }
         }
     }

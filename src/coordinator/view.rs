@@ -70,8 +70,6 @@ pub(super) struct Served {
 pub(super) struct Payload {
     /// As it goes to the socket.
     pub(super) encoded: Arc<EncodedPayload>,
-    /// Whether there is a secret file in it.
-    pub(super) secret: bool,
     /// Whether it was handed out, so that only the first time is noted.
     delivered: AtomicBool,
 }
@@ -104,12 +102,13 @@ impl Served {
         let payloads = EncodedPayload::all_of(instance, &generation, key)
             .into_iter()
             .map(|(identifier, encoded)| {
-                let payload = Payload {
-                    encoded,
-                    secret: generation.has_secrets(identifier.as_str()),
-                    delivered: AtomicBool::new(false),
-                };
-                (identifier, payload)
+                (
+                    identifier,
+                    Payload {
+                        encoded,
+                        delivered: AtomicBool::new(false),
+                    },
+                )
             })
             .collect();
         Self {

@@ -60,12 +60,11 @@ async fn rare(
         Route::OneGeneration => operator::one_generation(server, target.generation()?),
         Route::GenerationPayload => {
             let (number, identifier) = (target.generation()?, target.identifier()?);
-            let reveals = ask.wants_secrets();
-            if reveals {
+            if operator::reveals(ask.head) {
                 ask.is_a_look_at_secrets();
                 ask.begins().await?;
             }
-            operator::payload(server, number, identifier, reveals).await
+            operator::payload(server, number, identifier, operator::reveals(ask.head)).await
         }
         Route::Fail => operator::fail(ask, body).await,
         Route::Reset => operator::reset(ask).await,

@@ -484,51 +484,6 @@ async fn the_audit_log_has_each_change_and_each_refusal() {
     insta::assert_snapshot!(log);
 }
 
-/// `GET /v1/nodes/{id}/payload` showed operators what every other route of theirs hides.
-#[tokio::test]
-async fn an_operator_sees_a_nodes_secrets_only_by_asking_for_them() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("audit");
-    let audit = Audit::open(AuditTarget::File(path.clone()), false).unwrap();
-    let guard = Guard::new(GuardConfig {
-        audit: Some(audit),
-        ..config()
-    });
-    let http = HttpConfig {
-        guard: guard.clone(),
-        ..HttpConfig::default()
-    };
-    let secret = READY
-        .replace("nodes: 2", "nodes: 1")
-        .replace("path: /id,", "path: /id, secret: true,");
-    let server = TestServer::with(&secret, http);
-    server.ask(&register("web-1", &bearer("web"))).await;
-    let own = |headers: &str| plain("GET", "/v1/nodes/web-1/payload", headers);
-    let waits = format!("{}prefer: wait=60\r\n", bearer("web"));
-    let delivered = server.ask(&own(&waits)).await.json();
-    assert_eq!(delivered["files"][0]["content"], "web-1");
-
-    let looked = server.ask(&own(&bearer("ops"))).await.json();
-    assert_eq!(looked["files"], serde_json::json!([]), "{looked}");
-    assert_eq!(looked["withheld"][0]["path"], "/id", "{looked}");
-    let reveal = plain("GET", "/v1/nodes/web-1/payload?reveal=true", &bearer("ops"));
-    assert_eq!(
-        server.ask(&reveal).await.json()["files"],
-        delivered["files"]
-    );
-    // An operator's `join` asks as nodes do.
-    let joined = server.ask(&node("web-1", &bearer("ops"))).await.json();
-    assert_eq!(joined["files"], delivered["files"]);
-
-    guard.audit().unwrap().flush().await;
-    let log = std::fs::read_to_string(&path).unwrap();
-    let revealed = log.lines().filter(|line| line.contains("revealed"));
-    let what: Vec<bool> = revealed
-        .map(|line| line.contains("\"token ops\""))
-        .collect();
-    assert_eq!(what, [true, true], "{log}");
-}
-
 #[tokio::test]
 async fn nothing_changes_that_a_required_audit_log_cannot_take() {
     let full = Audit::open(AuditTarget::File("/dev/full".into()), true).unwrap();
