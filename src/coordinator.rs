@@ -12,7 +12,7 @@ mod describe;
 mod work;
 mod route;
 
-pub use answer::{Accepted, AnotherCluster, Answer, Refusal};
+pub use answer::{Accepted, AnotherCluster, Answer, Handed, Purpose, Refusal};
 
 use std::{
     future::Future,
@@ -270,18 +270,19 @@ impl Coordinator {
             if payload.take() {
                 self.note_delivery(identifier, served.generation.number);
             }
-            return Answer::Payload(payload.encoded.clone());
+            return Answer::Payload(Handed {
+                payload: payload.encoded.clone(),
+                shows_secrets: payload.secret,
+            });
         }
         self.why_not(&view, &state, identifier)
     }
 
-    /// The same, and nothing counts as delivered.
-    fn peek(&self, identifier: &str) -> Answer {
-        let view = self.shared.view.load();
-        let state = self.shared.store.state();
-        match current(&view, &state, identifier) {
-            Some((_, payload)) => Answer::Payload(payload.encoded.clone()),
-            None => self.why_not(&view, &state, identifier),
+    /// The same for this purpose.
+    pub fn answer_for(&self, purpose: Purpose, identifier: &str) -> Answer {
+        match purpose {
+            Purpose::Delivery => self.answer(identifier),
+            Purpose::Look { reveal } => self.look(identifier, reveal),
         }
     }
 
@@ -322,13 +323,25 @@ impl Coordinator {
     /// Holds the question until there is a payload other than `held`, a failure or a final no. At `until`
     /// the answer is what it is then: not ready, or the payload that is `held` still.
     pub async fn wait(&self, identifier: &str, held: Option<Digest>, until: Instant) -> Answer {
+        self.wait_for(Purpose::Delivery, identifier, held, until)
+            .await
+    }
+
+    /// The same for this purpose.
+    pub async fn wait_for(
+        &self,
+        purpose: Purpose,
+        identifier: &str,
+        held: Option<Digest>,
+        until: Instant,
+    ) -> Answer {
         // Subscribe first, compare then: a release in between is not lost.
         let mut release = self.shared.release.subscribe();
         loop {
             release.borrow_and_update();
-            let answer = self.answer(identifier);
+            let answer = self.answer_for(purpose, identifier);
             let same = match &answer {
-                Answer::Payload(payload) => held == Some(payload.digest),
+                Answer::Payload(handed) => held == Some(handed.payload.digest),
                 Answer::NotReady(_) => true,
                 Answer::Missing(_) | Answer::Failed(_) | Answer::Draining(_) => false,
             };
@@ -339,7 +352,7 @@ impl Coordinator {
                 .await
                 .is_err()
             {
-                return self.answer(identifier);
+                return self.answer_for(purpose, identifier);
             }
         }
     }

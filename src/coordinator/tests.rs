@@ -123,7 +123,7 @@ impl Cluster {
 
 pub(super) fn received(answer: Answer) -> ReceivedPayload {
     match answer {
-        Answer::Payload(payload) => ReceivedPayload::decode(&payload.to_bytes()).unwrap(),
+        Answer::Payload(handed) => ReceivedPayload::decode(&handed.payload.to_bytes()).unwrap(),
         other => panic!("{other:?}"),
     }
 }

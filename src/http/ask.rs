@@ -11,8 +11,9 @@ use super::{
     state::Server,
 };
 use crate::{
+    coordinator::{Handed, Purpose},
     guard::{
-        AuditLine, AuditOutcome, Credentials, Denial, IdentityMode, Names, Need, Principal,
+        AuditLine, AuditOutcome, Credentials, Denial, IdentityMode, Names, Need, Principal, Role,
         Standing, may_be,
     },
     model::{Digest, Identifier, NodeRegistration},
@@ -159,6 +160,38 @@ impl<'a> Ask<'a> {
     /// It changes nothing, and yet somebody may want to know of it.
     pub(super) fn is_a_look_at_secrets(&mut self) {
         self.note.reveals = true;
+    }
+
+    /// What a payload is for that is asked for with GET: nodes have theirs, operators look.
+    pub(super) fn purpose(&self) -> Purpose {
+        match self.is_operators() {
+            true => Purpose::Look {
+                reveal: self.wants_secrets(),
+            },
+            false => Purpose::Delivery,
+        }
+    }
+
+    /// A payload goes out. With an operator's credential it may be anybody's: what is secret in it is seen.
+    pub(super) async fn hands_over(&mut self, handed: &Handed) -> Result<(), Rejection> {
+        if handed.shows_secrets && self.is_operators() {
+            self.is_a_look_at_secrets();
+            // Boxed, so that a request that is held is not larger for it.
+            Box::pin(self.begins()).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether its sender has shown to be an operator.
+    fn is_operators(&self) -> bool {
+        let role = self.principal.as_ref().and_then(Principal::role);
+        role == Some(Role::Operator)
+    }
+
+    /// Whether secret files are to be shown: `?reveal=true`.
+    pub(super) fn wants_secrets(&self) -> bool {
+        let query = self.head.uri.query().unwrap_or_default();
+        query.split('&').any(|asked| asked == "reveal=true")
     }
 
     /// It is answered that there is nothing for that node.
