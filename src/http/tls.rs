@@ -161,13 +161,16 @@ impl Tls {
         config: &HttpConfig,
     ) -> Option<Encrypted> {
         let limit = config.handshake_timeout;
-        match timeout(limit, self.handshake(stream, config)).await {
+        match timeout(limit, self.handshake(stream, peer, config)).await {
             Ok(Ok((stream, certificate))) => {
                 peer.certificate = certificate.map(Arc::new);
                 return Some(stream);
             }
             Ok(Err(Failed::Gone)) => {
                 tracing::debug!(%peer, "gone without a word");
+            }
+            Ok(Err(Failed::TooOften)) => {
+                tracing::debug!(%peer, "shakes hands too often");
             }
             Ok(Err(Failed::NotTls { is_http, stream })) => {
                 let (what, answer) = match is_http {
@@ -191,12 +194,18 @@ impl Tls {
     async fn handshake(
         &self,
         stream: TcpStream,
+        peer: &Peer,
         config: &HttpConfig,
     ) -> Result<(Encrypted, Option<PeerCertificate>), Failed> {
         // Before anything is made for a connection, its first byte says whether it may become one.
         let mut first = [0];
         let peeked = stream.peek(&mut first).await;
         let stream = StallGuard::new(stream, config.write_stall_timeout);
+        // It counts as a request, which it costs as much as, before anything is worked out for it.
+        let is_there = matches!(peeked, Ok(1..));
+        if is_there && config.guard.count(peer.address.ip()).is_err() {
+            return Err(Failed::TooOften);
+        }
         match peeked {
             Ok(1..) if first[0] == HANDSHAKE_BYTE => {}
             Ok(1..) => {
@@ -238,6 +247,8 @@ pub(super) type Encrypted = Box<TlsStream<StallGuard<TcpStream>>>;
 enum Failed {
     /// The peer closed the connection, or it broke.
     Gone,
+    /// Its address asked too often: closed without a word, since none of TLS' says so.
+    TooOften,
     /// It speaks something else.
     NotTls {
         is_http: bool,

@@ -1,9 +1,11 @@
 //! TLS: who is trusted and who is let in, by real handshakes; and what those get who do something else.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, net::SocketAddr, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
 use cfgsync::{
     client::{CallError, Client, Distrust, ServerUrl, Trust},
+    clock::WallClock,
+    guard::{Guard, GuardConfig, Policy, Rate},
     http::{HttpConfig, Tls, TlsFiles},
     model::Pin,
 };
@@ -15,7 +17,7 @@ use rustls::{
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -277,6 +279,67 @@ async fn a_handshake_that_does_not_come_ends_the_connection() {
     connection.send(&hello).await;
     within(connection.read_to_end()).await;
     server.is_left().await;
+}
+
+/// Handshakes were bounded in number and time, and not for each address.
+#[tokio::test]
+async fn an_address_that_shakes_hands_too_often_is_left_before_anything_is_worked_out() {
+    let (_directory, authority) = place();
+    let guard = Guard::new(GuardConfig {
+        tokens: None,
+        policy: Policy::default(),
+        rate: Some(Rate {
+            per_second: NonZeroU32::MIN,
+            burst: NonZeroU32::new(3).unwrap(),
+        }),
+        audit: None,
+        clock: WallClock::system(),
+    });
+    let config = HttpConfig {
+        guard,
+        ..authority.sign(HERE).served()
+    };
+    let server = TestServer::with(ONE, config);
+    let hello = hello(&authority).await;
+    // One comes again every second, and a slow machine may find it.
+    let is_left = async |bytes: &[u8]| {
+        let mut connections = 0;
+        loop {
+            let mut connection = server.connect().await;
+            connection.try_send(bytes).await;
+            // A handshake that was begun has sent the server's half.
+            if connection.is_closed().await {
+                return connections;
+            }
+            connections += 1;
+        }
+    };
+    assert!(within(is_left(&hello)).await >= 3);
+    // What is no TLS counts as well, and gets no answer.
+    within(is_left(get("/livez").as_bytes())).await;
+    // A node takes it for a server that cannot be reached for now.
+    let left = within(async {
+        loop {
+            if let Err(error) = livez(url(&server), &authority.trust()).await {
+                return error;
+            }
+        }
+    });
+    let left = left.await;
+    assert!(matches!(left, CallError::Unreachable { .. }), "{left}");
+    // One of so many does not share its place.
+    let mut let_in = 0;
+    for last in 2..8 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket
+            .bind(SocketAddr::from(([127, 0, 0, last], 0)))
+            .unwrap();
+        let stream = within(socket.connect(server.address)).await.unwrap();
+        let connector = connector(&authority, None, &rustls::version::TLS13);
+        let name = ServerName::try_from(HERE).unwrap();
+        let_in += u64::from(within(connector.connect(name, stream)).await.is_ok());
+    }
+    assert!(let_in > 0);
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ pub(super) struct AccessArgs {
     /// Change nothing that the audit log cannot take
     #[arg(long, env = "CFGSYNC_AUDIT_REQUIRED")]
     audit_required: bool,
-    /// Requests of one address in a second, once its burst is used up; 0 is as many as it likes
+    /// Requests and TLS handshakes of one address in a second, once its burst is used up; 0 is as many as it likes
     #[arg(
         long,
         env = "CFGSYNC_RATE_MAX",
@@ -38,7 +38,7 @@ pub(super) struct AccessArgs {
         default_value = "2000"
     )]
     rate_max: u32,
-    /// Requests of one address at once: enough for ten thousand nodes behind it to boot
+    /// Requests and TLS handshakes of one address at once: enough for ten thousand nodes behind it to boot
     #[arg(
         long,
         env = "CFGSYNC_RATE_BURST",
