@@ -9,12 +9,14 @@ mod token;
 mod tokens;
 mod decide;
 mod rate;
+mod line;
 mod audit;
 
-pub use audit::{Audit, AuditLine, AuditOutcome, AuditTarget, AuditUnavailable};
+pub use audit::{Audit, AuditTarget, AuditUnavailable};
 pub use decide::{
     Credentials, Denial, Names, Need, Policy, Principal, Standing, authorize, identify, may_be,
 };
+pub use line::{AuditLine, AuditOutcome};
 pub use pattern::{InvalidPattern, Pattern};
 pub use rate::Rate;
 pub use token::{Role, Token, hash, new_secret};

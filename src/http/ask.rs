@@ -242,13 +242,15 @@ impl<'a> Ask<'a> {
             what: format!("{} {}", self.head.method, self.target.route.pattern()),
             outcome,
             who: who.map_or_else(|| "unknown".to_owned(), ToString::to_string),
-            from: self.peer.address.ip(),
+            from: Some(self.peer.address.ip()),
             node: self
                 .note
                 .node
                 .clone()
                 .or_else(named)
                 .map(|node| node.to_string()),
+            generation: None,
+            revision: None,
             status: status.map(|status| status.as_u16()),
             reason: refused.map(str::to_owned),
             sha256: self.note.sha256.clone(),
