@@ -5,6 +5,7 @@
 //! publishes a `view::View` that readers take without a lock.
 
 mod answer;
+mod witness;
 pub mod readiness;
 pub mod render;
 mod view;
@@ -13,6 +14,7 @@ mod work;
 mod route;
 
 pub use answer::{Accepted, AnotherCluster, Answer, Handed, Purpose, Refusal};
+pub use witness::{Deed, Ending, Witness};
 
 use std::{
     future::Future,
@@ -60,6 +62,8 @@ pub struct Config {
     pub min_generation_interval: Duration,
     /// What payloads are signed with, if they are.
     pub sign_key: Option<Arc<SigningKey>>,
+    /// Who keeps account of what is done without a request.
+    pub witness: Option<Arc<dyn Witness>>,
 }
 
 impl Default for Config {
@@ -67,6 +71,7 @@ impl Default for Config {
         Self {
             min_generation_interval: Duration::from_secs(1),
             sign_key: None,
+            witness: None,
         }
     }
 }
@@ -617,5 +622,7 @@ fn program(spec: Spec, embedded: &[Arc<dyn Materializer>]) -> Program {
 
 #[cfg(test)]
 mod race_tests;
+#[cfg(test)]
+mod witness_tests;
 #[cfg(test)]
 mod tests;

@@ -169,6 +169,32 @@ impl Guard {
         self.shared.audit.as_ref()
     }
 
+    /// A line on what this server does now, by itself or at a signal.
+    pub fn line(&self, what: &str) -> AuditLine {
+        AuditLine::of_the_server(self.shared.clock.now(), what)
+    }
+
+    /// Before that is done: see [`Audit::asked`].
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn announces(&self, line: &AuditLine) -> Result<(), AuditUnavailable> {
+        match self.audit() {
+            Some(audit) => {
+                let asked = || line.clone().ending(AuditOutcome::Asked, None);
+                audit.asked(asked).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Afterwards, or instead: see [`Audit::note`].
+    pub fn notes(&self, line: AuditLine) {
+        if let Some(audit) = self.audit() {
+            audit.note(line);
+        }
+    }
+
     /// The wall clock.
     pub fn clock(&self) -> &WallClock {
         &self.shared.clock

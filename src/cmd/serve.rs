@@ -307,6 +307,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> anyhow::Result<Exit>
         coordinator: coordinator::Config {
             min_generation_interval: args.min_generation_interval,
             sign_key: sign_key.clone(),
+            ..coordinator::Config::default()
         },
         http,
         journal,
@@ -399,7 +400,7 @@ async fn until_told(
     let mut rereading = pin!(rereading);
     let refreshing = async {
         match tls {
-            Some(tls) => tls.keep_fresh().await,
+            Some(tls) => tls.keep_fresh(reread.guard).await,
             None => std::future::pending().await,
         }
     };

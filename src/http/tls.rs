@@ -120,11 +120,9 @@ impl Tls {
         }
     }
 
-    /// Reads `files` again; what is there stays in use when they have a fault.
-    pub fn read_again(&self, files: &TlsFiles) -> Result<(), TlsError> {
-        let new = Self::read(files)?;
+    /// Does as `new` does from now on.
+    pub fn take(&self, new: &Self) {
         self.shown.store(new.shown.load_full());
-        Ok(())
     }
 
     /// The pin of the key that is shown.

@@ -369,7 +369,7 @@ async fn what_is_read_again_is_used_by_the_connections_that_follow() {
     let before = tls.pin();
 
     let files = authority.sign(HERE).files();
-    tls.read_again(&files).unwrap();
+    tls.take(&Tls::read(&files).unwrap());
     let after = tls.pin();
     assert_ne!(before, after);
     let answer = livez(join_url(&server, before), &Trust::default()).await;
@@ -410,7 +410,7 @@ async fn what_is_read_again_is_used_by_the_connections_that_follow() {
             key: key.clone(),
             client_authorities: None,
         };
-        let error = tls.read_again(&files).unwrap_err();
+        let error = Tls::read(&files).map(|new| tls.take(&new)).unwrap_err();
         said.push_str(&format!("{error}\n"));
         assert_eq!(tls.pin(), after);
     }

@@ -5,8 +5,8 @@ use std::{num::NonZeroU32, path::PathBuf};
 use cfgsync::{
     clock::WallClock,
     guard::{
-        Audit, AuditTarget, CannotTell, Guard, GuardConfig, Pattern, Policy, Rate, Tokens,
-        TokensError,
+        Audit, AuditOutcome, AuditTarget, CannotTell, Guard, GuardConfig, Pattern, Policy, Rate,
+        Tokens, TokensError,
     },
 };
 use clap::Args;
@@ -135,17 +135,27 @@ impl AccessArgs {
             return;
         };
         let shown = path.display().to_string();
-        match tokio::task::spawn_blocking(move || Tokens::load(&path)).await {
+        let (reason, problem) = match tokio::task::spawn_blocking(move || Tokens::load(&path)).await
+        {
             Ok(Ok(tokens)) => {
-                let count = tokens.count();
-                guard.set_tokens(tokens);
-                tracing::info!("SIGHUP: {shown} is read again; it holds {count} tokens");
+                let line = guard.line("tokens").with_hash("tokens", tokens.digest());
+                match guard.announces(&line).await {
+                    Ok(()) => {
+                        let count = tokens.count();
+                        guard.set_tokens(tokens);
+                        tracing::info!("SIGHUP: {shown} is read again; it holds {count} tokens");
+                        guard.notes(line);
+                        return;
+                    }
+                    Err(error) => ("audit", format!(" {error}")),
+                }
             }
-            Ok(Err(error)) => {
-                tracing::error!("SIGHUP: the last good tokens stay in force:\n{error}");
-            }
-            Err(panic) => tracing::error!("SIGHUP: the last good tokens stay in force: {panic}"),
-        }
+            Ok(Err(error)) => ("mistake", format!("\n{error}")),
+            Err(panic) => ("mistake", format!(" {panic}")),
+        };
+        tracing::error!("SIGHUP: the last good tokens stay in force:{problem}");
+        let line = guard.line("tokens");
+        guard.notes(line.ending(AuditOutcome::Refused, Some(reason)));
     }
 }
 
