@@ -3,6 +3,7 @@
 //! A connection that is not what it should be costs a look at its first byte. A handshake runs in its
 //! connection's own task, within a bound, and its buffers are gone when it is over.
 
+mod refusal;
 mod self_signed;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use rustls::{
-    ServerConfig, ServerConnection,
+    CertificateError as CertificateFault, ServerConfig, ServerConnection,
     crypto::ring::Ticketer,
     server::{NoServerSessionStorage, WebPkiClientVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
@@ -180,6 +181,9 @@ impl Tls {
             }
             Ok(Err(Failed::Handshake { error, stream })) => {
                 tracing::debug!(%peer, "the TLS handshake failed: {error}");
+                if let Some(reason) = refusal::reason(&error) {
+                    refusal::tell(&config.guard, peer, reason, &error);
+                }
                 farewell(stream, &[]).await;
             }
             Err(_) => {
@@ -224,7 +228,8 @@ impl Tls {
             return Ok((stream, None));
         };
         let Some(names) = names_of(shown) else {
-            let error = io::Error::other("the names in its certificate cannot be read");
+            let fault = rustls::Error::InvalidCertificate(CertificateFault::BadEncoding);
+            let error = io::Error::other(fault);
             let (stream, _) = stream.into_inner();
             return Err(Failed::Handshake { error, stream });
         };

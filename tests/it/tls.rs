@@ -4,8 +4,8 @@ use std::{fs, net::SocketAddr, num::NonZeroU32, path::Path, sync::Arc, time::Dur
 
 use cfgsync::{
     client::{CallError, Client, Distrust, ServerUrl, Trust},
-    clock::WallClock,
-    guard::{Guard, GuardConfig, Policy, Rate},
+    clock::{Timestamp, WallClock},
+    guard::{Audit, AuditTarget, Guard, GuardConfig, Policy, Rate},
     http::{HttpConfig, Tls, TlsFiles},
     model::Pin,
 };
@@ -192,6 +192,71 @@ async fn only_who_shows_a_certificate_of_the_right_authority_is_let_in() {
     let refused = Distrust::RefusesCertificate("it has expired");
     assert_eq!(distrust(answer), refused);
     server.is_left().await;
+}
+
+/// A certificate that is refused was a refusal that the audit log did not have.
+#[tokio::test]
+async fn the_audit_log_has_refused_certificates_and_cannot_be_filled_with_them() {
+    let (directory, authority) = place();
+    let nodes = Authority::new(directory.path(), "nodes");
+    let strangers = Authority::new(directory.path(), "strangers");
+    let tls = Tls::read(&TlsFiles {
+        client_authorities: Some(nodes.file()),
+        ..authority.sign(HERE).files()
+    });
+    let path = directory.path().join("audit");
+    let audit = Audit::open(AuditTarget::File(path.clone()), false).unwrap();
+    let guard = Guard::new(GuardConfig {
+        tokens: None,
+        policy: Policy {
+            certificates: true,
+            ..Policy::default()
+        },
+        rate: None,
+        audit: Some(audit),
+        clock: WallClock::from_fn(|| Timestamp::UNIX_EPOCH),
+    });
+    let config = HttpConfig {
+        guard: guard.clone(),
+        ..served(tls.unwrap())
+    };
+    let server = TestServer::with(ONE, config);
+    for trust in [
+        authority.trust(),
+        strangers.sign("node-1").shown(&authority),
+        nodes.sign_with("node-2", expired).shown(&authority),
+        nodes.sign_with("node-3", early).shown(&authority),
+        // This one is let in.
+        nodes.sign("node-4").shown(&authority),
+        // A server that is not trusted has refused nobody.
+        Trust::default(),
+    ] {
+        let _ = livez(url(&server), &trust).await;
+    }
+    for _ in 0..40 {
+        let answer = livez(url(&server), &authority.trust()).await;
+        assert_eq!(distrust(answer), Distrust::WantsCertificate);
+    }
+    server.is_left().await;
+    guard.audit().unwrap().flush().await;
+    let log = fs::read_to_string(&path).unwrap();
+    let reasons = [
+        "no_certificate",
+        "unknown_authority",
+        "expired_certificate",
+        "early_certificate",
+        "no_certificate",
+    ];
+    for (line, reason) in log.lines().zip(reasons) {
+        let expected = format!(
+            r#"{{"at":"1970-01-01T00:00:00Z","what":"handshake","outcome":"refused","who":"unknown","from":"127.0.0.1","reason":"{reason}"}}"#
+        );
+        assert_eq!(line, expected);
+    }
+    // Twenty, and one for every second that it took.
+    let lines = log.lines().count();
+    assert!((20..40).contains(&lines), "{lines}");
+    assert_eq!(server.coordinator.metrics().tls_failures.get(), 45);
 }
 
 #[tokio::test]
