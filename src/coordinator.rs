@@ -272,11 +272,14 @@ impl Coordinator {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
         if let Some((served, payload)) = current(&view, &state, identifier) {
-            if payload.take() {
-                self.note_delivery(identifier, served.generation.number);
+            let (generation, is_first) = (served.generation.number, payload.take());
+            if is_first {
+                self.note_delivery(identifier, generation);
             }
             return Answer::Payload(Handed {
                 payload: payload.encoded.clone(),
+                generation,
+                is_first,
                 shows_secrets: payload.secret,
             });
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    model::{Failure, Identifier, Revision},
+    model::{Failure, GenerationNumber, Identifier, Revision},
     spec::MetadataError,
     store::Unavailable,
     wire::EncodedPayload,
@@ -31,6 +31,10 @@ pub enum Answer {
 pub struct Handed {
     /// As it goes to the socket.
     pub payload: Arc<EncodedPayload>,
+    /// Of which generation it is.
+    pub generation: GenerationNumber,
+    /// Whether this server delivers it for the first time.
+    pub is_first: bool,
     /// Whether secret files are shown in it.
     pub shows_secrets: bool,
 }

@@ -153,16 +153,20 @@ impl Coordinator {
         let Some((served, payload)) = current(&view, &state, identifier) else {
             return self.why_not(&view, &state, identifier);
         };
+        let handed = Handed {
+            payload: payload.encoded.clone(),
+            generation: served.generation.number,
+            is_first: false,
+            shows_secrets: payload.secret,
+        };
         if reveal || !payload.secret {
-            return Answer::Payload(Handed {
-                payload: payload.encoded.clone(),
-                shows_secrets: payload.secret,
-            });
+            return Answer::Payload(handed);
         }
         let shown = self.without_secrets(&served.generation, identifier);
         Answer::Payload(Handed {
             payload: Arc::new(shown.expect("what is served to a node is in the generation")),
             shows_secrets: false,
+            ..handed
         })
     }
 

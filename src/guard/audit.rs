@@ -323,6 +323,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn ten_thousand_nodes_that_are_released_at_once_lose_no_line() {
+        const NODES: u64 = 10_000;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit");
+        let audit = Audit::open(AuditTarget::File(path.clone()), false).unwrap();
+        for _ in 0..NODES {
+            audit.note(line("POST /node"));
+        }
+        audit.flush().await;
+        assert_eq!(audit.lost.load(Ordering::Relaxed), 0);
+        assert_eq!(whats(&path).len() as u64, NODES);
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_written_is_not_done_where_the_log_is_required() {
         let full = || AuditTarget::File("/dev/full".into());
         let audit = Audit::open(full(), true).unwrap();

@@ -16,7 +16,7 @@ use crate::{
         AuditLine, AuditOutcome, Credentials, Denial, IdentityMode, Names, Need, Principal, Role,
         Standing, may_be,
     },
-    model::{Digest, Identifier, NodeRegistration},
+    model::{Digest, GenerationNumber, Identifier, NodeRegistration},
     wire::NODE_KEY_HEADER,
 };
 
@@ -37,6 +37,8 @@ pub(super) struct Ask<'a> {
 struct Note {
     node: Option<Identifier>,
     sha256: BTreeMap<String, String>,
+    /// The generation of the payload that it is the first to get, or sees what is secret of.
+    generation: Option<GenerationNumber>,
     unchanged: bool,
     reveals: bool,
     refused: Option<&'static str>,
@@ -174,7 +176,12 @@ impl<'a> Ask<'a> {
 
     /// A payload goes out. With an operator's credential it may be anybody's: what is secret in it is seen.
     pub(super) async fn hands_over(&mut self, handed: &Handed) -> Result<(), Rejection> {
-        if handed.shows_secrets && self.is_operators() {
+        let reveals = handed.shows_secrets && self.is_operators();
+        if reveals || handed.is_first {
+            self.note.generation = Some(handed.generation);
+            self.brings("payload", handed.payload.digest);
+        }
+        if reveals {
             self.is_a_look_at_secrets();
             // Boxed, so that a request that is held is not larger for it.
             Box::pin(self.begins()).await?;
@@ -222,6 +229,7 @@ impl<'a> Ask<'a> {
             Some(_) if changes || denied || self.note.refused.is_some() => AuditOutcome::Refused,
             Some(_) => return,
             None if self.note.reveals => AuditOutcome::Revealed,
+            None if self.note.generation.is_some() => AuditOutcome::Delivered,
             None if !changes => return,
             None if self.note.unchanged => AuditOutcome::Unchanged,
             None => AuditOutcome::Changed,
@@ -249,7 +257,7 @@ impl<'a> Ask<'a> {
                 .clone()
                 .or_else(named)
                 .map(|node| node.to_string()),
-            generation: None,
+            generation: self.note.generation,
             revision: None,
             status: status.map(|status| status.as_u16()),
             reason: refused.map(str::to_owned),

@@ -24,10 +24,10 @@ pub(super) struct AccessArgs {
     /// Nodes need no credentials. Where nobody is asked for any, operators need none either, beyond loopback as well
     #[arg(long, env = "CFGSYNC_ALLOW_ANONYMOUS")]
     allow_anonymous: bool,
-    /// Write a line for each change and each refusal to this file, or to stdout (`-`); SIGHUP opens it again
+    /// Write a line for each change, refusal and first delivery to this file, or to stdout (`-`); SIGHUP opens it again
     #[arg(long, env = "CFGSYNC_AUDIT_LOG", value_name = "FILE", value_parser = target)]
     audit_log: Option<AuditTarget>,
-    /// Change nothing that the audit log cannot take
+    /// Change nothing that the audit log cannot take: each change is on disk there before it is made
     #[arg(long, env = "CFGSYNC_AUDIT_REQUIRED")]
     audit_required: bool,
     /// Requests and TLS handshakes of one address in a second, once its burst is used up; 0 is as many as it likes

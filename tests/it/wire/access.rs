@@ -493,6 +493,44 @@ async fn the_audit_log_has_each_change_and_each_refusal() {
     insta::assert_snapshot!(log);
 }
 
+/// Who got which files was in no log.
+#[tokio::test]
+async fn the_audit_log_has_each_nodes_first_delivery_of_a_generation() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit");
+    let audit = Audit::open(AuditTarget::File(path.clone()), false).unwrap();
+    let (server, guard) = guarded(
+        "open",
+        GuardConfig {
+            audit: Some(audit),
+            ..config()
+        },
+    );
+    server.ask(&register("web-1", &bearer("web"))).await;
+    let held = bearer("web") + "prefer: wait=20\r\n";
+    let mut waiting = server.connect().await;
+    waiting.send(node("web-1", &held)).await;
+    server.holds(1).await;
+    server.ask(&register("a", &bearer("node"))).await;
+    assert_eq!(waiting.reply().await.status, 200);
+    // Again, the other way, and where there is nothing yet: no delivery, no line.
+    let payload = plain("GET", "/v1/nodes/web-1/payload", &held);
+    let again = server.ask(&payload).await;
+    let digest = again.header("etag").unwrap().trim_matches('"').to_owned();
+    server.ask(&node("web-1", &held)).await;
+    server.ask(&node("b", &bearer("node"))).await;
+    guard.audit().unwrap().flush().await;
+    let log = std::fs::read_to_string(&path).unwrap();
+    let delivered: Vec<_> = log
+        .lines()
+        .filter(|line| !line.contains("/register"))
+        .collect();
+    let expected = format!(
+        r#"{{"at":"1970-01-01T00:00:00Z","what":"POST /node","outcome":"delivered","who":"token web","from":"127.0.0.1","node":"web-1","generation":1,"status":200,"sha256":{{"payload":"{digest}"}}}}"#
+    );
+    assert_eq!(delivered, [expected]);
+}
+
 /// `GET /v1/nodes/{id}/payload` showed an operator every secret file, unasked and unseen.
 #[tokio::test]
 async fn an_operator_sees_what_is_secret_only_by_asking_and_is_seen_doing_so() {
