@@ -50,9 +50,9 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l history -d 'Ho
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l drain-timeout -d 'How long requests in flight may take to end once the server stops [env: CFGSYNC_DRAIN_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l tokens -d 'The tokens that open this server, one line each (see `cfgsync token new`); SIGHUP reads them again [env: CFGSYNC_TOKENS]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l operator-cert -d 'A client certificate with such a name is an operator\'s (`*` is anything); repeat it for more [env: CFGSYNC_OPERATOR_CERT, one per line]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l audit-log -d 'Write a line for each change and each refusal to this file, or to stdout (`-`); SIGHUP opens it again [env: CFGSYNC_AUDIT_LOG]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l rate-max -d 'Requests of one address in a second, once its burst is used up; 0 is as many as it likes [env: CFGSYNC_RATE_MAX]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l rate-burst -d 'Requests of one address at once: enough for ten thousand nodes behind it to boot [env: CFGSYNC_RATE_BURST]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l audit-log -d 'Write a line for each change, refusal and first delivery to this file, or to stdout (`-`); SIGHUP opens it again [env: CFGSYNC_AUDIT_LOG]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l rate-max -d 'Requests and TLS handshakes of one address in a second, once its burst is used up; 0 is as many as it likes [env: CFGSYNC_RATE_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l rate-burst -d 'Requests and TLS handshakes of one address at once: enough for ten thousand nodes behind it to boot [env: CFGSYNC_RATE_BURST]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l waiters-per-node-max -d 'Requests that are held for one node at a time; more are answered at once [env: CFGSYNC_WAITERS_PER_NODE_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l tls -d 'Speak TLS with a key that the server makes for itself: nodes know it by the join URL [env: CFGSYNC_TLS]' -r -f -a "self-signed\t'Made at the first start, and kept in the state directory'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l tls-cert -d 'Speak TLS with this certificate, followed by those of its issuers (PEM); read again when it changes [env: CFGSYNC_TLS_CERT]' -r -F
@@ -71,7 +71,7 @@ text\t'Plain lines with UTC times, on a terminal as well'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l log-level -d 'What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`) [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l allow-anonymous -d 'Nodes need no credentials. Where nobody is asked for any, operators need none either, beyond loopback as well [env: CFGSYNC_ALLOW_ANONYMOUS]'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l audit-required -d 'Change nothing that the audit log cannot take [env: CFGSYNC_AUDIT_REQUIRED]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l audit-required -d 'Change nothing that the audit log cannot take: each change is on disk there before it is made [env: CFGSYNC_AUDIT_REQUIRED]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l server -d 'Where the server is; repeat it for servers that are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l token-file -d 'A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F

@@ -1,5 +1,7 @@
 //! The composition root of `serve`: store, coordinator and HTTP server, wired once and run until told to stop.
 
+mod account;
+
 use std::{future::Future, sync::Arc};
 
 use tokio::{
@@ -16,6 +18,7 @@ use crate::{
     spec::Spec,
     store::{JournalStore, MemoryStore, Store},
 };
+use account::Account;
 
 /// Everything that a server is made of. The listeners are bound by the caller, so that it knows the ports.
 pub struct Server {
@@ -82,7 +85,7 @@ pub enum ServerError {
 /// # Errors
 /// See [`ServerError`].
 pub async fn serve(
-    server: Server,
+    mut server: Server,
     mut reload: mpsc::Receiver<Spec>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<DrainReport, ServerError> {
@@ -91,6 +94,13 @@ pub async fn serve(
         Some(journal) => journal.clone(),
         None => in_memory(&server.spec, server.history_generations)?,
     };
+    let guard = server.http.guard.clone();
+    let account = Arc::new(Account {
+        guard: guard.clone(),
+    });
+    if guard.audit().is_some() && server.coordinator.witness.is_none() {
+        server.coordinator.witness = Some(account.clone());
+    }
     let (stop_route, route_stopped) = tokio::sync::oneshot::channel::<()>();
     let (coordinator, route) = Coordinator::new(
         store,
@@ -125,27 +135,23 @@ pub async fn serve(
         let coordinator = coordinator.clone();
         async move {
             while let Some(spec) = reload.recv().await {
-                match coordinator.reload(spec).await {
-                    Ok(()) => tracing::info!("the spec was read again"),
-                    Err(error) => tracing::error!("the last good spec stays in force: {error}"),
-                }
+                account.reload(&coordinator, spec).await;
             }
         }
     });
-    let guard = server.http.guard.clone();
     if let Some(status) = server.status {
         let coordinator = coordinator.clone();
         tokio::spawn(async move { coordinator.keep_status(status).await });
     }
     let report = http::serve(server.listeners, coordinator, server.http, shutdown).await;
     reloading.abort();
-    if let Some(audit) = guard.audit() {
-        audit.flush().await;
-    }
     // The route goes last: until the last answer is out it may have deliveries to note.
     drop(stop_route);
     if let Err(panic) = route.await {
         tracing::error!("the coordinator ended early: {panic}");
+    }
+    if let Some(audit) = guard.audit() {
+        audit.flush().await;
     }
     match broken.try_recv() {
         Ok(reason) => Err(ServerError::Journal(reason)),

@@ -15,6 +15,7 @@ pub(crate) mod server;
 pub(crate) mod settings;
 pub(crate) mod output;
 pub(crate) mod manager;
+pub(crate) mod signals;
 pub(crate) mod progress;
 pub(crate) mod diff;
 pub(crate) mod keys;

@@ -5,6 +5,7 @@
 //! publishes a `view::View` that readers take without a lock.
 
 mod answer;
+mod witness;
 pub mod readiness;
 pub mod render;
 mod view;
@@ -12,7 +13,8 @@ mod describe;
 mod work;
 mod route;
 
-pub use answer::{Accepted, AnotherCluster, Answer, Refusal};
+pub use answer::{Accepted, AnotherCluster, Answer, Handed, Purpose, Refusal};
+pub use witness::{Deed, Ending, Witness};
 
 use std::{
     future::Future,
@@ -60,6 +62,8 @@ pub struct Config {
     pub min_generation_interval: Duration,
     /// What payloads are signed with, if they are.
     pub sign_key: Option<Arc<SigningKey>>,
+    /// Who keeps account of what is done without a request.
+    pub witness: Option<Arc<dyn Witness>>,
 }
 
 impl Default for Config {
@@ -67,6 +71,7 @@ impl Default for Config {
         Self {
             min_generation_interval: Duration::from_secs(1),
             sign_key: None,
+            witness: None,
         }
     }
 }
@@ -267,21 +272,25 @@ impl Coordinator {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
         if let Some((served, payload)) = current(&view, &state, identifier) {
-            if payload.take() {
-                self.note_delivery(identifier, served.generation.number);
+            let (generation, is_first) = (served.generation.number, payload.take());
+            if is_first {
+                self.note_delivery(identifier, generation);
             }
-            return Answer::Payload(payload.encoded.clone());
+            return Answer::Payload(Handed {
+                payload: payload.encoded.clone(),
+                generation,
+                is_first,
+                shows_secrets: payload.secret,
+            });
         }
         self.why_not(&view, &state, identifier)
     }
 
-    /// The same, and nothing counts as delivered.
-    fn peek(&self, identifier: &str) -> Answer {
-        let view = self.shared.view.load();
-        let state = self.shared.store.state();
-        match current(&view, &state, identifier) {
-            Some((_, payload)) => Answer::Payload(payload.encoded.clone()),
-            None => self.why_not(&view, &state, identifier),
+    /// The same for this purpose.
+    pub fn answer_for(&self, purpose: Purpose, identifier: &str) -> Answer {
+        match purpose {
+            Purpose::Delivery => self.answer(identifier),
+            Purpose::Look { reveal } => self.look(identifier, reveal),
         }
     }
 
@@ -322,13 +331,25 @@ impl Coordinator {
     /// Holds the question until there is a payload other than `held`, a failure or a final no. At `until`
     /// the answer is what it is then: not ready, or the payload that is `held` still.
     pub async fn wait(&self, identifier: &str, held: Option<Digest>, until: Instant) -> Answer {
+        self.wait_for(Purpose::Delivery, identifier, held, until)
+            .await
+    }
+
+    /// The same for this purpose.
+    pub async fn wait_for(
+        &self,
+        purpose: Purpose,
+        identifier: &str,
+        held: Option<Digest>,
+        until: Instant,
+    ) -> Answer {
         // Subscribe first, compare then: a release in between is not lost.
         let mut release = self.shared.release.subscribe();
         loop {
             release.borrow_and_update();
-            let answer = self.answer(identifier);
+            let answer = self.answer_for(purpose, identifier);
             let same = match &answer {
-                Answer::Payload(payload) => held == Some(payload.digest),
+                Answer::Payload(handed) => held == Some(handed.payload.digest),
                 Answer::NotReady(_) => true,
                 Answer::Missing(_) | Answer::Failed(_) | Answer::Draining(_) => false,
             };
@@ -339,7 +360,7 @@ impl Coordinator {
                 .await
                 .is_err()
             {
-                return self.answer(identifier);
+                return self.answer_for(purpose, identifier);
             }
         }
     }
@@ -609,5 +630,7 @@ fn program(spec: Spec, embedded: &[Arc<dyn Materializer>]) -> Program {
 
 #[cfg(test)]
 mod race_tests;
+#[cfg(test)]
+mod witness_tests;
 #[cfg(test)]
 mod tests;

@@ -9,12 +9,14 @@ mod token;
 mod tokens;
 mod decide;
 mod rate;
+mod line;
 mod audit;
 
-pub use audit::{Audit, AuditLine, AuditOutcome, AuditTarget, AuditUnavailable};
+pub use audit::{Audit, AuditTarget, AuditUnavailable};
 pub use decide::{
     Credentials, Denial, Names, Need, Policy, Principal, Standing, authorize, identify, may_be,
 };
+pub use line::{AuditLine, AuditOutcome};
 pub use pattern::{InvalidPattern, Pattern};
 pub use rate::Rate;
 pub use token::{Role, Token, hash, new_secret};
@@ -165,6 +167,32 @@ impl Guard {
     /// Where changes and refusals are noted.
     pub fn audit(&self) -> Option<&Audit> {
         self.shared.audit.as_ref()
+    }
+
+    /// A line on what this server does now, by itself or at a signal.
+    pub fn line(&self, what: &str) -> AuditLine {
+        AuditLine::of_the_server(self.shared.clock.now(), what)
+    }
+
+    /// Before that is done: see [`Audit::asked`].
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn announces(&self, line: &AuditLine) -> Result<(), AuditUnavailable> {
+        match self.audit() {
+            Some(audit) => {
+                let asked = || line.clone().ending(AuditOutcome::Asked, None);
+                audit.asked(asked).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Afterwards, or instead: see [`Audit::note`].
+    pub fn notes(&self, line: AuditLine) {
+        if let Some(audit) = self.audit() {
+            audit.note(line);
+        }
     }
 
     /// The wall clock.

@@ -59,6 +59,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "materialize",
             "store",
             "coordinator",
+            "guard",
             "http",
         ],
     ),

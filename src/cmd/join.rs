@@ -24,7 +24,7 @@ use cfgsync::{
 };
 use clap::{Args, ValueEnum};
 use serde_json::Value;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind};
 use tracing::{debug, info, warn};
 
 use super::{
@@ -33,6 +33,7 @@ use super::{
     output,
     progress::{Progress, counted},
     server::UrlParser,
+    signals::catch,
     tls::{ClientTlsArgs, TrustFailure},
     values,
 };
@@ -205,25 +206,38 @@ impl EndedBy {
 
 /// Joins, and hands over.
 pub(crate) fn run(args: JoinArgs) -> anyhow::Result<Exit> {
+    let mut signals = Signals::catch()?;
     let progress = Progress::new();
-    let plan = resolve::plan(args, progress.is_interactive())?;
+    let is_interactive = progress.is_interactive();
     // One thread: a node that waits costs its machine nothing.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let done = runtime.block_on(join(&plan, progress));
+    let done = runtime.block_on(async {
+        // Beside the signals: what files and programs feed into it may be long in coming.
+        let resolving = tokio::task::spawn_blocking(move || resolve::plan(args, is_interactive));
+        let plan = tokio::select! {
+            ended_by = signals.next() => return Err(JoinFailure::Ended(ended_by).into()),
+            plan = resolving => plan??,
+        };
+        let variables = join(&plan, &mut signals, progress).await?;
+        anyhow::Ok((plan.command, variables))
+    });
     // A name that is still being looked up does not hold up the program.
     runtime.shutdown_background();
-    let variables = done?;
-    match plan.command.split_first() {
+    let (command, variables) = done?;
+    match command.split_first() {
         None => Ok(Exit::Done),
         Some((program, arguments)) => Err(execute(program, arguments, variables).into()),
     }
 }
 
 /// Up to the files on disk; answers with CMD's additional environment.
-async fn join(plan: &resolve::Plan, progress: Progress) -> anyhow::Result<Vec<(String, String)>> {
-    let mut signals = Signals::install()?;
+async fn join(
+    plan: &resolve::Plan,
+    signals: &mut Signals,
+    progress: Progress,
+) -> anyhow::Result<Vec<(String, String)>> {
     let mut join = Join::new(plan.client.clone(), plan.options.clone());
     let mut ticks = tokio::time::interval(progress.tick_every());
     let progress = RefCell::new(progress);
@@ -398,17 +412,19 @@ fn execute(
     }
 }
 
-/// SIGINT and SIGTERM, caught also as PID 1, where the kernel would otherwise drop them.
+/// SIGINT and SIGTERM.
 struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
+    interrupt: Signal,
+    terminate: Signal,
 }
 
 impl Signals {
-    fn install() -> std::io::Result<Self> {
+    /// See [`catch`].
+    fn catch() -> std::io::Result<Self> {
+        let [interrupt, terminate] = catch([SignalKind::interrupt(), SignalKind::terminate()])?;
         Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
+            interrupt,
+            terminate,
         })
     }
 

@@ -27,6 +27,7 @@ use cfgsync::{
     http::{self, DrainReport, HttpConfig},
     spec::Spec,
     store::{JournalError, JournalStore},
+    wire::SigningKey,
 };
 use clap::Args;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -210,33 +211,69 @@ impl ServeArgs {
     }
 }
 
-pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
+/// What a server needs before anybody can see it.
+struct Prepared {
+    args: ServeArgs,
+    spec: Spec,
+    guard: Guard,
+    sign_key: Option<Arc<SigningKey>>,
+    journal: Option<JournalStore>,
+}
+
+/// Reads what there is to read. May take long, or for ever.
+fn prepare(args: ServeArgs) -> anyhow::Result<Prepared> {
     listeners::refuse_exposure(&args.listen, args.may_be_exposed())?;
     let spec = Spec::load(&args.spec)?;
     let guard = args.access.guard(args.tls.authenticates())?;
     guard.can_tell(spec.identity).map_err(AccessError::from)?;
+    let sign_key = args.signing.read()?;
     let journal = state::open(&args.state, &spec, args.history).map_err(ServeError::State)?;
+    Ok(Prepared {
+        args,
+        spec,
+        guard,
+        sign_key,
+        journal,
+    })
+}
+
+pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
+    let mut signals = Signals::catch().map_err(ServeError::Runtime)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(ServeError::Runtime)?;
-    let exit = runtime.block_on(serve(args, spec, guard, journal));
+    let has_command = !args.command.is_empty();
+    let exit = runtime.block_on(async {
+        let preparing = tokio::task::spawn_blocking(move || prepare(args));
+        tokio::select! {
+            prepared = preparing => serve(prepared??, signals).await,
+            stop = signals.stop() => {
+                tracing::info!("{}: stopping before anything was served", stop.name);
+                // A command that never ran has not succeeded.
+                Ok(match has_command {
+                    true => Exit::of_signal(stop.signal.as_raw()),
+                    false => Exit::Done,
+                })
+            }
+        }
+    });
     // A render that does not end, or a spec that cannot be read to its end, must not keep a server that was
     // told to stop; programs that make files get the time to be ended with all their children.
     runtime.shutdown_timeout(THREADS_GRACE);
     exit
 }
 
-async fn serve(
-    mut args: ServeArgs,
-    spec: Spec,
-    guard: Guard,
-    journal: Option<JournalStore>,
-) -> anyhow::Result<Exit> {
-    let mut signals = Signals::new().map_err(ServeError::Runtime)?;
+async fn serve(prepared: Prepared, mut signals: Signals) -> anyhow::Result<Exit> {
+    let Prepared {
+        mut args,
+        spec,
+        guard,
+        sign_key,
+        journal,
+    } = prepared;
     let manager = Manager::from_environment();
     let (listeners, addresses) = listeners::open(&args.listen, args.may_be_exposed())?;
-    let sign_key = args.signing.read()?;
     let state_directory = args.state.directory();
     let tls = std::mem::take(&mut args.tls).prepare(&addresses, state_directory.as_deref());
     let tls = tls.map_err(ServeError::Tls)?.map(Arc::new);
@@ -261,18 +298,7 @@ async fn serve(
         }
         None => None,
     };
-    for address in &addresses {
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        tracing::info!("serving {} on {scheme}://{address}", spec.cluster);
-    }
-    if guard.asks() && tls.is_none() && !http::is_loopback_only(&addresses) {
-        tracing::warn!(
-            "tokens and files go over the network as they are: speak TLS (--tls self-signed, or --tls-cert FILE)"
-        );
-    }
-    if let Some(tls) = &tls {
-        tls.tell().map_err(ServeError::Tls)?;
-    }
+    tell(&spec.cluster, &addresses, guard.asks(), tls.as_deref())?;
     let (status, status_line) = watch::channel(String::new());
     let server = Server {
         spec,
@@ -281,6 +307,7 @@ async fn serve(
         coordinator: coordinator::Config {
             min_generation_interval: args.min_generation_interval,
             sign_key: sign_key.clone(),
+            ..coordinator::Config::default()
         },
         http,
         journal,
@@ -331,6 +358,27 @@ async fn serve(
     Ok(exit)
 }
 
+/// Says where the server is, and how nodes join.
+fn tell(
+    cluster: &str,
+    addresses: &[SocketAddr],
+    asks: bool,
+    tls: Option<&ServeTls>,
+) -> Result<(), ServeError> {
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    for address in addresses {
+        tracing::info!("serving {cluster} on {scheme}://{address}");
+    }
+    match tls {
+        Some(tls) => tls.tell()?,
+        None if asks && !http::is_loopback_only(addresses) => tracing::warn!(
+            "tokens and files go over the network as they are: speak TLS (--tls self-signed, or --tls-cert FILE)"
+        ),
+        None => {}
+    }
+    Ok(())
+}
+
 /// Runs until the server is to stop, and with which exit code.
 async fn until_told(
     signals: &mut Signals,
@@ -352,7 +400,7 @@ async fn until_told(
     let mut rereading = pin!(rereading);
     let refreshing = async {
         match tls {
-            Some(tls) => tls.keep_fresh().await,
+            Some(tls) => tls.keep_fresh(reread.guard).await,
             None => std::future::pending().await,
         }
     };

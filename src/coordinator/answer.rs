@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    model::{Failure, Identifier, Revision},
+    model::{Failure, GenerationNumber, Identifier, Revision},
     spec::MetadataError,
     store::Unavailable,
     wire::EncodedPayload,
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// Its files.
-    Payload(Arc<EncodedPayload>),
+    Payload(Handed),
     /// Not yet: the encoded [`crate::wire::ErrorBody`], made once per evaluation.
     NotReady(Bytes),
     /// There is nothing for it, now or later, and why.
@@ -24,6 +24,32 @@ pub enum Answer {
     Failed(Arc<Failure>),
     /// This server stops: ask again at once, here or elsewhere.
     Draining(Bytes),
+}
+
+/// A payload that goes out.
+#[derive(Debug, Clone)]
+pub struct Handed {
+    /// As it goes to the socket.
+    pub payload: Arc<EncodedPayload>,
+    /// Of which generation it is.
+    pub generation: GenerationNumber,
+    /// Whether this server delivers it for the first time.
+    pub is_first: bool,
+    /// Whether secret files are shown in it.
+    pub shows_secrets: bool,
+}
+
+/// What a payload is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A node is to have it.
+    Delivery,
+    /// An operator looks at it, which delivers nothing. Secret files are named and not shown unless the operator wants
+    /// to `reveal` them.
+    Look {
+        /// Whether they are shown.
+        reveal: bool,
+    },
 }
 
 /// A registration that was accepted.

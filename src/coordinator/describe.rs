@@ -1,11 +1,14 @@
 //! What operators are told: the cluster, a node, generations. Reads the published view and the store's
 //! newest state, and costs what it describes.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 
 use super::{
     Coordinator,
-    answer::{Answer, Refusal},
+    answer::{Answer, Handed, Refusal},
+    current,
     view::View,
 };
 use crate::{
@@ -119,7 +122,7 @@ impl Coordinator {
             artifacts: vec![],
             overridden: state.overrides.contains_key(identifier),
         };
-        match self.peek(identifier) {
+        match self.look(identifier, true) {
             Answer::Payload(_) => {
                 let generation = view.served.as_ref().map(|served| &served.generation);
                 body.state = NodeState::Ready;
@@ -166,6 +169,37 @@ impl Coordinator {
         body
     }
 
+    /// What `identifier` would be handed now, for an operator's eyes: nothing counts as delivered.
+    pub(super) fn look(&self, identifier: &str, reveal: bool) -> Answer {
+        let view = self.shared.view.load();
+        let state = self.shared.store.state();
+        let Some((served, payload)) = current(&view, &state, identifier) else {
+            return self.why_not(&view, &state, identifier);
+        };
+        let handed = Handed {
+            payload: payload.encoded.clone(),
+            generation: served.generation.number,
+            is_first: false,
+            shows_secrets: payload.secret,
+        };
+        if reveal || !payload.secret {
+            return Answer::Payload(handed);
+        }
+        let shown = self.without_secrets(&served.generation, identifier);
+        Answer::Payload(Handed {
+            payload: Arc::new(shown.expect("what is served to a node is in the generation")),
+            shows_secrets: false,
+            ..handed
+        })
+    }
+
+    /// The payload of `identifier` in `generation`, if it has one, with its secret files named and not shown.
+    fn without_secrets(&self, generation: &Generation, identifier: &str) -> Option<EncodedPayload> {
+        let files = generation.nodes.get(identifier)?;
+        let instance = self.instance();
+        Some(EncodedPayload::without_secrets(instance, generation, files))
+    }
+
     /// The generations that are kept, newest first.
     pub fn generations(&self) -> Vec<GenerationEntry> {
         self.shared
@@ -195,13 +229,10 @@ impl Coordinator {
     ) -> Option<EncodedPayload> {
         let state = self.shared.store.state();
         let generation = state.generations.iter().find(|g| g.number == number)?;
-        let files = generation.nodes.get(identifier)?;
-        let mut all = files.local.files().iter().chain(generation.shared.files());
-        if !reveal && all.any(|file| file.secret) {
-            let instance = self.instance();
-            let payload = EncodedPayload::without_secrets(instance, generation, files);
-            return Some(payload);
+        if !reveal && generation.has_secrets(identifier) {
+            return self.without_secrets(generation, identifier);
         }
+        let files = generation.nodes.get(identifier)?;
         let identifier: Identifier = identifier.parse().ok()?;
         let encoder = PayloadEncoder::of(self.instance(), generation);
         let mut encoder = encoder.signed_by(self.shared.sign_key.as_ref());

@@ -17,6 +17,7 @@ use super::{
     readiness::Tally,
     render::Program,
     view::{Failed, NotReady, Served, View},
+    witness::{Deed, Ending},
     work::{Made, Outcome, Work},
 };
 use crate::{
@@ -40,7 +41,7 @@ const NOT_READY_RETRY_MIN: Duration = Duration::from_secs(1);
 /// … up to this.
 const NOT_READY_RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// A seal that the store could not take is tried again after this long.
+/// A seal that could not be made is tried again after this long.
 const SEAL_RETRY: Duration = Duration::from_secs(1);
 
 /// Of a burst of registrations, up to this many get a log line each; more are counted in one.
@@ -113,8 +114,9 @@ enum Finished {
         pause: Duration,
     },
     Failed(Arc<Failure>),
-    /// The store could not take the seal.
+    /// The seal could not be made.
     Unsealed {
+        clause: &'static str,
         retry_at: Instant,
     },
 }
@@ -379,9 +381,8 @@ impl Route {
                     look_again = Some(*retry_at);
                 }
             }
-            Some(Finished::Unsealed { retry_at }) => {
-                let clause = "seal: the store is unavailable; tried again";
-                progress.unmet.push(clause.to_owned());
+            Some(Finished::Unsealed { clause, retry_at }) => {
+                progress.unmet.push((*clause).to_owned());
                 if *retry_at > now {
                     look_again = Some(*retry_at);
                 }
@@ -413,6 +414,7 @@ impl Route {
     fn miss_deadline(&mut self, deadline: Duration, progress: &Progress) {
         let reason = format!("not ready within {deadline:?}: {progress}");
         tracing::error!("the attempt failed: {reason}; the next registration begins a new one");
+        self.tell(Deed::Attempt, Ending::Failed("deadline"));
         let at = self.shared.clock.now();
         self.attempt = None;
         self.attempt_failure = Some(Arc::new(Failure {
@@ -431,7 +433,7 @@ impl Route {
             .last_render
             .is_some_and(|last| now < last + self.config.min_generation_interval);
         let asked_again = match self.finished_for(cut) {
-            Some(Finished::NotReady { retry_at, .. } | Finished::Unsealed { retry_at }) => {
+            Some(Finished::NotReady { retry_at, .. } | Finished::Unsealed { retry_at, .. }) => {
                 now >= *retry_at
             }
             _ => false,
@@ -520,6 +522,8 @@ impl Route {
             Err(error) => {
                 self.shared.metrics.render_failures.inc();
                 tracing::error!("the render at revision {} failed: {error}", cut.inputs);
+                let revision = cut.inputs;
+                self.tell(Deed::Render { revision }, Ending::Failed("materializer"));
                 let at = self.shared.clock.now();
                 let reason = error.to_string();
                 Finished::Failed(Arc::new(Failure {
@@ -555,8 +559,25 @@ impl Route {
     /// `None`: another generation was sealed first, and is served now; the newest state is judged again.
     async fn seal(&mut self, served: Served, cut: Cut, took: Duration) -> Option<Finished> {
         let generation = served.generation.clone();
+        let deed = Deed::Seal {
+            generation: generation.number,
+            revision: generation.revision,
+            digest: generation.digest,
+        };
+        if let Some(witness) = &self.config.witness
+            && !witness.allows(deed).await
+        {
+            tracing::error!(
+                "generation {} is not sealed: the audit log cannot take it",
+                generation.number
+            );
+            return Some(unsealed(
+                "seal: the audit log cannot be written; tried again",
+            ));
+        }
         match self.shared.store.seal(generation.clone()).await {
             Seal::Won => {
+                self.tell(deed, Ending::Done);
                 tracing::info!(
                     "sealed generation {} for {} in {took:?} (digest {})",
                     generation.number,
@@ -572,6 +593,7 @@ impl Route {
                 Some(Finished::Sealed)
             }
             Seal::Lost(winner) => {
+                self.tell(deed, Ending::Failed("sealed_elsewhere"));
                 tracing::info!("generation {} was sealed elsewhere first", winner.number);
                 self.covers = winner.revision;
                 self.covered = None;
@@ -581,11 +603,16 @@ impl Route {
                 None
             }
             Seal::Unavailable(error) => {
+                self.tell(deed, Ending::Failed("store"));
                 tracing::error!("generation {} is not sealed: {error}", generation.number);
-                Some(Finished::Unsealed {
-                    retry_at: Instant::now() + SEAL_RETRY,
-                })
+                Some(unsealed("seal: the store is unavailable; tried again"))
             }
+        }
+    }
+
+    fn tell(&self, deed: Deed, ending: Ending) {
+        if let Some(witness) = &self.config.witness {
+            witness.sees(deed, ending);
         }
     }
 
@@ -664,6 +691,14 @@ impl Route {
         if std::mem::take(&mut self.release_due) {
             self.shared.release.send_replace(());
         }
+    }
+}
+
+/// Tried again in a while; until then `clause` is the reason to wait.
+fn unsealed(clause: &'static str) -> Finished {
+    Finished::Unsealed {
+        clause,
+        retry_at: Instant::now() + SEAL_RETRY,
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
     wire::{ClusterState, ErrorBody, LeaveBody, NodeState, ReceivedPayload},
 };
 
-const PEERS: &str = "
+pub(super) const PEERS: &str = "
 materializers:
   - kind: template
     files:
@@ -64,13 +64,21 @@ pub(super) fn start_on(
     spec: Spec,
     embedded: Vec<Arc<dyn Materializer>>,
 ) -> Cluster {
+    start_with(store, spec, embedded, Config::default())
+}
+
+pub(super) fn start_with(
+    store: Arc<dyn Store>,
+    spec: Spec,
+    embedded: Vec<Arc<dyn Materializer>>,
+    config: Config,
+) -> Cluster {
     let (running, stop) = oneshot::channel::<()>();
     let clock = WallClock::from_fn(|| Timestamp::UNIX_EPOCH);
     let stop = async {
         let _ = stop.await;
     };
-    let (coordinator, route) =
-        Coordinator::new(store, spec, embedded, Config::default(), clock, stop);
+    let (coordinator, route) = Coordinator::new(store, spec, embedded, config, clock, stop);
     tokio::spawn(route);
     Cluster {
         coordinator,
@@ -113,7 +121,7 @@ impl Cluster {
     }
 
     /// The reason that a node that is not ready is given.
-    async fn reason(&self, name: &str) -> String {
+    pub(super) async fn reason(&self, name: &str) -> String {
         match self.settled(name).await {
             Answer::NotReady(body) => serde_json::from_slice::<ErrorBody>(&body).unwrap().message,
             other => panic!("{other:?}"),
@@ -123,7 +131,7 @@ impl Cluster {
 
 pub(super) fn received(answer: Answer) -> ReceivedPayload {
     match answer {
-        Answer::Payload(payload) => ReceivedPayload::decode(&payload.to_bytes()).unwrap(),
+        Answer::Payload(handed) => ReceivedPayload::decode(&handed.payload.to_bytes()).unwrap(),
         other => panic!("{other:?}"),
     }
 }

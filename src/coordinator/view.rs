@@ -70,6 +70,8 @@ pub(super) struct Served {
 pub(super) struct Payload {
     /// As it goes to the socket.
     pub(super) encoded: Arc<EncodedPayload>,
+    /// Whether there is a secret file in it.
+    pub(super) secret: bool,
     /// Whether it was handed out, so that only the first time is noted.
     delivered: AtomicBool,
 }
@@ -102,13 +104,12 @@ impl Served {
         let payloads = EncodedPayload::all_of(instance, &generation, key)
             .into_iter()
             .map(|(identifier, encoded)| {
-                (
-                    identifier,
-                    Payload {
-                        encoded,
-                        delivered: AtomicBool::new(false),
-                    },
-                )
+                let payload = Payload {
+                    encoded,
+                    secret: generation.has_secrets(identifier.as_str()),
+                    delivered: AtomicBool::new(false),
+                };
+                (identifier, payload)
             })
             .collect();
         Self {

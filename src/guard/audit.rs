@@ -1,10 +1,8 @@
 //! The audit log: one JSON line for each change and each refusal, written by a thread of its own.
 
 use std::{
-    collections::BTreeMap,
     fs::{File, OpenOptions},
     io::{self, Write},
-    net::IpAddr,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{
@@ -14,63 +12,19 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::Timestamp;
+use super::line::AuditLine;
 
-/// How many lines may wait to be written. Beyond that they are lost, counted and told; where the log is required,
-/// their senders wait.
-const LINES_WAITING_MAX: usize = 4_096;
+/// How many lines may wait to be written: those of ten thousand nodes that are released at one instant. Beyond that
+/// they are lost, counted and told; where the log is required, their senders wait.
+const LINES_WAITING_MAX: usize = 16_384;
 /// How many lines are written at once.
 const LINES_AT_ONCE_MAX: u64 = 256;
 /// How long a server that ends waits for what is not yet written.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 /// Its mode, when it is made.
 const FILE_MODE: u32 = 0o600;
-
-/// What one line says. Hashes of contents stand in it, contents never.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AuditLine {
-    /// When, UTC.
-    pub at: Timestamp,
-    /// The method and the route.
-    pub what: String,
-    /// What became of it.
-    pub outcome: AuditOutcome,
-    /// As whom: `token web`, `certificate node-1`, `anonymous`, `anybody` (where nobody is asked), `unknown`.
-    pub who: String,
-    /// From where.
-    pub from: IpAddr,
-    /// Which node it was about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub node: Option<String>,
-    /// The status that was answered; absent while there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// Why it was refused, as a slug.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// The hashes of what was sent: `facts` of a registration, or each file of an override.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub sha256: BTreeMap<String, String>,
-}
-
-/// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AuditOutcome {
-    /// About to be done, where the log is required: another line follows.
-    Asked,
-    /// Done.
-    Changed,
-    /// It was so already.
-    Unchanged,
-    /// An operator looked at what is secret.
-    Revealed,
-    /// Not done.
-    Refused,
-}
 
 /// Where the log goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,11 +62,12 @@ impl Audit {
     /// # Errors
     /// When the file cannot be opened.
     pub fn open(target: AuditTarget, required: bool) -> io::Result<Self> {
-        let output = target.open()?;
+        let output = target.open(required)?;
         let (messages, received) = mpsc::channel(LINES_WAITING_MAX);
         let lost = Arc::new(AtomicU64::new(0));
         let writer = Writer {
             target,
+            required,
             output: Some(output),
             is_torn: false,
             lost: Arc::clone(&lost),
@@ -128,7 +83,7 @@ impl Audit {
         })
     }
 
-    /// Before a change: where the log is required, answers once the line is written.
+    /// Before a change: where the log is required, answers once the line is on disk.
     ///
     /// # Errors
     /// When it cannot be; the change must not be made then.
@@ -180,10 +135,10 @@ impl std::fmt::Debug for Audit {
 }
 
 impl AuditTarget {
-    fn open(&self) -> io::Result<Box<dyn Write + Send>> {
+    fn open(&self, lasting: bool) -> io::Result<Box<dyn Output>> {
         match self {
             Self::Stdout => Ok(Box::new(io::stdout())),
-            Self::File(path) => Ok(Box::new(open(path)?)),
+            Self::File(path) => Ok(Box::new(open(path, lasting)?)),
         }
     }
 }
@@ -197,16 +152,47 @@ impl std::fmt::Display for AuditTarget {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+/// What lines are written to.
+trait Output: Write + Send {
+    /// Answers once a power cut does not take back what was written, as far as its kind knows of that.
+    fn sync(&self) -> io::Result<()>;
+}
+
+impl Output for File {
+    fn sync(&self) -> io::Result<()> {
+        match self.metadata()?.is_file() {
+            true => self.sync_data(),
+            // A pipe or a device, which keeps nothing.
+            false => Ok(()),
+        }
+    }
+}
+
+impl Output for io::Stdout {
+    /// Whoever reads it keeps it.
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Opens the file at its end. `lasting`: one that is made is still there after a power cut.
+fn open(path: &Path, lasting: bool) -> io::Result<File> {
+    let is_new = !path.exists();
     let mut options = OpenOptions::new();
     options.create(true).append(true).mode(FILE_MODE);
-    options.open(path)
+    let file = options.open(path)?;
+    if is_new && lasting {
+        let directory = path.parent().filter(|path| !path.as_os_str().is_empty());
+        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(file)
 }
 
 struct Writer {
     target: AuditTarget,
+    required: bool,
     /// `None` once it failed: it is opened again for the next line.
-    output: Option<Box<dyn Write + Send>>,
+    output: Option<Box<dyn Output>>,
     /// Whether the last write may have left half a line.
     is_torn: bool,
     lost: Arc<AtomicU64>,
@@ -238,21 +224,21 @@ impl Writer {
                 let is_full = reopens || lines >= LINES_AT_ONCE_MAX;
                 next = (!is_full).then(|| messages.try_recv().ok()).flatten();
             }
-            let written = self.write(&text, lines);
+            let written = self.write(&text, lines, !waiting.is_empty());
             for answer in waiting {
                 // Whoever does not wait any more needs no answer.
                 let _ = answer.send(written);
             }
             if reopens {
                 self.output = None;
-                self.write(&[], 0);
+                self.write(&[], 0, false);
             }
         }
     }
 
-    /// Whether all of `text` is written.
-    fn write(&mut self, text: &[u8], lines: u64) -> bool {
-        let written = self.try_write(text);
+    /// Whether all of `text` is written, and on disk if it `must_stay`.
+    fn write(&mut self, text: &[u8], lines: u64, must_stay: bool) -> bool {
+        let written = self.try_write(text, must_stay);
         let lost = match &written {
             Ok(()) => self.lost.swap(0, Ordering::Relaxed),
             Err(_) => self.lost.fetch_add(lines, Ordering::Relaxed),
@@ -279,41 +265,34 @@ impl Writer {
         }
     }
 
-    fn try_write(&mut self, text: &[u8]) -> io::Result<()> {
+    fn try_write(&mut self, text: &[u8], must_stay: bool) -> io::Result<()> {
         let output = match &mut self.output {
             Some(output) => output,
-            None => self.output.insert(self.target.open()?),
+            None => self.output.insert(self.target.open(self.required)?),
         };
-        if text.is_empty() {
-            return Ok(());
+        if !text.is_empty() {
+            if self.is_torn {
+                output.write_all(b"\n")?;
+            }
+            self.is_torn = true;
+            output.write_all(text)?;
+            output.flush()?;
+            self.is_torn = false;
         }
-        if self.is_torn {
-            output.write_all(b"\n")?;
+        match must_stay {
+            true => output.sync(),
+            false => Ok(()),
         }
-        self.is_torn = true;
-        output.write_all(text)?;
-        output.flush()?;
-        self.is_torn = false;
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Timestamp;
 
     fn line(what: &str) -> AuditLine {
-        AuditLine {
-            at: Timestamp::UNIX_EPOCH,
-            what: what.to_owned(),
-            outcome: AuditOutcome::Changed,
-            who: "anybody".to_owned(),
-            from: [10, 0, 0, 1].into(),
-            node: None,
-            status: Some(202),
-            reason: None,
-            sha256: BTreeMap::new(),
-        }
+        AuditLine::of_the_server(Timestamp::UNIX_EPOCH, what)
     }
 
     fn whats(path: &Path) -> Vec<String> {
@@ -344,6 +323,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn ten_thousand_nodes_that_are_released_at_once_lose_no_line() {
+        const NODES: u64 = 10_000;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit");
+        let audit = Audit::open(AuditTarget::File(path.clone()), false).unwrap();
+        for _ in 0..NODES {
+            audit.note(line("POST /node"));
+        }
+        audit.flush().await;
+        assert_eq!(audit.lost.load(Ordering::Relaxed), 0);
+        assert_eq!(whats(&path).len() as u64, NODES);
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_written_is_not_done_where_the_log_is_required() {
         let full = || AuditTarget::File("/dev/full".into());
         let audit = Audit::open(full(), true).unwrap();
@@ -355,6 +348,55 @@ mod tests {
         let audit = Audit::open(AuditTarget::File(path.clone()), true).unwrap();
         assert_eq!(audit.asked(|| line("x")).await, Ok(()));
         assert_eq!(whats(&path), ["x"]);
+    }
+
+    /// A line that was promised to be there before the change was in the system's memory alone.
+    #[test]
+    fn what_somebody_waits_for_is_synced_and_nothing_else() {
+        /// What was done to it.
+        struct Watched(Arc<std::sync::Mutex<Vec<&'static str>>>);
+
+        impl Write for Watched {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().push("written");
+                Ok(bytes.len())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        impl Output for Watched {
+            fn sync(&self) -> io::Result<()> {
+                let mut done = self.0.lock().unwrap();
+                done.push("synced");
+                match done.len() {
+                    ..4 => Ok(()),
+                    _ => Err(io::Error::other("the disk is broken")),
+                }
+            }
+        }
+
+        let done = Arc::new(std::sync::Mutex::new(vec![]));
+        let mut writer = writer(Box::new(Watched(Arc::clone(&done))), "/dev/null".into());
+        assert!(writer.write(b"noted\n", 1, false));
+        assert!(writer.write(b"asked\n", 1, true));
+        assert_eq!(*done.lock().unwrap(), ["written", "written", "synced"]);
+        assert!(!writer.write(b"asked\n", 1, true), "it is not on disk");
+        // What was written is whole, whether it lasts or not.
+        assert!(!writer.is_torn && writer.output.is_none());
+    }
+
+    fn writer(output: Box<dyn Output>, path: PathBuf) -> Writer {
+        Writer {
+            target: AuditTarget::File(path),
+            required: true,
+            output: Some(output),
+            is_torn: false,
+            lost: Arc::default(),
+            told: false,
+        }
     }
 
     /// Takes some bytes, and fails in the middle of a line when told so.
@@ -377,21 +419,21 @@ mod tests {
         }
     }
 
+    impl Output for Moody {
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[test]
     fn half_a_line_does_not_spoil_the_next_one() {
         let state = Arc::new(std::sync::Mutex::new((vec![], false)));
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit");
-        let mut writer = Writer {
-            target: AuditTarget::File(path.clone()),
-            output: Some(Box::new(Moody(Arc::clone(&state)))),
-            is_torn: false,
-            lost: Arc::default(),
-            told: false,
-        };
-        assert!(!writer.write(b"{\"what\":1}\n", 1));
+        let mut writer = writer(Box::new(Moody(Arc::clone(&state))), path.clone());
+        assert!(!writer.write(b"{\"what\":1}\n", 1, true));
         assert_eq!(writer.lost.load(Ordering::Relaxed), 1);
-        assert!(writer.write(b"{\"what\":2}\n", 1));
+        assert!(writer.write(b"{\"what\":2}\n", 1, true));
         let after = std::fs::read_to_string(&path).unwrap();
         assert_eq!(after, "\n{\"what\":2}\n");
         assert_eq!(writer.lost.load(Ordering::Relaxed), 0);

@@ -18,11 +18,12 @@ const NAME_MAX_BYTES: usize = 64;
 const MISTAKES_MAX: usize = 20;
 
 /// The tokens that a server accepts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tokens {
     /// By the first bytes of their hashes, which are no secret worth the name: of the rest a comparison tells nothing.
     by_hash: HashMap<[u8; 8], Vec<Arc<Token>>>,
     count: usize,
+    digest: Digest,
 }
 
 /// A file of tokens that cannot be used: one line for each mistake, `FILE:LINE: what, and the way out`.
@@ -47,7 +48,11 @@ impl Tokens {
 
     /// Reads `text`; `file` is for messages. Empty lines and what follows a `#` are passed over.
     pub fn parse(text: &str, file: &str) -> Result<Self, TokensError> {
-        let mut tokens = Self::default();
+        let mut tokens = Self {
+            by_hash: HashMap::new(),
+            count: 0,
+            digest: Digest::of(text.as_bytes()),
+        };
         let mut lines_of: HashMap<String, usize> = HashMap::new();
         let mut mistakes = Vec::new();
         for (at, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
@@ -102,6 +107,11 @@ impl Tokens {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// The hash of their file, in which the hashes of secrets stand.
+    pub fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// The token with this hash, whether it is good still or not.

@@ -11,11 +11,12 @@ use super::{
     state::Server,
 };
 use crate::{
+    coordinator::{Handed, Purpose},
     guard::{
-        AuditLine, AuditOutcome, Credentials, Denial, IdentityMode, Names, Need, Principal,
+        AuditLine, AuditOutcome, Credentials, Denial, IdentityMode, Names, Need, Principal, Role,
         Standing, may_be,
     },
-    model::{Digest, Identifier, NodeRegistration},
+    model::{Digest, GenerationNumber, Identifier, NodeRegistration},
     wire::NODE_KEY_HEADER,
 };
 
@@ -36,6 +37,8 @@ pub(super) struct Ask<'a> {
 struct Note {
     node: Option<Identifier>,
     sha256: BTreeMap<String, String>,
+    /// The generation of the payload that it is the first to get, or sees what is secret of.
+    generation: Option<GenerationNumber>,
     unchanged: bool,
     reveals: bool,
     refused: Option<&'static str>,
@@ -161,6 +164,43 @@ impl<'a> Ask<'a> {
         self.note.reveals = true;
     }
 
+    /// What a payload is for that is asked for with GET: nodes have theirs, operators look.
+    pub(super) fn purpose(&self) -> Purpose {
+        match self.is_operators() {
+            true => Purpose::Look {
+                reveal: self.wants_secrets(),
+            },
+            false => Purpose::Delivery,
+        }
+    }
+
+    /// A payload goes out. With an operator's credential it may be anybody's: what is secret in it is seen.
+    pub(super) async fn hands_over(&mut self, handed: &Handed) -> Result<(), Rejection> {
+        let reveals = handed.shows_secrets && self.is_operators();
+        if reveals || handed.is_first {
+            self.note.generation = Some(handed.generation);
+            self.brings("payload", handed.payload.digest);
+        }
+        if reveals {
+            self.is_a_look_at_secrets();
+            // Boxed, so that a request that is held is not larger for it.
+            Box::pin(self.begins()).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether its sender has shown to be an operator.
+    fn is_operators(&self) -> bool {
+        let role = self.principal.as_ref().and_then(Principal::role);
+        role == Some(Role::Operator)
+    }
+
+    /// Whether secret files are to be shown: `?reveal=true`.
+    pub(super) fn wants_secrets(&self) -> bool {
+        let query = self.head.uri.query().unwrap_or_default();
+        query.split('&').any(|asked| asked == "reveal=true")
+    }
+
     /// It is answered that there is nothing for that node.
     pub(super) fn is_refused(&mut self, reason: &'static str) {
         self.note.refused = Some(reason);
@@ -189,6 +229,7 @@ impl<'a> Ask<'a> {
             Some(_) if changes || denied || self.note.refused.is_some() => AuditOutcome::Refused,
             Some(_) => return,
             None if self.note.reveals => AuditOutcome::Revealed,
+            None if self.note.generation.is_some() => AuditOutcome::Delivered,
             None if !changes => return,
             None if self.note.unchanged => AuditOutcome::Unchanged,
             None => AuditOutcome::Changed,
@@ -209,13 +250,15 @@ impl<'a> Ask<'a> {
             what: format!("{} {}", self.head.method, self.target.route.pattern()),
             outcome,
             who: who.map_or_else(|| "unknown".to_owned(), ToString::to_string),
-            from: self.peer.address.ip(),
+            from: Some(self.peer.address.ip()),
             node: self
                 .note
                 .node
                 .clone()
                 .or_else(named)
                 .map(|node| node.to_string()),
+            generation: self.note.generation,
+            revision: None,
             status: status.map(|status| status.as_u16()),
             reason: refused.map(str::to_owned),
             sha256: self.note.sha256.clone(),

@@ -60,11 +60,12 @@ async fn rare(
         Route::OneGeneration => operator::one_generation(server, target.generation()?),
         Route::GenerationPayload => {
             let (number, identifier) = (target.generation()?, target.identifier()?);
-            if operator::reveals(ask.head) {
+            let reveals = ask.wants_secrets();
+            if reveals {
                 ask.is_a_look_at_secrets();
                 ask.begins().await?;
             }
-            operator::payload(server, number, identifier, operator::reveals(ask.head)).await
+            operator::payload(server, number, identifier, reveals).await
         }
         Route::Fail => operator::fail(ask, body).await,
         Route::Reset => operator::reset(ask).await,

@@ -3,6 +3,7 @@
 //! A connection that is not what it should be costs a look at its first byte. A handshake runs in its
 //! connection's own task, within a bound, and its buffers are gone when it is over.
 
+mod refusal;
 mod self_signed;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use rustls::{
-    ServerConfig, ServerConnection,
+    CertificateError as CertificateFault, ServerConfig, ServerConnection,
     crypto::ring::Ticketer,
     server::{NoServerSessionStorage, WebPkiClientVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
@@ -120,11 +121,9 @@ impl Tls {
         }
     }
 
-    /// Reads `files` again; what is there stays in use when they have a fault.
-    pub fn read_again(&self, files: &TlsFiles) -> Result<(), TlsError> {
-        let new = Self::read(files)?;
+    /// Does as `new` does from now on.
+    pub fn take(&self, new: &Self) {
         self.shown.store(new.shown.load_full());
-        Ok(())
     }
 
     /// The pin of the key that is shown.
@@ -161,13 +160,16 @@ impl Tls {
         config: &HttpConfig,
     ) -> Option<Encrypted> {
         let limit = config.handshake_timeout;
-        match timeout(limit, self.handshake(stream, config)).await {
+        match timeout(limit, self.handshake(stream, peer, config)).await {
             Ok(Ok((stream, certificate))) => {
                 peer.certificate = certificate.map(Arc::new);
                 return Some(stream);
             }
             Ok(Err(Failed::Gone)) => {
                 tracing::debug!(%peer, "gone without a word");
+            }
+            Ok(Err(Failed::TooOften)) => {
+                tracing::debug!(%peer, "shakes hands too often");
             }
             Ok(Err(Failed::NotTls { is_http, stream })) => {
                 let (what, answer) = match is_http {
@@ -179,6 +181,9 @@ impl Tls {
             }
             Ok(Err(Failed::Handshake { error, stream })) => {
                 tracing::debug!(%peer, "the TLS handshake failed: {error}");
+                if let Some(reason) = refusal::reason(&error) {
+                    refusal::tell(&config.guard, peer, reason, &error);
+                }
                 farewell(stream, &[]).await;
             }
             Err(_) => {
@@ -191,12 +196,18 @@ impl Tls {
     async fn handshake(
         &self,
         stream: TcpStream,
+        peer: &Peer,
         config: &HttpConfig,
     ) -> Result<(Encrypted, Option<PeerCertificate>), Failed> {
         // Before anything is made for a connection, its first byte says whether it may become one.
         let mut first = [0];
         let peeked = stream.peek(&mut first).await;
         let stream = StallGuard::new(stream, config.write_stall_timeout);
+        // It counts as a request, which it costs as much as, before anything is worked out for it.
+        let is_there = matches!(peeked, Ok(1..));
+        if is_there && config.guard.count(peer.address.ip()).is_err() {
+            return Err(Failed::TooOften);
+        }
         match peeked {
             Ok(1..) if first[0] == HANDSHAKE_BYTE => {}
             Ok(1..) => {
@@ -217,7 +228,8 @@ impl Tls {
             return Ok((stream, None));
         };
         let Some(names) = names_of(shown) else {
-            let error = io::Error::other("the names in its certificate cannot be read");
+            let fault = rustls::Error::InvalidCertificate(CertificateFault::BadEncoding);
+            let error = io::Error::other(fault);
             let (stream, _) = stream.into_inner();
             return Err(Failed::Handshake { error, stream });
         };
@@ -238,6 +250,8 @@ pub(super) type Encrypted = Box<TlsStream<StallGuard<TcpStream>>>;
 enum Failed {
     /// The peer closed the connection, or it broke.
     Gone,
+    /// Its address asked too often: closed without a word, since none of TLS' says so.
+    TooOften,
     /// It speaks something else.
     NotTls {
         is_http: bool,

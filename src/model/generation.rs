@@ -83,6 +83,12 @@ impl Generation {
         let own = self.nodes.get(identifier)?;
         Some(own.local.files().iter().chain(self.shared.files()))
     }
+
+    /// Whether there is a secret file in the payload of `identifier`.
+    pub fn has_secrets(&self, identifier: &str) -> bool {
+        let files = self.payload(identifier);
+        files.is_some_and(|mut files| files.any(|file| file.secret))
+    }
 }
 
 fn digest_of<'a>(instance: &'a Instance, files: impl Iterator<Item = &'a [String; 3]>) -> Digest {

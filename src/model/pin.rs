@@ -27,6 +27,11 @@ impl Pin {
     pub fn of(public_key_info: &[u8]) -> Self {
         Self(Digest::of(public_key_info))
     }
+
+    /// What it says, in other letters.
+    pub fn digest(&self) -> Digest {
+        self.0
+    }
 }
 
 impl FromStr for Pin {

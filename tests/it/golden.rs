@@ -164,7 +164,7 @@ async fn serve(spec: Spec, nodes: Vec<Coming>) -> BTreeMap<String, Bytes> {
         let name = node.identifier.to_string();
         let hour = tokio::time::Instant::now() + Duration::from_hours(1);
         match within(coordinator.wait(&name, None, hour)).await {
-            Answer::Payload(payload) => payloads.insert(name, payload.to_bytes()),
+            Answer::Payload(handed) => payloads.insert(name, handed.payload.to_bytes()),
             other => panic!("{name}: {other:?}"),
         };
     }

@@ -12,6 +12,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    fs::{CWD, FileType, Mode},
     process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
 };
 use tempfile::TempDir;
@@ -65,6 +66,14 @@ impl Place {
         let path = self.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Makes a pipe of that name: who reads it waits for who writes.
+    pub(crate) fn pipe(&self, name: &str) -> PathBuf {
+        let path = self.path().join(name);
+        let mode = Mode::RUSR | Mode::WUSR;
+        rustix::fs::mknodat(CWD, &path, FileType::Fifo, mode, 0).unwrap();
         path
     }
 

@@ -131,6 +131,63 @@ fn pid_1_is_told_to_go_like_any_other() {
     }
 }
 
+/// A signal that came while PID 1 read its settings was dropped by the kernel, and the process never ended.
+#[test]
+fn who_is_told_to_go_while_it_still_reads_goes() {
+    let place = Place::new();
+    let pipe = place.pipe("pipe");
+    let serve = ["serve", "pipe", "--listen", "127.0.0.1:0"];
+    let with_command = [&serve[..], &["--", "touch", "started"]].concat();
+    let with_token = join("http://127.0.0.1:1", "node-1");
+    let with_token = [&with_token[..], &["--token-file", "pipe"]].concat();
+    for (arguments, code) in [(&serve[..], 0), (&with_command, 143), (&with_token, 143)] {
+        for is_first in [false, true] {
+            let process = match is_first {
+                true => pid_1(&place, arguments),
+                false => place.start(arguments),
+            };
+            // Opens once the process does: it is in the midst of reading then, and the end does not come.
+            let writer = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+            let pid = match is_first {
+                true => first_of(&process),
+                false => process.pid(),
+            };
+            kill_process(pid, Signal::TERM).unwrap();
+            let (ended, log) = process.end();
+            assert_eq!(ended, code, "{arguments:?}: {log}");
+            drop(writer);
+        }
+    }
+    assert!(!place.path().join("started").exists());
+}
+
+/// Once a signal that came right after the start seemed to be lost.
+#[test]
+fn a_server_whose_port_is_known_heeds_signals() {
+    let place = Place::new();
+    let port = place.path().join("port");
+    let serve = ["serve", "cluster.yaml", "--listen", "127.0.0.1:0"];
+    let serve = [&serve[..], &["--port-file", "port"]].concat();
+    for at in 0..40 {
+        let is_first = at % 4 == 0;
+        let server = match is_first {
+            true => pid_1(&place, &serve),
+            false => place.start(&serve),
+        };
+        while fs::remove_file(&port).is_err() {
+            std::thread::yield_now();
+        }
+        let pid = match is_first {
+            true => first_of(&server),
+            false => server.pid(),
+        };
+        kill_process(pid, Signal::TERM).unwrap();
+        let (ended, log) = server.end();
+        assert_eq!(ended, 0, "{log}");
+        assert!(log.contains("SIGTERM: stopping"), "{log}");
+    }
+}
+
 #[test]
 fn pid_1_hands_its_place_to_the_program() {
     let place = Place::new();

@@ -38,16 +38,8 @@ fn a_render_that_hangs_does_not_keep_the_server_and_its_program_is_killed() {
 fn a_spec_that_cannot_be_read_to_its_end_does_not_keep_the_server() {
     let place = Place::new();
     let mut server = place.serve(&[]);
-    let path = place.path().join("cluster.yaml");
-    fs::remove_file(&path).unwrap();
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &path,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-        0,
-    )
-    .unwrap();
+    fs::remove_file(place.path().join("cluster.yaml")).unwrap();
+    let path = place.pipe("cluster.yaml");
     server.signal(Signal::HUP);
     // Opens once the server does: it is in the midst of reading then, and the end does not come.
     let _writer = fs::OpenOptions::new().write(true).open(&path).unwrap();

@@ -1,9 +1,11 @@
 //! TLS: who is trusted and who is let in, by real handshakes; and what those get who do something else.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, net::SocketAddr, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
 use cfgsync::{
     client::{CallError, Client, Distrust, ServerUrl, Trust},
+    clock::{Timestamp, WallClock},
+    guard::{Audit, AuditTarget, Guard, GuardConfig, Policy, Rate},
     http::{HttpConfig, Tls, TlsFiles},
     model::Pin,
 };
@@ -15,7 +17,7 @@ use rustls::{
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -192,6 +194,71 @@ async fn only_who_shows_a_certificate_of_the_right_authority_is_let_in() {
     server.is_left().await;
 }
 
+/// A certificate that is refused was a refusal that the audit log did not have.
+#[tokio::test]
+async fn the_audit_log_has_refused_certificates_and_cannot_be_filled_with_them() {
+    let (directory, authority) = place();
+    let nodes = Authority::new(directory.path(), "nodes");
+    let strangers = Authority::new(directory.path(), "strangers");
+    let tls = Tls::read(&TlsFiles {
+        client_authorities: Some(nodes.file()),
+        ..authority.sign(HERE).files()
+    });
+    let path = directory.path().join("audit");
+    let audit = Audit::open(AuditTarget::File(path.clone()), false).unwrap();
+    let guard = Guard::new(GuardConfig {
+        tokens: None,
+        policy: Policy {
+            certificates: true,
+            ..Policy::default()
+        },
+        rate: None,
+        audit: Some(audit),
+        clock: WallClock::from_fn(|| Timestamp::UNIX_EPOCH),
+    });
+    let config = HttpConfig {
+        guard: guard.clone(),
+        ..served(tls.unwrap())
+    };
+    let server = TestServer::with(ONE, config);
+    for trust in [
+        authority.trust(),
+        strangers.sign("node-1").shown(&authority),
+        nodes.sign_with("node-2", expired).shown(&authority),
+        nodes.sign_with("node-3", early).shown(&authority),
+        // This one is let in.
+        nodes.sign("node-4").shown(&authority),
+        // A server that is not trusted has refused nobody.
+        Trust::default(),
+    ] {
+        let _ = livez(url(&server), &trust).await;
+    }
+    for _ in 0..40 {
+        let answer = livez(url(&server), &authority.trust()).await;
+        assert_eq!(distrust(answer), Distrust::WantsCertificate);
+    }
+    server.is_left().await;
+    guard.audit().unwrap().flush().await;
+    let log = fs::read_to_string(&path).unwrap();
+    let reasons = [
+        "no_certificate",
+        "unknown_authority",
+        "expired_certificate",
+        "early_certificate",
+        "no_certificate",
+    ];
+    for (line, reason) in log.lines().zip(reasons) {
+        let expected = format!(
+            r#"{{"at":"1970-01-01T00:00:00Z","what":"handshake","outcome":"refused","who":"unknown","from":"127.0.0.1","reason":"{reason}"}}"#
+        );
+        assert_eq!(line, expected);
+    }
+    // Twenty, and one for every second that it took.
+    let lines = log.lines().count();
+    assert!((20..40).contains(&lines), "{lines}");
+    assert_eq!(server.coordinator.metrics().tls_failures.get(), 45);
+}
+
 #[tokio::test]
 async fn who_speaks_the_other_language_is_told_so() {
     let (_directory, authority) = place();
@@ -279,6 +346,67 @@ async fn a_handshake_that_does_not_come_ends_the_connection() {
     server.is_left().await;
 }
 
+/// Handshakes were bounded in number and time, and not for each address.
+#[tokio::test]
+async fn an_address_that_shakes_hands_too_often_is_left_before_anything_is_worked_out() {
+    let (_directory, authority) = place();
+    let guard = Guard::new(GuardConfig {
+        tokens: None,
+        policy: Policy::default(),
+        rate: Some(Rate {
+            per_second: NonZeroU32::MIN,
+            burst: NonZeroU32::new(3).unwrap(),
+        }),
+        audit: None,
+        clock: WallClock::system(),
+    });
+    let config = HttpConfig {
+        guard,
+        ..authority.sign(HERE).served()
+    };
+    let server = TestServer::with(ONE, config);
+    let hello = hello(&authority).await;
+    // One comes again every second, and a slow machine may find it.
+    let is_left = async |bytes: &[u8]| {
+        let mut connections = 0;
+        loop {
+            let mut connection = server.connect().await;
+            connection.try_send(bytes).await;
+            // A handshake that was begun has sent the server's half.
+            if connection.is_closed().await {
+                return connections;
+            }
+            connections += 1;
+        }
+    };
+    assert!(within(is_left(&hello)).await >= 3);
+    // What is no TLS counts as well, and gets no answer.
+    within(is_left(get("/livez").as_bytes())).await;
+    // A node takes it for a server that cannot be reached for now.
+    let left = within(async {
+        loop {
+            if let Err(error) = livez(url(&server), &authority.trust()).await {
+                return error;
+            }
+        }
+    });
+    let left = left.await;
+    assert!(matches!(left, CallError::Unreachable { .. }), "{left}");
+    // One of so many does not share its place.
+    let mut let_in = 0;
+    for last in 2..8 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket
+            .bind(SocketAddr::from(([127, 0, 0, last], 0)))
+            .unwrap();
+        let stream = within(socket.connect(server.address)).await.unwrap();
+        let connector = connector(&authority, None, &rustls::version::TLS13);
+        let name = ServerName::try_from(HERE).unwrap();
+        let_in += u64::from(within(connector.connect(name, stream)).await.is_ok());
+    }
+    assert!(let_in > 0);
+}
+
 #[tokio::test]
 async fn a_handshake_holds_up_neither_others_nor_a_server_that_stops() {
     let (_directory, authority) = place();
@@ -306,7 +434,7 @@ async fn what_is_read_again_is_used_by_the_connections_that_follow() {
     let before = tls.pin();
 
     let files = authority.sign(HERE).files();
-    tls.read_again(&files).unwrap();
+    tls.take(&Tls::read(&files).unwrap());
     let after = tls.pin();
     assert_ne!(before, after);
     let answer = livez(join_url(&server, before), &Trust::default()).await;
@@ -347,7 +475,7 @@ async fn what_is_read_again_is_used_by_the_connections_that_follow() {
             key: key.clone(),
             client_authorities: None,
         };
-        let error = tls.read_again(&files).unwrap_err();
+        let error = Tls::read(&files).map(|new| tls.take(&new)).unwrap_err();
         said.push_str(&format!("{error}\n"));
         assert_eq!(tls.pin(), after);
     }

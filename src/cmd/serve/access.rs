@@ -5,8 +5,8 @@ use std::{num::NonZeroU32, path::PathBuf};
 use cfgsync::{
     clock::WallClock,
     guard::{
-        Audit, AuditTarget, CannotTell, Guard, GuardConfig, Pattern, Policy, Rate, Tokens,
-        TokensError,
+        Audit, AuditOutcome, AuditTarget, CannotTell, Guard, GuardConfig, Pattern, Policy, Rate,
+        Tokens, TokensError,
     },
 };
 use clap::Args;
@@ -24,13 +24,13 @@ pub(super) struct AccessArgs {
     /// Nodes need no credentials. Where nobody is asked for any, operators need none either, beyond loopback as well
     #[arg(long, env = "CFGSYNC_ALLOW_ANONYMOUS")]
     allow_anonymous: bool,
-    /// Write a line for each change and each refusal to this file, or to stdout (`-`); SIGHUP opens it again
+    /// Write a line for each change, refusal and first delivery to this file, or to stdout (`-`); SIGHUP opens it again
     #[arg(long, env = "CFGSYNC_AUDIT_LOG", value_name = "FILE", value_parser = target)]
     audit_log: Option<AuditTarget>,
-    /// Change nothing that the audit log cannot take
+    /// Change nothing that the audit log cannot take: each change is on disk there before it is made
     #[arg(long, env = "CFGSYNC_AUDIT_REQUIRED")]
     audit_required: bool,
-    /// Requests of one address in a second, once its burst is used up; 0 is as many as it likes
+    /// Requests and TLS handshakes of one address in a second, once its burst is used up; 0 is as many as it likes
     #[arg(
         long,
         env = "CFGSYNC_RATE_MAX",
@@ -38,7 +38,7 @@ pub(super) struct AccessArgs {
         default_value = "2000"
     )]
     rate_max: u32,
-    /// Requests of one address at once: enough for ten thousand nodes behind it to boot
+    /// Requests and TLS handshakes of one address at once: enough for ten thousand nodes behind it to boot
     #[arg(
         long,
         env = "CFGSYNC_RATE_BURST",
@@ -135,17 +135,27 @@ impl AccessArgs {
             return;
         };
         let shown = path.display().to_string();
-        match tokio::task::spawn_blocking(move || Tokens::load(&path)).await {
+        let (reason, problem) = match tokio::task::spawn_blocking(move || Tokens::load(&path)).await
+        {
             Ok(Ok(tokens)) => {
-                let count = tokens.count();
-                guard.set_tokens(tokens);
-                tracing::info!("SIGHUP: {shown} is read again; it holds {count} tokens");
+                let line = guard.line("tokens").with_hash("tokens", tokens.digest());
+                match guard.announces(&line).await {
+                    Ok(()) => {
+                        let count = tokens.count();
+                        guard.set_tokens(tokens);
+                        tracing::info!("SIGHUP: {shown} is read again; it holds {count} tokens");
+                        guard.notes(line);
+                        return;
+                    }
+                    Err(error) => ("audit", format!(" {error}")),
+                }
             }
-            Ok(Err(error)) => {
-                tracing::error!("SIGHUP: the last good tokens stay in force:\n{error}");
-            }
-            Err(panic) => tracing::error!("SIGHUP: the last good tokens stay in force: {panic}"),
-        }
+            Ok(Err(error)) => ("mistake", format!("\n{error}")),
+            Err(panic) => ("mistake", format!(" {panic}")),
+        };
+        tracing::error!("SIGHUP: the last good tokens stay in force:{problem}");
+        let line = guard.line("tokens");
+        guard.notes(line.ending(AuditOutcome::Refused, Some(reason)));
     }
 }
 

@@ -1,6 +1,10 @@
 //! SIGHUP: what a server reads again, and what stays when that has a mistake.
 
-use cfgsync::{guard::Guard, spec::Spec, wire::SigningKey};
+use cfgsync::{
+    guard::{AuditOutcome, Guard},
+    spec::Spec,
+    wire::SigningKey,
+};
 use tokio::sync::mpsc;
 
 use super::ServeArgs;
@@ -26,20 +30,25 @@ impl Reread<'_> {
 
     async fn spec(&self) {
         let (file, shown) = (self.args.spec.clone(), self.args.spec.display());
-        match tokio::task::spawn_blocking(move || Spec::load(&file)).await {
-            Ok(Ok(spec)) => {
-                if let Err(error) = self.guard.can_tell(spec.identity) {
-                    tracing::error!("SIGHUP: the last good spec stays in force: {error}");
-                    return;
-                }
-                tracing::info!("SIGHUP: {shown} is read again");
-                // A server that has ended needs no spec.
-                let _ = self.specs.send(spec).await;
-            }
-            Ok(Err(error)) => {
-                tracing::error!("SIGHUP: the last good spec stays in force:\n{error}");
-            }
-            Err(panic) => tracing::error!("SIGHUP: the last good spec stays in force: {panic}"),
-        }
+        let (line, reason, problem) =
+            match tokio::task::spawn_blocking(move || Spec::load(&file)).await {
+                Ok(Ok(spec)) => match self.guard.can_tell(spec.identity) {
+                    Ok(()) => {
+                        tracing::info!("SIGHUP: {shown} is read again");
+                        // A server that has ended needs no spec.
+                        let _ = self.specs.send(spec).await;
+                        return;
+                    }
+                    Err(error) => {
+                        let line = self.guard.line("spec").with_hash("spec", spec.digest);
+                        (line, "cannot_tell", format!(" {error}"))
+                    }
+                },
+                Ok(Err(error)) => (self.guard.line("spec"), "mistake", format!("\n{error}")),
+                Err(panic) => (self.guard.line("spec"), "mistake", format!(" {panic}")),
+            };
+        tracing::error!("SIGHUP: the last good spec stays in force:{problem}");
+        let refused = line.ending(AuditOutcome::Refused, Some(reason));
+        self.guard.notes(refused);
     }
 }

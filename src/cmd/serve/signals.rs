@@ -2,7 +2,9 @@
 
 use std::io;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind};
+
+use crate::cmd::signals::catch;
 
 /// A signal that ends the server.
 #[derive(Clone, Copy)]
@@ -25,30 +27,40 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    pub(super) fn new() -> io::Result<Self> {
+    /// See [`catch`].
+    pub(super) fn catch() -> io::Result<Self> {
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        let [terminate, interrupt, hangup] = catch([terminate, interrupt, SignalKind::hangup()])?;
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
+            terminate,
+            interrupt,
+            hangup,
         })
     }
 
     /// The next one.
     pub(super) async fn next(&mut self) -> Told {
-        let stop = |name, signal| Told::Stop(Stop { name, signal });
+        let Self {
+            terminate,
+            interrupt,
+            hangup,
+        } = self;
         tokio::select! {
-            _ = self.terminate.recv() => stop("SIGTERM", rustix::process::Signal::TERM),
-            _ = self.interrupt.recv() => stop("SIGINT", rustix::process::Signal::INT),
-            _ = self.hangup.recv() => Told::Reread,
+            stop = stop(terminate, interrupt) => Told::Stop(stop),
+            _ = hangup.recv() => Told::Reread,
         }
     }
 
-    /// The next one that ends the server.
+    /// The next one that ends the server; others are kept.
     pub(super) async fn stop(&mut self) -> Stop {
-        loop {
-            if let Told::Stop(stop) = self.next().await {
-                return stop;
-            }
-        }
+        stop(&mut self.terminate, &mut self.interrupt).await
     }
+}
+
+async fn stop(terminate: &mut Signal, interrupt: &mut Signal) -> Stop {
+    let (name, signal) = tokio::select! {
+        _ = terminate.recv() => ("SIGTERM", rustix::process::Signal::TERM),
+        _ = interrupt.recv() => ("SIGINT", rustix::process::Signal::INT),
+    };
+    Stop { name, signal }
 }

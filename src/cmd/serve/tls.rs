@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use cfgsync::http::{Tls, TlsError, TlsFiles};
+use cfgsync::{
+    guard::{AuditOutcome, Guard},
+    http::{Tls, TlsError, TlsFiles},
+};
 use clap::{Args, ValueEnum};
 use tokio::sync::Notify;
 
@@ -219,7 +222,7 @@ impl ServeTls {
 
     /// Reads the files again when they have changed, or at [`Self::hangup`]; for ever. What is there stays in use
     /// when they have a fault.
-    pub(super) async fn keep_fresh(&self) {
+    pub(super) async fn keep_fresh(&self, guard: &Guard) {
         let Some((files, first)) = &self.files else {
             return std::future::pending().await;
         };
@@ -237,33 +240,48 @@ impl ServeTls {
             let now = looked.unwrap_or_default();
             let is_still = std::mem::replace(&mut seen, now.clone()) == now;
             if told || (is_still && now != used) {
-                self.read_again(files).await;
+                self.read_again(files, guard).await;
                 used = now;
             }
         }
     }
 
-    async fn read_again(&self, files: &TlsFiles) {
-        let before = self.tls.pin();
-        let (tls, these) = (self.tls.clone(), files.clone());
-        let read = tokio::task::spawn_blocking(move || tls.read_again(&these)).await;
-        match read {
-            Ok(Ok(())) => {
-                tracing::info!("the TLS certificate was read again");
-                warn_of_dates(&self.tls);
-                if self.tls.pin() != before {
-                    tracing::warn!(
-                        "its key is another: nodes that know the server by the pin {before} no longer trust it"
-                    );
-                    if let Err(error) = self.tell() {
-                        tracing::error!("{error}");
+    async fn read_again(&self, files: &TlsFiles, guard: &Guard) {
+        let files = files.clone();
+        let read = tokio::task::spawn_blocking(move || Tls::read(&files)).await;
+        let (reason, problem) = match read {
+            Ok(Ok(new)) => {
+                let line = guard.line("certificate");
+                let line = line.with_hash("key", new.pin().digest());
+                match guard.announces(&line).await {
+                    Ok(()) => {
+                        self.take(&new);
+                        guard.notes(line);
+                        return;
                     }
+                    Err(error) => ("audit", error.to_string()),
                 }
             }
-            Ok(Err(error)) => {
-                tracing::error!("the last good TLS certificate stays in use: {error}");
+            Ok(Err(error)) => ("mistake", error.to_string()),
+            Err(panic) => ("mistake", panic.to_string()),
+        };
+        tracing::error!("the last good TLS certificate stays in use: {problem}");
+        let line = guard.line("certificate");
+        guard.notes(line.ending(AuditOutcome::Refused, Some(reason)));
+    }
+
+    fn take(&self, new: &Tls) {
+        let before = self.tls.pin();
+        self.tls.take(new);
+        tracing::info!("the TLS certificate was read again");
+        warn_of_dates(&self.tls);
+        if self.tls.pin() != before {
+            tracing::warn!(
+                "its key is another: nodes that know the server by the pin {before} no longer trust it"
+            );
+            if let Err(error) = self.tell() {
+                tracing::error!("{error}");
             }
-            Err(panic) => tracing::error!("the last good TLS certificate stays in use: {panic}"),
         }
     }
 }

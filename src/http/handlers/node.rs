@@ -15,7 +15,7 @@ use super::super::{
     waiters::Held,
 };
 use crate::{
-    coordinator::{Answer, Refusal},
+    coordinator::{Answer, Handed, Purpose, Refusal},
     guard::Standing,
     model::{Digest, Identifier},
     wire::{read_identifier, read_leave, read_registration},
@@ -49,41 +49,44 @@ pub(super) async fn node(ask: &mut Ask<'_>, body: &mut Incoming) -> Result<Reply
     let answer = match ask.acts_as(&identifier)? {
         Standing::Known => server.coordinator.answer(identifier.as_str()),
         Standing::Unclaimed => {
-            return Ok(reply_to(ask, server.coordinator.unregistered(), asked).await);
+            return reply_to(ask, server.coordinator.unregistered(), asked).await;
         }
     };
     if !matches!(answer, Answer::NotReady(_)) || wait.is_zero() {
-        return Ok(reply_to(ask, answer, asked).await);
+        return reply_to(ask, answer, asked).await;
     }
     let Some(place) = place(server, &identifier) else {
-        return Ok(reply_to(ask, answer, None).await);
+        return reply_to(ask, answer, None).await;
     };
-    let answer = wait_for(ask, &identifier, None, Instant::now() + wait).await?;
+    let until = Instant::now() + wait;
+    let answer = wait_for(ask, Purpose::Delivery, &identifier, None, until).await?;
     drop(place);
-    Ok(reply_to(ask, answer, asked).await)
+    reply_to(ask, answer, asked).await
 }
 
-/// `GET /v1/nodes/{id}/payload`: held, if the client prefers so, until the payload is none that it has.
+/// `GET /v1/nodes/{id}/payload`: held, if the client prefers so, until the payload is none that it has. Operators see
+/// of secret files what they see elsewhere.
 pub(super) async fn payload(ask: &mut Ask<'_>, identifier: Identifier) -> Result<Reply, Rejection> {
     let server = ask.server;
     let tags = EntityTags::read(&ask.head.headers);
     let mut asked = prefer_wait(&ask.head.headers);
     if ask.acts_as(&identifier)? == Standing::Unclaimed {
-        return Ok(reply_to(ask, server.coordinator.unregistered(), asked).await);
+        return reply_to(ask, server.coordinator.unregistered(), asked).await;
     }
     let place = asked.and_then(|_| place(server, &identifier));
     if place.is_none() {
         asked = None;
     }
     let until = asked.map(|wait| Instant::now() + wait.min(server.config.wait_max));
+    let purpose = ask.purpose();
     let mut known = None;
     let answer = loop {
         let answer = match until {
-            Some(until) => wait_for(ask, &identifier, known, until).await?,
-            None => server.coordinator.answer(identifier.as_str()),
+            Some(until) => wait_for(ask, purpose, &identifier, known, until).await?,
+            None => server.coordinator.answer_for(purpose, identifier.as_str()),
         };
         match answer {
-            Answer::Payload(payload) if tags.matches(payload.digest) => {
+            Answer::Payload(Handed { payload, .. }) if tags.matches(payload.digest) => {
                 if until.is_none() || known == Some(payload.digest) {
                     break Err(payload.digest);
                 }
@@ -96,10 +99,10 @@ pub(super) async fn payload(ask: &mut Ask<'_>, identifier: Identifier) -> Result
     match answer {
         Ok(answer) => {
             let digest = match &answer {
-                Answer::Payload(payload) => Some(payload.digest),
+                Answer::Payload(handed) => Some(handed.payload.digest),
                 _ => None,
             };
-            let mut reply = reply_to(ask, answer, asked).await;
+            let mut reply = reply_to(ask, answer, asked).await?;
             if let Some(digest) = digest {
                 reply::tag(&mut reply, digest);
             }
@@ -136,6 +139,7 @@ fn place<'a>(server: &'a Server, identifier: &Identifier) -> Option<Held<'a>> {
 /// Holds the request, see [`crate::coordinator::Coordinator::wait`].
 async fn wait_for(
     ask: &mut Ask<'_>,
+    purpose: Purpose,
     identifier: &Identifier,
     known: Option<Digest>,
     until: Instant,
@@ -143,7 +147,8 @@ async fn wait_for(
     let coordinator = &ask.server.coordinator;
     let answer = {
         let _waiting = Present::in_gauge(&coordinator.metrics().waiting);
-        coordinator.wait(identifier.as_str(), known, until).await
+        let waiting = coordinator.wait_for(purpose, identifier.as_str(), known, until);
+        waiting.await
     };
     match ask.still_acts_as(identifier)? {
         Standing::Known => Ok(answer),
@@ -152,9 +157,16 @@ async fn wait_for(
 }
 
 /// What the coordinator answers, for a client that `asked` to wait so long, or did not.
-async fn reply_to(ask: &mut Ask<'_>, answer: Answer, asked: Option<Duration>) -> Reply {
+async fn reply_to(
+    ask: &mut Ask<'_>,
+    answer: Answer,
+    asked: Option<Duration>,
+) -> Result<Reply, Rejection> {
     let mut reply = match answer {
-        Answer::Payload(payload) => reply::payload(ask.server, payload).await,
+        Answer::Payload(handed) => {
+            ask.hands_over(&handed).await?;
+            reply::payload(ask.server, handed.payload).await
+        }
         Answer::NotReady(body) => {
             let mut reply = reply::not_ready(body);
             // Who has just waited may ask again at once; who has not should not ask in a loop.
@@ -177,5 +189,5 @@ async fn reply_to(ask: &mut Ask<'_>, answer: Answer, asked: Option<Duration>) ->
     if asked.is_some() {
         reply::preference_applied(&mut reply);
     }
-    reply
+    Ok(reply)
 }

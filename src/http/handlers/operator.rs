@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hyper::{body::Incoming, http::request::Parts};
+use hyper::body::Incoming;
 use serde_json::json;
 
 use super::super::{
@@ -98,12 +98,6 @@ pub(super) fn one_generation(
         Some(generation) => Ok(reply::json(&generation)),
         None => Err(Rejection::NoGeneration(number)),
     }
-}
-
-/// Whether secret files are to be shown: `?reveal=true`.
-pub(super) fn reveals(head: &Parts) -> bool {
-    let query = head.uri.query().unwrap_or_default();
-    query.split('&').any(|asked| asked == "reveal=true")
 }
 
 /// `GET /v1/generations/{n}/nodes/{id}/payload`: secret files are named, and shown only to who `reveals` them.

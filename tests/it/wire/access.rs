@@ -6,7 +6,7 @@ use cfgsync::{
     clock::{Timestamp, WallClock},
     guard::{Audit, AuditTarget, Guard, GuardConfig, Policy, Rate, Tokens},
     http::HttpConfig,
-    model::Digest,
+    model::{Digest, NodeRegistration},
 };
 
 use crate::support::{Reply, TestServer, get, node, plain, post};
@@ -16,6 +16,15 @@ const READY: &str = "ready: { nodes: 2 }
 materializers:
   - kind: template
     files: [{ path: /id, template: \"{{ node.identifier }}\" }]
+";
+
+/// The same with something to hide.
+const SECRET: &str = "ready: { nodes: 2 }
+materializers:
+  - kind: template
+    files:
+      - { path: open, template: x }
+      - { path: key, secret: true, template: PLANTED }
 ";
 
 /// The secrets of these are `secret-NAME`.
@@ -482,6 +491,118 @@ async fn the_audit_log_has_each_change_and_each_refusal() {
         "{log}"
     );
     insta::assert_snapshot!(log);
+}
+
+/// Who got which files was in no log.
+#[tokio::test]
+async fn the_audit_log_has_each_nodes_first_delivery_of_a_generation() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit");
+    let audit = Audit::open(AuditTarget::File(path.clone()), false).unwrap();
+    let (server, guard) = guarded(
+        "open",
+        GuardConfig {
+            audit: Some(audit),
+            ..config()
+        },
+    );
+    server.ask(&register("web-1", &bearer("web"))).await;
+    let held = bearer("web") + "prefer: wait=20\r\n";
+    let mut waiting = server.connect().await;
+    waiting.send(node("web-1", &held)).await;
+    server.holds(1).await;
+    server.ask(&register("a", &bearer("node"))).await;
+    assert_eq!(waiting.reply().await.status, 200);
+    // Again, the other way, and where there is nothing yet: no delivery, no line.
+    let payload = plain("GET", "/v1/nodes/web-1/payload", &held);
+    let again = server.ask(&payload).await;
+    let digest = again.header("etag").unwrap().trim_matches('"').to_owned();
+    server.ask(&node("web-1", &held)).await;
+    server.ask(&node("b", &bearer("node"))).await;
+    guard.audit().unwrap().flush().await;
+    let log = std::fs::read_to_string(&path).unwrap();
+    let delivered: Vec<_> = log
+        .lines()
+        .filter(|line| !line.contains("/register"))
+        .collect();
+    let expected = format!(
+        r#"{{"at":"1970-01-01T00:00:00Z","what":"POST /node","outcome":"delivered","who":"token web","from":"127.0.0.1","node":"web-1","generation":1,"status":200,"sha256":{{"payload":"{digest}"}}}}"#
+    );
+    assert_eq!(delivered, [expected]);
+}
+
+/// `GET /v1/nodes/{id}/payload` showed an operator every secret file, unasked and unseen.
+#[tokio::test]
+async fn an_operator_sees_what_is_secret_only_by_asking_and_is_seen_doing_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit");
+    for (target, log_works) in [(path.clone(), true), ("/dev/full".into(), false)] {
+        let audit = Audit::open(AuditTarget::File(target), !log_works).unwrap();
+        let guard = Guard::new(GuardConfig {
+            audit: Some(audit),
+            ..config()
+        });
+        let http = HttpConfig {
+            guard: guard.clone(),
+            ..HttpConfig::default()
+        };
+        let server = TestServer::with(SECRET, http);
+        for name in ["web-1", "web-2"] {
+            let node = NodeRegistration::new(name.parse().unwrap(), [10, 0, 0, 1].into());
+            server.coordinator.register(node).await.unwrap();
+        }
+        let held = "prefer: wait=20\r\n";
+        let payload = "/v1/nodes/web-1/payload";
+        let revealed = "/v1/nodes/web-1/payload?reveal=true";
+        let look = |path, more: &str| plain("GET", path, &(bearer("ops") + more));
+        let own = |path| plain("GET", path, &bearer("web"));
+        let delivered = async || {
+            let node = server
+                .ask(&plain("GET", "/v1/snapshot", &bearer("ops")))
+                .await;
+            node.json()["registrations"][0]["delivered"].is_number()
+        };
+        let reply = server.ask(&look(payload, held)).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert!(!reply.text().contains("PLANTED"), "{}", reply.text());
+        assert_eq!(reply.json()["files"][0]["path"], "open");
+        assert_eq!(reply.json()["withheld"][0]["path"], "key");
+        let tag = format!("if-none-match: {}\r\n", reply.header("etag").unwrap());
+        for path in [payload, revealed] {
+            assert_eq!(server.ask(&look(path, &tag)).await.status, 304);
+        }
+        assert!(!delivered().await, "a look delivers nothing");
+
+        let looks = [
+            look(revealed, ""),
+            look(revealed, held),
+            // What a `join` with an operator's token asks for: it gets the files.
+            node("web-1", &(bearer("ops") + held)),
+        ];
+        for request in looks {
+            let reply = server.ask(&request).await;
+            assert_eq!(reply.text().contains("PLANTED"), log_works);
+            let expected = if log_works { 200 } else { 503 };
+            assert_eq!(reply.status, expected, "{}", reply.text());
+        }
+        // For a node it is its own, whatever it asks.
+        for request in [own(payload), own(revealed), node("web-1", &bearer("web"))] {
+            let reply = server.ask(&request).await;
+            assert!(reply.text().contains("PLANTED"), "{}", reply.text());
+        }
+        assert!(delivered().await);
+        guard.audit().unwrap().flush().await;
+    }
+    let log = std::fs::read_to_string(&path).unwrap();
+    let lines = log.lines().filter(|line| line.contains("revealed"));
+    let what = lines.map(|line| {
+        assert!(line.contains(r#""who":"token ops""#) && line.contains("web-1"));
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["what"].as_str().unwrap().to_owned()
+    });
+    let looked = "GET /v1/nodes/{id}/payload";
+    assert_eq!(what.collect::<Vec<_>>(), [looked, looked, "POST /node"]);
+    assert!(!log.contains("PLANTED"), "{log}");
 }
 
 #[tokio::test]

@@ -1,0 +1,71 @@
+//! What a server does without a request, as its audit log is told: seals, failures, specs that it is given.
+
+use crate::{
+    coordinator::{Coordinator, Deed, Ending, Witness},
+    guard::{AuditLine, AuditOutcome, Guard},
+    spec::Spec,
+    store::Promise,
+};
+
+/// Keeps account in the audit log of `guard`, if there is one.
+#[derive(Debug)]
+pub(super) struct Account {
+    pub(super) guard: Guard,
+}
+
+impl Account {
+    /// Evaluates with `spec` from now on, if the log and the cluster take it.
+    pub(super) async fn reload(&self, coordinator: &Coordinator, spec: Spec) {
+        let line = self.guard.line("spec").with_hash("spec", spec.digest);
+        if let Err(error) = self.guard.announces(&line).await {
+            tracing::error!("the last good spec stays in force: {error}");
+            let refused = line.ending(AuditOutcome::Refused, Some("audit"));
+            self.guard.notes(refused);
+            return;
+        }
+        match coordinator.reload(spec).await {
+            Ok(()) => {
+                tracing::info!("the spec was read again");
+                self.guard.notes(line);
+            }
+            Err(error) => {
+                tracing::error!("the last good spec stays in force: {error}");
+                let refused = line.ending(AuditOutcome::Refused, Some("another_cluster"));
+                self.guard.notes(refused);
+            }
+        }
+    }
+
+    fn line(&self, deed: Deed) -> AuditLine {
+        match deed {
+            Deed::Seal {
+                generation,
+                revision,
+                digest,
+            } => AuditLine {
+                generation: Some(generation),
+                revision: Some(revision),
+                ..self.guard.line("seal").with_hash("generation", digest)
+            },
+            Deed::Render { revision } => AuditLine {
+                revision: Some(revision),
+                ..self.guard.line("render")
+            },
+            Deed::Attempt => self.guard.line("attempt"),
+        }
+    }
+}
+
+impl Witness for Account {
+    fn allows(&self, deed: Deed) -> Promise<'_, bool> {
+        Box::pin(async move { self.guard.announces(&self.line(deed)).await.is_ok() })
+    }
+
+    fn sees(&self, deed: Deed, ending: Ending) {
+        let line = self.line(deed);
+        self.guard.notes(match ending {
+            Ending::Done => line,
+            Ending::Failed(why) => line.ending(AuditOutcome::Failed, Some(why)),
+        });
+    }
+}
