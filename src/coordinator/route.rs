@@ -57,6 +57,8 @@ pub(super) struct Route {
     /// The state that the tally shows.
     seen: Arc<State>,
     tally: Tally,
+    /// The rule holds, and `settle` is awaited.
+    settling: bool,
     /// Counts `settle`.
     last_input: Instant,
     /// Since when the first seal is waited for: the attempt's first registration.
@@ -173,6 +175,7 @@ impl Route {
             changes,
             knocks,
             seen,
+            settling: false,
             last_input: Instant::now(),
             attempt: None,
             attempt_failure: None,
@@ -360,10 +363,12 @@ impl Route {
         let readiness = self.tally.readiness(&once.unwrap_or_default());
         let mut progress = readiness.progress().clone();
         let mut look_again = None;
+        self.settling = false;
         let rule = self.program.spec.ready.as_ref();
         if let (Readiness::Ready(_), Some(rule)) = (&readiness, rule) {
             let settled_at = self.last_input + rule.settle;
-            if settled_at > Instant::now() {
+            self.settling = settled_at > Instant::now();
+            if self.settling {
                 progress.unmet.push(format!(
                     "settle: no change for {:?} is awaited",
                     rule.settle
@@ -642,7 +647,9 @@ impl Route {
             (None, None) => None,
         };
         let trouble = failed.filter(|_| self.served.is_some());
-        let is_render_owed = progress.unmet.is_empty() && self.finished_for(self.cut()).is_none();
+        // After a seal `settle` only puts a render off: who changed something is owed it still.
+        let is_due = progress.unmet.is_empty() || (self.settling && self.served.is_some());
+        let is_render_owed = is_due && self.finished_for(self.cut()).is_none();
         let is_render_owed = is_render_owed && self.seen.failure.is_none();
         let old = self.shared.view.load();
         let evaluated = match (self.rendering.is_some() || is_render_owed, &self.finished) {

@@ -556,6 +556,24 @@ async fn an_override_stands_in_place_of_a_nodes_own_files() {
     );
 }
 
+/// With `settle` it was answered before its seal, and the old files were served after that.
+#[tokio::test(start_paused = true)]
+async fn an_override_is_answered_after_its_seal_although_changes_settle() {
+    let cluster = start("ready: {nodes: 1, settle: 3s}");
+    let a: Identifier = "a".parse().unwrap();
+    cluster.come("a").await;
+    cluster.files("a").await;
+    let files = files_of(&[("x", "by hand")]);
+    cluster.replace(a.clone(), files).await.unwrap();
+    let second = received(cluster.answer("a"));
+    assert_eq!(
+        (number(&second), text(&second, "x").as_str()),
+        (2, "by hand")
+    );
+    cluster.remove_override(&a).await.unwrap();
+    assert_eq!(number(&received(cluster.answer("a"))), 3);
+}
+
 const SHARED: &str = "
 materializers:
   - kind: template
