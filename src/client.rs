@@ -3,6 +3,7 @@
 //! A node does not trust the server: what comes is bounded, checked against its promised digests, and
 //! written only where the node's own routes allow.
 
+mod words;
 mod backoff;
 mod server;
 mod tls;
@@ -22,3 +23,4 @@ pub use receipt::{Delivered, Mismatch, Noted, Receipt, ReceiptError, Standing};
 pub use routes::{InvalidRoute, OutputMap, Placed, Placement, RouteError, Target};
 pub use server::{InvalidServer, ServerUrl};
 pub use tls::{Distrust, Trust};
+pub use words::written_out;

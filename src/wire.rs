@@ -34,5 +34,8 @@ pub const NODE_KEY_HEADER: &str = "cfgsync-node-key";
 /// The reason that tells a node to come with a key of its own.
 pub const NO_KEY: &str = "no_key";
 
+/// The reason of an answer to who asks for a node of which nothing is known.
+pub const NO_SUCH_NODE: &str = "no_such_node";
+
 /// The header with the cluster's name, on every answer: `join --cluster` insists on it.
 pub const CLUSTER_HEADER: &str = "cfgsync-cluster";

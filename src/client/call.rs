@@ -25,6 +25,7 @@ use super::{
     ServerUrl,
     connect::{Connector, connector},
     tls::{self, Distrust, TlsTrouble, Trust},
+    words::{defuse, shown},
 };
 use crate::{
     certificate::CertificateError,
@@ -43,10 +44,6 @@ const ERROR_MAX_BYTES: usize = 1 << 20;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Largest answer that is read where nothing is to be said, in bytes.
 const ACKNOWLEDGEMENT_MAX_BYTES: usize = 64 << 10;
-/// Longest text of a server that people are shown, in characters.
-const SHOWN_MAX_CHARS: usize = 1_000;
-/// Most entries of a list of a server that people are shown.
-const SHOWN_MAX_ENTRIES: usize = 32;
 /// Longest name of a cluster, in bytes.
 const CLUSTER_MAX_BYTES: usize = 253;
 /// How long a body may stand still.
@@ -674,36 +671,6 @@ fn error_body(status: StatusCode, body: &[u8]) -> ErrorBody {
     })
 }
 
-/// A server's words are shown to people, who are spared floods.
-fn defuse(words: &mut serde_json::Value) {
-    match words {
-        serde_json::Value::String(text) => *text = shown(text),
-        serde_json::Value::Array(all) => {
-            all.truncate(SHOWN_MAX_ENTRIES);
-            all.iter_mut().for_each(defuse);
-        }
-        serde_json::Value::Object(fields) => fields.values_mut().for_each(defuse),
-        _ => {}
-    }
-}
-
-/// As much of `text` as people read; what would steer their terminal is written out.
-fn shown(text: &str) -> String {
-    let steers = |c: char| c.is_control() && c != '\n';
-    let mut shown = String::with_capacity(text.len().min(SHOWN_MAX_CHARS));
-    for (at, c) in text.chars().enumerate() {
-        match c {
-            _ if at == SHOWN_MAX_CHARS => {
-                shown.push('…');
-                break;
-            }
-            c if steers(c) => shown.extend(c.escape_default()),
-            c => shown.push(c),
-        }
-    }
-    shown
-}
-
 /// The innermost error: "connection refused" says more than "client error (Connect)".
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
@@ -768,13 +735,5 @@ mod tests {
         assert_eq!(broken, Err(BodyError::Broken(said)));
         let broken = read_body(Drip::every(Duration::from_millis(1)), 1000).await;
         assert_eq!(broken, Err(BodyError::TooLarge));
-    }
-
-    #[test]
-    fn a_flood_of_words_is_cut() {
-        assert_eq!(shown("a\u{1b}[2J\nb"), "a\\u{1b}[2J\nb");
-        let flood = "é".repeat(SHOWN_MAX_CHARS + 1);
-        assert_eq!(shown(&flood).chars().count(), SHOWN_MAX_CHARS + 1);
-        assert!(shown(&flood).ends_with('…'));
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     Backoff, CallError, Client, Delivered, Distrust, KeyError, KeyPlace, Meta, ServerUrl,
-    connect::local_address, disk::DiskError, routes::RouteError,
+    connect::local_address, disk::DiskError, routes::RouteError, words::Named,
 };
 use crate::{
     model::{Identifier, Instance, Metadata, NodeRegistration},
@@ -153,7 +153,7 @@ pub enum JoinError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The server serves another cluster (77).
-    #[error("{server} serves {}, not the cluster {wanted:?}", Served(.found))]
+    #[error("{server} serves {}, not the cluster {wanted:?}", Named(.found))]
     WrongCluster {
         /// Who answered.
         server: ServerUrl,
@@ -184,6 +184,8 @@ pub struct Join {
     sent: bool,
     accepted: Option<Accepted>,
     ever_accepted: bool,
+    /// Whose files were received, if the server told.
+    cluster: Option<String>,
     /// Whether the next registration only makes sure, which is nothing to tell.
     is_renewal: bool,
     last: Last,
@@ -238,6 +240,7 @@ impl Join {
             sent: false,
             accepted: None,
             ever_accepted: false,
+            cluster: None,
             is_renewal: false,
             last: Last::Nothing,
             problem: None,
@@ -294,6 +297,11 @@ impl Join {
     /// The facts that are registered, once they are known.
     pub fn registration(&self) -> Option<&NodeRegistration> {
         self.registration.as_ref()
+    }
+
+    /// The cluster whose payload was received, if its server told.
+    pub fn cluster(&self) -> Option<&str> {
+        self.cluster.as_deref()
     }
 
     async fn attempt(
@@ -419,6 +427,7 @@ impl Join {
             files: files.len(),
             bytes: files.iter().map(|file| file.content.len()).sum(),
         });
+        self.cluster = answer.meta.cluster;
         Ok(answer.value)
     }
 
@@ -701,17 +710,6 @@ impl std::fmt::Display for Seconds {
             seconds @ 1..60 => write!(f, "{seconds} s"),
             seconds if seconds % 60 == 0 => write!(f, "{} min", seconds / 60),
             seconds => write!(f, "{} min {} s", seconds / 60, seconds % 60),
-        }
-    }
-}
-
-struct Served<'a>(&'a Option<String>);
-
-impl std::fmt::Display for Served<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(cluster) => write!(f, "the cluster {cluster:?}"),
-            None => f.write_str("a cluster that it does not name"),
         }
     }
 }

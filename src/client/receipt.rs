@@ -14,6 +14,7 @@ use super::{
     OutputMap,
     disk::{self, DiskError},
     routes::{Placed, Placement, RouteError, Target},
+    words::Named,
 };
 use crate::{
     model::{
@@ -38,7 +39,10 @@ pub struct Receipt {
     version: u32,
     /// Whose files.
     pub identifier: Identifier,
-    /// The store that sealed them; absent from servers of the older protocol.
+    /// Of which cluster; absent from servers of the older protocol.
+    #[serde(default)]
+    pub cluster: Option<String>,
+    /// The store that sealed them; absent likewise.
     pub instance: Option<Instance>,
     /// Which generation; absent likewise.
     pub generation: Option<GenerationNumber>,
@@ -121,6 +125,14 @@ pub enum Mismatch {
     /// Another node's receipt.
     #[error("the receipt is {0}'s")]
     Identifier(Identifier),
+    /// Another cluster's, or one that names none, where a cluster is insisted on.
+    #[error("the receipt is of {}, not of the cluster {wanted:?}", Named(found))]
+    Cluster {
+        /// The cluster asked for.
+        wanted: String,
+        /// The receipt's.
+        found: Option<String>,
+    },
     /// The routes are not those of that time, and do not fit.
     #[error(transparent)]
     Route(#[from] RouteError),
@@ -142,8 +154,13 @@ pub enum Mismatch {
 }
 
 impl Receipt {
-    /// Of `payload`, which goes where `placed` says.
-    pub fn of(identifier: &Identifier, payload: &ReceivedPayload, placed: &[Placed<'_>]) -> Self {
+    /// Of the `payload` of `cluster`, which goes where `placed` says.
+    pub fn of(
+        identifier: &Identifier,
+        cluster: Option<&str>,
+        payload: &ReceivedPayload,
+        placed: &[Placed<'_>],
+    ) -> Self {
         let note = |placed: &Placed<'_>| Noted {
             artifact: placed.file.path.clone(),
             path: match &placed.placement {
@@ -158,6 +175,7 @@ impl Receipt {
         Self {
             version: VERSION,
             identifier: identifier.clone(),
+            cluster: cluster.map(str::to_owned),
             instance: payload.instance,
             generation: payload.generation,
             digest: payload.digest,
@@ -214,15 +232,25 @@ impl Receipt {
         serde_json::from_slice(&json).map(Some).map_err(shape)
     }
 
-    /// Whether every file that was delivered to `identifier` stands, unchanged, where `outputs` leads now. Modes
-    /// and owners are not compared: they are the machine's to keep. The first file that differs is named.
+    /// Whether every file that was delivered to `identifier` stands, unchanged, where `outputs` leads now, and is of
+    /// the cluster that is `wanted`, if one is. Modes and owners are not compared: they are the machine's to keep. The
+    /// first file that differs is named.
     pub fn check(
         &self,
         identifier: &Identifier,
+        wanted: Option<&str>,
         outputs: &OutputMap,
     ) -> Result<Vec<Standing>, Mismatch> {
         if self.identifier != *identifier {
             return Err(Mismatch::Identifier(self.identifier.clone()));
+        }
+        if let Some(wanted) = wanted
+            && self.cluster.as_deref() != Some(wanted)
+        {
+            return Err(Mismatch::Cluster {
+                wanted: wanted.to_owned(),
+                found: self.cluster.clone(),
+            });
         }
         let mut noted = HashMap::new();
         for file in &self.files {

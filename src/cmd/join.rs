@@ -299,7 +299,7 @@ async fn existing(plan: &resolve::Plan, progress: &RefCell<Progress>) -> Existin
         return std::future::pending().await;
     };
     let say = |write: &dyn Fn()| progress.borrow().line(write);
-    let existing = keeping.existing(&plan.options.identifier, &plan.outputs, say);
+    let existing = keeping.existing(&plan.options, &plan.outputs, say);
     existing.await
 }
 
@@ -309,7 +309,7 @@ fn delivered(
     join: &Join,
     payload: &ReceivedPayload,
 ) -> anyhow::Result<Vec<(String, String)>> {
-    let (written, printed, variables) = deliver(plan, payload)?;
+    let (written, printed, variables) = deliver(plan, join, payload)?;
     tell(&written);
     for bytes in printed {
         output::print(bytes)?;
@@ -329,7 +329,11 @@ fn print_json(document: &Document<'_>) -> anyhow::Result<()> {
 type Delivered = (Vec<Written>, Vec<bytes::Bytes>, Vec<(String, String)>);
 
 /// Routes everything before anything is written.
-fn deliver(plan: &resolve::Plan, payload: &ReceivedPayload) -> Result<Delivered, JoinFailure> {
+fn deliver(
+    plan: &resolve::Plan,
+    join: &Join,
+    payload: &ReceivedPayload,
+) -> Result<Delivered, JoinFailure> {
     let placed = plan
         .outputs
         .plan(&payload.files)
@@ -352,7 +356,7 @@ fn deliver(plan: &resolve::Plan, payload: &ReceivedPayload) -> Result<Delivered,
         }
     }
     let receipt = plan.receipt.as_ref().map(|keeping| {
-        let receipt = Receipt::of(&plan.options.identifier, payload, &placed);
+        let receipt = Receipt::of(&plan.options.identifier, join.cluster(), payload, &placed);
         (receipt.to_file(), keeping.target())
     });
     files.extend(receipt.as_ref().map(|(file, target)| (file, target)));

@@ -288,6 +288,7 @@ impl Answer {
         text
     }
 }
+
 fn count(text: &str) -> Result<usize, String> {
     let wanted = || "expected how many nodes to invent, such as `3`".to_owned();
     text.parse().map_err(|_| wanted())

@@ -19,7 +19,7 @@ use crate::{
     coordinator::Refusal,
     guard::{AuditUnavailable, Denial},
     model::{Digest, Failure, GenerationNumber, Identifier},
-    wire::{Code, DRAINING, EncodedPayload, ErrorBody, NO_KEY, WrongBody},
+    wire::{Code, DRAINING, EncodedPayload, ErrorBody, NO_KEY, NO_SUCH_NODE, WrongBody},
 };
 
 /// An answer.
@@ -200,7 +200,7 @@ fn outline_of(refusal: &Refusal) -> (StatusCode, Code, &'static str) {
         Refusal::SharedPath { .. } => (StatusCode::CONFLICT, Code::Internal, "shared_path"),
         Refusal::Metadata(_) => (StatusCode::BAD_REQUEST, Code::Internal, "wrong_metadata"),
         Refusal::Unregistered(_) => (StatusCode::NOT_FOUND, Code::Internal, "unregistered"),
-        Refusal::Unknown { .. } => (StatusCode::NOT_FOUND, Code::Internal, "no_such_node"),
+        Refusal::Unknown { .. } => (StatusCode::NOT_FOUND, Code::Internal, NO_SUCH_NODE),
         Refusal::NoOverride(_) => (StatusCode::NOT_FOUND, Code::Internal, "no_override"),
         Refusal::NoKey(_) => (StatusCode::CONFLICT, Code::Internal, "no_owner"),
         Refusal::OtherKey(_) => (StatusCode::FORBIDDEN, Code::Internal, "other_key"),

@@ -68,6 +68,7 @@ fn a_receipt_names_what_was_delivered_and_nothing_of_what_it_says() {
     let noted = receipt(&place);
     assert_eq!(noted["cfgsync_receipt"], 1);
     assert_eq!(noted["identifier"], "node-1");
+    assert_eq!(noted["cluster"], "devnet");
     assert_eq!(noted["generation"], 1);
     assert_eq!(noted["instance"].as_str().unwrap().len(), 32);
     assert_eq!(noted["digest"].as_str().unwrap().len(), 64);
@@ -193,6 +194,25 @@ fn files_that_are_not_those_of_the_receipt_are_not_gone_on_with() {
         assert_eq!(log.matches("nothing was delivered within").count(), 1);
         assert!(!place.path().join("started").exists());
     }
+}
+
+/// `--cluster` was heeded by those alone who had a server to ask.
+#[test]
+fn another_clusters_files_are_not_gone_on_with() {
+    let insists = |cluster: &'static str| ["--cluster", cluster, "--fallback", SOON];
+    let place = delivered();
+    let own = run(&place, NOBODY, &insists("devnet"));
+    assert_eq!(code(&own), 0, "{}", text(&own.stderr));
+    let other = |expected: &str| {
+        let mut node = place.start(&arguments(NOBODY, &insists("other")));
+        let said = node.log_until("nothing was delivered within");
+        assert!(said.contains(expected), "{said}");
+    };
+    other("the receipt is of the cluster \"devnet\", not of the cluster \"other\"");
+    // As one is that was written where no cluster was told.
+    let unnamed = place.read("receipt.json").replace("\"devnet\"", "null");
+    place.put("receipt.json", &unnamed);
+    other("the receipt is of a cluster that it does not name, not of the cluster \"other\"");
 }
 
 #[test]

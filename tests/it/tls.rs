@@ -39,6 +39,15 @@ fn place() -> (TempDir, Authority) {
     (directory, authority)
 }
 
+/// TLS with a certificate of `authority`, for who shows one of `nodes`.
+fn asking_for_certificates(authority: &Authority, nodes: &Authority) -> Tls {
+    let files = TlsFiles {
+        client_authorities: Some(nodes.file()),
+        ..authority.sign(HERE).files()
+    };
+    Tls::read(&files).unwrap()
+}
+
 fn url(server: &TestServer) -> ServerUrl {
     format!("https://{}", server.address).parse().unwrap()
 }
@@ -167,11 +176,8 @@ async fn only_who_shows_a_certificate_of_the_right_authority_is_let_in() {
     let (directory, authority) = place();
     let nodes = Authority::new(directory.path(), "nodes");
     let strangers = Authority::new(directory.path(), "strangers");
-    let tls = Tls::read(&TlsFiles {
-        client_authorities: Some(nodes.file()),
-        ..authority.sign(HERE).files()
-    });
-    let server = TestServer::with(ONE, served(tls.unwrap()));
+    let tls = asking_for_certificates(&authority, &nodes);
+    let server = TestServer::with(ONE, served(tls));
     let shown = |pair: Pair| pair.shown(&authority);
 
     livez(url(&server), &shown(nodes.sign("node-1")))
@@ -200,10 +206,7 @@ async fn the_audit_log_has_refused_certificates_and_cannot_be_filled_with_them()
     let (directory, authority) = place();
     let nodes = Authority::new(directory.path(), "nodes");
     let strangers = Authority::new(directory.path(), "strangers");
-    let tls = Tls::read(&TlsFiles {
-        client_authorities: Some(nodes.file()),
-        ..authority.sign(HERE).files()
-    });
+    let tls = asking_for_certificates(&authority, &nodes);
     let path = directory.path().join("audit");
     let audit = Audit::open(AuditTarget::File(path.clone()), false).unwrap();
     let guard = Guard::new(GuardConfig {
@@ -218,7 +221,7 @@ async fn the_audit_log_has_refused_certificates_and_cannot_be_filled_with_them()
     });
     let config = HttpConfig {
         guard: guard.clone(),
-        ..served(tls.unwrap())
+        ..served(tls)
     };
     let server = TestServer::with(ONE, config);
     for trust in [

@@ -4,13 +4,10 @@ use cfgsync::{
     client::{CallError, Client},
     model::{ArtifactSet, GenerationNumber, Identifier},
     store::JournalContents,
-    wire::{ArtifactEntry, ClusterBody, GenerationBody, GenerationEntry, NodeBody},
+    wire::{ArtifactEntry, ClusterBody, GenerationBody, GenerationEntry, NO_SUCH_NODE, NodeBody},
 };
 
 use super::{InspectError, offline};
-
-/// The reason that a server gives where it knows nothing of a name.
-const NO_SUCH_NODE: &str = "no_such_node";
 
 /// Both say the same of a cluster; a directory knows no rule.
 pub(super) enum Source {

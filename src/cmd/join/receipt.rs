@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use cfgsync::{
     Identifier, OutputMap,
-    client::{Delivered, Receipt, Standing, Target},
+    client::{Delivered, JoinOptions, Receipt, Standing, Target},
 };
 use clap::Args;
 use tracing::{info, warn};
@@ -103,7 +103,7 @@ impl Keeping {
     /// never completes.
     pub(super) async fn existing(
         &self,
-        identifier: &Identifier,
+        options: &JoinOptions,
         outputs: &OutputMap,
         say: impl Fn(&dyn Fn()),
     ) -> Existing {
@@ -111,9 +111,11 @@ impl Keeping {
             return std::future::pending().await;
         };
         tokio::time::sleep(after).await;
-        let (path, identifier, outputs) = (self.path.clone(), identifier.clone(), outputs.clone());
+        let (path, outputs) = (self.path.clone(), outputs.clone());
+        let (identifier, cluster) = (options.identifier.clone(), options.cluster.clone());
         // Files may be long: signals are heard while they are read.
-        let looked = tokio::task::spawn_blocking(move || look(&path, &identifier, &outputs));
+        let look = move || look(&path, &identifier, cluster.as_deref(), &outputs);
+        let looked = tokio::task::spawn_blocking(look);
         let problem = match looked.await {
             Ok(Ok(existing)) => {
                 let generation = existing.receipt.generation;
@@ -159,6 +161,7 @@ enum Refused {
 fn look(
     path: &std::path::Path,
     identifier: &Identifier,
+    cluster: Option<&str>,
     outputs: &OutputMap,
 ) -> Result<Existing, Refused> {
     let receipt = match Receipt::read(path) {
@@ -166,7 +169,7 @@ fn look(
         Ok(None) => return Err(Refused::NothingYet),
         Err(error) => return Err(Refused::Differs(error.to_string())),
     };
-    match receipt.check(identifier, outputs) {
+    match receipt.check(identifier, cluster, outputs) {
         Ok(standing) => Ok(Existing { receipt, standing }),
         Err(mismatch) => Err(Refused::Differs(mismatch.to_string())),
     }

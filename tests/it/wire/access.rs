@@ -1,6 +1,6 @@
 //! Who gets in, with what, and as whom: byte by byte.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, path::Path};
 
 use cfgsync::{
     clock::{Timestamp, WallClock},
@@ -64,6 +64,16 @@ fn guarded(identity: &str, config: GuardConfig) -> (TestServer, Guard) {
     };
     let spec = format!("identity: {identity}\n{READY}");
     (TestServer::with(&spec, http), guard)
+}
+
+/// The same, with an audit log.
+fn audited(path: &Path) -> (TestServer, Guard) {
+    let audit = Audit::open(AuditTarget::File(path.to_owned()), false);
+    let config = GuardConfig {
+        audit: Some(audit.unwrap()),
+        ..config()
+    };
+    guarded("open", config)
 }
 
 fn bearer(name: &str) -> String {
@@ -448,14 +458,7 @@ async fn no_more_than_some_requests_are_held_for_a_node() {
 async fn the_audit_log_has_each_change_and_each_refusal() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit");
-    let audit = Audit::open(AuditTarget::File(path.clone()), false).unwrap();
-    let (server, guard) = guarded(
-        "open",
-        GuardConfig {
-            audit: Some(audit),
-            ..config()
-        },
-    );
+    let (server, guard) = audited(&path);
     let replace = r#"{"identifier":"web-1","files":[{"path":"/id","content":"PLANTED"}]}"#;
     for request in [
         register("web-1", ""),
@@ -498,14 +501,7 @@ async fn the_audit_log_has_each_change_and_each_refusal() {
 async fn the_audit_log_has_each_nodes_first_delivery_of_a_generation() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit");
-    let audit = Audit::open(AuditTarget::File(path.clone()), false).unwrap();
-    let (server, guard) = guarded(
-        "open",
-        GuardConfig {
-            audit: Some(audit),
-            ..config()
-        },
-    );
+    let (server, guard) = audited(&path);
     server.ask(&register("web-1", &bearer("web"))).await;
     let held = bearer("web") + "prefer: wait=20\r\n";
     let mut waiting = server.connect().await;
