@@ -2,7 +2,8 @@
 //!
 //! The order: open (and make) the directories, remove what an earlier run that was killed left behind, stage
 //! every changed file beside its target, exchange staged and old files one by one, rewrite in place what
-//! cannot be exchanged, sync the directories, remove the old files. An error on the way undoes all of it.
+//! cannot be exchanged, sync the directories, do what the caller wants done last, remove the old files. An error
+//! on the way undoes all of it.
 //!
 //! The operator's own part of a path is followed through symbolic links; below it none is, and a target
 //! that is a symbolic link is itself replaced, not what it points to.
@@ -168,7 +169,17 @@ pub fn write(
     files: &[(&ArtifactFile, &Target)],
     owner: Option<Owner>,
 ) -> Result<Vec<Written>, DiskError> {
-    write_stepwise(files, owner, &mut |_| Ok(()))
+    write_and(files, owner, |_| Ok(()))
+}
+
+/// As [`write()`], with one thing more that must go well: `last` is done when the new files stand and the old
+/// ones can still be put back. Its error puts them back.
+pub fn write_and(
+    files: &[(&ArtifactFile, &Target)],
+    owner: Option<Owner>,
+    last: impl FnOnce(&[Written]) -> Result<(), DiskError>,
+) -> Result<Vec<Written>, DiskError> {
+    run(files, owner, last, &mut |_| Ok(()))
 }
 
 /// As [`write()`], calling `hook` before each change to the disk. An error of the hook counts as one of the
@@ -178,17 +189,27 @@ pub fn write_stepwise(
     owner: Option<Owner>,
     hook: Hook<'_>,
 ) -> Result<Vec<Written>, DiskError> {
+    run(files, owner, |_| Ok(()), hook)
+}
+
+fn run(
+    files: &[(&ArtifactFile, &Target)],
+    owner: Option<Owner>,
+    last: impl FnOnce(&[Written]) -> Result<(), DiskError>,
+    hook: Hook<'_>,
+) -> Result<Vec<Written>, DiskError> {
     let mut tree = tree::Tree::new(owner);
     let mut staged = Vec::new();
     let outcome = stage_all(files, owner, &mut tree, &mut staged, hook)
-        .and_then(|()| commit::commit(&mut tree, &mut staged, owner, hook));
+        .and_then(|()| commit::commit(&mut tree, &mut staged, owner, hook))
+        .and_then(|()| {
+            let written: Vec<_> = staged.iter().map(stage::Staged::written).collect();
+            last(&written).map(|()| written)
+        });
     match outcome {
-        Ok(()) => {
+        Ok(written) => {
             commit::remove_old(&tree, &staged, hook);
-            Ok(staged
-                .into_iter()
-                .map(stage::Staged::into_written)
-                .collect())
+            Ok(written)
         }
         Err(cause) => Err(commit::put_back(&tree, &staged, cause, hook)),
     }

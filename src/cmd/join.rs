@@ -17,7 +17,7 @@ use cfgsync::{
     ArtifactFile, Identifier,
     client::{
         Join, JoinError, OutputMap, Placement, Receipt, ServerUrl, Target,
-        disk::{self, Owner, Written},
+        disk::{self, DiskError, Owner, Written},
     },
     model::{ArtifactPath, refuse_nobodys},
     wire::ReceivedPayload,
@@ -87,7 +87,7 @@ pub(crate) struct JoinArgs {
         long,
         env = "CFGSYNC_META_JSON",
         value_name = "JSON",
-        value_parser = json,
+        value_parser = values::json,
         help_heading = "This node"
     )]
     meta_json: Option<Value>,
@@ -260,12 +260,13 @@ async fn join(
     let variables = match outcome {
         Outcome::Answered(payload) => {
             let payload = payload.map_err(JoinFailure::Join)?;
-            delivered(plan, &join, &payload)?
+            deliver(plan, &join, &payload)?
         }
         Outcome::Existing(Existing { receipt, standing }) => {
             // The registration stays: this node is a member, and the others may be waiting for it.
             if plan.json {
-                print_json(&Document::of_existing(&join, &receipt, &standing))?;
+                let document = Document::of_existing(&join, &receipt, &standing);
+                print_file(document.to_json()).map_err(|error| JoinFailure::Join(error.into()))?;
             }
             vec![]
         }
@@ -303,37 +304,13 @@ async fn existing(plan: &resolve::Plan, progress: &RefCell<Progress>) -> Existin
     existing.await
 }
 
-/// Writes and tells what came; answers with CMD's additional environment.
-fn delivered(
-    plan: &resolve::Plan,
-    join: &Join,
-    payload: &ReceivedPayload,
-) -> anyhow::Result<Vec<(String, String)>> {
-    let (written, printed, variables) = deliver(plan, join, payload)?;
-    tell(&written);
-    for bytes in printed {
-        output::print(bytes)?;
-    }
-    if plan.json {
-        print_json(&Document::of(plan, join, payload, &written))?;
-    }
-    Ok(variables)
-}
-
-fn print_json(document: &Document<'_>) -> anyhow::Result<()> {
-    let json = serde_json::to_string_pretty(document)?;
-    output::print(json + "\n")?;
-    Ok(())
-}
-
-type Delivered = (Vec<Written>, Vec<bytes::Bytes>, Vec<(String, String)>);
-
-/// Routes everything before anything is written.
+/// Routes everything before anything is written, then writes, prints and tells; answers with CMD's additional
+/// environment.
 fn deliver(
     plan: &resolve::Plan,
     join: &Join,
     payload: &ReceivedPayload,
-) -> Result<Delivered, JoinFailure> {
+) -> Result<Vec<(String, String)>, JoinFailure> {
     let placed = plan
         .outputs
         .plan(&payload.files)
@@ -355,17 +332,34 @@ fn deliver(
             Placement::Consumed => {}
         }
     }
+    // Nobody is told of the receipt as of a file of the payload.
+    let told = files.len();
     let receipt = plan.receipt.as_ref().map(|keeping| {
         let receipt = Receipt::of(&plan.options.identifier, join.cluster(), payload, &placed);
         (receipt.to_file(), keeping.target())
     });
     files.extend(receipt.as_ref().map(|(file, target)| (file, target)));
-    let mut written = disk::write(&files, plan.owner).map_err(JoinError::Disk)?;
-    if receipt.is_some() {
-        // Nobody is told of it as of a file of the payload.
-        written.pop();
-    }
-    Ok((written, printed, variables))
+    let written = disk::write_and(&files, plan.owner, |written| {
+        for bytes in printed {
+            print_file(bytes)?;
+        }
+        if plan.json {
+            let document = Document::of(plan, join, payload, &written[..told]);
+            print_file(document.to_json())?;
+        }
+        Ok(())
+    });
+    tell(&written.map_err(JoinError::Disk)?[..told]);
+    Ok(variables)
+}
+
+/// Prints what somebody routed here: where it does not arrive, it was not delivered.
+fn print_file(bytes: impl AsRef<[u8]>) -> Result<(), DiskError> {
+    output::write(bytes).map_err(|problem| DiskError::Io {
+        action: "write to",
+        path: "standard output".into(),
+        problem,
+    })
 }
 
 fn tell(written: &[Written]) {
@@ -456,10 +450,6 @@ fn address(text: &str) -> Result<IpAddr, String> {
         .parse()
         .map_err(|_| "expected an address such as `10.0.0.1` or `fd00::1`".to_owned())?;
     refuse_nobodys(ip).map_err(|error| error.to_string())
-}
-
-fn json(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))
 }
 
 fn route(text: &str) -> Result<String, String> {

@@ -29,14 +29,17 @@ pub(crate) enum OutputError {
 
 /// Writes `bytes` to stdout as they are.
 pub(crate) fn print(bytes: impl AsRef<[u8]>) -> Result<(), OutputError> {
-    let mut stdout = std::io::stdout().lock();
-    let written = stdout
-        .write_all(bytes.as_ref())
-        .and_then(|()| stdout.flush());
-    written.map_err(|error| match error.kind() {
+    write(bytes).map_err(|error| match error.kind() {
         std::io::ErrorKind::BrokenPipe => OutputError::Closed,
         _ => OutputError::Broken(error),
     })
+}
+
+/// As [`print`], for what must arrive: also a closed pipe is an error.
+pub(crate) fn write(bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(bytes.as_ref())?;
+    stdout.flush()
 }
 
 /// Prints `value` in a script's format, or `table` of it.

@@ -91,6 +91,45 @@ async fn stdout_gets_the_bytes_and_nothing_else() {
     assert_eq!(output.status.code(), Some(0));
 }
 
+/// An artifact that was routed to a full stdout was lost, and the other files were new nevertheless.
+#[tokio::test]
+async fn a_stdout_that_takes_nothing_puts_the_files_back() {
+    let fake = Fake::start(with(ready())).await;
+    let closed_pipe = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    for (stdout, arguments, problem) in [
+        (full().into(), ["--out", "config.yaml=-"], "No space left"),
+        (full().into(), ["--output", "json"], "No space left"),
+        (closed_pipe(), ["--out", "config.yaml=-"], "Broken pipe"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("app.env"), "old").unwrap();
+        let url = fake.url.to_string();
+        let mut join = command(directory.path(), &["--server", &url, "--id", "node-1"]);
+        join.args(arguments).args(["--out-dir", "."]);
+        join.args(["--", "touch", "started"]).stdout(stdout);
+        let output = join.spawn().unwrap().wait_with_output().await.unwrap();
+        assert_eq!(output.status.code(), Some(73), "{}", stderr(&output));
+        let reason = format!("cfgsync: exit 73: cannot write to standard output: {problem}");
+        assert!(
+            last_line(&output).starts_with(&reason),
+            "{}",
+            stderr(&output)
+        );
+        let left: Vec<_> = fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(left, ["app.env"]);
+        let content = fs::read_to_string(directory.path().join("app.env")).unwrap();
+        assert_eq!(content, "old");
+    }
+}
+
 #[tokio::test]
 async fn the_program_takes_over_with_its_environment_and_exit_code() {
     let fake = Fake::start(with(ready())).await;

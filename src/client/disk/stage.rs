@@ -49,10 +49,10 @@ pub(super) enum State {
 }
 
 impl Staged {
-    pub(super) fn into_written(self) -> Written {
+    pub(super) fn written(&self) -> Written {
         Written {
-            artifact: self.artifact,
-            path: self.path,
+            artifact: self.artifact.clone(),
+            path: self.path.clone(),
             outcome: match self.state {
                 State::Unchanged => Outcome::Unchanged,
                 State::Beside { .. } | State::Created => Outcome::Created,

@@ -82,6 +82,12 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// The text of it.
+    pub(super) fn to_json(&self) -> String {
+        let json = serde_json::to_string_pretty(self);
+        json.expect("map keys are strings") + "\n"
+    }
+
     /// Of what stood here already.
     pub(super) fn of_existing(join: &Join, receipt: &'a Receipt, standing: &'a [Standing]) -> Self {
         let file = |standing: &'a Standing| DocumentFile {
