@@ -123,6 +123,13 @@ enum Finished {
     },
 }
 
+impl Finished {
+    /// Whether the same cut is rendered once more by itself.
+    fn is_tried_again(&self) -> bool {
+        matches!(self, Self::NotReady { .. } | Self::Unsealed { .. })
+    }
+}
+
 /// What is published before the first evaluation.
 pub(super) fn first_view(
     program: &Arc<Program>,
@@ -627,6 +634,17 @@ impl Route {
         self.attempt_failure = None;
     }
 
+    /// Whether a render of what there is now is still to come.
+    fn is_render_owed(&self, progress: &Progress) -> bool {
+        // After a seal these only put it off: who changed something is owed it still.
+        let is_sealed = self.served.is_some();
+        let is_owed = match self.finished_for(self.cut()) {
+            None => progress.unmet.is_empty() || (self.settling && is_sealed),
+            Some(finished) => finished.is_tried_again() && is_sealed,
+        };
+        is_owed && self.seen.failure.is_none()
+    }
+
     /// Lets readers see what was found.
     fn publish(&mut self, readiness: Readiness) {
         let (Readiness::Ready(progress) | Readiness::Waiting(progress)) = readiness;
@@ -647,16 +665,15 @@ impl Route {
             (None, None) => None,
         };
         let trouble = failed.filter(|_| self.served.is_some());
-        // After a seal `settle` only puts a render off: who changed something is owed it still.
-        let is_due = progress.unmet.is_empty() || (self.settling && self.served.is_some());
-        let is_render_owed = is_due && self.finished_for(self.cut()).is_none();
-        let is_render_owed = is_render_owed && self.seen.failure.is_none();
         let old = self.shared.view.load();
-        let evaluated = match (self.rendering.is_some() || is_render_owed, &self.finished) {
+        let is_owed = self.rendering.is_some() || self.is_render_owed(&progress);
+        let evaluated = match (is_owed, &self.finished) {
             (false, _) => self.seen.inputs,
             // Where changes never pause a render is always owed: those that ended count.
-            (true, Some((of, _))) => old.evaluated.max(of.inputs),
-            (true, None) => old.evaluated,
+            (true, Some((of, finished))) if !finished.is_tried_again() => {
+                old.evaluated.max(of.inputs)
+            }
+            (true, _) => old.evaluated,
         };
         let is_gate_open = self.program.gate_only()
             && self

@@ -574,6 +574,34 @@ async fn an_override_is_answered_after_its_seal_although_changes_settle() {
     assert_eq!(number(&received(cluster.answer("a"))), 3);
 }
 
+/// While a materializer was not ready it was answered before its seal, and the old files were served after that.
+#[tokio::test(start_paused = true)]
+async fn an_override_is_answered_after_its_seal_although_a_materializer_is_not_ready() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let busy_after_the_first = {
+        let asked = asked.clone();
+        Scripted(move |snapshot: &RegistrationSnapshot| {
+            match asked.fetch_add(1, Ordering::Relaxed) {
+                1..=3 => Ok(MaterializationResult::NotReady {
+                    message: "busy".into(),
+                }),
+                _ => Ok(one_file_each(snapshot, "x")),
+            }
+        })
+    };
+    let spec = spec(&format!("ready: {{nodes: 1}}{PEERS}"));
+    let cluster = start_on(store(), spec, vec![Arc::new(busy_after_the_first)]);
+    cluster.come("a").await;
+    cluster.files("a").await;
+    let files = files_of(&[("x", "by hand")]);
+    cluster.replace("a".parse().unwrap(), files).await.unwrap();
+    let second = received(cluster.answer("a"));
+    assert_eq!(
+        (number(&second), text(&second, "x").as_str()),
+        (2, "by hand")
+    );
+}
+
 const SHARED: &str = "
 materializers:
   - kind: template
