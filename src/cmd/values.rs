@@ -1,6 +1,9 @@
-//! How durations, sizes and URLs are written on the command line, and shown again.
+//! How durations, sizes, JSON and URLs are written on the command line, and shown again.
 
 use std::time::Duration;
+
+use cfgsync::model::refuse_rounded;
+use serde_json::Value;
 
 /// Longest duration: a year. Longer ones are slips.
 const DURATION_MAX: Duration = Duration::from_hours(366 * 24);
@@ -44,6 +47,13 @@ pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     number
         .checked_mul(each)
         .ok_or_else(|| "more bytes than this machine can count".to_owned())
+}
+
+/// Reads a JSON value that a registration can carry.
+pub(crate) fn json(text: &str) -> Result<Value, String> {
+    let value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+    refuse_rounded(text).map_err(|error| error.to_string())?;
+    Ok(value)
 }
 
 /// A URL up to its query, without what stands before its host: for messages.

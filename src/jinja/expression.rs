@@ -15,6 +15,7 @@ use super::{
     printing::json,
     scene::{NodeValue, Root, Scene},
 };
+use crate::model::refuse_rounded;
 
 /// An expression that compiled: its names exist. Cloning is cheap.
 #[derive(Clone)]
@@ -105,6 +106,7 @@ impl Expression {
         }
         let text = json(&value, None)
             .map_err(|error| self.error(from_engine(&error, self.source()).error.message, None))?;
+        refuse_rounded(&text).map_err(|error| self.error(error.to_string(), None))?;
         serde_json::from_str(&text).map_err(|_| self.error("it is no JSON value", None))
     }
 
@@ -375,6 +377,11 @@ mod tests {
         assert_eq!(
             drawn("(nodes | first).nope", &draw).unwrap_err().message,
             "it is undefined"
+        );
+        assert_eq!(drawn("2 ** 64 - 1", &draw).unwrap(), json!(u64::MAX));
+        assert_eq!(
+            drawn("2 ** 64", &draw).unwrap_err().message,
+            "the integer 18446744073709551616 needs more than 64 bits and would be rounded; write it as a string"
         );
     }
 

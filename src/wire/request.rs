@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
 
 use crate::model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Content, Identifier, Metadata, Mode, NodeRegistration,
-    refuse_nobodys,
+    refuse_nobodys, refuse_rounded,
 };
 
 /// How many lists and objects may stand in each other: what serde_json reads.
@@ -57,7 +58,32 @@ pub struct FailBody {
 pub fn read_registration(body: &[u8]) -> Result<NodeRegistration, WrongBody> {
     let registration: NodeRegistration = read(body)?;
     refuse_nobodys(registration.ip).map_err(|error| WrongBody::field("ip", error.to_string()))?;
+    if holds_huge(&registration.metadata) {
+        // It was written so, or rounded to it: the text tells.
+        #[derive(Deserialize)]
+        struct AsWritten<'b> {
+            #[serde(borrow)]
+            metadata: &'b RawValue,
+        }
+        if let Ok(AsWritten { metadata }) = serde_json::from_slice(body) {
+            refuse_rounded(metadata.get())
+                .map_err(|error| WrongBody::field("metadata", error.to_string()))?;
+        }
+    }
     Ok(registration)
+}
+
+/// Whether some number in `value` is what an integer of more than 64 bits is read as.
+fn holds_huge(value: &Metadata) -> bool {
+    match value {
+        Metadata::Number(number) => {
+            let float = number.as_f64().filter(|_| number.is_f64());
+            float.is_some_and(|float| float.abs() >= 2_f64.powi(63))
+        }
+        Metadata::Array(values) => values.iter().any(holds_huge),
+        Metadata::Object(fields) => fields.values().any(holds_huge),
+        _ => false,
+    }
 }
 
 /// Reads the body of `/node`, of which only the identifier matters.
@@ -211,6 +237,28 @@ mod tests {
     fn metadata_may_be_any_value() {
         let read = read_registration(br#"{"identifier":"a","ip":"::1","metadata":[1,"x"]}"#);
         assert_eq!(read.unwrap().metadata, serde_json::json!([1, "x"]));
+    }
+
+    #[test]
+    fn an_integer_is_kept_to_the_last_digit_or_refused() {
+        let read = |metadata: &str| {
+            let body = format!(
+                r#"{{"identifier":"a","ip":"::1","unknown":99999999999999999999,"metadata":{metadata}}}"#
+            );
+            read_registration(body.as_bytes())
+        };
+        for kept in ["18446744073709551615", "-9223372036854775808", "[0.5]"] {
+            assert_eq!(read(kept).unwrap().metadata.to_string(), kept);
+        }
+        // It came back rounded.
+        let message = read(r#"{"a":[18446744073709551616]}"#)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            message,
+            "metadata: the integer 18446744073709551616 needs more than 64 bits and would be rounded; write \
+             it as a string"
+        );
     }
 
     #[test]

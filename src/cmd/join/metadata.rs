@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use crate::cmd::values;
+
 /// One `--meta`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fact {
@@ -29,8 +31,8 @@ impl std::str::FromStr for Fact {
             .ok_or("expected key=value, key:=JSON or key=@FILE")?;
         let (key, value) = match (key.strip_suffix(':'), value.strip_prefix('@')) {
             (Some(key), _) => {
-                let json = serde_json::from_str(value)
-                    .map_err(|error| format!("what follows `:=` is not JSON: {error}"))?;
+                let json = values::json(value);
+                let json = json.map_err(|error| format!("what follows `:=`: {error}"))?;
                 (key, FactValue::Known(json))
             }
             (None, Some(file)) => (key, FactValue::File(file.to_owned())),
@@ -162,7 +164,12 @@ mod tests {
             ),
             (
                 &["n:=nine"],
-                "what follows `:=` is not JSON: expected ident at line 1 column 2",
+                "what follows `:=`: not JSON: expected ident at line 1 column 2",
+            ),
+            (
+                &["n:=-9223372036854775809"],
+                "what follows `:=`: the integer -9223372036854775809 needs more than 64 bits and would be \
+                 rounded; write it as a string",
             ),
             (
                 &["a=1", "a.b=2"],

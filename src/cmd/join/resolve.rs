@@ -7,7 +7,6 @@ use cfgsync::{
     client::{Client, JoinOptions, NodeAddress, ServerUrl, disk::Owner},
     model::ArtifactPath,
 };
-use serde_json::Value;
 use tracing::{info, warn};
 
 use super::{JoinArgs, JoinFailure, metadata, receipt};
@@ -98,9 +97,8 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         legacy.take("CFG_REGISTRATION_METADATA_JSON"),
     ) {
         (Some(json), _) => Some(json),
-        (None, Some(text)) => Some(serde_json::from_str::<Value>(&text).map_err(|error| {
-            let problem = format!("CFG_REGISTRATION_METADATA_JSON is not JSON: {error}");
-            JoinFailure::Setting(problem)
+        (None, Some(text)) => Some(values::json(&text).map_err(|error| {
+            JoinFailure::Setting(format!("CFG_REGISTRATION_METADATA_JSON: {error}"))
         })?),
         (None, None) => None,
     };
