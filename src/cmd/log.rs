@@ -1,6 +1,6 @@
 //! The log: human text on a terminal, plain lines with UTC times elsewhere, JSON when asked for. On stderr.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::{
@@ -48,8 +48,10 @@ enum LogFormat {
 
 /// Starts logging; call it once.
 pub(crate) fn start(args: &LogArgs) {
-    let terminal = std::io::stderr().is_terminal();
-    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let terminal = io::stderr().is_terminal();
+    let lines = fmt::layer()
+        .with_writer(|| Indented(io::stderr()))
+        .with_target(false);
     let layer = match args.log_format {
         LogFormat::Json => lines
             .json()
@@ -68,6 +70,28 @@ pub(crate) fn start(args: &LogArgs) {
         .with(layer)
         .with(args.log_level.clone())
         .init();
+}
+
+/// Takes whole entries; all lines of one but its first are indented, so that nobody's words look like an entry of
+/// their own.
+struct Indented<W>(W);
+
+impl<W: Write> Write for Indented<W> {
+    fn write(&mut self, entry: &[u8]) -> io::Result<usize> {
+        const LINE_END: &str = "\n";
+        let text = String::from_utf8_lossy(entry);
+        let (lines, end) = match text.strip_suffix(LINE_END) {
+            Some(lines) => (lines, LINE_END),
+            None => (&*text, ""),
+        };
+        let indented = lines.replace(LINE_END, "\n    ") + end;
+        self.0.write_all(indented.as_bytes())?;
+        Ok(entry.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Whether `NO_COLOR` (<https://no-color.org>) is absent or empty.
@@ -104,5 +128,23 @@ impl FormatTime for TimeOfDay {
         let seconds = jiff::Timestamp::now().as_second().rem_euclid(24 * 60 * 60);
         let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
         write!(writer, "{hours:02}:{minutes:02}:{:02}", seconds % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An operator's reason for a failure could look like an entry of the server's.
+    #[test]
+    fn an_entry_is_one_entry_whatever_it_quotes() {
+        let mut log = Indented(Vec::new());
+        log.write_all(b"INFO the reason is a\n2026-01-31T12:00:00Z INFO forged\n")
+            .unwrap();
+        log.write_all(b"INFO next\n").unwrap();
+        assert_eq!(
+            String::from_utf8(log.0).unwrap(),
+            "INFO the reason is a\n    2026-01-31T12:00:00Z INFO forged\nINFO next\n"
+        );
     }
 }

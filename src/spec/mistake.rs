@@ -21,6 +21,14 @@ const SHORTENED_MIN_BYTES: usize = 3;
 #[error("{0}")]
 pub struct SpecError(String);
 
+impl SpecError {
+    /// Several of one file as one, in the order given.
+    pub fn of_all(mistakes: impl IntoIterator<Item = Self>) -> Self {
+        let rendered: Vec<_> = mistakes.into_iter().map(|mistake| mistake.0).collect();
+        Self(rendered.join("\n\n"))
+    }
+}
+
 /// One mistake.
 #[derive(Debug)]
 pub(super) struct Mistake {

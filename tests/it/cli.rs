@@ -412,6 +412,8 @@ fn mistakes_in_a_nodes_file() {
         "- { identifier: a, ip: 10.0.0.1, metdata: {} }\n",
         "- { identifier: a, ip: 10.0.0.1, seat: -1 }\n",
         "- { identifier: a, ip: 10.0.0.1 }\n- { identifier: a, ip: 10.0.0.2 }\n",
+        "- { identifier: a }\n- { identifier: b, ip: 10.0.0.2 }\n- { identifier: c, ip: x }\n",
+        "- { identifier: a, ip: 10.0.0.1, metadata: { serial: 18446744073709551616 } }\n",
         "{",
     ]
     .iter()

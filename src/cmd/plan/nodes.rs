@@ -18,6 +18,8 @@ use serde_json::Value;
 use crate::cmd::exit::UsageError;
 use crate::cmd::settings::nearest;
 
+/// After so many mistakes reading ends.
+const TOLD_MAX: usize = 20;
 /// Most nodes that are invented.
 const FAKE_MAX: usize = 100_000;
 /// The address of the first invented node; the others follow.
@@ -99,7 +101,7 @@ pub(super) fn invent(spec: &Spec, count: usize) -> Result<Nodes, UsageError> {
     })
 }
 
-/// Reads a list of nodes, or what `inspect -o json` prints. `-` is stdin.
+/// Reads a list of nodes, or what `inspect -o json` prints. `-` is stdin. Of each node its first mistake is told.
 pub(super) fn read(path: &Path) -> Result<Nodes, SpecError> {
     let file = if path.as_os_str() == "-" {
         read_stdin()?
@@ -123,24 +125,35 @@ pub(super) fn read(path: &Path) -> Result<Nodes, SpecError> {
     };
     let mut nodes = Nodes::default();
     let mut known = BTreeSet::new();
+    let mut mistakes = Vec::new();
     for (index, value) in list.iter().enumerate() {
         at.push(Step::Index(index));
         let reader = Reader {
             file: &file,
             at: &at,
         };
-        let (registration, seat) = reader.node(value)?;
-        let identifier = registration.identifier.clone();
-        if !known.insert(identifier.clone()) {
-            return Err(reader.wrong("identifier", &format!("{identifier} is here twice"), ""));
+        match reader.node(value) {
+            Ok((registration, seat)) if known.insert(registration.identifier.clone()) => {
+                if let Some(seat) = seat {
+                    nodes.seats.insert(registration.identifier.clone(), seat);
+                }
+                nodes.registrations.push(registration);
+            }
+            Ok((registration, _)) => {
+                let twice = format!("{} is here twice", registration.identifier);
+                mistakes.push(reader.wrong("identifier", &twice, ""));
+            }
+            Err(mistake) => mistakes.push(mistake),
         }
-        if let Some(seat) = seat {
-            nodes.seats.insert(identifier, seat);
+        if mistakes.len() == TOLD_MAX {
+            break;
         }
-        nodes.registrations.push(registration);
         at.pop();
     }
-    Ok(nodes)
+    match mistakes.is_empty() {
+        true => Ok(nodes),
+        false => Err(SpecError::of_all(mistakes)),
+    }
 }
 
 fn read_stdin() -> Result<PlainFile, SpecError> {
