@@ -70,6 +70,11 @@ fn syntax(document: &Document, error: &serde_yaml::Error) -> Mistake {
     let column = error.location().map_or(1, |location| location.column());
     let start = byte_of(text, line, column);
     let rest = text[start..].lines().next().unwrap_or_default();
+    if let Some(integer) = too_long_integer(&told) {
+        let end = rest.find([',', ']', '}', ' ', '#']).unwrap_or(rest.len());
+        let title = format!("the integer {integer} needs more than 64 bits");
+        return Mistake::at(&document.source, start..start + end, title).help("put it in quotes");
+    }
     let range = start..start + rest.chars().next().map_or(0, char::len_utf8);
     // The parser ends its sentence with the place, which is shown beside it.
     let what = told.split(" at line ").next().unwrap_or(&told);
@@ -95,6 +100,13 @@ fn syntax(document: &Document, error: &serde_yaml::Error) -> Mistake {
         return mistake.help("a text that begins with this character must be in quotes");
     }
     mistake
+}
+
+/// Of "… integer `18446744073709551616` as u128 …" the integer.
+fn too_long_integer(told: &str) -> Option<&str> {
+    let (_, integer) = told.split_once(": integer `")?;
+    let (integer, kind) = integer.split_once("` as ")?;
+    (kind.starts_with("u128") || kind.starts_with("i128")).then_some(integer)
 }
 
 /// Where what the parser was in the middle of begins, if it says so and that is on another line.
