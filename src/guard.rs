@@ -31,7 +31,7 @@ pub use crate::spec::IdentityMode;
 use crate::clock::WallClock;
 use rate::PerAddress;
 
-/// So many credentials of one address may be wrong before it must wait: a second for each more.
+/// So many credentials of one address may be wrong, and so many of its denials are told; then one a second.
 const FAILURES: Rate = Rate {
     per_second: NonZeroU32::MIN,
     burst: NonZeroU32::new(20).expect("not zero"),
@@ -137,7 +137,7 @@ impl Guard {
         }
     }
 
-    /// Counts wrong credentials of `address`, likewise.
+    /// Counts what `address` was denied, likewise.
     ///
     /// # Errors
     /// How long.

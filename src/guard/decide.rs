@@ -133,6 +133,13 @@ pub enum Denial {
     OtherKey(Identifier),
 }
 
+impl Denial {
+    /// Whether another try could be the right one, so that tries must be few.
+    pub fn is_a_wrong_guess(&self) -> bool {
+        matches!(self, Self::UnknownToken | Self::OtherKey(_))
+    }
+}
+
 /// Whether a node may act under its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {

@@ -42,6 +42,8 @@ struct Note {
     unchanged: bool,
     reveals: bool,
     refused: Option<&'static str>,
+    /// Its sender was denied so much already that this is not told.
+    untold: bool,
 }
 
 impl<'a> Ask<'a> {
@@ -96,8 +98,8 @@ impl<'a> Ask<'a> {
         let guard = &self.server.config.guard;
         let identified = guard.identify(&self.credentials);
         let principal = identified.map_err(|denial| self.denied(denial))?;
-        let principal = self.principal.insert(principal);
-        let authorized = guard.authorize(principal, self.target.route.need());
+        let authorized = guard.authorize(&principal, self.target.route.need());
+        self.principal = Some(principal);
         authorized.map_err(|denial| self.denied(denial))
     }
 
@@ -112,14 +114,14 @@ impl<'a> Ask<'a> {
             self.credentials.key = key(&self.head.headers);
         }
         let principal = self.principal.as_ref().unwrap_or(&Principal::Anybody);
-        may_be(
+        let standing = may_be(
             mode,
             principal,
             &self.credentials,
             identifier,
             owner.as_ref(),
-        )
-        .map_err(|denial| self.denied(denial))
+        );
+        standing.map_err(|denial| self.denied(denial))
     }
 
     /// Whether it may still, after it was held: meanwhile its token may have been revoked, or its name given free.
@@ -225,7 +227,7 @@ impl<'a> Ask<'a> {
         let denied = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status);
         let outcome = match refused {
             // Of those there may be any number; they are counted instead, so that nobody can fill the log.
-            Some(_) if status == StatusCode::TOO_MANY_REQUESTS => return,
+            Some(_) if status == StatusCode::TOO_MANY_REQUESTS || self.note.untold => return,
             Some(_) if changes || denied || self.note.refused.is_some() => AuditOutcome::Refused,
             Some(_) => return,
             None if self.note.reveals => AuditOutcome::Revealed,
@@ -265,8 +267,8 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// Counts what was denied, tells it, and slows down who does not stop.
-    fn denied(&self, denial: Denial) -> Rejection {
+    /// Counts what was denied, tells it while there is not too much of it, and slows down who guesses.
+    fn denied(&mut self, denial: Denial) -> Rejection {
         // With the first answer to it a node learns that it needs a key: that is no attempt at anything.
         if matches!(denial, Denial::NoKey(_)) {
             return Rejection::Denied(denial);
@@ -277,10 +279,12 @@ impl<'a> Ask<'a> {
                 let (peer, method, route) =
                     (self.peer, &self.head.method, self.target.route.pattern());
                 tracing::warn!("{peer} is denied {method} {route}: {denial}");
-                Rejection::Denied(denial)
             }
-            Err(wait) => Rejection::TooManyDenied { wait },
+            Err(wait) if denial.is_a_wrong_guess() => return Rejection::TooManyDenied { wait },
+            // Who asks again learns nothing by it, and is to know at once that it is no use.
+            Err(_) => self.note.untold = true,
         }
+        Rejection::Denied(denial)
     }
 }
 

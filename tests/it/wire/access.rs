@@ -424,6 +424,22 @@ async fn who_tries_tokens_is_slowed_and_who_has_one_is_not() {
     assert_eq!(server.ask(&right).await.status, 200);
 }
 
+/// What nobody can guess its way to was answered with 429 after twenty tries, which a node took for a reason to wait.
+#[tokio::test]
+async fn who_may_not_is_told_so_however_often_it_asks() {
+    let (server, _) = guarded("open", config());
+    for (credential, status) in [("", 401), (bearer("web").as_str(), 403)] {
+        for _ in 0..40 {
+            let reply = server.ask(&plain("GET", "/v1/nodes", credential)).await;
+            assert_eq!(reply.status, status);
+        }
+    }
+    for _ in 0..40 {
+        let anothers = node("db-1", &bearer("web"));
+        assert_eq!(server.ask(&anothers).await.status, 403);
+    }
+}
+
 #[tokio::test]
 async fn no_more_than_some_requests_are_held_for_a_node() {
     let http = HttpConfig {
@@ -497,6 +513,20 @@ async fn the_audit_log_has_each_change_and_each_refusal() {
 }
 
 /// Who got which files was in no log.
+#[tokio::test]
+async fn the_audit_log_cannot_be_filled_with_denials() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit");
+    let (server, guard) = audited(&path);
+    for _ in 0..200 {
+        let removal = plain("DELETE", "/v1/nodes/web-1", &bearer("web"));
+        assert_eq!(server.ask(&removal).await.status, 403);
+    }
+    guard.audit().unwrap().flush().await;
+    let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+    assert!((20..100).contains(&lines), "{lines}");
+}
+
 #[tokio::test]
 async fn the_audit_log_has_each_nodes_first_delivery_of_a_generation() {
     let directory = tempfile::tempdir().unwrap();
