@@ -14,7 +14,7 @@ mod work;
 mod route;
 
 pub use answer::{Accepted, AnotherCluster, Answer, Handed, Purpose, Refusal};
-pub use witness::{Deed, Ending, Witness};
+pub use witness::{Deed, Ending, Objection, Witness};
 
 use std::{
     future::Future,

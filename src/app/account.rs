@@ -1,7 +1,7 @@
 //! What a server does without a request, as its audit log is told: seals, failures, specs that it is given.
 
 use crate::{
-    coordinator::{Coordinator, Deed, Ending, Witness},
+    coordinator::{Coordinator, Deed, Ending, Objection, Witness},
     guard::{AuditLine, AuditOutcome, Guard},
     spec::Spec,
     store::Promise,
@@ -57,8 +57,12 @@ impl Account {
 }
 
 impl Witness for Account {
-    fn allows(&self, deed: Deed) -> Promise<'_, bool> {
-        Box::pin(async move { self.guard.announces(&self.line(deed)).await.is_ok() })
+    fn allows(&self, deed: Deed) -> Promise<'_, Result<(), Objection>> {
+        Box::pin(async move {
+            let announced = self.guard.announces(&self.line(deed)).await;
+            // The log itself says why, to whoever can do something about it.
+            announced.map_err(|_| Objection("the audit log cannot be written".to_owned()))
+        })
     }
 
     fn sees(&self, deed: Deed, ending: Ending) {

@@ -118,7 +118,7 @@ enum Finished {
     Failed(Arc<Failure>),
     /// The seal could not be made.
     Unsealed {
-        clause: &'static str,
+        clause: String,
         retry_at: Instant,
     },
 }
@@ -394,7 +394,7 @@ impl Route {
                 }
             }
             Some(Finished::Unsealed { clause, retry_at }) => {
-                progress.unmet.push((*clause).to_owned());
+                progress.unmet.push(clause.clone());
                 if *retry_at > now {
                     look_again = Some(*retry_at);
                 }
@@ -577,15 +577,10 @@ impl Route {
             digest: generation.digest,
         };
         if let Some(witness) = &self.config.witness
-            && !witness.allows(deed).await
+            && let Err(why) = witness.allows(deed).await
         {
-            tracing::error!(
-                "generation {} is not sealed: the audit log cannot take it",
-                generation.number
-            );
-            return Some(unsealed(
-                "seal: the audit log cannot be written; tried again",
-            ));
+            tracing::error!("generation {} is not sealed: {why}", generation.number);
+            return Some(unsealed(format!("seal: {why}; tried again")));
         }
         match self.shared.store.seal(generation.clone()).await {
             Seal::Won => {
@@ -617,7 +612,8 @@ impl Route {
             Seal::Unavailable(error) => {
                 self.tell(deed, Ending::Failed("store"));
                 tracing::error!("generation {} is not sealed: {error}", generation.number);
-                Some(unsealed("seal: the store is unavailable; tried again"))
+                let clause = "seal: the store is unavailable; tried again";
+                Some(unsealed(clause.to_owned()))
             }
         }
     }
@@ -719,7 +715,7 @@ impl Route {
 }
 
 /// Tried again in a while; until then `clause` is the reason to wait.
-fn unsealed(clause: &'static str) -> Finished {
+fn unsealed(clause: String) -> Finished {
     Finished::Unsealed {
         clause,
         retry_at: Instant::now() + SEAL_RETRY,

@@ -37,10 +37,15 @@ pub enum Ending {
     Failed(&'static str),
 }
 
+/// Why something is not done for now: a clause, for everybody who waits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Objection(pub String);
+
 /// Whoever keeps account.
 pub trait Witness: fmt::Debug + Send + Sync + 'static {
     /// Asked before a seal, which is not done if the answer is no: it is asked again then, a second later.
-    fn allows(&self, deed: Deed) -> Promise<'_, bool>;
+    fn allows(&self, deed: Deed) -> Promise<'_, Result<(), Objection>>;
 
     /// Told afterwards. Must not wait.
     fn sees(&self, deed: Deed, ending: Ending);

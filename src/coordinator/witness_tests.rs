@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Answer, Config, Deed, Ending, Witness,
+    Answer, Config, Deed, Ending, Objection, Witness,
     tests::{Cluster, PEERS, spec, start_with, store},
 };
 use crate::{
@@ -25,9 +25,14 @@ struct Clerk {
 }
 
 impl Witness for Clerk {
-    fn allows(&self, deed: Deed) -> Promise<'_, bool> {
+    fn allows(&self, deed: Deed) -> Promise<'_, Result<(), Objection>> {
         assert!(matches!(deed, Deed::Seal { .. }), "{deed:?}");
-        Box::pin(async { self.allows.load(Ordering::Relaxed) })
+        Box::pin(async {
+            match self.allows.load(Ordering::Relaxed) {
+                true => Ok(()),
+                false => Err(Objection("the clerk is out".to_owned())),
+            }
+        })
     }
 
     fn sees(&self, deed: Deed, ending: Ending) {
@@ -53,7 +58,7 @@ async fn nothing_is_sealed_that_is_not_allowed() {
     let (cluster, clerk) = witnessed(&format!("ready: {{nodes: 1}}{PEERS}"), false);
     cluster.come("a").await;
     let reason = cluster.reason("a").await;
-    let expected = "seal: the audit log cannot be written; tried again";
+    let expected = "seal: the clerk is out; tried again";
     assert!(reason.contains(expected), "{reason}");
     assert_eq!(cluster.generations().len(), 0);
     assert_eq!(*clerk.seen.lock().unwrap(), []);
