@@ -37,5 +37,11 @@ pub const NO_KEY: &str = "no_key";
 /// The reason of an answer to who asks for a node of which nothing is known.
 pub const NO_SUCH_NODE: &str = "no_such_node";
 
+/// The same of a generation.
+pub const NO_SUCH_GENERATION: &str = "no_such_generation";
+
+/// The reason of an answer to who asks for the files of a node that gets none.
+pub const NO_FILES: &str = "no_files";
+
 /// The header with the cluster's name, on every answer: `join --cluster` insists on it.
 pub const CLUSTER_HEADER: &str = "cfgsync-cluster";

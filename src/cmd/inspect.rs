@@ -182,8 +182,10 @@ pub(crate) enum InspectError {
         /// The nearest name, or all.
         hint: String,
     },
-    /// There is no such generation in the state directory.
-    #[error("generation {0} is not kept there; `inspect generations` lists those that are")]
+    /// There is no such generation.
+    #[error(
+        "there is no generation {0}, or it is no longer kept; `inspect generations` lists those that are"
+    )]
     NoGeneration(GenerationNumber),
     /// The file is there, and secret.
     #[error("{path} of {identifier} is secret ({bytes} bytes, sha256 {sha256}); --reveal shows it")]

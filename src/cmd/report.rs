@@ -406,6 +406,12 @@ fn judge_state(error: &JournalError) -> Verdict {
             std::io::ErrorKind::PermissionDenied => {
                 (Exit::WrongSetting, "it must belong to who runs the server")
             }
+            std::io::ErrorKind::NotFound
+            | std::io::ErrorKind::NotADirectory
+            | std::io::ErrorKind::ReadOnlyFilesystem => (
+                Exit::WrongSetting,
+                "name a directory that is there, or can be made",
+            ),
             std::io::ErrorKind::StorageFull => (Exit::Unexpected, "make room, and start again"),
             _ => {
                 return Verdict {

@@ -19,7 +19,10 @@ use crate::{
     coordinator::Refusal,
     guard::{AuditUnavailable, Denial},
     model::{Digest, Failure, GenerationNumber, Identifier},
-    wire::{Code, DRAINING, EncodedPayload, ErrorBody, NO_KEY, NO_SUCH_NODE, WrongBody},
+    wire::{
+        Code, DRAINING, EncodedPayload, ErrorBody, NO_FILES, NO_KEY, NO_SUCH_GENERATION,
+        NO_SUCH_NODE, WrongBody,
+    },
 };
 
 /// An answer.
@@ -100,8 +103,8 @@ impl Rejection {
                 "wrong_method",
             ),
             Self::Refused(refusal) => outline_of(refusal),
-            Self::NoGeneration(_) => (StatusCode::NOT_FOUND, Code::Internal, "no_such_generation"),
-            Self::NoPayload(..) => (StatusCode::NOT_FOUND, Code::MissingConfig, "no_files"),
+            Self::NoGeneration(_) => (StatusCode::NOT_FOUND, Code::Internal, NO_SUCH_GENERATION),
+            Self::NoPayload(..) => (StatusCode::NOT_FOUND, Code::MissingConfig, NO_FILES),
             Self::Denied(denial) => outline_of_denial(denial),
             Self::TooOften { .. } => (StatusCode::TOO_MANY_REQUESTS, Code::Internal, "too_often"),
             Self::TooManyDenied { .. } => (
@@ -192,7 +195,7 @@ pub(super) fn reason_of(refusal: &Refusal) -> &'static str {
 fn outline_of(refusal: &Refusal) -> (StatusCode, Code, &'static str) {
     match refusal {
         Refusal::NotListed(_) => (StatusCode::NOT_FOUND, Code::MissingConfig, "not_listed"),
-        Refusal::NoFiles(_) => (StatusCode::NOT_FOUND, Code::MissingConfig, "no_files"),
+        Refusal::NoFiles(_) => (StatusCode::NOT_FOUND, Code::MissingConfig, NO_FILES),
         Refusal::TooLate(_) => (StatusCode::CONFLICT, Code::Internal, "too_late"),
         Refusal::Sealed(_) => (StatusCode::CONFLICT, Code::Internal, "sealed"),
         Refusal::LeftTooLate(_) => (StatusCode::CONFLICT, Code::Internal, "left_too_late"),

@@ -4,7 +4,10 @@ use cfgsync::{
     client::{CallError, Client},
     model::{ArtifactSet, GenerationNumber, Identifier},
     store::JournalContents,
-    wire::{ArtifactEntry, ClusterBody, GenerationBody, GenerationEntry, NO_SUCH_NODE, NodeBody},
+    wire::{
+        ArtifactEntry, ClusterBody, GenerationBody, GenerationEntry, NO_FILES, NO_SUCH_GENERATION,
+        NO_SUCH_NODE, NodeBody,
+    },
 };
 
 use super::{InspectError, offline};
@@ -32,15 +35,11 @@ impl Source {
 
     pub(super) async fn node(&self, identifier: &Identifier) -> anyhow::Result<NodeBody> {
         Ok(match self {
-            Self::Server(client) => match client.node(identifier).await {
-                Ok(answer) => answer.value,
-                Err(CallError::Refused { body, .. })
-                    if body.reason.as_deref() == Some(NO_SUCH_NODE) =>
-                {
-                    return Err(InspectError::NoNode(body.message).into());
-                }
-                Err(error) => return Err(error.into()),
-            },
+            Self::Server(client) => {
+                let answer = client.node(identifier).await;
+                let absent = |_: &str, message| InspectError::NoNode(message);
+                answer.map_err(|error| unless_absent(error, absent))?.value
+            }
             Self::Directory(contents) => offline::node(contents, identifier)?,
         })
     }
@@ -61,7 +60,11 @@ impl Source {
         number: GenerationNumber,
     ) -> anyhow::Result<GenerationBody> {
         Ok(match self {
-            Self::Server(client) => client.generation(number).await?.value,
+            Self::Server(client) => {
+                let answer = client.generation(number).await;
+                let absent = |_: &str, _| InspectError::NoGeneration(number);
+                answer.map_err(|error| unless_absent(error, absent))?.value
+            }
             Self::Directory(contents) => GenerationBody::of(offline::generation(contents, number)?),
         })
     }
@@ -76,7 +79,15 @@ impl Source {
     ) -> anyhow::Result<Shown> {
         match self {
             Self::Server(client) => {
-                let payload = client.payload_of(number, identifier, reveal).await?.value;
+                let answer = client.payload_of(number, identifier, reveal).await;
+                let absent = |what: &str, reason| match what {
+                    NO_FILES => InspectError::NoPayload {
+                        identifier: identifier.clone(),
+                        reason,
+                    },
+                    _ => InspectError::NoGeneration(number),
+                };
+                let payload = answer.map_err(|error| unless_absent(error, absent))?.value;
                 Ok(Shown {
                     files: payload.files,
                     withheld: payload.withheld,
@@ -104,4 +115,17 @@ impl Source {
             }
         }
     }
+}
+
+/// What a server refuses because it is not there is an answer: what is `absent`, in its words.
+fn unless_absent(
+    error: CallError,
+    absent: impl FnOnce(&str, String) -> InspectError,
+) -> anyhow::Error {
+    if let CallError::Refused { body, .. } = &error
+        && let Some(what @ (NO_SUCH_NODE | NO_SUCH_GENERATION | NO_FILES)) = body.reason.as_deref()
+    {
+        return absent(what, body.message.clone()).into();
+    }
+    error.into()
 }
