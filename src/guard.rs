@@ -145,22 +145,27 @@ impl Guard {
         self.shared.failures.take(address)
     }
 
-    /// See [`identify`]: by the tokens and the time of now.
+    /// See [`identify`]: by the tokens and the time of now. The answer is what `judge` says of the principal, which
+    /// is borrowed from these tokens: no reference is counted that all processors share.
     ///
     /// # Errors
-    /// See there.
-    pub fn identify(&self, credentials: &Credentials<'_>) -> Result<Principal, Denial> {
+    /// See there, and what `judge` says.
+    pub fn identify<R>(
+        &self,
+        credentials: &Credentials<'_>,
+        judge: impl FnOnce(Principal<'_>) -> Result<R, Denial>,
+    ) -> Result<R, Denial> {
         let tokens = self.shared.tokens.as_ref().map(ArcSwap::load);
         let tokens = tokens.as_ref().map(|tokens| &***tokens);
         let now = || self.shared.clock.now();
-        identify(&self.shared.policy, tokens, credentials, now)
+        judge(identify(&self.shared.policy, tokens, credentials, now)?)
     }
 
     /// See [`authorize`].
     ///
     /// # Errors
     /// See there.
-    pub fn authorize(&self, principal: &Principal, need: Need) -> Result<(), Denial> {
+    pub fn authorize(&self, principal: Principal<'_>, need: Need) -> Result<(), Denial> {
         authorize(&self.shared.policy, principal, need)
     }
 

@@ -1,7 +1,5 @@
 //! Who may do what, and whose identifier it is: decisions on what a request brought, without a socket or a clock.
 
-use std::sync::Arc;
-
 use super::{
     Pattern,
     token::{Role, Token, same},
@@ -53,18 +51,18 @@ impl<'a> Names<'a> {
 }
 
 /// Whom a server takes a request's sender for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Principal {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Principal<'a> {
     /// Anybody, on a server that asks nobody for credentials.
     Anybody,
     /// Somebody without credentials, where nodes need none.
     Anonymous,
     /// The holder of a token.
-    Token(Arc<Token>),
+    Token(&'a Token),
     /// The holder of a certificate.
     Certificate {
         /// Its first name; may be any text.
-        name: String,
+        name: &'a str,
         /// A node's, unless an operator said otherwise.
         role: Role,
     },
@@ -165,19 +163,19 @@ pub struct Policy {
 ///
 /// # Errors
 /// The answer, and the way out.
-pub fn identify(
+pub fn identify<'a>(
     policy: &Policy,
-    tokens: Option<&Tokens>,
-    credentials: &Credentials<'_>,
+    tokens: Option<&'a Tokens>,
+    credentials: &Credentials<'a>,
     now: impl FnOnce() -> Timestamp,
-) -> Result<Principal, Denial> {
+) -> Result<Principal<'a>, Denial> {
     if let (Some(tokens), Some(hash)) = (tokens, &credentials.token) {
         let token = tokens.find(hash).ok_or(Denial::UnknownToken)?;
         if let Some(at) = token.expires.filter(|at| *at <= now()) {
             let name = token.name.clone();
             return Err(Denial::Expired { name, at });
         }
-        return Ok(Principal::Token(token.clone()));
+        return Ok(Principal::Token(token));
     }
     if let Some(names) = credentials.certificate {
         let is_operators = |name: &str| {
@@ -188,7 +186,7 @@ pub fn identify(
             true => Role::Operator,
             false => Role::Node,
         };
-        let name = names.all().next().unwrap_or("without a name").to_owned();
+        let name = names.all().next().unwrap_or("without a name");
         return Ok(Principal::Certificate { name, role });
     }
     match tokens.is_none() && !policy.certificates {
@@ -201,12 +199,12 @@ pub fn identify(
 ///
 /// # Errors
 /// The answer, and the way out.
-pub fn authorize(policy: &Policy, principal: &Principal, need: Need) -> Result<(), Denial> {
+pub fn authorize(policy: &Policy, principal: Principal<'_>, need: Need) -> Result<(), Denial> {
     match (need, principal.role()) {
         (Need::Nothing, _) | (_, None | Some(Role::Operator)) => Ok(()),
-        (Need::Node, _) if *principal != Principal::Anonymous || policy.allow_anonymous => Ok(()),
+        (Need::Node, _) if principal != Principal::Anonymous || policy.allow_anonymous => Ok(()),
         (Need::Node, _) => Err(Denial::NoCredentials(Role::Node)),
-        (Need::Operator, _) if *principal == Principal::Anonymous => {
+        (Need::Operator, _) if principal == Principal::Anonymous => {
             Err(Denial::NoCredentials(Role::Operator))
         }
         (Need::Operator, _) => Err(Denial::NotOperator(principal.to_string())),
@@ -221,7 +219,7 @@ pub fn authorize(policy: &Policy, principal: &Principal, need: Need) -> Result<(
 /// The answer, and the way out.
 pub fn may_be(
     mode: IdentityMode,
-    principal: &Principal,
+    principal: Principal<'_>,
     credentials: &Credentials<'_>,
     identifier: &Identifier,
     owner: Option<&Digest>,
@@ -265,20 +263,20 @@ pub fn may_be(
     }
 }
 
-impl Principal {
+impl Principal<'_> {
     /// What it has shown that it may do; nobody showed anything where nobody is asked.
-    pub fn role(&self) -> Option<Role> {
+    pub fn role(self) -> Option<Role> {
         match self {
             Self::Anybody => None,
             Self::Anonymous => Some(Role::Node),
             Self::Token(token) => Some(token.role),
-            Self::Certificate { role, .. } => Some(*role),
+            Self::Certificate { role, .. } => Some(role),
         }
     }
 }
 
 /// As logs and messages call it.
-impl std::fmt::Display for Principal {
+impl std::fmt::Display for Principal<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Anybody => f.write_str("anybody"),
@@ -342,7 +340,12 @@ mod tests {
         }
     }
 
-    fn identified(policy: &Policy, brings: &str) -> Result<Principal, Denial> {
+    /// What `judge` says of it.
+    fn identified<R>(
+        policy: &Policy,
+        brings: &str,
+        judge: impl FnOnce(Principal<'_>) -> Result<R, Denial>,
+    ) -> Result<R, Denial> {
         let (token, names) = who(brings);
         let certificate = (!names.is_empty()).then_some(Names {
             alternative: &names,
@@ -353,7 +356,8 @@ mod tests {
             certificate,
             key: None,
         };
-        identify(policy, Some(&tokens()), &credentials, || NOW)
+        let tokens = tokens();
+        judge(identify(policy, Some(&tokens), &credentials, || NOW)?)
     }
 
     #[test]
@@ -378,8 +382,7 @@ mod tests {
         ] {
             let policy = policy(anonymous);
             for need in [Nothing, Node, Operator] {
-                let principal = identified(&policy, brings);
-                let let_in = principal.and_then(|who| authorize(&policy, &who, need));
+                let let_in = identified(&policy, brings, |who| authorize(&policy, who, need));
                 assert_eq!(let_in.is_ok(), may.contains(&need), "{brings} {need:?}");
             }
         }
@@ -394,7 +397,7 @@ mod tests {
         };
         let anybody = identify(&policy, None, &credentials, || NOW).unwrap();
         assert_eq!(anybody, Principal::Anybody);
-        assert_eq!(authorize(&policy, &anybody, Need::Operator), Ok(()));
+        assert_eq!(authorize(&policy, anybody, Need::Operator), Ok(()));
     }
 
     #[test]
@@ -421,7 +424,6 @@ mod tests {
             ("certificate:*", Some(other), &[Open]),
             ("certificate:ops-1", Some(other), &all),
         ] {
-            let principal = identified(&policy(true), brings).unwrap();
             let (_, names) = who(brings);
             let credentials = Credentials {
                 token: None,
@@ -433,7 +435,9 @@ mod tests {
             };
             let web_1 = "web-1".parse().unwrap();
             for mode in all {
-                let may = may_be(mode, &principal, &credentials, &web_1, owner.as_ref());
+                let may = identified(&policy(true), brings, |principal| {
+                    may_be(mode, principal, &credentials, &web_1, owner.as_ref())
+                });
                 let expected = known.contains(&mode);
                 assert_eq!(
                     may == Ok(Standing::Known),
@@ -449,18 +453,14 @@ mod tests {
     fn a_name_that_nobody_has_is_for_who_registers_with_a_key() {
         let web_1 = "web-1".parse().unwrap();
         let with = |key: Option<Digest>, brings: &str| {
-            let principal = identified(&policy(true), brings).unwrap();
             let credentials = Credentials {
                 key,
                 ..Credentials::default()
             };
-            may_be(
-                IdentityMode::FirstUse,
-                &principal,
-                &credentials,
-                &web_1,
-                None,
-            )
+            identified(&policy(true), brings, |principal| {
+                let mode = IdentityMode::FirstUse;
+                may_be(mode, principal, &credentials, &web_1, None)
+            })
         };
         assert_eq!(with(Some(digest("k")), "nothing"), Ok(Standing::Unclaimed));
         assert_eq!(with(None, "token:node"), Err(Denial::NoKey(web_1.clone())));
@@ -470,7 +470,6 @@ mod tests {
     #[test]
     fn a_tokens_pattern_holds_in_every_mode() {
         use IdentityMode::{Certificate, FirstUse, Open, Token};
-        let principal = identified(&policy(true), "token:web").unwrap();
         let db_1: Identifier = "db-1".parse().unwrap();
         for mode in [Open, FirstUse, Certificate, Token] {
             let names = ["db-1".to_owned()];
@@ -482,7 +481,9 @@ mod tests {
                 }),
                 key: Some(digest("k")),
             };
-            let may = may_be(mode, &principal, &credentials, &db_1, Some(&digest("k")));
+            let may = identified(&policy(true), "token:web", |principal| {
+                may_be(mode, principal, &credentials, &db_1, Some(&digest("k")))
+            });
             assert!(
                 matches!(may, Err(Denial::OtherNodes { .. })),
                 "{mode}: {may:?}"
@@ -512,7 +513,7 @@ mod tests {
         ] {
             let identifier = name.parse().unwrap();
             let mode = IdentityMode::Certificate;
-            let may = may_be(mode, &principal, &credentials, &identifier, None);
+            let may = may_be(mode, principal, &credentials, &identifier, None);
             assert_eq!(may.is_ok(), is_its, "{name}");
         }
     }

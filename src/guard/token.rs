@@ -83,7 +83,13 @@ pub fn new_secret() -> std::io::Result<SecretString> {
 
 /// Whether two hashes are the same, in a time that says nothing of where they differ.
 pub(super) fn same(one: &Digest, other: &Digest) -> bool {
-    one.as_bytes().ct_eq(other.as_bytes()).into()
+    // Eight bytes at a time: every request with a token pays for this.
+    words(one).ct_eq(&words(other)).into()
+}
+
+fn words(hash: &Digest) -> [u64; 4] {
+    let (words, _) = hash.as_bytes().as_chunks::<8>();
+    std::array::from_fn(|at| u64::from_ne_bytes(words[at]))
 }
 
 /// As a line of the file of tokens.
@@ -117,7 +123,12 @@ mod tests {
 
     #[test]
     fn hashes_are_compared_whole() {
-        let [a, b] = [Digest::of(b"a"), Digest::of(b"b")];
-        assert!(same(&a, &a) && !same(&a, &b));
+        let hash = Digest::of(b"a");
+        assert!(same(&hash, &hash.clone()));
+        for at in 0..32 {
+            let mut bytes = *hash.as_bytes();
+            bytes[at] ^= 1;
+            assert!(!same(&hash, &Digest::from_bytes(bytes)), "byte {at}");
+        }
     }
 }

@@ -3,7 +3,12 @@
 //! No message repeats what stands in it, but for names and slips of words that it knows: where a hash should stand,
 //! somebody may have put the secret.
 
-use std::{collections::HashMap, fs::File, io::Read, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    io::Read,
+    path::Path,
+};
 
 use super::token::{Role, Token, same};
 use crate::model::Digest;
@@ -21,7 +26,7 @@ const MISTAKES_MAX: usize = 20;
 #[derive(Debug)]
 pub struct Tokens {
     /// By the first bytes of their hashes, which are no secret worth the name: of the rest a comparison tells nothing.
-    by_hash: HashMap<[u8; 8], Vec<Arc<Token>>>,
+    by_hash: BTreeMap<u64, Vec<Token>>,
     count: usize,
     digest: Digest,
 }
@@ -49,7 +54,7 @@ impl Tokens {
     /// Reads `text`; `file` is for messages. Empty lines and what follows a `#` are passed over.
     pub fn parse(text: &str, file: &str) -> Result<Self, TokensError> {
         let mut tokens = Self {
-            by_hash: HashMap::new(),
+            by_hash: BTreeMap::new(),
             count: 0,
             digest: Digest::of(text.as_bytes()),
         };
@@ -115,22 +120,21 @@ impl Tokens {
     }
 
     /// The token with this hash, whether it is good still or not.
-    pub fn find(&self, hash: &Digest) -> Option<&Arc<Token>> {
+    pub fn find(&self, hash: &Digest) -> Option<&Token> {
         let same_start = self.by_hash.get(&start(hash))?;
         same_start.iter().find(|token| same(&token.hash, hash))
     }
 
     fn insert(&mut self, token: Token) {
         let same_start = self.by_hash.entry(start(&token.hash)).or_default();
-        same_start.push(Arc::new(token));
+        same_start.push(token);
         self.count += 1;
     }
 }
 
-fn start(hash: &Digest) -> [u8; 8] {
-    let mut start = [0; 8];
-    start.copy_from_slice(&hash.as_bytes()[..8]);
-    start
+fn start(hash: &Digest) -> u64 {
+    let start = hash.as_bytes().first_chunk();
+    u64::from_be_bytes(*start.expect("a hash is longer"))
 }
 
 /// Reads one line.
@@ -222,7 +226,7 @@ mod tests {
         let web = tokens.find(&Digest::of(b"b")).unwrap();
         assert!(web.identifier.as_ref().unwrap().matches("web-1"));
         // What is printed is read again as the same.
-        assert_eq!(parse_line(&web.to_string()).unwrap(), **web);
+        assert_eq!(parse_line(&web.to_string()).unwrap(), *web);
         assert_eq!(tokens.find(&Digest::of(b"c")), None);
         assert_eq!(parse("# none\n").unwrap().count(), 0);
     }

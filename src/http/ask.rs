@@ -27,14 +27,16 @@ pub(super) struct Ask<'a> {
     target: Target<'a>,
     peer: &'a Peer,
     credentials: Credentials<'a>,
-    /// Known once it was let in.
-    principal: Option<Principal>,
+    /// What its sender has shown to be, once it was let in.
+    role: Option<Role>,
     note: Note,
 }
 
 /// What the audit log is told beside.
 #[derive(Default)]
 struct Note {
+    /// Known once it was let in.
+    who: Option<String>,
     node: Option<Identifier>,
     sha256: BTreeMap<String, String>,
     /// The generation of the payload that it is the first to get, or sees what is secret of.
@@ -59,7 +61,7 @@ impl<'a> Ask<'a> {
             target,
             peer,
             credentials: Credentials::default(),
-            principal: None,
+            role: None,
             note: Note::default(),
         }
     }
@@ -90,20 +92,28 @@ impl<'a> Ask<'a> {
                 key: None,
             };
         }
-        self.is_let_in()
+        self.is_let_in(|_, _| Ok(()))
     }
 
-    /// Finds out who asks, and whether they may.
-    fn is_let_in(&mut self) -> Result<(), Rejection> {
+    /// Finds out who asks, and whether they may, by what holds now and by `judge`.
+    fn is_let_in<R>(
+        &mut self,
+        judge: impl FnOnce(Principal<'_>, &Credentials<'_>) -> Result<R, Denial>,
+    ) -> Result<R, Rejection> {
         let guard = &self.server.config.guard;
-        let identified = guard.identify(&self.credentials);
-        let principal = identified.map_err(|denial| self.denied(denial))?;
-        let authorized = guard.authorize(&principal, self.target.route.need());
-        self.principal = Some(principal);
-        authorized.map_err(|denial| self.denied(denial))
+        let judged = guard.identify(&self.credentials, |principal| {
+            self.role = principal.role();
+            if guard.audit().is_some() {
+                self.note.who = Some(principal.to_string());
+            }
+            guard.authorize(principal, self.target.route.need())?;
+            judge(principal, &self.credentials)
+        });
+        judged.map_err(|denial| self.denied(denial))
     }
 
-    /// Whether the sender may act as the node `identifier`.
+    /// Whether the sender may act as the node `identifier`. Asked again after it was held: meanwhile its token may have
+    /// been revoked, or its name given free.
     pub(super) fn acts_as(&mut self, identifier: &Identifier) -> Result<Standing, Rejection> {
         self.note.node = Some(identifier.clone());
         let coordinator = &self.server.coordinator;
@@ -113,21 +123,9 @@ impl<'a> Ask<'a> {
             owner = coordinator.owner(identifier);
             self.credentials.key = key(&self.head.headers);
         }
-        let principal = self.principal.as_ref().unwrap_or(&Principal::Anybody);
-        let standing = may_be(
-            mode,
-            principal,
-            &self.credentials,
-            identifier,
-            owner.as_ref(),
-        );
-        standing.map_err(|denial| self.denied(denial))
-    }
-
-    /// Whether it may still, after it was held: meanwhile its token may have been revoked, or its name given free.
-    pub(super) fn still_acts_as(&mut self, identifier: &Identifier) -> Result<Standing, Rejection> {
-        self.is_let_in()?;
-        self.acts_as(identifier)
+        self.is_let_in(|principal, credentials| {
+            may_be(mode, principal, credentials, identifier, owner.as_ref())
+        })
     }
 
     /// The hash of the node's own key, for [`Standing::Unclaimed`].
@@ -193,8 +191,7 @@ impl<'a> Ask<'a> {
 
     /// Whether its sender has shown to be an operator.
     fn is_operators(&self) -> bool {
-        let role = self.principal.as_ref().and_then(Principal::role);
-        role == Some(Role::Operator)
+        self.role == Some(Role::Operator)
     }
 
     /// Whether secret files are to be shown: `?reveal=true`.
@@ -245,13 +242,16 @@ impl<'a> Ask<'a> {
         status: Option<StatusCode>,
         refused: Option<&'static str>,
     ) -> AuditLine {
-        let who = self.principal.as_ref();
         let named = || self.target.identifier().ok();
         AuditLine {
             at: self.server.config.guard.clock().now(),
             what: format!("{} {}", self.head.method, self.target.route.pattern()),
             outcome,
-            who: who.map_or_else(|| "unknown".to_owned(), ToString::to_string),
+            who: self
+                .note
+                .who
+                .clone()
+                .unwrap_or_else(|| "unknown".to_owned()),
             from: Some(self.peer.address.ip()),
             node: self
                 .note

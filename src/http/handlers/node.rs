@@ -150,7 +150,7 @@ async fn wait_for(
         let waiting = coordinator.wait_for(purpose, identifier.as_str(), known, until);
         waiting.await
     };
-    match ask.still_acts_as(identifier)? {
+    match ask.acts_as(identifier)? {
         Standing::Known => Ok(answer),
         Standing::Unclaimed => Ok(coordinator.unregistered()),
     }
