@@ -71,6 +71,11 @@ pub enum Principal<'a> {
 /// Why a request's sender may not do that.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
+    /// A browser sent it for a page of another site, whose author may reach less than whoever looks at it (403).
+    #[error(
+        "a page of another site asks this of a browser that can reach this server; it answers no such pages"
+    )]
+    OtherSite,
     /// It brought nothing (401).
     #[error(
         "credentials are needed: {} token (join and inspect: --token-file or CFGSYNC_TOKEN; on the wire: \

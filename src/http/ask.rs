@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use hyper::{HeaderMap, StatusCode, header::AUTHORIZATION, http::request::Parts};
+use hyper::{
+    HeaderMap, StatusCode,
+    header::{AUTHORIZATION, HOST, HeaderValue, ORIGIN},
+    http::request::Parts,
+};
 
 use super::{
     peer::Peer,
@@ -79,6 +83,9 @@ impl<'a> Ask<'a> {
     pub(super) fn enter(&mut self) -> Result<(), Rejection> {
         if self.target.route.need() == Need::Nothing {
             return Ok(());
+        }
+        if is_of_another_site(&self.head.headers) {
+            return Err(self.denied(Denial::OtherSite));
         }
         let guard = &self.server.config.guard;
         if guard.asks() {
@@ -285,6 +292,21 @@ impl<'a> Ask<'a> {
             Err(_) => self.note.untold = true,
         }
         Rejection::Denied(denial)
+    }
+}
+
+/// Whether a browser names a site that is not this server's as the one whose page asks. Browsers do with every request
+/// that could change something; nobody else does.
+fn is_of_another_site(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(ORIGIN).map(HeaderValue::as_bytes) else {
+        return false;
+    };
+    let authority = origin.strip_prefix(b"http://");
+    let authority = authority.or_else(|| origin.strip_prefix(b"https://"));
+    let host = headers.get(HOST).map(HeaderValue::as_bytes);
+    match (authority, host) {
+        (Some(authority), Some(host)) => !authority.eq_ignore_ascii_case(host),
+        _ => true,
     }
 }
 

@@ -168,6 +168,7 @@ impl Rejection {
 
 fn outline_of_denial(denial: &Denial) -> (StatusCode, Code, &'static str) {
     let (status, reason) = match denial {
+        Denial::OtherSite => (StatusCode::FORBIDDEN, "other_site"),
         Denial::NoCredentials(_) => (StatusCode::UNAUTHORIZED, "no_credentials"),
         Denial::UnknownToken => (StatusCode::UNAUTHORIZED, "unknown_token"),
         Denial::Expired { .. } => (StatusCode::UNAUTHORIZED, "expired_token"),

@@ -440,6 +440,27 @@ async fn who_may_not_is_told_so_however_often_it_asks() {
     }
 }
 
+/// Whoever reached an open server on loopback could have a browser there do as a page said.
+#[tokio::test]
+async fn pages_of_other_sites_ask_nothing() {
+    let server = TestServer::start(READY);
+    let reason = r#"{"reason":"a page's"}"#;
+    for origin in ["http://evil.example", "null", "https://x:4400", "file://x"] {
+        let origin = format!("origin: {origin}\r\n");
+        let reply = server.ask(&post("/v1/fail", &origin, reason)).await;
+        assert_eq!(
+            (reply.status, reply.error().1.as_str()),
+            (403, "other_site")
+        );
+        let id = r#"{"identifier":"a","ip":"10.0.0.1"}"#;
+        let reply = server.ask(&post("/register", &origin, id)).await;
+        assert_eq!(reply.status, 403);
+    }
+    // One of its own: what `post` says as Host.
+    let own = post("/v1/fail", "origin: http://X\r\n", reason);
+    assert_eq!(server.ask(&own).await.status, 202);
+}
+
 #[tokio::test]
 async fn no_more_than_some_requests_are_held_for_a_node() {
     let http = HttpConfig {
