@@ -1,7 +1,7 @@
 //! The route itself: one task that follows the store, judges the newest state, renders it off the async
 //! threads, seals, and publishes. At most one render is in flight.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, future::Future, sync::Arc, time::Duration};
 
 use arc_swap::Guard;
 use imbl::ordmap::DiffItem;
@@ -116,10 +116,11 @@ enum Finished {
         pause: Duration,
     },
     Failed(Arc<Failure>),
-    /// The seal could not be made.
+    /// The seal could not be made; what was to be sealed is kept for the next try.
     Unsealed {
         clause: String,
         retry_at: Instant,
+        kept: Option<Box<Served>>,
     },
 }
 
@@ -393,7 +394,9 @@ impl Route {
                     look_again = Some(*retry_at);
                 }
             }
-            Some(Finished::Unsealed { clause, retry_at }) => {
+            Some(Finished::Unsealed {
+                clause, retry_at, ..
+            }) => {
                 progress.unmet.push(clause.clone());
                 if *retry_at > now {
                     look_again = Some(*retry_at);
@@ -457,16 +460,12 @@ impl Route {
         if !is_due || too_soon || is_failed || self.rendering.is_some() {
             return;
         }
-        let work = Work {
-            program: self.program.clone(),
-            state: self.seen.clone(),
-            served: self.served.clone(),
-            snapshot: self.snapshot(),
-            instance: self.shared.store.instance(),
-            drawn_at: self.shared.clock.now(),
-            sign_key: self.shared.sign_key.clone(),
+        let task = if let Some(kept) = self.take_kept(cut) {
+            tokio::spawn(async { Ok(Outcome::New(kept)) })
+        } else {
+            let work = self.work();
+            tokio::task::spawn_blocking(move || work.make())
         };
-        let task = tokio::task::spawn_blocking(move || work.make());
         self.last_render = Some(now);
         self.rendering = Some(Rendering {
             cut,
@@ -474,6 +473,26 @@ impl Route {
             program: self.program.clone(),
             task,
         });
+    }
+
+    /// What was rendered of `cut`, and could not be sealed up to now.
+    fn take_kept(&mut self, cut: Cut) -> Option<Box<Served>> {
+        match &mut self.finished {
+            Some((of, Finished::Unsealed { kept, .. })) if *of == cut => kept.take(),
+            _ => None,
+        }
+    }
+
+    fn work(&self) -> Work {
+        Work {
+            program: self.program.clone(),
+            state: self.seen.clone(),
+            served: self.served.clone(),
+            snapshot: self.snapshot(),
+            instance: self.shared.store.instance(),
+            drawn_at: self.shared.clock.now(),
+            sign_key: self.shared.sign_key.clone(),
+        }
     }
 
     fn snapshot(&self) -> RegistrationSnapshot {
@@ -527,7 +546,7 @@ impl Route {
                 Finished::Sealed
             }
             Ok(Outcome::NotReady(message)) => self.not_ready(cut, message),
-            Ok(Outcome::New(served)) => match self.seal(*served, cut, took).await {
+            Ok(Outcome::New(served)) => match self.seal(served, cut, took).await {
                 Some(finished) => finished,
                 None => return,
             },
@@ -569,7 +588,7 @@ impl Route {
     }
 
     /// `None`: another generation was sealed first, and is served now; the newest state is judged again.
-    async fn seal(&mut self, served: Served, cut: Cut, took: Duration) -> Option<Finished> {
+    async fn seal(&mut self, served: Box<Served>, cut: Cut, took: Duration) -> Option<Finished> {
         let generation = served.generation.clone();
         let deed = Deed::Seal {
             generation: generation.number,
@@ -579,8 +598,7 @@ impl Route {
         if let Some(witness) = &self.config.witness
             && let Err(why) = witness.allows(deed).await
         {
-            tracing::error!("generation {} is not sealed: {why}", generation.number);
-            return Some(unsealed(format!("seal: {why}; tried again")));
+            return Some(self.unsealed(served, format!("seal: {why}; tried again"), &why));
         }
         match self.shared.store.seal(generation.clone()).await {
             Seal::Won => {
@@ -596,7 +614,7 @@ impl Route {
                 );
                 self.covers = generation.revision.max(cut.inputs);
                 self.covered = Some(cut);
-                self.serve(served);
+                self.serve(*served);
                 Some(Finished::Sealed)
             }
             Seal::Lost(winner) => {
@@ -611,10 +629,28 @@ impl Route {
             }
             Seal::Unavailable(error) => {
                 self.tell(deed, Ending::Failed("store"));
-                tracing::error!("generation {} is not sealed: {error}", generation.number);
                 let clause = "seal: the store is unavailable; tried again";
-                Some(unsealed(clause.to_owned()))
+                Some(self.unsealed(served, clause.to_owned(), &error))
             }
+        }
+    }
+
+    /// Tried again in a while; until then `clause` is the reason to wait. Said once, and not every second.
+    fn unsealed(&self, served: Box<Served>, clause: String, why: &dyn Display) -> Finished {
+        let told = match &self.finished {
+            Some((_, Finished::Unsealed { clause, .. })) => Some(clause),
+            _ => None,
+        };
+        if told != Some(&clause) {
+            tracing::error!(
+                "generation {} is not sealed: {why}",
+                served.generation.number
+            );
+        }
+        Finished::Unsealed {
+            clause,
+            retry_at: Instant::now() + SEAL_RETRY,
+            kept: Some(served),
         }
     }
 
@@ -711,14 +747,6 @@ impl Route {
         if std::mem::take(&mut self.release_due) {
             self.shared.release.send_replace(());
         }
-    }
-}
-
-/// Tried again in a while; until then `clause` is the reason to wait.
-fn unsealed(clause: String) -> Finished {
-    Finished::Unsealed {
-        clause,
-        retry_at: Instant::now() + SEAL_RETRY,
     }
 }
 

@@ -3,17 +3,18 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use super::{
     Answer, Config, Deed, Ending, Objection, Witness,
-    tests::{Cluster, PEERS, spec, start_with, store},
+    tests::{Cluster, PEERS, Scripted, number, one_file_each, spec, start_with, store, text},
 };
 use crate::{
-    model::{GenerationNumber, Revision},
+    materialize::Materializer,
+    model::{GenerationNumber, RegistrationSnapshot, Revision},
     store::Promise,
 };
 
@@ -41,6 +42,14 @@ impl Witness for Clerk {
 }
 
 fn witnessed(rest: &str, allows: bool) -> (Cluster, Arc<Clerk>) {
+    witnessed_with(rest, allows, vec![])
+}
+
+fn witnessed_with(
+    rest: &str,
+    allows: bool,
+    embedded: Vec<Arc<dyn Materializer>>,
+) -> (Cluster, Arc<Clerk>) {
     let clerk = Arc::new(Clerk {
         allows: allows.into(),
         seen: Mutex::default(),
@@ -49,7 +58,7 @@ fn witnessed(rest: &str, allows: bool) -> (Cluster, Arc<Clerk>) {
         witness: Some(clerk.clone()),
         ..Config::default()
     };
-    let cluster = start_with(store(), spec(rest), vec![], config);
+    let cluster = start_with(store(), spec(rest), embedded, config);
     (cluster, clerk)
 }
 
@@ -71,6 +80,35 @@ async fn nothing_is_sealed_that_is_not_allowed() {
         digest: cluster.generations()[0].digest,
     };
     assert_eq!(*clerk.seen.lock().unwrap(), [(sealed, Ending::Done)]);
+}
+
+/// What waited for its seal was rendered anew every second, programs and all.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_its_seal_is_rendered_once() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = {
+        let asked = asked.clone();
+        Scripted(move |snapshot: &RegistrationSnapshot| {
+            let time = asked.fetch_add(1, Ordering::Relaxed);
+            Ok(one_file_each(snapshot, &time.to_string()))
+        })
+    };
+    let rest = format!("ready: {{nodes: 1}}{PEERS}");
+    let (cluster, clerk) = witnessed_with(&rest, false, vec![Arc::new(counted)]);
+    cluster.come("a").await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(cluster.generations().len(), 0);
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    // Whoever comes meanwhile is in what is sealed.
+    cluster.come("b").await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    clerk.allows.store(true, Ordering::Relaxed);
+    let payload = cluster.files("b").await;
+    assert_eq!(
+        (number(&payload), text(&payload, "file").as_str()),
+        (1, "1")
+    );
 }
 
 #[tokio::test(start_paused = true)]

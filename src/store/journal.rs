@@ -128,10 +128,7 @@ impl JournalStore {
         let put = tokio::task::spawn_blocking(move || files.put(&generation));
         match put.await {
             Ok(Ok(ticket)) => Ok(ticket),
-            Ok(Err(refused @ Trouble::Refused { .. })) => {
-                tracing::error!("a generation cannot be stored: {refused}");
-                Err(unavailable(&refused))
-            }
+            Ok(Err(refused @ Trouble::Refused { .. })) => Err(unavailable(&refused)),
             Ok(Err(fatal @ Trouble::Fatal { .. })) => {
                 let reason = fatal.to_string();
                 self.published.broken.send_replace(Some(reason));
