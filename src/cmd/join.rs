@@ -19,7 +19,7 @@ use cfgsync::{
         Join, JoinError, OutputMap, Placement, Receipt, ServerUrl, Target,
         disk::{self, DiskError, Owner, Written},
     },
-    model::{ArtifactPath, refuse_nobodys},
+    model::{ArtifactPath, GenerationNumber, refuse_nobodys},
     wire::ReceivedPayload,
 };
 use clap::{Args, ValueEnum};
@@ -30,6 +30,7 @@ use tracing::{debug, info, warn};
 use super::{
     credentials::{self, CredentialError, TokenSource},
     exit::Exit,
+    manager::Manager,
     output,
     progress::{Progress, counted},
     server::UrlParser,
@@ -225,6 +226,9 @@ pub(crate) fn run(args: JoinArgs) -> anyhow::Result<Exit> {
     });
     // A name that is still being looked up does not hold up the program.
     runtime.shutdown_background();
+    if let Err(error) = &done {
+        Manager::from_environment().status(&error.to_string());
+    }
     let (command, variables) = done?;
     match command.split_first() {
         None => Ok(Exit::Done),
@@ -257,12 +261,19 @@ async fn join(
         }
     };
     progress.borrow_mut().finish();
+    // What was waited for would stand in `systemctl status` for as long as the unit is active.
+    let manager = Manager::from_environment();
     let variables = match outcome {
         Outcome::Answered(payload) => {
             let payload = payload.map_err(JoinFailure::Join)?;
-            deliver(plan, &join, &payload)?
+            let variables = deliver(plan, &join, &payload)?;
+            let delivered = amount(payload.files.files().len(), payload.generation);
+            manager.status(&format!("delivered: {delivered}"));
+            variables
         }
         Outcome::Existing(Existing { receipt, standing }) => {
+            let kept = amount(standing.len(), receipt.generation);
+            manager.status(&format!("going on with what was delivered before: {kept}"));
             // The registration stays: this node is a member, and the others may be waiting for it.
             if plan.json {
                 let document = Document::of_existing(&join, &receipt, &standing);
@@ -351,6 +362,15 @@ fn deliver(
     });
     tell(&written.map_err(JoinError::Disk)?[..told]);
     Ok(variables)
+}
+
+/// `2 files of generation 7`; servers of the older protocol do not say which.
+fn amount(files: usize, generation: Option<GenerationNumber>) -> String {
+    let files = counted(files, "file");
+    match generation {
+        Some(number) => format!("{files} of generation {number}"),
+        None => files,
+    }
 }
 
 /// Prints what somebody routed here: where it does not arrive, it was not delivered.

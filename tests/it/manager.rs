@@ -107,6 +107,12 @@ fn a_node_that_waits_asks_for_more_time_and_leaves_ready_to_its_program() {
     manager.heard("EXTEND_TIMEOUT_USEC=60000000");
     manager.heard("STATUS=waiting: 1/2");
     server.register("node-2");
+    // Not what it waited for: that would stand in `systemctl status` from then on.
+    let delivered = manager.heard("STATUS=delivered");
+    assert_eq!(
+        delivered.trim(),
+        "STATUS=delivered: 2 files of generation 1"
+    );
     let (code, log) = node.end();
     assert_eq!(code, 0, "{log}");
     manager.socket.set_nonblocking(true).unwrap();
@@ -115,6 +121,35 @@ fn a_node_that_waits_asks_for_more_time_and_leaves_ready_to_its_program() {
         let message = std::str::from_utf8(&buffer[..length]).unwrap();
         assert!(!message.contains("READY"), "{message}");
     }
+}
+
+#[test]
+fn a_node_that_goes_on_without_the_server_or_fails_says_so_last() {
+    let place = Place::new();
+    let manager = Manager::of(&place);
+    let receipt = ["--receipt", "receipt.json"];
+    let server = place.serve(&[]);
+    server.register("node-2");
+    let arguments = [&join(&server.url, "node-1")[..], &receipt].concat();
+    let (code, log) = place.start(&arguments).end();
+    assert_eq!(code, 0, "{log}");
+
+    let refused = [&join(&server.url, "node-1")[..], &["--cluster", "another"]].concat();
+    let (code, log) = manager.start(&place, &refused, &[]).end();
+    assert_eq!(code, 77, "{log}");
+    let said = manager.heard("STATUS=");
+    assert!(said.contains("another"), "{said}");
+
+    let fallback = ["--fallback", "existing=100ms"];
+    let nobody = &join("http://127.0.0.1:1", "node-1")[..];
+    let arguments = [nobody, &receipt, &fallback].concat();
+    let (code, log) = manager.start(&place, &arguments, &[]).end();
+    assert_eq!(code, 0, "{log}");
+    let said = manager.heard("STATUS=going on");
+    assert_eq!(
+        said.trim(),
+        "STATUS=going on with what was delivered before: 2 files of generation 1"
+    );
 }
 
 #[test]

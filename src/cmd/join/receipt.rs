@@ -9,8 +9,8 @@ use cfgsync::{
 use clap::Args;
 use tracing::{info, warn};
 
-use super::JoinFailure;
-use crate::cmd::{progress::counted, values};
+use super::{JoinFailure, amount};
+use crate::cmd::values;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Files")]
@@ -118,14 +118,11 @@ impl Keeping {
         let looked = tokio::task::spawn_blocking(look);
         let problem = match looked.await {
             Ok(Ok(existing)) => {
-                let generation = existing.receipt.generation;
+                let kept = amount(existing.standing.len(), existing.receipt.generation);
                 say(&|| {
                     warn!(
-                        "nothing was delivered within {after:?}: going on with {}{}, delivered before and \
-                         unchanged since",
-                        counted(existing.standing.len(), "file"),
-                        generation
-                            .map_or_else(String::new, |number| format!(" of generation {number}")),
+                        "nothing was delivered within {after:?}: going on with {kept}, delivered before and unchanged \
+                         since"
                     );
                 });
                 return existing;
