@@ -454,8 +454,12 @@ fn write_port_file(path: &Path, addresses: &[SocketAddr]) -> io::Result<()> {
     write_whole(path, &(ports.join("\n") + "\n"))
 }
 
-/// Whoever waits for the file sees all of it or nothing.
+/// Whoever waits for the file sees all of it or nothing. A device or a pipe, and a link to one (`/dev/stdout`), is
+/// written to and stays what it is: renamed over, it would be gone for everybody on the machine.
 fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return std::fs::write(path, text);
+    }
     let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     let mut staged = std::ffi::OsString::from(".");
     staged.push(name);
@@ -539,6 +543,20 @@ mod tests {
         assert_eq!(usize::from(args.history), app::HISTORY_GENERATIONS);
         let interval = coordinator::Config::default().min_generation_interval;
         assert_eq!(args.min_generation_interval, interval);
+    }
+
+    #[test]
+    fn what_is_no_file_stays_what_it_is() {
+        let place = tempfile::tempdir().unwrap();
+        let (link, file) = (place.path().join("stdout"), place.path().join("port"));
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        write_whole(&link, "4400\n").unwrap();
+        assert!(link.is_symlink(), "it was renamed over");
+        write_whole(&file, "4400\n").unwrap();
+        write_whole(&file, "4401\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "4401\n");
+        let left = std::fs::read_dir(place.path()).unwrap().count();
+        assert_eq!(left, 2, "a staged file was left");
     }
 
     #[test]
