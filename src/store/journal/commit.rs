@@ -149,11 +149,14 @@ impl Journal {
         }
     }
 
-    /// Writes a snapshot and empties the log.
+    /// Writes a snapshot and empties the log, but for a batch without changes: it says which revision the snapshot
+    /// has at least, so that one which is missing, or older, is noticed.
     pub(super) fn snapshot(&mut self) -> Result<(), Trouble> {
         let bytes = snapshot::write(&*self.disk, self.instance, &self.state, self.history)?;
         self.snapshot_at_bytes = snapshot_at(bytes);
-        self.log.empty()
+        self.log.empty()?;
+        let empty = Batch::new(&self.state, self.log.marker, self.history);
+        self.log.append(&empty.into_frame())
     }
 
     /// What is so already is said also now; everything else is not taken.
@@ -237,6 +240,12 @@ impl Batch {
         frame::finish(&mut self.frame, self.start);
         Some((self.frame, self.state))
     }
+
+    /// The frame, whether anything changed or not.
+    fn into_frame(mut self) -> Vec<u8> {
+        frame::finish(&mut self.frame, self.start);
+        self.frame
+    }
 }
 
 fn reopen(disk: &dyn Disk, recovered: &Recovered) -> Result<Log, JournalError> {
@@ -251,8 +260,8 @@ fn reopen(disk: &dyn Disk, recovered: &Recovered) -> Result<Log, JournalError> {
             disk.path(LOG).display(),
             facts.end
         );
-        log.cut_tail().map_err(not_written)?;
     }
+    log.make_sure(&recovered.last_frame).map_err(not_written)?;
     Ok(log)
 }
 

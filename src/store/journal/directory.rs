@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -30,7 +30,14 @@ const ZEROS_BYTES: usize = 64 << 10;
 /// A state directory. Whoever opened it to write holds it until this is dropped.
 pub(super) struct Directory {
     path: PathBuf,
-    held: Option<File>,
+    held: Option<Held>,
+}
+
+/// Both are locked: the file says who has the directory and may be removed by whoever takes it for stale; the
+/// directory itself cannot be locked on every filesystem.
+struct Held {
+    file: File,
+    directory: File,
 }
 
 impl Directory {
@@ -73,9 +80,10 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        if let Some(held) = &self.held {
+        if let Some(Held { file, directory }) = &self.held {
             // Closing would do, but for a child that was forked meanwhile and has a copy until it executes.
-            let _ = flock(held, FlockOperation::Unlock);
+            let _ = flock(file, FlockOperation::Unlock);
+            let _ = flock(directory, FlockOperation::Unlock);
         }
     }
 }
@@ -103,7 +111,7 @@ fn close_to_others(path: &Path) -> Result<(), JournalError> {
     }
 }
 
-fn lock(path: &Path) -> Result<File, JournalError> {
+fn lock(path: &Path) -> Result<Held, JournalError> {
     let file = path.join(LOCK);
     let failed = |error: io::Error| JournalError::Io {
         action: "lock",
@@ -118,7 +126,14 @@ fn lock(path: &Path) -> Result<File, JournalError> {
         .mode(FILE_MODE)
         .open(&file)
         .map_err(failed)?;
-    match flock(&held, FlockOperation::NonBlockingLockExclusive) {
+    let directory = File::open(path).map_err(failed)?;
+    let lock = |what: &File| flock(what, FlockOperation::NonBlockingLockExclusive);
+    let locked = lock(&held).and_then(|()| match lock(&directory) {
+        // Over a network a lock may need a file that is open to write, which no directory is.
+        Err(error) if error != Errno::WOULDBLOCK => Ok(()),
+        locked => locked,
+    });
+    match locked {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
             let mut text = String::new();
@@ -134,7 +149,10 @@ fn lock(path: &Path) -> Result<File, JournalError> {
     held.set_len(0)
         .and_then(|()| writeln!(held, "{}", std::process::id()))
         .map_err(failed)?;
-    Ok(held)
+    Ok(Held {
+        file: held,
+        directory,
+    })
 }
 
 impl Disk for Directory {
@@ -215,7 +233,12 @@ impl DiskFile for File {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        Ok(fdatasync(&*self)?)
+        fdatasync(&*self)?;
+        // What nobody will find again was not written down.
+        match self.metadata()?.nlink() {
+            0 => Err(io::Error::other("somebody has removed it")),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -28,6 +28,8 @@ const INSTANCE: Instance = Instance::from_bytes([7; 16]);
 const MARKER: Marker = *b"\x91\x02\x03\x04\xff\xfe\xfd\xfc";
 /// A directory of format version 1. It is never written again: what comes later is read beside it.
 const FIXTURE: &str = "tests/fixtures/state-1";
+/// The same, written by an earlier cfgsync, whose log began without a batch that says which snapshot belongs to it.
+const EARLIER_FIXTURE: &str = "tests/fixtures/state-1-unmarked";
 
 fn node(name: &str, ip: &str, metadata: serde_json::Value) -> NodeRegistration {
     NodeRegistration::new(name.parse().unwrap(), ip.parse().unwrap()).with_metadata(metadata)
@@ -176,17 +178,19 @@ fn files_of(disk: &Simulated) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn format_version_1_is_read() {
-    let disk = Directory::look(Path::new(FIXTURE));
-    let found = recover(&disk).unwrap().unwrap();
-    let (_, state) = written();
-    assert_eq!(
-        (found.head.instance, &*found.head.cluster),
-        (INSTANCE, "devnet")
-    );
-    assert_same(&found.state, &state);
-    assert_eq!(found.state.generations.len(), 2);
-    assert_eq!(found.state.keys.len(), 2);
-    assert!(found.state.overrides.contains_key("a") && found.state.failure.is_some());
+    for fixture in [FIXTURE, EARLIER_FIXTURE] {
+        let disk = Directory::look(Path::new(fixture));
+        let found = recover(&disk).unwrap().unwrap();
+        let (_, state) = written();
+        assert_eq!(
+            (found.head.instance, &*found.head.cluster),
+            (INSTANCE, "devnet")
+        );
+        assert_same(&found.state, &state);
+        assert_eq!(found.state.generations.len(), 2);
+        assert_eq!(found.state.keys.len(), 2);
+        assert!(found.state.overrides.contains_key("a") && found.state.failure.is_some());
+    }
 }
 
 /// Who changes the format sees it here, raises the version, and adds a fixture beside the old one.

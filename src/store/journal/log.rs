@@ -162,8 +162,13 @@ impl Log {
         self.end - self.start
     }
 
-    /// Cuts off what is no batch, for good.
-    pub(super) fn cut_tail(&mut self) -> Result<(), Trouble> {
+    /// Makes sure that what was read is on the disk, and nothing behind it. A server that was killed before it synced
+    /// its `last` frame leaves it where this one reads it, and a power cut would take it away; a disk that failed to
+    /// take it may no longer know that it should, so it is written once more.
+    pub(super) fn make_sure(&mut self, last: &[u8]) -> Result<(), Trouble> {
+        let at = self.end - last.len() as u64;
+        let written = self.file.write_at(last, at);
+        written.map_err(|error| self.refused(error))?;
         self.is_torn = true;
         self.mend()?;
         self.sync()

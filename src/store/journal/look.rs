@@ -58,6 +58,7 @@ impl JournalContents {
             head,
             state,
             log,
+            last_frame: _,
             snapshot,
         } = recovered;
         Ok(Self {

@@ -22,6 +22,8 @@ pub(super) struct Recovered {
     pub(super) head: LogHead,
     pub(super) state: State,
     pub(super) log: LogFacts,
+    /// The last good batch as it stands in the log; empty if there is none.
+    pub(super) last_frame: Vec<u8>,
     /// The snapshot's revision and length in bytes.
     pub(super) snapshot: Option<(Revision, u64)>,
 }
@@ -58,7 +60,7 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Option<Recovered>, JournalError
             (state, Some(facts))
         }
     };
-    let facts = replay(&log, start, &head, &mut state, |offset, what| {
+    let (facts, last_frame) = replay(&log, start, &head, &mut state, |offset, what| {
         JournalError::Damaged {
             file: path(),
             offset: offset as u64,
@@ -69,6 +71,7 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Option<Recovered>, JournalError
     Ok(Some(Recovered {
         head,
         state,
+        last_frame,
         log: facts,
         snapshot,
     }))
@@ -95,21 +98,21 @@ fn refuse_leftovers(disk: &dyn Disk) -> Result<(), JournalError> {
     }
 }
 
-/// Applies the batches that `state` does not have yet.
+/// Applies the batches that `state` does not have yet. Answers with the last one as it stands there.
 fn replay(
     log: &[u8],
     start: usize,
     head: &LogHead,
     state: &mut State,
     damaged: impl Fn(usize, String) -> JournalError,
-) -> Result<LogFacts, JournalError> {
-    let mut at = start;
+) -> Result<(LogFacts, Vec<u8>), JournalError> {
+    let (mut last, mut at) = (start, start);
     let mut batches = 0;
     let is_torn = loop {
         match frame::read(log, at, head.marker) {
             Found::Frame { body, end } => {
                 replay_batch(body, state).map_err(|error| damaged(at, error.to_string()))?;
-                at = end;
+                (last, at) = (at, end);
                 batches += 1;
             }
             Found::End => break false,
@@ -123,13 +126,14 @@ fn replay(
             },
         }
     };
-    Ok(LogFacts {
+    let facts = LogFacts {
         start: start as u64,
         end: at as u64,
         length: log.len() as u64,
         batches,
         is_torn,
-    })
+    };
+    Ok((facts, log[last..at].to_vec()))
 }
 
 pub(super) fn replay_batch(body: &[u8], state: &mut State) -> Result<(), Unreadable> {

@@ -156,6 +156,20 @@ impl Simulated {
         })))
     }
 
+    /// The same medium after its server was killed: all that was written is there to be read, and what was not synced
+    /// does not last through the next crash.
+    fn after_kill(&self) -> Self {
+        let medium = self.medium();
+        Self(Arc::new(Mutex::new(Medium {
+            inodes: medium.inodes.clone(),
+            names: medium.names.clone(),
+            durable_names: medium.durable_names.clone(),
+            namings: medium.namings.clone(),
+            next_inode: medium.next_inode,
+            ..Medium::default()
+        })))
+    }
+
     /// Does `act` while no operation comes to an end.
     pub(super) fn while_it_hangs(&self, act: impl FnOnce()) {
         let _hanging = self.medium();
@@ -562,6 +576,13 @@ impl Promised {
     }
 
     /// What must hold of a state that is found again.
+    /// Everybody sees what a server that was started has.
+    fn look(&mut self, journal: &Journal) {
+        self.check(&journal.state);
+        self.revision = journal.state.revision;
+        self.state = Some(journal.state.clone());
+    }
+
     fn check(&mut self, found: &State) {
         assert!(found.revision >= self.revision, "a revision is lost");
         for (identifier, allowed) in &mut self.nodes {
@@ -605,9 +626,7 @@ type Step<'a> = &'a dyn Fn(&mut Promised, &mut Journal) -> bool;
 /// A server's life: it opens the directory, registers, seals, notes, cuts its log. Ends early when it must.
 fn live(disk: &Simulated, promised: &mut Promised, turn: u64) -> Result<(), JournalError> {
     let mut journal = Journal::open(Arc::new(disk.clone()), &settings())?;
-    promised.check(&journal.state);
-    promised.revision = journal.state.revision;
-    promised.state = Some(journal.state.clone());
+    promised.look(&journal);
     let story: [Step<'_>; 9] = [
         &|promised, journal| promised.register(journal, &["a"], turn),
         &|promised, journal| promised.register(journal, &["b", "c", "a"], turn),
@@ -644,6 +663,11 @@ fn survive(fault: Option<(u64, Fault)>) -> u64 {
                 Ok(()) => {}
                 Err(JournalError::Io { .. }) => assert!(turn == 0, "a healthy disk: {lived:?}"),
                 Err(error) => panic!("{fault:?}, seed {seed}, turn {turn}: {error}"),
+            }
+            if turn == 0 && seed % 2 == 0 {
+                // Where a server was only killed, the next one reads more than lasts, and shows it to everybody.
+                disk = disk.after_kill();
+                promised.look(&Journal::open(Arc::new(disk.clone()), &settings()).unwrap());
             }
             disk = disk.after_crash(&mut dice);
         }
@@ -694,9 +718,17 @@ fn a_log_that_has_grown_is_cut_after_a_snapshot() {
     }
     assert!(before > 3 << 20, "{before}");
     let found = recover(&disk).unwrap().unwrap();
-    assert_eq!(found.log.batches, 0);
+    // The one without changes.
+    assert_eq!(found.log.batches, 1);
     assert_eq!(found.snapshot.unwrap().0, journal.state.revision);
     assert_same(&found.state, &journal.state);
+    // Without its snapshot such a directory was taken for one in which nothing had happened yet.
+    disk.remove("snapshot").unwrap();
+    let missing = recover(&disk).err();
+    assert!(
+        matches!(missing, Some(JournalError::Damaged { .. })),
+        "{missing:?}"
+    );
 }
 
 #[test]

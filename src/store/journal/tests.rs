@@ -181,6 +181,31 @@ fn a_second_server_is_told_who_holds_the_directory() {
     );
 }
 
+/// Whoever took the file with the number in it for stale let a second server in, and both wrote.
+#[test]
+fn a_second_server_stays_out_although_the_lock_was_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let _first = JournalStore::open(&config(directory.path())).unwrap();
+    std::fs::remove_file(directory.path().join("lock")).unwrap();
+    let second = JournalStore::open(&config(directory.path())).err();
+    assert!(
+        matches!(second, Some(JournalError::InUse { pid: None, .. })),
+        "{second:?}"
+    );
+}
+
+/// Changes were acknowledged that stood in a log which nobody would find again.
+#[tokio::test]
+async fn a_log_that_was_removed_takes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = JournalStore::open(&config(directory.path())).unwrap();
+    std::fs::remove_file(directory.path().join("log")).unwrap();
+    let node = NodeRegistration::new("a".parse().unwrap(), "10.0.0.1".parse().unwrap());
+    journal.put(Input::Register(node)).await.unwrap_err();
+    let reason = journal.broken().await;
+    assert!(reason.contains("somebody has removed it"), "{reason}");
+}
+
 #[tokio::test]
 async fn many_changes_share_one_sync_and_none_is_seen_before_it() {
     let disk = Simulated::default();
