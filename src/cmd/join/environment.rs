@@ -4,16 +4,20 @@ use cfgsync::ArtifactFile;
 
 /// The variables of `file`, in order.
 ///
-/// `PATH` and `LD_*` decide which code runs, which is not for the server to say.
+/// `PATH` and `LD_*` decide which code runs, which is not for the server to say. A `$` stands for itself: what nodes
+/// bring may be in there, and must not fetch what is in this one's environment.
 pub(crate) fn read(file: &ArtifactFile) -> Result<Vec<(String, String)>, String> {
     let name = &file.path;
     let bytes = file.content.to_bytes();
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|error| format!("{name} is not a dotenv file: {error}"))?;
+    let (text, dollar) = without_dollars(text)
+        .ok_or_else(|| format!("{name} is not a dotenv file: it has all private characters"))?;
     let mut variables = Vec::new();
-    for variable in dotenvy::from_read_iter(bytes.as_ref()) {
+    for variable in dotenvy::from_read_iter(text.as_bytes()) {
         let (key, value) = variable.map_err(|error| match error {
             // The line itself may hold a secret.
             dotenvy::Error::LineParse(line, _) => {
-                let text = String::from_utf8_lossy(&bytes);
                 let at = text
                     .lines()
                     .position(|candidate| candidate.contains(line.trim()));
@@ -30,9 +34,24 @@ pub(crate) fn read(file: &ArtifactFile) -> Result<Vec<(String, String)>, String>
         if value.contains('\0') {
             return Err(format!("{name} sets {key} to a value with a NUL byte"));
         }
-        variables.push((key, value));
+        variables.push((key, value.replace(dollar, "$")));
     }
     Ok(variables)
+}
+
+/// `text` with a character that is not in it in place of each `$` that dotenvy would take for the beginning of a
+/// variable's name. One behind an odd number of backslashes is either escaped or in single quotes: it is none.
+fn without_dollars(text: &str) -> Option<(String, char)> {
+    let dollar = ('\u{e000}'..='\u{f8ff}').find(|&c| !text.contains(c))?;
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        let backslashes = plain.bytes().rev().take_while(|&b| b == b'\\').count();
+        plain.push(match c {
+            '$' if backslashes % 2 == 0 => dollar,
+            c => c,
+        });
+    }
+    Some((plain, dollar))
 }
 
 #[cfg(test)]
@@ -54,6 +73,25 @@ mod tests {
             variables,
             expected.map(|(key, value)| (key.to_owned(), value.to_owned()))
         );
+    }
+
+    /// Another node's metadata could have this node's environment put into them, and passwords lost their `$…`.
+    #[test]
+    fn a_dollar_is_a_dollar() {
+        let home = std::env::var("HOME").unwrap_or_default();
+        for (written, value) in [
+            ("$HOME", "$HOME"),
+            ("\"a ${HOME} b\"", "a ${HOME} b"),
+            ("pa$word-1", "pa$word-1"),
+            ("$(id)", "$(id)"),
+            ("'$HOME \\$'", "$HOME \\$"),
+            ("\"\\$HOME\"", "$HOME"),
+            ("\"\\\\$HOME\"", "\\$HOME"),
+            ("$", "$"),
+        ] {
+            let variables = of(&format!("A=1\nX={written}\n")).unwrap();
+            assert_eq!(variables[1].1, value, "{written} ({home})");
+        }
     }
 
     #[test]
