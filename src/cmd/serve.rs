@@ -1,6 +1,7 @@
 //! `cfgsync serve`: holds the door, until a signal comes or the command that it runs has ended.
 
 mod signals;
+mod beside;
 mod access;
 mod state;
 mod signing;
@@ -30,7 +31,10 @@ use cfgsync::{
     wire::SigningKey,
 };
 use clap::Args;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    time::Instant,
+};
 
 use super::{
     exit::Exit,
@@ -405,6 +409,7 @@ async fn until_told(
         }
     };
     let mut refreshing = pin!(refreshing);
+    let mut kill_at = None;
     loop {
         let ended = async {
             match &mut child {
@@ -417,20 +422,40 @@ async fn until_told(
             told = signals.next() => told,
             () = &mut rereading => unreachable!("it reads for ever"),
             () = &mut refreshing => unreachable!("it looks for ever"),
+            () = sleep_until(kill_at) => {
+                if let Some(child) = &mut child {
+                    child.kill("it did not end within --drain-timeout");
+                }
+                kill_at = None;
+                continue;
+            }
         };
-        match (told, &child) {
+        match (told, &mut child) {
             (Told::Reread, _) => {
                 hangups.notify_one();
                 if let Some(tls) = tls {
                     tls.hangup();
                 }
             }
-            (Told::Stop(stop), Some(child)) => child.pass_on(stop),
+            (Told::Stop(stop), Some(child)) if kill_at.is_some() => {
+                child.kill(&format!("{} again", stop.name));
+            }
+            (Told::Stop(stop), Some(child)) => {
+                child.pass_on(stop);
+                kill_at = Some(Instant::now() + reread.args.drain_timeout);
+            }
             (Told::Stop(stop), None) => {
                 tracing::info!("{}: stopping", stop.name);
                 return Ok(Exit::Done);
             }
         }
+    }
+}
+
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

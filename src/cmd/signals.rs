@@ -2,6 +2,7 @@
 
 use std::io;
 
+use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Catches these from now on, for as long as the process lives. To be called before a runtime is at work: its thread
@@ -17,5 +18,8 @@ pub(crate) fn catch<const N: usize>(kinds: [SignalKind; N]) -> io::Result<[Signa
     for kind in kinds {
         caught.push(signal(kind)?);
     }
+    // A file that is as large as it may be (`ulimit -f`) is an error of the write, not the end of the process. Caught and
+    // not ignored: programs that are started would inherit that.
+    let _heeded_by_nobody = signal(SignalKind::from_raw(Number::XFSZ.as_raw()))?;
     Ok(caught.try_into().expect("one for each"))
 }

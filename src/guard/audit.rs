@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::fs::OFlags;
 use tokio::sync::{mpsc, oneshot};
 
 use super::line::AuditLine;
@@ -180,6 +181,9 @@ fn open(path: &Path, lasting: bool) -> io::Result<File> {
     let is_new = !path.exists();
     let mut options = OpenOptions::new();
     options.create(true).append(true).mode(FILE_MODE);
+    // A pipe that nobody reads is an error, and not a reason to wait.
+    let never_waits = OFlags::NONBLOCK.bits();
+    options.custom_flags(never_waits.cast_signed());
     let file = options.open(path)?;
     if is_new && lasting {
         let directory = path.parent().filter(|path| !path.as_os_str().is_empty());
@@ -239,6 +243,10 @@ impl Writer {
     /// Whether all of `text` is written, and on disk if it `must_stay`.
     fn write(&mut self, text: &[u8], lines: u64, must_stay: bool) -> bool {
         let written = self.try_write(text, must_stay);
+        if written.is_ok() && text.is_empty() {
+            // Nothing was written, so nobody knows whether the next line will be.
+            return true;
+        }
         let lost = match &written {
             Ok(()) => self.lost.swap(0, Ordering::Relaxed),
             Err(_) => self.lost.fetch_add(lines, Ordering::Relaxed),
@@ -320,6 +328,15 @@ mod tests {
         assert_eq!(whats(&path), ["three"]);
         let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
         assert_eq!(mode & 0o777, FILE_MODE);
+    }
+
+    /// A server hung before it listened, and each change after the log had been opened again.
+    #[test]
+    fn a_pipe_that_nobody_reads_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+        assert!(Audit::open(AuditTarget::File(path), true).is_err());
     }
 
     #[tokio::test]

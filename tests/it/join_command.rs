@@ -360,7 +360,8 @@ async fn a_full_disk_leaves_everything_as_it_was() {
     let fake = Fake::start(with(Reply::Answer(200, "", big))).await;
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("a"), "old").unwrap();
-    let script = r#"trap "" XFSZ; ulimit -f 8; exec "$@""#;
+    // The limit's own signal ended it before it could put anything back.
+    let script = r#"ulimit -f 8; exec "$@""#;
     let url = fake.url.to_string();
     let output = Command::new("sh")
         .args([

@@ -34,6 +34,28 @@ fn a_render_that_hangs_does_not_keep_the_server_and_its_program_is_killed() {
     assert!(stat.is_err() || stat.unwrap().contains(") Z "), "it lives");
 }
 
+/// It was waited for without an end, however often the server was told to stop.
+#[test]
+fn a_command_that_heeds_no_signal_is_killed() {
+    let command = "trap '' TERM; echo up >&2; exec sleep 1000";
+    for (timeout, signals, why) in [
+        ("1s", 1, "it did not end within --drain-timeout"),
+        ("1h", 2, "SIGTERM again"),
+    ] {
+        let place = Place::new();
+        let mut server = place.serve(&["--drain-timeout", timeout, "--", "sh", "-c", command]);
+        server.log_until("up");
+        for _ in 0..signals {
+            server.signal(Signal::TERM);
+            server.log_until("SIGTERM");
+        }
+        if signals == 1 {
+            server.log_until(&format!("the command is killed: {why}"));
+        }
+        assert_eq!(server.end(), 128 + 9);
+    }
+}
+
 #[test]
 fn a_spec_that_cannot_be_read_to_its_end_does_not_keep_the_server() {
     let place = Place::new();

@@ -11,6 +11,8 @@ use cfgsync::{
 };
 use clap::Args;
 
+use super::beside::read_beside;
+
 /// Who may do what.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Access")]
@@ -135,8 +137,7 @@ impl AccessArgs {
             return;
         };
         let shown = path.display().to_string();
-        let (reason, problem) = match tokio::task::spawn_blocking(move || Tokens::load(&path)).await
-        {
+        let (reason, problem) = match read_beside(move || Tokens::load(&path)).await {
             Ok(Ok(tokens)) => {
                 let line = guard.line("tokens").with_hash("tokens", tokens.digest());
                 match guard.announces(&line).await {
@@ -151,7 +152,7 @@ impl AccessArgs {
                 }
             }
             Ok(Err(error)) => ("mistake", format!("\n{error}")),
-            Err(panic) => ("mistake", format!(" {panic}")),
+            Err(problem) => ("mistake", format!(" {problem}")),
         };
         tracing::error!("SIGHUP: the last good tokens stay in force:{problem}");
         let line = guard.line("tokens");

@@ -72,4 +72,11 @@ impl Child {
             let _ = kill_process(pid, stop.signal);
         }
     }
+
+    /// Ends it, because `why`.
+    pub(super) fn kill(&mut self, why: &str) {
+        tracing::warn!("the command is killed: {why}");
+        // It may have ended in between.
+        let _ = self.process.start_kill();
+    }
 }

@@ -7,7 +7,7 @@ use cfgsync::{
 };
 use tokio::sync::mpsc;
 
-use super::ServeArgs;
+use super::{ServeArgs, beside::read_beside};
 
 /// What is needed to read again.
 pub(super) struct Reread<'a> {
@@ -30,23 +30,22 @@ impl Reread<'_> {
 
     async fn spec(&self) {
         let (file, shown) = (self.args.spec.clone(), self.args.spec.display());
-        let (line, reason, problem) =
-            match tokio::task::spawn_blocking(move || Spec::load(&file)).await {
-                Ok(Ok(spec)) => match self.guard.can_tell(spec.identity) {
-                    Ok(()) => {
-                        tracing::info!("SIGHUP: {shown} is read again");
-                        // A server that has ended needs no spec.
-                        let _ = self.specs.send(spec).await;
-                        return;
-                    }
-                    Err(error) => {
-                        let line = self.guard.line("spec").with_hash("spec", spec.digest);
-                        (line, "cannot_tell", format!(" {error}"))
-                    }
-                },
-                Ok(Err(error)) => (self.guard.line("spec"), "mistake", format!("\n{error}")),
-                Err(panic) => (self.guard.line("spec"), "mistake", format!(" {panic}")),
-            };
+        let (line, reason, problem) = match read_beside(move || Spec::load(&file)).await {
+            Ok(Ok(spec)) => match self.guard.can_tell(spec.identity) {
+                Ok(()) => {
+                    tracing::info!("SIGHUP: {shown} is read again");
+                    // A server that has ended needs no spec.
+                    let _ = self.specs.send(spec).await;
+                    return;
+                }
+                Err(error) => {
+                    let line = self.guard.line("spec").with_hash("spec", spec.digest);
+                    (line, "cannot_tell", format!(" {error}"))
+                }
+            },
+            Ok(Err(error)) => (self.guard.line("spec"), "mistake", format!("\n{error}")),
+            Err(problem) => (self.guard.line("spec"), "mistake", format!(" {problem}")),
+        };
         tracing::error!("SIGHUP: the last good spec stays in force:{problem}");
         let refused = line.ending(AuditOutcome::Refused, Some(reason));
         self.guard.notes(refused);

@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use cfgsync::wire::SigningKey;
 use clap::Args;
 
+use super::beside::read_beside;
 use crate::cmd::keys::{KeyError, read_sign_key};
 
 #[derive(Debug, Args)]
@@ -32,7 +33,7 @@ impl SigningArgs {
             return;
         };
         let shown = path.display().to_string();
-        let read = tokio::task::spawn_blocking(move || read_sign_key(&path)).await;
+        let read = read_beside(move || read_sign_key(&path)).await;
         // A file that is gone, or half written, changes nothing: it is needed at the start alone.
         if let Ok(Ok(found)) = read
             && found.verify_key() != used.verify_key()

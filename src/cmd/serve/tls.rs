@@ -16,7 +16,7 @@ use cfgsync::{
 use clap::{Args, ValueEnum};
 use tokio::sync::Notify;
 
-use super::{place, write_whole};
+use super::{beside::read_beside, place, write_whole};
 
 /// How often it is looked whether files have changed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -236,7 +236,7 @@ impl ServeTls {
                 () = tokio::time::sleep(LOOK_EVERY) => false,
             };
             let these = files.clone();
-            let looked = tokio::task::spawn_blocking(move || stamps(&these)).await;
+            let looked = read_beside(move || stamps(&these)).await;
             let now = looked.unwrap_or_default();
             let is_still = std::mem::replace(&mut seen, now.clone()) == now;
             if told || (is_still && now != used) {
@@ -248,7 +248,7 @@ impl ServeTls {
 
     async fn read_again(&self, files: &TlsFiles, guard: &Guard) {
         let files = files.clone();
-        let read = tokio::task::spawn_blocking(move || Tls::read(&files)).await;
+        let read = read_beside(move || Tls::read(&files)).await;
         let (reason, problem) = match read {
             Ok(Ok(new)) => {
                 let line = guard.line("certificate");
@@ -263,7 +263,7 @@ impl ServeTls {
                 }
             }
             Ok(Err(error)) => ("mistake", error.to_string()),
-            Err(panic) => ("mistake", panic.to_string()),
+            Err(problem) => ("mistake", problem),
         };
         tracing::error!("the last good TLS certificate stays in use: {problem}");
         let line = guard.line("certificate");
