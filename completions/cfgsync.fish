@@ -47,7 +47,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l hold -d 'Hold 
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l min-generation-interval -d 'Least time from one render to the next [env: CFGSYNC_MIN_GENERATION_INTERVAL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l state-dir -d 'Keep what is acknowledged in this directory, so that a server that is killed goes on where it was [env: CFGSYNC_STATE_DIR]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l history -d 'How many generations are kept for `inspect` [env: CFGSYNC_HISTORY]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l drain-timeout -d 'How long requests in flight may take to end once the server stops [env: CFGSYNC_DRAIN_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l drain-timeout -d 'How long requests in flight may take to end once the server stops, and CMD once it was told to [env: CFGSYNC_DRAIN_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l tokens -d 'The tokens that open this server, one line each (see `cfgsync token new`); SIGHUP reads them again [env: CFGSYNC_TOKENS]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l operator-cert -d 'A client certificate with such a name is an operator\'s (`*` is anything); repeat it for more [env: CFGSYNC_OPERATOR_CERT, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l audit-log -d 'Write a line for each change, refusal and first delivery to this file, or to stdout (`-`); SIGHUP opens it again [env: CFGSYNC_AUDIT_LOG]' -r

@@ -108,7 +108,7 @@ pub(crate) struct ServeArgs {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     history: u16,
-    /// How long requests in flight may take to end once the server stops
+    /// How long requests in flight may take to end once the server stops, and CMD once it was told to
     #[arg(
         long,
         env = "CFGSYNC_DRAIN_TIMEOUT",
@@ -482,7 +482,10 @@ fn write_port_file(path: &Path, addresses: &[SocketAddr]) -> io::Result<()> {
 /// Whoever waits for the file sees all of it or nothing. A device or a pipe, and a link to one (`/dev/stdout`), is
 /// written to and stays what it is: renamed over, it would be gone for everybody on the machine.
 fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    if std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+    let is_no_file = std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir());
+    // A link to whatever a descriptor is of, which may be a file.
+    let into_proc = std::fs::read_link(path).is_ok_and(|target| target.starts_with("/proc"));
+    if is_no_file || into_proc {
         return std::fs::write(path, text);
     }
     let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;

@@ -1,7 +1,7 @@
 //! Files as they are made and sealed: a path (a name), a mode, and content in pieces that may be shared.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::{Arc, OnceLock},
 };
@@ -402,11 +402,27 @@ impl ArtifactFile {
     }
 }
 
+/// From so many files on a set looks a name up instead of going through all.
+const INDEXED_FROM: usize = 32;
+
 /// Files with distinct paths, in the order in which they were made.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ArtifactSet {
     files: Vec<ArtifactFile>,
+    /// Where in `files` each is, in a set of many.
+    #[expect(
+        clippy::box_collection,
+        reason = "thousands of sets have none: a pointer each, not a map"
+    )]
+    places: Option<Box<HashMap<ArtifactPath, usize>>>,
 }
+
+impl PartialEq for ArtifactSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.files == other.files
+    }
+}
+impl Eq for ArtifactSet {}
 
 /// Two files of one node share a path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -416,11 +432,12 @@ pub struct DuplicatePath(pub ArtifactPath);
 impl ArtifactSet {
     /// A set of `files`; refused when two share a path.
     pub fn new(files: Vec<ArtifactFile>) -> Result<Self, DuplicatePath> {
-        let mut names = HashSet::with_capacity(files.len());
-        match files.iter().find(|file| !names.insert(&file.path)) {
-            Some(again) => Err(DuplicatePath(again.path.clone())),
-            None => Ok(Self { files }),
-        }
+        let mut set = Self {
+            files: Vec::with_capacity(files.len()),
+            places: None,
+        };
+        files.into_iter().try_for_each(|file| set.push(file))?;
+        Ok(set)
     }
 
     /// Adds `file`; refused when its path is taken.
@@ -428,13 +445,24 @@ impl ArtifactSet {
         if self.get(&file.path).is_some() {
             return Err(DuplicatePath(file.path));
         }
+        let at = self.files.len();
+        if let Some(places) = &mut self.places {
+            places.insert(file.path.clone(), at);
+        }
         self.files.push(file);
+        if self.files.len() == INDEXED_FROM {
+            let paths = self.files.iter().map(|file| file.path.clone());
+            self.places = Some(Box::new(paths.zip(0..).collect()));
+        }
         Ok(())
     }
 
     /// The file called `path`.
     pub fn get(&self, path: &ArtifactPath) -> Option<&ArtifactFile> {
-        self.files.iter().find(|file| file.path == *path)
+        match &self.places {
+            Some(places) => places.get(path).map(|&at| &self.files[at]),
+            None => self.files.iter().find(|file| file.path == *path),
+        }
     }
 
     /// The files, in the order in which they were made.
@@ -500,5 +528,18 @@ mod tests {
         let file = |path: &str| ArtifactFile::new(path.parse().unwrap(), "x");
         assert!(ArtifactSet::new(vec![file("a"), file("b")]).is_ok());
         assert!(ArtifactSet::new(vec![file("a"), file("/a")]).is_err());
+    }
+
+    /// Each name was compared with all before it: a program that printed 300,000 files held a render for minutes.
+    #[test]
+    fn a_set_of_many_files_knows_where_each_is() {
+        let file = |at: usize| ArtifactFile::new(format!("f{at}").parse().unwrap(), "x");
+        let many = 200_000;
+        let mut set = ArtifactSet::new((0..many).map(file).collect()).unwrap();
+        for at in 0..many {
+            assert_eq!(set.get(&file(at).path), Some(&set.files()[at]));
+        }
+        assert_eq!(set.push(file(5)), Err(DuplicatePath(file(5).path)));
+        assert_eq!(set.get(&file(many).path), None);
     }
 }

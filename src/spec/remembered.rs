@@ -1,7 +1,7 @@
 //! What of a spec must outlive a server to mean anything.
 
 use super::{
-    Spec,
+    IdentityMode, Spec,
     types::{FileContent, MaterializerSpec},
 };
 use crate::jinja::Template;
@@ -15,6 +15,9 @@ impl Spec {
         }
         if self.texts().any(names_seats) {
             used.push("seats");
+        }
+        if self.identity == IdentityMode::FirstUse {
+            used.push("the owners of names (`identity: first-use`)");
         }
         used
     }

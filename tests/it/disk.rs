@@ -674,3 +674,19 @@ fn what_is_looked_at_is_not_behind_a_link() {
     let own = disk::sum(&target(&swapped.root.join("d"), "a"), 5).unwrap();
     assert_eq!(own, Sum::Of(cfgsync::model::Digest::of(b"first")));
 }
+
+/// `--out X=/dev/stdout` as root left the machine with a regular file in that place.
+#[test]
+fn a_link_to_a_device_is_not_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    for (name, to) in [("null", "/dev/null"), ("stdout", "/proc/self/fd/1")] {
+        symlink(to, root.join(name)).unwrap();
+        let error = write(root, &[artifact(name, "0644", "new")], &mut calmly).unwrap_err();
+        assert!(matches!(error, DiskError::NotAFile { .. }), "{error}");
+        assert_eq!(fs::read_link(root.join(name)).unwrap(), Path::new(to));
+    }
+    symlink("nowhere", root.join("file")).unwrap();
+    write(root, &[artifact("file", "0644", "new")], &mut calmly).unwrap();
+    assert_eq!(files(root)["file"], "new");
+}

@@ -201,6 +201,12 @@ fn rewrite(
     owner: Option<(u32, Option<u32>)>,
 ) -> Result<(), Errno> {
     let mut file = File::from(fd);
+    let stat = fs::fstat(&file)?;
+    let old_mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+    if !(old_mode - mode).is_empty() {
+        // Who may not read the new content may not read it for a moment either.
+        fs::fchmod(&file, old_mode & mode)?;
+    }
     file.rewind().map_err(errno)?;
     file.write_all(bytes).map_err(errno)?;
     file.set_len(bytes.len() as u64).map_err(errno)?;

@@ -86,6 +86,10 @@ pub(super) fn stage(
         Err(errno) => return Err(DiskError::io("look at", &path)(errno)),
     };
     match old.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+        // Renamed over, what it leads to would be lost to everybody who uses it: `/dev/stdout` is such a link.
+        Some(FileType::Symlink) if leads_to_no_file(fd, &name) => {
+            return Err(DiskError::NotAFile { path });
+        }
         None | Some(FileType::RegularFile | FileType::Symlink) => {}
         Some(FileType::Directory) => return Err(DiskError::IsDirectory { path }),
         Some(_) => return Err(DiskError::NotAFile { path }),
@@ -192,6 +196,19 @@ pub(super) fn read(directory: &OwnedFd, name: &str, path: &Path) -> Result<Vec<u
             problem,
         })?;
     Ok(bytes)
+}
+
+/// Whether a symbolic link leads to a device, a pipe or a socket, or into /proc.
+fn leads_to_no_file(fd: &OwnedFd, name: &str) -> bool {
+    let into_proc = fs::readlinkat(fd, name, Vec::new())
+        .is_ok_and(|target| target.to_bytes().starts_with(b"/proc/"));
+    let kind =
+        fs::statat(fd, name, AtFlags::empty()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    let is_file = matches!(
+        kind,
+        Err(_) | Ok(FileType::RegularFile | FileType::Directory)
+    );
+    into_proc || !is_file
 }
 
 /// Whether something is mounted at this very file, so that nothing can be renamed over it. A kernel that
