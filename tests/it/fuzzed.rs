@@ -137,7 +137,7 @@ fn no_target_breaks_its_promises() {
 fn what_lies_behind_the_journals_checksums_is_fuzzed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (seed, fixture) in [
-        ("state-1", Some("tests/fixtures/state-1")),
+        ("state-1", Some("tests/fixtures/state-1-unmarked")),
         ("a-life", None),
     ] {
         let seed = fs::read(root.join("fuzz/corpus/journal").join(seed)).unwrap();
