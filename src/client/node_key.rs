@@ -117,6 +117,8 @@ fn make(path: &Path) -> io::Result<()> {
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
     let directory = directory.unwrap_or(Path::new("."));
+    let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let made: Vec<&Path> = directory.ancestors().take_while(missing).collect();
     DirBuilder::new()
         .recursive(true)
         .mode(DIRECTORY_MODE)
@@ -151,7 +153,10 @@ fn make(path: &Path) -> io::Result<()> {
         // The error that is told is the first one.
         let _ = fs::remove_file(&staged);
     })?;
-    File::open(directory)?.sync_all()
+    // A key that is lost is a name that is lost: its directories must last as well.
+    File::open(directory)?.sync_all()?;
+    made.iter()
+        .try_for_each(|made| File::open(made.join(".."))?.sync_all())
 }
 
 #[cfg(test)]

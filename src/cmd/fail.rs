@@ -1,6 +1,6 @@
 //! `cfgsync fail`: declares the cluster failed.
 
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 
 use super::{
     exit::Exit,
@@ -12,7 +12,13 @@ use super::{
 #[command(after_help = "Example:\n  cfgsync fail --reason 'wrong network'")]
 pub(crate) struct FailArgs {
     /// Why, in words for whoever reads the nodes' logs
-    #[arg(long, env = "CFGSYNC_REASON", value_name = "TEXT", required = true)]
+    #[arg(
+        long,
+        env = "CFGSYNC_REASON",
+        value_name = "TEXT",
+        required = true,
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     reason: String,
     #[command(flatten)]
     server: ServerArgs,

@@ -25,6 +25,7 @@ fn usage_mistakes() {
         &["inspect", "--wait", "ready", "--watch"],
         &["inspect", "node", "../etc"],
         &["inspect", "diff", "0", "1"],
+        &["fail", "--reason", ""],
         &["plan", "cluster.yaml", "--nodes", "a", "--fake", "2"],
         &["plan", "cluster.yaml", "--out-dir", "out"],
         &["plan", "cluster.yaml", "--fake", "1000000"],

@@ -240,13 +240,16 @@ impl ServeTls {
             let now = looked.unwrap_or_default();
             let is_still = std::mem::replace(&mut seen, now.clone()) == now;
             if told || (is_still && now != used) {
-                self.read_again(files, guard).await;
-                used = now;
+                // What only the audit log did not take is tried again at the next look.
+                if self.read_again(files, guard).await {
+                    used = now;
+                }
             }
         }
     }
 
-    async fn read_again(&self, files: &TlsFiles, guard: &Guard) {
+    /// Whether that is settled: taken, or refused for what stands in the files.
+    async fn read_again(&self, files: &TlsFiles, guard: &Guard) -> bool {
         let files = files.clone();
         let read = read_beside(move || Tls::read(&files)).await;
         let (reason, problem) = match read {
@@ -257,7 +260,7 @@ impl ServeTls {
                     Ok(()) => {
                         self.take(&new);
                         guard.notes(line);
-                        return;
+                        return true;
                     }
                     Err(error) => ("audit", error.to_string()),
                 }
@@ -268,6 +271,7 @@ impl ServeTls {
         tracing::error!("the last good TLS certificate stays in use: {problem}");
         let line = guard.line("certificate");
         guard.notes(line.ending(AuditOutcome::Refused, Some(reason)));
+        reason != "audit"
     }
 
     fn take(&self, new: &Tls) {

@@ -284,8 +284,13 @@ pub(super) fn from_file(
     digest: Digest,
     path: impl Fn() -> PathBuf,
 ) -> Result<Artifacts, JournalError> {
-    read_first(file, Kind::Generation, path, |body, _| {
-        from_body(file, body, digest)
+    read_first(file, Kind::Generation, path, |body, end| {
+        match end == file.len() {
+            true => from_body(file, body, digest),
+            false => Err(Unreadable::Other(format!(
+                "something follows it from byte {end} on"
+            ))),
+        }
     })
 }
 

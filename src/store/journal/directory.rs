@@ -53,6 +53,8 @@ impl Directory {
         };
         let mut builder = DirBuilder::new();
         builder.mode(DIRECTORY_MODE).recursive(true);
+        let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+        let made: Vec<&Path> = path.ancestors().take_while(missing).collect();
         builder.create(path).map_err(failed("create"))?;
         close_to_others(path)?;
         let held = lock(path)?;
@@ -64,8 +66,12 @@ impl Directory {
             held: Some(held),
         };
         directory.sync_directory("").map_err(failed("sync"))?;
-        // Its own name must last as well; where that is not ours to do, it was there before.
-        let _ = File::open(path.join("..")).and_then(|parent| parent.sync_all());
+        // Its own name must last as well, and those of the directories that it lies in.
+        for made in made {
+            File::open(made.join(".."))
+                .and_then(|parent| parent.sync_all())
+                .map_err(failed("sync the directory of"))?;
+        }
         Ok(directory)
     }
 

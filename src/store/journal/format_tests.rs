@@ -235,6 +235,20 @@ fn sealed_file() -> Vec<u8> {
     fs::read(Path::new(FIXTURE).join(super::artifacts::name_of(digest))).unwrap()
 }
 
+/// `inspect --verify` said of such a file that every byte of it was intact.
+#[test]
+fn a_generation_ends_with_its_file() {
+    let digest = generation(2, &["a", "b", "c"]).digest;
+    let mut file = sealed_file();
+    let read = |file: &[u8]| {
+        let file = bytes::Bytes::copy_from_slice(file);
+        super::artifacts::from_file(&file, digest, || "f".into()).is_ok()
+    };
+    assert!(read(&file));
+    file.push(0);
+    assert!(!read(&file));
+}
+
 fn metadata() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),
