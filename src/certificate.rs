@@ -18,7 +18,9 @@ use rustls::{
     },
     sign::CertifiedKey,
 };
-use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
+use x509_parser::{
+    certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _, x509::X509Version,
+};
 
 use crate::model::Pin;
 
@@ -79,6 +81,7 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 pub(crate) fn read_pair(certificate: &Path, key: &Path) -> Result<CertifiedKey, CertificateError> {
     let chain = read_certificates(certificate)?;
     pin_of(&chain[0]).ok_or_else(|| not_a_certificate(certificate))?;
+    let first = chain[0].clone();
     let secret = read_key(key)?;
     CertifiedKey::from_der(chain, secret, &provider()).map_err(|error| match error {
         rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
@@ -87,11 +90,27 @@ pub(crate) fn read_pair(certificate: &Path, key: &Path) -> Result<CertifiedKey, 
                 key: key.to_owned(),
             }
         }
+        rustls::Error::InvalidCertificate(fault) => CertificateError::Unusable {
+            path: certificate.to_owned(),
+            problem: match version_of(&first) {
+                Some(X509Version::V3) | None => format!("its certificate cannot be used: {fault}"),
+                Some(_) => "its certificate is none of X.509 version 3: sign it with extensions, such as \
+                            subjectAltName (openssl x509 -req -extfile FILE)"
+                    .to_owned(),
+            },
+        },
         error => CertificateError::Unusable {
             path: key.to_owned(),
-            problem: format!("its key cannot be used: {error}"),
+            problem: format!(
+                "its key cannot be used ({error}); ECDSA on P-256 or P-384, Ed25519, and RSA of 2048 bits or more can"
+            ),
         },
     })
+}
+
+fn version_of(certificate: &CertificateDer<'_>) -> Option<X509Version> {
+    let (_, read) = X509Certificate::from_der(certificate).ok()?;
+    Some(read.version())
 }
 
 /// Those whose signatures are believed.
@@ -215,6 +234,15 @@ mod tests {
         }
         let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
         names_of(made.der()).unwrap()
+    }
+
+    /// The key was blamed, in the words of a debugger. `openssl x509 -req` makes such certificates by itself.
+    #[test]
+    fn a_certificate_without_extensions_is_called_that() {
+        let path = Path::new("tests/fixtures/certificates/version-1.pem");
+        let told = read_pair(path, path).err().unwrap().to_string();
+        let expected = "its certificate is none of X.509 version 3: sign it with extensions";
+        assert!(told.contains(expected), "{told}");
     }
 
     #[test]
