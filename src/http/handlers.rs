@@ -7,6 +7,7 @@ use hyper::{Method, body::Incoming};
 
 use super::{
     ask::Ask,
+    headers::check_head,
     reply::{Rejection, Reply},
     route::{Route, Target},
 };
@@ -18,9 +19,15 @@ pub(super) async fn handle(
     body: &mut Incoming,
 ) -> Result<Reply, Rejection> {
     ask.count()?;
+    check_head(&ask.head.headers)?;
     let route = target.route;
     if route == Route::Unknown {
-        return Err(Rejection::NoRoute(ask.head.uri.path().to_owned()));
+        // Without a path, as `CONNECT` has none, what was asked for is the whole of it.
+        let uri = &ask.head.uri;
+        let asked = Some(uri.path()).filter(|path| !path.is_empty());
+        return Err(Rejection::NoRoute(
+            asked.map_or_else(|| uri.to_string(), str::to_owned),
+        ));
     }
     if !route.allows(&ask.head.method) {
         return Err(Rejection::Method {

@@ -1,7 +1,8 @@
 //! Requests that never reach a handler, because they are not HTTP or their head is too long.
 //!
 //! hyper answers them by itself, with a status and nothing else. Every other answer names the instance, so an
-//! answer that does not is hyper's own, and is given its error JSON on the way to the socket.
+//! answer that does not is hyper's own, and is given its error JSON on the way to the socket. Heads that do not come
+//! whole it does not answer at all: [`last_words`] does.
 
 use std::{
     io,
@@ -11,13 +12,16 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::{reply::Rejection, state::Server};
 use crate::wire::{CLUSTER_HEADER, INSTANCE_HEADER};
 
 /// hyper's own answers are shorter, in bytes: a status line, two headers and the date.
 const AUTOMATIC_MAX_BYTES: usize = 256;
+
+/// How a client begins that knows in advance that it speaks to HTTP/2.
+const PREFACE: &[u8] = b"PRI * HTTP/2";
 
 const NO_BODY: &str = "content-length: 0\r\n";
 
@@ -72,7 +76,13 @@ fn explained(written: &[u8], server: &Server) -> Option<String> {
     }
     let (before, after) = head.split_once(NO_BODY)?;
     let status: u16 = head.get(9..12)?.parse().ok()?;
-    let body = String::from_utf8(Rejection::before_the_route(status)?.to_json()).ok()?;
+    in_full(before, after, &Rejection::before_the_route(status)?, server)
+}
+
+/// An answer whose head begins with `before` and ends with `after`, with the headers that all have and `rejection` as
+/// its body.
+fn in_full(before: &str, after: &str, rejection: &Rejection, server: &Server) -> Option<String> {
+    let body = String::from_utf8(rejection.to_json()).ok()?;
     let (instance, cluster) = (
         server.instance.to_str().ok()?,
         server.cluster.to_str().ok()?,
@@ -82,6 +92,32 @@ fn explained(written: &[u8], server: &Server) -> Option<String> {
          {CLUSTER_HEADER}: {cluster}\r\n{after}{body}",
         body.len()
     ))
+}
+
+/// Says on `stream` why its connection ends with `error`, where hyper says nothing: when the head of which `begun` came
+/// is not followed by the rest, or is of HTTP/2. Who has begun no request is told nothing.
+pub(super) async fn last_words(
+    mut stream: impl AsyncWrite + Unpin,
+    error: hyper::Error,
+    begun: Bytes,
+    server: &Server,
+) {
+    let (status_line, rejection) = if begun.is_empty() {
+        return;
+    } else if error.is_timeout() {
+        let limit = server.config.header_timeout;
+        ("408 Request Timeout", Rejection::SlowHead { limit })
+    } else if error.is_incomplete_message() || begun.starts_with(PREFACE) {
+        ("400 Bad Request", Rejection::NotHttp)
+    } else {
+        return;
+    };
+    let before = format!("HTTP/1.1 {status_line}\r\nconnection: close\r\n");
+    if let Some(answer) = in_full(&before, "\r\n", &rejection, server) {
+        // Whoever is gone by now misses nothing.
+        let _ = stream.write_all(answer.as_bytes()).await;
+        let _ = stream.shutdown().await;
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Explained<S> {

@@ -68,8 +68,17 @@ pub(super) enum Rejection {
     NotHttp,
     #[error("the request's path is too long")]
     LongPath,
-    #[error("the request's headers are too long: together at most {} KiB", FRAME_MAX_BYTES >> 10)]
+    #[error(
+        "the request's headers are too long (together at most {} KiB), or its content-length is no length",
+        FRAME_MAX_BYTES >> 10
+    )]
     LongHead,
+    #[error("the request's head did not arrive within {} seconds", limit.as_secs_f64())]
+    SlowHead { limit: Duration },
+    #[error("the request has more than one `host` header, so it is not clear who is asked")]
+    TwoHosts,
+    #[error("the only transfer-encoding that this server takes is `chunked`, told once")]
+    Encoding,
     #[error("this server is stopping")]
     Stopping,
     #[error("the server failed on this request, which is a bug; its log says more")]
@@ -120,6 +129,9 @@ impl Rejection {
                 Code::Internal,
                 "long_head",
             ),
+            Self::SlowHead { .. } => (StatusCode::REQUEST_TIMEOUT, Code::Internal, "slow_head"),
+            Self::TwoHosts => (StatusCode::BAD_REQUEST, Code::Internal, "two_hosts"),
+            Self::Encoding => (StatusCode::BAD_REQUEST, Code::Internal, "wrong_encoding"),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, Code::NotReady, DRAINING),
             Self::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, "bug"),
         }
@@ -127,7 +139,7 @@ impl Rejection {
 
     /// Whether the rest of the body may still come, and should be read before the answer.
     pub(super) fn leaves_the_body(&self) -> bool {
-        !matches!(self, Self::TooSlow { .. } | Self::Cut)
+        !matches!(self, Self::TooSlow { .. } | Self::Cut | Self::Encoding)
     }
 
     /// Why hyper itself answered with `status`, before there was a route.

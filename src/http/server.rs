@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     io,
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
     time::{Duration, Instant},
@@ -19,8 +19,16 @@ use tokio::{
 };
 
 use super::{
-    HttpConfig, body::FRAME_MAX_BYTES, figures::Present, peer::Peer, refused::Explained,
-    service::respond, socket::StallGuard, state::Server, timer::ConnectionTimer, tls::Tls,
+    HttpConfig,
+    body::FRAME_MAX_BYTES,
+    figures::Present,
+    peer::Peer,
+    refused::{Explained, last_words},
+    service::respond,
+    socket::StallGuard,
+    state::Server,
+    timer::ConnectionTimer,
+    tls::Tls,
 };
 use crate::coordinator::Coordinator;
 
@@ -160,13 +168,12 @@ async fn encrypted(
 async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, peer: &Peer, server: &Arc<Server>) {
     let stream = Explained::new(stream, Arc::clone(server));
     let service = service_fn(|request| respond(server, peer, request));
-    let serving = http1::Builder::new()
+    let mut serving = http1::Builder::new()
         .timer(ConnectionTimer::default())
         .header_read_timeout(server.config.header_timeout)
         // Beyond this a payload stays with its body, so that its turn ends when it is nearly sent.
         .max_buf_size(FRAME_MAX_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    let mut serving = pin!(serving);
     let mut stopped = pin!(server.stopped());
     let mut told = false;
     let mut draining = false;
@@ -178,13 +185,22 @@ async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, peer: &Peer, serv
         }
         if !draining && server.is_stopping() {
             draining = true;
-            serving.as_mut().graceful_shutdown();
+            Pin::new(&mut serving).graceful_shutdown();
         }
-        serving.as_mut().poll(cx)
+        Pin::new(&mut serving).poll(cx)
     })
     .await;
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended");
+        let left = serving.into_parts();
+        // Boxed, so that a connection is not as large as its end.
+        Box::pin(last_words(
+            left.io.into_inner(),
+            error,
+            left.read_buf,
+            server,
+        ))
+        .await;
     }
 }
 

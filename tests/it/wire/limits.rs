@@ -17,16 +17,22 @@ async fn a_head_that_does_not_come_ends_the_connection() {
         ..HttpConfig::default()
     };
     let server = TestServer::with(PAIR, config);
-    for start in [
-        "",
-        "POST /register HT",
-        "GET /livez HTTP/1.1\r\nhost: x\r\n",
-    ] {
+    for start in ["POST /register HT", "GET /livez HTTP/1.1\r\nhost: x\r\n"] {
         let mut connection = server.connect().await;
         connection.send(start).await;
+        let reply = connection.reply().await;
+        let (_, reason, message) = reply.error();
+        assert_eq!((reply.status, &*reason), (408, "slow_head"), "{start:?}");
+        assert_eq!(
+            message,
+            "the request's head did not arrive within 0.05 seconds"
+        );
+        assert!(reply.header("cfgsync-instance").is_some());
         assert!(connection.is_closed().await, "{start:?}");
     }
-    // As does idling after an answer.
+    // Who asks nothing is told nothing, at first or after an answer.
+    let mut idle = server.connect().await;
+    assert!(idle.is_closed().await);
     let mut idle = server.connect().await;
     idle.send(get("/livez")).await;
     assert_eq!(idle.reply().await.status, 200);

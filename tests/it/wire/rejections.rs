@@ -289,6 +289,29 @@ async fn what_never_reaches_a_handler_is_answered_all_the_same() {
                 &format!("x: {}\r\n", "y".repeat(128 << 10)),
             ),
         ),
+        (
+            "long body",
+            plain(
+                "POST",
+                "/register",
+                "content-length: 18446744073709551615\r\n",
+            ),
+        ),
+        ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
+        ("two hosts", plain("GET", "/livez", "host: y\r\n")),
+        ("no path", "CONNECT livez:80 HTTP/1.1\r\n\r\n".to_owned()),
+        (
+            "two encodings",
+            plain(
+                "POST",
+                "/register",
+                &"transfer-encoding: chunked\r\n".repeat(2),
+            ),
+        ),
+        (
+            "another encoding",
+            plain("POST", "/register", "transfer-encoding: gzip, chunked\r\n"),
+        ),
         // What was asked before is answered as ever.
         (
             "after a request",
@@ -303,7 +326,13 @@ async fn what_never_reaches_a_handler_is_answered_all_the_same() {
         }
         let (code, reason, message) = reply.error();
         assert!(reply.header("cfgsync-instance").is_some(), "{name}");
-        assert_eq!(reply.header("connection"), Some("close"), "{name}");
+        if ["two hosts", "no path"].contains(&name) {
+            // These end where the next would begin.
+            assert_eq!(reply.header("connection"), None);
+            connection.half_close().await;
+        } else {
+            assert_eq!(reply.header("connection"), Some("close"), "{name}");
+        }
         writeln!(
             told,
             "{name}\n  {} {code} {reason}: {message}",
@@ -312,6 +341,11 @@ async fn what_never_reaches_a_handler_is_answered_all_the_same() {
         .unwrap();
         assert!(connection.is_closed().await);
     }
+    // A head of which the rest will not come.
+    let mut connection = server.connect().await;
+    connection.send("GET /livez HT").await;
+    connection.half_close().await;
+    assert_eq!(connection.reply().await.error().1, "not_http");
     insta::assert_snapshot!(told, @"
     nonsense
       400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, and its headers like `name: value`
@@ -322,7 +356,19 @@ async fn what_never_reaches_a_handler_is_answered_all_the_same() {
     long path
       414 internal long_path: the request's path is too long
     long headers
-      431 internal long_head: the request's headers are too long: together at most 64 KiB
+      431 internal long_head: the request's headers are too long (together at most 64 KiB), or its content-length is no length
+    long body
+      431 internal long_head: the request's headers are too long (together at most 64 KiB), or its content-length is no length
+    HTTP/2
+      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, and its headers like `name: value`
+    two hosts
+      400 internal two_hosts: the request has more than one `host` header, so it is not clear who is asked
+    no path
+      404 internal no_such_route: there is no route livez:80; the README lists all of them
+    two encodings
+      400 internal wrong_encoding: the only transfer-encoding that this server takes is `chunked`, told once
+    another encoding
+      400 internal wrong_encoding: the only transfer-encoding that this server takes is `chunked`, told once
     after a request
       400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, and its headers like `name: value`
     ");
