@@ -182,7 +182,7 @@ pub(crate) enum JoinFailure {
     #[error("ended by {}", .0.name())]
     Ended(EndedBy),
     /// CMD does not exist (127).
-    #[error("{0}: command not found")]
+    #[error("{}: command not found", if .0.is_empty() { "\"\"" } else { .0 })]
     CommandNotFound(String),
     /// CMD exists and cannot be executed (126).
     #[error("cannot execute {0}: {1}")]

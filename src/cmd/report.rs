@@ -407,6 +407,7 @@ fn judge_state(error: &JournalError) -> Verdict {
                 (Exit::WrongSetting, "it must belong to who runs the server")
             }
             std::io::ErrorKind::NotFound
+            | std::io::ErrorKind::AlreadyExists
             | std::io::ErrorKind::NotADirectory
             | std::io::ErrorKind::ReadOnlyFilesystem => (
                 Exit::WrongSetting,

@@ -1,6 +1,6 @@
 //! Signals, caught before anybody can know that there is a process to send one to.
 
-use std::io;
+use std::{io, os::unix::net::UnixStream};
 
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -9,7 +9,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// could take note of a signal whose handler stands and that nobody listens for yet, and then it is lost. PID 1 needs
 /// handlers from the start: without one, the kernel drops what is sent to it.
 pub(crate) fn catch<const N: usize>(kinds: [SignalKind; N]) -> io::Result<[Signal; N]> {
-    // Handlers want one. It is never run, so what comes stays in their pipe until another runtime reads that.
+    // tokio makes the handlers' pipe with its first runtime, and panics where there are no descriptors left for it.
+    drop([
+        UnixStream::pair()?,
+        UnixStream::pair()?,
+        UnixStream::pair()?,
+    ]);
+    // Handlers want a runtime. It is never run, so what comes stays in their pipe until another runtime reads that.
     let idle = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;

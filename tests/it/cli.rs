@@ -1,10 +1,14 @@
 //! The command line as a shell sees it: exit codes, messages, settings, signals.
 
-use std::{fs, path::Path, process::Stdio};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use rustix::process::Signal;
 
-use crate::place::{Place, SPEC, code, text};
+use crate::place::{PROGRAM, Place, SPEC, code, text};
 
 /// Names and values for an environment.
 type Variables = &'static [(&'static str, &'static str)];
@@ -59,6 +63,10 @@ fn wrong_settings() {
             &[("CFGSYNC_ALLOW_ANONYMOUS", "perhaps")],
         ),
         (&["plan", "cluster.yaml"], &[("CFGSYNC_FAKE", "many")]),
+        (
+            &["serve", "cluster.yaml", "--state-dir", "broken.yaml"],
+            &[],
+        ),
     ];
     let mut seen: Vec<String> = cases
         .iter()
@@ -83,6 +91,28 @@ fn wrong_settings() {
         assert!(seen.ends_with("[exit 78]\n"), "{seen}");
     }
     insta::assert_snapshot!(seen.join("\n"));
+}
+
+/// tokio panics when it has no descriptors left for its first signal handler.
+#[test]
+fn too_few_descriptors_are_an_error_and_no_panic() {
+    let place = Place::new();
+    for (descriptors, command) in [
+        (6, "serve cluster.yaml"),
+        (7, "serve cluster.yaml"),
+        (6, "join --out-dir ."),
+    ] {
+        let script = format!("ulimit -n {descriptors}; exec \"$0\" {command}");
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &script, PROGRAM])
+            .current_dir(place.path());
+        let output = shell.env_clear().output().unwrap();
+        assert_eq!(code(&output), 1);
+        let told = text(&output.stderr);
+        assert!(told.contains("Too many open files"), "{told}");
+        assert!(!told.contains("panicked"), "{told}");
+    }
 }
 
 #[test]

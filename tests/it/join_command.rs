@@ -153,17 +153,15 @@ async fn the_program_takes_over_with_its_environment_and_exit_code() {
     assert_eq!(output.status.code(), Some(7));
 
     let here = ["--out-dir", ".", "--"];
-    let output = join(
-        &fake,
-        directory.path(),
-        &[&here[..], &["./nothing"]].concat(),
-    )
-    .await;
-    assert_eq!(output.status.code(), Some(127));
-    assert_eq!(
-        last_line(&output),
-        "cfgsync: exit 127: ./nothing: command not found"
-    );
+    for (program, named) in [("./nothing", "./nothing"), ("", "\"\"")] {
+        let arguments = [&here[..], &[program]].concat();
+        let output = join(&fake, directory.path(), &arguments).await;
+        assert_eq!(output.status.code(), Some(127));
+        assert_eq!(
+            last_line(&output),
+            format!("cfgsync: exit 127: {named}: command not found")
+        );
+    }
     let output = join(
         &fake,
         directory.path(),
