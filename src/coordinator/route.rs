@@ -270,11 +270,12 @@ impl Route {
         came.extend(self.follow());
         let (readiness, _) = self.judge();
         log_registrations(&came, readiness.progress());
-        self.publish(readiness);
-        if let Some(answered) = answered {
+        match answered {
             // Whoever knocked may be gone; nothing is owed to it then.
-            let _ = answered.send(());
+            Some(answered) => drop(answered.send(())),
+            None => self.warn_of_a_gap(&readiness),
         }
+        self.publish(readiness);
     }
 
     fn reload(&mut self, program: Arc<Program>) {
@@ -285,6 +286,16 @@ impl Route {
             self.tally.insert(registered.registration.clone());
         }
         self.release_due = true;
+    }
+
+    /// A new spec may ask for more than the old one that was met.
+    fn warn_of_a_gap(&self, readiness: &Readiness) {
+        if let (Readiness::Waiting(progress), Some(served)) = (readiness, &self.served) {
+            tracing::warn!(
+                "by this spec not all are here: {progress}; generation {} stays served",
+                served.generation.number
+            );
+        }
     }
 
     /// Notes first deliveries in the store, many at a time; answers when the next are due.
