@@ -16,7 +16,7 @@ pub(crate) enum Exit {
     Usage,
     /// The answer is no: it differs, would not be ready, or is not there.
     No,
-    /// The server's answer could not be used.
+    /// What was read could not be used: a server's answer, a damaged state directory.
     Unusable,
     /// No server within the time.
     Unreachable,

@@ -382,7 +382,7 @@ fn judge_state(error: &JournalError) -> Verdict {
             "one server at a time has a state directory: stop that one, or give this one its own",
         ),
         JournalError::Damaged { .. } => (
-            Exit::Unexpected,
+            Exit::Unusable,
             "nothing was changed; put a copy of the whole directory back, or start with an empty one: the cluster \
              is formed anew then, as nodes register again",
         ),

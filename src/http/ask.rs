@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hyper::{
     HeaderMap, StatusCode,
-    header::{AUTHORIZATION, HOST, HeaderValue, ORIGIN},
+    header::{AUTHORIZATION, HOST, HeaderValue, ORIGIN, TRANSFER_ENCODING},
     http::request::Parts,
 };
 
@@ -77,6 +77,21 @@ impl<'a> Ask<'a> {
         }
         let counted = self.server.config.guard.count(self.peer.address.ip());
         counted.map_err(|wait| Rejection::TooOften { wait })
+    }
+
+    /// Refuses what a server in between may have read in another way (RFC 9112, sections 3.2 and 6.1): hyper takes the
+    /// first host and the last encoding.
+    pub(super) fn is_clear(&self) -> Result<(), Rejection> {
+        let headers = &self.head.headers;
+        if headers.get_all(HOST).iter().nth(1).is_some() {
+            return Err(Rejection::TwoHosts);
+        }
+        let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+        match (encodings.next(), encodings.next()) {
+            (None, _) => Ok(()),
+            (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+            (Some(_), _) => Err(Rejection::Encoding),
+        }
     }
 
     /// Whether the sender may ask this at all, whatever the node.

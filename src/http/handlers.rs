@@ -7,7 +7,6 @@ use hyper::{Method, body::Incoming};
 
 use super::{
     ask::Ask,
-    headers::check_head,
     reply::{Rejection, Reply},
     route::{Route, Target},
 };
@@ -19,7 +18,7 @@ pub(super) async fn handle(
     body: &mut Incoming,
 ) -> Result<Reply, Rejection> {
     ask.count()?;
-    check_head(&ask.head.headers)?;
+    ask.is_clear()?;
     let route = target.route;
     if route == Route::Unknown {
         // Without a path, as `CONNECT` has none, what was asked for is the whole of it.

@@ -1,36 +1,16 @@
-//! The request headers that cfgsync reads: `Prefer: wait`, `If-None-Match`, and those that must be clear.
+//! The request headers that cfgsync reads: `Prefer: wait` and `If-None-Match`.
 
 use std::time::Duration;
 
 use hyper::{
     HeaderMap,
-    header::{HOST, HeaderName, IF_NONE_MATCH, TRANSFER_ENCODING},
+    header::{HeaderName, IF_NONE_MATCH},
 };
 
-use super::reply::Rejection;
 use crate::model::Digest;
 
 pub(super) const PREFER: HeaderName = HeaderName::from_static("prefer");
 pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-
-/// Refuses what a server in between may have read in another way (RFC 9112, sections 3.2 and 6.1): hyper takes the
-/// first host and the last encoding.
-pub(super) fn check_head(headers: &HeaderMap) -> Result<(), Rejection> {
-    if headers.get_all(HOST).iter().nth(1).is_some() {
-        return Err(Rejection::TwoHosts);
-    }
-    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
-    let is_clear = match (encodings.next(), encodings.next()) {
-        (None, _) => true,
-        (Some(only), None) => only.as_bytes().eq_ignore_ascii_case(b"chunked"),
-        (Some(_), Some(_)) => false,
-    };
-    if is_clear {
-        Ok(())
-    } else {
-        Err(Rejection::Encoding)
-    }
-}
 
 /// How long the client is willing to wait: the first `wait` preference in seconds, as RFC 7240 writes it.
 /// Preferences that are not understood are passed over, as it asks.
