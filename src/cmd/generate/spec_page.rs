@@ -100,6 +100,9 @@ stdin, and prints one:
 {"status": "not_ready", "message": "\fIwhy\fR"}
 {"status": "ready", "nodes": {"\fIid\fR": [{"path", "content" or "content_base64", "mode"}]}, "shared": [...]}
 .fi
+.PP
+What it writes to stderr goes to the server\(aqs log, and the last line of it into the failure, which all nodes are
+told. With \fBsecret: true\fR neither does.
 .SH SEE ALSO
 .BR cfgsync (1),
 .BR cfgsync\-serve (1),
