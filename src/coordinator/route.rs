@@ -688,9 +688,18 @@ impl Route {
         is_owed && self.seen.failure.is_none()
     }
 
+    /// What is waited for when the rule is met.
+    fn render_clause(&self) -> String {
+        let interval = self.config.min_generation_interval;
+        match self.rendering {
+            Some(_) => "render: the files are being made".to_owned(),
+            None => format!("render: changes are gathered, files are made once in {interval:?}"),
+        }
+    }
+
     /// Lets readers see what was found.
     fn publish(&mut self, readiness: Readiness) {
-        let (Readiness::Ready(progress) | Readiness::Waiting(progress)) = readiness;
+        let (Readiness::Ready(mut progress) | Readiness::Waiting(mut progress)) = readiness;
         let failed = match self.finished_for(self.cut()) {
             Some(Finished::Failed(failure)) => Some(failure.clone()),
             _ => None,
@@ -710,6 +719,9 @@ impl Route {
         let trouble = failed.filter(|_| self.served.is_some());
         let old = self.shared.view.load();
         let is_owed = self.rendering.is_some() || self.is_render_owed(&progress);
+        if is_owed && progress.unmet.is_empty() {
+            progress.unmet.push(self.render_clause());
+        }
         let evaluated = match (is_owed, &self.finished) {
             (false, _) => self.seen.inputs,
             // Where changes never pause a render is always owed: those that ended count.

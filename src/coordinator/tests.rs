@@ -122,10 +122,14 @@ impl Cluster {
 
     /// The reason that a node that is not ready is given.
     pub(super) async fn reason(&self, name: &str) -> String {
-        match self.settled(name).await {
-            Answer::NotReady(body) => serde_json::from_slice::<ErrorBody>(&body).unwrap().message,
-            other => panic!("{other:?}"),
-        }
+        told(self.settled(name).await)
+    }
+}
+
+fn told(answer: Answer) -> String {
+    match answer {
+        Answer::NotReady(body) => serde_json::from_slice::<ErrorBody>(&body).unwrap().message,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -290,8 +294,37 @@ async fn renders_keep_their_distance_and_show_the_newest_inputs() {
     for name in ["b", "c", "d"] {
         cluster.come(name).await;
     }
+    let soon = Instant::now() + Duration::from_millis(100);
+    assert_eq!(
+        told(cluster.wait("d", None, soon).await),
+        "not ready: 4/1; render: changes are gathered, files are made once in 1s"
+    );
     let payload = cluster.files("d").await;
     assert_eq!(number(&payload), 2, "three registrations, one generation");
+}
+
+/// Who came last, and asked while a slow program was at work, was told "2/2" and nothing more.
+#[tokio::test(start_paused = true)]
+async fn while_files_are_made_that_is_what_is_waited_for() {
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let gone = Mutex::new(gone);
+    let slow = Scripted(move |snapshot: &RegistrationSnapshot| {
+        let _ = gone.lock().unwrap().recv();
+        Ok(one_file_each(snapshot, "x"))
+    });
+    let cluster = start_on(
+        store(),
+        spec(&format!("ready: {{nodes: 1}}{PEERS}")),
+        vec![Arc::new(slow)],
+    );
+    cluster.come("a").await;
+    let expected = "not ready: 1/1; render: the files are being made";
+    while told(cluster.answer("a")) != expected {
+        // By hand: what is at work on its own thread keeps the clock from going on by itself.
+        advance(Duration::from_millis(1)).await;
+    }
+    drop(go);
+    assert_eq!(number(&cluster.files("a").await), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -57,7 +57,7 @@ impl std::fmt::Display for Progress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.needed {
             // No number is asked for: there is no rule, or its `when` says it all.
-            0 => write!(f, "{}", self.registered)?,
+            0 => write!(f, "{} registered", self.registered)?,
             needed => write!(f, "{}/{needed}", self.registered)?,
         }
         if !self.missing.is_empty() {
