@@ -246,7 +246,7 @@ impl Coordinator {
         let behind = state
             .registrations
             .keys()
-            .filter(|id| is_behind(&state, &view, id.as_str()));
+            .filter(|id| is_behind(&state, &view, id));
         let behind = i64::try_from(behind.count()).unwrap_or(i64::MAX);
         self.shared.metrics.nodes_behind.set(behind);
         self.shared.metrics.to_text()
@@ -266,7 +266,7 @@ fn entry(state: &State, view: &View, registered: &Registered) -> NodeEntry {
     let served = view.served.as_ref().map(|served| &served.generation);
     // What templates see; raw where the spec does not accept it.
     let metadata = view.program.spec.metadata.complete(&node.metadata);
-    let behind = is_behind(state, view, node.identifier.as_str());
+    let behind = is_behind(state, view, &node.identifier);
     let noted = state.deliveries.get(&node.identifier).copied();
     let taken = view
         .served
@@ -284,11 +284,17 @@ fn entry(state: &State, view: &View, registered: &Registered) -> NodeEntry {
     }
 }
 
-/// Whether a generation is served that this registered node has not received.
-fn is_behind(state: &State, view: &View, identifier: &str) -> bool {
+/// Whether a generation is served that this registered node is to receive and has not. Who is given nothing, because
+/// the list or the files leave it out, is not behind.
+fn is_behind(state: &State, view: &View, identifier: &Identifier) -> bool {
     let Some(served) = &view.served else {
         return false;
     };
-    state.deliveries.get(identifier) != Some(&served.generation.number)
-        && !served.was_taken(identifier)
+    let is_left_out = match served.has(identifier.as_str()) {
+        true => view.program.excludes(identifier) && !state.overrides.contains_key(identifier),
+        false => view.program.excludes(identifier) || view.is_gate_open,
+    };
+    !is_left_out
+        && state.deliveries.get(identifier) != Some(&served.generation.number)
+        && !served.was_taken(identifier.as_str())
 }

@@ -292,6 +292,8 @@ fn unmet_group(group: &Group, count: usize, error: Option<(&Identifier, &JinjaEr
     let mut clause = format!("group {source}: {count} of {} match", group.count);
     if let Some((identifier, error)) = error {
         clause.push_str(&format!(" ({identifier}: {error})"));
+    } else if source.contains("node.seat") || group.matching.mentions("once") {
+        clause.push_str("; seats and `once` come with the first seal, which awaits this");
     }
     clause
 }
@@ -319,6 +321,23 @@ mod tests {
 
     fn unmet(tally: &Tally) -> Vec<String> {
         tally.readiness(&Map::new()).progress().unmet.clone()
+    }
+
+    /// They were "0 of 1 match" for good, without a word of why.
+    #[test]
+    fn a_group_by_what_only_a_seal_gives_says_so() {
+        for rule in ["node.seat == 0", "once.k == node.identifier"] {
+            let spec = spec(&format!(
+                "once: {{k: random_hex(2)}}\nready:\n  groups:\n    - {{ where: '{rule}', count: 1 }}"
+            ));
+            let mut tally = Tally::new(spec);
+            tally.insert(node("a", serde_json::json!({})));
+            let why = "seats and `once` come with the first seal, which awaits this";
+            assert_eq!(
+                unmet(&tally),
+                [format!("group {rule}: 0 of 1 match; {why}")]
+            );
+        }
     }
 
     #[test]

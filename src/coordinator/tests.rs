@@ -808,6 +808,49 @@ async fn deliveries_are_noted_and_whoever_is_behind_is_known() {
     assert_eq!(cluster.shared.store.state().deliveries["a"].0, 1);
 }
 
+/// They were behind for good, and an alert on it rang for good.
+#[tokio::test(start_paused = true)]
+async fn who_is_left_out_is_not_behind() {
+    let behind = |cluster: &Cluster| {
+        let nodes = cluster.cluster().registrations;
+        let behind = nodes.iter().filter(|node| node.behind);
+        let behind: Vec<_> = behind.map(|node| node.identifier.to_string()).collect();
+        let figure = format!("cfgsync_nodes_behind {}\n", behind.len());
+        assert!(cluster.metrics_text().contains(&figure), "{figure}");
+        behind
+    };
+    let cluster = start("ready: {nodes: [a, b]}");
+    for name in ["a", "b"] {
+        cluster.come(name).await;
+    }
+    cluster.files("a").await;
+    assert_eq!(behind(&cluster), ["b"]);
+    let shorter = spec(&format!("ready: {{nodes: [a]}}{PEERS}"));
+    cluster.reload(shorter).await.unwrap();
+    while number(&cluster.files("a").await) < 2 {
+        advance(Duration::from_millis(1)).await;
+    }
+    assert!(matches!(cluster.settled("b").await, Answer::Missing(_)));
+    assert_eq!(behind(&cluster), [""; 0]);
+
+    // Where all files are known, and none is for this one.
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(
+        directory.path().join("files.yaml"),
+        "nodes: {a: {files: []}}",
+    )
+    .unwrap();
+    let text =
+        "cfgsync: 1\ncluster: test\nmaterializers: [{kind: precomputed, artifacts: files.yaml}]";
+    let gate = Spec::parse(text, "cluster.yaml", directory.path()).unwrap();
+    let cluster = start_on(store(), gate, vec![]);
+    for name in ["a", "stranger"] {
+        cluster.come(name).await;
+    }
+    assert!(matches!(cluster.ask("stranger").await, Answer::Missing(_)));
+    assert_eq!(behind(&cluster), ["a"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_coordinators_on_one_store_serve_one_generation() {
     let store = store();

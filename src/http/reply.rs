@@ -62,14 +62,15 @@ pub(super) enum Rejection {
     #[error(transparent)]
     Audit(#[from] AuditUnavailable),
     #[error(
-        "this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, and its headers \
-         like `name: value`"
+        "this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like \
+         `name: value`, and at most one of them tells its length"
     )]
     NotHttp,
     #[error("the request's path is too long")]
     LongPath,
     #[error(
-        "the request's headers are too long (together at most {} KiB), or its content-length is no length",
+        "the request's headers are too long or too many (at most {} KiB, and at most 100), or its content-length is \
+         no length",
         FRAME_MAX_BYTES >> 10
     )]
     LongHead,

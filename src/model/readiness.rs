@@ -93,6 +93,6 @@ mod tests {
             ..Progress::default()
         };
         assert_eq!(progress(3).to_string(), "2/3");
-        assert_eq!(progress(0).to_string(), "2");
+        assert_eq!(progress(0).to_string(), "2 registered");
     }
 }

@@ -83,10 +83,15 @@ fn texts_that_grow_when_read_are_refused() {
         "{a: ".repeat(5_000),
         "}".repeat(5_000)
     );
+    assert!(
+        told(&laughs).contains("--> cluster.yaml:5:12\n"),
+        "{}",
+        told(&laughs)
+    );
     let first_line = |text: &str| told(text).lines().next().unwrap_or_default().to_owned();
     let cases = [laughs.as_str(), &nested, &flow];
     insta::assert_snapshot!(cases.map(first_line).join("\n"), @r#"
-    error: this is not YAML: repetition limit exceeded
+    error: the aliases (`*name`) repeat more than is read
     error: more than 100 lists and mappings within each other
     error: more than 100 lists and mappings within each other
     "#);

@@ -66,6 +66,14 @@ fn syntax(document: &Document, error: &serde_yaml::Error) -> Mistake {
         return Mistake::at(&document.source, range, title)
             .help("keep one, and check that all top-level fields have the same indent");
     }
+    if told.contains("repetition limit exceeded") {
+        // The parser does not say where.
+        let first = first_alias(text).unwrap_or(0);
+        let title = "the aliases (`*name`) repeat more than is read";
+        return Mistake::at(&document.source, first..first + 1, title)
+            .label("the first of them")
+            .help("write out what is not too much");
+    }
     let line = error.location().map_or(1, |location| location.line());
     let column = error.location().map_or(1, |location| location.column());
     let start = byte_of(text, line, column);
@@ -100,6 +108,16 @@ fn syntax(document: &Document, error: &serde_yaml::Error) -> Mistake {
         return mistake.help("a text that begins with this character must be in quotes");
     }
     mistake
+}
+
+/// Where in `text` what looks like an alias first stands.
+fn first_alias(text: &str) -> Option<usize> {
+    let mut before = ' ';
+    text.char_indices().find_map(|(at, c)| {
+        let is_first = [' ', '[', ','].contains(&before);
+        before = c;
+        (c == '*' && is_first).then_some(at)
+    })
 }
 
 /// Of "… integer `18446744073709551616` as u128 …" the integer.

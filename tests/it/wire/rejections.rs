@@ -269,55 +269,11 @@ async fn methods_that_a_route_does_not_take() {
     }
 }
 
-#[tokio::test]
-async fn what_never_reaches_a_handler_is_answered_all_the_same() {
+/// How the server answers each of `requests`, which end their connection.
+async fn last_answers(requests: &[(&str, String)]) -> String {
     let server = TestServer::start(PAIR);
     let mut told = String::new();
-    for (name, request) in [
-        ("nonsense", "nonsense\r\n\r\n".to_owned()),
-        ("header without a colon", plain("GET", "/livez", "x y\r\n")),
-        ("another version", "GET /livez HTTP/3.0\r\n\r\n".to_owned()),
-        (
-            "long path",
-            plain("GET", &format!("/{}", "y".repeat(66 << 10)), ""),
-        ),
-        (
-            "long headers",
-            plain(
-                "GET",
-                "/livez",
-                &format!("x: {}\r\n", "y".repeat(128 << 10)),
-            ),
-        ),
-        (
-            "long body",
-            plain(
-                "POST",
-                "/register",
-                "content-length: 18446744073709551615\r\n",
-            ),
-        ),
-        ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
-        ("two hosts", plain("GET", "/livez", "host: y\r\n")),
-        ("no path", "CONNECT livez:80 HTTP/1.1\r\n\r\n".to_owned()),
-        (
-            "two encodings",
-            plain(
-                "POST",
-                "/register",
-                &"transfer-encoding: chunked\r\n".repeat(2),
-            ),
-        ),
-        (
-            "another encoding",
-            plain("POST", "/register", "transfer-encoding: gzip, chunked\r\n"),
-        ),
-        // What was asked before is answered as ever.
-        (
-            "after a request",
-            plain("GET", "/livez", "") + "nonsense\r\n\r\n",
-        ),
-    ] {
+    for (name, request) in requests {
         let mut connection = server.connect().await;
         connection.send(request).await;
         let mut reply = connection.reply().await;
@@ -326,13 +282,7 @@ async fn what_never_reaches_a_handler_is_answered_all_the_same() {
         }
         let (code, reason, message) = reply.error();
         assert!(reply.header("cfgsync-instance").is_some(), "{name}");
-        if ["two hosts", "no path"].contains(&name) {
-            // These end where the next would begin.
-            assert_eq!(reply.header("connection"), None);
-            connection.half_close().await;
-        } else {
-            assert_eq!(reply.header("connection"), Some("close"), "{name}");
-        }
+        assert_eq!(reply.header("connection"), Some("close"), "{name}");
         writeln!(
             told,
             "{name}\n  {} {code} {reason}: {message}",
@@ -341,36 +291,99 @@ async fn what_never_reaches_a_handler_is_answered_all_the_same() {
         .unwrap();
         assert!(connection.is_closed().await);
     }
-    // A head of which the rest will not come.
+    told
+}
+
+#[tokio::test]
+async fn what_never_reaches_a_handler_is_answered_all_the_same() {
+    let long_path = format!("/{}", "y".repeat(66 << 10));
+    let long_headers = format!("x: {}\r\n", "y".repeat(128 << 10));
+    let length = |value| plain("POST", "/register", &format!("content-length: {value}\r\n"));
+    let told = last_answers(&[
+        ("nonsense", "nonsense\r\n\r\n".to_owned()),
+        ("header without a colon", plain("GET", "/livez", "x y\r\n")),
+        ("another version", "GET /livez HTTP/3.0\r\n\r\n".to_owned()),
+        ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
+        ("long path", plain("GET", &long_path, "")),
+        ("long headers", plain("GET", "/livez", &long_headers)),
+        (
+            "many headers",
+            plain("GET", "/livez", &"x: y\r\n".repeat(101)),
+        ),
+        ("two lengths", length("2\r\ncontent-length: 3")),
+        ("a length that is none", length("18446744073709551615")),
+        // What was asked before is answered as ever.
+        (
+            "after a request",
+            plain("GET", "/livez", "") + "nonsense\r\n\r\n",
+        ),
+    ])
+    .await;
+    insta::assert_snapshot!(told, @"
+    nonsense
+      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
+    header without a colon
+      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
+    another version
+      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
+    HTTP/2
+      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
+    long path
+      414 internal long_path: the request's path is too long
+    long headers
+      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no length
+    many headers
+      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no length
+    two lengths
+      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
+    a length that is none
+      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no length
+    after a request
+      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
+    ");
+}
+
+#[tokio::test]
+async fn a_head_of_which_the_rest_will_not_come_is_told_so() {
+    let server = TestServer::start(PAIR);
     let mut connection = server.connect().await;
     connection.send("GET /livez HT").await;
     connection.half_close().await;
     assert_eq!(connection.reply().await.error().1, "not_http");
+}
+
+/// What a server in between may read in another way.
+#[tokio::test]
+async fn heads_that_are_not_clear_are_refused() {
+    let encoded = |header: &str| plain("POST", "/register", header);
+    let told = last_answers(&[
+        (
+            "two hosts",
+            plain("GET", "/livez", "host: y\r\nconnection: close\r\n"),
+        ),
+        (
+            "two encodings",
+            encoded(&"transfer-encoding: chunked\r\n".repeat(2)),
+        ),
+        (
+            "another encoding",
+            encoded("transfer-encoding: gzip, chunked\r\n"),
+        ),
+        (
+            "no path",
+            "CONNECT livez:80 HTTP/1.1\r\nconnection: close\r\n\r\n".to_owned(),
+        ),
+    ])
+    .await;
     insta::assert_snapshot!(told, @"
-    nonsense
-      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, and its headers like `name: value`
-    header without a colon
-      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, and its headers like `name: value`
-    another version
-      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, and its headers like `name: value`
-    long path
-      414 internal long_path: the request's path is too long
-    long headers
-      431 internal long_head: the request's headers are too long (together at most 64 KiB), or its content-length is no length
-    long body
-      431 internal long_head: the request's headers are too long (together at most 64 KiB), or its content-length is no length
-    HTTP/2
-      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, and its headers like `name: value`
     two hosts
       400 internal two_hosts: the request has more than one `host` header, so it is not clear who is asked
-    no path
-      404 internal no_such_route: there is no route livez:80; the README lists all of them
     two encodings
       400 internal wrong_encoding: the only transfer-encoding that this server takes is `chunked`, told once
     another encoding
       400 internal wrong_encoding: the only transfer-encoding that this server takes is `chunked`, told once
-    after a request
-      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, and its headers like `name: value`
+    no path
+      404 internal no_such_route: there is no route livez:80; the README lists all of them
     ");
 }
 
