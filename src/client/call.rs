@@ -69,6 +69,8 @@ pub struct Client {
     authorization: Option<HeaderValue>,
     /// Likewise.
     node_key: Option<HeaderValue>,
+    /// Those that asked for it: nobody else is shown it.
+    shown_the_key: Vec<ServerUrl>,
 }
 
 /// A token or key that cannot stand in a header. It is not repeated.
@@ -83,6 +85,8 @@ struct Known {
     http: legacy::Client<Connector, Full<Bytes>>,
     /// The token of its join URL; marked sensitive.
     authorization: Option<HeaderValue>,
+    /// Over TLS, its pins, or else the name in its certificate.
+    names: Vec<String>,
 }
 
 /// Why a client cannot trust as it is told to.
@@ -175,6 +179,8 @@ struct Call {
     wait: Option<Duration>,
     answer_timeout: Option<Duration>,
     body_max_bytes: Option<usize>,
+    /// The server is only asked who it is, and is not shown the node's own key for that.
+    is_a_question: bool,
 }
 
 impl Client {
@@ -198,8 +204,14 @@ impl Client {
         let servers = servers.into();
         assert!(!servers.is_empty(), "a client needs a server");
         let known = |url: ServerUrl| {
+            let pins = [url.pins(), &trust.pins].concat();
+            let names = match url.is_tls() {
+                true if pins.is_empty() => vec![url.host().to_ascii_lowercase()],
+                true => pins.iter().map(ToString::to_string).collect(),
+                false => vec![],
+            };
             let tls = match url.is_tls() {
-                true => tls::config(trust, &[url.pins(), &trust.pins].concat())?,
+                true => tls::config(trust, &pins)?,
                 false if *trust == Trust::default() => tls::no_config(),
                 false => return Err(TrustError::Plain(url)),
             };
@@ -213,6 +225,7 @@ impl Client {
                 url,
                 http,
                 authorization,
+                names,
             })
         };
         let servers: Result<Arc<[Known]>, TrustError> = servers.into_iter().map(known).collect();
@@ -222,6 +235,7 @@ impl Client {
             current: Arc::default(),
             authorization: None,
             node_key: None,
+            shown_the_key: vec![],
         })
     }
 
@@ -231,15 +245,27 @@ impl Client {
         Ok(self)
     }
 
-    /// The same client, which comes with the node's own key.
-    pub fn with_node_key(mut self, key: &SecretString) -> Result<Self, InvalidSecret> {
+    /// The same client, which comes with the node's own key to `server`, and to those that it came to with it before.
+    pub fn with_node_key(
+        mut self,
+        key: &SecretString,
+        server: &ServerUrl,
+    ) -> Result<Self, InvalidSecret> {
         self.node_key = Some(sensitive(key)?);
+        self.shown_the_key.push(server.clone());
         Ok(self)
     }
 
-    /// Whether it comes with the node's own key.
-    pub fn has_node_key(&self) -> bool {
-        self.node_key.is_some()
+    /// Whether it comes to `server` with the node's own key.
+    pub fn shows_node_key_to(&self, server: &ServerUrl) -> bool {
+        self.shown_the_key.contains(server)
+    }
+
+    /// By what its servers are known over TLS: pins, and names in certificates where there are none. Nothing for
+    /// plain HTTP.
+    pub fn known_by(&self) -> impl Iterator<Item = &str> {
+        let all = self.servers.iter().flat_map(|known| &known.names);
+        all.map(String::as_str)
     }
 
     /// The same, taking payloads within `limits`.
@@ -391,6 +417,7 @@ impl Client {
     pub async fn livez(&self) -> Result<Answer<()>, CallError> {
         let call = Call {
             answer_timeout: Some(HEALTH_TIMEOUT),
+            is_a_question: true,
             ..Call::default()
         };
         self.empty(Method::GET, "/livez", call).await
@@ -462,6 +489,7 @@ impl Client {
             url,
             http,
             authorization,
+            names: _,
         } = self.known();
         let server = url.clone();
         let unreachable = |problem: String| CallError::Unreachable {
@@ -480,7 +508,10 @@ impl Client {
         if let Some(authorization) = self.authorization.as_ref().or(authorization.as_ref()) {
             request = request.header(header::AUTHORIZATION, authorization);
         }
-        if let Some(key) = &self.node_key {
+        if let Some(key) = &self.node_key
+            && self.shows_node_key_to(url)
+            && !call.is_a_question
+        {
             request = request.header(NODE_KEY_HEADER, key);
         }
         let request = request

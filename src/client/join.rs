@@ -149,7 +149,7 @@ pub enum JoinError {
         /// Why.
         message: String,
     },
-    /// The node's own key cannot be kept (73).
+    /// The node's own key cannot be kept (73), or is not for this server (77).
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The server serves another cluster (77).
@@ -186,6 +186,8 @@ pub struct Join {
     ever_accepted: bool,
     /// Whose files were received, if the server told.
     cluster: Option<String>,
+    /// Of which cluster the servers are that were shown the node's own key.
+    shows_key_in: Option<String>,
     /// Whether the next registration only makes sure, which is nothing to tell.
     is_renewal: bool,
     last: Last,
@@ -241,6 +243,7 @@ impl Join {
             accepted: None,
             ever_accepted: false,
             cluster: None,
+            shows_key_in: None,
             is_renewal: false,
             last: Last::Nothing,
             problem: None,
@@ -365,7 +368,7 @@ impl Join {
             Ok(answer) => answer,
             Err(CallError::Refused { status, body, meta }) if is_final(status) => {
                 self.sent = self.ever_accepted;
-                if self.is_asked_for_its_key(&body) {
+                if self.is_asked_for_its_key(&body, &meta) {
                     return Err(self.take_key(&meta, event));
                 }
                 return Err(Setback::End(refused(meta.server, registration, *body)));
@@ -484,7 +487,7 @@ impl Join {
             _ if body.code == Code::NotReady && !is_final(status) => {
                 self.not_ready(body, meta, asked, event)
             }
-            _ if self.is_asked_for_its_key(&body) => self.take_key(meta, event),
+            _ if self.is_asked_for_its_key(&body, meta) => self.take_key(meta, event),
             _ if is_final(status) => Setback::End(refused(meta.server.clone(), registration, body)),
             _ => {
                 let refused = CallError::Refused {
@@ -548,28 +551,38 @@ impl Join {
         Setback::Again(self.polling.next_wait() + asked_for)
     }
 
-    /// Whether a node's own key is what the server wants, and it has not been sent yet.
-    fn is_asked_for_its_key(&self, body: &ErrorBody) -> bool {
-        body.reason.as_deref() == Some(NO_KEY) && !self.client.has_node_key()
+    /// Whether the node's own key is what the server wants, and it has not been shown it yet.
+    fn is_asked_for_its_key(&self, body: &ErrorBody, meta: &Meta) -> bool {
+        body.reason.as_deref() == Some(NO_KEY) && !self.client.shows_node_key_to(&meta.server)
     }
 
-    /// From now on every request comes with the node's own key.
+    /// From now on every request to this server comes with the node's own key. Others must ask for it themselves.
     fn take_key(&mut self, meta: &Meta, event: &mut impl FnMut(Event)) -> Setback {
-        let (place, identifier) = (&self.options.key, &self.options.identifier);
-        match place.key(meta.cluster.as_deref(), identifier) {
-            Ok(key) => match self.client.clone().with_node_key(&key) {
-                Ok(client) => {
-                    self.client = client;
-                    if meta.server.is_in_the_clear() {
-                        let server = meta.server.clone();
-                        event(Event::KeyInTheClear { server });
-                    }
-                    Setback::Again(Duration::ZERO)
-                }
-                Err(error) => Setback::End(JoinError::Unusable(error.to_string())),
-            },
-            Err(error) => Setback::End(error.into()),
+        if let Err(wrong) = self.insist_on_cluster(meta) {
+            return wrong;
         }
+        // Servers that are tried in turn are one cluster's: one that calls itself otherwise is a mistake, or worse.
+        if let Some(wanted) = &self.shows_key_in
+            && meta.cluster.as_ref() != Some(wanted)
+        {
+            return Setback::End(wrong_cluster(meta, wanted));
+        }
+        let (place, identifier) = (&self.options.key, &self.options.identifier);
+        let known_by: Vec<String> = self.client.known_by().map(str::to_owned).collect();
+        let key = match place.key(meta.cluster.as_deref(), identifier, &known_by) {
+            Ok(key) => key,
+            Err(error) => return Setback::End(error.into()),
+        };
+        match self.client.clone().with_node_key(&key, &meta.server) {
+            Ok(client) => self.client = client,
+            Err(error) => return Setback::End(JoinError::Unusable(error.to_string())),
+        }
+        self.shows_key_in.clone_from(&meta.cluster);
+        if meta.server.is_in_the_clear() {
+            let server = meta.server.clone();
+            event(Event::KeyInTheClear { server });
+        }
+        Setback::Again(Duration::ZERO)
     }
 
     /// The server forgot this node, or is another one: at once the first time, slower if it happens again.
@@ -632,11 +645,7 @@ impl Join {
     fn insist_on_cluster(&self, meta: &Meta) -> Result<(), Setback> {
         match &self.options.cluster {
             Some(wanted) if meta.cluster.as_ref() != Some(wanted) => {
-                Err(Setback::End(JoinError::WrongCluster {
-                    server: meta.server.clone(),
-                    wanted: wanted.clone(),
-                    found: meta.cluster.clone(),
-                }))
+                Err(Setback::End(wrong_cluster(meta, wanted)))
             }
             _ => Ok(()),
         }
@@ -689,6 +698,14 @@ fn refused(server: ServerUrl, registration: &NodeRegistration, body: ErrorBody) 
         server,
         identifier: registration.identifier.clone(),
         message: body.message,
+    }
+}
+
+fn wrong_cluster(meta: &Meta, wanted: &str) -> JoinError {
+    JoinError::WrongCluster {
+        server: meta.server.clone(),
+        wanted: wanted.to_owned(),
+        found: meta.cluster.clone(),
     }
 }
 

@@ -1,4 +1,10 @@
-//! A node's own key: made once, kept in a file that only its owner reads.
+//! A node's own key: made once, kept in a file that only its owner reads, and shown to the servers that it was made
+//! for.
+//!
+//! The file's first line is the key. A line `server NAME` follows for each pin, or name in a certificate, by which the
+//! node knew its servers over TLS. Whoever proves to be none of them is not shown it, whatever it calls its cluster. A
+//! key without such lines was made in the clear, by an earlier cfgsync, or by hand: it goes to whoever is the cluster's
+//! server.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -16,7 +22,11 @@ const KEY_BYTES: usize = 32;
 /// Shortest text that is a key, in bytes: what a server takes for one.
 const TEXT_MIN_BYTES: usize = 16;
 /// Longest, in bytes.
-const TEXT_MAX_BYTES: u64 = 4_096;
+const TEXT_MAX_BYTES: usize = 4_096;
+/// Largest file, in bytes: the key, and the servers of a long list.
+const FILE_MAX_BYTES: u64 = 64 << 10;
+/// What stands in front of a server's pin or name.
+const SERVER: &str = "server ";
 /// The mode of the file.
 const FILE_MODE: u32 = 0o600;
 /// The mode of directories that are made for it.
@@ -36,12 +46,36 @@ pub enum KeyPlace {
     Nowhere,
 }
 
-/// A key that cannot be had or kept. What was read is never shown.
+/// A key that cannot be had, kept or shown. What was read is never shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("this node's own key cannot be kept in {place}: {problem}")]
-pub struct KeyError {
-    place: String,
-    problem: String,
+pub enum KeyError {
+    /// Its file cannot be used.
+    #[error("this node's own key cannot be kept in {place}: {problem}")]
+    Place {
+        /// Where.
+        place: String,
+        /// Why not.
+        problem: String,
+    },
+    /// It is for other servers.
+    #[error(
+        "this node's own key in {} is for the server known by {}, and is not shown to one known by {}",
+        path.display(), listed(.noted), listed(.known_by)
+    )]
+    OtherServer {
+        /// The key's file.
+        path: PathBuf,
+        /// The pins and names that stand in it.
+        noted: Vec<String>,
+        /// Those of the servers now; none for plain HTTP.
+        known_by: Vec<String>,
+    },
+}
+
+/// What a file of a key holds.
+struct Kept {
+    key: SecretString,
+    servers: Vec<String>,
 }
 
 impl KeyPlace {
@@ -58,105 +92,172 @@ impl KeyPlace {
                     .join(cluster)
                     .join(identifier.as_str()))
             }
-            Self::Nowhere => Err(KeyError {
+            Self::Nowhere => Err(KeyError::Place {
                 place: "this user's directories".to_owned(),
                 problem: "there are none (HOME is not set)".to_owned(),
             }),
         }
     }
 
-    /// The key, which is made if there is none.
+    /// The key, which is made if there is none, for servers that are known by these pins and names. It is theirs if
+    /// they share one with those that it was made for: then the others are noted as well, so that pins may change.
     pub(super) fn key(
         &self,
         cluster: Option<&str>,
         identifier: &Identifier,
+        known_by: &[String],
     ) -> Result<SecretString, KeyError> {
         let path = self.path(cluster, identifier)?;
-        let failed = |problem: String| KeyError {
+        let failed = |error: io::Error| KeyError::Place {
             place: path.display().to_string(),
-            problem,
+            problem: error.to_string(),
         };
-        match read(&path) {
-            Ok(text) => return check(text).map_err(|problem| failed(problem.to_owned())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error.to_string())),
+        let mut kept = match Kept::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let new = Kept::new(known_by).map_err(failed)?;
+                new.put(&path, Put::UnlessThere).map_err(failed)?;
+                // Of two that made one at once, the first is kept.
+                Kept::read(&path).map_err(failed)?
+            }
+            read => read.map_err(failed)?,
+        };
+        let (shared, new): (Vec<String>, Vec<String>) =
+            (known_by.iter().cloned()).partition(|server| kept.servers.contains(server));
+        if !kept.servers.is_empty() && shared.is_empty() {
+            return Err(KeyError::OtherServer {
+                path,
+                noted: kept.servers,
+                known_by: new,
+            });
         }
-        make(&path).map_err(|error| failed(error.to_string()))?;
-        // Of two that made one at once, the first is kept.
-        let text = read(&path).map_err(|error| failed(error.to_string()))?;
-        check(text).map_err(|problem| failed(problem.to_owned()))
-    }
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    let file = File::open(path)?;
-    let mode = file.metadata()?.permissions().mode();
-    if mode & OTHERS != 0 {
-        let problem = format!("anybody may read it (mode {:03o}): chmod 600", mode & 0o777);
-        return Err(io::Error::other(problem));
-    }
-    let mut text = String::new();
-    file.take(TEXT_MAX_BYTES + 1).read_to_string(&mut text)?;
-    Ok(text)
-}
-
-fn check(text: String) -> Result<SecretString, &'static str> {
-    let key = SecretString::from(text.trim().to_owned());
-    drop(SecretString::from(text));
-    let word = key.expose_secret();
-    let fits = word.len() >= TEXT_MIN_BYTES && word.len() as u64 <= TEXT_MAX_BYTES;
-    match fits && word.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Ok(key),
-        false => Err("it is no key: one word of 16 letters and digits at least"),
-    }
-}
-
-/// Puts a new key at `path`, unless there is one by then. Whole or not at all.
-fn make(path: &Path) -> io::Result<()> {
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let directory = directory.unwrap_or(Path::new("."));
-    let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
-    let made: Vec<&Path> = directory.ancestors().take_while(missing).collect();
-    DirBuilder::new()
-        .recursive(true)
-        .mode(DIRECTORY_MODE)
-        .create(directory)?;
-    let mut bytes = [0; KEY_BYTES];
-    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
-    let text = SecretString::from(data_encoding::BASE64URL_NOPAD.encode(&bytes) + "\n");
-    let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
-    let mut staged = std::ffi::OsString::from(".");
-    staged.push(name);
-    staged.push(format!(".{}", std::process::id()));
-    let staged = directory.join(staged);
-    let put = || -> io::Result<()> {
-        let mut options = OpenOptions::new();
-        options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(FILE_MODE);
-        let mut file = options.open(&staged)?;
-        file.write_all(text.expose_secret().as_bytes())?;
-        file.sync_all()?;
-        match fs::hard_link(&staged, path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Ok(()) => {}
-            // Not every file system has links.
-            Err(_) => return fs::rename(&staged, path),
+        if !shared.is_empty() && !new.is_empty() {
+            kept.servers.extend(new);
+            kept.put(&path, Put::Over).map_err(failed)?;
         }
-        fs::remove_file(&staged)
-    };
-    put().inspect_err(|_| {
-        // The error that is told is the first one.
-        let _ = fs::remove_file(&staged);
-    })?;
-    // A key that is lost is a name that is lost: its directories must last as well.
-    File::open(directory)?.sync_all()?;
-    made.iter()
-        .try_for_each(|made| File::open(made.join(".."))?.sync_all())
+        Ok(kept.key)
+    }
+}
+
+impl Kept {
+    fn new(known_by: &[String]) -> io::Result<Self> {
+        let mut bytes = [0; KEY_BYTES];
+        getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(Self {
+            key: data_encoding::BASE64URL_NOPAD.encode(&bytes).into(),
+            servers: known_by.to_vec(),
+        })
+    }
+
+    fn read(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let mode = file.metadata()?.permissions().mode();
+        if mode & OTHERS != 0 {
+            let problem = format!("anybody may read it (mode {:03o}): chmod 600", mode & 0o777);
+            return Err(io::Error::other(problem));
+        }
+        let mut text = String::new();
+        file.take(FILE_MAX_BYTES + 1).read_to_string(&mut text)?;
+        let text = SecretString::from(text);
+        Self::parse(text.expose_secret()).map_err(io::Error::other)
+    }
+
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let (key, rest) = match text.trim().split_once('\n') {
+            Some((key, rest)) => (key.trim_end(), rest),
+            None => (text.trim(), ""),
+        };
+        let fits = (TEXT_MIN_BYTES..=TEXT_MAX_BYTES).contains(&key.len());
+        let servers = rest.lines().map(|line| line.strip_prefix(SERVER));
+        let servers: Option<Vec<String>> = servers
+            .map(|server| Some(server?.trim().to_owned()))
+            .collect();
+        match servers {
+            Some(servers) if fits && key.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Self {
+                key: key.to_owned().into(),
+                servers,
+            }),
+            _ => Err("it is no key: one word of 16 letters and digits at least"),
+        }
+    }
+
+    /// Writes it to `path`: whole or not at all.
+    fn put(&self, path: &Path, how: Put) -> io::Result<()> {
+        let directory = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new("."));
+        let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+        let made: Vec<&Path> = directory.ancestors().take_while(missing).collect();
+        DirBuilder::new()
+            .recursive(true)
+            .mode(DIRECTORY_MODE)
+            .create(directory)?;
+        let servers = self.servers.iter();
+        let servers = servers.map(|server| format!("{SERVER}{server}\n"));
+        let text = format!(
+            "{}\n{}",
+            self.key.expose_secret(),
+            servers.collect::<String>()
+        );
+        let text = SecretString::from(text);
+        let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+        let mut staged = std::ffi::OsString::from(".");
+        staged.push(name);
+        staged.push(format!(".{}", std::process::id()));
+        let staged = directory.join(staged);
+        let put = || -> io::Result<()> {
+            let mut options = OpenOptions::new();
+            options
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(FILE_MODE);
+            let mut file = options.open(&staged)?;
+            file.write_all(text.expose_secret().as_bytes())?;
+            file.sync_all()?;
+            if how == Put::Over {
+                return fs::rename(&staged, path);
+            }
+            match fs::hard_link(&staged, path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Ok(()) => {}
+                // Not every file system has links.
+                Err(_) => return fs::rename(&staged, path),
+            }
+            fs::remove_file(&staged)
+        };
+        put().inspect_err(|_| {
+            // The error that is told is the first one.
+            let _ = fs::remove_file(&staged);
+        })?;
+        // A key that is lost is a name that is lost: its directories must last as well.
+        File::open(directory)?.sync_all()?;
+        made.iter()
+            .try_for_each(|made| File::open(made.join(".."))?.sync_all())
+    }
+}
+
+/// What becomes of a file that is there already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Put {
+    /// It stays.
+    UnlessThere,
+    /// It is replaced.
+    Over,
+}
+
+/// At most as many as a person reads.
+fn listed(servers: &[String]) -> String {
+    const SERVERS_MAX: usize = 4;
+    let shown: Vec<&str> = servers.iter().map(String::as_str).collect();
+    match shown.len() {
+        0 => "nothing, over plain HTTP".to_owned(),
+        1..=SERVERS_MAX => shown.join(", "),
+        more => {
+            let more = more - SERVERS_MAX;
+            format!("{} and {more} more", shown[..SERVERS_MAX].join(", "))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +274,7 @@ mod tests {
         let place = KeyPlace::Under(directory.path().join("state"));
         let key = |cluster| {
             place
-                .key(cluster, &node())
+                .key(cluster, &node(), &[])
                 .unwrap()
                 .expose_secret()
                 .to_owned()
@@ -199,6 +300,44 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_for_the_servers_that_it_was_made_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        let place = KeyPlace::File(path.clone());
+        let key = |known_by: &[&str]| {
+            let known_by: Vec<String> = known_by.iter().map(|&name| name.to_owned()).collect();
+            let key = place.key(Some("devnet"), &node(), &known_by);
+            key.map(|key| key.expose_secret().to_owned())
+        };
+        let first = key(&["sha256-a"]).unwrap();
+        let text = || fs::read_to_string(&path).unwrap();
+        assert_eq!(text(), format!("{first}\nserver sha256-a\n"));
+        for others in [&[][..], &["sha256-b"], &["boot.example"]] {
+            let told = key(others).unwrap_err().to_string();
+            assert!(
+                told.contains("is for the server known by sha256-a"),
+                "{told}"
+            );
+            assert!(!told.contains(&first), "{told}");
+        }
+        // A pin that is about to be another's place is noted beside it.
+        assert_eq!(key(&["sha256-a", "sha256-b"]).as_ref(), Ok(&first));
+        assert_eq!(
+            text(),
+            format!("{first}\nserver sha256-a\nserver sha256-b\n")
+        );
+        assert_eq!(key(&["sha256-b"]).as_ref(), Ok(&first));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+
+        // One of an earlier cfgsync stays as it is, and is everybody's of that cluster.
+        fs::write(&path, "0123456789abcdef\n").unwrap();
+        for known_by in [&["sha256-c"][..], &[]] {
+            assert_eq!(key(known_by).as_deref(), Ok("0123456789abcdef"));
+        }
+        assert_eq!(text(), "0123456789abcdef\n");
+    }
+
+    #[test]
     fn what_cannot_be_a_key_is_told_and_not_shown() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
@@ -207,6 +346,7 @@ mod tests {
             ("PLANTED", 0o600, "it is no key"),
             ("", 0o600, "it is no key"),
             ("PLANTED PLANTED PLANTED", 0o600, "it is no key"),
+            ("PLANTEDPLANTEDPLANTED\nPLANTED x", 0o600, "it is no key"),
             (
                 "PLANTEDPLANTEDPLANTED",
                 0o604,
@@ -215,14 +355,14 @@ mod tests {
         ] {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let told = place.key(None, &node()).unwrap_err().to_string();
+            let told = place.key(None, &node(), &[]).unwrap_err().to_string();
             assert!(
                 told.contains(problem) && !told.contains("PLANTED"),
                 "{told}"
             );
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(place.key(None, &node()).is_ok());
-        assert!(KeyPlace::Nowhere.key(None, &node()).is_err());
+        assert!(place.key(None, &node(), &[]).is_ok());
+        assert!(KeyPlace::Nowhere.key(None, &node(), &[]).is_err());
     }
 }

@@ -3,7 +3,9 @@
 use std::{io::Write, process::ExitCode};
 
 use cfgsync::{
-    client::{CallError, JoinError, RouteError, TrustError, disk::DiskError},
+    client::{
+        CallError, JoinError, KeyError as NodeKeyError, RouteError, TrustError, disk::DiskError,
+    },
     guard::CannotTell,
     http::TlsError,
     spec::SpecError,
@@ -252,7 +254,15 @@ fn judge_join(error: &JoinError) -> Verdict {
             exit: Exit::NotWritten,
             hint: error.hint().map(str::to_owned),
         },
-        JoinError::Key(_) => Verdict {
+        JoinError::Key(NodeKeyError::OtherServer { .. }) => Verdict {
+            exit: Exit::NotAllowed,
+            hint: Some(
+                "if the cluster's server was replaced on purpose, take the lines `server …` out of that file; another \
+                 cluster of the same name has its key elsewhere: --identity-file"
+                    .to_owned(),
+            ),
+        },
+        JoinError::Key(NodeKeyError::Place { .. }) => Verdict {
             exit: Exit::NotWritten,
             hint: Some("keep it elsewhere with --identity-file".to_owned()),
         },

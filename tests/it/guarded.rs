@@ -12,7 +12,7 @@ use crate::{
 
 impl Place {
     /// Makes a token, adds it to `tokens`, and keeps the secret in the file `NAME.token`.
-    fn token(&self, name: &str, more: &[&str]) -> String {
+    pub(crate) fn token(&self, name: &str, more: &[&str]) -> String {
         let first = ["token", "new", "--name", name, "--append", "tokens"];
         let output = self.run(&[&first, more].concat(), &[]);
         assert_eq!(code(&output), 0, "{}", text(&output.stderr));

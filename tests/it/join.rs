@@ -356,6 +356,80 @@ async fn a_node_brings_its_key_once_it_is_asked_for_it() {
     assert!(!fake.asked().iter().any(key));
 }
 
+/// The first server that asked for it decided for all: they got the key unasked, whoever they were, and only the
+/// first was warned of.
+#[tokio::test(start_paused = true)]
+async fn a_nodes_key_goes_to_who_asks_for_it_as_the_same_cluster_and_to_nobody_else() {
+    const NO_KEY: &str = r#"{"code":"internal","reason":"no_key","message":"bring a key"}"#;
+    const DEVNET: &str = "cfgsync-cluster: devnet\r\n";
+    let has_key = |asked: &Asked| asked.headers.contains("cfgsync-node-key: ");
+    let no_key = |cluster| Reply::Answer(403, cluster, NO_KEY.to_owned());
+    // It takes a registration with a key, and is gone then.
+    let first = || {
+        Fake::start(move |asked| match asked.line.as_str() {
+            "GET /livez" => Reply::Answer(200, DEVNET, String::new()),
+            "POST /register" if has_key(asked) => Reply::Answer(202, DEVNET, String::new()),
+            "POST /register" => no_key(DEVNET),
+            _ => Reply::Close,
+        })
+    };
+    let place = tempfile::tempdir().unwrap();
+    let run = async |servers: [&Fake; 2], cluster: Option<&str>| {
+        // This machine by an address that does not say so.
+        let elsewhere = |fake: &Fake| -> ServerUrl {
+            fake.url
+                .to_string()
+                .replace("127.0.0.1", "0.0.0.0")
+                .parse()
+                .unwrap()
+        };
+        let with_key = JoinOptions {
+            key: KeyPlace::File(place.path().join("key")),
+            cluster: cluster.map(str::to_owned),
+            ..options(20)
+        };
+        let mut events = Vec::new();
+        let mut join = Join::new(Client::new(servers.map(elsewhere)), with_key);
+        let outcome = join.run(|event| events.push(event)).await;
+        let warned = events.into_iter().filter_map(|event| match event {
+            Event::KeyInTheClear { server } => Some(server.port()),
+            _ => None,
+        });
+        (outcome, warned.collect::<Vec<_>>())
+    };
+
+    // Both ask for it: both get it, and both are warned of.
+    let (one, other) = (
+        first().await,
+        Fake::start(move |asked| match asked.line.as_str() {
+            _ if !has_key(asked) => no_key(DEVNET),
+            "POST /register" => accepted(),
+            _ => payload(),
+        })
+        .await,
+    );
+    let (outcome, warned) = run([&one, &other], None).await;
+    outcome.unwrap();
+    assert_eq!(warned, [one.url.port(), other.url.port()]);
+    assert!(!has_key(&other.asked()[0]), "it had not asked yet");
+
+    // One that calls itself otherwise is not shown it, said or unsaid what the cluster is.
+    for cluster in [None, Some("devnet")] {
+        let one = first().await;
+        let other = Fake::start(move |_| no_key("cfgsync-cluster: mainnet\r\n")).await;
+        let (outcome, warned) = run([&one, &other], cluster).await;
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, JoinError::WrongCluster { .. }), "{error}");
+        assert_eq!(warned, [one.url.port()]);
+        assert!(!other.asked().is_empty() && !other.asked().iter().any(has_key));
+        let questions = one
+            .asked()
+            .into_iter()
+            .filter(|asked| asked.line == "GET /livez");
+        assert!(!questions.into_iter().any(|asked| has_key(&asked)));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn bytes_that_were_not_promised_are_asked_for_again_and_then_refused() {
     let wrong = FILES.replace(

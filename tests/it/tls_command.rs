@@ -265,6 +265,45 @@ fn changed_files_are_read_again_and_the_last_good_ones_stay() {
     assert_eq!(place.registered(&second), [""; 0]);
 }
 
+/// Whoever called itself as the cluster does was sent the key of its node.
+#[test]
+fn a_nodes_key_is_not_shown_to_another_server_that_calls_itself_the_same() {
+    let place = Place::new();
+    let spec = SPEC.replace("nodes: 2", "nodes: 1");
+    let spec = spec.replace("ready:", "identity: first-use\nready:");
+    place.put("cluster.yaml", &spec);
+    place.token("node", &["--role", "node"]);
+    let tokens = ["--tokens", "tokens"];
+    let mut first = place.serve(&[&OWN[..], &tokens].concat());
+    let first = join_url(&mut first);
+    let more = ["--token-file", "node.token", "--identity-file", "key"];
+    let (exit, log) = place.join(&first, "node-1", &more).end();
+    assert_eq!(exit, 0, "{log}");
+    let pin = first.split_once("pin=").unwrap().1;
+    let kept = place.read("key");
+    assert!(
+        kept.ends_with(&format!("\nserver {pin}\n")),
+        "it says for whom it is"
+    );
+    for tls in [&OWN[..], &[]] {
+        let mut other = place.serve(&[tls, &tokens].concat());
+        let url = match tls {
+            [] => other.url.clone(),
+            _ => join_url(&mut other),
+        };
+        let (exit, log) = place.join(&url, "node-1", &more).end();
+        assert_eq!(exit, 77, "{log}");
+        let told = format!(
+            "this node's own key in key is for the server known by {pin}, and is not shown"
+        );
+        assert!(
+            log.contains(&told) && log.contains("take the lines `server …` out"),
+            "{log}"
+        );
+    }
+    assert_eq!(place.read("key"), kept);
+}
+
 #[test]
 fn flags_that_make_no_sense_are_said_so() {
     let place = Place::new();
