@@ -112,6 +112,7 @@ pub async fn serve(
             let _ = route_stopped.await;
         },
     );
+    account::warn_of_unclaimed(&coordinator, coordinator.identity());
     let (at_work, mut ended_early) = tokio::sync::oneshot::channel::<()>();
     let route = tokio::spawn(async move {
         // Dropped when the route ends, however that comes.

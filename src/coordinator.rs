@@ -171,6 +171,12 @@ impl Coordinator {
         self.shared.store.state().keys.get(identifier).copied()
     }
 
+    /// Who is registered under a name that no key has.
+    pub fn registered_without_key(&self) -> Vec<Identifier> {
+        let state = self.shared.store.state();
+        state.registered_without_key().cloned().collect()
+    }
+
     /// Gives `identifier` free: the next key to come with it has it.
     pub async fn release(&self, identifier: &Identifier) -> Result<Revision, Refusal> {
         if self.owner(identifier).is_none() {

@@ -1,11 +1,16 @@
-//! What a server does without a request, as its audit log is told: seals, failures, specs that it is given.
+//! What a server does without a request, as its audit log is told: seals, failures, specs that it is given; and whose
+//! names a spec leaves to whoever comes first.
 
 use crate::{
     coordinator::{Coordinator, Deed, Ending, Objection, Witness},
     guard::{AuditLine, AuditOutcome, Guard},
-    spec::Spec,
+    model::Identifier,
+    spec::{IdentityMode, Spec},
     store::Promise,
 };
+
+/// So many names are told in a line.
+const NAMES_MAX: usize = 10;
 
 /// Keeps account in the audit log of `guard`, if there is one.
 #[derive(Debug)]
@@ -16,6 +21,7 @@ pub(super) struct Account {
 impl Account {
     /// Evaluates with `spec` from now on, if the log and the cluster take it.
     pub(super) async fn reload(&self, coordinator: &Coordinator, spec: Spec) {
+        let identity = spec.identity;
         let line = self.guard.line("spec").with_hash("spec", spec.digest);
         if let Err(error) = self.guard.announces(&line).await {
             tracing::error!("the last good spec stays in force: {error}");
@@ -27,6 +33,7 @@ impl Account {
             Ok(()) => {
                 tracing::info!("the spec was read again");
                 self.guard.notes(line);
+                warn_of_unclaimed(coordinator, identity);
             }
             Err(error) => {
                 tracing::error!("the last good spec stays in force: {error}");
@@ -54,6 +61,29 @@ impl Account {
             Deed::Attempt => self.guard.line("attempt"),
         }
     }
+}
+
+/// Says so when nodes are registered whose names the first key to come will have: they came while the spec asked for
+/// none.
+pub(super) fn warn_of_unclaimed(coordinator: &Coordinator, identity: IdentityMode) {
+    let unclaimed = coordinator.registered_without_key();
+    if identity != IdentityMode::FirstUse || unclaimed.is_empty() {
+        return;
+    }
+    let shown: Vec<&str> = (unclaimed.iter().take(NAMES_MAX))
+        .map(Identifier::as_str)
+        .collect();
+    let more = match unclaimed.len().saturating_sub(NAMES_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    tracing::warn!(
+        "the spec says `identity: first-use`, and registered nodes without a key: {} ({}{more}). Whoever comes first \
+         with a key has such a name: have these nodes join again now, and take out those that are gone with \
+         `cfgsync rm`",
+        unclaimed.len(),
+        shown.join(", "),
+    );
 }
 
 impl Witness for Account {

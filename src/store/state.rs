@@ -75,6 +75,12 @@ impl State {
         names.filter(|identifier| !self.registrations.contains_key(*identifier))
     }
 
+    /// Who is registered under a name that no key has.
+    pub fn registered_without_key(&self) -> impl Iterator<Item = &Identifier> {
+        let names = self.registrations.keys();
+        names.filter(|identifier| !self.keys.contains_key(*identifier))
+    }
+
     /// Whether something here is about `identifier`: it is registered, it was sealed, a key has its name, or an
     /// operator's files are kept for it.
     pub fn names(&self, identifier: &str) -> bool {

@@ -430,6 +430,39 @@ fn a_secret_that_goes_out_in_the_clear_is_warned_of_once() {
     }
 }
 
+/// Switched on later, `first-use` gave registered names to whoever came first, without a word.
+#[test]
+fn registered_names_that_no_key_has_are_warned_of() {
+    let place = Place::new();
+    let nodes: Vec<String> = (10..22).map(|number| format!("node-{number}")).collect();
+    let spec = SPEC.replace("nodes: 2", "nodes: 20");
+    place.put("cluster.yaml", &spec);
+    place.token("node", &["--role", "node"]);
+    let durable = ["--state-dir", "state", "--tokens", "tokens"];
+    let mut server = place.serve(&[&durable[..], &["--allow-anonymous"]].concat());
+    for node in &nodes {
+        server.register(node);
+    }
+    place.put(
+        "cluster.yaml",
+        &spec.replace("ready:", "identity: first-use\nready:"),
+    );
+    server.signal(Signal::HUP);
+    let warning = format!(
+        "registered nodes without a key: 12 ({} and 2 more). Whoever comes first with a key",
+        nodes[..10].join(", ")
+    );
+    server.log_until(&warning);
+    // One that joins again has its name.
+    let more = ["--token-file", "node.token", "--identity-file", "key"];
+    let mut joining = place.join(&server.url, "node-10", &more);
+    joining.log_until("registered with");
+    server.signal(Signal::KILL);
+    server.end();
+    let mut server = place.serve(&durable);
+    server.log_until("registered nodes without a key: 11 (node-11, ");
+}
+
 #[test]
 fn the_audit_log_is_opened_again_on_a_hangup() {
     let place = Place::new();
