@@ -123,6 +123,25 @@ pub(crate) fn read_authorities(path: &Path) -> Result<RootCertStore, Certificate
     Ok(authorities)
 }
 
+/// The same for those who sign others' certificates, and none of whom may be one of these others: whoever had its key
+/// would be an authority unawares.
+pub(crate) fn read_issuers(path: &Path) -> Result<RootCertStore, CertificateError> {
+    for certificate in read_certificates(path)? {
+        let (_, read) =
+            X509Certificate::from_der(&certificate).map_err(|_| not_a_certificate(path))?;
+        // Before version 3 nothing in a certificate said whose it is.
+        if read.version() == X509Version::V3 && !read.is_ca() {
+            return Err(CertificateError::Unusable {
+                path: path.to_owned(),
+                problem: "a certificate in it is no authority's (its basicConstraints do not say CA:TRUE): name the \
+                          file of the authority that signs clients' certificates"
+                    .to_owned(),
+            });
+        }
+    }
+    read_authorities(path)
+}
+
 /// The pin of a certificate's key; `None` for what is no certificate.
 pub(crate) fn pin_of(certificate: &CertificateDer<'_>) -> Option<Pin> {
     let (_, read) = X509Certificate::from_der(certificate).ok()?;

@@ -22,5 +22,5 @@ pub use node_key::{KeyError, KeyPlace};
 pub use receipt::{Delivered, Mismatch, Noted, Receipt, ReceiptError, Standing};
 pub use routes::{InvalidRoute, OutputMap, Placed, Placement, RouteError, Target};
 pub use server::{InvalidServer, ServerUrl};
-pub use tls::{Distrust, Trust};
+pub use tls::{Distrust, Fault, Trust};
 pub use words::written_out;

@@ -3,7 +3,7 @@
 use std::{error::Error, io, path::PathBuf, sync::Arc};
 
 use rustls::{
-    AlertDescription, CertificateError as Fault, ClientConfig, ConfigBuilder,
+    AlertDescription, CertificateError as ServerFault, ClientConfig, ConfigBuilder,
     DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
     client::{
         Resumption, WantsClientCert, WebPkiServerVerifier,
@@ -71,7 +71,30 @@ pub enum Distrust {
     WantsCertificate,
     /// It does not like what this client shows.
     #[error("refuses this client's certificate: {0}")]
-    RefusesCertificate(&'static str),
+    RefusesCertificate(Fault),
+}
+
+/// What a server has against a client's certificate, as far as an alert can say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Nobody whom it believes has signed it.
+    #[error("no authority that it trusts has signed it")]
+    Authority,
+    /// One alert is for both.
+    #[error("it has expired, or is not valid yet, by the server's clock")]
+    NotNow,
+    /// It was taken back.
+    #[error("it is revoked")]
+    Revoked,
+    /// Its extended key usages are others.
+    #[error("it is not for clients")]
+    NotForClients,
+    /// It cannot be understood.
+    #[error("it is damaged, or the names in it cannot be read")]
+    Unreadable,
+    /// Another one.
+    #[error("it does not say why")]
+    Unsaid,
 }
 
 /// What went wrong below HTTP.
@@ -104,7 +127,25 @@ impl Distrust {
             Self::NotYetValid(_) => "is this machine's clock wrong?",
             Self::Certificate(_) => "the server needs another certificate",
             Self::WantsCertificate => "add --client-cert FILE and --client-key FILE",
-            Self::RefusesCertificate(_) => {
+            Self::RefusesCertificate(fault) => fault.hint(),
+        }
+    }
+}
+
+impl Fault {
+    fn hint(self) -> &'static str {
+        match self {
+            Self::NotNow => {
+                "its dates: openssl x509 -noout -dates -in FILE; if now is between them, a clock is wrong, here or at \
+                 the server"
+            }
+            Self::NotForClients => {
+                "where a certificate has an extendedKeyUsage, a client's needs clientAuth in it"
+            }
+            Self::Unreadable => {
+                "look at it with openssl x509 -noout -text -in FILE; its subjectAltName must be well formed"
+            }
+            Self::Authority | Self::Revoked | Self::Unsaid => {
                 "--client-cert needs a certificate that an authority of the server's --client-ca has signed"
             }
         }
@@ -194,19 +235,21 @@ fn of_rustls(error: &rustls::Error) -> Option<TlsTrouble> {
     Some(TlsTrouble::Distrust(distrust))
 }
 
-fn of_certificate(fault: &Fault) -> Distrust {
+fn of_certificate(fault: &ServerFault) -> Distrust {
     match fault {
-        Fault::UnknownIssuer => Distrust::Authority,
-        Fault::ExpiredContext { not_after, .. } => Distrust::Expired(moment(*not_after)),
-        Fault::NotValidYetContext { not_before, .. } => Distrust::NotYetValid(moment(*not_before)),
-        Fault::NotValidForNameContext {
+        ServerFault::UnknownIssuer => Distrust::Authority,
+        ServerFault::ExpiredContext { not_after, .. } => Distrust::Expired(moment(*not_after)),
+        ServerFault::NotValidYetContext { not_before, .. } => {
+            Distrust::NotYetValid(moment(*not_before))
+        }
+        ServerFault::NotValidForNameContext {
             expected,
             presented,
         } => Distrust::Name {
             expected: expected.to_str().into_owned(),
             presented: presented.iter().map(|name| plain(name)).collect(),
         },
-        Fault::Other(other) => match other.0.downcast_ref::<WrongPin>() {
+        ServerFault::Other(other) => match other.0.downcast_ref::<WrongPin>() {
             Some(WrongPin(found)) => Distrust::Pin { found: *found },
             None => Distrust::Certificate(fault.to_string()),
         },
@@ -219,16 +262,16 @@ fn of_alert(alert: AlertDescription) -> Option<Distrust> {
         AlertDescription::CertificateRequired | AlertDescription::NoCertificate => {
             Distrust::WantsCertificate
         }
-        AlertDescription::UnknownCA => {
-            Distrust::RefusesCertificate("no authority that it trusts has signed it")
+        AlertDescription::UnknownCA => Distrust::RefusesCertificate(Fault::Authority),
+        AlertDescription::CertificateExpired => Distrust::RefusesCertificate(Fault::NotNow),
+        AlertDescription::CertificateRevoked => Distrust::RefusesCertificate(Fault::Revoked),
+        AlertDescription::UnsupportedCertificate => {
+            Distrust::RefusesCertificate(Fault::NotForClients)
         }
-        AlertDescription::CertificateExpired => Distrust::RefusesCertificate("it has expired"),
-        AlertDescription::CertificateRevoked => Distrust::RefusesCertificate("it is revoked"),
-        AlertDescription::BadCertificate
-        | AlertDescription::UnsupportedCertificate
-        | AlertDescription::CertificateUnknown
+        AlertDescription::BadCertificate => Distrust::RefusesCertificate(Fault::Unreadable),
+        AlertDescription::CertificateUnknown
         | AlertDescription::AccessDenied
-        | AlertDescription::DecryptError => Distrust::RefusesCertificate("it does not say why"),
+        | AlertDescription::DecryptError => Distrust::RefusesCertificate(Fault::Unsaid),
         _ => return None,
     })
 }
@@ -285,10 +328,10 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         if !self.pins.is_empty() {
-            let found = pin_of(end_entity).ok_or(Fault::BadEncoding)?;
+            let found = pin_of(end_entity).ok_or(ServerFault::BadEncoding)?;
             if !self.pins.contains(&found) {
                 let wrong = OtherError(Arc::new(WrongPin(found)));
-                return Err(Fault::Other(wrong).into());
+                return Err(ServerFault::Other(wrong).into());
             }
         }
         match &self.authorities {
@@ -299,7 +342,7 @@ impl ServerCertVerifier for Verifier {
                 ocsp_response,
                 now,
             ),
-            None if self.pins.is_empty() => Err(Fault::UnknownIssuer.into()),
+            None if self.pins.is_empty() => Err(ServerFault::UnknownIssuer.into()),
             None => Ok(ServerCertVerified::assertion()),
         }
     }

@@ -318,8 +318,14 @@ fn judge_access(error: &AccessError) -> Verdict {
         }
         AccessError::CannotTell(CannotTell::Tokens) => Some("give it tokens with --tokens"),
     };
+    let exit = match error {
+        AccessError::NoAudit | AccessError::NoAuthority => Exit::Usage,
+        AccessError::Tokens(_) | AccessError::Audit { .. } | AccessError::CannotTell(_) => {
+            Exit::WrongSetting
+        }
+    };
     Verdict {
-        exit: Exit::WrongSetting,
+        exit,
         hint: hint.map(str::to_owned),
     }
 }

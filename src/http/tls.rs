@@ -5,6 +5,7 @@
 
 mod refusal;
 mod self_signed;
+mod clients;
 
 use std::{
     fmt, io,
@@ -16,9 +17,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 use rustls::{
-    CertificateError as CertificateFault, ServerConfig, ServerConnection,
+    ServerConfig, ServerConnection,
     crypto::ring::Ticketer,
-    server::{NoServerSessionStorage, WebPkiClientVerifier},
+    server::NoServerSessionStorage,
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use tokio::{
@@ -38,6 +39,7 @@ use crate::{
     model::Pin,
     wire::{Code, ErrorBody, TLS_REQUIRED},
 };
+use clients::Clients;
 
 /// What both sides speak within TLS.
 const PROTOCOL: &[u8] = b"http/1.1";
@@ -224,16 +226,10 @@ impl Tls {
         let stream = accepted.map_err(|(error, stream)| Failed::Handshake { error, stream })?;
         let stream = Box::new(stream);
         let shown = stream.get_ref().1.peer_certificates();
-        let Some(shown) = shown.and_then(<[_]>::first) else {
-            return Ok((stream, None));
-        };
-        let Some(names) = names_of(shown) else {
-            let fault = rustls::Error::InvalidCertificate(CertificateFault::BadEncoding);
-            let error = io::Error::other(fault);
-            let (stream, _) = stream.into_inner();
-            return Err(Failed::Handshake { error, stream });
-        };
-        Ok((stream, Some(names)))
+        let shown = shown.and_then(<[_]>::first);
+        // What has no names that can be read is not verified.
+        let names = shown.map(|shown| names_of(shown).unwrap_or_default());
+        Ok((stream, names))
     }
 }
 
@@ -272,15 +268,8 @@ fn config(pair: CertifiedKey, client_authorities: Option<&Path>) -> Result<Serve
     let mut config = match client_authorities {
         None => builder.with_no_client_auth().with_cert_resolver(resolver),
         Some(path) => {
-            let authorities = Arc::new(certificate::read_authorities(path)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(authorities, provider());
-            let verifier = verifier
-                .build()
-                .map_err(|error| CertificateError::Unusable {
-                    path: path.to_owned(),
-                    problem: error.to_string(),
-                })?;
-            let builder = builder.with_client_cert_verifier(verifier);
+            let clients = Arc::new(Clients::signed_by(path)?);
+            let builder = builder.with_client_cert_verifier(clients);
             builder.with_cert_resolver(resolver)
         }
     };

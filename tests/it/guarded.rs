@@ -241,6 +241,7 @@ fn what_cannot_guard_is_told() {
         serve(&["cluster.yaml", "--tokens", "nowhere"]),
         serve(&["cluster.yaml", "--audit-log", "no/directory"]),
         serve(&["cluster.yaml", "--audit-required"]),
+        serve(&["cluster.yaml", "--operator-cert", "ops"]),
         serve(&["wants-names.yaml"]),
         serve(&["wants-certificates.yaml", "--tokens", "some"]),
         serve(&["wants-what.yaml"]),

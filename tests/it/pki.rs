@@ -10,7 +10,8 @@ use cfgsync::{
     http::{HttpConfig, Tls, TlsFiles},
 };
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
 };
 
 /// An authority, whose files stand in a directory of the test's.
@@ -120,4 +121,18 @@ pub(crate) fn expired(params: &mut CertificateParams) {
 /// One that is good from 3000 on.
 pub(crate) fn early(params: &mut CertificateParams) {
     params.not_before = date_time_ymd(3000, 1, 1);
+}
+
+/// One that says that it is for servers alone.
+pub(crate) fn for_servers(params: &mut CertificateParams) {
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+}
+
+/// One whose alternative name is longer than what holds it.
+pub(crate) fn with_garbled_names(params: &mut CertificateParams) {
+    const ALTERNATIVE_NAME: &[u64] = &[2, 5, 29, 17];
+    params.subject_alt_names.clear();
+    let garbled = vec![0x30, 3, 0x82, 9, b'x'];
+    let garbled = CustomExtension::from_oid_content(ALTERNATIVE_NAME, garbled);
+    params.custom_extensions.push(garbled);
 }

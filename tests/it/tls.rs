@@ -3,7 +3,7 @@
 use std::{fs, net::SocketAddr, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
 use cfgsync::{
-    client::{CallError, Client, Distrust, ServerUrl, Trust},
+    client::{CallError, Client, Distrust, Fault, ServerUrl, Trust},
     clock::{Timestamp, WallClock},
     guard::{Audit, AuditTarget, Guard, GuardConfig, Policy, Rate},
     http::{HttpConfig, Tls, TlsFiles},
@@ -22,7 +22,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::{
-    pki::{Authority, Pair, early, expired, served},
+    pki::{Authority, Pair, early, expired, for_servers, served, with_garbled_names},
     support::{TestServer, get, within},
 };
 
@@ -194,9 +194,30 @@ async fn only_who_shows_a_certificate_of_the_right_authority_is_let_in() {
         matches!(refused, Distrust::RefusesCertificate(_)),
         "{refused:?}"
     );
-    let answer = livez(url(&server), &shown(nodes.sign_with("node-2", expired))).await;
-    let refused = Distrust::RefusesCertificate("it has expired");
-    assert_eq!(distrust(answer), refused);
+    server.is_left().await;
+}
+
+/// One that was to come had expired, one for servers was refused without a reason, and one with names that cannot be
+/// read was asked about again and again.
+#[tokio::test]
+async fn a_client_hears_what_is_wrong_with_its_certificate() {
+    let (directory, authority) = place();
+    let nodes = Authority::new(directory.path(), "nodes");
+    let strangers = Authority::new(directory.path(), "strangers");
+    let server = TestServer::with(ONE, served(asking_for_certificates(&authority, &nodes)));
+    for (pair, fault) in [
+        (strangers.sign("node-1"), Fault::Authority),
+        (nodes.sign_with("node-2", expired), Fault::NotNow),
+        (nodes.sign_with("node-3", early), Fault::NotNow),
+        (nodes.sign_with("node-4", for_servers), Fault::NotForClients),
+        (
+            nodes.sign_with("node-5", with_garbled_names),
+            Fault::Unreadable,
+        ),
+    ] {
+        let answer = livez(url(&server), &pair.shown(&authority)).await;
+        assert_eq!(distrust(answer), Distrust::RefusesCertificate(fault));
+    }
     server.is_left().await;
 }
 

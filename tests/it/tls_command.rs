@@ -308,6 +308,8 @@ fn a_nodes_key_is_not_shown_to_another_server_that_calls_itself_the_same() {
 fn flags_that_make_no_sense_are_said_so() {
     let place = Place::new();
     place.put("empty.pem", "");
+    let leaf = Authority::new(place.path(), "authority").sign("node-1");
+    place.put("leaf.pem", &fs::read_to_string(leaf.certificate).unwrap());
     let serve = ["serve", "cluster.yaml", "--listen", "127.0.0.1:0"];
     let mut seen = String::new();
     for flags in [
@@ -318,6 +320,7 @@ fn flags_that_make_no_sense_are_said_so() {
         &["--tls-cert", "missing.pem"],
         &["--tls-cert", "empty.pem"],
         &["--tls", "self-signed", "--client-ca", "empty.pem"],
+        &["--tls", "self-signed", "--client-ca", "leaf.pem"],
         &["--tls", "self-signed", "--join-url-file", "missing/url"],
     ] {
         let seen_now = place.seen(&[&serve[..], flags].concat(), &[]);
