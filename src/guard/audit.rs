@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read as _, Seek as _, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{
@@ -67,10 +67,10 @@ impl Audit {
         let (messages, received) = mpsc::channel(LINES_WAITING_MAX);
         let lost = Arc::new(AtomicU64::new(0));
         let writer = Writer {
-            target,
             required,
             output: Some(output),
-            is_torn: false,
+            is_torn: ends_in_half_a_line(&target).unwrap_or(false),
+            target,
             lost: Arc::clone(&lost),
             told: false,
         };
@@ -192,6 +192,28 @@ fn open(path: &Path, lasting: bool) -> io::Result<File> {
     Ok(file)
 }
 
+/// Whether what is written next would stand on a line that somebody else, or an earlier server on a full disk, did not
+/// end. Where that cannot be read, an empty line is better than two in one; `None` where there is no end to look at.
+fn ends_in_half_a_line(target: &AuditTarget) -> Option<bool> {
+    let last_byte = |path: &Path| -> io::Result<Option<u8>> {
+        let mut file = File::open(path)?;
+        if file.metadata()?.len() == 0 {
+            return Ok(None);
+        }
+        file.seek(SeekFrom::End(-1))?;
+        let mut last = [0];
+        file.read_exact(&mut last)?;
+        Ok(Some(last[0]))
+    };
+    match target {
+        // A pipe would even be waited for.
+        AuditTarget::File(path) if path.is_file() => {
+            Some(last_byte(path).map_or(true, |last| last.is_some_and(|last| last != b'\n')))
+        }
+        AuditTarget::File(_) | AuditTarget::Stdout => None,
+    }
+}
+
 struct Writer {
     target: AuditTarget,
     required: bool,
@@ -274,10 +296,11 @@ impl Writer {
     }
 
     fn try_write(&mut self, text: &[u8], must_stay: bool) -> io::Result<()> {
-        let output = match &mut self.output {
-            Some(output) => output,
-            None => self.output.insert(self.target.open(self.required)?),
-        };
+        if self.output.is_none() {
+            self.output = Some(self.target.open(self.required)?);
+            self.is_torn = ends_in_half_a_line(&self.target).unwrap_or(self.is_torn);
+        }
+        let output = self.output.as_mut().expect("opened if need be");
         if !text.is_empty() {
             if self.is_torn {
                 output.write_all(b"\n")?;
@@ -446,13 +469,46 @@ mod tests {
     fn half_a_line_does_not_spoil_the_next_one() {
         let state = Arc::new(std::sync::Mutex::new((vec![], false)));
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("audit");
-        let mut writer = writer(Box::new(Moody(Arc::clone(&state))), path.clone());
+        let path = directory.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+        let mut reader = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
+        let mut writer = writer(Box::new(Moody(Arc::clone(&state))), path);
         assert!(!writer.write(b"{\"what\":1}\n", 1, true));
         assert_eq!(writer.lost.load(Ordering::Relaxed), 1);
         assert!(writer.write(b"{\"what\":2}\n", 1, true));
-        let after = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(after, "\n{\"what\":2}\n");
+        let mut after = [0; 12];
+        reader.read_exact(&mut after).unwrap();
+        assert_eq!(&after, b"\n{\"what\":2}\n");
         assert_eq!(writer.lost.load(Ordering::Relaxed), 0);
+    }
+
+    /// A server that started again with room on the disk wrote on where its predecessor had broken off.
+    #[tokio::test]
+    async fn a_line_that_another_server_did_not_end_does_not_spoil_the_next_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit");
+        let full = "{\"what\":\"full\"}\n";
+        for (before, gap) in [("", ""), (full, ""), ("{\"wha", "\n")] {
+            std::fs::write(&path, before).unwrap();
+            let audit = Audit::open(AuditTarget::File(path.clone()), false).unwrap();
+            audit.note(line("next"));
+            audit.flush().await;
+            // Neither does one that was moved in beside it.
+            std::fs::rename(&path, directory.path().join("moved")).unwrap();
+            std::fs::write(&path, before).unwrap();
+            audit.reopen().await;
+            audit.note(line("next"));
+            audit.flush().await;
+            for name in ["moved", "audit"] {
+                let text = std::fs::read_to_string(directory.path().join(name)).unwrap();
+                let expected = format!("{before}{gap}{{\"at\":");
+                assert!(text.starts_with(&expected), "{text}");
+                assert!(text.ends_with("}\n"), "{text}");
+            }
+        }
     }
 }

@@ -61,7 +61,7 @@ pub enum Principal<'a> {
     Token(&'a Token),
     /// The holder of a certificate.
     Certificate {
-        /// Its first name; may be any text.
+        /// The name that makes it an operator's, or else its first one; may be any text.
         name: &'a str,
         /// A node's, unless an operator said otherwise.
         role: Role,
@@ -187,11 +187,11 @@ pub fn identify<'a>(
             let mut patterns = policy.operator_certificates.iter();
             patterns.any(|pattern| pattern.matches(name))
         };
-        let role = match names.all().any(is_operators) {
-            true => Role::Operator,
-            false => Role::Node,
+        let (name, role) = match names.all().find(|name| is_operators(name)) {
+            Some(name) => (Some(name), Role::Operator),
+            None => (names.all().next(), Role::Node),
         };
-        let name = names.all().next().unwrap_or("without a name");
+        let name = name.unwrap_or("without a name");
         return Ok(Principal::Certificate { name, role });
     }
     match tokens.is_none() && !policy.certificates {
@@ -268,7 +268,19 @@ pub fn may_be(
     }
 }
 
-impl Principal<'_> {
+impl<'a> Principal<'a> {
+    /// The same who acts as `identifier`: a node's certificate is called by that name, if it has it.
+    #[must_use]
+    pub fn acting_as(self, credentials: &Credentials<'a>, identifier: &Identifier) -> Self {
+        let mut names = credentials.certificate.iter().flat_map(|names| names.all());
+        match (self, names.find(|name| *name == identifier.as_str())) {
+            (Self::Certificate { role, .. }, Some(name)) if role == Role::Node => {
+                Self::Certificate { name, role }
+            }
+            _ => self,
+        }
+    }
+
     /// What it has shown that it may do; nobody showed anything where nobody is asked.
     pub fn role(self) -> Option<Role> {
         match self {
@@ -520,6 +532,29 @@ mod tests {
             let mode = IdentityMode::Certificate;
             let may = may_be(mode, principal, &credentials, &identifier, None);
             assert_eq!(may.is_ok(), is_its, "{name}");
+            // It is called by the name that let it in.
+            let called = principal.acting_as(&credentials, &identifier).to_string();
+            let expected = if is_its { name } else { "a.example" };
+            assert_eq!(called, format!("certificate {expected}"));
+        }
+    }
+
+    /// An operator's certificate of several names was audited under one that is no operator's.
+    #[test]
+    fn an_operators_certificate_is_called_by_the_name_that_makes_it_one() {
+        let names = ["web-1".to_owned(), "ops-1".to_owned()];
+        let credentials = Credentials {
+            certificate: Some(Names {
+                alternative: &names,
+                common: None,
+            }),
+            ..Credentials::default()
+        };
+        let principal = identify(&policy(false), None, &credentials, || NOW).unwrap();
+        assert_eq!(principal.role(), Some(Role::Operator));
+        let web_1 = "web-1".parse().unwrap();
+        for principal in [principal, principal.acting_as(&credentials, &web_1)] {
+            assert_eq!(principal.to_string(), "certificate ops-1");
         }
     }
 }

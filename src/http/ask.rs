@@ -114,16 +114,21 @@ impl<'a> Ask<'a> {
                 key: None,
             };
         }
-        self.is_let_in(|_, _| Ok(()))
+        self.is_let_in(None, |_, _| Ok(()))
     }
 
-    /// Finds out who asks, and whether they may, by what holds now and by `judge`.
+    /// Finds out who asks, as which node, and whether they may, by what holds now and by `judge`.
     fn is_let_in<R>(
         &mut self,
+        node: Option<&Identifier>,
         judge: impl FnOnce(Principal<'_>, &Credentials<'_>) -> Result<R, Denial>,
     ) -> Result<R, Rejection> {
         let guard = &self.server.config.guard;
         let judged = guard.identify(&self.credentials, |principal| {
+            let principal = match node {
+                Some(node) => principal.acting_as(&self.credentials, node),
+                None => principal,
+            };
             self.role = principal.role();
             if guard.audit().is_some() {
                 self.note.who = Some(principal.to_string());
@@ -145,7 +150,7 @@ impl<'a> Ask<'a> {
             owner = coordinator.owner(identifier);
             self.credentials.key = key(&self.head.headers);
         }
-        self.is_let_in(|principal, credentials| {
+        self.is_let_in(Some(identifier), |principal, credentials| {
             may_be(mode, principal, credentials, identifier, owner.as_ref())
         })
     }

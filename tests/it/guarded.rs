@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
-    pki::{Authority, Pair},
+    pki::{Authority, Pair, of_a_machine},
     place::{Place, Process, SPEC, Server, code, text},
 };
 
@@ -610,7 +610,8 @@ fn a_certificate_is_the_role_and_the_name() {
     let authority = authority.to_str().unwrap();
     let tls = ["--tls", "self-signed", "--join-url-file", "url"];
     let access = ["--client-ca", authority, "--operator-cert", "ops-*"];
-    let mut server = place.serve(&[&tls[..], &access].concat());
+    let log = ["--audit-log", "audit"];
+    let mut server = place.serve(&[&tls[..], &access, &log].concat());
     server.log_until("nodes join with ");
     let url = place.read("url").trim().to_owned();
     let shows = |pair: &Pair| -> Vec<String> {
@@ -623,7 +624,8 @@ fn a_certificate_is_the_role_and_the_name() {
             key,
         ]
     };
-    let pairs = ["node-1", "node-2", "ops-1"].map(|name| shows(&members.sign(name)));
+    let pairs =
+        ["node-1", "node-2", "ops-1"].map(|name| shows(&members.sign_with(name, of_a_machine)));
     let [node_1, node_2, ops]: [Vec<&str>; 3] =
         std::array::from_fn(|at| pairs[at].iter().map(String::as_str).collect());
     let (exit, log) = place.join(&url, "node-1", &node_2).end();
@@ -641,6 +643,23 @@ fn a_certificate_is_the_role_and_the_name() {
     let inspect = ["inspect", "--server", &url];
     assert_eq!(code(&place.run(&[&inspect[..], &node_1].concat(), &[])), 77);
     assert_eq!(code(&place.run(&[&inspect[..], &ops].concat(), &[])), 0);
+    let remove = ["rm", "node-2", "--server", &url];
+    assert_eq!(code(&place.run(&[&remove[..], &ops].concat(), &[])), 0);
+    server.signal(Signal::TERM);
+    assert_eq!(server.end(), 0);
+    // Who was let in was called by the certificate's first name, whichever had let it in.
+    let log = place.read("audit");
+    for (what, who, node, outcome) in [
+        ("POST /register", "machine.example", "node-1", "refused"),
+        ("POST /register", "node-1", "node-1", "changed"),
+        ("POST /register", "node-2", "node-2", "changed"),
+        ("DELETE /v1/nodes/{id}", "ops-1", "node-2", "changed"),
+    ] {
+        let line = format!(
+            r#""what":"{what}","outcome":"{outcome}","who":"certificate {who}","from":"127.0.0.1","node":"{node}""#
+        );
+        assert_eq!(log.matches(&line).count(), 1, "{line}\n{log}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use cfgsync::{
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType, date_time_ymd,
 };
 
 /// An authority, whose files stand in a directory of the test's.
@@ -135,4 +135,10 @@ pub(crate) fn with_garbled_names(params: &mut CertificateParams) {
     let garbled = vec![0x30, 3, 0x82, 9, b'x'];
     let garbled = CustomExtension::from_oid_content(ALTERNATIVE_NAME, garbled);
     params.custom_extensions.push(garbled);
+}
+
+/// One whose first name is its machine's, in front of the one that it is for.
+pub(crate) fn of_a_machine(params: &mut CertificateParams) {
+    let machine = SanType::DnsName("machine.example".try_into().unwrap());
+    params.subject_alt_names.insert(0, machine);
 }
