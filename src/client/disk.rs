@@ -11,6 +11,7 @@
 mod step;
 mod owner;
 mod tree;
+mod beside;
 mod stage;
 mod commit;
 mod look;
@@ -23,6 +24,7 @@ use std::{
 
 use super::Target;
 use crate::model::{ArtifactFile, ArtifactPath};
+pub use beside::create_beside;
 pub use look::{Sum, sum};
 use owner::CHANGE_OWNER;
 pub use owner::Owner;

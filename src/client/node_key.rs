@@ -7,14 +7,15 @@
 //! server.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::disk::create_beside;
 use crate::model::Identifier;
 
 /// How much chance is in a key, in bytes.
@@ -200,19 +201,8 @@ impl Kept {
             servers.collect::<String>()
         );
         let text = SecretString::from(text);
-        let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
-        let mut staged = std::ffi::OsString::from(".");
-        staged.push(name);
-        staged.push(format!(".{}", std::process::id()));
-        let staged = directory.join(staged);
-        let put = || -> io::Result<()> {
-            let mut options = OpenOptions::new();
-            options
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(FILE_MODE);
-            let mut file = options.open(&staged)?;
+        let (staged, mut file) = create_beside(path, FILE_MODE)?;
+        let mut put = || -> io::Result<()> {
             file.write_all(text.expose_secret().as_bytes())?;
             file.sync_all()?;
             if how == Put::Over {
@@ -335,6 +325,23 @@ mod tests {
             assert_eq!(key(known_by).as_deref(), Ok("0123456789abcdef"));
         }
         assert_eq!(text(), "0123456789abcdef\n");
+    }
+
+    /// The name of the staged file was the process' number, and what stood there was written through.
+    #[test]
+    fn what_others_planted_is_not_written_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let victim = directory.path().join("victim");
+        fs::write(&victim, "theirs").unwrap();
+        let planted = directory
+            .path()
+            .join(format!(".key.{}", std::process::id()));
+        std::os::unix::fs::symlink(&victim, &planted).unwrap();
+        let place = KeyPlace::File(directory.path().join("key"));
+        assert!(place.key(None, &node(), &[]).is_ok());
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "theirs");
+        assert!(planted.is_symlink());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
     }
 
     #[test]

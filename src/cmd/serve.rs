@@ -12,7 +12,7 @@ mod tls;
 mod reread;
 
 use std::{
-    io,
+    io::{self, Write as _},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     pin::pin,
@@ -22,6 +22,7 @@ use std::{
 
 use cfgsync::{
     app::{self, Server, ServerError},
+    client::disk::create_beside,
     clock::WallClock,
     coordinator,
     guard::Guard,
@@ -54,6 +55,9 @@ use tls::{ServeTls, TlsArgs};
 
 /// How long threads that are still at work may take to end once everything else has.
 const THREADS_GRACE: Duration = Duration::from_secs(2);
+
+/// The mode of files that are written for whoever waits for them, before the umask.
+const WHOLE_MODE: u32 = 0o666;
 
 /// Hold the door: register nodes until the spec's set is complete, then hand out their files
 ///
@@ -488,13 +492,10 @@ fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     if is_no_file || into_proc {
         return std::fs::write(path, text);
     }
-    let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
-    let mut staged = std::ffi::OsString::from(".");
-    staged.push(name);
-    staged.push(format!(".{}", std::process::id()));
-    let staged = path.with_file_name(staged);
-    std::fs::write(&staged, text)?;
-    std::fs::rename(&staged, path).inspect_err(|_| {
+    let (staged, mut file) = create_beside(path, WHOLE_MODE)?;
+    let written = file.write_all(text.as_bytes());
+    let put = written.and_then(|()| std::fs::rename(&staged, path));
+    put.inspect_err(|_| {
         // The error that is told is the first one.
         let _ = std::fs::remove_file(&staged);
     })
@@ -585,6 +586,11 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "4401\n");
         let left = std::fs::read_dir(place.path()).unwrap().count();
         assert_eq!(left, 2, "a staged file was left");
+        // What others planted where it was staged, by the process' number, was written through.
+        let planted = place.path().join(format!(".port.{}", std::process::id()));
+        std::os::unix::fs::symlink(place.path().join("victim"), &planted).unwrap();
+        write_whole(&file, "4402\n").unwrap();
+        assert!(planted.is_symlink() && !place.path().join("victim").exists());
     }
 
     #[test]
