@@ -223,7 +223,7 @@ fn judge(error: &anyhow::Error) -> Verdict {
             TokenError::Append { error, .. } if error.kind() == std::io::ErrorKind::Other => {
                 Exit::WrongSetting
             }
-            TokenError::Append { .. } => Exit::NotWritten,
+            TokenError::Append { .. } | TokenError::Untold { .. } => Exit::NotWritten,
             TokenError::Url(_) => Exit::Usage,
             TokenError::Make(_) => Exit::Unexpected,
         });

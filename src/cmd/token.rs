@@ -1,8 +1,8 @@
 //! `cfgsync token new`: makes a token.
 
 use std::{
-    fs::OpenOptions,
-    io::{self, Write as _},
+    fs::{File, OpenOptions},
+    io::{self, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -74,6 +74,14 @@ pub(crate) enum TokenError {
         /// What the operating system said.
         error: io::Error,
     },
+    /// The secret did not arrive, so nobody has it.
+    #[error("cannot write the token to standard output: {problem}; {left}")]
+    Untold {
+        /// What the operating system said.
+        problem: io::Error,
+        /// What became of its line.
+        left: String,
+    },
     /// A URL that cannot hold it (2).
     #[error(transparent)]
     Url(#[from] InvalidServer),
@@ -109,36 +117,89 @@ pub(crate) fn run(args: TokenArgs) -> anyhow::Result<Exit> {
         identifier: args.identifier,
         expires,
     };
-    if let Some(path) = args.append {
-        append(&path, &token).map_err(|error| TokenError::Append {
-            path: path.clone(),
-            error,
-        })?;
-        tracing::info!("{} is added to {}", token.name, path.display());
-    } else {
+    let secret = format!("{}\n", printed.expose_secret());
+    let Some(path) = args.append else {
         // Not in the log, of which somebody may want nothing: without it the secret is good for nothing.
         let told = writeln!(io::stderr(), "the line for `serve --tokens`:\n{token}");
         told.map_err(|error| TokenError::Make(error.to_string()))?;
+        output::write(secret).map_err(|problem| TokenError::Untold {
+            problem,
+            left: "the line is of no use".to_owned(),
+        })?;
+        return Ok(Exit::Done);
+    };
+    let added = Added::to(&path, &token).map_err(|error| TokenError::Append {
+        path: path.clone(),
+        error,
+    })?;
+    if let Err(problem) = output::write(secret) {
+        let left = match added.take_back() {
+            Ok(()) => format!("{} is as it was", path.display()),
+            Err(error) => format!(
+                "its line could not be taken back ({error}): remove {} from {}",
+                token.name,
+                path.display()
+            ),
+        };
+        return Err(TokenError::Untold { problem, left }.into());
     }
-    output::print(format!("{}\n", printed.expose_secret()))?;
+    tracing::info!("{} is added to {}", token.name, path.display());
     Ok(Exit::Done)
 }
 
-/// All of the line or nothing, on a line of its own.
-fn append(path: &Path, token: &Token) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.create(true).read(true).append(true).mode(0o600);
-    let mut file = options.open(path)?;
-    let before = std::fs::read_to_string(path)?;
-    let gap = match before.is_empty() || before.ends_with('\n') {
-        true => "",
-        false => "\n",
-    };
-    let line = format!("{gap}{token}\n");
-    // A server would refuse the whole file, and keep the tokens of before.
-    Tokens::parse(&(before + &line), &path.display().to_string()).map_err(io::Error::other)?;
-    file.write_all(line.as_bytes())?;
-    file.sync_all()
+/// A line that was added to a file, which is locked for as long as it can be taken back.
+struct Added {
+    file: File,
+    /// How long the file was, in bytes, and is.
+    before: u64,
+    after: u64,
+}
+
+impl Added {
+    /// All of the line or nothing, on a line of its own.
+    fn to(path: &Path, token: &Token) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.create(true).read(true).append(true).mode(0o600);
+        let mut file = options.open(path)?;
+        if !file.metadata()?.is_file() {
+            // A device may be read without end.
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+        }
+        // Some network filesystems have no locks.
+        let _ = file.lock();
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        let before = text.len() as u64;
+        let gap = match text.is_empty() || text.ends_with('\n') {
+            true => "",
+            false => "\n",
+        };
+        let line = format!("{gap}{token}\n");
+        // A server would refuse the whole file, and keep the tokens of before.
+        text.push_str(&line);
+        Tokens::parse(&text, &path.display().to_string()).map_err(io::Error::other)?;
+        let written = file.write_all(line.as_bytes());
+        if let Err(error) = written.and_then(|()| file.sync_all()) {
+            // The error that is told is the first one.
+            let _ = file.set_len(before);
+            return Err(error);
+        }
+        let after = text.len() as u64;
+        Ok(Self {
+            file,
+            before,
+            after,
+        })
+    }
+
+    /// Makes the file what it was, unless somebody else has written to it as well.
+    fn take_back(self) -> io::Result<()> {
+        if self.file.metadata()?.len() != self.after {
+            return Err(io::Error::other("it was changed meanwhile"));
+        }
+        self.file.set_len(self.before)?;
+        self.file.sync_all()
+    }
 }
 
 fn name(text: &str) -> Result<String, String> {

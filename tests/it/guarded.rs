@@ -1,6 +1,6 @@
 //! Tokens and keys with real processes: made, used, changed, stolen; and never seen in anything that is written.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, process::Stdio};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -277,6 +277,38 @@ fn what_cannot_guard_is_told() {
         ),
     ];
     insta::assert_snapshot!(seen.join("\n"));
+}
+
+/// The file had a line whose secret nobody was ever shown.
+#[test]
+fn a_token_that_is_not_shown_is_not_added() {
+    let place = Place::new();
+    place.token("ops", &["--role", "operator"]);
+    let before = place.read("tokens");
+    let new = ["token", "new", "--role", "node", "--append", "tokens"];
+    let (read_end, closed) = std::io::pipe().unwrap();
+    drop(read_end);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    for (stdout, problem) in [
+        (Stdio::from(full), "No space left"),
+        (closed.into(), "Broken pipe"),
+    ] {
+        let output = place.command(&new).stdout(stdout).output().unwrap();
+        let told = text(&output.stderr);
+        assert_eq!(code(&output), 73, "{told}");
+        assert!(
+            told.contains(problem) && told.contains("tokens is as it was"),
+            "{told}"
+        );
+        assert_eq!(place.read("tokens"), before);
+    }
+    // What is read without end is no file to add to.
+    let output = place.run(
+        &["token", "new", "--role", "node", "--append", "/dev/full"],
+        &[],
+    );
+    assert_eq!(code(&output), 73);
+    assert_eq!(text(&output.stdout), "");
 }
 
 #[test]
