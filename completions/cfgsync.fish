@@ -87,7 +87,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l owner -d 'Who o
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l timeout -d 'How long to try; 0 is forever [env: CFGSYNC_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l env -d 'A dotenv artifact that becomes CMD\'s environment instead of a file [env: CFGSYNC_ENV, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l receipt -d 'Note here what was delivered: instance, generation, digest, and the sum of each file [env: CFGSYNC_RECEIPT]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l fallback -d 'When nothing was delivered after so long, go on with the files that are there, if they are those of the receipt, unchanged [env: CFGSYNC_FALLBACK]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l fallback -d 'When nothing was delivered after so long, or a token or certificate has expired, go on with the files that are there, if they are those of the receipt, unchanged [env: CFGSYNC_FALLBACK]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l verify-key -d 'Write nothing that the key of this PEM file did not sign; repeat it while keys change [env: CFGSYNC_VERIFY_KEY, one per line]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l payload-max -d 'Largest payload that is taken [env: CFGSYNC_PAYLOAD_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l files-max -d 'Most files that are taken, up to 100000 [env: CFGSYNC_FILES_MAX]' -r

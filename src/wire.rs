@@ -34,6 +34,9 @@ pub const NODE_KEY_HEADER: &str = "cfgsync-node-key";
 /// The reason that tells a node to come with a key of its own.
 pub const NO_KEY: &str = "no_key";
 
+/// The slug that tells a client that its token was good until a moment that is past.
+pub const EXPIRED_TOKEN: &str = "expired_token";
+
 /// The reason of an answer to who asks for a node of which nothing is known.
 pub const NO_SUCH_NODE: &str = "no_such_node";
 

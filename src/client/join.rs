@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     model::{Identifier, Instance, Metadata, NodeRegistration},
-    wire::{Code, DRAINING, ErrorBody, NO_KEY, ProgressBody, ReceivedPayload, VerifyKey},
+    wire::{
+        Code, DRAINING, EXPIRED_TOKEN, ErrorBody, NO_KEY, ProgressBody, ReceivedPayload, VerifyKey,
+    },
 };
 
 /// The first wait asked of a server is short, so that the reason for waiting is soon known.
@@ -148,6 +150,8 @@ pub enum JoinError {
         identifier: Identifier,
         /// Why.
         message: String,
+        /// The same as a slug.
+        reason: Option<String>,
     },
     /// The node's own key cannot be kept (73), or is not for this server (77).
     #[error(transparent)]
@@ -170,6 +174,17 @@ pub enum JoinError {
         /// What was missing.
         message: String,
     },
+}
+
+impl JoinError {
+    /// Whether nobody refused anything but the passage of time: a token has expired, or a certificate.
+    pub fn is_of_time(&self) -> bool {
+        match self {
+            Self::Refused { reason, .. } => reason.as_deref() == Some(EXPIRED_TOKEN),
+            Self::Untrusted { distrust, .. } => distrust.is_of_time(),
+            _ => false,
+        }
+    }
 }
 
 /// One node's way into the cluster. Keeps what it needs to withdraw when it is cut short.
@@ -698,6 +713,7 @@ fn refused(server: ServerUrl, registration: &NodeRegistration, body: ErrorBody) 
         server,
         identifier: registration.identifier.clone(),
         message: body.message,
+        reason: body.reason,
     }
 }
 

@@ -107,6 +107,14 @@ pub(super) enum TlsTrouble {
 }
 
 impl Distrust {
+    /// Whether it is but a certificate whose time, by one of the clocks, is not now.
+    pub fn is_of_time(&self) -> bool {
+        matches!(
+            self,
+            Self::Expired(_) | Self::NotYetValid(_) | Self::RefusesCertificate(Fault::NotNow)
+        )
+    }
+
     /// The way out.
     pub fn hint(&self) -> &'static str {
         match self {

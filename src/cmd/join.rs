@@ -261,6 +261,17 @@ async fn join(
         }
     };
     progress.borrow_mut().finish();
+    let outcome = match (outcome, &plan.receipt) {
+        (Outcome::Answered(Err(error)), Some(keeping)) if error.is_of_time() => tokio::select! {
+            biased;
+            ended_by = signals.next() => Outcome::Ended(ended_by),
+            existing = keeping.instead(&error, &plan.options, &plan.outputs) => match existing {
+                Some(existing) => Outcome::Existing(existing),
+                None => Outcome::Answered(Err(error)),
+            },
+        },
+        (outcome, _) => outcome,
+    };
     // What was waited for would stand in `systemctl status` for as long as the unit is active.
     let manager = Manager::from_environment();
     let variables = match outcome {

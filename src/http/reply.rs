@@ -20,8 +20,8 @@ use crate::{
     guard::{AuditUnavailable, Denial},
     model::{Digest, Failure, GenerationNumber, Identifier},
     wire::{
-        Code, DRAINING, EncodedPayload, ErrorBody, NO_FILES, NO_KEY, NO_SUCH_GENERATION,
-        NO_SUCH_NODE, WrongBody,
+        Code, DRAINING, EXPIRED_TOKEN, EncodedPayload, ErrorBody, NO_FILES, NO_KEY,
+        NO_SUCH_GENERATION, NO_SUCH_NODE, WrongBody,
     },
 };
 
@@ -184,7 +184,7 @@ fn outline_of_denial(denial: &Denial) -> (StatusCode, Code, &'static str) {
         Denial::OtherSite => (StatusCode::FORBIDDEN, "other_site"),
         Denial::NoCredentials(_) => (StatusCode::UNAUTHORIZED, "no_credentials"),
         Denial::UnknownToken => (StatusCode::UNAUTHORIZED, "unknown_token"),
-        Denial::Expired { .. } => (StatusCode::UNAUTHORIZED, "expired_token"),
+        Denial::Expired { .. } => (StatusCode::UNAUTHORIZED, EXPIRED_TOKEN),
         Denial::NotOperator(_) => (StatusCode::FORBIDDEN, "not_operator"),
         Denial::OtherNodes { .. } => (StatusCode::FORBIDDEN, "other_nodes"),
         Denial::NamesNobody { .. } => (StatusCode::FORBIDDEN, "names_nobody"),

@@ -274,6 +274,47 @@ fn a_server_that_says_no_is_obeyed() {
     assert_eq!(code(&output), 77, "{}", text(&output.stderr));
 }
 
+/// A reboot a year later, with the token of the first day, was the end of the node.
+#[test]
+fn a_token_that_has_expired_since_is_no_refusal() {
+    let place = delivered();
+    let secret = place.token("node", &["--role", "node"]);
+    let tokens = place.read("tokens");
+    let expired = format!("{} expires=2001-01-01T00:00:00Z\n", tokens.trim_end());
+    let later = ["--fallback", "existing=30s", "--token-file", "node.token"];
+    let started = || place.path().join("started").exists();
+    let join = |tokens: &str| {
+        place.put("tokens", tokens);
+        let server = place.serve(&["--tokens", "tokens"]);
+        let more = [&later[..], &["--", "touch", "started"]].concat();
+        let output = run(&place, &server.url, &more);
+        (code(&output), text(&output.stderr))
+    };
+    // One that is revoked is somebody's.
+    let (exit, log) = join(
+        "other node sha256:0000000000000000000000000000000000000000000000000000000000000000\n",
+    );
+    assert_eq!(exit, 77, "{log}");
+    assert!(!started());
+
+    let (exit, log) = join(&expired);
+    assert_eq!(exit, 0, "{log}");
+    assert!(started());
+    for words in [
+        "the token node expired at 2001-01-01T00:00:00Z; ask an operator for a new one",
+        "until that is renewed: going on with 2 files of generation 1, delivered before",
+    ] {
+        assert_eq!(log.matches(words).count(), 1, "{log}");
+    }
+    assert!(!log.contains(&secret), "{log}");
+
+    // Without the files, or without the flag, it is the end as before.
+    fs::write(place.path().join("node-1/cookie"), "").unwrap();
+    let (exit, log) = join(&expired);
+    assert_eq!(exit, 77, "{log}");
+    assert!(log.contains("node-1/cookie was changed since"), "{log}");
+}
+
 #[test]
 fn a_receipt_that_cannot_be_written_puts_everything_back() {
     let place = Place::new();

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use cfgsync::{
     Identifier, OutputMap,
-    client::{Delivered, JoinOptions, Receipt, Standing, Target},
+    client::{Delivered, JoinError, JoinOptions, Receipt, Standing, Target},
 };
 use clap::Args;
 use tracing::{info, warn};
@@ -18,8 +18,8 @@ pub(crate) struct ReceiptArgs {
     /// Note here what was delivered: instance, generation, digest, and the sum of each file
     #[arg(long, env = "CFGSYNC_RECEIPT", value_name = "FILE", value_parser = file)]
     receipt: Option<PathBuf>,
-    /// When nothing was delivered after so long, go on with the files that are there, if they are those of
-    /// the receipt, unchanged
+    /// When nothing was delivered after so long, or a token or certificate has expired, go on with the files that are
+    /// there, if they are those of the receipt, unchanged
     #[arg(
         long,
         env = "CFGSYNC_FALLBACK",
@@ -111,13 +111,8 @@ impl Keeping {
             return std::future::pending().await;
         };
         tokio::time::sleep(after).await;
-        let (path, outputs) = (self.path.clone(), outputs.clone());
-        let (identifier, cluster) = (options.identifier.clone(), options.cluster.clone());
-        // Files may be long: signals are heard while they are read.
-        let look = move || look(&path, &identifier, cluster.as_deref(), &outputs);
-        let looked = tokio::task::spawn_blocking(look);
-        let problem = match looked.await {
-            Ok(Ok(existing)) => {
+        match self.look(options, outputs).await {
+            Ok(existing) => {
                 let kept = amount(existing.standing.len(), existing.receipt.generation);
                 say(&|| {
                     warn!(
@@ -127,25 +122,57 @@ impl Keeping {
                 });
                 return existing;
             }
-            Ok(Err(Refused::NothingYet)) => {
-                say(&|| {
-                    info!(
-                        "nothing was delivered within {after:?}, nor ever before: there is no receipt {}",
-                        self.path.display()
-                    );
-                });
-                return std::future::pending().await;
-            }
-            Ok(Err(Refused::Differs(problem))) => problem,
-            Err(panic) => panic.to_string(),
-        };
-        say(&|| {
-            warn!(
-                "nothing was delivered within {after:?}, and the files that are there are not those of the \
-                 receipt: {problem}; waiting on"
-            );
-        });
+            Err(Refused::NothingYet) => say(&|| {
+                info!(
+                    "nothing was delivered within {after:?}, nor ever before: there is no receipt {}",
+                    self.path.display()
+                );
+            }),
+            Err(Refused::Differs(problem)) => say(&|| {
+                warn!(
+                    "nothing was delivered within {after:?}, and the files that are there are not those of the \
+                     receipt: {problem}; waiting on"
+                );
+            }),
+        }
         std::future::pending().await
+    }
+
+    /// The same at once, when nothing will be delivered because a credential's time is over: nobody has refused this
+    /// node.
+    pub(super) async fn instead(
+        &self,
+        of: &JoinError,
+        options: &JoinOptions,
+        outputs: &OutputMap,
+    ) -> Option<Existing> {
+        self.fallback?;
+        match self.look(options, outputs).await {
+            Ok(existing) => {
+                let kept = amount(existing.standing.len(), existing.receipt.generation);
+                warn!("{of}");
+                warn!(
+                    "nothing is delivered here until that is renewed: going on with {kept}, delivered before and \
+                     unchanged since"
+                );
+                Some(existing)
+            }
+            Err(Refused::NothingYet) => None,
+            Err(Refused::Differs(problem)) => {
+                warn!("the files that are there are not those of the receipt: {problem}");
+                None
+            }
+        }
+    }
+
+    /// The files, if they are those of the receipt.
+    async fn look(&self, options: &JoinOptions, outputs: &OutputMap) -> Result<Existing, Refused> {
+        let (path, outputs) = (self.path.clone(), outputs.clone());
+        let (identifier, cluster) = (options.identifier.clone(), options.cluster.clone());
+        // Files may be long: signals are heard while they are read.
+        let look = move || look(&path, &identifier, cluster.as_deref(), &outputs);
+        let looked = tokio::task::spawn_blocking(look).await;
+        looked.unwrap_or_else(|panic| Err(Refused::Differs(panic.to_string())))
     }
 }
 
