@@ -68,6 +68,8 @@ pub(crate) struct PeerCertificate {
     pub(crate) dns_names: Vec<String>,
     /// The common name of its subject, if it has exactly one.
     pub(crate) common_name: Option<String>,
+    /// Until when it is valid, in seconds since 1970.
+    pub(crate) expires: i64,
 }
 
 /// The cryptography that all of TLS here is done with.
@@ -175,6 +177,7 @@ pub(crate) fn names_of(certificate: &CertificateDer<'_>) -> Option<PeerCertifica
     Some(PeerCertificate {
         dns_names: dns_names.collect(),
         common_name,
+        expires: read.validity().not_after.timestamp(),
     })
 }
 

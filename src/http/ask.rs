@@ -124,6 +124,11 @@ impl<'a> Ask<'a> {
         judge: impl FnOnce(Principal<'_>, &Credentials<'_>) -> Result<R, Denial>,
     ) -> Result<R, Rejection> {
         let guard = &self.server.config.guard;
+        if let Some(tls) = &self.server.config.tls
+            && !tls.still_knows(self.peer, || guard.clock().now().as_second())
+        {
+            return Err(Rejection::HandshakeAgain);
+        }
         let judged = guard.identify(&self.credentials, |principal| {
             let principal = match node {
                 Some(node) => principal.acting_as(&self.credentials, node),

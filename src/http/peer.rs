@@ -11,6 +11,8 @@ pub(super) struct Peer {
     pub(super) address: SocketAddr,
     /// What it proved to be, where client certificates are asked for: then every connection has one.
     pub(super) certificate: Option<Arc<PeerCertificate>>,
+    /// By which authorities that was judged: how often they had changed by then.
+    pub(super) authorities: u64,
 }
 
 impl Peer {
@@ -19,6 +21,7 @@ impl Peer {
         Self {
             address: SocketAddr::new(address.ip().to_canonical(), address.port()),
             certificate: None,
+            authorities: 0,
         }
     }
 }

@@ -80,6 +80,11 @@ pub(super) enum Rejection {
     TwoHosts,
     #[error("the only transfer-encoding that this server takes is `chunked`, told once")]
     Encoding,
+    #[error(
+        "the client certificate of this connection has expired, or the server takes those of other authorities \
+         since: connect anew"
+    )]
+    HandshakeAgain,
     #[error("this server is stopping")]
     Stopping,
     #[error("the server failed on this request, which is a bug; its log says more")]
@@ -133,6 +138,11 @@ impl Rejection {
             Self::SlowHead { .. } => (StatusCode::REQUEST_TIMEOUT, Code::Internal, "slow_head"),
             Self::TwoHosts => (StatusCode::BAD_REQUEST, Code::Internal, "two_hosts"),
             Self::Encoding => (StatusCode::BAD_REQUEST, Code::Internal, "wrong_encoding"),
+            Self::HandshakeAgain => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                Code::NotReady,
+                "handshake_again",
+            ),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, Code::NotReady, DRAINING),
             Self::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, "bug"),
         }
@@ -172,7 +182,7 @@ impl Rejection {
             let challenge = HeaderValue::from_static("Bearer realm=\"cfgsync\"");
             reply.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
-        if !self.leaves_the_body() {
+        if !self.leaves_the_body() || matches!(self, Self::HandshakeAgain) {
             close_after(&mut reply);
         }
         reply

@@ -92,10 +92,26 @@ pub enum TlsError {
 }
 
 /// What a connection gets.
+#[derive(Clone)]
 struct Shown {
     config: Arc<ServerConfig>,
     pin: Pin,
     dates: RangeInclusive<i64>,
+    /// Who is asked for a certificate, if that is asked for.
+    clients: Option<Arc<Clients>>,
+    /// Counts how often those who are believed have changed.
+    authorities: u64,
+}
+
+impl Shown {
+    /// Whether `new` takes the same clients.
+    fn takes_whom(&self, new: &Self) -> bool {
+        match (&self.clients, &new.clients) {
+            (None, None) => true,
+            (Some(old), Some(new)) => old.are_those_of(new),
+            _ => false,
+        }
+    }
 }
 
 impl Tls {
@@ -125,7 +141,11 @@ impl Tls {
 
     /// Does as `new` does from now on.
     pub fn take(&self, new: &Self) {
-        self.shown.store(new.shown.load_full());
+        let new = new.shown.load();
+        self.shown.rcu(|old| Shown {
+            authorities: old.authorities + u64::from(!old.takes_whom(&new)),
+            ..Shown::clone(&new)
+        });
     }
 
     /// The pin of the key that is shown.
@@ -142,14 +162,26 @@ impl Tls {
         let certificate = pair.cert.first();
         let said = certificate.and_then(|shown| Some((pin_of(shown)?, dates_of(shown)?)));
         let (pin, dates) = said.ok_or_else(|| TlsError::Make("it cannot be read".to_owned()))?;
-        let config = config(pair, client_authorities)?;
+        let clients = client_authorities.map(Clients::signed_by).transpose()?;
+        let clients = clients.map(Arc::new);
+        let config = config(pair, clients.as_ref())?;
         let shown = Arc::new(Shown {
             config: Arc::new(config),
             pin,
             dates,
+            clients,
+            authorities: 0,
         });
         Ok(Self {
             shown: Arc::new(ArcSwap::new(shown)),
+        })
+    }
+
+    /// Whether `peer` may still be taken for what its handshake proved: the authorities are those that it was judged by,
+    /// and its certificate has not expired at `now`, in seconds since 1970.
+    pub(super) fn still_knows(&self, peer: &Peer, now: impl FnOnce() -> i64) -> bool {
+        peer.certificate.as_ref().is_none_or(|certificate| {
+            peer.authorities == self.shown.load().authorities && now() <= certificate.expires
         })
     }
 
@@ -163,8 +195,9 @@ impl Tls {
     ) -> Option<Encrypted> {
         let limit = config.handshake_timeout;
         match timeout(limit, self.handshake(stream, peer, config)).await {
-            Ok(Ok((stream, certificate))) => {
+            Ok(Ok((stream, certificate, authorities))) => {
                 peer.certificate = certificate.map(Arc::new);
+                peer.authorities = authorities;
                 return Some(stream);
             }
             Ok(Err(Failed::Gone)) => {
@@ -200,7 +233,7 @@ impl Tls {
         stream: TcpStream,
         peer: &Peer,
         config: &HttpConfig,
-    ) -> Result<(Encrypted, Option<PeerCertificate>), Failed> {
+    ) -> Result<(Encrypted, Option<PeerCertificate>, u64), Failed> {
         // Before anything is made for a connection, its first byte says whether it may become one.
         let mut first = [0];
         let peeked = stream.peek(&mut first).await;
@@ -218,7 +251,11 @@ impl Tls {
             }
             _ => return Err(Failed::Gone),
         }
-        let acceptor = TlsAcceptor::from(Arc::clone(&self.shown.load().config));
+        let (acceptor, authorities) = {
+            let shown = self.shown.load();
+            let acceptor = TlsAcceptor::from(Arc::clone(&shown.config));
+            (acceptor, shown.authorities)
+        };
         let bound = |session: &mut ServerConnection| {
             session.set_buffer_limit(Some(ENCRYPTED_MAX_BYTES));
         };
@@ -229,7 +266,7 @@ impl Tls {
         let shown = shown.and_then(<[_]>::first);
         // What has no names that can be read is not verified.
         let names = shown.map(|shown| names_of(shown).unwrap_or_default());
-        Ok((stream, names))
+        Ok((stream, names, authorities))
     }
 }
 
@@ -260,25 +297,22 @@ enum Failed {
     },
 }
 
-fn config(pair: CertifiedKey, client_authorities: Option<&Path>) -> Result<ServerConfig, TlsError> {
+fn config(pair: CertifiedKey, clients: Option<&Arc<Clients>>) -> Result<ServerConfig, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("ring has what TLS 1.2 and 1.3 need");
     let resolver = Arc::new(SingleCertAndKey::from(pair));
-    let mut config = match client_authorities {
-        None => builder.with_no_client_auth().with_cert_resolver(resolver),
-        Some(path) => {
-            let clients = Arc::new(Clients::signed_by(path)?);
-            let builder = builder.with_client_cert_verifier(clients);
-            builder.with_cert_resolver(resolver)
-        }
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients) as _),
     };
+    let mut config = builder.with_cert_resolver(resolver);
     config.alpn_protocols = vec![PROTOCOL.to_vec()];
     // Sessions are resumed by what the client keeps, so that the server keeps nothing. A client's certificate is
     // looked at in every handshake: it may have expired, or its issuer may no longer be believed.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    if client_authorities.is_none() {
+    if clients.is_none() {
         let ticketer = Ticketer::new().map_err(|error| TlsError::Make(error.to_string()))?;
         config.ticketer = ticketer;
         config.send_tls13_tickets = 1;

@@ -1,6 +1,16 @@
 //! TLS: who is trusted and who is let in, by real handshakes; and what those get who do something else.
 
-use std::{fs, net::SocketAddr, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    num::NonZeroU32,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use cfgsync::{
     client::{CallError, Client, Distrust, Fault, ServerUrl, Trust},
@@ -23,7 +33,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::{
     pki::{Authority, Pair, early, expired, for_servers, served, with_garbled_names},
-    support::{TestServer, get, within},
+    support::{TestServer, get, register, within},
 };
 
 const HERE: &str = "127.0.0.1";
@@ -508,6 +518,65 @@ async fn what_is_read_again_is_used_by_the_connections_that_follow() {
     livez(join_url(&server, after), &Trust::default())
         .await
         .unwrap();
+}
+
+/// A connection stayed what it was when it was made, for as long as it was kept open.
+#[tokio::test]
+async fn what_a_certificate_proved_stands_no_longer_than_the_certificate_and_its_authority() {
+    let (directory, authority) = place();
+    let nodes = Authority::new(directory.path(), "nodes");
+    let others = Authority::new(directory.path(), "others");
+    let now = Arc::new(AtomicI64::new(0));
+    let clock = {
+        let now = Arc::clone(&now);
+        WallClock::from_fn(move || Timestamp::from_second(now.load(Ordering::Relaxed)).unwrap())
+    };
+    let tls = asking_for_certificates(&authority, &nodes);
+    let guard = GuardConfig {
+        tokens: None,
+        policy: Policy {
+            certificates: true,
+            ..Policy::default()
+        },
+        rate: None,
+        audit: None,
+        clock,
+    };
+    let config = HttpConfig {
+        guard: Guard::new(guard),
+        ..served(tls.clone())
+    };
+    let server = TestServer::with(ONE, config);
+    let shown = nodes.sign("node-1");
+    let connector = connector(&authority, Some(&shown), &rustls::version::TLS13);
+    let request = register("node-1");
+
+    let years = || now.store(i64::from(u32::MAX) * 50, Ordering::Relaxed);
+    // The server's own certificate may change under a connection.
+    tls.take(&asking_for_certificates(&authority, &nodes));
+    let reading = || tls.take(&asking_for_certificates(&authority, &others));
+    let passed: [&dyn Fn(); 2] = [&years, &reading];
+    for pass in passed {
+        now.store(0, Ordering::Relaxed);
+        let mut stream = connect(&server, &connector).await.unwrap();
+        within(stream.write_all(request.as_bytes())).await.unwrap();
+        let mut accepted = [0; 12];
+        within(stream.read_exact(&mut accepted)).await.unwrap();
+        assert_eq!(&accepted, b"HTTP/1.1 202");
+        pass();
+        within(stream.write_all(request.as_bytes())).await.unwrap();
+        let mut rest = String::new();
+        within(stream.read_to_string(&mut rest)).await.unwrap();
+        assert!(rest.contains("HTTP/1.1 503"), "{rest}");
+        assert!(rest.contains("connection: close"), "{rest}");
+        assert!(rest.contains(r#""reason":"handshake_again""#), "{rest}");
+    }
+    // Connected anew, it hears what is wrong.
+    let answer = livez(url(&server), &shown.shown(&authority)).await;
+    assert_eq!(
+        distrust(answer),
+        Distrust::RefusesCertificate(Fault::Authority)
+    );
 }
 
 #[tokio::test]

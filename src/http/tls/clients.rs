@@ -4,7 +4,7 @@
 use std::{path::Path, sync::Arc};
 
 use rustls::{
-    CertificateError as CertificateFault, DigitallySignedStruct, DistinguishedName,
+    CertificateError as CertificateFault, DigitallySignedStruct, DistinguishedName, RootCertStore,
     SignatureScheme,
     client::danger::HandshakeSignatureValid,
     pki_types::{CertificateDer, UnixTime},
@@ -18,25 +18,36 @@ use crate::certificate::{self, CertificateError, names_of, provider};
 
 /// Judges by the authorities of one file.
 #[derive(Debug)]
-pub(super) struct Clients(Arc<dyn ClientCertVerifier>);
+pub(super) struct Clients {
+    authorities: Arc<RootCertStore>,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
 
 impl Clients {
     pub(super) fn signed_by(path: &Path) -> Result<Self, CertificateError> {
         let authorities = Arc::new(certificate::read_issuers(path)?);
-        let verifier = WebPkiClientVerifier::builder_with_provider(authorities, provider());
-        let verifier = verifier
+        let builder = WebPkiClientVerifier::builder_with_provider;
+        let verifier = builder(Arc::clone(&authorities), provider())
             .build()
             .map_err(|error| CertificateError::Unusable {
                 path: path.to_owned(),
                 problem: error.to_string(),
             })?;
-        Ok(Self(verifier))
+        Ok(Self {
+            authorities,
+            verifier,
+        })
+    }
+
+    /// Whether `other` takes the same certificates.
+    pub(super) fn are_those_of(&self, other: &Self) -> bool {
+        self.authorities.roots == other.authorities.roots
     }
 }
 
 impl ClientCertVerifier for Clients {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
+        self.verifier.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -45,7 +56,9 @@ impl ClientCertVerifier for Clients {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let verified = self.0.verify_client_cert(end_entity, intermediates, now)?;
+        let verified = self
+            .verifier
+            .verify_client_cert(end_entity, intermediates, now)?;
         match names_of(end_entity) {
             Some(_) => Ok(verified),
             None => Err(CertificateFault::BadEncoding.into()),
@@ -58,7 +71,7 @@ impl ClientCertVerifier for Clients {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let inner = &self.0;
+        let inner = &self.verifier;
         inner.verify_tls12_signature(message, certificate, signature)
     }
 
@@ -68,11 +81,11 @@ impl ClientCertVerifier for Clients {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let inner = &self.0;
+        let inner = &self.verifier;
         inner.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.verifier.supported_verify_schemes()
     }
 }
