@@ -63,6 +63,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l wait-max -d 'L
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l register-body-max -d 'Largest body of every route but /node/replace [env: CFGSYNC_REGISTER_BODY_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l replace-body-max -d 'Largest body of /node/replace [env: CFGSYNC_REPLACE_BODY_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l connections-max -d 'Open connections; more wait in the listen backlog [env: CFGSYNC_CONNECTIONS_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l connections-per-address-max -d 'Open connections of one address, an IPv6 /64 counting as one; more are closed, and `join` comes again. Unless it is given, three quarters of --connections-max, so that no address shuts out all others [env: CFGSYNC_CONNECTIONS_PER_ADDRESS_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l header-timeout -d 'How long a connection may be idle, or take to send a request\'s head [env: CFGSYNC_HEADER_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l body-timeout -d 'How long a request\'s body may take [env: CFGSYNC_BODY_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l write-stall-timeout -d 'How long a client may take no byte of its answer [env: CFGSYNC_WRITE_STALL_TIMEOUT]' -r

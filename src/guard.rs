@@ -18,7 +18,7 @@ pub use decide::{
 };
 pub use line::{AuditLine, AuditOutcome};
 pub use pattern::{InvalidPattern, Pattern};
-pub use rate::Rate;
+pub use rate::{Rate, counted_as};
 pub use token::{Role, Token, hash, new_secret};
 pub use tokens::{Tokens, TokensError, check_name};
 

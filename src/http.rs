@@ -24,6 +24,7 @@ mod peer;
 mod route;
 mod body;
 mod waiters;
+mod shares;
 mod figures;
 mod state;
 mod reply;
@@ -34,6 +35,7 @@ mod service;
 mod timer;
 mod socket;
 mod refused;
+mod farewell;
 mod loopback;
 mod tls;
 mod server;
@@ -62,6 +64,8 @@ pub struct HttpConfig {
     pub replace_bodies_at_once_max: usize,
     /// Open connections; more wait in the listen backlog.
     pub connections_max: usize,
+    /// Open connections of one address (an IPv6 /64 is one); more are closed. `None` is three quarters of all.
+    pub connections_per_address_max: Option<usize>,
     /// TLS, if it is spoken: then on every listener.
     pub tls: Option<Tls>,
     /// How long a connection may take until TLS is agreed upon.
@@ -95,6 +99,7 @@ impl Default for HttpConfig {
             replace_body_max_bytes: 32 << 20,
             replace_bodies_at_once_max: 4,
             connections_max: 16_384,
+            connections_per_address_max: None,
             tls: None,
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),

@@ -42,6 +42,8 @@ pub struct Metrics {
     pub request_seconds: Family<RouteLabels, Histogram>,
     /// Open connections.
     pub connections: Gauge,
+    /// Connections that were closed at once, because their address had its share.
+    pub connections_refused: Counter,
     /// Connections that did not come to speak TLS, where it is spoken: strangers, certificates that are refused.
     pub tls_failures: Counter,
 }
@@ -87,6 +89,7 @@ impl Default for Metrics {
                 Histogram::new(REQUEST_BUCKETS_SECONDS)
             }),
             connections: Gauge::default(),
+            connections_refused: Counter::default(),
             tls_failures: Counter::default(),
         };
         metrics.register();
@@ -121,6 +124,11 @@ impl Metrics {
             &self.failed,
         );
         gauge("connections", "Open connections", &self.connections);
+        registry.register(
+            "connections_refused",
+            "Connections closed at once, because their address had its share",
+            self.connections_refused.clone(),
+        );
         registry.register(
             "tls_failures",
             "Connections that did not come to speak TLS",

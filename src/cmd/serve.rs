@@ -154,6 +154,17 @@ struct LimitArgs {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     connections_max: u32,
+    /// Open connections of one address, an IPv6 /64 counting as one; more are closed, and `join` comes again. Unless it
+    /// is given, three quarters of --connections-max, so that no address shuts out all others
+    ///
+    /// Where more nodes than that come from one address, as behind NAT, raise it.
+    #[arg(
+        long,
+        env = "CFGSYNC_CONNECTIONS_PER_ADDRESS_MAX",
+        value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    connections_per_address_max: Option<u32>,
     /// How long a connection may be idle, or take to send a request's head
     #[arg(long, env = "CFGSYNC_HEADER_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     header_timeout: Duration,
@@ -517,6 +528,7 @@ fn http_config(args: &ServeArgs, descriptors: &Descriptors, guard: Guard) -> Htt
         register_body_max_bytes: limits.register_body_max,
         replace_body_max_bytes: limits.replace_body_max,
         connections_max,
+        connections_per_address_max: limits.connections_per_address_max.map(|max| max as usize),
         header_timeout: limits.header_timeout,
         body_timeout: limits.body_timeout,
         write_stall_timeout: limits.write_stall_timeout,

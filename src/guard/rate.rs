@@ -2,7 +2,7 @@
 
 use std::{
     hash::{BuildHasher as _, RandomState},
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
     time::Duration,
 };
@@ -26,8 +26,16 @@ pub struct Rate {
     pub burst: NonZeroU32,
 }
 
+/// What `address` counts as: an IPv6 address with its /64, which one machine may have for itself.
+pub fn counted_as(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+    }
+}
+
 /// Counts by address in so many places, whatever comes: addresses that meet in one share it, and nobody can know
-/// which do. An IPv6 address counts with its /64, which one machine may have for itself.
+/// which do.
 pub(super) struct PerAddress {
     limiter: RateLimiter<usize, Places, DefaultClock>,
     hasher: RandomState,
@@ -65,10 +73,7 @@ impl PerAddress {
     }
 
     fn place(&self, address: IpAddr) -> usize {
-        let hash = match address.to_canonical() {
-            IpAddr::V4(v4) => self.hasher.hash_one(v4.octets()),
-            IpAddr::V6(v6) => self.hasher.hash_one(&v6.octets()[..8]),
-        };
+        let hash = self.hasher.hash_one(counted_as(address));
         usize::try_from(hash % PLACES as u64).expect("less than there are places")
     }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{reply::Rejection, state::Server};
 use crate::wire::{CLUSTER_HEADER, INSTANCE_HEADER};
@@ -76,13 +76,7 @@ fn explained(written: &[u8], server: &Server) -> Option<String> {
     }
     let (before, after) = head.split_once(NO_BODY)?;
     let status: u16 = head.get(9..12)?.parse().ok()?;
-    in_full(before, after, &Rejection::before_the_route(status)?, server)
-}
-
-/// An answer whose head begins with `before` and ends with `after`, with the headers that all have and `rejection` as
-/// its body.
-fn in_full(before: &str, after: &str, rejection: &Rejection, server: &Server) -> Option<String> {
-    let body = String::from_utf8(rejection.to_json()).ok()?;
+    let body = String::from_utf8(Rejection::before_the_route(status)?.to_json()).ok()?;
     let (instance, cluster) = (
         server.instance.to_str().ok()?,
         server.cluster.to_str().ok()?,
@@ -94,30 +88,44 @@ fn in_full(before: &str, after: &str, rejection: &Rejection, server: &Server) ->
     ))
 }
 
-/// Says on `stream` why its connection ends with `error`, where hyper says nothing: when the head of which `begun` came
-/// is not followed by the rest, or is of HTTP/2. Who has begun no request is told nothing.
-pub(super) async fn last_words(
-    mut stream: impl AsyncWrite + Unpin,
-    error: hyper::Error,
-    begun: Bytes,
-    server: &Server,
-) {
-    let (status_line, rejection) = if begun.is_empty() {
-        return;
-    } else if error.is_timeout() {
-        let limit = server.config.header_timeout;
-        ("408 Request Timeout", Rejection::SlowHead { limit })
-    } else if error.is_incomplete_message() || begun.starts_with(PREFACE) {
-        ("400 Bad Request", Rejection::NotHttp)
-    } else {
-        return;
-    };
-    let before = format!("HTTP/1.1 {status_line}\r\nconnection: close\r\n");
-    if let Some(answer) = in_full(&before, "\r\n", &rejection, server) {
-        // Whoever is gone by now misses nothing.
-        let _ = stream.write_all(answer.as_bytes()).await;
-        let _ = stream.shutdown().await;
+/// The whole answer to a connection whose requests are not read.
+pub(super) fn unread(rejection: &Rejection, server: &Server) -> Vec<u8> {
+    let (reply, body) = (rejection.reply(), rejection.to_json());
+    let mut answer = format!(
+        "HTTP/1.1 {}\r\ncontent-length: {}\r\n",
+        reply.status(),
+        body.len()
+    )
+    .into_bytes();
+    let own = [
+        (INSTANCE_HEADER, &server.instance),
+        (CLUSTER_HEADER, &server.cluster),
+    ];
+    let headers = reply.headers().iter();
+    for (name, value) in headers
+        .map(|(name, value)| (name.as_str(), value))
+        .chain(own)
+    {
+        let line = [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"];
+        answer.extend(line.concat());
     }
+    answer.extend(b"\r\n");
+    answer.extend(body);
+    answer
+}
+
+/// What is said at the end of a connection that ends with `error`, where hyper says nothing: when the head of which
+/// `begun` came is not followed by the rest, or is of HTTP/2. Who has begun no request is told nothing.
+pub(super) fn last_words(error: &hyper::Error, begun: &[u8], server: &Server) -> Option<Vec<u8>> {
+    let is_broken = error.is_incomplete_message() || begun.starts_with(PREFACE);
+    let rejection = match (begun.is_empty(), error.is_timeout(), is_broken) {
+        (false, true, _) => Rejection::SlowHead {
+            limit: server.config.header_timeout,
+        },
+        (false, false, true) => Rejection::NotHttp,
+        _ => return None,
+    };
+    Some(unread(&rejection, server))
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Explained<S> {

@@ -59,6 +59,11 @@ pub(super) enum Rejection {
     TooOften { wait: Duration },
     #[error("too often refused at this address; ask again in {} s, with the right credentials", seconds(*wait))]
     TooManyDenied { wait: Duration },
+    #[error(
+        "this address has as many connections open as it may ({max}); ask again when one is closed, or raise \
+         --connections-per-address-max on the server"
+    )]
+    TooManyOpen { max: usize },
     #[error(transparent)]
     Audit(#[from] AuditUnavailable),
     #[error(
@@ -127,6 +132,11 @@ impl Rejection {
                 Code::Internal,
                 "too_many_denied",
             ),
+            Self::TooManyOpen { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                Code::Internal,
+                "too_many_connections",
+            ),
             Self::Audit(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Internal, "audit"),
             Self::NotHttp => (StatusCode::BAD_REQUEST, Code::Internal, "not_http"),
             Self::LongPath => (StatusCode::URI_TOO_LONG, Code::Internal, "long_path"),
@@ -150,7 +160,15 @@ impl Rejection {
 
     /// Whether the rest of the body may still come, and should be read before the answer.
     pub(super) fn leaves_the_body(&self) -> bool {
-        !matches!(self, Self::TooSlow { .. } | Self::Cut | Self::Encoding)
+        !matches!(
+            self,
+            Self::TooSlow { .. }
+                | Self::Cut
+                | Self::Encoding
+                | Self::NotHttp
+                | Self::SlowHead { .. }
+                | Self::TooManyOpen { .. }
+        )
     }
 
     /// Why hyper itself answered with `status`, before there was a route.
@@ -177,6 +195,9 @@ impl Rejection {
         if let Self::TooOften { wait } | Self::TooManyDenied { wait } = self {
             let seconds = HeaderValue::from(seconds(*wait));
             reply.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        if let Self::TooManyOpen { .. } = self {
+            retry_after(&mut reply, "1");
         }
         if status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer realm=\"cfgsync\"");

@@ -16,15 +16,19 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
+    time::timeout,
 };
 
 use super::{
     HttpConfig,
     body::FRAME_MAX_BYTES,
+    farewell::farewell,
     figures::Present,
     peer::Peer,
-    refused::{Explained, last_words},
+    refused::{Explained, last_words, unread},
+    reply::Rejection,
     service::respond,
+    shares::{Share, Shares},
     socket::StallGuard,
     state::Server,
     timer::ConnectionTimer,
@@ -34,6 +38,13 @@ use crate::coordinator::Coordinator;
 
 /// How long accepting pauses when the system has no more descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many connections that are turned away are told why at a time; more are closed without a word. They have no
+/// places among the others, and descriptors beside those of the others.
+const TURNED_AWAY_AT_ONCE_MAX: usize = 16;
+
+/// How long a connection that is turned away may take to ask something.
+const TURNED_AWAY_ASKS_WITHIN: Duration = Duration::from_secs(1);
 
 /// How the drain went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +68,8 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> DrainReport {
     let places = Arc::new(Semaphore::new(config.connections_max));
+    let shares = Shares::new(config.connections_max, config.connections_per_address_max);
+    let farewells = Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE_MAX));
     let drain_timeout = config.drain_timeout;
     let server = Arc::new(Server::new(coordinator, config));
     let mut connections = JoinSet::new();
@@ -73,6 +86,18 @@ pub async fn serve(
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
             (place, (stream, peer)) = next => {
+                let Some(share) = share_of(&peer, &shares, &server) else {
+                    // Over TLS there is no word for it.
+                    if server.config.tls.is_none()
+                        && let Ok(telling) = Arc::clone(&farewells).try_acquire_owned()
+                    {
+                        let why = Rejection::TooManyOpen { max: shares.max() };
+                        let words = unread(&why, &server);
+                        connections.spawn(turn_away(stream, words, telling));
+                    }
+                    continue;
+                };
+                let place = Place { _share: share, _place: place };
                 let server = Arc::clone(&server);
                 // Apart, so that a connection without TLS is not as large as one with it.
                 match server.config.tls.clone() {
@@ -120,8 +145,39 @@ fn is_the_peers(error: &io::Error) -> bool {
     )
 }
 
+/// What a connection has until it ends.
+struct Place {
+    _share: Share,
+    _place: OwnedSemaphorePermit,
+}
+
+/// One more connection of the peer's address, if it may have one.
+fn share_of(peer: &Peer, shares: &Arc<Shares>, server: &Server) -> Option<Share> {
+    let exhausted = match shares.take(peer.address.ip()) {
+        Ok(share) => return Some(share),
+        Err(exhausted) => exhausted,
+    };
+    server.coordinator.metrics().connections_refused.inc();
+    if exhausted.is_news {
+        tracing::warn!(
+            "{} has as many connections open as an address may ({}), and more are closed: the rest are for others. If \
+             most nodes come from there, raise --connections-per-address-max",
+            exhausted.address,
+            shares.max()
+        );
+    }
+    None
+}
+
+/// Tells a connection that is not served why, once it asks something.
+async fn turn_away(stream: TcpStream, words: Vec<u8>, _telling: OwnedSemaphorePermit) {
+    // Who is told before it asks may not take that for an answer.
+    let _ = timeout(TURNED_AWAY_ASKS_WITHIN, stream.readable()).await;
+    farewell(stream, &words).await;
+}
+
 /// Serves one connection until it ends.
-async fn plain(stream: TcpStream, peer: Peer, server: Arc<Server>, _place: OwnedSemaphorePermit) {
+async fn plain(stream: TcpStream, peer: Peer, server: Arc<Server>, _place: Place) {
     let _open = Present::in_gauge(&server.coordinator.metrics().connections);
     // Answers are small and complete: none should wait for another.
     let _ = stream.set_nodelay(true);
@@ -135,7 +191,7 @@ async fn encrypted(
     stream: TcpStream,
     mut peer: Peer,
     server: Arc<Server>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 ) {
     let _open = Present::in_gauge(&server.coordinator.metrics().connections);
     let _ = stream.set_nodelay(true);
@@ -193,14 +249,11 @@ async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, peer: &Peer, serv
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended");
         let left = serving.into_parts();
-        // Boxed, so that a connection is not as large as its end.
-        Box::pin(last_words(
-            left.io.into_inner(),
-            error,
-            left.read_buf,
-            server,
-        ))
-        .await;
+        if let Some(words) = last_words(&error, &left.read_buf, server) {
+            // Boxed, so that a connection is not as large as its end.
+            let end = async move { farewell(left.io.into_inner(), &words).await };
+            Box::pin(end).await;
+        }
     }
 }
 
@@ -210,7 +263,7 @@ async fn drain(server: &Server, mut connections: JoinSet<()>, limit: Duration) -
     server.stop();
     let all = async { while connections.join_next().await.is_some() {} };
     // What is left then is counted and cut.
-    let _ = tokio::time::timeout(limit, all).await;
+    let _ = timeout(limit, all).await;
     let cut = connections.len();
     connections.shutdown().await;
     DrainReport {

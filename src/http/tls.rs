@@ -12,7 +12,6 @@ use std::{
     ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -22,15 +21,12 @@ use rustls::{
     server::NoServerSessionStorage,
     sign::{CertifiedKey, SingleCertAndKey},
 };
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     HttpConfig,
+    farewell::farewell,
     peer::{Peer, PeerCertificate},
     socket::StallGuard,
 };
@@ -49,11 +45,6 @@ const HANDSHAKE_BYTE: u8 = 0x16;
 
 /// How much of an answer a connection holds encrypted, in bytes.
 const ENCRYPTED_MAX_BYTES: usize = 64 << 10;
-
-/// How much of what a refused peer still sends is taken, so that it reads why before the connection is reset.
-const FAREWELL_MAX_BYTES: u64 = 64 << 10;
-/// And for how long.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where a server's certificate and key stand, in PEM form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -331,17 +322,4 @@ fn speak_tls() -> Vec<u8> {
          content-length: {length}\r\n\r\n{body}"
     )
     .into_bytes()
-}
-
-/// Says the last words, and takes what the peer still sends, within bounds: closed over unread bytes, a
-/// connection is reset, and then the peer never reads why.
-async fn farewell(mut stream: impl AsyncRead + AsyncWrite + Unpin, words: &[u8]) {
-    let done = async {
-        stream.write_all(words).await?;
-        stream.shutdown().await?;
-        let mut rest = stream.take(FAREWELL_MAX_BYTES);
-        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
-    };
-    // A peer that does not listen has lost nothing.
-    let _ = timeout(FAREWELL_TIMEOUT, done).await;
 }

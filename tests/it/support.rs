@@ -12,7 +12,7 @@ use cfgsync::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::oneshot,
     task::JoinHandle,
 };
@@ -80,6 +80,19 @@ impl TestServer {
 
     pub(crate) async fn connect(&self) -> Connection {
         let stream = TcpStream::connect(self.address).await.unwrap();
+        Connection {
+            stream,
+            read: vec![],
+        }
+    }
+
+    /// From another address of this machine.
+    pub(crate) async fn connect_from(&self, address: &str) -> Connection {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket
+            .bind(SocketAddr::new(address.parse().unwrap(), 0))
+            .unwrap();
+        let stream = socket.connect(self.address).await.unwrap();
         Connection {
             stream,
             read: vec![],

@@ -380,6 +380,28 @@ async fn a_handshake_that_does_not_come_ends_the_connection() {
     server.is_left().await;
 }
 
+#[tokio::test]
+async fn a_connection_beyond_the_share_of_its_address_is_closed_before_its_handshake() {
+    let (_directory, authority) = place();
+    let config = HttpConfig {
+        connections_per_address_max: Some(1),
+        ..authority.sign(HERE).served()
+    };
+    let server = TestServer::with(ONE, config);
+    let hello = hello(&authority).await;
+    let _held = server.connect().await;
+    for bytes in [&hello[..], get("/livez").as_bytes()] {
+        let mut more = server.connect().await;
+        more.try_send(bytes).await;
+        assert!(more.is_closed().await);
+    }
+    // A node takes it for a server that cannot be reached for now.
+    let left = livez(url(&server), &authority.trust()).await.unwrap_err();
+    assert!(matches!(left, CallError::Unreachable { .. }), "{left}");
+    assert_eq!(server.coordinator.metrics().tls_failures.get(), 0);
+    assert!(server.coordinator.metrics().connections_refused.get() >= 3);
+}
+
 /// Handshakes were bounded in number and time, and not for each address.
 #[tokio::test]
 async fn an_address_that_shakes_hands_too_often_is_left_before_anything_is_worked_out() {

@@ -4,7 +4,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 use super::Child;
 
-/// Descriptors beside those of connections: listeners, files that are read, the log.
+/// Descriptors beside those of connections: listeners, files that are read, the log, connections that are turned away.
 const OTHER_DESCRIPTORS: u64 = 64;
 
 /// The process's bound on open files: each node that waits holds one.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cfgsync::http::HttpConfig;
 
 use super::PAIR;
-use crate::support::{Connection, TestServer, get, plain, register, within};
+use crate::support::{Connection, INSTANCE, TestServer, get, plain, register, within};
 
 /// Short enough to be waited for, and only where running out is what the test is about.
 const SHORT: Duration = Duration::from_millis(50);
@@ -181,6 +181,7 @@ async fn who_sends_requests_and_reads_no_answer_is_given_up() {
 async fn half_closed_connections_cost_no_place() {
     let config = HttpConfig {
         connections_max: 4,
+        connections_per_address_max: Some(4),
         ..HttpConfig::default()
     };
     let server = TestServer::with(PAIR, config);
@@ -199,6 +200,69 @@ async fn half_closed_connections_cost_no_place() {
         kept.push(connection);
     }
     assert_eq!(server.ask(&register("a")).await.status, 202);
+}
+
+#[tokio::test]
+async fn who_opens_all_connections_that_it_can_shuts_nobody_out() {
+    let config = HttpConfig {
+        connections_max: 4,
+        ..HttpConfig::default()
+    };
+    let server = TestServer::with(PAIR, config);
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut connection = server.connect().await;
+        connection.send(get("/livez")).await;
+        assert_eq!(connection.reply().await.status, 200);
+        held.push(connection);
+    }
+    // Told why, whether it asks or not, and never served.
+    let asking = register("a");
+    for ask in [&*asking, ""].repeat(3) {
+        let mut more = server.connect().await;
+        more.send(ask).await;
+        more.half_close().await;
+        let reply = more.reply().await;
+        let (code, reason, message) = reply.error();
+        assert_eq!(
+            (reply.status, &*code, &*reason),
+            (429, "internal", "too_many_connections")
+        );
+        assert_eq!(
+            message,
+            "this address has as many connections open as it may (3); ask again when one is closed, or raise \
+             --connections-per-address-max on the server"
+        );
+        assert_eq!(reply.header("retry-after"), Some("1"));
+        assert_eq!(reply.header("connection"), Some("close"));
+        assert_eq!(reply.header("cfgsync-cluster"), Some("test"));
+        assert_eq!(
+            reply.header("cfgsync-instance"),
+            Some(&*INSTANCE.to_string())
+        );
+        assert!(more.is_closed().await);
+    }
+    // What is closed is given back.
+    drop(held.pop());
+    within(async { while server.ask(&register("b")).await.status != 202 {} }).await;
+    held.push(server.connect().await);
+
+    // Far more at once than are told why, and another address finds room beside them.
+    let metrics = server.coordinator.metrics();
+    let before = metrics.connections_refused.get();
+    let mut crowd = Vec::new();
+    for _ in 0..100 {
+        crowd.push(server.connect().await);
+    }
+    let mut other = server.connect_from("127.0.0.2").await;
+    other.send(get("/v1/nodes")).await;
+    let nodes = other.reply().await.json();
+    assert_eq!(nodes.as_array().map(Vec::len), Some(1), "{nodes}");
+    assert_eq!(nodes[0]["identifier"], "b");
+    let closed = metrics.connections_refused.get() - before;
+    assert!(closed >= 100, "{closed}");
+    let told = format!("cfgsync_connections_refused_total {}", before + closed);
+    assert!(metrics.to_text().contains(&told), "{told}");
 }
 
 #[tokio::test]
