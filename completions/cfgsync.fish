@@ -62,6 +62,8 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l join-url-file 
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l wait-max -d 'Longest wait that a client may ask for; longer ones are cut to it [env: CFGSYNC_WAIT_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l register-body-max -d 'Largest body of every route but /node/replace [env: CFGSYNC_REGISTER_BODY_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l replace-body-max -d 'Largest body of /node/replace [env: CFGSYNC_REPLACE_BODY_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l nodes-max -d 'Registered nodes; another one is refused, and `join` comes again. Those that the spec lists always find room [env: CFGSYNC_NODES_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l metadata-total-max -d 'Memory for the metadata of all nodes together; what would take more is refused, and `join` comes again [env: CFGSYNC_METADATA_TOTAL_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l connections-max -d 'Open connections; more wait in the listen backlog [env: CFGSYNC_CONNECTIONS_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l connections-per-address-max -d 'Open connections of one address, an IPv6 /64 counting as one; more are closed, and `join` comes again. Unless it is given, three quarters of --connections-max, so that no address shuts out all others [env: CFGSYNC_CONNECTIONS_PER_ADDRESS_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l header-timeout -d 'How long a connection may be idle, or take to send a request\'s head [env: CFGSYNC_HEADER_TIMEOUT]' -r

@@ -11,6 +11,7 @@ pub mod render;
 mod view;
 mod describe;
 mod work;
+mod room;
 mod route;
 
 pub use answer::{Accepted, AnotherCluster, Answer, Handed, Purpose, Refusal};
@@ -40,10 +41,11 @@ use crate::{
         Instance, NodeRegistration, Revision,
     },
     spec::{IdentityMode, Spec},
-    store::{Input, Outcome, Record, State, Store},
+    store::{Bounds, Input, Outcome, Record, State, Store},
     wire::{LeaveBody, SigningKey},
 };
 use render::Program;
+use room::Room;
 use view::{Failed, Payload, Served, View};
 
 /// How many messages to the route may be under way; senders wait beyond that.
@@ -60,6 +62,8 @@ const CATCH_UP_MAX: Duration = Duration::from_millis(200);
 pub struct Config {
     /// Renders do not start sooner than this after the last one.
     pub min_generation_interval: Duration,
+    /// How much there may be of nodes.
+    pub bounds: Bounds,
     /// What payloads are signed with, if they are.
     pub sign_key: Option<Arc<SigningKey>>,
     /// Who keeps account of what is done without a request.
@@ -70,6 +74,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             min_generation_interval: Duration::from_secs(1),
+            bounds: Bounds::default(),
             sign_key: None,
             witness: None,
         }
@@ -88,6 +93,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     clock: WallClock,
     sign_key: Option<Arc<SigningKey>>,
+    room: Room,
     /// Materializers of the embedding program, after those of the spec.
     embedded: Vec<Arc<dyn Materializer>>,
     view: ArcSwap<View>,
@@ -133,6 +139,7 @@ impl Coordinator {
             metrics: Arc::default(),
             clock,
             sign_key,
+            room: Room::new(config.bounds),
             embedded,
             view: ArcSwap::from_pointee(first),
             release: watch::Sender::new(()),
@@ -201,7 +208,7 @@ impl Coordinator {
         key: Option<Digest>,
     ) -> Result<Accepted, Refusal> {
         let identifier = &registration.identifier;
-        {
+        let within = {
             let view = self.shared.view.load();
             let is_given_files = view.program.is_stranger(identifier.as_str())
                 && self.shared.store.state().overrides.contains_key(identifier);
@@ -216,11 +223,19 @@ impl Coordinator {
                 .spec
                 .metadata
                 .complete(&registration.metadata)?;
-        }
+            self.shared.room.for_node(&view.program, identifier)
+        };
         if let Some(key) = key {
-            self.claim(identifier, key).await?;
+            self.claim(&registration, key, within).await?;
         }
-        let outcome = self.shared.store.put(Input::Register(registration)).await?;
+        let input = Input::Register {
+            registration,
+            within,
+        };
+        let outcome = self.shared.store.put(input).await?;
+        if let Outcome::Full(full) = outcome {
+            return Err(self.shared.room.refuse(full));
+        }
         let failure = self
             .shared
             .view
@@ -249,13 +264,23 @@ impl Coordinator {
                 // Another key has the name now.
                 changed: key.is_some(),
             }),
-            Outcome::Absent | Outcome::OtherFacts => unreachable!("a registration is never those"),
+            Outcome::Absent | Outcome::OtherFacts | Outcome::Full(_) => {
+                unreachable!("a registration is never absent, and one without room is refused")
+            }
         }
     }
 
-    /// Makes `identifier` the key's, unless it is another's.
-    async fn claim(&self, identifier: &Identifier, key: Digest) -> Result<(), Refusal> {
+    /// Makes the node's identifier the key's, unless it is another's.
+    async fn claim(
+        &self,
+        registration: &NodeRegistration,
+        key: Digest,
+        within: Bounds,
+    ) -> Result<(), Refusal> {
+        let identifier = &registration.identifier;
         if self.owner(identifier).is_none() {
+            let room = room::for_name(&self.shared.store.state(), registration, within);
+            room.map_err(|full| self.shared.room.refuse(full))?;
             let identifier = identifier.clone();
             let claimed = Record::Claimed { identifier, key };
             self.shared.store.record(vec![claimed]).await?;
@@ -550,6 +575,7 @@ impl Coordinator {
             }
             Outcome::Absent => Err(Refusal::Unregistered(identifier)),
             Outcome::OtherFacts => Err(Refusal::OtherFacts(identifier)),
+            Outcome::Full(_) => unreachable!("only a registration needs room"),
         }
     }
 
@@ -638,5 +664,7 @@ fn program(spec: Spec, embedded: &[Arc<dyn Materializer>]) -> Program {
 mod race_tests;
 #[cfg(test)]
 mod witness_tests;
+#[cfg(test)]
+mod room_tests;
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,14 @@
 //! The seam that matters: nothing above it knows which store it has. A store hands out immutable
 //! [`State`]s, so readers never take a lock, and a follower that falls behind just finds a newer state.
 
+mod bounds;
 mod state;
 mod memory;
 mod journal;
 #[cfg(test)]
 mod conformance;
 
+pub use bounds::{Bounds, Full};
 pub use journal::{JournalConfig, JournalContents, JournalError, JournalStore};
 pub use memory::MemoryStore;
 pub use state::{Overridden, Registered, State};
@@ -56,7 +58,12 @@ pub trait Store: Send + Sync + 'static {
 #[derive(Debug, Clone)]
 pub enum Input {
     /// A node's facts.
-    Register(NodeRegistration),
+    Register {
+        /// Which.
+        registration: NodeRegistration,
+        /// What they must find room in.
+        within: Bounds,
+    },
     /// A node is taken out.
     Remove {
         /// Who.
@@ -75,6 +82,16 @@ pub enum Input {
     RemoveOverride(Identifier),
 }
 
+impl Input {
+    /// A node's facts, which find room.
+    pub fn register(registration: NodeRegistration) -> Self {
+        Self::Register {
+            registration,
+            within: Bounds::NONE,
+        }
+    }
+}
+
 /// What became of an [`Input`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -86,6 +103,8 @@ pub enum Outcome {
     Absent,
     /// The facts are others than `only_if`.
     OtherFacts,
+    /// There is no room for the registration.
+    Full(Full),
 }
 
 /// What is noted beside. Never causes a render.

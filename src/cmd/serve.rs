@@ -28,7 +28,7 @@ use cfgsync::{
     guard::Guard,
     http::{self, DrainReport, HttpConfig},
     spec::Spec,
-    store::{JournalError, JournalStore},
+    store::{Bounds, JournalError, JournalStore},
     wire::SigningKey,
 };
 use clap::Args;
@@ -145,6 +145,21 @@ struct LimitArgs {
     /// Largest body of /node/replace
     #[arg(long, env = "CFGSYNC_REPLACE_BODY_MAX", value_name = "BYTES", default_value = "32MiB", value_parser = bytes)]
     replace_body_max: usize,
+    /// Registered nodes; another one is refused, and `join` comes again. Those that the spec lists always find room
+    #[arg(
+        long,
+        env = "CFGSYNC_NODES_MAX",
+        value_name = "COUNT",
+        default_value = "100000",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    nodes_max: u32,
+    /// Memory for the metadata of all nodes together; what would take more is refused, and `join` comes again
+    ///
+    /// A text counts with its length, and each value, name and list with 64 bytes beside it, an object with 512. The
+    /// server holds them twice.
+    #[arg(long, env = "CFGSYNC_METADATA_TOTAL_MAX", value_name = "BYTES", default_value = "256MiB", value_parser = bytes)]
+    metadata_total_max: usize,
     /// Open connections; more wait in the listen backlog
     #[arg(
         long,
@@ -180,6 +195,15 @@ struct LimitArgs {
         value_parser = duration
     )]
     write_stall_timeout: Duration,
+}
+
+impl LimitArgs {
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            nodes_max: self.nodes_max as usize,
+            metadata_total_max_bytes: self.metadata_total_max,
+        }
+    }
 }
 
 /// Why a server does not begin.
@@ -325,6 +349,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> anyhow::Result<Exit>
         materializers: vec![],
         coordinator: coordinator::Config {
             min_generation_interval: args.min_generation_interval,
+            bounds: args.limits.bounds(),
             sign_key: sign_key.clone(),
             ..coordinator::Config::default()
         },
@@ -581,6 +606,7 @@ mod tests {
         let unlimited = Descriptors::unlimited();
         let told = format!("{:?}", http_config(&args, &unlimited, Guard::default()));
         assert_eq!(told, format!("{:?}", HttpConfig::default()));
+        assert_eq!(args.limits.bounds(), coordinator::Config::default().bounds);
         assert_eq!(usize::from(args.history), app::HISTORY_GENERATIONS);
         let interval = coordinator::Config::default().min_generation_interval;
         assert_eq!(args.min_generation_interval, interval);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::{
     model::{Failure, GenerationNumber, Identifier, Revision},
     spec::MetadataError,
-    store::Unavailable,
+    store::{Full, Unavailable},
     wire::EncodedPayload,
 };
 
@@ -118,6 +118,9 @@ pub enum Refusal {
         /// The name that is taken.
         path: crate::model::ArtifactPath,
     },
+    /// There is no room for it. An operator can make some, so asking again may help.
+    #[error(transparent)]
+    Full(Full),
     /// The store's trouble, not the sender's.
     #[error(transparent)]
     Store(#[from] Unavailable),

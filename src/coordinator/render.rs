@@ -79,6 +79,14 @@ impl Program {
         list.into_iter().flatten().chain(&self.listed)
     }
 
+    /// Whether `identifier` is one of them.
+    pub fn expects(&self, identifier: &Identifier) -> bool {
+        let rule = self.spec.ready.as_ref();
+        let list = rule.and_then(|rule| rule.nodes.as_ref());
+        self.listed.contains(identifier)
+            || matches!(list, Some(Members::Closed(list)) if list.contains(identifier))
+    }
+
     /// Whether the spec declares a shared file by the name of `path`. Those that programs make are known once they
     /// are made.
     pub fn declares_shared(&self, path: &ArtifactPath) -> bool {

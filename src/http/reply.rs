@@ -252,6 +252,7 @@ fn outline_of(refusal: &Refusal) -> (StatusCode, Code, &'static str) {
         Refusal::NoOverride(_) => (StatusCode::NOT_FOUND, Code::Internal, "no_override"),
         Refusal::NoKey(_) => (StatusCode::CONFLICT, Code::Internal, "no_owner"),
         Refusal::OtherKey(_) => (StatusCode::FORBIDDEN, Code::Internal, "other_key"),
+        Refusal::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Internal, "full"),
         Refusal::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Internal, "store"),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Input, Outcome, Record, Seal, Store};
+use super::{Bounds, Full, Input, Outcome, Record, Seal, Store};
 use crate::{
     clock::Timestamp,
     model::{
@@ -19,6 +19,8 @@ pub(super) async fn check<S: Store>(make: impl Fn() -> Arc<S>) {
     overrides_are_inputs(&*make()).await;
     records_are_not_inputs(&*make()).await;
     the_first_key_has_the_identifier(&*make()).await;
+    registrations_find_room_or_change_nothing(&*make()).await;
+    as_many_find_room_as_there_is_room_for(make()).await;
     states_are_immutable(&*make()).await;
     a_follower_learns_of_changes_that_came_before_it_looked(&*make()).await;
     one_of_many_concurrent_seals_wins(make()).await;
@@ -31,7 +33,7 @@ fn node(name: &str, ip: &str) -> NodeRegistration {
 }
 
 async fn register(store: &impl Store, name: &str, ip: &str) -> Outcome {
-    store.put(Input::Register(node(name, ip))).await.unwrap()
+    store.put(Input::register(node(name, ip))).await.unwrap()
 }
 
 /// A generation without files.
@@ -169,6 +171,94 @@ async fn the_first_key_has_the_identifier(store: &impl Store) {
         assert!(store.state().keys.is_empty());
     }
     assert!(before.keys.is_empty());
+}
+
+async fn register_within(store: &impl Store, name: &str, text: &str, within: Bounds) -> Outcome {
+    let registration = node(name, "10.0.0.1").with_metadata(text.into());
+    let input = Input::Register {
+        registration,
+        within,
+    };
+    store.put(input).await.unwrap()
+}
+
+async fn registrations_find_room_or_change_nothing(store: &impl Store) {
+    let within = Bounds {
+        nodes_max: 2,
+        // A text takes 64 beside its length.
+        metadata_total_max_bytes: 136,
+    };
+    let put = async |name: &str, text: &str| register_within(store, name, text, within).await;
+    let no_room_for_metadata = Outcome::Full(Full::Metadata { max_bytes: 136 });
+    let Outcome::Changed(first) = put("a", "12345678").await else {
+        panic!()
+    };
+    assert_eq!(put("b", "1").await, no_room_for_metadata);
+    assert_eq!(store.state().revision, first);
+    assert!(matches!(put("b", "").await, Outcome::Changed(_)));
+    assert_eq!(put("b", "1").await, no_room_for_metadata);
+    assert_eq!(put("c", "").await, Outcome::Full(Full::Nodes { max: 2 }));
+    assert_eq!(put("a", "12345678").await, Outcome::Unchanged(first));
+    assert_eq!(store.state().metadata_total_bytes, 136);
+
+    // What is there beyond the bounds stays, and may change as long as it does not grow.
+    assert!(matches!(
+        register(store, "c", "10.0.0.1").await,
+        Outcome::Changed(_)
+    ));
+    let grown = register_within(store, "a", "1234567890", Bounds::NONE).await;
+    assert!(matches!(grown, Outcome::Changed(_)));
+    assert_eq!(store.state().metadata_total_bytes, 138);
+    assert!(matches!(put("a", "abcdefghij").await, Outcome::Changed(_)));
+    assert_eq!(put("a", "abcdefghijk").await, no_room_for_metadata);
+    assert!(matches!(put("a", "abc").await, Outcome::Changed(_)));
+    let remove = Input::Remove {
+        identifier: "a".parse().unwrap(),
+        only_if: None,
+    };
+    store.put(remove).await.unwrap();
+    assert_eq!(store.state().metadata_total_bytes, 64);
+}
+
+async fn as_many_find_room_as_there_is_room_for(store: Arc<impl Store>) {
+    for (prefix, text, within, room) in [
+        (
+            "n",
+            "",
+            Bounds {
+                nodes_max: 10,
+                ..Bounds::NONE
+            },
+            10,
+        ),
+        // Those before take 640 bytes, and each of these takes 66.
+        (
+            "m",
+            "12",
+            Bounds {
+                metadata_total_max_bytes: 1_110,
+                ..Bounds::NONE
+            },
+            7,
+        ),
+    ] {
+        let mut tasks = tokio::task::JoinSet::new();
+        for at in 0..64 {
+            let store = store.clone();
+            let name = format!("{prefix}{at}");
+            tasks.spawn(async move { register_within(&*store, &name, text, within).await });
+        }
+        let outcomes = tasks.join_all().await;
+        let accepted = outcomes
+            .iter()
+            .filter(|outcome| matches!(outcome, Outcome::Changed(_)));
+        assert_eq!(accepted.count(), room, "{within:?}");
+    }
+    let state = store.state();
+    assert_eq!(
+        (state.registrations.len(), state.metadata_total_bytes),
+        (17, 1_102)
+    );
 }
 
 async fn states_are_immutable(store: &impl Store) {

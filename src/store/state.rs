@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use imbl::OrdMap;
 
-use super::{Input, Outcome, Record, Seal, Unavailable};
+use super::{Bounds, Full, Input, Outcome, Record, Seal, Unavailable, bounds::bytes_of};
 use crate::model::{
     ArtifactSet, Digest, Failure, Generation, GenerationNumber, Identifier, NodeRegistration,
     Revision,
@@ -21,6 +21,8 @@ pub struct State {
     pub override_inputs: Revision,
     /// Who is registered, sorted by identifier.
     pub registrations: OrdMap<Identifier, Registered>,
+    /// The metadata of all of them together, in bytes as they take them in memory.
+    pub metadata_total_bytes: usize,
     /// Operators' files, by node.
     pub overrides: OrdMap<Identifier, Overridden>,
     /// The newest generation handed to each node.
@@ -40,6 +42,8 @@ pub struct Registered {
     pub registration: Arc<NodeRegistration>,
     /// The revision at which they were accepted.
     pub revision: Revision,
+    /// Their metadata, in bytes as they take them in memory.
+    pub metadata_bytes: usize,
 }
 
 /// An override and when it came. Equal when it is the same acceptance.
@@ -100,22 +104,53 @@ impl State {
         names.chain(self.keys.keys()).chain(seats)
     }
 
+    /// Whether `registration` finds room. A node that is there may always change, if its metadata do not grow.
+    pub fn room_for(&self, registration: &NodeRegistration, within: Bounds) -> Result<(), Full> {
+        let known = self.registrations.get(&registration.identifier);
+        if known.is_none() && self.registrations.len() >= within.nodes_max {
+            let max = within.nodes_max;
+            return Err(Full::Nodes { max });
+        }
+        let held = known.map_or(0, |known| known.metadata_bytes);
+        let bytes = bytes_of(&registration.metadata);
+        let max_bytes = within.metadata_total_max_bytes;
+        match bytes > held && self.metadata_total_bytes - held + bytes > max_bytes {
+            true => Err(Full::Metadata { max_bytes }),
+            false => Ok(()),
+        }
+    }
+
+    /// Puts a registration that was accepted at `revision` in the place of the node's last one.
+    pub(super) fn enter(&mut self, registration: NodeRegistration, revision: Revision) {
+        let identifier = registration.identifier.clone();
+        let registered = Registered {
+            metadata_bytes: bytes_of(&registration.metadata),
+            registration: Arc::new(registration),
+            revision,
+        };
+        self.metadata_total_bytes += registered.metadata_bytes;
+        if let Some(before) = self.registrations.insert(identifier, registered) {
+            self.metadata_total_bytes -= before.metadata_bytes;
+        }
+    }
+
     /// Applies `input`. The one place that says what an input does; every store goes through it.
     pub fn apply(&mut self, input: Input) -> Outcome {
         let next = self.revision.next();
         match input {
-            Input::Register(registration) => {
+            Input::Register {
+                registration,
+                within,
+            } => {
                 if let Some(known) = self.registrations.get(&registration.identifier)
                     && *known.registration == registration
                 {
                     return Outcome::Unchanged(known.revision);
                 }
-                let identifier = registration.identifier.clone();
-                let registered = Registered {
-                    registration: Arc::new(registration),
-                    revision: next,
-                };
-                self.registrations.insert(identifier, registered);
+                if let Err(full) = self.room_for(&registration, within) {
+                    return Outcome::Full(full);
+                }
+                self.enter(registration, next);
             }
             Input::Remove {
                 identifier,
@@ -127,6 +162,7 @@ impl State {
                 if only_if.is_some_and(|facts| *known.registration != facts) {
                     return Outcome::OtherFacts;
                 }
+                self.metadata_total_bytes -= known.metadata_bytes;
                 self.registrations.remove(&identifier);
                 self.deliveries.remove(&identifier);
             }

@@ -91,6 +91,31 @@ fn nodes_that_wait_get_their_files_from_the_server_that_comes_back() {
 }
 
 #[test]
+fn a_server_that_comes_back_with_less_room_keeps_whom_it_has() {
+    let place = Place::new();
+    let door = Reserved::new();
+    let server = door.serve_with(&place, &STATE);
+    server.register("node-1");
+    server.register("other");
+    server.signal(Signal::KILL);
+    server.end();
+    let less = [&STATE[..], &["--nodes-max", "1"]].concat();
+    let mut server = door.serve_with(&place, &less);
+    server.register("node-1");
+    let mut new = place.join(&door.url(), "node-2", &["--timeout", "50s"]);
+    server.log_until("registrations are refused: there is no room for another node");
+    let told = new.log_until("503");
+    assert!(told.contains("raise serve --nodes-max"), "{told}");
+    // It comes again until there is room.
+    for gone in ["node-1", "other"] {
+        let removed = place.run(&["rm", gone, "--server", &door.url()], &[]);
+        assert_eq!(code(&removed), 0, "{}", text(&removed.stderr));
+    }
+    server.log_until("node-2 registered");
+    assert_eq!(place.registered(&door.url()), ["node-2"]);
+}
+
+#[test]
 fn a_state_directory_is_closed_to_others_and_to_a_second_server() {
     let place = Place::new();
     let server = place.serve(&STATE);

@@ -8,7 +8,7 @@ use cfgsync::{
     http::{DrainReport, HttpConfig, listen, serve},
     model::Instance,
     spec::Spec,
-    store::MemoryStore,
+    store::{Bounds, MemoryStore},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -45,6 +45,15 @@ impl TestServer {
     }
 
     pub(crate) fn with_clock(rest: &str, http: HttpConfig, clock: WallClock) -> Self {
+        Self::with_all(rest, http, clock, Bounds::default())
+    }
+
+    pub(crate) fn with_bounds(rest: &str, bounds: Bounds) -> Self {
+        let clock = WallClock::from_fn(|| Timestamp::UNIX_EPOCH);
+        Self::with_all(rest, HttpConfig::default(), clock, bounds)
+    }
+
+    fn with_all(rest: &str, http: HttpConfig, clock: WallClock, bounds: Bounds) -> Self {
         let text = format!("cfgsync: 1\ncluster: test\n{rest}");
         let spec = Spec::parse(&text, "cluster.yaml", Path::new("."));
         let spec = spec.unwrap_or_else(|error| panic!("{error}"));
@@ -55,6 +64,7 @@ impl TestServer {
             vec![],
             Config {
                 min_generation_interval: Duration::ZERO,
+                bounds,
                 ..Config::default()
             },
             clock,

@@ -139,7 +139,8 @@ impl<'a> Entry<'a> {
     /// How `input` is written.
     pub(super) fn of_input(input: &'a Input) -> Self {
         match input {
-            Input::Register(registration) => Self::Register(NodeEntry::of(registration)),
+            // Whether there is room was judged before it was accepted.
+            Input::Register { registration, .. } => Self::Register(NodeEntry::of(registration)),
             // On which facts it insisted was judged before it was accepted.
             Input::Remove { identifier, .. } => Self::Remove(identifier.as_str()),
             Input::Override { identifier, files } => {
@@ -159,7 +160,7 @@ impl<'a> Entry<'a> {
         let before = state.revision;
         match self {
             Self::Register(node) => {
-                state.apply(Input::Register(node.registration()?));
+                state.apply(Input::register(node.registration()?));
             }
             Self::Remove(identifier) => {
                 state.apply(Input::Remove {

@@ -80,7 +80,7 @@ fn written() -> (Simulated, Arc<State>) {
     };
     let mut journal = Journal::open(Arc::new(disk.clone()), &settings).unwrap();
     let odd = serde_json::json!({ "port": 9000, "ratio": 0.1 + 0.2, "name": "é\u{1}", "list": [null, -1] });
-    let register = |node| Change::Input(Input::Register(node));
+    let register = |node| Change::Input(Input::register(node));
     let id = |name: &str| name.parse().unwrap();
     let files = |text: &str| {
         let open = ArtifactFile::new("/config.yaml".parse().unwrap(), text.to_owned());
@@ -369,7 +369,7 @@ proptest! {
     #[test]
     fn facts_are_kept_to_the_last_bit(metadata in metadata()) {
         let facts = node("a", "fd00::1", metadata);
-        let input = Input::Register(facts.clone());
+        let input = Input::register(facts.clone());
         let mut body = vec![];
         entry::write(&mut body, &Entry::of_input(&input));
         let (change, rest): (Entry, _) = entry::read(&body).unwrap();

@@ -525,7 +525,7 @@ impl Promised {
         let changes = facts
             .iter()
             .cloned()
-            .map(Input::Register)
+            .map(Input::register)
             .map(Change::Input);
         let Some(answers) = self.commit(journal, changes.collect()) else {
             return false;
@@ -707,7 +707,7 @@ fn a_log_that_has_grown_is_cut_after_a_snapshot() {
         let facts = node(&format!("n{turn}"), turn);
         let facts = facts.with_metadata("x".repeat(64 << 10).into());
         journal
-            .commit(vec![Change::Input(Input::Register(facts))])
+            .commit(vec![Change::Input(Input::register(facts))])
             .unwrap();
         journal.keep_house(false).unwrap();
         let length = recover(&disk).unwrap().unwrap().log.end;
@@ -736,7 +736,7 @@ fn a_full_disk_refuses_changes_and_recovers() {
     let disk = Simulated::default();
     let mut journal = Journal::open(Arc::new(disk.clone()), &settings()).unwrap();
     let register = |journal: &mut Journal, name: &str, turn| {
-        let changes = vec![Change::Input(Input::Register(node(name, turn)))];
+        let changes = vec![Change::Input(Input::register(node(name, turn)))];
         journal.commit(changes).unwrap().pop().unwrap()
     };
     register(&mut journal, "a", 0).unwrap();
@@ -789,7 +789,7 @@ fn files_of_a_seal_on_its_way_stay() {
 fn a_sync_that_fails_is_not_tried_again() {
     let disk = Simulated::default();
     let mut journal = Journal::open(Arc::new(disk.clone()), &settings()).unwrap();
-    let register = || vec![Change::Input(Input::Register(node("a", 0)))];
+    let register = || vec![Change::Input(Input::register(node("a", 0)))];
     // Space is taken, the frame is written, and then it is synced.
     let at = disk.operations() + 2;
     disk.medium().fault = Some((at, Fault::Once));
@@ -805,7 +805,7 @@ fn damage_is_refused_with_its_place_and_a_torn_tail_is_cut() {
     let mut journal = Journal::open(Arc::new(disk.clone()), &settings()).unwrap();
     let mut ends = vec![];
     for (name, turn) in [("a", 0), ("b", 0), ("c", 0)] {
-        let changes = vec![Change::Input(Input::Register(node(name, turn)))];
+        let changes = vec![Change::Input(Input::register(node(name, turn)))];
         journal.commit(changes).unwrap().pop().unwrap().unwrap();
         let log = disk.read("log").unwrap().unwrap();
         ends.push(log.iter().rposition(|byte| *byte != 0).unwrap() + 1);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::{Digest, GenerationNumber, Instance, Revision},
-    store::{Overridden, Registered, State},
+    store::{Overridden, State},
 };
 
 /// Its name in the directory.
@@ -132,13 +132,7 @@ impl Part<'_> {
                 state.override_inputs = Revision(override_inputs);
             }
             Self::Node(node, revision) => {
-                let registration = Arc::new(node.registration()?);
-                let identifier = registration.identifier.clone();
-                let registered = Registered {
-                    registration,
-                    revision: Revision(revision),
-                };
-                state.registrations.insert(identifier, registered);
+                state.enter(node.registration()?, Revision(revision));
             }
             Self::Override(identifier, files, revision) => {
                 let overridden = Overridden {

@@ -157,6 +157,7 @@ pub(super) fn assert_same(one: &State, other: &State) {
         generations.map(|g| artifacts::to_file(g)).collect()
     };
     assert_eq!(files(one), files(other));
+    assert_eq!(one.metadata_total_bytes, other.metadata_total_bytes);
 }
 
 #[tokio::test]
@@ -201,7 +202,7 @@ async fn a_log_that_was_removed_takes_nothing() {
     let journal = JournalStore::open(&config(directory.path())).unwrap();
     std::fs::remove_file(directory.path().join("log")).unwrap();
     let node = NodeRegistration::new("a".parse().unwrap(), "10.0.0.1".parse().unwrap());
-    journal.put(Input::Register(node)).await.unwrap_err();
+    journal.put(Input::register(node)).await.unwrap_err();
     let reason = journal.broken().await;
     assert!(reason.contains("somebody has removed it"), "{reason}");
 }
@@ -216,7 +217,7 @@ async fn many_changes_share_one_sync_and_none_is_seen_before_it() {
         .map(|at| {
             let name = format!("n{at}").parse().unwrap();
             let node = NodeRegistration::new(name, "10.0.0.1".parse().unwrap());
-            journal.put(Input::Register(node))
+            journal.put(Input::register(node))
         })
         .collect();
     disk.while_it_hangs(|| {
@@ -241,7 +242,7 @@ async fn a_sync_that_fails_breaks_the_store_and_says_why() {
     let journal = JournalStore::on(Arc::new(disk.clone()), &config(directory)).unwrap();
     let register = |name: &str| {
         let ip = "10.0.0.1".parse().unwrap();
-        Input::Register(NodeRegistration::new(name.parse().unwrap(), ip))
+        Input::register(NodeRegistration::new(name.parse().unwrap(), ip))
     };
     journal.put(register("a")).await.unwrap();
     disk.fail_syncs();

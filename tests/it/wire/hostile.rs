@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use cfgsync::http::HttpConfig;
+use cfgsync::{http::HttpConfig, store::Bounds};
 
 use super::PAIR;
-use crate::support::{Connection, INSTANCE, TestServer, get, plain, register, within};
+use crate::support::{Connection, INSTANCE, TestServer, get, node, plain, post, register, within};
 
 /// Short enough to be waited for, and only where running out is what the test is about.
 const SHORT: Duration = Duration::from_millis(50);
@@ -263,6 +263,66 @@ async fn who_opens_all_connections_that_it_can_shuts_nobody_out() {
     assert!(closed >= 100, "{closed}");
     let told = format!("cfgsync_connections_refused_total {}", before + closed);
     assert!(metrics.to_text().contains(&told), "{told}");
+}
+
+#[tokio::test]
+async fn who_registers_ever_more_names_and_metadata_is_refused_and_the_others_are_served() {
+    let bounds = Bounds {
+        nodes_max: 50,
+        metadata_total_max_bytes: 10_000,
+    };
+    let server = TestServer::with_bounds(PAIR, bounds);
+    server.register("a").await;
+    server.register("b").await;
+    let with = |identifier: &str, length: usize| {
+        let text = "x".repeat(length);
+        let body =
+            format!(r#"{{"identifier":"{identifier}","ip":"10.0.0.1","metadata":"{text}"}}"#);
+        post("/register", "", &body)
+    };
+    // Each takes a thousand bytes.
+    let (mut names, mut metadata) = (server.connect().await, server.connect().await);
+    let mut accepted = 0;
+    for at in 0..100 {
+        metadata.send(with(&format!("large-{at}"), 936)).await;
+        let reply = metadata.reply().await;
+        if reply.status == 202 {
+            accepted += 1;
+            continue;
+        }
+        let (code, reason, message) = reply.error();
+        assert_eq!((reply.status, &*code, &*reason), (503, "internal", "full"));
+        assert_eq!(
+            message,
+            "there is no room for so much metadata, those of all nodes may take 10000 bytes of memory together; bring \
+             less, remove nodes (cfgsync rm), or raise serve --metadata-total-max"
+        );
+    }
+    assert_eq!(accepted, 10);
+    for at in 0..100 {
+        names.send(register(&format!("small-{at}"))).await;
+        let reply = names.reply().await;
+        if reply.status == 202 {
+            accepted += 1;
+            continue;
+        }
+        let (code, reason, message) = reply.error();
+        assert_eq!((reply.status, &*code, &*reason), (503, "internal", "full"));
+        assert_eq!(
+            message,
+            "there is no room for another node, there are 50 already; remove some (cfgsync rm), or raise serve \
+             --nodes-max"
+        );
+    }
+    assert_eq!(accepted, 48);
+    // Who was there comes again, gets its files, and an operator makes room.
+    server.register("a").await;
+    assert_eq!(server.ask(&with("large-0", 900)).await.status, 202);
+    let reply = server.ask(&node("a", "prefer: wait=20\r\n")).await;
+    assert_eq!(reply.status, 200);
+    let remove = plain("DELETE", "/v1/nodes/small-0", "");
+    assert_eq!(server.ask(&remove).await.status, 202);
+    server.register("c").await;
 }
 
 #[tokio::test]
