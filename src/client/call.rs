@@ -139,7 +139,7 @@ pub enum CallError {
         problem: String,
     },
     /// A status that is not a success.
-    #[error("{} answered {status}: {}", meta.server, body.message)]
+    #[error("{} answered {}", meta.server, told(*status, &body.message))]
     Refused {
         /// The status.
         status: StatusCode,
@@ -682,19 +682,30 @@ fn meta(server: ServerUrl, headers: &HeaderMap) -> Meta {
     }
 }
 
+/// A message that begins with the status is not told it again.
+fn told(status: StatusCode, message: &str) -> String {
+    let status = status.to_string();
+    match message.starts_with(&status) {
+        true => message.to_owned(),
+        false => format!("{status}: {message}"),
+    }
+}
+
 fn error_body(status: StatusCode, body: &[u8]) -> ErrorBody {
-    let read = || {
-        let mut words = serde_json::from_slice(body).ok()?;
-        defuse(&mut words);
-        serde_json::from_value(words).ok()
-    };
-    read().unwrap_or_else(|| {
+    let mut words = serde_json::from_slice(body).unwrap_or(serde_json::Value::Null);
+    defuse(&mut words);
+    let message = words["message"].as_str().map(str::to_owned);
+    let read = serde_json::from_value(words);
+    read.unwrap_or_else(|_| {
         let code = match status {
             StatusCode::TOO_EARLY => Code::NotReady,
             StatusCode::NOT_FOUND => Code::MissingConfig,
             _ => Code::Internal,
         };
-        let message = format!("{status}, without a reason that cfgsync understands");
+        // A newer server may say more than is known here, which must not hide why.
+        let message = message.unwrap_or_else(|| {
+            format!("{status}, without a reason that cfgsync understands: is it a server of it?")
+        });
         ErrorBody {
             reason: None,
             ..ErrorBody::new(code, "", message)
@@ -724,6 +735,26 @@ mod tests {
     use tokio::time::{Sleep, sleep};
 
     use super::*;
+
+    #[test]
+    fn of_a_refusal_that_says_more_than_is_known_the_message_stays() {
+        let status = StatusCode::GONE;
+        let body = br#"{"code":"internal","message":"the cluster failed: quota",
+            "failure":{"kind":"quota","reason":"quota","at":"2026-01-01T00:00:00Z"}}"#;
+        let message = error_body(status, body).message;
+        assert_eq!(message, "the cluster failed: quota");
+        assert_eq!(
+            told(status, &message),
+            "410 Gone: the cluster failed: quota"
+        );
+        for body in [&b"<html>"[..], b"", b"{}", b"[]", br#"{"message":7}"#] {
+            let message = error_body(status, body).message;
+            let expected =
+                "410 Gone, without a reason that cfgsync understands: is it a server of it?";
+            assert_eq!(message, expected);
+            assert_eq!(told(status, &message), expected);
+        }
+    }
 
     /// One byte every so often, for ever.
     struct Drip {

@@ -303,13 +303,18 @@ pub(super) fn not_ready(body: Bytes) -> Reply {
     json_bytes(StatusCode::TOO_EARLY, body)
 }
 
-/// Not from this server, which stops: another one, or this one when it is back.
-pub(super) fn draining() -> Reply {
-    let body = ErrorBody::new(
-        Code::NotReady,
-        DRAINING,
-        "this server is stopping: ask again in a second, or another server at once",
-    );
+/// Not from this server, which stops: another one, or this one when it is back. What it would have said of the set
+/// stands in `not_ready_body`.
+pub(super) fn draining(not_ready_body: &[u8]) -> Reply {
+    let told = serde_json::from_slice::<ErrorBody>(not_ready_body);
+    let body = ErrorBody {
+        progress: told.ok().and_then(|told| told.progress),
+        ..ErrorBody::new(
+            Code::NotReady,
+            DRAINING,
+            "this server is stopping: ask again in a second, or another server at once",
+        )
+    };
     let mut reply = not_ready(body.to_json().into());
     retry_after(&mut reply, "1");
     close_after(&mut reply);

@@ -33,13 +33,15 @@ port=$(free_port)
 set -eu
 server=
 trap 'kill "$server"; wait' EXIT
-ready() { until cfgsync inspect health >/dev/null 2>&1; do sleep 0.1; done; }
+# A reader sees it on the terminal.
+both_have_said_so() {
+    until cfgsync inspect -o json 2>/dev/null | grep -q '"registered": 2'; do sleep 0.1; done
+}
 # Every answer must be one that the table of routes knows.
 curl() { command curl --max-time 10 --write-out '\nstatus %{http_code}\n' "$@"; }
 PREAMBLE
-    # Whoever pastes by hand is slower than the server; a script has to wait for it.
     block quickstart | sed "s/4400/$port/; s|out/|$scratch/out/|g; s/^\(cfgsync serve.*\)&\$/\1\& server=\$!/" \
-        | sed '/^export CFGSYNC_SERVER/a ready'
+        | sed 's/^cfgsync inspect$/both_have_said_so; &/'
     block routes | sed "s/4400/$port/"
 } >"$scratch/readme"
 [ "$(grep -c '^curl' "$scratch/readme")" -ge 20 ] || fail "the README lost its blocks"

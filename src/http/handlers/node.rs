@@ -184,7 +184,7 @@ async fn reply_to(
             reply::missing(&refusal)
         }
         Answer::Failed(failure) => reply::failed(&failure),
-        Answer::Draining(_) => reply::draining(),
+        Answer::Draining(body) => reply::draining(&body),
     };
     if asked.is_some() {
         reply::preference_applied(&mut reply);

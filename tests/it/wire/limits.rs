@@ -195,6 +195,7 @@ async fn a_drain_answers_waiters_and_ends_what_is_idle() {
     assert_eq!(reply.status, 425);
     let (code, reason, _) = reply.error();
     assert_eq!((&*code, &*reason), ("not_ready", "draining"));
+    assert_eq!(reply.json()["progress"]["needed"], 2);
     assert_eq!(reply.header("retry-after"), Some("1"));
     assert_eq!(reply.header("connection"), Some("close"));
     assert!(waiter.is_closed().await);
