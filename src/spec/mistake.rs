@@ -42,8 +42,8 @@ pub(super) struct Mistake {
 #[derive(Debug)]
 enum Place {
     Range(Rc<Source>, Range<usize>),
-    /// A file that could not be read, so that there is no text to show.
-    File(String),
+    /// A file that could not be read, so that there is no text to show. The title names it.
+    File,
 }
 
 impl Mistake {
@@ -52,9 +52,9 @@ impl Mistake {
         Self::new(Place::Range(Rc::clone(source), range), title)
     }
 
-    /// A mistake that is a whole file's.
-    pub(super) fn of_file(name: &str, title: impl Into<String>) -> Self {
-        Self::new(Place::File(name.to_owned()), title)
+    /// A mistake that is a whole file's, which `title` names.
+    pub(super) fn of_file(title: impl Into<String>) -> Self {
+        Self::new(Place::File, title)
     }
 
     fn new(place: Place, title: impl Into<String>) -> Self {
@@ -88,16 +88,14 @@ impl Mistake {
     fn order(&self) -> (bool, usize) {
         match &self.place {
             Place::Range(_, range) => (false, range.start),
-            Place::File(_) => (true, 0),
+            Place::File => (true, 0),
         }
     }
 
     fn render(&self) -> String {
         let title = Level::ERROR.primary_title(self.title.as_str());
         let group = match &self.place {
-            Place::File(name) => {
-                Group::with_title(title).element(annotate_snippets::Origin::path(name.as_str()))
-            }
+            Place::File => Group::with_title(title),
             Place::Range(source, range) => {
                 let marked = AnnotationKind::Primary.span(visible(&source.text, range));
                 let marked = match self.label.as_str() {

@@ -21,10 +21,8 @@ pub struct PlainFile {
 impl PlainFile {
     /// Reads the file at `path`.
     pub fn load(path: &Path) -> Result<Self, SpecError> {
-        let text = read_text(path, TEXT_MAX_BYTES).map_err(|unreadable| {
-            let name = path.display().to_string();
-            spec_error(vec![Mistake::of_file(&name, unreadable.problem)])
-        })?;
+        let text = read_text(path, TEXT_MAX_BYTES)
+            .map_err(|unreadable| spec_error(vec![Mistake::of_file(unreadable.problem)]))?;
         Self::parse(text, path)
     }
 

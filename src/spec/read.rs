@@ -31,10 +31,8 @@ const VERSION: u64 = 1;
 impl Spec {
     /// Reads the file at `path` and every file that it names. Files that it names lie relative to it.
     pub fn load(path: &Path) -> Result<Self, SpecError> {
-        let text = read_text(path, TEXT_MAX_BYTES).map_err(|unreadable| {
-            let name = path.display().to_string();
-            spec_error(vec![Mistake::of_file(&name, unreadable.problem)])
-        })?;
+        let text = read_text(path, TEXT_MAX_BYTES)
+            .map_err(|unreadable| spec_error(vec![Mistake::of_file(unreadable.problem)]))?;
         let directory = path.parent().unwrap_or(Path::new(""));
         Self::parse(&text, &path.display().to_string(), directory)
     }

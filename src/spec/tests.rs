@@ -59,13 +59,9 @@ fn a_spec_that_cannot_be_read_is_named() {
     let cases = ["absent.yaml", ".", "bytes", "huge"];
     insta::assert_snapshot!(cases.map(load).join("\n"), @r#"
     error: cannot read DIR/absent.yaml: no such file
-    --> DIR/absent.yaml
     error: cannot read DIR/.: it is a directory
-    --> DIR/.
     error: cannot read DIR/bytes: it is not UTF-8 text (byte 0)
-    --> DIR/bytes
     error: cannot read DIR/huge: it is larger than 16 MiB
-    --> DIR/huge
     "#);
 }
 
