@@ -126,6 +126,29 @@ fn nothing_hides_what_it_imports() {
     }
 }
 
+/// A URL hid what stood behind it on its line.
+#[test]
+fn only_comments_are_cut() {
+    for (code, kept) in [
+        ("a // b\nc", "a \nc"),
+        (
+            r#"f("http://x", crate::http::y); // b"#,
+            r#"f("http://x", crate::http::y); "#,
+        ),
+        (r#""\\" // "b"#, r#""\\" "#),
+        (r#""\"//" // b"#, r#""\"//" "#),
+        ("\"a\n//b\" // c", "\"a\n//b\" "),
+        ("r#\"\"//\"# // b", "r#\"\"//\"# "),
+        ("br\"\\\" // b", "br\"\\\" "),
+        ("r#type // b", "r#type "),
+        ("'\"' // b", "'\"' "),
+        (r#"'\"' // b"#, r#"'\"' "#),
+        ("// a \"b\nc // d", "\nc "),
+    ] {
+        assert_eq!(without_comments(code), kept);
+    }
+}
+
 #[test]
 fn ways_around_are_seen() {
     let seen = |code: &str| -> Vec<String> {
@@ -390,9 +413,48 @@ fn production_code(file: &Path) -> String {
         if line == "#[cfg(test)]" && lines.peek().is_some_and(|next| next.ends_with('{')) {
             break;
         }
-        code.push(line.split("//").next().unwrap_or(""));
+        code.push(line);
     }
-    code.join("\n")
+    without_comments(&code.join("\n"))
+}
+
+/// `code` with its lines cut where `//` stands outside of strings, which stay as they are.
+fn without_comments(code: &str) -> String {
+    let mut kept = String::new();
+    let mut rest = code;
+    while let Some(next) = rest.chars().next() {
+        if rest.starts_with("//") {
+            rest = &rest[rest.find('\n').unwrap_or(rest.len())..];
+            continue;
+        }
+        let (taken, behind) = rest.split_at(quoted(rest).unwrap_or(next.len_utf8()));
+        kept.push_str(taken);
+        rest = behind;
+    }
+    kept
+}
+
+/// The length of the string that `code` begins with, or of a character that is a quotation mark.
+fn quoted(code: &str) -> Option<usize> {
+    let marks = ["'\"'", r#"'\"'"#];
+    if let Some(mark) = marks.iter().find(|mark| code.starts_with(**mark)) {
+        return Some(mark.len());
+    }
+    // Before a quotation mark `r` is no identifier's end.
+    if let Some(raw) = code.strip_prefix('r') {
+        let text = raw.trim_start_matches('#');
+        let end = format!("\"{}", &raw[..raw.len() - text.len()]);
+        let text = text.strip_prefix('"')?;
+        return Some(code.len() - text.len() + text.find(&end)? + end.len());
+    }
+    let text = code.strip_prefix('"')?;
+    let mut is_escaped = false;
+    let end = text.find(|c| {
+        let is_end = c == '"' && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        is_end
+    });
+    Some(1 + end? + 1)
 }
 
 /// Files of the program.
