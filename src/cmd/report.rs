@@ -82,7 +82,8 @@ impl Voice {
         let Verdict { exit, hint } = judge(&error);
         let message = format!("{error:#}");
         let mut stderr = anstream::AutoStream::auto(std::io::stderr());
-        let _ = write!(stderr, "{}", said(&message, hint.as_deref()));
+        let text = said(&message, is_rendered(&error), hint.as_deref());
+        let _ = write!(stderr, "{text}");
         self.say_last_words(exit, &message);
         ExitCode::from(exit.code())
     }
@@ -96,13 +97,23 @@ impl Voice {
     }
 }
 
-/// A message for people; one that was rendered like a compiler's stands as it is.
-fn said(message: &str, hint: Option<&str>) -> String {
+/// Whether the message was rendered like a compiler's. Judged by its type: a server's words can begin like one.
+fn is_rendered(error: &anyhow::Error) -> bool {
+    error.is::<SpecError>()
+        || matches!(error.downcast_ref(), Some(SettingsError::File(_)))
+        || matches!(error.downcast_ref(), Some(PlanError::Nodes(_)))
+}
+
+/// A message for people; one that was rendered stands as it is. Of others all lines but the first are indented, so
+/// that nobody's words look like a hint or an error of their own.
+fn said(message: &str, is_rendered: bool, hint: Option<&str>) -> String {
     let bold = anstyle::Style::new().bold();
     let red = bold.fg_color(Some(anstyle::AnsiColor::Red.into()));
-    let mut text = match message.starts_with("error: ") {
-        true => format!("{message}\n"),
-        false => format!("{red}error{red:#}: {message}\n"),
+    let mut text = if is_rendered {
+        format!("{message}\n")
+    } else {
+        let indented = message.trim_end().replace('\n', "\n    ");
+        format!("{red}error{red:#}: {indented}\n")
     };
     if let Some(hint) = hint {
         text.push_str(&format!("{bold}hint{bold:#}: {hint}\n"));
@@ -455,5 +466,35 @@ mod tests {
             last_words(Exit::WrongSetting, message),
             "cfgsync: exit 78: unknown field `x` (a.yaml:1:1); did you mean `y`?"
         );
+    }
+
+    fn plain(error: impl Into<anyhow::Error>, hint: Option<&str>) -> String {
+        let error = error.into();
+        let text = said(&format!("{error:#}"), is_rendered(&error), hint);
+        anstream::adapter::strip_str(&text).to_string()
+    }
+
+    /// A server's second line stood where hints stand.
+    #[test]
+    fn others_words_do_not_pose_as_ours() {
+        let failed = |reason: &str| JoinError::Failed(reason.to_owned());
+        assert_eq!(
+            plain(failed("a\nhint: run x\n"), Some("our own")),
+            "error: a\n    hint: run x\nhint: our own\n"
+        );
+        assert_eq!(
+            plain(failed("error: a\nhint: run x"), None),
+            "error: error: a\n    hint: run x\n"
+        );
+    }
+
+    #[test]
+    fn what_is_rendered_stands_as_it_is() {
+        let mistake = || cfgsync::spec::Spec::parse("x: 1\n", "a.yaml", ".".as_ref()).unwrap_err();
+        let rendered = format!("{}\n", mistake());
+        assert!(rendered.contains("\n --> a.yaml:1:1\n"), "{rendered}");
+        assert_eq!(plain(mistake(), None), rendered);
+        assert_eq!(plain(SettingsError::File(mistake()), None), rendered);
+        assert_eq!(plain(PlanError::Nodes(mistake()), None), rendered);
     }
 }
