@@ -9,6 +9,7 @@ pub(crate) mod names;
 pub(crate) mod log;
 pub(crate) mod exit;
 pub(crate) mod values;
+pub(crate) mod typed;
 pub(crate) mod credentials;
 pub(crate) mod tls;
 pub(crate) mod server;

@@ -23,7 +23,6 @@ use cfgsync::{
     wire::ReceivedPayload,
 };
 use clap::{Args, ValueEnum};
-use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind};
 use tracing::{debug, info, warn};
 
@@ -36,6 +35,7 @@ use super::{
     server::UrlParser,
     signals::catch,
     tls::{ClientTlsArgs, TrustFailure},
+    typed::Typed,
     values,
 };
 use document::Document;
@@ -75,23 +75,8 @@ pub(crate) struct JoinArgs {
     /// The address under which others reach it [default: the local address that reaches the server]
     #[arg(long, env = "CFGSYNC_IP", value_name = "IP", value_parser = address, help_heading = "This node")]
     ip: Option<IpAddr>,
-    /// A fact about it: KEY=TEXT, KEY:=JSON or KEY=@FILE; dots in the key nest
-    #[arg(
-        long,
-        env = "CFGSYNC_META",
-        value_name = "FACT",
-        help_heading = "This node"
-    )]
-    meta: Vec<metadata::Fact>,
-    /// Its facts as one JSON value, below those of --meta
-    #[arg(
-        long,
-        env = "CFGSYNC_META_JSON",
-        value_name = "JSON",
-        value_parser = values::json,
-        help_heading = "This node"
-    )]
-    meta_json: Option<Value>,
+    #[command(flatten)]
+    facts: Typed<metadata::FactArgs>,
     /// Where an artifact goes: ARTIFACT=PATH, DIR/=PATH/ for all below, ARTIFACT=- for stdout
     #[arg(
         long,

@@ -36,6 +36,18 @@ fn usage_mistakes() {
         &["rm"],
         &["rm", "localhost"],
         &["fail"],
+        // What lies within a text is no better than what is no fact at all.
+        &[
+            "join",
+            "--server",
+            "http://127.0.0.1:1",
+            "--out-dir",
+            ".",
+            "--meta",
+            "a=1",
+            "--meta",
+            "a.b=2",
+        ],
     ];
     let seen: Vec<String> = cases.iter().map(|case| place.seen(case, &[])).collect();
     for seen in &seen {
@@ -66,6 +78,10 @@ fn wrong_settings() {
         (
             &["serve", "cluster.yaml", "--state-dir", "broken.yaml"],
             &[],
+        ),
+        (
+            &["join", "--server", "http://127.0.0.1:1", "--out-dir", "."],
+            &[("CFGSYNC_META", "a=1\na.b=2")],
         ),
     ];
     let mut seen: Vec<String> = cases

@@ -2,9 +2,55 @@
 
 use std::path::Path;
 
+use clap::Args;
 use serde_json::{Map, Value};
 
 use crate::cmd::values;
+
+/// What the node brings.
+#[derive(Debug, Args)]
+pub(crate) struct FactArgs {
+    /// A fact about it: KEY=TEXT, KEY:=JSON or KEY=@FILE; dots in the key nest
+    #[arg(
+        long,
+        env = "CFGSYNC_META",
+        value_name = "FACT",
+        help_heading = "This node"
+    )]
+    pub(super) meta: Vec<Fact>,
+    /// Its facts as one JSON value, below those of --meta
+    #[arg(
+        long,
+        env = "CFGSYNC_META_JSON",
+        value_name = "JSON",
+        value_parser = values::json,
+        help_heading = "This node"
+    )]
+    pub(super) meta_json: Option<Value>,
+}
+
+/// Facts that cannot be had, or not together.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FactsError {
+    /// A file that is to be one.
+    #[error("--meta {key}=@{path}: cannot read {path}: {error}")]
+    Unreadable {
+        /// What the fact is called.
+        key: String,
+        /// The file.
+        path: String,
+        /// What the operating system said.
+        error: std::io::Error,
+    },
+    /// One would lie within another that is no object.
+    #[error("{outer} is {kind}, so --meta can put nothing into it")]
+    Misplaced {
+        /// The other.
+        outer: String,
+        /// What it is.
+        kind: &'static str,
+    },
+}
 
 /// One `--meta`.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +93,7 @@ impl std::str::FromStr for Fact {
 }
 
 /// `facts` over `base`, the later over the earlier.
-pub(crate) fn merge(base: Option<Value>, facts: &[Fact]) -> Result<Value, String> {
+pub(super) fn merge(base: Option<Value>, facts: &[Fact]) -> Result<Value, FactsError> {
     let mut whole = match base {
         None | Some(Value::Null) => Value::Object(Map::new()),
         Some(base) => base,
@@ -56,9 +102,10 @@ pub(crate) fn merge(base: Option<Value>, facts: &[Fact]) -> Result<Value, String
         let value = match &fact.value {
             FactValue::Known(value) => value.clone(),
             FactValue::File(path) => read(Path::new(path))
-                .map_err(|error| {
-                    let key = fact.keys.join(".");
-                    format!("--meta {key}=@{path}: cannot read {path}: {error}")
+                .map_err(|error| FactsError::Unreadable {
+                    key: fact.keys.join("."),
+                    path: path.clone(),
+                    error,
                 })?
                 .into(),
         };
@@ -67,7 +114,7 @@ pub(crate) fn merge(base: Option<Value>, facts: &[Fact]) -> Result<Value, String
     Ok(whole)
 }
 
-fn put(whole: &mut Value, keys: &[String], value: Value) -> Result<(), String> {
+fn put(whole: &mut Value, keys: &[String], value: Value) -> Result<(), FactsError> {
     let (last, path) = keys.split_last().expect("a key has a part");
     let mut inner = whole;
     for (depth, key) in path.iter().enumerate() {
@@ -80,8 +127,11 @@ fn put(whole: &mut Value, keys: &[String], value: Value) -> Result<(), String> {
     Ok(())
 }
 
-fn object<'a>(value: &'a mut Value, keys: &[String]) -> Result<&'a mut Map<String, Value>, String> {
-    let name = match keys {
+fn object<'a>(
+    value: &'a mut Value,
+    keys: &[String],
+) -> Result<&'a mut Map<String, Value>, FactsError> {
+    let outer = match keys {
         [] => "the metadata".to_owned(),
         keys => format!("the metadata's {}", keys.join(".")),
     };
@@ -93,14 +143,12 @@ fn object<'a>(value: &'a mut Value, keys: &[String]) -> Result<&'a mut Map<Strin
         Value::Bool(_) => "a boolean",
         Value::Null => "null",
     };
-    Err(format!(
-        "{name} is {kind}, so --meta can put nothing into it"
-    ))
+    Err(FactsError::Misplaced { outer, kind })
 }
 
 /// A file's text without its last newline.
-fn read(path: &Path) -> Result<String, String> {
-    let mut text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = std::fs::read_to_string(path)?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
@@ -118,7 +166,7 @@ mod tests {
 
     fn merged(base: Option<Value>, facts: &[&str]) -> Result<Value, String> {
         let facts: Result<Vec<Fact>, _> = facts.iter().map(|fact| fact.parse()).collect();
-        merge(base, &facts?)
+        merge(base, &facts?).map_err(|error| error.to_string())
     }
 
     #[test]

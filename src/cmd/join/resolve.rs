@@ -9,7 +9,11 @@ use cfgsync::{
 };
 use tracing::{info, warn};
 
-use super::{JoinArgs, JoinFailure, metadata, receipt};
+use super::{
+    JoinArgs, JoinFailure,
+    metadata::{self, FactArgs, FactsError},
+    receipt,
+};
 use crate::cmd::values;
 
 /// Progress is shown soon where somebody looks on.
@@ -92,10 +96,9 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         ),
         (None, None) => NodeAddress::TowardsServer,
     };
-    let base = match (
-        args.meta_json,
-        legacy.take("CFG_REGISTRATION_METADATA_JSON"),
-    ) {
+    let is_typed = args.facts.has("meta") || args.facts.has("meta_json");
+    let FactArgs { meta, meta_json } = args.facts.args;
+    let base = match (meta_json, legacy.take("CFG_REGISTRATION_METADATA_JSON")) {
         (Some(json), _) => Some(json),
         (None, Some(text)) => Some(values::json(&text).map_err(|error| {
             JoinFailure::Setting(format!("CFG_REGISTRATION_METADATA_JSON: {error}"))
@@ -104,7 +107,10 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
     };
     let all_to_files = args.env.is_empty() && !outputs.prints();
     let receipt = (args.receipt).resolve(values::limit(args.timeout), all_to_files)?;
-    let metadata = metadata::merge(base, &args.meta).map_err(JoinFailure::Setting)?;
+    let metadata = metadata::merge(base, &meta).map_err(|error| match error {
+        FactsError::Misplaced { .. } if is_typed => JoinFailure::Usage(error.to_string()),
+        _ => JoinFailure::Setting(error.to_string()),
+    })?;
     let verify_keys = args.trust.verify_keys()?;
     let delivered = (receipt.as_ref()).and_then(|receipt| receipt.delivered(&identifier));
     let client = args
