@@ -23,6 +23,7 @@ use super::{
     output::{self, Format, print, print_as},
     server::{ServerArgs, block_on},
     settings::nearest,
+    typed::Typed,
     values::{duration, limit},
 };
 
@@ -65,16 +66,8 @@ pub(crate) struct InspectArgs {
     /// Print again whenever something has changed
     #[arg(long, env = "CFGSYNC_WATCH", conflicts_with = "wait")]
     watch: bool,
-    /// Table, or what the server said as JSON or YAML
-    #[arg(
-        short,
-        long,
-        env = "CFGSYNC_OUTPUT",
-        value_name = "FORMAT",
-        default_value = "table",
-        global = true
-    )]
-    output: Format,
+    #[command(flatten)]
+    output: Typed<OutputArgs>,
     /// Look into this state directory instead of asking a server; one may be at work in it
     ///
     /// No variable sets it: where CFGSYNC_STATE_DIR says what `serve` keeps, `inspect` still asks the server.
@@ -85,6 +78,20 @@ pub(crate) struct InspectArgs {
     verify: bool,
     #[command(flatten)]
     server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+struct OutputArgs {
+    /// Table, or what the server said as JSON or YAML
+    #[arg(
+        short,
+        long,
+        env = "CFGSYNC_OUTPUT",
+        value_name = "FORMAT",
+        default_value = "table",
+        global = true
+    )]
+    output: Format,
 }
 
 #[derive(Debug, Subcommand)]
@@ -209,17 +216,22 @@ pub(crate) fn run(args: InspectArgs) -> anyhow::Result<Exit> {
 }
 
 async fn inspect(args: InspectArgs) -> anyhow::Result<Exit> {
+    if matches!(args.what, Some(What::File { .. })) && args.output.has("output") {
+        let message = "`inspect file` prints the bytes of the file as they are: leave --output out";
+        return Err(UsageError(message.to_owned()).into());
+    }
+    let format = args.output.args.output;
     if let Some(directory) = &args.state_dir {
         refuse_what_asks_a_server(&args)?;
         let contents = JournalContents::read(directory)?;
         if args.verify {
             contents.verify()?;
             let verified = offline::Verified::of(&contents);
-            print_as(args.output, &verified, offline::Verified::to_text)?;
+            print_as(format, &verified, offline::Verified::to_text)?;
             return Ok(Exit::Done);
         }
         let source = Source::Directory(Box::new(contents));
-        return show(&source, args.what, args.output).await;
+        return show(&source, args.what, format).await;
     }
     if args.verify {
         let message = "--verify needs --state-dir: it checks the files in a state directory";
@@ -228,14 +240,14 @@ async fn inspect(args: InspectArgs) -> anyhow::Result<Exit> {
     let client = args.server.client()?;
     match args.what {
         Some(What::Health) => health(&client).await,
-        None if args.watch => watch(&client, args.output).await,
+        None if args.watch => watch(&client, format).await,
         None if args.wait.is_some() => {
             let wanted = args.wait.expect("asked for");
             let body = wait(&client, wanted, limit(args.timeout)).await?;
-            print_as(args.output, &body, table::cluster)?;
+            print_as(format, &body, table::cluster)?;
             Ok(Exit::Done)
         }
-        what => show(&Source::Server(Box::new(client)), what, args.output).await,
+        what => show(&Source::Server(Box::new(client)), what, format).await,
     }
 }
 

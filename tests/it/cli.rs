@@ -48,6 +48,8 @@ fn usage_mistakes() {
             "--meta",
             "a.b=2",
         ],
+        &["inspect", "file", "node-1", "cookie", "-o", "json"],
+        &["inspect", "-o", "table", "file", "node-1", "cookie"],
     ];
     let seen: Vec<String> = cases.iter().map(|case| place.seen(case, &[])).collect();
     for seen in &seen {
@@ -359,6 +361,20 @@ fn inspect_shows_what_a_server_knows() {
     let yaml = inspect(&["-o", "yaml"]);
     let same: cfgsync::wire::ClusterBody = serde_yaml::from_slice(&yaml.stdout).unwrap();
     assert_eq!(body, same);
+
+    // A format that is set for all commands is nothing to a file, which is printed as it is.
+    let file = [
+        "inspect",
+        "--server",
+        &server.url,
+        "file",
+        "node-1",
+        "config.yaml",
+    ];
+    let unset = place.run(&file, &[]);
+    let output = place.run(&file, &[("CFGSYNC_OUTPUT", "json")]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    assert_eq!(output.stdout, unset.stdout);
 
     // What is shown can be planned with.
     let nodes = place.put("nodes.json", &text(&json.stdout));
