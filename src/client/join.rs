@@ -24,6 +24,8 @@ const LAST_ANSWER_BEFORE: Duration = Duration::from_millis(500);
 const LAST_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// How often in a row an answer that cannot be used is asked for again.
 const UNUSABLE_MAX: u32 = 3;
+/// At least so long after each: a server that is being replaced answers well a little later.
+const UNUSABLE_PAUSE: Duration = Duration::from_secs(2);
 /// How often in a row a server may ask to come back at once.
 const AT_ONCE_MAX: u32 = 5;
 /// No server is believed that it needs longer than this to recover.
@@ -612,7 +614,7 @@ impl Join {
 
     /// What to do about a server that cannot be reached, is in trouble or talks rubbish.
     fn setback(&mut self, error: CallError, event: &mut impl FnMut(Event)) -> Setback {
-        let mut retry_after = None;
+        let mut at_least = Duration::ZERO;
         self.problem = Some(error.to_string());
         match error {
             CallError::Unreachable { server, problem } => {
@@ -623,7 +625,7 @@ impl Join {
                 event(Event::Unreachable { server, problem });
             }
             CallError::Refused { ref meta, .. } => {
-                retry_after = meta.retry_after;
+                at_least = meta.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
                 let problem = error.to_string();
                 self.client.turn();
                 self.last = Last::Unreachable(problem.clone());
@@ -638,13 +640,13 @@ impl Join {
                 if self.unusable >= UNUSABLE_MAX {
                     return Setback::End(JoinError::Unusable(problem));
                 }
+                at_least = UNUSABLE_PAUSE;
                 self.client.turn();
                 self.last = Last::Unreachable(problem.clone());
                 event(Event::Troubled { problem });
             }
         }
-        let asked_for = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
-        Setback::Again(self.trouble.next_wait() + asked_for)
+        Setback::Again(self.trouble.next_wait() + at_least)
     }
 
     fn is_another_instance(&self, meta: &Meta) -> bool {

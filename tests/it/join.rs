@@ -480,6 +480,22 @@ async fn bytes_that_were_not_promised_are_asked_for_again_and_then_refused() {
     }
 }
 
+/// Three answers that could not be used came within a tenth of a second, and that was the end.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_replaced_meanwhile_is_survived() {
+    const OTHERS: &str = r#"{"schema_version":3,"files":[]}"#;
+    let started = Instant::now();
+    let fake = Fake::start(registered(move |_| match started.elapsed().as_secs() {
+        0..3 => Reply::Answer(200, "", OTHERS.to_owned()),
+        _ => payload(),
+    }))
+    .await;
+    join(&fake, options(0)).await.0.unwrap();
+    let asked = fake.lines();
+    let asked = asked.iter().filter(|line| *line == "POST /node").count();
+    assert_eq!(asked, 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refusal_ends_at_once_with_the_server_s_words() {
     for status in [400, 401, 403, 404, 405, 409, 413] {
