@@ -17,6 +17,7 @@ pub(crate) mod settings;
 pub(crate) mod output;
 pub(crate) mod manager;
 pub(crate) mod signals;
+pub(crate) mod reason;
 pub(crate) mod progress;
 pub(crate) mod diff;
 pub(crate) mod keys;

@@ -7,10 +7,11 @@ use std::{
 };
 
 use cfgsync::client::Event;
+use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{debug, info, warn};
 
-use super::{credentials, manager::Manager};
+use super::{credentials, manager::Manager, reason::Reason};
 
 /// A reason that stays the same is repeated so often.
 const REPEAT_EVERY: Duration = Duration::from_secs(30);
@@ -23,6 +24,9 @@ const LINES_TICK: Duration = Duration::from_secs(1);
 const EXTENSION: Duration = Duration::from_mins(1);
 const EXTEND_EVERY: Duration = Duration::from_secs(10);
 
+/// Columns of [`bar`] before its message.
+const BEFORE_MESSAGE_COLUMNS: usize = "* 10s [========================] ".len();
+
 /// Shows events to whoever watches.
 pub(crate) struct Progress {
     started: Instant,
@@ -33,12 +37,6 @@ pub(crate) struct Progress {
     said_at: Instant,
     /// When a registration that was not the first was last told.
     told_again_at: Option<Instant>,
-}
-
-#[derive(PartialEq)]
-struct Reason {
-    text: String,
-    is_trouble: bool,
 }
 
 impl Progress {
@@ -77,6 +75,8 @@ impl Progress {
             self.manager.wait_for(EXTENSION);
         }
         if let Some(bar) = &self.bar {
+            // The terminal may have another width now.
+            self.show(bar);
             bar.tick();
             return;
         }
@@ -108,27 +108,20 @@ impl Progress {
                 credentials::warn_of_the_clear("this node's own key", &server.to_string());
             }),
             Event::Waiting { message, progress } => {
-                let text = match &progress {
-                    Some(progress) => format!("waiting: {}", progress.progress),
-                    None => format!("waiting: {message}"),
-                };
+                let progress = progress.map(|progress| progress.progress);
                 if let (Some(bar), Some(progress)) = (&self.bar, &progress) {
-                    bar.set_length(progress.progress.needed as u64);
-                    bar.set_position(progress.progress.registered as u64);
+                    bar.set_length(progress.needed as u64);
+                    bar.set_position(progress.registered as u64);
                 }
-                self.reason(Reason {
-                    text,
-                    is_trouble: false,
-                });
+                let message = progress.as_ref().map_or(message, ToString::to_string);
+                self.reason(Reason::waiting(&message, progress));
             }
-            Event::Unreachable { server, problem } => self.reason(Reason {
-                text: format!("{server} is not reachable: {problem}; trying again"),
-                is_trouble: true,
-            }),
-            Event::Troubled { problem } => self.reason(Reason {
-                text: format!("{problem}; trying again"),
-                is_trouble: true,
-            }),
+            Event::Unreachable { server, problem } => self.reason(Reason::trouble(format!(
+                "{server} is not reachable: {problem}; trying again"
+            ))),
+            Event::Troubled { problem } => {
+                self.reason(Reason::trouble(format!("{problem}; trying again")));
+            }
             Event::Received { files, bytes } => {
                 let files = counted(files, "file");
                 self.line(|| info!("received {files}, {}", counted(bytes, "byte")));
@@ -154,14 +147,26 @@ impl Progress {
         }
         self.manager.status(&reason.text);
         self.reason = Some(reason);
-        match (&self.bar, &self.reason) {
-            (Some(bar), Some(reason)) => bar.set_message(reason.text.clone()),
-            _ => self.say(),
+        match &self.bar {
+            Some(bar) => self.show(bar),
+            None => self.say(),
+        }
+    }
+
+    /// Shows the reason, if there is one, beside the bar.
+    fn show(&self, bar: &ProgressBar) {
+        if let Some(reason) = &self.reason {
+            let (_, columns) = Term::stderr().size();
+            let room = usize::from(columns).saturating_sub(BEFORE_MESSAGE_COLUMNS);
+            bar.set_message(reason.within(room));
         }
     }
 
     fn say(&mut self) {
-        let Some(Reason { text, is_trouble }) = &self.reason else {
+        let Some(Reason {
+            text, is_trouble, ..
+        }) = &self.reason
+        else {
             return;
         };
         self.said_at = Instant::now();
@@ -202,10 +207,15 @@ pub(crate) fn counted(count: usize, noun: &str) -> String {
 }
 
 fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {elapsed} [{bar:24}] {wide_msg}")
+    bar_on(ProgressDrawTarget::stderr())
+}
+
+fn bar_on(terminal: ProgressDrawTarget) -> ProgressBar {
+    // What does not fit is cut before, with a sign: `wide_msg` would do it without.
+    let style = ProgressStyle::with_template("{spinner} {elapsed:3} [{bar:24}] {wide_msg}")
         .expect("a valid template")
         .progress_chars("=> ");
-    let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
+    let bar = ProgressBar::with_draw_target(Some(1), terminal);
     bar.set_style(style);
     bar.set_message("connecting");
     bar
@@ -214,6 +224,20 @@ fn bar() -> ProgressBar {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As much room as the bar leaves.
+    #[test]
+    fn a_message_that_fits_is_not_cut_by_the_bar() {
+        let terminal = Columns::default();
+        let written = std::sync::Arc::clone(&terminal.written);
+        let bar = bar_on(ProgressDrawTarget::term_like(Box::new(terminal)));
+        let message = "m".repeat(Columns::COUNT - BEFORE_MESSAGE_COLUMNS);
+        bar.set_message(message.clone() + "?");
+        bar.tick();
+        let written = written.lock().unwrap();
+        assert!(written.contains(&message), "{written}");
+        assert!(!written.contains('?'), "{written}");
+    }
 
     /// A server that accepts registrations and then breaks off filled the log with two lines a try.
     #[test]
@@ -236,5 +260,46 @@ mod tests {
         progress.event(broken());
         progress.event(registered(true));
         assert!(progress.reason.is_some(), "not told: the trouble stands");
+    }
+
+    /// A terminal that keeps what is written.
+    #[derive(Debug, Default)]
+    struct Columns {
+        written: std::sync::Arc<std::sync::Mutex<String>>,
+    }
+
+    impl Columns {
+        const COUNT: usize = 60;
+    }
+
+    impl indicatif::TermLike for Columns {
+        fn width(&self) -> u16 {
+            60
+        }
+        fn move_cursor_up(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> std::io::Result<()> {
+            self.write_str(text)
+        }
+        fn write_str(&self, text: &str) -> std::io::Result<()> {
+            self.written.lock().unwrap().push_str(text);
+            Ok(())
+        }
+        fn clear_line(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
 }
