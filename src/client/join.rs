@@ -585,7 +585,11 @@ impl Join {
             return Setback::End(wrong_cluster(meta, wanted));
         }
         let (place, identifier) = (&self.options.key, &self.options.identifier);
-        let known_by: Vec<String> = self.client.known_by().map(str::to_owned).collect();
+        // Beside a server that is known by its key, one in the clear is nobody.
+        let known_by = match meta.server.is_tls() {
+            true => self.client.known_by().map(str::to_owned).collect(),
+            false => vec![],
+        };
         let key = match place.key(meta.cluster.as_deref(), identifier, &known_by) {
             Ok(key) => key,
             Err(error) => return Setback::End(error.into()),

@@ -13,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{Mode, OFlags};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::disk::create_beside;
@@ -133,7 +134,9 @@ impl KeyPlace {
         }
         if !shared.is_empty() && !new.is_empty() {
             kept.servers.extend(new);
-            kept.put(&path, Put::Over).map_err(failed)?;
+            // Behind a link, if it is one. Where nothing can be written the key is theirs all the same.
+            let path = fs::canonicalize(&path).map_err(failed)?;
+            let _noted = kept.put(&path, Put::Over);
         }
         Ok(kept.key)
     }
@@ -150,8 +153,14 @@ impl Kept {
     }
 
     fn read(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let mode = file.metadata()?.permissions().mode();
+        // A pipe without a writer would be waited for.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+        let facts = file.metadata()?;
+        if !facts.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        let mode = facts.permissions().mode();
         if mode & OTHERS != 0 {
             let problem = format!("anybody may read it (mode {:03o}): chmod 600", mode & 0o777);
             return Err(io::Error::other(problem));
@@ -318,6 +327,16 @@ mod tests {
         );
         assert_eq!(key(&["sha256-b"]).as_ref(), Ok(&first));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+
+        // Where a link leads to is written, and nothing need be for one that is known.
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let linked = KeyPlace::File(link.clone());
+        let both = ["sha256-b", "sha256-c"].map(str::to_owned);
+        let again = linked.key(Some("devnet"), &node(), &both).unwrap();
+        assert_eq!(again.expose_secret(), first);
+        assert!(link.is_symlink() && text().ends_with("server sha256-c\n"));
+        fs::remove_file(&link).unwrap();
 
         // One of an earlier cfgsync stays as it is, and is everybody's of that cluster.
         fs::write(&path, "0123456789abcdef\n").unwrap();

@@ -117,6 +117,8 @@ pub(super) fn unread(rejection: &Rejection, server: &Server) -> Vec<u8> {
 /// What is said at the end of a connection that ends with `error`, where hyper says nothing: when the head of which
 /// `begun` came is not followed by the rest, or is of HTTP/2. Who has begun no request is told nothing.
 pub(super) fn last_words(error: &hyper::Error, begun: &[u8], server: &Server) -> Option<Vec<u8>> {
+    // Ends of lines are passed over before a head (RFC 9112, section 2.2), and begin none.
+    let begun = begun.trim_ascii_start();
     let is_broken = error.is_incomplete_message() || begun.starts_with(PREFACE);
     let rejection = match (begun.is_empty(), error.is_timeout(), is_broken) {
         (false, true, _) => Rejection::SlowHead {

@@ -73,6 +73,8 @@ pub async fn serve(
     let drain_timeout = config.drain_timeout;
     let server = Arc::new(Server::new(coordinator, config));
     let mut connections = JoinSet::new();
+    // A server that stops waits for none of them.
+    let mut turned_away = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     let mut turn = 0;
     loop {
@@ -85,6 +87,7 @@ pub async fn serve(
             // At the bound as well, a server must hear that it shall stop.
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
+            Some(_) = turned_away.join_next() => {}
             (place, (stream, peer)) = next => {
                 let Some(share) = share_of(&peer, &shares, &server) else {
                     // Over TLS there is no word for it.
@@ -93,7 +96,7 @@ pub async fn serve(
                     {
                         let why = Rejection::TooManyOpen { max: shares.max() };
                         let words = unread(&why, &server);
-                        connections.spawn(turn_away(stream, words, telling));
+                        turned_away.spawn(turn_away(stream, words, telling));
                     }
                     continue;
                 };
@@ -171,8 +174,8 @@ fn share_of(peer: &Peer, shares: &Arc<Shares>, server: &Server) -> Option<Share>
 
 /// Tells a connection that is not served why, once it asks something.
 async fn turn_away(stream: TcpStream, words: Vec<u8>, _telling: OwnedSemaphorePermit) {
-    // Who is told before it asks may not take that for an answer.
-    let _ = timeout(TURNED_AWAY_ASKS_WITHIN, stream.readable()).await;
+    // Who is told before it asks may not take that for an answer. Looked at, since a new stream calls itself readable.
+    let _ = timeout(TURNED_AWAY_ASKS_WITHIN, stream.peek(&mut [0])).await;
     farewell(stream, &words).await;
 }
 

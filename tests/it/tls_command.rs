@@ -301,6 +301,22 @@ fn a_nodes_key_is_not_shown_to_another_server_that_calls_itself_the_same() {
             "{log}"
         );
     }
+    // Nor to one in the clear that stands in a list beside the one that it is for: it was.
+    let clear = place.serve(&tokens);
+    let first_url = first.as_str();
+    let absent = "127.0.0.1:1";
+    let away = first_url.replace(
+        first_url
+            .trim_start_matches("cfgsync://")
+            .split('/')
+            .next()
+            .unwrap(),
+        absent,
+    );
+    let both = [&["--server", &clear.url][..], &more].concat();
+    let (exit, log) = place.join(&away, "node-1", &both).end();
+    assert_eq!(exit, 77, "{log}");
+    assert!(log.contains("and is not shown to one known by"), "{log}");
     assert_eq!(place.read("key"), kept);
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cfgsync::{http::HttpConfig, store::Bounds};
+use cfgsync::{client::Client, http::HttpConfig, store::Bounds};
 
 use super::PAIR;
 use crate::support::{Connection, INSTANCE, TestServer, get, node, plain, post, register, within};
@@ -242,6 +242,12 @@ async fn who_opens_all_connections_that_it_can_shuts_nobody_out() {
         );
         assert!(more.is_closed().await);
     }
+    // Told when it asks, and not before: a client took that for no answer.
+    let client = Client::new([format!("http://{}", server.address).parse().unwrap()]);
+    for _ in 0..20 {
+        let told = client.livez().await.unwrap_err().to_string();
+        assert!(told.contains("answered 429 Too Many Requests"), "{told}");
+    }
     // What is closed is given back.
     drop(held.pop());
     within(async { while server.ask(&register("b")).await.status != 202 {} }).await;
@@ -263,6 +269,13 @@ async fn who_opens_all_connections_that_it_can_shuts_nobody_out() {
     assert!(closed >= 100, "{closed}");
     let told = format!("cfgsync_connections_refused_total {}", before + closed);
     assert!(metrics.to_text().contains(&told), "{told}");
+
+    // Those that are told nothing yet are not waited for.
+    drop((held, other));
+    let idle = server.connect().await;
+    let report = server.stop().report().await;
+    assert_eq!(report.cut, 0, "{report:?}");
+    drop((idle, crowd));
 }
 
 #[tokio::test]

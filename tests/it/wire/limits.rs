@@ -30,7 +30,11 @@ async fn a_head_that_does_not_come_ends_the_connection() {
         assert!(reply.header("cfgsync-instance").is_some());
         assert!(connection.is_closed().await, "{start:?}");
     }
-    // Who asks nothing is told nothing, at first or after an answer.
+    // Who asks nothing is told nothing, at first or after an answer. Ends of lines ask nothing.
+    let mut ended = server.connect().await;
+    ended.send(get("/livez") + "\r\n").await;
+    assert_eq!(ended.reply().await.status, 200);
+    assert!(ended.is_closed().await);
     let mut idle = server.connect().await;
     assert!(idle.is_closed().await);
     let mut idle = server.connect().await;
