@@ -20,6 +20,7 @@
 //! waiting request costs little more than its connection, and every rejection has our own body anyway.
 
 mod headers;
+mod line;
 mod peer;
 mod route;
 mod body;

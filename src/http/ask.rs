@@ -29,7 +29,7 @@ pub(super) struct Ask<'a> {
     pub(super) server: &'a Server,
     pub(super) head: &'a Parts,
     target: Target<'a>,
-    peer: &'a Peer,
+    pub(super) peer: &'a Peer,
     credentials: Credentials<'a>,
     /// What its sender has shown to be, once it was let in.
     role: Option<Role>,

@@ -17,6 +17,7 @@ use tokio::{
     time::Instant,
 };
 
+use super::line::Answering;
 use crate::wire::EncodedPayload;
 
 /// Longest frame, in bytes. Long pieces are cut, so that little of a large payload is on its way at a time and
@@ -31,6 +32,7 @@ pub(super) struct ReplyBody {
     offset: usize,
     left: usize,
     turn: Option<Turn>,
+    answering: Option<Answering>,
 }
 
 enum Source {
@@ -105,7 +107,13 @@ impl ReplyBody {
             offset: 0,
             left,
             turn,
+            answering: None,
         }
+    }
+
+    /// Of the request that is answered when this is sent.
+    pub(super) fn ends(&mut self, answering: Answering) {
+        self.answering = Some(answering);
     }
 
     fn next_part(&mut self) -> Option<Part> {

@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
+use super::line::Line;
 pub(super) use crate::certificate::PeerCertificate;
 
 /// The other end of a connection, the same for all of its requests.
@@ -11,6 +12,8 @@ pub(super) struct Peer {
     pub(super) address: SocketAddr,
     /// What it proved to be, where client certificates are asked for: then every connection has one.
     pub(super) certificate: Option<Arc<PeerCertificate>>,
+    /// Whether it is still there.
+    pub(super) line: Arc<Line>,
     /// By which authorities that was judged: how often they had changed by then.
     pub(super) authorities: u64,
 }
@@ -21,6 +24,7 @@ impl Peer {
         Self {
             address: SocketAddr::new(address.ip().to_canonical(), address.port()),
             certificate: None,
+            line: Arc::default(),
             authorities: 0,
         }
     }

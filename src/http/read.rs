@@ -5,7 +5,7 @@ use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, Incoming};
 
-use super::{reply::Rejection, state::Server};
+use super::{line::Line, peer::Peer, reply::Rejection, state::Server};
 
 /// After a rejection the rest of the body is read and dropped up to here, in bytes, and so long: closing a
 /// connection with unread bytes would reset it, and the sender would never read what was wrong.
@@ -13,14 +13,20 @@ const DISCARD_MAX_BYTES: usize = 64 << 20;
 const DISCARD_MAX: Duration = Duration::from_secs(5);
 
 /// Reads the body of a route that takes no files.
-pub(super) async fn small_body(server: &Server, body: &mut Incoming) -> Result<Bytes, Rejection> {
+pub(super) async fn small_body(
+    server: &Server,
+    peer: &Peer,
+    body: &mut Incoming,
+) -> Result<Bytes, Rejection> {
     let config = &server.config;
-    read_body(body, config.register_body_max_bytes, config.body_timeout).await
+    let (max_bytes, limit) = (config.register_body_max_bytes, config.body_timeout);
+    read_body(body, &peer.line, max_bytes, limit).await
 }
 
 /// Reads all of `body`, at most `max_bytes` and within `limit`.
 pub(super) async fn read_body<B>(
     body: &mut B,
+    line: &Line,
     max_bytes: usize,
     limit: Duration,
 ) -> Result<Bytes, Rejection>
@@ -46,21 +52,20 @@ where
     // Boxed, so that the many requests that do not come here are not as large as this.
     let rest = Box::pin(tokio::time::timeout(
         limit,
-        read_rest(body, read, max_bytes),
+        read_rest(body, line, read, max_bytes),
     ));
     rest.await.unwrap_or(Err(Rejection::TooSlow { limit }))
 }
 
 /// Reads and drops what is left of `body`, within bounds.
-pub(super) async fn discard_body<B>(body: &mut B)
+pub(super) async fn discard_body<B>(body: &mut B, line: &Line)
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let all = async {
         let mut left = DISCARD_MAX_BYTES;
-        while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
-            let length = frame.data_ref().map_or(0, Bytes::len);
-            match left.checked_sub(length) {
+        while let Ok(Some(bytes)) = next_bytes(body, line).await {
+            match left.checked_sub(bytes.len()) {
                 Some(rest) => left = rest,
                 None => return,
             }
@@ -72,6 +77,7 @@ where
 
 async fn read_rest<B>(
     body: &mut B,
+    line: &Line,
     mut read: BytesMut,
     max_bytes: usize,
 ) -> Result<Bytes, Rejection>
@@ -79,8 +85,7 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     loop {
-        let frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await;
-        let Some(bytes) = data_of(frame)? else {
+        let Some(bytes) = next_bytes(body, line).await? else {
             return Ok(read.freeze());
         };
         if read.len() + bytes.len() > max_bytes {
@@ -88,6 +93,20 @@ where
         }
         read.extend_from_slice(&bytes);
     }
+}
+
+/// The next bytes of `body`; `None` at its end.
+async fn next_bytes<B>(body: &mut B, line: &Line) -> Result<Option<Bytes>, Rejection>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
+        Poll::Ready(frame) => Poll::Ready(data_of(frame)),
+        // What has come was handed on before the end was read.
+        Poll::Pending if line.has_ended() => Poll::Ready(Err(Rejection::Cut)),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 /// The bytes of a frame (trailers are none); `None` at the end.
@@ -138,7 +157,7 @@ mod tests {
 
     async fn read(frames: &[Option<&'static str>], max_bytes: usize) -> Result<Bytes, Rejection> {
         let mut body = Script(frames.iter().copied().collect());
-        read_body(&mut body, max_bytes, LIMIT).await
+        read_body(&mut body, &Line::default(), max_bytes, LIMIT).await
     }
 
     #[tokio::test(start_paused = true)]
@@ -168,7 +187,7 @@ mod tests {
     async fn what_is_left_of_a_body_is_dropped_within_bounds() {
         let mut body = Script([Some("abc"), Some("d"), None].into());
         let start = Instant::now();
-        discard_body(&mut body).await;
+        discard_body(&mut body, &Line::default()).await;
         assert_eq!(body.0, [None]);
         assert_eq!(start.elapsed(), DISCARD_MAX);
     }

@@ -14,7 +14,7 @@ use std::{
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{reply::Rejection, state::Server};
+use super::{line::Line, reply::Rejection, state::Server};
 use crate::wire::{CLUSTER_HEADER, INSTANCE_HEADER};
 
 /// hyper's own answers are shorter, in bytes: a status line, two headers and the date.
@@ -29,15 +29,17 @@ const NO_BODY: &str = "content-length: 0\r\n";
 pub(super) struct Explained<S> {
     stream: S,
     server: Arc<Server>,
+    line: Arc<Line>,
     /// What stands in place of hyper's own answer and is not written yet.
     answer: Bytes,
 }
 
 impl<S> Explained<S> {
-    pub(super) fn new(stream: S, server: Arc<Server>) -> Self {
+    pub(super) fn new(stream: S, server: Arc<Server>, line: Arc<Line>) -> Self {
         Self {
             stream,
             server,
+            line,
             answer: Bytes::new(),
         }
     }
@@ -114,9 +116,9 @@ pub(super) fn unread(rejection: &Rejection, server: &Server) -> Vec<u8> {
     answer
 }
 
-/// What is said at the end of a connection that ends with `error`, where hyper says nothing: when the head of which
-/// `begun` came is not followed by the rest, or is of HTTP/2. Who has begun no request is told nothing.
-pub(super) fn last_words(error: &hyper::Error, begun: &[u8], server: &Server) -> Option<Vec<u8>> {
+/// What is said at the end of a connection that ends with `error`: nothing, unless hyper says nothing, as when the head
+/// of which `begun` came is not followed by the rest, or is of HTTP/2.
+pub(super) fn last_words(error: &hyper::Error, begun: &[u8], server: &Server) -> Vec<u8> {
     // Ends of lines are passed over before a head (RFC 9112, section 2.2), and begin none.
     let begun = begun.trim_ascii_start();
     let is_broken = error.is_incomplete_message() || begun.starts_with(PREFACE);
@@ -125,9 +127,9 @@ pub(super) fn last_words(error: &hyper::Error, begun: &[u8], server: &Server) ->
             limit: server.config.header_timeout,
         },
         (false, false, true) => Rejection::NotHttp,
-        _ => return None,
+        _ => return vec![],
     };
-    Some(unread(&rejection, server))
+    unread(&rejection, server)
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Explained<S> {
@@ -136,7 +138,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Explained<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let is_end = match &read {
+            Poll::Ready(Ok(())) => buffer.filled().len() == before && buffer.remaining() > 0,
+            // Over TLS, the end of who does not say good-bye.
+            Poll::Ready(Err(error)) => error.kind() == io::ErrorKind::UnexpectedEof,
+            Poll::Pending => false,
+        };
+        match is_end && self.line.keeps_the_end(cx) {
+            true => Poll::Pending,
+            false => read,
+        }
     }
 }
 

@@ -225,7 +225,7 @@ async fn encrypted(
 
 /// Answers the requests that come over `stream` until it ends.
 async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, peer: &Peer, server: &Arc<Server>) {
-    let stream = Explained::new(stream, Arc::clone(server));
+    let stream = Explained::new(stream, Arc::clone(server), Arc::clone(&peer.line));
     let service = service_fn(|request| respond(server, peer, request));
     let mut serving = http1::Builder::new()
         .timer(ConnectionTimer::default())
@@ -252,7 +252,8 @@ async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, peer: &Peer, serv
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended");
         let left = serving.into_parts();
-        if let Some(words) = last_words(&error, &left.read_buf, server) {
+        if !left.read_buf.is_empty() {
+            let words = last_words(&error, &left.read_buf, server);
             // Boxed, so that a connection is not as large as its end.
             let end = async move { farewell(left.io.into_inner(), &words).await };
             Box::pin(end).await;

@@ -38,6 +38,7 @@ pub(super) fn respond(
     let start = Instant::now();
     // Taken apart out here: in there, what came and what it was made into would both be kept while a request is held.
     let (head, mut body) = request.into_parts();
+    let answering = peer.line.takes_in_hand();
     async move {
         let target = Target::of(head.uri.path());
         let mut ask = Ask::new(server, peer, &head, target);
@@ -61,7 +62,7 @@ pub(super) fn respond(
                 // Who waits to be asked for the body has not sent it.
                 let expects = head.headers.contains_key(EXPECT);
                 if rejection.leaves_the_body() && !body.is_end_stream() && !expects {
-                    Box::pin(discard_body(&mut body)).await;
+                    Box::pin(discard_body(&mut body, &peer.line)).await;
                 }
                 let reply = rejection.reply();
                 ask.ends(reply.status(), Some(rejection.reason()));
@@ -75,6 +76,7 @@ pub(super) fn respond(
         server
             .figures
             .count(target.route, reply.status(), start.elapsed());
+        reply.body_mut().ends(answering);
         Ok(reply)
     }
 }

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs,
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::{
@@ -222,6 +222,26 @@ fn a_directory_is_read_beside_its_server_and_without_one() {
     // Nor does a server start with it, however often it is tried.
     let serve = ["serve", "cluster.yaml", "--listen", "127.0.0.1:0"];
     assert_eq!(code(&place.run(&[&serve[..], &STATE].concat(), &[])), 65);
+}
+
+/// Who ended its side once its registration was sent was registered, and not told so.
+#[test]
+fn who_ends_its_side_is_told_once_its_registration_is_on_the_disk() {
+    let place = Place::new();
+    let server = place.serve(&STATE);
+    let address = server.url.strip_prefix("http://").unwrap();
+    for turn in 0..20 {
+        let body = format!(r#"{{"identifier":"node-{turn}","ip":"10.0.0.1"}}"#);
+        let length = body.len();
+        let request =
+            format!("POST /register HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}");
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 202"), "{answer:?}");
+    }
 }
 
 /// What clients know, of all servers that there were.

@@ -23,7 +23,7 @@ use crate::{
 
 /// `POST /register`.
 pub(super) async fn register(ask: &mut Ask<'_>, body: &mut Incoming) -> Result<Reply, Rejection> {
-    let registration = read_registration(&small_body(ask.server, body).await?)?;
+    let registration = read_registration(&small_body(ask.server, ask.peer, body).await?)?;
     let claim = match ask.acts_as(&registration.identifier)? {
         Standing::Known => None,
         Standing::Unclaimed => ask.key(),
@@ -41,7 +41,7 @@ pub(super) async fn register(ask: &mut Ask<'_>, body: &mut Incoming) -> Result<R
 /// `POST /node` and `POST /init-with-node`.
 pub(super) async fn node(ask: &mut Ask<'_>, body: &mut Incoming) -> Result<Reply, Rejection> {
     let server = ask.server;
-    let identifier = read_identifier(&small_body(server, body).await?)?;
+    let identifier = read_identifier(&small_body(server, ask.peer, body).await?)?;
     let asked = prefer_wait(&ask.head.headers);
     let wait = asked
         .unwrap_or(server.config.hold)
@@ -120,7 +120,7 @@ pub(super) async fn payload(ask: &mut Ask<'_>, identifier: Identifier) -> Result
 
 /// `POST /v1/leave`.
 pub(super) async fn leave(ask: &mut Ask<'_>, body: &mut Incoming) -> Result<Reply, Rejection> {
-    let leave = read_leave(&small_body(ask.server, body).await?)?;
+    let leave = read_leave(&small_body(ask.server, ask.peer, body).await?)?;
     if ask.acts_as(&leave.identifier)? == Standing::Unclaimed {
         let identifier = leave.identifier.clone();
         return Err(Refusal::NoKey(identifier).into());
@@ -147,6 +147,7 @@ async fn wait_for(
     let coordinator = &ask.server.coordinator;
     let answer = {
         let _waiting = Present::in_gauge(&coordinator.metrics().waiting);
+        let _listening = ask.peer.line.listens();
         let waiting = coordinator.wait_for(purpose, identifier.as_str(), known, until);
         waiting.await
     };

@@ -71,8 +71,11 @@ pub(super) async fn release(
 pub(super) async fn replace(ask: &mut Ask<'_>, body: &mut Incoming) -> Result<Reply, Rejection> {
     let server = ask.server;
     let turn = server.replace_bodies.acquire().await;
-    let config = &server.config;
-    let read = read_body(body, config.replace_body_max_bytes, config.body_timeout).await?;
+    let (max_bytes, limit) = (
+        server.config.replace_body_max_bytes,
+        server.config.body_timeout,
+    );
+    let read = read_body(body, &ask.peer.line, max_bytes, limit).await?;
     let (identifier, files) = read_replacement(&read)?;
     drop((read, turn));
     ask.is_about(&identifier);
@@ -124,7 +127,7 @@ pub(super) async fn payload(
 
 /// `POST /v1/fail`.
 pub(super) async fn fail(ask: &mut Ask<'_>, body: &mut Incoming) -> Result<Reply, Rejection> {
-    let fail = read_fail(&small_body(ask.server, body).await?)?;
+    let fail = read_fail(&small_body(ask.server, ask.peer, body).await?)?;
     ask.begins().await?;
     ask.server.coordinator.fail(fail.reason).await?;
     Ok(reply::accepted())

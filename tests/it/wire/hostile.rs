@@ -202,6 +202,52 @@ async fn half_closed_connections_cost_no_place() {
     assert_eq!(server.ask(&register("a")).await.status, 202);
 }
 
+/// Who ended its side once its request was sent had the end of its payload cut, and no answer to what took a moment.
+#[tokio::test]
+async fn who_has_said_all_is_answered_in_full() {
+    let spec = "ready: {nodes: 1}\nmaterializers: [{kind: template, files: [{path: a, shared: true, \
+                template: \"{{ 'x' * 8000000 }}\"}]}]\n";
+    let server = TestServer::start(spec);
+    server.register("a").await;
+    let asking = node("a", "prefer: wait=60\r\n");
+    assert_eq!(server.ask(&asking).await.status, 200);
+    for requests in [
+        &*asking,
+        &get("/v1/nodes/a/payload"),
+        &(get("/livez") + &asking),
+    ] {
+        let mut connection = server.connect().await;
+        connection.send(requests).await;
+        connection.half_close().await;
+        let mut reply = connection.reply().await;
+        if reply.text().contains("alive") {
+            reply = connection.reply().await;
+        }
+        assert_eq!(reply.status, 200);
+        let files = &reply.json()["files"];
+        assert_eq!(files[0]["content"].as_str().map(str::len), Some(8_000_000));
+        assert!(connection.is_closed().await);
+    }
+    server.is_left().await;
+}
+
+/// Most who end while they are held were killed.
+#[tokio::test]
+async fn who_ends_while_it_is_held_is_held_no_longer() {
+    let server = TestServer::start(PAIR);
+    server.register("a").await;
+    for early in [true, false] {
+        let mut connection = server.connect().await;
+        connection.send(node("a", "prefer: wait=3600\r\n")).await;
+        if !early {
+            server.holds(1).await;
+        }
+        connection.half_close().await;
+        assert!(connection.is_closed().await);
+        server.holds(0).await;
+    }
+}
+
 #[tokio::test]
 async fn who_opens_all_connections_that_it_can_shuts_nobody_out() {
     let config = HttpConfig {

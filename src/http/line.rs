@@ -1,0 +1,81 @@
+//! Whether a peer that says no more still listens.
+//!
+//! A client may end its side of a connection once its request is sent, and read the answer then. hyper takes that for
+//! the end of the client, and drops what is under way: a change that is made already, the rest of a payload. So the end
+//! is kept from it while a request is in hand, up to the last piece of its answer; who reads a body asks here whether the
+//! rest of it can still come. The end is not kept while a request is held: most who end there were killed, and a node that
+//! starts again must not find its places taken by its own past.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Waker},
+};
+
+/// One connection's, shared by who reads it and who answers.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    /// A request has come, and its answer is not made yet.
+    in_hand: AtomicBool,
+    /// Who has seen the end and was kept from it.
+    kept: Mutex<Option<Waker>>,
+}
+
+/// A request from its head to the last piece of its answer.
+pub(super) struct Answering(Arc<Line>);
+
+/// A request that is held, until this is dropped.
+pub(super) struct Listening<'a>(&'a Line);
+
+impl Line {
+    /// A request has come.
+    pub(super) fn takes_in_hand(self: &Arc<Self>) -> Answering {
+        self.in_hand.store(true, Ordering::Relaxed);
+        Answering(Arc::clone(self))
+    }
+
+    /// Whether the end was read, so that nothing more comes.
+    pub(super) fn has_ended(&self) -> bool {
+        self.kept().is_some()
+    }
+
+    /// The request is held.
+    pub(super) fn listens(&self) -> Listening<'_> {
+        self.let_go();
+        Listening(self)
+    }
+
+    /// Whether the end that was just read is not to be told yet. Then whoever asked is woken when it is.
+    pub(super) fn keeps_the_end(&self, cx: &Context<'_>) -> bool {
+        let is_kept = self.in_hand.load(Ordering::Relaxed);
+        if is_kept {
+            *self.kept() = Some(cx.waker().clone());
+        }
+        is_kept
+    }
+
+    fn let_go(&self) {
+        self.in_hand.store(false, Ordering::Relaxed);
+        if let Some(kept) = self.kept().take() {
+            kept.wake();
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.let_go();
+    }
+}
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.0.in_hand.store(true, Ordering::Relaxed);
+    }
+}
