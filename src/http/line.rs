@@ -9,16 +9,23 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     task::{Context, Waker},
 };
 
+/// Nothing is asked, or who asked is held.
+const LISTENS: u8 = 0;
+/// A request has come, and its answer is not made yet.
+const IN_HAND: u8 = 1;
+/// The answer is made, and may not be written yet.
+const ANSWERED: u8 = 2;
+
 /// One connection's, shared by who reads it and who answers.
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    /// A request has come, and its answer is not made yet.
-    in_hand: AtomicBool,
+    /// One of the following.
+    stage: AtomicU8,
     /// Who has seen the end and was kept from it.
     kept: Mutex<Option<Waker>>,
 }
@@ -32,7 +39,7 @@ pub(super) struct Listening<'a>(&'a Line);
 impl Line {
     /// A request has come.
     pub(super) fn takes_in_hand(self: &Arc<Self>) -> Answering {
-        self.in_hand.store(true, Ordering::Relaxed);
+        self.stage.store(IN_HAND, Ordering::Relaxed);
         Answering(Arc::clone(self))
     }
 
@@ -49,15 +56,22 @@ impl Line {
 
     /// Whether the end that was just read is not to be told yet. Then whoever asked is woken when it is.
     pub(super) fn keeps_the_end(&self, cx: &Context<'_>) -> bool {
-        let is_kept = self.in_hand.load(Ordering::Relaxed);
+        let is_kept = self.stage.load(Ordering::Relaxed) != LISTENS;
         if is_kept {
             *self.kept() = Some(cx.waker().clone());
         }
         is_kept
     }
 
+    /// All that is answered is written.
+    pub(super) fn is_flushed(&self) {
+        if self.stage.load(Ordering::Relaxed) == ANSWERED {
+            self.let_go();
+        }
+    }
+
     fn let_go(&self) {
-        self.in_hand.store(false, Ordering::Relaxed);
+        self.stage.store(LISTENS, Ordering::Relaxed);
         if let Some(kept) = self.kept().take() {
             kept.wake();
         }
@@ -70,12 +84,12 @@ impl Line {
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.let_go();
+        self.0.stage.store(ANSWERED, Ordering::Relaxed);
     }
 }
 
 impl Drop for Listening<'_> {
     fn drop(&mut self) {
-        self.0.in_hand.store(true, Ordering::Relaxed);
+        self.0.stage.store(IN_HAND, Ordering::Relaxed);
     }
 }
