@@ -1,17 +1,22 @@
 //! TLS of the client: whom it trusts, what it shows of itself, and why a connection is not one to trust.
 
-use std::{error::Error, io, path::PathBuf, sync::Arc};
+use std::{
+    error::Error,
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use rustls::{
     AlertDescription, CertificateError as ServerFault, ClientConfig, ConfigBuilder,
     DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
     client::{
-        Resumption, WantsClientCert, WebPkiServerVerifier,
+        ResolvesClientCert, Resumption, WantsClientCert, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
-    sign::SingleCertAndKey,
+    sign::CertifiedKey,
 };
 
 use crate::{
@@ -33,7 +38,8 @@ pub struct Trust {
     pub authorities: Option<PathBuf>,
     /// The server must have one of these keys. They are for every server; a join URL's are for its own.
     pub pins: Vec<Pin>,
-    /// The client's certificate, followed by those of its issuers, and its key: two PEM files.
+    /// The client's certificate, followed by those of its issuers, and its key: two PEM files. They are read for each
+    /// connection, so that a certificate may be renewed; where that fails, the one of before is shown.
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
@@ -188,8 +194,8 @@ pub(super) fn config(trust: &Trust, pins: &[Pin]) -> Result<ClientConfig, Certif
     let mut config = match &trust.identity {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
-            let pair = certificate::read_pair(certificate, key)?;
-            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair)))
+            let identity = Identity::read(certificate.clone(), key.clone())?;
+            builder.with_client_cert_resolver(Arc::new(identity))
         }
     };
     config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
@@ -311,6 +317,40 @@ fn listed(names: &[String]) -> String {
     match text.is_empty() {
         true => "nobody".to_owned(),
         false => text,
+    }
+}
+
+/// What a client shows of itself, from files that somebody may renew.
+#[derive(Debug)]
+struct Identity {
+    certificate: PathBuf,
+    key: PathBuf,
+    /// What could be read last: two files are not replaced in one step.
+    last: Mutex<Arc<CertifiedKey>>,
+}
+
+impl Identity {
+    fn read(certificate: PathBuf, key: PathBuf) -> Result<Self, CertificateError> {
+        let pair = certificate::read_pair(&certificate, &key)?;
+        Ok(Self {
+            certificate,
+            key,
+            last: Mutex::new(Arc::new(pair)),
+        })
+    }
+}
+
+impl ResolvesClientCert for Identity {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(pair) = certificate::read_pair(&self.certificate, &self.key) {
+            *last = Arc::new(pair);
+        }
+        Some(Arc::clone(&last))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 

@@ -601,6 +601,33 @@ async fn what_a_certificate_proved_stands_no_longer_than_the_certificate_and_its
     );
 }
 
+/// The pair was read once, and shown until the node was refused for it.
+#[tokio::test]
+async fn a_client_shows_the_certificate_that_is_in_its_files_when_it_connects() {
+    let (directory, authority) = place();
+    let nodes = Authority::new(directory.path(), "nodes");
+    let others = Authority::new(directory.path(), "others");
+    let tls = asking_for_certificates(&authority, &nodes);
+    let server = TestServer::with(ONE, served(tls.clone()));
+    let (shown, renewed) = (nodes.sign("node-1"), others.sign("node-1"));
+    let client = Client::with_trust([url(&server)], &shown.shown(&authority)).unwrap();
+    within(client.nodes()).await.unwrap();
+
+    // From here on the pair is as good as expired: the server wants another connection.
+    tls.take(&asking_for_certificates(&authority, &others));
+    fs::copy(&renewed.certificate, &shown.certificate).unwrap();
+    let told = within(client.nodes()).await.unwrap_err().to_string();
+    assert!(told.contains("answered 503"), "{told}");
+    // Half of a renewal is none: what was good last is shown.
+    let answer = within(client.nodes()).await.map(|_| ());
+    assert_eq!(
+        distrust(answer),
+        Distrust::RefusesCertificate(Fault::Authority)
+    );
+    fs::copy(&renewed.key, &shown.key).unwrap();
+    within(client.nodes()).await.unwrap();
+}
+
 #[tokio::test]
 async fn sessions_are_resumed_unless_a_certificate_is_asked_for() {
     let (directory, authority) = place();
