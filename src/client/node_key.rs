@@ -7,10 +7,12 @@
 //! server.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, DirBuilder, File, TryLockError},
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use rustix::fs::{Mode, OFlags};
@@ -33,6 +35,10 @@ const SERVER: &str = "server ";
 const FILE_MODE: u32 = 0o600;
 /// The mode of directories that are made for it.
 const DIRECTORY_MODE: u32 = 0o700;
+/// How often somebody else's lock is tried, who is done in a moment.
+const LOCK_TRIES: usize = 500;
+/// How long between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// What anybody else may do with it must be nothing.
 const OTHERS: u32 = 0o007;
 
@@ -114,7 +120,7 @@ impl KeyPlace {
             place: path.display().to_string(),
             problem: error.to_string(),
         };
-        let mut kept = match Kept::read(&path) {
+        let kept = match Kept::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let new = Kept::new(known_by).map_err(failed)?;
                 new.put(&path, Put::UnlessThere).map_err(failed)?;
@@ -133,10 +139,9 @@ impl KeyPlace {
             });
         }
         if !shared.is_empty() && !new.is_empty() {
-            kept.servers.extend(new);
             // Behind a link, if it is one. Where nothing can be written the key is theirs all the same.
             let path = fs::canonicalize(&path).map_err(failed)?;
-            let _noted = kept.put(&path, Put::Over);
+            let _noted = kept.note(&path, known_by);
         }
         Ok(kept.key)
     }
@@ -190,12 +195,26 @@ impl Kept {
         }
     }
 
+    /// Adds those of `known_by` to `path` that are missing there, beside what others have noted since this was read.
+    fn note(&self, path: &Path, known_by: &[String]) -> io::Result<()> {
+        let _locked = Locked::directory(directory_of(path));
+        let mut now = Self::read(path)?;
+        let is_theirs = known_by.iter().any(|server| now.servers.contains(server));
+        if !is_theirs || now.key.expose_secret() != self.key.expose_secret() {
+            // Somebody has put another file there, of which nothing was asked.
+            return Ok(());
+        }
+        for server in known_by {
+            if !now.servers.contains(server) {
+                now.servers.push(server.clone());
+            }
+        }
+        now.put(path, Put::Over)
+    }
+
     /// Writes it to `path`: whole or not at all.
     fn put(&self, path: &Path, how: Put) -> io::Result<()> {
-        let directory = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        let directory = directory.unwrap_or(Path::new("."));
+        let directory = directory_of(path);
         let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
         let made: Vec<&Path> = directory.ancestors().take_while(missing).collect();
         DirBuilder::new()
@@ -234,6 +253,37 @@ impl Kept {
         made.iter()
             .try_for_each(|made| File::open(made.join(".."))?.sync_all())
     }
+}
+
+/// A directory in which nobody else notes anything meanwhile.
+struct Locked(File);
+
+impl Locked {
+    /// `None` where there are no locks, or somebody keeps theirs: what could be lost is a note, not the key.
+    fn directory(path: &Path) -> Option<Self> {
+        let directory = File::open(path).ok()?;
+        for _ in 0..LOCK_TRIES {
+            match directory.try_lock() {
+                Ok(()) => return Some(Self(directory)),
+                Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::Error(_)) => return None,
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // A child that another thread has just forked has a copy of the descriptor, which closing would leave locked.
+        let _ = self.0.unlock();
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    let parent = path.parent();
+    let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
 }
 
 /// What becomes of a file that is there already.
@@ -344,6 +394,37 @@ mod tests {
             assert_eq!(key(known_by).as_deref(), Ok("0123456789abcdef"));
         }
         assert_eq!(text(), "0123456789abcdef\n");
+    }
+
+    /// Each wrote what it had read, and its own: the notes of those in between were gone.
+    #[test]
+    fn what_several_note_at_once_is_all_noted() {
+        const NODES: usize = 4;
+        for _ in 0..8 {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("key");
+            let place = KeyPlace::File(path.clone());
+            let first = place.key(None, &node(), &["sha256-a".to_owned()]);
+            let first = first.unwrap().expose_secret().to_owned();
+            let all_are_here = std::sync::Barrier::new(NODES);
+            thread::scope(|scope| {
+                for number in 0..NODES {
+                    let (place, all_are_here, first) = (&place, &all_are_here, &first);
+                    scope.spawn(move || {
+                        let known_by = ["sha256-a".to_owned(), format!("sha256-{number}")];
+                        all_are_here.wait();
+                        let key = place.key(None, &node(), &known_by).unwrap();
+                        assert_eq!(key.expose_secret(), first);
+                    });
+                }
+            });
+            let text = fs::read_to_string(&path).unwrap();
+            for number in 0..NODES {
+                let noted = format!("server sha256-{number}\n");
+                assert_eq!(text.matches(&noted).count(), 1, "{text}");
+            }
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        }
     }
 
     /// The name of the staged file was the process' number, and what stood there was written through.
