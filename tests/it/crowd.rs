@@ -7,7 +7,10 @@ use std::{
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::place::{Place, SPEC};
+use crate::{
+    fake::{Fake, Reply},
+    place::{Place, SPEC, code, text},
+};
 
 const IDLE: u64 = 10_000;
 
@@ -70,4 +73,28 @@ fn a_node_whose_address_has_its_share_of_connections_joins_later() {
     drop(held);
     let (code, log) = node.end();
     assert_eq!(code, 0, "{log}");
+}
+
+/// It was not allowed, which scripts take for a reason to give up.
+#[tokio::test]
+async fn an_operator_who_comes_at_a_bad_time_is_told_to_come_again() {
+    let place = Place::new();
+    for (status, expected) in [(408, 69), (425, 69), (429, 69), (403, 77)] {
+        let body = r#"{"code":"internal","message":"no"}"#;
+        let fake = Fake::start(move |_| Reply::Answer(status, "", body.to_owned())).await;
+        let url = fake.url.to_string();
+        for arguments in [
+            &["inspect"][..],
+            &["rm", "node-1"],
+            &["fail", "--reason", "why"],
+        ] {
+            let arguments = [arguments, &["--server", &url]].concat();
+            let mut command = tokio::process::Command::from(place.command(&arguments));
+            let output = command.output().await.unwrap();
+            let told = text(&output.stderr);
+            assert_eq!(code(&output), expected, "{arguments:?}: {told}");
+            let is_hinted = told.contains("hint: ") && told.contains("try again");
+            assert_eq!(is_hinted, expected == 69, "{told}");
+        }
+    }
 }
