@@ -1,9 +1,9 @@
 //! `cfgsync token new`: makes a token.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -134,7 +134,8 @@ pub(crate) fn run(args: TokenArgs) -> anyhow::Result<Exit> {
     })?;
     if let Err(problem) = output::write(secret) {
         let left = match added.take_back() {
-            Ok(()) => format!("{} is as it was", path.display()),
+            Ok(Left::AsItWas) => format!("{} is as it was", path.display()),
+            Ok(Left::Nothing) => format!("{} was made for it, and is gone again", path.display()),
             Err(error) => format!(
                 "its line could not be taken back ({error}): remove {} from {}",
                 token.name,
@@ -147,26 +148,32 @@ pub(crate) fn run(args: TokenArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// How often a file is opened that is gone once it is locked: who made it has taken it back.
+const OPEN_TRIES: usize = 8;
+
 /// A line that was added to a file, which is locked for as long as it can be taken back.
-struct Added {
+struct Added<'a> {
+    path: &'a Path,
     file: File,
+    /// Whether it was made for this.
+    is_new: bool,
     /// How long the file was, in bytes, and is.
     before: u64,
     after: u64,
 }
 
-impl Added {
+/// What is left where a line was taken back.
+enum Left {
+    /// The file of before.
+    AsItWas,
+    /// There was none.
+    Nothing,
+}
+
+impl<'a> Added<'a> {
     /// All of the line or nothing, on a line of its own.
-    fn to(path: &Path, token: &Token) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        options.create(true).read(true).append(true).mode(0o600);
-        let mut file = options.open(path)?;
-        if !file.metadata()?.is_file() {
-            // A device may be read without end.
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
-        }
-        // Some network filesystems have no locks.
-        let _ = file.lock();
+    fn to(path: &'a Path, token: &Token) -> io::Result<Self> {
+        let (mut file, is_new) = opened(path)?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         let before = text.len() as u64;
@@ -177,29 +184,68 @@ impl Added {
         let line = format!("{gap}{token}\n");
         // A server would refuse the whole file, and keep the tokens of before.
         text.push_str(&line);
-        Tokens::parse(&text, &path.display().to_string()).map_err(io::Error::other)?;
-        let written = file.write_all(line.as_bytes());
-        if let Err(error) = written.and_then(|()| file.sync_all()) {
-            // The error that is told is the first one.
-            let _ = file.set_len(before);
-            return Err(error);
-        }
         let after = text.len() as u64;
-        Ok(Self {
+        let mut added = Self {
+            path,
             file,
+            is_new: is_new && before == 0,
             before,
             after,
-        })
+        };
+        let parsed = Tokens::parse(&text, &path.display().to_string()).map_err(io::Error::other);
+        let written = parsed.and_then(|_| added.file.write_all(line.as_bytes()));
+        if let Err(error) = written.and_then(|()| added.file.sync_all()) {
+            // The error that is told is the first one.
+            let _ = added.undo();
+            return Err(error);
+        }
+        Ok(added)
     }
 
     /// Makes the file what it was, unless somebody else has written to it as well.
-    fn take_back(self) -> io::Result<()> {
+    fn take_back(self) -> io::Result<Left> {
         if self.file.metadata()?.len() != self.after {
             return Err(io::Error::other("it was changed meanwhile"));
         }
-        self.file.set_len(self.before)?;
-        self.file.sync_all()
+        self.undo()
     }
+
+    fn undo(&self) -> io::Result<Left> {
+        if self.is_new {
+            fs::remove_file(self.path)?;
+            return Ok(Left::Nothing);
+        }
+        self.file.set_len(self.before)?;
+        self.file.sync_all()?;
+        Ok(Left::AsItWas)
+    }
+}
+
+/// Opens a file and locks it, and says whether it was made for this.
+fn opened(path: &Path) -> io::Result<(File, bool)> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).mode(0o600);
+    for _ in 0..OPEN_TRIES {
+        let (file, is_new) = match options.clone().create_new(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                (options.clone().create(true).open(path)?, false)
+            }
+            made => (made?, true),
+        };
+        if !file.metadata()?.is_file() {
+            // A device may be read without end.
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+        }
+        // Some network filesystems have no locks.
+        let _ = file.lock();
+        if file.metadata()?.nlink() > 0 {
+            return Ok((file, is_new));
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::NotFound,
+        "it is removed again and again: try later",
+    ))
 }
 
 fn name(text: &str) -> Result<String, String> {

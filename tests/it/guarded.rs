@@ -302,6 +302,17 @@ fn a_token_that_is_not_shown_is_not_added() {
         );
         assert_eq!(place.read("tokens"), before);
     }
+    // A file that was made for it was left, and empty.
+    let new = ["token", "new", "--role", "node", "--append", "new"];
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = place.command(&new).stdout(full).output().unwrap();
+    let told = text(&output.stderr);
+    assert_eq!(code(&output), 73, "{told}");
+    assert!(
+        told.contains("new was made for it, and is gone again"),
+        "{told}"
+    );
+    assert!(!place.path().join("new").exists());
     // What is read without end is no file to add to.
     let output = place.run(
         &["token", "new", "--role", "node", "--append", "/dev/full"],
