@@ -66,8 +66,11 @@ impl Account {
 /// Says so when nodes are registered whose names the first key to come will have: they came while the spec asked for
 /// none.
 pub(super) fn warn_of_unclaimed(coordinator: &Coordinator, identity: IdentityMode) {
+    if identity != IdentityMode::FirstUse {
+        return;
+    }
     let unclaimed = coordinator.registered_without_key();
-    if identity != IdentityMode::FirstUse || unclaimed.is_empty() {
+    if unclaimed.is_empty() {
         return;
     }
     let shown: Vec<&str> = (unclaimed.iter().take(NAMES_MAX))

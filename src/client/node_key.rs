@@ -36,7 +36,7 @@ const FILE_MODE: u32 = 0o600;
 /// The mode of directories that are made for it.
 const DIRECTORY_MODE: u32 = 0o700;
 /// How often somebody else's lock is tried, who is done in a moment.
-const LOCK_TRIES: usize = 500;
+const LOCK_TRIES: usize = 100;
 /// How long between two tries.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// What anybody else may do with it must be nothing.

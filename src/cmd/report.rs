@@ -299,22 +299,19 @@ fn judge_call(error: &CallError) -> Verdict {
             Some("name the server with --server or CFGSYNC_SERVER"),
         ),
         CallError::Unusable { .. } => (Exit::Unusable, Some("is this a cfgsync server?")),
-        CallError::Refused { status, body, .. } => (
-            match (body.code, status.as_u16()) {
-                _ if body.failure.is_some() => Exit::ClusterFailed,
-                (Code::NotReady, _) => Exit::NotReady,
-                // They pass, as they do for a join: nobody has decided anything.
-                (_, 408 | 425 | 429) => {
-                    return Verdict {
-                        exit: Exit::Unreachable,
-                        hint: Some("the server, or what stands in front of it, has no time for this now: try again".to_owned()),
-                    };
-                }
-                (Code::MissingConfig, _) | (_, 400..500) => Exit::NotAllowed,
-                _ => Exit::Unexpected,
-            },
-            None,
-        ),
+        CallError::Refused { status, body, .. } => match (body.code, status.as_u16()) {
+            _ if body.failure.is_some() => (Exit::ClusterFailed, None),
+            (Code::NotReady, _) => (Exit::NotReady, None),
+            // They pass, as they do for a join: nobody has decided anything.
+            (_, 408 | 425 | 429) => (
+                Exit::Unreachable,
+                Some(
+                    "the server, or what stands in front of it, has no time for this now: try again",
+                ),
+            ),
+            (Code::MissingConfig, _) | (_, 400..500) => (Exit::NotAllowed, None),
+            _ => (Exit::Unexpected, None),
+        },
     };
     Verdict {
         exit,

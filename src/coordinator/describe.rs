@@ -95,8 +95,8 @@ impl Coordinator {
         let body = self.describe(identifier.as_str());
         let view = self.shared.view.load();
         let state = self.shared.store.state();
-        let is_expected = || view.program.expected().any(|known| known == identifier);
-        if body.state == NodeState::Ready || state.names(identifier.as_str()) || is_expected() {
+        let is_known = state.names(identifier.as_str()) || view.program.expects(identifier);
+        if body.state == NodeState::Ready || is_known {
             return Ok(body);
         }
         let names = state.all_names().chain(view.program.expected());

@@ -66,5 +66,5 @@ pub(super) fn for_name(
     if !is_registered && state.keys.len() >= max {
         return Err(Full::Names { max });
     }
-    state.room_for(registration, within)
+    state.room_for(registration, within).map(drop)
 }

@@ -160,15 +160,16 @@ impl Rejection {
 
     /// Whether the rest of the body may still come, and should be read before the answer.
     pub(super) fn leaves_the_body(&self) -> bool {
-        !matches!(
+        !matches!(self, Self::TooSlow { .. } | Self::Cut | Self::Encoding)
+    }
+
+    /// Whether nothing can follow on the connection.
+    fn ends_the_connection(&self) -> bool {
+        let has_no_next = matches!(
             self,
-            Self::TooSlow { .. }
-                | Self::Cut
-                | Self::Encoding
-                | Self::NotHttp
-                | Self::SlowHead { .. }
-                | Self::TooManyOpen { .. }
-        )
+            Self::NotHttp | Self::SlowHead { .. } | Self::TooManyOpen { .. } | Self::HandshakeAgain
+        );
+        has_no_next || !self.leaves_the_body()
     }
 
     /// Why hyper itself answered with `status`, before there was a route.
@@ -203,7 +204,7 @@ impl Rejection {
             let challenge = HeaderValue::from_static("Bearer realm=\"cfgsync\"");
             reply.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
-        if !self.leaves_the_body() || matches!(self, Self::HandshakeAgain) {
+        if self.ends_the_connection() {
             close_after(&mut reply);
         }
         reply

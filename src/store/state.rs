@@ -104,8 +104,9 @@ impl State {
         names.chain(self.keys.keys()).chain(seats)
     }
 
-    /// Whether `registration` finds room. A node that is there may always change, if its metadata do not grow.
-    pub fn room_for(&self, registration: &NodeRegistration, within: Bounds) -> Result<(), Full> {
+    /// What the metadata of `registration` take, if it finds room. A node that is there may always change, if its
+    /// metadata do not grow.
+    pub fn room_for(&self, registration: &NodeRegistration, within: Bounds) -> Result<usize, Full> {
         let known = self.registrations.get(&registration.identifier);
         if known.is_none() && self.registrations.len() >= within.nodes_max {
             let max = within.nodes_max;
@@ -116,15 +117,20 @@ impl State {
         let max_bytes = within.metadata_total_max_bytes;
         match bytes > held && self.metadata_total_bytes - held + bytes > max_bytes {
             true => Err(Full::Metadata { max_bytes }),
-            false => Ok(()),
+            false => Ok(bytes),
         }
     }
 
     /// Puts a registration that was accepted at `revision` in the place of the node's last one.
-    pub(super) fn enter(&mut self, registration: NodeRegistration, revision: Revision) {
+    pub(super) fn enter(
+        &mut self,
+        registration: NodeRegistration,
+        metadata_bytes: usize,
+        revision: Revision,
+    ) {
         let identifier = registration.identifier.clone();
         let registered = Registered {
-            metadata_bytes: bytes_of(&registration.metadata),
+            metadata_bytes,
             registration: Arc::new(registration),
             revision,
         };
@@ -147,10 +153,10 @@ impl State {
                 {
                     return Outcome::Unchanged(known.revision);
                 }
-                if let Err(full) = self.room_for(&registration, within) {
-                    return Outcome::Full(full);
+                match self.room_for(&registration, within) {
+                    Ok(bytes) => self.enter(registration, bytes, next),
+                    Err(full) => return Outcome::Full(full),
                 }
-                self.enter(registration, next);
             }
             Input::Remove {
                 identifier,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::{Digest, GenerationNumber, Instance, Revision},
-    store::{Overridden, State},
+    store::{Overridden, State, bounds::bytes_of},
 };
 
 /// Its name in the directory.
@@ -132,7 +132,9 @@ impl Part<'_> {
                 state.override_inputs = Revision(override_inputs);
             }
             Self::Node(node, revision) => {
-                state.enter(node.registration()?, Revision(revision));
+                let registration = node.registration()?;
+                let bytes = bytes_of(&registration.metadata);
+                state.enter(registration, bytes, Revision(revision));
             }
             Self::Override(identifier, files, revision) => {
                 let overridden = Overridden {

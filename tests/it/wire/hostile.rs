@@ -324,6 +324,27 @@ async fn who_opens_all_connections_that_it_can_shuts_nobody_out() {
     drop((idle, crowd));
 }
 
+/// How many of a hundred registrations are taken; all others are refused with `message`.
+async fn taken(
+    connection: &mut Connection,
+    registration: impl Fn(usize) -> String,
+    message: &str,
+) -> usize {
+    let mut taken = 0;
+    for at in 0..100 {
+        connection.send(registration(at)).await;
+        let reply = connection.reply().await;
+        if reply.status == 202 {
+            taken += 1;
+            continue;
+        }
+        let (code, reason, told) = reply.error();
+        assert_eq!((reply.status, &*code, &*reason), (503, "internal", "full"));
+        assert_eq!(told, message);
+    }
+    taken
+}
+
 #[tokio::test]
 async fn who_registers_ever_more_names_and_metadata_is_refused_and_the_others_are_served() {
     let bounds = Bounds {
@@ -341,38 +362,15 @@ async fn who_registers_ever_more_names_and_metadata_is_refused_and_the_others_ar
     };
     // Each takes a thousand bytes.
     let (mut names, mut metadata) = (server.connect().await, server.connect().await);
-    let mut accepted = 0;
-    for at in 0..100 {
-        metadata.send(with(&format!("large-{at}"), 936)).await;
-        let reply = metadata.reply().await;
-        if reply.status == 202 {
-            accepted += 1;
-            continue;
-        }
-        let (code, reason, message) = reply.error();
-        assert_eq!((reply.status, &*code, &*reason), (503, "internal", "full"));
-        assert_eq!(
-            message,
-            "there is no room for so much metadata, those of all nodes may take 10000 bytes of memory together; bring \
-             less, remove nodes (cfgsync rm), or raise serve --metadata-total-max"
-        );
-    }
+    let large = |at| with(&format!("large-{at}"), 936);
+    let no_memory = "there is no room for so much metadata, those of all nodes may take 10000 bytes of memory together; \
+                     bring less, remove nodes (cfgsync rm), or raise serve --metadata-total-max";
+    let mut accepted = taken(&mut metadata, large, no_memory).await;
     assert_eq!(accepted, 10);
-    for at in 0..100 {
-        names.send(register(&format!("small-{at}"))).await;
-        let reply = names.reply().await;
-        if reply.status == 202 {
-            accepted += 1;
-            continue;
-        }
-        let (code, reason, message) = reply.error();
-        assert_eq!((reply.status, &*code, &*reason), (503, "internal", "full"));
-        assert_eq!(
-            message,
-            "there is no room for another node, there are 50 already; remove some (cfgsync rm), or raise serve \
-             --nodes-max"
-        );
-    }
+    let small = |at| register(&format!("small-{at}"));
+    let no_place = "there is no room for another node, there are 50 already; remove some (cfgsync rm), or raise serve \
+                    --nodes-max";
+    accepted += taken(&mut names, small, no_place).await;
     assert_eq!(accepted, 48);
     // Who was there comes again, gets its files, and an operator makes room.
     server.register("a").await;
