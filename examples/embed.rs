@@ -11,13 +11,12 @@ use std::{collections::BTreeMap, error::Error, net::Ipv4Addr, path::Path, time::
 
 use cfgsync::{
     ArtifactFile, ArtifactSet, Client, MaterializationResult, MaterializedArtifacts, Materializer,
-    RegistrationSnapshot, Server,
-    client::{Join, JoinOptions, KeyPlace, NodeAddress, ServerUrl},
-    materialize::MaterializeError,
-    serve,
-    spec::Spec,
-    wire::ReceivedPayload,
+    RegistrationSnapshot, Server, serve,
 };
+use cfgsync_client::{Join, JoinOptions, KeyPlace, NodeAddress, ServerUrl};
+use cfgsync_materialize::MaterializeError;
+use cfgsync_spec::Spec;
+use cfgsync_wire::ReceivedPayload;
 use tokio::sync::{mpsc, oneshot};
 
 /// The rule comes from a spec; the files come from the materializer below.
@@ -63,7 +62,7 @@ impl Materializer for Neighbours {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let spec = Spec::parse_rule(RULE, "embedded", Path::new("."))?;
-    let listener = cfgsync::http::listen((Ipv4Addr::LOCALHOST, 0).into())?;
+    let listener = cfgsync_server::listen((Ipv4Addr::LOCALHOST, 0).into())?;
     let server_url: ServerUrl = format!("http://{}", listener.local_addr()?).parse()?;
 
     let (stop, stopped) = oneshot::channel::<()>();

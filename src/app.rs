@@ -9,16 +9,14 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
-use crate::{
-    clock::WallClock,
-    coordinator::{self, Coordinator},
-    http::{self, DrainReport, HttpConfig},
-    materialize::Materializer,
-    model::Instance,
-    spec::Spec,
-    store::{JournalStore, MemoryStore, Store},
-};
 use account::Account;
+use cfgsync_cluster::Coordinator;
+use cfgsync_materialize::Materializer;
+use cfgsync_model::Instance;
+use cfgsync_server::{DrainReport, HttpConfig};
+use cfgsync_spec::Spec;
+use cfgsync_store::{JournalStore, MemoryStore, Store};
+use cfgsync_support::clock::WallClock;
 
 /// Everything that a server is made of. The listeners are bound by the caller, so that it knows the ports.
 pub struct Server {
@@ -29,7 +27,7 @@ pub struct Server {
     /// Materializers beside those that the spec asks for, run after them.
     pub materializers: Vec<Arc<dyn Materializer>>,
     /// How generations are made.
-    pub coordinator: coordinator::Config,
+    pub coordinator: cfgsync_cluster::Config,
     /// Bounds and times of the HTTP server.
     pub http: HttpConfig,
     /// Keeps what was acknowledged when the server ends; without one it is lost.
@@ -52,7 +50,7 @@ impl Server {
             spec,
             listeners: vec![listener],
             materializers: vec![],
-            coordinator: coordinator::Config::default(),
+            coordinator: cfgsync_cluster::Config::default(),
             http: HttpConfig::default(),
             journal: None,
             history_generations: HISTORY_GENERATIONS,
@@ -144,7 +142,7 @@ pub async fn serve(
         let coordinator = coordinator.clone();
         tokio::spawn(async move { coordinator.keep_status(status).await });
     }
-    let report = http::serve(server.listeners, coordinator, server.http, shutdown).await;
+    let report = cfgsync_server::serve(server.listeners, coordinator, server.http, shutdown).await;
     reloading.abort();
     // The route goes last: until the last answer is out it may have deliveries to note.
     drop(stop_route);

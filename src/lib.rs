@@ -5,25 +5,12 @@
 //! [`store`] keeps what was acknowledged, the [`coordinator`] seals generations, [`http`] hands them out and
 //! the [`client`] writes them. A module imports only modules that stand above it.
 
-pub mod clock;
-pub mod metrics;
-pub mod model;
-pub mod certificate;
-pub mod jinja;
-pub mod spec;
-pub mod materialize;
-pub mod wire;
-pub mod store;
-pub mod coordinator;
-pub mod guard;
-pub mod http;
-pub mod client;
 pub mod app;
 
 pub use app::{Server, serve};
-pub use client::{Client, OutputMap};
-pub use materialize::{MaterializationResult, Materializer};
-pub use model::{
+pub use cfgsync_client::{Client, OutputMap};
+pub use cfgsync_materialize::{MaterializationResult, Materializer};
+pub use cfgsync_model::{
     ArtifactFile, ArtifactSet, Identifier, MaterializedArtifacts, NodeRegistration,
     RegistrationSnapshot,
 };

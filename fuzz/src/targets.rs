@@ -7,16 +7,14 @@ pub(crate) mod state_directory;
 
 use std::path::{Component, Path};
 
-use cfgsync::{
-    ArtifactFile, ArtifactSet, Identifier, NodeRegistration, OutputMap,
-    client::{Placement, ServerUrl},
-    guard::Tokens,
-    jinja::{Expression, NodeValue, Origin, Scene, Scope, Template},
-    model::{ArtifactPath, Mode},
-    spec::Spec,
-    store::{JournalConfig, JournalContents, JournalStore},
-    wire::{self, ErrorBody, ReceivedPayload, Signature, SigningKey, VerifyKey},
-};
+use cfgsync::{ArtifactFile, ArtifactSet, Identifier, NodeRegistration, OutputMap};
+use cfgsync_access::Tokens;
+use cfgsync_client::{Placement, ServerUrl};
+use cfgsync_model::{ArtifactPath, Mode};
+use cfgsync_spec::Spec;
+use cfgsync_store::{JournalConfig, JournalContents, JournalStore};
+use cfgsync_template::{Expression, NodeValue, Origin, Scene, Scope, Template};
+use cfgsync_wire::{self, ErrorBody, ReceivedPayload, Signature, SigningKey, VerifyKey};
 use serde_json::json;
 
 /// A target: any bytes, and no panic.
@@ -61,12 +59,12 @@ pub fn wire(data: &[u8]) {
         return;
     };
     match choice % 8 {
-        0 => drop(wire::read_registration(body).map_err(|error| error.to_string())),
-        1 => drop(wire::read_identifier(body).map_err(|error| error.to_string())),
-        2 => drop(wire::read_leave(body).map_err(|error| error.to_string())),
-        3 => drop(wire::read_fail(body).map_err(|error| error.to_string())),
+        0 => drop(cfgsync_wire::read_registration(body).map_err(|error| error.to_string())),
+        1 => drop(cfgsync_wire::read_identifier(body).map_err(|error| error.to_string())),
+        2 => drop(cfgsync_wire::read_leave(body).map_err(|error| error.to_string())),
+        3 => drop(cfgsync_wire::read_fail(body).map_err(|error| error.to_string())),
         4 => {
-            if let Ok((_, files)) = wire::read_replacement(body) {
+            if let Ok((_, files)) = cfgsync_wire::read_replacement(body) {
                 stays_below(&files);
             }
         }

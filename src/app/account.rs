@@ -1,13 +1,11 @@
 //! What a server does without a request, as its audit log is told: seals, failures, specs that it is given; and whose
 //! names a spec leaves to whoever comes first.
 
-use crate::{
-    coordinator::{Coordinator, Deed, Ending, Objection, Witness},
-    guard::{AuditLine, AuditOutcome, Guard},
-    model::Identifier,
-    spec::{IdentityMode, Spec},
-    store::Promise,
-};
+use cfgsync_access::{AuditLine, AuditOutcome, Guard};
+use cfgsync_cluster::{Coordinator, Deed, Ending, Objection, Witness};
+use cfgsync_model::Identifier;
+use cfgsync_spec::{IdentityMode, Spec};
+use cfgsync_store::Promise;
 
 /// So many names are told in a line.
 const NAMES_MAX: usize = 10;

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cfgsync::client::Client;
+use cfgsync_client::Client;
 use clap::Args;
 use secrecy::SecretString;
 

@@ -1,9 +1,7 @@
 //! Unified diffs of artifacts, as `diff -u` writes them.
 
-use cfgsync::{
-    ArtifactFile,
-    model::{Digest, Mode},
-};
+use cfgsync::ArtifactFile;
+use cfgsync_model::{Digest, Mode};
 use similar::TextDiff;
 
 /// The directory of shared files beside those of nodes: no identifier begins with `_`.

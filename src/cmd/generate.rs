@@ -6,7 +6,7 @@ mod production_page;
 
 use std::path::{Path, PathBuf};
 
-use cfgsync::spec::Spec;
+use cfgsync_spec::Spec;
 use clap::{Args, Command};
 use clap_complete::{Shell, generate_to};
 use clap_mangen::Man;

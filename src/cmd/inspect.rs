@@ -7,12 +7,10 @@ mod table;
 
 use std::{path::PathBuf, time::Duration};
 
-use cfgsync::{
-    client::{CallError, Client},
-    model::{ArtifactPath, Digest, GenerationNumber, Identifier},
-    store::JournalContents,
-    wire::{ClusterBody, ClusterState, TLS_REQUIRED},
-};
+use cfgsync_client::{CallError, Client};
+use cfgsync_model::{ArtifactPath, Digest, GenerationNumber, Identifier};
+use cfgsync_store::JournalContents;
+use cfgsync_wire::{ClusterBody, ClusterState, TLS_REQUIRED};
 use clap::{Args, Subcommand, ValueEnum};
 use tokio::time::{Instant, sleep, timeout};
 

@@ -13,15 +13,13 @@ use std::{
     process::Command, time::Duration,
 };
 
-use cfgsync::{
-    ArtifactFile, Identifier,
-    client::{
-        Join, JoinError, OutputMap, Placement, Receipt, ServerUrl, Target,
-        disk::{self, DiskError, Owner, Written},
-    },
-    model::{ArtifactPath, GenerationNumber, refuse_nobodys},
-    wire::ReceivedPayload,
+use cfgsync::{ArtifactFile, Identifier};
+use cfgsync_client::{
+    Join, JoinError, OutputMap, Placement, Receipt, ServerUrl, Target,
+    disk::{self, DiskError, Owner, Written},
 };
+use cfgsync_model::{ArtifactPath, GenerationNumber, refuse_nobodys};
+use cfgsync_wire::ReceivedPayload;
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind};
 use tracing::{debug, info, warn};

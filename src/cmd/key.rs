@@ -2,15 +2,13 @@
 
 use std::path::PathBuf;
 
-use cfgsync::{
-    ArtifactFile,
-    client::{
-        Target,
-        disk::{self, DiskError},
-    },
-    model::ArtifactPath,
-    wire::SigningKey,
+use cfgsync::ArtifactFile;
+use cfgsync_client::{
+    Target,
+    disk::{self, DiskError},
 };
+use cfgsync_model::ArtifactPath;
+use cfgsync_wire::SigningKey;
 use clap::{Args, Subcommand};
 
 use super::{exit::Exit, output::print};

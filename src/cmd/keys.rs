@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cfgsync::wire::{InvalidKey, SigningKey, VerifyKey};
+use cfgsync_wire::{InvalidKey, SigningKey, VerifyKey};
 
 /// Largest key file, in bytes; a key of this kind has some hundred.
 const KEY_FILE_MAX_BYTES: u64 = 64 << 10;

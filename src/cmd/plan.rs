@@ -5,17 +5,15 @@ mod tree;
 
 use std::{collections::BTreeMap, fmt::Write, path::PathBuf, sync::Arc};
 
-use cfgsync::{
-    coordinator::{
-        readiness::Tally,
-        render::{Program, Rendered},
-    },
-    jinja::Draw,
-    materialize::{self, MaterializeError},
-    model::{Digest, Identifier, MaterializedArtifacts, Progress, Revision},
-    spec::{Spec, SpecError},
-    wire::ArtifactEntry,
+use cfgsync_cluster::{
+    readiness::Tally,
+    render::{Program, Rendered},
 };
+use cfgsync_materialize::{self, MaterializeError};
+use cfgsync_model::{Digest, Identifier, MaterializedArtifacts, Progress, Revision};
+use cfgsync_spec::{Spec, SpecError};
+use cfgsync_template::Draw;
+use cfgsync_wire::ArtifactEntry;
 use clap::Args;
 use serde::Serialize;
 
@@ -143,7 +141,7 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
         }
         (None, None) => None,
     };
-    let program = Program::new(spec.clone(), materialize::build(&spec));
+    let program = Program::new(spec.clone(), cfgsync_materialize::build(&spec));
     let (mut answer, artifacts) = match nodes {
         Some(nodes) => judge(&program, nodes)?,
         None => (Answer::valid(&spec), None),

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cfgsync::client::Event;
+use cfgsync_client::Event;
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{debug, info, warn};
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn registering_again_and_again_is_told_once() {
         let mut progress = Progress::new();
-        let server: cfgsync::client::ServerUrl = "http://127.0.0.1:1".parse().unwrap();
+        let server: cfgsync_client::ServerUrl = "http://127.0.0.1:1".parse().unwrap();
         let registered = |again| Event::Registered {
             server: server.clone(),
             ip: [10, 0, 0, 1].into(),

@@ -1,6 +1,6 @@
 //! Why a node waits still, for whoever watches: in a log, or on one line of a terminal.
 
-use cfgsync::model::Progress;
+use cfgsync_model::Progress;
 use console::{measure_text_width, truncate_str};
 
 /// A reason in words, as a log has it.

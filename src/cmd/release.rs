@@ -1,6 +1,6 @@
 //! `cfgsync release`: gives a node's name free.
 
-use cfgsync::model::Identifier;
+use cfgsync_model::Identifier;
 use clap::Args;
 
 use super::{

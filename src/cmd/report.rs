@@ -2,16 +2,14 @@
 
 use std::{io::Write, process::ExitCode};
 
-use cfgsync::{
-    client::{
-        CallError, JoinError, KeyError as NodeKeyError, RouteError, TrustError, disk::DiskError,
-    },
-    guard::CannotTell,
-    http::TlsError,
-    spec::SpecError,
-    store::JournalError,
-    wire::Code,
+use cfgsync_access::CannotTell;
+use cfgsync_client::{
+    CallError, JoinError, KeyError as NodeKeyError, RouteError, TrustError, disk::DiskError,
 };
+use cfgsync_server::TlsError;
+use cfgsync_spec::SpecError;
+use cfgsync_store::JournalError;
+use cfgsync_wire::Code;
 
 use super::{
     Command,
@@ -494,7 +492,7 @@ mod tests {
 
     #[test]
     fn what_is_rendered_stands_as_it_is() {
-        let mistake = || cfgsync::spec::Spec::parse("x: 1\n", "a.yaml", ".".as_ref()).unwrap_err();
+        let mistake = || cfgsync_spec::Spec::parse("x: 1\n", "a.yaml", ".".as_ref()).unwrap_err();
         let rendered = format!("{}\n", mistake());
         assert!(rendered.contains("\n --> a.yaml:1:1\n"), "{rendered}");
         assert_eq!(plain(mistake(), None), rendered);

@@ -1,6 +1,6 @@
 //! `cfgsync rm`: takes a node out, or ends its override.
 
-use cfgsync::model::Identifier;
+use cfgsync_model::Identifier;
 use clap::Args;
 
 use super::{

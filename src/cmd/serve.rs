@@ -20,17 +20,15 @@ use std::{
     time::Duration,
 };
 
-use cfgsync::{
-    app::{self, Server, ServerError},
-    client::disk::create_beside,
-    clock::WallClock,
-    coordinator,
-    guard::Guard,
-    http::{self, DrainReport, HttpConfig},
-    spec::Spec,
-    store::{Bounds, JournalError, JournalStore},
-    wire::SigningKey,
-};
+use cfgsync::app::{self, Server, ServerError};
+use cfgsync_access::Guard;
+use cfgsync_client::disk::create_beside;
+use cfgsync_cluster as cluster;
+use cfgsync_server::{self, DrainReport, HttpConfig};
+use cfgsync_spec::Spec;
+use cfgsync_store::{Bounds, JournalError, JournalStore};
+use cfgsync_support::clock::WallClock;
+use cfgsync_wire::SigningKey;
 use clap::Args;
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
@@ -347,11 +345,11 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> anyhow::Result<Exit>
         spec,
         listeners,
         materializers: vec![],
-        coordinator: coordinator::Config {
+        coordinator: cluster::Config {
             min_generation_interval: args.min_generation_interval,
             bounds: args.limits.bounds(),
             sign_key: sign_key.clone(),
-            ..coordinator::Config::default()
+            ..cluster::Config::default()
         },
         http,
         journal,
@@ -415,7 +413,7 @@ fn tell(
     }
     match tls {
         Some(tls) => tls.tell()?,
-        None if asks && !http::is_loopback_only(addresses) => tracing::warn!(
+        None if asks && !cfgsync_server::is_loopback_only(addresses) => tracing::warn!(
             "tokens and files go over the network as they are: speak TLS (--tls self-signed, or --tls-cert FILE)"
         ),
         None => {}
@@ -606,9 +604,9 @@ mod tests {
         let unlimited = Descriptors::unlimited();
         let told = format!("{:?}", http_config(&args, &unlimited, Guard::default()));
         assert_eq!(told, format!("{:?}", HttpConfig::default()));
-        assert_eq!(args.limits.bounds(), coordinator::Config::default().bounds);
+        assert_eq!(args.limits.bounds(), cluster::Config::default().bounds);
         assert_eq!(usize::from(args.history), app::HISTORY_GENERATIONS);
-        let interval = coordinator::Config::default().min_generation_interval;
+        let interval = cluster::Config::default().min_generation_interval;
         assert_eq!(args.min_generation_interval, interval);
     }
 

@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, future::Future};
 
 use anyhow::Context as _;
-use cfgsync::client::{Client, ServerUrl};
+use cfgsync_client::{Client, ServerUrl};
 use clap::{Arg, Args, Command, builder::TypedValueParser};
 
 use super::{credentials::TokenSource, tls::ClientTlsArgs, values::without_secrets};

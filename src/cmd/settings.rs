@@ -18,7 +18,7 @@ use clap::{
 use serde_json::{Map, Value};
 
 use super::{Cli, credentials::TOKEN_VARIABLE, values::without_secrets};
-use cfgsync::spec::{PlainFile, SpecError, Step};
+use cfgsync_spec::{PlainFile, SpecError, Step};
 
 /// The file's name below a configuration directory.
 const FILE: &str = "cfgsync/config.yaml";

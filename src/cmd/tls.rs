@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use cfgsync::{
-    client::{Client, ServerUrl, Trust, TrustError},
-    model::Pin,
-};
+use cfgsync_client::{Client, ServerUrl, Trust, TrustError};
+use cfgsync_model::Pin;
 use clap::Args;
 
 /// TLS to the server.

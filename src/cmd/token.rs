@@ -8,11 +8,9 @@ use std::{
     time::Duration,
 };
 
-use cfgsync::{
-    client::{InvalidServer, ServerUrl},
-    clock::Timestamp,
-    guard::{Pattern, Role, Token, Tokens, check_name, hash, new_secret},
-};
+use cfgsync_access::{Pattern, Role, Token, Tokens, check_name, hash, new_secret};
+use cfgsync_client::{InvalidServer, ServerUrl};
+use cfgsync_support::clock::Timestamp;
 use clap::{Args, Subcommand};
 use secrecy::ExposeSecret as _;
 

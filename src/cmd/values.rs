@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cfgsync::model::refuse_rounded;
+use cfgsync_model::refuse_rounded;
 use serde_json::Value;
 
 /// Longest duration: a year. Longer ones are slips.

@@ -8,9 +8,11 @@ use std::{
     sync::Arc,
 };
 
-use cfgsync::{
-    NodeRegistration, coordinator::render::Program, jinja::Draw, materialize, spec::Spec,
-};
+use cfgsync::NodeRegistration;
+use cfgsync_cluster::render::Program;
+use cfgsync_materialize as materialize;
+use cfgsync_spec::Spec;
+use cfgsync_template::Draw;
 use serde_json::json;
 
 use crate::golden::snapshot;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cfgsync::spec::Spec;
+use cfgsync_spec::Spec;
 
 #[test]
 fn each_mistake_is_told_with_its_place_and_the_way_out() {

@@ -356,10 +356,10 @@ fn inspect_shows_what_a_server_knows() {
     insta::assert_snapshot!(seen.join("\n").replace(&server.url, "[URL]"));
 
     let json = inspect(&["-o", "json"]);
-    let body: cfgsync::wire::ClusterBody = serde_json::from_slice(&json.stdout).unwrap();
+    let body: cfgsync_wire::ClusterBody = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(body.registrations.len(), 2);
     let yaml = inspect(&["-o", "yaml"]);
-    let same: cfgsync::wire::ClusterBody = serde_yaml::from_slice(&yaml.stdout).unwrap();
+    let same: cfgsync_wire::ClusterBody = serde_yaml::from_slice(&yaml.stdout).unwrap();
     assert_eq!(body, same);
 
     // A format that is set for all commands is nothing to a file, which is printed as it is.

@@ -8,14 +8,12 @@ use std::{
     process::Command,
 };
 
-use cfgsync::{
-    ArtifactFile,
-    client::{
-        Target,
-        disk::{self, DiskError, Outcome, Owner, Step, Written},
-    },
-    model::{Chunk, Content},
+use cfgsync::ArtifactFile;
+use cfgsync_client::{
+    Target,
+    disk::{self, DiskError, Outcome, Owner, Step, Written},
 };
+use cfgsync_model::{Chunk, Content};
 use tempfile::TempDir;
 
 /// Tells a child of this test binary where to write, and at which step to die.
@@ -660,7 +658,7 @@ fn what_is_looked_at_is_not_behind_a_link() {
     let swapped = Swapped::new();
     write(&swapped.root, &below_d(), &mut calmly).unwrap();
     let of = |below: &str, bytes| disk::sum(&target(&swapped.root, below), bytes).unwrap();
-    assert_eq!(of("d/a", 5), Sum::Of(cfgsync::model::Digest::of(b"first")));
+    assert_eq!(of("d/a", 5), Sum::Of(cfgsync_model::Digest::of(b"first")));
     assert_eq!(of("d/a", 4), Sum::OtherLength);
     for absent in ["d/none", "none/a", "d/a/b", "d/sub"] {
         assert_eq!(of(absent, 5), Sum::Absent, "{absent}");
@@ -672,7 +670,7 @@ fn what_is_looked_at_is_not_behind_a_link() {
     assert_eq!(of("link", 5), Sum::Absent);
     // The operator's own part of the way may be one.
     let own = disk::sum(&target(&swapped.root.join("d"), "a"), 5).unwrap();
-    assert_eq!(own, Sum::Of(cfgsync::model::Digest::of(b"first")));
+    assert_eq!(own, Sum::Of(cfgsync_model::Digest::of(b"first")));
 }
 
 /// `--out X=/dev/stdout` as root left the machine with a regular file in that place.

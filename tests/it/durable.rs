@@ -194,7 +194,7 @@ fn a_directory_is_read_beside_its_server_and_without_one() {
             server.signal(Signal::KILL);
         }
         let told = inspect(&["-o", "json"]);
-        let body: cfgsync::wire::ClusterBody = serde_json::from_str(&told).unwrap();
+        let body: cfgsync_wire::ClusterBody = serde_json::from_str(&told).unwrap();
         assert_eq!(
             (body.cluster.as_str(), body.registrations.len()),
             ("devnet", 2)

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use cfgsync::client::ServerUrl;
+use cfgsync_client::ServerUrl;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},

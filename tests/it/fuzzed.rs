@@ -7,7 +7,7 @@ mod targets;
 
 use std::{fs, path::Path};
 
-use cfgsync::store::JournalContents;
+use cfgsync_store::JournalContents;
 use proptest::{collection::vec, prelude::*, sample::Index, test_runner::TestRunner};
 
 /// How many inputs are made for each target; more with `CFGSYNC_FUZZ_CASES`.
@@ -137,7 +137,7 @@ fn no_target_breaks_its_promises() {
 fn what_lies_behind_the_journals_checksums_is_fuzzed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (seed, fixture) in [
-        ("state-1", Some("tests/fixtures/state-1-unmarked")),
+        ("state-1", Some("crates/store/fixtures/state-1-unmarked")),
         ("a-life", None),
     ] {
         let seed = fs::read(root.join("fuzz/corpus/journal").join(seed)).unwrap();

@@ -17,19 +17,17 @@ use std::{
 
 use bytes::Bytes;
 
-use cfgsync::{
-    MaterializedArtifacts, NodeRegistration, RegistrationSnapshot,
-    clock::{Timestamp, WallClock},
-    coordinator::{
-        Answer, Config, Coordinator,
-        render::{Program, Rendered},
-    },
-    jinja::Draw,
-    materialize,
-    model::{ArtifactSet, Revision, Seat, SnapshotNode},
-    spec::Spec,
-    store::MemoryStore,
+use cfgsync::{MaterializedArtifacts, NodeRegistration, RegistrationSnapshot};
+use cfgsync_cluster::{
+    Answer, Config, Coordinator,
+    render::{Program, Rendered},
 };
+use cfgsync_materialize as materialize;
+use cfgsync_model::{ArtifactSet, Revision, Seat, SnapshotNode};
+use cfgsync_spec::Spec;
+use cfgsync_store::MemoryStore;
+use cfgsync_support::clock::{Timestamp, WallClock};
+use cfgsync_template::Draw;
 use proptest::prelude::*;
 
 use crate::support::{INSTANCE, within};

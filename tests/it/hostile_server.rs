@@ -9,11 +9,9 @@ use std::{
     time::Duration,
 };
 
-use cfgsync::{
-    Client,
-    client::{Event, Join, JoinError, JoinOptions, KeyPlace, NodeAddress, ServerUrl},
-    wire::PayloadLimits,
-};
+use cfgsync::Client;
+use cfgsync_client::{Event, Join, JoinError, JoinOptions, KeyPlace, NodeAddress, ServerUrl};
+use cfgsync_wire::PayloadLimits;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use cfgsync::{
-    Client,
-    client::{CallError, Event, Join, JoinError, JoinOptions, KeyPlace, NodeAddress, ServerUrl},
-    wire::ReceivedPayload,
+use cfgsync::Client;
+use cfgsync_client::{
+    CallError, Event, Join, JoinError, JoinOptions, KeyPlace, NodeAddress, ServerUrl,
 };
+use cfgsync_wire::ReceivedPayload;
 use tokio::time::Instant;
 
 use crate::{

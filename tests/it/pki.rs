@@ -5,10 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cfgsync::{
-    client::Trust,
-    http::{HttpConfig, Tls, TlsFiles},
-};
+use cfgsync_client::Trust;
+use cfgsync_server::{HttpConfig, Tls, TlsFiles};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType, date_time_ymd,

@@ -141,7 +141,7 @@ impl Place {
     pub(crate) fn registered(&self, url: &str) -> Vec<String> {
         let output = self.run(&["inspect", "--server", url, "-o", "json"], &[]);
         assert_eq!(code(&output), 0, "{}", text(&output.stderr));
-        let body: cfgsync::wire::ClusterBody = serde_json::from_slice(&output.stdout).unwrap();
+        let body: cfgsync_wire::ClusterBody = serde_json::from_slice(&output.stdout).unwrap();
         let nodes = body.registrations.iter();
         nodes.map(|node| node.identifier.to_string()).collect()
     }

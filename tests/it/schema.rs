@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use cfgsync::spec::Spec;
+use cfgsync_spec::Spec;
 
 #[test]
 fn the_committed_schema_is_fresh() {

@@ -2,12 +2,10 @@
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
-use cfgsync::{
-    ArtifactFile, ArtifactSet, Client, Identifier,
-    client::{Delivered, Join, JoinError, JoinOptions, KeyPlace, NodeAddress},
-    model::{GenerationNumber, Instance, generation_digest},
-    wire::{PayloadEncoder, ReceivedPayload, SigningKey, VerifyKey},
-};
+use cfgsync::{ArtifactFile, ArtifactSet, Client, Identifier};
+use cfgsync_client::{Delivered, Join, JoinError, JoinOptions, KeyPlace, NodeAddress};
+use cfgsync_model::{GenerationNumber, Instance, generation_digest};
+use cfgsync_wire::{PayloadEncoder, ReceivedPayload, SigningKey, VerifyKey};
 use rustix::process::Signal;
 
 use crate::{

@@ -2,12 +2,10 @@
 
 use std::{fs, time::Duration};
 
-use cfgsync::{
-    app::{self, Server},
-    clock::WallClock,
-    http::listen,
-    spec::Spec,
-};
+use cfgsync::app::{self, Server};
+use cfgsync_server::listen;
+use cfgsync_spec::Spec;
+use cfgsync_support::clock::WallClock;
 use rustix::process::Signal;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -2,14 +2,12 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use cfgsync::{
-    clock::{Timestamp, WallClock},
-    coordinator::{Config, Coordinator},
-    http::{DrainReport, HttpConfig, listen, serve},
-    model::Instance,
-    spec::Spec,
-    store::{Bounds, MemoryStore},
-};
+use cfgsync_cluster::{Config, Coordinator};
+use cfgsync_model::Instance;
+use cfgsync_server::{DrainReport, HttpConfig, listen, serve};
+use cfgsync_spec::Spec;
+use cfgsync_store::{Bounds, MemoryStore};
+use cfgsync_support::clock::{Timestamp, WallClock};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},

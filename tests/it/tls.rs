@@ -12,13 +12,11 @@ use std::{
     time::Duration,
 };
 
-use cfgsync::{
-    client::{CallError, Client, Distrust, Fault, ServerUrl, Trust},
-    clock::{Timestamp, WallClock},
-    guard::{Audit, AuditTarget, Guard, GuardConfig, Policy, Rate},
-    http::{HttpConfig, Tls, TlsFiles},
-    model::Pin,
-};
+use cfgsync_access::{Audit, AuditTarget, Guard, GuardConfig, Policy, Rate};
+use cfgsync_client::{CallError, Client, Distrust, Fault, ServerUrl, Trust};
+use cfgsync_model::Pin;
+use cfgsync_server::{HttpConfig, Tls, TlsFiles};
+use cfgsync_support::clock::{Timestamp, WallClock};
 use rustls::{
     ClientConfig, HandshakeKind, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},

@@ -7,7 +7,7 @@ mod one_cut;
 mod rejections;
 mod waiting;
 
-use cfgsync::model::Digest;
+use cfgsync_model::Digest;
 
 use crate::support::{INSTANCE, TestServer, get, node, plain, post, register};
 
@@ -311,7 +311,7 @@ async fn an_override_is_answered_after_the_seal_that_shows_it() {
 
 #[tokio::test]
 async fn a_server_listens_on_several_addresses() {
-    use cfgsync::http::{HttpConfig, listen, serve};
+    use cfgsync_server::{HttpConfig, listen, serve};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     let server = TestServer::start(PAIR);

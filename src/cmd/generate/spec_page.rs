@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn every_field_of_the_schema_is_told() {
-        let schema = cfgsync::spec::Spec::json_schema();
+        let schema = cfgsync_spec::Spec::json_schema();
         let page = render(&schema);
         for field in [
             ".B ready.groups[].where\n",

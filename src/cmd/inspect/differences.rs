@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cfgsync::{
-    model::{ArtifactPath, ArtifactSet, GenerationNumber, Identifier},
-    wire::{ArtifactEntry, GenerationBody},
-};
+use cfgsync_model::{ArtifactPath, ArtifactSet, GenerationNumber, Identifier};
+use cfgsync_wire::{ArtifactEntry, GenerationBody};
 use serde::Serialize;
 
 use super::source::Source;

@@ -1,11 +1,9 @@
 //! What a state directory says of a cluster, in the words of the wire.
 
-use cfgsync::{
-    model::{Generation, GenerationNumber, Identifier, Instance, Progress, Revision},
-    store::{JournalContents, Registered, State},
-    wire::{
-        ArtifactEntry, ClusterBody, ClusterState, GenerationEntry, NodeBody, NodeEntry, NodeState,
-    },
+use cfgsync_model::{Generation, GenerationNumber, Identifier, Instance, Progress, Revision};
+use cfgsync_store::{JournalContents, Registered, State};
+use cfgsync_wire::{
+    ArtifactEntry, ClusterBody, ClusterState, GenerationEntry, NodeBody, NodeEntry, NodeState,
 };
 use serde::Serialize;
 

@@ -1,13 +1,11 @@
 //! Whom `inspect` asks: a server, or a state directory.
 
-use cfgsync::{
-    client::{CallError, Client},
-    model::{ArtifactSet, GenerationNumber, Identifier},
-    store::JournalContents,
-    wire::{
-        ArtifactEntry, ClusterBody, GenerationBody, GenerationEntry, NO_FILES, NO_SUCH_GENERATION,
-        NO_SUCH_NODE, NodeBody,
-    },
+use cfgsync_client::{CallError, Client};
+use cfgsync_model::{ArtifactSet, GenerationNumber, Identifier};
+use cfgsync_store::JournalContents;
+use cfgsync_wire::{
+    ArtifactEntry, ClusterBody, GenerationBody, GenerationEntry, NO_FILES, NO_SUCH_GENERATION,
+    NO_SUCH_NODE, NodeBody,
 };
 
 use super::{InspectError, offline};

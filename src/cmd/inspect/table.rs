@@ -2,13 +2,11 @@
 
 use std::fmt::Write;
 
-use cfgsync::{
-    client::written_out,
-    model::{Failure, Identifier, Metadata, Progress},
-    wire::{
-        ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody,
-        NodeEntry, NodeState,
-    },
+use cfgsync_client::written_out;
+use cfgsync_model::{Failure, Identifier, Metadata, Progress};
+use cfgsync_wire::{
+    ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody, NodeEntry,
+    NodeState,
 };
 use serde_json::Value;
 
@@ -334,7 +332,7 @@ mod tests {
     fn a_cluster_whose_newest_render_failed() {
         let mut body = body();
         body.state = ClusterState::Ready;
-        body.generation = Some(cfgsync::model::GenerationNumber(2));
+        body.generation = Some(cfgsync_model::GenerationNumber(2));
         body.registrations[0].delivered = body.generation;
         body.registrations[1].behind = true;
         body.failure = Some(

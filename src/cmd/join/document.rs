@@ -2,14 +2,12 @@
 
 use std::net::IpAddr;
 
-use cfgsync::{
-    ArtifactFile,
-    client::{
-        Join, Receipt, Standing,
-        disk::{Outcome, Written},
-    },
-    wire::ReceivedPayload,
+use cfgsync::ArtifactFile;
+use cfgsync_client::{
+    Join, Receipt, Standing,
+    disk::{Outcome, Written},
 };
+use cfgsync_wire::ReceivedPayload;
 use serde::Serialize;
 
 use super::resolve;

@@ -2,7 +2,7 @@
 
 use std::{env, path::PathBuf};
 
-use cfgsync::client::KeyPlace;
+use cfgsync_client::KeyPlace;
 use clap::Args;
 
 /// Where everything of the system's own user goes.

@@ -2,10 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use cfgsync::{
-    Identifier, OutputMap,
-    client::{Delivered, JoinError, JoinOptions, Receipt, Standing, Target},
-};
+use cfgsync::{Identifier, OutputMap};
+use cfgsync_client::{Delivered, JoinError, JoinOptions, Receipt, Standing, Target};
 use clap::Args;
 use tracing::{info, warn};
 

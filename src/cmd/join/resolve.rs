@@ -2,11 +2,9 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use cfgsync::{
-    Identifier, OutputMap,
-    client::{Client, JoinOptions, NodeAddress, ServerUrl, disk::Owner},
-    model::ArtifactPath,
-};
+use cfgsync::{Identifier, OutputMap};
+use cfgsync_client::{Client, JoinOptions, NodeAddress, ServerUrl, disk::Owner};
+use cfgsync_model::ArtifactPath;
 use tracing::{info, warn};
 
 use super::{

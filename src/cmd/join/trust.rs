@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cfgsync::wire::{PayloadLimits, VerifyKey};
+use cfgsync_wire::{PayloadLimits, VerifyKey};
 use clap::Args;
 
 use super::JoinFailure;

@@ -7,11 +7,9 @@ use std::{
     path::Path,
 };
 
-use cfgsync::{
-    coordinator::{Refusal, render::Program},
-    model::{Identifier, NodeRegistration, Seat, refuse_nobodys},
-    spec::{Members, PlainFile, Spec, SpecError, Step},
-};
+use cfgsync_cluster::{Refusal, render::Program};
+use cfgsync_model::{Identifier, NodeRegistration, Seat, refuse_nobodys};
+use cfgsync_spec::{Members, PlainFile, Spec, SpecError, Step};
 use serde::Serialize;
 use serde_json::Value;
 

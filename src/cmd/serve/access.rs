@@ -2,13 +2,11 @@
 
 use std::{num::NonZeroU32, path::PathBuf};
 
-use cfgsync::{
-    clock::WallClock,
-    guard::{
-        Audit, AuditOutcome, AuditTarget, CannotTell, Guard, GuardConfig, Pattern, Policy, Rate,
-        Tokens, TokensError,
-    },
+use cfgsync_access::{
+    Audit, AuditOutcome, AuditTarget, CannotTell, Guard, GuardConfig, Pattern, Policy, Rate,
+    Tokens, TokensError,
 };
+use cfgsync_support::clock::WallClock;
 use clap::Args;
 
 use super::beside::read_beside;

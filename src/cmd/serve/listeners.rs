@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use cfgsync::http;
+use cfgsync_server::{adopt, listen};
 use listenfd::ListenFd;
 use tokio::net::TcpListener;
 
@@ -35,13 +35,12 @@ pub(super) fn refuse_exposure(
     }
     let exposed = addresses
         .iter()
-        .find(|address| !http::is_loopback_only(&[**address]));
+        .find(|address| !cfgsync_server::is_loopback_only(&[**address]));
     exposed.map_or(Ok(()), |address| Err(ServeError::Exposed(*address)))
 }
 
 fn bind(wanted: &[SocketAddr]) -> Result<Vec<TcpListener>, ServeError> {
-    let bind =
-        |&address| http::listen(address).map_err(|error| ServeError::Listen { address, error });
+    let bind = |&address| listen(address).map_err(|error| ServeError::Listen { address, error });
     wanted.iter().map(bind).collect()
 }
 
@@ -53,7 +52,7 @@ fn inherited() -> Result<Vec<TcpListener>, ServeError> {
         let socket = passed
             .take_tcp_listener(at)
             .map_err(ServeError::Inherited)?;
-        let listener = socket.map(http::adopt).transpose();
+        let listener = socket.map(adopt).transpose();
         listeners.extend(listener.map_err(ServeError::Inherited)?);
     }
     if !listeners.is_empty() {

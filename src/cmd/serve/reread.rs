@@ -1,10 +1,8 @@
 //! SIGHUP: what a server reads again, and what stays when that has a mistake.
 
-use cfgsync::{
-    guard::{AuditOutcome, Guard},
-    spec::Spec,
-    wire::SigningKey,
-};
+use cfgsync_access::{AuditOutcome, Guard};
+use cfgsync_spec::Spec;
+use cfgsync_wire::SigningKey;
 use tokio::sync::mpsc;
 
 use super::{ServeArgs, beside::read_beside};

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use cfgsync::wire::SigningKey;
+use cfgsync_wire::SigningKey;
 use clap::Args;
 
 use super::beside::read_beside;

@@ -2,10 +2,8 @@
 
 use std::{env, path::PathBuf};
 
-use cfgsync::{
-    spec::Spec,
-    store::{JournalConfig, JournalError, JournalStore, Store},
-};
+use cfgsync_spec::Spec;
+use cfgsync_store::{JournalConfig, JournalError, JournalStore, Store};
 use clap::Args;
 
 /// Set by systemd where the unit says `StateDirectory=`; several are separated by colons.

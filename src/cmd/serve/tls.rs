@@ -9,10 +9,8 @@ use std::{
     time::Duration,
 };
 
-use cfgsync::{
-    guard::{AuditOutcome, Guard},
-    http::{Tls, TlsError, TlsFiles},
-};
+use cfgsync_access::{AuditOutcome, Guard};
+use cfgsync_server::{Tls, TlsError, TlsFiles};
 use clap::{Args, ValueEnum};
 use tokio::sync::Notify;
 

@@ -2,12 +2,10 @@
 
 use std::{num::NonZeroU32, path::Path};
 
-use cfgsync::{
-    clock::{Timestamp, WallClock},
-    guard::{Audit, AuditTarget, Guard, GuardConfig, Policy, Rate, Tokens},
-    http::HttpConfig,
-    model::{Digest, NodeRegistration},
-};
+use cfgsync_access::{Audit, AuditTarget, Guard, GuardConfig, Policy, Rate, Tokens};
+use cfgsync_model::{Digest, NodeRegistration};
+use cfgsync_server::HttpConfig;
+use cfgsync_support::clock::{Timestamp, WallClock};
 
 use crate::support::{Reply, TestServer, get, node, plain, post};
 

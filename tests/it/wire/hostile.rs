@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use cfgsync::{client::Client, http::HttpConfig, store::Bounds};
+use cfgsync_client::Client;
+use cfgsync_server::HttpConfig;
+use cfgsync_store::Bounds;
 
 use super::PAIR;
 use crate::support::{Connection, INSTANCE, TestServer, get, node, plain, post, register, within};

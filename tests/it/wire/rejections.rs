@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use cfgsync::{clock::WallClock, http::HttpConfig};
+use cfgsync_server::HttpConfig;
+use cfgsync_support::clock::WallClock;
 
 use super::PAIR;
 use crate::support::{TestServer, get, plain, post, register};

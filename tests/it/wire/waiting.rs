@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cfgsync::http::HttpConfig;
+use cfgsync_server::HttpConfig;
 
 use super::PAIR;
 use crate::support::{TestServer, node, plain, post, register};

@@ -1,0 +1,219 @@
+//! One file beside its target: written, owned, moded and synced before anything is exchanged.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use rustix::{
+    fs::{self, AtFlags, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags},
+    io::Errno,
+};
+
+use super::{
+    DiskError, Outcome, Written,
+    owner::{CHANGE_OWNER, Owner, give, keep_owner},
+    step::{Hook, Step, ask},
+    tree::{Tree, staging_name},
+};
+use cfgsync_model::{ArtifactFile, ArtifactPath};
+
+/// A file on its way.
+pub(super) struct Staged {
+    pub(super) artifact: ArtifactPath,
+    pub(super) directory: usize,
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) mode: Mode,
+    pub(super) bytes: Bytes,
+    pub(super) state: State,
+}
+
+/// How far it has come.
+pub(super) enum State {
+    /// Nothing to do.
+    Unchanged,
+    /// Stands beside its target under a staging name; `replaces` says whether there is an old file.
+    Beside { staging: String, replaces: bool },
+    /// To be rewritten in place, last.
+    InPlace,
+    /// Under its own name, where there was nothing.
+    Created,
+    /// Under its own name; the old file has the staging name now.
+    Replaced { old: String },
+    /// Rewritten in place.
+    Overwritten { old: Vec<u8>, stat: Box<Stat> },
+}
+
+impl Staged {
+    pub(super) fn written(&self) -> Written {
+        Written {
+            artifact: self.artifact.clone(),
+            path: self.path.clone(),
+            outcome: match self.state {
+                State::Unchanged => Outcome::Unchanged,
+                State::Beside { .. } | State::Created => Outcome::Created,
+                State::Replaced { .. } => Outcome::Replaced,
+                State::InPlace | State::Overwritten { .. } => Outcome::Overwritten,
+            },
+        }
+    }
+}
+
+/// Stages `file`, or finds that nothing needs to be done. What must be undone is in `staged`, whatever
+/// happens.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is one fact; a struct of them would be used once"
+)]
+pub(super) fn stage(
+    file: &ArtifactFile,
+    directory: usize,
+    name: String,
+    path: PathBuf,
+    owner: Option<Owner>,
+    tree: &mut Tree,
+    staged: &mut Vec<Staged>,
+    hook: Hook<'_>,
+) -> Result<(), DiskError> {
+    let fd = &tree.at(directory).fd;
+    let old = match fs::statat(fd, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Some(stat),
+        Err(Errno::NOENT) => None,
+        Err(errno) => return Err(DiskError::io("look at", &path)(errno)),
+    };
+    match old.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+        // Renamed over, what it leads to would be lost to everybody who uses it: `/dev/stdout` is such a link.
+        Some(FileType::Symlink) if leads_to_no_file(fd, &name) => {
+            return Err(DiskError::NotAFile { path });
+        }
+        None | Some(FileType::RegularFile | FileType::Symlink) => {}
+        Some(FileType::Directory) => return Err(DiskError::IsDirectory { path }),
+        Some(_) => return Err(DiskError::NotAFile { path }),
+    }
+    let mut next = Staged {
+        artifact: file.path.clone(),
+        directory,
+        name,
+        path,
+        mode: Mode::from_raw_mode(file.mode.bits()),
+        bytes: file.content.to_bytes(),
+        state: State::Unchanged,
+    };
+    if old.is_some_and(|old| is_as_it_should_be(fd, &next, &old, owner)) {
+        staged.push(next);
+        return Ok(());
+    }
+    if old.is_some() && is_mounted(fd, &next.name) {
+        next.state = State::InPlace;
+        staged.push(next);
+        return Ok(());
+    }
+    let failed = || DiskError::io("write", &next.path);
+    ask(hook, Step::Stage, "write", &next.path)?;
+    let staging = staging_name().map_err(failed())?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let temp = fs::openat(fd, staging.as_str(), flags, Mode::RUSR | Mode::WUSR).map_err(failed())?;
+    next.state = State::Beside {
+        staging,
+        replaces: old.is_some(),
+    };
+    tree.mark_changed(directory);
+    staged.push(next);
+    let this = staged.last().expect("just pushed");
+    fill(temp, file, this, old.as_ref(), owner, hook)
+}
+
+fn fill(
+    temp: OwnedFd,
+    file: &ArtifactFile,
+    this: &Staged,
+    old: Option<&Stat>,
+    owner: Option<Owner>,
+    hook: Hook<'_>,
+) -> Result<(), DiskError> {
+    let path = &this.path;
+    let failed = || DiskError::io("write", path);
+    let mut temp = File::from(temp);
+    for piece in file.content.chunks() {
+        ask(hook, Step::Write, "write", path)?;
+        temp.write_all(piece.bytes())
+            .map_err(|problem| DiskError::Io {
+                action: "write",
+                path: path.clone(),
+                problem,
+            })?;
+    }
+    ask(hook, Step::Own, CHANGE_OWNER, path)?;
+    let keep = old.map(|old| (old.st_uid, old.st_gid));
+    match owner {
+        Some(Owner { uid, gid }) => {
+            let gid = gid.or(keep.map(|(_, gid)| gid));
+            give(&temp, uid, gid).map_err(DiskError::io(CHANGE_OWNER, path))?;
+        }
+        None => {
+            if let Some((uid, gid)) = keep {
+                keep_owner(&temp, uid, gid).map_err(failed())?;
+            }
+        }
+    }
+    // After the owner, whose change may take bits away.
+    ask(hook, Step::Mode, "change the mode of", path)?;
+    fs::fchmod(&temp, this.mode).map_err(DiskError::io("change the mode of", path))?;
+    ask(hook, Step::Sync, "sync", path)?;
+    fs::fsync(&temp).map_err(DiskError::io("sync", path))
+}
+
+fn is_as_it_should_be(fd: &OwnedFd, this: &Staged, old: &Stat, owner: Option<Owner>) -> bool {
+    let is_owned = owner.is_none_or(|Owner { uid, gid }| {
+        old.st_uid == uid && gid.is_none_or(|gid| old.st_gid == gid)
+    });
+    if FileType::from_raw_mode(old.st_mode) != FileType::RegularFile
+        || Mode::from_raw_mode(old.st_mode & 0o7777) != this.mode
+        || !is_owned
+        || u64::try_from(old.st_size).ok() != u64::try_from(this.bytes.len()).ok()
+    {
+        return false;
+    }
+    // One that cannot be read is replaced.
+    read(fd, &this.name, &this.path).is_ok_and(|bytes| bytes == this.bytes)
+}
+
+/// Reads a file beside others, not through a symbolic link.
+pub(super) fn read(directory: &OwnedFd, name: &str, path: &Path) -> Result<Vec<u8>, DiskError> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let failed = || DiskError::io("read", path);
+    let fd = fs::openat(directory, name, flags, Mode::empty()).map_err(failed())?;
+    let mut bytes = Vec::new();
+    File::from(fd)
+        .read_to_end(&mut bytes)
+        .map_err(|problem| DiskError::Io {
+            action: "read",
+            path: path.to_owned(),
+            problem,
+        })?;
+    Ok(bytes)
+}
+
+/// Whether a symbolic link leads to a device, a pipe or a socket, or into /proc.
+fn leads_to_no_file(fd: &OwnedFd, name: &str) -> bool {
+    let into_proc = fs::readlinkat(fd, name, Vec::new())
+        .is_ok_and(|target| target.to_bytes().starts_with(b"/proc/"));
+    let kind =
+        fs::statat(fd, name, AtFlags::empty()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    let is_file = matches!(
+        kind,
+        Err(_) | Ok(FileType::RegularFile | FileType::Directory)
+    );
+    into_proc || !is_file
+}
+
+/// Whether something is mounted at this very file, so that nothing can be renamed over it. A kernel that
+/// cannot tell will say so at the rename.
+fn is_mounted(fd: &OwnedFd, name: &str) -> bool {
+    fs::statx(fd, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())
+        .is_ok_and(|statx| statx.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}

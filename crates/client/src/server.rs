@@ -1,0 +1,370 @@
+//! The address of a server, as people write it, and the join URL that a server prints.
+
+use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
+
+use hyper::{Uri, http::uri::PathAndQuery};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use cfgsync_model::Pin;
+
+/// A server's base URL: `http://host:port` or `https://host:port`, perhaps with a path in front of the routes, or
+/// a join URL: `cfgsync://host:port/?pin=…`, which is TLS to a server that is known by its key.
+///
+/// Cloning is cheap.
+#[derive(Clone)]
+pub struct ServerUrl(Arc<Parts>);
+
+struct Parts {
+    /// What people are shown: no pins, no token.
+    text: String,
+    /// What routes are appended to.
+    base: String,
+    host: String,
+    port: u16,
+    is_tls: bool,
+    pins: Vec<Pin>,
+    token: Option<SecretString>,
+}
+
+/// A text that is not a [`ServerUrl`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidServer {
+    /// Not a URL at all.
+    #[error("server {0:?} is not a URL like http://boot.example:4400: {1}")]
+    NotUrl(String, String),
+    /// A scheme other than `http`, `https` and `cfgsync`.
+    #[error("server {0:?} must start with http://, https:// or cfgsync://")]
+    Scheme(String),
+    /// Credentials, which are not repeated.
+    #[error("a server's URL must not hold credentials (what stands before its '@')")]
+    Credentials,
+    /// A query, a fragment, or port 0.
+    #[error("server {0:?} must not hold {1}")]
+    Holds(String, &'static str),
+    /// A join URL whose query is not as `serve` prints it; what it holds is not repeated.
+    #[error("the join URL of {0}: {1}")]
+    JoinUrl(String, String),
+}
+
+impl ServerUrl {
+    /// The host, brackets of an IPv6 address taken off.
+    pub fn host(&self) -> &str {
+        &self.0.host
+    }
+
+    /// The port; where none is written 80, 443 or 4400, by the scheme.
+    pub fn port(&self) -> u16 {
+        self.0.port
+    }
+
+    /// Whether TLS is spoken.
+    pub fn is_tls(&self) -> bool {
+        self.0.is_tls
+    }
+
+    /// Whether what is sent to it can be read on the way: plain HTTP to another machine, as far as its name tells.
+    pub fn is_in_the_clear(&self) -> bool {
+        let is_here = match self.host().parse::<IpAddr>() {
+            Ok(ip) => ip.to_canonical().is_loopback(),
+            Err(_) => is_localhost(self.host()),
+        };
+        !self.is_tls() && !is_here
+    }
+
+    /// The pins of a join URL: the server must have one of these keys. Empty for other URLs.
+    pub fn pins(&self) -> &[Pin] {
+        &self.0.pins
+    }
+
+    /// The token of a join URL, if it has one.
+    pub fn token(&self) -> Option<&SecretString> {
+        self.0.token.as_ref()
+    }
+
+    /// The same join URL with `token` in it, in place of the one that it has: as secret as the token is.
+    ///
+    /// # Errors
+    /// For any other URL, which may not hold a token.
+    pub fn with_token(&self, token: &SecretString) -> Result<SecretString, InvalidServer> {
+        let Parts { text, pins, .. } = &*self.0;
+        if pins.is_empty() {
+            return Err(InvalidServer::Holds(text.clone(), "a token"));
+        }
+        let pins: Vec<String> = pins.iter().map(|pin| format!("pin={pin}")).collect();
+        let token = utf8_percent_encode(token.expose_secret(), NON_ALPHANUMERIC);
+        Ok(format!("{text}/?{}&token={token}", pins.join("&")).into())
+    }
+
+    /// The full address of `route`, which starts with `/`.
+    pub(super) fn route(&self, route: &str) -> Uri {
+        let full = format!("{}{route}", self.0.base);
+        full.parse()
+            .expect("a checked base and a route of valid identifiers")
+    }
+}
+
+impl FromStr for ServerUrl {
+    type Err = InvalidServer;
+
+    fn from_str(given: &str) -> Result<Self, Self::Err> {
+        let (address, query) = match given.trim().split_once('?') {
+            Some((address, query)) => (address, Some(query)),
+            None => (given.trim(), None),
+        };
+        let text = address.trim_end_matches('/');
+        let not_url = |why: String| InvalidServer::NotUrl(text.to_owned(), why);
+        if address.contains('@') {
+            return Err(InvalidServer::Credentials);
+        }
+        let uri: Uri = text
+            .parse()
+            .map_err(|e: hyper::http::uri::InvalidUri| not_url(e.to_string()))?;
+        let (is_tls, default_port) = match uri.scheme_str() {
+            Some("http") => (false, 80),
+            Some("https") => (true, 443),
+            Some("cfgsync") => (true, 4400),
+            _ => return Err(InvalidServer::Scheme(text.to_owned())),
+        };
+        let is_join_url = uri.scheme_str() == Some("cfgsync");
+        let authority = uri
+            .authority()
+            .ok_or_else(|| not_url("it has no host".into()))?;
+        let holds = |what| Err(InvalidServer::Holds(text.to_owned(), what));
+        if address.contains('#') {
+            // It would be left out of every request, and with it the route.
+            return holds("a fragment (what stands after a '#')");
+        }
+        if query.is_some() && !is_join_url {
+            return holds("a query");
+        }
+        // Everything after the host that is not a port would otherwise pass as the default one.
+        let after_host = &authority.as_str()[authority.host().len()..];
+        let port = match after_host.strip_prefix(':') {
+            None => default_port,
+            Some(digits) => digits
+                .parse()
+                .map_err(|_| not_url(format!("{digits:?} is not a port")))?,
+        };
+        if port == 0 {
+            return holds("port 0");
+        }
+        let host = authority.host();
+        if host.is_empty() {
+            return Err(not_url("it has no host".into()));
+        }
+        let mut parts = Parts {
+            text: text.to_owned(),
+            base: text.to_owned(),
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port,
+            is_tls,
+            pins: vec![],
+            token: None,
+        };
+        if is_join_url {
+            let path = uri.path_and_query().map_or("", PathAndQuery::path);
+            parts.base = format!("https://{host}:{port}{}", path.trim_end_matches('/'));
+            parts
+                .read_query(query.unwrap_or_default())
+                .map_err(|why| InvalidServer::JoinUrl(text.to_owned(), why))?;
+        }
+        Ok(Self(Arc::new(parts)))
+    }
+}
+
+impl Parts {
+    /// Takes pins and token out of a join URL's query.
+    fn read_query(&mut self, query: &str) -> Result<(), String> {
+        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+            match parameter.split_once('=') {
+                Some(("pin", pin)) => {
+                    let pin = pin.parse().map_err(|error| format!("its pin: {error}"))?;
+                    self.pins.push(pin);
+                }
+                Some(("token", token)) if self.token.is_none() && !token.is_empty() => {
+                    let token = percent_decode_str(token).decode_utf8();
+                    let token = token.map_err(|_| "its token is not text".to_owned())?;
+                    self.token = Some(token.into_owned().into());
+                }
+                Some(("token", _)) => return Err("it must hold one token, or none".to_owned()),
+                _ => return Err("it may hold `pin=` and `token=`, and nothing else".to_owned()),
+            }
+        }
+        match self.pins.is_empty() {
+            true => Err(
+                "it lacks `?pin=sha256-…`, without which its server cannot be known; quote the whole URL, \
+                 or use https:// for a server whose certificate an authority has signed"
+                    .to_owned(),
+            ),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Whether `name` is this machine's own, which needs nobody to resolve it.
+pub(super) fn is_localhost(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost")
+}
+
+/// The token is no part of which server it is.
+impl PartialEq for ServerUrl {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.text == other.0.text && self.0.pins == other.0.pins
+    }
+}
+
+impl Eq for ServerUrl {}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.text)
+    }
+}
+
+impl fmt::Debug for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ServerUrl").field(&self.0.text).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PIN: &str = "sha256-47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
+
+    #[test]
+    fn what_people_write_is_understood() {
+        for (text, host, port, node) in [
+            ("http://boot:4400", "boot", 4400, "http://boot:4400/node"),
+            ("http://boot/", "boot", 80, "http://boot/node"),
+            ("https://boot/", "boot", 443, "https://boot/node"),
+            ("http://[::1]:4400", "::1", 4400, "http://[::1]:4400/node"),
+            (
+                "http://gate:1/devnet/",
+                "gate",
+                1,
+                "http://gate:1/devnet/node",
+            ),
+        ] {
+            let url: ServerUrl = text.parse().unwrap();
+            assert_eq!((url.host(), url.port()), (host, port));
+            assert_eq!(url.route("/node").to_string(), node);
+            assert_eq!(url.is_tls(), text.starts_with("https:"));
+        }
+    }
+
+    #[test]
+    fn a_join_url_carries_the_trust() {
+        for (text, shown, node) in [
+            (
+                format!("cfgsync://boot:1/?pin={PIN}"),
+                "cfgsync://boot:1",
+                "https://boot:1/node",
+            ),
+            (
+                format!("cfgsync://boot?pin={PIN}&pin={PIN}"),
+                "cfgsync://boot",
+                "https://boot:4400/node",
+            ),
+            (
+                format!("cfgsync://[::1]:1/devnet/?token=a%2Bb&pin={PIN}"),
+                "cfgsync://[::1]:1/devnet",
+                "https://[::1]:1/devnet/node",
+            ),
+        ] {
+            let url: ServerUrl = text.parse().unwrap();
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(url.route("/node").to_string(), node);
+            assert_eq!(url.pins().len(), text.matches("pin=").count());
+            assert_eq!(url.pins()[0].to_string(), PIN);
+            let token = url.token().map(|token| token.expose_secret().to_owned());
+            assert_eq!(token.as_deref(), text.contains("token").then_some("a+b"));
+            assert!(!format!("{url:?}").contains("a+b"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_join_url_is_refused_without_its_secrets() {
+        for query in [
+            "",
+            "?",
+            "?token=hidden",
+            "?pin=hidden",
+            "?pin=&token=hidden",
+            "?pin=PIN&token=hidden&token=hidden",
+            "?pin=PIN&token=",
+            "?pin=PIN&toke=hidden",
+            "?pin=PIN&hidden",
+            "?token=%ff&pin=PIN",
+        ] {
+            let text = format!("cfgsync://boot:4400/{}", query.replace("PIN", PIN));
+            let error = text.parse::<ServerUrl>().unwrap_err().to_string();
+            assert!(!error.contains("hidden"), "{error}");
+            assert!(
+                error.starts_with("the join URL of cfgsync://boot:4400: "),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_server_is_refused() {
+        for text in [
+            "",
+            "boot:4400",
+            "ftp://boot",
+            "http://",
+            "https://",
+            "cfgsync://",
+            "http://boot:0",
+            "http://boot:port",
+            "http://boot:99999",
+            "http://me:secret@boot",
+            "http://boot/?x=1",
+            "https://boot/?pin=x",
+            "/node",
+        ] {
+            assert!(text.parse::<ServerUrl>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn plain_http_to_another_machine_can_be_read_on_the_way() {
+        for (text, expected) in [
+            ("http://boot:4400", true),
+            ("http://10.0.0.5:4400", true),
+            ("http://[fd00::5]:4400", true),
+            ("http://localhost.example", true),
+            ("http://127.0.0.1:4400", false),
+            ("http://127.8.9.10", false),
+            ("http://[::1]:4400", false),
+            ("http://[::ffff:127.0.0.1]", false),
+            ("http://LOCALHOST.:4400", false),
+            ("https://boot:4400", false),
+            (&format!("cfgsync://boot/?pin={PIN}"), false),
+        ] {
+            let url: ServerUrl = text.parse().unwrap();
+            assert_eq!(url.is_in_the_clear(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_put_into_a_join_url() {
+        for text in [
+            "cfgsync://boot/devnet/?pin=PIN",
+            "cfgsync://boot/devnet?token=old&pin=PIN",
+        ] {
+            let url: ServerUrl = text.replace("PIN", PIN).parse().unwrap();
+            let with = url.with_token(&"a+b".to_owned().into()).unwrap();
+            let expected = format!("cfgsync://boot/devnet/?pin={PIN}&token=a%2Bb");
+            assert_eq!(with.expose_secret(), expected);
+            let read: ServerUrl = expected.parse().unwrap();
+            assert_eq!(read.token().unwrap().expose_secret(), "a+b");
+        }
+        let url: ServerUrl = "https://boot".parse().unwrap();
+        assert!(url.with_token(&"t".to_owned().into()).is_err());
+    }
+}

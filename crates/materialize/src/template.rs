@@ -1,0 +1,285 @@
+//! `kind: template`: renders what all share once, then every node's files on all cores.
+//!
+//! The result does not depend on how the work was split: nodes are taken in the snapshot's order, and of
+//! several errors the one of the first node is told.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read,
+    num::NonZero,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use super::{MaterializationResult, MaterializeError, Materializer};
+use cfgsync_model::{
+    ArtifactFile, ArtifactSet, Content, Identifier, MaterializedArtifacts, RegistrationSnapshot,
+    SnapshotNode,
+};
+use cfgsync_spec::{FileContent, FileSpec, TemplateSpec};
+use cfgsync_template::{JinjaError, NodeValue, Origin, Scene};
+
+/// Largest file that `source` reads, in bytes.
+const SOURCE_MAX_BYTES: u64 = 64 << 20;
+
+/// Fewer nodes than this are not worth a thread of their own.
+const NODES_PER_THREAD_MIN: usize = 64;
+
+/// Files from templates.
+#[derive(Debug, Clone)]
+pub struct TemplateMaterializer {
+    spec: TemplateSpec,
+}
+
+impl TemplateMaterializer {
+    /// A materializer for what `spec` says.
+    pub fn new(spec: &TemplateSpec) -> Self {
+        Self { spec: spec.clone() }
+    }
+}
+
+impl Materializer for TemplateMaterializer {
+    fn name(&self) -> String {
+        "template".to_owned()
+    }
+
+    fn repeats(&self) -> bool {
+        true
+    }
+
+    fn materialize(
+        &self,
+        snapshot: &RegistrationSnapshot,
+    ) -> Result<MaterializationResult, MaterializeError> {
+        let sources = Sources::default();
+        let scene = self.render_fragments(Scene::new(snapshot))?;
+        let shared = self.render_shared(&scene, &sources)?;
+        let nodes = self.render_nodes(snapshot, &scene, &shared, &sources)?;
+        Ok(MaterializationResult::Ready(MaterializedArtifacts {
+            nodes,
+            shared,
+        }))
+    }
+}
+
+impl TemplateMaterializer {
+    fn render_fragments(&self, scene: Scene) -> Result<Scene, MaterializeError> {
+        let mut fragments = BTreeMap::new();
+        for fragment in &self.spec.fragments {
+            let content = fragment.template.render(&scene, None).map_err(|error| {
+                failure(
+                    &format!("fragment {}", fragment.name),
+                    fragment.template.origin(),
+                    &error,
+                )
+            })?;
+            // A fragment includes no other, so it is one chunk; an empty one has none.
+            let chunk = content.chunks().first().cloned();
+            let chunk = chunk.unwrap_or_else(|| cfgsync_model::Chunk::new(content.to_bytes()));
+            fragments.insert(fragment.name.clone(), chunk);
+        }
+        Ok(scene.with_fragments(fragments))
+    }
+
+    fn render_shared(
+        &self,
+        scene: &Scene,
+        sources: &Sources,
+    ) -> Result<ArtifactSet, MaterializeError> {
+        let mut shared = ArtifactSet::default();
+        for file in self.spec.files.iter().filter(|file| file.shared) {
+            let what = format!("{} (shared)", file.path);
+            let artifact = render_file(file, &what, scene, None, sources)?;
+            shared
+                .push(artifact)
+                .map_err(|_| self.collision(file, &what))?;
+        }
+        Ok(shared)
+    }
+
+    fn render_nodes(
+        &self,
+        snapshot: &RegistrationSnapshot,
+        scene: &Scene,
+        shared: &ArtifactSet,
+        sources: &Sources,
+    ) -> Result<BTreeMap<Identifier, ArtifactSet>, MaterializeError> {
+        // Work on nodes behind the first one that failed is pointless.
+        let first_failed = AtomicUsize::new(usize::MAX);
+        let render = |first: usize, nodes: &[SnapshotNode]| {
+            let mut rendered = Vec::with_capacity(nodes.len());
+            for (at, node) in (first..).zip(nodes) {
+                if at > first_failed.load(Ordering::Relaxed) {
+                    break;
+                }
+                let files = self.render_node(node, scene, &scene.nodes()[at], shared, sources);
+                let failed = files.is_err();
+                rendered.push(files.map(|files| (node.identifier.clone(), files)));
+                if failed {
+                    first_failed.fetch_min(at, Ordering::Relaxed);
+                    break;
+                }
+            }
+            rendered
+        };
+        let threads = thread::available_parallelism()
+            .map_or(1, NonZero::get)
+            .min(snapshot.nodes.len() / NODES_PER_THREAD_MIN)
+            .max(1);
+        let share = snapshot.nodes.len().div_ceil(threads).max(1);
+        let parts: Vec<(usize, &[SnapshotNode])> = (0..)
+            .step_by(share)
+            .zip(snapshot.nodes.chunks(share))
+            .collect();
+        let [mine, others @ ..] = parts.as_slice() else {
+            return Ok(BTreeMap::new());
+        };
+        thread::scope(|scope| {
+            let others: Vec<_> = others
+                .iter()
+                .map(|&(first, nodes)| scope.spawn(move || render(first, nodes)))
+                .collect();
+            let mine = render(mine.0, mine.1);
+            // Parts come in the order of their nodes, so the first error is that of the first node.
+            mine.into_iter()
+                .chain(others.into_iter().flat_map(|part| {
+                    part.join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                }))
+                .collect()
+        })
+    }
+
+    fn render_node(
+        &self,
+        node: &SnapshotNode,
+        scene: &Scene,
+        value: &NodeValue,
+        shared: &ArtifactSet,
+        sources: &Sources,
+    ) -> Result<ArtifactSet, MaterializeError> {
+        let mut files = ArtifactSet::default();
+        for file in self.spec.files.iter().filter(|file| !file.shared) {
+            if let Some(matching) = &file.matching {
+                let matches = matching.matches(scene, value).map_err(|error| {
+                    let what = format!("`where` of {} for {}", file.path, node.identifier);
+                    failure(&what, matching.origin(), &error)
+                })?;
+                if !matches {
+                    continue;
+                }
+            }
+            let what = format!("{} for {}", file.path, node.identifier);
+            if shared.get(&file.path).is_some() || files.get(&file.path).is_some() {
+                return Err(self.collision(file, &what));
+            }
+            let artifact = render_file(file, &what, scene, Some(value), sources)?;
+            files
+                .push(artifact)
+                .map_err(|_| self.collision(file, &what))?;
+        }
+        Ok(files)
+    }
+
+    /// Two files of one name meet in one payload: `file` and another one.
+    fn collision(&self, file: &FileSpec, what: &str) -> MaterializeError {
+        let places: Vec<String> = self
+            .spec
+            .files
+            .iter()
+            .filter(|other| other.path == file.path)
+            .filter_map(|other| other.content.origin())
+            .map(|origin| format!("{}:{}", origin.file, origin.line))
+            .collect();
+        let places = if places.len() > 1 {
+            format!(" ({})", places.join(", "))
+        } else {
+            String::new()
+        };
+        MaterializeError(format!(
+            "{what}: two files have this name{places}; give them other names, or `where`s that exclude each \
+             other"
+        ))
+    }
+}
+
+fn render_file(
+    file: &FileSpec,
+    what: &str,
+    scene: &Scene,
+    node: Option<&NodeValue>,
+    sources: &Sources,
+) -> Result<ArtifactFile, MaterializeError> {
+    let content = match &file.content {
+        FileContent::Template(template) => template
+            .render(scene, node)
+            .map_err(|error| failure(what, template.origin(), &error))?,
+        FileContent::Source { path, directory } => {
+            let relative = path
+                .render_path(scene, node)
+                .map_err(|error| failure(&format!("`source` of {what}"), path.origin(), &error))?;
+            sources
+                .read(&directory.join(&relative))
+                .map_err(|problem| {
+                    let place = path.origin().map_or_else(String::new, |origin| {
+                        format!("{}:{}:{}: ", origin.file, origin.line, origin.column)
+                    });
+                    MaterializeError(format!("`source` of {what}: {place}{problem}"))
+                })?
+        }
+    };
+    Ok(ArtifactFile {
+        path: file.path.clone(),
+        mode: file.mode,
+        secret: file.secret,
+        content,
+    })
+}
+
+fn failure(what: &str, origin: Option<&Origin>, error: &JinjaError) -> MaterializeError {
+    MaterializeError(format!("{what}: {}", error.describe(origin)))
+}
+
+/// The files that were read in this render: each is read once and shared by all that name it, so that all
+/// see the same bytes.
+#[derive(Default)]
+struct Sources(Mutex<BTreeMap<PathBuf, Content>>);
+
+impl Sources {
+    fn read(&self, path: &Path) -> Result<Content, String> {
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(content) = known().get(path) {
+            return Ok(content.clone());
+        }
+        let content = Content::whole(read_bounded(path)?);
+        Ok(known().entry(path.to_owned()).or_insert(content).clone())
+    }
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
+    let said = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    // Asked before it is opened: opening a pipe would wait for a writer.
+    if !fs::metadata(path).map_err(said)?.is_file() {
+        return Err(format!("{} is not a regular file", path.display()));
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(SOURCE_MAX_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(said)?;
+    if bytes.len() as u64 > SOURCE_MAX_BYTES {
+        return Err(format!(
+            "{} is larger than {} MiB",
+            path.display(),
+            SOURCE_MAX_BYTES >> 20
+        ));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

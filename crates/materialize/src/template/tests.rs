@@ -1,0 +1,284 @@
+//! What is rendered for whom, and what is said when it fails.
+
+use std::sync::Arc;
+
+use serde_json::{Map, json};
+
+use super::*;
+use cfgsync_model::{Mode, Revision, Seat};
+use cfgsync_spec::FragmentSpec;
+use cfgsync_template::{Expression, Scope, Template};
+
+fn snapshot(count: usize) -> RegistrationSnapshot {
+    let mut nodes: Vec<SnapshotNode> = (0..count)
+        .map(|at| SnapshotNode {
+            identifier: format!("n-{at}").parse().unwrap(),
+            ip: std::net::Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(at).unwrap()).into(),
+            metadata: json!({"port": 9000 + at, "dir": if at == 1 { ".." } else { "keys" }}),
+            seat: Seat(u32::try_from(at).unwrap()),
+        })
+        .collect();
+    nodes.sort_by(|a, b| a.identifier.cmp(&b.identifier));
+    RegistrationSnapshot {
+        cluster: "devnet".into(),
+        revision: Revision(1),
+        nodes,
+        values: Map::new(),
+        once: json!({"cookie": "c"}).as_object().unwrap().clone(),
+    }
+}
+
+fn origin(line: usize) -> Origin {
+    Origin {
+        file: "cluster.yaml".into(),
+        line,
+        column: 11,
+        exact: true,
+    }
+}
+
+fn file(path: &str, line: usize, source: &str) -> FileSpec {
+    let template = Template::compile(path, source, Scope::Node, &["peers".to_owned()]).unwrap();
+    FileSpec {
+        path: path.parse().unwrap(),
+        mode: Mode::default(),
+        secret: false,
+        shared: false,
+        matching: None,
+        content: FileContent::Template(template.with_origin(origin(line))),
+    }
+}
+
+fn shared(path: &str, line: usize, source: &str) -> FileSpec {
+    FileSpec {
+        shared: true,
+        ..file(path, line, source)
+    }
+}
+
+fn matching(file: FileSpec, expression: &str) -> FileSpec {
+    let expression = Expression::compile(expression, Scope::Node).unwrap();
+    FileSpec {
+        matching: Some(expression.with_origin(origin(99))),
+        ..file
+    }
+}
+
+fn source(path: &str, source: &str, directory: &Path) -> FileSpec {
+    let template = Template::compile(path, source, Scope::Node, &[]).unwrap();
+    FileSpec {
+        content: FileContent::Source {
+            path: template.with_origin(origin(50)),
+            directory: directory.to_owned(),
+        },
+        ..file(path, 1, "")
+    }
+}
+
+fn peers(source: &str) -> FragmentSpec {
+    let template = Template::compile("peers", source, Scope::Fragment, &[]).unwrap();
+    FragmentSpec {
+        name: "peers".into(),
+        template: template.with_origin(origin(5)),
+    }
+}
+
+fn run(
+    fragments: Vec<FragmentSpec>,
+    files: Vec<FileSpec>,
+    count: usize,
+) -> Result<MaterializedArtifacts, String> {
+    let materializer = TemplateMaterializer::new(&TemplateSpec { fragments, files });
+    match materializer.materialize(&snapshot(count)) {
+        Ok(MaterializationResult::Ready(artifacts)) => Ok(artifacts),
+        Ok(MaterializationResult::NotReady { message }) => panic!("{message}"),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn text(set: &ArtifactSet, path: &str) -> Option<String> {
+    let file = set.get(&path.parse().unwrap())?;
+    Some(String::from_utf8(file.content.to_bytes().to_vec()).unwrap())
+}
+
+#[test]
+fn files_are_rendered_for_each_node_and_once_for_all() {
+    let artifacts = run(
+        vec![peers("{% for p in nodes %}{{ p.identifier }},{% endfor %}")],
+        vec![
+            file(
+                "/config.yaml",
+                10,
+                "id: {{ node.identifier }}\nseat: {{ node.seat }}\n{{ fragment('peers') }}\n",
+            ),
+            shared(
+                "all",
+                20,
+                "{{ cluster }} {{ nodes | length }} {{ once.cookie }}\n",
+            ),
+            matching(
+                file("first", 30, "{{ node.metadata.port }}"),
+                "node.seat == 0",
+            ),
+        ],
+        3,
+    )
+    .unwrap();
+    assert_eq!(artifacts.nodes.len(), 3);
+    assert_eq!(text(&artifacts.shared, "all").unwrap(), "devnet 3 c\n");
+    let (first, second) = (&artifacts.nodes["n-0"], &artifacts.nodes["n-1"]);
+    assert_eq!(
+        text(first, "config.yaml").unwrap(),
+        "id: n-0\nseat: 0\nn-0,n-1,n-2,\n"
+    );
+    assert_eq!(text(first, "first").unwrap(), "9000");
+    assert_eq!(text(second, "first"), None);
+}
+
+#[test]
+fn many_nodes_on_many_threads_give_the_same_files() {
+    let files = || {
+        vec![file(
+            "a",
+            1,
+            "{{ node.identifier }} {{ node.ip }} {{ nodes | length }}",
+        )]
+    };
+    let artifacts = run(vec![], files(), 1000).unwrap();
+    assert_eq!(artifacts.nodes.len(), 1000);
+    for (identifier, set) in &artifacts.nodes {
+        let at: u32 = identifier.as_str()[2..].parse().unwrap();
+        let ip = std::net::Ipv4Addr::from_bits(0x0a00_0000 + at);
+        assert_eq!(text(set, "a").unwrap(), format!("{identifier} {ip} 1000"));
+    }
+    assert!(run(vec![], files(), 0).unwrap().nodes.is_empty());
+}
+
+#[test]
+fn a_fragment_is_one_chunk_in_all_files() {
+    let artifacts = run(
+        vec![peers(
+            "{% for p in nodes %}{{ p.identifier }}={{ p.ip }}\n{% endfor %}",
+        )],
+        vec![file(
+            "a",
+            1,
+            "id: {{ node.identifier }}\n{{ fragment('peers') }}",
+        )],
+        200,
+    )
+    .unwrap();
+    let chunk = |id: &str| {
+        let file = &artifacts.nodes[id].files()[0];
+        Arc::clone(&file.content.chunks()[1])
+    };
+    assert!(Arc::ptr_eq(&chunk("n-0"), &chunk("n-199")));
+}
+
+#[test]
+fn failures_say_what_where_for_whom_and_the_way_out() {
+    let missing = "x\n  {{ node.metadata.prot }}\n";
+    let cases = [
+        run(vec![], vec![file("/config.yaml", 10, missing)], 300),
+        run(vec![peers("{{ values.nope }}")], vec![], 2),
+        run(vec![], vec![shared("all", 20, "{{ values.nope }}")], 2),
+        run(
+            vec![],
+            vec![matching(file("a", 1, ""), "node.metadata.port")],
+            2,
+        ),
+        run(vec![], vec![file("a", 1, ""), file("/a", 7, "")], 2),
+        run(vec![], vec![shared("a", 1, ""), file("/a", 7, "")], 2),
+        run(vec![], vec![shared("a", 1, ""), shared("a", 7, "")], 2),
+        run(
+            vec![],
+            vec![
+                matching(file("a", 1, ""), "node.seat < 2"),
+                matching(file("a", 7, ""), "node.seat > 0"),
+            ],
+            3,
+        ),
+    ];
+    insta::assert_snapshot!(
+        cases.map(|case| case.unwrap_err()).join("\n"),
+        @"
+    /config.yaml for n-0: cluster.yaml:11:16: `node.metadata.prot` is undefined; did you mean `port`?
+    fragment peers: cluster.yaml:5:14: `values.nope` is undefined
+    all (shared): cluster.yaml:20:14: `values.nope` is undefined
+    `where` of a for n-0: cluster.yaml:99:11: it must give true or false, but it gives a value of type number; compare it: `… == …`, `… > 0`, `… is defined`
+    /a for n-0: two files have this name (cluster.yaml:1, cluster.yaml:7); give them other names, or `where`s that exclude each other
+    /a for n-0: two files have this name (cluster.yaml:1, cluster.yaml:7); give them other names, or `where`s that exclude each other
+    a (shared): two files have this name (cluster.yaml:1, cluster.yaml:7); give them other names, or `where`s that exclude each other
+    a for n-1: two files have this name (cluster.yaml:1, cluster.yaml:7); give them other names, or `where`s that exclude each other
+    "
+    );
+}
+
+#[test]
+fn disjoint_conditions_may_share_a_name() {
+    let files = vec![
+        matching(file("a", 1, "first"), "node.seat == 0"),
+        matching(file("a", 7, "other"), "node.seat != 0"),
+    ];
+    let artifacts = run(vec![], files, 2).unwrap();
+    assert_eq!(text(&artifacts.nodes["n-0"], "a").unwrap(), "first");
+    assert_eq!(text(&artifacts.nodes["n-1"], "a").unwrap(), "other");
+}
+
+#[test]
+fn sources_are_read_at_the_render() {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = directory.path().join("keys");
+    fs::create_dir(&keys).unwrap();
+    fs::write(keys.join("n-0.key"), b"\xff\x00").unwrap();
+    fs::write(keys.join("all"), "all").unwrap();
+    fs::write(directory.path().join("all"), "all").unwrap();
+    let here = directory.path();
+    let artifacts = run(
+        vec![],
+        vec![
+            source("key", "keys/{{ node.identifier }}.key", here),
+            source(
+                "absolute",
+                &format!("{}/all", here.display()),
+                Path::new("/nowhere"),
+            ),
+        ],
+        1,
+    )
+    .unwrap();
+    let set = &artifacts.nodes["n-0"];
+    assert_eq!(
+        set.get(&"key".parse().unwrap()).unwrap().content.to_bytes(),
+        b"\xff\x00"[..]
+    );
+    assert_eq!(text(set, "absolute").unwrap(), "all");
+
+    // One file for many nodes is read and held once.
+    let artifacts = run(vec![], vec![source("all", "all", here)], 200).unwrap();
+    let chunk = |id: &str| Arc::clone(&artifacts.nodes[id].files()[0].content.chunks()[0]);
+    assert!(Arc::ptr_eq(&chunk("n-0"), &chunk("n-1")));
+
+    let refused = |path: &str, count: usize| {
+        run(vec![], vec![source("key", path, here)], count)
+            .unwrap_err()
+            .replace(&here.display().to_string(), "DIR")
+    };
+    insta::assert_snapshot!(
+        [
+            refused("keys/{{ node.identifier }}.key", 2),
+            refused("{{ node.metadata.dir }}/all", 2),
+            refused("{{ 'keys/n-0.key' }}", 1),
+            refused("keys", 1),
+            refused("{{ node.metadata.nope }}", 1),
+        ]
+        .join("\n"),
+        @"
+    `source` of key for n-1: cluster.yaml:50:11: cannot read DIR/keys/n-1.key: No such file or directory (os error 2)
+    `source` of key for n-1: cluster.yaml:50:18: what is printed into a path must not be `.` or `..`
+    `source` of key for n-0: cluster.yaml:50:14: what is printed into a path must not hold `/` or control characters
+    `source` of key for n-0: cluster.yaml:50:11: DIR/keys is not a regular file
+    `source` of key for n-0: cluster.yaml:50:14: `node.metadata.nope` is undefined
+    "
+    );
+}

@@ -1,0 +1,166 @@
+//! The request headers that cfgsync reads: `Prefer: wait` and `If-None-Match`.
+
+use std::time::Duration;
+
+use hyper::{
+    HeaderMap,
+    header::{HeaderName, IF_NONE_MATCH},
+};
+
+use cfgsync_model::Digest;
+
+pub(super) const PREFER: HeaderName = HeaderName::from_static("prefer");
+pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// How long the client is willing to wait: the first `wait` preference in seconds, as RFC 7240 writes it.
+/// Preferences that are not understood are passed over, as it asks.
+pub(super) fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
+    headers
+        .get_all(PREFER)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| split_unquoted(value, b','))
+        .find_map(wait_seconds)
+        .map(Duration::from_secs)
+}
+
+/// Reads `wait=60`, `Wait = "60"; anything`.
+fn wait_seconds(preference: &str) -> Option<u64> {
+    let token = split_unquoted(preference, b';').next()?;
+    let (name, value) = token.split_once('=')?;
+    if !name.trim().eq_ignore_ascii_case("wait") {
+        return None;
+    }
+    let value = value.trim();
+    let digits = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(value);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    // More digits than fit are a very long wait, not none.
+    Some(digits.parse().unwrap_or(u64::MAX))
+}
+
+/// The parts of `text` between `separator`s that stand outside quotes.
+fn split_unquoted(text: &str, separator: u8) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let mut escaped = false;
+    text.split(move |c: char| {
+        if std::mem::take(&mut escaped) {
+            return false;
+        }
+        match c {
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ => {}
+        }
+        !quoted && c == char::from(separator)
+    })
+}
+
+/// The entity tags of `If-None-Match`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) enum EntityTags {
+    /// The header is not there.
+    #[default]
+    None,
+    /// `*`: whatever there is.
+    Any,
+    /// These digests. Tags that are none of ours match nothing.
+    Listed(Vec<Digest>),
+}
+
+impl EntityTags {
+    pub(super) fn read(headers: &HeaderMap) -> Self {
+        let mut listed = Vec::new();
+        let mut present = false;
+        for value in headers.get_all(IF_NONE_MATCH) {
+            present = true;
+            let Ok(value) = value.to_str() else { continue };
+            for tag in split_unquoted(value, b',').map(str::trim) {
+                if tag == "*" {
+                    return Self::Any;
+                }
+                let tag = tag.strip_prefix("W/").unwrap_or(tag);
+                let digest: Option<Digest> = tag
+                    .strip_prefix('"')
+                    .and_then(|rest| rest.strip_suffix('"'))
+                    .and_then(|opaque| opaque.parse().ok());
+                listed.extend(digest);
+            }
+        }
+        if present {
+            Self::Listed(listed)
+        } else {
+            Self::None
+        }
+    }
+
+    pub(super) fn matches(&self, digest: Digest) -> bool {
+        match self {
+            Self::None => false,
+            Self::Any => true,
+            Self::Listed(digests) => digests.contains(&digest),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    fn headers(name: &HeaderName, values: &[&str]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for value in values {
+            map.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn wait_is_found_wherever_it_stands() {
+        for (values, seconds) in [
+            (&["wait=60"][..], Some(60)),
+            (&["Wait=0"], Some(0)),
+            (&["respond-async, WAIT = 10"], Some(10)),
+            (&["respond-async; x=\"a, wait=9\"; y, wait=\"5\""], Some(5)),
+            (&["return=minimal", "handling=lenient, wait=7;why"], Some(7)),
+            (&["wait=1, wait=2"], Some(1)),
+            (&["wait=99999999999999999999999"], Some(u64::MAX)),
+            (&["wait"], None),
+            (&["wait="], None),
+            (&["wait=-1"], None),
+            (&["wait=+1"], None),
+            (&["wait=1.5"], None),
+            (&["wait=soon"], None),
+            (&["waiting=5"], None),
+            (&["x=\"wait=5"], None),
+            (&[""], None),
+            (&[], None),
+        ] {
+            let read = prefer_wait(&headers(&PREFER, values));
+            assert_eq!(read, seconds.map(Duration::from_secs), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn entity_tags_are_lists_weak_or_not() {
+        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
+        let read = |values: &[&str]| EntityTags::read(&headers(&IF_NONE_MATCH, values));
+        assert_eq!(read(&[]), EntityTags::None);
+        assert_eq!(read(&["*"]), EntityTags::Any);
+        assert_eq!(read(&[&format!("\"{a}\"")]), EntityTags::Listed(vec![a]));
+        assert_eq!(
+            read(&[&format!("\"x,y\" , W/\"{a}\""), &format!("\"{b}\"")]),
+            EntityTags::Listed(vec![a, b])
+        );
+        // Without quotes it is no entity tag.
+        assert_eq!(read(&[&a.to_string()]), EntityTags::Listed(vec![]));
+        assert!(!read(&["\"x\""]).matches(a));
+        assert!(read(&["*"]).matches(a));
+    }
+}

@@ -1,0 +1,91 @@
+//! Whose client certificates are taken: those that an authority has signed, and whose names can be read. That is found
+//! out in the handshake, where a client still hears why it is refused.
+
+use std::{path::Path, sync::Arc};
+
+use rustls::{
+    CertificateError as CertificateFault, DigitallySignedStruct, DistinguishedName, RootCertStore,
+    SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    pki_types::{CertificateDer, UnixTime},
+    server::{
+        WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+};
+
+use cfgsync_certificate::{self, CertificateError, names_of, provider};
+
+/// Judges by the authorities of one file.
+#[derive(Debug)]
+pub(super) struct Clients {
+    authorities: Arc<RootCertStore>,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
+impl Clients {
+    pub(super) fn signed_by(path: &Path) -> Result<Self, CertificateError> {
+        let authorities = Arc::new(cfgsync_certificate::read_issuers(path)?);
+        let builder = WebPkiClientVerifier::builder_with_provider;
+        let verifier = builder(Arc::clone(&authorities), provider())
+            .build()
+            .map_err(|error| CertificateError::Unusable {
+                path: path.to_owned(),
+                problem: error.to_string(),
+            })?;
+        Ok(Self {
+            authorities,
+            verifier,
+        })
+    }
+
+    /// Whether `other` takes the same certificates.
+    pub(super) fn are_those_of(&self, other: &Self) -> bool {
+        self.authorities.roots == other.authorities.roots
+    }
+}
+
+impl ClientCertVerifier for Clients {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.verifier.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let verified = self
+            .verifier
+            .verify_client_cert(end_entity, intermediates, now)?;
+        match names_of(end_entity) {
+            Some(_) => Ok(verified),
+            None => Err(CertificateFault::BadEncoding.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let inner = &self.verifier;
+        inner.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let inner = &self.verifier;
+        inner.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,225 @@
+//! Files of artifacts that are known beforehand, in the two formats of the field.
+//!
+//! By node: `{nodes: {ID: {files: […]}}, shared: {files: […]}}`, where `shared` may be absent. Or the bundle:
+//! `{nodes: [{identifier, files}], shared_files: […]}`. Whether `nodes` is a mapping or a list tells which.
+//! A file is `{path, content}`, and may have a `mode`, and be `secret`.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde::Deserialize;
+use serde_yaml::{Mapping, Value};
+
+use super::{
+    mistake::{Document, Mistake},
+    scalars::{Mapped, ModeText},
+    source::YamlPath,
+    typed,
+};
+use cfgsync_model::{
+    ArtifactFile, ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, Mode,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawByNode {
+    nodes: Mapping,
+    shared: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFiles {
+    files: Vec<Mapped<RawArtifact>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBundle {
+    nodes: Vec<Mapped<RawBundleNode>>,
+    shared_files: Option<Vec<Mapped<RawArtifact>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBundleNode {
+    identifier: String,
+    files: Vec<Mapped<RawArtifact>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawArtifact {
+    path: String,
+    content: String,
+    mode: Option<ModeText>,
+    secret: Option<bool>,
+}
+
+/// The artifacts in `text`, which stands in `file`.
+pub(super) fn read_artifacts(
+    file: &Path,
+    text: String,
+) -> Result<MaterializedArtifacts, Vec<Mistake>> {
+    let document = Document::new(file, text);
+    let value = typed::parse(&document)?;
+    let mut reader = Reader {
+        document,
+        mistakes: Vec::new(),
+        places: BTreeMap::new(),
+    };
+    match reader.artifacts(&value) {
+        Some(artifacts) if reader.mistakes.is_empty() => Ok(artifacts),
+        _ => Err(reader.mistakes),
+    }
+}
+
+struct Reader {
+    document: Document,
+    mistakes: Vec<Mistake>,
+    /// Where each node is listed.
+    places: BTreeMap<Identifier, YamlPath>,
+}
+
+impl Reader {
+    fn artifacts(&mut self, value: &Value) -> Option<MaterializedArtifacts> {
+        let root = YamlPath::default();
+        let artifacts = match value.get("nodes") {
+            Some(Value::Sequence(_)) => self.bundle(value, &root)?,
+            Some(Value::Mapping(_)) => self.by_node(value, &root)?,
+            Some(other) => {
+                let expected = "a mapping of nodes, or a list of them";
+                let mistake = typed::wrong(&self.document, &root.key("nodes"), expected, other);
+                self.mistakes.push(mistake);
+                return None;
+            }
+            None => {
+                let mistake = self.document.value(&root, "missing field `nodes`").help(
+                    "a file of artifacts is `{nodes: {ID: {files: […]}}, shared: {files: […]}}` \
+                     or `{nodes: [{identifier, files}], shared_files: […]}`",
+                );
+                self.mistakes.push(mistake);
+                return None;
+            }
+        };
+        if artifacts.nodes.is_empty() && self.mistakes.is_empty() {
+            self.note(
+                &root.key("nodes"),
+                "no node is listed, so none would get a file",
+            );
+        }
+        Some(artifacts)
+    }
+
+    fn by_node(&mut self, value: &Value, root: &YamlPath) -> Option<MaterializedArtifacts> {
+        let raw: RawByNode = self.section(value, root)?;
+        let path = root.key("nodes");
+        let entries = typed::entries(&self.document, Some(&raw.nodes), &path, &mut self.mistakes);
+        let mut artifacts = MaterializedArtifacts::default();
+        for (identifier, value) in entries {
+            let path = path.key(identifier);
+            let Some(RawFiles { files }) = self.section(value, &path) else {
+                continue;
+            };
+            let files = self.set(files, &path.key("files"));
+            match Identifier::new(identifier) {
+                Ok(identifier) => {
+                    self.places.insert(identifier.clone(), path);
+                    artifacts.nodes.insert(identifier, files);
+                }
+                Err(error) => {
+                    let mistake = self.document.key(&path, error.to_string());
+                    self.mistakes.push(mistake);
+                }
+            }
+        }
+        let path = root.key("shared");
+        if let Some(shared) = &raw.shared
+            && let Some(RawFiles { files }) = self.section(shared, &path)
+        {
+            artifacts.shared = self.set(files, &path.key("files"));
+        }
+        self.check_collisions(&artifacts);
+        Some(artifacts)
+    }
+
+    fn bundle(&mut self, value: &Value, root: &YamlPath) -> Option<MaterializedArtifacts> {
+        let raw: RawBundle = self.section(value, root)?;
+        let mut artifacts = MaterializedArtifacts::default();
+        for (at, Mapped(node)) in raw.nodes.into_iter().enumerate() {
+            let path = root.key("nodes").index(at);
+            let files = self.set(node.files, &path.key("files"));
+            match Identifier::new(&node.identifier) {
+                Ok(identifier) => {
+                    self.places
+                        .insert(identifier.clone(), path.key("identifier"));
+                    if artifacts.nodes.insert(identifier, files).is_some() {
+                        let title = format!("node `{}` is listed twice", node.identifier);
+                        self.note(&path.key("identifier"), title);
+                    }
+                }
+                Err(error) => self.note(&path.key("identifier"), error.to_string()),
+            }
+        }
+        let shared = raw.shared_files.unwrap_or_default();
+        artifacts.shared = self.set(shared, &root.key("shared_files"));
+        self.check_collisions(&artifacts);
+        Some(artifacts)
+    }
+
+    fn set(&mut self, files: Vec<Mapped<RawArtifact>>, path: &YamlPath) -> ArtifactSet {
+        let mut set = ArtifactSet::default();
+        for (at, Mapped(raw)) in files.into_iter().enumerate() {
+            let place = path.index(at).key("path");
+            let secret = raw.secret.unwrap_or(false);
+            let mode = Mode::of_file(raw.mode.map(|mode| mode.0), secret);
+            let mode = mode.unwrap_or_else(|error| {
+                self.note(&path.index(at).key("mode"), error.to_string());
+                Mode::default()
+            });
+            let file = match ArtifactPath::new(&raw.path) {
+                Ok(path) => ArtifactFile {
+                    mode,
+                    secret,
+                    ..ArtifactFile::new(path, raw.content)
+                },
+                Err(error) => {
+                    self.note(&place, error.to_string());
+                    continue;
+                }
+            };
+            if let Err(error) = set.push(file) {
+                self.note(&place, format!("two files are called `{}`", error.0));
+            }
+        }
+        set
+    }
+
+    /// A node's own file and a shared one of the same name would both go to it.
+    fn check_collisions(&mut self, artifacts: &MaterializedArtifacts) {
+        for (identifier, own) in &artifacts.nodes {
+            for file in artifacts.shared.files() {
+                if own.get(&file.path).is_some() {
+                    let title = format!(
+                        "node `{identifier}` has a file of its own called `{}`, and a shared one",
+                        file.path
+                    );
+                    let place = &self.places[identifier];
+                    self.mistakes.push(self.document.key(place, title));
+                }
+            }
+        }
+    }
+
+    fn section<T: serde::de::DeserializeOwned>(
+        &mut self,
+        value: &Value,
+        path: &YamlPath,
+    ) -> Option<T> {
+        typed::read(&self.document, value, path, &mut self.mistakes)
+    }
+
+    fn note(&mut self, path: &YamlPath, title: impl Into<String>) {
+        let mistake = self.document.value(path, title);
+        self.mistakes.push(mistake);
+    }
+}

@@ -1,0 +1,132 @@
+//! The section `metadata`.
+
+use std::collections::BTreeMap;
+
+use serde_yaml::{Mapping, Value};
+
+use super::Reader;
+use crate::{
+    MetadataRules,
+    metadata::{FieldRule, is_at_most},
+    raw::RawField,
+    source::YamlPath,
+    typed,
+};
+
+/// The rules, or `None` when a mistake leaves a hole in them.
+pub(super) fn read_metadata(
+    reader: &mut Reader,
+    mapping: Option<&Mapping>,
+    path: &YamlPath,
+) -> Option<MetadataRules> {
+    let entries = typed::entries(&reader.document, mapping, path, &mut reader.mistakes);
+    let mut fields = BTreeMap::new();
+    let mut whole = true;
+    for (name, value) in entries {
+        let rule = read_field(reader, value, &path.key(name));
+        whole &= rule.is_some();
+        fields.extend(rule.map(|rule| (name.to_owned(), rule)));
+    }
+    whole.then(|| MetadataRules::new(fields))
+}
+
+fn read_field(reader: &mut Reader, value: &Value, path: &YamlPath) -> Option<FieldRule> {
+    if let Value::String(kind) = value {
+        let title = format!("expected a rule, found the string \"{kind}\"");
+        let mistake = reader.document.value(path, title);
+        reader
+            .mistakes
+            .push(mistake.help(format!("write `{{ type: {kind} }}`")));
+        return None;
+    }
+    let mistakes_before = reader.mistakes.len();
+    let raw: RawField = reader.section(value, path)?;
+    if reader.mistakes.len() > mistakes_before {
+        // Without what was left out the rest would be judged wrongly.
+        return None;
+    }
+    let mut rule = FieldRule {
+        kind: raw.r#type,
+        min: bound(reader, raw.min.as_ref(), &path.key("min")),
+        max: bound(reader, raw.max.as_ref(), &path.key("max")),
+        ..FieldRule::default()
+    };
+    for (name, is_given) in [("min", raw.min.is_some()), ("max", raw.max.is_some())] {
+        if is_given && !rule.is_numeric() {
+            let title = format!("`{name}` needs `type: integer` or `type: number`");
+            let mistake = reader.document.key(&path.key(name), title);
+            reader.mistakes.push(mistake);
+        }
+    }
+    if let (Some(min), Some(max)) = (&rule.min, &rule.max)
+        && !is_at_most(min, max)
+    {
+        let title = format!("no number is at least {min} and at most {max}");
+        reader.note(&path.key("max"), title);
+        return None;
+    }
+    rule.one_of = one_of(reader, raw.one_of, &rule, &path.key("one_of"))?;
+    rule.default = match raw.default {
+        Some(value) => Some(valid(reader, &value, &rule, &path.key("default"))?),
+        None => None,
+    };
+    Some(rule)
+}
+
+fn bound(
+    reader: &mut Reader,
+    value: Option<&Value>,
+    path: &YamlPath,
+) -> Option<serde_json::Number> {
+    let value = value?;
+    let read = typed::json(&reader.document, value, path, &mut reader.mistakes)?;
+    if let serde_json::Value::Number(number) = read {
+        return Some(number);
+    }
+    let mistake = typed::wrong(&reader.document, path, "a number", value);
+    reader.mistakes.push(mistake);
+    None
+}
+
+fn one_of(
+    reader: &mut Reader,
+    list: Option<Vec<Value>>,
+    rule: &FieldRule,
+    path: &YamlPath,
+) -> Option<Vec<serde_json::Value>> {
+    let Some(list) = list else {
+        return Some(Vec::new());
+    };
+    if list.is_empty() {
+        reader.note(path, "an empty `one_of` allows no value");
+        return None;
+    }
+    let mut allowed = Vec::new();
+    for (at, value) in list.iter().enumerate() {
+        let place = path.index(at);
+        let value = valid(reader, value, rule, &place)?;
+        if allowed.contains(&value) {
+            reader.note(&place, format!("{value} is listed twice"));
+        }
+        allowed.push(value);
+    }
+    Some(allowed)
+}
+
+/// A value that the rule, as far as it is known, accepts.
+fn valid(
+    reader: &mut Reader,
+    value: &Value,
+    rule: &FieldRule,
+    path: &YamlPath,
+) -> Option<serde_json::Value> {
+    let value = typed::json(&reader.document, value, path, &mut reader.mistakes)?;
+    if let Err(problem) = rule.check(&value) {
+        reader.note(
+            path,
+            format!("the field's own rule refuses this: {problem}"),
+        );
+        return None;
+    }
+    Some(value)
+}

@@ -1,0 +1,3 @@
+//! Small parts that several crates share and that belong to no stage of the data's route.
+
+pub mod clock;

@@ -1,0 +1,146 @@
+//! Templates: compiled once, rendered for many nodes.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use minijinja::{Environment, Value};
+
+use super::{
+    declared::Declared,
+    engine::{ENVIRONMENT, guarded},
+    error::{JinjaError, Origin, from_engine},
+    names::{Scope, check_template},
+    output::{Sink, print_path_part},
+    parsing::parse_template,
+    scene::{NodeValue, Scene},
+};
+use cfgsync_model::Content;
+
+/// A template that compiled: its names exist. Cloning is cheap.
+#[derive(Clone)]
+pub struct Template {
+    compiled: Arc<Compiled>,
+    origin: Option<Origin>,
+}
+
+struct Compiled {
+    environment: Environment<'static>,
+    /// The same with a printer for parts of paths; made when it is first needed.
+    path_environment: OnceLock<Environment<'static>>,
+    name: String,
+    source: String,
+}
+
+impl Template {
+    /// Compiles `source`. `name` is for messages; `fragments` are the names that fragment() may ask for.
+    /// Fails at the first mistake in the syntax, then at the first name that does not exist in `scope`.
+    pub fn compile(
+        name: &str,
+        source: &str,
+        scope: Scope,
+        fragments: &[String],
+    ) -> Result<Self, JinjaError> {
+        Self::compile_in(name, source, scope, fragments, &Declared::default())
+    }
+
+    /// The same in a spec that declares so much: what is not there is a name that does not exist.
+    pub fn compile_in(
+        name: &str,
+        source: &str,
+        scope: Scope,
+        fragments: &[String],
+        declared: &Declared,
+    ) -> Result<Self, JinjaError> {
+        let parsed = parse_template(name, source)?;
+        check_template(&parsed, source, scope, declared, fragments)?;
+        let mut environment = ENVIRONMENT.clone();
+        guarded(|| environment.add_template_owned(name.to_owned(), source.to_owned()))
+            .map_err(|error| from_engine(&error, source).error)?;
+        Ok(Self {
+            compiled: Arc::new(Compiled {
+                environment,
+                path_environment: OnceLock::new(),
+                name: name.to_owned(),
+                source: source.to_owned(),
+            }),
+            origin: None,
+        })
+    }
+
+    /// The same template, knowing where its text stands.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Origin) -> Self {
+        self.origin = Some(origin);
+        self
+    }
+
+    /// Where its text stands, if it was told.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> &str {
+        &self.compiled.name
+    }
+
+    /// Its text.
+    pub fn source(&self) -> &str {
+        &self.compiled.source
+    }
+
+    /// The text for `node` (`None` for what all share). Fragments that stand alone become shared chunks.
+    pub fn render(&self, scene: &Scene, node: Option<&NodeValue>) -> Result<Content, JinjaError> {
+        self.render_in(&self.compiled.environment, scene, node)
+    }
+
+    /// The same for a path: what is printed into it must not hold a `/` and must not be `.` or `..`, so that
+    /// data cannot lead elsewhere. The template's own text may be any path.
+    pub fn render_path(
+        &self,
+        scene: &Scene,
+        node: Option<&NodeValue>,
+    ) -> Result<String, JinjaError> {
+        let environment = self.compiled.path_environment.get_or_init(|| {
+            let mut environment = self.compiled.environment.clone();
+            environment.set_formatter(print_path_part);
+            environment
+        });
+        let content = self.render_in(environment, scene, node)?;
+        Ok(String::from_utf8_lossy(&content.to_bytes()).into_owned())
+    }
+
+    fn render_in(
+        &self,
+        environment: &Environment<'static>,
+        scene: &Scene,
+        node: Option<&NodeValue>,
+    ) -> Result<Content, JinjaError> {
+        let root = scene.root(node, None);
+        let mut sink = Sink::new(&root);
+        let result = guarded(|| {
+            let template = environment.get_template(self.name())?;
+            let variables = Value::from_dyn_object(Arc::clone(&root));
+            template.render_captured_to(variables, &mut sink).map(drop)
+        });
+        match result {
+            Ok(()) => Ok(sink.into_content()),
+            Err(error) => {
+                Err(from_engine(&error, self.source()).with_nearest(|path| root.nearest(path)))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Template")
+            .field("name", &self.name())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
