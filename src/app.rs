@@ -96,8 +96,8 @@ pub async fn serve(
     let account = Arc::new(Account {
         guard: guard.clone(),
     });
-    if guard.audit().is_some() && server.coordinator.witness.is_none() {
-        server.coordinator.witness = Some(account.clone());
+    if guard.audit().is_some() && server.coordinator.audit_sink.is_none() {
+        server.coordinator.audit_sink = Some(account.clone());
     }
     let (stop_route, route_stopped) = tokio::sync::oneshot::channel::<()>();
     let (coordinator, route) = Coordinator::new(

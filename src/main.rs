@@ -9,9 +9,9 @@ fn main() -> ExitCode {
     cmd::names::pin();
     match cmd::settings::parse() {
         Ok(cli) => {
-            let voice = cmd::report::Voice::of(&cli.command);
+            let voice = cmd::report::Reporter::of(&cli.command);
             voice.end(cmd::run(cli))
         }
-        Err(error) => cmd::report::Voice::guessed().end(Err(error)),
+        Err(error) => cmd::report::Reporter::guessed().end(Err(error)),
     }
 }

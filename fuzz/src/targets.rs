@@ -13,7 +13,7 @@ use cfgsync_client::{Placement, ServerUrl};
 use cfgsync_model::{ArtifactPath, Mode};
 use cfgsync_spec::Spec;
 use cfgsync_store::{JournalConfig, JournalContents, JournalStore};
-use cfgsync_template::{Expression, NodeValue, Origin, Scene, Scope, Template};
+use cfgsync_template::{Expression, NodeValue, Origin, RenderContext, Scope, Template};
 use cfgsync_wire::{self, ErrorBody, ReceivedPayload, Signature, SigningKey, VerifyKey};
 use serde_json::json;
 
@@ -155,7 +155,7 @@ pub fn paths(data: &[u8]) {
     }
 }
 
-fn scene() -> Scene {
+fn scene() -> RenderContext {
     let values = json!({"planted": PLANTED, "number": 7, "list": [1, "b", null, {"c": true}]});
     let once = json!({"cookie": PLANTED});
     let node = |identifier: &str, metadata| {
@@ -168,7 +168,7 @@ fn scene() -> Scene {
         node("n-2", json!({"zone": "b"})),
     ];
     let object = |value: serde_json::Value| value.as_object().expect("an object").clone();
-    Scene::unseated("devnet", &object(values), &object(once), nodes)
+    RenderContext::unseated("devnet", &object(values), &object(once), nodes)
 }
 
 /// A text of the operator's that is worth a try. Not bounded by promise is the memory of values under way: what

@@ -2,10 +2,10 @@
 //! names a spec leaves to whoever comes first.
 
 use cfgsync_access::{AuditLine, AuditOutcome, Guard};
-use cfgsync_cluster::{Coordinator, Deed, Ending, Objection, Witness};
+use cfgsync_cluster::{AuditEvent, AuditRefused, AuditSink, Coordinator, RenderOutcome};
 use cfgsync_model::Identifier;
 use cfgsync_spec::{IdentityMode, Spec};
-use cfgsync_store::Promise;
+use cfgsync_store::BoxFuture;
 
 /// So many names are told in a line.
 const NAMES_MAX: usize = 10;
@@ -41,9 +41,9 @@ impl Account {
         }
     }
 
-    fn line(&self, deed: Deed) -> AuditLine {
+    fn line(&self, deed: AuditEvent) -> AuditLine {
         match deed {
-            Deed::Seal {
+            AuditEvent::Seal {
                 generation,
                 revision,
                 digest,
@@ -52,11 +52,11 @@ impl Account {
                 revision: Some(revision),
                 ..self.guard.line("seal").with_hash("generation", digest)
             },
-            Deed::Render { revision } => AuditLine {
+            AuditEvent::Render { revision } => AuditLine {
                 revision: Some(revision),
                 ..self.guard.line("render")
             },
-            Deed::Attempt => self.guard.line("attempt"),
+            AuditEvent::Attempt => self.guard.line("attempt"),
         }
     }
 }
@@ -87,20 +87,20 @@ pub(super) fn warn_of_unclaimed(coordinator: &Coordinator, identity: IdentityMod
     );
 }
 
-impl Witness for Account {
-    fn allows(&self, deed: Deed) -> Promise<'_, Result<(), Objection>> {
+impl AuditSink for Account {
+    fn allows(&self, deed: AuditEvent) -> BoxFuture<'_, Result<(), AuditRefused>> {
         Box::pin(async move {
             let announced = self.guard.announces(&self.line(deed)).await;
             // The log itself says why, to whoever can do something about it.
-            announced.map_err(|_| Objection("the audit log cannot be written".to_owned()))
+            announced.map_err(|_| AuditRefused("the audit log cannot be written".to_owned()))
         })
     }
 
-    fn sees(&self, deed: Deed, ending: Ending) {
+    fn sees(&self, deed: AuditEvent, ending: RenderOutcome) {
         let line = self.line(deed);
         self.guard.notes(match ending {
-            Ending::Done => line,
-            Ending::Failed(why) => line.ending(AuditOutcome::Failed, Some(why)),
+            RenderOutcome::Done => line,
+            RenderOutcome::Failed(why) => line.ending(AuditOutcome::Failed, Some(why)),
         });
     }
 }

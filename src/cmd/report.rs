@@ -37,11 +37,11 @@ struct Verdict {
 
 /// Whether a command's last line is for whoever finds the container's end, not for a person at a shell.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Voice {
+pub(crate) struct Reporter {
     last_words: bool,
 }
 
-impl Voice {
+impl Reporter {
     /// How `command` speaks.
     pub(crate) fn of(command: &Command) -> Self {
         Self {

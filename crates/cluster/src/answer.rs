@@ -13,7 +13,7 @@ use cfgsync_wire::EncodedPayload;
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// Its files.
-    Payload(Handed),
+    Payload(Delivery),
     /// Not yet: the encoded [`cfgsync_wire::ErrorBody`], made once per evaluation.
     NotReady(Bytes),
     /// There is nothing for it, now or later, and why.
@@ -26,7 +26,7 @@ pub enum Answer {
 
 /// A payload that goes out.
 #[derive(Debug, Clone)]
-pub struct Handed {
+pub struct Delivery {
     /// As it goes to the socket.
     pub payload: Arc<EncodedPayload>,
     /// Of which generation it is.
@@ -39,7 +39,7 @@ pub struct Handed {
 
 /// What a payload is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub enum AccessKind {
     /// A node is to have it.
     Delivery,
     /// An operator looks at it, which delivers nothing. Secret files are named and not shown unless the operator wants

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::{
     Coordinator,
-    answer::{Answer, Handed, Refusal},
+    answer::{Answer, Delivery, Refusal},
     current,
     view::View,
 };
@@ -174,7 +174,7 @@ impl Coordinator {
         let Some((served, payload)) = current(&view, &state, identifier) else {
             return self.why_not(&view, &state, identifier);
         };
-        let handed = Handed {
+        let handed = Delivery {
             payload: payload.encoded.clone(),
             generation: served.generation.number,
             is_first: false,
@@ -184,7 +184,7 @@ impl Coordinator {
             return Answer::Payload(handed);
         }
         let shown = self.without_secrets(&served.generation, identifier);
-        Answer::Payload(Handed {
+        Answer::Payload(Delivery {
             payload: Arc::new(shown.expect("what is served to a node is in the generation")),
             shows_secrets: false,
             ..handed

@@ -6,7 +6,7 @@
 
 pub mod metrics;
 mod answer;
-mod witness;
+mod audit_sink;
 pub mod readiness;
 pub mod render;
 mod view;
@@ -15,8 +15,8 @@ mod work;
 mod room;
 mod route;
 
-pub use answer::{Accepted, AnotherCluster, Answer, Handed, Purpose, Refusal};
-pub use witness::{Deed, Ending, Objection, Witness};
+pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, Refusal};
+pub use audit_sink::{AuditEvent, AuditRefused, AuditSink, RenderOutcome};
 
 use std::{
     future::Future,
@@ -66,7 +66,7 @@ pub struct Config {
     /// What payloads are signed with, if they are.
     pub sign_key: Option<Arc<SigningKey>>,
     /// Who keeps account of what is done without a request.
-    pub witness: Option<Arc<dyn Witness>>,
+    pub audit_sink: Option<Arc<dyn AuditSink>>,
 }
 
 impl Default for Config {
@@ -75,7 +75,7 @@ impl Default for Config {
             min_generation_interval: Duration::from_secs(1),
             bounds: Bounds::default(),
             sign_key: None,
-            witness: None,
+            audit_sink: None,
         }
     }
 }
@@ -306,7 +306,7 @@ impl Coordinator {
             if is_first {
                 self.note_delivery(identifier, generation);
             }
-            return Answer::Payload(Handed {
+            return Answer::Payload(Delivery {
                 payload: payload.encoded.clone(),
                 generation,
                 is_first,
@@ -317,10 +317,10 @@ impl Coordinator {
     }
 
     /// The same for this purpose.
-    pub fn answer_for(&self, purpose: Purpose, identifier: &str) -> Answer {
+    pub fn answer_for(&self, purpose: AccessKind, identifier: &str) -> Answer {
         match purpose {
-            Purpose::Delivery => self.answer(identifier),
-            Purpose::Look { reveal } => self.look(identifier, reveal),
+            AccessKind::Delivery => self.answer(identifier),
+            AccessKind::Look { reveal } => self.look(identifier, reveal),
         }
     }
 
@@ -361,14 +361,14 @@ impl Coordinator {
     /// Holds the question until there is a payload other than `held`, a failure or a final no. At `until`
     /// the answer is what it is then: not ready, or the payload that is `held` still.
     pub async fn wait(&self, identifier: &str, held: Option<Digest>, until: Instant) -> Answer {
-        self.wait_for(Purpose::Delivery, identifier, held, until)
+        self.wait_for(AccessKind::Delivery, identifier, held, until)
             .await
     }
 
     /// The same for this purpose.
     pub async fn wait_for(
         &self,
-        purpose: Purpose,
+        purpose: AccessKind,
         identifier: &str,
         held: Option<Digest>,
         until: Instant,
@@ -662,7 +662,7 @@ fn program(spec: Spec, embedded: &[Arc<dyn Materializer>]) -> Program {
 #[cfg(test)]
 mod race_tests;
 #[cfg(test)]
-mod witness_tests;
+mod audit_sink_tests;
 #[cfg(test)]
 mod room_tests;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use cfgsync_model::{
     RegistrationSnapshot, Revision, Seat, SnapshotNode,
 };
 use cfgsync_spec::{Group, Members, MetadataError, Spec};
-use cfgsync_template::{Expression, JinjaError, NodeValue, Scene};
+use cfgsync_template::{Expression, JinjaError, NodeValue, RenderContext};
 
 /// The registrations as one spec judges them.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Tally {
     /// For each group of the rule, how many members match.
     matching: Vec<usize>,
     /// What groups see when they are counted node by node.
-    scene: Scene,
+    context: RenderContext,
 }
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Tally {
             members: BTreeMap::new(),
             flawed: BTreeMap::new(),
             matching: vec![0; groups],
-            scene: Scene::without_nodes(&spec.cluster, &spec.values),
+            context: RenderContext::without_nodes(&spec.cluster, &spec.values),
             spec,
         }
     }
@@ -76,7 +76,7 @@ impl Tally {
             groups
                 .iter()
                 .map(|group| match counted_alone(group) {
-                    true => group.matching.matches(&self.scene, &node),
+                    true => group.matching.matches(&self.context, &node),
                     false => Ok(false),
                 })
                 .collect()
@@ -210,12 +210,12 @@ impl Tally {
         let nodes = nodes
             .map(|m| NodeValue::unseated(&m.registration, &m.metadata))
             .collect();
-        let scene = Scene::unseated(&self.spec.cluster, &self.spec.values, once, nodes);
+        let context = RenderContext::unseated(&self.spec.cluster, &self.spec.values, once, nodes);
         for group in groups {
             let mut count = 0;
             let mut error = None;
-            for (identifier, node) in self.members.keys().zip(scene.nodes()) {
-                match group.matching.matches(&scene, node) {
+            for (identifier, node) in self.members.keys().zip(context.nodes()) {
+                match group.matching.matches(&context, node) {
                     Ok(matched) => count += usize::from(matched),
                     Err(e) => error = error.or(Some((identifier, e))),
                 }
@@ -228,7 +228,7 @@ impl Tally {
             }
         }
         if let Some(when) = &rule.when {
-            match when.holds(&scene) {
+            match when.holds(&context) {
                 Ok(true) => {}
                 Ok(false) => progress
                     .unmet

@@ -14,7 +14,7 @@ use cfgsync_model::{
     ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, RegistrationSnapshot,
 };
 use cfgsync_spec::{Late, MaterializerSpec, Members, Spec};
-use cfgsync_template::{Draw, Scene};
+use cfgsync_template::{Draw, RenderContext};
 
 /// A spec and the materializers that it asks for: what turns snapshots into files.
 pub struct Program {
@@ -139,7 +139,7 @@ impl Program {
                 continue;
             }
             let value = expression
-                .draw(&Scene::new(&snapshot), draw)
+                .draw(&RenderContext::new(&snapshot), draw)
                 .map_err(|error| {
                     let told = error.describe(expression.origin());
                     MaterializeError(format!("once.{name}: {told}"))

@@ -14,10 +14,10 @@ use tokio::{
 
 use super::{
     Config, Knock, Shared,
+    audit_sink::{AuditEvent, RenderOutcome},
     readiness::Tally,
     render::Program,
     view::{Failed, NotReady, Served, View},
-    witness::{Deed, Ending},
     work::{Made, Outcome, Work},
 };
 use cfgsync_materialize::MaterializeError;
@@ -438,7 +438,7 @@ impl Route {
     fn miss_deadline(&mut self, deadline: Duration, progress: &Progress) {
         let reason = format!("not ready within {deadline:?}: {progress}");
         tracing::error!("the attempt failed: {reason}; the next registration begins a new one");
-        self.tell(Deed::Attempt, Ending::Failed("deadline"));
+        self.tell(AuditEvent::Attempt, RenderOutcome::Failed("deadline"));
         let at = self.shared.clock.now();
         self.attempt = None;
         self.attempt_failure = Some(Arc::new(Failure {
@@ -563,7 +563,10 @@ impl Route {
                 self.shared.metrics.render_failures.inc();
                 tracing::error!("the render at revision {} failed: {error}", cut.inputs);
                 let revision = cut.inputs;
-                self.tell(Deed::Render { revision }, Ending::Failed("materializer"));
+                self.tell(
+                    AuditEvent::Render { revision },
+                    RenderOutcome::Failed("materializer"),
+                );
                 let at = self.shared.clock.now();
                 let reason = error.to_string();
                 Finished::Failed(Arc::new(Failure {
@@ -599,19 +602,19 @@ impl Route {
     /// `None`: another generation was sealed first, and is served now; the newest state is judged again.
     async fn seal(&mut self, served: Box<Served>, cut: Cut, took: Duration) -> Option<Finished> {
         let generation = served.generation.clone();
-        let deed = Deed::Seal {
+        let deed = AuditEvent::Seal {
             generation: generation.number,
             revision: generation.revision,
             digest: generation.digest,
         };
-        if let Some(witness) = &self.config.witness
-            && let Err(why) = witness.allows(deed).await
+        if let Some(audit_sink) = &self.config.audit_sink
+            && let Err(why) = audit_sink.allows(deed).await
         {
             return Some(self.unsealed(served, format!("seal: {why}; tried again"), &why));
         }
         match self.shared.store.seal(generation.clone()).await {
             Seal::Won => {
-                self.tell(deed, Ending::Done);
+                self.tell(deed, RenderOutcome::Done);
                 tracing::info!(
                     "sealed generation {} for {} in {took:?} (digest {})",
                     generation.number,
@@ -627,7 +630,7 @@ impl Route {
                 Some(Finished::Sealed)
             }
             Seal::Lost(winner) => {
-                self.tell(deed, Ending::Failed("sealed_elsewhere"));
+                self.tell(deed, RenderOutcome::Failed("sealed_elsewhere"));
                 tracing::info!("generation {} was sealed elsewhere first", winner.number);
                 self.covers = winner.revision;
                 self.covered = None;
@@ -637,7 +640,7 @@ impl Route {
                 None
             }
             Seal::Unavailable(error) => {
-                self.tell(deed, Ending::Failed("store"));
+                self.tell(deed, RenderOutcome::Failed("store"));
                 let clause = "seal: the store is unavailable; tried again";
                 Some(self.unsealed(served, clause.to_owned(), &error))
             }
@@ -663,9 +666,9 @@ impl Route {
         }
     }
 
-    fn tell(&self, deed: Deed, ending: Ending) {
-        if let Some(witness) = &self.config.witness {
-            witness.sees(deed, ending);
+    fn tell(&self, deed: AuditEvent, ending: RenderOutcome) {
+        if let Some(audit_sink) = &self.config.audit_sink {
+            audit_sink.sees(deed, ending);
         }
     }
 

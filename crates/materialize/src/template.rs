@@ -22,7 +22,7 @@ use cfgsync_model::{
     SnapshotNode,
 };
 use cfgsync_spec::{FileContent, FileSpec, TemplateSpec};
-use cfgsync_template::{JinjaError, NodeValue, Origin, Scene};
+use cfgsync_template::{JinjaError, NodeValue, Origin, RenderContext};
 
 /// Largest file that `source` reads, in bytes.
 const SOURCE_MAX_BYTES: u64 = 64 << 20;
@@ -57,9 +57,9 @@ impl Materializer for TemplateMaterializer {
         snapshot: &RegistrationSnapshot,
     ) -> Result<MaterializationResult, MaterializeError> {
         let sources = Sources::default();
-        let scene = self.render_fragments(Scene::new(snapshot))?;
-        let shared = self.render_shared(&scene, &sources)?;
-        let nodes = self.render_nodes(snapshot, &scene, &shared, &sources)?;
+        let context = self.render_fragments(RenderContext::new(snapshot))?;
+        let shared = self.render_shared(&context, &sources)?;
+        let nodes = self.render_nodes(snapshot, &context, &shared, &sources)?;
         Ok(MaterializationResult::Ready(MaterializedArtifacts {
             nodes,
             shared,
@@ -68,10 +68,10 @@ impl Materializer for TemplateMaterializer {
 }
 
 impl TemplateMaterializer {
-    fn render_fragments(&self, scene: Scene) -> Result<Scene, MaterializeError> {
+    fn render_fragments(&self, context: RenderContext) -> Result<RenderContext, MaterializeError> {
         let mut fragments = BTreeMap::new();
         for fragment in &self.spec.fragments {
-            let content = fragment.template.render(&scene, None).map_err(|error| {
+            let content = fragment.template.render(&context, None).map_err(|error| {
                 failure(
                     &format!("fragment {}", fragment.name),
                     fragment.template.origin(),
@@ -83,18 +83,18 @@ impl TemplateMaterializer {
             let chunk = chunk.unwrap_or_else(|| cfgsync_model::Chunk::new(content.to_bytes()));
             fragments.insert(fragment.name.clone(), chunk);
         }
-        Ok(scene.with_fragments(fragments))
+        Ok(context.with_fragments(fragments))
     }
 
     fn render_shared(
         &self,
-        scene: &Scene,
+        context: &RenderContext,
         sources: &Sources,
     ) -> Result<ArtifactSet, MaterializeError> {
         let mut shared = ArtifactSet::default();
         for file in self.spec.files.iter().filter(|file| file.shared) {
             let what = format!("{} (shared)", file.path);
-            let artifact = render_file(file, &what, scene, None, sources)?;
+            let artifact = render_file(file, &what, context, None, sources)?;
             shared
                 .push(artifact)
                 .map_err(|_| self.collision(file, &what))?;
@@ -105,7 +105,7 @@ impl TemplateMaterializer {
     fn render_nodes(
         &self,
         snapshot: &RegistrationSnapshot,
-        scene: &Scene,
+        context: &RenderContext,
         shared: &ArtifactSet,
         sources: &Sources,
     ) -> Result<BTreeMap<Identifier, ArtifactSet>, MaterializeError> {
@@ -117,7 +117,7 @@ impl TemplateMaterializer {
                 if at > first_failed.load(Ordering::Relaxed) {
                     break;
                 }
-                let files = self.render_node(node, scene, &scene.nodes()[at], shared, sources);
+                let files = self.render_node(node, context, &context.nodes()[at], shared, sources);
                 let failed = files.is_err();
                 rendered.push(files.map(|files| (node.identifier.clone(), files)));
                 if failed {
@@ -158,7 +158,7 @@ impl TemplateMaterializer {
     fn render_node(
         &self,
         node: &SnapshotNode,
-        scene: &Scene,
+        context: &RenderContext,
         value: &NodeValue,
         shared: &ArtifactSet,
         sources: &Sources,
@@ -166,7 +166,7 @@ impl TemplateMaterializer {
         let mut files = ArtifactSet::default();
         for file in self.spec.files.iter().filter(|file| !file.shared) {
             if let Some(matching) = &file.matching {
-                let matches = matching.matches(scene, value).map_err(|error| {
+                let matches = matching.matches(context, value).map_err(|error| {
                     let what = format!("`where` of {} for {}", file.path, node.identifier);
                     failure(&what, matching.origin(), &error)
                 })?;
@@ -178,7 +178,7 @@ impl TemplateMaterializer {
             if shared.get(&file.path).is_some() || files.get(&file.path).is_some() {
                 return Err(self.collision(file, &what));
             }
-            let artifact = render_file(file, &what, scene, Some(value), sources)?;
+            let artifact = render_file(file, &what, context, Some(value), sources)?;
             files
                 .push(artifact)
                 .map_err(|_| self.collision(file, &what))?;
@@ -211,17 +211,17 @@ impl TemplateMaterializer {
 fn render_file(
     file: &FileSpec,
     what: &str,
-    scene: &Scene,
+    context: &RenderContext,
     node: Option<&NodeValue>,
     sources: &Sources,
 ) -> Result<ArtifactFile, MaterializeError> {
     let content = match &file.content {
         FileContent::Template(template) => template
-            .render(scene, node)
+            .render(context, node)
             .map_err(|error| failure(what, template.origin(), &error))?,
         FileContent::Source { path, directory } => {
             let relative = path
-                .render_path(scene, node)
+                .render_path(context, node)
                 .map_err(|error| failure(&format!("`source` of {what}"), path.origin(), &error))?;
             sources
                 .read(&directory.join(&relative))

@@ -18,7 +18,7 @@ use cfgsync_access::{
     AuditLine, AuditOutcome, Credentials, Denial, IdentityMode, Names, Need, Principal, Role,
     Standing, may_be,
 };
-use cfgsync_cluster::{Handed, Purpose};
+use cfgsync_cluster::{AccessKind, Delivery};
 use cfgsync_model::{Digest, GenerationNumber, Identifier, NodeRegistration};
 use cfgsync_wire::NODE_KEY_HEADER;
 
@@ -195,17 +195,17 @@ impl<'a> Ask<'a> {
     }
 
     /// What a payload is for that is asked for with GET: nodes have theirs, operators look.
-    pub(super) fn purpose(&self) -> Purpose {
+    pub(super) fn purpose(&self) -> AccessKind {
         match self.is_operators() {
-            true => Purpose::Look {
+            true => AccessKind::Look {
                 reveal: self.wants_secrets(),
             },
-            false => Purpose::Delivery,
+            false => AccessKind::Delivery,
         }
     }
 
     /// A payload goes out. With an operator's credential it may be anybody's: what is secret in it is seen.
-    pub(super) async fn hands_over(&mut self, handed: &Handed) -> Result<(), Rejection> {
+    pub(super) async fn hands_over(&mut self, handed: &Delivery) -> Result<(), Rejection> {
         let reveals = handed.shows_secrets && self.is_operators();
         if reveals || handed.is_first {
             self.note.generation = Some(handed.generation);

@@ -30,7 +30,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use error::JournalError;
 pub use look::JournalContents;
 
-use super::{Input, Newest, Outcome, Promise, Record, Seal, State, Store, Unavailable};
+use super::{BoxFuture, Input, Outcome, Record, Seal, State, StateGuard, Store, Unavailable};
 use artifacts::{Shelf, Ticket};
 use cfgsync_model::{Generation, Instance, Revision};
 use commit::{Change, Done, Journal, Settings, unavailable};
@@ -146,7 +146,7 @@ impl Store for JournalStore {
         self.instance
     }
 
-    fn state(&self) -> Newest {
+    fn state(&self) -> StateGuard {
         self.published.state.load()
     }
 
@@ -154,7 +154,7 @@ impl Store for JournalStore {
         self.published.changed.subscribe()
     }
 
-    fn put(&self, input: Input) -> Promise<'_, Result<Outcome, Unavailable>> {
+    fn put(&self, input: Input) -> BoxFuture<'_, Result<Outcome, Unavailable>> {
         Box::pin(async move {
             match self.submit(Change::Input(input)).await? {
                 Done::Input(outcome) => Ok(outcome),
@@ -163,7 +163,7 @@ impl Store for JournalStore {
         })
     }
 
-    fn record(&self, records: Vec<Record>) -> Promise<'_, Result<Revision, Unavailable>> {
+    fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<Revision, Unavailable>> {
         Box::pin(async move {
             match self.submit(Change::Records(records)).await? {
                 Done::Records(revision) => Ok(revision),
@@ -172,7 +172,7 @@ impl Store for JournalStore {
         })
     }
 
-    fn seal(&self, generation: Arc<Generation>) -> Promise<'_, Seal> {
+    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Seal> {
         Box::pin(async move {
             let state = self.state();
             let newest = state.generation().map(|newest| newest.number);

@@ -27,10 +27,10 @@ use cfgsync_model::{
 
 /// The newest state, borrowed: readers on all processors count no reference that they would share.
 /// [`Guard::into_inner`] makes it an `Arc` to keep.
-pub type Newest = Guard<Arc<State>>;
+pub type StateGuard = Guard<Arc<State>>;
 
 /// The store's answer, later.
-pub type Promise<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Keeps what was acknowledged.
 pub trait Store: Send + Sync + 'static {
@@ -38,20 +38,20 @@ pub trait Store: Send + Sync + 'static {
     fn instance(&self) -> Instance;
 
     /// The newest state, without a lock. It is as it was for as long as it is held, which should not be long.
-    fn state(&self) -> Newest;
+    fn state(&self) -> StateGuard;
 
     /// Follows changes: the receiver is marked changed whenever [`Store::state`] has become newer. Many
     /// changes may be seen as one.
     fn follow(&self) -> watch::Receiver<Revision>;
 
     /// Puts or removes an input. Answered once it is as durable as this store makes it, and visible.
-    fn put(&self, input: Input) -> Promise<'_, Result<Outcome, Unavailable>>;
+    fn put(&self, input: Input) -> BoxFuture<'_, Result<Outcome, Unavailable>>;
 
     /// Notes records, all at once.
-    fn record(&self, records: Vec<Record>) -> Promise<'_, Result<Revision, Unavailable>>;
+    fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<Revision, Unavailable>>;
 
     /// Compare-and-set: `generation` becomes the newest if its number follows the newest one's.
-    fn seal(&self, generation: Arc<Generation>) -> Promise<'_, Seal>;
+    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Seal>;
 }
 
 /// What rendering depends on, changed.

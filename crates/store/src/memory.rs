@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::{Input, Newest, Outcome, Promise, Record, Seal, State, Store, Unavailable};
+use super::{BoxFuture, Input, Outcome, Record, Seal, State, StateGuard, Store, Unavailable};
 use cfgsync_model::{Generation, Instance, Revision};
 
 /// Keeps everything in memory; a new one has a new instance.
@@ -51,7 +51,7 @@ impl Store for MemoryStore {
         self.instance
     }
 
-    fn state(&self) -> Newest {
+    fn state(&self) -> StateGuard {
         self.state.load()
     }
 
@@ -59,12 +59,12 @@ impl Store for MemoryStore {
         self.changed.subscribe()
     }
 
-    fn put(&self, input: Input) -> Promise<'_, Result<Outcome, Unavailable>> {
+    fn put(&self, input: Input) -> BoxFuture<'_, Result<Outcome, Unavailable>> {
         let outcome = self.write(|state| state.apply(input));
         Box::pin(std::future::ready(Ok(outcome)))
     }
 
-    fn record(&self, records: Vec<Record>) -> Promise<'_, Result<Revision, Unavailable>> {
+    fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<Revision, Unavailable>> {
         let revision = self.write(|state| {
             state.note(records);
             state.revision
@@ -72,7 +72,7 @@ impl Store for MemoryStore {
         Box::pin(std::future::ready(Ok(revision)))
     }
 
-    fn seal(&self, generation: Arc<Generation>) -> Promise<'_, Seal> {
+    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Seal> {
         let seal = self.write(|state| state.seal(generation, self.history));
         Box::pin(std::future::ready(seal))
     }

@@ -6,6 +6,7 @@ use minijinja::{Value as Jinja, value::ValueKind};
 use serde_json::Value;
 
 use super::{
+    context::{NodeValue, RenderContext, Root},
     declared::Declared,
     draw::Draw,
     engine::{ENVIRONMENT, guarded},
@@ -13,7 +14,6 @@ use super::{
     names::{Scope, check_expression, variables_of},
     parsing::parse_expression,
     printing::json,
-    scene::{NodeValue, Root, Scene},
 };
 use cfgsync_model::refuse_rounded;
 
@@ -77,8 +77,8 @@ impl Expression {
     }
 
     /// A `where`: an undefined name does not match; anything but a boolean is an error.
-    pub fn matches(&self, scene: &Scene, node: &NodeValue) -> Result<bool, JinjaError> {
-        match self.evaluate(&scene.root(Some(node), None)) {
+    pub fn matches(&self, context: &RenderContext, node: &NodeValue) -> Result<bool, JinjaError> {
+        match self.evaluate(&context.root(Some(node), None)) {
             Ok(value) if value.is_undefined() => Ok(false),
             Ok(value) => self.boolean(&value),
             Err(failure) if failure.undefined => Ok(false),
@@ -87,8 +87,8 @@ impl Expression {
     }
 
     /// A `when`: strict, must give a boolean.
-    pub fn holds(&self, scene: &Scene) -> Result<bool, JinjaError> {
-        let root = scene.root(None, None);
+    pub fn holds(&self, context: &RenderContext) -> Result<bool, JinjaError> {
+        let root = context.root(None, None);
         let value = self
             .evaluate(&root)
             .map_err(|failure| failure.with_nearest(|path| root.nearest(path)))?;
@@ -96,8 +96,8 @@ impl Expression {
     }
 
     /// A value of `once`, any JSON.
-    pub fn draw(&self, scene: &Scene, draw: &Draw) -> Result<Value, JinjaError> {
-        let root = scene.root(None, Some(draw));
+    pub fn draw(&self, context: &RenderContext, draw: &Draw) -> Result<Value, JinjaError> {
+        let root = context.root(None, Some(draw));
         let value = self
             .evaluate(&root)
             .map_err(|failure| failure.with_nearest(|path| root.nearest(path)))?;
@@ -144,7 +144,7 @@ mod tests {
     use serde_json::{Map, json};
 
     use super::*;
-    use crate::testing::{nodes, scene, values};
+    use crate::testing::{context, nodes, values};
 
     #[test]
     fn a_where_matches_or_does_not() {
@@ -159,10 +159,10 @@ mod tests {
             ("node.identifier in values.favoured", [false, true, false]),
         ] {
             let expression = Expression::compile(source, Scope::Node).unwrap();
-            let scene = Scene::without_nodes("devnet", &values());
+            let context = RenderContext::without_nodes("devnet", &values());
             let found: Vec<bool> = nodes()
                 .iter()
-                .map(|node| expression.matches(&scene, node).unwrap())
+                .map(|node| expression.matches(&context, node).unwrap())
                 .collect();
             assert_eq!(found, expected, "{source}");
         }
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn only_booleans_are_answers() {
-        let scene = scene();
+        let context = context();
         for (source, message) in [
             (
                 "node.metadata.port",
@@ -194,14 +194,16 @@ mod tests {
             ),
         ] {
             let expression = Expression::compile(source, Scope::Node).unwrap();
-            let error = expression.matches(&scene, &scene.nodes()[0]).unwrap_err();
+            let error = expression
+                .matches(&context, &context.nodes()[0])
+                .unwrap_err();
             assert_eq!(error.message, message, "{source}");
         }
     }
 
     #[test]
     fn a_when_is_strict() {
-        let scene = scene();
+        let context = context();
         for (source, expected) in [
             ("nodes | length == 3", Ok(true)),
             (
@@ -291,7 +293,7 @@ mod tests {
         ] {
             let expression = Expression::compile(source, Scope::When).unwrap();
             let found = expression
-                .holds(&scene)
+                .holds(&context)
                 .map_err(|error| error.describe(None).split_once(": ").unwrap().1.to_owned());
             assert_eq!(found, expected.map_err(str::to_owned), "{source}");
         }
@@ -304,7 +306,7 @@ mod tests {
         assert!(
             Expression::compile(source, Scope::When)
                 .unwrap()
-                .holds(&scene())
+                .holds(&context())
                 .unwrap()
         );
     }
@@ -339,7 +341,7 @@ mod tests {
         let drawn = |source: &str, draw: &Draw| {
             Expression::compile(source, Scope::Once)
                 .unwrap()
-                .draw(&scene(), draw)
+                .draw(&context(), draw)
         };
         assert_eq!(
             drawn("now()", &draw).unwrap(),
@@ -401,7 +403,7 @@ mod tests {
     #[test]
     fn unseated_nodes_have_no_seat() {
         let expression = Expression::compile("node.seat == 0", Scope::Node).unwrap();
-        let scene = Scene::unseated("c", &Map::new(), &Map::new(), nodes());
-        assert!(!expression.matches(&scene, &scene.nodes()[0]).unwrap());
+        let context = RenderContext::unseated("c", &Map::new(), &Map::new(), nodes());
+        assert!(!expression.matches(&context, &context.nodes()[0]).unwrap());
     }
 }

@@ -5,12 +5,12 @@ use std::{collections::BTreeSet, ops::Range};
 use minijinja::machinery::ast::{CallArg, CallType, Expr, Stmt};
 
 use super::{
+    context::NODE_FIELDS,
     declared::{Declared, Way},
     draw::{DRAWS, misuse},
     error::JinjaError,
     nearest::did_you_mean,
     network::NETWORK,
-    scene::NODE_FIELDS,
     syntax_tree::{Part, walk_expression, walk_statement},
 };
 

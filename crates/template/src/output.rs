@@ -6,10 +6,10 @@ use minijinja::{Error, Output, State, Value};
 
 use super::{
     bounds::OUTPUT_MAX_BYTES,
+    context::{ROOT, Root},
     error::fault,
     fragment::CHUNK_MIN_BYTES,
     printing::text,
-    scene::{ROOT, Root},
 };
 use cfgsync_model::{Chunk, Content};
 
@@ -75,14 +75,14 @@ fn announce(out: &mut Output<'_>, state: &State<'_, '_>, string: &str) -> Result
 }
 
 /// Where a template's output ends up: text and shared chunks, in order and bounded.
-pub(super) struct Sink<'a> {
+pub(super) struct OutputWriter<'a> {
     root: &'a Root,
     text: Vec<u8>,
     chunks: Vec<Arc<Chunk>>,
     length_bytes: usize,
 }
 
-impl<'a> Sink<'a> {
+impl<'a> OutputWriter<'a> {
     pub(super) fn new(root: &'a Root) -> Self {
         Self {
             root,
@@ -116,7 +116,7 @@ impl<'a> Sink<'a> {
     }
 }
 
-impl io::Write for Sink<'_> {
+impl io::Write for OutputWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write_all(bytes)?;
         Ok(bytes.len())

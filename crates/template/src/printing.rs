@@ -165,7 +165,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::scene::from_json;
+    use crate::context::from_json;
 
     #[test]
     fn values_print_as_serde_json_prints_them() {

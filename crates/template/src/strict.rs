@@ -8,7 +8,7 @@ use minijinja::{
     value::{Kwargs, Rest, ValueKind, ValueOrKwargs},
 };
 
-use super::{error::undefined, nearest::nearest_key, scene::identifier_of};
+use super::{context::identifier_of, error::undefined, nearest::nearest_key};
 
 /// Where a filter takes the attribute that it looks at.
 #[derive(Clone, Copy, PartialEq)]

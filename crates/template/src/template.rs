@@ -8,13 +8,13 @@ use std::{
 use minijinja::{Environment, Value};
 
 use super::{
+    context::{NodeValue, RenderContext},
     declared::Declared,
     engine::{ENVIRONMENT, guarded},
     error::{JinjaError, Origin, from_engine},
     names::{Scope, check_template},
-    output::{Sink, print_path_part},
+    output::{OutputWriter, print_path_part},
     parsing::parse_template,
-    scene::{NodeValue, Scene},
 };
 use cfgsync_model::Content;
 
@@ -92,15 +92,19 @@ impl Template {
     }
 
     /// The text for `node` (`None` for what all share). Fragments that stand alone become shared chunks.
-    pub fn render(&self, scene: &Scene, node: Option<&NodeValue>) -> Result<Content, JinjaError> {
-        self.render_in(&self.compiled.environment, scene, node)
+    pub fn render(
+        &self,
+        context: &RenderContext,
+        node: Option<&NodeValue>,
+    ) -> Result<Content, JinjaError> {
+        self.render_in(&self.compiled.environment, context, node)
     }
 
     /// The same for a path: what is printed into it must not hold a `/` and must not be `.` or `..`, so that
     /// data cannot lead elsewhere. The template's own text may be any path.
     pub fn render_path(
         &self,
-        scene: &Scene,
+        context: &RenderContext,
         node: Option<&NodeValue>,
     ) -> Result<String, JinjaError> {
         let environment = self.compiled.path_environment.get_or_init(|| {
@@ -108,18 +112,18 @@ impl Template {
             environment.set_formatter(print_path_part);
             environment
         });
-        let content = self.render_in(environment, scene, node)?;
+        let content = self.render_in(environment, context, node)?;
         Ok(String::from_utf8_lossy(&content.to_bytes()).into_owned())
     }
 
     fn render_in(
         &self,
         environment: &Environment<'static>,
-        scene: &Scene,
+        context: &RenderContext,
         node: Option<&NodeValue>,
     ) -> Result<Content, JinjaError> {
-        let root = scene.root(node, None);
-        let mut sink = Sink::new(&root);
+        let root = context.root(node, None);
+        let mut sink = OutputWriter::new(&root);
         let result = guarded(|| {
             let template = environment.get_template(self.name())?;
             let variables = Value::from_dyn_object(Arc::clone(&root));

@@ -1,8 +1,8 @@
-//! A small scene for the tests of this module.
+//! A small context for the tests of this module.
 
 use serde_json::{Map, Value, json};
 
-use super::scene::{NodeValue, Scene};
+use super::context::{NodeValue, RenderContext};
 use cfgsync_model::{Metadata, NodeRegistration};
 
 pub(super) fn values() -> Map<String, Value> {
@@ -37,6 +37,6 @@ pub(super) fn node(at: usize, identifier: &str, metadata: &Metadata) -> NodeValu
     NodeValue::unseated(&registration, metadata)
 }
 
-pub(super) fn scene() -> Scene {
-    Scene::unseated("devnet", &values(), &Map::new(), nodes())
+pub(super) fn context() -> RenderContext {
+    RenderContext::unseated("devnet", &values(), &Map::new(), nodes())
 }

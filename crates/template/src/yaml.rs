@@ -109,7 +109,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::scene::from_json;
+    use crate::context::from_json;
 
     #[test]
     fn blocks_are_readable_and_scalars_stay_on_one_line() {

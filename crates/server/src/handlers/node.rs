@@ -15,7 +15,7 @@ use super::super::{
     waiters::Held,
 };
 use cfgsync_access::Standing;
-use cfgsync_cluster::{Answer, Handed, Purpose, Refusal};
+use cfgsync_cluster::{AccessKind, Answer, Delivery, Refusal};
 use cfgsync_model::{Digest, Identifier};
 use cfgsync_wire::{read_identifier, read_leave, read_registration};
 
@@ -57,7 +57,7 @@ pub(super) async fn node(ask: &mut Ask<'_>, body: &mut Incoming) -> Result<Reply
         return reply_to(ask, answer, None).await;
     };
     let until = Instant::now() + wait;
-    let answer = wait_for(ask, Purpose::Delivery, &identifier, None, until).await?;
+    let answer = wait_for(ask, AccessKind::Delivery, &identifier, None, until).await?;
     drop(place);
     reply_to(ask, answer, asked).await
 }
@@ -84,7 +84,7 @@ pub(super) async fn payload(ask: &mut Ask<'_>, identifier: Identifier) -> Result
             None => server.coordinator.answer_for(purpose, identifier.as_str()),
         };
         match answer {
-            Answer::Payload(Handed { payload, .. }) if tags.matches(payload.digest) => {
+            Answer::Payload(Delivery { payload, .. }) if tags.matches(payload.digest) => {
                 if until.is_none() || known == Some(payload.digest) {
                     break Err(payload.digest);
                 }
@@ -137,7 +137,7 @@ fn place<'a>(server: &'a Server, identifier: &Identifier) -> Option<Held<'a>> {
 /// Holds the request, see [`cfgsync_cluster::Coordinator::wait`].
 async fn wait_for(
     ask: &mut Ask<'_>,
-    purpose: Purpose,
+    purpose: AccessKind,
     identifier: &Identifier,
     known: Option<Digest>,
     until: Instant,

@@ -15,7 +15,7 @@ use super::{
     simulated_tests::Simulated, snapshot,
 };
 use crate::{
-    Input, Newest, Outcome, Promise, Record, Seal, State, Store, Unavailable, conformance,
+    BoxFuture, Input, Outcome, Record, Seal, State, StateGuard, Store, Unavailable, conformance,
 };
 use cfgsync_model::{Generation, Instance, NodeRegistration, Revision};
 
@@ -48,7 +48,7 @@ impl Store for Fresh {
         self.journal.instance()
     }
 
-    fn state(&self) -> Newest {
+    fn state(&self) -> StateGuard {
         self.journal.state()
     }
 
@@ -56,15 +56,15 @@ impl Store for Fresh {
         self.journal.follow()
     }
 
-    fn put(&self, input: Input) -> Promise<'_, Result<Outcome, Unavailable>> {
+    fn put(&self, input: Input) -> BoxFuture<'_, Result<Outcome, Unavailable>> {
         self.journal.put(input)
     }
 
-    fn record(&self, records: Vec<Record>) -> Promise<'_, Result<Revision, Unavailable>> {
+    fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<Revision, Unavailable>> {
         self.journal.record(records)
     }
 
-    fn seal(&self, generation: Arc<Generation>) -> Promise<'_, Seal> {
+    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Seal> {
         self.journal.seal(generation)
     }
 }
@@ -115,7 +115,7 @@ impl Store for Reopened {
         self.instance
     }
 
-    fn state(&self) -> Newest {
+    fn state(&self) -> StateGuard {
         self.state.load()
     }
 
@@ -123,15 +123,15 @@ impl Store for Reopened {
         self.changed.subscribe()
     }
 
-    fn put(&self, input: Input) -> Promise<'_, Result<Outcome, Unavailable>> {
+    fn put(&self, input: Input) -> BoxFuture<'_, Result<Outcome, Unavailable>> {
         Box::pin(self.change(async move |journal: &JournalStore| journal.put(input).await))
     }
 
-    fn record(&self, records: Vec<Record>) -> Promise<'_, Result<Revision, Unavailable>> {
+    fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<Revision, Unavailable>> {
         Box::pin(self.change(async move |journal: &JournalStore| journal.record(records).await))
     }
 
-    fn seal(&self, generation: Arc<Generation>) -> Promise<'_, Seal> {
+    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Seal> {
         Box::pin(self.change(async move |journal: &JournalStore| journal.seal(generation).await))
     }
 }

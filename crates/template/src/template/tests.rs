@@ -8,14 +8,14 @@ use serde_json::json;
 use super::*;
 use crate::{
     Expression,
-    testing::{node, nodes, scene, values},
+    testing::{context, node, nodes, values},
 };
 use cfgsync_model::Chunk;
 
 fn render(source: &str) -> Result<String, String> {
-    let scene = scene();
+    let context = context();
     Template::compile("t", source, Scope::Node, &["peers".to_owned()])
-        .and_then(|template| template.render(&scene, Some(&scene.nodes()[1])))
+        .and_then(|template| template.render(&context, Some(&context.nodes()[1])))
         .map(|content| String::from_utf8(content.to_bytes().to_vec()).unwrap())
         .map_err(|error| error.describe(None))
 }
@@ -367,10 +367,10 @@ fn errors_hold_no_values() {
         "{% for a, b in [values.secret] %}{% endfor %}",
         "{{ values.secret | format(1) }}{{ values.nope }}",
     ] {
-        let scene = scene().with_fragments(BTreeMap::new());
+        let context = context().with_fragments(BTreeMap::new());
         let error = Template::compile("t", source, Scope::Node, &[])
             .unwrap()
-            .render(&scene, Some(&scene.nodes()[0]))
+            .render(&context, Some(&context.nodes()[0]))
             .unwrap_err();
         assert!(
             !format!("{error:?}").contains("hunter2"),
@@ -384,11 +384,13 @@ fn ten_thousand_peers_fit_into_the_steps() {
     let nodes = (0..10_000)
         .map(|at| node(at, &format!("n-{at}"), &json!({"port": 9000})))
         .collect();
-    let scene = Scene::unseated("c", &values(), &serde_json::Map::new(), nodes);
+    let context = RenderContext::unseated("c", &values(), &serde_json::Map::new(), nodes);
     let source = "{% for p in nodes if p.identifier != node.identifier %}\
                   {{ p.identifier }}={{ hostport(p.ip, p.metadata.port) }}\n{% endfor %}";
     let template = Template::compile("t", source, Scope::Node, &[]).unwrap();
-    let text = template.render(&scene, Some(&scene.nodes()[0])).unwrap();
+    let text = template
+        .render(&context, Some(&context.nodes()[0]))
+        .unwrap();
     assert_eq!(text.to_bytes().split(|&b| b == b'\n').count() - 1, 9_999);
 }
 
@@ -396,17 +398,17 @@ fn big_text() -> String {
     "  - peer: <\"ä\">\n".repeat(60)
 }
 
-fn scene_with_fragment(text: &str) -> Scene {
+fn scene_with_fragment(text: &str) -> RenderContext {
     let mut values = values();
     values.insert("text".into(), json!(text));
-    Scene::unseated("c", &values, &serde_json::Map::new(), nodes()).with_fragments(BTreeMap::from(
-        [("f".to_owned(), Chunk::new(text.to_owned()))],
-    ))
+    RenderContext::unseated("c", &values, &serde_json::Map::new(), nodes()).with_fragments(
+        BTreeMap::from([("f".to_owned(), Chunk::new(text.to_owned()))]),
+    )
 }
 
 #[test]
 fn a_fragment_is_shared_only_where_it_stands_alone() {
-    let scene = scene_with_fragment(&big_text());
+    let context = scene_with_fragment(&big_text());
     for (source, chunks) in [
         ("{{ fragment('f') }}", 1),
         ("a {{ fragment('f') }} b", 3),
@@ -428,16 +430,18 @@ fn a_fragment_is_shared_only_where_it_stands_alone() {
         ),
     ] {
         let template = Template::compile("t", source, Scope::Node, &["f".to_owned()]).unwrap();
-        let content = template.render(&scene, Some(&scene.nodes()[0])).unwrap();
+        let content = template
+            .render(&context, Some(&context.nodes()[0]))
+            .unwrap();
         assert_eq!(content.chunks().len(), chunks, "{source}");
     }
-    let one = |scene: &Scene| {
+    let one = |context: &RenderContext| {
         let template =
             Template::compile("t", "{{ fragment('f') }}", Scope::Shared, &["f".to_owned()])
                 .unwrap();
-        Arc::clone(&template.render(scene, None).unwrap().chunks()[0])
+        Arc::clone(&template.render(context, None).unwrap().chunks()[0])
     };
-    assert!(Arc::ptr_eq(&one(&scene), &one(&scene)));
+    assert!(Arc::ptr_eq(&one(&context), &one(&context)));
 }
 
 /// Ways to use a text `@` in a template.
@@ -485,11 +489,11 @@ proptest! {
             text.remove(0);
         }
         text.truncate(length);
-        let scene = scene_with_fragment(&text);
+        let context = scene_with_fragment(&text);
         let render = |source: &str| {
             Template::compile("t", source, Scope::Node, &["f".to_owned()])
                 .unwrap()
-                .render(&scene, Some(&scene.nodes()[0]))
+                .render(&context, Some(&context.nodes()[0]))
         };
         let shared = render(&source.replace('@', "fragment('f')"));
         let inlined = render(&source.replace('@', "values.text"));
@@ -542,9 +546,9 @@ fn soup() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn no_text_makes_the_engine_panic_or_tell_values(source in soup()) {
-        let scene = scene_with_fragment(&big_text());
+        let context = scene_with_fragment(&big_text());
         let result = Template::compile("t", &source, Scope::Node, &["f".to_owned()])
-            .and_then(|template| template.render(&scene, Some(&scene.nodes()[0])));
+            .and_then(|template| template.render(&context, Some(&context.nodes()[0])));
         if let Err(error) = result {
             prop_assert!(!format!("{error:?}").contains("hunter2"), "{:?}", error);
             // The range is one that a caller may cut out of the text.

@@ -9,32 +9,32 @@ use std::{
 };
 
 use super::{
-    Answer, Config, Deed, Ending, Objection, Witness,
+    Answer, AuditEvent, AuditRefused, AuditSink, Config, RenderOutcome,
     tests::{Cluster, PEERS, Scripted, number, one_file_each, spec, start_with, store, text},
 };
 use cfgsync_materialize::Materializer;
 use cfgsync_model::{GenerationNumber, RegistrationSnapshot, Revision};
-use cfgsync_store::Promise;
+use cfgsync_store::BoxFuture;
 
 /// Allows all or nothing, and remembers.
 #[derive(Debug)]
 struct Clerk {
     allows: AtomicBool,
-    seen: Mutex<Vec<(Deed, Ending)>>,
+    seen: Mutex<Vec<(AuditEvent, RenderOutcome)>>,
 }
 
-impl Witness for Clerk {
-    fn allows(&self, deed: Deed) -> Promise<'_, Result<(), Objection>> {
-        assert!(matches!(deed, Deed::Seal { .. }), "{deed:?}");
+impl AuditSink for Clerk {
+    fn allows(&self, deed: AuditEvent) -> BoxFuture<'_, Result<(), AuditRefused>> {
+        assert!(matches!(deed, AuditEvent::Seal { .. }), "{deed:?}");
         Box::pin(async {
             match self.allows.load(Ordering::Relaxed) {
                 true => Ok(()),
-                false => Err(Objection("the clerk is out".to_owned())),
+                false => Err(AuditRefused("the clerk is out".to_owned())),
             }
         })
     }
 
-    fn sees(&self, deed: Deed, ending: Ending) {
+    fn sees(&self, deed: AuditEvent, ending: RenderOutcome) {
         self.seen.lock().unwrap().push((deed, ending));
     }
 }
@@ -53,7 +53,7 @@ fn witnessed_with(
         seen: Mutex::default(),
     });
     let config = Config {
-        witness: Some(clerk.clone()),
+        audit_sink: Some(clerk.clone()),
         ..Config::default()
     };
     let cluster = start_with(store(), spec(rest), embedded, config);
@@ -72,12 +72,12 @@ async fn nothing_is_sealed_that_is_not_allowed() {
 
     clerk.allows.store(true, Ordering::Relaxed);
     cluster.files("a").await;
-    let sealed = Deed::Seal {
+    let sealed = AuditEvent::Seal {
         generation: GenerationNumber(1),
         revision: Revision(1),
         digest: cluster.generations()[0].digest,
     };
-    assert_eq!(*clerk.seen.lock().unwrap(), [(sealed, Ending::Done)]);
+    assert_eq!(*clerk.seen.lock().unwrap(), [(sealed, RenderOutcome::Done)]);
 }
 
 /// What waited for its seal was rendered anew every second, programs and all.
@@ -115,7 +115,7 @@ async fn what_frees_the_waiters_is_seen_once() {
     cluster.come("a").await;
     assert!(matches!(cluster.ask("a").await, Answer::Failed(_)));
     tokio::time::sleep(Duration::from_hours(1)).await;
-    let missed = (Deed::Attempt, Ending::Failed("deadline"));
+    let missed = (AuditEvent::Attempt, RenderOutcome::Failed("deadline"));
     assert_eq!(*clerk.seen.lock().unwrap(), [missed]);
 
     let broken = "
@@ -127,6 +127,9 @@ materializers: [{kind: template, files: [{path: a, template: '{{ node.metadata.n
     assert!(matches!(cluster.ask("a").await, Answer::Failed(_)));
     tokio::time::sleep(Duration::from_hours(1)).await;
     let revision = Revision(1);
-    let failed = (Deed::Render { revision }, Ending::Failed("materializer"));
+    let failed = (
+        AuditEvent::Render { revision },
+        RenderOutcome::Failed("materializer"),
+    );
     assert_eq!(*clerk.seen.lock().unwrap(), [failed]);
 }

@@ -3,11 +3,11 @@
 use std::fmt;
 
 use cfgsync_model::{Digest, GenerationNumber, Revision};
-use cfgsync_store::Promise;
+use cfgsync_store::BoxFuture;
 
 /// What it does by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deed {
+pub enum AuditEvent {
     /// It seals a generation.
     Seal {
         /// Its number.
@@ -28,7 +28,7 @@ pub enum Deed {
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum RenderOutcome {
     /// It is done.
     Done,
     /// It came to nothing; why, as a slug.
@@ -38,13 +38,13 @@ pub enum Ending {
 /// Why something is not done for now: a clause, for everybody who waits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Objection(pub String);
+pub struct AuditRefused(pub String);
 
 /// Whoever keeps account.
-pub trait Witness: fmt::Debug + Send + Sync + 'static {
+pub trait AuditSink: fmt::Debug + Send + Sync + 'static {
     /// Asked before a seal, which is not done if the answer is no: it is asked again then, a second later.
-    fn allows(&self, deed: Deed) -> Promise<'_, Result<(), Objection>>;
+    fn allows(&self, deed: AuditEvent) -> BoxFuture<'_, Result<(), AuditRefused>>;
 
     /// Told afterwards. Must not wait.
-    fn sees(&self, deed: Deed, ending: Ending);
+    fn sees(&self, deed: AuditEvent, ending: RenderOutcome);
 }

@@ -107,7 +107,7 @@ impl Object for NodeObject {
 /// The variables of one evaluation, made once per snapshot and shared by all templates and threads. Cloning
 /// is cheap.
 #[derive(Clone)]
-pub struct Scene(Arc<Variables>);
+pub struct RenderContext(Arc<Variables>);
 
 #[derive(Clone)]
 struct Variables {
@@ -121,7 +121,7 @@ struct Variables {
     fragments: Option<Arc<Fragments>>,
 }
 
-impl Scene {
+impl RenderContext {
     /// All of a snapshot.
     pub fn new(snapshot: &RegistrationSnapshot) -> Self {
         Self::unseated(
@@ -162,7 +162,7 @@ impl Scene {
         }))
     }
 
-    /// The same scene with the fragments that files may include.
+    /// The same context with the fragments that files may include.
     #[must_use]
     pub fn with_fragments(self, fragments: BTreeMap<String, Arc<Chunk>>) -> Self {
         let mut variables = Arc::unwrap_or_clone(self.0);
@@ -175,7 +175,7 @@ impl Scene {
         &self.0.nodes
     }
 
-    /// The variables of one evaluation in this scene.
+    /// The variables of one evaluation in this context.
     pub(super) fn root(&self, node: Option<&NodeValue>, draw: Option<&Draw>) -> Arc<Root> {
         Arc::new(Root {
             variables: Arc::clone(&self.0),
@@ -187,9 +187,9 @@ impl Scene {
 }
 
 /// Never the values: they may be secrets.
-impl fmt::Debug for Scene {
+impl fmt::Debug for RenderContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Scene({} nodes)", self.0.nodes.len())
+        write!(f, "RenderContext({} nodes)", self.0.nodes.len())
     }
 }
 
@@ -292,20 +292,20 @@ mod tests {
     #[test]
     fn scenes_and_nodes_are_shared_between_threads_and_print_no_values() {
         fn shared<T: Send + Sync>() {}
-        shared::<(Scene, NodeValue)>();
+        shared::<(RenderContext, NodeValue)>();
         let node = NodeRegistration::new("n-1".parse().unwrap(), [10, 0, 0, 1].into())
             .with_metadata(serde_json::json!({"token": "secret"}));
         let node = NodeValue::unseated(&node, &node.metadata);
         let values = serde_json::json!({"key": "secret"});
-        let scene = Scene::unseated(
+        let context = RenderContext::unseated(
             "c",
             values.as_object().unwrap(),
             &Map::new(),
             vec![node.clone()],
         );
         assert_eq!(
-            format!("{node:?} {scene:?}"),
-            "NodeValue(Some(\"n-1\")) Scene(1 nodes)"
+            format!("{node:?} {context:?}"),
+            "NodeValue(Some(\"n-1\")) RenderContext(1 nodes)"
         );
     }
 }
