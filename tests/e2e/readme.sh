@@ -46,7 +46,7 @@ PREAMBLE
             | sed 's/^cfgsync inspect$/both_are_registered; &/'
         [ $# -eq 1 ] || block "$2" | sed "s/4400/$port/"
     } >"$scratch/$1.sh"
-    [ "$(grep -c '^cfgsync' "$scratch/$1.sh")" -ge 7 ] || fail "the pages lost their blocks $1"
+    [ "$(grep -c '^cfgsync' "$scratch/$1.sh")" -ge 6 ] || fail "the pages lost their blocks $1"
     CFGSYNC_LISTEN="127.0.0.1:$port" PATH="$scratch/bin:$PATH" timeout 60 sh "$scratch/$1.sh" >"$scratch/$1.log" 2>&1 || {
         cat "$scratch/$1.sh"
         fail "the commands of $1 failed"
