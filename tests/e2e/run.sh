@@ -1,5 +1,5 @@
 #!/bin/sh
-# End to end: the examples as the README shows them, with real programs, and the binary in an empty image.
+# End to end: the examples with real programs, the binary in an empty image, and the commands of the documentation.
 #
 # usage: CFGSYNC=PATH tests/e2e/run.sh [NAME...]     (default: all)
 set -eu
