@@ -6,7 +6,7 @@ target  := $(or $(CARGO_TARGET_DIR),target)/$(host)
 release := $(target)/release/cfgsync
 debug   := $(target)/debug/cfgsync
 
-# QUICK=1: fewer pairs and requests, for a look; the README's table comes from the full run.
+# QUICK=1: fewer pairs and requests, for a look; the table in docs/src/performance.md comes from the full run.
 BENCH_FLAGS ?= $(if $(QUICK),--pairs 1 --fetches 20000)
 
 .PHONY: help build demo test lint unit e2e e2e-packages generate bench deny fuzz clean

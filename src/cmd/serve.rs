@@ -327,6 +327,8 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> anyhow::Result<Exit>
     let descriptors = Descriptors::raise();
     let mut http = http_config(&args, &descriptors, guard.clone());
     http.tls = tls.as_ref().map(|tls| tls.tls.clone());
+    // Before CMD starts: it may read the file of --join-url-file.
+    tell(&spec.cluster, &addresses, guard.asks(), tls.as_deref())?;
     let mut child = match args.command.split_first() {
         Some((program, arguments)) => {
             let url = match &tls {
@@ -339,7 +341,6 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> anyhow::Result<Exit>
         }
         None => None,
     };
-    tell(&spec.cluster, &addresses, guard.asks(), tls.as_deref())?;
     let (status, status_line) = watch::channel(String::new());
     let server = Server {
         spec,

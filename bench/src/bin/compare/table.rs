@@ -1,4 +1,4 @@
-//! The table of results, as the README shows it.
+//! The table of results, as docs/src/performance.md shows it.
 
 use std::fmt::Write as _;
 
