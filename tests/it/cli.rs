@@ -1,4 +1,4 @@
-//! The command line as a shell sees it: exit codes, messages, settings, signals.
+//! The command line: exit codes, messages, settings, signals.
 
 use std::{
     fs,
@@ -10,11 +10,11 @@ use rustix::process::Signal;
 
 use crate::place::{PROGRAM, Place, SPEC, code, text};
 
-/// Names and values for an environment.
+/// Names and values of environment variables.
 type Variables = &'static [(&'static str, &'static str)];
 
 #[test]
-fn usage_mistakes() {
+fn usage_errors_exit_2() {
     let place = Place::new();
     let cases: &[&[&str]] = &[
         &["srve"],
@@ -36,7 +36,7 @@ fn usage_mistakes() {
         &["rm"],
         &["rm", "localhost"],
         &["fail"],
-        // What lies within a text is no better than what is no fact at all.
+        // `a` is a string, so `a.b` cannot be set inside it.
         &[
             "join",
             "--server",
@@ -51,15 +51,15 @@ fn usage_mistakes() {
         &["inspect", "file", "node-1", "cookie", "-o", "json"],
         &["inspect", "-o", "table", "file", "node-1", "cookie"],
     ];
-    let seen: Vec<String> = cases.iter().map(|case| place.seen(case, &[])).collect();
-    for seen in &seen {
-        assert!(seen.ends_with("[exit 2]\n"), "{seen}");
+    let transcripts: Vec<String> = cases.iter().map(|case| place.transcript(case, &[])).collect();
+    for transcript in &transcripts {
+        assert!(transcript.ends_with("[exit 2]\n"), "{transcript}");
     }
-    insta::assert_snapshot!(seen.join("\n"));
+    insta::assert_snapshot!(transcripts.join("\n"));
 }
 
 #[test]
-fn wrong_settings() {
+fn invalid_settings_exit_78() {
     let place = Place::new();
     place.put("broken.yaml", "cfgsync: 1\nclutser: x\n");
     let cases: &[(&[&str], Variables)] = &[
@@ -86,9 +86,9 @@ fn wrong_settings() {
             &[("CFGSYNC_META", "a=1\na.b=2")],
         ),
     ];
-    let mut seen: Vec<String> = cases
+    let mut transcripts: Vec<String> = cases
         .iter()
-        .map(|(arguments, variables)| place.seen(arguments, variables))
+        .map(|(arguments, variables)| place.transcript(arguments, variables))
         .collect();
     for settings in [
         "srever: http://boot:4400\n",
@@ -100,20 +100,20 @@ fn wrong_settings() {
         "serve: 3\n",
     ] {
         place.put(".config/cfgsync/config.yaml", settings);
-        seen.push(format!(
+        transcripts.push(format!(
             "{settings}{}",
-            place.seen(&["serve", "cluster.yaml"], &[])
+            place.transcript(&["serve", "cluster.yaml"], &[])
         ));
     }
-    for seen in &seen {
-        assert!(seen.ends_with("[exit 78]\n"), "{seen}");
+    for transcript in &transcripts {
+        assert!(transcript.ends_with("[exit 78]\n"), "{transcript}");
     }
-    insta::assert_snapshot!(seen.join("\n"));
+    insta::assert_snapshot!(transcripts.join("\n"));
 }
 
-/// tokio panics when it has no descriptors left for its first signal handler.
+/// tokio panics if no file descriptor is left for its first signal handler.
 #[test]
-fn too_few_descriptors_are_an_error_and_no_panic() {
+fn too_few_file_descriptors_is_an_error_without_a_panic() {
     let place = Place::new();
     for (descriptors, command) in [
         (6, "serve cluster.yaml"),
@@ -127,43 +127,43 @@ fn too_few_descriptors_are_an_error_and_no_panic() {
             .current_dir(place.path());
         let output = shell.env_clear().output().unwrap();
         assert_eq!(code(&output), 1);
-        let told = text(&output.stderr);
-        assert!(told.contains("Too many open files"), "{told}");
-        assert!(!told.contains("panicked"), "{told}");
+        let stderr = text(&output.stderr);
+        assert!(stderr.contains("Too many open files"), "{stderr}");
+        assert!(!stderr.contains("panicked"), "{stderr}");
     }
 }
 
 #[test]
-fn flags_win_over_variables_over_the_file_over_defaults() {
+fn flags_override_variables_override_file_override_defaults() {
     let place = Place::new();
-    let asked = |arguments: &[&str], variables: &[(&str, &str)]| {
+    let unreachable_message = |arguments: &[&str], variables: &[(&str, &str)]| {
         let mut all = vec!["inspect"];
         all.extend(arguments);
         let output = place.run(&all, variables);
         assert_eq!(code(&output), 69);
         text(&output.stderr)
     };
-    // Nobody listens on the lowest ports.
+    // No server listens on the lowest ports.
     let variable = [("CFGSYNC_SERVER", "http://127.0.0.1:2")];
     let flag = ["--server", "http://127.0.0.1:3"];
     let file = |text: &str| place.put(".config/cfgsync/config.yaml", text);
     file("server: http://127.0.0.1:1\n");
-    assert!(asked(&flag, &variable).contains("http://127.0.0.1:3 "));
-    assert!(asked(&[], &variable).contains("http://127.0.0.1:2 "));
-    assert!(asked(&[], &[]).contains("http://127.0.0.1:1 "));
-    assert!(asked(&[], &[("CFGSYNC_SERVER", "")]).contains("http://127.0.0.1:1 "));
-    // A subcommand's own section wins over what is said for all; others' are nothing to it.
+    assert!(unreachable_message(&flag, &variable).contains("http://127.0.0.1:3 "));
+    assert!(unreachable_message(&[], &variable).contains("http://127.0.0.1:2 "));
+    assert!(unreachable_message(&[], &[]).contains("http://127.0.0.1:1 "));
+    assert!(unreachable_message(&[], &[("CFGSYNC_SERVER", "")]).contains("http://127.0.0.1:1 "));
+    // A subcommand's own section overrides the top level of the file. Sections of other subcommands have no effect.
     file(
         "server: http://127.0.0.1:1\ninspect:\n  server: http://127.0.0.1:4\nrm:\n  server: http://127.0.0.1:5\n",
     );
-    assert!(asked(&[], &[]).contains("http://127.0.0.1:4 "));
-    // A variable is wrong only where it is used.
+    assert!(unreachable_message(&[], &[]).contains("http://127.0.0.1:4 "));
+    // An invalid variable is an error only if its value is used.
     let wrong = [("CFGSYNC_SERVER", "nowhere")];
-    assert!(asked(&flag, &wrong).contains("http://127.0.0.1:3 "));
+    assert!(unreachable_message(&flag, &wrong).contains("http://127.0.0.1:3 "));
 }
 
 #[test]
-fn flags_of_two_values_can_be_set_everywhere() {
+fn boolean_flags_can_be_set_in_file_and_variables() {
     let place = Place::new();
     place.put(
         ".config/cfgsync/config.yaml",
@@ -183,7 +183,7 @@ fn flags_of_two_values_can_be_set_everywhere() {
 }
 
 #[test]
-fn unknown_variables_are_told_but_not_those_of_kubernetes() {
+fn warns_of_unknown_variables_except_those_of_kubernetes() {
     let place = Place::new();
     let variables = [
         ("CFGSYNC_SERVRE", "x"),
@@ -209,7 +209,7 @@ fn unknown_variables_are_told_but_not_those_of_kubernetes() {
 }
 
 #[test]
-fn every_subcommand_has_help_with_examples() {
+fn each_subcommand_has_help_with_examples() {
     let place = Place::new();
     for subcommand in [
         "serve", "join", "inspect", "plan", "rm", "fail", "reset", "key",
@@ -225,7 +225,7 @@ fn every_subcommand_has_help_with_examples() {
 }
 
 #[test]
-fn nothing_is_coloured_but_on_a_terminal() {
+fn output_has_no_colour_without_a_terminal() {
     let place = Place::new();
     for arguments in [&["serve"][..], &["plan", "absent.yaml"], &["--help"]] {
         let output = place.run(arguments, &[("CFGSYNC_FKE", "x")]);
@@ -236,16 +236,16 @@ fn nothing_is_coloured_but_on_a_terminal() {
 }
 
 #[test]
-fn a_port_in_use_is_told_with_a_way_out() {
+fn port_in_use_is_reported_with_a_fix() {
     let place = Place::new();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let seen = place.seen(&["serve", "cluster.yaml", "--listen", &address], &[]);
-    insta::assert_snapshot!(seen.replace(&address, "[ADDRESS]"));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let transcript = place.transcript(&["serve", "cluster.yaml", "--listen", &address], &[]);
+    insta::assert_snapshot!(transcript.replace(&address, "[ADDRESS]"));
 }
 
 #[test]
-fn a_server_lives_as_long_as_its_command() {
+fn serve_ends_with_its_command_and_its_exit_code() {
     let place = Place::new();
     let serve = |command: &[&str]| {
         let mut all = vec![
@@ -273,7 +273,7 @@ fn a_server_lives_as_long_as_its_command() {
 }
 
 #[test]
-fn signals_reach_the_command() {
+fn serve_forwards_signals_to_its_command() {
     let place = Place::new();
     let mut server = place.serve(&["--", "sh", "-c", "echo up >&2; exec sleep 1000"]);
     server.log_until("up");
@@ -282,7 +282,7 @@ fn signals_reach_the_command() {
 }
 
 #[test]
-fn sigterm_and_sigint_end_a_server_well() {
+fn sigterm_and_sigint_stop_the_server_with_exit_0() {
     let place = Place::new();
     for signal in [Signal::TERM, Signal::INT] {
         let mut server = place.serve(&[]);
@@ -293,7 +293,7 @@ fn sigterm_and_sigint_end_a_server_well() {
 }
 
 #[test]
-fn sighup_keeps_the_last_good_spec() {
+fn sighup_keeps_the_last_valid_spec() {
     let place = Place::new();
     let mut server = place.serve(&[]);
     place.put("cluster.yaml", "cfgsync: 2\n");
@@ -313,7 +313,7 @@ fn sighup_keeps_the_last_good_spec() {
         "1m",
     ];
     assert_eq!(code(&place.run(&ready, &[])), 0);
-    // One that asks for more than is here is good as well, but that is said.
+    // A spec that needs more nodes than are registered is valid too, but the server warns.
     place.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 3"));
     server.signal(Signal::HUP);
     server.log_until("by this spec not all are here: 1/3; generation 1 stays served");
@@ -322,7 +322,7 @@ fn sighup_keeps_the_last_good_spec() {
 }
 
 #[test]
-fn inspect_shows_what_a_server_knows() {
+fn inspect_shows_the_state_of_the_server() {
     let place = Place::new();
     let server = place.serve(&[]);
     let inspect = |arguments: &[&str]| {
@@ -332,28 +332,28 @@ fn inspect_shows_what_a_server_knows() {
     };
     let table = |arguments: &[&str]| {
         let output = inspect(arguments);
-        let seen = text(&output.stdout) + &text(&output.stderr);
+        let printed = text(&output.stdout) + &text(&output.stderr);
         format!(
-            "$ inspect {}\n{seen}[exit {}]\n",
+            "$ inspect {}\n{printed}[exit {}]\n",
             arguments.join(" "),
             code(&output)
         )
     };
-    let mut seen = vec![table(&[])];
+    let mut transcripts = vec![table(&[])];
     server.register("node-1");
-    seen.push(table(&[]));
-    seen.push(table(&["node", "node-1"]));
-    seen.push(table(&["node", "node-2"]));
-    seen.push(table(&["file", "node-1", "config.yaml"]));
-    seen.push(table(&["--wait", "ready", "--timeout", "1ms"]));
-    seen.push(table(&["generations"]));
+    transcripts.push(table(&[]));
+    transcripts.push(table(&["node", "node-1"]));
+    transcripts.push(table(&["node", "node-2"]));
+    transcripts.push(table(&["file", "node-1", "config.yaml"]));
+    transcripts.push(table(&["--wait", "ready", "--timeout", "1ms"]));
+    transcripts.push(table(&["generations"]));
     server.register("node-2");
-    seen.push(table(&["--wait", "ready", "--timeout", "1m"]));
-    seen.push(table(&["file", "node-1", "/config.yaml"]));
-    seen.push(table(&["file", "node-1", "confg.yaml"]));
-    seen.push(table(&["diff", "1", "1"]));
-    seen.push(table(&["generations", "7"]));
-    insta::assert_snapshot!(seen.join("\n").replace(&server.url, "[URL]"));
+    transcripts.push(table(&["--wait", "ready", "--timeout", "1m"]));
+    transcripts.push(table(&["file", "node-1", "/config.yaml"]));
+    transcripts.push(table(&["file", "node-1", "confg.yaml"]));
+    transcripts.push(table(&["diff", "1", "1"]));
+    transcripts.push(table(&["generations", "7"]));
+    insta::assert_snapshot!(transcripts.join("\n").replace(&server.url, "[URL]"));
 
     let json = inspect(&["-o", "json"]);
     let body: cfgsync::wire::ClusterBody = serde_json::from_slice(&json.stdout).unwrap();
@@ -362,7 +362,7 @@ fn inspect_shows_what_a_server_knows() {
     let same: cfgsync::wire::ClusterBody = serde_yaml::from_slice(&yaml.stdout).unwrap();
     assert_eq!(body, same);
 
-    // A format that is set for all commands is nothing to a file, which is printed as it is.
+    // `inspect file` prints the file unchanged, whatever output format is set for all commands.
     let file = [
         "inspect",
         "--server",
@@ -376,7 +376,7 @@ fn inspect_shows_what_a_server_knows() {
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     assert_eq!(output.stdout, unset.stdout);
 
-    // What is shown can be planned with.
+    // `plan --nodes` accepts the JSON that `inspect` prints.
     let nodes = place.put("nodes.json", &text(&json.stdout));
     let plan = place.run(
         &["plan", "cluster.yaml", "--nodes", nodes.to_str().unwrap()],
@@ -386,7 +386,7 @@ fn inspect_shows_what_a_server_knows() {
 }
 
 #[test]
-fn health_is_zero_or_one() {
+fn inspect_health_exits_0_or_1() {
     let place = Place::new();
     let server = place.serve(&[]);
     let health = ["inspect", "health", "--server", &server.url];
@@ -399,7 +399,7 @@ fn health_is_zero_or_one() {
 }
 
 #[test]
-fn a_reader_that_has_gone_is_no_failure() {
+fn closed_stdout_reader_is_not_an_error() {
     let place = Place::new();
     let server = place.serve(&[]);
     let mut inspect = place
@@ -414,7 +414,7 @@ fn a_reader_that_has_gone_is_no_failure() {
 }
 
 #[test]
-fn plan_says_what_serve_would_give() {
+fn plan_shows_what_serve_would_render() {
     let place = Place::new();
     place.put("one.yaml", "- { identifier: a, ip: 10.0.0.1 }\n");
     place.put(
@@ -425,7 +425,7 @@ fn plan_says_what_serve_would_give() {
         "flawed.yaml",
         "- { identifier: a, ip: 10.0.0.1, metadata: { port: high } }\n",
     );
-    let mut seen: Vec<String> = [
+    let mut transcripts: Vec<String> = [
         &["plan", "cluster.yaml"][..],
         &["plan", "cluster.yaml", "--nodes", "one.yaml"],
         &["plan", "cluster.yaml", "--nodes", "flawed.yaml"],
@@ -448,11 +448,11 @@ fn plan_says_what_serve_would_give() {
         &["plan", "cluster.yaml", "--fake", "2", "-o", "yaml"],
     ]
     .iter()
-    .map(|case| place.seen(case, &[]))
+    .map(|case| place.transcript(case, &[]))
     .collect();
     place.put("out/b/config.yaml", "id: \"b\"\nport: 8\n");
     place.put("out/c/config.yaml", "stale\n");
-    seen.push(place.seen(
+    transcripts.push(place.transcript(
         &[
             "plan",
             "cluster.yaml",
@@ -463,13 +463,13 @@ fn plan_says_what_serve_would_give() {
         ],
         &[],
     ));
-    insta::assert_snapshot!(seen.join("\n"));
+    insta::assert_snapshot!(transcripts.join("\n"));
 }
 
 #[test]
-fn mistakes_in_a_nodes_file() {
+fn errors_in_a_nodes_file() {
     let place = Place::new();
-    let seen: Vec<String> = [
+    let transcripts: Vec<String> = [
         "nodes: []\n",
         "- node-1\n",
         "- { identifier: node-1 }\n",
@@ -486,17 +486,17 @@ fn mistakes_in_a_nodes_file() {
     .iter()
     .map(|nodes| {
         place.put("nodes.yaml", nodes);
-        place.seen(&["plan", "cluster.yaml", "--nodes", "nodes.yaml"], &[])
+        place.transcript(&["plan", "cluster.yaml", "--nodes", "nodes.yaml"], &[])
     })
     .collect();
-    for seen in &seen {
-        assert!(seen.ends_with("[exit 78]\n"), "{seen}");
+    for transcript in &transcripts {
+        assert!(transcript.ends_with("[exit 78]\n"), "{transcript}");
     }
-    insta::assert_snapshot!(seen.join("\n"));
+    insta::assert_snapshot!(transcripts.join("\n"));
 }
 
 #[test]
-fn what_is_generated_is_fresh() {
+fn generated_files_are_up_to_date() {
     let place = Place::new();
     let root = place.path().to_str().unwrap();
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
@@ -528,7 +528,7 @@ fn what_is_generated_is_fresh() {
 }
 
 #[test]
-fn the_last_line_of_a_failed_join_is_for_the_container_s_reader() {
+fn last_line_of_a_failed_join_gives_exit_code_and_reason() {
     let place = Place::new();
     for (arguments, last) in [
         (
@@ -557,9 +557,9 @@ fn the_last_line_of_a_failed_join_is_for_the_container_s_reader() {
     assert_eq!((code(&help), text(&help.stderr)), (0, String::new()));
 }
 
-/// What an operator did to the cluster is the first thing that whoever reads the server's log at night needs.
+/// The server's log must show what operators did to the cluster, as this is the first question in an incident.
 #[test]
-fn what_operators_do_stands_in_the_servers_log() {
+fn operator_actions_are_logged_by_the_server() {
     let place = Place::new();
     let mut server = place.serve(&[]);
     server.register("node-1");

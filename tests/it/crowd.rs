@@ -1,4 +1,4 @@
-//! Ten thousand connections that say nothing, and a cluster that forms beside them.
+//! A server under load: idle connections, the connection quota of an address, and overload responses to operators.
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -14,8 +14,8 @@ use crate::{
 
 const IDLE: u64 = 10_000;
 
-/// Descriptors of this process beside those of the crowd.
-const OTHERS: u64 = 500;
+/// File descriptors that this process keeps for everything but the idle connections.
+const OTHER_DESCRIPTORS: u64 = 500;
 
 #[test]
 fn nodes_join_beside_ten_thousand_idle_connections() {
@@ -28,19 +28,19 @@ fn nodes_join_beside_ten_thousand_idle_connections() {
         },
     )
     .unwrap();
-    // Where a process may not have so many files, as many as it may; of the server's, an address has three quarters.
-    let idle = hard.map_or(IDLE, |hard| IDLE.min(hard.saturating_sub(OTHERS) / 4 * 3));
+    // The limit on open files may allow fewer. One address may use up to 75 % of the server's connections.
+    let idle = hard.map_or(IDLE, |hard| IDLE.min(hard.saturating_sub(OTHER_DESCRIPTORS) / 4 * 3));
     assert!(
         idle >= 500,
-        "ulimit -Hn is {hard:?}: too few files for this test"
+        "ulimit -Hn is {hard:?}: too few file descriptors for this test"
     );
     let place = Place::new();
-    // They must stay for as long as the nodes take, whatever this machine is doing.
+    // The idle connections must outlast the nodes' joins, also on a slow machine.
     let server = place.serve(&["--header-timeout", "10m"]);
     let address: SocketAddr = server.url["http://".len()..].parse().unwrap();
-    let patience = Duration::from_secs(30);
-    let crowd: Vec<TcpStream> = (0..idle)
-        .map(|_| TcpStream::connect_timeout(&address, patience).unwrap())
+    let timeout = Duration::from_secs(30);
+    let idle_connections: Vec<TcpStream> = (0..idle)
+        .map(|_| TcpStream::connect_timeout(&address, timeout).unwrap())
         .collect();
     let nodes =
         ["node-1", "node-2"].map(|node| place.join(&server.url, node, &["--timeout", "30s"]));
@@ -48,11 +48,11 @@ fn nodes_join_beside_ten_thousand_idle_connections() {
         let (code, log) = node.end();
         assert_eq!(code, 0, "{log}");
     }
-    drop(crowd);
+    drop(idle_connections);
 }
 
 #[test]
-fn a_node_whose_address_has_its_share_of_connections_joins_later() {
+fn node_joins_once_its_address_is_below_the_connection_quota() {
     let place = Place::new();
     place.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
     let mut server = place.serve(&[
@@ -65,19 +65,19 @@ fn a_node_whose_address_has_its_share_of_connections_joins_later() {
     let held = TcpStream::connect(address).unwrap();
     let mut node = place.join(&server.url, "node-1", &["--timeout", "50s"]);
     server.log_until("127.0.0.1 has as many connections open as an address may (1)");
-    let told = node.log_until("429");
+    let message = node.log_until("429");
     assert!(
-        told.contains("raise --connections-per-address-max on the server"),
-        "{told}"
+        message.contains("raise --connections-per-address-max on the server"),
+        "{message}"
     );
     drop(held);
     let (code, log) = node.end();
     assert_eq!(code, 0, "{log}");
 }
 
-/// It was not allowed, which scripts take for a reason to give up.
+/// Scripts give up on exit code 77. A temporary refusal must therefore exit 69 with a hint to retry.
 #[tokio::test]
-async fn an_operator_who_comes_at_a_bad_time_is_told_to_come_again() {
+async fn operator_commands_exit_69_on_temporary_refusals() {
     let place = Place::new();
     for (status, expected) in [(408, 69), (425, 69), (429, 69), (403, 77)] {
         let body = r#"{"code":"internal","message":"no"}"#;
@@ -91,10 +91,10 @@ async fn an_operator_who_comes_at_a_bad_time_is_told_to_come_again() {
             let arguments = [arguments, &["--server", &url]].concat();
             let mut command = tokio::process::Command::from(place.command(&arguments));
             let output = command.output().await.unwrap();
-            let told = text(&output.stderr);
-            assert_eq!(code(&output), expected, "{arguments:?}: {told}");
-            let is_hinted = told.contains("hint: ") && told.contains("try again");
-            assert_eq!(is_hinted, expected == 69, "{told}");
+            let message = text(&output.stderr);
+            assert_eq!(code(&output), expected, "{arguments:?}: {message}");
+            let is_hinted = message.contains("hint: ") && message.contains("try again");
+            assert_eq!(is_hinted, expected == 69, "{message}");
         }
     }
 }

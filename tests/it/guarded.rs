@@ -1,4 +1,4 @@
-//! Tokens and keys with real processes: made, used, changed, stolen; and never seen in anything that is written.
+//! Tokens, node keys and certificates with real processes: creation, use, rotation, theft and secrecy.
 
 use std::{collections::BTreeMap, fs, process::Stdio};
 
@@ -6,12 +6,12 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
-    pki::{Authority, Pair, of_a_machine},
+    pki::{Authority, Pair, with_host_name_first},
     place::{Place, Process, SPEC, Server, code, text},
 };
 
 impl Place {
-    /// Makes a token, adds it to `tokens`, and keeps the secret in the file `NAME.token`.
+    /// Creates a token, appends it to the file `tokens`, and writes its secret to the file `NAME.token`.
     pub(crate) fn token(&self, name: &str, more: &[&str]) -> String {
         let first = ["token", "new", "--name", name, "--append", "tokens"];
         let output = self.run(&[&first, more].concat(), &[]);
@@ -21,22 +21,22 @@ impl Place {
         secret.trim().to_owned()
     }
 
-    /// Takes a token's line out of `tokens`.
+    /// Removes a token's line from the file `tokens`.
     fn revoke(&self, name: &str) {
         let all = self.read("tokens");
         let others = all.split_inclusive('\n');
         let left: String = others.filter(|line| !line.starts_with(name)).collect();
-        self.put("tokens", &format!("# who may come in\n{left}"));
+        self.put("tokens", &format!("# valid tokens\n{left}"));
     }
 }
 
-fn reread(server: &mut Server) {
+fn reload_tokens(server: &mut Server) {
     server.signal(Signal::HUP);
     server.log_until("tokens is read again");
 }
 
 #[test]
-fn tokens_are_changed_while_nodes_join() {
+fn tokens_are_rotated_while_nodes_join() {
     let place = Place::new();
     place.token("ops", &["--role", "operator"]);
     place.token("first", &["--role", "node"]);
@@ -53,7 +53,7 @@ fn tokens_are_changed_while_nodes_join() {
     let waiting = place.join(&url, "node-1", &with("first.token"));
     server.log_until("node-1 registered");
 
-    // Two are good for a while, then the first one is not.
+    // Both tokens are valid for a while, then the first one is revoked.
     place.token(
         "second",
         &[
@@ -65,14 +65,14 @@ fn tokens_are_changed_while_nodes_join() {
             "1h",
         ],
     );
-    reread(&mut server);
+    reload_tokens(&mut server);
     let (exit, log) = place.join(&url, "other-1", &with("second.token")).end();
     assert_eq!(exit, 77, "{log}");
     assert!(
         log.contains("the token second is for nodes called node-*, not for other-1"),
         "{log}"
     );
-    // A mistake keeps the last good ones.
+    // After a reload with an invalid file, the last valid tokens stay in use.
     let good = place.read("tokens");
     place.put("tokens", "nonsense\n");
     server.signal(Signal::HUP);
@@ -85,12 +85,12 @@ fn tokens_are_changed_while_nodes_join() {
         assert_eq!(exit, 0, "{log}");
     }
     place.revoke("first");
-    reread(&mut server);
+    reload_tokens(&mut server);
     let (exit, log) = place.join(&url, "node-1", &with("first.token")).end();
     assert_eq!(exit, 77, "{log}");
     assert!(log.contains("does not know the token"), "{log}");
 
-    // Operators' commands: from a file, the environment, systemd's credentials.
+    // Operator commands take the token from a file, the environment, or systemd credentials.
     let ops = place.read("ops.token");
     place.put("credentials/cfgsync-token", &ops);
     let inspect = ["inspect", "--server", &url];
@@ -104,9 +104,9 @@ fn tokens_are_changed_while_nodes_join() {
         (&["--token-file", "nowhere"], vec![], 78),
     ] {
         let output = place.run(&[&inspect, arguments].concat(), &variables);
-        let told = text(&output.stderr);
-        assert_eq!(code(&output), exit, "{arguments:?} {variables:?}: {told}");
-        assert!(!told.contains("unknown variable"), "{told}");
+        let message = text(&output.stderr);
+        assert_eq!(code(&output), exit, "{arguments:?} {variables:?}: {message}");
+        assert!(!message.contains("unknown variable"), "{message}");
     }
     let health = place.run(&["inspect", "health", "--server", &url], &[]);
     assert_eq!(code(&health), 0);
@@ -122,7 +122,7 @@ fn tokens_are_changed_while_nodes_join() {
 }
 
 #[test]
-fn a_name_is_the_first_machines_until_an_operator_gives_it_free() {
+fn first_use_name_stays_with_first_key_until_released() {
     let place = Place::new();
     place.put(
         "cluster.yaml",
@@ -131,7 +131,7 @@ fn a_name_is_the_first_machines_until_an_operator_gives_it_free() {
     let first = place.run(&["serve", "cluster.yaml", "--listen", "127.0.0.1:0"], &[]);
     assert_eq!(code(&first), 78, "{}", text(&first.stderr));
     place.token("ops", &["--role", "operator"]);
-    // Nodes come without tokens.
+    // The nodes use no tokens.
     let mut server = place.serve(&["--tokens", "tokens", "--allow-anonymous"]);
     let url = server.url.clone();
     let machine = |name: &str| {
@@ -139,35 +139,35 @@ fn a_name_is_the_first_machines_until_an_operator_gives_it_free() {
         command.env("STATE_DIRECTORY", place.path().join(name));
         command
     };
-    let mine = Process::start(machine("mine"));
+    let owner = Process::start(machine("owner"));
     server.log_until("node-1 registered");
-    let (exit, log) = Process::start(machine("thiefs")).end();
+    let (exit, log) = Process::start(machine("thief")).end();
     assert_eq!(exit, 77, "{log}");
     assert!(log.contains("cfgsync release node-1"), "{log}");
 
-    // The same machine after a restart of its process.
-    mine.signal(Signal::KILL);
-    mine.end();
-    let again = Process::start(machine("mine"));
+    // The same machine registers again after a restart of its process.
+    owner.signal(Signal::KILL);
+    owner.end();
+    let again = Process::start(machine("owner"));
     let other = place.join(&url, "node-2", &["--identity-file", "key"]);
     for node in [again, other] {
         let (exit, log) = node.end();
         assert_eq!(exit, 0, "{log}");
     }
-    let (exit, _) = Process::start(machine("thiefs")).end();
+    let (exit, _) = Process::start(machine("thief")).end();
     assert_eq!(exit, 77);
 
     let release = ["release", "node-1", "--server", &url];
     assert_eq!(code(&place.run(&release, &[])), 77);
     let by_operator = [&release[..], &["--token-file", "ops.token"]].concat();
     assert_eq!(code(&place.run(&by_operator, &[])), 0);
-    let (exit, log) = Process::start(machine("thiefs")).end();
+    let (exit, log) = Process::start(machine("thief")).end();
     assert_eq!(exit, 0, "{log}");
-    let (exit, _) = Process::start(machine("mine")).end();
+    let (exit, _) = Process::start(machine("owner")).end();
     assert_eq!(exit, 77);
     let keys = [
-        "mine/keys/devnet/node-1",
-        "thiefs/keys/devnet/node-1",
+        "owner/keys/devnet/node-1",
+        "thief/keys/devnet/node-1",
         "key",
     ];
     for path in keys.map(|key| place.path().join(key)) {
@@ -178,7 +178,7 @@ fn a_name_is_the_first_machines_until_an_operator_gives_it_free() {
 }
 
 #[test]
-fn a_name_stays_the_first_machines_when_the_server_starts_again() {
+fn first_use_name_survives_a_server_restart() {
     let place = Place::new();
     place.put(
         "cluster.yaml",
@@ -196,27 +196,27 @@ fn a_name_stays_the_first_machines_when_the_server_starts_again() {
     };
     for _ in 0..2 {
         let server = place.serve(&serve);
-        assert_eq!(node(&server.url, "mine"), 124);
-        assert_eq!(node(&server.url, "thiefs"), 77);
+        assert_eq!(node(&server.url, "owner"), 124);
+        assert_eq!(node(&server.url, "thief"), 77);
         server.signal(Signal::TERM);
         server.end();
     }
 }
 
 #[test]
-fn the_door_beyond_this_machine_wants_credentials_or_a_word() {
+fn non_loopback_listener_needs_credentials_or_allow_anonymous() {
     let place = Place::new();
     place.token("ops", &["--role", "operator"]);
     let serve = ["serve", "cluster.yaml", "--listen", "0.0.0.0:0"];
     assert_eq!(code(&place.run(&serve, &[])), 78);
-    let mut door = place.start(&[&serve[..], &["--tokens", "tokens"]].concat());
-    door.log_until("serving devnet");
-    let mut door = place.start(&[&serve[..], &["--allow-anonymous"]].concat());
-    door.log_until("serving devnet");
+    let mut server = place.start(&[&serve[..], &["--tokens", "tokens"]].concat());
+    server.log_until("serving devnet");
+    let mut server = place.start(&[&serve[..], &["--allow-anonymous"]].concat());
+    server.log_until("serving devnet");
 }
 
 #[test]
-fn what_cannot_guard_is_told() {
+fn rejects_invalid_access_settings() {
     let place = Place::new();
     place.put("tokens", "ops operator sha256:12\n");
     place.put("empty", "");
@@ -234,8 +234,8 @@ fn what_cannot_guard_is_told() {
     );
     let none = format!("# none\nops operator sha256:{}\n", "0".repeat(64));
     place.put("some", &none);
-    let serve = |arguments: &[&str]| place.seen(&[&["serve"], arguments].concat(), &[]);
-    let seen = [
+    let serve = |arguments: &[&str]| place.transcript(&[&["serve"], arguments].concat(), &[]);
+    let transcripts = [
         serve(&["cluster.yaml", "--tokens", "tokens"]),
         serve(&["cluster.yaml", "--tokens", "empty"]),
         serve(&["cluster.yaml", "--tokens", "nowhere"]),
@@ -245,25 +245,25 @@ fn what_cannot_guard_is_told() {
         serve(&["wants-names.yaml"]),
         serve(&["wants-certificates.yaml", "--tokens", "some"]),
         serve(&["wants-what.yaml"]),
-        place.seen(&["token", "new"], &[]),
-        place.seen(&["token", "new", "--role", "root"], &[]),
-        place.seen(
+        place.transcript(&["token", "new"], &[]),
+        place.transcript(&["token", "new", "--role", "root"], &[]),
+        place.transcript(
             &["token", "new", "--role", "node", "--identifier", "[a]"],
             &[],
         ),
-        place.seen(
+        place.transcript(
             &["token", "new", "--role", "node", "--append", "no/directory"],
             &[],
         ),
-        place.seen(
+        place.transcript(
             &[
                 "token", "new", "--role", "node", "--name", "ops", "--append", "some",
             ],
             &[],
         ),
-        place.seen(&["inspect", "--token-file", "empty"], &[]),
-        place.seen(&["inspect"], &[("CFGSYNC_TOKEN", "two words")]),
-        place.seen(
+        place.transcript(&["inspect", "--token-file", "empty"], &[]),
+        place.transcript(&["inspect"], &[("CFGSYNC_TOKEN", "two words")]),
+        place.transcript(
             &[
                 "join",
                 "--server",
@@ -276,12 +276,12 @@ fn what_cannot_guard_is_told() {
             &[],
         ),
     ];
-    insta::assert_snapshot!(seen.join("\n"));
+    insta::assert_snapshot!(transcripts.join("\n"));
 }
 
-/// The file had a line whose secret nobody was ever shown.
+/// Regression test: if the secret could not be printed, the token file still got its line.
 #[test]
-fn a_token_that_is_not_shown_is_not_added() {
+fn token_is_not_added_if_its_secret_cannot_be_printed() {
     let place = Place::new();
     place.token("ops", &["--role", "operator"]);
     let before = place.read("tokens");
@@ -294,26 +294,26 @@ fn a_token_that_is_not_shown_is_not_added() {
         (closed.into(), "Broken pipe"),
     ] {
         let output = place.command(&new).stdout(stdout).output().unwrap();
-        let told = text(&output.stderr);
-        assert_eq!(code(&output), 73, "{told}");
+        let message = text(&output.stderr);
+        assert_eq!(code(&output), 73, "{message}");
         assert!(
-            told.contains(problem) && told.contains("tokens is as it was"),
-            "{told}"
+            message.contains(problem) && message.contains("tokens is as it was"),
+            "{message}"
         );
         assert_eq!(place.read("tokens"), before);
     }
-    // A file that was made for it was left, and empty.
+    // Regression test: a token file created by the failed command stayed behind, empty.
     let new = ["token", "new", "--role", "node", "--append", "new"];
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let output = place.command(&new).stdout(full).output().unwrap();
-    let told = text(&output.stderr);
-    assert_eq!(code(&output), 73, "{told}");
+    let message = text(&output.stderr);
+    assert_eq!(code(&output), 73, "{message}");
     assert!(
-        told.contains("new was made for it, and is gone again"),
-        "{told}"
+        message.contains("new was made for it, and is gone again"),
+        "{message}"
     );
     assert!(!place.path().join("new").exists());
-    // What is read without end is no file to add to.
+    // A device that can be read without end is not a token file.
     let output = place.run(
         &["token", "new", "--role", "node", "--append", "/dev/full"],
         &[],
@@ -323,7 +323,7 @@ fn a_token_that_is_not_shown_is_not_added() {
 }
 
 #[test]
-fn no_secret_is_in_anything_that_is_written() {
+fn secrets_never_appear_in_output_logs_or_audit_log() {
     let place = Place::new();
     place.put(
         "cluster.yaml",
@@ -337,13 +337,13 @@ fn no_secret_is_in_anything_that_is_written() {
     let misplaced = "PLANTED-misplaced-token-0123456789";
     planted.extend([wrong.to_owned(), misplaced.to_owned()]);
     let mut written = String::new();
-    let everything = ["--log-level", "trace"];
+    let trace_level = ["--log-level", "trace"];
     for level in [
-        &everything[..],
-        &[&everything[..], &["--log-format", "json"]].concat(),
+        &trace_level[..],
+        &[&trace_level[..], &["--log-format", "json"]].concat(),
     ] {
         let guards = ["--tokens", "tokens", "--audit-log", "audit"];
-        let mut server = place.serve(&[&guards[..], &everything].concat());
+        let mut server = place.serve(&[&guards[..], &trace_level].concat());
         let url = server.url.clone();
         let node = |id: &str, key: &str, token: &str| {
             let more = ["--token-file", token, "--identity-file", key];
@@ -392,13 +392,13 @@ fn no_secret_is_in_anything_that_is_written() {
             ),
         ] {
             let output = place.run(&[arguments, level].concat(), &variables);
-            // What was typed in a wrong place may be said: here the name of a file.
+            // This value was passed as a file name, and an error message may repeat a file name.
             if variables[0] != ("CFGSYNC_TOKEN_FILE", wrong) {
                 written += &text(&output.stdout);
                 written += &text(&output.stderr);
             }
         }
-        // What stands in the wrong place of the server's file.
+        // Secrets in the wrong column of the token file.
         let good = place.read("tokens");
         for line in [
             format!("x node {misplaced}"),
@@ -414,7 +414,7 @@ fn no_secret_is_in_anything_that_is_written() {
         written += &server.process.end().1;
     }
     written += &place.read("audit");
-    // There was something to look through.
+    // The search below is meaningless without enough output.
     assert!(written.len() > 10_000, "{written}");
     for secret in planted {
         assert!(!written.contains(&secret), "{secret} in:\n{written}");
@@ -422,7 +422,7 @@ fn no_secret_is_in_anything_that_is_written() {
 }
 
 #[test]
-fn the_program_does_not_inherit_the_token() {
+fn started_program_does_not_inherit_the_token() {
     let place = Place::new();
     place.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
     let secret = place.token("node", &["--role", "node"]);
@@ -435,17 +435,17 @@ fn the_program_does_not_inherit_the_token() {
         ("CFGSYNC_SERVER", &*format!("{invitation}&token=PLANTED")),
     ];
     let output = place.run(&[&join[..], &show].concat(), &variables);
-    let told = text(&output.stderr);
-    assert!(told.ends_with("shown\n"), "{told}");
+    let message = text(&output.stderr);
+    assert!(message.ends_with("shown\n"), "{message}");
     assert!(
-        !told.contains(&secret) && !told.contains("PLANTED"),
-        "{told}"
+        !message.contains(&secret) && !message.contains("PLANTED"),
+        "{message}"
     );
 }
 
-/// A token over plain HTTP went out without a word of `join`.
+/// Regression test: `join` sent a token over plain HTTP without a warning.
 #[test]
-fn a_secret_that_goes_out_in_the_clear_is_warned_of_once() {
+fn warns_once_of_secrets_over_plain_http() {
     let place = Place::new();
     let spec = SPEC.replace("nodes: 2", "nodes: 1");
     place.put(
@@ -455,7 +455,7 @@ fn a_secret_that_goes_out_in_the_clear_is_warned_of_once() {
     place.token("node", &["--role", "node"]);
     place.token("ops", &["--role", "operator"]);
     let server = place.serve(&["--tokens", "tokens"]);
-    // This machine by an address that does not say so.
+    // 0.0.0.0 reaches this machine but is not a loopback address.
     let elsewhere = server.url.replace("127.0.0.1", "0.0.0.0");
     let words = |of: &str| format!("{of} goes to {elsewhere} in the clear");
     let (token, key) = (words("the token"), words("this node's own key"));
@@ -469,14 +469,14 @@ fn a_secret_that_goes_out_in_the_clear_is_warned_of_once() {
         assert_eq!(log.matches("take its join URL").count(), times * 2, "{log}");
         let inspect = ["inspect", "--server", url, "--token-file", "ops.token"];
         let output = place.run(&inspect, &[]);
-        let told = text(&output.stderr);
-        assert_eq!(told.matches(&token).count(), times, "{told}");
+        let message = text(&output.stderr);
+        assert_eq!(message.matches(&token).count(), times, "{message}");
     }
 }
 
-/// Switched on later, `first-use` gave registered names to whoever came first, without a word.
+/// Regression test: enabling `first-use` later assigned registered names to the next client without a warning.
 #[test]
-fn registered_names_that_no_key_has_are_warned_of() {
+fn warns_of_registered_nodes_without_a_key() {
     let place = Place::new();
     let nodes: Vec<String> = (10..22).map(|number| format!("node-{number}")).collect();
     let spec = SPEC.replace("nodes: 2", "nodes: 20");
@@ -497,7 +497,7 @@ fn registered_names_that_no_key_has_are_warned_of() {
         nodes[..10].join(", ")
     );
     server.log_until(&warning);
-    // One that joins again has its name.
+    // A node that joins again becomes the owner of its name.
     let more = ["--token-file", "node.token", "--identity-file", "key"];
     let mut joining = place.join(&server.url, "node-10", &more);
     joining.log_until("registered with");
@@ -508,7 +508,7 @@ fn registered_names_that_no_key_has_are_warned_of() {
 }
 
 #[test]
-fn the_audit_log_is_opened_again_on_a_hangup() {
+fn audit_log_is_reopened_on_sighup() {
     let place = Place::new();
     let mut server = place.serve(&["--audit-log", "audit"]);
     server.register("node-1");
@@ -526,19 +526,19 @@ fn the_audit_log_is_opened_again_on_a_hangup() {
     }
 }
 
-/// Seals, failures and what is read again were changes that the audit log did not have.
+/// Regression test: the audit log lacked seals, failures and reloads.
 #[test]
-fn the_audit_log_has_what_a_server_does_by_itself() {
+fn audit_log_records_actions_of_the_server() {
     let place = Place::new();
     place.token("ops", &["--role", "operator"]);
     place.token("node", &["--role", "node"]);
     let authority = Authority::new(place.path(), "authority");
-    let show = |name: &str| {
+    let write_pair = |name: &str| {
         let pair = authority.sign("127.0.0.1");
         let text = fs::read_to_string(&pair.certificate).unwrap();
         place.put(name, &(text + &fs::read_to_string(&pair.key).unwrap()));
     };
-    show("pair");
+    write_pair("pair");
     let good = place.read("tokens");
     let guards = ["--tokens", "tokens", "--tls-cert", "pair"];
     let log = ["--audit-log", "audit", "--audit-required"];
@@ -552,15 +552,15 @@ fn the_audit_log_has_what_a_server_does_by_itself() {
         let (exit, log) = node.end();
         assert_eq!(exit, 0, "{log}");
     }
-    // Each is read for itself: all that is told of one hangup is awaited.
-    let hangup = |server: &mut Server, told: [&str; 3]| {
+    // The server reloads each file independently, so wait for the log line of each one.
+    let reload = |server: &mut Server, message: [&str; 3]| {
         server.signal(Signal::HUP);
-        for words in told {
+        for words in message {
             server.log_until(words);
         }
     };
-    show("pair");
-    hangup(
+    write_pair("pair");
+    reload(
         server,
         [
             "tokens is read again",
@@ -571,7 +571,7 @@ fn the_audit_log_has_what_a_server_does_by_itself() {
     place.put("tokens", "nonsense\n");
     place.put("pair", "nonsense\n");
     place.put("cluster.yaml", &SPEC.replace("devnet", "other"));
-    hangup(
+    reload(
         server,
         [
             "the last good tokens stay in force",
@@ -580,12 +580,12 @@ fn the_audit_log_has_what_a_server_does_by_itself() {
         ],
     );
     place.put("tokens", &good);
-    show("pair");
+    write_pair("pair");
     place.put(
         "cluster.yaml",
         &SPEC.replace("ready:", "identity: certificate\nready:"),
     );
-    hangup(
+    reload(
         server,
         [
             "tokens is read again",
@@ -597,7 +597,7 @@ fn the_audit_log_has_what_a_server_does_by_itself() {
         "cluster.yaml",
         &SPEC.replace("node.metadata.port", "node.metadata.other"),
     );
-    hangup(
+    reload(
         server,
         [
             "tokens is read again",
@@ -607,7 +607,7 @@ fn the_audit_log_has_what_a_server_does_by_itself() {
     );
     server.log_until("the render at revision");
     place.put("cluster.yaml", "nonsense\n");
-    hangup(
+    reload(
         server,
         [
             "tokens is read again",
@@ -617,12 +617,12 @@ fn the_audit_log_has_what_a_server_does_by_itself() {
     );
     server.signal(Signal::TERM);
     assert_eq!(running.end(), 0);
-    insta::assert_debug_snapshot!(of_the_server(&place.read("audit")));
+    insta::assert_debug_snapshot!(server_actions(&place.read("audit")));
 }
 
-/// What a server did without a request, by its audit log.
-fn of_the_server(audit: &str) -> BTreeMap<String, Vec<String>> {
-    let mut told = BTreeMap::<String, Vec<String>>::new();
+/// Returns the audit log's entries for actions of the server itself, grouped by action.
+fn server_actions(audit: &str) -> BTreeMap<String, Vec<String>> {
+    let mut actions = BTreeMap::<String, Vec<String>>::new();
     for line in audit.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
         if line["who"] != "server" {
@@ -634,17 +634,17 @@ fn of_the_server(audit: &str) -> BTreeMap<String, Vec<String>> {
         let numbers = (line["generation"].as_u64(), line["revision"].as_u64());
         let (outcome, reason) = (text("outcome"), text("reason"));
         let line = format!("{outcome} {reason} {hashed:?} {numbers:?}");
-        let lines = told.entry(text("what")).or_default();
-        // A certificate that changed is read without a hangup as well, if that is slow to come.
+        let lines = actions.entry(text("what")).or_default();
+        // The server also reloads a changed certificate without SIGHUP, so this line can appear twice.
         if text("what") != "certificate" || !lines.contains(&line) {
             lines.push(line);
         }
     }
-    told
+    actions
 }
 
 #[test]
-fn a_certificate_is_the_role_and_the_name() {
+fn certificate_determines_role_and_identifier() {
     let place = Place::new();
     let spec = SPEC.replace("ready:", "identity: certificate\nready:");
     place.put("cluster.yaml", &spec);
@@ -657,7 +657,7 @@ fn a_certificate_is_the_role_and_the_name() {
     let mut server = place.serve(&[&tls[..], &access, &log].concat());
     server.log_until("nodes join with ");
     let url = place.read("url").trim().to_owned();
-    let shows = |pair: &Pair| -> Vec<String> {
+    let identity_flags = |pair: &Pair| -> Vec<String> {
         let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
         let (certificate, key) = (path(&pair.certificate), path(&pair.key));
         vec![
@@ -668,7 +668,7 @@ fn a_certificate_is_the_role_and_the_name() {
         ]
     };
     let pairs =
-        ["node-1", "node-2", "ops-1"].map(|name| shows(&members.sign_with(name, of_a_machine)));
+        ["node-1", "node-2", "ops-1"].map(|name| identity_flags(&members.sign_with(name, with_host_name_first)));
     let [node_1, node_2, ops]: [Vec<&str>; 3] =
         std::array::from_fn(|at| pairs[at].iter().map(String::as_str).collect());
     let (exit, log) = place.join(&url, "node-1", &node_2).end();
@@ -678,7 +678,7 @@ fn a_certificate_is_the_role_and_the_name() {
         "{log}"
     );
     let nodes = [("node-1", &node_1), ("node-2", &node_2)];
-    let nodes = nodes.map(|(name, shows)| place.join(&url, name, shows));
+    let nodes = nodes.map(|(name, identity)| place.join(&url, name, identity));
     for node in nodes {
         let (exit, log) = node.end();
         assert_eq!(exit, 0, "{log}");
@@ -690,7 +690,7 @@ fn a_certificate_is_the_role_and_the_name() {
     assert_eq!(code(&place.run(&[&remove[..], &ops].concat(), &[])), 0);
     server.signal(Signal::TERM);
     assert_eq!(server.end(), 0);
-    // Who was let in was called by the certificate's first name, whichever had let it in.
+    // Regression test: the audit log named the certificate's first name instead of the one that authorized the request.
     let log = place.read("audit");
     for (what, who, node, outcome) in [
         ("POST /register", "machine.example", "node-1", "refused"),
@@ -706,7 +706,7 @@ fn a_certificate_is_the_role_and_the_name() {
 }
 
 #[test]
-fn one_string_lets_a_node_in() {
+fn join_url_with_token_is_enough_to_join() {
     let place = Place::new();
     place.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
     place.token("ops", &["--role", "operator"]);
@@ -716,7 +716,7 @@ fn one_string_lets_a_node_in() {
     let url = place.read("url").trim().to_owned();
     let more = ["--role", "node", "--expires", "1h", "--url", &url];
     let invitation = place.token("invitation", &more);
-    reread(&mut server);
+    reload_tokens(&mut server);
     let secret = invitation.split("token=").nth(1).unwrap();
     let join = |url: &str| {
         let node = [

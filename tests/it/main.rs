@@ -1,7 +1,7 @@
 //! The integration tests: one binary, one module per subject.
 #![allow(
     clippy::unwrap_used,
-    reason = "a panic is how a test, and what helps it, fails"
+    reason = "a panic fails the test"
 )]
 
 mod bad_renders;

@@ -1,4 +1,4 @@
-//! What a service manager hears and passes on: a socket of ours in the place of systemd's.
+//! Service manager integration: notify messages and socket activation, with a test socket in place of systemd's.
 
 use std::{
     net::TcpListener,
@@ -11,17 +11,17 @@ use rustix::process::Signal;
 
 use crate::place::{Place, Process, Server, join};
 
-/// Nothing here takes long; what takes longer than this hangs.
+/// Upper bound of one wait. No operation under test takes nearly as long.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The manager's end of the notify socket.
+/// The service manager's end of the notify socket.
 struct Manager {
     socket: UnixDatagram,
     path: String,
 }
 
 impl Manager {
-    fn of(place: &Place) -> Self {
+    fn new(place: &Place) -> Self {
         let path = place.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -38,14 +38,14 @@ impl Manager {
         Process::start(command)
     }
 
-    /// The next message that begins with `words`; what others there are is passed over.
-    fn heard(&self, words: &str) -> String {
+    /// Waits for the next message that begins with `prefix` and skips all others.
+    fn wait_for(&self, prefix: &str) -> String {
         let mut buffer = [0; 4096];
         loop {
             let length = self.socket.recv(&mut buffer);
-            let length = length.unwrap_or_else(|error| panic!("nobody said {words}: {error}"));
+            let length = length.unwrap_or_else(|error| panic!("no message {prefix}: {error}"));
             let message = std::str::from_utf8(&buffer[..length]).unwrap();
-            if message.starts_with(words) {
+            if message.starts_with(prefix) {
                 return message.to_owned();
             }
         }
@@ -55,27 +55,27 @@ impl Manager {
 const SERVE: [&str; 4] = ["serve", "cluster.yaml", "--listen", "127.0.0.1:0"];
 
 #[test]
-fn a_server_says_when_it_is_ready_what_it_waits_for_and_that_it_stops() {
+fn serve_notifies_readiness_status_reload_and_stop() {
     let place = Place::new();
-    let manager = Manager::of(&place);
+    let manager = Manager::new(&place);
     let mut server = Server::is(manager.start(&place, &SERVE, &[]));
-    assert_eq!(manager.heard("READY=1").trim(), "READY=1");
-    // It is ready, so this must be accepted.
+    assert_eq!(manager.wait_for("READY=1").trim(), "READY=1");
+    // The server has reported that it is ready, so it must accept a registration.
     server.register("node-1");
     assert_eq!(
-        manager.heard("STATUS=waiting: 1/2").trim(),
+        manager.wait_for("STATUS=waiting: 1/2").trim(),
         "STATUS=waiting: 1/2"
     );
     server.register("node-2");
-    manager.heard("STATUS=generation 1 is served to 2 nodes");
+    manager.wait_for("STATUS=generation 1 is served to 2 nodes");
     server.signal(Signal::HUP);
-    let reloading = manager.heard("RELOADING=1");
+    let reloading = manager.wait_for("RELOADING=1");
     assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
-    manager.heard("READY=1");
+    manager.wait_for("READY=1");
     server.log_until("is read again");
     server.signal(Signal::TERM);
-    let stopping = manager.heard("STOPPING=1");
-    // Ten seconds of --drain-timeout, and two for threads.
+    let stopping = manager.wait_for("STOPPING=1");
+    // 10 s of --drain-timeout plus 2 s for threads to end.
     assert!(
         stopping.contains("EXTEND_TIMEOUT_USEC=12000000"),
         "{stopping}"
@@ -84,31 +84,31 @@ fn a_server_says_when_it_is_ready_what_it_waits_for_and_that_it_stops() {
 }
 
 #[test]
-fn a_watchdog_hears_of_the_server_again_and_again() {
+fn serve_notifies_the_watchdog_repeatedly() {
     let place = Place::new();
-    let manager = Manager::of(&place);
+    let manager = Manager::new(&place);
     let watchdog = [("WATCHDOG_USEC", "20000")];
     let server = Server::is(manager.start(&place, &SERVE, &watchdog));
     for _ in 0..3 {
-        manager.heard("WATCHDOG=1");
+        manager.wait_for("WATCHDOG=1");
     }
     server.signal(Signal::TERM);
     assert_eq!(server.end(), 0);
 }
 
 #[test]
-fn a_node_that_waits_asks_for_more_time_and_leaves_ready_to_its_program() {
+fn join_extends_the_start_timeout_and_leaves_ready_to_its_program() {
     let place = Place::new();
-    let manager = Manager::of(&place);
+    let manager = Manager::new(&place);
     let server = place.serve(&[]);
     let ready = ["--", "sh", "-c", "test -n \"$NOTIFY_SOCKET\""];
     let arguments = [&join(&server.url, "node-1")[..], &ready].concat();
     let node = manager.start(&place, &arguments, &[]);
-    manager.heard("EXTEND_TIMEOUT_USEC=60000000");
-    manager.heard("STATUS=waiting: 1/2");
+    manager.wait_for("EXTEND_TIMEOUT_USEC=60000000");
+    manager.wait_for("STATUS=waiting: 1/2");
     server.register("node-2");
-    // Not what it waited for: that would stand in `systemctl status` from then on.
-    let delivered = manager.heard("STATUS=delivered");
+    // `systemctl status` keeps the last status, so it must not be an outdated reason for waiting.
+    let delivered = manager.wait_for("STATUS=delivered");
     assert_eq!(
         delivered.trim(),
         "STATUS=delivered: 2 files of generation 1"
@@ -124,9 +124,9 @@ fn a_node_that_waits_asks_for_more_time_and_leaves_ready_to_its_program() {
 }
 
 #[test]
-fn a_node_that_goes_on_without_the_server_or_fails_says_so_last() {
+fn join_reports_fallback_or_failure_as_its_last_status() {
     let place = Place::new();
-    let manager = Manager::of(&place);
+    let manager = Manager::new(&place);
     let receipt = ["--receipt", "receipt.json"];
     let server = place.serve(&[]);
     server.register("node-2");
@@ -137,27 +137,27 @@ fn a_node_that_goes_on_without_the_server_or_fails_says_so_last() {
     let refused = [&join(&server.url, "node-1")[..], &["--cluster", "another"]].concat();
     let (code, log) = manager.start(&place, &refused, &[]).end();
     assert_eq!(code, 77, "{log}");
-    let said = manager.heard("STATUS=");
-    assert!(said.contains("another"), "{said}");
+    let status = manager.wait_for("STATUS=");
+    assert!(status.contains("another"), "{status}");
 
     let fallback = ["--fallback", "existing=100ms"];
-    let nobody = &join("http://127.0.0.1:1", "node-1")[..];
-    let arguments = [nobody, &receipt, &fallback].concat();
+    let unreachable = &join("http://127.0.0.1:1", "node-1")[..];
+    let arguments = [unreachable, &receipt, &fallback].concat();
     let (code, log) = manager.start(&place, &arguments, &[]).end();
     assert_eq!(code, 0, "{log}");
-    let said = manager.heard("STATUS=going on");
+    let status = manager.wait_for("STATUS=going on");
     assert_eq!(
-        said.trim(),
+        status.trim(),
         "STATUS=going on with what was delivered before: 2 files of generation 1"
     );
 }
 
 #[test]
-fn a_socket_that_the_manager_passed_is_listened_on() {
+fn serve_listens_on_a_passed_socket() {
     let place = Place::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    // Sockets are passed from descriptor 3 on, to the process that is named.
+    // systemd passes sockets from descriptor 3 on, to the process in LISTEN_PID.
     let pass = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"";
     let mut command = place.command_under(&["/bin/sh", "-c", pass], &["serve", "cluster.yaml"]);
     command.stdin(Stdio::from(OwnedFd::from(listener)));
@@ -169,7 +169,7 @@ fn a_socket_that_the_manager_passed_is_listened_on() {
 }
 
 #[test]
-fn a_passed_socket_that_others_reach_is_refused_like_any_other() {
+fn passed_socket_on_a_public_address_needs_credentials() {
     let place = Place::new();
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let pass = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"";
