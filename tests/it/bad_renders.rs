@@ -33,7 +33,10 @@ fn render_errors_name_the_location_and_the_fix() {
         if std::env::var_os("CFGSYNC_BLESS").is_some() {
             fs::write(&expected, message).unwrap();
         } else if fs::read_to_string(&expected).unwrap_or_default() != message {
-            wrong.push(format!("{}: the message is now:\n{message}", path.display()));
+            wrong.push(format!(
+                "{}: the message is now:\n{message}",
+                path.display()
+            ));
         }
     }
     assert!(

@@ -32,7 +32,10 @@ fn spec_errors_name_the_location_and_the_fix() {
         if std::env::var_os("CFGSYNC_BLESS").is_some() {
             fs::write(&expected, message).unwrap();
         } else if fs::read_to_string(&expected).unwrap_or_default() != message {
-            wrong.push(format!("{}: the message is now:\n{message}", spec.display()));
+            wrong.push(format!(
+                "{}: the message is now:\n{message}",
+                spec.display()
+            ));
         }
     }
     assert!(

@@ -8,14 +8,14 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::place::{PROGRAM, Place, SPEC, code, text};
+use crate::sandbox::{PROGRAM, SPEC, Sandbox, code, text};
 
 /// Names and values of environment variables.
 type Variables = &'static [(&'static str, &'static str)];
 
 #[test]
 fn usage_errors_exit_2() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let cases: &[&[&str]] = &[
         &["srve"],
         &["serve"],
@@ -51,7 +51,10 @@ fn usage_errors_exit_2() {
         &["inspect", "file", "node-1", "cookie", "-o", "json"],
         &["inspect", "-o", "table", "file", "node-1", "cookie"],
     ];
-    let transcripts: Vec<String> = cases.iter().map(|case| place.transcript(case, &[])).collect();
+    let transcripts: Vec<String> = cases
+        .iter()
+        .map(|case| sandbox.transcript(case, &[]))
+        .collect();
     for transcript in &transcripts {
         assert!(transcript.ends_with("[exit 2]\n"), "{transcript}");
     }
@@ -60,8 +63,8 @@ fn usage_errors_exit_2() {
 
 #[test]
 fn invalid_settings_exit_78() {
-    let place = Place::new();
-    place.put("broken.yaml", "cfgsync: 1\nclutser: x\n");
+    let sandbox = Sandbox::new();
+    sandbox.put("broken.yaml", "cfgsync: 1\nclutser: x\n");
     let cases: &[(&[&str], Variables)] = &[
         (&["plan", "absent.yaml"], &[]),
         (&["plan", "broken.yaml"], &[]),
@@ -88,7 +91,7 @@ fn invalid_settings_exit_78() {
     ];
     let mut transcripts: Vec<String> = cases
         .iter()
-        .map(|(arguments, variables)| place.transcript(arguments, variables))
+        .map(|(arguments, variables)| sandbox.transcript(arguments, variables))
         .collect();
     for settings in [
         "srever: http://boot:4400\n",
@@ -99,10 +102,10 @@ fn invalid_settings_exit_78() {
         "server: [\n",
         "serve: 3\n",
     ] {
-        place.put(".config/cfgsync/config.yaml", settings);
+        sandbox.put(".config/cfgsync/config.yaml", settings);
         transcripts.push(format!(
             "{settings}{}",
-            place.transcript(&["serve", "cluster.yaml"], &[])
+            sandbox.transcript(&["serve", "cluster.yaml"], &[])
         ));
     }
     for transcript in &transcripts {
@@ -114,7 +117,7 @@ fn invalid_settings_exit_78() {
 /// tokio panics if no file descriptor is left for its first signal handler.
 #[test]
 fn too_few_file_descriptors_is_an_error_without_a_panic() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for (descriptors, command) in [
         (6, "serve cluster.yaml"),
         (7, "serve cluster.yaml"),
@@ -124,7 +127,7 @@ fn too_few_file_descriptors_is_an_error_without_a_panic() {
         let mut shell = Command::new("sh");
         shell
             .args(["-c", &script, PROGRAM])
-            .current_dir(place.path());
+            .current_dir(sandbox.path());
         let output = shell.env_clear().output().unwrap();
         assert_eq!(code(&output), 1);
         let stderr = text(&output.stderr);
@@ -135,18 +138,18 @@ fn too_few_file_descriptors_is_an_error_without_a_panic() {
 
 #[test]
 fn flags_override_variables_override_file_override_defaults() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let unreachable_message = |arguments: &[&str], variables: &[(&str, &str)]| {
         let mut all = vec!["inspect"];
         all.extend(arguments);
-        let output = place.run(&all, variables);
+        let output = sandbox.run(&all, variables);
         assert_eq!(code(&output), 69);
         text(&output.stderr)
     };
     // No server listens on the lowest ports.
     let variable = [("CFGSYNC_SERVER", "http://127.0.0.1:2")];
     let flag = ["--server", "http://127.0.0.1:3"];
-    let file = |text: &str| place.put(".config/cfgsync/config.yaml", text);
+    let file = |text: &str| sandbox.put(".config/cfgsync/config.yaml", text);
     file("server: http://127.0.0.1:1\n");
     assert!(unreachable_message(&flag, &variable).contains("http://127.0.0.1:3 "));
     assert!(unreachable_message(&[], &variable).contains("http://127.0.0.1:2 "));
@@ -164,8 +167,8 @@ fn flags_override_variables_override_file_override_defaults() {
 
 #[test]
 fn boolean_flags_can_be_set_in_file_and_variables() {
-    let place = Place::new();
-    place.put(
+    let sandbox = Sandbox::new();
+    sandbox.put(
         ".config/cfgsync/config.yaml",
         "serve:\n  allow-anonymous: true\n",
     );
@@ -177,14 +180,14 @@ fn boolean_flags_can_be_set_in_file_and_variables() {
         "--",
         "true",
     ];
-    assert_eq!(code(&place.run(&exposed, &[])), 0);
+    assert_eq!(code(&sandbox.run(&exposed, &[])), 0);
     let off = [("CFGSYNC_ALLOW_ANONYMOUS", "no")];
-    assert_eq!(code(&place.run(&exposed, &off)), 78);
+    assert_eq!(code(&sandbox.run(&exposed, &off)), 78);
 }
 
 #[test]
 fn warns_of_unknown_variables_except_those_of_kubernetes() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let variables = [
         ("CFGSYNC_SERVRE", "x"),
         ("CFGSYNC_SOMETHING_ELSE", "x"),
@@ -194,7 +197,7 @@ fn warns_of_unknown_variables_except_those_of_kubernetes() {
         ("CFGSYNC_SERVER_PORT_4400_TCP", "tcp://10.0.0.1:4400"),
         ("CFGSYNC_SERVER_SERVICE_PORT_HTTP", "4400"),
     ];
-    let output = place.run(&["plan", "cluster.yaml"], &variables);
+    let output = sandbox.run(&["plan", "cluster.yaml"], &variables);
     let warnings: Vec<String> = text(&output.stderr)
         .lines()
         .map(|line| line.split_once("WARN ").unwrap().1.to_owned())
@@ -210,25 +213,25 @@ fn warns_of_unknown_variables_except_those_of_kubernetes() {
 
 #[test]
 fn each_subcommand_has_help_with_examples() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for subcommand in [
         "serve", "join", "inspect", "plan", "rm", "fail", "reset", "key",
     ] {
-        let output = place.run(&[subcommand, "--help"], &[]);
+        let output = sandbox.run(&[subcommand, "--help"], &[]);
         assert_eq!(code(&output), 0, "{subcommand}");
         let help = text(&output.stdout);
         assert!(help.contains("Example"), "{subcommand}:\n{help}");
         assert!(help.contains("[env: CFGSYNC_"), "{subcommand}:\n{help}");
     }
-    let output = place.run(&["--help"], &[]);
+    let output = sandbox.run(&["--help"], &[]);
     assert!(!text(&output.stdout).contains("generate"));
 }
 
 #[test]
 fn output_has_no_colour_without_a_terminal() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for arguments in [&["serve"][..], &["plan", "absent.yaml"], &["--help"]] {
-        let output = place.run(arguments, &[("CFGSYNC_FKE", "x")]);
+        let output = sandbox.run(arguments, &[("CFGSYNC_FKE", "x")]);
         for stream in [output.stdout, output.stderr] {
             assert!(!stream.contains(&0x1b), "{arguments:?}");
         }
@@ -237,16 +240,16 @@ fn output_has_no_colour_without_a_terminal() {
 
 #[test]
 fn port_in_use_is_reported_with_a_fix() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let transcript = place.transcript(&["serve", "cluster.yaml", "--listen", &address], &[]);
+    let transcript = sandbox.transcript(&["serve", "cluster.yaml", "--listen", &address], &[]);
     insta::assert_snapshot!(transcript.replace(&address, "[ADDRESS]"));
 }
 
 #[test]
 fn serve_ends_with_its_command_and_its_exit_code() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let serve = |command: &[&str]| {
         let mut all = vec![
             "serve",
@@ -258,11 +261,11 @@ fn serve_ends_with_its_command_and_its_exit_code() {
             "--",
         ];
         all.extend(command);
-        place.run(&all, &[])
+        sandbox.run(&all, &[])
     };
     let output = serve(&["sh", "-c", "echo $CFGSYNC_SERVER; exit 7"]);
     assert_eq!(code(&output), 7);
-    let port = fs::read_to_string(place.path().join("port")).unwrap();
+    let port = fs::read_to_string(sandbox.path().join("port")).unwrap();
     assert_eq!(
         text(&output.stdout),
         format!("http://127.0.0.1:{}\n", port.trim_end())
@@ -274,8 +277,8 @@ fn serve_ends_with_its_command_and_its_exit_code() {
 
 #[test]
 fn serve_forwards_signals_to_its_command() {
-    let place = Place::new();
-    let mut server = place.serve(&["--", "sh", "-c", "echo up >&2; exec sleep 1000"]);
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.serve(&["--", "sh", "-c", "echo up >&2; exec sleep 1000"]);
     server.log_until("up");
     server.signal(Signal::TERM);
     assert_eq!(server.end(), 143);
@@ -283,9 +286,9 @@ fn serve_forwards_signals_to_its_command() {
 
 #[test]
 fn sigterm_and_sigint_stop_the_server_with_exit_0() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for signal in [Signal::TERM, Signal::INT] {
-        let mut server = place.serve(&[]);
+        let mut server = sandbox.serve(&[]);
         server.signal(signal);
         server.log_until("stopped after");
         assert_eq!(server.end(), 0);
@@ -294,13 +297,13 @@ fn sigterm_and_sigint_stop_the_server_with_exit_0() {
 
 #[test]
 fn sighup_keeps_the_last_valid_spec() {
-    let place = Place::new();
-    let mut server = place.serve(&[]);
-    place.put("cluster.yaml", "cfgsync: 2\n");
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.serve(&[]);
+    sandbox.put("cluster.yaml", "cfgsync: 2\n");
     server.signal(Signal::HUP);
     server.log_until("the last good spec stays in force");
     server.register("node-1");
-    place.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
+    sandbox.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
     server.signal(Signal::HUP);
     server.log_until("read again");
     let ready = [
@@ -312,9 +315,9 @@ fn sighup_keeps_the_last_valid_spec() {
         "--timeout",
         "1m",
     ];
-    assert_eq!(code(&place.run(&ready, &[])), 0);
+    assert_eq!(code(&sandbox.run(&ready, &[])), 0);
     // A spec that needs more nodes than are registered is valid too, but the server warns.
-    place.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 3"));
+    sandbox.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 3"));
     server.signal(Signal::HUP);
     server.log_until("by this spec not all are here: 1/3; generation 1 stays served");
     server.signal(Signal::TERM);
@@ -323,12 +326,12 @@ fn sighup_keeps_the_last_valid_spec() {
 
 #[test]
 fn inspect_shows_the_state_of_the_server() {
-    let place = Place::new();
-    let server = place.serve(&[]);
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&[]);
     let inspect = |arguments: &[&str]| {
         let mut all = vec!["inspect", "--server", &server.url];
         all.extend(arguments);
-        place.run(&all, &[])
+        sandbox.run(&all, &[])
     };
     let table = |arguments: &[&str]| {
         let output = inspect(arguments);
@@ -371,14 +374,14 @@ fn inspect_shows_the_state_of_the_server() {
         "node-1",
         "config.yaml",
     ];
-    let unset = place.run(&file, &[]);
-    let output = place.run(&file, &[("CFGSYNC_OUTPUT", "json")]);
+    let unset = sandbox.run(&file, &[]);
+    let output = sandbox.run(&file, &[("CFGSYNC_OUTPUT", "json")]);
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     assert_eq!(output.stdout, unset.stdout);
 
     // `plan --nodes` accepts the JSON that `inspect` prints.
-    let nodes = place.put("nodes.json", &text(&json.stdout));
-    let plan = place.run(
+    let nodes = sandbox.put("nodes.json", &text(&json.stdout));
+    let plan = sandbox.run(
         &["plan", "cluster.yaml", "--nodes", nodes.to_str().unwrap()],
         &[],
     );
@@ -387,22 +390,22 @@ fn inspect_shows_the_state_of_the_server() {
 
 #[test]
 fn inspect_health_exits_0_or_1() {
-    let place = Place::new();
-    let server = place.serve(&[]);
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&[]);
     let health = ["inspect", "health", "--server", &server.url];
-    assert_eq!(code(&place.run(&health, &[])), 0);
+    assert_eq!(code(&sandbox.run(&health, &[])), 0);
     server.signal(Signal::TERM);
     let url = server.url.clone();
     server.end();
     let health = ["inspect", "health", "--server", &url];
-    assert_eq!(code(&place.run(&health, &[])), 1);
+    assert_eq!(code(&sandbox.run(&health, &[])), 1);
 }
 
 #[test]
 fn closed_stdout_reader_is_not_an_error() {
-    let place = Place::new();
-    let server = place.serve(&[]);
-    let mut inspect = place
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&[]);
+    let mut inspect = sandbox
         .command(&["inspect", "--server", &server.url])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -415,13 +418,13 @@ fn closed_stdout_reader_is_not_an_error() {
 
 #[test]
 fn plan_shows_what_serve_would_render() {
-    let place = Place::new();
-    place.put("one.yaml", "- { identifier: a, ip: 10.0.0.1 }\n");
-    place.put(
+    let sandbox = Sandbox::new();
+    sandbox.put("one.yaml", "- { identifier: a, ip: 10.0.0.1 }\n");
+    sandbox.put(
         "two.yaml",
         "- { identifier: a, ip: 10.0.0.1 }\n- { identifier: b, ip: fd00::2, metadata: { port: 7 } }\n",
     );
-    place.put(
+    sandbox.put(
         "flawed.yaml",
         "- { identifier: a, ip: 10.0.0.1, metadata: { port: high } }\n",
     );
@@ -448,11 +451,11 @@ fn plan_shows_what_serve_would_render() {
         &["plan", "cluster.yaml", "--fake", "2", "-o", "yaml"],
     ]
     .iter()
-    .map(|case| place.transcript(case, &[]))
+    .map(|case| sandbox.transcript(case, &[]))
     .collect();
-    place.put("out/b/config.yaml", "id: \"b\"\nport: 8\n");
-    place.put("out/c/config.yaml", "stale\n");
-    transcripts.push(place.transcript(
+    sandbox.put("out/b/config.yaml", "id: \"b\"\nport: 8\n");
+    sandbox.put("out/c/config.yaml", "stale\n");
+    transcripts.push(sandbox.transcript(
         &[
             "plan",
             "cluster.yaml",
@@ -468,7 +471,7 @@ fn plan_shows_what_serve_would_render() {
 
 #[test]
 fn errors_in_a_nodes_file() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let transcripts: Vec<String> = [
         "nodes: []\n",
         "- node-1\n",
@@ -485,8 +488,8 @@ fn errors_in_a_nodes_file() {
     ]
     .iter()
     .map(|nodes| {
-        place.put("nodes.yaml", nodes);
-        place.transcript(&["plan", "cluster.yaml", "--nodes", "nodes.yaml"], &[])
+        sandbox.put("nodes.yaml", nodes);
+        sandbox.transcript(&["plan", "cluster.yaml", "--nodes", "nodes.yaml"], &[])
     })
     .collect();
     for transcript in &transcripts {
@@ -497,11 +500,11 @@ fn errors_in_a_nodes_file() {
 
 #[test]
 fn generated_files_are_up_to_date() {
-    let place = Place::new();
-    let root = place.path().to_str().unwrap();
+    let sandbox = Sandbox::new();
+    let root = sandbox.path().to_str().unwrap();
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    fs::copy(readme, place.path().join("README.md")).unwrap();
-    let output = place.run(&["generate", root], &[]);
+    fs::copy(readme, sandbox.path().join("README.md")).unwrap();
+    let output = sandbox.run(&["generate", root], &[]);
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     for directory in ["completions", "man", "schema"] {
         let list = |root: &Path| {
@@ -514,13 +517,13 @@ fn generated_files_are_up_to_date() {
         };
         let committed = Path::new(env!("CARGO_MANIFEST_DIR"));
         assert_eq!(
-            list(place.path()),
+            list(sandbox.path()),
             list(committed),
             "{directory}: run `cfgsync generate`"
         );
         for name in list(committed) {
             let file = Path::new(directory).join(name);
-            let fresh = fs::read(place.path().join(&file)).unwrap();
+            let fresh = fs::read(sandbox.path().join(&file)).unwrap();
             let same = fs::read(committed.join(&file)).unwrap() == fresh;
             assert!(same, "{} is stale: run `cfgsync generate`", file.display());
         }
@@ -529,7 +532,7 @@ fn generated_files_are_up_to_date() {
 
 #[test]
 fn last_line_of_a_failed_join_gives_exit_code_and_reason() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for (arguments, last) in [
         (
             &["join", "--servr", "x"][..],
@@ -550,22 +553,22 @@ fn last_line_of_a_failed_join_gives_exit_code_and_reason() {
             "cfgsync: exit 69: ",
         ),
     ] {
-        let stderr = text(&place.run(arguments, &[]).stderr);
+        let stderr = text(&sandbox.run(arguments, &[]).stderr);
         assert!(stderr.lines().last().unwrap().starts_with(last), "{stderr}");
     }
-    let help = place.run(&["join", "--help"], &[]);
+    let help = sandbox.run(&["join", "--help"], &[]);
     assert_eq!((code(&help), text(&help.stderr)), (0, String::new()));
 }
 
 /// The server's log must show what operators did to the cluster, as this is the first question in an incident.
 #[test]
 fn operator_actions_are_logged_by_the_server() {
-    let place = Place::new();
-    let mut server = place.serve(&[]);
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.serve(&[]);
     server.register("node-1");
     let operate = |arguments: &[&str]| {
         let all = [arguments, &["--server", &server.url]].concat();
-        let output = place.run(&all, &[]);
+        let output = sandbox.run(&all, &[]);
         assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     };
     operate(&["fail", "--reason", "wrong image"]);

@@ -554,7 +554,10 @@ struct SwappedDirectory {
 impl SwappedDirectory {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (root, outside) = (directory.path().join("root"), directory.path().join("outside"));
+        let (root, outside) = (
+            directory.path().join("root"),
+            directory.path().join("outside"),
+        );
         fs::create_dir_all(root.join("d/sub")).unwrap();
         fs::create_dir_all(outside.join("sub")).unwrap();
         symlink("../outside", root.join("aside")).unwrap();

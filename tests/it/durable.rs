@@ -19,8 +19,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
-    place::{Place, Process, Server, code, text},
-    processes::Reserved,
+    processes::ReservedPort,
+    sandbox::{Process, Sandbox, Server, code, text},
 };
 
 /// How many times the server is killed. `TEST_KILLS` overrides it.
@@ -59,69 +59,69 @@ fn registration(name: &str, sequence: u64) -> String {
 
 #[test]
 fn waiting_nodes_get_their_files_from_the_restarted_server() {
-    let place = Place::new();
-    let port = Reserved::new();
-    let mut server = port.serve_with(&place, &STATE);
-    let waiting = place.join(&port.url(), "node-1", &[]);
+    let sandbox = Sandbox::new();
+    let port = ReservedPort::new();
+    let mut server = port.serve_with(&sandbox, &STATE);
+    let waiting = sandbox.join(&port.url(), "node-1", &[]);
     server.log_until("node-1 registered");
     server.signal(Signal::KILL);
     assert_eq!(server.end(), 128 + 9);
-    let mut server = port.serve_with(&place, &STATE);
+    let mut server = port.serve_with(&sandbox, &STATE);
     server.log_until("holds 1 node and no generation yet");
     // The restarted server counts node-1 without a new registration.
-    assert_eq!(place.registered(&port.url()), ["node-1"]);
-    let last = place.join(&port.url(), "node-2", &[]);
+    assert_eq!(sandbox.registered(&port.url()), ["node-1"]);
+    let last = sandbox.join(&port.url(), "node-2", &[]);
     for node in [waiting, last] {
         let (code, log) = node.end();
         assert_eq!(code, 0, "{log}");
     }
-    let cookie = place.read("node-1/cookie");
-    assert_eq!(place.read("node-2/cookie"), cookie);
+    let cookie = sandbox.read("node-1/cookie");
+    assert_eq!(sandbox.read("node-2/cookie"), cookie);
     // After another kill, the server delivers the sealed generation again.
     server.signal(Signal::KILL);
     server.end();
-    let mut server = port.serve_with(&place, &STATE);
+    let mut server = port.serve_with(&sandbox, &STATE);
     server.log_until("holds 2 nodes and generation 1");
-    fs::remove_file(place.path().join("node-1/cookie")).unwrap();
-    let again = place.join(&port.url(), "node-1", &[]);
+    fs::remove_file(sandbox.path().join("node-1/cookie")).unwrap();
+    let again = sandbox.join(&port.url(), "node-1", &[]);
     let (code, log) = again.end();
     assert_eq!(code, 0, "{log}");
-    assert_eq!(place.read("node-1/cookie"), cookie);
+    assert_eq!(sandbox.read("node-1/cookie"), cookie);
     server.signal(Signal::TERM);
     assert_eq!(server.end(), 0);
 }
 
 #[test]
 fn lower_node_limit_after_restart_keeps_existing_nodes() {
-    let place = Place::new();
-    let port = Reserved::new();
-    let server = port.serve_with(&place, &STATE);
+    let sandbox = Sandbox::new();
+    let port = ReservedPort::new();
+    let server = port.serve_with(&sandbox, &STATE);
     server.register("node-1");
     server.register("other");
     server.signal(Signal::KILL);
     server.end();
     let less = [&STATE[..], &["--nodes-max", "1"]].concat();
-    let mut server = port.serve_with(&place, &less);
+    let mut server = port.serve_with(&sandbox, &less);
     server.register("node-1");
-    let mut new = place.join(&port.url(), "node-2", &["--timeout", "50s"]);
+    let mut new = sandbox.join(&port.url(), "node-2", &["--timeout", "50s"]);
     server.log_until("registrations are refused: there is no room for another node");
     let message = new.log_until("503");
     assert!(message.contains("raise serve --nodes-max"), "{message}");
     // The node retries until an operator has removed others.
     for removed_node in ["node-1", "other"] {
-        let removed = place.run(&["rm", removed_node, "--server", &port.url()], &[]);
+        let removed = sandbox.run(&["rm", removed_node, "--server", &port.url()], &[]);
         assert_eq!(code(&removed), 0, "{}", text(&removed.stderr));
     }
     server.log_until("node-2 registered");
-    assert_eq!(place.registered(&port.url()), ["node-2"]);
+    assert_eq!(sandbox.registered(&port.url()), ["node-2"]);
 }
 
 #[test]
 fn state_directory_is_private_and_locked() {
-    let place = Place::new();
-    let server = place.serve(&STATE);
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&STATE);
     server.register("node-1");
-    let second = place.run(
+    let second = sandbox.run(
         &[
             &["serve", "cluster.yaml", "--listen", "127.0.0.1:0"],
             &STATE[..],
@@ -134,7 +134,7 @@ fn state_directory_is_private_and_locked() {
     let holder = format!("process id {}", server.process.pid().as_raw_nonzero());
     assert!(message.contains(&holder), "{message}");
     let mut found = vec![];
-    list(&place.path().join("state"), &mut found);
+    list(&sandbox.path().join("state"), &mut found);
     assert!(found.len() >= 4, "{found:?}");
     for (path, mode) in found {
         let expected = if Path::new(&path).is_dir() {
@@ -160,33 +160,33 @@ fn list(directory: &Path, found: &mut Vec<(String, u32)>) {
 
 #[test]
 fn warns_what_is_lost_without_a_state_directory() {
-    let place = Place::new();
-    let mut server = place.serve(&[]);
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.serve(&[]);
     server.log_until("the store is memory");
     server.log_until("this spec uses values of `once`, which a server without");
 }
 
 #[test]
 fn uses_the_state_directory_of_the_systemd_unit() {
-    let place = Place::new();
-    let mut command = place.command(&["serve", "cluster.yaml", "--listen", "127.0.0.1:0"]);
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(&["serve", "cluster.yaml", "--listen", "127.0.0.1:0"]);
     command.env("STATE_DIRECTORY", "first:second");
-    let mut server = Server::is(Process::start(command));
+    let mut server = Server::from_process(Process::start(command));
     server.log_until("first holds 0 nodes and no generation yet");
-    assert!(place.path().join("first/log").exists());
+    assert!(sandbox.path().join("first/log").exists());
 }
 
 #[test]
 fn inspect_reads_a_state_directory_with_and_without_its_server() {
-    let place = Place::new();
-    let server = place.serve(&STATE);
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&STATE);
     for node in ["node-1", "node-2"] {
         server.register(node);
     }
-    let node = place.join(&server.url, "node-2", &[]);
+    let node = sandbox.join(&server.url, "node-2", &[]);
     assert_eq!(node.end().0, 0);
     let inspect = |arguments: &[&str]| {
-        let output = place.run(&[&["inspect"], &STATE[..], arguments].concat(), &[]);
+        let output = sandbox.run(&[&["inspect"], &STATE[..], arguments].concat(), &[]);
         assert_eq!(code(&output), 0, "{}", text(&output.stderr));
         text(&output.stdout)
     };
@@ -202,11 +202,11 @@ fn inspect_reads_a_state_directory_with_and_without_its_server() {
         );
         assert_eq!(
             inspect(&["file", "node-2", "cookie"]),
-            place.read("node-2/cookie")
+            sandbox.read("node-2/cookie")
         );
         assert!(inspect(&["--verify"]).contains("generation 1: 2 nodes, digest "));
     }
-    let sealed = place.path().join("state/generations");
+    let sealed = sandbox.path().join("state/generations");
     let sealed = fs::read_dir(sealed)
         .unwrap()
         .next()
@@ -216,20 +216,20 @@ fn inspect_reads_a_state_directory_with_and_without_its_server() {
     let mut bytes = fs::read(&sealed).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&sealed, bytes).unwrap();
-    let output = place.run(&[&["inspect", "--verify"], &STATE[..]].concat(), &[]);
+    let output = sandbox.run(&[&["inspect", "--verify"], &STATE[..]].concat(), &[]);
     assert_eq!(code(&output), 65);
     let message = text(&output.stderr);
     assert!(message.contains("is damaged at byte 21"), "{message}");
     // A server refuses to start with a damaged file, also on further attempts.
     let serve = ["serve", "cluster.yaml", "--listen", "127.0.0.1:0"];
-    assert_eq!(code(&place.run(&[&serve[..], &STATE].concat(), &[])), 65);
+    assert_eq!(code(&sandbox.run(&[&serve[..], &STATE].concat(), &[])), 65);
 }
 
 /// Regression test: clients that shut down their write side after sending a registration got no response.
 #[test]
 fn half_closed_registration_is_answered_once_durable() {
-    let place = Place::new();
-    let server = place.serve(&STATE);
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&STATE);
     let address = server.url.strip_prefix("http://").unwrap();
     for number in 0..20 {
         let body = format!(r#"{{"identifier":"node-{number}","ip":"10.0.0.1"}}"#);
@@ -265,7 +265,10 @@ impl Observed {
             let body = registration(&name, sequence);
             match request(address, "POST", "/register", &body) {
                 Some((202, _)) => {
-                    self.acknowledged.lock().unwrap().insert(name.clone(), sequence);
+                    self.acknowledged
+                        .lock()
+                        .unwrap()
+                        .insert(name.clone(), sequence);
                 }
                 Some((status, message)) => panic!("{status}: {message}"),
                 None => {
@@ -301,7 +304,10 @@ impl Observed {
         let digest = payload["digest"].as_str().unwrap();
         let mut delivered = self.delivered.lock().unwrap();
         let observed = delivered.insert((generation, name), digest.to_owned());
-        assert!(observed.is_none_or(|observed| observed == digest), "two digests");
+        assert!(
+            observed.is_none_or(|observed| observed == digest),
+            "two digests"
+        );
     }
 
     /// Compares a restarted server with the observations. Returns its instance and its newest generation.
@@ -317,7 +323,10 @@ impl Observed {
             .iter()
             .map(|node| {
                 let sequence = &node["metadata"]["sequence"];
-                (node["identifier"].as_str().unwrap(), sequence.as_u64().unwrap())
+                (
+                    node["identifier"].as_str().unwrap(),
+                    sequence.as_u64().unwrap(),
+                )
             })
             .collect();
         for (name, sequence) in &acknowledged {
@@ -359,19 +368,19 @@ impl Drop for StopOnDrop<'_> {
 #[test]
 fn repeated_kills_lose_nothing_acknowledged() {
     let kills = std::env::var("TEST_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let spec = "cfgsync: 1\ncluster: devnet\nready: {nodes: 3}\nonce: {cookie: random_hex(8)}\nmaterializers:\n  \
                 - kind: template\n    files:\n      - path: c\n        template: '{{ once.cookie }} {{ node.seat }} \
                 {% for n in nodes %}{{ n.identifier }}={{ n.metadata.sequence }} {% endfor %}'\n";
-    place.put("cluster.yaml", spec);
-    let port = Reserved::new();
+    sandbox.put("cluster.yaml", spec);
+    let port = ReservedPort::new();
     let arguments = [
         &STATE[..],
         &["--min-generation-interval", "5ms", "--history", "40"],
     ]
     .concat();
     let (observed, stop) = (Observed::default(), AtomicBool::new(false));
-    let mut server = port.serve_with(&place, &arguments);
+    let mut server = port.serve_with(&sandbox, &arguments);
     let (instance, mut newest) = observed.verify(port.address);
     let server = std::thread::scope(|scope| {
         // Stops the clients also if an assertion fails.
@@ -384,7 +393,7 @@ fn repeated_kills_lose_nothing_acknowledged() {
             observed.wait_under_load(kill);
             server.signal(Signal::KILL);
             assert_eq!(server.end(), 128 + 9);
-            server = port.serve_with(&place, &arguments);
+            server = port.serve_with(&sandbox, &arguments);
             let (same, generation) = observed.verify(port.address);
             assert_eq!(same, instance);
             assert!(generation >= newest, "{generation} after {newest}");
@@ -396,6 +405,6 @@ fn repeated_kills_lose_nothing_acknowledged() {
     assert!(newest > 0 && !observed.delivered.lock().unwrap().is_empty());
     server.signal(Signal::TERM);
     assert_eq!(server.end(), 0);
-    let verified = place.run(&[&["inspect", "--verify"], &STATE[..]].concat(), &[]);
+    let verified = sandbox.run(&[&["inspect", "--verify"], &STATE[..]].concat(), &[]);
     assert_eq!(code(&verified), 0, "{}", text(&verified.stderr));
 }

@@ -17,7 +17,7 @@ use tokio::{
 
 /// One received request.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct ReceivedRequest {
     /// Method and path, such as `POST /node`.
     pub(crate) line: String,
     /// Header lines in lower case.
@@ -28,7 +28,7 @@ pub(crate) struct Asked {
     pub(crate) index: usize,
 }
 
-impl Asked {
+impl ReceivedRequest {
     /// Returns the seconds of the `Prefer: wait` header.
     pub(crate) fn wait(&self) -> Option<u64> {
         let preferences = self
@@ -55,27 +55,29 @@ pub(crate) enum Reply {
 }
 
 /// A running scripted server. It stops with the test's runtime.
-pub(crate) struct Fake {
+pub(crate) struct FakeServer {
     /// The URL at which the server listens.
     pub(crate) url: ServerUrl,
-    requests: Arc<Mutex<Vec<Asked>>>,
+    requests: Arc<Mutex<Vec<ReceivedRequest>>>,
     connections: Arc<AtomicUsize>,
     request_arrived: Arc<Notify>,
 }
 
-impl Fake {
+impl FakeServer {
     /// Starts a server that calls `script` for each request.
-    pub(crate) async fn start(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(
+        script: impl Fn(&ReceivedRequest) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         Self::start_at("127.0.0.1:0".parse().unwrap(), script).await
     }
 
     pub(crate) async fn start_at(
         address: SocketAddr,
-        script: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+        script: impl Fn(&ReceivedRequest) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let requests: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let requests: Arc<Mutex<Vec<ReceivedRequest>>> = Arc::default();
         let (log, script) = (requests.clone(), Arc::new(script));
         let connections: Arc<AtomicUsize> = Arc::default();
         let counter = connections.clone();
@@ -115,20 +117,23 @@ impl Fake {
 
     /// Returns method and path of each request so far.
     pub(crate) fn request_lines(&self) -> Vec<String> {
-        self.requests().into_iter().map(|request| request.line).collect()
+        self.requests()
+            .into_iter()
+            .map(|request| request.line)
+            .collect()
     }
 
     /// Returns the requests so far.
-    pub(crate) fn requests(&self) -> Vec<Asked> {
+    pub(crate) fn requests(&self) -> Vec<ReceivedRequest> {
         self.requests.lock().unwrap().clone()
     }
 }
 
 async fn serve(
     mut stream: TcpStream,
-    log: Arc<Mutex<Vec<Asked>>>,
+    log: Arc<Mutex<Vec<ReceivedRequest>>>,
     notify: Arc<Notify>,
-    script: Arc<impl Fn(&Asked) -> Reply>,
+    script: Arc<impl Fn(&ReceivedRequest) -> Reply>,
 ) {
     while let Some(mut request) = read(&mut stream).await {
         {
@@ -145,8 +150,9 @@ async fn serve(
                 (status, headers, body)
             }
             Reply::Hang => std::future::pending().await,
-            => Reply::Truncated => => {
-                let partial = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"schema_version\":1,";
+            Reply::Truncated => {
+                let partial =
+                    "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"schema_version\":1,";
                 let _ = stream.write_all(partial.as_bytes()).await;
                 return;
             }
@@ -162,7 +168,7 @@ async fn serve(
     }
 }
 
-async fn read(stream: &mut TcpStream) -> Option<Asked> {
+async fn read(stream: &mut TcpStream) -> Option<ReceivedRequest> {
     let mut bytes = Vec::new();
     loop {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -175,7 +181,7 @@ async fn read(stream: &mut TcpStream) -> Option<Asked> {
             let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
             if bytes.len() >= end + 4 + length {
                 let body = String::from_utf8(bytes[end + 4..].to_vec()).unwrap();
-                return Some(Asked {
+                return Some(ReceivedRequest {
                     line: line.strip_suffix(" HTTP/1.1").unwrap().to_owned(),
                     headers,
                     body,

@@ -32,7 +32,7 @@ use cfgsync::{
 };
 use proptest::prelude::*;
 
-use crate::support::{INSTANCE, within};
+use crate::support::{INSTANCE, with_timeout};
 
 fn cases() -> Vec<PathBuf> {
     let entries = fs::read_dir("tests/golden").unwrap();
@@ -163,7 +163,7 @@ async fn serve(spec: Spec, nodes: Vec<Arrival>) -> BTreeMap<String, Bytes> {
     for (node, _) in nodes {
         let name = node.identifier.to_string();
         let hour = tokio::time::Instant::now() + Duration::from_hours(1);
-        match within(coordinator.wait(&name, None, hour)).await {
+        match with_timeout(coordinator.wait(&name, None, hour)).await {
             Answer::Payload(delivery) => payloads.insert(name, delivery.payload.to_bytes()),
             other => panic!("{name}: {other:?}"),
         };

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 /// Upper bound of one wait. No operation under test takes nearly as long.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The instance ID of each server under test.
 pub(crate) const INSTANCE: Instance = Instance::from_bytes([7; 16]);
@@ -118,7 +118,7 @@ impl TestServer {
 
     /// Registers `identifier` at 10.0.0.1.
     pub(crate) async fn register(&self, identifier: &str) {
-        let reply = self.ask(&register(identifier)).await;
+        let reply = self.request(&register(identifier)).await;
         assert_eq!(reply.status, 202, "{}", reply.text());
     }
 
@@ -129,7 +129,7 @@ impl TestServer {
                 tokio::task::yield_now().await;
             }
         };
-        within(held).await;
+        with_timeout(held).await;
     }
 
     /// Waits until no connection is open.
@@ -139,7 +139,7 @@ impl TestServer {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        within(no_connections).await;
+        with_timeout(no_connections).await;
     }
 
     /// Tells the server to stop. [`StoppingServer::report`] waits until it has.
@@ -161,7 +161,7 @@ pub(crate) struct StoppingServer {
 
 impl StoppingServer {
     pub(crate) async fn report(self) -> DrainReport {
-        within(self.server_task).await.unwrap()
+        with_timeout(self.server_task).await.unwrap()
     }
 }
 
@@ -174,7 +174,9 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        within(self.stream.write_all(bytes.as_ref())).await.unwrap();
+        with_timeout(self.stream.write_all(bytes.as_ref()))
+            .await
+            .unwrap();
     }
 
     /// Sends `bytes` without reading. Returns `false` once the server has closed the connection.
@@ -218,7 +220,11 @@ impl Connection {
     /// Returns whether the server closes the connection without sending another byte.
     pub(crate) async fn is_closed(&mut self) -> bool {
         let mut byte = [0];
-        self.read.is_empty() && matches!(within(self.stream.read(&mut byte)).await, Ok(0) | Err(_))
+        self.read.is_empty()
+            && matches!(
+                with_timeout(self.stream.read(&mut byte)).await,
+                Ok(0) | Err(_)
+            )
     }
 
     /// Reads the head of the next response, which may be an informational one.
@@ -242,7 +248,7 @@ impl Connection {
     }
 
     async fn read_more(&mut self) {
-        let read = within(self.stream.read_buf(&mut self.read)).await;
+        let read = with_timeout(self.stream.read_buf(&mut self.read)).await;
         assert!(
             matches!(read, Ok(1..)),
             "closed ({read:?}) after {:?}",
@@ -280,8 +286,8 @@ impl Reply {
     }
 }
 
-pub(crate) async fn within<F: Future>(future: F) -> F::Output {
-    let result = tokio::time::timeout(PATIENCE, future).await;
+pub(crate) async fn with_timeout<F: Future>(future: F) -> F::Output {
+    let result = tokio::time::timeout(TIMEOUT, future).await;
     result.expect("timed out")
 }
 

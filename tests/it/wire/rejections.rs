@@ -1,11 +1,11 @@
-//! What is refused, how it is said, and the way out. The wording is reviewed here.
+//! Rejected requests: status, error code and message. The snapshots make the wording reviewable.
 
 use std::fmt::Write as _;
 
 use cfgsync::{clock::WallClock, http::HttpConfig};
 
 use super::PAIR;
-use crate::support::{TestServer, get, plain, post, register};
+use crate::support::{TestServer, get, post, register, without_body};
 
 const CLOSED: &str = "
 ready: { nodes: [a, b] }
@@ -16,9 +16,12 @@ materializers:
     files: [{ path: /x, template: x }]
 ";
 
-/// `status reason: message` of each request.
-async fn told(server: &TestServer, requests: impl IntoIterator<Item = (&str, String)>) -> String {
-    let mut told = String::new();
+/// Sends the requests on one connection. Returns name, status, code, reason and message of each error response.
+async fn error_responses(
+    server: &TestServer,
+    requests: impl IntoIterator<Item = (&str, String)>,
+) -> String {
+    let mut responses = String::new();
     let mut connection = server.connect().await;
     for (name, request) in requests {
         connection.send(request).await;
@@ -31,18 +34,18 @@ async fn told(server: &TestServer, requests: impl IntoIterator<Item = (&str, Str
             "{name}"
         );
         writeln!(
-            told,
+            responses,
             "{name}\n  {} {code} {reason}: {message}",
             reply.status
         )
         .unwrap();
     }
-    told
+    responses
 }
 
 #[tokio::test]
-#[allow(clippy::too_many_lines, reason = "a table and what it gives")]
-async fn wrong_bodies() {
+#[allow(clippy::too_many_lines, reason = "a table and its snapshot")]
+async fn rejects_invalid_bodies() {
     let server = TestServer::start(PAIR);
     let deep = format!(
         r#"{{"identifier":"a","ip":"::1","metadata":{}{}}}"#,
@@ -51,7 +54,7 @@ async fn wrong_bodies() {
     );
     let long = format!(r#"{{"identifier":"{}","ip":"::1"}}"#, "x".repeat(254));
     let registration = |body: &str| post("/register", "", body);
-    let told = told(
+    let responses = error_responses(
         &server,
         [
             ("empty", registration("")),
@@ -93,7 +96,7 @@ async fn wrong_bodies() {
         ],
     )
     .await;
-    insta::assert_snapshot!(told, @r#"
+    insta::assert_snapshot!(responses, @r#"
     empty
       400 internal not_json: the body is not JSON: it is empty
     truncated
@@ -150,9 +153,9 @@ async fn wrong_bodies() {
 }
 
 #[tokio::test]
-async fn wrong_places() {
+async fn rejects_invalid_paths() {
     let server = TestServer::start(PAIR);
-    let told = told(
+    let responses = error_responses(
         &server,
         [
             ("unknown route", get("/nodes")),
@@ -166,13 +169,16 @@ async fn wrong_places() {
             ("payload of it", get("/v1/generations/9/nodes/a/payload")),
             (
                 "no override to end",
-                plain("DELETE", "/v1/nodes/a/override", ""),
+                without_body("DELETE", "/v1/nodes/a/override", ""),
             ),
-            ("a method for no route", plain("PATCH", "/v1/snapshot", "")),
+            (
+                "a method for no route",
+                without_body("PATCH", "/v1/snapshot", ""),
+            ),
         ],
     )
     .await;
-    insta::assert_snapshot!(told, @r#"
+    insta::assert_snapshot!(responses, @r#"
     unknown route
       404 internal no_such_route: there is no route /nodes; the README lists all of them
     unknown route under /v1
@@ -199,13 +205,13 @@ async fn wrong_places() {
 }
 
 #[tokio::test]
-async fn refused_facts() {
+async fn rejects_invalid_registrations() {
     let server = TestServer::start(CLOSED);
     let with = |identifier: &str, metadata: &str| {
         let body = format!(r#"{{"identifier":"{identifier}","ip":"::1","metadata":{metadata}}}"#);
         post("/register", "", &body)
     };
-    let told = told(
+    let responses = error_responses(
         &server,
         [
             ("not on the list", with("c", r#"{"port":1}"#)),
@@ -216,7 +222,7 @@ async fn refused_facts() {
         ],
     )
     .await;
-    insta::assert_snapshot!(told, @r#"
+    insta::assert_snapshot!(responses, @r#"
     not on the list
       404 missing_config not_listed: c is not on this cluster's list of nodes
     and asks
@@ -231,7 +237,7 @@ async fn refused_facts() {
 }
 
 #[tokio::test]
-async fn methods_that_a_route_does_not_take() {
+async fn rejects_wrong_methods() {
     let server = TestServer::start(PAIR);
     for (path, method, allow) in [
         ("/register", "GET", "POST"),
@@ -248,7 +254,7 @@ async fn methods_that_a_route_does_not_take() {
         ("/livez", "OPTIONS", "GET, HEAD"),
     ] {
         let mut connection = server.connect().await;
-        connection.send(plain(method, path, "")).await;
+        connection.send(without_body(method, path, "")).await;
         let reply = match method {
             "HEAD" => connection.head_reply().await,
             _ => connection.reply().await,
@@ -269,10 +275,10 @@ async fn methods_that_a_route_does_not_take() {
     }
 }
 
-/// How the server answers each of `requests`, which end their connection.
-async fn last_answers(requests: &[(&str, String)]) -> String {
+/// Returns the final response to each of `requests`. After it, the server must close the connection.
+async fn last_responses(requests: &[(&str, String)]) -> String {
     let server = TestServer::start(PAIR);
-    let mut told = String::new();
+    let mut responses = String::new();
     for (name, request) in requests {
         let mut connection = server.connect().await;
         connection.send(request).await;
@@ -284,42 +290,45 @@ async fn last_answers(requests: &[(&str, String)]) -> String {
         assert!(reply.header("cfgsync-instance").is_some(), "{name}");
         assert_eq!(reply.header("connection"), Some("close"), "{name}");
         writeln!(
-            told,
+            responses,
             "{name}\n  {} {code} {reason}: {message}",
             reply.status
         )
         .unwrap();
         assert!(connection.is_closed().await);
     }
-    told
+    responses
 }
 
 #[tokio::test]
-async fn what_never_reaches_a_handler_is_answered_all_the_same() {
+async fn requests_that_reach_no_handler_get_an_error_response() {
     let long_path = format!("/{}", "y".repeat(66 << 10));
     let long_headers = format!("x: {}\r\n", "y".repeat(128 << 10));
-    let length = |value| plain("POST", "/register", &format!("content-length: {value}\r\n"));
-    let told = last_answers(&[
+    let length = |value| without_body("POST", "/register", &format!("content-length: {value}\r\n"));
+    let responses = last_responses(&[
         ("nonsense", "nonsense\r\n\r\n".to_owned()),
-        ("header without a colon", plain("GET", "/livez", "x y\r\n")),
+        (
+            "header without a colon",
+            without_body("GET", "/livez", "x y\r\n"),
+        ),
         ("another version", "GET /livez HTTP/3.0\r\n\r\n".to_owned()),
         ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
-        ("long path", plain("GET", &long_path, "")),
-        ("long headers", plain("GET", "/livez", &long_headers)),
+        ("long path", without_body("GET", &long_path, "")),
+        ("long headers", without_body("GET", "/livez", &long_headers)),
         (
             "many headers",
-            plain("GET", "/livez", &"x: y\r\n".repeat(101)),
+            without_body("GET", "/livez", &"x: y\r\n".repeat(101)),
         ),
         ("two lengths", length("2\r\ncontent-length: 3")),
         ("a length that is none", length("18446744073709551615")),
-        // What was asked before is answered as ever.
+        // The request before the malformed one is answered normally.
         (
             "after a request",
-            plain("GET", "/livez", "") + "nonsense\r\n\r\n",
+            without_body("GET", "/livez", "") + "nonsense\r\n\r\n",
         ),
     ])
     .await;
-    insta::assert_snapshot!(told, @"
+    insta::assert_snapshot!(responses, @"
     nonsense
       400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
     header without a colon
@@ -344,7 +353,7 @@ async fn what_never_reaches_a_handler_is_answered_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_head_of_which_the_rest_will_not_come_is_told_so() {
+async fn half_closed_request_head_gets_an_error_response() {
     let server = TestServer::start(PAIR);
     let mut connection = server.connect().await;
     connection.send("GET /livez HT").await;
@@ -352,14 +361,14 @@ async fn a_head_of_which_the_rest_will_not_come_is_told_so() {
     assert_eq!(connection.reply().await.error().1, "not_http");
 }
 
-/// What a server in between may read in another way.
+/// Request heads that a proxy in between could interpret differently.
 #[tokio::test]
-async fn heads_that_are_not_clear_are_refused() {
-    let encoded = |header: &str| plain("POST", "/register", header);
-    let told = last_answers(&[
+async fn rejects_ambiguous_request_heads() {
+    let encoded = |header: &str| without_body("POST", "/register", header);
+    let responses = last_responses(&[
         (
             "two hosts",
-            plain("GET", "/livez", "host: y\r\nconnection: close\r\n"),
+            without_body("GET", "/livez", "host: y\r\nconnection: close\r\n"),
         ),
         (
             "two encodings",
@@ -375,7 +384,7 @@ async fn heads_that_are_not_clear_are_refused() {
         ),
     ])
     .await;
-    insta::assert_snapshot!(told, @"
+    insta::assert_snapshot!(responses, @"
     two hosts
       400 internal two_hosts: the request has more than one `host` header, so it is not clear who is asked
     two encodings
@@ -388,7 +397,7 @@ async fn heads_that_are_not_clear_are_refused() {
 }
 
 #[tokio::test]
-async fn a_panic_costs_its_request_alone() {
+async fn panic_affects_only_its_own_request() {
     let clock = WallClock::from_fn(|| panic!("the clock is broken, as this test wants it"));
     let server = TestServer::with_clock(PAIR, HttpConfig::default(), clock);
     let mut connection = server.connect().await;

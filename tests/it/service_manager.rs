@@ -9,10 +9,10 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::place::{Place, Process, Server, join};
+use crate::sandbox::{Process, Sandbox, Server, join};
 
 /// Upper bound of one wait. No operation under test takes nearly as long.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The service manager's end of the notify socket.
 struct Manager {
@@ -21,18 +21,18 @@ struct Manager {
 }
 
 impl Manager {
-    fn new(place: &Place) -> Self {
-        let path = place.path().join("notify");
+    fn new(sandbox: &Sandbox) -> Self {
+        let path = sandbox.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         Self {
             socket,
             path: path.to_str().unwrap().to_owned(),
         }
     }
 
-    fn start(&self, place: &Place, arguments: &[&str], more: &[(&str, &str)]) -> Process {
-        let mut command = place.command(arguments);
+    fn start(&self, sandbox: &Sandbox, arguments: &[&str], more: &[(&str, &str)]) -> Process {
+        let mut command = sandbox.command(arguments);
         command.env("NOTIFY_SOCKET", &self.path);
         command.envs(more.iter().copied());
         Process::start(command)
@@ -56,9 +56,9 @@ const SERVE: [&str; 4] = ["serve", "cluster.yaml", "--listen", "127.0.0.1:0"];
 
 #[test]
 fn serve_notifies_readiness_status_reload_and_stop() {
-    let place = Place::new();
-    let manager = Manager::new(&place);
-    let mut server = Server::is(manager.start(&place, &SERVE, &[]));
+    let sandbox = Sandbox::new();
+    let manager = Manager::new(&sandbox);
+    let mut server = Server::from_process(manager.start(&sandbox, &SERVE, &[]));
     assert_eq!(manager.wait_for("READY=1").trim(), "READY=1");
     // The server has reported that it is ready, so it must accept a registration.
     server.register("node-1");
@@ -85,10 +85,10 @@ fn serve_notifies_readiness_status_reload_and_stop() {
 
 #[test]
 fn serve_notifies_the_watchdog_repeatedly() {
-    let place = Place::new();
-    let manager = Manager::new(&place);
+    let sandbox = Sandbox::new();
+    let manager = Manager::new(&sandbox);
     let watchdog = [("WATCHDOG_USEC", "20000")];
-    let server = Server::is(manager.start(&place, &SERVE, &watchdog));
+    let server = Server::from_process(manager.start(&sandbox, &SERVE, &watchdog));
     for _ in 0..3 {
         manager.wait_for("WATCHDOG=1");
     }
@@ -98,12 +98,12 @@ fn serve_notifies_the_watchdog_repeatedly() {
 
 #[test]
 fn join_extends_the_start_timeout_and_leaves_ready_to_its_program() {
-    let place = Place::new();
-    let manager = Manager::new(&place);
-    let server = place.serve(&[]);
+    let sandbox = Sandbox::new();
+    let manager = Manager::new(&sandbox);
+    let server = sandbox.serve(&[]);
     let ready = ["--", "sh", "-c", "test -n \"$NOTIFY_SOCKET\""];
     let arguments = [&join(&server.url, "node-1")[..], &ready].concat();
-    let node = manager.start(&place, &arguments, &[]);
+    let node = manager.start(&sandbox, &arguments, &[]);
     manager.wait_for("EXTEND_TIMEOUT_USEC=60000000");
     manager.wait_for("STATUS=waiting: 1/2");
     server.register("node-2");
@@ -125,17 +125,17 @@ fn join_extends_the_start_timeout_and_leaves_ready_to_its_program() {
 
 #[test]
 fn join_reports_fallback_or_failure_as_its_last_status() {
-    let place = Place::new();
-    let manager = Manager::new(&place);
+    let sandbox = Sandbox::new();
+    let manager = Manager::new(&sandbox);
     let receipt = ["--receipt", "receipt.json"];
-    let server = place.serve(&[]);
+    let server = sandbox.serve(&[]);
     server.register("node-2");
     let arguments = [&join(&server.url, "node-1")[..], &receipt].concat();
-    let (code, log) = place.start(&arguments).end();
+    let (code, log) = sandbox.start(&arguments).end();
     assert_eq!(code, 0, "{log}");
 
     let refused = [&join(&server.url, "node-1")[..], &["--cluster", "another"]].concat();
-    let (code, log) = manager.start(&place, &refused, &[]).end();
+    let (code, log) = manager.start(&sandbox, &refused, &[]).end();
     assert_eq!(code, 77, "{log}");
     let status = manager.wait_for("STATUS=");
     assert!(status.contains("another"), "{status}");
@@ -143,7 +143,7 @@ fn join_reports_fallback_or_failure_as_its_last_status() {
     let fallback = ["--fallback", "existing=100ms"];
     let unreachable = &join("http://127.0.0.1:1", "node-1")[..];
     let arguments = [unreachable, &receipt, &fallback].concat();
-    let (code, log) = manager.start(&place, &arguments, &[]).end();
+    let (code, log) = manager.start(&sandbox, &arguments, &[]).end();
     assert_eq!(code, 0, "{log}");
     let status = manager.wait_for("STATUS=going on");
     assert_eq!(
@@ -154,26 +154,26 @@ fn join_reports_fallback_or_failure_as_its_last_status() {
 
 #[test]
 fn serve_listens_on_a_passed_socket() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     // systemd passes sockets from descriptor 3 on, to the process in LISTEN_PID.
     let pass = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"";
-    let mut command = place.command_under(&["/bin/sh", "-c", pass], &["serve", "cluster.yaml"]);
+    let mut command = sandbox.command_under(&["/bin/sh", "-c", pass], &["serve", "cluster.yaml"]);
     command.stdin(Stdio::from(OwnedFd::from(listener)));
     let mut process = Process::start(command);
     process.log_until("sockets that the service manager passed");
-    let server = Server::is(process);
+    let server = Server::from_process(process);
     assert_eq!(server.url, format!("http://{address}"));
     server.register("node-1");
 }
 
 #[test]
 fn passed_socket_on_a_public_address_needs_credentials() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let pass = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"";
-    let mut command = place.command_under(&["/bin/sh", "-c", pass], &["serve", "cluster.yaml"]);
+    let mut command = sandbox.command_under(&["/bin/sh", "-c", pass], &["serve", "cluster.yaml"]);
     command.stdin(Stdio::from(OwnedFd::from(listener)));
     let (code, log) = Process::start(command).end();
     assert_eq!(code, 78, "{log}");

@@ -8,8 +8,8 @@ use std::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
-    fake::{Fake, Reply},
-    place::{Place, SPEC, code, text},
+    fake::{FakeServer, Reply},
+    sandbox::{SPEC, Sandbox, code, text},
 };
 
 const IDLE: u64 = 10_000;
@@ -29,21 +29,23 @@ fn nodes_join_beside_ten_thousand_idle_connections() {
     )
     .unwrap();
     // The limit on open files may allow fewer. One address may use up to 75 % of the server's connections.
-    let idle = hard.map_or(IDLE, |hard| IDLE.min(hard.saturating_sub(OTHER_DESCRIPTORS) / 4 * 3));
+    let idle = hard.map_or(IDLE, |hard| {
+        IDLE.min(hard.saturating_sub(OTHER_DESCRIPTORS) / 4 * 3)
+    });
     assert!(
         idle >= 500,
         "ulimit -Hn is {hard:?}: too few file descriptors for this test"
     );
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     // The idle connections must outlast the nodes' joins, also on a slow machine.
-    let server = place.serve(&["--header-timeout", "10m"]);
+    let server = sandbox.serve(&["--header-timeout", "10m"]);
     let address: SocketAddr = server.url["http://".len()..].parse().unwrap();
     let timeout = Duration::from_secs(30);
     let idle_connections: Vec<TcpStream> = (0..idle)
         .map(|_| TcpStream::connect_timeout(&address, timeout).unwrap())
         .collect();
     let nodes =
-        ["node-1", "node-2"].map(|node| place.join(&server.url, node, &["--timeout", "30s"]));
+        ["node-1", "node-2"].map(|node| sandbox.join(&server.url, node, &["--timeout", "30s"]));
     for node in nodes {
         let (code, log) = node.end();
         assert_eq!(code, 0, "{log}");
@@ -53,9 +55,9 @@ fn nodes_join_beside_ten_thousand_idle_connections() {
 
 #[test]
 fn node_joins_once_its_address_is_below_the_connection_quota() {
-    let place = Place::new();
-    place.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
-    let mut server = place.serve(&[
+    let sandbox = Sandbox::new();
+    sandbox.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
+    let mut server = sandbox.serve(&[
         "--connections-per-address-max",
         "1",
         "--header-timeout",
@@ -63,7 +65,7 @@ fn node_joins_once_its_address_is_below_the_connection_quota() {
     ]);
     let address: SocketAddr = server.url["http://".len()..].parse().unwrap();
     let held = TcpStream::connect(address).unwrap();
-    let mut node = place.join(&server.url, "node-1", &["--timeout", "50s"]);
+    let mut node = sandbox.join(&server.url, "node-1", &["--timeout", "50s"]);
     server.log_until("127.0.0.1 has as many connections open as an address may (1)");
     let message = node.log_until("429");
     assert!(
@@ -78,10 +80,10 @@ fn node_joins_once_its_address_is_below_the_connection_quota() {
 /// Scripts give up on exit code 77. A temporary refusal must therefore exit 69 with a hint to retry.
 #[tokio::test]
 async fn operator_commands_exit_69_on_temporary_refusals() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for (status, expected) in [(408, 69), (425, 69), (429, 69), (403, 77)] {
         let body = r#"{"code":"internal","message":"no"}"#;
-        let fake = Fake::start(move |_| Reply::Answer(status, "", body.to_owned())).await;
+        let fake = FakeServer::start(move |_| Reply::Answer(status, "", body.to_owned())).await;
         let url = fake.url.to_string();
         for arguments in [
             &["inspect"][..],
@@ -89,7 +91,7 @@ async fn operator_commands_exit_69_on_temporary_refusals() {
             &["fail", "--reason", "why"],
         ] {
             let arguments = [arguments, &["--server", &url]].concat();
-            let mut command = tokio::process::Command::from(place.command(&arguments));
+            let mut command = tokio::process::Command::from(sandbox.command(&arguments));
             let output = command.output().await.unwrap();
             let message = text(&output.stderr);
             assert_eq!(code(&output), expected, "{arguments:?}: {message}");

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_cfgsync");
 
 /// Upper bound of one wait. No operation under test takes nearly as long.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A spec that is ready with two nodes.
 pub(crate) const SPEC: &str = "\
@@ -46,17 +46,17 @@ materializers:
 ";
 
 /// A temporary directory with a spec. Commands run in it with a clean environment.
-pub(crate) struct Place {
+pub(crate) struct Sandbox {
     directory: TempDir,
 }
 
-impl Place {
+impl Sandbox {
     pub(crate) fn new() -> Self {
-        let place = Self {
+        let sandbox = Self {
             directory: tempfile::tempdir().unwrap(),
         };
-        place.put("cluster.yaml", SPEC);
-        place
+        sandbox.put("cluster.yaml", SPEC);
+        sandbox
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -188,7 +188,7 @@ impl Process {
 
     /// Waits for the next log line that contains `words`. Earlier lines stay available to later calls.
     pub(crate) fn log_until(&mut self, words: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let mut lines = self.pending.split_inclusive('\n');
             let found = lines.find(|line| line.ends_with('\n') && line.contains(words));
@@ -216,7 +216,7 @@ impl Process {
 
     /// Waits for the end of the process. Returns the exit code as a shell reports it, and the complete log.
     pub(crate) fn end(mut self) -> (i32, String) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let ended = pidfd_open(self.pid(), PidfdFlags::empty()).unwrap();
         // The process may write until it ends, and its children may keep the log open longer.
         let mut open = true;
@@ -227,7 +227,11 @@ impl Process {
                 PollFd::new(&stderr, PollFlags::IN),
             ];
             let fds = if open { &mut both[..] } else { &mut both[..1] };
-            assert!(wait_for(fds, deadline), "the process does not end:\n{}", self.log);
+            assert!(
+                wait_for(fds, deadline),
+                "the process does not end:\n{}",
+                self.log
+            );
             let [ended, readable] = both.map(|fd| !fd.revents().is_empty());
             if readable {
                 open = self.read();
@@ -296,7 +300,7 @@ impl Server {
         let address: std::net::SocketAddr = self.url["http://".len()..].parse().unwrap();
         let body = format!("{{\"identifier\":\"{identifier}\",\"ip\":\"10.0.0.1\"}}");
         let mut stream = std::net::TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         write!(
             stream,
             "POST /register HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",

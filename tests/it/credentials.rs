@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::{
     pki::{Authority, Pair, with_host_name_first},
-    place::{Place, Process, SPEC, Server, code, text},
+    sandbox::{Process, SPEC, Sandbox, Server, code, text},
 };
 
-impl Place {
+impl Sandbox {
     /// Creates a token, appends it to the file `tokens`, and writes its secret to the file `NAME.token`.
     pub(crate) fn token(&self, name: &str, more: &[&str]) -> String {
         let first = ["token", "new", "--name", name, "--append", "tokens"];
@@ -37,24 +37,24 @@ fn reload_tokens(server: &mut Server) {
 
 #[test]
 fn tokens_are_rotated_while_nodes_join() {
-    let place = Place::new();
-    place.token("ops", &["--role", "operator"]);
-    place.token("first", &["--role", "node"]);
-    let mut server = place.serve(&["--tokens", "tokens"]);
+    let sandbox = Sandbox::new();
+    sandbox.token("ops", &["--role", "operator"]);
+    sandbox.token("first", &["--role", "node"]);
+    let mut server = sandbox.serve(&["--tokens", "tokens"]);
     let url = server.url.clone();
     let with = |token: &'static str| ["--token-file", token];
 
-    let (exit, log) = place.join(&url, "node-1", &[]).end();
+    let (exit, log) = sandbox.join(&url, "node-1", &[]).end();
     assert_eq!(exit, 77, "{log}");
     assert!(
         log.contains("credentials are needed: a node's token"),
         "{log}"
     );
-    let waiting = place.join(&url, "node-1", &with("first.token"));
+    let waiting = sandbox.join(&url, "node-1", &with("first.token"));
     server.log_until("node-1 registered");
 
     // Both tokens are valid for a while, then the first one is revoked.
-    place.token(
+    sandbox.token(
         "second",
         &[
             "--role",
@@ -66,33 +66,33 @@ fn tokens_are_rotated_while_nodes_join() {
         ],
     );
     reload_tokens(&mut server);
-    let (exit, log) = place.join(&url, "other-1", &with("second.token")).end();
+    let (exit, log) = sandbox.join(&url, "other-1", &with("second.token")).end();
     assert_eq!(exit, 77, "{log}");
     assert!(
         log.contains("the token second is for nodes called node-*, not for other-1"),
         "{log}"
     );
     // After a reload with an invalid file, the last valid tokens stay in use.
-    let good = place.read("tokens");
-    place.put("tokens", "nonsense\n");
+    let good = sandbox.read("tokens");
+    sandbox.put("tokens", "nonsense\n");
     server.signal(Signal::HUP);
     server.log_until("the last good tokens stay in force");
     server.log_until("tokens:1: expected NAME ROLE sha256:HASH");
-    place.put("tokens", &good);
-    let last = place.join(&url, "node-2", &with("second.token"));
+    sandbox.put("tokens", &good);
+    let last = sandbox.join(&url, "node-2", &with("second.token"));
     for node in [waiting, last] {
         let (exit, log) = node.end();
         assert_eq!(exit, 0, "{log}");
     }
-    place.revoke("first");
+    sandbox.revoke("first");
     reload_tokens(&mut server);
-    let (exit, log) = place.join(&url, "node-1", &with("first.token")).end();
+    let (exit, log) = sandbox.join(&url, "node-1", &with("first.token")).end();
     assert_eq!(exit, 77, "{log}");
     assert!(log.contains("does not know the token"), "{log}");
 
     // Operator commands take the token from a file, the environment, or systemd credentials.
-    let ops = place.read("ops.token");
-    place.put("credentials/cfgsync-token", &ops);
+    let ops = sandbox.read("ops.token");
+    sandbox.put("credentials/cfgsync-token", &ops);
     let inspect = ["inspect", "--server", &url];
     for (arguments, variables, exit) in [
         (&[][..], vec![], 77),
@@ -103,40 +103,44 @@ fn tokens_are_rotated_while_nodes_join() {
         (&[], vec![("CREDENTIALS_DIRECTORY", "credentials")], 0),
         (&["--token-file", "nowhere"], vec![], 78),
     ] {
-        let output = place.run(&[&inspect, arguments].concat(), &variables);
+        let output = sandbox.run(&[&inspect, arguments].concat(), &variables);
         let message = text(&output.stderr);
-        assert_eq!(code(&output), exit, "{arguments:?} {variables:?}: {message}");
+        assert_eq!(
+            code(&output),
+            exit,
+            "{arguments:?} {variables:?}: {message}"
+        );
         assert!(!message.contains("unknown variable"), "{message}");
     }
-    let health = place.run(&["inspect", "health", "--server", &url], &[]);
+    let health = sandbox.run(&["inspect", "health", "--server", &url], &[]);
     assert_eq!(code(&health), 0);
     let fail = ["fail", "--reason", "no", "--server", &url, "--token-file"];
     assert_eq!(
-        code(&place.run(&[&fail[..], &["second.token"]].concat(), &[])),
+        code(&sandbox.run(&[&fail[..], &["second.token"]].concat(), &[])),
         77
     );
     assert_eq!(
-        code(&place.run(&[&fail[..], &["ops.token"]].concat(), &[])),
+        code(&sandbox.run(&[&fail[..], &["ops.token"]].concat(), &[])),
         0
     );
 }
 
 #[test]
 fn first_use_name_stays_with_first_key_until_released() {
-    let place = Place::new();
-    place.put(
+    let sandbox = Sandbox::new();
+    sandbox.put(
         "cluster.yaml",
         &SPEC.replace("ready:", "identity: first-use\nready:"),
     );
-    let first = place.run(&["serve", "cluster.yaml", "--listen", "127.0.0.1:0"], &[]);
+    let first = sandbox.run(&["serve", "cluster.yaml", "--listen", "127.0.0.1:0"], &[]);
     assert_eq!(code(&first), 78, "{}", text(&first.stderr));
-    place.token("ops", &["--role", "operator"]);
+    sandbox.token("ops", &["--role", "operator"]);
     // The nodes use no tokens.
-    let mut server = place.serve(&["--tokens", "tokens", "--allow-anonymous"]);
+    let mut server = sandbox.serve(&["--tokens", "tokens", "--allow-anonymous"]);
     let url = server.url.clone();
     let machine = |name: &str| {
-        let mut command = place.command(&crate::place::join(&url, "node-1"));
-        command.env("STATE_DIRECTORY", place.path().join(name));
+        let mut command = sandbox.command(&crate::sandbox::join(&url, "node-1"));
+        command.env("STATE_DIRECTORY", sandbox.path().join(name));
         command
     };
     let owner = Process::start(machine("owner"));
@@ -149,7 +153,7 @@ fn first_use_name_stays_with_first_key_until_released() {
     owner.signal(Signal::KILL);
     owner.end();
     let again = Process::start(machine("owner"));
-    let other = place.join(&url, "node-2", &["--identity-file", "key"]);
+    let other = sandbox.join(&url, "node-2", &["--identity-file", "key"]);
     for node in [again, other] {
         let (exit, log) = node.end();
         assert_eq!(exit, 0, "{log}");
@@ -158,9 +162,9 @@ fn first_use_name_stays_with_first_key_until_released() {
     assert_eq!(exit, 77);
 
     let release = ["release", "node-1", "--server", &url];
-    assert_eq!(code(&place.run(&release, &[])), 77);
+    assert_eq!(code(&sandbox.run(&release, &[])), 77);
     let by_operator = [&release[..], &["--token-file", "ops.token"]].concat();
-    assert_eq!(code(&place.run(&by_operator, &[])), 0);
+    assert_eq!(code(&sandbox.run(&by_operator, &[])), 0);
     let (exit, log) = Process::start(machine("thief")).end();
     assert_eq!(exit, 0, "{log}");
     let (exit, _) = Process::start(machine("owner")).end();
@@ -170,7 +174,7 @@ fn first_use_name_stays_with_first_key_until_released() {
         "thief/keys/devnet/node-1",
         "key",
     ];
-    for path in keys.map(|key| place.path().join(key)) {
+    for path in keys.map(|key| sandbox.path().join(key)) {
         let mode = fs::metadata(&path).unwrap().permissions();
         let mode = std::os::unix::fs::PermissionsExt::mode(&mode);
         assert_eq!(mode & 0o777, 0o600, "{}", path.display());
@@ -179,23 +183,23 @@ fn first_use_name_stays_with_first_key_until_released() {
 
 #[test]
 fn first_use_name_survives_a_server_restart() {
-    let place = Place::new();
-    place.put(
+    let sandbox = Sandbox::new();
+    sandbox.put(
         "cluster.yaml",
         &SPEC.replace("ready:", "identity: first-use\nready:"),
     );
-    place.token("ops", &["--role", "operator"]);
-    place.token("node", &["--role", "node"]);
+    sandbox.token("ops", &["--role", "operator"]);
+    sandbox.token("node", &["--role", "node"]);
     let serve = ["--tokens", "tokens", "--state-dir", "state"];
     let node = |url: &str, key: &str| {
         let more = ["--token-file", "node.token", "--identity-file", key];
-        place
+        sandbox
             .join(url, "node-1", &[&more[..], &["--timeout", "1s"]].concat())
             .end()
             .0
     };
     for _ in 0..2 {
-        let server = place.serve(&serve);
+        let server = sandbox.serve(&serve);
         assert_eq!(node(&server.url, "owner"), 124);
         assert_eq!(node(&server.url, "thief"), 77);
         server.signal(Signal::TERM);
@@ -205,36 +209,36 @@ fn first_use_name_survives_a_server_restart() {
 
 #[test]
 fn non_loopback_listener_needs_credentials_or_allow_anonymous() {
-    let place = Place::new();
-    place.token("ops", &["--role", "operator"]);
+    let sandbox = Sandbox::new();
+    sandbox.token("ops", &["--role", "operator"]);
     let serve = ["serve", "cluster.yaml", "--listen", "0.0.0.0:0"];
-    assert_eq!(code(&place.run(&serve, &[])), 78);
-    let mut server = place.start(&[&serve[..], &["--tokens", "tokens"]].concat());
+    assert_eq!(code(&sandbox.run(&serve, &[])), 78);
+    let mut server = sandbox.start(&[&serve[..], &["--tokens", "tokens"]].concat());
     server.log_until("serving devnet");
-    let mut server = place.start(&[&serve[..], &["--allow-anonymous"]].concat());
+    let mut server = sandbox.start(&[&serve[..], &["--allow-anonymous"]].concat());
     server.log_until("serving devnet");
 }
 
 #[test]
 fn rejects_invalid_access_settings() {
-    let place = Place::new();
-    place.put("tokens", "ops operator sha256:12\n");
-    place.put("empty", "");
-    place.put(
+    let sandbox = Sandbox::new();
+    sandbox.put("tokens", "ops operator sha256:12\n");
+    sandbox.put("empty", "");
+    sandbox.put(
         "wants-names.yaml",
         &SPEC.replace("ready:", "identity: token\nready:"),
     );
-    place.put(
+    sandbox.put(
         "wants-certificates.yaml",
         &SPEC.replace("ready:", "identity: certificate\nready:"),
     );
-    place.put(
+    sandbox.put(
         "wants-what.yaml",
         &SPEC.replace("ready:", "identity: certificates\nready:"),
     );
     let none = format!("# none\nops operator sha256:{}\n", "0".repeat(64));
-    place.put("some", &none);
-    let serve = |arguments: &[&str]| place.transcript(&[&["serve"], arguments].concat(), &[]);
+    sandbox.put("some", &none);
+    let serve = |arguments: &[&str]| sandbox.transcript(&[&["serve"], arguments].concat(), &[]);
     let transcripts = [
         serve(&["cluster.yaml", "--tokens", "tokens"]),
         serve(&["cluster.yaml", "--tokens", "empty"]),
@@ -245,25 +249,25 @@ fn rejects_invalid_access_settings() {
         serve(&["wants-names.yaml"]),
         serve(&["wants-certificates.yaml", "--tokens", "some"]),
         serve(&["wants-what.yaml"]),
-        place.transcript(&["token", "new"], &[]),
-        place.transcript(&["token", "new", "--role", "root"], &[]),
-        place.transcript(
+        sandbox.transcript(&["token", "new"], &[]),
+        sandbox.transcript(&["token", "new", "--role", "root"], &[]),
+        sandbox.transcript(
             &["token", "new", "--role", "node", "--identifier", "[a]"],
             &[],
         ),
-        place.transcript(
+        sandbox.transcript(
             &["token", "new", "--role", "node", "--append", "no/directory"],
             &[],
         ),
-        place.transcript(
+        sandbox.transcript(
             &[
                 "token", "new", "--role", "node", "--name", "ops", "--append", "some",
             ],
             &[],
         ),
-        place.transcript(&["inspect", "--token-file", "empty"], &[]),
-        place.transcript(&["inspect"], &[("CFGSYNC_TOKEN", "two words")]),
-        place.transcript(
+        sandbox.transcript(&["inspect", "--token-file", "empty"], &[]),
+        sandbox.transcript(&["inspect"], &[("CFGSYNC_TOKEN", "two words")]),
+        sandbox.transcript(
             &[
                 "join",
                 "--server",
@@ -282,9 +286,9 @@ fn rejects_invalid_access_settings() {
 /// Regression test: if the secret could not be printed, the token file still got its line.
 #[test]
 fn token_is_not_added_if_its_secret_cannot_be_printed() {
-    let place = Place::new();
-    place.token("ops", &["--role", "operator"]);
-    let before = place.read("tokens");
+    let sandbox = Sandbox::new();
+    sandbox.token("ops", &["--role", "operator"]);
+    let before = sandbox.read("tokens");
     let new = ["token", "new", "--role", "node", "--append", "tokens"];
     let (read_end, closed) = std::io::pipe().unwrap();
     drop(read_end);
@@ -293,28 +297,28 @@ fn token_is_not_added_if_its_secret_cannot_be_printed() {
         (Stdio::from(full), "No space left"),
         (closed.into(), "Broken pipe"),
     ] {
-        let output = place.command(&new).stdout(stdout).output().unwrap();
+        let output = sandbox.command(&new).stdout(stdout).output().unwrap();
         let message = text(&output.stderr);
         assert_eq!(code(&output), 73, "{message}");
         assert!(
             message.contains(problem) && message.contains("tokens is as it was"),
             "{message}"
         );
-        assert_eq!(place.read("tokens"), before);
+        assert_eq!(sandbox.read("tokens"), before);
     }
     // Regression test: a token file created by the failed command stayed behind, empty.
     let new = ["token", "new", "--role", "node", "--append", "new"];
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
-    let output = place.command(&new).stdout(full).output().unwrap();
+    let output = sandbox.command(&new).stdout(full).output().unwrap();
     let message = text(&output.stderr);
     assert_eq!(code(&output), 73, "{message}");
     assert!(
         message.contains("new was made for it, and is gone again"),
         "{message}"
     );
-    assert!(!place.path().join("new").exists());
+    assert!(!sandbox.path().join("new").exists());
     // A device that can be read without end is not a token file.
-    let output = place.run(
+    let output = sandbox.run(
         &["token", "new", "--role", "node", "--append", "/dev/full"],
         &[],
     );
@@ -324,14 +328,14 @@ fn token_is_not_added_if_its_secret_cannot_be_printed() {
 
 #[test]
 fn secrets_never_appear_in_output_logs_or_audit_log() {
-    let place = Place::new();
-    place.put(
+    let sandbox = Sandbox::new();
+    sandbox.put(
         "cluster.yaml",
         &SPEC.replace("ready:", "identity: first-use\nready:"),
     );
     let mut planted = vec![
-        place.token("ops", &["--role", "operator"]),
-        place.token("node", &["--role", "node"]),
+        sandbox.token("ops", &["--role", "operator"]),
+        sandbox.token("node", &["--role", "node"]),
     ];
     let wrong = "PLANTED-wrong-token-0123456789";
     let misplaced = "PLANTED-misplaced-token-0123456789";
@@ -343,14 +347,14 @@ fn secrets_never_appear_in_output_logs_or_audit_log() {
         &[&trace_level[..], &["--log-format", "json"]].concat(),
     ] {
         let guards = ["--tokens", "tokens", "--audit-log", "audit"];
-        let mut server = place.serve(&[&guards[..], &trace_level].concat());
+        let mut server = sandbox.serve(&[&guards[..], &trace_level].concat());
         let url = server.url.clone();
         let node = |id: &str, key: &str, token: &str| {
             let more = ["--token-file", token, "--identity-file", key];
-            place.join(&url, id, &[&more[..], level].concat())
+            sandbox.join(&url, id, &[&more[..], level].concat())
         };
-        place.put("wrong.token", wrong);
-        place.put("words.token", &format!("{misplaced} {misplaced}"));
+        sandbox.put("wrong.token", wrong);
+        sandbox.put("words.token", &format!("{misplaced} {misplaced}"));
         for (id, key, token) in [
             ("node-3", "key-3", "wrong.token"),
             ("node-3", "key-3", "words.token"),
@@ -369,7 +373,7 @@ fn secrets_never_appear_in_output_logs_or_audit_log() {
         }
         written += &node("node-1", "key-2", "node.token").end().1;
         for key in ["key-1", "key-2"] {
-            planted.push(place.read(key).trim().to_owned());
+            planted.push(sandbox.read(key).trim().to_owned());
         }
         let ops = planted[0].clone();
         for (arguments, variables) in [
@@ -391,7 +395,7 @@ fn secrets_never_appear_in_output_logs_or_audit_log() {
                 [("CFGSYNC_TOKEN", &*ops)],
             ),
         ] {
-            let output = place.run(&[arguments, level].concat(), &variables);
+            let output = sandbox.run(&[arguments, level].concat(), &variables);
             // This value was passed as a file name, and an error message may repeat a file name.
             if variables[0] != ("CFGSYNC_TOKEN_FILE", wrong) {
                 written += &text(&output.stdout);
@@ -399,21 +403,21 @@ fn secrets_never_appear_in_output_logs_or_audit_log() {
             }
         }
         // Secrets in the wrong column of the token file.
-        let good = place.read("tokens");
+        let good = sandbox.read("tokens");
         for line in [
             format!("x node {misplaced}"),
             format!("x {misplaced}"),
             format!("x node sha256:{misplaced} {misplaced}={misplaced}"),
         ] {
-            place.put("tokens", &(good.clone() + &line));
+            sandbox.put("tokens", &(good.clone() + &line));
             server.signal(Signal::HUP);
             written += &server.log_until("tokens:");
         }
-        place.put("tokens", &good);
+        sandbox.put("tokens", &good);
         server.signal(Signal::TERM);
         written += &server.process.end().1;
     }
-    written += &place.read("audit");
+    written += &sandbox.read("audit");
     // The search below is meaningless without enough output.
     assert!(written.len() > 10_000, "{written}");
     for secret in planted {
@@ -423,18 +427,18 @@ fn secrets_never_appear_in_output_logs_or_audit_log() {
 
 #[test]
 fn started_program_does_not_inherit_the_token() {
-    let place = Place::new();
-    place.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
-    let secret = place.token("node", &["--role", "node"]);
-    let server = place.serve(&["--tokens", "tokens"]);
-    let join = crate::place::join(&server.url, "node-1");
+    let sandbox = Sandbox::new();
+    sandbox.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
+    let secret = sandbox.token("node", &["--role", "node"]);
+    let server = sandbox.serve(&["--tokens", "tokens"]);
+    let join = crate::sandbox::join(&server.url, "node-1");
     let show = ["--", "sh", "-c", "env >&2; echo shown >&2"];
     let invitation = "cfgsync://boot/?pin=sha256-47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
     let variables = [
         ("CFGSYNC_TOKEN", &*secret),
         ("CFGSYNC_SERVER", &*format!("{invitation}&token=PLANTED")),
     ];
-    let output = place.run(&[&join[..], &show].concat(), &variables);
+    let output = sandbox.run(&[&join[..], &show].concat(), &variables);
     let message = text(&output.stderr);
     assert!(message.ends_with("shown\n"), "{message}");
     assert!(
@@ -446,29 +450,29 @@ fn started_program_does_not_inherit_the_token() {
 /// Regression test: `join` sent a token over plain HTTP without a warning.
 #[test]
 fn warns_once_of_secrets_over_plain_http() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let spec = SPEC.replace("nodes: 2", "nodes: 1");
-    place.put(
+    sandbox.put(
         "cluster.yaml",
         &spec.replace("ready:", "identity: first-use\nready:"),
     );
-    place.token("node", &["--role", "node"]);
-    place.token("ops", &["--role", "operator"]);
-    let server = place.serve(&["--tokens", "tokens"]);
+    sandbox.token("node", &["--role", "node"]);
+    sandbox.token("ops", &["--role", "operator"]);
+    let server = sandbox.serve(&["--tokens", "tokens"]);
     // 0.0.0.0 reaches this machine but is not a loopback address.
     let elsewhere = server.url.replace("127.0.0.1", "0.0.0.0");
     let words = |of: &str| format!("{of} goes to {elsewhere} in the clear");
     let (token, key) = (words("the token"), words("this node's own key"));
     for (url, times) in [(&server.url, 0), (&elsewhere, 1)] {
         let more = ["--token-file", "node.token", "--identity-file", "key"];
-        let (exit, log) = place.join(url, "node-1", &more).end();
+        let (exit, log) = sandbox.join(url, "node-1", &more).end();
         assert_eq!(exit, 0, "{log}");
         for words in [&token, &key] {
             assert_eq!(log.matches(words).count(), times, "{log}");
         }
         assert_eq!(log.matches("take its join URL").count(), times * 2, "{log}");
         let inspect = ["inspect", "--server", url, "--token-file", "ops.token"];
-        let output = place.run(&inspect, &[]);
+        let output = sandbox.run(&inspect, &[]);
         let message = text(&output.stderr);
         assert_eq!(message.matches(&token).count(), times, "{message}");
     }
@@ -477,17 +481,17 @@ fn warns_once_of_secrets_over_plain_http() {
 /// Regression test: enabling `first-use` later assigned registered names to the next client without a warning.
 #[test]
 fn warns_of_registered_nodes_without_a_key() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let nodes: Vec<String> = (10..22).map(|number| format!("node-{number}")).collect();
     let spec = SPEC.replace("nodes: 2", "nodes: 20");
-    place.put("cluster.yaml", &spec);
-    place.token("node", &["--role", "node"]);
+    sandbox.put("cluster.yaml", &spec);
+    sandbox.token("node", &["--role", "node"]);
     let durable = ["--state-dir", "state", "--tokens", "tokens"];
-    let mut server = place.serve(&[&durable[..], &["--allow-anonymous"]].concat());
+    let mut server = sandbox.serve(&[&durable[..], &["--allow-anonymous"]].concat());
     for node in &nodes {
         server.register(node);
     }
-    place.put(
+    sandbox.put(
         "cluster.yaml",
         &spec.replace("ready:", "identity: first-use\nready:"),
     );
@@ -499,27 +503,27 @@ fn warns_of_registered_nodes_without_a_key() {
     server.log_until(&warning);
     // A node that joins again becomes the owner of its name.
     let more = ["--token-file", "node.token", "--identity-file", "key"];
-    let mut joining = place.join(&server.url, "node-10", &more);
+    let mut joining = sandbox.join(&server.url, "node-10", &more);
     joining.log_until("registered with");
     server.signal(Signal::KILL);
     server.end();
-    let mut server = place.serve(&durable);
+    let mut server = sandbox.serve(&durable);
     server.log_until("registered nodes without a key: 11 (node-11, ");
 }
 
 #[test]
 fn audit_log_is_reopened_on_sighup() {
-    let place = Place::new();
-    let mut server = place.serve(&["--audit-log", "audit"]);
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.serve(&["--audit-log", "audit"]);
     server.register("node-1");
-    fs::rename(place.path().join("audit"), place.path().join("audit.1")).unwrap();
+    fs::rename(sandbox.path().join("audit"), sandbox.path().join("audit.1")).unwrap();
     server.signal(Signal::HUP);
     server.log_until("the spec was read again");
     server.register("node-2");
     server.signal(Signal::TERM);
     assert_eq!(server.end(), 0);
     for (name, node) in [("audit.1", "node-1"), ("audit", "node-2")] {
-        let log = place.read(name);
+        let log = sandbox.read(name);
         let line = format!(r#""who":"anybody","from":"127.0.0.1","node":"{node}""#);
         assert_eq!(log.matches("/register").count(), 1, "{log}");
         assert!(log.contains(&line), "{log}");
@@ -529,25 +533,25 @@ fn audit_log_is_reopened_on_sighup() {
 /// Regression test: the audit log lacked seals, failures and reloads.
 #[test]
 fn audit_log_records_actions_of_the_server() {
-    let place = Place::new();
-    place.token("ops", &["--role", "operator"]);
-    place.token("node", &["--role", "node"]);
-    let authority = Authority::new(place.path(), "authority");
+    let sandbox = Sandbox::new();
+    sandbox.token("ops", &["--role", "operator"]);
+    sandbox.token("node", &["--role", "node"]);
+    let authority = Authority::new(sandbox.path(), "authority");
     let write_pair = |name: &str| {
         let pair = authority.sign("127.0.0.1");
         let text = fs::read_to_string(&pair.certificate).unwrap();
-        place.put(name, &(text + &fs::read_to_string(&pair.key).unwrap()));
+        sandbox.put(name, &(text + &fs::read_to_string(&pair.key).unwrap()));
     };
     write_pair("pair");
-    let good = place.read("tokens");
+    let good = sandbox.read("tokens");
     let guards = ["--tokens", "tokens", "--tls-cert", "pair"];
     let log = ["--audit-log", "audit", "--audit-required"];
-    let mut running = place.serve(&[&guards[..], &log].concat());
+    let mut running = sandbox.serve(&[&guards[..], &log].concat());
     let server = &mut running;
     let trust = ["--token-file", "node.token", "--ca-file"];
     let file = authority.file();
     let trust = [&trust[..], &[file.to_str().unwrap()]].concat();
-    let nodes = ["node-1", "node-2"].map(|node| place.join(&server.url, node, &trust));
+    let nodes = ["node-1", "node-2"].map(|node| sandbox.join(&server.url, node, &trust));
     for node in nodes {
         let (exit, log) = node.end();
         assert_eq!(exit, 0, "{log}");
@@ -568,9 +572,9 @@ fn audit_log_records_actions_of_the_server() {
             "the TLS certificate was read again",
         ],
     );
-    place.put("tokens", "nonsense\n");
-    place.put("pair", "nonsense\n");
-    place.put("cluster.yaml", &SPEC.replace("devnet", "other"));
+    sandbox.put("tokens", "nonsense\n");
+    sandbox.put("pair", "nonsense\n");
+    sandbox.put("cluster.yaml", &SPEC.replace("devnet", "other"));
     reload(
         server,
         [
@@ -579,9 +583,9 @@ fn audit_log_records_actions_of_the_server() {
             "the last good TLS certificate stays in use",
         ],
     );
-    place.put("tokens", &good);
+    sandbox.put("tokens", &good);
     write_pair("pair");
-    place.put(
+    sandbox.put(
         "cluster.yaml",
         &SPEC.replace("ready:", "identity: certificate\nready:"),
     );
@@ -593,7 +597,7 @@ fn audit_log_records_actions_of_the_server() {
             "the TLS certificate was read again",
         ],
     );
-    place.put(
+    sandbox.put(
         "cluster.yaml",
         &SPEC.replace("node.metadata.port", "node.metadata.other"),
     );
@@ -606,7 +610,7 @@ fn audit_log_records_actions_of_the_server() {
         ],
     );
     server.log_until("the render at revision");
-    place.put("cluster.yaml", "nonsense\n");
+    sandbox.put("cluster.yaml", "nonsense\n");
     reload(
         server,
         [
@@ -617,7 +621,7 @@ fn audit_log_records_actions_of_the_server() {
     );
     server.signal(Signal::TERM);
     assert_eq!(running.end(), 0);
-    insta::assert_debug_snapshot!(server_actions(&place.read("audit")));
+    insta::assert_debug_snapshot!(server_actions(&sandbox.read("audit")));
 }
 
 /// Returns the audit log's entries for actions of the server itself, grouped by action.
@@ -645,18 +649,18 @@ fn server_actions(audit: &str) -> BTreeMap<String, Vec<String>> {
 
 #[test]
 fn certificate_determines_role_and_identifier() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let spec = SPEC.replace("ready:", "identity: certificate\nready:");
-    place.put("cluster.yaml", &spec);
-    let members = Authority::new(place.path(), "members");
+    sandbox.put("cluster.yaml", &spec);
+    let members = Authority::new(sandbox.path(), "members");
     let authority = members.file();
     let authority = authority.to_str().unwrap();
     let tls = ["--tls", "self-signed", "--join-url-file", "url"];
     let access = ["--client-ca", authority, "--operator-cert", "ops-*"];
     let log = ["--audit-log", "audit"];
-    let mut server = place.serve(&[&tls[..], &access, &log].concat());
+    let mut server = sandbox.serve(&[&tls[..], &access, &log].concat());
     server.log_until("nodes join with ");
-    let url = place.read("url").trim().to_owned();
+    let url = sandbox.read("url").trim().to_owned();
     let identity_flags = |pair: &Pair| -> Vec<String> {
         let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
         let (certificate, key) = (path(&pair.certificate), path(&pair.key));
@@ -667,31 +671,34 @@ fn certificate_determines_role_and_identifier() {
             key,
         ]
     };
-    let pairs =
-        ["node-1", "node-2", "ops-1"].map(|name| identity_flags(&members.sign_with(name, with_host_name_first)));
+    let pairs = ["node-1", "node-2", "ops-1"]
+        .map(|name| identity_flags(&members.sign_with(name, with_host_name_first)));
     let [node_1, node_2, ops]: [Vec<&str>; 3] =
         std::array::from_fn(|at| pairs[at].iter().map(String::as_str).collect());
-    let (exit, log) = place.join(&url, "node-1", &node_2).end();
+    let (exit, log) = sandbox.join(&url, "node-1", &node_2).end();
     assert_eq!(exit, 77, "{log}");
     assert!(
         log.contains("the client certificate is not that of node-1"),
         "{log}"
     );
     let nodes = [("node-1", &node_1), ("node-2", &node_2)];
-    let nodes = nodes.map(|(name, identity)| place.join(&url, name, identity));
+    let nodes = nodes.map(|(name, identity)| sandbox.join(&url, name, identity));
     for node in nodes {
         let (exit, log) = node.end();
         assert_eq!(exit, 0, "{log}");
     }
     let inspect = ["inspect", "--server", &url];
-    assert_eq!(code(&place.run(&[&inspect[..], &node_1].concat(), &[])), 77);
-    assert_eq!(code(&place.run(&[&inspect[..], &ops].concat(), &[])), 0);
+    assert_eq!(
+        code(&sandbox.run(&[&inspect[..], &node_1].concat(), &[])),
+        77
+    );
+    assert_eq!(code(&sandbox.run(&[&inspect[..], &ops].concat(), &[])), 0);
     let remove = ["rm", "node-2", "--server", &url];
-    assert_eq!(code(&place.run(&[&remove[..], &ops].concat(), &[])), 0);
+    assert_eq!(code(&sandbox.run(&[&remove[..], &ops].concat(), &[])), 0);
     server.signal(Signal::TERM);
     assert_eq!(server.end(), 0);
     // Regression test: the audit log named the certificate's first name instead of the one that authorized the request.
-    let log = place.read("audit");
+    let log = sandbox.read("audit");
     for (what, who, node, outcome) in [
         ("POST /register", "machine.example", "node-1", "refused"),
         ("POST /register", "node-1", "node-1", "changed"),
@@ -707,15 +714,15 @@ fn certificate_determines_role_and_identifier() {
 
 #[test]
 fn join_url_with_token_is_enough_to_join() {
-    let place = Place::new();
-    place.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
-    place.token("ops", &["--role", "operator"]);
+    let sandbox = Sandbox::new();
+    sandbox.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
+    sandbox.token("ops", &["--role", "operator"]);
     let tls = ["--tls", "self-signed", "--join-url-file", "url"];
-    let mut server = place.serve(&[&tls[..], &["--tokens", "tokens"]].concat());
+    let mut server = sandbox.serve(&[&tls[..], &["--tokens", "tokens"]].concat());
     server.log_until("nodes join with ");
-    let url = place.read("url").trim().to_owned();
+    let url = sandbox.read("url").trim().to_owned();
     let more = ["--role", "node", "--expires", "1h", "--url", &url];
-    let invitation = place.token("invitation", &more);
+    let invitation = sandbox.token("invitation", &more);
     reload_tokens(&mut server);
     let secret = invitation.split("token=").nth(1).unwrap();
     let join = |url: &str| {
@@ -729,7 +736,7 @@ fn join_url_with_token_is_enough_to_join() {
             "--out-dir",
             "out",
         ];
-        place.start(&node).end()
+        sandbox.start(&node).end()
     };
     let (exit, log) = join(&url);
     assert_eq!(exit, 77, "{log}");
@@ -744,5 +751,5 @@ fn join_url_with_token_is_enough_to_join() {
         "--url",
         "https://boot:4400",
     ];
-    assert_eq!(code(&place.run(&plain, &[])), 2);
+    assert_eq!(code(&sandbox.run(&plain, &[])), 2);
 }
