@@ -82,7 +82,7 @@ async fn bodies_above_the_limit_get_413() {
         ("/v1/leave", 100),
         ("/node/replace", 200),
     ] {
-        // One byte above the limit or so, and far above any buffer size.
+        // The declared or chunked body is slightly above the limit, and far above any buffer size.
         for bytes in [max, 8 << 20] {
             let body = padding(bytes);
             let chunked = format!(
