@@ -200,14 +200,14 @@ async fn each_route_with_each_token_in_each_identity_mode() {
 async fn refusals_explain_the_missing_credential() {
     let (server, _) = start_server("open", config());
     let mut refusals = String::new();
-    for (who, request) in [
-        ("nobody", register("a", "")),
-        ("nobody", get("/v1/snapshot")),
-        ("a stranger", register("a", &bearer("stranger"))),
-        ("an old one", register("a", &bearer("old"))),
-        ("another's", register("a", &bearer("web"))),
+    for (credential, request) in [
+        ("no token", register("a", "")),
+        ("no token", get("/v1/snapshot")),
+        ("unknown token", register("a", &bearer("stranger"))),
+        ("expired token", register("a", &bearer("old"))),
+        ("token of another node", register("a", &bearer("web"))),
         (
-            "a node",
+            "node token",
             without_body("GET", "/v1/snapshot", &bearer("node")),
         ),
     ] {
@@ -216,7 +216,7 @@ async fn refusals_explain_the_missing_credential() {
         let status = reply.status;
         let challenge = reply.header("www-authenticate").unwrap_or("-");
         refusals.push_str(&format!(
-            "{who}: {status} {code} {reason}, www-authenticate: {challenge}\n    {message}\n"
+            "{credential}: {status} {code} {reason}, www-authenticate: {challenge}\n    {message}\n"
         ));
         assert!(!message.contains("secret-"), "{message}");
     }

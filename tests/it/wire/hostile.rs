@@ -107,17 +107,17 @@ async fn ambiguous_body_lengths_smuggle_no_request() {
             SMUGGLED,
         ),
         (
-            "an encoding that is not chunks",
+            "an unknown encoding",
             "transfer-encoding: xchunked".to_owned(),
             &*behind_a_chunked_body,
         ),
         (
-            "chunks that are not last",
+            "chunked is not the last encoding",
             "transfer-encoding: chunked, identity".to_owned(),
             &*behind_a_chunked_body,
         ),
         (
-            "a name with a space behind it",
+            "a header name followed by a space",
             format!("content-length : {length}"),
             SMUGGLED,
         ),

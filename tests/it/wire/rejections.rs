@@ -61,15 +61,15 @@ async fn rejects_invalid_bodies() {
             ("truncated", registration(r#"{"identifier":"a","#)),
             ("not JSON", registration("identifier=a")),
             ("not UTF-8 escaped", registration("{\"identifier\":\"\\ud800\",\"ip\":\"::1\"}")),
-            ("another shape", registration("[1,2]")),
+            ("not an object", registration("[1,2]")),
             ("null", registration("null")),
             ("deeply nested", registration(&deep)),
             ("two values", registration(r#"{"identifier":"a","ip":"::1"}{}"#)),
             ("no ip", registration(r#"{"identifier":"a"}"#)),
-            ("ip of another type", registration(r#"{"identifier":"a","ip":1}"#)),
-            ("ip that is none", registration(r#"{"identifier":"a","ip":"10.0.0.256"}"#)),
-            ("ip of no node", registration(r#"{"identifier":"a","ip":"0.0.0.0"}"#)),
-            ("identifier of another type", registration(r#"{"identifier":{},"ip":"::1"}"#)),
+            ("ip of the wrong type", registration(r#"{"identifier":"a","ip":1}"#)),
+            ("invalid ip", registration(r#"{"identifier":"a","ip":"10.0.0.256"}"#)),
+            ("unspecified ip", registration(r#"{"identifier":"a","ip":"0.0.0.0"}"#)),
+            ("identifier of the wrong type", registration(r#"{"identifier":{},"ip":"::1"}"#)),
             ("empty identifier", registration(r#"{"identifier":"","ip":"::1"}"#)),
             ("long identifier", registration(&long)),
             ("identifier with a slash", registration(r#"{"identifier":"a/b","ip":"::1"}"#)),
@@ -80,11 +80,11 @@ async fn rejects_invalid_bodies() {
             ("node without identifier", post("/node", "", "{}")),
             ("replace without files", post("/node/replace", "", r#"{"identifier":"a"}"#)),
             (
-                "replace that climbs",
+                "replace with path traversal",
                 post("/node/replace", "", r#"{"identifier":"a","files":[{"path":"../x","content":""}]}"#),
             ),
             (
-                "replace with one name twice",
+                "replace with duplicate paths",
                 post(
                     "/node/replace",
                     "",
@@ -92,7 +92,7 @@ async fn rejects_invalid_bodies() {
                 ),
             ),
             ("fail without reason", post("/v1/fail", "", r#"{"reason":" "}"#)),
-            ("leave of nobody", post("/v1/leave", "", r#"{"identifier":"zz"}"#)),
+            ("leave of an unregistered node", post("/v1/leave", "", r#"{"identifier":"zz"}"#)),
         ],
     )
     .await;
@@ -105,7 +105,7 @@ async fn rejects_invalid_bodies() {
       400 internal not_json: the body is not JSON: expected value at line 1 column 1
     not UTF-8 escaped
       400 internal not_json: the body is not JSON: unexpected end of hex escape at line 1 column 22
-    another shape
+    not an object
       400 internal wrong_field: the body: must be a JSON object
     null
       400 internal wrong_field: the body: must be a JSON object
@@ -115,13 +115,13 @@ async fn rejects_invalid_bodies() {
       400 internal not_json: the body is not JSON: something follows the JSON value
     no ip
       400 internal wrong_field: the body: missing field `ip` at line 1 column 18
-    ip of another type
+    ip of the wrong type
       400 internal wrong_field: ip: invalid type: integer `1`, expected IP address at line 1 column 24
-    ip that is none
+    invalid ip
       400 internal wrong_field: ip: invalid IP address syntax at line 1 column 35
-    ip of no node
+    unspecified ip
       400 internal wrong_field: ip: no node can be reached at 0.0.0.0, which stands for all addresses of a machine; give the address under which the others reach this one
-    identifier of another type
+    identifier of the wrong type
       400 internal wrong_field: identifier: invalid type: map, expected a string at line 1 column 14
     empty identifier
       400 internal wrong_field: identifier: an identifier must not be empty at line 1 column 16
@@ -141,13 +141,13 @@ async fn rejects_invalid_bodies() {
       400 internal wrong_field: the body: missing field `identifier` at line 1 column 2
     replace without files
       400 internal wrong_field: the body: missing field `files` at line 1 column 18
-    replace that climbs
+    replace with path traversal
       400 internal wrong_field: files[0].path: artifact path "../x" holds a part ".." at line 1 column 41
-    replace with one name twice
+    replace with duplicate paths
       400 internal wrong_field: files[1].path: two files are called /x
     fail without reason
       400 internal wrong_field: reason: must not be empty: every node is told it
-    leave of nobody
+    leave of an unregistered node
       404 internal unregistered: zz is not registered
     "#);
 }
@@ -161,18 +161,24 @@ async fn rejects_invalid_paths() {
             ("unknown route", get("/nodes")),
             ("unknown route under /v1", get("/v1/node/a")),
             ("no identifier", get("/v1/nodes/")),
-            ("identifier that climbs", get("/v1/nodes/..%2f..")),
+            ("identifier with path traversal", get("/v1/nodes/..%2f..")),
             ("broken encoding", get("/v1/nodes/%zz")),
             ("generation zero", get("/v1/generations/0")),
-            ("generation of words", get("/v1/generations/last")),
-            ("generation that is not there", get("/v1/generations/9")),
-            ("payload of it", get("/v1/generations/9/nodes/a/payload")),
             (
-                "no override to end",
+                "generation that is not a number",
+                get("/v1/generations/last"),
+            ),
+            ("unknown generation", get("/v1/generations/9")),
+            (
+                "payload of an unknown generation",
+                get("/v1/generations/9/nodes/a/payload"),
+            ),
+            (
+                "delete without an override",
                 without_body("DELETE", "/v1/nodes/a/override", ""),
             ),
             (
-                "a method for no route",
+                "unsupported method",
                 without_body("PATCH", "/v1/snapshot", ""),
             ),
         ],
@@ -185,21 +191,21 @@ async fn rejects_invalid_paths() {
       404 internal no_such_route: there is no route /v1/node/a; the README lists all of them
     no identifier
       404 internal no_such_route: there is no route /v1/nodes/; the README lists all of them
-    identifier that climbs
+    identifier with path traversal
       400 internal wrong_path: the path names no node: identifier "../.." holds '/'; allowed are letters, digits, '.', '_' and '-'
     broken encoding
       400 internal wrong_path: the path names no node: identifier "%zz" holds '%'; allowed are letters, digits, '.', '_' and '-'
     generation zero
       400 internal wrong_path: the path names no generation: "0" is not a number from 1
-    generation of words
+    generation that is not a number
       400 internal wrong_path: the path names no generation: "last" is not a number from 1
-    generation that is not there
+    unknown generation
       404 internal no_such_generation: there is no generation 9, or it is no longer kept; GET /v1/generations lists those that are
-    payload of it
+    payload of an unknown generation
       404 internal no_such_generation: there is no generation 9, or it is no longer kept; GET /v1/generations lists those that are
-    no override to end
+    delete without an override
       404 internal no_override: a has no override
-    a method for no route
+    unsupported method
       405 internal wrong_method: /v1/snapshot does not take PATCH, only GET, HEAD
     "#);
 }
@@ -215,23 +221,26 @@ async fn rejects_invalid_registrations() {
         &server,
         [
             ("not on the list", with("c", r#"{"port":1}"#)),
-            ("and asks", post("/node", "", r#"{"identifier":"c"}"#)),
-            ("no port", with("a", "{}")),
-            ("a port of another type", with("a", r#"{"port":"1"}"#)),
-            ("a port that is none", with("a", r#"{"port":65536}"#)),
+            (
+                "unlisted node fetches",
+                post("/node", "", r#"{"identifier":"c"}"#),
+            ),
+            ("port missing", with("a", "{}")),
+            ("port of the wrong type", with("a", r#"{"port":"1"}"#)),
+            ("port out of range", with("a", r#"{"port":65536}"#)),
         ],
     )
     .await;
     insta::assert_snapshot!(responses, @r#"
     not on the list
       404 missing_config not_listed: c is not on this cluster's list of nodes
-    and asks
+    unlisted node fetches
       404 missing_config not_listed: c is not on this cluster's list of nodes
-    no port
+    port missing
       400 internal wrong_metadata: metadata.port: missing; expected an integer from 1 to 65535
-    a port of another type
+    port of the wrong type
       400 internal wrong_metadata: metadata.port: expected an integer from 1 to 65535, found the string "1" (`join --meta port:=NUMBER` gives a number)
-    a port that is none
+    port out of range
       400 internal wrong_metadata: metadata.port: expected an integer from 1 to 65535, found the number 65536
     "#);
 }
@@ -311,7 +320,10 @@ async fn requests_that_reach_no_handler_get_an_error_response() {
             "header without a colon",
             without_body("GET", "/livez", "x y\r\n"),
         ),
-        ("another version", "GET /livez HTTP/3.0\r\n\r\n".to_owned()),
+        (
+            "unsupported version",
+            "GET /livez HTTP/3.0\r\n\r\n".to_owned(),
+        ),
         ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
         ("long path", without_body("GET", &long_path, "")),
         ("long headers", without_body("GET", "/livez", &long_headers)),
@@ -320,7 +332,7 @@ async fn requests_that_reach_no_handler_get_an_error_response() {
             without_body("GET", "/livez", &"x: y\r\n".repeat(101)),
         ),
         ("two lengths", length("2\r\ncontent-length: 3")),
-        ("a length that is none", length("18446744073709551615")),
+        ("length out of range", length("18446744073709551615")),
         // The request before the malformed one is answered normally.
         (
             "after a request",
@@ -333,7 +345,7 @@ async fn requests_that_reach_no_handler_get_an_error_response() {
       400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
     header without a colon
       400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
-    another version
+    unsupported version
       400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
     HTTP/2
       400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
@@ -345,7 +357,7 @@ async fn requests_that_reach_no_handler_get_an_error_response() {
       431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no length
     two lengths
       400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
-    a length that is none
+    length out of range
       431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no length
     after a request
       400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
@@ -375,7 +387,7 @@ async fn rejects_ambiguous_request_heads() {
             encoded(&"transfer-encoding: chunked\r\n".repeat(2)),
         ),
         (
-            "another encoding",
+            "unsupported encoding",
             encoded("transfer-encoding: gzip, chunked\r\n"),
         ),
         (
@@ -389,7 +401,7 @@ async fn rejects_ambiguous_request_heads() {
       400 internal two_hosts: the request has more than one `host` header, so it is not clear who is asked
     two encodings
       400 internal wrong_encoding: the only transfer-encoding that this server takes is `chunked`, told once
-    another encoding
+    unsupported encoding
       400 internal wrong_encoding: the only transfer-encoding that this server takes is `chunked`, told once
     no path
       404 internal no_such_route: there is no route livez:80; the README lists all of them
