@@ -41,6 +41,8 @@ fn usage_errors_exit_2() {
             "join",
             "--server",
             "http://127.0.0.1:1",
+            "--id",
+            "node-1",
             "--out-dir",
             ".",
             "--meta",
@@ -85,7 +87,15 @@ fn invalid_settings_exit_78() {
             &[],
         ),
         (
-            &["join", "--server", "http://127.0.0.1:1", "--out-dir", "."],
+            &[
+                "join",
+                "--server",
+                "http://127.0.0.1:1",
+                "--id",
+                "node-1",
+                "--out-dir",
+                ".",
+            ],
             &[("CFGSYNC_META", "a=1\na.b=2")],
         ),
     ];

@@ -272,6 +272,8 @@ fn rejects_invalid_access_settings() {
                 "join",
                 "--server",
                 "http://127.0.0.1:1",
+                "--id",
+                "node-1",
                 "--out-dir",
                 "x",
                 "--token-file",
