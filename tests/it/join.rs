@@ -695,11 +695,11 @@ async fn two_nodes_join_a_real_server() {
 #[tokio::test]
 async fn node_that_leaves_before_the_seal_is_not_counted() {
     let server = TestServer::start(PAIR);
-    let mut closed = join_at(&server, "gone");
+    let mut leaving = join_at(&server, "leaving");
     let (registered, is_registered) = tokio::sync::oneshot::channel();
     let mut registered = Some(registered);
     {
-        let run = closed.run(|event| {
+        let run = leaving.run(|event| {
             if matches!(event, Event::Registered { .. }) {
                 registered.take().unwrap().send(()).unwrap();
             }
@@ -709,7 +709,7 @@ async fn node_that_leaves_before_the_seal_is_not_counted() {
             received = is_registered => received.unwrap(),
         }
     }
-    closed.withdraw().await.unwrap();
+    leaving.withdraw().await.unwrap();
     let (mut a, mut b) = (join_at(&server, "a"), join_at(&server, "b"));
     let (a, b) = tokio::join!(a.run(|_| ()), b.run(|_| ()));
     b.unwrap();
