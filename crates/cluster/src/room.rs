@@ -8,8 +8,8 @@ use std::{
 use tokio::time::Instant;
 
 use super::{answer::Refusal, render::Program};
-use cfgsync_model::{Identifier, NodeRegistration};
-use cfgsync_store::{Bounds, Full, State};
+use cfgsync_model::Identifier;
+use cfgsync_store::{Bounds, CapacityExceeded};
 
 /// How long nothing more is said of nodes for whom there is no room.
 const TOLD_EVERY: Duration = Duration::from_mins(1);
@@ -40,7 +40,7 @@ impl Room {
     }
 
     /// The refusal of a node for whom there is no room.
-    pub(super) fn refuse(&self, full: Full) -> Refusal {
+    pub(super) fn refuse(&self, full: CapacityExceeded) -> Refusal {
         let now = Instant::now();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.is_none_or(|told| now - told >= TOLD_EVERY) {
@@ -49,20 +49,4 @@ impl Room {
         }
         Refusal::Full(full)
     }
-}
-
-/// Whether one more key may have a name in `state`, for this registration. A name has its owner before the node is
-/// registered, and may keep it longer. Of those that come at the same moment more may get a name than there is room for;
-/// they do not add up, since the next one counts them.
-pub(super) fn for_name(
-    state: &State,
-    registration: &NodeRegistration,
-    within: Bounds,
-) -> Result<(), Full> {
-    let max = within.nodes_max;
-    let is_registered = state.registrations.contains_key(&registration.identifier);
-    if !is_registered && state.keys.len() >= max {
-        return Err(Full::Names { max });
-    }
-    state.room_for(registration, within).map(drop)
 }
