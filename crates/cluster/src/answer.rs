@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use cfgsync_model::{Failure, GenerationNumber, Identifier, Revision};
 use cfgsync_spec::MetadataError;
-use cfgsync_store::{Full, Unavailable};
+use cfgsync_store::{CapacityExceeded, CommitError};
 use cfgsync_wire::EncodedPayload;
 
 /// What a node that asks for its files is told.
@@ -118,10 +118,10 @@ pub enum Refusal {
     },
     /// There is no room for it. An operator can make some, so asking again may help.
     #[error(transparent)]
-    Full(Full),
+    Full(CapacityExceeded),
     /// The store's trouble, not the sender's.
     #[error(transparent)]
-    Store(#[from] Unavailable),
+    Store(CommitError),
 }
 
 /// A spec that is of another cluster than the one served.

@@ -40,7 +40,7 @@ use cfgsync_model::{
     Instance, NodeRegistration, Revision,
 };
 use cfgsync_spec::{IdentityMode, Spec};
-use cfgsync_store::{Bounds, Input, Outcome, Record, State, Store};
+use cfgsync_store::{Bounds, Change, Commit, CommitError, RejectionReason, State, Store};
 use cfgsync_support::clock::WallClock;
 use cfgsync_wire::{LeaveBody, SigningKey};
 use render::Program;
@@ -188,10 +188,14 @@ impl Coordinator {
         if self.owner(identifier).is_none() {
             return Err(Refusal::NoKey(identifier.clone()));
         }
-        let released = Record::Released(identifier.clone());
-        let revision = self.shared.store.record(vec![released]).await?;
+        let commit = self
+            .apply(vec![Change::Release(identifier.clone())])
+            .await?;
+        if !commit.is_changed() {
+            return Err(Refusal::NoKey(identifier.clone()));
+        }
         self.count_change("release");
-        Ok(revision)
+        Ok(commit.revision)
     }
 
     /// Accepts a node's facts. The same facts again change nothing.
@@ -224,17 +228,19 @@ impl Coordinator {
                 .complete(&registration.metadata)?;
             self.shared.room.for_node(&view.program, identifier)
         };
+        let mut changes = Vec::with_capacity(2);
         if let Some(key) = key {
-            self.claim(&registration, key, within).await?;
+            changes.push(Change::Claim {
+                identifier: identifier.clone(),
+                key,
+                within,
+            });
         }
-        let input = Input::Register {
+        changes.push(Change::Register {
             registration,
             within,
-        };
-        let outcome = self.shared.store.put(input).await?;
-        if let Outcome::Full(full) = outcome {
-            return Err(self.shared.room.refuse(full));
-        }
+        });
+        let commit = self.apply(changes).await?;
         let failure = self
             .shared
             .view
@@ -246,49 +252,38 @@ impl Coordinator {
             // Otherwise this node's next question could still meet the old attempt's failure.
             self.knock(Knock::NewAttempt).await;
         }
-        match outcome {
-            Outcome::Changed(revision) => {
-                self.count_change("register");
-                if self.shared.view.load().is_gate_open {
-                    // No render follows that would wake who waits under that name.
-                    self.shared.release.send_replace(());
-                }
-                Ok(Accepted {
-                    revision,
-                    changed: true,
-                })
-            }
-            Outcome::Unchanged(revision) => Ok(Accepted {
-                revision,
-                // Another key has the name now.
-                changed: key.is_some(),
-            }),
-            Outcome::Absent | Outcome::OtherFacts | Outcome::Full(_) => {
-                unreachable!("a registration is never absent, and one without room is refused")
+        if commit.is_changed() {
+            self.count_change("register");
+            if self.shared.view.load().is_gate_open {
+                // No render follows that would wake who waits under that name.
+                self.shared.release.send_replace(());
             }
         }
+        Ok(Accepted {
+            revision: commit.revision,
+            changed: commit.is_changed(),
+        })
     }
 
-    /// Makes the node's identifier the key's, unless it is another's.
-    async fn claim(
-        &self,
-        registration: &NodeRegistration,
-        key: Digest,
-        within: Bounds,
-    ) -> Result<(), Refusal> {
-        let identifier = &registration.identifier;
-        if self.owner(identifier).is_none() {
-            let room = room::for_name(&self.shared.store.state(), registration, within);
-            room.map_err(|full| self.shared.room.refuse(full))?;
-            let identifier = identifier.clone();
-            let claimed = Record::Claimed { identifier, key };
-            self.shared.store.record(vec![claimed]).await?;
-        }
-        // Of two that came at once the store has kept one.
-        match self.owner(identifier) == Some(key) {
-            true => Ok(()),
-            false => Err(Refusal::OtherKey(identifier.clone())),
-        }
+    /// Applies `changes`, all or none.
+    async fn apply(&self, changes: Vec<Change>) -> Result<Commit, Refusal> {
+        let error = match self.shared.store.apply(changes).await {
+            Ok(commit) => return Ok(commit),
+            Err(error) => error,
+        };
+        let CommitError::Rejected(rejection) = error else {
+            return Err(Refusal::Store(error));
+        };
+        Err(match rejection.reason {
+            RejectionReason::NotRegistered(identifier) => Refusal::Unregistered(identifier),
+            RejectionReason::DifferentFacts(identifier) => Refusal::OtherFacts(identifier),
+            RejectionReason::NoOverride(identifier) => Refusal::NoOverride(identifier),
+            RejectionReason::DifferentKey(identifier) => Refusal::OtherKey(identifier),
+            RejectionReason::CapacityExceeded(full) => self.shared.room.refuse(full),
+            RejectionReason::NotFirstGeneration(_) => {
+                unreachable!("no batch seals a generation")
+            }
+        })
     }
 
     /// What a node is told that must register before it has the identifier that it asks for.
@@ -428,25 +423,18 @@ impl Coordinator {
                 return Err(Refusal::SharedPath { path });
             }
         }
-        let outcome = self
-            .shared
-            .store
-            .put(Input::Override { identifier, files })
+        let commit = self
+            .apply(vec![Change::Override { identifier, files }])
             .await?;
-        self.changed_override(outcome).await
+        self.changed_override(commit).await
     }
 
     /// Ends an override. After a seal, answered like [`Coordinator::replace`].
     pub async fn remove_override(&self, identifier: &Identifier) -> Result<Revision, Refusal> {
-        let outcome = self
-            .shared
-            .store
-            .put(Input::RemoveOverride(identifier.clone()))
+        let commit = self
+            .apply(vec![Change::RemoveOverride(identifier.clone())])
             .await?;
-        match outcome {
-            Outcome::Absent => Err(Refusal::NoOverride(identifier.clone())),
-            outcome => self.changed_override(outcome).await,
-        }
+        self.changed_override(commit).await
     }
 
     /// Takes a node out, at an operator's word.
@@ -509,22 +497,18 @@ impl Coordinator {
             reason,
             at,
         };
-        let revision = self
-            .shared
-            .store
-            .record(vec![Record::Failed(failure)])
-            .await?;
+        let commit = self.apply(vec![Change::Fail(failure)]).await?;
         self.count_change("fail");
         self.shared.release.send_replace(());
-        Ok(revision)
+        Ok(commit.revision)
     }
 
     /// Takes [`Coordinator::fail`] back and tries again what failed by itself.
     pub async fn reset(&self) -> Result<Revision, Refusal> {
-        let revision = self.shared.store.record(vec![Record::Reset]).await?;
+        let commit = self.apply(vec![Change::Reset]).await?;
         self.count_change("reset");
         self.knock(Knock::Retry).await;
-        Ok(revision)
+        Ok(commit.revision)
     }
 
     /// Evaluates with another spec from now on. One of another cluster is refused.
@@ -561,28 +545,21 @@ impl Coordinator {
         identifier: Identifier,
         only_if: Option<NodeRegistration>,
     ) -> Result<Revision, Refusal> {
-        let input = Input::Remove {
-            identifier: identifier.clone(),
-            only_if,
-        };
-        match self.shared.store.put(input).await? {
-            Outcome::Changed(revision) | Outcome::Unchanged(revision) => {
-                self.count_change("remove");
-                // Whoever waits under that name has another answer now.
-                self.shared.release.send_replace(());
-                Ok(revision)
-            }
-            Outcome::Absent => Err(Refusal::Unregistered(identifier)),
-            Outcome::OtherFacts => Err(Refusal::OtherFacts(identifier)),
-            Outcome::Full(_) => unreachable!("only a registration needs room"),
-        }
+        let commit = self
+            .apply(vec![Change::Remove {
+                identifier,
+                only_if,
+            }])
+            .await?;
+        self.count_change("remove");
+        // A client that waits under that name has another answer now.
+        self.shared.release.send_replace(());
+        Ok(commit.revision)
     }
 
-    async fn changed_override(&self, outcome: Outcome) -> Result<Revision, Refusal> {
-        let (Outcome::Changed(revision) | Outcome::Unchanged(revision)) = outcome else {
-            unreachable!("an override is never absent here")
-        };
-        if matches!(outcome, Outcome::Changed(_)) {
+    async fn changed_override(&self, commit: Commit) -> Result<Revision, Refusal> {
+        let revision = commit.revision;
+        if commit.is_changed() {
             self.count_change("override");
         }
         if self.shared.view.load().served.is_some() {

@@ -3,7 +3,6 @@
 
 use std::{collections::BTreeMap, fmt::Display, future::Future, sync::Arc, time::Duration};
 
-use arc_swap::Guard;
 use imbl::ordmap::DiffItem;
 use serde_json::Map;
 use tokio::{
@@ -25,7 +24,7 @@ use cfgsync_model::{
     Digest, Failure, FailureKind, NodeRegistration, Progress, Readiness, RegistrationSnapshot,
     Revision, Seat,
 };
-use cfgsync_store::{Record, Seal, State, Store};
+use cfgsync_store::{Change, SealOutcome, State, Store};
 use cfgsync_wire::SigningKey;
 
 /// Registrations that come in a burst are judged together: an evaluation is at most this late.
@@ -163,7 +162,7 @@ impl Route {
         knocks: mpsc::Receiver<Knock>,
     ) -> Self {
         let view = shared.view.load_full();
-        let seen = Guard::into_inner(shared.store.state());
+        let seen = shared.store.state().into_arc();
         let mut tally = Tally::new(program.spec.clone());
         for registered in seen.registrations.values() {
             tally.insert(registered.registration.clone());
@@ -308,19 +307,19 @@ impl Route {
         }
         self.deliveries_due = None;
         let delivered = std::mem::take(&mut *self.shared.deliveries());
-        let records: Vec<_> = delivered
+        let changes: Vec<_> = delivered
             .into_iter()
             // A server that came back hands out again what is noted already.
             .filter(|(identifier, number)| self.seen.deliveries.get(identifier) != Some(number))
-            .map(|(identifier, generation)| Record::Delivered {
+            .map(|(identifier, generation)| Change::Deliver {
                 identifier,
                 generation,
             })
             .collect();
-        if records.is_empty() {
+        if changes.is_empty() {
             return None;
         }
-        if let Err(error) = self.shared.store.record(records).await {
+        if let Err(error) = self.shared.store.apply(changes).await {
             // Only what `inspect` says of who is behind depends on it.
             tracing::warn!("deliveries are not noted: {error}");
         }
@@ -331,7 +330,7 @@ impl Route {
     fn follow(&mut self) -> Vec<Arc<NodeRegistration>> {
         let mut came = Vec::new();
         self.changes.borrow_and_update();
-        let state = Guard::into_inner(self.shared.store.state());
+        let state = self.shared.store.state().into_arc();
         if state.inputs != self.seen.inputs {
             for change in self.seen.registrations.diff(&state.registrations) {
                 match change {
@@ -525,7 +524,7 @@ impl Route {
     /// What a render would be of now. Where registration is only the gate, it does not enter.
     fn cut(&self) -> Cut {
         let inputs = match self.program.gate_only() {
-            true => self.seen.override_inputs,
+            true => self.seen.overrides_revision,
             false => self.seen.inputs,
         };
         Cut {
@@ -613,7 +612,7 @@ impl Route {
             return Some(self.unsealed(served, format!("seal: {why}; tried again"), &why));
         }
         match self.shared.store.seal(generation.clone()).await {
-            Seal::Won => {
+            Ok(SealOutcome::Won) => {
                 self.tell(deed, RenderOutcome::Done);
                 tracing::info!(
                     "sealed generation {} for {} in {took:?} (digest {})",
@@ -629,7 +628,7 @@ impl Route {
                 self.serve(*served);
                 Some(Finished::Sealed)
             }
-            Seal::Lost(winner) => {
+            Ok(SealOutcome::Lost(winner)) => {
                 self.tell(deed, RenderOutcome::Failed("sealed_elsewhere"));
                 tracing::info!("generation {} was sealed elsewhere first", winner.number);
                 self.covers = winner.revision;
@@ -639,7 +638,7 @@ impl Route {
                 self.serve(Served::new(instance, winner, sign_key));
                 None
             }
-            Seal::Unavailable(error) => {
+            Err(error) => {
                 self.tell(deed, RenderOutcome::Failed("store"));
                 let clause = "seal: the store is unavailable; tried again";
                 Some(self.unsealed(served, clause.to_owned(), &error))
@@ -789,7 +788,7 @@ fn log_registrations(came: &[Arc<NodeRegistration>], progress: &Progress) {
 }
 
 fn log_overrides(seen: &State, state: &State) {
-    if seen.override_inputs == state.override_inputs {
+    if seen.overrides_revision == state.overrides_revision {
         return;
     }
     for change in seen.overrides.diff(&state.overrides) {

@@ -7,7 +7,7 @@ use super::{
     tests::{Cluster, PEERS, node, spec, start_with, store},
 };
 use cfgsync_model::Digest;
-use cfgsync_store::{Bounds, Full};
+use cfgsync_store::{Bounds, CapacityExceeded};
 
 fn start(rest: &str, bounds: Bounds) -> Cluster {
     let config = Config {
@@ -27,7 +27,7 @@ async fn one_node_too_many_is_refused_until_another_has_gone() {
     let cluster = start("ready: {nodes: 1}", TWO_NODES);
     cluster.come("a").await;
     cluster.come("b").await;
-    let refused = Err(Refusal::Full(Full::Nodes { max: 2 }));
+    let refused = Err(Refusal::Full(CapacityExceeded::Nodes { max: 2 }));
     assert_eq!(cluster.register(node("c", "10.0.0.1")).await, refused);
     // Whoever is there may come again, also with other facts.
     cluster.come("a").await;
@@ -60,7 +60,7 @@ async fn metadata_are_bounded_for_all_together() {
     // 72 bytes in memory.
     cluster.register(with("a", "12345678")).await.unwrap();
     cluster.register(with("b", "12345678")).await.unwrap();
-    let refused = Err(Refusal::Full(Full::Metadata { max_bytes: 144 }));
+    let refused = Err(Refusal::Full(CapacityExceeded::Metadata { max_bytes: 144 }));
     assert_eq!(cluster.register(with("b", "123456789")).await, refused);
     assert_eq!(cluster.register(with("c", "")).await, refused);
     // Others of the same length, and none.
@@ -77,7 +77,7 @@ async fn who_finds_no_room_leaves_no_name_with_a_key() {
     let come = |name: &'static str| cluster.register_as(node(name, "10.0.0.1"), key(name));
     come("a").await.unwrap();
     cluster.come("b").await;
-    let refused = Refusal::Full(Full::Nodes { max: 2 });
+    let refused = Refusal::Full(CapacityExceeded::Nodes { max: 2 });
     assert_eq!(come("c").await, Err(refused));
     assert_eq!(cluster.owner(&"c".parse().unwrap()), None);
 
@@ -86,7 +86,7 @@ async fn who_finds_no_room_leaves_no_name_with_a_key() {
     cluster.remove(&b).await.unwrap();
     come("b").await.unwrap();
     cluster.remove(&a).await.unwrap();
-    let refused = Refusal::Full(Full::Names { max: 2 });
+    let refused = Refusal::Full(CapacityExceeded::Names { max: 2 });
     assert_eq!(come("c").await, Err(refused));
     cluster.release(&a).await.unwrap();
     come("c").await.unwrap();

@@ -170,7 +170,7 @@ async fn a_registration_that_meets_the_deadline_unseen_begins_the_next_attempt()
     assert!(matches!(cluster.ask("a").await, Answer::Failed(_)));
     // As if it had been accepted just before the failure was published: nobody knocks.
     store
-        .put(Input::register(node("b", "10.0.0.1")))
+        .apply(vec![Change::register(node("b", "10.0.0.1"))])
         .await
         .unwrap();
     cluster.settled("b").await;
