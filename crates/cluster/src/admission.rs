@@ -9,7 +9,7 @@ use crate::{
     view::{AttemptFailure, InputRevisions},
 };
 use cfgsync_model::{ArtifactSet, Digest, Failure, Identifier, NodeRegistration, Revision};
-use cfgsync_store::{Bounds, Full, State};
+use cfgsync_store::{Bounds, State};
 
 /// What the decisions depend on, at one moment.
 #[derive(Clone, Copy)]
@@ -77,8 +77,9 @@ fn check_metadata(pipeline: &Pipeline, registration: &NodeRegistration) -> Resul
     Ok(())
 }
 
-impl Admission<'_> {
-    /// Decides whether a node may register. `key` is the hash of the key with which it claims the identifier.
+impl<'a> Admission<'a> {
+    /// Decides whether a node may register. `key` is the hash of the key with which it claims the identifier. The store
+    /// checks the bounds and the owner again when it applies the batch, since other nodes register at the same time.
     pub(crate) fn register(
         &self,
         registration: &NodeRegistration,
@@ -92,8 +93,7 @@ impl Admission<'_> {
         if self.pipeline.excludes(identifier) && !has_override {
             return Err(Refusal::NotListed(identifier.clone()));
         }
-        let is_registered = self.is_registered(identifier.as_str());
-        if self.is_closed_to(identifier) && !is_registered {
+        if self.is_closed_to(identifier) && !self.is_registered(identifier.as_str()) {
             return Err(Refusal::TooLate(identifier.clone()));
         }
         check_metadata(self.pipeline, registration)?;
@@ -102,11 +102,6 @@ impl Admission<'_> {
             (None, _) => None,
             (Some(key), Some(owner)) if key == *owner => None,
             (Some(_), Some(_)) => return Err(Refusal::OtherKey(identifier.clone())),
-            // A removed node keeps its key, so keys have a limit of their own.
-            (Some(_), None) if !is_registered && self.state.keys.len() >= within.nodes_max => {
-                let max = within.nodes_max;
-                return Err(Refusal::Full(Full::Names { max }));
-            }
             (Some(key), None) => Some(key),
         };
         Ok(Permit { within, claim })
@@ -198,8 +193,8 @@ impl Admission<'_> {
         };
         // If no registration changed since the generation was made, every node with a payload is registered as it was
         // then. A static generation also has payloads for nodes that are not registered.
-        let nothing_changed =
-            InputRevisions::of(self.state).registrations <= sealed.up_to && !self.pipeline.is_static();
+        let nothing_changed = InputRevisions::of(self.state).registrations <= sealed.up_to
+            && !self.pipeline.is_static();
         nothing_changed
             || self.pipeline.is_open_to(identifier)
             // An unlisted node has a payload only if an override gave it one.
@@ -212,7 +207,7 @@ impl Admission<'_> {
     }
 
     /// Why the cluster has failed before the first seal. A failed render is over as soon as an input changes.
-    pub(crate) fn failed_attempt(&self) -> Option<&Arc<Failure>> {
+    pub(crate) fn failed_attempt(&self) -> Option<&'a Arc<Failure>> {
         let AttemptFailure { failure, inputs } = self.failure?;
         let is_current = inputs.is_none_or(|inputs| inputs == InputRevisions::of(self.state));
         is_current.then_some(failure)

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::answer::Refusal;
-use cfgsync_store::{Bounds, Full};
+use cfgsync_store::{Bounds, CapacityExceeded};
 
 /// The shortest time between two warnings that registrations are refused.
 const WARN_INTERVAL: Duration = Duration::from_mins(1);
@@ -34,7 +34,7 @@ impl CapacityLimits {
     }
 
     /// Returns the refusal for a registration that exceeds a limit, and logs a warning now and then.
-    pub(crate) fn refuse(&self, full: Full) -> Refusal {
+    pub(crate) fn refuse(&self, full: CapacityExceeded) -> Refusal {
         let now = Instant::now();
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.is_none_or(|warned| now - warned >= WARN_INTERVAL) {

@@ -14,7 +14,7 @@ use cfgsync_model::{
     RegistrationSnapshot, Revision, Seat, SnapshotNode,
 };
 use cfgsync_spec::{Group, Members as RuleMembers, MetadataError, Spec};
-use cfgsync_template::{Expression, JinjaError, NodeValue, RenderContext};
+use cfgsync_template::{JinjaError, NodeValue, RenderContext};
 
 /// The registrations that one spec counts as members, and what the rule says about them.
 #[derive(Debug)]
@@ -49,7 +49,9 @@ struct Member {
 
 impl Member {
     fn metadata(&self) -> &Metadata {
-        self.completed.as_ref().unwrap_or(&self.registration.metadata)
+        self.completed
+            .as_ref()
+            .unwrap_or(&self.registration.metadata)
     }
 }
 
@@ -217,7 +219,11 @@ impl ReadinessTracker {
     /// Evaluates the expressions that look at all nodes at once. They cost the most, so they come last.
     fn check_whole_set(&self, once: &Map<String, Value>, progress: &mut Progress) {
         let Some(rule) = &self.spec.ready else { return };
-        let groups: Vec<&Group> = rule.groups.iter().filter(|g| !is_counted_alone(g)).collect();
+        let groups: Vec<&Group> = rule
+            .groups
+            .iter()
+            .filter(|g| !is_counted_alone(g))
+            .collect();
         if rule.when.is_none() && groups.is_empty() {
             return;
         }
@@ -407,7 +413,8 @@ mod tests {
 
     #[test]
     fn metadata_that_a_changed_spec_rejects_keeps_the_set_waiting() {
-        let mut tracker = ReadinessTracker::new(spec("metadata: {port: {type: integer}}\nready: {nodes: 1}"));
+        let mut tracker =
+            ReadinessTracker::new(spec("metadata: {port: {type: integer}}\nready: {nodes: 1}"));
         tracker.insert(node("a", serde_json::json!({"port": "x"})));
         let clauses = unmet(&tracker);
         assert!(clauses[0].starts_with("a: metadata.port"), "{clauses:?}");
@@ -418,7 +425,8 @@ mod tests {
     #[test]
     fn names_at_most_twenty_missing_nodes() {
         let list: Vec<String> = (100..130).map(|at| format!("n{at}")).collect();
-        let tracker = ReadinessTracker::new(spec(&format!("ready: {{nodes: [{}]}}", list.join(", "))));
+        let tracker =
+            ReadinessTracker::new(spec(&format!("ready: {{nodes: [{}]}}", list.join(", "))));
         let readiness = tracker.readiness(&Map::new());
         let progress = readiness.progress();
         assert_eq!((progress.missing.len(), progress.missing_count), (20, 30));

@@ -137,12 +137,8 @@ impl Pipeline {
                 continue;
             }
             let nodes = nodes.get_or_insert_with(|| NodeValue::all_of(snapshot));
-            let context = RenderContext::unseated(
-                &snapshot.cluster,
-                &snapshot.values,
-                &once,
-                nodes.clone(),
-            );
+            let context =
+                RenderContext::unseated(&snapshot.cluster, &snapshot.values, &once, nodes.clone());
             let value = expression.draw(&context, draw).map_err(|error| {
                 let described = error.describe(expression.origin());
                 MaterializeError(format!("once.{name}: {described}"))

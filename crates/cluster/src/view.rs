@@ -9,13 +9,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde_json::Map;
 
 use crate::{
     admission::{Admission, Coverage},
+    readiness::ReadinessTracker,
     render::Pipeline,
 };
 use cfgsync_model::{Failure, Generation, Identifier, Instance, Progress, Revision};
-use cfgsync_store::State;
+use cfgsync_store::{State, Store};
 use cfgsync_support::parallel;
 use cfgsync_wire::{EncodedPayload, ErrorBody, PayloadEncoder, SigningKey};
 
@@ -87,6 +89,33 @@ pub(crate) struct ServedPayload {
 }
 
 impl View {
+    /// The view before the first evaluation.
+    pub(crate) fn before_evaluation(
+        pipeline: &Arc<Pipeline>,
+        store: &dyn Store,
+        sign_key: Option<&Arc<SigningKey>>,
+    ) -> Self {
+        let tracker = ReadinessTracker::new(pipeline.spec.clone());
+        let progress = tracker.readiness(&Map::new()).progress().clone();
+        let sealed = store.state().generation().cloned();
+        let served = sealed.map(|sealed| ServedGeneration::new(store.instance(), sealed, sign_key));
+        let revision = served.as_ref().map(|served| served.generation.revision);
+        Self {
+            pipeline: pipeline.clone(),
+            not_ready: Arc::new(NotReadyBodies::new(&progress, None)),
+            progress,
+            evaluated: Revision::default(),
+            completed: Revision::default(),
+            served: served.map(Arc::new),
+            coverage: Coverage {
+                up_to: revision.unwrap_or_default(),
+                is_complete: false,
+            },
+            failure: None,
+            render_failure: None,
+        }
+    }
+
     /// The decisions about identifiers, for this view and a state of the store.
     pub(crate) fn admission<'a>(&'a self, state: &'a State) -> Admission<'a> {
         Admission {
@@ -129,8 +158,8 @@ impl InputRevisions {
     /// Those of `state`.
     pub(crate) fn of(state: &State) -> Self {
         Self {
-            registrations: state.registration_inputs,
-            overrides: state.override_inputs,
+            registrations: state.registrations_revision,
+            overrides: state.overrides_revision,
         }
     }
 

@@ -181,9 +181,9 @@ fn render_file(
             .render(context, node)
             .map_err(|error| failure(&what(), template.origin(), &error))?,
         FileContent::Source { path, directory } => {
-            let relative = path
-                .render_path(context, node)
-                .map_err(|error| failure(&format!("`source` of {}", what()), path.origin(), &error))?;
+            let relative = path.render_path(context, node).map_err(|error| {
+                failure(&format!("`source` of {}", what()), path.origin(), &error)
+            })?;
             sources
                 .read(&directory.join(&relative))
                 .map_err(|problem| {

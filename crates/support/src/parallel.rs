@@ -23,7 +23,11 @@ pub fn map<T: Sync, R: Send>(
     map: impl Fn(&T) -> R + Sync,
 ) -> Vec<R> {
     let infallible = |_, item: &T| Ok::<_, std::convert::Infallible>(map(item));
-    match try_map_on(threads_for(items.len(), items_per_thread_min), items, infallible) {
+    match try_map_on(
+        threads_for(items.len(), items_per_thread_min),
+        items,
+        infallible,
+    ) {
         Ok(results) => results,
         Err(never) => match never {},
     }
@@ -70,8 +74,10 @@ fn try_map_on<T: Sync, R: Send, E: Send>(
                 return done;
             }
             let piece = &items[start..items.len().min(start + length)];
-            let results: Result<Vec<R>, E> =
-                (start..).zip(piece).map(|(at, item)| map(at, item)).collect();
+            let results: Result<Vec<R>, E> = (start..)
+                .zip(piece)
+                .map(|(at, item)| map(at, item))
+                .collect();
             if results.is_err() {
                 first_failed.fetch_min(start, Ordering::Relaxed);
             }

@@ -122,7 +122,10 @@ mod tests {
         let mut attempt = Attempt::new(start);
         assert_eq!(attempt.settles_at(SECOND, start), Some(start + SECOND));
         attempt.on_registrations_changed(start + SECOND);
-        assert_eq!(attempt.settles_at(SECOND, start + SECOND), Some(start + 2 * SECOND));
+        assert_eq!(
+            attempt.settles_at(SECOND, start + SECOND),
+            Some(start + 2 * SECOND)
+        );
         assert_eq!(attempt.settles_at(SECOND, start + 2 * SECOND), None);
         assert_eq!(attempt.settles_at(Duration::ZERO, start + SECOND), None);
     }

@@ -67,7 +67,9 @@ impl Sealer {
 
     /// When the running seal becomes slow: the store has not answered for so long that nodes are told.
     pub(super) fn slow_at(&self) -> Option<Instant> {
-        self.running.as_ref().map(|running| running.started + PATIENCE)
+        self.running
+            .as_ref()
+            .map(|running| running.started + PATIENCE)
     }
 
     /// Starts to seal a generation.
@@ -143,7 +145,8 @@ pub(super) fn unsealed(
     reason: &str,
     generation: Box<ServedGeneration>,
 ) -> RenderResult {
-    let is_known = matches!(before, Some(RenderResult::Unsealed { clause: known, .. }) if *known == clause);
+    let is_known =
+        matches!(before, Some(RenderResult::Unsealed { clause: known, .. }) if *known == clause);
     if !is_known {
         tracing::error!(
             "cannot seal generation {}: {reason}; trying again every {RETRY:?}",

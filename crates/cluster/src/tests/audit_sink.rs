@@ -1,88 +1,80 @@
-//! What is told to whoever keeps account of a coordinator, on a paused clock.
+//! What the audit sink is asked and told.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::atomic::AtomicBool;
 
-use super::{
-    Answer, AuditEvent, AuditRefused, AuditSink, Config, RenderOutcome,
-    tests::{Cluster, PEERS, Scripted, number, one_file_each, spec, start_with, store, text},
-};
-use cfgsync_materialize::Materializer;
-use cfgsync_model::{GenerationNumber, RegistrationSnapshot, Revision};
-use cfgsync_store::BoxFuture;
+use super::*;
+use crate::{AuditEvent, AuditRefused, AuditSink, RenderOutcome};
+use cfgsync_model::{GenerationNumber, Revision};
 
-/// Allows all or nothing, and remembers.
+/// Allows every seal or none, and keeps what it was told.
 #[derive(Debug)]
-struct Clerk {
+struct RecordingSink {
     allows: AtomicBool,
-    seen: Mutex<Vec<(AuditEvent, RenderOutcome)>>,
+    recorded: Mutex<Vec<(AuditEvent, RenderOutcome)>>,
 }
 
-impl AuditSink for Clerk {
-    fn allows(&self, deed: AuditEvent) -> BoxFuture<'_, Result<(), AuditRefused>> {
-        assert!(matches!(deed, AuditEvent::Seal { .. }), "{deed:?}");
+impl AuditSink for RecordingSink {
+    fn allows(&self, event: AuditEvent) -> BoxFuture<'_, Result<(), AuditRefused>> {
+        assert!(matches!(event, AuditEvent::Seal { .. }), "{event:?}");
         Box::pin(async {
             match self.allows.load(Ordering::Relaxed) {
                 true => Ok(()),
-                false => Err(AuditRefused("the clerk is out".to_owned())),
+                false => Err(AuditRefused("the disk is full".to_owned())),
             }
         })
     }
 
-    fn sees(&self, deed: AuditEvent, ending: RenderOutcome) {
-        self.seen.lock().unwrap().push((deed, ending));
+    fn record(&self, event: AuditEvent, outcome: RenderOutcome) {
+        self.recorded.lock().unwrap().push((event, outcome));
     }
 }
 
-fn witnessed(rest: &str, allows: bool) -> (Cluster, Arc<Clerk>) {
-    witnessed_with(rest, allows, vec![])
+fn audited(rest: &str, allows: bool) -> (Cluster, Arc<RecordingSink>) {
+    audited_with(rest, allows, vec![])
 }
 
-fn witnessed_with(
+fn audited_with(
     rest: &str,
     allows: bool,
     embedded: Vec<Arc<dyn Materializer>>,
-) -> (Cluster, Arc<Clerk>) {
-    let clerk = Arc::new(Clerk {
+) -> (Cluster, Arc<RecordingSink>) {
+    let sink = Arc::new(RecordingSink {
         allows: allows.into(),
-        seen: Mutex::default(),
+        recorded: Mutex::default(),
     });
     let config = Config {
-        audit_sink: Some(clerk.clone()),
+        audit_sink: Some(sink.clone()),
         ..Config::default()
     };
     let cluster = start_with(store(), spec(rest), embedded, config);
-    (cluster, clerk)
+    (cluster, sink)
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_sealed_that_is_not_allowed() {
-    let (cluster, clerk) = witnessed(&format!("ready: {{nodes: 1}}{PEERS}"), false);
-    cluster.come("a").await;
+async fn refused_seal_is_retried_and_its_reason_shown() {
+    let (cluster, sink) = audited(&format!("ready: {{nodes: 1}}{PEERS}"), false);
+    cluster.add("a").await;
     let reason = cluster.reason("a").await;
-    let expected = "seal: the clerk is out; tried again";
+    let expected = "seal: the disk is full; it is tried again";
     assert!(reason.contains(expected), "{reason}");
     assert_eq!(cluster.generations().len(), 0);
-    assert_eq!(*clerk.seen.lock().unwrap(), []);
+    assert_eq!(*sink.recorded.lock().unwrap(), []);
 
-    clerk.allows.store(true, Ordering::Relaxed);
+    sink.allows.store(true, Ordering::Relaxed);
     cluster.files("a").await;
     let sealed = AuditEvent::Seal {
         generation: GenerationNumber(1),
         revision: Revision(1),
         digest: cluster.generations()[0].digest,
     };
-    assert_eq!(*clerk.seen.lock().unwrap(), [(sealed, RenderOutcome::Done)]);
+    assert_eq!(
+        *sink.recorded.lock().unwrap(),
+        [(sealed, RenderOutcome::Done)]
+    );
 }
 
-/// What waited for its seal was rendered anew every second, programs and all.
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_its_seal_is_rendered_once() {
+async fn unsealed_generation_is_not_rendered_again() {
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = {
         let asked = asked.clone();
@@ -92,16 +84,16 @@ async fn what_waits_for_its_seal_is_rendered_once() {
         })
     };
     let rest = format!("ready: {{nodes: 1}}{PEERS}");
-    let (cluster, clerk) = witnessed_with(&rest, false, vec![Arc::new(counted)]);
-    cluster.come("a").await;
+    let (cluster, sink) = audited_with(&rest, false, vec![Arc::new(counted)]);
+    cluster.add("a").await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(cluster.generations().len(), 0);
     assert_eq!(asked.load(Ordering::Relaxed), 1);
-    // Whoever comes meanwhile is in what is sealed.
-    cluster.come("b").await;
+    // A node that registers meanwhile is in the sealed generation.
+    cluster.add("b").await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(asked.load(Ordering::Relaxed), 2);
-    clerk.allows.store(true, Ordering::Relaxed);
+    sink.allows.store(true, Ordering::Relaxed);
     let payload = cluster.files("b").await;
     assert_eq!(
         (number(&payload), text(&payload, "file").as_str()),
@@ -110,26 +102,26 @@ async fn what_waits_for_its_seal_is_rendered_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_frees_the_waiters_is_seen_once() {
-    let (cluster, clerk) = witnessed(&format!("ready: {{nodes: 2, deadline: 5m}}{PEERS}"), true);
-    cluster.come("a").await;
-    assert!(matches!(cluster.ask("a").await, Answer::Failed(_)));
+async fn failures_that_release_waiting_nodes_are_recorded_once() {
+    let (cluster, sink) = audited(&format!("ready: {{nodes: 2, deadline: 5m}}{PEERS}"), true);
+    cluster.add("a").await;
+    assert!(matches!(cluster.fetch("a").await, Answer::Failed(_)));
     tokio::time::sleep(Duration::from_hours(1)).await;
     let missed = (AuditEvent::Attempt, RenderOutcome::Failed("deadline"));
-    assert_eq!(*clerk.seen.lock().unwrap(), [missed]);
+    assert_eq!(*sink.recorded.lock().unwrap(), [missed]);
 
     let broken = "
 ready: {nodes: 1}
 materializers: [{kind: template, files: [{path: a, template: '{{ node.metadata.nothing }}'}]}]
 ";
-    let (cluster, clerk) = witnessed(broken, true);
-    cluster.come("a").await;
-    assert!(matches!(cluster.ask("a").await, Answer::Failed(_)));
+    let (cluster, sink) = audited(broken, true);
+    cluster.add("a").await;
+    assert!(matches!(cluster.fetch("a").await, Answer::Failed(_)));
     tokio::time::sleep(Duration::from_hours(1)).await;
     let revision = Revision(1);
     let failed = (
         AuditEvent::Render { revision },
         RenderOutcome::Failed("materializer"),
     );
-    assert_eq!(*clerk.seen.lock().unwrap(), [failed]);
+    assert_eq!(*sink.recorded.lock().unwrap(), [failed]);
 }
