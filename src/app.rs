@@ -1,4 +1,4 @@
-//! The composition root of `serve`: store, coordinator and HTTP server, wired once and run until told to stop.
+//! The composition root of `serve`: connects store, coordinator and HTTP server, and runs them until shutdown.
 
 mod account;
 
@@ -18,33 +18,33 @@ use cfgsync_spec::Spec;
 use cfgsync_store::{JournalStore, MemoryStore, Store};
 use cfgsync_support::clock::WallClock;
 
-/// Everything that a server is made of. The listeners are bound by the caller, so that it knows the ports.
+/// The parts of a server. The caller binds the listeners, so that it knows their ports.
 pub struct Server {
     /// The spec.
     pub spec: Spec,
-    /// Where to listen.
+    /// The bound listeners.
     pub listeners: Vec<TcpListener>,
-    /// Materializers beside those that the spec asks for, run after them.
+    /// Materializers of the embedding program. They run after those of the spec.
     pub materializers: Vec<Arc<dyn Materializer>>,
-    /// How generations are made.
+    /// The settings of the coordinator.
     pub coordinator: cfgsync_cluster::Config,
-    /// Bounds and times of the HTTP server.
+    /// The limits and timeouts of the HTTP server.
     pub http: HttpConfig,
-    /// Keeps what was acknowledged when the server ends; without one it is lost.
+    /// The durable store. Without one, the state is lost when the server ends.
     pub journal: Option<JournalStore>,
-    /// How many generations are kept for operators to look at, where there is no journal.
+    /// How many generations the store in memory keeps, if there is no journal.
     pub history_generations: usize,
     /// The wall clock.
     pub clock: WallClock,
-    /// Kept to the cluster in one line, for whoever watches over the server.
+    /// Holds the state of the cluster in one line, for a service manager.
     pub status: Option<watch::Sender<String>>,
 }
 
-/// How many generations are kept when nobody says otherwise.
+/// How many generations a store keeps by default.
 pub const HISTORY_GENERATIONS: usize = 8;
 
 impl Server {
-    /// A server of `spec` on `listener`, everything else as it is by default.
+    /// Returns a server of `spec` on `listener`, with defaults for everything else.
     pub fn new(spec: Spec, listener: TcpListener) -> Self {
         Self {
             spec,
@@ -59,7 +59,7 @@ impl Server {
         }
     }
 
-    /// The same with one more materializer.
+    /// Adds a materializer.
     #[must_use]
     pub fn with_materializer(mut self, materializer: impl Materializer) -> Self {
         self.materializers.push(Arc::new(materializer));
@@ -67,18 +67,18 @@ impl Server {
     }
 }
 
-/// Why a server could not serve, or not go on.
+/// Why a server could not start or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The operating system gives no randomness for the store's identity.
-    #[error("no random numbers for the store's identity: {0}")]
+    /// The operating system has no random numbers for the identity of the store.
+    #[error("cannot draw random numbers for the identity of the store: {0}")]
     Randomness(std::io::Error),
-    /// The journal cannot go on. What was acknowledged is kept: the next server finds it.
+    /// The store can take no more changes. Acknowledged changes are kept for the next start.
     #[error("the journal cannot go on: {0}; what was acknowledged is kept for the next start")]
     Journal(String),
 }
 
-/// Serves until `shutdown` is complete, then drains. A spec that comes through `reload` is used from then on.
+/// Serves until `shutdown` is complete, then drains. A spec received from `reload` replaces the one before.
 ///
 /// # Errors
 /// See [`ServerError`].
@@ -98,25 +98,25 @@ pub async fn serve(
     if guard.audit().is_some() && server.coordinator.audit_sink.is_none() {
         server.coordinator.audit_sink = Some(account.clone());
     }
-    let (stop_route, route_stopped) = tokio::sync::oneshot::channel::<()>();
-    let (coordinator, route) = Coordinator::new(
+    let (stop_reconciler, reconciler_stopped) = tokio::sync::oneshot::channel::<()>();
+    let (coordinator, reconciler) = Coordinator::new(
         store.clone(),
         server.spec,
         server.materializers,
         server.coordinator,
         server.clock,
         async {
-            let _ = route_stopped.await;
+            let _ = reconciler_stopped.await;
         },
     );
     account::warn_of_unclaimed(&coordinator, coordinator.identity());
     let (at_work, mut ended_early) = tokio::sync::oneshot::channel::<()>();
-    let route = tokio::spawn(async move {
-        // Dropped when the route ends, however that comes.
+    let reconciler = tokio::spawn(async move {
+        // Dropped when the reconciler ends, also by a panic.
         let _at_work = at_work;
-        route.await;
+        reconciler.await;
     });
-    // Without its route a server would take registrations that nobody ever evaluates.
+    // Without its reconciler, a server would accept registrations and never seal a generation.
     let (broke, mut broken) = tokio::sync::oneshot::channel();
     let shutdown = async move {
         tokio::select! {
@@ -124,7 +124,7 @@ pub async fn serve(
             _ = &mut ended_early => {}
             reason = store.failed() => {
                 tracing::error!("the journal cannot go on: {reason}; the server ends");
-                // Looked at once everything has ended.
+                // Read after everything has ended.
                 let _ = broke.send(reason);
             }
         }
@@ -143,9 +143,9 @@ pub async fn serve(
     }
     let report = cfgsync_server::serve(server.listeners, coordinator, server.http, shutdown).await;
     reloading.abort();
-    // The route goes last: until the last answer is out it may have deliveries to note.
-    drop(stop_route);
-    if let Err(panic) = route.await {
+    // The reconciler ends last: it records the deliveries of the last responses.
+    drop(stop_reconciler);
+    if let Err(panic) = reconciler.await {
         tracing::error!("the coordinator ended early: {panic}");
     }
     if let Some(audit) = guard.audit() {
@@ -157,16 +157,16 @@ pub async fn serve(
     }
 }
 
-/// A store that forgets, and says so.
+/// Returns a store in memory, and logs what that means.
 fn in_memory(spec: &Spec, history: usize) -> Result<Arc<dyn Store>, ServerError> {
     let instance = new_instance().map_err(ServerError::Randomness)?;
     tracing::info!(
-        "instance {instance}; the store is memory: what is registered is lost when this server ends"
+        "instance {instance}; the store is in memory: registrations are lost when this server ends; use --state-dir to keep them"
     );
     let forgotten = spec.remembered();
     if !forgotten.is_empty() {
         tracing::warn!(
-            "this spec uses {}, which a server without a state directory gives anew after a restart",
+            "this spec uses {}, which change after a restart without a state directory; use --state-dir to keep them",
             forgotten.join(" and ")
         );
     }
