@@ -14,8 +14,8 @@ mod event;
 mod state;
 mod memory;
 mod journal;
-#[cfg(test)]
-mod conformance;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 
 pub use bounds::{Bounds, CapacityExceeded};
 pub use contract::{

@@ -5,17 +5,17 @@ use std::{fs, path::Path, sync::Arc};
 use proptest::prelude::*;
 
 use super::{
-    commit::{Change, Journal, Settings},
+    commit::{Journal, Request, Settings},
     directory::Directory,
     disk::Disk,
-    entry::{self, Entry},
+    entry::{self, CommitEntry},
     frame::{self, Found, HEAD_BYTES, Kind, Marker, WrongLine},
     log::LogHead,
-    recover::{recover, replay_batch},
+    recover::{recover, replay_frame},
     simulated_tests::Simulated,
     tests::assert_same,
 };
-use crate::{Input, Record, State};
+use crate::{Bounds, Change, State};
 use cfgsync_model::{
     ArtifactFile, ArtifactSet, Chunk, Content, Digest, Failure, FailureKind, Generation,
     GenerationNumber, Instance, NodeRegistration, Revision, Seat, generation_digest,
@@ -78,7 +78,7 @@ fn written() -> (Simulated, Arc<State>) {
     };
     let mut journal = Journal::open(Arc::new(disk.clone()), &settings).unwrap();
     let odd = serde_json::json!({ "port": 9000, "ratio": 0.1 + 0.2, "name": "é\u{1}", "list": [null, -1] });
-    let register = |node| Change::Input(Input::register(node));
+    let register = |node| Request::Apply(vec![Change::register(node)]);
     let id = |name: &str| name.parse().unwrap();
     let files = |text: &str| {
         let open = ArtifactFile::new("/config.yaml".parse().unwrap(), text.to_owned());
@@ -86,29 +86,29 @@ fn written() -> (Simulated, Arc<State>) {
         ArtifactSet::new(vec![open, secret.kept_secret()]).unwrap()
     };
     let over = |name: &str, text: &str| {
-        Change::Input(Input::Override {
+        Request::Apply(vec![Change::Override {
             identifier: id(name),
             files: files(text),
-        })
+        }])
     };
     let failure = Failure {
         kind: FailureKind::Operator,
         reason: "maintenance".to_owned(),
         at: Timestamp::UNIX_EPOCH,
     };
-    let delivered = |name: &str, number| Record::Delivered {
+    let delivered = |name: &str, number| Change::Deliver {
         identifier: id(name),
         generation: GenerationNumber(number),
     };
     let remove = |name: &str| {
-        Change::Input(Input::Remove {
+        Request::Apply(vec![Change::Remove {
             identifier: id(name),
             only_if: None,
-        })
+        }])
     };
     let seal = |journal: &mut Journal, generation: Arc<Generation>| {
         let _on_its_way = journal.shelf().put(&generation).unwrap();
-        journal.commit(vec![Change::Seal(generation)]).unwrap();
+        journal.commit(vec![Request::Seal(generation)]).unwrap();
         journal.keep_house(true).unwrap();
     };
     let first = node("a", "10.0.0.1", odd);
@@ -122,13 +122,14 @@ fn written() -> (Simulated, Arc<State>) {
     journal
         .commit(vec![over("a", "mine"), over("b", "theirs")])
         .unwrap();
-    let claimed = |name: &str| Record::Claimed {
+    let claimed = |name: &str| Change::Claim {
         identifier: id(name),
         key: Digest::of(name.as_bytes()),
+        within: Bounds::NONE,
     };
     let mut notes = vec![delivered("a", 1), delivered("b", 1)];
     notes.extend([claimed("a"), claimed("b")]);
-    journal.commit(vec![Change::Records(notes)]).unwrap();
+    journal.commit(vec![Request::Apply(notes)]).unwrap();
     journal.snapshot().unwrap();
     journal
         .commit(vec![register(node(
@@ -138,16 +139,16 @@ fn written() -> (Simulated, Arc<State>) {
         ))])
         .unwrap();
     seal(&mut journal, generation(2, &["a", "b", "c"]));
-    let end = Change::Input(Input::RemoveOverride(id("b")));
+    let end = Request::Apply(vec![Change::RemoveOverride(id("b"))]);
     journal.commit(vec![end, remove("b")]).unwrap();
     seal(&mut journal, generation(3, &["a", "c"]));
     journal
         .commit(vec![
-            Change::Records(vec![Record::Reset, Record::Failed(failure)]),
-            Change::Records(vec![
+            Request::Apply(vec![Change::Reset, Change::Fail(failure)]),
+            Request::Apply(vec![
                 delivered("c", 3),
                 claimed("c"),
-                Record::Released(id("b")),
+                Change::Release(id("b")),
             ]),
         ])
         .unwrap();
@@ -213,10 +214,10 @@ fn a_first_line_says_what_a_file_is() {
     let line = frame::first_line(Kind::Log);
     assert_eq!(
         frame::read_first_line(line.as_bytes(), Kind::Log),
-        Ok(line.len())
+        Ok((2, line.len()))
     );
     let read = |line: &str| frame::read_first_line(line.as_bytes(), Kind::Log);
-    assert_eq!(read("cfgsync log 2\n"), Err(WrongLine::Version(2)));
+    assert_eq!(read("cfgsync log 3\n"), Err(WrongLine::Version(3)));
     for wrong in [
         "",
         "cfgsync log 1",
@@ -311,7 +312,7 @@ proptest! {
                 let _ = frame::read(file, at, MARKER);
                 let _ = frame::next_whole(file, at, MARKER);
             }
-            if let Ok((change, _)) = entry::read::<Entry>(file) {
+            if let Ok((change, _)) = entry::read::<CommitEntry>(file) {
                 let _ = change.replay(&mut State::default());
             }
             let _ = super::snapshot::read(file, INSTANCE, || "snapshot".into());
@@ -349,7 +350,7 @@ proptest! {
                     let _ = LogHead::read(&altered, || name.into());
                     let (mut at, mut state) = (end, State::default());
                     while let Found::Frame { body, end } = frame::read(&file, at, MARKER) {
-                        let _ = replay_batch(&alter(body), &mut state);
+                        let _ = replay_frame(&alter(body), &mut state);
                         at = end;
                     }
                 }
@@ -367,13 +368,13 @@ proptest! {
     #[test]
     fn facts_are_kept_to_the_last_bit(metadata in metadata()) {
         let facts = node("a", "fd00::1", metadata);
-        let input = Input::register(facts.clone());
+        let changes = [Change::register(facts.clone())];
         let mut body = vec![];
-        entry::write(&mut body, &Entry::of_input(&input));
-        let (change, rest): (Entry, _) = entry::read(&body).unwrap();
+        entry::write(&mut body, &CommitEntry::of_changes(Revision(1), &changes));
+        let (commit, rest): (CommitEntry, _) = entry::read(&body).unwrap();
         prop_assert!(rest.is_empty());
         let mut state = State::default();
-        change.replay(&mut state).unwrap();
+        commit.replay(&mut state).unwrap();
         prop_assert_eq!(&*state.registrations["a"].registration, &facts);
     }
 }

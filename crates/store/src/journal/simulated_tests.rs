@@ -9,14 +9,14 @@ use std::{
 };
 
 use super::{
-    commit::{Answer, Change, Done, Journal, Settings},
+    commit::{Answer, Journal, Request, Response, Settings},
     disk::{Disk, DiskFile, Trouble},
     error::JournalError,
     log::LogHead,
     recover::recover,
     tests::assert_same,
 };
-use crate::{Input, Outcome, Record, Seal, State};
+use crate::{Change, SealOutcome, State};
 use cfgsync_model::{
     ArtifactFile, ArtifactSet, Digest, Generation, GenerationNumber, Identifier, Instance,
     NodeRegistration, Revision, Seat, generation_digest,
@@ -483,6 +483,10 @@ fn node(name: &str, turn: u64) -> NodeRegistration {
     )
 }
 
+fn register(registration: NodeRegistration) -> Request {
+    Request::Apply(vec![Change::register(registration)])
+}
+
 fn generation(state: &State, salt: u64) -> Arc<Generation> {
     let newest = state.generation();
     let names = state.registrations.keys();
@@ -520,16 +524,12 @@ impl Promised {
                 .or_default()
                 .push(facts.clone());
         }
-        let changes = facts
-            .iter()
-            .cloned()
-            .map(Input::register)
-            .map(Change::Input);
-        let Some(answers) = self.commit(journal, changes.collect()) else {
+        let requests = facts.iter().cloned().map(register);
+        let Some(answers) = self.commit(journal, requests.collect()) else {
             return false;
         };
         for (facts, answer) in facts.iter().zip(answers) {
-            if let Ok(Done::Input(Outcome::Changed(_) | Outcome::Unchanged(_))) = answer {
+            if let Ok(Response::Applied(_)) = answer {
                 // Older ones may not come back.
                 self.nodes
                     .insert(facts.identifier.clone(), vec![facts.clone()]);
@@ -545,10 +545,10 @@ impl Promised {
             Err(Trouble::Refused { .. }) => return true,
             Err(Trouble::Fatal { .. }) => return false,
         };
-        let Some(answers) = self.commit(journal, vec![Change::Seal(generation.clone())]) else {
+        let Some(answers) = self.commit(journal, vec![Request::Seal(generation.clone())]) else {
             return false;
         };
-        if let [Ok(Done::Seal(Seal::Won))] = &answers[..] {
+        if let [Ok(Response::Sealed(SealOutcome::Won))] = &answers[..] {
             let before = self.sealed.insert(generation.number.0, generation.digest);
             assert_eq!(before, None, "a number was given twice");
         }
@@ -557,16 +557,20 @@ impl Promised {
     }
 
     fn note(&mut self, journal: &mut Journal, name: &str) -> bool {
-        let delivered = Record::Delivered {
+        let delivered = Change::Deliver {
             identifier: name.parse().unwrap(),
-            generation: GenerationNumber(1),
+            generation: journal
+                .state
+                .generation()
+                .map(|newest| newest.number)
+                .unwrap_or_default(),
         };
-        self.commit(journal, vec![Change::Records(vec![delivered])])
+        self.commit(journal, vec![Request::Apply(vec![delivered])])
             .is_some()
     }
 
-    fn commit(&mut self, journal: &mut Journal, changes: Vec<Change>) -> Option<Vec<Answer>> {
-        let answers = journal.commit(changes).ok()?;
+    fn commit(&mut self, journal: &mut Journal, requests: Vec<Request>) -> Option<Vec<Answer>> {
+        let answers = journal.commit(requests).ok()?;
         assert!(journal.state.revision >= self.revision);
         self.revision = journal.state.revision;
         self.state = Some(journal.state.clone());
@@ -613,7 +617,8 @@ impl Promised {
                 "two digests"
             );
             super::artifacts::check(INSTANCE, generation).unwrap();
-            assert!(!generation.once.is_empty() && !generation.seats.is_empty());
+            assert!(!generation.once.is_empty());
+            assert!(generation.seats.keys().eq(generation.nodes.keys()));
         }
     }
 }
@@ -704,9 +709,7 @@ fn a_log_that_has_grown_is_cut_after_a_snapshot() {
     for turn in 0..80 {
         let facts = node(&format!("n{turn}"), turn);
         let facts = facts.with_metadata("x".repeat(64 << 10).into());
-        journal
-            .commit(vec![Change::Input(Input::register(facts))])
-            .unwrap();
+        journal.commit(vec![register(facts)]).unwrap();
         journal.keep_house(false).unwrap();
         let length = recover(&disk).unwrap().unwrap().log.end;
         if length < before {
@@ -733,25 +736,28 @@ fn a_log_that_has_grown_is_cut_after_a_snapshot() {
 fn a_full_disk_refuses_changes_and_recovers() {
     let disk = Simulated::default();
     let mut journal = Journal::open(Arc::new(disk.clone()), &settings()).unwrap();
-    let register = |journal: &mut Journal, name: &str, turn| {
-        let changes = vec![Change::Input(Input::register(node(name, turn)))];
-        journal.commit(changes).unwrap().pop().unwrap()
+    let attempt = |journal: &mut Journal, name: &str, turn| {
+        journal
+            .commit(vec![register(node(name, turn))])
+            .unwrap()
+            .pop()
+            .unwrap()
     };
-    register(&mut journal, "a", 0).unwrap();
+    attempt(&mut journal, "a", 0).unwrap();
     let at = disk.operations();
     disk.medium().fault = Some((at, Fault::For(100)));
     for turn in 1..4 {
-        let refused = register(&mut journal, "b", turn).unwrap_err();
+        let refused = attempt(&mut journal, "b", turn).unwrap_err();
         assert!(refused.to_string().contains("storage"), "{refused}");
         assert!(!refused.to_string().contains("simulated"), "{refused}");
     }
     disk.medium().fault = None;
     // With space taken, it is the write that fails, in the midst or at the end of it.
     for turn in 4..8 {
-        register(&mut journal, "a", turn).unwrap();
+        attempt(&mut journal, "a", turn).unwrap();
         let at = disk.operations();
         disk.medium().fault = Some((at, Fault::Once));
-        register(&mut journal, "b", turn).unwrap_err();
+        attempt(&mut journal, "b", turn).unwrap_err();
         let again = Journal::open(Arc::new(disk.clone()), &settings()).unwrap();
         assert_same(&journal.state, &again.state);
     }
@@ -759,13 +765,14 @@ fn a_full_disk_refuses_changes_and_recovers() {
     let at = disk.operations();
     disk.medium().fault = Some((at, Fault::For(100)));
     // What is so already is said still.
-    assert!(matches!(
-        register(&mut journal, "a", 7),
-        Ok(Done::Input(Outcome::Unchanged(_)))
-    ));
+    let unchanged = attempt(&mut journal, "a", 7);
+    assert!(
+        matches!(&unchanged, Ok(Response::Applied(commit)) if !commit.is_changed()),
+        "{unchanged:?}"
+    );
     assert_same(&before, &journal.state);
     disk.medium().fault = None;
-    register(&mut journal, "b", 9).unwrap();
+    attempt(&mut journal, "b", 9).unwrap();
     let again = Journal::open(Arc::new(disk.clone()), &settings()).unwrap();
     assert_same(&journal.state, &again.state);
 }
@@ -787,12 +794,12 @@ fn files_of_a_seal_on_its_way_stay() {
 fn a_sync_that_fails_is_not_tried_again() {
     let disk = Simulated::default();
     let mut journal = Journal::open(Arc::new(disk.clone()), &settings()).unwrap();
-    let register = || vec![Change::Input(Input::register(node("a", 0)))];
+
     // Space is taken, the frame is written, and then it is synced.
     let at = disk.operations() + 2;
     disk.medium().fault = Some((at, Fault::Once));
     assert!(matches!(
-        journal.commit(register()),
+        journal.commit(vec![register(node("a", 0))]),
         Err(Trouble::Fatal { .. })
     ));
 }
@@ -803,8 +810,12 @@ fn damage_is_refused_with_its_place_and_a_torn_tail_is_cut() {
     let mut journal = Journal::open(Arc::new(disk.clone()), &settings()).unwrap();
     let mut ends = vec![];
     for (name, turn) in [("a", 0), ("b", 0), ("c", 0)] {
-        let changes = vec![Change::Input(Input::register(node(name, turn)))];
-        journal.commit(changes).unwrap().pop().unwrap().unwrap();
+        journal
+            .commit(vec![register(node(name, turn))])
+            .unwrap()
+            .pop()
+            .unwrap()
+            .unwrap();
         let log = disk.read("log").unwrap().unwrap();
         ends.push(log.iter().rposition(|byte| *byte != 0).unwrap() + 1);
     }

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::ArcSwap;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, watch};
 
@@ -15,7 +15,7 @@ use super::{
     simulated_tests::Simulated, snapshot,
 };
 use crate::{
-    BoxFuture, Input, Outcome, Record, Seal, State, StateGuard, Store, Unavailable, conformance,
+    BoxFuture, Change, Commit, CommitError, SealOutcome, State, StateGuard, Store, conformance,
 };
 use cfgsync_model::{Generation, Instance, NodeRegistration, Revision};
 
@@ -56,15 +56,11 @@ impl Store for Fresh {
         self.journal.follow()
     }
 
-    fn put(&self, input: Input) -> BoxFuture<'_, Result<Outcome, Unavailable>> {
-        self.journal.put(input)
+    fn apply(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Commit, CommitError>> {
+        self.journal.apply(changes)
     }
 
-    fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<Revision, Unavailable>> {
-        self.journal.record(records)
-    }
-
-    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Seal> {
+    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
         self.journal.seal(generation)
     }
 }
@@ -84,7 +80,7 @@ impl Reopened {
         let journal = JournalStore::open(&config(directory.path())).unwrap();
         Arc::new(Self {
             instance: journal.instance(),
-            state: ArcSwap::new(Guard::into_inner(journal.state())),
+            state: ArcSwap::new(journal.state().into_arc()),
             journal: Mutex::new(Some(journal)),
             changed: watch::Sender::default(),
             directory,
@@ -103,8 +99,9 @@ impl Reopened {
         assert_same(&before, &after);
         *slot = Some(journal);
         if self.state.load().revision != after.revision {
-            self.state.store(after.clone());
-            self.changed.send_replace(after.revision);
+            let revision = after.revision;
+            self.state.store(after.into_arc());
+            self.changed.send_replace(revision);
         }
         done
     }
@@ -116,22 +113,18 @@ impl Store for Reopened {
     }
 
     fn state(&self) -> StateGuard {
-        self.state.load()
+        self.state.load().into()
     }
 
     fn follow(&self) -> watch::Receiver<Revision> {
         self.changed.subscribe()
     }
 
-    fn put(&self, input: Input) -> BoxFuture<'_, Result<Outcome, Unavailable>> {
-        Box::pin(self.change(async move |journal: &JournalStore| journal.put(input).await))
+    fn apply(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Commit, CommitError>> {
+        Box::pin(self.change(async move |journal: &JournalStore| journal.apply(changes).await))
     }
 
-    fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<Revision, Unavailable>> {
-        Box::pin(self.change(async move |journal: &JournalStore| journal.record(records).await))
-    }
-
-    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Seal> {
+    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
         Box::pin(self.change(async move |journal: &JournalStore| journal.seal(generation).await))
     }
 }
@@ -152,14 +145,19 @@ pub(super) fn assert_same(one: &State, other: &State) {
     assert_eq!(one.metadata_total_bytes, other.metadata_total_bytes);
 }
 
+/// A directory has one server: both handles are the same.
+fn twice<S>(store: Arc<S>) -> [Arc<S>; 2] {
+    [store.clone(), store]
+}
+
 #[tokio::test]
 async fn conforms() {
-    conformance::check(Fresh::new).await;
+    conformance::check(async || twice(Fresh::new())).await;
 }
 
 #[tokio::test]
 async fn conforms_when_it_is_opened_again_after_every_change() {
-    conformance::check(Reopened::new).await;
+    conformance::check(async || twice(Reopened::new())).await;
 }
 
 #[test]
@@ -194,8 +192,11 @@ async fn a_log_that_was_removed_takes_nothing() {
     let journal = JournalStore::open(&config(directory.path())).unwrap();
     std::fs::remove_file(directory.path().join("log")).unwrap();
     let node = NodeRegistration::new("a".parse().unwrap(), "10.0.0.1".parse().unwrap());
-    journal.put(Input::register(node)).await.unwrap_err();
-    let reason = journal.broken().await;
+    journal
+        .apply(vec![Change::register(node)])
+        .await
+        .unwrap_err();
+    let reason = journal.failed().await;
     assert!(reason.contains("somebody has removed it"), "{reason}");
 }
 
@@ -209,7 +210,7 @@ async fn many_changes_share_one_sync_and_none_is_seen_before_it() {
         .map(|at| {
             let name = format!("n{at}").parse().unwrap();
             let node = NodeRegistration::new(name, "10.0.0.1".parse().unwrap());
-            journal.put(Input::register(node))
+            journal.apply(vec![Change::register(node)])
         })
         .collect();
     disk.while_it_hangs(|| {
@@ -220,7 +221,7 @@ async fn many_changes_share_one_sync_and_none_is_seen_before_it() {
         assert!(journal.state().registrations.is_empty());
     });
     for put in puts {
-        assert!(matches!(put.await, Ok(Outcome::Changed(_))));
+        assert!(matches!(put.await, Ok(commit) if commit.is_changed()));
     }
     assert_eq!(journal.state().registrations.len(), 50);
     let batches = recover(&disk).unwrap().unwrap().log.batches;
@@ -234,18 +235,21 @@ async fn a_sync_that_fails_breaks_the_store_and_says_why() {
     let journal = JournalStore::on(Arc::new(disk.clone()), &config(directory)).unwrap();
     let register = |name: &str| {
         let ip = "10.0.0.1".parse().unwrap();
-        Input::register(NodeRegistration::new(name.parse().unwrap(), ip))
+        vec![Change::register(NodeRegistration::new(
+            name.parse().unwrap(),
+            ip,
+        ))]
     };
-    journal.put(register("a")).await.unwrap();
+    journal.apply(register("a")).await.unwrap();
     disk.fail_syncs();
-    journal.put(register("b")).await.unwrap_err();
-    let reason = journal.broken().await;
+    journal.apply(register("b")).await.unwrap_err();
+    let reason = journal.failed().await;
     assert!(
         reason.starts_with("simulated/log could not be synced"),
         "{reason}"
     );
     // Nothing is taken any more, and what was acknowledged is seen still.
-    journal.put(register("a")).await.unwrap_err();
+    journal.apply(register("a")).await.unwrap_err();
     let state = journal.state();
     assert!(state.registrations.contains_key("a") && !state.registrations.contains_key("b"));
 }
@@ -289,7 +293,7 @@ async fn a_longer_history_does_not_ask_for_what_is_gone() {
     };
     let seal = async |journal: &JournalStore, number| {
         let sealed = journal.seal(conformance::generation(number, &number.to_string()));
-        assert!(matches!(sealed.await, Seal::Won));
+        assert!(matches!(sealed.await, Ok(SealOutcome::Won)));
     };
     let journal = open(2);
     for number in 1..=4 {
