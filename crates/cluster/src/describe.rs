@@ -13,7 +13,7 @@ use super::{
 };
 use cfgsync_model::{Failure, FailureKind, Generation, GenerationNumber, Identifier};
 use cfgsync_spec::did_you_mean;
-use cfgsync_store::{Registered, State};
+use cfgsync_store::{RegisteredNode, State};
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, ClusterState, EncodedPayload, ErrorBody, GenerationBody,
     GenerationEntry, NodeBody, NodeEntry, NodeState, PayloadEncoder,
@@ -93,11 +93,11 @@ impl Coordinator {
         let body = self.describe(identifier.as_str());
         let view = self.shared.view.load();
         let state = self.shared.store.state();
-        let is_known = state.names(identifier.as_str()) || view.program.expects(identifier);
+        let is_known = state.mentions(identifier.as_str()) || view.program.expects(identifier);
         if body.state == NodeState::Ready || is_known {
             return Ok(body);
         }
-        let names = state.all_names().chain(view.program.expected());
+        let names = state.mentioned_identifiers().chain(view.program.expected());
         Err(Refusal::Unknown {
             identifier: identifier.clone(),
             why: match (body.state, body.reason) {
@@ -259,7 +259,7 @@ fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
     })
 }
 
-fn entry(state: &State, view: &View, registered: &Registered) -> NodeEntry {
+fn entry(state: &State, view: &View, registered: &RegisteredNode) -> NodeEntry {
     let node = &registered.registration;
     let served = view.served.as_ref().map(|served| &served.generation);
     // What templates see; raw where the spec does not accept it.

@@ -10,6 +10,7 @@
 
 mod bounds;
 mod contract;
+mod error;
 mod event;
 mod state;
 mod memory;
@@ -22,7 +23,8 @@ pub use contract::{
     BoxFuture, Change, Commit, CommitError, Rejection, RejectionReason, SealOutcome, StateGuard,
     Store,
 };
+pub use error::{StoreError, StoreErrorKind};
 pub use event::{EVENT_HISTORY_MAX_EVENTS, Event, EventKind};
-pub use journal::{JournalConfig, JournalContents, JournalError, JournalStore};
+pub use journal::{DirectoryConfig, DirectoryContents};
 pub use memory::MemoryStore;
-pub use state::{Overridden, Registered, State};
+pub use state::{NodeOverride, RegisteredNode, State};

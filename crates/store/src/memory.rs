@@ -1,11 +1,16 @@
-//! A store that forgets when the server ends.
+//! A store in memory. Its content is lost when the process ends.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::{BoxFuture, Change, Commit, CommitError, SealOutcome, State, StateGuard, Store};
+use crate::{
+    BoxFuture, Change, Commit, CommitError, SealOutcome, State, StateGuard, Store, StoreError,
+};
 use cfgsync_model::{Generation, Instance, Revision};
 
 /// Keeps everything in memory. Each new store has the instance that it is given, which should be random.
@@ -23,7 +28,18 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store that keeps the newest `history` generations, at least one.
+    /// An empty store with a random instance that keeps the newest `history` generations, at least one.
+    ///
+    /// # Errors
+    /// The operating system supplies no random numbers.
+    pub fn open(history: usize) -> Result<Self, StoreError> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)
+            .map_err(|error| StoreError::random(io::Error::other(error.to_string())))?;
+        Ok(Self::new(Instance::from_bytes(bytes), history))
+    }
+
+    /// The same with this instance.
     pub fn new(instance: Instance, history: usize) -> Self {
         Self {
             instance,
