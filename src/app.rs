@@ -1,8 +1,12 @@
-//! The composition root of `serve`: connects store, coordinator and HTTP server, and runs them until shutdown.
+//! The composition root of `serve`: store, coordinator and HTTP server, wired once and run until told to stop.
 
 mod account;
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::{
     net::TcpListener,
@@ -12,10 +16,9 @@ use tokio::{
 use account::Account;
 use cfgsync_cluster::Coordinator;
 use cfgsync_materialize::Materializer;
-use cfgsync_model::Instance;
 use cfgsync_server::{DrainReport, HttpConfig};
 use cfgsync_spec::Spec;
-use cfgsync_store::{JournalStore, MemoryStore, Store};
+use cfgsync_store::{DirectoryConfig, MemoryStore, Store, StoreError};
 use cfgsync_support::clock::WallClock;
 
 /// The parts of a server. The caller binds the listeners, so that it knows their ports.
@@ -30,9 +33,9 @@ pub struct Server {
     pub coordinator: cfgsync_cluster::Config,
     /// The limits and timeouts of the HTTP server.
     pub http: HttpConfig,
-    /// The durable store. Without one, the state is lost when the server ends.
-    pub journal: Option<JournalStore>,
-    /// How many generations the store in memory keeps, if there is no journal.
+    /// The store, as [`open_store`] returns it. Without one the server keeps its state in memory.
+    pub store: Option<Arc<dyn Store>>,
+    /// How many generations a store in memory keeps for operators.
     pub history_generations: usize,
     /// The wall clock.
     pub clock: WallClock,
@@ -52,7 +55,7 @@ impl Server {
             materializers: vec![],
             coordinator: cfgsync_cluster::Config::default(),
             http: HttpConfig::default(),
-            journal: None,
+            store: None,
             history_generations: HISTORY_GENERATIONS,
             clock: WallClock::system(),
             status: None,
@@ -70,12 +73,14 @@ impl Server {
 /// Why a server could not start or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The operating system has no random numbers for the identity of the store.
-    #[error("cannot draw random numbers for the identity of the store: {0}")]
-    Randomness(std::io::Error),
-    /// The store can take no more changes. Acknowledged changes are kept for the next start.
-    #[error("the journal cannot go on: {0}; what was acknowledged is kept for the next start")]
-    Journal(String),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    OpenStore(#[from] StoreError),
+    /// The store can take no more changes. A durable store keeps what was acknowledged for the next start.
+    #[error(
+        "the store failed: {0}; a durable store keeps what was acknowledged for the next start"
+    )]
+    StoreFailed(String),
 }
 
 /// Serves until `shutdown` is complete, then drains. A spec received from `reload` replaces the one before.
@@ -87,9 +92,9 @@ pub async fn serve(
     mut reload: mpsc::Receiver<Spec>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<DrainReport, ServerError> {
-    let store: Arc<dyn Store> = match server.journal {
-        Some(journal) => Arc::new(journal),
-        None => in_memory(&server.spec, server.history_generations)?,
+    let store = match server.store {
+        Some(store) => store,
+        None => open_store(None, &server.spec, server.history_generations)?,
     };
     let guard = server.http.guard.clone();
     let account = Arc::new(Account {
@@ -117,15 +122,15 @@ pub async fn serve(
         reconciler.await;
     });
     // Without its reconciler, a server would accept registrations and never seal a generation.
-    let (broke, mut broken) = tokio::sync::oneshot::channel();
+    let (store_failed, mut store_failure) = tokio::sync::oneshot::channel();
     let shutdown = async move {
         tokio::select! {
             () = shutdown => {}
             _ = &mut ended_early => {}
             reason = store.failed() => {
-                tracing::error!("the journal cannot go on: {reason}; the server ends");
-                // Read after everything has ended.
-                let _ = broke.send(reason);
+                tracing::error!("the store failed: {reason}; the server ends");
+                // Looked at once everything has ended.
+                let _ = store_failed.send(reason);
             }
         }
     };
@@ -151,30 +156,65 @@ pub async fn serve(
     if let Some(audit) = guard.audit() {
         audit.flush().await;
     }
-    match broken.try_recv() {
-        Ok(reason) => Err(ServerError::Journal(reason)),
+    match store_failure.try_recv() {
+        Ok(reason) => Err(ServerError::StoreFailed(reason)),
         Err(_) => Ok(report),
     }
 }
 
-/// Returns a store in memory, and logs what that means.
-fn in_memory(spec: &Spec, history: usize) -> Result<Arc<dyn Store>, ServerError> {
-    let instance = new_instance().map_err(ServerError::Randomness)?;
+/// Opens the store of a server: the state directory if there is one, and memory otherwise. This is the only place that
+/// chooses a store.
+///
+/// # Errors
+/// See [`StoreError::kind`].
+pub fn open_store(
+    directory: Option<PathBuf>,
+    spec: &Spec,
+    history_generations: usize,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let Some(directory) = directory else {
+        let store = MemoryStore::open(history_generations)?;
+        log_memory(&store, spec);
+        return Ok(Arc::new(store));
+    };
+    let config = DirectoryConfig {
+        directory,
+        cluster: spec.cluster.clone(),
+        history: history_generations,
+    };
+    let store = config.open()?;
+    log_directory(&*store, &config.directory);
+    Ok(store)
+}
+
+/// Says what a restart of the server loses.
+fn log_memory(store: &MemoryStore, spec: &Spec) {
     tracing::info!(
-        "instance {instance}; the store is in memory: registrations are lost when this server ends; use --state-dir to keep them"
+        "instance {}; the state is kept in memory: registrations are lost when this server ends",
+        store.instance()
     );
     let forgotten = spec.remembered();
     if !forgotten.is_empty() {
         tracing::warn!(
-            "this spec uses {}, which change after a restart without a state directory; use --state-dir to keep them",
+            "this spec uses {}, which changes at each restart of a server without a state directory",
             forgotten.join(" and ")
         );
     }
-    Ok(Arc::new(MemoryStore::new(instance, history)))
 }
 
-fn new_instance() -> std::io::Result<Instance> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
-    Ok(Instance::from_bytes(bytes))
+fn log_directory(store: &dyn Store, directory: &Path) {
+    let state = store.state();
+    let generation = match state.generation() {
+        Some(generation) => format!("generation {}", generation.number),
+        None => "no generation yet".to_owned(),
+    };
+    tracing::info!(
+        "instance {}; {} has {} and {generation}",
+        store.instance(),
+        directory.display(),
+        match state.registrations.len() {
+            1 => "1 node".to_owned(),
+            nodes => format!("{nodes} nodes"),
+        }
+    );
 }

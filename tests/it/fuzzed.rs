@@ -7,7 +7,7 @@ mod targets;
 
 use std::{fs, path::Path};
 
-use cfgsync_store::JournalContents;
+use cfgsync_store::DirectoryContents;
 use proptest::{collection::vec, prelude::*, sample::Index, test_runner::TestRunner};
 
 /// How many inputs are made for each target; more with `CFGSYNC_FUZZ_CASES`.
@@ -150,7 +150,7 @@ fn what_lies_behind_the_journals_checksums_is_fuzzed() {
             }
             fs::write(directory.path().join(name), bytes).unwrap();
         }
-        let contents = JournalContents::read(directory.path()).unwrap();
+        let contents = DirectoryContents::read(directory.path()).unwrap();
         contents.verify().unwrap();
         assert!(contents.state.generation().is_some());
     }
