@@ -9,10 +9,7 @@ use std::{
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
-use crate::{
-    Accepted, AnotherCluster, Coordinator, Refusal, metrics::ChangeLabels, pipeline,
-    reconciler::Command,
-};
+use crate::{Accepted, AnotherCluster, Coordinator, Refusal, pipeline, reconciler::Command};
 use cfgsync_model::{
     ArtifactSet, Digest, Failure, FailureKind, Identifier, NodeRegistration, Revision,
 };
@@ -61,7 +58,7 @@ impl Coordinator {
             self.command(Command::BeginAttempt).await;
         }
         if commit.is_changed() {
-            self.count_change("register");
+            self.shared.metrics.changes.register.inc();
             if is_complete {
                 // No render follows that would wake the clients that wait under this name.
                 self.shared.release.send_replace(());
@@ -111,7 +108,7 @@ impl Coordinator {
         if !commit.is_changed() {
             return Err(Refusal::NoKey(identifier.clone()));
         }
-        self.count_change("release");
+        self.shared.metrics.changes.release.inc();
         Ok(commit.revision)
     }
 
@@ -152,7 +149,7 @@ impl Coordinator {
     async fn override_changed(&self, commit: &Commit) -> Revision {
         let revision = commit.revision;
         if commit.is_changed() {
-            self.count_change("override");
+            self.shared.metrics.changes.overrides.inc();
         }
         let is_sealed = self.shared.view.load().served.is_some();
         if is_sealed {
@@ -218,7 +215,7 @@ impl Coordinator {
 
     async fn apply_removal(&self, changes: Vec<Change>) -> Result<Revision, Refusal> {
         let commit = self.apply(changes).await?;
-        self.count_change("remove");
+        self.shared.metrics.changes.remove.inc();
         // Clients that wait under that name have another answer now.
         self.shared.release.send_replace(());
         Ok(commit.revision)
@@ -235,7 +232,7 @@ impl Coordinator {
             at: self.shared.clock.now(),
         };
         let commit = self.apply(vec![Change::Fail(failure)]).await?;
-        self.count_change("fail");
+        self.shared.metrics.changes.fail.inc();
         self.shared.release.send_replace(());
         Ok(commit.revision)
     }
@@ -246,7 +243,7 @@ impl Coordinator {
     /// The store does not acknowledge the change.
     pub async fn reset(&self) -> Result<Revision, Refusal> {
         let commit = self.apply(vec![Change::Reset]).await?;
-        self.count_change("reset");
+        self.shared.metrics.changes.reset.inc();
         self.command(Command::Retry).await;
         Ok(commit.revision)
     }
@@ -301,13 +298,5 @@ impl Coordinator {
             // An error means that the reconciler has ended, and then no node is answered any more.
             let _ = answered.await;
         }
-    }
-
-    fn count_change(&self, kind: &'static str) {
-        self.shared
-            .metrics
-            .changes
-            .get_or_create(&ChangeLabels { kind })
-            .inc();
     }
 }

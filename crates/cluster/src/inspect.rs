@@ -11,7 +11,7 @@ use crate::{
 };
 use cfgsync_model::{Failure, FailureKind, Generation, GenerationNumber, Identifier};
 use cfgsync_spec::did_you_mean;
-use cfgsync_store::{Registered, State};
+use cfgsync_store::{RegisteredNode, State};
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, ClusterState, EncodedPayload, ErrorBody, GenerationBody,
     GenerationEntry, NodeBody, NodeEntry, NodeState, PayloadEncoder,
@@ -111,11 +111,11 @@ impl Coordinator {
         let body = self.describe(identifier.as_str());
         let view = self.shared.view.load();
         let state = self.shared.store.state();
-        let is_known = state.names(identifier.as_str()) || view.pipeline.expects(identifier);
+        let is_known = state.mentions(identifier.as_str()) || view.pipeline.expects(identifier);
         if body.state == NodeState::Ready || is_known {
             return Ok(body);
         }
-        let names = state.all_names().chain(view.pipeline.expected());
+        let names = state.mentioned_identifiers().chain(view.pipeline.expected());
         Err(Refusal::Unknown {
             identifier: identifier.clone(),
             why: match (body.state, body.reason) {
@@ -280,7 +280,7 @@ fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
         .map(|failure| &**failure)
 }
 
-fn entry(state: &State, view: &View, registered: &Registered) -> NodeEntry {
+fn entry(state: &State, view: &View, registered: &RegisteredNode) -> NodeEntry {
     let node = &registered.registration;
     let served = view.served.as_ref();
     let generation = served.map(|served| &served.generation);

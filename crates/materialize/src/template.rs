@@ -120,8 +120,9 @@ impl TemplateMaterializer {
         shared: &ArtifactSet,
         sources: &Sources,
     ) -> Result<ArtifactSet, MaterializeError> {
-        let mut files = ArtifactSet::default();
-        for file in self.spec.files.iter().filter(|file| !file.shared) {
+        let own = self.spec.files.iter().filter(|file| !file.shared);
+        let mut files = ArtifactSet::with_capacity(own.clone().count());
+        for file in own {
             if let Some(matching) = &file.matching {
                 let matches = matching.matches(context, value).map_err(|error| {
                     let what = format!("`where` of {} for {}", file.path, node.identifier);

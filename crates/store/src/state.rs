@@ -1,4 +1,4 @@
-//! What a store holds at one revision, immutable.
+//! The state of a store at one revision, and the meaning of every change to it.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -14,10 +14,10 @@ use cfgsync_model::{
     Revision,
 };
 
-/// Everything at one revision. Cloning is cheap: the maps share what did not change.
+/// The content of a store at one revision. Cloning is cheap: clones share what did not change.
 #[derive(Debug, Clone, Default)]
 pub struct State {
-    /// The newest change of any kind.
+    /// The revision of the newest change of any kind.
     pub revision: Revision,
     /// The revision of the newest input of any kind.
     pub inputs: Revision,
@@ -25,51 +25,51 @@ pub struct State {
     pub registrations_revision: Revision,
     /// The revision of the newest change of an override, including removals.
     pub overrides_revision: Revision,
-    /// Who is registered, sorted by identifier.
-    pub registrations: OrdMap<Identifier, Registered>,
-    /// The metadata of all of them together, in bytes as they take them in memory.
+    /// The registered nodes, sorted by identifier.
+    pub registrations: OrdMap<Identifier, RegisteredNode>,
+    /// The size of the metadata of all registered nodes, in bytes of memory.
     pub metadata_total_bytes: usize,
-    /// Operators' files, by node.
-    pub overrides: OrdMap<Identifier, Overridden>,
-    /// The newest generation handed to each node.
+    /// The overrides, by node.
+    pub overrides: OrdMap<Identifier, NodeOverride>,
+    /// The newest generation that was handed to each registered node.
     pub deliveries: OrdMap<Identifier, GenerationNumber>,
-    /// The hash of the key that owns an identifier, where nodes have keys of their own.
+    /// The hash of the key that owns an identifier.
     pub keys: OrdMap<Identifier, Digest>,
-    /// An operator's `fail`.
+    /// The failure that an operator declared, if any.
     pub failure: Option<Arc<Failure>>,
-    /// The newest generations, oldest first; a store keeps a bounded number.
+    /// The newest generations, oldest first. A store keeps a bounded number.
     pub generations: Arc<VecDeque<Arc<Generation>>>,
     /// The newest events.
     pub(crate) events: EventHistory,
 }
 
-/// A registration and when it came. Equal when it is the same acceptance.
+/// A registration and its revision. Two are equal if they were accepted at the same revision.
 #[derive(Debug, Clone)]
-pub struct Registered {
-    /// The facts.
+pub struct RegisteredNode {
+    /// The node's facts.
     pub registration: Arc<NodeRegistration>,
     /// The revision at which they were accepted.
     pub revision: Revision,
-    /// Their metadata, in bytes as they take them in memory.
+    /// The size of the metadata, in bytes of memory.
     pub metadata_bytes: usize,
 }
 
-/// An override and when it came. Equal when it is the same acceptance.
+/// An override and its revision. Two are equal if they were accepted at the same revision.
 #[derive(Debug, Clone)]
-pub struct Overridden {
-    /// The files.
+pub struct NodeOverride {
+    /// The files that replace the node's own.
     pub files: Arc<ArtifactSet>,
     /// The revision at which they were accepted.
     pub revision: Revision,
 }
 
-impl PartialEq for Registered {
+impl PartialEq for RegisteredNode {
     fn eq(&self, other: &Self) -> bool {
         self.revision == other.revision
     }
 }
 
-impl PartialEq for Overridden {
+impl PartialEq for NodeOverride {
     fn eq(&self, other: &Self) -> bool {
         self.revision == other.revision
     }
@@ -81,21 +81,20 @@ impl State {
         self.generations.back()
     }
 
-    /// Whose files an operator has replaced, who is not registered.
+    /// The nodes that have an override and are not registered.
     pub fn overridden_absent(&self) -> impl Iterator<Item = &Identifier> {
-        let names = self.overrides.keys();
-        names.filter(|identifier| !self.registrations.contains_key(*identifier))
+        let identifiers = self.overrides.keys();
+        identifiers.filter(|identifier| !self.registrations.contains_key(*identifier))
     }
 
-    /// Who is registered under a name that no key has.
+    /// The registered nodes whose identifier no key owns.
     pub fn registered_without_key(&self) -> impl Iterator<Item = &Identifier> {
-        let names = self.registrations.keys();
-        names.filter(|identifier| !self.keys.contains_key(*identifier))
+        let identifiers = self.registrations.keys();
+        identifiers.filter(|identifier| !self.keys.contains_key(*identifier))
     }
 
-    /// Whether something here is about `identifier`: it is registered, it was sealed, a key has its name, or an
-    /// operator's files are kept for it.
-    pub fn names(&self, identifier: &str) -> bool {
+    /// Whether `identifier` is registered, sealed, owned by a key, or overridden.
+    pub fn mentions(&self, identifier: &str) -> bool {
         self.registrations.contains_key(identifier)
             || self.overrides.contains_key(identifier)
             || self.keys.contains_key(identifier)
@@ -104,17 +103,17 @@ impl State {
                 .is_some_and(|newest| newest.seats.contains_key(identifier))
     }
 
-    /// All identifiers that something here is about; some of them twice.
-    pub fn all_names(&self) -> impl Iterator<Item = &Identifier> {
-        let seats = self.generation().into_iter();
-        let seats = seats.flat_map(|newest| newest.seats.keys());
-        let names = self.registrations.keys().chain(self.overrides.keys());
-        names.chain(self.keys.keys()).chain(seats)
+    /// All identifiers that [`State::mentions`] is true for. Some occur more than once.
+    pub fn mentioned_identifiers(&self) -> impl Iterator<Item = &Identifier> {
+        let sealed = self.generation().into_iter();
+        let sealed = sealed.flat_map(|newest| newest.seats.keys());
+        let identifiers = self.registrations.keys().chain(self.overrides.keys());
+        identifiers.chain(self.keys.keys()).chain(sealed)
     }
 
-    /// What the metadata of `registration` take, if it finds room. A node that is there may always change, if its
-    /// metadata do not grow.
-    pub fn room_for(
+    /// Checks that `registration` fits in `within`; returns the size of its metadata, in bytes. A registered node may
+    /// always change its facts if its metadata do not grow.
+    fn check_capacity(
         &self,
         registration: &NodeRegistration,
         within: Bounds,
@@ -124,13 +123,14 @@ impl State {
             let max = within.nodes_max;
             return Err(CapacityExceeded::Nodes { max });
         }
-        let held = known.map_or(0, |known| known.metadata_bytes);
+        let bytes_before = known.map_or(0, |known| known.metadata_bytes);
         let bytes = bytes_of(&registration.metadata);
+        let total_bytes = self.metadata_total_bytes - bytes_before + bytes;
         let max_bytes = within.metadata_total_max_bytes;
-        match bytes > held && self.metadata_total_bytes - held + bytes > max_bytes {
-            true => Err(CapacityExceeded::Metadata { max_bytes }),
-            false => Ok(bytes),
+        if bytes > bytes_before && total_bytes > max_bytes {
+            return Err(CapacityExceeded::Metadata { max_bytes });
         }
+        Ok(bytes)
     }
 
     /// The events of each commit after `revision`, oldest first: complete, each event once. `None` if the history
@@ -140,10 +140,10 @@ impl State {
         &self,
         revision: Revision,
     ) -> Option<impl Iterator<Item = Arc<[Event]>> + use<>> {
-        match revision <= self.revision {
-            true => self.events.after(revision),
-            false => None,
+        if revision > self.revision {
+            return None;
         }
+        self.events.after(revision)
     }
 
     /// Inserts a registration that was accepted at `revision`, in place of the node's earlier one.
@@ -154,7 +154,7 @@ impl State {
         revision: Revision,
     ) {
         let identifier = registration.identifier.clone();
-        let registered = Registered {
+        let registered = RegisteredNode {
             metadata_bytes,
             registration,
             revision,
@@ -225,7 +225,7 @@ impl State {
                 {
                     return Ok(Effect::Unchanged(Some(known.revision)));
                 }
-                let bytes = self.room_for(&registration, within)?;
+                let bytes = self.check_capacity(&registration, within)?;
                 let registration = Arc::new(registration);
                 self.insert_registration(registration.clone(), bytes, revision);
                 self.registrations_revision = revision;
@@ -253,7 +253,7 @@ impl State {
                 {
                     return Ok(Effect::Unchanged(Some(known.revision)));
                 }
-                let overridden = Overridden {
+                let overridden = NodeOverride {
                     files: Arc::new(files),
                     revision,
                 };
