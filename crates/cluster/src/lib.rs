@@ -485,7 +485,7 @@ impl Coordinator {
         let mut facts = NodeRegistration::clone(&known.registration);
         facts.ip = ip.unwrap_or(facts.ip);
         if let Some(metadata) = metadata {
-            facts = facts.with_metadata(metadata);
+            facts = facts.with_metadata_value(metadata);
         }
         let has_key = state.keys.contains_key(&identifier);
         let revision = self.take_out(identifier.clone(), Some(facts)).await?;

@@ -56,7 +56,7 @@ async fn metadata_are_bounded_for_all_together() {
         ..Bounds::NONE
     };
     let cluster = start("ready: {nodes: 1}", bounds);
-    let with = |name: &str, text: &str| node(name, "10.0.0.1").with_metadata(json!(text));
+    let with = |name: &str, text: &str| node(name, "10.0.0.1").with_metadata_value(json!(text));
     // 72 bytes in memory.
     cluster.register(with("a", "12345678")).await.unwrap();
     cluster.register(with("b", "12345678")).await.unwrap();

@@ -89,7 +89,7 @@ pub(super) fn start(rest: &str) -> Cluster {
 }
 
 pub(super) fn node(name: &str, ip: &str) -> NodeRegistration {
-    NodeRegistration::new(name.parse().unwrap(), ip.parse().unwrap())
+    NodeRegistration::without_metadata(name.parse().unwrap(), ip.parse().unwrap())
 }
 
 impl Cluster {
@@ -278,7 +278,7 @@ async fn facts_that_change_no_file_make_no_generation_and_are_served_all_the_sam
     let cluster = start("ready: {nodes: 1}");
     cluster.come("a").await;
     let first = cluster.files("a").await;
-    let facts = node("a", "10.0.0.1").with_metadata(serde_json::json!({"unused": 1}));
+    let facts = node("a", "10.0.0.1").with_metadata_value(serde_json::json!({"unused": 1}));
     cluster.register(facts).await.unwrap();
     assert_eq!(cluster.files("a").await.digest, first.digest);
     assert_eq!(cluster.generations().len(), 1);

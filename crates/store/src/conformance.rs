@@ -27,7 +27,7 @@ pub(super) async fn check<S: Store>(make: impl Fn() -> Arc<S>) {
 }
 
 fn node(name: &str, ip: &str) -> NodeRegistration {
-    NodeRegistration::new(name.parse().unwrap(), ip.parse().unwrap())
+    NodeRegistration::without_metadata(name.parse().unwrap(), ip.parse().unwrap())
 }
 
 async fn register(store: &impl Store, name: &str, ip: &str) -> Outcome {
@@ -172,7 +172,7 @@ async fn the_first_key_has_the_identifier(store: &impl Store) {
 }
 
 async fn register_within(store: &impl Store, name: &str, text: &str, within: Bounds) -> Outcome {
-    let registration = node(name, "10.0.0.1").with_metadata(text.into());
+    let registration = node(name, "10.0.0.1").with_metadata_value(text.into());
     let input = Input::Register {
         registration,
         within,

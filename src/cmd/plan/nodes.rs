@@ -91,7 +91,8 @@ pub(super) fn invent(spec: &Spec, count: usize) -> Result<Nodes, UsageError> {
         });
         let offset = u32::try_from(index).expect("less than FAKE_MAX");
         let ip = Ipv4Addr::from_bits(FIRST_ADDRESS.to_bits() + offset);
-        NodeRegistration::new(identifier, ip.into()).with_metadata(spec.metadata.invent(index))
+        NodeRegistration::without_metadata(identifier, ip.into())
+            .with_metadata_value(spec.metadata.invent(index))
     });
     Ok(Nodes {
         registrations: registrations.collect(),
@@ -222,7 +223,7 @@ impl Reader<'_> {
             }
         };
         Ok((
-            NodeRegistration::new(identifier, ip).with_metadata(metadata),
+            NodeRegistration::without_metadata(identifier, ip).with_metadata_value(metadata),
             seat,
         ))
     }

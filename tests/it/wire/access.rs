@@ -593,7 +593,8 @@ async fn an_operator_sees_what_is_secret_only_by_asking_and_is_seen_doing_so() {
         };
         let server = TestServer::with(SECRET, http);
         for name in ["web-1", "web-2"] {
-            let node = NodeRegistration::new(name.parse().unwrap(), [10, 0, 0, 1].into());
+            let node =
+                NodeRegistration::without_metadata(name.parse().unwrap(), [10, 0, 0, 1].into());
             server.coordinator.register(node).await.unwrap();
         }
         let held = "prefer: wait=20\r\n";

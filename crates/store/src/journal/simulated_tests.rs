@@ -476,9 +476,10 @@ fn settings() -> Settings {
 }
 
 fn node(name: &str, turn: u64) -> NodeRegistration {
-    let node = NodeRegistration::new(name.parse().unwrap(), "10.0.0.1".parse().unwrap());
+    let node =
+        NodeRegistration::without_metadata(name.parse().unwrap(), "10.0.0.1".parse().unwrap());
     // Long enough to span sectors, of which each differs.
-    node.with_metadata(
+    node.with_metadata_value(
         serde_json::json!({ "turn": turn, "padding": format!("{name}{turn}").repeat(300) }),
     )
 }
@@ -703,7 +704,7 @@ fn a_log_that_has_grown_is_cut_after_a_snapshot() {
     let mut before = 0;
     for turn in 0..80 {
         let facts = node(&format!("n{turn}"), turn);
-        let facts = facts.with_metadata("x".repeat(64 << 10).into());
+        let facts = facts.with_metadata_value("x".repeat(64 << 10).into());
         journal
             .commit(vec![Change::Input(Input::register(facts))])
             .unwrap();

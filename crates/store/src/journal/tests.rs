@@ -193,7 +193,8 @@ async fn a_log_that_was_removed_takes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let journal = JournalStore::open(&config(directory.path())).unwrap();
     std::fs::remove_file(directory.path().join("log")).unwrap();
-    let node = NodeRegistration::new("a".parse().unwrap(), "10.0.0.1".parse().unwrap());
+    let node =
+        NodeRegistration::without_metadata("a".parse().unwrap(), "10.0.0.1".parse().unwrap());
     journal.put(Input::register(node)).await.unwrap_err();
     let reason = journal.broken().await;
     assert!(reason.contains("somebody has removed it"), "{reason}");
@@ -208,7 +209,7 @@ async fn many_changes_share_one_sync_and_none_is_seen_before_it() {
     let mut puts: Vec<_> = (0..50)
         .map(|at| {
             let name = format!("n{at}").parse().unwrap();
-            let node = NodeRegistration::new(name, "10.0.0.1".parse().unwrap());
+            let node = NodeRegistration::without_metadata(name, "10.0.0.1".parse().unwrap());
             journal.put(Input::register(node))
         })
         .collect();
@@ -234,7 +235,10 @@ async fn a_sync_that_fails_breaks_the_store_and_says_why() {
     let journal = JournalStore::on(Arc::new(disk.clone()), &config(directory)).unwrap();
     let register = |name: &str| {
         let ip = "10.0.0.1".parse().unwrap();
-        Input::register(NodeRegistration::new(name.parse().unwrap(), ip))
+        Input::register(NodeRegistration::without_metadata(
+            name.parse().unwrap(),
+            ip,
+        ))
     };
     journal.put(register("a")).await.unwrap();
     disk.fail_syncs();
