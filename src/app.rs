@@ -164,7 +164,7 @@ fn in_memory(spec: &Spec, history: usize) -> Result<Arc<dyn Store>, ServerError>
     tracing::info!(
         "instance {instance}; the store is memory: what is registered is lost when this server ends"
     );
-    let forgotten = spec.remembered();
+    let forgotten = spec.state_lost_on_restart();
     if !forgotten.is_empty() {
         tracing::warn!(
             "this spec uses {}, which a server without a state directory gives anew after a restart",

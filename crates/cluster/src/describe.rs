@@ -12,8 +12,8 @@ use super::{
     view::View,
 };
 use cfgsync_model::{Failure, FailureKind, Generation, GenerationNumber, Identifier};
-use cfgsync_spec::did_you_mean;
 use cfgsync_store::{Registered, State};
+use cfgsync_support::nearest::did_you_mean_suffix;
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, ClusterState, EncodedPayload, ErrorBody, GenerationBody,
     GenerationEntry, NodeBody, NodeEntry, NodeState, PayloadEncoder,
@@ -104,7 +104,7 @@ impl Coordinator {
                 (NodeState::Missing, Some(reason)) => reason,
                 _ => "nobody has registered by that name".to_owned(),
             },
-            near: did_you_mean(identifier.as_str(), names.map(Identifier::as_str)),
+            near: did_you_mean_suffix(identifier.as_str(), names.map(Identifier::as_str)),
         })
     }
 

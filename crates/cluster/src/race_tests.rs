@@ -38,7 +38,7 @@ impl Materializer for Broken {
         &self,
         _: &RegistrationSnapshot,
     ) -> Result<MaterializationResult, MaterializeError> {
-        Err(MaterializeError("broken".into()))
+        Err(MaterializeError::new("broken"))
     }
 
     fn audience(&self) -> Audience {
@@ -181,7 +181,7 @@ async fn a_registration_that_meets_the_deadline_unseen_begins_the_next_attempt()
 async fn a_set_that_is_ready_in_time_is_not_failed_while_its_render_keeps_its_distance() {
     let by_address = Scripted(|snapshot: &RegistrationSnapshot| {
         match snapshot.nodes[0].ip.to_string().as_str() {
-            "10.0.0.1" => Err(MaterializeError("no files".into())),
+            "10.0.0.1" => Err(MaterializeError::new("no files")),
             _ => Ok(one_file_each(snapshot, "x")),
         }
     });

@@ -100,7 +100,7 @@ impl Program {
 
     /// Whether a render of the same snapshot gives the same files, unless files on this machine have changed.
     pub fn repeats(&self) -> bool {
-        self.materializers.iter().all(|one| one.repeats())
+        self.materializers.iter().all(|one| one.is_repeatable())
     }
 
     /// Whether `identifier` may fetch without being registered.
@@ -142,7 +142,7 @@ impl Program {
                 .draw(&RenderContext::new(&snapshot), draw)
                 .map_err(|error| {
                     let told = error.describe(expression.origin());
-                    MaterializeError(format!("once.{name}: {told}"))
+                    MaterializeError::new(format!("once.{name}: {told}"))
                 })?;
             snapshot.once.insert(name.clone(), value);
         }
@@ -213,7 +213,7 @@ fn shared_names(spec: &Spec) -> HashSet<ArtifactPath> {
                 let files = precomputed.artifacts.shared.files().iter();
                 names.extend(files.map(|file| file.path.clone()));
             }
-            MaterializerSpec::Exec(_) => {}
+            MaterializerSpec::Exec(_) | MaterializerSpec::Embedded(_) => {}
         }
     }
     names
@@ -245,7 +245,7 @@ impl Merged {
         artifacts: MaterializedArtifacts,
     ) -> Result<(), MaterializeError> {
         let taken = |path: &ArtifactPath, whose: &str| {
-            MaterializeError(format!(
+            MaterializeError::new(format!(
                 "{name}: {path} for {whose} is already made by an earlier materializer; \
                  no path may occur twice for one node"
             ))
@@ -285,7 +285,7 @@ fn refuse_strangers(
         .keys()
         .find(|id| snapshot.node(id.as_str()).is_none());
     stranger.map_or(Ok(()), |stranger| {
-        Err(MaterializeError(format!(
+        Err(MaterializeError::new(format!(
             "{name}: has files for {stranger}, which is not registered"
         )))
     })
@@ -318,7 +318,7 @@ fn refuse_shared_names(
                     file.path
                 ),
             };
-            return Err(MaterializeError(told));
+            return Err(MaterializeError::new(told));
         }
     }
     Ok(())

@@ -543,7 +543,7 @@ impl Route {
             .render_seconds
             .observe(took.as_secs_f64());
         let made = made.unwrap_or_else(|panic| {
-            Err(MaterializeError(format!(
+            Err(MaterializeError::new(format!(
                 "a materializer panicked: {panic}"
             )))
         });

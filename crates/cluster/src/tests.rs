@@ -457,7 +457,7 @@ async fn settle_counts_from_the_last_change() {
 async fn a_failed_render_frees_the_waiters_until_an_input_changes() {
     let by_address = Scripted(|snapshot: &RegistrationSnapshot| {
         match snapshot.nodes[0].ip.to_string().as_str() {
-            "10.0.0.1" => Err(MaterializeError("no files for 10.0.0.1".into())),
+            "10.0.0.1" => Err(MaterializeError::new("no files for 10.0.0.1")),
             "10.0.0.2" => panic!("scripted"),
             _ => Ok(one_file_each(snapshot, "x")),
         }
@@ -487,7 +487,7 @@ async fn after_a_seal_a_failed_render_is_reported_and_the_last_generation_stays(
     let at_most_one = Scripted(
         |snapshot: &RegistrationSnapshot| match snapshot.nodes.len() {
             1 => Ok(one_file_each(snapshot, "x")),
-            _ => Err(MaterializeError("too many".into())),
+            _ => Err(MaterializeError::new("too many")),
         },
     );
     let spec = spec(&format!("ready: {{nodes: 1}}{PEERS}"));

@@ -1,12 +1,13 @@
-//! `kind: precomputed`: the artifacts are already known.
+//! The kind `precomputed`: artifacts that are known in advance.
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
-use super::{Audience, MaterializationResult, MaterializeError, Materializer};
 use cfgsync_model::{Identifier, MaterializedArtifacts, RegistrationSnapshot};
-use cfgsync_spec::PrecomputedSpec;
+use cfgsync_spec::{
+    Audience, MaterializationResult, MaterializeError, Materializer, PrecomputedSpec,
+};
 
-/// Gives the listed nodes' files and the shared ones, whoever is registered.
+/// Returns the artifacts of a file. They do not depend on the registered nodes.
 pub struct PrecomputedMaterializer {
     file: PathBuf,
     artifacts: Arc<MaterializedArtifacts>,
@@ -15,7 +16,7 @@ pub struct PrecomputedMaterializer {
 }
 
 impl PrecomputedMaterializer {
-    /// The artifacts that `spec` read.
+    /// Returns a materializer of the artifacts in `spec`.
     pub fn new(spec: &PrecomputedSpec) -> Self {
         Self {
             file: spec.file.clone(),
@@ -31,7 +32,7 @@ impl Materializer for PrecomputedMaterializer {
         format!("precomputed {}", self.file.display())
     }
 
-    fn repeats(&self) -> bool {
+    fn is_repeatable(&self) -> bool {
         true
     }
 
@@ -39,7 +40,7 @@ impl Materializer for PrecomputedMaterializer {
         &self,
         _: &RegistrationSnapshot,
     ) -> Result<MaterializationResult, MaterializeError> {
-        // The contents are shared: this copies names and counts references.
+        // The clone shares the contents. It copies only names.
         let artifacts = MaterializedArtifacts::clone(&self.artifacts);
         Ok(MaterializationResult::Ready(artifacts))
     }

@@ -1,12 +1,10 @@
-//! `kind: template`: renders what all share once, then every node's files on all cores.
+//! The kind `template`: renders fragments and shared files once, then each node's files on all cores.
 //!
-//! The result does not depend on how the work was split: nodes are taken in the snapshot's order, and of
-//! several errors the one of the first node is told.
+//! The result does not depend on how the nodes are distributed over threads: files are in the snapshot's order, and of
+//! several errors the one of the first node is returned.
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::Read,
     num::NonZero,
     path::{Path, PathBuf},
     sync::{
@@ -16,28 +14,30 @@ use std::{
     thread,
 };
 
-use super::{MaterializationResult, MaterializeError, Materializer};
 use cfgsync_model::{
     ArtifactFile, ArtifactSet, Content, Identifier, MaterializedArtifacts, RegistrationSnapshot,
     SnapshotNode,
 };
-use cfgsync_spec::{FileContent, FileSpec, TemplateSpec};
+use cfgsync_spec::{
+    FileContent, FileSpec, MaterializationResult, MaterializeError, Materializer, TemplateSpec,
+};
+use cfgsync_support::bounded_file;
 use cfgsync_template::{JinjaError, NodeValue, Origin, RenderContext};
 
-/// Largest file that `source` reads, in bytes.
+/// The largest file that `source` reads, in bytes.
 const SOURCE_MAX_BYTES: u64 = 64 << 20;
 
-/// Fewer nodes than this are not worth a thread of their own.
+/// The least number of nodes for each thread. To start a thread for fewer costs more than it saves.
 const NODES_PER_THREAD_MIN: usize = 64;
 
-/// Files from templates.
+/// Renders files from templates.
 #[derive(Debug, Clone)]
 pub struct TemplateMaterializer {
     spec: TemplateSpec,
 }
 
 impl TemplateMaterializer {
-    /// A materializer for what `spec` says.
+    /// Returns a materializer of the files in `spec`.
     pub fn new(spec: &TemplateSpec) -> Self {
         Self { spec: spec.clone() }
     }
@@ -48,7 +48,7 @@ impl Materializer for TemplateMaterializer {
         "template".to_owned()
     }
 
-    fn repeats(&self) -> bool {
+    fn is_repeatable(&self) -> bool {
         true
     }
 
@@ -72,13 +72,13 @@ impl TemplateMaterializer {
         let mut fragments = BTreeMap::new();
         for fragment in &self.spec.fragments {
             let content = fragment.template.render(&context, None).map_err(|error| {
-                failure(
+                template_error(
                     &format!("fragment {}", fragment.name),
                     fragment.template.origin(),
                     &error,
                 )
             })?;
-            // A fragment includes no other, so it is one chunk; an empty one has none.
+            // A fragment cannot include another, so it is one chunk, or none if it is empty.
             let chunk = content.chunks().first().cloned();
             let chunk = chunk.unwrap_or_else(|| cfgsync_model::Chunk::new(content.to_bytes()));
             fragments.insert(fragment.name.clone(), chunk);
@@ -109,7 +109,7 @@ impl TemplateMaterializer {
         shared: &ArtifactSet,
         sources: &Sources,
     ) -> Result<BTreeMap<Identifier, ArtifactSet>, MaterializeError> {
-        // Work on nodes behind the first one that failed is pointless.
+        // The error of the first node is returned, so the nodes after a failed one need not be rendered.
         let first_failed = AtomicUsize::new(usize::MAX);
         let render = |first: usize, nodes: &[SnapshotNode]| {
             let mut rendered = Vec::with_capacity(nodes.len());
@@ -145,7 +145,7 @@ impl TemplateMaterializer {
                 .map(|&(first, nodes)| scope.spawn(move || render(first, nodes)))
                 .collect();
             let mine = render(mine.0, mine.1);
-            // Parts come in the order of their nodes, so the first error is that of the first node.
+            // The parts are in the order of their nodes, so the first error is that of the first node.
             mine.into_iter()
                 .chain(others.into_iter().flat_map(|part| {
                     part.join()
@@ -168,7 +168,7 @@ impl TemplateMaterializer {
             if let Some(matching) = &file.matching {
                 let matches = matching.matches(context, value).map_err(|error| {
                     let what = format!("`where` of {} for {}", file.path, node.identifier);
-                    failure(&what, matching.origin(), &error)
+                    template_error(&what, matching.origin(), &error)
                 })?;
                 if !matches {
                     continue;
@@ -186,7 +186,7 @@ impl TemplateMaterializer {
         Ok(files)
     }
 
-    /// Two files of one name meet in one payload: `file` and another one.
+    /// Returns the error for `file` and another file of the same name in one payload.
     fn collision(&self, file: &FileSpec, what: &str) -> MaterializeError {
         let places: Vec<String> = self
             .spec
@@ -201,9 +201,8 @@ impl TemplateMaterializer {
         } else {
             String::new()
         };
-        MaterializeError(format!(
-            "{what}: two files have this name{places}; give them other names, or `where`s that exclude each \
-             other"
+        MaterializeError::new(format!(
+            "{what}: two files have this name{places}; rename one, or give them `where`s that exclude each other"
         ))
     }
 }
@@ -218,18 +217,18 @@ fn render_file(
     let content = match &file.content {
         FileContent::Template(template) => template
             .render(context, node)
-            .map_err(|error| failure(what, template.origin(), &error))?,
+            .map_err(|error| template_error(what, template.origin(), &error))?,
         FileContent::Source { path, directory } => {
-            let relative = path
-                .render_path(context, node)
-                .map_err(|error| failure(&format!("`source` of {what}"), path.origin(), &error))?;
+            let relative = path.render_path(context, node).map_err(|error| {
+                template_error(&format!("`source` of {what}"), path.origin(), &error)
+            })?;
             sources
                 .read(&directory.join(&relative))
                 .map_err(|problem| {
                     let place = path.origin().map_or_else(String::new, |origin| {
                         format!("{}:{}:{}: ", origin.file, origin.line, origin.column)
                     });
-                    MaterializeError(format!("`source` of {what}: {place}{problem}"))
+                    MaterializeError::new(format!("`source` of {what}: {place}{problem}"))
                 })?
         }
     };
@@ -241,44 +240,26 @@ fn render_file(
     })
 }
 
-fn failure(what: &str, origin: Option<&Origin>, error: &JinjaError) -> MaterializeError {
-    MaterializeError(format!("{what}: {}", error.describe(origin)))
+fn template_error(what: &str, origin: Option<&Origin>, error: &JinjaError) -> MaterializeError {
+    MaterializeError::new(format!("{what}: {}", error.describe(origin)))
 }
 
-/// The files that were read in this render: each is read once and shared by all that name it, so that all
-/// see the same bytes.
+/// The files that were read in this render. Each is read once, so that all nodes get the same bytes.
 #[derive(Default)]
 struct Sources(Mutex<BTreeMap<PathBuf, Content>>);
 
 impl Sources {
     fn read(&self, path: &Path) -> Result<Content, String> {
-        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(content) = known().get(path) {
+        let contents = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(content) = contents().get(path) {
             return Ok(content.clone());
         }
-        let content = Content::whole(read_bounded(path)?);
-        Ok(known().entry(path.to_owned()).or_insert(content).clone())
+        // The lock is not held here: reading can take long, and other threads read other files.
+        let bytes = bounded_file::read_regular(path, SOURCE_MAX_BYTES)
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let content = Content::whole(bytes);
+        Ok(contents().entry(path.to_owned()).or_insert(content).clone())
     }
-}
-
-fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
-    let said = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-    // Asked before it is opened: opening a pipe would wait for a writer.
-    if !fs::metadata(path).map_err(said)?.is_file() {
-        return Err(format!("{} is not a regular file", path.display()));
-    }
-    let mut bytes = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(SOURCE_MAX_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(said)?;
-    if bytes.len() as u64 > SOURCE_MAX_BYTES {
-        return Err(format!(
-            "{} is larger than {} MiB",
-            path.display(),
-            SOURCE_MAX_BYTES >> 20
-        ));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]
