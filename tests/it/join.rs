@@ -439,11 +439,11 @@ async fn bytes_that_were_not_promised_are_asked_for_again_and_then_refused() {
     for (bad, message) in [
         (
             wrong.as_str(),
-            "/config.yaml is not the promised content: its digest differs",
+            "the content of /config.yaml does not match its digest",
         ),
         (
             "{}",
-            "the payload is not what this protocol sends: missing field `schema_version`",
+            "the body is not a payload: missing field `schema_version`",
         ),
         (
             r#"{"schema_version":3,"files":[]}"#,

@@ -95,7 +95,7 @@ async fn only_what_is_signed_for_this_node_is_taken() {
         ),
         (
             r#"{"schema_version":1,"files":[{"path":"a","content":"x"}]}"#.to_owned(),
-            "it is not signed, nor does it say of which generation it is",
+            "it is not signed, and it has no instance, generation and digest",
         ),
         // The signature is another generation's; digest and file fit each other.
         (
