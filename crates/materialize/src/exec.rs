@@ -21,7 +21,7 @@ use cfgsync_model::RegistrationSnapshot;
 use cfgsync_spec::{ExecSpec, MaterializationResult, MaterializeError, Materializer};
 
 /// Runs a program at each render.
-pub struct ExecMaterializer {
+pub(super) struct ExecMaterializer {
     spec: ExecSpec,
     /// Whether the server is stopping. Then a program that runs is killed, so that it does not outlive the server.
     stopping: watch::Sender<bool>,
@@ -29,7 +29,7 @@ pub struct ExecMaterializer {
 
 impl ExecMaterializer {
     /// Returns a materializer that runs the program of `spec`.
-    pub fn new(spec: &ExecSpec) -> Self {
+    pub(super) fn new(spec: &ExecSpec) -> Self {
         Self {
             spec: spec.clone(),
             stopping: watch::Sender::new(false),

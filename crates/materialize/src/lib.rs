@@ -18,7 +18,7 @@ mod template;
 
 use std::sync::Arc;
 
-pub use self::{
+use self::{
     exec::ExecMaterializer, precomputed::PrecomputedMaterializer, template::TemplateMaterializer,
 };
 pub use cfgsync_spec::{Audience, MaterializationResult, MaterializeError, Materializer};

@@ -8,7 +8,7 @@ use cfgsync_spec::{
 };
 
 /// Returns the artifacts of a file. They do not depend on the registered nodes.
-pub struct PrecomputedMaterializer {
+pub(super) struct PrecomputedMaterializer {
     file: PathBuf,
     artifacts: Arc<MaterializedArtifacts>,
     identifiers: BTreeSet<Identifier>,
@@ -17,7 +17,7 @@ pub struct PrecomputedMaterializer {
 
 impl PrecomputedMaterializer {
     /// Returns a materializer of the artifacts in `spec`.
-    pub fn new(spec: &PrecomputedSpec) -> Self {
+    pub(super) fn new(spec: &PrecomputedSpec) -> Self {
         Self {
             file: spec.file.clone(),
             artifacts: Arc::clone(&spec.artifacts),

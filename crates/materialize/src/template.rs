@@ -15,8 +15,8 @@ use std::{
 };
 
 use cfgsync_model::{
-    ArtifactFile, ArtifactSet, Content, Identifier, MaterializedArtifacts, RegistrationSnapshot,
-    SnapshotNode,
+    ArtifactFile, ArtifactSet, Chunk, Content, Identifier, MaterializedArtifacts,
+    RegistrationSnapshot, SnapshotNode,
 };
 use cfgsync_spec::{
     FileContent, FileSpec, MaterializationResult, MaterializeError, Materializer, TemplateSpec,
@@ -32,13 +32,13 @@ const NODES_PER_THREAD_MIN: usize = 64;
 
 /// Renders files from templates.
 #[derive(Debug, Clone)]
-pub struct TemplateMaterializer {
+pub(super) struct TemplateMaterializer {
     spec: TemplateSpec,
 }
 
 impl TemplateMaterializer {
     /// Returns a materializer of the files in `spec`.
-    pub fn new(spec: &TemplateSpec) -> Self {
+    pub(super) fn new(spec: &TemplateSpec) -> Self {
         Self { spec: spec.clone() }
     }
 }
@@ -71,7 +71,7 @@ impl TemplateMaterializer {
     fn render_fragments(&self, context: RenderContext) -> Result<RenderContext, MaterializeError> {
         let mut fragments = BTreeMap::new();
         for fragment in &self.spec.fragments {
-            let content = fragment.template.render(&context, None).map_err(|error| {
+            let rendered = fragment.template.render(&context, None).map_err(|error| {
                 template_error(
                     &format!("fragment {}", fragment.name),
                     fragment.template.origin(),
@@ -79,8 +79,8 @@ impl TemplateMaterializer {
                 )
             })?;
             // A fragment cannot include another, so it is one chunk, or none if it is empty.
-            let chunk = content.chunks().first().cloned();
-            let chunk = chunk.unwrap_or_else(|| cfgsync_model::Chunk::new(content.to_bytes()));
+            let chunk = rendered.chunks().first().cloned();
+            let chunk = chunk.unwrap_or_else(|| Chunk::new(rendered.to_bytes()));
             fragments.insert(fragment.name.clone(), chunk);
         }
         Ok(context.with_fragments(fragments))
@@ -93,11 +93,11 @@ impl TemplateMaterializer {
     ) -> Result<ArtifactSet, MaterializeError> {
         let mut shared = ArtifactSet::default();
         for file in self.spec.files.iter().filter(|file| file.shared) {
-            let what = format!("{} (shared)", file.path);
-            let artifact = render_file(file, &what, context, None, sources)?;
+            let subject = format!("{} (shared)", file.path);
+            let artifact = render_file(file, &subject, context, None, sources)?;
             shared
                 .push(artifact)
-                .map_err(|_| self.collision(file, &what))?;
+                .map_err(|_| self.collision(file, &subject))?;
         }
         Ok(shared)
     }
@@ -167,27 +167,27 @@ impl TemplateMaterializer {
         for file in self.spec.files.iter().filter(|file| !file.shared) {
             if let Some(matching) = &file.matching {
                 let matches = matching.matches(context, value).map_err(|error| {
-                    let what = format!("`where` of {} for {}", file.path, node.identifier);
-                    template_error(&what, matching.origin(), &error)
+                    let subject = format!("`where` of {} for {}", file.path, node.identifier);
+                    template_error(&subject, matching.origin(), &error)
                 })?;
                 if !matches {
                     continue;
                 }
             }
-            let what = format!("{} for {}", file.path, node.identifier);
+            let subject = format!("{} for {}", file.path, node.identifier);
             if shared.get(&file.path).is_some() || files.get(&file.path).is_some() {
-                return Err(self.collision(file, &what));
+                return Err(self.collision(file, &subject));
             }
-            let artifact = render_file(file, &what, context, Some(value), sources)?;
+            let artifact = render_file(file, &subject, context, Some(value), sources)?;
             files
                 .push(artifact)
-                .map_err(|_| self.collision(file, &what))?;
+                .map_err(|_| self.collision(file, &subject))?;
         }
         Ok(files)
     }
 
     /// Returns the error for `file` and another file of the same name in one payload.
-    fn collision(&self, file: &FileSpec, what: &str) -> MaterializeError {
+    fn collision(&self, file: &FileSpec, subject: &str) -> MaterializeError {
         let places: Vec<String> = self
             .spec
             .files
@@ -202,25 +202,25 @@ impl TemplateMaterializer {
             String::new()
         };
         MaterializeError::new(format!(
-            "{what}: two files have this name{places}; rename one, or give them `where`s that exclude each other"
+            "{subject}: two files have this name{places}; rename one, or give them `where`s that exclude each other"
         ))
     }
 }
 
 fn render_file(
     file: &FileSpec,
-    what: &str,
+    subject: &str,
     context: &RenderContext,
     node: Option<&NodeValue>,
     sources: &Sources,
 ) -> Result<ArtifactFile, MaterializeError> {
-    let content = match &file.content {
+    let rendered = match &file.content {
         FileContent::Template(template) => template
             .render(context, node)
-            .map_err(|error| template_error(what, template.origin(), &error))?,
+            .map_err(|error| template_error(subject, template.origin(), &error))?,
         FileContent::Source { path, directory } => {
             let relative = path.render_path(context, node).map_err(|error| {
-                template_error(&format!("`source` of {what}"), path.origin(), &error)
+                template_error(&format!("`source` of {subject}"), path.origin(), &error)
             })?;
             sources
                 .read(&directory.join(&relative))
@@ -228,7 +228,7 @@ fn render_file(
                     let place = path.origin().map_or_else(String::new, |origin| {
                         format!("{}:{}:{}: ", origin.file, origin.line, origin.column)
                     });
-                    MaterializeError::new(format!("`source` of {what}: {place}{problem}"))
+                    MaterializeError::new(format!("`source` of {subject}: {place}{problem}"))
                 })?
         }
     };
@@ -236,12 +236,12 @@ fn render_file(
         path: file.path.clone(),
         mode: file.mode,
         secret: file.secret,
-        content,
+        content: rendered,
     })
 }
 
-fn template_error(what: &str, origin: Option<&Origin>, error: &JinjaError) -> MaterializeError {
-    MaterializeError::new(format!("{what}: {}", error.describe(origin)))
+fn template_error(subject: &str, origin: Option<&Origin>, error: &JinjaError) -> MaterializeError {
+    MaterializeError::new(format!("{subject}: {}", error.describe(origin)))
 }
 
 /// The files that were read in this render. Each is read once, so that all nodes get the same bytes.

@@ -203,7 +203,7 @@ impl Reader {
             for file in artifacts.shared.files() {
                 if own.get(&file.path).is_some() {
                     let title = format!(
-                        "node `{identifier}` has a file named `{}`, and so have the shared files",
+                        "node `{identifier}` and the shared files both have a file called `{}`",
                         file.path
                     );
                     let path = &self.node_paths[identifier];

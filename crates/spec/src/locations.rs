@@ -194,7 +194,7 @@ struct Recorder<'a> {
     open: Vec<(YamlPath, Expected, usize)>,
 }
 
-/// What the next event in a collection is.
+/// The meaning of the next event in a collection.
 enum Expected {
     Key,
     /// The value of this key, which has this range.

@@ -94,7 +94,7 @@ pub enum Audience {
 pub enum MaterializationResult {
     /// Something is missing that the rule does not know of. The server asks again later, and when an input changes.
     NotReady {
-        /// What is missing. Nodes that wait show it.
+        /// The thing that is missing. Nodes that wait show this message.
         message: String,
     },
     /// The files. An identifier that is not in the snapshot is an error unless the audience lists it.

@@ -24,7 +24,7 @@ pub struct MetadataRules {
 pub struct MetadataError {
     /// The field, such as `metadata.port`, or `metadata` itself.
     pub field: String,
-    /// What the rule expects, and what the node has.
+    /// The value that the rule expects and the value of the node.
     pub problem: String,
 }
 

@@ -33,10 +33,10 @@ pub(super) struct RawSpec {
     /// precomputed.
     #[schemars(with = "Option<RawReady>")]
     pub(super) ready: Option<Value>,
-    /// What a change after the first seal does. With `follow`, the default, every change makes the next generation.
+    /// The effect of a change after the first seal. With `follow`, the default, every change makes the next generation.
     /// With `refuse`, the server refuses new nodes and removals.
     pub(super) late: Option<RawLate>,
-    /// How a node proves that it owns an identifier. `open`, the default, requires no proof. `first-use` requires the key
+    /// The way in which a node proves that it owns an identifier. `open`, the default, requires no proof. `first-use` requires the key
     /// that was sent with the first registration of the identifier. `certificate` requires a client certificate for the
     /// identifier. `token` requires a token for the identifier.
     pub(super) identity: Option<RawIdentity>,
@@ -120,7 +120,7 @@ pub(super) struct RawGroup {
     pub(super) count: Count,
 }
 
-/// What a change after the first seal does.
+/// The effect of a change after the first seal.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(rename = "Late")]
@@ -131,7 +131,7 @@ pub(super) enum RawLate {
     Refuse,
 }
 
-/// How a node proves that it owns an identifier.
+/// The way in which a node proves that it owns an identifier.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "Identity")]

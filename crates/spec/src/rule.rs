@@ -59,7 +59,7 @@ impl Spec {
     ///     .nodes(4)
     ///     .group(r#"node.metadata.role == "validator""#, 3)
     ///     .settle(Duration::from_secs(2))
-    ///     .deadline(Duration::from_secs(300))
+    ///     .deadline(Duration::from_mins(5))
     ///     .late(Late::Refuse)
     ///     .build()?;
     /// assert_eq!(spec.cluster, "devnet");
@@ -371,7 +371,7 @@ mod tests {
             .group("node.seat == values.first", 1)
             .when("nodes | length > 1")
             .settle(Duration::from_secs(2))
-            .deadline(Duration::from_secs(300))
+            .deadline(Duration::from_mins(5))
             .late(Late::Refuse)
             .identity(IdentityMode::FirstUse)
             .value("first", 0)
@@ -431,7 +431,7 @@ materializers: []
                 .build(),
             Spec::rule("c")
                 .nodes(1)
-                .settle(Duration::from_secs(60))
+                .settle(Duration::from_mins(1))
                 .deadline(Duration::from_secs(30))
                 .build(),
             Spec::rule("c")

@@ -84,16 +84,16 @@ fn syntax_error(document: &Document, error: &serde_yaml::Error) -> Mistake {
         return mistake.help("indent with spaces: YAML does not allow tabs");
     }
     if line_text.contains(": {{") || line_text.contains("- {{") {
-        return mistake.help("put a text that begins with `{{` in quotes");
+        return mistake.help("put text that begins with `{{` in quotes");
     }
     if problem.contains("unknown anchor") {
-        return mistake.help("put a text that begins with `*` in quotes");
+        return mistake.help("put text that begins with `*` in quotes");
     }
     if problem.contains("mapping values are not allowed") {
-        return mistake.help("put a text that contains `: ` in quotes");
+        return mistake.help("put text that contains `: ` in quotes");
     }
     if problem.contains("cannot start any token") {
-        return mistake.help("put a text that begins with this character in quotes");
+        return mistake.help("put text that begins with this character in quotes");
     }
     mistake
 }

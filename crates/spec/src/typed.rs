@@ -126,7 +126,7 @@ pub(super) fn wrong_type(
             mistake.help(format!("put it in quotes: \"{}\"", scalar_text(found)))
         }
         Value::Mapping(mapping) if mapping.keys().any(Value::is_mapping) => {
-            mistake.help("put a text that begins with `{{` in quotes")
+            mistake.help("put text that begins with `{{` in quotes")
         }
         Value::String(text) if expected == "a list" && !text.contains('\n') => {
             mistake.help(format!("write it as a list: [{text}]"))

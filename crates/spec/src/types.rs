@@ -20,9 +20,9 @@ pub struct Spec {
     /// The readiness rule. It is absent only if all materializers are precomputed: then generation 1 is sealed at
     /// startup.
     pub ready: Option<ReadyRule>,
-    /// What a change after the first seal does.
+    /// The effect of a change after the first seal.
     pub late: Late,
-    /// How a node proves that it owns an identifier.
+    /// The way in which a node proves that it owns an identifier.
     pub identity: IdentityMode,
     /// The values that are evaluated once, at the first seal, in this order.
     pub once: Vec<(String, Expression)>,
@@ -67,7 +67,7 @@ pub struct Group {
     pub count: usize,
 }
 
-/// What a change after the first seal does.
+/// The effect of a change after the first seal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Late {
     /// It makes the next generation.
@@ -77,7 +77,7 @@ pub enum Late {
     Refuse,
 }
 
-/// How a node proves that it owns an identifier.
+/// The way in which a node proves that it owns an identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IdentityMode {
     /// No proof is required.

@@ -25,7 +25,7 @@ pub struct ClusterBody {
     pub progress: Progress,
     /// The number of the generation that is served, if there is one.
     pub generation: Option<GenerationNumber>,
-    /// Why the cluster has failed, or why the newest render has failed while an older generation is served.
+    /// The failure of the cluster, or of the newest render while an older generation is served.
     #[serde(default)]
     pub failure: Option<Failure>,
     /// The registered nodes, sorted by identifier.
@@ -76,9 +76,9 @@ pub struct NodeEntry {
 pub struct NodeBody {
     /// The node's registration, if there is one.
     pub node: Option<NodeEntry>,
-    /// What the node would receive now.
+    /// The kind of response that the node would receive now.
     pub state: NodeState,
-    /// Why the node waits or gets nothing.
+    /// The reason why the node waits or gets nothing.
     #[serde(default)]
     pub reason: Option<String>,
     /// The number of the generation that the node would receive now.
@@ -90,7 +90,7 @@ pub struct NodeBody {
     pub overridden: bool,
 }
 
-/// What a node would receive if it fetched its files now.
+/// The kind of response that a node would receive if it fetched its files now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeState {

@@ -27,7 +27,7 @@ pub const TLS_REQUIRED: &str = "tls_required";
 pub struct ErrorBody {
     /// The code, on which existing clients act.
     pub code: Code,
-    /// What happened and what to do.
+    /// The message: what happened, and what to do.
     pub message: String,
     /// The reason, such as `not_listed`, `too_large` or `deadline`. It is finer than the code.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -27,7 +27,7 @@ pub enum InvalidBody {
     Field {
         /// The field's path, or `the body`.
         field: String,
-        /// What is wrong with the field.
+        /// The problem with the field.
         problem: String,
     },
 }
@@ -265,7 +265,7 @@ mod tests {
         for kept in ["18446744073709551615", "-9223372036854775808", "[0.5]"] {
             assert_eq!(read(kept).unwrap().metadata.to_string(), kept);
         }
-        // It came back rounded.
+        // serde_json would round it to this text.
         let message = read(r#"{"a":[18446744073709551616]}"#)
             .unwrap_err()
             .to_string();

@@ -26,7 +26,7 @@ const STDERR_LOGGED_MAX_BYTES: usize = 1024 * 1024;
 const STDERR_LINE_OVERHEAD_BYTES: usize = 100;
 /// The longest line of standard error that is logged in one piece, in bytes.
 const STDERR_LINE_MAX_BYTES: usize = 4096;
-/// How long the server waits for the pipes to close after the program has ended: a child may keep them open.
+/// The time to wait for the pipes to close after the program has ended: a child may keep them open.
 const PIPES_GRACE: Duration = Duration::from_secs(1);
 
 /// A program that is about to run.
