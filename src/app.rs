@@ -193,7 +193,7 @@ fn log_memory(store: &MemoryStore, spec: &Spec) {
         "instance {}; the state is kept in memory: registrations are lost when this server ends",
         store.instance()
     );
-    let forgotten = spec.remembered();
+    let forgotten = spec.state_lost_on_restart();
     if !forgotten.is_empty() {
         tracing::warn!(
             "this spec uses {}, which changes at each restart of a server without a state directory",

@@ -163,7 +163,7 @@ fn context() -> RenderContext {
     let once = json!({"cookie": PLANTED});
     let node = |identifier: &str, metadata| {
         let identifier = identifier.parse().expect("an identifier");
-        let registration = NodeRegistration::new(identifier, [10, 0, 0, 1].into());
+        let registration = NodeRegistration::without_metadata(identifier, [10, 0, 0, 1].into());
         NodeValue::unseated(&registration, &metadata)
     };
     let nodes = vec![

@@ -54,7 +54,7 @@ fn failure(path: &Path) -> String {
     let pipeline = Pipeline::new(Arc::new(spec.clone()), materialize::build(&spec));
     let node = |name: &str, metadata| {
         let ip = [10, 0, 0, 1].into();
-        NodeRegistration::new(name.parse().unwrap(), ip).with_metadata(metadata)
+        NodeRegistration::without_metadata(name.parse().unwrap(), ip).with_metadata_value(metadata)
     };
     let nodes = vec![node("n1", json!({ "zone": "a" })), node("n2", json!({}))];
     let mut snapshot = snapshot(&spec, nodes);

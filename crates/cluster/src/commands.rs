@@ -201,7 +201,7 @@ impl Coordinator {
             let mut facts = NodeRegistration::clone(&known.registration);
             facts.ip = ip.unwrap_or(facts.ip);
             match metadata {
-                Some(metadata) => facts.with_metadata(metadata),
+                Some(metadata) => facts.with_metadata_value(metadata),
                 None => facts,
             }
         };

@@ -10,8 +10,8 @@ use crate::{
     view::{ServedGeneration, ServedPayload, View},
 };
 use cfgsync_model::{Failure, FailureKind, Generation, GenerationNumber, Identifier};
-use cfgsync_spec::did_you_mean;
 use cfgsync_store::{RegisteredNode, State};
+use cfgsync_support::nearest::did_you_mean_suffix;
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, ClusterState, EncodedPayload, ErrorBody, GenerationBody,
     GenerationEntry, NodeBody, NodeEntry, NodeState, PayloadEncoder,
@@ -115,14 +115,16 @@ impl Coordinator {
         if body.state == NodeState::Ready || is_known {
             return Ok(body);
         }
-        let names = state.mentioned_identifiers().chain(view.pipeline.expected());
+        let names = state
+            .mentioned_identifiers()
+            .chain(view.pipeline.expected());
         Err(Refusal::Unknown {
             identifier: identifier.clone(),
             why: match (body.state, body.reason) {
                 (NodeState::Missing, Some(reason)) => reason,
                 _ => "no node with this identifier has registered".to_owned(),
             },
-            near: did_you_mean(identifier.as_str(), names.map(Identifier::as_str)),
+            near: did_you_mean_suffix(identifier.as_str(), names.map(Identifier::as_str)),
         })
     }
 

@@ -340,8 +340,9 @@ mod tests {
     }
 
     fn node(name: &str, metadata: Value) -> Arc<NodeRegistration> {
-        let node = NodeRegistration::new(name.parse().unwrap(), "10.0.0.1".parse().unwrap());
-        Arc::new(node.with_metadata(metadata))
+        let node =
+            NodeRegistration::without_metadata(name.parse().unwrap(), "10.0.0.1".parse().unwrap());
+        Arc::new(node.with_metadata_value(metadata))
     }
 
     fn unmet(tracker: &ReadinessTracker) -> Vec<String> {

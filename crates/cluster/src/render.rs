@@ -95,7 +95,7 @@ impl Pipeline {
 
     /// Whether another render of the same snapshot gives the same files, unless files on this machine have changed.
     pub fn is_repeatable(&self) -> bool {
-        self.materializers.iter().all(|one| one.repeats())
+        self.materializers.iter().all(|one| one.is_repeatable())
     }
 
     /// Whether `identifier` may fetch without being registered.
@@ -141,7 +141,7 @@ impl Pipeline {
                 RenderContext::unseated(&snapshot.cluster, &snapshot.values, &once, nodes.clone());
             let value = expression.draw(&context, draw).map_err(|error| {
                 let described = error.describe(expression.origin());
-                MaterializeError(format!("once.{name}: {described}"))
+                MaterializeError::new(format!("once.{name}: {described}"))
             })?;
             once.insert(name.clone(), value);
         }
@@ -216,7 +216,7 @@ fn shared_paths(spec: &Spec) -> HashSet<ArtifactPath> {
                 let files = precomputed.artifacts.shared.files().iter();
                 paths.extend(files.map(|file| file.path.clone()));
             }
-            MaterializerSpec::Exec(_) => {}
+            MaterializerSpec::Exec(_) | MaterializerSpec::Embedded(_) => {}
         }
     }
     paths
@@ -248,7 +248,7 @@ impl MergedArtifacts {
         artifacts: MaterializedArtifacts,
     ) -> Result<(), MaterializeError> {
         let taken = |path: &ArtifactPath, whose: &str| {
-            MaterializeError(format!(
+            MaterializeError::new(format!(
                 "{name}: an earlier materializer already makes {path} for {whose}; \
                  each path may occur only once per node"
             ))
@@ -298,7 +298,7 @@ fn refuse_unregistered(
         .find(|id| !registered.by_ref().any(|node| node.identifier == **id));
     match unregistered {
         None => Ok(()),
-        Some(identifier) => Err(MaterializeError(format!(
+        Some(identifier) => Err(MaterializeError::new(format!(
             "{name}: it made files for {identifier}, which is not registered"
         ))),
     }
@@ -331,7 +331,7 @@ fn refuse_shared_paths(
                     file.path
                 ),
             };
-            return Err(MaterializeError(message));
+            return Err(MaterializeError::new(message));
         }
     }
     Ok(())

@@ -107,7 +107,7 @@ pub(super) fn start(rest: &str) -> Cluster {
 }
 
 pub(super) fn node(name: &str, ip: &str) -> NodeRegistration {
-    NodeRegistration::new(name.parse().unwrap(), ip.parse().unwrap())
+    NodeRegistration::without_metadata(name.parse().unwrap(), ip.parse().unwrap())
 }
 
 impl Cluster {

@@ -105,9 +105,10 @@ fn digest_of<'a>(instance: &'a Instance, files: impl Iterator<Item = &'a [String
 fn canonical(file: &ArtifactFile) -> [String; 3] {
     [
         file.path.as_str().to_owned(),
-        match file.secret {
-            true => format!("{} secret", file.mode),
-            false => file.mode.to_string(),
+        if file.secret {
+            format!("{} secret", file.mode)
+        } else {
+            file.mode.to_string()
         },
         file.content.id(),
     ]

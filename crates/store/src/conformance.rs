@@ -73,7 +73,7 @@ fn id(name: &str) -> Identifier {
 }
 
 fn node(name: &str, ip: &str) -> NodeRegistration {
-    NodeRegistration::new(id(name), ip.parse().expect("test addresses are valid"))
+    NodeRegistration::without_metadata(id(name), ip.parse().expect("test addresses are valid"))
 }
 
 fn remove(name: &str) -> Change {

@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn json_form_of_each_kind_is_stable() {
         let id = || -> Identifier { "a".parse().unwrap() };
-        let node = NodeRegistration::new(id(), "10.0.0.1".parse().unwrap());
+        let node = NodeRegistration::without_metadata(id(), "10.0.0.1".parse().unwrap());
         let failure = Failure {
             kind: FailureKind::Operator,
             reason: "maintenance".to_owned(),
@@ -203,7 +203,7 @@ mod tests {
                 key: Digest::of(b"key"),
                 within: Bounds::NONE,
             },
-            Change::register(node.with_metadata(json!({ "port": 1 }))),
+            Change::register(node.with_metadata_value(json!({ "port": 1 }))),
             Change::Override {
                 identifier: id(),
                 files: ArtifactSet::default(),
@@ -260,7 +260,7 @@ mod tests {
         let mut state = State::default();
         let register = |name: &str| {
             let ip = "10.0.0.1".parse().unwrap();
-            vec![Change::register(NodeRegistration::new(
+            vec![Change::register(NodeRegistration::without_metadata(
                 name.parse().unwrap(),
                 ip,
             ))]

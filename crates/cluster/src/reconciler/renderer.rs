@@ -214,5 +214,5 @@ impl Renderer {
 }
 
 fn panicked(error: JoinError) -> MaterializeError {
-    MaterializeError(format!("a materializer panicked: {error}"))
+    MaterializeError::new(format!("a materializer panicked: {error}"))
 }

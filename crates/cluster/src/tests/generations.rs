@@ -54,7 +54,7 @@ async fn facts_that_change_no_file_are_served_without_a_new_generation() {
     let cluster = start("ready: {nodes: 1}");
     cluster.add("a").await;
     let first = cluster.files("a").await;
-    let facts = node("a", "10.0.0.1").with_metadata(serde_json::json!({"unused": 1}));
+    let facts = node("a", "10.0.0.1").with_metadata_value(serde_json::json!({"unused": 1}));
     cluster.register(facts).await.unwrap();
     assert_eq!(cluster.files("a").await.digest, first.digest);
     assert_eq!(cluster.generations().len(), 1);

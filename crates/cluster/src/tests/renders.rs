@@ -46,7 +46,7 @@ async fn reason_names_a_render_in_progress() {
 async fn failed_render_releases_waiting_nodes_until_an_input_changes() {
     let by_address = Scripted(|snapshot: &RegistrationSnapshot| {
         match snapshot.nodes[0].ip.to_string().as_str() {
-            "10.0.0.1" => Err(MaterializeError("no files for 10.0.0.1".into())),
+            "10.0.0.1" => Err(MaterializeError::new("no files for 10.0.0.1")),
             "10.0.0.2" => panic!("scripted"),
             _ => Ok(one_file_each(snapshot, "x")),
         }
@@ -76,7 +76,7 @@ async fn failed_render_after_a_seal_is_reported_and_the_last_generation_stays() 
     let at_most_one = Scripted(
         |snapshot: &RegistrationSnapshot| match snapshot.nodes.len() {
             1 => Ok(one_file_each(snapshot, "x")),
-            _ => Err(MaterializeError("too many".into())),
+            _ => Err(MaterializeError::new("too many")),
         },
     );
     let spec = spec(&format!("ready: {{nodes: 1}}{PEERS}"));

@@ -35,7 +35,7 @@ impl Materializer for Broken {
         &self,
         _: &RegistrationSnapshot,
     ) -> Result<MaterializationResult, MaterializeError> {
-        Err(MaterializeError("broken".into()))
+        Err(MaterializeError::new("broken"))
     }
 
     fn audience(&self) -> Audience {

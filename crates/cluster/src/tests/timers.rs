@@ -69,7 +69,7 @@ async fn registration_during_the_deadline_failure_starts_the_next_attempt() {
 async fn deadline_does_not_fail_a_ready_set_that_waits_for_the_render_interval() {
     let by_address = Scripted(|snapshot: &RegistrationSnapshot| {
         match snapshot.nodes[0].ip.to_string().as_str() {
-            "10.0.0.1" => Err(MaterializeError("no files".into())),
+            "10.0.0.1" => Err(MaterializeError::new("no files")),
             _ => Ok(one_file_each(snapshot, "x")),
         }
     });

@@ -7,7 +7,7 @@ use crate::{Bounds, CapacityExceeded, Change, CommitError, RejectionReason, Stor
 use cfgsync_model::Digest;
 
 fn register_within(name: &str, text: &str, within: Bounds) -> Vec<Change> {
-    let registration = node(name, "10.0.0.1").with_metadata(text.into());
+    let registration = node(name, "10.0.0.1").with_metadata_value(text.into());
     vec![Change::Register {
         registration,
         within,

@@ -347,7 +347,10 @@ impl<'a> NodeEntry<'a> {
 
     pub(super) fn registration(&self) -> Result<NodeRegistration, DecodeError> {
         let metadata: Metadata = serde_json::from_str(&self.metadata)?;
-        Ok(NodeRegistration::new(self.identifier.parse()?, self.ip).with_metadata(metadata))
+        Ok(
+            NodeRegistration::without_metadata(self.identifier.parse()?, self.ip)
+                .with_metadata_value(metadata),
+        )
     }
 }
 

@@ -37,7 +37,8 @@ pub(super) const FIXTURE_V1: &str = "fixtures/state-1";
 const FIXTURE_V1_FIRST: &str = "fixtures/state-1-unmarked";
 
 fn node(name: &str, ip: &str, metadata: serde_json::Value) -> NodeRegistration {
-    NodeRegistration::new(name.parse().unwrap(), ip.parse().unwrap()).with_metadata(metadata)
+    NodeRegistration::without_metadata(name.parse().unwrap(), ip.parse().unwrap())
+        .with_metadata_value(metadata)
 }
 
 fn generation(number: u64, names: &[&str]) -> Arc<Generation> {

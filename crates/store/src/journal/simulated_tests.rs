@@ -66,10 +66,11 @@ fn open(disk: &SimulatedDisk) -> Result<Journal, DirectoryError> {
 }
 
 fn node(name: &str, turn: u64) -> NodeRegistration {
-    let node = NodeRegistration::new(name.parse().unwrap(), "10.0.0.1".parse().unwrap());
+    let node =
+        NodeRegistration::without_metadata(name.parse().unwrap(), "10.0.0.1".parse().unwrap());
     // The metadata span several sectors, and each sector differs.
     let padding = format!("{name}{turn}").repeat(300);
-    node.with_metadata(serde_json::json!({ "turn": turn, "padding": padding }))
+    node.with_metadata_value(serde_json::json!({ "turn": turn, "padding": padding }))
 }
 
 fn register(registration: NodeRegistration) -> Request {
@@ -407,7 +408,7 @@ fn long_log_is_replaced_by_a_snapshot() {
     let mut before = 0;
     for turn in 0..80 {
         let node = node(&format!("n{turn}"), turn);
-        let node = node.with_metadata("x".repeat(64 << 10).into());
+        let node = node.with_metadata_value("x".repeat(64 << 10).into());
         journal.commit(vec![register(node)]).unwrap();
         journal.maintain(false).unwrap();
         let length = recover(&disk).unwrap().unwrap().log.end;

@@ -190,7 +190,8 @@ async fn removed_log_acknowledges_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let journal = JournalStore::open(&config(directory.path())).unwrap();
     std::fs::remove_file(directory.path().join("log")).unwrap();
-    let node = NodeRegistration::new("a".parse().unwrap(), "10.0.0.1".parse().unwrap());
+    let node =
+        NodeRegistration::without_metadata("a".parse().unwrap(), "10.0.0.1".parse().unwrap());
     journal
         .apply(vec![Change::register(node)])
         .await
@@ -208,7 +209,7 @@ async fn changes_share_one_sync_and_are_invisible_before_it() {
     let mut registrations: Vec<_> = (0..50)
         .map(|at| {
             let name = format!("n{at}").parse().unwrap();
-            let node = NodeRegistration::new(name, "10.0.0.1".parse().unwrap());
+            let node = NodeRegistration::without_metadata(name, "10.0.0.1".parse().unwrap());
             journal.apply(vec![Change::register(node)])
         })
         .collect();
@@ -236,7 +237,7 @@ async fn failed_sync_fails_the_store_with_its_reason() {
     let journal = JournalStore::open_on(Arc::new(disk.clone()), &config(directory)).unwrap();
     let register = |name: &str| {
         let ip = "10.0.0.1".parse().unwrap();
-        vec![Change::register(NodeRegistration::new(
+        vec![Change::register(NodeRegistration::without_metadata(
             name.parse().unwrap(),
             ip,
         ))]
