@@ -28,7 +28,9 @@ use super::{
     words::{defuse, shown},
 };
 use cfgsync_certificate::CertificateError;
-use cfgsync_model::{GenerationNumber, Identifier, Instance, NodeRegistration};
+use cfgsync_model::{
+    ArtifactFile, ArtifactSet, GenerationNumber, Identifier, Instance, NodeRegistration,
+};
 use cfgsync_wire::{
     CLUSTER_HEADER, ClusterBody, Code, ErrorBody, GenerationBody, GenerationEntry, INSTANCE_HEADER,
     NODE_KEY_HEADER, NodeBody, NodeEntry, PayloadLimits, ReceivedPayload,
@@ -386,6 +388,38 @@ impl Client {
     pub async fn remove(&self, id: &Identifier) -> Result<Answer<()>, CallError> {
         let route = format!("/v1/nodes/{id}");
         self.empty(Method::DELETE, &route, Call::default()).await
+    }
+
+    /// Overrides the files of a node: it gets `files` instead of its own ones with the next generation, and until
+    /// [`Self::remove_override`]. The node need not be registered yet.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] if the server does not accept the files, among others because they are larger than it
+    /// takes.
+    pub async fn replace_artifacts(
+        &self,
+        id: &Identifier,
+        files: &ArtifactSet,
+    ) -> Result<Answer<()>, CallError> {
+        let file = |file: &ArtifactFile| {
+            let bytes = file.content.to_bytes();
+            let mut entry = json!({
+                "path": file.path,
+                "mode": file.mode,
+                "secret": file.secret,
+            });
+            match std::str::from_utf8(&bytes) {
+                Ok(text) => entry["content"] = text.into(),
+                Err(_) => {
+                    entry["content"] = data_encoding::BASE64.encode(&bytes).into();
+                    entry["encoding"] = "base64".into();
+                }
+            }
+            entry
+        };
+        let files: Vec<_> = files.files().iter().map(file).collect();
+        let call = Call::with(json!({ "identifier": id, "files": files }));
+        self.empty(Method::POST, "/node/replace", call).await
     }
 
     /// Ends a node's override.
