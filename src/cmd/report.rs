@@ -77,10 +77,12 @@ fn text(error: &CommandError) -> String {
             let summary = Summary::of(rendered);
             format!("{rendered}\n{red}{prefix}{red:#}: {}\n", summary.line)
         }
-        // Clap's first word is `error:`, in its own style; its tips and the usage follow below.
+        // Clap's first paragraph begins with `error:`, in a style of its own. Its tips and the usage follow below.
         Report::CommandLine(error) => {
             let rendered = error.render().ansi().to_string();
-            rendered.replacen("error:", &format!("{prefix}:"), 1)
+            let (reason, rest) = rendered.split_once("\n\n").unwrap_or((&rendered, ""));
+            let reason = one_line(reason).replacen("error:", &format!("{prefix}:"), 1);
+            format!("{reason}\n\n{rest}")
         }
         Report::Nothing => String::new(),
     };
@@ -166,7 +168,12 @@ mod tests {
     }
 
     fn mistake() -> SpecError {
-        Spec::parse("cfgsync: 1\ncluster: c\nx: 1\n", "a.yaml", ".".as_ref()).unwrap_err()
+        Spec::parse(
+            "cfgsync: 1\ncluster: c\nmaterializers: []\nx: 1\n",
+            "a.yaml",
+            ".".as_ref(),
+        )
+        .unwrap_err()
     }
 
     #[test]
@@ -192,7 +199,7 @@ mod tests {
     #[test]
     fn mistakes_in_a_file_precede_the_line() {
         let expected = format!(
-            "{}\ncfgsync: exit 78: unknown field `x` (a.yaml:3:1)\n",
+            "{}\ncfgsync: exit 78: unknown field `x` (a.yaml:4:1)\n",
             mistake()
         );
         assert_eq!(printed(mistake()), expected);
@@ -206,7 +213,7 @@ mod tests {
         let mut lines = message.lines();
         assert_eq!(
             lines.next(),
-            Some("cfgsync: exit 78: unknown field `x` (a.yaml:3:1)")
+            Some("cfgsync: exit 78: unknown field `x` (a.yaml:4:1)")
         );
         assert!(lines.next().unwrap().starts_with("help: expected one of "));
         let failed = JoinError::Failed("a\nb".to_owned());

@@ -41,6 +41,8 @@ fn usage_mistakes() {
             "join",
             "--server",
             "http://127.0.0.1:1",
+            "--id",
+            "a",
             "--out-dir",
             ".",
             "--meta",
@@ -83,7 +85,7 @@ fn wrong_settings() {
         ),
         (
             &["join", "--server", "http://127.0.0.1:1", "--out-dir", "."],
-            &[("CFGSYNC_META", "a=1\na.b=2")],
+            &[("CFGSYNC_ID", "a"), ("CFGSYNC_META", "a=1\na.b=2")],
         ),
     ];
     let mut seen: Vec<String> = cases
@@ -202,8 +204,8 @@ fn unknown_variables_are_told_but_not_those_of_kubernetes() {
     assert_eq!(
         warnings,
         [
-            "unknown variable CFGSYNC_SERVRE; did you mean CFGSYNC_SERVER?",
-            "unknown variable CFGSYNC_SOMETHING_ELSE is ignored",
+            "ignoring the unknown variable CFGSYNC_SERVRE; did you mean CFGSYNC_SERVER?",
+            "ignoring the unknown variable CFGSYNC_SOMETHING_ELSE",
         ]
     );
 }
@@ -212,7 +214,7 @@ fn unknown_variables_are_told_but_not_those_of_kubernetes() {
 fn every_subcommand_has_help_with_examples() {
     let place = Place::new();
     for subcommand in [
-        "serve", "join", "inspect", "plan", "rm", "fail", "reset", "key",
+        "serve", "join", "inspect", "plan", "rm", "replace", "fail", "reset", "key",
     ] {
         let output = place.run(&[subcommand, "--help"], &[]);
         assert_eq!(code(&output), 0, "{subcommand}");
@@ -499,8 +501,12 @@ fn mistakes_in_a_nodes_file() {
 fn what_is_generated_is_fresh() {
     let place = Place::new();
     let root = place.path().to_str().unwrap();
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    fs::copy(readme, place.path().join("README.md")).unwrap();
+    for source in ["README.md", "docs/src/operating.md"] {
+        let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
+        if let Ok(text) = fs::read_to_string(committed) {
+            place.put(source, &text);
+        }
+    }
     let output = place.run(&["generate", root], &[]);
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     for directory in ["completions", "man", "schema"] {
@@ -551,7 +557,14 @@ fn the_last_line_of_a_failed_join_is_for_the_container_s_reader() {
         ),
     ] {
         let stderr = text(&place.run(arguments, &[]).stderr);
-        assert!(stderr.lines().last().unwrap().starts_with(last), "{stderr}");
+        let failures = stderr
+            .lines()
+            .filter(|line| line.starts_with("cfgsync: exit "));
+        let failures: Vec<&str> = failures.collect();
+        assert!(
+            matches!(failures[..], [only] if only.starts_with(last)),
+            "{stderr}"
+        );
     }
     let help = place.run(&["join", "--help"], &[]);
     assert_eq!((code(&help), text(&help.stderr)), (0, String::new()));
@@ -574,4 +587,63 @@ fn what_operators_do_stands_in_the_servers_log() {
     server.log_until("an operator declared the cluster failed: wrong image");
     server.log_until("an operator's reset ended the failure");
     server.log_until("node-1 was removed");
+}
+
+#[test]
+fn replace_overrides_the_files_of_a_node_until_the_override_ends() {
+    let place = Place::new();
+    let server = place.serve(&["--min-generation-interval", "0s"]);
+    server.register("node-1");
+    server.register("node-2");
+    let run = |arguments: &[&str]| {
+        let all = [arguments, &["--server", &server.url]].concat();
+        let output = place.run(&all, &[]);
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let files_of = |node: &str, files: &[&str]| -> Vec<String> {
+        let read = |file: &&str| run(&["inspect", "file", node, file, "--reveal"]);
+        files.iter().map(read).collect()
+    };
+    run(&["inspect", "--wait", "ready"]);
+    fs::write(place.path().join("fixed=.yaml"), "fixed\n").unwrap();
+    // Bytes that are no text travel as base64.
+    fs::write(place.path().join("key"), [0xff, b'\n']).unwrap();
+    run(&[
+        "replace",
+        "node-1",
+        "--file",
+        "config.yaml=fixed=.yaml",
+        "--secret-file",
+        "tls/key=key",
+        "--mode",
+        "config.yaml=0640",
+    ]);
+    let shown = run(&["inspect", "node", "node-1"]);
+    assert!(shown.contains("config.yaml  0640 "), "{shown}");
+    assert!(shown.contains("0600 secret"), "{shown}");
+    assert_eq!(files_of("node-1", &["config.yaml"]), ["fixed\n"]);
+    let key = ["inspect", "file", "node-1", "tls/key", "--reveal"];
+    let key = place.run(&[&key[..], &["--server", &server.url]].concat(), &[]);
+    assert_eq!(key.stdout, [0xff, b'\n']);
+    assert_eq!(
+        files_of("node-2", &["config.yaml"]),
+        ["id: \"node-2\"\nport: 9000\n"]
+    );
+    run(&["rm", "node-1", "--override"]);
+    assert_eq!(
+        files_of("node-1", &["config.yaml"]),
+        ["id: \"node-1\"\nport: 9000\n"]
+    );
+    // A shared file cannot be overridden for one node.
+    let refused = [
+        "replace",
+        "node-1",
+        "--file",
+        "cookie=key",
+        "--server",
+        &server.url,
+    ];
+    let refused = place.run(&refused, &[]);
+    assert_eq!(code(&refused), 77, "{}", text(&refused.stderr));
 }

@@ -93,7 +93,7 @@ async fn an_operator_who_comes_at_a_bad_time_is_told_to_come_again() {
             let output = command.output().await.unwrap();
             let told = text(&output.stderr);
             assert_eq!(code(&output), expected, "{arguments:?}: {told}");
-            let is_hinted = told.contains("hint: ") && told.contains("try again");
+            let is_hinted = told.contains("help: ") && told.contains("try again");
             assert_eq!(is_hinted, expected == 69, "{told}");
         }
     }

@@ -66,7 +66,7 @@ fn nodes_that_wait_get_their_files_from_the_server_that_comes_back() {
     server.signal(Signal::KILL);
     assert_eq!(server.end(), 128 + 9);
     let mut server = door.serve_with(&place, &STATE);
-    server.log_until("holds 1 node and no generation yet");
+    server.log_until("has 1 node and no generation yet");
     // Who is known need not come again for the set to be complete.
     assert_eq!(place.registered(&door.url()), ["node-1"]);
     let last = place.join(&door.url(), "node-2", &[]);
@@ -80,7 +80,7 @@ fn nodes_that_wait_get_their_files_from_the_server_that_comes_back() {
     server.signal(Signal::KILL);
     server.end();
     let mut server = door.serve_with(&place, &STATE);
-    server.log_until("holds 2 nodes and generation 1");
+    server.log_until("has 2 nodes and generation 1");
     fs::remove_file(place.path().join("node-1/cookie")).unwrap();
     let again = place.join(&door.url(), "node-1", &[]);
     let (code, log) = again.end();
@@ -171,7 +171,7 @@ fn under_systemd_the_units_state_directory_is_the_servers() {
     let mut command = place.command(&["serve", "cluster.yaml", "--listen", "127.0.0.1:0"]);
     command.env("STATE_DIRECTORY", "first:second");
     let mut server = Server::is(Process::start(command));
-    server.log_until("first holds 0 nodes and no generation yet");
+    server.log_until("first has 0 nodes and no generation yet");
     assert!(place.path().join("first/log").exists());
 }
 

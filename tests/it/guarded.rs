@@ -32,7 +32,7 @@ impl Place {
 
 fn reread(server: &mut Server) {
     server.signal(Signal::HUP);
-    server.log_until("tokens is read again");
+    server.log_until("read tokens again");
 }
 
 #[test]
@@ -268,6 +268,8 @@ fn what_cannot_guard_is_told() {
                 "join",
                 "--server",
                 "http://127.0.0.1:1",
+                "--id",
+                "a",
                 "--out-dir",
                 "x",
                 "--token-file",
@@ -297,7 +299,7 @@ fn a_token_that_is_not_shown_is_not_added() {
         let told = text(&output.stderr);
         assert_eq!(code(&output), 73, "{told}");
         assert!(
-            told.contains(problem) && told.contains("tokens is as it was"),
+            told.contains(problem) && told.contains("tokens was restored"),
             "{told}"
         );
         assert_eq!(place.read("tokens"), before);
@@ -308,10 +310,7 @@ fn a_token_that_is_not_shown_is_not_added() {
     let output = place.command(&new).stdout(full).output().unwrap();
     let told = text(&output.stderr);
     assert_eq!(code(&output), 73, "{told}");
-    assert!(
-        told.contains("new was made for it, and is gone again"),
-        "{told}"
-    );
+    assert!(told.contains("new, which was new, was removed"), "{told}");
     assert!(!place.path().join("new").exists());
     // What is read without end is no file to add to.
     let output = place.run(
@@ -457,7 +456,7 @@ fn a_secret_that_goes_out_in_the_clear_is_warned_of_once() {
     let server = place.serve(&["--tokens", "tokens"]);
     // This machine by an address that does not say so.
     let elsewhere = server.url.replace("127.0.0.1", "0.0.0.0");
-    let words = |of: &str| format!("{of} goes to {elsewhere} in the clear");
+    let words = |of: &str| format!("{of} goes to {elsewhere} unencrypted");
     let (token, key) = (words("the token"), words("this node's own key"));
     for (url, times) in [(&server.url, 0), (&elsewhere, 1)] {
         let more = ["--token-file", "node.token", "--identity-file", "key"];
@@ -466,7 +465,7 @@ fn a_secret_that_goes_out_in_the_clear_is_warned_of_once() {
         for words in [&token, &key] {
             assert_eq!(log.matches(words).count(), times, "{log}");
         }
-        assert_eq!(log.matches("take its join URL").count(), times * 2, "{log}");
+        assert_eq!(log.matches("use its join URL").count(), times * 2, "{log}");
         let inspect = ["inspect", "--server", url, "--token-file", "ops.token"];
         let output = place.run(&inspect, &[]);
         let told = text(&output.stderr);
@@ -563,7 +562,7 @@ fn the_audit_log_has_what_a_server_does_by_itself() {
     hangup(
         server,
         [
-            "tokens is read again",
+            "read tokens again",
             "the spec was read again",
             "the TLS certificate was read again",
         ],
@@ -588,7 +587,7 @@ fn the_audit_log_has_what_a_server_does_by_itself() {
     hangup(
         server,
         [
-            "tokens is read again",
+            "read tokens again",
             "the last good spec stays in force: the spec says `identity: certificate`",
             "the TLS certificate was read again",
         ],
@@ -600,7 +599,7 @@ fn the_audit_log_has_what_a_server_does_by_itself() {
     hangup(
         server,
         [
-            "tokens is read again",
+            "read tokens again",
             "the spec was read again",
             "the TLS certificate was read again",
         ],
@@ -610,7 +609,7 @@ fn the_audit_log_has_what_a_server_does_by_itself() {
     hangup(
         server,
         [
-            "tokens is read again",
+            "read tokens again",
             "the last good spec stays in force:",
             "the TLS certificate was read again",
         ],

@@ -54,8 +54,12 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-fn last_line(output: &Output) -> String {
-    stderr(output).lines().last().unwrap_or_default().to_owned()
+/// The line that says why the command failed.
+fn failure(output: &Output) -> String {
+    let stderr = stderr(output);
+    let mut lines = stderr.lines();
+    let failure = lines.find(|line| line.starts_with("cfgsync: exit "));
+    failure.unwrap_or_default().to_owned()
 }
 
 #[tokio::test]
@@ -115,11 +119,7 @@ async fn a_stdout_that_takes_nothing_puts_the_files_back() {
         let output = join.spawn().unwrap().wait_with_output().await.unwrap();
         assert_eq!(output.status.code(), Some(73), "{}", stderr(&output));
         let reason = format!("cfgsync: exit 73: cannot write to standard output: {problem}");
-        assert!(
-            last_line(&output).starts_with(&reason),
-            "{}",
-            stderr(&output)
-        );
+        assert!(failure(&output).starts_with(&reason), "{}", stderr(&output));
         let left: Vec<_> = fs::read_dir(directory.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
@@ -158,7 +158,7 @@ async fn the_program_takes_over_with_its_environment_and_exit_code() {
         let output = join(&fake, directory.path(), &arguments).await;
         assert_eq!(output.status.code(), Some(127));
         assert_eq!(
-            last_line(&output),
+            failure(&output),
             format!("cfgsync: exit 127: {named}: command not found")
         );
     }
@@ -240,7 +240,7 @@ async fn the_last_line_tells_the_exit_code_and_the_reason() {
         fs::create_dir(directory.path().join("directory")).unwrap();
         let with_program = [arguments, &["--", "touch", "started"]].concat();
         let output = join(&fake, directory.path(), &with_program).await;
-        let last = last_line(&output).replace(&fake.url.to_string(), "SERVER");
+        let last = failure(&output).replace(&fake.url.to_string(), "SERVER");
         assert_eq!(output.status.code(), Some(code), "{last}");
         assert!(
             last.starts_with(&format!("cfgsync: exit {code}: {reason}")),
@@ -293,7 +293,7 @@ async fn nothing_is_registered_with_a_command_line_that_makes_no_sense() {
         ),
         (
             &["--out-dir", ".", "--client-key", "key.pem"],
-            "add --client-cert FILE",
+            "--client-key needs --client-cert FILE",
         ),
     ] {
         let output = join(&fake, directory.path(), arguments).await;
@@ -339,7 +339,7 @@ async fn a_signal_takes_the_registration_back() {
         let output = child.wait_with_output().await.unwrap();
         assert_eq!(output.status.code(), Some(code));
         let expected = format!("cfgsync: exit {code}: ended by SIG{}", &signal[1..]);
-        assert_eq!(last_line(&output), expected);
+        assert_eq!(failure(&output), expected);
         assert_eq!(
             fake.lines(),
             ["POST /register", "POST /node", "POST /v1/leave"]
@@ -378,7 +378,7 @@ async fn a_full_disk_leaves_everything_as_it_was() {
         .unwrap();
     assert_eq!(output.status.code(), Some(73), "{}", stderr(&output));
     assert_eq!(
-        last_line(&output),
+        failure(&output),
         "cfgsync: exit 73: cannot write b: File too large (os error 27)"
     );
     let left: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();

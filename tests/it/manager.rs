@@ -72,7 +72,7 @@ fn a_server_says_when_it_is_ready_what_it_waits_for_and_that_it_stops() {
     let reloading = manager.heard("RELOADING=1");
     assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
     manager.heard("READY=1");
-    server.log_until("is read again");
+    server.log_until("read cluster.yaml again");
     server.signal(Signal::TERM);
     let stopping = manager.heard("STOPPING=1");
     // Ten seconds of --drain-timeout, and two for threads.
@@ -162,7 +162,7 @@ fn a_socket_that_the_manager_passed_is_listened_on() {
     let mut command = place.command_under(&["/bin/sh", "-c", pass], &["serve", "cluster.yaml"]);
     command.stdin(Stdio::from(OwnedFd::from(listener)));
     let mut process = Process::start(command);
-    process.log_until("sockets that the service manager passed");
+    process.log_until("sockets of the service manager");
     let server = Server::is(process);
     assert_eq!(server.url, format!("http://{address}"));
     server.register("node-1");

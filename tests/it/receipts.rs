@@ -358,10 +358,10 @@ fn mistakes_with_receipts_are_told_before_anything_is_registered() {
         seen.push('\n');
     }
     insta::assert_snapshot!(seen, @r"
-    error: --fallback needs --receipt FILE, to know which files were delivered
-    error: invalid value '10s' for '--fallback <existing=DURATION>': expected `existing=` and a duration, such as `existing=10s`
-    error: invalid value 'existing=0' for '--fallback <existing=DURATION>': a fallback after no time at all would never ask the server
-    error: --fallback goes on with files, and what --env or a route to '-' takes is none: leave one of them out
-    error: invalid value 'r/' for '--receipt <FILE>': expected the path of a file
+    cfgsync: exit 2: --fallback needs --receipt FILE, to know which files were delivered
+    cfgsync: exit 2: invalid value '10s' for '--fallback <existing=DURATION>': expected `existing=` and a duration, such as `existing=10s`
+    cfgsync: exit 2: invalid value 'existing=0' for '--fallback <existing=DURATION>': a fallback after no time at all would never ask the server
+    cfgsync: exit 2: --fallback goes on with files, and what --env or a route to '-' takes is none: leave one of them out
+    cfgsync: exit 2: invalid value 'r/' for '--receipt <FILE>': expected the path of a file
     ");
 }

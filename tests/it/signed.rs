@@ -198,11 +198,11 @@ fn another_key_signs_once_the_server_starts_again_and_a_hangup_says_so() {
     server.log_until("the spec was read again");
     copy("second/sign-key.pem");
     server.signal(Signal::HUP);
-    server.log_until("key holds another key, which signs once the server has started again");
+    server.log_until("key contains another key, which the server uses after a restart");
     assert!(taken(&server, "first") && !taken(&server, "second"));
     server.signal(Signal::TERM);
     let (_, log) = server.process.end();
-    assert_eq!(log.matches("holds another key").count(), 1, "{log}");
+    assert_eq!(log.matches("contains another key").count(), 1, "{log}");
     let server = place.serve(&["--sign-key", "key", "--state-dir", "state"]);
     assert!(taken(&server, "second") && !taken(&server, "first"));
 }
@@ -250,20 +250,19 @@ fn mistakes_with_keys_are_told() {
     ];
     insta::assert_snapshot!(seen.concat(), @r"
     $ cfgsync key new
-    error: ./sign-key.pem is there already, and nodes may rely on it: remove it, or choose another --out-dir
+    cfgsync: exit 73: ./sign-key.pem already exists
+    help: remove the file if no node uses that key, or choose another --out-dir
     [exit 73]
     $ cfgsync serve cluster.yaml --sign-key verify-key.pem
-    error: --sign-key verify-key.pem: it holds no private key: expected PEM with BEGIN PRIVATE KEY (PKCS#8)
+    cfgsync: exit 78: --sign-key verify-key.pem: it holds no private key: expected PEM with BEGIN PRIVATE KEY (PKCS#8)
     [exit 78]
     $ cfgsync serve cluster.yaml --sign-key none.pem
-    error: cannot read --sign-key none.pem: No such file or directory (os error 2)
+    cfgsync: exit 78: cannot read --sign-key none.pem: No such file or directory (os error 2)
     [exit 78]
     $ cfgsync join --server http://127.0.0.1:1 --out-dir o --id a --verify-key sign-key.pem
-    error: --verify-key sign-key.pem: it holds a private key, which belongs to the server alone: give the node the public one
     cfgsync: exit 78: --verify-key sign-key.pem: it holds a private key, which belongs to the server alone: give the node the public one
     [exit 78]
     $ cfgsync join --server http://127.0.0.1:1 --out-dir o --id a --verify-key empty.pem
-    error: --verify-key empty.pem: it holds no public key: expected PEM with BEGIN PUBLIC KEY
     cfgsync: exit 78: --verify-key empty.pem: it holds no public key: expected PEM with BEGIN PUBLIC KEY
     [exit 78]
     ");

@@ -37,8 +37,8 @@ fn a_render_that_hangs_does_not_keep_the_server_and_its_program_is_killed() {
 fn a_command_that_heeds_no_signal_is_killed() {
     let command = "trap '' TERM; echo up >&2; exec sleep 1000";
     for (timeout, signals, why) in [
-        ("1s", 1, "it did not end within --drain-timeout"),
-        ("1h", 2, "SIGTERM again"),
+        ("1s", 1, "it did not exit within --drain-timeout"),
+        ("1h", 2, "a second SIGTERM"),
     ] {
         let place = Place::new();
         let mut server = place.serve(&["--drain-timeout", timeout, "--", "sh", "-c", command]);

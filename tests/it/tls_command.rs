@@ -21,12 +21,13 @@ fn shown(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// How `join` ends: its exit code, and its last line.
+/// How `join` ends: its exit code, and the line that says why it failed.
 fn ends(place: &Place, arguments: &[&str]) -> (i32, String) {
     let output = place.run(arguments, &[]);
     let said = text(&output.stderr);
-    let last = said.lines().last().unwrap_or_default().to_owned();
-    (code(&output), last)
+    let mut lines = said.lines();
+    let failure = lines.find(|line| line.starts_with("cfgsync: exit "));
+    (code(&output), failure.unwrap_or_default().to_owned())
 }
 
 #[test]
@@ -69,7 +70,7 @@ fn a_key_of_its_own_is_kept_over_a_restart_and_nodes_know_the_server_by_it() {
 
     // Without a place to keep it, it is another one at each start.
     let mut server = place.serve(&OWN);
-    server.log_until("made for this start alone");
+    server.log_until("the TLS key is lost when the server stops");
     assert_ne!(pin(&join_url(&mut server)), pin(&first));
 }
 
@@ -251,7 +252,7 @@ fn changed_files_are_read_again_and_the_last_good_ones_stay() {
     assert_eq!(place.registered(&first), [""; 0]);
     fs::copy(&other.certificate, &pair.certificate).unwrap();
     server.log_until("the TLS certificate was read again");
-    server.log_until("its key is another");
+    server.log_until("the certificate has another key");
     let second = join_url(&mut server);
     assert_ne!(first, second);
     assert_eq!(place.read("url"), format!("{second}\n"));
@@ -297,7 +298,7 @@ fn a_nodes_key_is_not_shown_to_another_server_that_calls_itself_the_same() {
             "this node's own key in key is for the server known by {pin}, and is not shown"
         );
         assert!(
-            log.contains(&told) && log.contains("take the lines `server …` out"),
+            log.contains(&told) && log.contains("delete the `server …` lines"),
             "{log}"
         );
     }
