@@ -1,12 +1,13 @@
 //! The command line: one file per subcommand, its arguments beside its `run` function.
 //!
-//! A command returns `Result<Exit, CommandError>`. [`error`] alone gives each error type its exit code and its hint,
-//! and [`report`] prints them. Every flag has a variable, `CFGSYNC_` and the name of the flag. [`settings`] reads the
+//! A command returns `Result<Exit, CommandError>`. [`failures`] alone gives each error type its exit code and its
+//! hint, and [`report`] prints them. Every flag has a variable, `CFGSYNC_` and the name of the flag. [`settings`] reads the
 //! variables, because a repeatable flag takes one value per line from its variable.
 
 pub(crate) mod names;
 pub(crate) mod log;
 pub(crate) mod exit;
+pub(crate) mod error;
 pub(crate) mod values;
 pub(crate) mod sources;
 pub(crate) mod credentials;
@@ -32,7 +33,7 @@ pub(crate) mod release;
 pub(crate) mod token;
 pub(crate) mod key;
 pub(crate) mod generate;
-pub(crate) mod error;
+pub(crate) mod failures;
 pub(crate) mod report;
 
 use clap::{Parser, Subcommand};

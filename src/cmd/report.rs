@@ -168,12 +168,9 @@ mod tests {
     }
 
     fn mistake() -> SpecError {
-        Spec::parse(
-            "cfgsync: 1\ncluster: c\nmaterializers: []\nx: 1\n",
-            "a.yaml",
-            ".".as_ref(),
-        )
-        .unwrap_err()
+        let text = "cfgsync: 1\ncluster: c\nx: 1\n\
+                    materializers: [{ kind: template, files: [{ path: a, template: b }] }]\n";
+        Spec::parse(text, "a.yaml", ".".as_ref()).unwrap_err()
     }
 
     #[test]
@@ -199,7 +196,7 @@ mod tests {
     #[test]
     fn mistakes_in_a_file_precede_the_line() {
         let expected = format!(
-            "{}\ncfgsync: exit 78: unknown field `x` (a.yaml:4:1)\n",
+            "{}\ncfgsync: exit 78: unknown field `x` (a.yaml:3:1)\n",
             mistake()
         );
         assert_eq!(printed(mistake()), expected);
@@ -213,7 +210,7 @@ mod tests {
         let mut lines = message.lines();
         assert_eq!(
             lines.next(),
-            Some("cfgsync: exit 78: unknown field `x` (a.yaml:4:1)")
+            Some("cfgsync: exit 78: unknown field `x` (a.yaml:3:1)")
         );
         assert!(lines.next().unwrap().starts_with("help: expected one of "));
         let failed = JoinError::Failed("a\nb".to_owned());

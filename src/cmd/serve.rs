@@ -7,11 +7,11 @@ mod state;
 mod signing;
 mod child;
 mod descriptors;
+mod limits;
 mod listeners;
+mod publish;
 mod tls;
 mod reload;
-mod limits;
-mod publish;
 mod supervise;
 
 use std::{

@@ -155,7 +155,7 @@ fn nothing_that_is_told_holds_a_secret() {
     for name in SECRET {
         let said = inspect(&["file", "node-1", name], 3);
         assert!(
-            said.contains("is secret (") && said.contains("--reveal shows it"),
+            said.contains("is secret (") && said.contains("add --reveal to print it"),
             "{said}"
         );
     }
