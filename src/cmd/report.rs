@@ -168,7 +168,7 @@ mod tests {
     }
 
     fn mistake() -> SpecError {
-        let text = "cfgsync: 1\ncluster: c\nx: 1\n\
+        let text = "cfgsync: 1\ncluster: c\nx: 1\nready: { nodes: 1 }\n\
                     materializers: [{ kind: template, files: [{ path: a, template: b }] }]\n";
         Spec::parse(text, "a.yaml", ".".as_ref()).unwrap_err()
     }
