@@ -26,14 +26,15 @@ use tracing::{debug, info, warn};
 
 use super::{
     credentials::{self, CredentialError, TokenSource},
+    error::CommandError,
     exit::Exit,
     manager::Manager,
     output,
     progress::{Progress, counted},
     server::UrlParser,
     signals::catch,
+    sources::WithSources,
     tls::{ClientTlsArgs, TrustFailure},
-    typed::Typed,
     values,
 };
 use document::Document;
@@ -74,7 +75,7 @@ pub(crate) struct JoinArgs {
     #[arg(long, env = "CFGSYNC_IP", value_name = "IP", value_parser = address, help_heading = "This node")]
     ip: Option<IpAddr>,
     #[command(flatten)]
-    facts: Typed<metadata::FactArgs>,
+    facts: WithSources<metadata::FactArgs>,
     /// Where an artifact goes: ARTIFACT=PATH, DIR/=PATH/ for all below, ARTIFACT=- for stdout
     #[arg(
         long,
@@ -189,14 +190,17 @@ impl EndedBy {
 }
 
 /// Joins, and hands over.
-pub(crate) fn run(args: JoinArgs) -> anyhow::Result<Exit> {
-    let mut signals = Signals::catch()?;
+pub(crate) fn run(args: JoinArgs) -> Result<Exit, CommandError> {
+    let cannot_start =
+        |error| CommandError::new(Exit::Unexpected, format!("cannot start: {error}"));
+    let mut signals = Signals::catch().map_err(cannot_start)?;
     let progress = Progress::new();
     let is_interactive = progress.is_interactive();
     // One thread: a node that waits costs its machine nothing.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
+        .build()
+        .map_err(cannot_start)?;
     let done = runtime.block_on(async {
         // Beside the signals: what files and programs feed into it may be long in coming.
         let resolving = tokio::task::spawn_blocking(move || resolve::plan(args, is_interactive));
@@ -205,7 +209,7 @@ pub(crate) fn run(args: JoinArgs) -> anyhow::Result<Exit> {
             plan = resolving => plan??,
         };
         let variables = join(&plan, &mut signals, progress).await?;
-        anyhow::Ok((plan.command, variables))
+        Ok::<_, CommandError>((plan.command, variables))
     });
     // A name that is still being looked up does not hold up the program.
     runtime.shutdown_background();
@@ -224,7 +228,7 @@ async fn join(
     plan: &resolve::Plan,
     signals: &mut Signals,
     progress: Progress,
-) -> anyhow::Result<Vec<(String, String)>> {
+) -> Result<Vec<(String, String)>, CommandError> {
     let mut join = Join::new(plan.client.clone(), plan.options.clone());
     let mut ticks = tokio::time::interval(progress.tick_every());
     let progress = RefCell::new(progress);
@@ -413,7 +417,7 @@ fn execute(
     let mut command = Command::new(program);
     // The token was this program's, not its successor's.
     command.args(arguments);
-    for variable in credentials::with_a_token() {
+    for variable in credentials::variables_with_token() {
         command.env_remove(variable);
     }
     let error = command.envs(variables).exec();

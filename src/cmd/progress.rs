@@ -105,7 +105,7 @@ impl Progress {
                 }
             }
             Event::KeyInTheClear { server } => self.line(|| {
-                credentials::warn_of_the_clear("this node's own key", &server.to_string());
+                credentials::warn_unencrypted("this node's own key", &server.to_string());
             }),
             Event::Waiting { message, progress } => {
                 let progress = progress.map(|progress| progress.progress);

@@ -28,7 +28,7 @@ use crate::{
     sanitize::sanitize,
     tls::{self, Trust},
 };
-use cfgsync_model::{ArtifactFile, GenerationNumber, Identifier, NodeRegistration};
+use cfgsync_model::{ArtifactFile, ArtifactSet, GenerationNumber, Identifier, NodeRegistration};
 use cfgsync_wire::{
     ClusterBody, GenerationBody, GenerationEntry, NodeBody, NodeEntry, PayloadLimits,
     ReceivedPayload,
@@ -231,25 +231,25 @@ impl Client {
         })
     }
 
-    /// Puts `files` in place of the node's own files. Shared files still follow. An override lasts until
-    /// [`Client::remove_override`]. After the seal, the server responds when the generation with these files is
-    /// sealed.
+    /// Overrides a node's own files with `files`, until [`Client::remove_override`]. Shared files still follow. The node
+    /// need not be registered. After the seal, the server responds when the generation with these files is sealed.
     ///
     /// ```no_run
     /// # async fn example(client: cfgsync_client::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// use cfgsync_model::ArtifactFile;
+    /// use cfgsync_model::{ArtifactFile, ArtifactSet};
     ///
     /// let config = ArtifactFile::new("config.yaml".parse()?, "replicas: 5\n");
-    /// client.replace_artifacts(&"node-1".parse()?, &[config]).await?;
+    /// let files = ArtifactSet::new(vec![config])?;
+    /// client.replace_artifacts(&"node-1".parse()?, &files).await?;
     /// # Ok(())
     /// # }
     /// ```
     pub async fn replace_artifacts(
         &self,
         id: &Identifier,
-        files: &[ArtifactFile],
+        files: &ArtifactSet,
     ) -> Result<Response<()>, CallError> {
-        let files: Vec<serde_json::Value> = files.iter().map(file_json).collect();
+        let files: Vec<serde_json::Value> = files.files().iter().map(file_json).collect();
         let body = json!({ "identifier": id, "files": files });
         let options = RequestOptions::with_body(body);
         self.send_empty(Method::POST, "/node/replace", options)

@@ -94,7 +94,8 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         ),
         (None, None) => NodeAddress::TowardsServer,
     };
-    let is_typed = args.facts.has("meta") || args.facts.has("meta_json");
+    let is_typed =
+        args.facts.is_on_command_line("meta") || args.facts.is_on_command_line("meta_json");
     let FactArgs { meta, meta_json } = args.facts.args;
     let base = match (meta_json, legacy.take("CFG_REGISTRATION_METADATA_JSON")) {
         (Some(json), _) => Some(json),
@@ -115,7 +116,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         .tls
         .client(servers)?
         .with_payload_limits(args.trust.limits());
-    let client = args.credentials.take_to(client)?;
+    let client = args.credentials.add_to(client)?;
     Ok(Plan {
         client,
         options: JoinOptions {

@@ -53,7 +53,7 @@ impl Child {
     }
 
     /// Waits for its end: its exit code, or 128 and the signal that ended it.
-    pub(super) async fn wait(&mut self) -> anyhow::Result<Exit> {
+    pub(super) async fn wait(&mut self) -> io::Result<Exit> {
         let status = self.process.wait().await?;
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         Ok(match (code, status.signal()) {

@@ -1,0 +1,489 @@
+//! Why a command failed: its message, its hint and its exit code.
+//!
+//! Each error type that a command can meet has a `From` impl in this file. An error type without one does not
+//! compile behind `?`, so no failure gets an exit code by accident. For the same reason there is no impl for
+//! [`std::io::Error`]: the caller says what could not be read or written.
+
+use std::{borrow::Cow, fmt, io::ErrorKind};
+
+use cfgsync_access::CannotTell;
+use cfgsync_client::{
+    CallError, JoinError, KeyError as NodeKeyError, RouteError, TrustError, disk::DiskError,
+};
+use cfgsync_server::TlsError;
+use cfgsync_spec::SpecError;
+use cfgsync_store::JournalError;
+use cfgsync_wire::Code;
+
+use super::{
+    credentials::CredentialError,
+    exit::Exit,
+    generate::GenerateError,
+    inspect::InspectError,
+    join::{EndedBy, JoinFailure},
+    key::KeyPairError,
+    keys::KeyError,
+    output::OutputError,
+    plan::PlanError,
+    replace::ReplaceError,
+    serve::{AccessError, ServeError, SpawnError, TlsSetupError},
+    settings::SettingsError,
+    tls::TrustFailure,
+    token::TokenError,
+};
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct CommandError {
+    exit: Exit,
+    report: Report,
+    hint: Option<Cow<'static, str>>,
+}
+
+/// What is printed for a failure.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// A message in words.
+    Message(String),
+    /// Mistakes in a file, rendered with the text around them.
+    Diagnostic(String),
+    /// What clap prints: a mistake on the command line, or the help or version that was asked for.
+    CommandLine(Box<clap::Error>),
+    /// Nothing: the reader of standard output has gone, as `head` does.
+    Nothing,
+}
+
+impl CommandError {
+    /// An error with this exit code and message.
+    pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Self {
+            exit,
+            report: Report::Message(message.to_string()),
+            hint: None,
+        }
+    }
+
+    /// A command line that clap accepts but that makes no sense.
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// A mistake in a spec, a settings file or a nodes file.
+    fn diagnostic(error: &SpecError) -> Self {
+        let rendered = error.to_string();
+        // A file that cannot be read has no text to show: the one line says everything.
+        if !rendered.contains('\n') {
+            let message = rendered.strip_prefix("error: ").unwrap_or(&rendered);
+            return Self::new(Exit::WrongSetting, message);
+        }
+        Self {
+            exit: Exit::WrongSetting,
+            report: Report::Diagnostic(rendered),
+            hint: None,
+        }
+    }
+
+    fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    fn maybe_hint(mut self, hint: Option<&'static str>) -> Self {
+        self.hint = hint.map(Cow::Borrowed);
+        self
+    }
+
+    /// The exit code of the process.
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// What is printed.
+    pub(crate) fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The way out, if the message does not say it.
+    pub(crate) fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.report {
+            Report::Message(text) | Report::Diagnostic(text) => f.write_str(text),
+            Report::CommandLine(error) => error.fmt(f),
+            Report::Nothing => f.write_str("standard output was closed"),
+        }
+    }
+}
+
+impl From<clap::Error> for CommandError {
+    fn from(error: clap::Error) -> Self {
+        Self {
+            exit: if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            },
+            report: Report::CommandLine(Box::new(error)),
+            hint: None,
+        }
+    }
+}
+
+impl From<OutputError> for CommandError {
+    fn from(error: OutputError) -> Self {
+        match error {
+            OutputError::Closed => Self {
+                exit: Exit::Done,
+                report: Report::Nothing,
+                hint: None,
+            },
+            OutputError::Broken(_) => Self::new(Exit::Unexpected, error),
+        }
+    }
+}
+
+/// A panic in a task is a bug of this program.
+impl From<tokio::task::JoinError> for CommandError {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::new(Exit::Unexpected, error)
+    }
+}
+
+impl From<SpecError> for CommandError {
+    fn from(error: SpecError) -> Self {
+        Self::diagnostic(&error)
+    }
+}
+
+impl From<SettingsError> for CommandError {
+    fn from(error: SettingsError) -> Self {
+        match &error {
+            SettingsError::File(mistakes) => Self::diagnostic(mistakes),
+            SettingsError::Value { .. } | SettingsError::NotText(_) => {
+                Self::new(Exit::WrongSetting, error)
+            }
+        }
+    }
+}
+
+impl From<CredentialError> for CommandError {
+    fn from(error: CredentialError) -> Self {
+        Self::new(Exit::WrongSetting, error)
+    }
+}
+
+impl From<KeyError> for CommandError {
+    fn from(error: KeyError) -> Self {
+        Self::new(Exit::WrongSetting, error)
+    }
+}
+
+impl From<KeyPairError> for CommandError {
+    fn from(error: KeyPairError) -> Self {
+        match &error {
+            KeyPairError::Exists(_) => Self::new(Exit::NotWritten, &error)
+                .hint("remove the file if no node uses that key, or choose another --out-dir"),
+            KeyPairError::Generate(_) => Self::new(Exit::Unexpected, error),
+        }
+    }
+}
+
+impl From<GenerateError> for CommandError {
+    fn from(error: GenerateError) -> Self {
+        Self::new(Exit::NotWritten, error)
+    }
+}
+
+impl From<RouteError> for CommandError {
+    fn from(error: RouteError) -> Self {
+        Self::new(Exit::Unusable, error)
+    }
+}
+
+impl From<DiskError> for CommandError {
+    fn from(error: DiskError) -> Self {
+        Self::new(Exit::NotWritten, &error).maybe_hint(error.hint())
+    }
+}
+
+impl From<ReplaceError> for CommandError {
+    fn from(error: ReplaceError) -> Self {
+        match error {
+            ReplaceError::Read { .. } => Self::new(Exit::WrongSetting, error),
+            ReplaceError::Artifacts(_) => Self::usage(error),
+        }
+    }
+}
+
+impl From<PlanError> for CommandError {
+    fn from(error: PlanError) -> Self {
+        match &error {
+            PlanError::Nodes(mistakes) => Self::diagnostic(mistakes),
+            PlanError::Render(_) | PlanError::Read { .. } => Self::new(Exit::WrongSetting, error),
+            PlanError::Write { .. } => Self::new(Exit::NotWritten, error),
+        }
+    }
+}
+
+impl From<SpawnError> for CommandError {
+    fn from(error: SpawnError) -> Self {
+        match error.error.kind() {
+            ErrorKind::NotFound => Self::new(Exit::NotFound, error).hint(IN_PATH),
+            _ => Self::new(Exit::NotExecutable, error),
+        }
+    }
+}
+
+/// For a CMD that was not found.
+const IN_PATH: &str = "check the name of the program, and that its directory is in PATH";
+
+impl From<TokenError> for CommandError {
+    fn from(error: TokenError) -> Self {
+        let exit = match &error {
+            // The new line would be invalid in the file. The file itself can be written.
+            TokenError::Append { error, .. } if error.kind() == ErrorKind::Other => {
+                Exit::WrongSetting
+            }
+            TokenError::Append { .. } | TokenError::NotPrinted { .. } => Exit::NotWritten,
+            TokenError::Url(_) => Exit::Usage,
+            TokenError::Make(_) => Exit::Unexpected,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<InspectError> for CommandError {
+    fn from(error: InspectError) -> Self {
+        let exit = match &error {
+            InspectError::Failed(_) => Exit::ClusterFailed,
+            InspectError::NotReady { .. } => Exit::NotReady,
+            InspectError::NoNode(_)
+            | InspectError::NoPayload { .. }
+            | InspectError::NoArtifact { .. }
+            | InspectError::NoGeneration(_)
+            | InspectError::Secret { .. } => Exit::No,
+            InspectError::Unhealthy(_) => Exit::Unexpected,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<JoinFailure> for CommandError {
+    fn from(error: JoinFailure) -> Self {
+        match error {
+            JoinFailure::Join(error) => error.into(),
+            JoinFailure::Trust(error) => error.into(),
+            JoinFailure::Credential(error) => error.into(),
+            JoinFailure::Usage(_) => Self::usage(error),
+            JoinFailure::Setting(_) => Self::new(Exit::WrongSetting, error),
+            JoinFailure::Environment(_) => Self::new(Exit::Unusable, error),
+            JoinFailure::Ended(EndedBy::Interrupt) => Self::new(Exit::Interrupted, error),
+            JoinFailure::Ended(EndedBy::Terminate) => Self::new(Exit::Terminated, error),
+            JoinFailure::CommandNotFound(_) => Self::new(Exit::NotFound, error).hint(IN_PATH),
+            JoinFailure::CommandNotExecutable(..) => Self::new(Exit::NotExecutable, error),
+        }
+    }
+}
+
+impl From<JoinError> for CommandError {
+    fn from(error: JoinError) -> Self {
+        let (exit, hint) = match &error {
+            JoinError::Unusable(_) | JoinError::Route(_) => (Exit::Unusable, None),
+            JoinError::Unreachable { .. } => (
+                Exit::Unreachable,
+                Some(
+                    "check that `cfgsync serve` runs and that --server has its address; without --listen, it \
+                     listens on loopback only",
+                ),
+            ),
+            JoinError::Failed(_) => (Exit::ClusterFailed, None),
+            JoinError::Disk(error) => (Exit::NotWritten, error.hint()),
+            JoinError::Key(NodeKeyError::OtherServer { .. }) => (
+                Exit::NotAllowed,
+                Some(
+                    "if you replaced the server, delete the `server …` lines from that file; for another cluster \
+                     of the same name, choose another file with --identity-file",
+                ),
+            ),
+            JoinError::Key(NodeKeyError::Place { .. }) => (
+                Exit::NotWritten,
+                Some("choose another file with --identity-file"),
+            ),
+            JoinError::Untrusted { distrust, .. } => (Exit::NotAllowed, Some(distrust.hint())),
+            JoinError::Refused { .. } | JoinError::WrongCluster { .. } => (Exit::NotAllowed, None),
+            JoinError::NotReady { .. } => (Exit::NotReady, None),
+        };
+        Self::new(exit, &error).maybe_hint(hint)
+    }
+}
+
+impl From<CallError> for CommandError {
+    fn from(error: CallError) -> Self {
+        let (exit, hint) = match &error {
+            CallError::Untrusted { distrust, .. } => (Exit::NotAllowed, Some(distrust.hint())),
+            CallError::Unreachable { .. } => (
+                Exit::Unreachable,
+                Some("name the server with --server or CFGSYNC_SERVER"),
+            ),
+            CallError::Unusable { .. } => (
+                Exit::Unusable,
+                Some("check that --server names a cfgsync server"),
+            ),
+            CallError::Refused { status, body, .. } => match (body.code, status.as_u16()) {
+                _ if body.failure.is_some() => (Exit::ClusterFailed, None),
+                (Code::NotReady, _) => (Exit::NotReady, None),
+                // As for `join`: these are temporary, and no decision about this request.
+                (_, 408 | 425 | 429) => (
+                    Exit::Unreachable,
+                    Some("the server, or a proxy in front of it, is busy: try again later"),
+                ),
+                (Code::MissingConfig, _) | (_, 400..500) => (Exit::NotAllowed, None),
+                _ => (Exit::Unexpected, None),
+            },
+        };
+        Self::new(exit, &error).maybe_hint(hint)
+    }
+}
+
+impl From<TrustFailure> for CommandError {
+    fn from(error: TrustFailure) -> Self {
+        match &error {
+            TrustFailure::Usage(_) => Self::usage(error),
+            TrustFailure::Trust(TrustError::Plain(_)) => Self::usage(error)
+                .hint("name the server with https:// or its join URL, or leave these flags out"),
+            TrustFailure::Trust(TrustError::File(_) | TrustError::Token(..)) => {
+                Self::new(Exit::WrongSetting, error)
+            }
+        }
+    }
+}
+
+impl From<AccessError> for CommandError {
+    fn from(error: AccessError) -> Self {
+        const NEW_TOKEN: &str = "`cfgsync token new --append FILE` makes a token and its line";
+        let (exit, hint) = match &error {
+            AccessError::Tokens(mistakes) => {
+                let is_said = mistakes.to_string().contains("cfgsync token new");
+                (Exit::WrongSetting, (!is_said).then_some(NEW_TOKEN))
+            }
+            AccessError::Audit { .. } => (Exit::WrongSetting, None),
+            AccessError::NoAudit | AccessError::NoAuthority => (Exit::Usage, None),
+            AccessError::CannotTell(CannotTell::Nobody(_)) => (
+                Exit::WrongSetting,
+                Some(
+                    "give operators a token with --tokens, and nodes either a token or --allow-anonymous",
+                ),
+            ),
+            AccessError::CannotTell(CannotTell::Certificates) => (
+                Exit::WrongSetting,
+                Some("verify client certificates with --client-ca FILE"),
+            ),
+            AccessError::CannotTell(CannotTell::Tokens) => (
+                Exit::WrongSetting,
+                Some("name a file of tokens with --tokens FILE"),
+            ),
+        };
+        Self::new(exit, &error).maybe_hint(hint)
+    }
+}
+
+impl From<ServeError> for CommandError {
+    fn from(error: ServeError) -> Self {
+        let (exit, hint) = match &error {
+            ServeError::Exposed(_) => (
+                Exit::WrongSetting,
+                Some(
+                    "listen on 127.0.0.1 or [::1], require tokens with --tokens (see `cfgsync token new`), or add \
+                     --allow-anonymous if everybody who reaches that address may register and read",
+                ),
+            ),
+            ServeError::Listen { error, .. } => (
+                Exit::Unexpected,
+                match error.kind() {
+                    ErrorKind::AddrInUse => Some(
+                        "stop the process that uses this address, or choose another port; port 0 selects a \
+                         free one (see --port-file)",
+                    ),
+                    ErrorKind::AddrNotAvailable => {
+                        Some("choose an address of this machine; `ip address` lists them")
+                    }
+                    ErrorKind::PermissionDenied => {
+                        Some("choose a port from 1024; lower ports need privileges")
+                    }
+                    _ => None,
+                },
+            ),
+            ServeError::PortFile { .. } => (Exit::NotWritten, None),
+            ServeError::Tls(TlsSetupError::Usage(_)) => (Exit::Usage, None),
+            ServeError::Tls(
+                TlsSetupError::JoinUrlFile { .. } | TlsSetupError::Tls(TlsError::Keep { .. }),
+            ) => (Exit::NotWritten, None),
+            ServeError::Tls(TlsSetupError::Tls(TlsError::File(_) | TlsError::Make(_))) => {
+                (Exit::WrongSetting, None)
+            }
+            ServeError::Inherited(_)
+            | ServeError::Runtime(_)
+            | ServeError::Child(_)
+            | ServeError::Server(_) => (Exit::Unexpected, None),
+            ServeError::State(error) => journal(error),
+        };
+        Self::new(exit, &error).maybe_hint(hint)
+    }
+}
+
+impl From<JournalError> for CommandError {
+    fn from(error: JournalError) -> Self {
+        let (exit, hint) = journal(&error);
+        Self::new(exit, &error).maybe_hint(hint)
+    }
+}
+
+fn journal(error: &JournalError) -> (Exit, Option<&'static str>) {
+    let (exit, hint) = match error {
+        JournalError::InUse { .. } => (
+            Exit::Unexpected,
+            "stop the other server, or choose another directory with --state-dir",
+        ),
+        JournalError::Damaged { .. } => (
+            Exit::Unusable,
+            "nothing was changed; restore a copy of the whole directory, or start with an empty one: the nodes \
+             then register again and form a new cluster",
+        ),
+        JournalError::Version { .. } => (
+            Exit::WrongSetting,
+            "use the version of cfgsync that wrote it, or a newer one",
+        ),
+        JournalError::AnotherCluster { .. } => (
+            Exit::WrongSetting,
+            "use one state directory for each cluster",
+        ),
+        JournalError::NoState { .. } => (
+            Exit::WrongSetting,
+            "name the directory that `serve --state-dir` uses",
+        ),
+        JournalError::Exposed { .. } => (
+            Exit::WrongSetting,
+            "run `chmod 700` on it if only this server uses it; otherwise choose another directory",
+        ),
+        JournalError::Io { error, .. } => match error.kind() {
+            ErrorKind::PermissionDenied => (
+                Exit::WrongSetting,
+                "the user that runs the server must own the directory",
+            ),
+            ErrorKind::NotFound
+            | ErrorKind::AlreadyExists
+            | ErrorKind::NotADirectory
+            | ErrorKind::ReadOnlyFilesystem => (
+                Exit::WrongSetting,
+                "name an existing directory, or one that can be created",
+            ),
+            ErrorKind::StorageFull => (Exit::Unexpected, "free some space, then start again"),
+            _ => return (Exit::Unexpected, None),
+        },
+    };
+    (exit, Some(hint))
+}
