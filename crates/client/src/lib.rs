@@ -34,6 +34,7 @@ pub mod disk;
 mod receipt;
 mod session;
 mod deliver;
+mod previous;
 mod fetch_and_write;
 pub mod supervisor;
 
@@ -43,6 +44,7 @@ pub use failure::FailureKind;
 pub use fetch_and_write::fetch_and_write;
 pub use node_key::{KeyError, KeyLocation};
 pub use outputs::{InvalidRoute, OutputMap, PlacedArtifact, Placement, RouteError, Target};
+pub use previous::{PreviousDelivery, PreviousDeliveryError};
 pub use receipt::{
     DeliveredGeneration, Receipt, ReceiptEntry, ReceiptError, ReceiptMismatch, VerifiedFile,
 };
