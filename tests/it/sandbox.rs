@@ -1,5 +1,6 @@
-//! The program as a process: a directory with a spec in it, a server, a node. Every wait has a bound, and
-//! whatever a test leaves running is ended.
+//! Runs cfgsync as a process, in a temporary directory with a spec.
+//!
+//! Each wait has an upper bound. Processes that a test leaves running are killed.
 
 use std::{
     fs,
@@ -19,10 +20,10 @@ use tempfile::TempDir;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_cfgsync");
 
-/// Nothing here takes long; what takes longer than this hangs.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Upper bound of one wait. No operation under test takes nearly as long.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A spec that two nodes complete.
+/// A spec that is ready with two nodes.
 pub(crate) const SPEC: &str = "\
 cfgsync: 1
 cluster: devnet
@@ -44,18 +45,18 @@ materializers:
         template: \"{{ once.cookie }}\\n\"
 ";
 
-/// A directory with a spec in it, and an environment with nothing else.
-pub(crate) struct Place {
+/// A temporary directory with a spec. Commands run in it with a clean environment.
+pub(crate) struct Sandbox {
     directory: TempDir,
 }
 
-impl Place {
+impl Sandbox {
     pub(crate) fn new() -> Self {
-        let place = Self {
+        let sandbox = Self {
             directory: tempfile::tempdir().unwrap(),
         };
-        place.put("cluster.yaml", SPEC);
-        place
+        sandbox.put("cluster.yaml", SPEC);
+        sandbox
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -69,7 +70,7 @@ impl Place {
         path
     }
 
-    /// Makes a pipe of that name: who reads it waits for who writes.
+    /// Creates a named pipe. Opening it for reading blocks until another process opens it for writing.
     pub(crate) fn pipe(&self, name: &str) -> PathBuf {
         let path = self.path().join(name);
         let mode = Mode::RUSR | Mode::WUSR;
@@ -86,7 +87,7 @@ impl Place {
         self.command_under(&[], arguments)
     }
 
-    /// As [`Self::command`], by means of a program that runs it.
+    /// Like [`Self::command`], but started by `wrapper`.
     pub(crate) fn command_under(&self, wrapper: &[&str], arguments: &[&str]) -> Command {
         let all = [wrapper, &[PROGRAM], arguments].concat();
         let mut command = Command::new(all[0]);
@@ -100,44 +101,44 @@ impl Place {
         command
     }
 
-    /// Runs it to its end.
+    /// Runs cfgsync and waits for its end.
     pub(crate) fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
         let mut command = self.command(arguments);
         command.envs(variables.iter().copied());
         command.output().unwrap()
     }
 
-    /// What a person would see of it, for a snapshot.
-    pub(crate) fn seen(&self, arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    /// Runs cfgsync and returns a terminal transcript for a snapshot: command line, output and exit code.
+    pub(crate) fn transcript(&self, arguments: &[&str], variables: &[(&str, &str)]) -> String {
         let output = self.run(arguments, variables);
-        let mut seen = String::from("$ ");
+        let mut transcript = String::from("$ ");
         for (name, value) in variables {
-            seen.push_str(&format!("{name}={value:?} "));
+            transcript.push_str(&format!("{name}={value:?} "));
         }
-        seen.push_str(&format!("cfgsync {}\n", arguments.join(" ")));
-        seen.push_str(&text(&output.stdout));
-        seen.push_str(&text(&output.stderr));
-        seen.push_str(&format!("[exit {}]\n", code(&output)));
-        seen.replace(&self.path().display().to_string(), "[DIR]")
+        transcript.push_str(&format!("cfgsync {}\n", arguments.join(" ")));
+        transcript.push_str(&text(&output.stdout));
+        transcript.push_str(&text(&output.stderr));
+        transcript.push_str(&format!("[exit {}]\n", code(&output)));
+        transcript.replace(&self.path().display().to_string(), "[DIR]")
     }
 
-    /// Starts the program.
+    /// Starts cfgsync.
     pub(crate) fn start(&self, arguments: &[&str]) -> Process {
         Process::start(self.command(arguments))
     }
 
-    /// Starts `serve` on a port of its own and answers once it listens.
+    /// Starts `serve` on a free port and returns once it listens.
     pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
         let first = ["serve", "cluster.yaml", "--listen", "127.0.0.1:0"];
-        Server::is(self.start(&[&first, arguments].concat()))
+        Server::from_process(self.start(&[&first, arguments].concat()))
     }
 
-    /// Starts `join` for `identifier`, whose files go into a directory of that name.
+    /// Starts `join` for `identifier`, which writes to a directory of that name.
     pub(crate) fn join(&self, url: &str, identifier: &str, arguments: &[&str]) -> Process {
         self.start(&[&join(url, identifier)[..], arguments].concat())
     }
 
-    /// The identifiers that a server knows.
+    /// Returns the identifiers that are registered at the server.
     pub(crate) fn registered(&self, url: &str) -> Vec<String> {
         let output = self.run(&["inspect", "--server", url, "-o", "json"], &[]);
         assert_eq!(code(&output), 0, "{}", text(&output.stderr));
@@ -147,7 +148,7 @@ impl Place {
     }
 }
 
-/// The arguments of a `join` whose files go into a directory of the node's name.
+/// Returns the arguments of a `join` that writes to a directory named after the node.
 pub(crate) fn join<'a>(url: &'a str, identifier: &'a str) -> [&'a str; 9] {
     [
         "join",
@@ -162,12 +163,12 @@ pub(crate) fn join<'a>(url: &'a str, identifier: &'a str) -> [&'a str; 9] {
     ]
 }
 
-/// A running program whose log is read.
+/// A running process and its log (standard error).
 pub(crate) struct Process {
     child: Child,
-    /// Read and not yet looked at.
-    unseen: String,
-    /// All of it, for whoever must find out what happened.
+    /// Log lines that no call of [`Self::log_until`] has returned yet.
+    pending: String,
+    /// The complete log, for failure messages.
     log: String,
 }
 
@@ -180,19 +181,19 @@ impl Process {
             .unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()));
         Self {
             child,
-            unseen: String::new(),
+            pending: String::new(),
             log: String::new(),
         }
     }
 
-    /// The next line of the log with `words` in it; those before it remain to be looked for.
+    /// Waits for the next log line that contains `words`. Earlier lines stay available to later calls.
     pub(crate) fn log_until(&mut self, words: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
-            let mut lines = self.unseen.split_inclusive('\n');
+            let mut lines = self.pending.split_inclusive('\n');
             let found = lines.find(|line| line.ends_with('\n') && line.contains(words));
             if let Some(line) = found.map(str::to_owned) {
-                self.unseen = self.unseen.replacen(&line, "", 1);
+                self.pending = self.pending.replacen(&line, "", 1);
                 return line;
             }
             let stderr = self.child.stderr.as_ref().unwrap().as_fd();
@@ -213,11 +214,11 @@ impl Process {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Waits for its end; the exit code as a shell has it, and the whole log.
+    /// Waits for the end of the process. Returns the exit code as a shell reports it, and the complete log.
     pub(crate) fn end(mut self) -> (i32, String) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let ended = pidfd_open(self.pid(), PidfdFlags::empty()).unwrap();
-        // It may write while it ends, and what it started may hold its log open after it.
+        // The process may write until it ends, and its children may keep the log open longer.
         let mut open = true;
         loop {
             let stderr = self.child.stderr.as_ref().unwrap().as_fd();
@@ -226,7 +227,11 @@ impl Process {
                 PollFd::new(&stderr, PollFlags::IN),
             ];
             let fds = if open { &mut both[..] } else { &mut both[..1] };
-            assert!(wait_for(fds, deadline), "it does not end:\n{}", self.log);
+            assert!(
+                wait_for(fds, deadline),
+                "the process does not end:\n{}",
+                self.log
+            );
             let [ended, readable] = both.map(|fd| !fd.revents().is_empty());
             if readable {
                 open = self.read();
@@ -238,12 +243,12 @@ impl Process {
         (exit_code(status), std::mem::take(&mut self.log))
     }
 
-    /// Takes what there is; whether there was anything.
+    /// Reads available log bytes. Returns `false` at the end of the log.
     fn read(&mut self) -> bool {
         let mut buffer = [0; 4096];
         let read = self.child.stderr.as_mut().unwrap().read(&mut buffer);
         let text = String::from_utf8_lossy(&buffer[..read.unwrap()]);
-        self.unseen.push_str(&text);
+        self.pending.push_str(&text);
         self.log.push_str(&text);
         !text.is_empty()
     }
@@ -251,28 +256,28 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Ended already unless a test failed.
+        // The process has ended already unless the test failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Whether one of these is ready before `deadline`.
+/// Returns whether one of `fds` becomes ready before `deadline`.
 fn wait_for(fds: &mut [PollFd<'_>], deadline: Instant) -> bool {
     let left = deadline.saturating_duration_since(Instant::now());
     let left = Timespec::try_from(left).unwrap();
     poll(fds, Some(&left)).unwrap() > 0
 }
 
-/// A server and where it is.
+/// A `serve` process and its URL.
 pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) url: String,
 }
 
 impl Server {
-    /// Answers once it listens.
-    pub(crate) fn is(mut process: Process) -> Self {
+    /// Waits until `process` listens.
+    pub(crate) fn from_process(mut process: Process) -> Self {
         let line = process.log_until("serving devnet on ");
         let url = line.trim_end().rsplit(' ').next().unwrap().to_owned();
         Self { process, url }
@@ -286,7 +291,7 @@ impl Server {
         self.process.signal(signal);
     }
 
-    /// Waits for its end and gives its exit code.
+    /// Waits for the end of the server and returns its exit code.
     pub(crate) fn end(self) -> i32 {
         self.process.end().0
     }
@@ -295,7 +300,7 @@ impl Server {
         let address: std::net::SocketAddr = self.url["http://".len()..].parse().unwrap();
         let body = format!("{{\"identifier\":\"{identifier}\",\"ip\":\"10.0.0.1\"}}");
         let mut stream = std::net::TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         write!(
             stream,
             "POST /register HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
@@ -316,7 +321,7 @@ pub(crate) fn code(output: &Output) -> i32 {
     exit_code(output.status)
 }
 
-/// As a shell has it: 128 and the number of the signal for who was ended by one.
+/// Returns the exit code as a shell reports it: 128 plus the signal number if a signal ended the process.
 fn exit_code(status: std::process::ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt as _;
     let signal = || {

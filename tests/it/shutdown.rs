@@ -1,4 +1,4 @@
-//! What must not keep a server that is told to stop, and what must stop it.
+//! Server shutdown: pending work must not block it, and an internal failure must cause it.
 
 use std::{fs, time::Duration};
 
@@ -12,36 +12,39 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::place::Place;
+use crate::sandbox::Sandbox;
 
 #[test]
-fn a_render_that_hangs_does_not_keep_the_server_and_its_program_is_killed() {
-    let place = Place::new();
+fn hanging_exec_render_is_killed_at_shutdown() {
+    let sandbox = Sandbox::new();
     let spec = "cfgsync: 1\ncluster: devnet\nready: {nodes: 1}\nmaterializers:\n  - kind: exec\n    \
                 command: [/bin/sh, hang]\n    timeout: 10m\n";
-    place.put("cluster.yaml", spec);
-    place.put("hang", "echo $$ >pid; echo up >&2; sleep 1000 & wait\n");
-    let mut server = place.serve(&[]);
+    sandbox.put("cluster.yaml", spec);
+    sandbox.put("hang", "echo $$ >pid; echo up >&2; sleep 1000 & wait\n");
+    let mut server = sandbox.serve(&[]);
     server.register("node-1");
     server.log_until("up");
-    let program = place.read("pid");
+    let program = sandbox.read("pid");
     server.signal(Signal::TERM);
     assert_eq!(server.end(), 0);
-    // A killed process may be listed, dead, until whoever took it over asks for its end.
+    // A killed process may stay as a zombie until its new parent reaps it.
     let stat = fs::read_to_string(format!("/proc/{}/stat", program.trim()));
-    assert!(stat.is_err() || stat.unwrap().contains(") Z "), "it lives");
+    assert!(
+        stat.is_err() || stat.unwrap().contains(") Z "),
+        "the program is still running"
+    );
 }
 
-/// It was waited for without an end, however often the server was told to stop.
+/// Regression test: the server waited for its command forever, whatever signals it received.
 #[test]
-fn a_command_that_heeds_no_signal_is_killed() {
+fn command_that_ignores_signals_is_killed() {
     let command = "trap '' TERM; echo up >&2; exec sleep 1000";
     for (timeout, signals, why) in [
         ("1s", 1, "it did not end within --drain-timeout"),
         ("1h", 2, "SIGTERM again"),
     ] {
-        let place = Place::new();
-        let mut server = place.serve(&["--drain-timeout", timeout, "--", "sh", "-c", command]);
+        let sandbox = Sandbox::new();
+        let mut server = sandbox.serve(&["--drain-timeout", timeout, "--", "sh", "-c", command]);
         server.log_until("up");
         for _ in 0..signals {
             server.signal(Signal::TERM);
@@ -55,13 +58,13 @@ fn a_command_that_heeds_no_signal_is_killed() {
 }
 
 #[test]
-fn a_spec_that_cannot_be_read_to_its_end_does_not_keep_the_server() {
-    let place = Place::new();
-    let mut server = place.serve(&[]);
-    fs::remove_file(place.path().join("cluster.yaml")).unwrap();
-    let path = place.pipe("cluster.yaml");
+fn blocked_spec_reload_does_not_block_shutdown() {
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.serve(&[]);
+    fs::remove_file(sandbox.path().join("cluster.yaml")).unwrap();
+    let path = sandbox.pipe("cluster.yaml");
     server.signal(Signal::HUP);
-    // Opens once the server does: it is in the midst of reading then, and the end does not come.
+    // This open returns once the server opens the pipe. The server then blocks in its read.
     let _writer = fs::OpenOptions::new().write(true).open(&path).unwrap();
     server.signal(Signal::TERM);
     server.log_until("stopped after");
@@ -69,7 +72,7 @@ fn a_spec_that_cannot_be_read_to_its_end_does_not_keep_the_server() {
 }
 
 #[tokio::test]
-async fn a_server_whose_coordinator_died_ends_instead_of_taking_registrations() {
+async fn server_stops_if_its_coordinator_panics() {
     let text = "cfgsync: 1\ncluster: test\nready: {nodes: 1}\nmaterializers:\n  - kind: template\n    \
                 files: [{path: p, template: x}]\n";
     let spec = Spec::parse(text, "cluster.yaml", std::path::Path::new(".")).unwrap();
@@ -89,8 +92,8 @@ async fn a_server_whose_coordinator_died_ends_instead_of_taking_registrations() 
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(20), serving).await;
-    assert!(ended.is_ok(), "it serves on, and nobody evaluates");
+    assert!(ended.is_ok(), "the server continues without a coordinator");
     let mut answer = Vec::new();
-    // Whatever it was told, the connection has ended.
+    // Any response is fine. The connection must be closed.
     let _ = stream.read_to_end(&mut answer).await;
 }

@@ -1,5 +1,5 @@
-//! Whatever clients do at once: a generation number has one digest, its files come from one cut, and nobody is
-//! served what is older than its own registration.
+//! Consistency under concurrent clients: each generation number has one digest, all files of a generation come from
+//! one snapshot, and no node gets a generation older than its own registration.
 
 use std::{
     collections::HashMap,
@@ -12,9 +12,9 @@ use proptest::prelude::*;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::{Connection, TestServer, get, node, plain, post};
+use crate::support::{Connection, TestServer, get, node, post, without_body};
 
-/// Two nodes are always there, so that the others may come and go.
+/// Two nodes stay registered, so the set stays complete while other nodes register and leave.
 const SPEC: &str = "
 ready: { nodes: 2 }
 once: { cookie: random_hex(8) }
@@ -32,19 +32,19 @@ materializers:
         template: '{{ once.cookie }} of {{ nodes | length }}'
 ";
 
-/// What a client does next. Each has two nodes of its own, and all have one that they quarrel over.
+/// One step of a client. Each client has two nodes of its own, and all clients register one contested node.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// Own node, last byte of its address.
+    /// Registers an own node: its index, last byte of its address.
     Register(usize, u8),
     RegisterAgain(usize),
     Fetch(usize),
     Remove(usize),
     Override(usize, u8),
     EndOverride(usize),
-    /// Last byte of the address.
-    Quarrel(u8),
-    LookAtGenerations,
+    /// Registers and fetches the contested node: last byte of its address.
+    RegisterContested(u8),
+    ListGenerations,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -56,33 +56,37 @@ fn step() -> impl Strategy<Value = Step> {
         1 => own.clone().prop_map(Step::Remove),
         1 => (own.clone(), 0..2_u8).prop_map(|(node, content)| Step::Override(node, content)),
         1 => own.prop_map(Step::EndOverride),
-        3 => (0..4_u8).prop_map(Step::Quarrel),
-        2 => Just(Step::LookAtGenerations),
+        3 => (0..4_u8).prop_map(Step::RegisterContested),
+        2 => Just(Step::ListGenerations),
     ]
 }
 
-/// What all clients saw together; a second sight that differs from the first is the bug.
+/// What all clients have observed. Two different observations of the same thing fail the test.
 #[derive(Default)]
-struct Seen {
-    /// By generation.
+struct Observations {
+    /// The digest of each generation.
     digests: Mutex<HashMap<u64, String>>,
-    /// By generation: what the shared file and the fragment hold.
-    cuts: Mutex<HashMap<u64, String>>,
-    /// By generation and node.
+    /// The content of the shared file in each generation.
+    shared: Mutex<HashMap<u64, String>>,
+    /// The payload of each generation and node. Under the name `peers`: the content of the fragment.
     payloads: Mutex<HashMap<(u64, String), Vec<u8>>>,
 }
 
-fn same<K: Hash + Eq + Debug, V: Eq + Debug>(seen: &Mutex<HashMap<K, V>>, key: K, value: V) {
-    let mut seen = seen.lock().unwrap();
-    if let Some(known) = seen.get(&key) {
-        assert_eq!(known, &value, "{key:?} was seen with two contents");
+fn assert_same<K: Hash + Eq + Debug, V: Eq + Debug>(
+    observed: &Mutex<HashMap<K, V>>,
+    key: K,
+    value: V,
+) {
+    let mut observed = observed.lock().unwrap();
+    if let Some(known) = observed.get(&key) {
+        assert_eq!(known, &value, "{key:?} was observed with two values");
     }
-    seen.insert(key, value);
+    observed.insert(key, value);
 }
 
-/// A node as its owner knows it.
+/// The expected state of a node that belongs to one client.
 #[derive(Default)]
-struct Own {
+struct OwnNode {
     ip: Option<String>,
     overridden: Option<String>,
     generation: u64,
@@ -91,25 +95,25 @@ struct Own {
 struct Client {
     connection: Connection,
     number: usize,
-    nodes: [Own; 2],
-    seen: Arc<Seen>,
+    nodes: [OwnNode; 2],
+    observations: Arc<Observations>,
 }
 
 impl Client {
-    async fn ask(&mut self, request: String) -> crate::support::Reply {
+    async fn request(&mut self, request: String) -> crate::support::Reply {
         self.connection.send(request).await;
         self.connection.reply().await
     }
 
     async fn register(&mut self, name: &str, ip: &str) {
         let body = json!({"identifier": name, "ip": ip}).to_string();
-        let reply = self.ask(post("/register", "", &body)).await;
+        let reply = self.request(post("/register", "", &body)).await;
         assert_eq!(reply.status, 202, "{}", reply.text());
     }
 
-    /// A registered node's payload: its generation, and its own file's content.
+    /// Fetches the payload of a registered node. Returns its generation and the content of its own file.
     async fn fetch(&mut self, name: &str) -> (u64, String) {
-        let reply = self.ask(node(name, "prefer: wait=20\r\n")).await;
+        let reply = self.request(node(name, "prefer: wait=20\r\n")).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         let json = reply.json();
         let generation = json["generation"].as_u64().unwrap();
@@ -118,21 +122,25 @@ impl Client {
             let file = files.iter().find(|file| file["path"] == path);
             file.map(|file| file["content"].as_str().unwrap().to_owned())
         };
-        // Who is overridden has no `peers`.
+        // A node with an override has no `peers` file.
         let cookie = content("cookie").unwrap();
-        same(&self.seen.cuts, generation, cookie);
+        assert_same(&self.observations.shared, generation, cookie);
         if let Some(peers) = content("peers") {
-            same(
-                &self.seen.payloads,
+            assert_same(
+                &self.observations.payloads,
                 (generation, "peers".into()),
                 peers.into(),
             );
         }
-        same(&self.seen.payloads, (generation, name.into()), reply.body);
+        assert_same(
+            &self.observations.payloads,
+            (generation, name.into()),
+            reply.body,
+        );
         (generation, content("own").unwrap())
     }
 
-    async fn take(&mut self, step: Step) {
+    async fn run_step(&mut self, step: Step) {
         let name = |node: usize| format!("n{}-{node}", self.number);
         match step {
             Step::Register(node, last) => {
@@ -148,7 +156,7 @@ impl Client {
             Step::Fetch(node) => {
                 let name = name(node);
                 let Some(ip) = self.nodes[node].ip.clone() else {
-                    let reply = self.ask(crate::support::node(&name, "")).await;
+                    let reply = self.request(crate::support::node(&name, "")).await;
                     assert_eq!(reply.status, 425, "{}", reply.text());
                     return;
                 };
@@ -158,41 +166,44 @@ impl Client {
                     Some(content) => assert_eq!(&own, content),
                     None => assert!(own.starts_with(&format!("{name}@{ip}#")), "{ip}: {own}"),
                 }
-                assert!(generation >= known.generation, "time runs backwards");
+                assert!(
+                    generation >= known.generation,
+                    "the generation went backwards"
+                );
                 known.generation = generation;
             }
             Step::Remove(node) => {
                 let path = format!("/v1/nodes/{}", name(node));
                 let was_there = self.nodes[node].ip.take().is_some();
-                let reply = self.ask(plain("DELETE", &path, "")).await;
+                let reply = self.request(without_body("DELETE", &path, "")).await;
                 assert_eq!(reply.status, if was_there { 202 } else { 404 });
             }
             Step::Override(node, content) => {
                 let content = format!("override {content}");
                 let files = json!([{"path": "own", "content": content}]);
                 let body = json!({"identifier": name(node), "files": files}).to_string();
-                let reply = self.ask(post("/node/replace", "", &body)).await;
+                let reply = self.request(post("/node/replace", "", &body)).await;
                 assert_eq!(reply.status, 202, "{}", reply.text());
                 self.nodes[node].overridden = Some(content);
             }
             Step::EndOverride(node) => {
                 let path = format!("/v1/nodes/{}/override", name(node));
                 let was_there = self.nodes[node].overridden.take().is_some();
-                let reply = self.ask(plain("DELETE", &path, "")).await;
+                let reply = self.request(without_body("DELETE", &path, "")).await;
                 assert_eq!(reply.status, if was_there { 202 } else { 404 });
             }
-            Step::Quarrel(last) => {
-                self.register("everybodys", &format!("10.9.9.{last}")).await;
-                let (_, own) = self.fetch("everybodys").await;
-                assert!(own.starts_with("everybodys@10.9.9."), "{own}");
+            Step::RegisterContested(last) => {
+                self.register("contested", &format!("10.9.9.{last}")).await;
+                let (_, own) = self.fetch("contested").await;
+                assert!(own.starts_with("contested@10.9.9."), "{own}");
             }
-            Step::LookAtGenerations => {
-                let reply = self.ask(get("/v1/generations")).await;
+            Step::ListGenerations => {
+                let reply = self.request(get("/v1/generations")).await;
                 assert_eq!(reply.status, 200);
                 for generation in reply.json().as_array().unwrap() {
                     let number = generation["number"].as_u64().unwrap();
                     let digest = generation["digest"].as_str().unwrap();
-                    same(&self.seen.digests, number, digest.to_owned());
+                    assert_same(&self.observations.digests, number, digest.to_owned());
                 }
             }
         }
@@ -204,30 +215,30 @@ async fn run(clients: Vec<Vec<Step>>) {
     for always in ["a", "b"] {
         server.register(always).await;
     }
-    // An override is answered after the seal that shows it only once there is a seal.
-    let first = server.ask(&node("a", "prefer: wait=20\r\n")).await;
+    // Wait for the first seal: only then is an override answered after the seal that contains it.
+    let first = server.request(&node("a", "prefer: wait=20\r\n")).await;
     assert_eq!(first.status, 200, "{}", first.text());
-    let seen = Arc::<Seen>::default();
+    let observations = Arc::<Observations>::default();
     let mut running = JoinSet::new();
     for (number, steps) in clients.into_iter().enumerate() {
         let mut client = Client {
             connection: server.connect().await,
             number,
             nodes: Default::default(),
-            seen: seen.clone(),
+            observations: observations.clone(),
         };
         running.spawn(async move {
             for step in steps {
-                client.take(step).await;
+                client.run_step(step).await;
             }
-            client.take(Step::LookAtGenerations).await;
+            client.run_step(Step::ListGenerations).await;
         });
     }
     while let Some(client) = running.join_next().await {
         client.unwrap();
     }
-    // Two numbers for one content would be a generation too many.
-    let digests = seen.digests.lock().unwrap();
+    // A new generation number must have a new digest.
+    let digests = observations.digests.lock().unwrap();
     let mut by_number: Vec<_> = digests.iter().collect();
     by_number.sort();
     for pair in by_number.windows(2) {
@@ -240,7 +251,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_generation_number_has_one_digest_whatever_clients_do(
+    fn each_generation_number_has_one_digest_under_concurrency(
         clients in prop::collection::vec(prop::collection::vec(step(), 1..25), 2..6),
     ) {
         let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
