@@ -10,7 +10,7 @@ use std::{
 };
 
 use cfgsync::Client;
-use cfgsync_client::{Event, Join, JoinError, JoinOptions, KeyPlace, NodeAddress, ServerUrl};
+use cfgsync_client::{Event, JoinError, JoinOptions, NodeAddress, ServerUrl, Session};
 use cfgsync_wire::PayloadLimits;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -134,17 +134,9 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
 }
 
 fn options(timeout: Duration) -> JoinOptions {
-    JoinOptions {
-        identifier: "node-1".parse().unwrap(),
-        address: NodeAddress::Fixed("10.0.0.1".parse().unwrap()),
-        metadata: serde_json::json!({}),
-        cluster: None,
-        verify_keys: vec![],
-        delivered: None,
-        timeout: Some(timeout),
-        wait_max: Duration::from_secs(30),
-        key: KeyPlace::Nowhere,
-    }
+    JoinOptions::new("node-1".parse().unwrap())
+        .with_address(NodeAddress::Fixed("10.0.0.1".parse().unwrap()))
+        .with_timeout(timeout)
 }
 
 /// Joins at `url`, requires that it fails, and returns the error and the events.
@@ -156,7 +148,7 @@ async fn join_error_within(url: &ServerUrl, timeout: Duration) -> (JoinError, Ve
     let started = Instant::now();
     let client = Client::new([url.clone()]).with_payload_limits(LIMITS);
     let mut events = Vec::new();
-    let outcome = Join::new(client, options(timeout))
+    let outcome = Session::new(client, options(timeout))
         .run(|event| events.push(event))
         .await;
     let error = outcome.expect_err("join accepted files of a hostile server");
@@ -711,7 +703,7 @@ async fn long_server_messages_are_truncated() {
         for event in events {
             let shown = match event {
                 Event::Waiting { message, .. } => message,
-                Event::Troubled { problem } => problem,
+                Event::ServerFault { problem } => problem,
                 _ => continue,
             };
             assert!(shown.len() < 20_000, "{} bytes", shown.len());

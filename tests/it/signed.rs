@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use cfgsync::{ArtifactFile, ArtifactSet, Client, Identifier};
-use cfgsync_client::{Delivered, Join, JoinError, JoinOptions, KeyPlace, NodeAddress};
+use cfgsync_client::{DeliveredGeneration, JoinError, JoinOptions, NodeAddress, Session};
 use cfgsync_model::{GenerationNumber, Instance, generation_digest};
 use cfgsync_wire::{PayloadEncoder, ReceivedPayload, SigningKey, VerifyKey};
 use rustix::process::Signal;
@@ -36,25 +36,19 @@ fn payload(
 async fn join_with_payload(
     body: String,
     verify_keys: Vec<VerifyKey>,
-    delivered: Option<Delivered>,
+    delivered: Option<DeliveredGeneration>,
 ) -> Result<ReceivedPayload, JoinError> {
     let fake = FakeServer::start(move |request| match request.line.as_str() {
         "POST /register" => Reply::Answer(202, "", String::new()),
         _ => Reply::Answer(200, "", body.clone()),
     })
     .await;
-    let options = JoinOptions {
-        identifier: "node-1".parse().unwrap(),
-        address: NodeAddress::Fixed("10.0.0.1".parse().unwrap()),
-        metadata: serde_json::json!({}),
-        cluster: None,
-        verify_keys,
-        delivered,
-        timeout: None,
-        wait_max: std::time::Duration::from_secs(1),
-        key: KeyPlace::Nowhere,
-    };
-    Join::new(Client::new([fake.url.clone()]), options)
+    let mut options = JoinOptions::new("node-1".parse().unwrap())
+        .with_address(NodeAddress::Fixed("10.0.0.1".parse().unwrap()))
+        .with_verify_keys(verify_keys)
+        .with_wait_max(std::time::Duration::from_secs(1));
+    options.delivered = delivered;
+    Session::new(Client::new([fake.url.clone()]), options)
         .run(|_| ())
         .await
 }
@@ -112,7 +106,7 @@ async fn accepts_only_payloads_signed_for_this_node() {
 #[tokio::test(start_paused = true)]
 async fn rejects_rollback_within_an_instance() {
     let before = ReceivedPayload::decode(payload("node-1", (INSTANCE, 3), "x", None).as_bytes());
-    let delivered = Some(Delivered {
+    let delivered = Some(DeliveredGeneration {
         instance: INSTANCE,
         generation: GenerationNumber(3),
         digest: before.unwrap().digest.unwrap(),
