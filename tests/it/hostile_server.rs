@@ -217,7 +217,7 @@ fn attacks() -> Vec<Case> {
             "slow headers",
             Attack::Slow(ok.clone(), b"x: y\r\n".to_vec(), Duration::from_secs(1)),
             is_timeout,
-            "no answer within",
+            "no response within",
         ),
         (
             "informational answers without end",
@@ -227,7 +227,7 @@ fn attacks() -> Vec<Case> {
                 Duration::from_millis(100),
             ),
             is_timeout,
-            "no answer within",
+            "no response within",
         ),
         (
             "a body without end",
@@ -269,13 +269,13 @@ fn attacks() -> Vec<Case> {
             "a stalled body",
             Attack::Hang(head("content-length: 100\r\n")),
             is_timeout,
-            "the answer stood still for 30s",
+            "the response stalled for 30s",
         ),
         (
             "a truncated body",
             Attack::Once([head("content-length: 100\r\n"), b"{".to_vec()].concat()),
             is_timeout,
-            "it broke off in the middle of its answer",
+            "the connection broke in the middle of the response",
         ),
         (
             "an invalid chunk length",
@@ -321,7 +321,7 @@ fn attacks() -> Vec<Case> {
             "silence",
             Attack::Hang(vec![]),
             is_timeout,
-            "no answer within",
+            "no response within",
         ),
         (
             "a switch of protocols",

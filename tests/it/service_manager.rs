@@ -145,10 +145,10 @@ fn join_reports_fallback_or_failure_as_its_last_status() {
     let arguments = [unreachable, &receipt, &fallback].concat();
     let (code, log) = manager.start(&sandbox, &arguments, &[]).end();
     assert_eq!(code, 0, "{log}");
-    let status = manager.wait_for("STATUS=going on");
+    let status = manager.wait_for("STATUS=continuing");
     assert_eq!(
         status.trim(),
-        "STATUS=going on with what was delivered before: 2 files of generation 1"
+        "STATUS=continuing with the previous delivery: 2 files of generation 1"
     );
 }
 

@@ -124,12 +124,12 @@ async fn rejects_rollback_within_an_instance() {
         (
             (INSTANCE, 2),
             "x",
-            "it is generation 2, and generation 3 of the same instance was delivered here before",
+            "generation 2 is older than generation 3, which was delivered before",
         ),
         (
             (INSTANCE, 3),
             "y",
-            "it is another generation 3 of the same instance",
+            "generation 3 differs from the generation 3 that was delivered before",
         ),
     ] {
         let body = payload("node-1", of, content, None);

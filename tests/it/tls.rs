@@ -359,7 +359,7 @@ async fn http_on_a_tls_port_and_tls_on_an_http_port_are_explained() {
     };
     assert_eq!(
         problem,
-        "it does not speak TLS; plain HTTP begins with http://"
+        "the server does not speak TLS; for plain HTTP, use http://"
     );
 }
 
@@ -731,7 +731,7 @@ async fn pins_with_plain_http_are_rejected() {
     let error = Client::with_trust([server], &trust).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "http://127.0.0.1:1 is plain HTTP, where pins, authorities and client certificates protect nothing"
+        "http://127.0.0.1:1 uses plain HTTP, where pins, certificate authorities and client certificates have no effect"
     );
 }
 

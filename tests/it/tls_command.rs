@@ -296,11 +296,10 @@ fn node_key_is_not_sent_to_another_server_with_the_same_cluster_name() {
         };
         let (exit, log) = sandbox.join(&url, "node-1", &more).end();
         assert_eq!(exit, 77, "{log}");
-        let message = format!(
-            "this node's own key in key is for the server known by {pin}, and is not shown"
-        );
+        let message =
+            format!("the node key in key is for the server identified by {pin}; it is not sent");
         assert!(
-            log.contains(&message) && log.contains("take the lines `server …` out"),
+            log.contains(&message) && log.contains("delete the `server …` lines"),
             "{log}"
         );
     }
@@ -319,7 +318,10 @@ fn node_key_is_not_sent_to_another_server_with_the_same_cluster_name() {
     let both = [&["--server", &clear.url][..], &more].concat();
     let (exit, log) = sandbox.join(&away, "node-1", &both).end();
     assert_eq!(exit, 77, "{log}");
-    assert!(log.contains("and is not shown to one known by"), "{log}");
+    assert!(
+        log.contains("it is not sent to a server identified by"),
+        "{log}"
+    );
     assert_eq!(sandbox.read("key"), kept);
 }
 

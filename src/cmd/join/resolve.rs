@@ -163,7 +163,7 @@ fn servers(args: &JoinArgs, legacy: &mut Legacy) -> Result<Vec<ServerUrl>, JoinF
     }
     let Some(address) = legacy.take("CFG_SERVER_ADDR") else {
         return Err(JoinFailure::Usage(
-            "no server given: add --server http://HOST:PORT, or set CFGSYNC_SERVER".into(),
+            "no server: add --server http://HOST:PORT, or set CFGSYNC_SERVER".into(),
         ));
     };
     let url = if address.contains("://") {
@@ -299,7 +299,7 @@ mod tests {
             ),
             (
                 "--out-dir x --id a",
-                "no server given: add --server http://HOST:PORT",
+                "no server: add --server http://HOST:PORT",
             ),
             ("--server http://a:1 --env a", "--env needs a program"),
             (
