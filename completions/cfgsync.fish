@@ -31,7 +31,7 @@ complete -c cfgsync -n "__fish_cfgsync_needs_command" -l log-level -d 'What is l
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -s V -l version -d 'Print version'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "serve" -d 'Run the server: register nodes until the set is complete, then deliver their files'
-complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "join" -d 'Register this node, wait until the cluster is complete, write its files, and hand over to CMD'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "join" -d 'Register this node, wait until the cluster is complete, write its files, and run CMD'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "inspect" -d 'Show the cluster: its state, its nodes and the nodes that are missing'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "plan" -d 'Show offline what a spec gives: whether it is valid and the nodes would be ready, and which files they would get'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "rm" -d 'Remove a node from the cluster'
@@ -77,26 +77,26 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l log-level -d '
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l allow-anonymous -d 'Accept nodes without credentials; if neither tokens nor certificates are configured, operators as well [env: CFGSYNC_ALLOW_ANONYMOUS]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l audit-required -d 'Refuse changes that cannot be written to the audit log; each is on disk there before it takes effect [env: CFGSYNC_AUDIT_REQUIRED]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l server -d 'Where the server is; repeat it for servers that are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l server -d 'The URL of the server; repeatable: the servers are tried in turn [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l token-file -d 'The file with the token to authenticate with [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l identity-file -d 'Where this node\'s own key is kept, for a cluster that wants one; it is made when it is first asked for [default: keys/CLUSTER/ID in systemd\'s state directory, /var/lib/cfgsync, or ~/.local/state/cfgsync] [env: CFGSYNC_IDENTITY_FILE]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l cluster -d 'Insist that the server serves this cluster [env: CFGSYNC_CLUSTER]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l id -d 'This node\'s identifier [default: the host\'s name] [env: CFGSYNC_ID]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l ip -d 'The address under which others reach it [default: the local address that reaches the server] [env: CFGSYNC_IP]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l meta -d 'A fact about it: KEY=TEXT, KEY:=JSON or KEY=@FILE; dots in the key nest [env: CFGSYNC_META, one per line]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l meta-json -d 'Its facts as one JSON value, below those of --meta [env: CFGSYNC_META_JSON]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out -d 'Where an artifact goes: ARTIFACT=PATH, DIR/=PATH/ for all below, ARTIFACT=- for stdout [env: CFGSYNC_OUT, one per line]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out-dir -d 'Where all other artifacts go, under their own names [env: CFGSYNC_OUT_DIR]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l owner -d 'Who owns the files [default: who owned the replaced ones] [env: CFGSYNC_OWNER]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l timeout -d 'How long to try; 0 is forever [env: CFGSYNC_TIMEOUT]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l env -d 'A dotenv artifact that becomes CMD\'s environment instead of a file [env: CFGSYNC_ENV, one per line]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l receipt -d 'Note here what was delivered: instance, generation, digest, and the sum of each file [env: CFGSYNC_RECEIPT]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l fallback -d 'When nothing was delivered after so long, or a token or certificate has expired, go on with the files that are there, if they are those of the receipt, unchanged [env: CFGSYNC_FALLBACK]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l verify-key -d 'Write nothing that the key of this PEM file did not sign; repeat it while keys change [env: CFGSYNC_VERIFY_KEY, one per line]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l payload-max -d 'Largest payload that is taken [env: CFGSYNC_PAYLOAD_MAX]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l files-max -d 'Most files that are taken, up to 100000 [env: CFGSYNC_FILES_MAX]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l path-max-bytes -d 'Longest artifact path that is taken, in bytes, up to 1024 [env: CFGSYNC_PATH_MAX_BYTES]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -s o -l output -d 'Print what was written to stdout [env: CFGSYNC_OUTPUT]' -r -f -a "json\t'One JSON document'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l identity-file -d 'The file with the key of this node, for a cluster that requires one; created when it is first required [default: keys/CLUSTER/ID in systemd\'s state directory, /var/lib/cfgsync, or ~/.local/state/cfgsync] [env: CFGSYNC_IDENTITY_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l cluster -d 'The cluster that the server must serve [env: CFGSYNC_CLUSTER]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l id -d 'The identifier of this node [default: the host name] [env: CFGSYNC_ID]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l ip -d 'The address at which the other nodes reach this one [default: the local address that reaches the server] [env: CFGSYNC_IP]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l meta -d 'A value of the metadata: KEY=TEXT, KEY:=JSON or KEY=@FILE; dots in the key nest objects; repeatable [env: CFGSYNC_META, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l meta-json -d 'The metadata as one JSON value; --meta overrides single values of it [env: CFGSYNC_META_JSON]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out -d 'Write an artifact to a path; DIR/=PATH/ routes all artifacts below DIR, ARTIFACT=- prints to stdout; repeatable [env: CFGSYNC_OUT, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out-dir -d 'Write all other artifacts below this directory, under their own names [env: CFGSYNC_OUT_DIR]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l owner -d 'The owner of the files [default: the owner of the replaced files] [env: CFGSYNC_OWNER]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l timeout -d 'How long to try; 0 means without a limit [env: CFGSYNC_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l env -d 'A dotenv artifact that becomes the environment of CMD instead of a file; repeatable [env: CFGSYNC_ENV, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l receipt -d 'Write a receipt of the delivery to this file: instance, generation, digest, and the checksum of each file [env: CFGSYNC_RECEIPT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l fallback -d 'Continue with the files of the receipt, if they are unchanged, when nothing is delivered within this time, or when a token or certificate has expired [env: CFGSYNC_FALLBACK]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l verify-key -d 'Accept only payloads that are signed with the key in this PEM file; repeatable, for a change of keys [env: CFGSYNC_VERIFY_KEY, one per line]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l payload-max -d 'Largest payload [env: CFGSYNC_PAYLOAD_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l files-max -d 'Most files of a payload, up to 100000 [env: CFGSYNC_FILES_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l path-max-bytes -d 'Longest artifact path in bytes, up to 1024 [env: CFGSYNC_PATH_MAX_BYTES]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -s o -l output -d 'Print a report of the delivery to stdout, in this format [env: CFGSYNC_OUTPUT]' -r -f -a "json\t'One JSON document'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l pin -d 'Trust the server with this key, whatever its certificate says; repeatable, for the time of a key change [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Fuzzes each target for SECONDS_EACH (60), with coverage, on the stable toolchain: what `cargo fuzz` asks a nightly
-# compiler for is libFuzzer's instrumentation, which stable has as a pass of LLVM. A sanitizer it has not; there is no
-# unsafe code here for one to find.
+# Fuzzes each target for SECONDS_EACH seconds (default 60), with coverage, on the stable toolchain. `cargo fuzz` needs a
+# nightly compiler for libFuzzer's instrumentation, but stable has it as an LLVM pass. Stable has no sanitizer, which is
+# no loss: this project has no unsafe code.
 #
 #   fuzz/run.sh [TARGET…]
 #
-# New inputs go to fuzz/target/corpus; what fails stays in fuzz/artifacts, and is named.
+# New inputs go to fuzz/target/corpus. Failing inputs go to fuzz/artifacts, and the script names them.
 set -eu
 cd "$(dirname "$0")"
 
@@ -19,7 +19,7 @@ export RUSTFLAGS='-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
     --cfg getrandom_backend="linux_getrandom"'
 cargo build --quiet --target "$host"
 
-# What a target writes to a disk must not wait for it.
+# Use memory for temporary files, so that targets do not wait for a disk.
 [ ! -w /dev/shm ] || export TMPDIR=/dev/shm
 
 failed=

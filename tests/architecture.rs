@@ -1,9 +1,9 @@
-//! Holds the shape that ARCHITECTURE.md draws: who may import whom, and in which order lib.rs tells it.
+//! Checks the module layers of ARCHITECTURE.md: which module may import which, and the order of modules in lib.rs.
 //!
-//! Textual: it reads `crate::…` and `super::…` paths, groups taken apart, and refuses the ways around them. Items
-//! behind a file's tests, which it would not see, are clippy's (`items_after_test_module`).
+//! The checks read source text. They expand `use` groups of `crate::…` and `super::…` paths, and reject other ways to
+//! import. They do not see items after a file's test module; clippy rejects these (`items_after_test_module`).
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::{
     collections::BTreeMap,
@@ -11,8 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Every top-level module in reading order, with what it may import.
-/// A row may only name rows above it, so cycles cannot be written down.
+/// Each top-level module in reading order, with the modules that it may import.
+/// A row may only name rows above it, which rules out cycles.
 const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("metrics", &[]),
@@ -36,7 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    // Decisions, which need neither the coordinator nor a socket.
+    // Access decisions, without coordinator and sockets.
     ("guard", &["clock", "model", "spec"]),
     (
         "http",
@@ -66,7 +66,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 #[test]
-fn a_layer_names_only_layers_above_it() {
+fn layers_list_only_layers_above_them() {
     for (at, (module, allowed)) in LAYERS.iter().enumerate() {
         for other in *allowed {
             assert!(
@@ -88,7 +88,7 @@ fn imports_follow_the_layers() {
         for file in files {
             for target in targets(&file, &production_code(&file)) {
                 let import = &*target[0];
-                // `crate::Name` is lib.rs's own re-export: it hides from which layer a thing comes.
+                // `crate::Name` is a re-export of lib.rs, which hides the item's layer.
                 let known = LAYERS.iter().any(|(layer, _)| *layer == import);
                 assert!(
                     known,
@@ -106,7 +106,7 @@ fn imports_follow_the_layers() {
 }
 
 #[test]
-fn nothing_hides_what_it_imports() {
+fn imports_use_no_hidden_paths() {
     for file in rust_files(Path::new("src")) {
         let code = production_code(&file);
         for way in [
@@ -126,9 +126,9 @@ fn nothing_hides_what_it_imports() {
     }
 }
 
-/// A URL hid what stood behind it on its line.
+/// Regression test: the `//` of a URL hid the rest of its line.
 #[test]
-fn only_comments_are_cut() {
+fn only_comments_are_removed() {
     for (code, kept) in [
         ("a // b\nc", "a \nc"),
         (
@@ -150,7 +150,7 @@ fn only_comments_are_cut() {
 }
 
 #[test]
-fn ways_around_are_seen() {
+fn all_import_forms_are_detected() {
     let seen = |code: &str| -> Vec<String> {
         let targets = targets(Path::new("src/model/artifact.rs"), code);
         targets.iter().map(|target| target.join("::")).collect()
@@ -174,7 +174,7 @@ fn ways_around_are_seen() {
 }
 
 #[test]
-fn files_of_tests_are_compiled_for_tests_alone() {
+fn test_files_are_compiled_only_for_tests() {
     for file in all_rust_files(Path::new("src"))
         .into_iter()
         .filter(|file| is_of_tests(file))
@@ -195,7 +195,7 @@ fn files_of_tests_are_compiled_for_tests_alone() {
 }
 
 #[test]
-fn the_code_map_has_every_module_in_order() {
+fn code_map_lists_all_modules_in_order() {
     let page = fs::read_to_string("ARCHITECTURE.md").unwrap();
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
     let rows: Vec<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
@@ -205,7 +205,7 @@ fn the_code_map_has_every_module_in_order() {
 }
 
 #[test]
-fn places_that_the_pages_name_are_there() {
+fn paths_named_in_documentation_exist() {
     for page in ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"] {
         let text = fs::read_to_string(page).unwrap();
         let code: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
@@ -234,7 +234,7 @@ fn places_that_the_pages_name_are_there() {
             .filter(|code| roots.iter().any(|root| code.starts_with(root)))
         {
             let place = place.split(' ').next().unwrap();
-            // `tests/golden/CASE/` is any of them.
+            // `tests/golden/CASE/` is a placeholder; only the part before it must exist.
             let real = place
                 .split_terminator('/')
                 .take_while(|part| part.chars().any(char::is_lowercase));
@@ -255,8 +255,8 @@ fn lib_lists_modules_in_layer_order() {
     assert_eq!(modules, layers);
 }
 
-/// The `mod` lines of a module are the order in which its files are read, so no two of them need each other.
-/// Names that the parent re-exports count as those of their file; what stands in the parent itself is for all.
+/// A file may import only siblings whose `mod` line stands above its own. So siblings have no cyclic imports.
+/// Names that the parent re-exports count as names of their file. All children may use items of the parent itself.
 #[test]
 fn files_import_only_siblings_declared_above_them() {
     let mut wrong = vec![];
@@ -268,10 +268,10 @@ fn files_import_only_siblings_declared_above_them() {
             let shared = module.iter().zip(&target).take_while(|(a, b)| a == b);
             let shared = shared.count();
             let (Some(own), Some(other)) = (module.get(shared), target.get(shared)) else {
-                continue; // an ancestor, or what is inside the file
+                continue; // an ancestor, or an item of the file itself
             };
             if shared == 0 {
-                continue; // the layers'
+                continue; // checked by the layers
             }
             let parent = Path::new("src").join(module[..shared].join("/"));
             let places = places(&production_code(&parent.with_extension("rs")));
@@ -284,7 +284,7 @@ fn files_import_only_siblings_declared_above_them() {
 }
 
 #[test]
-fn every_file_opens_by_saying_its_job() {
+fn each_file_starts_with_a_module_comment() {
     for file in rust_files(Path::new("src")) {
         let text = fs::read_to_string(&file).unwrap();
         assert!(
@@ -296,7 +296,7 @@ fn every_file_opens_by_saying_its_job() {
 }
 
 #[test]
-fn the_command_line_stays_out_of_the_library() {
+fn library_does_not_use_command_line_crates() {
     for (module, _) in LAYERS {
         for file in rust_files(&Path::new("src").join(module)) {
             for word in ["clap::", "indicatif::", "anyhow::", "println!", "eprintln!"] {
@@ -311,7 +311,7 @@ fn the_command_line_stays_out_of_the_library() {
     }
 }
 
-/// What the paths in `file` lead to, from the crate's root.
+/// Returns the targets of all paths in `file`, from the crate's root.
 fn targets(file: &Path, code: &str) -> Vec<Vec<String>> {
     let name = file.with_extension("");
     let module: Vec<String> = name
@@ -334,7 +334,7 @@ fn targets(file: &Path, code: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// All paths that begin with `crate::` or `super::`, groups taken apart.
+/// Returns all paths that begin with `crate::` or `super::`, with groups expanded.
 fn paths(code: &str) -> Vec<Vec<String>> {
     let mut found = vec![];
     let mut rest = code;
@@ -352,7 +352,7 @@ fn paths(code: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// Reads one path, or a group of them, that continues `stem`; answers with the text behind it.
+/// Reads one path or group of paths that continues `stem`. Returns the text after it.
 fn branches<'a>(text: &'a str, stem: &[String], found: &mut Vec<Vec<String>>) -> &'a str {
     if let Some(mut rest) = text.strip_prefix('{') {
         loop {
@@ -362,7 +362,7 @@ fn branches<'a>(text: &'a str, stem: &[String], found: &mut Vec<Vec<String>>) ->
             }
             let behind = branches(rest, stem, found);
             assert!(behind.len() < rest.len(), "not a path: {rest}");
-            // `as Name` is no part of the path.
+            // `as Name` is not part of the path.
             rest = behind.trim_start_matches(|c: char| !",}".contains(c));
         }
     }
@@ -383,7 +383,7 @@ fn ident(text: &str) -> String {
         .collect()
 }
 
-/// The modules that `parent` declares and the names that it takes from them, by the modules' order.
+/// Maps each module that `parent` declares, and each name that it imports from one, to the module's position.
 fn places(parent: &str) -> BTreeMap<String, usize> {
     let mut places = BTreeMap::new();
     let declared = parent
@@ -403,7 +403,7 @@ fn places(parent: &str) -> BTreeMap<String, usize> {
     places
 }
 
-/// A file without comments and without its tests, which may reach anywhere.
+/// Returns a file without comments and without its test module, which may import anything.
 fn production_code(file: &Path) -> String {
     let text = fs::read_to_string(file).unwrap();
     let mut lines = text.lines().peekable();
@@ -418,7 +418,7 @@ fn production_code(file: &Path) -> String {
     without_comments(&code.join("\n"))
 }
 
-/// `code` with its lines cut where `//` stands outside of strings, which stay as they are.
+/// Removes `//` comments from `code`. Strings that contain `//` stay unchanged.
 fn without_comments(code: &str) -> String {
     let mut kept = String::new();
     let mut rest = code;
@@ -434,13 +434,13 @@ fn without_comments(code: &str) -> String {
     kept
 }
 
-/// The length of the string that `code` begins with, or of a character that is a quotation mark.
+/// Returns the length of the string literal, or of the quotation mark as a character literal, at the start of `code`.
 fn quoted(code: &str) -> Option<usize> {
     let marks = ["'\"'", r#"'\"'"#];
     if let Some(mark) = marks.iter().find(|mark| code.starts_with(**mark)) {
         return Some(mark.len());
     }
-    // Before a quotation mark `r` is no identifier's end.
+    // An `r` directly before a quotation mark starts a raw string.
     if let Some(raw) = code.strip_prefix('r') {
         let text = raw.trim_start_matches('#');
         let end = format!("\"{}", &raw[..raw.len() - text.len()]);
@@ -457,14 +457,14 @@ fn quoted(code: &str) -> Option<usize> {
     Some(1 + end? + 1)
 }
 
-/// Files of the program.
+/// Returns the files of a module without its test files.
 fn rust_files(module: &Path) -> Vec<PathBuf> {
     let mut files = all_rust_files(module);
     files.retain(|file| !is_of_tests(file));
     files
 }
 
-/// Files of tests alone may reach anywhere.
+/// Test files may import anything.
 fn is_of_tests(file: &Path) -> bool {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     name.ends_with("_tests.rs") || ["tests.rs", "testing.rs", "conformance.rs"].contains(&&*name)
@@ -489,9 +489,9 @@ fn all_rust_files(module: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Every claim of SECURITY.md that names a test: `file::function`.
+/// SECURITY.md names tests as `file::function`. Each of them must exist.
 #[test]
-fn the_tests_that_security_claims_rest_on_are_there() {
+fn tests_named_in_security_md_exist() {
     let page = fs::read_to_string("SECURITY.md").unwrap();
     let named: Vec<&str> = page
         .split('`')

@@ -74,7 +74,10 @@ impl TokenSource {
         let Some(token) = self.token()? else {
             return Ok(client);
         };
-        let servers: Vec<String> = client.in_the_clear().map(ToString::to_string).collect();
+        let servers: Vec<String> = client
+            .unencrypted_servers()
+            .map(ToString::to_string)
+            .collect();
         if !servers.is_empty() {
             warn_unencrypted("the token", &servers.join(", "));
         }

@@ -8,12 +8,12 @@ use std::io::ErrorKind;
 
 use cfgsync_access::CannotTell;
 use cfgsync_client::{
-    CallError, JoinError, KeyError as NodeKeyError, RouteError, TrustError, disk::DiskError,
+    CallError, FailureKind, JoinError, KeyError as NodeKeyError, RouteError, TrustError,
+    disk::DiskError,
 };
 use cfgsync_server::TlsError;
 use cfgsync_spec::SpecError;
 use cfgsync_store::JournalError;
-use cfgsync_wire::Code;
 
 use super::{
     credentials::CredentialError,
@@ -191,63 +191,56 @@ impl From<JoinFailure> for CommandError {
     }
 }
 
+impl From<FailureKind> for Exit {
+    fn from(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::UnusableResponse => Self::Unusable,
+            FailureKind::Unreachable => Self::Unreachable,
+            FailureKind::ClusterFailed => Self::ClusterFailed,
+            FailureKind::NotWritten => Self::NotWritten,
+            FailureKind::NotAllowed => Self::NotAllowed,
+            FailureKind::NotReady => Self::NotReady,
+            FailureKind::ServerError => Self::Unexpected,
+        }
+    }
+}
+
 impl From<JoinError> for CommandError {
     fn from(error: JoinError) -> Self {
-        let (exit, hint) = match &error {
-            JoinError::Unusable(_) | JoinError::Route(_) => (Exit::Unusable, None),
-            JoinError::Unreachable { .. } => (
-                Exit::Unreachable,
-                Some(
-                    "check that `cfgsync serve` runs and that --server has its address; without --listen, it \
-                     listens on loopback only",
-                ),
+        let hint = match &error {
+            JoinError::Unreachable { .. } => Some(
+                "check that `cfgsync serve` runs and that --server has its address; without --listen, it listens on \
+                 loopback only",
             ),
-            JoinError::Failed(_) => (Exit::ClusterFailed, None),
-            JoinError::Disk(error) => (Exit::NotWritten, error.hint()),
-            JoinError::Key(NodeKeyError::OtherServer { .. }) => (
-                Exit::NotAllowed,
-                Some(
-                    "if you replaced the server, delete the `server …` lines from that file; for another cluster \
-                     of the same name, choose another file with --identity-file",
-                ),
+            JoinError::Disk(error) => error.hint(),
+            JoinError::Key(NodeKeyError::OtherServer { .. }) => Some(
+                "if you replaced the server, delete the `server …` lines from that file; for another cluster of the \
+                 same name, choose another file with --identity-file",
             ),
-            JoinError::Key(NodeKeyError::Place { .. }) => (
-                Exit::NotWritten,
-                Some("choose another file with --identity-file"),
-            ),
-            JoinError::Untrusted { distrust, .. } => (Exit::NotAllowed, Some(distrust.hint())),
-            JoinError::Refused { .. } | JoinError::WrongCluster { .. } => (Exit::NotAllowed, None),
-            JoinError::NotReady { .. } => (Exit::NotReady, None),
+            JoinError::Key(NodeKeyError::File { .. }) => {
+                Some("choose another file with --identity-file")
+            }
+            JoinError::Untrusted { reason, .. } => Some(reason.hint()),
+            _ => None,
         };
-        Self::new(exit, &error).maybe_hint(hint)
+        Self::new(error.kind().into(), &error).maybe_hint(hint)
     }
 }
 
 impl From<CallError> for CommandError {
     fn from(error: CallError) -> Self {
-        let (exit, hint) = match &error {
-            CallError::Untrusted { distrust, .. } => (Exit::NotAllowed, Some(distrust.hint())),
-            CallError::Unreachable { .. } => (
-                Exit::Unreachable,
-                Some("name the server with --server or CFGSYNC_SERVER"),
-            ),
-            CallError::Unusable { .. } => (
-                Exit::Unusable,
-                Some("check that --server names a cfgsync server"),
-            ),
-            CallError::Refused { status, body, .. } => match (body.code, status.as_u16()) {
-                _ if body.failure.is_some() => (Exit::ClusterFailed, None),
-                (Code::NotReady, _) => (Exit::NotReady, None),
-                // As for `join`: these are temporary, and no decision about this request.
-                (_, 408 | 425 | 429) => (
-                    Exit::Unreachable,
-                    Some("the server, or a proxy in front of it, is busy: try again later"),
-                ),
-                (Code::MissingConfig, _) | (_, 400..500) => (Exit::NotAllowed, None),
-                _ => (Exit::Unexpected, None),
-            },
+        let hint = match &error {
+            CallError::Untrusted { reason, .. } => Some(reason.hint()),
+            CallError::Unreachable { .. } => {
+                Some("name the server with --server or CFGSYNC_SERVER")
+            }
+            CallError::Unusable { .. } => Some("check that --server names a cfgsync server"),
+            CallError::Refused { .. } if error.kind() == FailureKind::Unreachable => {
+                Some("the server, or a proxy in front of it, is busy: try again later")
+            }
+            _ => None,
         };
-        Self::new(exit, &error).maybe_hint(hint)
+        Self::new(error.kind().into(), &error).maybe_hint(hint)
     }
 }
 
@@ -257,9 +250,7 @@ impl From<TrustFailure> for CommandError {
             TrustFailure::Usage(_) => Self::usage(error),
             TrustFailure::Trust(TrustError::Plain(_)) => Self::usage(error)
                 .hint("name the server with https:// or its join URL, or leave these flags out"),
-            TrustFailure::Trust(TrustError::File(_) | TrustError::Token(..)) => {
-                Self::new(Exit::WrongSetting, error)
-            }
+            TrustFailure::Trust(_) => Self::new(Exit::WrongSetting, error),
         }
     }
 }

@@ -257,7 +257,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
                 Some(tls) => tls.local_url(),
                 None => format!("http://{}", local_address(&addresses)),
             };
-            let child = Child::spawn(program, arguments, &url)?;
+            let child = Child::spawn(program, arguments, &url, args.drain_timeout)?;
             descriptors.restore_for(&child);
             Some(child)
         }

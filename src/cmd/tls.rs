@@ -38,21 +38,22 @@ pub(crate) enum TrustFailure {
 impl ClientTlsArgs {
     /// Returns a client of `servers` that trusts as these flags say.
     pub(crate) fn client(&self, servers: Vec<ServerUrl>) -> Result<Client, TrustFailure> {
-        let identity = match (&self.client_cert, &self.client_key) {
-            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
-            (Some(both), None) => Some((both.clone(), both.clone())),
+        let mut trust = Trust::new().with_pins(self.pin.iter().copied());
+        if let Some(path) = &self.ca_file {
+            trust = trust.with_authorities(path);
+        }
+        match (&self.client_cert, &self.client_key) {
+            (Some(certificate), key) => {
+                let key = key.as_ref().unwrap_or(certificate);
+                trust = trust.with_identity(certificate, key);
+            }
             (None, Some(_)) => {
                 return Err(TrustFailure::Usage(
                     "--client-key needs --client-cert FILE, the certificate of that key",
                 ));
             }
-            (None, None) => None,
-        };
-        let trust = Trust {
-            authorities: self.ca_file.clone(),
-            pins: self.pin.clone(),
-            identity,
-        };
+            (None, None) => {}
+        }
         Ok(Client::with_trust(servers, &trust)?)
     }
 }

@@ -1,16 +1,16 @@
 #!/bin/sh
-# End to end: the examples as the README shows them, with real programs, and the binary in an empty image.
+# End-to-end tests: the examples of the README with real programs, and the binary in an empty image.
 #
 # usage: CFGSYNC=PATH tests/e2e/run.sh [NAME...]     (default: all)
 set -eu
 cd "${0%/*}/../.."
 : "${CFGSYNC:?the binary to test}"
 export CFGSYNC
-# Debian keeps some servers out of a user's PATH.
+# Debian installs some servers in /usr/sbin, which is not in a user's PATH.
 PATH=$PATH:/usr/sbin
 export PATH
 
-# The longest of them takes a few seconds; one that hangs is ended.
+# Time limit of one test in seconds. The longest takes a few seconds.
 bound_seconds=120
 
 script() {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use cfgsync_client::written_out;
+use cfgsync_client::escape_for_terminal;
 use cfgsync_model::{Failure, Identifier, Metadata, Progress};
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody, NodeEntry,
@@ -100,10 +100,12 @@ fn headline(body: &ClusterBody) -> String {
 fn failed(state: ClusterState, failure: &Failure) -> String {
     let at = format!("{:.0}", failure.at);
     match state {
-        ClusterState::Failed => format!("failed at {at}: {}\n", written_out(&failure.reason)),
+        ClusterState::Failed => {
+            format!("failed at {at}: {}\n", escape_for_terminal(&failure.reason))
+        }
         _ => format!(
             "the newest render failed at {at}: {}\n",
-            written_out(&failure.reason)
+            escape_for_terminal(&failure.reason)
         ),
     }
 }
@@ -188,7 +190,7 @@ pub(super) fn node(identifier: &Identifier, body: &NodeBody) -> String {
     }
     text.push('\n');
     if let Some(reason) = &body.reason {
-        let _ = writeln!(text, "reason: {}", written_out(reason));
+        let _ = writeln!(text, "reason: {}", escape_for_terminal(reason));
     }
     if let Some(node) = &body.node {
         let _ = writeln!(text, "ip: {}", node.ip);
@@ -198,7 +200,7 @@ pub(super) fn node(identifier: &Identifier, body: &NodeBody) -> String {
         let _ = writeln!(
             text,
             "metadata: {}",
-            written_out(&node.metadata.to_string())
+            escape_for_terminal(&node.metadata.to_string())
         );
         let delivered = match (node.delivered, node.behind) {
             (None, _) => "nothing yet".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
 
 use super::{
     ServeError,
@@ -39,7 +39,6 @@ pub(super) async fn until_stopped(
         }
     };
     let mut refreshing = pin!(refreshing);
-    let mut kill_at = None;
     loop {
         let ended = async {
             match &mut child {
@@ -52,13 +51,6 @@ pub(super) async fn until_stopped(
             request = signals.next() => request,
             () = &mut reloading => unreachable!("it never completes"),
             () = &mut refreshing => unreachable!("it never completes"),
-            () = sleep_until(kill_at) => {
-                if let Some(child) = &mut child {
-                    child.kill("it did not exit within --drain-timeout");
-                }
-                kill_at = None;
-                continue;
-            }
         };
         match (request, &mut child) {
             (Request::Reload, _) => {
@@ -67,24 +59,11 @@ pub(super) async fn until_stopped(
                     tls.reload();
                 }
             }
-            (Request::Stop(stop), Some(child)) if kill_at.is_some() => {
-                child.kill(&format!("a second {}", stop.name));
-            }
-            (Request::Stop(stop), Some(child)) => {
-                child.pass_on(stop);
-                kill_at = Some(Instant::now() + reload.args.drain_timeout);
-            }
+            (Request::Stop(stop), Some(child)) => child.stop(stop),
             (Request::Stop(stop), None) => {
                 tracing::info!("{}: stopping", stop.name);
                 return Ok(Exit::Done);
             }
         }
-    }
-}
-
-async fn sleep_until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
     }
 }
