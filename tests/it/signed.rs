@@ -255,11 +255,9 @@ fn rejects_invalid_keys() {
     cfgsync: exit 78: cannot read --sign-key none.pem: No such file or directory (os error 2)
     [exit 78]
     $ cfgsync join --server http://127.0.0.1:1 --out-dir o --id a --verify-key sign-key.pem
-    error: --verify-key sign-key.pem: it holds a private key, which belongs to the server alone: give the node the public one
     cfgsync: exit 78: --verify-key sign-key.pem: it holds a private key, which belongs to the server alone: give the node the public one
     [exit 78]
     $ cfgsync join --server http://127.0.0.1:1 --out-dir o --id a --verify-key empty.pem
-    error: --verify-key empty.pem: it holds no public key: expected PEM with BEGIN PUBLIC KEY
     cfgsync: exit 78: --verify-key empty.pem: it holds no public key: expected PEM with BEGIN PUBLIC KEY
     [exit 78]
     ");
