@@ -13,7 +13,7 @@ use cfgsync::{
     ArtifactFile, Client, MaterializationResult, MaterializedArtifacts, Materializer,
     RegistrationSnapshot, Server, serve,
 };
-use cfgsync_client::{Join, JoinOptions, KeyPlace, NodeAddress, ServerUrl};
+use cfgsync_client::{JoinOptions, ServerUrl, Session};
 use cfgsync_materialize::MaterializeError;
 use cfgsync_spec::Spec;
 use cfgsync_wire::ReceivedPayload;
@@ -78,17 +78,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 /// What `cfgsync join` does, short of writing the files.
 async fn join(name: &str, server: &ServerUrl) -> Result<ReceivedPayload, Box<dyn Error>> {
-    let options = JoinOptions {
-        identifier: name.parse()?,
-        address: NodeAddress::TowardsServer,
-        metadata: serde_json::json!({}),
-        cluster: Some("embedded".into()),
-        verify_keys: vec![],
-        delivered: None,
-        timeout: Some(Duration::from_secs(30)),
-        wait_max: Duration::from_secs(30),
-        key: KeyPlace::Nowhere,
-    };
-    let mut join = Join::new(Client::new(vec![server.clone()]), options);
-    Ok(join.run(|event| eprintln!("{name}: {event:?}")).await?)
+    let options = JoinOptions::new(name.parse()?)
+        .with_cluster("embedded")
+        .with_timeout(Duration::from_secs(30));
+    let mut session = Session::new(Client::new([server.clone()]), options);
+    Ok(session.run(|event| eprintln!("{name}: {event:?}")).await?)
 }

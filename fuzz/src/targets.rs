@@ -86,10 +86,9 @@ pub fn wire(data: &[u8]) {
 
 /// Checks that all files are placed below the operator's directory, whatever their names.
 fn stays_below(files: &ArtifactSet) {
-    let mut outputs = OutputMap::new();
-    outputs.out_dir("out");
+    let outputs = OutputMap::new().under("out").expect("a directory");
     // Names that would be both a file and a directory are rejected.
-    let Ok(placed) = outputs.plan(files) else {
+    let Ok(placed) = outputs.place(files) else {
         return;
     };
     for placed in placed {
@@ -124,7 +123,9 @@ pub fn paths(data: &[u8]) {
     for line in text.lines().take(100) {
         is_route |= line.is_empty();
         if is_route {
-            let _ = outputs.route(line);
+            if let Ok(routed) = outputs.clone().parse_route(line) {
+                outputs = routed;
+            }
         } else if let Ok(path) = ArtifactPath::new(line) {
             assert_eq!(path.as_str(), line);
             is_below(
@@ -148,7 +149,7 @@ pub fn paths(data: &[u8]) {
             assert_eq!(mode.to_string().parse(), Ok(mode));
         }
     }
-    let Ok(placed) = outputs.plan(&files) else {
+    let Ok(placed) = outputs.place(&files) else {
         return;
     };
     for placed in placed {

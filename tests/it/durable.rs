@@ -67,7 +67,7 @@ fn waiting_nodes_get_their_files_from_the_restarted_server() {
     server.signal(Signal::KILL);
     assert_eq!(server.end(), 128 + 9);
     let mut server = port.serve_with(&sandbox, &STATE);
-    server.log_until("holds 1 node and no generation yet");
+    server.log_until("has 1 node and no generation yet");
     // The restarted server counts node-1 without a new registration.
     assert_eq!(sandbox.registered(&port.url()), ["node-1"]);
     let last = sandbox.join(&port.url(), "node-2", &[]);
@@ -81,7 +81,7 @@ fn waiting_nodes_get_their_files_from_the_restarted_server() {
     server.signal(Signal::KILL);
     server.end();
     let mut server = port.serve_with(&sandbox, &STATE);
-    server.log_until("holds 2 nodes and generation 1");
+    server.log_until("has 2 nodes and generation 1");
     fs::remove_file(sandbox.path().join("node-1/cookie")).unwrap();
     let again = sandbox.join(&port.url(), "node-1", &[]);
     let (code, log) = again.end();
@@ -172,7 +172,7 @@ fn uses_the_state_directory_of_the_systemd_unit() {
     let mut command = sandbox.command(&["serve", "cluster.yaml", "--listen", "127.0.0.1:0"]);
     command.env("STATE_DIRECTORY", "first:second");
     let mut server = Server::from_process(Process::start(command));
-    server.log_until("first holds 0 nodes and no generation yet");
+    server.log_until("first has 0 nodes and no generation yet");
     assert!(sandbox.path().join("first/log").exists());
 }
 

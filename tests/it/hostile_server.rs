@@ -10,7 +10,7 @@ use std::{
 };
 
 use cfgsync::Client;
-use cfgsync_client::{Event, Join, JoinError, JoinOptions, KeyPlace, NodeAddress, ServerUrl};
+use cfgsync_client::{Event, JoinError, JoinOptions, NodeAddress, ServerUrl, Session};
 use cfgsync_wire::PayloadLimits;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -133,17 +133,9 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
 }
 
 fn options(timeout: Duration) -> JoinOptions {
-    JoinOptions {
-        identifier: "node-1".parse().unwrap(),
-        address: NodeAddress::Fixed("10.0.0.1".parse().unwrap()),
-        metadata: serde_json::json!({}),
-        cluster: None,
-        verify_keys: vec![],
-        delivered: None,
-        timeout: Some(timeout),
-        wait_max: Duration::from_secs(30),
-        key: KeyPlace::Nowhere,
-    }
+    JoinOptions::new("node-1".parse().unwrap())
+        .with_address(NodeAddress::Fixed("10.0.0.1".parse().unwrap()))
+        .with_timeout(timeout)
 }
 
 /// Joins at `url`, requires that it fails, and returns the error and the events.
@@ -155,7 +147,7 @@ async fn join_error_within(url: &ServerUrl, timeout: Duration) -> (JoinError, Ve
     let started = Instant::now();
     let client = Client::new([url.clone()]).with_payload_limits(LIMITS);
     let mut events = Vec::new();
-    let outcome = Join::new(client, options(timeout))
+    let outcome = Session::new(client, options(timeout))
         .run(|event| events.push(event))
         .await;
     let error = outcome.expect_err("join accepted files of a hostile server");
@@ -224,7 +216,7 @@ fn attacks() -> Vec<Case> {
             "slow headers",
             Attack::Slow(ok.clone(), b"x: y\r\n".to_vec(), Duration::from_secs(1)),
             is_timeout,
-            "no answer within",
+            "no response within",
         ),
         (
             "informational answers without end",
@@ -234,7 +226,7 @@ fn attacks() -> Vec<Case> {
                 Duration::from_millis(100),
             ),
             is_timeout,
-            "no answer within",
+            "no response within",
         ),
         (
             "a body without end",
@@ -276,13 +268,13 @@ fn attacks() -> Vec<Case> {
             "a stalled body",
             Attack::Hang(head("content-length: 100\r\n")),
             is_timeout,
-            "the answer stood still for 30s",
+            "the response stalled for 30s",
         ),
         (
             "a truncated body",
             Attack::Once([head("content-length: 100\r\n"), b"{".to_vec()].concat()),
             is_timeout,
-            "it broke off in the middle of its answer",
+            "the connection broke in the middle of the response",
         ),
         (
             "an invalid chunk length",
@@ -328,7 +320,7 @@ fn attacks() -> Vec<Case> {
             "silence",
             Attack::Hang(vec![]),
             is_timeout,
-            "no answer within",
+            "no response within",
         ),
         (
             "a switch of protocols",
@@ -701,7 +693,7 @@ async fn long_server_messages_are_truncated() {
         for event in events {
             let shown = match event {
                 Event::Waiting { message, .. } => message,
-                Event::Troubled { problem } => problem,
+                Event::ServerFault { problem } => problem,
                 _ => continue,
             };
             assert!(shown.len() < 20_000, "{} bytes", shown.len());

@@ -157,7 +157,7 @@ fn output_routes_and_logs_contain_no_secret() {
     for name in SECRET {
         let printed = inspect(&["file", "node-1", name], 3);
         assert!(
-            printed.contains("is secret (") && printed.contains("--reveal shows it"),
+            printed.contains("is secret (") && printed.contains("add --reveal to print it"),
             "{printed}"
         );
     }

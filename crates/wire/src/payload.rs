@@ -31,7 +31,7 @@ mod tests {
         );
         let nodes = BTreeMap::from([("a".parse().unwrap(), local)]);
         let (nodes, _) = generation_digest(INSTANCE, nodes, &shared);
-        let mut encoder = PayloadEncoder::new(INSTANCE, GenerationNumber(3), &shared);
+        let encoder = PayloadEncoder::new(INSTANCE, GenerationNumber(3), &shared);
         encoder
             .encode(&"a".parse().unwrap(), &nodes["a"])
             .to_bytes()
@@ -81,7 +81,7 @@ mod tests {
             let shared = ArtifactSet::new(shared).unwrap();
             let (nodes, _) = generation_digest(INSTANCE, sets.clone().into(), &shared);
             let encoder = PayloadEncoder::new(INSTANCE, GenerationNumber(3), &shared);
-            let mut encoder = encoder.signed_by(Some(&key));
+            let encoder = encoder.signed_by(Some(&key));
             let payload = encoder.encode(&a, &nodes[&a]);
             let body = payload.to_bytes();
             assert_eq!(body.len(), payload.len_bytes);

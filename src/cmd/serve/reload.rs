@@ -1,38 +1,38 @@
-//! SIGHUP: what a server reads again, and what stays when that has a mistake.
+//! SIGHUP: reloads tokens, audit log and spec. Files with a mistake leave the former state in force.
 
 use cfgsync_access::{AuditOutcome, Guard};
 use cfgsync_spec::Spec;
 use cfgsync_wire::SigningKey;
 use tokio::sync::mpsc;
 
-use super::{ServeArgs, beside::read_beside};
+use super::{ServeArgs, blocking::read_blocking};
 
-/// What is needed to read again.
-pub(super) struct Reread<'a> {
-    /// Where everything stands.
+/// What a reload needs.
+pub(super) struct Reload<'a> {
+    /// The flags, which name the files.
     pub(super) args: &'a ServeArgs,
     pub(super) guard: &'a Guard,
-    /// Takes the specs that are good.
+    /// Receives each valid spec.
     pub(super) specs: &'a mpsc::Sender<Spec>,
-    /// What payloads are signed with.
+    /// The key that signs payloads.
     pub(super) sign_key: Option<&'a SigningKey>,
 }
 
-impl Reread<'_> {
-    /// Reads all of it once more. What is good stays until there is something better.
-    pub(super) async fn once(&self) {
-        self.args.access.reread(self.guard).await;
-        self.args.signing.look_again(self.sign_key).await;
+impl Reload<'_> {
+    /// Reloads everything once.
+    pub(super) async fn run(&self) {
+        self.args.access.reload(self.guard).await;
+        self.args.signing.warn_of_another_key(self.sign_key).await;
         self.spec().await;
     }
 
     async fn spec(&self) {
         let (file, shown) = (self.args.spec.clone(), self.args.spec.display());
-        let (line, reason, problem) = match read_beside(move || Spec::load(&file)).await {
+        let (line, reason, problem) = match read_blocking(move || Spec::load(&file)).await {
             Ok(Ok(spec)) => match self.guard.can_tell(spec.identity) {
                 Ok(()) => {
-                    tracing::info!("SIGHUP: {shown} is read again");
-                    // A server that has ended needs no spec.
+                    tracing::info!("SIGHUP: read {shown} again");
+                    // The receiver is gone if the server has stopped.
                     let _ = self.specs.send(spec).await;
                     return;
                 }

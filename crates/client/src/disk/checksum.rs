@@ -1,4 +1,4 @@
-//! Looking at what stands at a target, along the way that the writer takes; changes nothing.
+//! Reads a target as the transaction would write it, without following symbolic links, and changes nothing.
 
 use std::path::PathBuf;
 
@@ -13,26 +13,26 @@ use cfgsync_model::Digest;
 
 const OPEN: &str = "open the directory";
 
-/// What stands at a target.
+/// What is at a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sum {
-    /// No regular file.
+pub enum Checksum {
+    /// There is no regular file.
     Absent,
-    /// A file of another length than was asked for; it was not read.
+    /// The file has another length than the caller gave. Its content was not read.
     OtherLength,
-    /// A file of that length with this sum.
-    Of(Digest),
+    /// The file has the given length and this SHA-256 checksum.
+    Sha256(Digest),
 }
 
-/// The sum of the file at `target` if it is `bytes` long. Symbolic links are followed in the operator's own part
-/// of the path alone.
-pub fn sum(target: &Target, bytes: u64) -> Result<Sum, DiskError> {
+/// Returns the checksum of the file at `target` if it is `bytes` long. Symbolic links are followed in the operator's
+/// part of the path only.
+pub fn checksum(target: &Target, bytes: u64) -> Result<Checksum, DiskError> {
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut path: PathBuf = target.root.clone();
     let (name, parts) = target.below.split_last().expect("a target has a name");
     let mut directory = match fs::open(&path, flags, Mode::empty()) {
         Ok(fd) => fd,
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Sum::Absent),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Checksum::Absent),
         Err(errno) => return Err(DiskError::io(OPEN, &path)(errno)),
     };
     for part in parts {
@@ -44,21 +44,23 @@ pub fn sum(target: &Target, bytes: u64) -> Result<Sum, DiskError> {
             Mode::empty(),
         ) {
             Ok(fd) => fd,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Sum::Absent),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Checksum::Absent),
             Err(errno) => return Err(DiskError::io(OPEN, &path)(errno)),
         };
     }
     path.push(name);
     let stat = match fs::statat(&directory, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
-        Err(Errno::NOENT) => return Ok(Sum::Absent),
-        Err(errno) => return Err(DiskError::io("look at", &path)(errno)),
+        Err(Errno::NOENT) => return Ok(Checksum::Absent),
+        Err(errno) => return Err(DiskError::io("inspect", &path)(errno)),
     };
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Ok(Sum::Absent);
+        return Ok(Checksum::Absent);
     }
     if u64::try_from(stat.st_size) != Ok(bytes) {
-        return Ok(Sum::OtherLength);
+        return Ok(Checksum::OtherLength);
     }
-    Ok(Sum::Of(Digest::of(&read(&directory, name, &path)?)))
+    Ok(Checksum::Sha256(Digest::of(&read(
+        &directory, name, &path,
+    )?)))
 }
