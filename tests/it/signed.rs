@@ -78,7 +78,7 @@ async fn only_what_is_signed_for_this_node_is_taken() {
     let both = vec![another.verify_key(), ours.verify_key()];
     joined(good.clone(), both, None).await.unwrap();
 
-    let forged = "is not by a key that is trusted here, or is another payload's";
+    let forged = "is by a key that is not trusted here, or belongs to another payload";
     let number = good.replace("\"generation\":1", "\"generation\":2");
     for (body, problem) in [
         (payload("node-1", first, "x", Some(&another)), forged),
@@ -87,7 +87,7 @@ async fn only_what_is_signed_for_this_node_is_taken() {
         (number, forged),
         (
             good.replace("\"content\":\"x\"", "\"content\":\"y\""),
-            "not the promised content",
+            "does not match its digest",
         ),
         (
             good.replace("\"signature\":\"", "\"signature\":\"A"),
@@ -253,18 +253,18 @@ fn mistakes_with_keys_are_told() {
     error: ./sign-key.pem is there already, and nodes may rely on it: remove it, or choose another --out-dir
     [exit 73]
     $ cfgsync serve cluster.yaml --sign-key verify-key.pem
-    error: --sign-key verify-key.pem: it holds no private key: expected PEM with BEGIN PRIVATE KEY (PKCS#8)
+    error: --sign-key verify-key.pem: it contains no private key: expected PEM with BEGIN PRIVATE KEY (PKCS#8)
     [exit 78]
     $ cfgsync serve cluster.yaml --sign-key none.pem
     error: cannot read --sign-key none.pem: No such file or directory (os error 2)
     [exit 78]
     $ cfgsync join --server http://127.0.0.1:1 --out-dir o --id a --verify-key sign-key.pem
-    error: --verify-key sign-key.pem: it holds a private key, which belongs to the server alone: give the node the public one
-    cfgsync: exit 78: --verify-key sign-key.pem: it holds a private key, which belongs to the server alone: give the node the public one
+    error: --verify-key sign-key.pem: it contains a private key, which only the server may have: give the node the public key
+    cfgsync: exit 78: --verify-key sign-key.pem: it contains a private key, which only the server may have: give the node the public key
     [exit 78]
     $ cfgsync join --server http://127.0.0.1:1 --out-dir o --id a --verify-key empty.pem
-    error: --verify-key empty.pem: it holds no public key: expected PEM with BEGIN PUBLIC KEY
-    cfgsync: exit 78: --verify-key empty.pem: it holds no public key: expected PEM with BEGIN PUBLIC KEY
+    error: --verify-key empty.pem: it contains no public key: expected PEM with BEGIN PUBLIC KEY
+    cfgsync: exit 78: --verify-key empty.pem: it contains no public key: expected PEM with BEGIN PUBLIC KEY
     [exit 78]
     ");
     assert!(!seen.concat().contains(secret(place.path()).trim()));
