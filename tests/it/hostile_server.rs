@@ -478,26 +478,26 @@ fn payloads() -> Vec<(String, &'static str)> {
             files(&format!(
                 r#"{{"path":"a","content":"x","sha256":"{zeros}"}}"#
             )),
-            "not the promised content",
+            "does not match its digest",
         ),
         (
             files(&format!(
                 r#"{{"path":"a","content":"x","chunks":[[2,"{zeros}"]]}}"#
             )),
-            "not the promised content",
+            "does not match its digest",
         ),
         (
             files(&format!(
                 r#"{{"path":"a","content":"x","chunks":[[18446744073709551615,"{zeros}"]]}}"#
             )),
-            "not the promised content",
+            "does not match its digest",
         ),
         (
             files(&format!(
                 r#"{{"path":"a","content":"x","chunks":[{}]}}"#,
                 chunks.trim_end_matches(',')
             )),
-            "not the promised content",
+            "does not match its digest",
         ),
         (
             files(r#"{"path":"a","content":"====","encoding":"base64"}"#),
@@ -522,7 +522,7 @@ fn payloads() -> Vec<(String, &'static str)> {
                 r#"{{"schema_version":1,"instance":"{instance}","generation":1,"digest":"{zeros}",
                 "files":[{{"path":"a","content":"x"}}]}}"#
             ),
-            "digest does not match",
+            "do not match the payload's digest",
         ),
         (
             files("").replace("1,", &format!("1,\"digest\":\"{}\",", "f".repeat(300_000))),

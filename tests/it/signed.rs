@@ -72,7 +72,7 @@ async fn accepts_only_payloads_signed_for_this_node() {
     let both = vec![another.verify_key(), ours.verify_key()];
     join_with_payload(good.clone(), both, None).await.unwrap();
 
-    let forged = "is not by a key that is trusted here, or is another payload's";
+    let forged = "is by a key that is not trusted here, or belongs to another payload";
     let number = good.replace("\"generation\":1", "\"generation\":2");
     for (body, problem) in [
         (payload("node-1", first, "x", Some(&another)), forged),
@@ -81,7 +81,7 @@ async fn accepts_only_payloads_signed_for_this_node() {
         (number, forged),
         (
             good.replace("\"content\":\"x\"", "\"content\":\"y\""),
-            "not the promised content",
+            "does not match its digest",
         ),
         (
             good.replace("\"signature\":\"", "\"signature\":\"A"),

@@ -25,6 +25,7 @@ pub struct ArtifactPath(Arc<str>);
 
 /// Why a text is not an [`ArtifactPath`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidArtifactPath {
     /// Nothing there, or only `/`.
     #[error("an artifact path must not be empty")]

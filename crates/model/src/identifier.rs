@@ -18,6 +18,7 @@ pub struct Identifier(Arc<str>);
 
 /// Why a text is not an [`Identifier`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidIdentifier {
     /// Nothing there.
     #[error("an identifier must not be empty")]

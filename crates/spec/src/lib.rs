@@ -3,7 +3,7 @@
 //! A [`Spec`] comes from YAML ([`Spec::load`]) or from a Rust program ([`Spec::rule`]). This is the only place where the
 //! YAML of specs is read.
 //!
-//! **Neighbours.** It stands on `model` (nouns) and `template` (expressions). `materialize` makes files with the
+//! **Neighbours.** It builds on `model` (nouns) and `template` (expressions). `materialize` makes files with the
 //! materializers of a spec, and `cluster` evaluates its rule.
 //!
 //! **Invariants.**

@@ -56,7 +56,7 @@ pub trait Materializer: Send + Sync + 'static {
         snapshot: &RegistrationSnapshot,
     ) -> Result<MaterializationResult, MaterializeError>;
 
-    /// Stops a [`Materializer::materialize`] that is running: the server is stopping and nobody will get its files.
+    /// Stops a [`Materializer::materialize`] that is running: the server is stopping, and no node will get its files.
     /// Implement it if something would outlive the server, such as a child process.
     fn stop(&self) {}
 

@@ -96,16 +96,16 @@ pub(super) enum FieldType {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Ready")]
 pub(super) struct RawReady {
-    /// The least number of nodes, or a closed list of identifiers. With a list, the server refuses all other nodes.
+    /// The minimum number of nodes, or a closed list of identifiers. With a list, the server refuses all other nodes.
     pub(super) nodes: Option<NodesClause>,
-    /// Least numbers of nodes that match an expression.
+    /// Conditions on the number of nodes that match an expression.
     pub(super) groups: Option<Vec<Mapped<RawGroup>>>,
     /// An expression on `nodes` that must be true.
     pub(super) when: Option<String>,
     /// The time without a change that must pass before the set counts as complete, such as `2s`. The default is `0s`.
     pub(super) settle: Option<DurationText>,
     /// The time from the first registration, such as `5m`, after which the attempt fails if the set is not sealed. Every
-    /// node that waits gets the reason. Without it the server waits forever.
+    /// node that waits then gets the reason. Without a deadline the server waits forever.
     pub(super) deadline: Option<DurationText>,
 }
 
@@ -203,9 +203,9 @@ pub(super) struct RawFile {
     pub(super) r#where: Option<String>,
     /// The content, as a template.
     pub(super) template: Option<String>,
-    /// The path of a file with the template, relative to the spec.
+    /// The path of a file with the template, relative to the spec's directory.
     pub(super) template_file: Option<String>,
-    /// The path of a file whose bytes are the content, relative to the spec. The path is a template.
+    /// The path of a file whose bytes are the content, relative to the spec's directory. The path is a template.
     pub(super) source: Option<String>,
 }
 
@@ -214,7 +214,7 @@ pub(super) struct RawFile {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Precomputed")]
 pub(super) struct RawPrecomputed {
-    /// The path of the file with the artifacts, relative to the spec.
+    /// The path of the file with the artifacts, relative to the spec's directory.
     pub(super) artifacts: String,
     /// Whether a node must register before it may fetch its files. The default is `true`.
     pub(super) requires_registration: Option<bool>,
@@ -226,8 +226,8 @@ pub(super) struct RawPrecomputed {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Exec")]
 pub(super) struct RawExec {
-    /// The program and its arguments. A program whose name contains a `/` is relative to the spec. Any other is searched
-    /// in `PATH`.
+    /// The program and its arguments. If the program contains a `/`, it is a path relative to the spec's directory.
+    /// Otherwise it is searched in `PATH`.
     #[schemars(length(min = 1))]
     pub(super) command: Vec<String>,
     /// The time after which the program and its children are killed. The default is `30s`.

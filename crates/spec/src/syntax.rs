@@ -50,7 +50,7 @@ fn syntax_error(document: &Document, error: &serde_yaml::Error) -> Mistake {
     if message.contains("more than one document") {
         let second = text.match_indices("\n---").last();
         let range = second.map_or(text.len()..text.len(), |(at, _)| at + 1..at + 4);
-        let title = "the file holds more than one YAML document";
+        let title = "the file contains more than one YAML document";
         return Mistake::at(&document.source, range, title)
             .help("keep one document, and check that all top-level fields have the same indent");
     }

@@ -67,7 +67,7 @@ fn names_a_spec_that_cannot_be_read() {
 
 #[test]
 fn rejects_texts_that_expand_without_bound() {
-    // Each line holds nine of the one before.
+    // Each line repeats the one before nine times.
     let mut laughs = "cfgsync: 1\ncluster: c\nvalues:\n  a0: &a0 [lol]\n".to_owned();
     for level in 1..12 {
         let of = vec![format!("*a{}", level - 1); 9].join(", ");
@@ -112,7 +112,7 @@ fn shows_at_most_20_mistakes() {
 fn anchors_and_merges_are_read() {
     let text = SPEC.replace("template_file: a.j2", "<<: *text")
         + "values:\n  all: &text { template: hello }\n";
-    // An anchor stands before its use.
+    // An anchor must be defined before its use.
     assert!(error_text(&text).contains("unknown anchor"));
     let text = text.replace(
         "cluster: c\n",

@@ -305,11 +305,11 @@ pub(super) fn json(
 }
 
 fn json_number(number: &serde_yaml::Number) -> Option<Json> {
-    if let Some(whole) = number.as_u64() {
-        return Some(whole.into());
+    if let Some(integer) = number.as_u64() {
+        return Some(integer.into());
     }
-    if let Some(whole) = number.as_i64() {
-        return Some(whole.into());
+    if let Some(integer) = number.as_i64() {
+        return Some(integer.into());
     }
     serde_json::Number::from_f64(number.as_f64()?).map(Json::Number)
 }

@@ -3,7 +3,7 @@
 //! It reads requests, encodes and decodes payloads and error responses, and signs payloads. It knows no HTTP except the
 //! names of headers.
 //!
-//! **Neighbours.** It stands on `model`. `cluster` encodes payloads and errors with it, `server` reads requests, and
+//! **Neighbours.** It builds on `model`. `cluster` encodes payloads and errors with it, `server` reads requests, and
 //! `client` decodes responses.
 //!
 //! **Invariants.**

@@ -178,7 +178,7 @@ fn unread_input_and_much_standard_error_do_not_block() {
     let directory = tempfile::tempdir().unwrap();
     let answer = r#"echo '{"status": "not_ready", "message": "well"}'"#;
     let closed = format!("exec <&-; {answer}");
-    // More nodes than a pipe holds.
+    // The snapshot of so many nodes is larger than the buffer of a pipe.
     let result = run_in(directory.path(), &closed, LONG_TIMEOUT, 5_000);
     assert_eq!(result, "not ready: well");
     let noisy = format!("yes noise | head -c 3000000 >&2; {answer}");

@@ -18,8 +18,8 @@ struct Claim {
 }
 
 impl PathClaims {
-    /// Claims `path` for a file of the spec at `claimed_at`, which goes to every node or to some nodes. Two files that go to
-    /// some nodes are accepted: they may go to different ones. The render checks that.
+    /// Claims `path` for the file at `claimed_at` in the spec, which every node or some nodes get. Two files for some nodes
+    /// are accepted, because these may be different nodes. The render checks that.
     pub(super) fn claim(
         &mut self,
         reader: &mut Reader,
@@ -47,7 +47,7 @@ impl PathClaims {
         let help = if every_node && first.every_node {
             "rename one (`/a` and `a` are the same name), or give them `where`s that exclude each other"
         } else {
-            "one of them goes to every node, so the nodes of the other would get both: rename one"
+            "every node gets one of them, so the nodes of the other would get both: rename one"
         };
         reader.mistakes.push(mistake.help(help));
     }

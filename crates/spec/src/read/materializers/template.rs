@@ -95,7 +95,7 @@ fn read_file(
             .document
             .key(
                 &path.key("where"),
-                "a shared file goes to every node, so it cannot have `where`",
+                "every node gets a shared file, so it cannot have `where`",
             )
             .help("remove `where`, or `shared: true`");
         reader.mistakes.push(mistake);
