@@ -103,7 +103,7 @@ fn a_server_that_comes_back_with_less_room_keeps_whom_it_has() {
     let mut server = door.serve_with(&place, &less);
     server.register("node-1");
     let mut new = place.join(&door.url(), "node-2", &["--timeout", "50s"]);
-    server.log_until("registrations are refused: the maximum number of nodes (1) is registered");
+    server.log_until("registrations are refused: there is no room for another node");
     let told = new.log_until("503");
     assert!(told.contains("raise serve --nodes-max"), "{told}");
     // It comes again until there is room.

@@ -370,7 +370,8 @@ async fn who_registers_ever_more_names_and_metadata_is_refused_and_the_others_ar
     let mut accepted = taken(&mut metadata, large, no_memory).await;
     assert_eq!(accepted, 10);
     let small = |at| register(&format!("small-{at}"));
-    let no_place = "the maximum number of nodes (50) is registered; remove some (cfgsync rm), or raise serve --nodes-max";
+    let no_place = "there is no room for another node: the maximum of 50 is registered; remove some (cfgsync rm), or \
+                    raise serve --nodes-max";
     accepted += taken(&mut names, small, no_place).await;
     assert_eq!(accepted, 48);
     // Who was there comes again, gets its files, and an operator makes room.

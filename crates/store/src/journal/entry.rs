@@ -480,10 +480,10 @@ impl TimestampEntry {
 
 /// The revision with this number. The next numbers must not overflow.
 pub(super) fn revision(number: u64) -> Result<Revision, DecodeError> {
-    match number <= REVISION_MAX {
-        true => Ok(Revision(number)),
-        false => Err(DecodeError::Other(format!("{number} is not a revision"))),
+    if number > REVISION_MAX {
+        return Err(DecodeError::Other(format!("{number} is not a revision")));
     }
+    Ok(Revision(number))
 }
 
 /// The chunks of `content` that are written: empty ones are left out.
