@@ -137,6 +137,7 @@ fn journal_seeds_with_valid_checksums_open_as_state_directories() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (seed, fixture) in [
         ("state-1", Some("crates/store/fixtures/state-1-unmarked")),
+        ("state-2", Some("crates/store/fixtures/state-2")),
         ("a-life", None),
     ] {
         let seed = fs::read(root.join("fuzz/corpus/journal").join(seed)).unwrap();

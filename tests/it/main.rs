@@ -7,6 +7,7 @@ mod cli;
 mod credentials;
 mod disk;
 mod durable;
+mod failed_store;
 mod fake;
 mod fuzzed;
 mod golden;

@@ -130,10 +130,8 @@ impl EventHistory {
     /// The part number of the next event at `revision`.
     pub(crate) fn next_part(&self, revision: Revision) -> u32 {
         let newest = self.commits.back().and_then(|events| events.last());
-        newest.map_or(0, |newest| match newest.revision == revision {
-            true => newest.part + 1,
-            false => 0,
-        })
+        let newest = newest.filter(|newest| newest.revision == revision);
+        newest.map_or(0, |newest| newest.part + 1)
     }
 
     pub(crate) fn push(&mut self, events: Arc<[Event]>) {
@@ -156,12 +154,15 @@ impl EventHistory {
         if revision < self.complete_after {
             return None;
         }
-        let (Ok(first) | Err(first)) =
-            self.commits
-                .binary_search_by(|events| match events[0].revision <= revision {
-                    true => Ordering::Less,
-                    false => Ordering::Greater,
-                });
+        // No commit compares equal, so the position of the first newer one is in the error.
+        let (Ok(first) | Err(first)) = self.commits.binary_search_by(|events| {
+            let is_older = events[0].revision <= revision;
+            if is_older {
+                Ordering::Less
+            } else {
+                Ordering::Greater
+            }
+        });
         Some(self.commits.skip(first).into_iter())
     }
 }

@@ -35,14 +35,14 @@ mod tests;
 
 use std::{path::PathBuf, sync::Arc, thread::JoinHandle};
 
-use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use contents::DirectoryContents;
 pub(crate) use error::DirectoryError;
 
 use crate::{
-    BoxFuture, Change, Commit, CommitError, SealOutcome, State, StateGuard, Store, StoreError,
+    BoxFuture, Change, Commit, CommitError, PublishedState, SealOutcome, State, StateGuard, Store,
+    StoreError,
 };
 use cfgsync_model::{Generation, Instance, Revision};
 use commit::{Answer, Journal, Request, Response, Settings, unavailable};
@@ -104,8 +104,7 @@ impl JournalStore {
         let journal = Journal::open(disk, &settings)?;
         let (instance, generations) = (journal.instance, journal.generations());
         let published = Arc::new(Published {
-            changed: watch::Sender::new(journal.state.revision),
-            state: ArcSwap::new(journal.state.clone()),
+            state: PublishedState::new(journal.state.clone()),
             failure: watch::Sender::new(None),
         });
         let (jobs, thread) = writer::start(journal, published.clone())
@@ -156,11 +155,11 @@ impl Store for JournalStore {
     }
 
     fn state(&self) -> StateGuard {
-        self.published.state.load().into()
+        self.published.state.state()
     }
 
     fn follow(&self) -> watch::Receiver<Revision> {
-        self.published.changed.subscribe()
+        self.published.state.follow()
     }
 
     fn apply(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Commit, CommitError>> {

@@ -13,6 +13,7 @@ mod contract;
 mod error;
 mod event;
 mod state;
+mod published;
 mod memory;
 mod journal;
 #[cfg(any(test, feature = "testing"))]
@@ -20,11 +21,11 @@ pub mod conformance;
 
 pub use bounds::{Bounds, CapacityExceeded};
 pub use contract::{
-    BoxFuture, Change, Commit, CommitError, Rejection, RejectionReason, SealOutcome, StateGuard,
-    Store,
+    BoxFuture, Change, Commit, CommitError, Rejection, RejectionReason, SealOutcome, Store,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use event::{EVENT_HISTORY_MAX_EVENTS, Event, EventKind};
 pub use journal::{DirectoryConfig, DirectoryContents};
 pub use memory::MemoryStore;
+pub use published::{PublishedState, StateGuard};
 pub use state::{NodeOverride, RegisteredNode, State};

@@ -5,11 +5,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::{
-    BoxFuture, Change, Commit, CommitError, SealOutcome, State, StateGuard, Store, StoreError,
+    BoxFuture, Change, Commit, CommitError, PublishedState, SealOutcome, State, StateGuard, Store,
+    StoreError,
 };
 use cfgsync_model::{Generation, Instance, Revision};
 
@@ -21,10 +21,9 @@ pub struct MemoryStore {
     history: usize,
     /// The distance between two revisions.
     revision_step: u64,
-    state: ArcSwap<State>,
+    published: PublishedState,
     /// Held by one writer at a time. Readers do not need it.
     writing: Mutex<()>,
-    changed: watch::Sender<Revision>,
 }
 
 impl MemoryStore {
@@ -45,9 +44,8 @@ impl MemoryStore {
             instance,
             history,
             revision_step: 1,
-            state: ArcSwap::default(),
+            published: PublishedState::new(Arc::default()),
             writing: Mutex::new(()),
-            changed: watch::Sender::new(Revision::default()),
         }
     }
 
@@ -65,14 +63,10 @@ impl MemoryStore {
     /// Calls `change` with the state to change and the revision for it, and publishes the result.
     fn write<T>(&self, change: impl FnOnce(&mut State, Revision) -> T) -> T {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = self.state.load();
-        let mut state = State::clone(&old);
-        let result = change(&mut state, Revision(old.revision.0 + self.revision_step));
-        let revision = state.revision;
-        if revision != old.revision {
-            self.state.store(Arc::new(state));
-            self.changed.send_replace(revision);
-        }
+        let mut state = State::clone(&self.published.state());
+        let revision = Revision(state.revision.0 + self.revision_step);
+        let result = change(&mut state, revision);
+        self.published.publish(Arc::new(state));
         result
     }
 }
@@ -83,11 +77,11 @@ impl Store for MemoryStore {
     }
 
     fn state(&self) -> StateGuard {
-        self.state.load().into()
+        self.published.state()
     }
 
     fn follow(&self) -> watch::Receiver<Revision> {
-        self.changed.subscribe()
+        self.published.follow()
     }
 
     fn apply(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Commit, CommitError>> {

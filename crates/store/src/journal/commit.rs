@@ -174,9 +174,12 @@ impl Journal {
             Ok(Response::Sealed(_)) | Err(_) => false,
         };
         let refusal = unavailable(error);
-        let refuse = |answer| match was_in_effect(&answer) {
-            true => answer,
-            false => Err(refusal.clone()),
+        let refuse = |answer| {
+            if was_in_effect(&answer) {
+                answer
+            } else {
+                Err(refusal.clone())
+            }
         };
         answers.into_iter().map(refuse).collect()
     }

@@ -254,7 +254,7 @@ fn open_with_newer(name: &str) -> DirectoryError {
     let mut newer = format!("cfgsync {kind} 3\nwritten by cfgsync 7.8.9\n").into_bytes();
     newer.extend_from_slice(b"anything");
     disk.overwrite(name, &newer);
-    let before = files_before(&disk);
+    let before = all_files(&disk);
     let settings = Settings {
         head: LogHead {
             instance: INSTANCE,
@@ -266,12 +266,12 @@ fn open_with_newer(name: &str) -> DirectoryError {
     let error = Journal::open(Arc::new(disk.clone()), &settings)
         .err()
         .unwrap();
-    assert!(files_before(&disk) == before, "the directory was changed");
+    assert!(all_files(&disk) == before, "the directory was changed");
     error
 }
 
 /// All files of `disk`.
-fn files_before(disk: &SimulatedDisk) -> Vec<(String, Option<Vec<u8>>)> {
+fn all_files(disk: &SimulatedDisk) -> Vec<(String, Option<Vec<u8>>)> {
     let mut names = disk.list("").unwrap();
     let generations = disk.list("generations").unwrap();
     names.extend(generations.iter().map(|name| format!("generations/{name}")));

@@ -23,7 +23,7 @@ enum Part<'a> {
         instance: [u8; 16],
         revision: u64,
         inputs: u64,
-        override_inputs: u64,
+        overrides: u64,
     },
     /// A registration and its revision.
     Node(#[serde(borrow)] NodeEntry<'a>, u64),
@@ -71,7 +71,7 @@ pub(super) fn to_file(instance: Instance, state: &State, history: usize) -> Vec<
             instance: *instance.as_bytes(),
             revision: state.revision.0,
             inputs: state.inputs.0,
-            override_inputs: state.overrides_revision.0,
+            overrides: state.overrides_revision.0,
         });
         part(&Part::Revisions {
             registrations: state.registrations_revision.0,
@@ -125,7 +125,7 @@ impl Part<'_> {
                 instance,
                 revision,
                 inputs,
-                override_inputs,
+                overrides,
             } => {
                 let found = Instance::from_bytes(instance);
                 if found != instance_of_log {
@@ -135,7 +135,7 @@ impl Part<'_> {
                 state.inputs = Revision(inputs);
                 // Format 1 does not say when a registration changed last. The newest input is not older.
                 state.registrations_revision = Revision(inputs);
-                state.overrides_revision = Revision(override_inputs);
+                state.overrides_revision = Revision(overrides);
                 state.events = EventHistory::starting_after(state.revision);
             }
             Self::Revisions {
@@ -152,11 +152,11 @@ impl Part<'_> {
                 state.insert_registration(registration, bytes, Revision(revision));
             }
             Self::Override(identifier, files, revision) => {
-                let overridden = NodeOverride {
+                let node_override = NodeOverride {
                     files: Arc::new(FileEntry::set(files)?),
                     revision: Revision(revision),
                 };
-                state.overrides.insert(identifier.parse()?, overridden);
+                state.overrides.insert(identifier.parse()?, node_override);
             }
             Self::Delivered(identifier, number) => {
                 let number = GenerationNumber(number);

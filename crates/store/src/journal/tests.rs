@@ -7,7 +7,6 @@ use std::{
     task::{Context, Waker},
 };
 
-use arc_swap::ArcSwap;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, watch};
 
@@ -16,7 +15,8 @@ use super::{
     simulated_disk::SimulatedDisk, snapshot,
 };
 use crate::{
-    BoxFuture, Change, Commit, CommitError, SealOutcome, State, StateGuard, Store, conformance,
+    BoxFuture, Change, Commit, CommitError, PublishedState, SealOutcome, State, StateGuard, Store,
+    conformance,
 };
 use cfgsync_model::{Generation, Instance, NodeRegistration, Revision};
 
@@ -71,8 +71,7 @@ struct RestartingJournal {
     directory: TempDir,
     instance: Instance,
     journal: Mutex<Option<JournalStore>>,
-    state: ArcSwap<State>,
-    changed: watch::Sender<Revision>,
+    published: PublishedState,
 }
 
 impl RestartingJournal {
@@ -81,9 +80,8 @@ impl RestartingJournal {
         let journal = JournalStore::open(&config(directory.path())).unwrap();
         Arc::new(Self {
             instance: journal.instance(),
-            state: ArcSwap::new(journal.state().into_arc()),
+            published: PublishedState::new(journal.state().into_arc()),
             journal: Mutex::new(Some(journal)),
-            changed: watch::Sender::default(),
             directory,
         })
     }
@@ -99,11 +97,7 @@ impl RestartingJournal {
         let after = journal.state();
         assert_same(&before, &after);
         *slot = Some(journal);
-        if self.state.load().revision != after.revision {
-            let revision = after.revision;
-            self.state.store(after.into_arc());
-            self.changed.send_replace(revision);
-        }
+        self.published.publish(after.into_arc());
         done
     }
 }
@@ -114,11 +108,11 @@ impl Store for RestartingJournal {
     }
 
     fn state(&self) -> StateGuard {
-        self.state.load().into()
+        self.published.state()
     }
 
     fn follow(&self) -> watch::Receiver<Revision> {
-        self.changed.subscribe()
+        self.published.follow()
     }
 
     fn apply(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Commit, CommitError>> {

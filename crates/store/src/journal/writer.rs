@@ -5,15 +5,13 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     commit::{Answer, Journal, Request, Response},
     disk::WriteError,
 };
-use crate::{SealOutcome, State};
-use cfgsync_model::Revision;
+use crate::{PublishedState, SealOutcome};
 
 /// How many requests may wait. Senders wait when the queue is full.
 const QUEUE_MAX_REQUESTS: usize = 1024;
@@ -29,8 +27,7 @@ pub(super) struct Job {
 
 /// What the writer publishes to readers.
 pub(super) struct Published {
-    pub(super) state: ArcSwap<State>,
-    pub(super) changed: watch::Sender<Revision>,
+    pub(super) state: PublishedState,
     /// Why the journal can take no more changes.
     pub(super) failure: watch::Sender<Option<String>>,
 }
@@ -67,11 +64,7 @@ fn write_all(
             jobs.drain(..).map(|job| (job.request, job.answer)).unzip();
         let answers = journal.commit(requests)?;
         // Publish the state before the answers, so that callers read their own writes.
-        let revision = journal.state.revision;
-        if published.state.load().revision != revision {
-            published.state.store(journal.state.clone());
-            published.changed.send_replace(revision);
-        }
+        published.state.publish(journal.state.clone());
         let is_won = |answer: &Answer| matches!(answer, Ok(Response::Sealed(SealOutcome::Won)));
         let is_sealed = answers.iter().any(is_won);
         for (sender, answer) in senders.into_iter().zip(answers) {
