@@ -161,7 +161,7 @@ fn list(directory: &Path, found: &mut Vec<(String, u32)>) {
 fn a_server_without_a_state_directory_says_what_it_forgets() {
     let place = Place::new();
     let mut server = place.serve(&[]);
-    server.log_until("the store is in memory");
+    server.log_until("the state is kept in memory");
     server.log_until("this spec uses values of `once`, which a server without");
 }
 

@@ -605,7 +605,7 @@ fn the_audit_log_has_what_a_server_does_by_itself() {
             "the TLS certificate was read again",
         ],
     );
-    server.log_until("the render at revision");
+    server.log_until("the render of revision");
     place.put("cluster.yaml", "nonsense\n");
     hangup(
         server,

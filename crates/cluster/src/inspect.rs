@@ -89,9 +89,9 @@ impl Coordinator {
             published.borrow_and_update();
             release.borrow_and_update();
             let line = self.status();
-            status.send_if_modified(|told| {
-                let is_news = *told != line;
-                *told = line;
+            status.send_if_modified(|current| {
+                let is_news = *current != line;
+                *current = line;
                 is_news
             });
             // Both senders live as long as this handle.
@@ -115,7 +115,9 @@ impl Coordinator {
         if body.state == NodeState::Ready || is_known {
             return Ok(body);
         }
-        let names = state.mentioned_identifiers().chain(view.pipeline.expected());
+        let names = state
+            .mentioned_identifiers()
+            .chain(view.pipeline.expected());
         Err(Refusal::Unknown {
             identifier: identifier.clone(),
             why: match (body.state, body.reason) {

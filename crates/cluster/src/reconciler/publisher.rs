@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::{
-    Evaluation, Reconciler,
+    Reconciler,
+    evaluation::Evaluation,
     renderer::{RenderKey, RenderResult},
 };
 use crate::{

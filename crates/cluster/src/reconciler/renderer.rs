@@ -173,6 +173,13 @@ impl Renderer {
         self.result = None;
     }
 
+    /// Forgets a failure: the render runs again.
+    pub(super) fn clear_failure(&mut self) {
+        if matches!(self.result, Some((_, RenderResult::Failed(_)))) {
+            self.result = None;
+        }
+    }
+
     /// Takes out the unsealed generation of `key`, if it is time for another try.
     pub(super) fn take_unsealed(
         &mut self,

@@ -1,4 +1,4 @@
-//! What the audit sink is asked and told.
+//! The calls to the audit sink.
 
 use std::sync::atomic::AtomicBool;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::{AuditEvent, AuditRefused, AuditSink, RenderOutcome};
 use cfgsync_model::{GenerationNumber, Revision};
 
-/// Allows every seal or none, and keeps what it was told.
+/// Allows every seal or none, and keeps what it recorded.
 #[derive(Debug)]
 struct RecordingSink {
     allows: AtomicBool,

@@ -12,7 +12,7 @@ use cfgsync_model::{Generation, GenerationNumber, Revision};
 enum Seal {
     /// Never answers, and does not seal.
     Hang,
-    /// Waits until it is told to go on, then seals.
+    /// Waits for `go_on`, then seals.
     Wait,
     /// Seals, but answers that it does not know.
     SealUnconfirmed,
@@ -103,7 +103,7 @@ async fn asked_to_seal(store: &ScriptedStore, times: usize) {
     }
 }
 
-/// Waits until a registered node is told `reason`.
+/// Waits until a registered node gets `reason`.
 async fn reason_is(cluster: &Cluster, name: &str, reason: &str) {
     for _ in 0..10_000 {
         if message_of(cluster.answer(name)) == reason {
