@@ -109,19 +109,24 @@ impl Reconciler {
         reconciler
     }
 
-    /// After a restart, does not repeat a render that may have other results, such as a program's: the sealed
-    /// generation is the result for these inputs.
+    /// After a restart, does not repeat a render that may have other results, such as a program's.
     fn resume(&mut self) {
+        if !self.pipeline.is_repeatable() {
+            self.accept_served();
+        }
+    }
+
+    /// If the served generation was made from the newest inputs and the current spec, it is their result: they are not
+    /// rendered again.
+    fn accept_served(&mut self) {
         let Some(served) = &self.serving.generation else {
             return;
         };
         let (sealed, key) = (&served.generation, self.render_key());
-        if sealed.spec == key.spec
-            && key.inputs.newest() <= sealed.revision
-            && !self.pipeline.is_repeatable()
-        {
+        if sealed.spec == key.spec && key.inputs.newest() <= sealed.revision {
+            let revision = sealed.revision;
             self.renderer.set_result(key, RenderResult::Sealed);
-            self.serving.rendered_from = Some(key);
+            self.serving.covers(key, revision);
         }
     }
 
@@ -365,11 +370,11 @@ impl Reconciler {
         self.publisher.release();
     }
 
-    /// Serves a generation that another server sealed. The newest state is rendered again, unless it has the same
-    /// files.
+    /// Serves a generation that another server sealed. The newest inputs are rendered unless it includes them.
     fn on_generation_adopted(&mut self, served: ServedGeneration) {
         if self.serve(served) {
             self.renderer.clear_result();
+            self.accept_served();
             self.publisher.release();
         }
     }

@@ -1,6 +1,6 @@
 //! The evaluation: the readiness rule's answer, with the timers around it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -70,14 +70,15 @@ impl Reconciler {
         }
         // A set that became ready in time is not failed while its files are made or sealed.
         let is_in_time = self.is_working() && !is_seal_slow;
-        if let Some(ends_at) = self.attempt.ends_at(rule.and_then(|rule| rule.deadline))
+        let deadline = rule.and_then(|rule| rule.deadline);
+        if let (Some(deadline), Some(ends_at)) = (deadline, self.attempt.ends_at(deadline))
             && !is_in_time
         {
             let is_ready_now = progress.unmet.is_empty() && self.renderer.result(key).is_none();
             if ends_at > now {
                 wake_at.add(Some(ends_at));
             } else if !is_ready_now {
-                self.miss_deadline(&progress);
+                self.miss_deadline(deadline, &progress);
             }
         }
         let interval = self.config.min_generation_interval;
@@ -89,17 +90,8 @@ impl Reconciler {
         }
     }
 
-    fn miss_deadline(&mut self, progress: &Progress) {
-        let deadline = self
-            .pipeline
-            .spec
-            .ready
-            .as_ref()
-            .and_then(|rule| rule.deadline);
-        let reason = format!(
-            "not ready within {:?}: {progress}",
-            deadline.unwrap_or_default()
-        );
+    fn miss_deadline(&mut self, deadline: Duration, progress: &Progress) {
+        let reason = format!("not ready within {deadline:?}: {progress}");
         tracing::error!("the attempt failed: {reason}; the next registration begins a new attempt");
         self.audit(AuditEvent::Attempt, RenderOutcome::Failed("deadline"));
         self.attempt.fail(Arc::new(Failure {
