@@ -138,6 +138,7 @@ fn what_lies_behind_the_journals_checksums_is_fuzzed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (seed, fixture) in [
         ("state-1", Some("crates/store/fixtures/state-1-unmarked")),
+        ("state-2", Some("crates/store/fixtures/state-2")),
         ("a-life", None),
     ] {
         let seed = fs::read(root.join("fuzz/corpus/journal").join(seed)).unwrap();

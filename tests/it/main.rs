@@ -10,6 +10,7 @@ mod cli;
 mod crowd;
 mod disk;
 mod durable;
+mod failed_store;
 mod fake;
 mod fuzzed;
 mod golden;

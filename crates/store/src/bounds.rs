@@ -35,7 +35,7 @@ impl Default for Bounds {
 pub enum CapacityExceeded {
     /// The maximum number of nodes is registered.
     #[error(
-        "the maximum of {max} nodes is registered; remove some (cfgsync rm), or raise serve --nodes-max"
+        "the maximum number of nodes ({max}) is registered; remove some (cfgsync rm), or raise serve --nodes-max"
     )]
     Nodes {
         /// The maximum.
@@ -43,7 +43,7 @@ pub enum CapacityExceeded {
     },
     /// The maximum number of identifiers is owned by keys. It is the same as for nodes.
     #[error(
-        "the maximum of {max} names is owned by node keys; release some (cfgsync release), or raise serve --nodes-max"
+        "the maximum number of names ({max}) is owned by node keys; release some (cfgsync release), or raise serve --nodes-max"
     )]
     Names {
         /// The maximum.

@@ -3,6 +3,8 @@
 //! A store passes if [`check`] returns. Each check gets a fresh store. The suite makes no assumption about the distance
 //! between two revisions.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a check fails")]
+
 mod batches;
 mod capacity;
 mod changes;

@@ -155,9 +155,9 @@ impl State {
     ) {
         let identifier = registration.identifier.clone();
         let registered = RegisteredNode {
-            metadata_bytes,
             registration,
             revision,
+            metadata_bytes,
         };
         self.metadata_total_bytes += registered.metadata_bytes;
         if let Some(before) = self.registrations.insert(identifier, registered) {
@@ -215,113 +215,143 @@ impl State {
     }
 
     fn apply_one(&mut self, change: Change, revision: Revision) -> Result<Effect, RejectionReason> {
-        let kind = match change {
+        let effect = match change {
             Change::Register {
                 registration,
                 within,
-            } => {
-                if let Some(known) = self.registrations.get(&registration.identifier)
-                    && *known.registration == registration
-                {
-                    return Ok(Effect::Unchanged(Some(known.revision)));
-                }
-                let bytes = self.check_capacity(&registration, within)?;
-                let registration = Arc::new(registration);
-                self.insert_registration(registration.clone(), bytes, revision);
-                self.registrations_revision = revision;
-                EventKind::NodeRegistered { registration }
-            }
+            } => self.register(registration, within, revision)?,
             Change::Remove {
                 identifier,
                 only_if,
-            } => {
-                let Some(known) = self.registrations.get(&identifier) else {
-                    return Err(RejectionReason::NotRegistered(identifier));
-                };
-                if only_if.is_some_and(|facts| *known.registration != facts) {
-                    return Err(RejectionReason::DifferentFacts(identifier));
-                }
-                self.metadata_total_bytes -= known.metadata_bytes;
-                self.registrations.remove(&identifier);
-                self.deliveries.remove(&identifier);
-                self.registrations_revision = revision;
-                EventKind::NodeRemoved { identifier }
-            }
+            } => self.remove(identifier, only_if, revision)?,
             Change::Override { identifier, files } => {
-                if let Some(known) = self.overrides.get(&identifier)
-                    && *known.files == files
-                {
-                    return Ok(Effect::Unchanged(Some(known.revision)));
-                }
-                let overridden = NodeOverride {
-                    files: Arc::new(files),
-                    revision,
-                };
-                self.overrides.insert(identifier.clone(), overridden);
-                self.overrides_revision = revision;
-                EventKind::OverrideSet { identifier }
+                self.set_override(identifier, files, revision)
             }
             Change::RemoveOverride(identifier) => {
                 if self.overrides.remove(&identifier).is_none() {
                     return Err(RejectionReason::NoOverride(identifier));
                 }
                 self.overrides_revision = revision;
-                EventKind::OverrideRemoved { identifier }
+                Effect::Changed(EventKind::OverrideRemoved { identifier })
             }
             Change::Deliver {
                 identifier,
                 generation,
-            } => {
-                let is_known = self.deliveries.get(&identifier) == Some(&generation);
-                if is_known || !self.registrations.contains_key(&identifier) {
-                    return Ok(Effect::Unchanged(None));
-                }
-                self.deliveries.insert(identifier.clone(), generation);
-                EventKind::Delivered {
-                    identifier,
-                    generation,
-                }
-            }
+            } => self.deliver(identifier, generation),
             Change::Claim {
                 identifier,
                 key,
                 within,
-            } => {
-                match self.keys.get(&identifier) {
-                    Some(owner) if *owner == key => return Ok(Effect::Unchanged(None)),
-                    Some(_) => return Err(RejectionReason::DifferentKey(identifier)),
-                    None => {}
-                }
-                let max = within.nodes_max;
-                if self.keys.len() >= max && !self.registrations.contains_key(&identifier) {
-                    return Err(CapacityExceeded::Names { max }.into());
-                }
-                self.keys.insert(identifier.clone(), key);
-                EventKind::NameClaimed { identifier }
-            }
-            Change::Release(identifier) => {
-                if self.keys.remove(&identifier).is_none() {
-                    return Ok(Effect::Unchanged(None));
-                }
-                EventKind::NameReleased { identifier }
-            }
-            Change::Fail(failure) => {
-                if self.failure.as_deref() == Some(&failure) {
-                    return Ok(Effect::Unchanged(None));
-                }
-                let failure = Arc::new(failure);
-                self.failure = Some(failure.clone());
-                EventKind::ClusterFailed { failure }
-            }
-            Change::Reset => {
-                if self.failure.take().is_none() {
-                    return Ok(Effect::Unchanged(None));
-                }
-                EventKind::ClusterReset
-            }
+            } => self.claim(identifier, key, within)?,
+            Change::Release(identifier) => match self.keys.remove(&identifier) {
+                Some(_) => Effect::Changed(EventKind::NameReleased { identifier }),
+                None => Effect::Unchanged(None),
+            },
+            Change::Fail(failure) => self.fail(failure),
+            Change::Reset => match self.failure.take() {
+                Some(_) => Effect::Changed(EventKind::ClusterReset),
+                None => Effect::Unchanged(None),
+            },
         };
         self.inputs = self.registrations_revision.max(self.overrides_revision);
-        Ok(Effect::Changed(kind))
+        Ok(effect)
+    }
+
+    fn register(
+        &mut self,
+        registration: NodeRegistration,
+        within: Bounds,
+        revision: Revision,
+    ) -> Result<Effect, RejectionReason> {
+        if let Some(known) = self.registrations.get(&registration.identifier)
+            && *known.registration == registration
+        {
+            return Ok(Effect::Unchanged(Some(known.revision)));
+        }
+        let metadata_bytes = self.check_capacity(&registration, within)?;
+        let registration = Arc::new(registration);
+        self.insert_registration(registration.clone(), metadata_bytes, revision);
+        self.registrations_revision = revision;
+        Ok(Effect::Changed(EventKind::NodeRegistered { registration }))
+    }
+
+    fn remove(
+        &mut self,
+        identifier: Identifier,
+        only_if: Option<NodeRegistration>,
+        revision: Revision,
+    ) -> Result<Effect, RejectionReason> {
+        let Some(known) = self.registrations.get(&identifier) else {
+            return Err(RejectionReason::NotRegistered(identifier));
+        };
+        if only_if.is_some_and(|facts| *known.registration != facts) {
+            return Err(RejectionReason::DifferentFacts(identifier));
+        }
+        self.metadata_total_bytes -= known.metadata_bytes;
+        self.registrations.remove(&identifier);
+        self.deliveries.remove(&identifier);
+        self.registrations_revision = revision;
+        Ok(Effect::Changed(EventKind::NodeRemoved { identifier }))
+    }
+
+    fn set_override(
+        &mut self,
+        identifier: Identifier,
+        files: ArtifactSet,
+        revision: Revision,
+    ) -> Effect {
+        if let Some(known) = self.overrides.get(&identifier)
+            && *known.files == files
+        {
+            return Effect::Unchanged(Some(known.revision));
+        }
+        let node_override = NodeOverride {
+            files: Arc::new(files),
+            revision,
+        };
+        self.overrides.insert(identifier.clone(), node_override);
+        self.overrides_revision = revision;
+        Effect::Changed(EventKind::OverrideSet { identifier })
+    }
+
+    fn deliver(&mut self, identifier: Identifier, generation: GenerationNumber) -> Effect {
+        let is_known = self.deliveries.get(&identifier) == Some(&generation);
+        if is_known || !self.registrations.contains_key(&identifier) {
+            return Effect::Unchanged(None);
+        }
+        self.deliveries.insert(identifier.clone(), generation);
+        Effect::Changed(EventKind::Delivered {
+            identifier,
+            generation,
+        })
+    }
+
+    fn claim(
+        &mut self,
+        identifier: Identifier,
+        key: Digest,
+        within: Bounds,
+    ) -> Result<Effect, RejectionReason> {
+        match self.keys.get(&identifier) {
+            Some(owner) if *owner == key => return Ok(Effect::Unchanged(None)),
+            Some(_) => return Err(RejectionReason::DifferentKey(identifier)),
+            None => {}
+        }
+        let max = within.nodes_max;
+        if self.keys.len() >= max && !self.registrations.contains_key(&identifier) {
+            return Err(CapacityExceeded::Names { max }.into());
+        }
+        self.keys.insert(identifier.clone(), key);
+        Ok(Effect::Changed(EventKind::NameClaimed { identifier }))
+    }
+
+    fn fail(&mut self, failure: Failure) -> Effect {
+        if self.failure.as_deref() == Some(&failure) {
+            return Effect::Unchanged(None);
+        }
+        let failure = Arc::new(failure);
+        self.failure = Some(failure.clone());
+        Effect::Changed(EventKind::ClusterFailed { failure })
     }
 
     /// Seals `generation` at `revision` if its number follows the newest one. The newest `history` generations, at

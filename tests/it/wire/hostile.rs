@@ -365,13 +365,12 @@ async fn who_registers_ever_more_names_and_metadata_is_refused_and_the_others_ar
     // Each takes a thousand bytes.
     let (mut names, mut metadata) = (server.connect().await, server.connect().await);
     let large = |at| with(&format!("large-{at}"), 936);
-    let no_memory = "there is no room for so much metadata, those of all nodes may take 10000 bytes of memory together; \
-                     bring less, remove nodes (cfgsync rm), or raise serve --metadata-total-max";
+    let no_memory = "the metadata of all nodes would take more than 10000 bytes of memory; register with less metadata, \
+                     remove nodes (cfgsync rm), or raise serve --metadata-total-max";
     let mut accepted = taken(&mut metadata, large, no_memory).await;
     assert_eq!(accepted, 10);
     let small = |at| register(&format!("small-{at}"));
-    let no_place = "there is no room for another node, there are 50 already; remove some (cfgsync rm), or raise serve \
-                    --nodes-max";
+    let no_place = "the maximum number of nodes (50) is registered; remove some (cfgsync rm), or raise serve --nodes-max";
     accepted += taken(&mut names, small, no_place).await;
     assert_eq!(accepted, 48);
     // Who was there comes again, gets its files, and an operator makes room.

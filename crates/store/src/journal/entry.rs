@@ -18,22 +18,27 @@ use cfgsync_support::clock::Timestamp;
 /// The highest revision that is read.
 const REVISION_MAX: u64 = i64::MAX as u64;
 
-/// One commit of format 2: a batch of changes, or a seal, at one revision.
+/// One commit of format 2.
 #[derive(Serialize, Deserialize)]
 pub(super) struct CommitEntry<'a> {
     pub(super) revision: u64,
     #[serde(borrow)]
-    changes: Vec<ChangeEntry<'a>>,
+    content: CommitContent<'a>,
 }
 
-/// One change of a commit. A seal is the only change of its commit.
+#[derive(Serialize, Deserialize)]
+enum CommitContent<'a> {
+    Changes(#[serde(borrow)] Vec<ChangeEntry<'a>>),
+    Seal(#[serde(borrow)] SealEntry<'a>),
+}
+
+/// One change of a batch.
 #[derive(Serialize, Deserialize)]
 enum ChangeEntry<'a> {
     Register(#[serde(borrow)] NodeEntry<'a>),
     Remove(&'a str),
     Override(&'a str, #[serde(borrow)] Vec<FileEntry<'a>>),
     RemoveOverride(&'a str),
-    Seal(#[serde(borrow)] SealEntry<'a>),
     Deliver(&'a str, u64),
     Fail(#[serde(borrow)] FailureEntry<'a>),
     Reset,
@@ -164,7 +169,7 @@ impl<'a> CommitEntry<'a> {
     pub(super) fn of_changes(revision: Revision, changes: &'a [Change]) -> Self {
         Self {
             revision: revision.0,
-            changes: changes.iter().map(ChangeEntry::of).collect(),
+            content: CommitContent::Changes(changes.iter().map(ChangeEntry::of).collect()),
         }
     }
 
@@ -172,7 +177,7 @@ impl<'a> CommitEntry<'a> {
     pub(super) fn of_seal(revision: Revision, seal: SealEntry<'a>) -> Self {
         Self {
             revision: revision.0,
-            changes: vec![ChangeEntry::Seal(seal)],
+            content: CommitContent::Seal(seal),
         }
     }
 
@@ -185,20 +190,27 @@ impl<'a> CommitEntry<'a> {
                 state.revision
             )));
         }
-        let mut changes = Vec::with_capacity(self.changes.len());
-        for entry in self.changes {
-            match entry.change() {
-                Ok(change) => changes.push(change?),
-                Err(seal) => replay_seal(&seal, state, revision)?,
-            }
-        }
-        let applied = state.apply(changes, revision);
-        applied.map_err(|rejection| DecodeError::Other(rejection.to_string()))?;
-        match state.revision == revision {
-            true => Ok(()),
-            false => Err(DecodeError::Other("a commit changes nothing".to_owned())),
-        }
+        let changes = match self.content {
+            CommitContent::Changes(changes) => changes,
+            CommitContent::Seal(seal) => return replay_seal(&seal, state, revision),
+        };
+        let changes: Result<_, _> = changes.into_iter().map(ChangeEntry::change).collect();
+        replay_changes(changes?, state, revision)
     }
+}
+
+/// Applies changes that changed something when they were written.
+fn replay_changes(
+    changes: Vec<Change>,
+    state: &mut State,
+    revision: Revision,
+) -> Result<(), DecodeError> {
+    let commit = state.apply(changes, revision);
+    let commit = commit.map_err(|rejection| DecodeError::Other(rejection.to_string()))?;
+    if !commit.is_changed() {
+        return Err(DecodeError::Other("a commit changes nothing".to_owned()));
+    }
+    Ok(())
 }
 
 fn replay_seal(seal: &SealEntry, state: &mut State, revision: Revision) -> Result<(), DecodeError> {
@@ -236,10 +248,8 @@ impl<'a> ChangeEntry<'a> {
         }
     }
 
-    /// The change, or the seal that this is.
-    fn change(self) -> Result<Result<Change, DecodeError>, SealEntry<'a>> {
-        Ok(match self {
-            Self::Seal(seal) => return Err(seal),
+    fn change(self) -> Result<Change, DecodeError> {
+        match self {
             Self::Register(node) => node.registration().map(Change::register),
             Self::Remove(identifier) => remove(identifier),
             Self::Override(identifier, files) => set_override(identifier, files),
@@ -249,7 +259,7 @@ impl<'a> ChangeEntry<'a> {
             Self::Reset => Ok(Change::Reset),
             Self::Claim(identifier, key) => claim(identifier, key),
             Self::Release(identifier) => release(identifier),
-        })
+        }
     }
 }
 
@@ -278,12 +288,7 @@ impl EntryV1<'_> {
                 return Ok(());
             }
         };
-        let applied = state.apply(vec![change], revision);
-        applied.map_err(|rejection| DecodeError::Other(rejection.to_string()))?;
-        match state.revision == revision {
-            true => Ok(()),
-            false => Err(DecodeError::Other("a change changes nothing".to_owned())),
-        }
+        replay_changes(vec![change], state, revision)
     }
 }
 

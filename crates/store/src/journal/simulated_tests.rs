@@ -130,7 +130,9 @@ impl Expected {
             return false;
         };
         if answers[0].is_ok() {
-            nodes.into_iter().for_each(|node| self.acknowledged(node));
+            for node in nodes {
+                self.acknowledged(node);
+            }
         }
         true
     }
