@@ -67,7 +67,7 @@ impl TemplateMaterializer {
     fn render_fragments(&self, context: RenderContext) -> Result<RenderContext, MaterializeError> {
         let mut fragments = BTreeMap::new();
         for fragment in &self.spec.fragments {
-            let content = fragment.template.render(&context, None).map_err(|error| {
+            let rendered = fragment.template.render(&context, None).map_err(|error| {
                 failure(
                     &format!("fragment {}", fragment.name),
                     fragment.template.origin(),
@@ -75,8 +75,8 @@ impl TemplateMaterializer {
                 )
             })?;
             // A fragment includes no other, so it is one chunk; an empty one has none.
-            let chunk = content.chunks().first().cloned();
-            let chunk = chunk.unwrap_or_else(|| cfgsync_model::Chunk::new(content.to_bytes()));
+            let chunk = rendered.chunks().first().cloned();
+            let chunk = chunk.unwrap_or_else(|| cfgsync_model::Chunk::new(rendered.to_bytes()));
             fragments.insert(fragment.name.clone(), chunk);
         }
         Ok(context.with_fragments(fragments))
@@ -177,7 +177,7 @@ fn render_file(
     node: Option<&NodeValue>,
     sources: &Sources,
 ) -> Result<ArtifactFile, MaterializeError> {
-    let content = match &file.content {
+    let made = match &file.content {
         FileContent::Template(template) => template
             .render(context, node)
             .map_err(|error| failure(&what(), template.origin(), &error))?,
@@ -199,7 +199,7 @@ fn render_file(
         path: file.path.clone(),
         mode: file.mode,
         secret: file.secret,
-        content,
+        content: made,
     })
 }
 

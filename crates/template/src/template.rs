@@ -121,8 +121,8 @@ impl Template {
             environment.set_formatter(print_path_part);
             environment
         });
-        let content = self.render_in(environment, context, node)?;
-        Ok(String::from_utf8_lossy(&content.to_bytes()).into_owned())
+        let rendered = self.render_in(environment, context, node)?;
+        Ok(String::from_utf8_lossy(&rendered.to_bytes()).into_owned())
     }
 
     fn render_in(

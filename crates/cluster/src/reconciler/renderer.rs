@@ -142,7 +142,7 @@ impl Renderer {
             key: running.key,
             revision: running.revision,
             took: running.started.elapsed(),
-            rendering: ended.unwrap_or_else(|error| Err(panicked(error))),
+            rendering: ended.unwrap_or_else(|error| Err(panicked(&error))),
         }
     }
 
@@ -220,6 +220,6 @@ impl Renderer {
     }
 }
 
-fn panicked(error: JoinError) -> MaterializeError {
+fn panicked(error: &JoinError) -> MaterializeError {
     MaterializeError(format!("a materializer panicked: {error}"))
 }

@@ -17,9 +17,10 @@ impl AuditSink for RecordingSink {
     fn allows(&self, event: AuditEvent) -> BoxFuture<'_, Result<(), AuditRefused>> {
         assert!(matches!(event, AuditEvent::Seal { .. }), "{event:?}");
         Box::pin(async {
-            match self.allows.load(Ordering::Relaxed) {
-                true => Ok(()),
-                false => Err(AuditRefused("the disk is full".to_owned())),
+            if self.allows.load(Ordering::Relaxed) {
+                Ok(())
+            } else {
+                Err(AuditRefused("the disk is full".to_owned()))
             }
         })
     }
