@@ -499,7 +499,7 @@ fn warns_of_registered_nodes_without_a_key() {
     );
     server.signal(Signal::HUP);
     let warning = format!(
-        "registered nodes without a key: 12 ({} and 2 more). Whoever comes first with a key",
+        "but 12 registered nodes have no key ({} and 2 more); the next node that registers",
         nodes[..10].join(", ")
     );
     server.log_until(&warning);
@@ -510,7 +510,7 @@ fn warns_of_registered_nodes_without_a_key() {
     server.signal(Signal::KILL);
     server.end();
     let mut server = sandbox.serve(&durable);
-    server.log_until("registered nodes without a key: 11 (node-11, ");
+    server.log_until("but 11 registered nodes have no key (node-11, ");
 }
 
 #[test]
@@ -611,7 +611,7 @@ fn audit_log_records_actions_of_the_server() {
             "the TLS certificate was read again",
         ],
     );
-    server.log_until("the render at revision");
+    server.log_until("the render of revision");
     sandbox.put("cluster.yaml", "nonsense\n");
     reload(
         server,

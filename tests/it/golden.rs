@@ -180,7 +180,11 @@ pub(crate) fn snapshot(
         .into_iter()
         .zip(0..)
         .map(|(registration, seat)| SnapshotNode {
-            metadata: spec.metadata.complete(&registration.metadata).unwrap(),
+            metadata: spec
+                .metadata
+                .complete(&registration.metadata)
+                .unwrap()
+                .into(),
             identifier: registration.identifier,
             ip: registration.ip,
             seat: Seat(seat),

@@ -44,17 +44,12 @@ impl Coordinator {
         let span = tracing::debug_span!("register", node = %registration.identifier);
         let changes = self.admit(registration, key)?;
         let commit = self.apply(changes).instrument(span).await?;
-        let (is_attempt_over, is_complete) = {
+        let (is_failed, is_complete) = {
             let view = self.shared.view.load();
-            let failure = view.failure.as_ref();
-            let kind = failure.map(|failed| failed.failure.kind);
-            (
-                kind == Some(FailureKind::Deadline),
-                view.coverage.is_complete,
-            )
+            (view.failure.is_some(), view.coverage.is_complete)
         };
-        if is_attempt_over {
-            // Otherwise this node's next fetch could still get the failure of the old attempt.
+        if is_failed {
+            // Answered once a new attempt is published. Otherwise this node's next fetch could still get the failure.
             self.command(Command::BeginAttempt).await;
         }
         if commit.is_changed() {

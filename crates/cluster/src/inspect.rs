@@ -89,9 +89,9 @@ impl Coordinator {
             published.borrow_and_update();
             release.borrow_and_update();
             let line = self.status();
-            status.send_if_modified(|told| {
-                let is_news = *told != line;
-                *told = line;
+            status.send_if_modified(|current| {
+                let is_news = *current != line;
+                *current = line;
                 is_news
             });
             // Both senders live as long as this handle.
@@ -197,12 +197,11 @@ impl Coordinator {
         reveal: bool,
     ) -> Answer {
         let shows_secrets = payload.has_secrets && reveal;
-        let payload = match payload.has_secrets && !reveal {
-            false => payload.encoded.clone(),
-            true => {
-                let shown = self.without_secrets(&served.generation, identifier.as_str());
-                Arc::new(shown.expect("every served node is in the generation"))
-            }
+        let payload = if payload.has_secrets && !reveal {
+            let shown = self.without_secrets(&served.generation, identifier.as_str());
+            Arc::new(shown.expect("every served node is in the generation"))
+        } else {
+            payload.encoded.clone()
         };
         Answer::Payload(Delivery {
             payload,

@@ -10,8 +10,8 @@ use imbl::OrdMap;
 use serde_json::{Map, Value};
 
 use cfgsync_model::{
-    Identifier, MISSING_NAMES_MAX, Metadata, NODES_CLAUSE, NodeRegistration, Progress, Readiness,
-    RegistrationSnapshot, Revision, Seat, SnapshotNode,
+    Identifier, MISSING_NAMES_MAX, NODES_CLAUSE, NodeRegistration, Progress, Readiness,
+    RegistrationSnapshot, Revision, Seat, SharedMetadata, SnapshotNode,
 };
 use cfgsync_spec::{Group, Members as RuleMembers, MetadataError, Spec};
 use cfgsync_template::{JinjaError, NodeValue, RenderContext};
@@ -41,18 +41,10 @@ pub struct Members {
 #[derive(Debug)]
 struct Member {
     registration: Arc<NodeRegistration>,
-    /// The metadata with the spec's defaults, where they differ from what the node sent.
-    completed: Option<Metadata>,
+    /// The metadata with the spec's defaults.
+    metadata: SharedMetadata,
     /// For each group, whether it matches, or the error of its expression.
     matches: Box<[Result<bool, JinjaError>]>,
-}
-
-impl Member {
-    fn metadata(&self) -> &Metadata {
-        self.completed
-            .as_ref()
-            .unwrap_or(&self.registration.metadata)
-    }
 }
 
 impl ReadinessTracker {
@@ -81,16 +73,17 @@ impl ReadinessTracker {
             return;
         }
         self.missing.remove(&identifier);
-        let completed = match self.spec.metadata.complete(&registration.metadata) {
-            Ok(metadata) => (metadata != registration.metadata).then_some(metadata),
+        let metadata = match self.spec.metadata.complete(&registration.metadata) {
+            Ok(metadata) if metadata != registration.metadata => metadata.into(),
+            Ok(_) => registration.clone().into(),
             Err(error) => {
                 self.invalid.insert(identifier.clone(), error);
-                None
+                registration.clone().into()
             }
         };
         let mut member = Member {
             registration,
-            completed,
+            metadata,
             matches: Box::default(),
         };
         member.matches = self.matches(&member);
@@ -108,10 +101,13 @@ impl ReadinessTracker {
         if rule.groups.is_empty() {
             return Box::default();
         }
-        let node = NodeValue::unseated(&member.registration, member.metadata());
-        let matches = |group: &Group| match is_counted_alone(group) {
-            true => group.matching.matches(&self.context, &node),
-            false => Ok(false),
+        let node = NodeValue::unseated(&member.registration, &member.metadata);
+        let matches = |group: &Group| {
+            if is_counted_alone(group) {
+                group.matching.matches(&self.context, &node)
+            } else {
+                Ok(false)
+            }
         };
         rule.groups.iter().map(matches).collect()
     }
@@ -183,9 +179,10 @@ impl ReadinessTracker {
         if progress.unmet.is_empty() {
             self.check_whole_set(once, &mut progress);
         }
-        match progress.unmet.is_empty() {
-            true => Readiness::Ready(progress),
-            false => Readiness::Waiting(progress),
+        if progress.unmet.is_empty() {
+            Readiness::Ready(progress)
+        } else {
+            Readiness::Waiting(progress)
         }
     }
 
@@ -229,7 +226,7 @@ impl ReadinessTracker {
         }
         let nodes = self.members.nodes.values();
         let nodes = nodes
-            .map(|member| NodeValue::unseated(&member.registration, member.metadata()))
+            .map(|member| NodeValue::unseated(&member.registration, &member.metadata))
             .collect();
         let context = RenderContext::unseated(&self.spec.cluster, &self.spec.values, once, nodes);
         for group in groups {
@@ -280,7 +277,7 @@ impl Members {
             SnapshotNode {
                 identifier: identifier.clone(),
                 ip: member.registration.ip,
-                metadata: member.metadata().clone(),
+                metadata: member.metadata.clone(),
                 seat,
             }
         });

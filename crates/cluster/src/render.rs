@@ -178,10 +178,11 @@ impl Pipeline {
             }
         }
         let registered = snapshot.nodes.iter().map(|node| &node.identifier);
-        let audience: BTreeSet<&Identifier> = match self.is_static {
+        let audience: BTreeSet<&Identifier> = if self.is_static {
             // An override gives files to a node that has none.
-            true => self.listed.iter().chain(overrides.keys()).collect(),
-            false => registered.chain(&self.open).collect(),
+            self.listed.iter().chain(overrides.keys()).collect()
+        } else {
+            registered.chain(&self.open).collect()
         };
         // Both are sorted, so one walk joins them.
         let mut made = all.nodes.into_iter().peekable();
@@ -224,13 +225,13 @@ fn shared_paths(spec: &Spec) -> HashSet<ArtifactPath> {
 
 /// Returns an operator's `files`. A file that replaces a secret file of the node's `own` becomes secret.
 fn keep_secret(own: &ArtifactSet, files: &ArtifactSet) -> ArtifactSet {
-    let files =
-        files.files().iter().map(
-            |file| match own.get(&file.path).is_some_and(|own| own.secret) {
-                true => file.clone().kept_secret(),
-                false => file.clone(),
-            },
-        );
+    let files = files.files().iter().map(|file| {
+        if own.get(&file.path).is_some_and(|own| own.secret) {
+            file.clone().kept_secret()
+        } else {
+            file.clone()
+        }
+    });
     ArtifactSet::new(files.collect()).expect("the paths of a set are distinct")
 }
 
@@ -319,17 +320,18 @@ fn refuse_shared_paths(
             .iter()
             .find(|file| shared.contains(&file.path))
         {
-            let message = match overrides.contains_key(identifier) {
-                true => format!(
+            let message = if overrides.contains_key(identifier) {
+                format!(
                     "{}: the override of {identifier} contains this path, which is a shared file; remove the \
                      override with DELETE /v1/nodes/{identifier}/override",
                     file.path
-                ),
-                false => format!(
+                )
+            } else {
+                format!(
                     "{}: this path is both a shared file and a file of {identifier}; each path may occur only \
                      once per node",
                     file.path
-                ),
+                )
             };
             return Err(MaterializeError::new(message));
         }

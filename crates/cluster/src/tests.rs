@@ -151,7 +151,7 @@ fn message_of(answer: Answer) -> String {
 
 pub(super) fn received(answer: Answer) -> ReceivedPayload {
     match answer {
-        Answer::Payload(handed) => ReceivedPayload::decode(&handed.payload.to_bytes()).unwrap(),
+        Answer::Payload(delivery) => ReceivedPayload::decode(&delivery.payload.to_bytes()).unwrap(),
         other => panic!("{other:?}"),
     }
 }

@@ -27,4 +27,4 @@ pub use readiness::{MISSING_NAMES_MAX, NODES_CLAUSE, Progress, Readiness};
 pub use registration::{
     InvalidRegistration, Metadata, NobodysAddress, NodeRegistration, refuse_nobodys,
 };
-pub use snapshot::{RegistrationSnapshot, SnapshotNode};
+pub use snapshot::{RegistrationSnapshot, SharedMetadata, SnapshotNode};

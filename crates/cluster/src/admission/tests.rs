@@ -94,6 +94,7 @@ fn overridden(name: &str) -> Change {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the tables also hold `None`")]
 fn covering(up_to: u64) -> Option<Coverage> {
     Some(Coverage {
         up_to: Revision(up_to),

@@ -162,7 +162,7 @@ impl Follower {
     }
 }
 
-/// Logs who registered, with the progress after it.
+/// Logs the nodes that registered, with the progress after it.
 pub(super) fn log_registrations(registered: &[Arc<NodeRegistration>], progress: &Progress) {
     if registered.len() > LOGGED_ONE_BY_ONE_MAX {
         tracing::info!("{} nodes registered ({progress})", registered.len());
