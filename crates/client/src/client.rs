@@ -422,12 +422,11 @@ impl ServerConnection {
 fn file_json(file: &ArtifactFile) -> serde_json::Value {
     let bytes = file.content.to_bytes();
     let mut json = json!({ "path": file.path, "mode": file.mode });
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => json["content"] = text.into(),
-        Err(_) => {
-            json["content"] = data_encoding::BASE64.encode(&bytes).into();
-            json["encoding"] = "base64".into();
-        }
+    if let Ok(text) = std::str::from_utf8(&bytes) {
+        json["content"] = text.into();
+    } else {
+        json["content"] = data_encoding::BASE64.encode(&bytes).into();
+        json["encoding"] = "base64".into();
     }
     if file.secret {
         json["secret"] = true.into();

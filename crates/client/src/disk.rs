@@ -16,6 +16,7 @@ mod owner;
 mod tree;
 mod beside;
 mod stage;
+mod install;
 mod transaction;
 mod checksum;
 
