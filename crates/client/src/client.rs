@@ -79,7 +79,8 @@ struct ServerConnection {
     http: legacy::Client<Connector, Full<Bytes>>,
     /// The token of the join URL, marked sensitive.
     authorization: Option<HeaderValue>,
-    /// What the server proves over TLS: one of these pins, or this name if there are no pins. Empty for plain HTTP.
+    /// The identity that the server proves over TLS: one of these pins, or this name if there are no pins. Empty for
+    /// plain HTTP.
     identities: Vec<String>,
 }
 
@@ -231,8 +232,9 @@ impl Client {
         })
     }
 
-    /// Overrides a node's own files with `files`, until [`Client::remove_override`]. Shared files still follow. The node
-    /// need not be registered. After the seal, the server responds when the generation with these files is sealed.
+    /// Overrides a node's own files with `files`, until [`Client::remove_override`]. Shared files still follow. The
+    /// node need not be registered. After the seal, the server responds when the generation with these files is
+    /// sealed.
     ///
     /// ```no_run
     /// # async fn example(client: cfgsync_client::Client) -> Result<(), Box<dyn std::error::Error>> {
