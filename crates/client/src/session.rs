@@ -82,7 +82,7 @@ struct AcceptedRegistration {
     at: Instant,
 }
 
-/// What the error says when the timeout ends the session.
+/// The last response, from which the error is made when the timeout ends the session.
 #[derive(Debug)]
 enum LastResponse {
     None,

@@ -38,7 +38,7 @@ pub struct Supervisor {
     kill_at: Option<Instant>,
 }
 
-/// What [`Supervisor::stop`] did.
+/// The effect of [`Supervisor::stop`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopAction {
     /// The child received the signal.

@@ -71,7 +71,7 @@ pub enum JoinError {
     NotReady {
         /// The timeout.
         waited: Duration,
-        /// What was missing.
+        /// The missing nodes and the unmet conditions.
         message: String,
     },
     /// The text of a server's URL is invalid.
