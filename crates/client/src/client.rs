@@ -39,7 +39,7 @@ use transport::{RawResponse, RequestOptions};
 
 /// Largest body of a response that carries no data, in bytes.
 const ACKNOWLEDGEMENT_MAX_BYTES: usize = 64 << 10;
-/// Longest time for [`Client::leave`]: somebody waits for the process to end.
+/// Longest time for [`Client::leave`], which delays the end of the process.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest time for [`Client::livez`].
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);

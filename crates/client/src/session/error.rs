@@ -100,8 +100,8 @@ impl JoinError {
         }
     }
 
-    /// Returns whether the only cause is an expired token, or a certificate outside its validity period: nobody has
-    /// rejected this node.
+    /// Returns whether the only cause is an expired token, or a certificate outside its validity period. No operator has
+    /// rejected this node then.
     pub fn is_expiry(&self) -> bool {
         match self {
             Self::Refused { reason, .. } => reason.as_deref() == Some(EXPIRED_TOKEN),
