@@ -41,7 +41,7 @@ use clap::{Parser, Subcommand};
 use error::CommandError;
 use exit::Exit;
 
-/// Forms a cluster: waits until all nodes have registered, then gives each node its files
+/// Form a cluster: wait until all nodes have registered, then give each node its files
 ///
 /// `serve` reads a spec, which says when the set of nodes is complete and which files each node gets. `join` runs on
 /// each node: it registers the node, waits, writes its files and starts a program. `inspect` shows the cluster. `plan`

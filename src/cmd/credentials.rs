@@ -27,7 +27,7 @@ const TOKEN_MAX_BYTES: u64 = 4_096;
 /// Where to find the token.
 #[derive(Debug, Args)]
 pub(crate) struct TokenSource {
-    /// The file with the token to authenticate with [default: the value of CFGSYNC_TOKEN, or systemd's credential
+    /// The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd's credential
     /// cfgsync-token]
     #[arg(
         long,

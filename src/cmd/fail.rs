@@ -10,7 +10,7 @@ use super::{
 
 /// Declare the cluster failed
 ///
-/// Every node gets the reason and exits with code 70. `cfgsync reset` ends the failure.
+/// Each node that joins or waits gets the reason, and its `join` exits with code 70. `cfgsync reset` ends the failure.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  cfgsync fail --reason 'wrong network'")]
 pub(crate) struct FailArgs {

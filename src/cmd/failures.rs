@@ -310,9 +310,9 @@ impl From<ServeError> for CommandError {
                     _ => None,
                 },
             ),
-            ServeError::PortFile { .. } => (Exit::NotWritten, None),
             ServeError::Tls(TlsSetupError::Usage(_)) => (Exit::Usage, None),
-            ServeError::Tls(
+            ServeError::PortFile { .. }
+            | ServeError::Tls(
                 TlsSetupError::JoinUrlFile { .. } | TlsSetupError::Tls(TlsError::Keep { .. }),
             ) => (Exit::NotWritten, None),
             ServeError::Tls(TlsSetupError::Tls(TlsError::File(_) | TlsError::Make(_))) => {

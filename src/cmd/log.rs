@@ -39,7 +39,7 @@ pub(crate) struct LogArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
-    /// Text: with colours and short times on a terminal, plain lines with UTC times elsewhere
+    /// Text with colours and short times on a terminal, plain lines with UTC times elsewhere
     Auto,
     /// Plain lines with UTC times, also on a terminal
     Text,

@@ -33,8 +33,8 @@ impl Reason {
         }
     }
 
-    /// Returns the text for one line of `columns`. If it is too long, it contains fewer names and their count, and is cut
-    /// if that is not enough.
+    /// Returns the text for one line of `columns`. If it is too long, it contains fewer names and their count, and is
+    /// cut if that is not enough.
     pub(crate) fn within(&self, columns: usize) -> String {
         let mut text = self.text.replace('\n', " ");
         if let Some(mut progress) = self.progress.clone() {

@@ -5,6 +5,7 @@ mod bad_renders;
 mod bad_specs;
 mod cli;
 mod credentials;
+mod delivery;
 mod disk;
 mod durable;
 mod failed_store;

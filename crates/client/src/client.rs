@@ -39,7 +39,7 @@ use transport::{RawResponse, RequestOptions};
 
 /// Largest body of a response that carries no data, in bytes.
 const ACKNOWLEDGEMENT_MAX_BYTES: usize = 64 << 10;
-/// Longest time for [`Client::leave`]: somebody waits for the process to end.
+/// Longest time for [`Client::leave`], which delays the end of the process.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest time for [`Client::livez`].
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -79,7 +79,8 @@ struct ServerConnection {
     http: legacy::Client<Connector, Full<Bytes>>,
     /// The token of the join URL, marked sensitive.
     authorization: Option<HeaderValue>,
-    /// What the server proves over TLS: one of these pins, or this name if there are no pins. Empty for plain HTTP.
+    /// The identity that the server proves over TLS: one of these pins, or this name if there are no pins. Empty for
+    /// plain HTTP.
     identities: Vec<String>,
 }
 
@@ -231,8 +232,9 @@ impl Client {
         })
     }
 
-    /// Overrides a node's own files with `files`, until [`Client::remove_override`]. Shared files still follow. The node
-    /// need not be registered. After the seal, the server responds when the generation with these files is sealed.
+    /// Overrides a node's own files with `files`, until [`Client::remove_override`]. Shared files still follow. The
+    /// node need not be registered. After the seal, the server responds when the generation with these files is
+    /// sealed.
     ///
     /// ```no_run
     /// # async fn example(client: cfgsync_client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -422,12 +424,11 @@ impl ServerConnection {
 fn file_json(file: &ArtifactFile) -> serde_json::Value {
     let bytes = file.content.to_bytes();
     let mut json = json!({ "path": file.path, "mode": file.mode });
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => json["content"] = text.into(),
-        Err(_) => {
-            json["content"] = data_encoding::BASE64.encode(&bytes).into();
-            json["encoding"] = "base64".into();
-        }
+    if let Ok(text) = std::str::from_utf8(&bytes) {
+        json["content"] = text.into();
+    } else {
+        json["content"] = data_encoding::BASE64.encode(&bytes).into();
+        json["encoding"] = "base64".into();
     }
     if file.secret {
         json["secret"] = true.into();

@@ -57,7 +57,7 @@ pub struct CommittedDelivery<'p> {
     has_receipt: bool,
 }
 
-/// What was delivered.
+/// The result of a delivery.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Delivery {
@@ -148,7 +148,7 @@ impl DeliveryOptions {
 }
 
 impl CommittedDelivery<'_> {
-    /// Returns what was written, in the payload's order, without the receipt.
+    /// Returns the files, in the payload's order, without the receipt.
     pub fn written(&self) -> &[WrittenFile] {
         let written = self.transaction.written();
         &written[..written.len() - usize::from(self.has_receipt)]

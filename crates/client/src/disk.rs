@@ -16,6 +16,7 @@ mod owner;
 mod tree;
 mod beside;
 mod stage;
+mod install;
 mod transaction;
 mod checksum;
 
@@ -34,7 +35,7 @@ pub use owner::Owner;
 pub use step::Step;
 pub use transaction::{CommittedTransaction, Transaction};
 
-/// What a transaction did to one file.
+/// A file of a finished transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WrittenFile {
@@ -42,11 +43,11 @@ pub struct WrittenFile {
     pub artifact: ArtifactPath,
     /// The target.
     pub path: PathBuf,
-    /// What happened to the target.
+    /// The change to the target.
     pub outcome: Outcome,
 }
 
-/// What happened to a target.
+/// The change to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It was created.
@@ -66,7 +67,7 @@ pub enum DiskError {
     /// The operating system reports an error.
     #[error("cannot {action} {}: {problem}", path.display())]
     Io {
-        /// What failed, as a verb.
+        /// The failed action, as a verb.
         action: &'static str,
         /// The file or directory.
         path: PathBuf,

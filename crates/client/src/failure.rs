@@ -1,4 +1,4 @@
-//! What kind of failure an error is. Callers choose an exit code or a retry by it.
+//! The kinds of failures. Callers choose an exit code or a retry by them.
 
 /// The kind of a failed call or join.
 ///

@@ -15,8 +15,8 @@
 //!
 //! # Invariants
 //!
-//! - The node does not trust the server: files are written only where the node's own routes allow. Names from the server
-//!   never lead out of a directory, and symbolic links below it are not followed.
+//! - The node does not trust the server: files are written only where the node's own routes allow. Names from the
+//!   server never lead out of a directory, and symbolic links below it are not followed.
 //! - Each file is old or new, never partial, and an error restores all of them.
 //! - The node's own key is sent only to a server that requires it, and only to the servers that it was created for.
 //! - Secrets (tokens, keys, file contents) appear in no message and no `Debug` output.

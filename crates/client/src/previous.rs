@@ -6,7 +6,7 @@ use crate::{DeliveryOptions, JoinOptions, Receipt, ReceiptError, ReceiptMismatch
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PreviousDelivery {
-    /// What was delivered.
+    /// The receipt of the delivery.
     pub receipt: Receipt,
     /// The files, in the receipt's order.
     pub files: Vec<VerifiedFile>,

@@ -30,7 +30,7 @@ const RECEIPT_MAX_BYTES: u64 = 32 << 20;
 /// Mode of the file. Only its owner can read it, because it lists what the node holds.
 const MODE: &str = "0600";
 
-/// What was delivered, and to which node.
+/// The receipt of a delivery to one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Receipt {

@@ -1,8 +1,9 @@
 //! One node's session with a cluster: register, wait, fetch the payload. Servers may restart, change or disappear
 //! meanwhile.
 //!
-//! A session that ends well has a verified payload. [`DeliveryOptions`](crate::DeliveryOptions) writes it. A session
-//! of which nobody reads the events makes no progress, and one that is dropped leaves only its registration behind.
+//! A session that ends well has a verified payload. [`DeliveryOptions`](crate::DeliveryOptions) writes it. The
+//! session makes progress only while the caller waits for its events. A dropped session leaves its registration on the
+//! server.
 
 mod options;
 mod events;
@@ -82,7 +83,7 @@ struct AcceptedRegistration {
     at: Instant,
 }
 
-/// What the error says when the timeout ends the session.
+/// The last response, from which the error is made when the timeout ends the session.
 #[derive(Debug)]
 enum LastResponse {
     None,

@@ -34,22 +34,22 @@ pub struct Supervisor {
     /// Whether the child leads a process group of its own.
     leads_group: bool,
     kill_timeout: Duration,
-    /// When the child is killed, because it was told to stop.
+    /// When the child is killed. `None` until it is asked to stop.
     kill_at: Option<Instant>,
 }
 
-/// What [`Supervisor::stop`] did.
+/// The effect of [`Supervisor::stop`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopAction {
     /// The child received the signal.
     Forwarded,
     /// The child had received Ctrl-C from the terminal already.
     SentByTerminal,
-    /// The child was killed, because it was told to stop before.
+    /// The child was killed, because it had been asked to stop before.
     Killed,
 }
 
-/// Why the child ended, as [`Supervisor::wait_or_kill`] saw it.
+/// The result of [`Supervisor::wait_or_kill`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// The child exited, or a signal ended it.
@@ -80,7 +80,7 @@ impl Supervisor {
         Pid::from_raw(id)
     }
 
-    /// Waits for the end of the child. Kills it if it was told to stop and the kill timeout has passed.
+    /// Waits for the end of the child. Kills it if it was asked to stop and the kill timeout has passed.
     ///
     /// Dropping the future changes nothing.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
@@ -113,7 +113,7 @@ impl Supervisor {
         }
     }
 
-    /// Tells the child to stop: forwards `signal` and starts the kill timeout. If it was told before, kills it.
+    /// Asks the child to stop: forwards `signal` and starts the kill timeout. Kills it if it was asked before.
     pub fn stop(&mut self, signal: Signal) -> StopAction {
         if self.kill_at.is_some() {
             self.kill();

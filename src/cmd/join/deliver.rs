@@ -28,7 +28,7 @@ pub(super) fn deliver(
         variables.extend(environment::read(file).map_err(JoinFailure::Environment)?);
     }
     let committed = plan.delivery.commit(session, payload)?;
-    // What is printed is part of the delivery. If stdout does not accept it, the files are restored.
+    // The printed content is part of the delivery: if stdout does not accept it, the files are restored.
     if let Err(error) = print(plan, session, payload, &committed) {
         return Err(JoinError::from(committed.roll_back(error)).into());
     }

@@ -73,11 +73,10 @@ fn split_value(text: &str) -> Result<(String, &str), &'static str> {
                 Some((_, 'n')) => '\n',
                 _ => return Err("unknown escape after '\\'"),
             }),
-            (Some(_), c) => value.push(c),
             (None, '\'' | '"') => quote = Some(c),
             (None, ' ' | '\t' | '\r' | '\n') => return Ok((value, end_line(&text[at..])?)),
             (None, '#') if at == 0 => return Ok((value, end_line(text)?)),
-            (None, c) => value.push(c),
+            (_, c) => value.push(c),
         }
     }
     if quote.is_some() {

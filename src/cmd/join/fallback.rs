@@ -20,8 +20,8 @@ pub(crate) struct ReceiptArgs {
     /// Write a receipt of the delivery to this file: instance, generation, digest, and the checksum of each file
     #[arg(long, env = "CFGSYNC_RECEIPT", value_name = "FILE", value_parser = file)]
     receipt: Option<PathBuf>,
-    /// Continue with the files of the receipt, if they are unchanged, when nothing is delivered within this time, or when
-    /// a token or certificate has expired
+    /// Continue with the files of the receipt, if they are unchanged, when nothing is delivered within this time, or
+    /// when a token or certificate has expired
     #[arg(
         long,
         env = "CFGSYNC_FALLBACK",
@@ -100,8 +100,8 @@ pub(super) enum Verified {
     Different(String),
 }
 
-/// Verifies the files of the previous delivery on a thread of their own, because reading them may take long and signals
-/// must be handled meanwhile.
+/// Verifies the files of the previous delivery on another thread, because reading them may take long and signals must
+/// be handled meanwhile.
 pub(super) async fn verify(delivery: &DeliveryOptions, options: &JoinOptions) -> Verified {
     let (delivery, options) = (delivery.clone(), options.clone());
     let verifying = tokio::task::spawn_blocking(move || delivery.verify_previous(&options));

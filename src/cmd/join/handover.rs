@@ -5,8 +5,8 @@ use std::{ffi::OsString, io::ErrorKind, os::unix::process::CommandExt as _, proc
 use super::JoinFailure;
 use crate::cmd::credentials;
 
-/// Executes `program` with these additional variables, and without those that hold this program's token. Returns only if
-/// that fails.
+/// Executes `program` with these additional variables, and without those that hold this program's token. Returns only
+/// if that fails.
 pub(super) fn execute(
     program: &OsString,
     arguments: &[OsString],

@@ -19,7 +19,7 @@ const WAIT_MAX_INTERACTIVE: Duration = Duration::from_secs(3);
 /// Longest wait of a request elsewhere, so that ten thousand waiting nodes cost the server little.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// What a join does.
+/// The resolved arguments of a join.
 pub(super) struct Plan {
     pub(super) client: Client,
     pub(super) options: JoinOptions,

@@ -11,7 +11,7 @@ use crate::cmd::{keys::read_verify_key, values};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Trust")]
 pub(crate) struct TrustArgs {
-    /// Accept only payloads that are signed with the key in this PEM file; repeatable, for a change of keys
+    /// Accept only payloads that are signed with the key in this PEM file; repeatable, to replace a key
     #[arg(long, env = "CFGSYNC_VERIFY_KEY", value_name = "FILE")]
     verify_key: Vec<PathBuf>,
     /// Largest payload

@@ -124,8 +124,8 @@ fn after_timeout(
     None
 }
 
-/// Continues with the previous delivery at once, because nothing will be delivered: a credential has expired, and nobody
-/// has rejected this node.
+/// Continues with the previous delivery at once. The server will deliver nothing, because a credential has expired, but
+/// no operator has rejected this node.
 async fn after_expiry(error: JoinError, plan: &Plan) -> Outcome {
     match fallback::verify(&plan.delivery, &plan.options).await {
         Verified::Files(previous) => {

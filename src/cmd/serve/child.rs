@@ -29,8 +29,8 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts `program`, with the URL of the server in `CFGSYNC_SERVER`. After [`Self::stop`], it is killed if it has not
-    /// exited within `kill_timeout`.
+    /// Starts `program`, with the URL of the server in `CFGSYNC_SERVER`. After [`Self::stop`], it is killed if it has
+    /// not exited within `kill_timeout`.
     pub(super) fn spawn(
         program: &OsStr,
         arguments: &[OsString],

@@ -56,7 +56,7 @@ pub enum CallError {
     Unusable {
         /// The server that responded.
         server: ServerUrl,
-        /// What is wrong with the body.
+        /// The fault in the body.
         problem: String,
     },
     /// The TLS handshake failed: this node does not trust the server, or the server does not trust this node.

@@ -20,13 +20,13 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Response<T> {
-    /// What the headers say.
+    /// The headers.
     pub meta: ResponseMeta,
-    /// What the body says.
+    /// The content of the body.
     pub value: T,
 }
 
-/// What the headers of a response say.
+/// The headers of a response that cfgsync reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResponseMeta {

@@ -13,7 +13,7 @@ use cfgsync_model::Digest;
 
 const OPEN: &str = "open the directory";
 
-/// What is at a target.
+/// The state of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checksum {
     /// There is no regular file.

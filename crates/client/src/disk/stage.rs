@@ -32,7 +32,7 @@ pub(super) struct Staged {
     pub(super) state: State,
 }
 
-/// What has been done to a file so far, and so what a rollback must undo.
+/// The changes for one file so far, which a rollback must undo.
 pub(super) enum State {
     /// The target is already as it should be.
     Unchanged,
@@ -63,8 +63,8 @@ impl Staged {
     }
 }
 
-/// Stages `file`, unless the target is already as it should be. What a rollback must undo is in `staged`, also after
-/// an error.
+/// Stages `file`, unless the target is already as it should be. Records the changes in `staged`, also after an error,
+/// so that a rollback can undo them.
 #[expect(
     clippy::too_many_arguments,
     reason = "a struct of these arguments would be used once"

@@ -45,7 +45,7 @@ pub(super) struct KeyFile {
     pub(super) servers: Vec<String>,
 }
 
-/// What a write does if the file exists.
+/// The behaviour of a write if the file exists.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum IfExists {
     Keep,

@@ -71,7 +71,7 @@ pub enum JoinError {
     NotReady {
         /// The timeout.
         waited: Duration,
-        /// What was missing.
+        /// The missing nodes and the unmet conditions.
         message: String,
     },
     /// The text of a server's URL is invalid.
@@ -100,8 +100,8 @@ impl JoinError {
         }
     }
 
-    /// Returns whether the only cause is an expired token, or a certificate outside its validity period: nobody has
-    /// rejected this node.
+    /// Returns whether the only cause is an expired token, or a certificate outside its validity period. No operator has
+    /// rejected this node then.
     pub fn is_expiry(&self) -> bool {
         match self {
             Self::Refused { reason, .. } => reason.as_deref() == Some(EXPIRED_TOKEN),

@@ -1,4 +1,4 @@
-//! What happens during a session, as a stream.
+//! The events of a session, as a stream.
 
 use std::{
     future::{Future, poll_fn},
@@ -28,7 +28,7 @@ pub enum Event {
     },
     /// A server responded with an error or an invalid response. The session tries again.
     ServerFault {
-        /// What the server did.
+        /// The fault.
         problem: String,
     },
     /// The server accepted the registration.

@@ -1,4 +1,4 @@
-//! Which node joins, and how.
+//! The options of a session: the node, and how it joins.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -34,7 +34,8 @@ pub struct JoinOptions {
     pub cluster: Option<String>,
     /// The keys of which one must have signed the payload. Default: none, and the payload need not be signed.
     pub verify_keys: Vec<VerifyKey>,
-    /// What was delivered to this node before. An older generation of the same instance is rejected. Default: none.
+    /// The generation that was delivered to this node before. The session rejects an older one of the same instance.
+    /// Default: none.
     pub delivered: Option<DeliveredGeneration>,
     /// How long to try. Default: `None`, without a limit.
     pub timeout: Option<Duration>,

@@ -1,4 +1,4 @@
-//! What a session does after a response without a payload, or after no response.
+//! Decides how a session continues after a response without a payload, or after no response.
 
 use std::time::Duration;
 
