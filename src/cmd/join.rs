@@ -18,7 +18,7 @@ use cfgsync_client::{
     Join, JoinError, OutputMap, Placement, Receipt, ServerUrl, Target,
     disk::{self, DiskError, Owner, Written},
 };
-use cfgsync_model::{ArtifactPath, GenerationNumber, refuse_nobodys};
+use cfgsync_model::{ArtifactPath, GenerationNumber, check_node_address};
 use cfgsync_wire::ReceivedPayload;
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind};
@@ -463,7 +463,7 @@ fn address(text: &str) -> Result<IpAddr, String> {
     let ip: IpAddr = text
         .parse()
         .map_err(|_| "expected an address such as `10.0.0.1` or `fd00::1`".to_owned())?;
-    refuse_nobodys(ip).map_err(|error| error.to_string())
+    check_node_address(ip).map_err(|error| error.to_string())
 }
 
 fn route(text: &str) -> Result<String, String> {

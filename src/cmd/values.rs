@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cfgsync_model::refuse_rounded;
+use cfgsync_model::check_integer_range;
 use serde_json::Value;
 
 /// Longest duration: a year. Longer ones are slips.
@@ -52,7 +52,7 @@ pub(crate) fn bytes(text: &str) -> Result<usize, String> {
 /// Reads a JSON value that a registration can carry.
 pub(crate) fn json(text: &str) -> Result<Value, String> {
     let value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
-    refuse_rounded(text).map_err(|error| error.to_string())?;
+    check_integer_range(text).map_err(|error| error.to_string())?;
     Ok(value)
 }
 

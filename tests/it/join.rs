@@ -451,7 +451,7 @@ async fn bytes_that_were_not_promised_are_asked_for_again_and_then_refused() {
         ),
         (
             r#"{"schema_version":1,"files":[{"path":"../../etc/passwd","content":""}]}"#,
-            "artifact path \"../../etc/passwd\" holds a part \"..\"",
+            "artifact path \"../../etc/passwd\" contains the part \"..\"",
         ),
         (
             r#"{"schema_version":1,"files":[{"path":"a","content":""},{"path":"/a","content":""}]}"#,

@@ -260,7 +260,7 @@ async fn nothing_is_registered_with_a_command_line_that_makes_no_sense() {
     for (arguments, message) in [
         (&[][..], "no place for the files"),
         (&["--out", "a"], "\"a\" is not ARTIFACT=PATH"),
-        (&["--out", "../a=x"], "holds a part \"..\""),
+        (&["--out", "../a=x"], "contains the part \"..\""),
         (&["--env", "a"], "--env needs a program"),
         (&["--out", "a=-", "--output", "json"], "choose one"),
         (

@@ -9,8 +9,8 @@ use std::{
 use serde_json::{Map, Value};
 
 use cfgsync_model::{
-    Identifier, MISSING_NAMES_MAX, Metadata, NODES_CLAUSE, NodeRegistration, Progress, Readiness,
-    RegistrationSnapshot, Revision, Seat, SnapshotNode,
+    Identifier, MISSING_NAMES_MAX, Metadata, NODES_CLAUSE_PREFIX, NodeRegistration, Progress,
+    Readiness, RegistrationSnapshot, Revision, Seat, SnapshotNode,
 };
 use cfgsync_spec::{Group, Members, MetadataError, Spec};
 use cfgsync_template::{Expression, JinjaError, NodeValue, RenderContext};
@@ -130,7 +130,7 @@ impl Tally {
                 progress.needed = *count;
                 if progress.registered < *count {
                     let clause = format!(
-                        "{NODES_CLAUSE}{} of {count} are registered",
+                        "{NODES_CLAUSE_PREFIX}{} of {count} are registered",
                         progress.registered
                     );
                     progress.unmet.push(clause);
@@ -142,7 +142,7 @@ impl Tally {
                 if progress.missing_count > 0 {
                     progress.missing = self.missing(list);
                     let clause = format!(
-                        "{NODES_CLAUSE}{} of {} are missing",
+                        "{NODES_CLAUSE_PREFIX}{} of {} are missing",
                         progress.missing_count,
                         list.len()
                     );

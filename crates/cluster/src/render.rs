@@ -224,7 +224,7 @@ fn in_place_of(own: &ArtifactSet, files: &ArtifactSet) -> ArtifactSet {
     let files =
         files.files().iter().map(
             |file| match own.get(&file.path).is_some_and(|own| own.secret) {
-                true => file.clone().kept_secret(),
+                true => file.clone().into_secret(),
                 false => file.clone(),
             },
         );

@@ -15,7 +15,7 @@ use super::{
     parsing::parse_expression,
     printing::json,
 };
-use cfgsync_model::refuse_rounded;
+use cfgsync_model::check_integer_range;
 
 /// An expression that compiled: its names exist. Cloning is cheap.
 #[derive(Clone)]
@@ -106,7 +106,7 @@ impl Expression {
         }
         let text = json(&value, None)
             .map_err(|error| self.error(from_engine(&error, self.source()).error.message, None))?;
-        refuse_rounded(&text).map_err(|error| self.error(error.to_string(), None))?;
+        check_integer_range(&text).map_err(|error| self.error(error.to_string(), None))?;
         serde_json::from_str(&text).map_err(|_| self.error("it is no JSON value", None))
     }
 

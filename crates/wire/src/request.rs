@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use cfgsync_model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Content, Identifier, Metadata, Mode, NodeRegistration,
-    refuse_nobodys, refuse_rounded,
+    check_integer_range, check_node_address,
 };
 
 /// How many lists and objects may stand in each other: what serde_json reads.
@@ -57,7 +57,8 @@ pub struct FailBody {
 /// Reads the body of `/register`.
 pub fn read_registration(body: &[u8]) -> Result<NodeRegistration, WrongBody> {
     let registration: NodeRegistration = read(body)?;
-    refuse_nobodys(registration.ip).map_err(|error| WrongBody::field("ip", error.to_string()))?;
+    check_node_address(registration.ip)
+        .map_err(|error| WrongBody::field("ip", error.to_string()))?;
     if holds_huge(&registration.metadata) {
         // It was written so, or rounded to it: the text tells.
         #[derive(Deserialize)]
@@ -66,7 +67,7 @@ pub fn read_registration(body: &[u8]) -> Result<NodeRegistration, WrongBody> {
             metadata: &'b RawValue,
         }
         if let Ok(AsWritten { metadata }) = serde_json::from_slice(body) {
-            refuse_rounded(metadata.get())
+            check_integer_range(metadata.get())
                 .map_err(|error| WrongBody::field("metadata", error.to_string()))?;
         }
     }
@@ -160,7 +161,7 @@ pub fn read_replacement(body: &[u8]) -> Result<(Identifier, ArtifactSet), WrongB
         };
         let file = ArtifactFile {
             path,
-            mode: Mode::of_file(mode, secret)
+            mode: Mode::for_file(mode, secret)
                 .map_err(|e| WrongBody::field(format!("files[{at}].mode"), e.to_string()))?,
             secret,
             content: Content::whole(content),
@@ -277,7 +278,7 @@ mod tests {
             (r#"{"identifier":"a"}"#, "the body: missing field `ip`"),
             (
                 r#"{"identifier":"a/b","ip":"::1"}"#,
-                "identifier: identifier \"a/b\" holds '/'",
+                "identifier: identifier \"a/b\" contains '/'",
             ),
             (
                 r#"{"identifier":1,"ip":"::1"}"#,
@@ -289,7 +290,7 @@ mod tests {
             ),
             (
                 r#"{"identifier":"a","ip":"::"}"#,
-                "ip: no node can be reached at ::, which stands for all addresses of a machine",
+                "ip: no node can be reached at ::, which is the unspecified address",
             ),
             (
                 r#"{"identifier":"a","ip":"::1"} x"#,

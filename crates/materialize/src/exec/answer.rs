@@ -128,7 +128,7 @@ fn set(files: Vec<Mapped<RawFile>>, owner: &str, secret: bool) -> Result<Artifac
             }
         };
         let secret = secret || file.secret;
-        let mode = Mode::of_file(file.mode, secret);
+        let mode = Mode::for_file(file.mode, secret);
         let file = ArtifactFile {
             mode: mode.map_err(|error| format!("{place}.mode: {error}"))?,
             secret,

@@ -115,7 +115,7 @@ fn answers_are_read_or_refused_with_their_place() {
     error: exec sh: made files for "nod-1", which is no node of this set; did you mean `node-1`?
     error: exec sh: made files for "somebody", which is no node of this set
     error: exec sh: answered for node node-1 twice
-    error: exec sh: its answer has a mistake at nodes.node-1[0].path: artifact path "../a" holds a part ".." at line 1 column 56
+    error: exec sh: its answer has a mistake at nodes.node-1[0].path: artifact path "../a" contains the part ".." at line 1 column 56
     error: exec sh: nodes.node-1[1]: two files are called /a
     error: exec sh: shared[0] has neither `content` nor `content_base64`
     error: exec sh: shared[0] has both `content` and `content_base64`

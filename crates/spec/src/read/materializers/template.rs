@@ -61,7 +61,7 @@ fn read_file(
     let shared = raw.shared.unwrap_or(false);
     let secret = raw.secret.unwrap_or(false);
     let given = raw.mode.as_ref().map(|mode| mode.0);
-    let mode = Mode::of_file(given, secret).unwrap_or_else(|error| {
+    let mode = Mode::for_file(given, secret).unwrap_or_else(|error| {
         let mistake = reader.document.value(&path.key("mode"), error.to_string());
         reader
             .mistakes
