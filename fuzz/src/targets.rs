@@ -161,14 +161,14 @@ fn scene() -> RenderContext {
     let node = |identifier: &str, metadata| {
         let identifier = identifier.parse().expect("an identifier");
         let registration = NodeRegistration::new(identifier, [10, 0, 0, 1].into());
-        NodeValue::unseated(&registration, &metadata)
+        NodeValue::without_seat(&registration, &metadata)
     };
     let nodes = vec![
         node("n-1", json!({"port": 9000, "planted": PLANTED})),
         node("n-2", json!({"zone": "b"})),
     ];
     let object = |value: serde_json::Value| value.as_object().expect("an object").clone();
-    RenderContext::unseated("devnet", &object(values), &object(once), nodes)
+    RenderContext::with_nodes("devnet", &object(values), &object(once), nodes)
 }
 
 /// A text of the operator's that is worth a try. Not bounded by promise is the memory of values under way: what

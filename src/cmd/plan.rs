@@ -12,7 +12,7 @@ use cfgsync_cluster::{
 use cfgsync_materialize::{self, MaterializeError};
 use cfgsync_model::{Digest, Identifier, MaterializedArtifacts, Progress, Revision};
 use cfgsync_spec::{Spec, SpecError};
-use cfgsync_template::Draw;
+use cfgsync_template::OnceSource;
 use cfgsync_wire::ArtifactEntry;
 use clap::Args;
 use serde::Serialize;
@@ -187,7 +187,7 @@ fn judge(
     }
     let mut snapshot = tally.snapshot(Revision(1), &nodes.seats, serde_json::Map::new());
     snapshot.once = program
-        .draw_once(&snapshot, &Draw::Placeholder)
+        .draw_once(&snapshot, &OnceSource::Placeholder)
         .map_err(PlanError::Render)?;
     match program
         .render(&snapshot, &BTreeMap::new())

@@ -12,7 +12,7 @@ use cfgsync::NodeRegistration;
 use cfgsync_cluster::render::Program;
 use cfgsync_materialize as materialize;
 use cfgsync_spec::Spec;
-use cfgsync_template::Draw;
+use cfgsync_template::OnceSource;
 use serde_json::json;
 
 use crate::golden::snapshot;
@@ -54,7 +54,7 @@ fn failure(path: &Path) -> String {
     let nodes = vec![node("n1", json!({ "zone": "a" })), node("n2", json!({}))];
     let mut snapshot = snapshot(&spec, nodes);
     let rendered = program
-        .draw_once(&snapshot, &Draw::Placeholder)
+        .draw_once(&snapshot, &OnceSource::Placeholder)
         .and_then(|once| {
             snapshot.once = once;
             program.render(&snapshot, &BTreeMap::new())

@@ -72,7 +72,7 @@ impl Tally {
         let matches: Vec<_> = if groups.is_empty() {
             vec![]
         } else {
-            let node = NodeValue::unseated(&registration, &metadata);
+            let node = NodeValue::without_seat(&registration, &metadata);
             groups
                 .iter()
                 .map(|group| match counted_alone(group) {
@@ -208,9 +208,9 @@ impl Tally {
         }
         let nodes = self.members.values();
         let nodes = nodes
-            .map(|m| NodeValue::unseated(&m.registration, &m.metadata))
+            .map(|m| NodeValue::without_seat(&m.registration, &m.metadata))
             .collect();
-        let context = RenderContext::unseated(&self.spec.cluster, &self.spec.values, once, nodes);
+        let context = RenderContext::with_nodes(&self.spec.cluster, &self.spec.values, once, nodes);
         for group in groups {
             let mut count = 0;
             let mut error = None;
@@ -280,8 +280,9 @@ pub fn is_listed(spec: &Spec, identifier: &Identifier) -> bool {
 
 /// Whether a group can be counted node by node: it looks at nothing but the node and constants.
 fn counted_alone(group: &Group) -> bool {
-    let depends_on_others =
-        |expression: &Expression| expression.mentions("nodes") || expression.mentions("once");
+    let depends_on_others = |expression: &Expression| {
+        expression.uses_variable("nodes") || expression.uses_variable("once")
+    };
     !depends_on_others(&group.matching)
 }
 
@@ -290,7 +291,7 @@ fn unmet_group(group: &Group, count: usize, error: Option<(&Identifier, &JinjaEr
     let mut clause = format!("group {source}: {count} of {} match", group.count);
     if let Some((identifier, error)) = error {
         clause.push_str(&format!(" ({identifier}: {error})"));
-    } else if source.contains("node.seat") || group.matching.mentions("once") {
+    } else if source.contains("node.seat") || group.matching.uses_variable("once") {
         clause.push_str("; seats and `once` come with the first seal, which awaits this");
     }
     clause

@@ -14,7 +14,7 @@ use cfgsync_model::{
     ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, RegistrationSnapshot,
 };
 use cfgsync_spec::{Late, MaterializerSpec, Members, Spec};
-use cfgsync_template::{Draw, RenderContext};
+use cfgsync_template::{OnceSource, RenderContext};
 
 /// A spec and the materializers that it asks for: what turns snapshots into files.
 pub struct Program {
@@ -131,7 +131,7 @@ impl Program {
     pub fn draw_once(
         &self,
         snapshot: &RegistrationSnapshot,
-        draw: &Draw,
+        draw: &OnceSource,
     ) -> Result<Map<String, Value>, MaterializeError> {
         let mut snapshot = snapshot.clone();
         for (name, expression) in &self.spec.once {
@@ -139,7 +139,7 @@ impl Program {
                 continue;
             }
             let value = expression
-                .draw(&RenderContext::new(&snapshot), draw)
+                .evaluate_once(&RenderContext::new(&snapshot), draw)
                 .map_err(|error| {
                     let told = error.describe(expression.origin());
                     MaterializeError(format!("once.{name}: {told}"))

@@ -13,7 +13,7 @@ use cfgsync_model::{
 };
 use cfgsync_store::State;
 use cfgsync_support::clock::Timestamp;
-use cfgsync_template::Draw;
+use cfgsync_template::OnceSource;
 use cfgsync_wire::SigningKey;
 
 /// What a render makes, on its own thread.
@@ -46,7 +46,7 @@ impl Work {
         let mut snapshot = self.snapshot;
         snapshot.once = self
             .program
-            .draw_once(&snapshot, &Draw::Real(self.drawn_at))?;
+            .draw_once(&snapshot, &OnceSource::Real(self.drawn_at))?;
         let overrides = self.state.overrides.iter();
         let overrides = overrides.map(|(id, overridden)| (id.clone(), overridden.files.clone()));
         let artifacts = match self.program.render(&snapshot, &overrides.collect())? {

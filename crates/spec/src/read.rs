@@ -21,7 +21,7 @@ use super::{
     typed,
 };
 use cfgsync_model::Identifier;
-use cfgsync_template::{Declared, Expression, Scope};
+use cfgsync_template::{Declarations, Expression, Scope};
 
 /// The version of the format that this reader knows.
 const VERSION: u64 = 1;
@@ -56,7 +56,7 @@ impl Spec {
         let mut reader = Reader {
             document,
             files: Files::beside(directory),
-            declared: Declared::default(),
+            declared: Declarations::default(),
             mistakes: Vec::new(),
             needs_materializers,
         };
@@ -72,7 +72,7 @@ struct Reader {
     document: Document,
     files: Files,
     /// What its texts may name.
-    declared: Declared,
+    declared: Declarations,
     mistakes: Vec<Mistake>,
     /// Whether only the spec's own materializers make files.
     needs_materializers: bool,
@@ -177,7 +177,7 @@ impl Reader {
         for (name, text) in texts {
             let path = path.key(name);
             if is_name(name) {
-                let declared = self.declared.clone().before(name);
+                let declared = self.declared.clone().for_once_entry(name);
                 let all = std::mem::replace(&mut self.declared, declared);
                 let expression = self.expression(text, Scope::Once, &path);
                 self.declared = all;
@@ -235,7 +235,7 @@ impl Reader {
     }
 
     fn expression(&mut self, text: &str, scope: Scope, path: &YamlPath) -> Option<Expression> {
-        Expression::compile_in(text, scope, &self.declared)
+        Expression::compile_with(text, scope, &self.declared)
             .map(|expression| expression.with_origin(self.document.origin(path, text)))
             .map_err(|error| {
                 let mistake = self.document.jinja(path, text, &error);
@@ -269,7 +269,7 @@ fn has_like(section: &Value, name: &str) -> bool {
 }
 
 /// What the texts of the spec may name. What is declared with a mistake is known: to name it is no second one.
-fn declared(raw: &RawSpec, values: &Map<String, serde_json::Value>) -> Declared {
+fn declared(raw: &RawSpec, values: &Map<String, serde_json::Value>) -> Declarations {
     let names = |mapping: &Option<Mapping>| -> Vec<String> {
         let keys = mapping.iter().flat_map(Mapping::keys);
         keys.filter_map(Value::as_str).map(str::to_owned).collect()
@@ -278,7 +278,7 @@ fn declared(raw: &RawSpec, values: &Map<String, serde_json::Value>) -> Declared 
     for name in names(&raw.values) {
         all.entry(name).or_insert(serde_json::Value::Null);
     }
-    Declared::default()
+    Declarations::default()
         .with_once(names(&raw.once))
         .with_values(all)
 }

@@ -2,7 +2,7 @@
 
 use minijinja::{Value, value::ValueKind};
 
-use super::printing::entries;
+use super::formatter::entries;
 
 /// "did you mean `…`?", where something is near enough.
 pub(super) fn did_you_mean<'a>(

@@ -155,7 +155,7 @@ fn inline(
     path: &YamlPath,
 ) -> Option<Template> {
     let origin = reader.document.origin(path, text);
-    match Template::compile_in(&path.to_string(), text, scope, fragments, &reader.declared) {
+    match Template::compile_with(&path.to_string(), text, scope, fragments, &reader.declared) {
         Ok(template) => Some(template.with_origin(origin)),
         Err(error) => {
             let mistake = reader.document.jinja(path, text, &error);
@@ -181,7 +181,7 @@ fn template_file(
         }
     };
     let shown = reader.files.resolve(name).display().to_string();
-    match Template::compile_in(&shown, &text, scope, fragments, &reader.declared) {
+    match Template::compile_with(&shown, &text, scope, fragments, &reader.declared) {
         Ok(template) => Some(template.with_origin(Origin::file(shown))),
         Err(error) => {
             let source = Rc::new(Source { name: shown, text });
