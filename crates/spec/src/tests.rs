@@ -128,7 +128,7 @@ fn a_mistake_in_a_merged_text_is_shown_where_it_is_used() {
     9 |       - path: a
       |         ^^^^^^^ in this text
       |
-      = help: here are `cluster`, `node`, `nodes`, `once`, `values`
+      = help: the variables here are `cluster`, `node`, `nodes`, `once`, `values`
     "#);
 }
 
