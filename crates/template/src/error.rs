@@ -46,7 +46,7 @@ impl Origin {
     }
 
     /// Returns the line and column of `error` in the file, both counted from 1.
-    pub fn position_of(&self, error: &JinjaError) -> (usize, usize) {
+    pub(super) fn position_of(&self, error: &JinjaError) -> (usize, usize) {
         if !self.exact {
             return (self.line, self.column);
         }

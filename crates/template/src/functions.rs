@@ -15,6 +15,9 @@ mod text;
 use minijinja::{Environment, Value, filters};
 
 use self::{
+    BuiltinKind::{
+        FileFunction, Filter, Function, FunctionAndFilter, OnceFunction, OperatorTest, Test,
+    },
     bounded::add_bounded,
     lists::{AttributeArgument, add_strict},
 };
@@ -77,10 +80,6 @@ const fn existing(name: &'static str, kind: BuiltinKind, doc: &'static str) -> B
         register: None,
     }
 }
-
-use BuiltinKind::{
-    FileFunction, Filter, Function, FunctionAndFilter, OnceFunction, OperatorTest, Test,
-};
 
 /// All functions, filters and tests.
 #[rustfmt::skip] // One row on a line is easier to read.

@@ -16,9 +16,9 @@
 //! - Using an undefined value is an error, also inside list filters.
 //! - No error contains the value of a variable, because values may be secret.
 //!
-//! Limits stop accidents: [`STEPS_MAX`] instructions for each evaluation, [`OUTPUT_MAX_BYTES`] of output, and limits
-//! for filters that multiply their input. Memory for intermediate values is not limited: a loop can double a string
-//! with `~`, or nest lists without end. Templates are the operator's code and are not sandboxed against their author.
+//! Limits stop accidents: 50,000,000 instructions for each evaluation, 64 MiB of output, and limits for filters that
+//! multiply their input. Memory for intermediate values is not limited: a loop can double a string with `~`, or nest
+//! lists without end. Templates are the operator's code and are not sandboxed against their author.
 
 mod limits;
 mod error;
@@ -49,7 +49,6 @@ pub use declarations::Declarations;
 pub use error::{JinjaError, Origin};
 pub use expression::Expression;
 pub use functions::{BUILTINS, Builtin, BuiltinKind, once::OnceSource};
-pub use limits::{OUTPUT_MAX_BYTES, STEPS_MAX};
 pub use node_value::NodeValue;
 pub use scope::Scope;
 pub use template::Template;

@@ -19,7 +19,7 @@ pub struct NodeValue(Jinja);
 
 impl NodeValue {
     /// Returns the value for a node of a snapshot, which has a seat.
-    pub fn new(node: &SnapshotNode) -> Self {
+    pub(super) fn new(node: &SnapshotNode) -> Self {
         Self::from_parts(
             node.identifier.as_str(),
             node.ip.to_string(),

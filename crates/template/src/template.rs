@@ -93,7 +93,7 @@ impl Template {
     }
 
     /// Returns the name that the template was compiled with.
-    pub fn name(&self) -> &str {
+    fn name(&self) -> &str {
         &self.compiled.name
     }
 
