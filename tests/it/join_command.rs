@@ -269,7 +269,7 @@ async fn nothing_is_registered_with_a_command_line_that_makes_no_sense() {
         ),
         (
             &["--out-dir", ".", "--ip", "ff02::1"],
-            "no node can be reached at ff02::1, which is for groups (multicast)",
+            "no node can be reached at ff02::1, which is a multicast address",
         ),
         (
             &["--out-dir", ".", "--meta", "port"],
