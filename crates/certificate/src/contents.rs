@@ -1,4 +1,4 @@
-//! What a certificate contains: its key's pin, its validity and its names.
+//! The contents of a certificate: the pin of its key, its validity and its names.
 
 use std::{fmt, ops::RangeInclusive};
 

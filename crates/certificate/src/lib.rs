@@ -1,4 +1,4 @@
-//! Certificates and keys: reads them from PEM files, and tells what a certificate contains.
+//! Certificates and keys: reads them from PEM files, and gives the contents of certificates.
 //!
 //! Server and client both build their TLS settings from this crate, so that both accept the same files and use the
 //! same cryptography. Below it is only [`cfgsync_model`], for [`Pin`](cfgsync_model::Pin).

@@ -50,7 +50,7 @@ impl NodeRegistration {
 )]
 pub struct UnusableAddress {
     ip: IpAddr,
-    /// What the address is for, with its article.
+    /// The kind of address, with its article.
     kind: &'static str,
 }
 

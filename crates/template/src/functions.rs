@@ -71,7 +71,8 @@ const fn own(
     }
 }
 
-/// A row for what the engine has, or what the variables of an evaluation give (`fragment` and the functions of `once`).
+/// A row for a name that needs no registration: the engine has it, or the variables of an evaluation (`fragment` and the
+/// functions of `once`).
 const fn existing(name: &'static str, kind: BuiltinKind, doc: &'static str) -> Builtin {
     Builtin {
         name,

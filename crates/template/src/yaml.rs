@@ -17,7 +17,7 @@ pub(super) fn to_yaml(value: &Value) -> Result<String, Error> {
     Ok(out)
 }
 
-/// What comes before a value on its line.
+/// The text before a value on its line.
 #[derive(Clone, Copy, PartialEq)]
 enum Position {
     Start,
@@ -37,8 +37,8 @@ fn write(out: &mut String, value: &Value, depth: usize, position: Position) -> R
         }
         return Ok(());
     }
-    // A block can start on the line of its dash, but not on the line of its key.
-    let mut is_on_new_line = match position {
+    // The first item of a block can stand on the line of a dash, but not on the line of a key.
+    let mut can_use_this_line = match position {
         Position::Start => true,
         Position::AfterDash => {
             out.push(' ');
@@ -47,7 +47,7 @@ fn write(out: &mut String, value: &Value, depth: usize, position: Position) -> R
         Position::AfterKey => false,
     };
     let mut start_line = |out: &mut String| {
-        if !std::mem::replace(&mut is_on_new_line, false) {
+        if !std::mem::replace(&mut can_use_this_line, false) {
             out.push('\n');
             out.extend(std::iter::repeat_n("  ", depth));
         }

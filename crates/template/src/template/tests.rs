@@ -1,4 +1,4 @@
-//! What templates print, and which errors they give.
+//! The output and the errors of templates.
 
 use std::collections::BTreeMap;
 
