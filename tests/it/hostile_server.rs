@@ -469,7 +469,7 @@ fn payloads() -> Vec<(String, &'static str)> {
         ),
         (
             files(r#"{"path":"a","content":"","mode":"0666","secret":true}"#),
-            "for its owner alone",
+            "gives other users access to a secret file",
         ),
         (
             files(&format!(
