@@ -251,7 +251,7 @@ fn an_override_of_a_secret_file_is_secret() {
         .unwrap();
     let said = text(&output.stdout);
     assert!(
-        said.contains("for its owner alone") && !said.contains(PLANTED),
+        said.contains("gives other users access to a secret file") && !said.contains(PLANTED),
         "{said}"
     );
 }
