@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 
 use cfgsync_client::{CallError, Client};
 use cfgsync_model::{ArtifactPath, Digest, GenerationNumber, Identifier};
-use cfgsync_store::JournalContents;
+use cfgsync_store::DirectoryContents;
 use cfgsync_wire::{ClusterBody, ClusterState, TLS_REQUIRED};
 use clap::{Args, Subcommand, ValueEnum};
 use tokio::time::{Instant, sleep, timeout};
@@ -221,7 +221,7 @@ async fn inspect(args: InspectArgs) -> anyhow::Result<Exit> {
     let format = args.output.args.output;
     if let Some(directory) = &args.state_dir {
         refuse_what_asks_a_server(&args)?;
-        let contents = JournalContents::read(directory)?;
+        let contents = DirectoryContents::read(directory)?;
         if args.verify {
             contents.verify()?;
             let verified = offline::Verified::of(&contents);

@@ -8,7 +8,7 @@ use cfgsync_client::{
 };
 use cfgsync_server::TlsError;
 use cfgsync_spec::SpecError;
-use cfgsync_store::JournalError;
+use cfgsync_store::{StoreError, StoreErrorKind};
 use cfgsync_wire::Code;
 
 use super::{
@@ -179,7 +179,7 @@ fn judge(error: &anyhow::Error) -> Verdict {
     if let Some(error) = error.downcast_ref::<ServeError>() {
         return judge_serve(error);
     }
-    if let Some(error) = error.downcast_ref::<JournalError>() {
+    if let Some(error) = error.downcast_ref::<StoreError>() {
         return judge_state(error);
     }
     if let Some(error) = error.downcast_ref::<InspectError>() {
@@ -404,34 +404,34 @@ fn judge_serve(error: &ServeError) -> Verdict {
     }
 }
 
-fn judge_state(error: &JournalError) -> Verdict {
-    let (exit, hint) = match error {
-        JournalError::InUse { .. } => (
+fn judge_state(error: &StoreError) -> Verdict {
+    let (exit, hint) = match error.kind() {
+        StoreErrorKind::InUse => (
             Exit::Unexpected,
             "one server at a time has a state directory: stop that one, or give this one its own",
         ),
-        JournalError::Damaged { .. } => (
+        StoreErrorKind::Damaged => (
             Exit::Unusable,
             "nothing was changed; put a copy of the whole directory back, or start with an empty one: the cluster \
              is formed anew then, as nodes register again",
         ),
-        JournalError::Version { .. } => (
+        StoreErrorKind::NewerFormat => (
             Exit::WrongSetting,
             "use the cfgsync that wrote it, or a newer one",
         ),
-        JournalError::AnotherCluster { .. } => (
+        StoreErrorKind::AnotherCluster => (
             Exit::WrongSetting,
             "each cluster has a state directory of its own",
         ),
-        JournalError::NoState { .. } => (
+        StoreErrorKind::NotFound => (
             Exit::WrongSetting,
             "name the directory that `serve --state-dir` uses",
         ),
-        JournalError::Exposed { .. } => (
+        StoreErrorKind::Exposed => (
             Exit::WrongSetting,
             "chmod 700 it, if it is for this server alone; else name another",
         ),
-        JournalError::Io { error, .. } => match error.kind() {
+        StoreErrorKind::Io(kind) => match kind {
             std::io::ErrorKind::PermissionDenied => {
                 (Exit::WrongSetting, "it must belong to who runs the server")
             }

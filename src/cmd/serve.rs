@@ -26,7 +26,7 @@ use cfgsync_client::disk::create_beside;
 use cfgsync_cluster as cluster;
 use cfgsync_server::{self, DrainReport, HttpConfig};
 use cfgsync_spec::Spec;
-use cfgsync_store::{Bounds, JournalError, JournalStore};
+use cfgsync_store::{Bounds, Store, StoreError};
 use cfgsync_support::clock::WallClock;
 use cfgsync_wire::SigningKey;
 use clap::Args;
@@ -239,7 +239,7 @@ pub(crate) enum ServeError {
     Runtime(io::Error),
     /// The state directory cannot be used.
     #[error(transparent)]
-    State(#[from] JournalError),
+    State(#[from] StoreError),
     /// The server did not begin, or could not go on.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -258,7 +258,7 @@ struct Prepared {
     spec: Spec,
     guard: Guard,
     sign_key: Option<Arc<SigningKey>>,
-    journal: Option<JournalStore>,
+    store: Arc<dyn Store>,
 }
 
 /// Reads what there is to read. May take long, or for ever.
@@ -268,13 +268,13 @@ fn prepare(args: ServeArgs) -> anyhow::Result<Prepared> {
     let guard = args.access.guard(args.tls.authenticates())?;
     guard.can_tell(spec.identity).map_err(AccessError::from)?;
     let sign_key = args.signing.read()?;
-    let journal = state::open(&args.state, &spec, args.history).map_err(ServeError::State)?;
+    let store = state::open(&args.state, &spec, args.history).map_err(ServeError::State)?;
     Ok(Prepared {
         args,
         spec,
         guard,
         sign_key,
-        journal,
+        store,
     })
 }
 
@@ -311,7 +311,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> anyhow::Result<Exit>
         spec,
         guard,
         sign_key,
-        journal,
+        store,
     } = prepared;
     let manager = Manager::from_environment();
     let (listeners, addresses) = listeners::open(&args.listen, args.may_be_exposed())?;
@@ -353,7 +353,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> anyhow::Result<Exit>
             ..cluster::Config::default()
         },
         http,
-        journal,
+        store: Some(store),
         history_generations: args.history.into(),
         clock: WallClock::system(),
         status: manager.is_there().then_some(status),

@@ -18,7 +18,7 @@ use clap::{
 use serde_json::{Map, Value};
 
 use super::{Cli, credentials::TOKEN_VARIABLE, values::without_secrets};
-use cfgsync_spec::{PlainFile, SpecError, Step};
+use cfgsync_spec::{SpecError, Step, YamlFile};
 
 /// The file's name below a configuration directory.
 const FILE: &str = "cfgsync/config.yaml";
@@ -283,7 +283,7 @@ fn was_typed(long: &str, arguments: &[OsString]) -> bool {
 
 /// Reads a settings file: keys are flags, for all subcommands or below a subcommand's name.
 fn read_file(path: &Path) -> Result<Vec<Entry>, SettingsError> {
-    let file = PlainFile::load(path)?;
+    let file = YamlFile::load(path)?;
     let root = match file.value() {
         Value::Null => return Ok(vec![]),
         Value::Object(root) => root,
@@ -319,7 +319,7 @@ const EXAMPLE: &str =
 
 struct Reader<'a> {
     path: &'a Path,
-    file: &'a PlainFile,
+    file: &'a YamlFile,
 }
 
 impl Reader<'_> {

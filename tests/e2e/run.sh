@@ -21,7 +21,7 @@ script() {
     esac
 }
 
-[ $# -gt 0 ] || set -- quickstart precomputed exec etcd nats empty-image smoke readme docs messages production
+[ $# -gt 0 ] || set -- quickstart precomputed exec etcd nats empty-image smoke readme docs templates messages production
 
 failed=
 for name in "$@"; do

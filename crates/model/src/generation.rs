@@ -7,7 +7,10 @@ use serde_json::{Map, Value};
 use super::{
     ArtifactFile, ArtifactSet, Digest, GenerationNumber, Identifier, Instance, Revision, Seat,
 };
-use cfgsync_support::clock::Timestamp;
+use cfgsync_support::{clock::Timestamp, parallel};
+
+/// Number of nodes from which a second thread saves more time than it costs.
+const NODES_PER_THREAD_MIN: usize = 256;
 
 /// One node's part of a generation.
 #[derive(Debug, Clone)]
@@ -65,13 +68,15 @@ pub fn generation_digest(
     shared: &ArtifactSet,
 ) -> (BTreeMap<Identifier, NodeFiles>, Digest) {
     let shared: Vec<[String; 3]> = shared.files().iter().map(digest_parts).collect();
-    let nodes: BTreeMap<_, _> = artifacts
+    let nodes: Vec<_> = artifacts.into_iter().collect();
+    let digests = parallel::map(&nodes, NODES_PER_THREAD_MIN, |(_, local)| {
+        let own: Vec<[String; 3]> = local.files().iter().map(digest_parts).collect();
+        digest_of(&instance, own.iter().chain(&shared))
+    });
+    let nodes: BTreeMap<_, _> = nodes
         .into_iter()
-        .map(|(identifier, local)| {
-            let own: Vec<[String; 3]> = local.files().iter().map(digest_parts).collect();
-            let digest = digest_of(&instance, own.iter().chain(&shared));
-            (identifier, NodeFiles { local, digest })
-        })
+        .zip(digests)
+        .map(|((identifier, local), digest)| (identifier, NodeFiles { local, digest }))
         .collect();
     let digest = Digest::of_parts(nodes.iter().flat_map(|(identifier, files)| {
         [

@@ -25,7 +25,9 @@ mod artifact;
 mod generation;
 mod failure;
 
-pub use artifact::{ArtifactFile, ArtifactSet, DuplicatePath, MaterializedArtifacts};
+pub use artifact::{
+    ArtifactFile, ArtifactSet, DuplicatePath, InvalidArtifacts, MaterializedArtifacts,
+};
 pub use artifact_path::{ArtifactPath, InvalidArtifactPath};
 pub use content::{Chunk, Content};
 pub use digest::{Digest, InvalidDigest};
@@ -37,5 +39,7 @@ pub use integer::{IntegerOutOfRange, check_integer_range};
 pub use mode::{InvalidMode, Mode, ModeNotPrivate};
 pub use pin::{InvalidPin, Pin};
 pub use readiness::{MISSING_NAMES_MAX, NODES_CLAUSE_PREFIX, Progress, Readiness};
-pub use registration::{Metadata, NodeRegistration, UnusableAddress, check_node_address};
+pub use registration::{
+    InvalidRegistration, Metadata, NodeRegistration, UnusableAddress, check_node_address,
+};
 pub use snapshot::{RegistrationSnapshot, SnapshotNode};

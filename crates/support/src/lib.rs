@@ -7,4 +7,5 @@ pub mod bounded_file;
 pub mod clock;
 pub mod duration;
 pub mod nearest;
+pub mod parallel;
 pub mod replace_file;

@@ -44,6 +44,14 @@ pub fn did_you_mean<'a>(
     nearest(name, candidates).map(|found| format!("did you mean `{found}`?"))
 }
 
+/// Returns [`did_you_mean`] as the end of a message, ``; did you mean `settle`?``, or an empty text.
+pub fn did_you_mean_suffix<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> String {
+    did_you_mean(name, candidates).map_or_else(String::new, |question| format!("; {question}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,7 +27,7 @@ impl RenderContext {
             &snapshot.cluster,
             &snapshot.values,
             &snapshot.once,
-            snapshot.nodes.iter().map(NodeValue::new).collect(),
+            NodeValue::all_of(snapshot),
         )
     }
 
@@ -101,8 +101,8 @@ mod tests {
     fn contexts_are_shared_between_threads_and_print_no_values() {
         fn shared<T: Send + Sync>() {}
         shared::<(RenderContext, NodeValue)>();
-        let node = NodeRegistration::new("n-1".parse().unwrap(), [10, 0, 0, 1].into())
-            .with_metadata(serde_json::json!({"token": "secret"}));
+        let node = NodeRegistration::without_metadata("n-1".parse().unwrap(), [10, 0, 0, 1].into())
+            .with_metadata_value(serde_json::json!({"token": "secret"}));
         let node = NodeValue::without_seat(&node, &node.metadata);
         let values = serde_json::json!({"key": "secret"});
         let context = RenderContext::with_nodes(

@@ -20,6 +20,10 @@ pub(super) fn to_text(value: &Value) -> Result<String, Error> {
 
 /// Returns `value` as JSON, compact or indented by `indent` spaces. Nothing is escaped for HTML.
 pub(super) fn to_json(value: &Value, indent: Option<usize>) -> Result<String, Error> {
+    // A scalar, the most common case, needs no second buffer.
+    if let Some(scalar) = scalar_to_json(value)? {
+        return Ok(scalar);
+    }
     let mut writer = JsonWriter {
         out: String::new(),
         indent,
@@ -82,7 +86,7 @@ pub(super) fn output_too_long() -> Error {
 
 /// Returns `text` as a JSON string, including the quotation marks.
 pub(super) fn json_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    serde_json::to_string(text).expect("every string can be JSON")
 }
 
 fn number_to_json(value: &Value) -> Result<String, Error> {

@@ -91,13 +91,19 @@ pub(super) struct OutputWriter<'a> {
 }
 
 impl<'a> OutputWriter<'a> {
-    pub(super) fn new(variables: &'a Variables) -> Self {
+    /// Returns a writer with a buffer for `expected_bytes` of text.
+    pub(super) fn new(variables: &'a Variables, expected_bytes: usize) -> Self {
         Self {
             variables,
-            text: Vec::new(),
+            text: Vec::with_capacity(expected_bytes),
             chunks: Vec::new(),
             length_bytes: 0,
         }
+    }
+
+    /// Returns the number of bytes written so far.
+    pub(super) fn length_bytes(&self) -> usize {
+        self.length_bytes
     }
 
     pub(super) fn into_content(mut self) -> Content {

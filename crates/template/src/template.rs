@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use minijinja::{Environment, Value};
@@ -21,6 +24,9 @@ use super::{
 };
 use cfgsync_model::Content;
 
+/// Maximum size of the buffer that a render starts with, in bytes.
+const BUFFER_MAX_BYTES: usize = 64 << 10;
+
 /// A compiled template, whose names have been checked. Cloning copies pointers.
 #[derive(Clone)]
 pub struct Template {
@@ -34,6 +40,8 @@ struct Compiled {
     path_environment: OnceLock<Environment<'static>>,
     name: String,
     source: String,
+    /// The length of the longest output so far, in bytes. The next render starts with a buffer of this size.
+    longest_output: AtomicUsize,
 }
 
 impl Template {
@@ -75,6 +83,7 @@ impl Template {
                 path_environment: OnceLock::new(),
                 name: name.to_owned(),
                 source: source.to_owned(),
+                longest_output: AtomicUsize::new(0),
             }),
             origin: None,
         })
@@ -144,14 +153,21 @@ impl Template {
         node: Option<&NodeValue>,
     ) -> Result<Content, JinjaError> {
         let variables = context.variables(node, None);
-        let mut writer = OutputWriter::new(&variables);
+        let longest = &self.compiled.longest_output;
+        let expected = longest.load(Ordering::Relaxed);
+        let mut writer = OutputWriter::new(&variables, expected.min(BUFFER_MAX_BYTES));
         let result = catch_panic(|| {
             let template = environment.get_template(self.name())?;
             let values = Value::from_dyn_object(Arc::clone(&variables));
             template.render_captured_to(values, &mut writer).map(drop)
         });
         match result {
-            Ok(()) => Ok(writer.into_content()),
+            Ok(()) => {
+                if writer.length_bytes() > expected {
+                    longest.fetch_max(writer.length_bytes(), Ordering::Relaxed);
+                }
+                Ok(writer.into_content())
+            }
             Err(error) => Err(from_engine(&error, self.source())
                 .with_suggestion(|path| variables.suggestion(path))),
         }

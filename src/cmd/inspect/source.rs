@@ -2,7 +2,7 @@
 
 use cfgsync_client::{CallError, Client};
 use cfgsync_model::{ArtifactSet, GenerationNumber, Identifier};
-use cfgsync_store::JournalContents;
+use cfgsync_store::DirectoryContents;
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, GenerationBody, GenerationEntry, NO_FILES, NO_SUCH_GENERATION,
     NO_SUCH_NODE, NodeBody,
@@ -13,7 +13,7 @@ use super::{InspectError, offline};
 /// Both say the same of a cluster; a directory knows no rule.
 pub(super) enum Source {
     Server(Box<Client>),
-    Directory(Box<JournalContents>),
+    Directory(Box<DirectoryContents>),
 }
 
 /// A payload as an operator sees it.

@@ -1,9 +1,10 @@
 //! Where a server keeps its state.
 
-use std::{env, path::PathBuf};
+use std::{env, path::PathBuf, sync::Arc};
 
+use cfgsync::app;
 use cfgsync_spec::Spec;
-use cfgsync_store::{JournalConfig, JournalError, JournalStore, Store};
+use cfgsync_store::{Store, StoreError};
 use clap::Args;
 
 /// Set by systemd where the unit says `StateDirectory=`; several are separated by colons.
@@ -30,33 +31,11 @@ impl StateArgs {
     }
 }
 
-/// Opens the state directory for `spec`, if there is to be one.
+/// Opens the store for `spec`.
 pub(super) fn open(
     args: &StateArgs,
     spec: &Spec,
     history: u16,
-) -> Result<Option<JournalStore>, JournalError> {
-    let Some(directory) = args.directory() else {
-        return Ok(None);
-    };
-    let journal = JournalStore::open(&JournalConfig {
-        directory: directory.clone(),
-        cluster: spec.cluster.clone(),
-        history: history.into(),
-    })?;
-    let state = journal.state();
-    let generation = match state.generation() {
-        Some(generation) => format!("generation {}", generation.number),
-        None => "no generation yet".to_owned(),
-    };
-    tracing::info!(
-        "instance {}; {} holds {} and {generation}",
-        journal.instance(),
-        directory.display(),
-        match state.registrations.len() {
-            1 => "1 node".to_owned(),
-            nodes => format!("{nodes} nodes"),
-        }
-    );
-    Ok(Some(journal))
+) -> Result<Arc<dyn Store>, StoreError> {
+    app::open_store(args.directory(), spec, history.into())
 }

@@ -1,7 +1,10 @@
 //! Filters that encode values: `tojson`, `toyaml`, `b64encode`, `b64decode` and `sha256`.
 
 use data_encoding::BASE64;
-use minijinja::{Error, Value, value::Kwargs};
+use minijinja::{
+    Error, Value,
+    value::{Kwargs, Rest, ValueOrKwargs, from_args},
+};
 
 use super::lists::require_defined;
 use crate::{
@@ -13,16 +16,14 @@ use crate::{
 use cfgsync_model::Digest;
 
 /// `VALUE | tojson(indent=SPACES)`
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the engine passes the options by value"
-)]
-pub(super) fn tojson(
-    value: &Value,
-    indent: Option<usize>,
-    options: Kwargs,
-) -> Result<String, Error> {
+pub(super) fn tojson(value: &Value, options: Rest<ValueOrKwargs>) -> Result<String, Error> {
     require_defined(value)?;
+    let options = options.into_values();
+    // The engine allocates several times to read options, and most calls have none.
+    if options.is_empty() {
+        return to_json(value, None);
+    }
+    let (indent, options): (Option<usize>, Kwargs) = from_args(&options)?;
     let indent = match indent {
         Some(indent) => Some(indent),
         None => options.get::<Option<usize>>("indent")?,

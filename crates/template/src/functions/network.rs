@@ -14,6 +14,10 @@ pub(super) fn hostport(host: &str, port: &Value) -> Result<String, Error> {
         .map_or_else(|| port.as_i64(), |text| text.parse().ok())
         .and_then(|port| u16::try_from(port).ok())
         .ok_or_else(|| invalid_operation("`hostport` needs a port from 0 to 65535"))?;
+    // Most hosts are IPv4 addresses, which need no further checks.
+    if host.parse::<Ipv4Addr>().is_ok() {
+        return Ok(format!("{host}:{port}"));
+    }
     let bare = host
         .strip_prefix('[')
         .and_then(|h| h.strip_suffix(']'))
