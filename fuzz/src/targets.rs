@@ -165,14 +165,14 @@ fn context() -> RenderContext {
     let node = |identifier: &str, metadata| {
         let identifier = identifier.parse().expect("an identifier");
         let registration = NodeRegistration::without_metadata(identifier, [10, 0, 0, 1].into());
-        NodeValue::unseated(&registration, &metadata)
+        NodeValue::without_seat(&registration, &metadata)
     };
     let nodes = vec![
         node("n-1", json!({"port": 9000, "planted": PLANTED})),
         node("n-2", json!({"zone": "b"})),
     ];
     let object = |value: serde_json::Value| value.as_object().expect("an object").clone();
-    RenderContext::unseated("devnet", &object(values), &object(once), nodes)
+    RenderContext::with_nodes("devnet", &object(values), &object(once), nodes)
 }
 
 /// Returns the input as template text, or `None` to skip it. Memory of intermediate values has no limit, so inputs

@@ -20,7 +20,7 @@ use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
 use cfgsync::Identifier;
 use cfgsync_client::{JoinError, OutputMap, ServerUrl, Session, disk::Owner};
-use cfgsync_model::{ArtifactPath, GenerationNumber, refuse_nobodys};
+use cfgsync_model::{ArtifactPath, GenerationNumber, check_node_address};
 use clap::{Args, ValueEnum};
 use tracing::warn;
 
@@ -256,7 +256,7 @@ fn address(text: &str) -> Result<IpAddr, String> {
     let ip: IpAddr = text
         .parse()
         .map_err(|_| "expected an address such as `10.0.0.1` or `fd00::1`".to_owned())?;
-    refuse_nobodys(ip).map_err(|error| error.to_string())
+    check_node_address(ip).map_err(|error| error.to_string())
 }
 
 fn route(text: &str) -> Result<String, String> {

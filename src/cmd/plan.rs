@@ -12,7 +12,7 @@ use cfgsync_cluster::{
 use cfgsync_materialize::MaterializeError;
 use cfgsync_model::{Digest, Identifier, MaterializedArtifacts, Progress, Revision};
 use cfgsync_spec::{Spec, SpecError};
-use cfgsync_template::Draw;
+use cfgsync_template::OnceSource;
 use cfgsync_wire::ArtifactEntry;
 use clap::Args;
 use serde::Serialize;
@@ -190,7 +190,7 @@ fn evaluate(
             .members()
             .snapshot(Revision(1), &nodes.seats, serde_json::Map::new());
     snapshot.once = pipeline
-        .draw_once(&snapshot, &Draw::Placeholder)
+        .draw_once(&snapshot, &OnceSource::Placeholder)
         .map_err(PlanError::Render)?;
     match pipeline
         .render(&snapshot, &BTreeMap::new())

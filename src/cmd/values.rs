@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cfgsync_model::refuse_rounded;
+use cfgsync_model::check_integer_range;
 use serde_json::Value;
 
 /// The longest duration, one year. A longer one is most likely a typing error.
@@ -53,7 +53,7 @@ pub(crate) fn bytes(text: &str) -> Result<usize, String> {
 /// Parses a JSON value for the metadata of a registration. Numbers that would be rounded are errors.
 pub(crate) fn json(text: &str) -> Result<Value, String> {
     let value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
-    refuse_rounded(text).map_err(|error| error.to_string())?;
+    check_integer_range(text).map_err(|error| error.to_string())?;
     Ok(value)
 }
 

@@ -445,12 +445,12 @@ fn payloads() -> Vec<(String, &'static str)> {
             r#"{"schema_version":1,"files":[],"files":[]}"#.to_owned(),
             "duplicate field",
         ),
-        (file("../../etc/passwd"), "a part \"..\""),
-        (file("a/../../b"), "a part \"..\""),
-        (file("/../b"), "a part \"..\""),
+        (file("../../etc/passwd"), "the part \"..\""),
+        (file("a/../../b"), "the part \"..\""),
+        (file("/../b"), "the part \"..\""),
         (file("//etc/passwd"), "an empty part"),
         (file("a//b"), "an empty part"),
-        (file("."), "a part \".\""),
+        (file("."), "the part \".\""),
         (file(""), "must not be empty"),
         (file("/"), "must not be empty"),
         (files(r#"{"path":"a\u0000b","content":""}"#), "a NUL byte"),
@@ -472,7 +472,7 @@ fn payloads() -> Vec<(String, &'static str)> {
         ),
         (
             files(r#"{"path":"a","content":"","mode":"0666","secret":true}"#),
-            "for its owner alone",
+            "gives other users access to a secret file",
         ),
         (
             files(&format!(

@@ -458,7 +458,7 @@ async fn invalid_payload_is_fetched_again_then_rejected() {
         ),
         (
             r#"{"schema_version":1,"files":[{"path":"../../etc/passwd","content":""}]}"#,
-            "artifact path \"../../etc/passwd\" holds a part \"..\"",
+            "artifact path \"../../etc/passwd\" contains the part \"..\"",
         ),
         (
             r#"{"schema_version":1,"files":[{"path":"a","content":""},{"path":"/a","content":""}]}"#,

@@ -264,7 +264,7 @@ async fn invalid_command_line_registers_nothing() {
             &["--out", "a"],
             "expected ARTIFACT=PATH, but there is no '='",
         ),
-        (&["--out", "../a=x"], "holds a part \"..\""),
+        (&["--out", "../a=x"], "contains the part \"..\""),
         (&["--env", "a"], "--env needs a program"),
         (&["--out", "a=-", "--output", "json"], "cannot be combined"),
         (
@@ -273,7 +273,7 @@ async fn invalid_command_line_registers_nothing() {
         ),
         (
             &["--out-dir", ".", "--ip", "ff02::1"],
-            "no node can be reached at ff02::1, which is for groups (multicast)",
+            "no node can be reached at ff02::1, which is a multicast address",
         ),
         (
             &["--out-dir", ".", "--meta", "port"],

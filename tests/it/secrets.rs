@@ -253,7 +253,7 @@ fn override_of_a_secret_file_is_secret() {
         .unwrap();
     let printed = text(&output.stdout);
     assert!(
-        printed.contains("for its owner alone") && !printed.contains(PLANTED),
+        printed.contains("gives other users access to a secret file") && !printed.contains(PLANTED),
         "{printed}"
     );
 }

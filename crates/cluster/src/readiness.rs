@@ -10,7 +10,7 @@ use imbl::OrdMap;
 use serde_json::{Map, Value};
 
 use cfgsync_model::{
-    Identifier, MISSING_NAMES_MAX, NODES_CLAUSE, NodeRegistration, Progress, Readiness,
+    Identifier, MISSING_NAMES_MAX, NODES_CLAUSE_PREFIX, NodeRegistration, Progress, Readiness,
     RegistrationSnapshot, Revision, Seat, SharedMetadata, SnapshotNode,
 };
 use cfgsync_spec::{Group, Members as RuleMembers, MetadataError, Spec};
@@ -101,7 +101,7 @@ impl ReadinessTracker {
         if rule.groups.is_empty() {
             return Box::default();
         }
-        let node = NodeValue::unseated(&member.registration, &member.metadata);
+        let node = NodeValue::without_seat(&member.registration, &member.metadata);
         let matches = |group: &Group| {
             if is_counted_alone(group) {
                 group.matching.matches(&self.context, &node)
@@ -151,7 +151,7 @@ impl ReadinessTracker {
                 progress.needed = *count;
                 if progress.registered < *count {
                     progress.unmet.push(format!(
-                        "{NODES_CLAUSE}{} of {count} are registered",
+                        "{NODES_CLAUSE_PREFIX}{} of {count} are registered",
                         progress.registered
                     ));
                 }
@@ -163,7 +163,7 @@ impl ReadinessTracker {
                     let missing = self.missing.iter().take(MISSING_NAMES_MAX);
                     progress.missing = missing.cloned().collect();
                     progress.unmet.push(format!(
-                        "{NODES_CLAUSE}{} of {} are missing",
+                        "{NODES_CLAUSE_PREFIX}{} of {} are missing",
                         progress.missing_count,
                         list.len()
                     ));
@@ -226,9 +226,9 @@ impl ReadinessTracker {
         }
         let nodes = self.members.nodes.values();
         let nodes = nodes
-            .map(|member| NodeValue::unseated(&member.registration, &member.metadata))
+            .map(|member| NodeValue::without_seat(&member.registration, &member.metadata))
             .collect();
-        let context = RenderContext::unseated(&self.spec.cluster, &self.spec.values, once, nodes);
+        let context = RenderContext::with_nodes(&self.spec.cluster, &self.spec.values, once, nodes);
         for group in groups {
             let mut count = 0;
             let mut error = None;
@@ -306,7 +306,7 @@ pub(crate) fn is_listed(spec: &Spec, identifier: &Identifier) -> bool {
 
 /// Whether a group can be counted node by node: its expression reads only the node and constants.
 fn is_counted_alone(group: &Group) -> bool {
-    !group.matching.mentions("nodes") && !group.matching.mentions("once")
+    !group.matching.uses_variable("nodes") && !group.matching.uses_variable("once")
 }
 
 fn unmet_group(group: &Group, count: usize, error: Option<(&Identifier, &JinjaError)>) -> String {
@@ -314,7 +314,7 @@ fn unmet_group(group: &Group, count: usize, error: Option<(&Identifier, &JinjaEr
     let mut clause = format!("group {source}: {count} of {} match", group.count);
     if let Some((identifier, error)) = error {
         clause.push_str(&format!(" ({identifier}: {error})"));
-    } else if source.contains("node.seat") || group.matching.mentions("once") {
+    } else if source.contains("node.seat") || group.matching.uses_variable("once") {
         clause.push_str("; seats and `once` exist only after the first seal, and this group delays it: use metadata instead");
     }
     clause

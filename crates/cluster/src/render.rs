@@ -15,7 +15,7 @@ use cfgsync_model::{
     ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, RegistrationSnapshot,
 };
 use cfgsync_spec::{Late, MaterializerSpec, Spec};
-use cfgsync_template::{Draw, NodeValue, RenderContext};
+use cfgsync_template::{NodeValue, OnceSource, RenderContext};
 
 /// A spec and its materializers: turns snapshots into files.
 pub struct Pipeline {
@@ -127,7 +127,7 @@ impl Pipeline {
     pub fn draw_once(
         &self,
         snapshot: &RegistrationSnapshot,
-        draw: &Draw,
+        draw: &OnceSource,
     ) -> Result<Map<String, Value>, MaterializeError> {
         let mut once = snapshot.once.clone();
         // Converting the nodes costs the most, so it is done at most once.
@@ -137,9 +137,13 @@ impl Pipeline {
                 continue;
             }
             let nodes = nodes.get_or_insert_with(|| NodeValue::all_of(snapshot));
-            let context =
-                RenderContext::unseated(&snapshot.cluster, &snapshot.values, &once, nodes.clone());
-            let value = expression.draw(&context, draw).map_err(|error| {
+            let context = RenderContext::with_nodes(
+                &snapshot.cluster,
+                &snapshot.values,
+                &once,
+                nodes.clone(),
+            );
+            let value = expression.evaluate_once(&context, draw).map_err(|error| {
                 let described = error.describe(expression.origin());
                 MaterializeError::new(format!("once.{name}: {described}"))
             })?;
@@ -227,7 +231,7 @@ fn shared_paths(spec: &Spec) -> HashSet<ArtifactPath> {
 fn keep_secret(own: &ArtifactSet, files: &ArtifactSet) -> ArtifactSet {
     let files = files.files().iter().map(|file| {
         if own.get(&file.path).is_some_and(|own| own.secret) {
-            file.clone().kept_secret()
+            file.clone().into_secret()
         } else {
             file.clone()
         }

@@ -1,4 +1,4 @@
-//! What a node says of itself.
+//! Registrations: what a node tells the server about itself.
 
 use std::net::IpAddr;
 
@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Identifier, InvalidIdentifier};
 
-/// What a node brings beside its address: any JSON value, opaque but for what the spec asks of it.
+/// The metadata of a registration: any JSON value. cfgsync interprets only the fields that the spec declares.
 pub type Metadata = serde_json::Value;
 
-/// A node's registration: its facts. Equal facts change nothing when they come again.
+/// The registration of a node. Registering again with equal facts changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRegistration {
-    /// The node's name.
+    /// The node's unique name.
     pub identifier: Identifier,
-    /// The address under which the others reach it, IPv4 or IPv6.
+    /// The address at which other nodes reach this node, IPv4 or IPv6.
     pub ip: IpAddr,
-    /// Absent and `null` mean `{}`.
-    #[serde(default = "no_metadata", deserialize_with = "null_is_none")]
+    /// The metadata. When it is decoded, absent and `null` mean `{}`.
+    #[serde(default = "empty_metadata", deserialize_with = "null_as_empty")]
     pub metadata: Metadata,
 }
 
@@ -51,7 +51,7 @@ impl NodeRegistration {
         let identifier = identifier
             .try_into()
             .map_err(|error| InvalidRegistration::Identifier(error.into()))?;
-        let ip = refuse_nobodys(ip.into()).map_err(InvalidRegistration::Address)?;
+        let ip = check_node_address(ip.into()).map_err(InvalidRegistration::Address)?;
         Ok(Self::without_metadata(identifier, ip))
     }
 
@@ -60,7 +60,7 @@ impl NodeRegistration {
         Self {
             identifier,
             ip,
-            metadata: no_metadata(),
+            metadata: empty_metadata(),
         }
     }
 
@@ -80,7 +80,7 @@ impl NodeRegistration {
     #[must_use]
     pub fn with_metadata_value(mut self, metadata: Metadata) -> Self {
         self.metadata = if metadata.is_null() {
-            no_metadata()
+            empty_metadata()
         } else {
             metadata
         };
@@ -105,38 +105,45 @@ pub enum InvalidRegistration {
     Identifier(InvalidIdentifier),
     /// No node can have the address.
     #[error(transparent)]
-    Address(NobodysAddress),
+    Address(UnusableAddress),
 }
 
-/// An address at which no node can ever be reached.
+/// An address that cannot be the address of one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no node can be reached at {ip}, {why}; give the address under which the others reach this one"
+    "no node can be reached at {ip}, which is {kind}; give the address at which other nodes reach this one"
 )]
-pub struct NobodysAddress {
+pub struct UnusableAddress {
     ip: IpAddr,
-    why: &'static str,
+    /// The kind of address, with its article.
+    kind: &'static str,
 }
 
-/// Refuses what is no single machine's address. Any other may be right: only the others know whom they reach.
-pub fn refuse_nobodys(ip: IpAddr) -> Result<IpAddr, NobodysAddress> {
-    let why = match ip.to_canonical() {
-        plain if plain.is_unspecified() => "which stands for all addresses of a machine",
-        plain if plain.is_multicast() => "which is for groups (multicast)",
-        IpAddr::V4(plain) if plain.is_broadcast() => "which is for all (broadcast)",
+/// Returns `ip` if it can be the address of one node.
+///
+/// Loopback and link-local addresses pass: only the other nodes know whether they can reach them.
+///
+/// # Errors
+///
+/// Fails for an unspecified (`0.0.0.0`, `::`), multicast or broadcast address, also if it is mapped into IPv6.
+pub fn check_node_address(ip: IpAddr) -> Result<IpAddr, UnusableAddress> {
+    let kind = match ip.to_canonical() {
+        canonical if canonical.is_unspecified() => "the unspecified address",
+        canonical if canonical.is_multicast() => "a multicast address",
+        IpAddr::V4(canonical) if canonical.is_broadcast() => "the broadcast address",
         _ => return Ok(ip),
     };
-    Err(NobodysAddress { ip, why })
+    Err(UnusableAddress { ip, kind })
 }
 
-fn no_metadata() -> Metadata {
+fn empty_metadata() -> Metadata {
     Metadata::Object(serde_json::Map::new())
 }
 
-fn null_is_none<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Metadata, D::Error> {
+fn null_as_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Metadata, D::Error> {
     let metadata = Metadata::deserialize(deserializer)?;
     Ok(if metadata.is_null() {
-        no_metadata()
+        empty_metadata()
     } else {
         metadata
     })
@@ -147,8 +154,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_can_never_be_right_is_nobodys_address() {
-        for (text, is_nobodys) in [
+    fn rejects_only_addresses_that_no_node_can_have() {
+        for (text, is_unusable) in [
             ("10.0.0.1", false),
             ("127.0.0.1", false),
             ("169.254.0.1", false),
@@ -161,8 +168,8 @@ mod tests {
             ("ff02::1", true),
             ("255.255.255.255", true),
         ] {
-            let refused = refuse_nobodys(text.parse().unwrap()).is_err();
-            assert_eq!(refused, is_nobodys, "{text}");
+            let refused = check_node_address(text.parse().unwrap()).is_err();
+            assert_eq!(refused, is_unusable, "{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! All inputs at one revision, as rendering sees them.
+//! Snapshots: all inputs of a render at one revision.
 
 use std::{fmt, net::IpAddr, ops::Deref, sync::Arc};
 
@@ -62,16 +62,16 @@ impl Serialize for SharedMetadata {
     }
 }
 
-/// One node of a snapshot: its facts, with the spec's defaults filled in, and its seat.
+/// One node of a snapshot: its registration, completed by the spec's defaults, and its seat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SnapshotNode {
-    /// The node's name.
+    /// The node's unique name.
     pub identifier: Identifier,
-    /// Its address.
+    /// The address at which other nodes reach it.
     pub ip: IpAddr,
-    /// Its metadata, completed by the spec's defaults.
+    /// The node's metadata, with the spec's defaults for fields that the node did not send.
     pub metadata: SharedMetadata,
-    /// Its number, see [`Seat`].
+    /// The node's number, see [`Seat`].
     pub seat: Seat,
 }
 
@@ -86,23 +86,23 @@ impl SnapshotNode {
     }
 }
 
-/// What a materializer works from, and all it may depend on: equal snapshots give equal bytes.
+/// The complete input of a materializer. Pure materializers give equal files for equal snapshots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RegistrationSnapshot {
-    /// The cluster's name, from the spec.
+    /// The cluster's name, as the spec has it.
     pub cluster: String,
-    /// The input revision of this cut.
+    /// The revision of the newest input that the snapshot includes.
     pub revision: Revision,
-    /// The nodes, sorted by identifier.
+    /// All nodes, sorted by identifier.
     pub nodes: Vec<SnapshotNode>,
-    /// The spec's constants.
+    /// The constants under `values:` in the spec.
     pub values: Map<String, Value>,
-    /// What was drawn at the first seal.
+    /// The results of the expressions under `once:`, evaluated at the first seal.
     pub once: Map<String, Value>,
 }
 
 impl RegistrationSnapshot {
-    /// The node called `identifier`.
+    /// Returns the node with this identifier, by binary search.
     pub fn node(&self, identifier: &str) -> Option<&SnapshotNode> {
         self.nodes
             .binary_search_by(|node| node.identifier.as_str().cmp(identifier))

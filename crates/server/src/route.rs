@@ -270,7 +270,7 @@ mod tests {
         for (id, message) in [
             (
                 "a%2fb",
-                "the path names no node: identifier \"a/b\" holds '/'; allowed are letters, digits, '.', '_' and '-'",
+                "the path names no node: identifier \"a/b\" contains '/'; use only letters, digits, '.', '_' and '-'",
             ),
             (
                 "%2e%2E",
@@ -282,15 +282,15 @@ mod tests {
             ),
             (
                 "a%00",
-                "the path names no node: identifier \"a\\0\" holds '\\0'; allowed are letters, digits, '.', '_' and '-'",
+                "the path names no node: identifier \"a\\0\" contains '\\0'; use only letters, digits, '.', '_' and '-'",
             ),
             (
                 "a%f",
-                "the path names no node: identifier \"a%f\" holds '%'; allowed are letters, digits, '.', '_' and '-'",
+                "the path names no node: identifier \"a%f\" contains '%'; use only letters, digits, '.', '_' and '-'",
             ),
             (
                 "a%zz",
-                "the path names no node: identifier \"a%zz\" holds '%'; allowed are letters, digits, '.', '_' and '-'",
+                "the path names no node: identifier \"a%zz\" contains '%'; use only letters, digits, '.', '_' and '-'",
             ),
             (
                 "%ff",

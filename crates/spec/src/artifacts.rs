@@ -174,7 +174,7 @@ impl Reader {
         for (at, Mapped(raw)) in files.into_iter().enumerate() {
             let place = path.index(at).key("path");
             let secret = raw.secret.unwrap_or(false);
-            let mode = Mode::of_file(raw.mode.map(|mode| mode.0), secret);
+            let mode = Mode::for_file(raw.mode.map(|mode| mode.0), secret);
             let mode = mode.unwrap_or_else(|error| {
                 self.note(&path.index(at).key("mode"), error.to_string());
                 Mode::default()

@@ -23,7 +23,7 @@ use super::{
 };
 use cfgsync_model::Identifier;
 use cfgsync_support::nearest::nearest;
-use cfgsync_template::{Declared, Expression, Scope};
+use cfgsync_template::{Declarations, Expression, Scope};
 
 /// The version of the format that is read here.
 const VERSION: u64 = 1;
@@ -68,7 +68,7 @@ impl Spec {
         let mut reader = Reader {
             document,
             files: SpecFiles::new(directory),
-            declared: Declared::default(),
+            declared: Declarations::default(),
             mistakes: Vec::new(),
             needs_materializers,
         };
@@ -84,7 +84,7 @@ struct Reader {
     document: Document,
     files: SpecFiles,
     /// The names that its expressions and templates may use.
-    declared: Declared,
+    declared: Declarations,
     mistakes: Vec<Mistake>,
     /// Whether an empty list of materializers is a mistake.
     needs_materializers: bool,
@@ -187,7 +187,7 @@ impl Reader {
         for (name, text) in texts {
             let path = path.key(name);
             if once_name::is_valid(name) {
-                let declared = self.declared.clone().before(name);
+                let declared = self.declared.clone().for_once_entry(name);
                 let all = std::mem::replace(&mut self.declared, declared);
                 let expression = self.expression(text, Scope::Once, &path);
                 self.declared = all;
@@ -239,7 +239,7 @@ impl Reader {
     }
 
     fn expression(&mut self, text: &str, scope: Scope, path: &YamlPath) -> Option<Expression> {
-        Expression::compile_in(text, scope, &self.declared)
+        Expression::compile_with(text, scope, &self.declared)
             .map(|expression| expression.with_origin(self.document.origin(path, text)))
             .map_err(|error| {
                 let mistake = self.document.jinja(path, text, &error);
@@ -274,7 +274,7 @@ fn has_misspelt(section: &Value, name: &str) -> bool {
 
 /// Returns the names that expressions and templates may use. An entry with a mistake counts as declared, so that its
 /// uses are not reported as well.
-fn declared(raw: &RawSpec, values: &Map<String, serde_json::Value>) -> Declared {
+fn declared(raw: &RawSpec, values: &Map<String, serde_json::Value>) -> Declarations {
     let names = |mapping: &Option<Mapping>| -> Vec<String> {
         let keys = mapping.iter().flat_map(Mapping::keys);
         keys.filter_map(Value::as_str).map(str::to_owned).collect()
@@ -283,7 +283,7 @@ fn declared(raw: &RawSpec, values: &Map<String, serde_json::Value>) -> Declared 
     for name in names(&raw.values) {
         all.entry(name).or_insert(serde_json::Value::Null);
     }
-    Declared::default()
+    Declarations::default()
         .with_once(names(&raw.once))
         .with_values(all)
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cfgsync_model::{Digest, Identifier, InvalidIdentifier};
-use cfgsync_template::{Declared, Expression, JinjaError, Scope};
+use cfgsync_template::{Declarations, Expression, JinjaError, Scope};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -201,17 +201,17 @@ impl RuleBuilder {
             )));
         }
         let once_names = self.once.iter().map(|(name, _)| name.clone()).collect();
-        let declared = Declared::default()
+        let declared = Declarations::default()
             .with_once(once_names)
             .with_values(self.values.clone());
-        let mut compile = |what: &str, source: &str, scope, declared: &Declared| {
-            let compiled = Expression::compile_in(source, scope, declared);
+        let mut compile = |what: &str, source: &str, scope, declared: &Declarations| {
+            let compiled = Expression::compile_with(source, scope, declared);
             let compiled = compiled.map_err(|error| mistakes.push(expression(what, &error)));
             compiled.ok()
         };
         let mut once = Vec::new();
         for (name, source) in &self.once {
-            let declared = declared.clone().before(name);
+            let declared = declared.clone().for_once_entry(name);
             let compiled = compile(&format!("once.{name}"), source, Scope::Once, &declared);
             once.extend(compiled.map(|compiled| (name.clone(), compiled)));
         }
@@ -444,7 +444,7 @@ materializers: []
         ];
         let errors = errors.map(|built| built.unwrap_err().to_string());
         insta::assert_snapshot!(errors.join("\n\n"), @r#"
-        error: the cluster's name: identifier "dev net" holds ' '; allowed are letters, digits, '.', '_' and '-'
+        error: the cluster's name: identifier "dev net" contains ' '; use only letters, digits, '.', '_' and '-'
 
         error: the rule has no condition
          |
@@ -452,7 +452,7 @@ materializers: []
 
         error: `nodes` must be at least 1
 
-        error: identifier "b/c" holds '/'; allowed are letters, digits, '.', '_' and '-'
+        error: identifier "b/c" contains '/'; use only letters, digits, '.', '_' and '-'
 
         error: a node is listed twice in `listed_nodes`
 

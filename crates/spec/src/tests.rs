@@ -134,7 +134,7 @@ fn locates_a_mistake_in_a_merged_text_at_its_use() {
     9 |       - path: a
       |         ^^^^^^^ in this text
       |
-      = help: here are `cluster`, `node`, `nodes`, `once`, `values`
+      = help: the variables here are `cluster`, `node`, `nodes`, `once`, `values`
     "#);
 }
 

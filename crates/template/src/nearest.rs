@@ -3,7 +3,7 @@
 use cfgsync_support::nearest::did_you_mean;
 use minijinja::{Value, value::ValueKind};
 
-use super::printing::entries;
+use super::formatter::entries;
 
 /// Returns the question ``did you mean `port`?`` with the key of `object` that is nearest to `wanted`.
 pub(super) fn nearest_key(object: &Value, wanted: &str) -> Option<String> {

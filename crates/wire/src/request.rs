@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use cfgsync_model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Content, Identifier, Metadata, Mode, NodeRegistration,
-    refuse_nobodys, refuse_rounded,
+    check_integer_range, check_node_address,
 };
 
 /// The greatest depth of lists and objects: that of serde_json.
@@ -60,7 +60,8 @@ pub struct FailBody {
 /// than 64 bits, which would be rounded.
 pub fn read_registration(body: &[u8]) -> Result<NodeRegistration, InvalidBody> {
     let registration: NodeRegistration = read(body)?;
-    refuse_nobodys(registration.ip).map_err(|error| InvalidBody::field("ip", error.to_string()))?;
+    check_node_address(registration.ip)
+        .map_err(|error| InvalidBody::field("ip", error.to_string()))?;
     if has_large_float(&registration.metadata) {
         // Such a number is either a float in the body, or a large integer that was rounded. The text tells which.
         #[derive(Deserialize)]
@@ -69,7 +70,7 @@ pub fn read_registration(body: &[u8]) -> Result<NodeRegistration, InvalidBody> {
             metadata: &'b RawValue,
         }
         if let Ok(Written { metadata }) = serde_json::from_slice(body) {
-            refuse_rounded(metadata.get())
+            check_integer_range(metadata.get())
                 .map_err(|error| InvalidBody::field("metadata", error.to_string()))?;
         }
     }
@@ -175,7 +176,7 @@ pub fn read_replacement(body: &[u8]) -> Result<(Identifier, ArtifactSet), Invali
         };
         let file = ArtifactFile {
             path,
-            mode: Mode::of_file(mode, secret)
+            mode: Mode::for_file(mode, secret)
                 .map_err(|e| InvalidBody::field(format!("files[{at}].mode"), e.to_string()))?,
             secret,
             content: Content::whole(content),
@@ -292,7 +293,7 @@ mod tests {
             (r#"{"identifier":"a"}"#, "the body: missing field `ip`"),
             (
                 r#"{"identifier":"a/b","ip":"::1"}"#,
-                "identifier: identifier \"a/b\" holds '/'",
+                "identifier: identifier \"a/b\" contains '/'",
             ),
             (
                 r#"{"identifier":1,"ip":"::1"}"#,
@@ -304,7 +305,7 @@ mod tests {
             ),
             (
                 r#"{"identifier":"a","ip":"::"}"#,
-                "ip: no node can be reached at ::, which stands for all addresses of a machine",
+                "ip: no node can be reached at ::, which is the unspecified address",
             ),
             (
                 r#"{"identifier":"a","ip":"::1"} x"#,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use cfgsync_cluster::{Refusal, render::Pipeline};
-use cfgsync_model::{Identifier, NodeRegistration, Seat, refuse_nobodys};
+use cfgsync_model::{Identifier, NodeRegistration, Seat, check_node_address};
 use cfgsync_spec::{Members, Spec, SpecError, Step, YamlFile};
 use serde::Serialize;
 use serde_json::Value;
@@ -216,7 +216,7 @@ impl Reader<'_> {
                 "such as 10.0.0.1 or fd00::1",
             )
         })?;
-        refuse_nobodys(ip).map_err(|error| self.wrong("ip", &error.to_string(), ""))?;
+        check_node_address(ip).map_err(|error| self.wrong("ip", &error.to_string(), ""))?;
         let metadata = fields.get("metadata").cloned().unwrap_or_default();
         let seat = match fields.get("seat") {
             None | Some(Value::Null) => None,

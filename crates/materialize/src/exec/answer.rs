@@ -136,7 +136,7 @@ fn artifact_set(
             }
         };
         let secret = secret || file.secret;
-        let mode = Mode::of_file(file.mode, secret);
+        let mode = Mode::for_file(file.mode, secret);
         let file = ArtifactFile {
             mode: mode.map_err(|error| format!("{place}.mode: {error}"))?,
             secret,

@@ -115,7 +115,7 @@ fn errors_locate_mistakes_in_the_answer() {
     error: exec sh: returned files for "nod-1", which is not a node of this snapshot; did you mean `node-1`?
     error: exec sh: returned files for "somebody", which is not a node of this snapshot
     error: exec sh: returned files for node node-1 twice
-    error: exec sh: invalid answer at nodes.node-1[0].path: artifact path "../a" holds a part ".." at line 1 column 56
+    error: exec sh: invalid answer at nodes.node-1[0].path: artifact path "../a" contains the part ".." at line 1 column 56
     error: exec sh: nodes.node-1[1]: two files are called /a
     error: exec sh: shared[0] has neither `content` nor `content_base64`
     error: exec sh: shared[0] has both `content` and `content_base64`

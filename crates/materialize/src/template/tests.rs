@@ -205,7 +205,7 @@ fn errors_name_file_position_node_and_remedy() {
     /config.yaml for n-0: cluster.yaml:11:16: `node.metadata.prot` is undefined; did you mean `port`?
     fragment peers: cluster.yaml:5:14: `values.nope` is undefined
     all (shared): cluster.yaml:20:14: `values.nope` is undefined
-    `where` of a for n-0: cluster.yaml:99:11: it must give true or false, but it gives a value of type number; compare it: `… == …`, `… > 0`, `… is defined`
+    `where` of a for n-0: cluster.yaml:99:11: the result must be true or false, but its type is number; write a comparison: `… == …`, `… > 0`, `… is defined`
     /a for n-0: two files have this name (cluster.yaml:1, cluster.yaml:7); rename one, or give them `where`s that exclude each other
     /a for n-0: two files have this name (cluster.yaml:1, cluster.yaml:7); rename one, or give them `where`s that exclude each other
     a (shared): two files have this name (cluster.yaml:1, cluster.yaml:7); rename one, or give them `where`s that exclude each other
@@ -275,8 +275,8 @@ fn reads_sources_at_the_render() {
         .join("\n"),
         @"
     `source` of key for n-1: cluster.yaml:50:11: cannot read DIR/keys/n-1.key: no such file
-    `source` of key for n-1: cluster.yaml:50:18: what is printed into a path must not be `.` or `..`
-    `source` of key for n-0: cluster.yaml:50:14: what is printed into a path must not hold `/` or control characters
+    `source` of key for n-1: cluster.yaml:50:18: a value that is printed into a path must not be `.` or `..`
+    `source` of key for n-0: cluster.yaml:50:14: a value that is printed into a path must not contain `/` or control characters
     `source` of key for n-0: cluster.yaml:50:11: cannot read DIR/keys: it is a directory
     `source` of key for n-0: cluster.yaml:50:14: `node.metadata.nope` is undefined
     "

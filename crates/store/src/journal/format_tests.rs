@@ -50,7 +50,7 @@ fn generation(number: u64, names: &[&str]) -> Arc<Generation> {
             ..ArtifactFile::new("/peers".parse().unwrap(), "")
         };
         let key = ArtifactFile::new("key".parse().unwrap(), vec![0xff, number.to_le_bytes()[0]]);
-        let files = ArtifactSet::new(vec![mesh, key.kept_secret()]).unwrap();
+        let files = ArtifactSet::new(vec![mesh, key.into_secret()]).unwrap();
         (name.parse().unwrap(), files)
     });
     let empty = ArtifactFile::new("empty".parse().unwrap(), "");
@@ -91,7 +91,7 @@ fn written() -> (SimulatedDisk, Arc<State>) {
     let files = |text: &str| {
         let open = ArtifactFile::new("/config.yaml".parse().unwrap(), text.to_owned());
         let secret = ArtifactFile::new("key".parse().unwrap(), text.to_owned());
-        ArtifactSet::new(vec![open, secret.kept_secret()]).unwrap()
+        ArtifactSet::new(vec![open, secret.into_secret()]).unwrap()
     };
     let set_override = |name: &str, text: &str| {
         Request::Apply(vec![Change::Override {

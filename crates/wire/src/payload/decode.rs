@@ -305,7 +305,7 @@ impl FileBody {
         if !matches_digest {
             return Err(UnusablePayload::File { path });
         }
-        let mode = Mode::of_file(self.mode, self.secret)
+        let mode = Mode::for_file(self.mode, self.secret)
             .map_err(|error| UnusablePayload::Files(format!("{path}: {error}")))?;
         Ok(ArtifactFile {
             path,

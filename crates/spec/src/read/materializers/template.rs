@@ -72,7 +72,7 @@ fn read_file(
     let shared = raw.shared.unwrap_or(false);
     let secret = raw.secret.unwrap_or(false);
     let given = raw.mode.as_ref().map(|mode| mode.0);
-    let mode = Mode::of_file(given, secret).unwrap_or_else(|error| {
+    let mode = Mode::for_file(given, secret).unwrap_or_else(|error| {
         let mistake = reader.document.value(&path.key("mode"), error.to_string());
         reader
             .mistakes
@@ -170,7 +170,7 @@ fn inline_template(
     path: &YamlPath,
 ) -> Option<Template> {
     let origin = reader.document.origin(path, text);
-    match Template::compile_in(&path.to_string(), text, scope, fragments, &reader.declared) {
+    match Template::compile_with(&path.to_string(), text, scope, fragments, &reader.declared) {
         Ok(template) => Some(template.with_origin(origin)),
         Err(error) => {
             let mistake = reader.document.jinja(path, text, &error);
@@ -196,7 +196,7 @@ fn template_file(
         }
     };
     let shown = reader.files.resolve(name).display().to_string();
-    match Template::compile_in(&shown, &text, scope, fragments, &reader.declared) {
+    match Template::compile_with(&shown, &text, scope, fragments, &reader.declared) {
         Ok(template) => Some(template.with_origin(Origin::file(shown))),
         Err(error) => {
             let source = Rc::new(Source { name: shown, text });

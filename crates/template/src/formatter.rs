@@ -1,30 +1,30 @@
-//! How values are printed: text as it is, everything else as compact JSON with sorted keys.
+//! The printed form of values: strings as they are, everything else as compact JSON with sorted keys.
 
 use minijinja::{Error, Value, value::ValueKind};
 
 use super::{
-    bounds::OUTPUT_MAX_BYTES,
-    error::{fault, undefined},
+    engine_error::{invalid_operation, undefined_value},
+    limits::OUTPUT_MAX_BYTES,
 };
 
-/// Deepest nesting of a value that is printed.
+/// Maximum nesting of a value that is printed. It also stops a `namespace` that contains itself.
 const DEPTH_MAX: usize = 160;
 
-/// The text of `value` as `{{ value }}` prints it.
-pub(super) fn text(value: &Value) -> Result<String, Error> {
+/// Returns the text that `{{ value }}` prints.
+pub(super) fn to_text(value: &Value) -> Result<String, Error> {
     match value.as_str() {
         Some(text) => Ok(text.to_owned()),
-        None => json(value, None),
+        None => to_json(value, None),
     }
 }
 
-/// `value` as JSON: compact, or indented by so many spaces. Not escaped for HTML.
-pub(super) fn json(value: &Value, indent: Option<usize>) -> Result<String, Error> {
-    // The commonest case needs no second buffer.
-    if let Some(scalar) = scalar(value)? {
+/// Returns `value` as JSON, compact or indented by `indent` spaces. Nothing is escaped for HTML.
+pub(super) fn to_json(value: &Value, indent: Option<usize>) -> Result<String, Error> {
+    // A scalar, the most common case, needs no second buffer.
+    if let Some(scalar) = scalar_to_json(value)? {
         return Ok(scalar);
     }
-    let mut writer = Writer {
+    let mut writer = JsonWriter {
         out: String::new(),
         indent,
     };
@@ -32,7 +32,7 @@ pub(super) fn json(value: &Value, indent: Option<usize>) -> Result<String, Error
     Ok(writer.out)
 }
 
-/// The entries of an object, sorted by key.
+/// Returns the entries of an object, sorted by key.
 pub(super) fn entries(object: &Value) -> Result<Vec<(String, Value)>, Error> {
     let mut entries = object
         .try_iter()?
@@ -42,121 +42,119 @@ pub(super) fn entries(object: &Value) -> Result<Vec<(String, Value)>, Error> {
     Ok(entries)
 }
 
-/// A scalar as JSON, `None` when `value` is a list or an object.
-pub(super) fn scalar(value: &Value) -> Result<Option<String>, Error> {
+/// Returns a scalar as JSON, or `None` if `value` is a list or an object.
+pub(super) fn scalar_to_json(value: &Value) -> Result<Option<String>, Error> {
     Ok(Some(match value.kind() {
         ValueKind::None => "null".to_owned(),
         ValueKind::Bool => value.is_true().to_string(),
-        ValueKind::Number => number(value)?,
-        ValueKind::String | ValueKind::Bytes => quoted(
-            value
-                .as_str()
-                .ok_or_else(|| fault("these bytes are not UTF-8 text; use b64encode"))?,
-        ),
+        ValueKind::Number => number_to_json(value)?,
+        ValueKind::String | ValueKind::Bytes => {
+            json_string(value.as_str().ok_or_else(|| {
+                invalid_operation("these bytes are not UTF-8 text; use `b64encode`")
+            })?)
+        }
         ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => return Ok(None),
         ValueKind::Undefined => {
-            return Err(undefined("something undefined stands in this value", None));
+            return Err(undefined_value(
+                "this value contains an undefined item",
+                None,
+            ));
         }
         _ => {
-            return Err(fault(
-                "a function or macro is not a value that can be printed",
-            ));
+            return Err(invalid_operation("a function or macro cannot be printed"));
         }
     }))
 }
 
-/// Fails when a value is nested too deeply, or its text has grown too long.
-pub(super) fn within_bounds(depth: usize, length_bytes: usize) -> Result<(), Error> {
+/// Fails if a value has more than 160 levels of nesting, or if its text is longer than [`OUTPUT_MAX_BYTES`].
+pub(super) fn check_size(depth: usize, length_bytes: usize) -> Result<(), Error> {
     if depth > DEPTH_MAX {
-        return Err(fault(format!(
-            "this value is nested more than {DEPTH_MAX} deep"
+        return Err(invalid_operation(format!(
+            "this value has more than {DEPTH_MAX} levels of nesting"
         )));
     }
     if length_bytes > OUTPUT_MAX_BYTES {
-        return Err(too_long());
+        return Err(output_too_long());
     }
     Ok(())
 }
 
-/// The error for a text beyond [`OUTPUT_MAX_BYTES`].
-pub(super) fn too_long() -> Error {
-    fault(format!(
-        "the text grows beyond {} MiB",
-        OUTPUT_MAX_BYTES >> 20
-    ))
+/// Returns the error for a text that is longer than [`OUTPUT_MAX_BYTES`].
+pub(super) fn output_too_long() -> Error {
+    invalid_operation(format!("the output exceeds {} MiB", OUTPUT_MAX_BYTES >> 20))
 }
 
-/// A JSON string, quotes included.
-pub(super) fn quoted(text: &str) -> String {
-    serde_json::to_string(text).expect("a text is JSON")
+/// Returns `text` as a JSON string, including the quotation marks.
+pub(super) fn json_string(text: &str) -> String {
+    serde_json::to_string(text).expect("every string can be JSON")
 }
 
-fn number(value: &Value) -> Result<String, Error> {
+fn number_to_json(value: &Value) -> Result<String, Error> {
     if value.is_integer() {
         return Ok(value.to_string());
     }
     let float = f64::try_from(value.clone())?;
     serde_json::Number::from_f64(float)
         .map(|number| number.to_string())
-        .ok_or_else(|| fault("this number is infinite or not a number"))
+        .ok_or_else(|| invalid_operation("this number is infinite or NaN"))
 }
 
 fn key_text(key: &Value) -> Result<String, Error> {
     match (key.as_str(), key.kind()) {
         (Some(text), _) => Ok(text.to_owned()),
         (None, ValueKind::None | ValueKind::Bool | ValueKind::Number) => {
-            Ok(scalar(key)?.unwrap_or_default())
+            Ok(scalar_to_json(key)?.unwrap_or_default())
         }
-        _ => Err(fault(
-            "a key of this object is not a text, number, boolean or none",
+        _ => Err(invalid_operation(
+            "a key of this object is not a string, number, boolean or none",
         )),
     }
 }
 
-struct Writer {
+struct JsonWriter {
     out: String,
     indent: Option<usize>,
 }
 
-impl Writer {
+impl JsonWriter {
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
-        within_bounds(depth, self.out.len())?;
-        if let Some(scalar) = scalar(value)? {
+        check_size(depth, self.out.len())?;
+        if let Some(scalar) = scalar_to_json(value)? {
             self.out.push_str(&scalar);
             return Ok(());
         }
         let is_object = value.kind() == ValueKind::Map;
         self.out.push(if is_object { '{' } else { '[' });
-        let mut any = false;
+        let mut has_items = false;
         if is_object {
             for (key, item) in entries(value)? {
-                self.separate(&mut any, depth);
-                self.out.push_str(&quoted(&key));
+                self.separate(&mut has_items, depth);
+                self.out.push_str(&json_string(&key));
                 self.out
                     .push_str(if self.indent.is_some() { ": " } else { ":" });
                 self.value(&item, depth + 1)?;
             }
         } else {
             for item in value.try_iter()? {
-                self.separate(&mut any, depth);
+                self.separate(&mut has_items, depth);
                 self.value(&item, depth + 1)?;
             }
         }
-        if any {
-            self.line(depth);
+        if has_items {
+            self.new_line(depth);
         }
         self.out.push(if is_object { '}' } else { ']' });
         Ok(())
     }
 
-    fn separate(&mut self, any: &mut bool, depth: usize) {
-        if std::mem::replace(any, true) {
+    fn separate(&mut self, has_items: &mut bool, depth: usize) {
+        if std::mem::replace(has_items, true) {
             self.out.push(',');
         }
-        self.line(depth + 1);
+        self.new_line(depth + 1);
     }
 
-    fn line(&mut self, depth: usize) {
+    fn new_line(&mut self, depth: usize) {
         if let Some(indent) = self.indent {
             self.out.push('\n');
             self.out.extend(std::iter::repeat_n(' ', indent * depth));
@@ -169,7 +167,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::context::from_json;
+    use crate::json_value::from_json;
 
     #[test]
     fn values_print_as_serde_json_prints_them() {
@@ -187,17 +185,17 @@ mod tests {
             json!({}),
             json!([1, [2, {"a": {"z": null, "ä": -1}, "b": []}]]),
         ] {
-            let ours = from_json(&value);
-            assert_eq!(json(&ours, None).unwrap(), value.to_string());
+            let jinja = from_json(&value);
+            assert_eq!(to_json(&jinja, None).unwrap(), value.to_string());
             assert_eq!(
-                json(&ours, Some(2)).unwrap(),
+                to_json(&jinja, Some(2)).unwrap(),
                 serde_json::to_string_pretty(&value).unwrap()
             );
         }
     }
 
     #[test]
-    fn what_is_no_json_is_refused() {
+    fn rejects_values_that_json_cannot_represent() {
         let deep = (0..200).fold(Value::from(1), |inner, _| Value::from(vec![inner]));
         for value in [
             Value::from(f64::NAN),
@@ -207,10 +205,10 @@ mod tests {
             Value::from_function(|| 1),
             deep,
         ] {
-            assert!(json(&value, None).is_err());
+            assert!(to_json(&value, None).is_err());
         }
         assert_eq!(
-            text(&Value::from(i128::MAX)).unwrap(),
+            to_text(&Value::from(i128::MAX)).unwrap(),
             i128::MAX.to_string()
         );
     }

@@ -1,32 +1,20 @@
-//! `hostport`, `cidr_host` and `ordinal`: what bootstrap needs of addresses and names. Each can be written as
-//! a filter and as a function.
+//! Functions for addresses and node names: `hostport`, `cidr_host` and `ordinal`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use minijinja::{Environment, Error, Value};
+use minijinja::{Error, Value};
 
-use super::error::fault;
+use crate::engine_error::invalid_operation;
 
-/// The names that can be written both ways.
-pub(super) const NETWORK: &[&str] = &["cidr_host", "hostport", "ordinal"];
-
-pub(super) fn register(environment: &mut Environment<'_>) {
-    environment.add_filter("hostport", hostport);
-    environment.add_function("hostport", hostport);
-    environment.add_filter("cidr_host", cidr_host);
-    environment.add_function("cidr_host", cidr_host);
-    environment.add_filter("ordinal", ordinal);
-    environment.add_function("ordinal", ordinal);
-}
-
-/// `10.0.0.1:80`, `[fd00::1]:80`, `name:80`.
-fn hostport(host: &str, port: &Value) -> Result<String, Error> {
+/// `hostport(HOST, PORT)`: joins an address or host name and a port, such as `10.0.0.1:80` or `[fd00::1]:80`.
+pub(super) fn hostport(host: &str, port: &Value) -> Result<String, Error> {
     let port = port
         .as_str()
         .map_or_else(|| port.as_i64(), |text| text.parse().ok())
         .and_then(|port| u16::try_from(port).ok())
-        .ok_or_else(|| fault("`hostport` wants a port from 0 to 65535"))?;
+        .ok_or_else(|| invalid_operation("`hostport` needs a port from 0 to 65535"))?;
+    // Most hosts are IPv4 addresses, which need no further checks.
     if host.parse::<Ipv4Addr>().is_ok() {
         return Ok(format!("{host}:{port}"));
     }
@@ -39,21 +27,21 @@ fn hostport(host: &str, port: &Value) -> Result<String, Error> {
     }
     if host.is_empty() || host.contains([':', '[', ']', '/']) || host.contains(char::is_whitespace)
     {
-        return Err(fault(
-            "`hostport` wants an IP address or a host's name without a port",
+        return Err(invalid_operation(
+            "`hostport` needs an IP address or a host name without a port",
         ));
     }
     Ok(format!("{host}:{port}"))
 }
 
-/// The address number `index` of a network, counted from its first (0: the network's own address) or, when
-/// negative, from its last.
-fn cidr_host(network: &str, index: i64) -> Result<String, Error> {
+/// `cidr_host(NETWORK, INDEX)`: returns one address of a network. The index 0 is the network's own address, and -1 is
+/// the last address.
+pub(super) fn cidr_host(network: &str, index: i64) -> Result<String, Error> {
     let network: IpNet = network
         .parse()
-        .map_err(|_| fault("`cidr_host` wants a network like 10.0.0.0/24"))?;
+        .map_err(|_| invalid_operation("`cidr_host` needs a network such as 10.0.0.0/24"))?;
     let host_bits = network.max_prefix_len() - network.prefix_len();
-    // 2^host_bits - 1, without overflow for a /0 of IPv6.
+    // This is 2^host_bits - 1. A shift by 128 would overflow for `::/0`.
     let last = if host_bits == 0 {
         0
     } else {
@@ -66,18 +54,18 @@ fn cidr_host(network: &str, index: i64) -> Result<String, Error> {
         (last + u128::from(host_bits < 128))
             .checked_sub(distance)
             .map(|offset| {
-                // For a /0 of IPv6 the count of addresses does not fit: `last` stands for it, one short.
+                // `::/0` has 2^128 addresses, which does not fit. The subtraction above started one too low.
                 offset + u128::from(host_bits == 128)
             })
     };
     let offset = offset.filter(|&offset| offset <= last).ok_or_else(|| {
-        fault(format!(
+        invalid_operation(format!(
             "a /{} network has no address number {index}",
             network.prefix_len()
         ))
     })?;
     let address = match network.network() {
-        // A host part of IPv4 has at most 32 bits.
+        // An offset within an IPv4 network has at most 32 bits.
         IpAddr::V4(first) => IpAddr::V4(Ipv4Addr::from_bits(
             first.to_bits() | u32::try_from(offset).unwrap_or(u32::MAX),
         )),
@@ -86,17 +74,17 @@ fn cidr_host(network: &str, index: i64) -> Result<String, Error> {
     Ok(address.to_string())
 }
 
-/// The number at the end of a name: `zk-10` gives 10.
-fn ordinal(name: &str) -> Result<u64, Error> {
+/// `ordinal(NAME)`: returns the number at the end of a name, such as 10 for `zk-10`.
+pub(super) fn ordinal(name: &str) -> Result<u64, Error> {
     let digits = name.len() - name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
     if digits == 0 {
-        return Err(fault(
-            "`ordinal` wants a name that ends in a number, like `zk-10`",
+        return Err(invalid_operation(
+            "`ordinal` needs a name that ends in a number, such as `zk-10`",
         ));
     }
     name[name.len() - digits..]
         .parse()
-        .map_err(|_| fault("the number at the end of this name is too large"))
+        .map_err(|_| invalid_operation("the number at the end of this name is too large"))
 }
 
 #[cfg(test)]
@@ -127,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn cidr_host_counts_from_both_ends() {
+    fn cidr_host_counts_from_the_first_and_last_address() {
         for (network, index, expected) in [
             ("10.0.0.0/24", 0, Some("10.0.0.0")),
             ("10.0.0.77/24", 5, Some("10.0.0.5")),
@@ -155,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinals_are_the_number_at_the_end() {
+    fn ordinal_returns_the_number_at_the_end() {
         assert_eq!(ordinal("zk-10").unwrap(), 10);
         assert_eq!(ordinal("007").unwrap(), 7);
         for name in ["zk", "", "9a", "n-99999999999999999999999"] {

@@ -1,4 +1,4 @@
-//! From text to syntax tree, and what is said where that fails.
+//! Parses texts into syntax trees, and reports syntax errors.
 
 use minijinja::{
     Error,
@@ -9,37 +9,44 @@ use minijinja::{
 };
 
 use super::{
-    engine::{guarded, syntax},
-    error::{JinjaError, fault, from_engine},
+    engine::{catch_panic, syntax},
+    engine_error::{from_engine, invalid_operation},
+    error::JinjaError,
 };
 
-/// Most operators in one expression, and most `elif`s in one template: the engine walks its tree by
-/// recursion, which a chain of some thousands would lead off the stack.
-const LINKS_MAX: usize = 500;
+/// Maximum number of operators in one expression, and of `elif` branches in one template. The engine walks its syntax
+/// tree recursively, and a few thousand levels would overflow the stack.
+const NESTING_MAX: usize = 500;
 
-/// Parses a template, or says where its syntax is wrong.
+/// Parses a template. Fails with the first syntax error.
 pub(super) fn parse_template<'a>(name: &'a str, source: &'a str) -> Result<Stmt<'a>, JinjaError> {
-    guarded(|| read_all(source, false).and_then(|()| machinery::parse(source, name, syntax())))
-        .map_err(|error| syntax_error(&error, source))
+    catch_panic(|| {
+        check_tokens(source, false).and_then(|()| machinery::parse(source, name, syntax()))
+    })
+    .map_err(|error| syntax_error(&error, source))
 }
 
-/// Parses an expression, or says where its syntax is wrong.
+/// Parses an expression. Fails with the first syntax error.
 pub(super) fn parse_expression(source: &str) -> Result<Expr<'_>, JinjaError> {
-    let parsed = guarded(|| read_all(source, true).and_then(|()| machinery::parse_expr(source)));
+    let parsed =
+        catch_panic(|| check_tokens(source, true).and_then(|()| machinery::parse_expr(source)));
     parsed.map_err(|error| {
         let error = syntax_error(&error, source);
         if source.trim_start().starts_with("{{") {
-            return error.with_help("an expression stands without `{{ }}`".to_owned());
+            return error.with_help("write an expression without `{{ }}`".to_owned());
         }
         error
     })
 }
 
-/// Reads the text to its end. The engine's parser may take a character that it cannot read for the end of
-/// the text: of `a == 1 && b` it would silently keep `a == 1`.
-fn read_all(source: &str, in_expression: bool) -> Result<(), Error> {
-    // How many operators are open: in all, and for each bracket. A comma ends those of its own bracket.
-    let mut open = 0;
+/// Reads all tokens of the text, and fails at an invalid one or if an expression has too many operators.
+///
+/// The engine's parser may take an invalid character for the end of the text: from `a == 1 && b`, it would silently keep
+/// `a == 1`.
+fn check_tokens(source: &str, in_expression: bool) -> Result<(), Error> {
+    // The depth of the syntax tree: one level for each operator, also counted for each bracket. A comma ends the levels
+    // of its bracket.
+    let mut depth = 0;
     let mut brackets = vec![0];
     let mut branches = 0;
     let mut after_value = false;
@@ -50,27 +57,32 @@ fn read_all(source: &str, in_expression: bool) -> Result<(), Error> {
             Token::BracketOpen | Token::ParenOpen | Token::BraceOpen
         );
         if is_operator(&token) || (is_opening && after_value) {
-            open += 1;
+            depth += 1;
             if let Some(innermost) = brackets.last_mut() {
                 *innermost += 1;
             }
         }
         match token {
             Token::VariableStart | Token::BlockStart => {
-                open = 0;
+                depth = 0;
                 brackets = vec![0];
             }
-            Token::Comma => open -= brackets.last_mut().map_or(0, std::mem::take),
+            Token::Comma => depth -= brackets.last_mut().map_or(0, std::mem::take),
             Token::BracketClose | Token::ParenClose | Token::BraceClose => {
-                open -= brackets.pop().unwrap_or(0);
+                depth -= brackets.pop().unwrap_or(0);
             }
             Token::Ident("elif") => branches += 1,
             _ if is_opening => brackets.push(0),
             _ => {}
         }
-        if open.max(branches) > LINKS_MAX {
-            return Err(fault(format!(
-                "an expression has at most {LINKS_MAX} operators"
+        if depth > NESTING_MAX {
+            return Err(invalid_operation(format!(
+                "an expression can have at most {NESTING_MAX} operators"
+            )));
+        }
+        if branches > NESTING_MAX {
+            return Err(invalid_operation(format!(
+                "a template can have at most {NESTING_MAX} `elif` branches"
             )));
         }
         after_value = matches!(
@@ -81,7 +93,7 @@ fn read_all(source: &str, in_expression: bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the engine's tree gets one level deeper by this token.
+/// Returns whether this token adds a level to the engine's syntax tree.
 fn is_operator(token: &Token<'_>) -> bool {
     match token {
         Token::Ident(word) => matches!(*word, "and" | "or" | "not" | "if" | "is" | "in"),
@@ -105,16 +117,16 @@ fn is_operator(token: &Token<'_>) -> bool {
     }
 }
 
-/// The error, with a way out where an operator of another language stands where the syntax went wrong.
+/// Converts a syntax error. If an operator of another language caused it, the help has that of Jinja.
 fn syntax_error(error: &Error, source: &str) -> JinjaError {
     let error = from_engine(error, source).error;
     let start = error.range.as_ref().map_or(0, |range| range.start);
-    let (before, wrong) = source.split_at_checked(start).unwrap_or_default();
-    let help = match wrong.as_bytes() {
-        [b'&', b'&', ..] => Some("write `and` for `&&`"),
-        [b'|', ..] if before.ends_with('|') => Some("write `or` for `||`"),
-        [b'!', ..] => Some("write `not` for `!`"),
-        [b'=', after, ..] if *after != b'=' => Some("write `==` for `=`"),
+    let (before, rest) = source.split_at_checked(start).unwrap_or_default();
+    let help = match rest.as_bytes() {
+        [b'&', b'&', ..] => Some("write `and` instead of `&&`"),
+        [b'|', ..] if before.ends_with('|') => Some("write `or` instead of `||`"),
+        [b'!', ..] => Some("write `not` instead of `!`"),
+        [b'=', after, ..] if *after != b'=' => Some("write `==` instead of `=`"),
         _ => None,
     };
     error.with_help(help.map(str::to_owned))
@@ -125,8 +137,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_chains_are_refused_and_long_lists_are_not() {
-        for link in [
+    fn limits_operators_but_not_list_items() {
+        for operator in [
             ".a",
             "+1",
             "|upper",
@@ -138,13 +150,13 @@ mod tests {
             " is defined",
             " < 1",
         ] {
-            let chain = |length: usize| format!("x{}", link.repeat(length));
+            let chain = |length: usize| format!("x{}", operator.repeat(length));
             parse_expression(&chain(100)).map(drop).unwrap();
-            for length in [LINKS_MAX + 1, 100_000] {
+            for length in [NESTING_MAX + 1, 100_000] {
                 let error = parse_expression(&chain(length)).map(drop).unwrap_err();
                 assert_eq!(
-                    error.message, "an expression has at most 500 operators",
-                    "{link}"
+                    error.message, "an expression can have at most 500 operators",
+                    "{operator}"
                 );
                 let template = format!("{{{{ {} }}}}", chain(length));
                 assert!(parse_template("t", &template).is_err());
