@@ -3,7 +3,7 @@
 use std::{fs, io, path::PathBuf, str::FromStr};
 
 use cfgsync::{ArtifactFile, ArtifactSet, Identifier};
-use cfgsync_model::{ArtifactPath, DuplicatePath, Mode, NotSecret};
+use cfgsync_model::{ArtifactPath, DuplicatePath, Mode, ModeNotPrivate};
 use clap::Args;
 
 use super::{
@@ -123,9 +123,9 @@ fn read(
             path: value.clone(),
             error,
         })?;
-        let refused = |error: NotSecret| ReplaceError::Artifacts(format!("{artifact}: {error}"));
+        let refused = |error: ModeNotPrivate| ReplaceError::Artifacts(format!("{artifact}: {error}"));
         files.push(ArtifactFile {
-            mode: Mode::of_file(mode, secret).map_err(refused)?,
+            mode: Mode::for_file(mode, secret).map_err(refused)?,
             secret,
             ..ArtifactFile::new(artifact.clone(), content)
         })?;
