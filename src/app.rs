@@ -92,7 +92,7 @@ pub async fn serve(
         Some(journal) => journal.clone(),
         None => in_memory(&server.spec, server.history_generations)?,
     };
-    let guard = server.http.guard.clone();
+    let guard = server.http.access.clone();
     let account = Arc::new(Account {
         guard: guard.clone(),
     });

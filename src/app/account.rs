@@ -1,7 +1,7 @@
 //! What a server does without a request, as its audit log is told: seals, failures, specs that it is given; and whose
 //! names a spec leaves to whoever comes first.
 
-use cfgsync_access::{AuditLine, AuditOutcome, Guard};
+use cfgsync_access::{AccessControl, AuditLine, AuditOutcome};
 use cfgsync_cluster::{AuditEvent, AuditRefused, AuditSink, Coordinator, RenderOutcome};
 use cfgsync_model::Identifier;
 use cfgsync_spec::{IdentityMode, Spec};
@@ -13,30 +13,33 @@ const NAMES_MAX: usize = 10;
 /// Keeps account in the audit log of `guard`, if there is one.
 #[derive(Debug)]
 pub(super) struct Account {
-    pub(super) guard: Guard,
+    pub(super) guard: AccessControl,
 }
 
 impl Account {
     /// Evaluates with `spec` from now on, if the log and the cluster take it.
     pub(super) async fn reload(&self, coordinator: &Coordinator, spec: Spec) {
         let identity = spec.identity;
-        let line = self.guard.line("spec").with_hash("spec", spec.digest);
-        if let Err(error) = self.guard.announces(&line).await {
+        let line = self
+            .guard
+            .server_line("spec")
+            .with_hash("spec", spec.digest);
+        if let Err(error) = self.guard.announce(&line).await {
             tracing::error!("the last good spec stays in force: {error}");
-            let refused = line.ending(AuditOutcome::Refused, Some("audit"));
-            self.guard.notes(refused);
+            let refused = line.with_outcome(AuditOutcome::Refused, Some("audit"));
+            self.guard.record(refused);
             return;
         }
         match coordinator.reload(spec).await {
             Ok(()) => {
                 tracing::info!("the spec was read again");
-                self.guard.notes(line);
+                self.guard.record(line);
                 warn_of_unclaimed(coordinator, identity);
             }
             Err(error) => {
                 tracing::error!("the last good spec stays in force: {error}");
-                let refused = line.ending(AuditOutcome::Refused, Some("another_cluster"));
-                self.guard.notes(refused);
+                let refused = line.with_outcome(AuditOutcome::Refused, Some("another_cluster"));
+                self.guard.record(refused);
             }
         }
     }
@@ -50,13 +53,16 @@ impl Account {
             } => AuditLine {
                 generation: Some(generation),
                 revision: Some(revision),
-                ..self.guard.line("seal").with_hash("generation", digest)
+                ..self
+                    .guard
+                    .server_line("seal")
+                    .with_hash("generation", digest)
             },
             AuditEvent::Render { revision } => AuditLine {
                 revision: Some(revision),
-                ..self.guard.line("render")
+                ..self.guard.server_line("render")
             },
-            AuditEvent::Attempt => self.guard.line("attempt"),
+            AuditEvent::Attempt => self.guard.server_line("attempt"),
         }
     }
 }
@@ -90,7 +96,7 @@ pub(super) fn warn_of_unclaimed(coordinator: &Coordinator, identity: IdentityMod
 impl AuditSink for Account {
     fn allows(&self, deed: AuditEvent) -> BoxFuture<'_, Result<(), AuditRefused>> {
         Box::pin(async move {
-            let announced = self.guard.announces(&self.line(deed)).await;
+            let announced = self.guard.announce(&self.line(deed)).await;
             // The log itself says why, to whoever can do something about it.
             announced.map_err(|_| AuditRefused("the audit log cannot be written".to_owned()))
         })
@@ -98,9 +104,9 @@ impl AuditSink for Account {
 
     fn sees(&self, deed: AuditEvent, ending: RenderOutcome) {
         let line = self.line(deed);
-        self.guard.notes(match ending {
+        self.guard.record(match ending {
             RenderOutcome::Done => line,
-            RenderOutcome::Failed(why) => line.ending(AuditOutcome::Failed, Some(why)),
+            RenderOutcome::Failed(why) => line.with_outcome(AuditOutcome::Failed, Some(why)),
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::ExitCode};
 
-use cfgsync_access::CannotTell;
+use cfgsync_access::IdentityUnsupported;
 use cfgsync_client::{
     CallError, JoinError, KeyError as NodeKeyError, RouteError, TrustError, disk::DiskError,
 };
@@ -323,19 +323,21 @@ fn judge_access(error: &AccessError) -> Verdict {
             Some("`cfgsync token new --append FILE` makes tokens and their lines")
         }
         AccessError::Audit { .. } | AccessError::NoAudit | AccessError::NoAuthority => None,
-        AccessError::CannotTell(CannotTell::Nobody(_)) => Some(
+        AccessError::IdentityUnsupported(IdentityUnsupported::NoCredentials(_)) => Some(
             "give operators a token (--tokens), and nodes as well, or --allow-anonymous for these",
         ),
-        AccessError::CannotTell(CannotTell::Certificates) => {
+        AccessError::IdentityUnsupported(IdentityUnsupported::NoCertificates) => {
             Some("verify client certificates with --client-ca")
         }
-        AccessError::CannotTell(CannotTell::Tokens) => Some("give it tokens with --tokens"),
+        AccessError::IdentityUnsupported(IdentityUnsupported::NoTokens) => {
+            Some("give it tokens with --tokens")
+        }
     };
     let exit = match error {
         AccessError::NoAudit | AccessError::NoAuthority => Exit::Usage,
-        AccessError::Tokens(_) | AccessError::Audit { .. } | AccessError::CannotTell(_) => {
-            Exit::WrongSetting
-        }
+        AccessError::Tokens(_)
+        | AccessError::Audit { .. }
+        | AccessError::IdentityUnsupported(_) => Exit::WrongSetting,
     };
     Verdict {
         exit,
@@ -386,7 +388,7 @@ fn judge_serve(error: &ServeError) -> Verdict {
         ServeError::Tls(error) => {
             let exit = match error {
                 TlsSetupError::Usage(_) => Exit::Usage,
-                TlsSetupError::JoinUrlFile { .. } | TlsSetupError::Tls(TlsError::Keep { .. }) => {
+                TlsSetupError::JoinUrlFile { .. } | TlsSetupError::Tls(TlsError::Store { .. }) => {
                     Exit::NotWritten
                 }
                 TlsSetupError::Tls(_) => Exit::WrongSetting,

@@ -21,7 +21,7 @@ use std::{
 };
 
 use cfgsync::app::{self, Server, ServerError};
-use cfgsync_access::Guard;
+use cfgsync_access::AccessControl;
 use cfgsync_client::disk::create_beside;
 use cfgsync_cluster as cluster;
 use cfgsync_server::{self, DrainReport, HttpConfig};
@@ -256,7 +256,7 @@ impl ServeArgs {
 struct Prepared {
     args: ServeArgs,
     spec: Spec,
-    guard: Guard,
+    guard: AccessControl,
     sign_key: Option<Arc<SigningKey>>,
     journal: Option<JournalStore>,
 }
@@ -266,7 +266,9 @@ fn prepare(args: ServeArgs) -> anyhow::Result<Prepared> {
     listeners::refuse_exposure(&args.listen, args.may_be_exposed())?;
     let spec = Spec::load(&args.spec)?;
     let guard = args.access.guard(args.tls.authenticates())?;
-    guard.can_tell(spec.identity).map_err(AccessError::from)?;
+    guard
+        .check_identity_mode(spec.identity)
+        .map_err(AccessError::from)?;
     let sign_key = args.signing.read()?;
     let journal = state::open(&args.state, &spec, args.history).map_err(ServeError::State)?;
     Ok(Prepared {
@@ -339,7 +341,12 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> anyhow::Result<Exit>
         }
         None => None,
     };
-    tell(&spec.cluster, &addresses, guard.asks(), tls.as_deref())?;
+    tell(
+        &spec.cluster,
+        &addresses,
+        guard.requires_credentials(),
+        tls.as_deref(),
+    )?;
     let (status, status_line) = watch::channel(String::new());
     let server = Server {
         spec,
@@ -535,7 +542,7 @@ fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     })
 }
 
-fn http_config(args: &ServeArgs, descriptors: &Descriptors, guard: Guard) -> HttpConfig {
+fn http_config(args: &ServeArgs, descriptors: &Descriptors, guard: AccessControl) -> HttpConfig {
     let limits = &args.limits;
     let wanted = limits.connections_max as usize;
     let connections_max = wanted.min(descriptors.connections_max());
@@ -557,7 +564,7 @@ fn http_config(args: &ServeArgs, descriptors: &Descriptors, guard: Guard) -> Htt
         write_stall_timeout: limits.write_stall_timeout,
         drain_timeout: args.drain_timeout,
         waiters_per_node_max: args.access.waiters_per_node_max.into(),
-        guard,
+        access: guard,
         ..HttpConfig::default()
     }
 }
@@ -602,7 +609,10 @@ mod tests {
     fn defaults_are_those_of_the_library() {
         let args = Only::parse_from(["serve", "cluster.yaml"]).serve;
         let unlimited = Descriptors::unlimited();
-        let told = format!("{:?}", http_config(&args, &unlimited, Guard::default()));
+        let told = format!(
+            "{:?}",
+            http_config(&args, &unlimited, AccessControl::default())
+        );
         assert_eq!(told, format!("{:?}", HttpConfig::default()));
         assert_eq!(args.limits.bounds(), cluster::Config::default().bounds);
         assert_eq!(usize::from(args.history), app::HISTORY_GENERATIONS);

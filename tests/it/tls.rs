@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use cfgsync_access::{Audit, AuditTarget, Guard, GuardConfig, Policy, Rate};
+use cfgsync_access::{AccessConfig, AccessControl, AuditLog, AuditTarget, Policy, Rate};
 use cfgsync_client::{CallError, Client, Distrust, Fault, ServerUrl, Trust};
 use cfgsync_model::Pin;
 use cfgsync_server::{HttpConfig, Tls, TlsFiles};
@@ -237,8 +237,8 @@ async fn the_audit_log_has_refused_certificates_and_cannot_be_filled_with_them()
     let strangers = Authority::new(directory.path(), "strangers");
     let tls = asking_for_certificates(&authority, &nodes);
     let path = directory.path().join("audit");
-    let audit = Audit::open(AuditTarget::File(path.clone()), false).unwrap();
-    let guard = Guard::new(GuardConfig {
+    let audit = AuditLog::open(AuditTarget::File(path.clone()), false).unwrap();
+    let guard = AccessControl::new(AccessConfig {
         tokens: None,
         policy: Policy {
             certificates: true,
@@ -249,7 +249,7 @@ async fn the_audit_log_has_refused_certificates_and_cannot_be_filled_with_them()
         clock: WallClock::from_fn(|| Timestamp::UNIX_EPOCH),
     });
     let config = HttpConfig {
-        guard: guard.clone(),
+        access: guard.clone(),
         ..served(tls)
     };
     let server = TestServer::with(ONE, config);
@@ -404,7 +404,7 @@ async fn a_connection_beyond_the_share_of_its_address_is_closed_before_its_hands
 #[tokio::test]
 async fn an_address_that_shakes_hands_too_often_is_left_before_anything_is_worked_out() {
     let (_directory, authority) = place();
-    let guard = Guard::new(GuardConfig {
+    let guard = AccessControl::new(AccessConfig {
         tokens: None,
         policy: Policy::default(),
         rate: Some(Rate {
@@ -415,7 +415,7 @@ async fn an_address_that_shakes_hands_too_often_is_left_before_anything_is_worke
         clock: WallClock::system(),
     });
     let config = HttpConfig {
-        guard,
+        access: guard,
         ..authority.sign(HERE).served()
     };
     let server = TestServer::with(ONE, config);
@@ -488,7 +488,7 @@ async fn what_is_read_again_is_used_by_the_connections_that_follow() {
     let before = tls.pin();
 
     let files = authority.sign(HERE).files();
-    tls.take(&Tls::read(&files).unwrap());
+    tls.replace(&Tls::read(&files).unwrap());
     let after = tls.pin();
     assert_ne!(before, after);
     let answer = livez(join_url(&server, before), &Trust::default()).await;
@@ -529,7 +529,7 @@ async fn what_is_read_again_is_used_by_the_connections_that_follow() {
             key: key.clone(),
             client_authorities: None,
         };
-        let error = Tls::read(&files).map(|new| tls.take(&new)).unwrap_err();
+        let error = Tls::read(&files).map(|new| tls.replace(&new)).unwrap_err();
         said.push_str(&format!("{error}\n"));
         assert_eq!(tls.pin(), after);
     }
@@ -552,7 +552,7 @@ async fn what_a_certificate_proved_stands_no_longer_than_the_certificate_and_its
         WallClock::from_fn(move || Timestamp::from_second(now.load(Ordering::Relaxed)).unwrap())
     };
     let tls = asking_for_certificates(&authority, &nodes);
-    let guard = GuardConfig {
+    let guard = AccessConfig {
         tokens: None,
         policy: Policy {
             certificates: true,
@@ -563,7 +563,7 @@ async fn what_a_certificate_proved_stands_no_longer_than_the_certificate_and_its
         clock,
     };
     let config = HttpConfig {
-        guard: Guard::new(guard),
+        access: AccessControl::new(guard),
         ..served(tls.clone())
     };
     let server = TestServer::with(ONE, config);
@@ -573,8 +573,8 @@ async fn what_a_certificate_proved_stands_no_longer_than_the_certificate_and_its
 
     let years = || now.store(i64::from(u32::MAX) * 50, Ordering::Relaxed);
     // The server's own certificate may change under a connection.
-    tls.take(&asking_for_certificates(&authority, &nodes));
-    let reading = || tls.take(&asking_for_certificates(&authority, &others));
+    tls.replace(&asking_for_certificates(&authority, &nodes));
+    let reading = || tls.replace(&asking_for_certificates(&authority, &others));
     let passed: [&dyn Fn(); 2] = [&years, &reading];
     for pass in passed {
         now.store(0, Ordering::Relaxed);
@@ -612,7 +612,7 @@ async fn a_client_shows_the_certificate_that_is_in_its_files_when_it_connects() 
     within(client.nodes()).await.unwrap();
 
     // From here on the pair is as good as expired: the server wants another connection.
-    tls.take(&asking_for_certificates(&authority, &others));
+    tls.replace(&asking_for_certificates(&authority, &others));
     fs::copy(&renewed.certificate, &shown.certificate).unwrap();
     let told = within(client.nodes()).await.unwrap_err().to_string();
     assert!(told.contains("answered 503"), "{told}");

@@ -67,16 +67,16 @@ pub enum IdentityUnsupported {
     /// The server requires no credentials, so every client has the rights of an operator.
     #[error(
         "the spec says `identity: {0}`, but this server requires no credentials, so every client may do what operators \
-         may; add --tokens or --client-ca"
+         may"
     )]
     NoCredentials(IdentityMode),
     /// The server verifies no client certificates.
     #[error(
-        "the spec says `identity: certificate`, but this server verifies no client certificates; add --client-ca"
+        "the spec says `identity: certificate`, but this server verifies no client certificates"
     )]
     NoCertificates,
     /// The server has no tokens file.
-    #[error("the spec says `identity: token`, but this server has no tokens; add --tokens")]
+    #[error("the spec says `identity: token`, but this server has no tokens")]
     NoTokens,
 }
 

@@ -3,8 +3,8 @@
 use std::{num::NonZeroU32, path::PathBuf};
 
 use cfgsync_access::{
-    Audit, AuditOutcome, AuditTarget, CannotTell, Guard, GuardConfig, Pattern, Policy, Rate,
-    Tokens, TokensError,
+    AccessConfig, AccessControl, AuditLog, AuditOutcome, AuditTarget, IdentityUnsupported, Pattern,
+    Policy, Rate, Tokens, TokensError,
 };
 use cfgsync_support::clock::WallClock;
 use clap::Args;
@@ -79,7 +79,7 @@ pub(crate) enum AccessError {
     NoAudit,
     /// The spec wants to know who is who.
     #[error(transparent)]
-    CannotTell(#[from] CannotTell),
+    IdentityUnsupported(#[from] IdentityUnsupported),
 }
 
 impl AccessArgs {
@@ -89,7 +89,7 @@ impl AccessArgs {
     }
 
     /// A guard as it was told. `certificates` says whether client certificates are verified.
-    pub(super) fn guard(&self, certificates: bool) -> Result<Guard, AccessError> {
+    pub(super) fn guard(&self, certificates: bool) -> Result<AccessControl, AccessError> {
         let tokens = self.tokens.as_deref().map(Tokens::load).transpose()?;
         if let (Some(tokens), Some(path)) = (&tokens, &self.tokens)
             && tokens.count() == 0
@@ -104,16 +104,18 @@ impl AccessArgs {
             return Err(AccessError::NoAudit);
         }
         let audit = self.audit_log.as_ref().map(|target| {
-            Audit::open(target.clone(), self.audit_required).map_err(|error| AccessError::Audit {
-                target: target.clone(),
-                error,
+            AuditLog::open(target.clone(), self.audit_required).map_err(|error| {
+                AccessError::Audit {
+                    target: target.clone(),
+                    error,
+                }
             })
         });
         let rate = NonZeroU32::new(self.rate_max).map(|per_second| Rate {
             per_second,
             burst: self.rate_burst,
         });
-        Ok(Guard::new(GuardConfig {
+        Ok(AccessControl::new(AccessConfig {
             tokens,
             policy: Policy {
                 allow_anonymous: self.allow_anonymous,
@@ -127,7 +129,7 @@ impl AccessArgs {
     }
 
     /// Reads the tokens again, and opens the audit log again. The last good tokens stay if there is a mistake.
-    pub(super) async fn reread(&self, guard: &Guard) {
+    pub(super) async fn reread(&self, guard: &AccessControl) {
         if let Some(audit) = guard.audit() {
             audit.reopen().await;
         }
@@ -137,13 +139,15 @@ impl AccessArgs {
         let shown = path.display().to_string();
         let (reason, problem) = match read_beside(move || Tokens::load(&path)).await {
             Ok(Ok(tokens)) => {
-                let line = guard.line("tokens").with_hash("tokens", tokens.digest());
-                match guard.announces(&line).await {
+                let line = guard
+                    .server_line("tokens")
+                    .with_hash("tokens", tokens.digest());
+                match guard.announce(&line).await {
                     Ok(()) => {
                         let count = tokens.count();
                         guard.set_tokens(tokens);
                         tracing::info!("SIGHUP: {shown} is read again; it holds {count} tokens");
-                        guard.notes(line);
+                        guard.record(line);
                         return;
                     }
                     Err(error) => ("audit", format!(" {error}")),
@@ -153,8 +157,8 @@ impl AccessArgs {
             Err(problem) => ("mistake", format!(" {problem}")),
         };
         tracing::error!("SIGHUP: the last good tokens stay in force:{problem}");
-        let line = guard.line("tokens");
-        guard.notes(line.ending(AuditOutcome::Refused, Some(reason)));
+        let line = guard.server_line("tokens");
+        guard.record(line.with_outcome(AuditOutcome::Refused, Some(reason)));
     }
 }
 

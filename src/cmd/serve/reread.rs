@@ -1,6 +1,6 @@
 //! SIGHUP: what a server reads again, and what stays when that has a mistake.
 
-use cfgsync_access::{AuditOutcome, Guard};
+use cfgsync_access::{AccessControl, AuditOutcome};
 use cfgsync_spec::Spec;
 use cfgsync_wire::SigningKey;
 use tokio::sync::mpsc;
@@ -11,7 +11,7 @@ use super::{ServeArgs, beside::read_beside};
 pub(super) struct Reread<'a> {
     /// Where everything stands.
     pub(super) args: &'a ServeArgs,
-    pub(super) guard: &'a Guard,
+    pub(super) guard: &'a AccessControl,
     /// Takes the specs that are good.
     pub(super) specs: &'a mpsc::Sender<Spec>,
     /// What payloads are signed with.
@@ -29,7 +29,7 @@ impl Reread<'_> {
     async fn spec(&self) {
         let (file, shown) = (self.args.spec.clone(), self.args.spec.display());
         let (line, reason, problem) = match read_beside(move || Spec::load(&file)).await {
-            Ok(Ok(spec)) => match self.guard.can_tell(spec.identity) {
+            Ok(Ok(spec)) => match self.guard.check_identity_mode(spec.identity) {
                 Ok(()) => {
                     tracing::info!("SIGHUP: {shown} is read again");
                     // A server that has ended needs no spec.
@@ -37,15 +37,26 @@ impl Reread<'_> {
                     return;
                 }
                 Err(error) => {
-                    let line = self.guard.line("spec").with_hash("spec", spec.digest);
+                    let line = self
+                        .guard
+                        .server_line("spec")
+                        .with_hash("spec", spec.digest);
                     (line, "cannot_tell", format!(" {error}"))
                 }
             },
-            Ok(Err(error)) => (self.guard.line("spec"), "mistake", format!("\n{error}")),
-            Err(problem) => (self.guard.line("spec"), "mistake", format!(" {problem}")),
+            Ok(Err(error)) => (
+                self.guard.server_line("spec"),
+                "mistake",
+                format!("\n{error}"),
+            ),
+            Err(problem) => (
+                self.guard.server_line("spec"),
+                "mistake",
+                format!(" {problem}"),
+            ),
         };
         tracing::error!("SIGHUP: the last good spec stays in force:{problem}");
-        let refused = line.ending(AuditOutcome::Refused, Some(reason));
-        self.guard.notes(refused);
+        let refused = line.with_outcome(AuditOutcome::Refused, Some(reason));
+        self.guard.record(refused);
     }
 }

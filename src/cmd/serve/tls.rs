@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use cfgsync_access::{AuditOutcome, Guard};
+use cfgsync_access::{AccessControl, AuditOutcome};
 use cfgsync_server::{Tls, TlsError, TlsFiles};
 use clap::{Args, ValueEnum};
 use tokio::sync::Notify;
@@ -124,7 +124,7 @@ impl TlsArgs {
             (Some(Own::SelfSigned), None, None) => match state_directory {
                 Some(directory) => {
                     let kept = directory.join(KEPT);
-                    Tls::make_once(&names(addresses), &kept)?;
+                    Tls::create_once(&names(addresses), &kept)?;
                     From::Files(TlsFiles {
                         certificate: kept.clone(),
                         key: kept,
@@ -220,7 +220,7 @@ impl ServeTls {
 
     /// Reads the files again when they have changed, or at [`Self::hangup`]; for ever. What is there stays in use
     /// when they have a fault.
-    pub(super) async fn keep_fresh(&self, guard: &Guard) {
+    pub(super) async fn keep_fresh(&self, guard: &AccessControl) {
         let Some((files, first)) = &self.files else {
             return std::future::pending().await;
         };
@@ -247,17 +247,17 @@ impl ServeTls {
     }
 
     /// Whether that is settled: taken, or refused for what stands in the files.
-    async fn read_again(&self, files: &TlsFiles, guard: &Guard) -> bool {
+    async fn read_again(&self, files: &TlsFiles, guard: &AccessControl) -> bool {
         let files = files.clone();
         let read = read_beside(move || Tls::read(&files)).await;
         let (reason, problem) = match read {
             Ok(Ok(new)) => {
-                let line = guard.line("certificate");
+                let line = guard.server_line("certificate");
                 let line = line.with_hash("key", new.pin().digest());
-                match guard.announces(&line).await {
+                match guard.announce(&line).await {
                     Ok(()) => {
                         self.take(&new);
-                        guard.notes(line);
+                        guard.record(line);
                         return true;
                     }
                     Err(error) => ("audit", error.to_string()),
@@ -267,14 +267,14 @@ impl ServeTls {
             Err(problem) => ("mistake", problem),
         };
         tracing::error!("the last good TLS certificate stays in use: {problem}");
-        let line = guard.line("certificate");
-        guard.notes(line.ending(AuditOutcome::Refused, Some(reason)));
+        let line = guard.server_line("certificate");
+        guard.record(line.with_outcome(AuditOutcome::Refused, Some(reason)));
         reason != "audit"
     }
 
     fn take(&self, new: &Tls) {
         let before = self.tls.pin();
-        self.tls.take(new);
+        self.tls.replace(new);
         tracing::info!("the TLS certificate was read again");
         warn_of_dates(&self.tls);
         if self.tls.pin() != before {

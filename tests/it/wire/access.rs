@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, path::Path};
 
-use cfgsync_access::{Audit, AuditTarget, Guard, GuardConfig, Policy, Rate, Tokens};
+use cfgsync_access::{AccessConfig, AccessControl, AuditLog, AuditTarget, Policy, Rate, Tokens};
 use cfgsync_model::{Digest, NodeRegistration};
 use cfgsync_server::HttpConfig;
 use cfgsync_support::clock::{Timestamp, WallClock};
@@ -44,8 +44,8 @@ fn tokens(named: &[&str]) -> Tokens {
     Tokens::parse(&text, "tokens").unwrap()
 }
 
-fn config() -> GuardConfig {
-    GuardConfig {
+fn config() -> AccessConfig {
+    AccessConfig {
         tokens: Some(tokens(&["ops", "node", "web", "old"])),
         policy: Policy::default(),
         rate: None,
@@ -54,10 +54,10 @@ fn config() -> GuardConfig {
     }
 }
 
-fn guarded(identity: &str, config: GuardConfig) -> (TestServer, Guard) {
-    let guard = Guard::new(config);
+fn guarded(identity: &str, config: AccessConfig) -> (TestServer, AccessControl) {
+    let guard = AccessControl::new(config);
     let http = HttpConfig {
-        guard: guard.clone(),
+        access: guard.clone(),
         ..HttpConfig::default()
     };
     let spec = format!("identity: {identity}\n{READY}");
@@ -65,9 +65,9 @@ fn guarded(identity: &str, config: GuardConfig) -> (TestServer, Guard) {
 }
 
 /// The same, with an audit log.
-fn audited(path: &Path) -> (TestServer, Guard) {
-    let audit = Audit::open(AuditTarget::File(path.to_owned()), false);
-    let config = GuardConfig {
+fn audited(path: &Path) -> (TestServer, AccessControl) {
+    let audit = AuditLog::open(AuditTarget::File(path.to_owned()), false);
+    let config = AccessConfig {
         audit: Some(audit.unwrap()),
         ..config()
     };
@@ -383,7 +383,7 @@ async fn an_address_that_asks_too_often_is_told_when_to_come_again() {
     };
     let (server, _) = guarded(
         "open",
-        GuardConfig {
+        AccessConfig {
             tokens: None,
             rate: Some(rate),
             ..config()
@@ -582,13 +582,13 @@ async fn an_operator_sees_what_is_secret_only_by_asking_and_is_seen_doing_so() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit");
     for (target, log_works) in [(path.clone(), true), ("/dev/full".into(), false)] {
-        let audit = Audit::open(AuditTarget::File(target), !log_works).unwrap();
-        let guard = Guard::new(GuardConfig {
+        let audit = AuditLog::open(AuditTarget::File(target), !log_works).unwrap();
+        let guard = AccessControl::new(AccessConfig {
             audit: Some(audit),
             ..config()
         });
         let http = HttpConfig {
-            guard: guard.clone(),
+            access: guard.clone(),
             ..HttpConfig::default()
         };
         let server = TestServer::with(SECRET, http);
@@ -652,10 +652,10 @@ async fn an_operator_sees_what_is_secret_only_by_asking_and_is_seen_doing_so() {
 
 #[tokio::test]
 async fn nothing_changes_that_a_required_audit_log_cannot_take() {
-    let full = Audit::open(AuditTarget::File("/dev/full".into()), true).unwrap();
+    let full = AuditLog::open(AuditTarget::File("/dev/full".into()), true).unwrap();
     let (server, _) = guarded(
         "open",
-        GuardConfig {
+        AccessConfig {
             audit: Some(full),
             ..config()
         },
@@ -667,10 +667,10 @@ async fn nothing_changes_that_a_required_audit_log_cannot_take() {
 
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit");
-    let audit = Audit::open(AuditTarget::File(path.clone()), true).unwrap();
+    let audit = AuditLog::open(AuditTarget::File(path.clone()), true).unwrap();
     let (server, guard) = guarded(
         "open",
-        GuardConfig {
+        AccessConfig {
             audit: Some(audit),
             ..config()
         },

@@ -263,7 +263,7 @@ async fn a_large_payload_arrives_whole() {
 async fn a_reader_that_stalls_keeps_no_other_from_its_payload() {
     let config = HttpConfig {
         large_payloads_at_once_max: 1,
-        large_payload_turn_max: SHORT,
+        large_payload_slot_max: SHORT,
         ..HttpConfig::default()
     };
     let server = TestServer::with(LARGE, config);
