@@ -36,7 +36,8 @@ pub enum Grant {
 /// Returns the principal that `credentials` prove. `tokens` is `None` on a server without a tokens file; `now` is
 /// called only for a token that expires.
 ///
-/// A token, where the server has tokens, takes precedence over everything else: a wrong one is never ignored.
+/// A token, where the server has tokens, takes precedence over everything else: a wrong one is never ignored. A
+/// certificate counts only if the policy verifies certificates.
 ///
 /// # Errors
 /// [`Denial::UnknownToken`] and [`Denial::Expired`].
@@ -46,6 +47,10 @@ pub fn authenticate<'a>(
     credentials: &Credentials<'a>,
     now: impl FnOnce() -> Timestamp,
 ) -> Result<Principal<'a>, Denial> {
+    let mut credentials = *credentials;
+    if !policy.certificates {
+        credentials.certificate = None;
+    }
     let kind = if let (Some(tokens), Some(presented)) = (tokens, credentials.token) {
         let token = tokens.find(presented.hash()).ok_or(Denial::UnknownToken)?;
         if let Some(at) = token.expires.filter(|at| *at <= now()) {
@@ -60,10 +65,7 @@ pub fn authenticate<'a>(
     } else {
         PrincipalKind::Anonymous
     };
-    Ok(Principal {
-        kind,
-        credentials: *credentials,
-    })
+    Ok(Principal { kind, credentials })
 }
 
 fn holder_of_certificate<'a>(policy: &Policy, names: CertificateNames<'a>) -> PrincipalKind<'a> {
@@ -269,7 +271,11 @@ mod tests {
         let token = PresentedToken::from_text(b"any");
         let credentials = Credentials {
             token: Some(&token),
-            ..Credentials::default()
+            certificate: Some(CertificateNames {
+                alternative: &[],
+                common: Some("node-1"),
+            }),
+            node_key: None,
         };
         let principal = authenticate(&policy, None, &credentials, || NOW).unwrap();
         assert_eq!(principal.kind(), PrincipalKind::Anybody);

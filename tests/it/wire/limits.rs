@@ -100,7 +100,7 @@ async fn bodies_are_bounded() {
                 );
                 assert_eq!(
                     message,
-                    format!("the body has more than the {max} bytes that this route takes")
+                    format!("the body has more than the {max} bytes that this route accepts")
                 );
                 // The rest of the body was read, so the connection is good for the next request.
                 connection.send(get("/livez")).await;

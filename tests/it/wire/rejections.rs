@@ -175,11 +175,11 @@ async fn wrong_places() {
     .await;
     insta::assert_snapshot!(told, @r#"
     unknown route
-      404 internal no_such_route: there is no route /nodes; the README lists all of them
+      404 internal no_such_route: there is no route /nodes; the documentation lists all routes on its page about the HTTP API
     unknown route under /v1
-      404 internal no_such_route: there is no route /v1/node/a; the README lists all of them
+      404 internal no_such_route: there is no route /v1/node/a; the documentation lists all routes on its page about the HTTP API
     no identifier
-      404 internal no_such_route: there is no route /v1/nodes/; the README lists all of them
+      404 internal no_such_route: there is no route /v1/nodes/; the documentation lists all routes on its page about the HTTP API
     identifier that climbs
       400 internal wrong_path: the path names no node: identifier "../.." holds '/'; allowed are letters, digits, '.', '_' and '-'
     broken encoding
@@ -195,7 +195,7 @@ async fn wrong_places() {
     no override to end
       404 internal no_override: a has no override
     a method for no route
-      405 internal wrong_method: /v1/snapshot does not take PATCH, only GET, HEAD
+      405 internal wrong_method: /v1/snapshot does not accept PATCH, only GET, HEAD
     "#);
 }
 
@@ -262,7 +262,7 @@ async fn methods_that_a_route_does_not_take() {
             assert_eq!(
                 message,
                 format!(
-                    "{} does not take {method}, only {allow}",
+                    "{} does not accept {method}, only {allow}",
                     path.replace("/a", "/{id}")
                 )
             );
@@ -322,25 +322,25 @@ async fn what_never_reaches_a_handler_is_answered_all_the_same() {
     .await;
     insta::assert_snapshot!(told, @"
     nonsense
-      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
+      400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
     header without a colon
-      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
+      400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
     another version
-      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
+      400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
     HTTP/2
-      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
+      400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
     long path
       414 internal long_path: the request's path is too long
     long headers
-      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no length
+      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no valid number
     many headers
-      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no length
+      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no valid number
     two lengths
-      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
+      400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
     a length that is none
-      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no length
+      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no valid number
     after a request
-      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
+      400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
     ");
 }
 
@@ -378,13 +378,13 @@ async fn heads_that_are_not_clear_are_refused() {
     .await;
     insta::assert_snapshot!(told, @"
     two hosts
-      400 internal two_hosts: the request has more than one `host` header, so it is not clear who is asked
+      400 internal two_hosts: the request has more than one `host` header, so its destination is ambiguous
     two encodings
-      400 internal wrong_encoding: the only transfer-encoding that this server takes is `chunked`, told once
+      400 internal wrong_encoding: the only transfer-encoding that this server accepts is `chunked`, given once
     another encoding
-      400 internal wrong_encoding: the only transfer-encoding that this server takes is `chunked`, told once
+      400 internal wrong_encoding: the only transfer-encoding that this server accepts is `chunked`, given once
     no path
-      404 internal no_such_route: there is no route livez:80; the README lists all of them
+      404 internal no_such_route: there is no route livez:80; the documentation lists all routes on its page about the HTTP API
     ");
 }
 
