@@ -87,9 +87,8 @@ pub async fn serve(
     mut reload: mpsc::Receiver<Spec>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<DrainReport, ServerError> {
-    let journal = server.journal.map(Arc::new);
-    let store: Arc<dyn Store> = match &journal {
-        Some(journal) => journal.clone(),
+    let store: Arc<dyn Store> = match server.journal {
+        Some(journal) => Arc::new(journal),
         None => in_memory(&server.spec, server.history_generations)?,
     };
     let guard = server.http.access.clone();
@@ -101,7 +100,7 @@ pub async fn serve(
     }
     let (stop_route, route_stopped) = tokio::sync::oneshot::channel::<()>();
     let (coordinator, route) = Coordinator::new(
-        store,
+        store.clone(),
         server.spec,
         server.materializers,
         server.coordinator,
@@ -123,7 +122,7 @@ pub async fn serve(
         tokio::select! {
             () = shutdown => {}
             _ = &mut ended_early => {}
-            reason = broken_of(journal.as_deref()) => {
+            reason = store.failed() => {
                 tracing::error!("the journal cannot go on: {reason}; the server ends");
                 // Looked at once everything has ended.
                 let _ = broke.send(reason);
@@ -172,13 +171,6 @@ fn in_memory(spec: &Spec, history: usize) -> Result<Arc<dyn Store>, ServerError>
         );
     }
     Ok(Arc::new(MemoryStore::new(instance, history)))
-}
-
-async fn broken_of(journal: Option<&JournalStore>) -> String {
-    match journal {
-        Some(journal) => journal.broken().await,
-        None => std::future::pending().await,
-    }
 }
 
 fn new_instance() -> std::io::Result<Instance> {

@@ -1,6 +1,6 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(
-    init: cfgsync_fuzz::caught_panics_are_no_crashes(),
+    init: cfgsync_fuzz::ignore_caught_panics(),
     |data: &[u8]| cfgsync_fuzz::expressions(data)
 );

@@ -1,11 +1,13 @@
-//! What is fuzzed, for libFuzzer. The integration tests run the same targets on the committed corpus.
+//! The fuzz targets for libFuzzer. The integration tests run the same targets on the committed corpus.
 
 mod targets;
 
 pub use targets::*;
 
-/// For targets that reach the template engine, whose own panics are caught and become errors: libFuzzer's hook would
-/// end the run at each of them. A panic that leaves the target still ends it; `cargo test` says where it came from.
-pub fn caught_panics_are_no_crashes() {
+/// Disables the panic hook for targets that reach the template engine.
+///
+/// cfgsync catches panics of the engine and turns them into errors, but libFuzzer's hook would abort at each of them.
+/// A panic that leaves the target still aborts the run. `cargo test` shows its location.
+pub fn ignore_caught_panics() {
     std::panic::set_hook(Box::new(|_| {}));
 }

@@ -1,21 +1,23 @@
-//! A state directory out of any bytes, with whole frames: what lies behind a checksum is reached by whatever is put
-//! into a body. The format of `src/store/journal/frame.rs`, told once more from outside.
+//! Builds a state directory with valid frames from arbitrary bytes, so that fuzzing reaches the code behind the
+//! checksums.
+//!
+//! This is an independent implementation of the format in `src/store/journal/frame.rs`.
 
-/// What begins a piece of the input; the byte after it says what the piece is.
-const CUT: &[u8] = b"\n=";
-/// Begins the frames of files of one frame.
+/// The bytes that start a piece of the input. The next byte is the kind of the piece.
+const PIECE_START: &[u8] = b"\n=";
+/// The marker at the start of a frame in files with one frame.
 const FIXED_MARKER: &[u8; 8] = b"cfgframe";
-/// Where a log's first body has the marker of the others.
+/// Position, in the first body of a log, of the marker of its other frames.
 const MARKER_AT: std::ops::Range<usize> = 16..24;
-/// How long the digest is that begins a generation's body.
+/// Length in bytes of the digest at the start of a generation's body.
 const DIGEST_BYTES: usize = 32;
 
-/// The files that the pieces of `data` make, by name. A piece is `\n=`, a letter, and a body:
+/// Returns names and contents of the files that the pieces of `data` describe. A piece is `\n=`, a letter, and a body:
 ///
 /// ```text
-/// h  the head of the log, its first frame      s  the snapshot
-/// b  a batch, the next frame of the log        g  a generation, in a file that is named as the body begins
-/// t  bytes at the end of the log, in no frame
+/// h  the first frame of the log                s  the snapshot
+/// b  a batch, the next frame of the log        g  a generation; the start of its body gives the file's name
+/// t  bytes at the end of the log, without a frame
 /// ```
 pub(crate) fn files(data: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut log = None;
@@ -46,13 +48,15 @@ pub(crate) fn files(data: &[u8]) -> Vec<(String, Vec<u8>)> {
 }
 
 fn pieces(data: &[u8]) -> Vec<(u8, &[u8])> {
-    let cuts = data.windows(CUT.len()).enumerate();
-    let cuts = cuts.filter(|(_, window)| *window == CUT).map(|(at, _)| at);
+    let cuts = data.windows(PIECE_START.len()).enumerate();
+    let cuts = cuts
+        .filter(|(_, window)| *window == PIECE_START)
+        .map(|(at, _)| at);
     let starts: Vec<usize> = cuts.collect();
     let ends = starts.iter().skip(1).copied().chain([data.len()]);
     let pieces = starts.iter().zip(ends);
     pieces
-        .filter_map(|(start, end)| data[start + CUT.len()..end].split_first())
+        .filter_map(|(start, end)| data[start + PIECE_START.len()..end].split_first())
         .map(|(letter, body)| (*letter, body))
         .collect()
 }

@@ -1,7 +1,8 @@
-//! What is fuzzed: everything that reads what others wrote. A target panics when a promise is broken; to add one,
-//! write a function, name it in `TARGETS`, give it a file in `fuzz_targets/` and seeds in `corpus/`.
+//! The fuzz targets: one for each parser of external input. A target panics if a guarantee is broken.
+//!
+//! To add a target, write a function, list it in `TARGETS`, and add a file in `fuzz_targets/` and seeds in `corpus/`.
 
-// The tests reach this file by another way, and this one with it.
+// The integration tests include this file by path, so the submodule needs an explicit path too.
 #[path = "state_directory.rs"]
 pub(crate) mod state_directory;
 
@@ -17,10 +18,10 @@ use cfgsync_template::{Expression, NodeValue, Origin, RenderContext, Scope, Temp
 use cfgsync_wire::{self, ErrorBody, ReceivedPayload, Signature, SigningKey, VerifyKey};
 use serde_json::json;
 
-/// A target: any bytes, and no panic.
+/// A target: must not panic for any input.
 pub type Target = fn(&[u8]);
 
-/// All of them, by the names of their corpora.
+/// All targets, by the names of their corpora.
 pub const TARGETS: &[(&str, Target)] = &[
     ("spec", spec),
     ("wire", wire),
@@ -32,28 +33,29 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("journal", journal),
 ];
 
-/// Longest text of a template or an expression that is tried, in bytes.
+/// Maximum length in bytes of a template or an expression. Longer ones are skipped.
 const JINJA_MAX_BYTES: usize = 2_000;
-/// A value that no message may hold.
+/// A secret value that no message may contain.
 const PLANTED: &str = "pl4nted-s3cret-value";
 
-/// A spec: read, or refused with a message that can be drawn.
+/// Parses a spec, or formats its error message.
 pub fn spec(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    // Nothing lies there, so that files which a spec names are not found.
+    // An absent directory, so that files named in a spec do not exist.
     let directory = Path::new("/nonexistent");
     match Spec::parse(text, "cluster.yaml", directory) {
         Ok(spec) => {
-            let again = Spec::parse(text, "cluster.yaml", directory).expect("read before");
+            let again =
+                Spec::parse(text, "cluster.yaml", directory).expect("the spec was parsed before");
             assert_eq!(spec.digest, again.digest);
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 }
 
-/// Bodies of requests and answers. The first byte chooses which.
+/// Parses the body of a request or response. The first byte selects the kind.
 pub fn wire(data: &[u8]) {
     let Some((choice, body)) = data.split_first() else {
         return;
@@ -70,7 +72,8 @@ pub fn wire(data: &[u8]) {
         }
         5 => {
             if let Ok(error) = serde_json::from_slice::<ErrorBody>(body) {
-                let again: ErrorBody = serde_json::from_slice(&error.to_json()).expect("written");
+                let again: ErrorBody =
+                    serde_json::from_slice(&error.to_json()).expect("the error was serialized");
                 assert_eq!(error, again);
             }
         }
@@ -81,17 +84,17 @@ pub fn wire(data: &[u8]) {
     }
 }
 
-/// Whatever the server calls its files, they are placed below the operator's directory.
+/// Checks that all files are placed below the operator's directory, whatever their names.
 fn stays_below(files: &ArtifactSet) {
     let mut outputs = OutputMap::new();
     outputs.out_dir("out");
-    // Names that would be both a file and a directory are refused.
+    // Names that would be both a file and a directory are rejected.
     let Ok(placed) = outputs.plan(files) else {
         return;
     };
     for placed in placed {
         let Placement::File(target) = placed.placement else {
-            panic!("nothing else is asked for");
+            panic!("only files are routed");
         };
         is_below(&target.below);
         assert_eq!(target.root, Path::new("out"));
@@ -110,7 +113,7 @@ fn is_below(parts: &[String]) {
     }
 }
 
-/// Names, routes and addresses: a line of each. The artifacts come first, the routes after an empty line.
+/// Parses names, routes and addresses, one for each line. Artifact names come first, routes after an empty line.
 pub fn paths(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -137,7 +140,7 @@ pub fn paths(data: &[u8]) {
             assert!(!identifier.as_str().contains(['/', '%']) && identifier.as_str().len() <= 253);
         }
         if let Ok(url) = line.parse::<ServerUrl>() {
-            let again: ServerUrl = url.to_string().parse().expect("what was printed is read");
+            let again: ServerUrl = url.to_string().parse().expect("a printed URL must parse");
             assert_eq!(url, again);
         }
         if let Ok(mode) = line.parse::<Mode>() {
@@ -155,7 +158,7 @@ pub fn paths(data: &[u8]) {
     }
 }
 
-fn scene() -> RenderContext {
+fn context() -> RenderContext {
     let values = json!({"planted": PLANTED, "number": 7, "list": [1, "b", null, {"c": true}]});
     let once = json!({"cookie": PLANTED});
     let node = |identifier: &str, metadata| {
@@ -171,55 +174,55 @@ fn scene() -> RenderContext {
     RenderContext::unseated("devnet", &object(values), &object(once), nodes)
 }
 
-/// A text of the operator's that is worth a try. Not bounded by promise is the memory of values under way: what
-/// doubles a text in a loop is left out.
+/// Returns the input as template text, or `None` to skip it. Memory of intermediate values has no limit, so inputs
+/// that could grow a text in a loop are skipped.
 fn jinja(data: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(data).ok()?;
-    let doubles = ["~", "set", "*", "macro", "import"];
+    let growing = ["~", "set", "*", "macro", "import"];
     let is_small = text.len() <= JINJA_MAX_BYTES && !text.contains(PLANTED);
-    (is_small && !doubles.iter().any(|word| text.contains(word))).then_some(text)
+    (is_small && !growing.iter().any(|word| text.contains(word))).then_some(text)
 }
 
-/// Templates: compiled, rendered for a node and for all, and no message holds a value.
+/// Compiles a template and renders it for a node and as a shared file. No message may contain a value.
 pub fn templates(data: &[u8]) {
     let Some(text) = jinja(data) else {
         return;
     };
-    let scene = scene();
+    let context = context();
     for scope in [Scope::Node, Scope::Shared] {
         let origin = Origin::file("template");
-        let node = matches!(scope, Scope::Node).then(|| &scene.nodes()[0]);
+        let node = matches!(scope, Scope::Node).then(|| &context.nodes()[0]);
         let compiled = Template::compile("template", text, scope, &["peers".to_owned()]);
-        let told = match compiled {
-            Ok(template) => match template.render(&scene, node) {
+        let message = match compiled {
+            Ok(template) => match template.render(&context, node) {
                 Ok(_) => continue,
                 Err(error) => error.describe(Some(&origin)),
             },
             Err(error) => error.describe(Some(&origin)),
         };
-        assert!(!told.contains(PLANTED), "{told}");
+        assert!(!message.contains(PLANTED), "{message}");
     }
 }
 
-/// Expressions: compiled, asked about a node and about all, and no message holds a value.
+/// Compiles an expression and evaluates it for a node and for the cluster. No message may contain a value.
 pub fn expressions(data: &[u8]) {
     let Some(text) = jinja(data) else {
         return;
     };
-    let scene = scene();
+    let context = context();
     for scope in [Scope::Node, Scope::When] {
-        let asked = Expression::compile(text, scope).and_then(|expression| match scope {
-            Scope::Node => expression.matches(&scene, &scene.nodes()[0]),
-            _ => expression.holds(&scene),
+        let evaluated = Expression::compile(text, scope).and_then(|expression| match scope {
+            Scope::Node => expression.matches(&context, &context.nodes()[0]),
+            _ => expression.holds(&context),
         });
-        if let Err(error) = asked {
-            let told = error.describe(None);
-            assert!(!told.contains(PLANTED), "{told}");
+        if let Err(error) = evaluated {
+            let message = error.describe(None);
+            assert!(!message.contains(PLANTED), "{message}");
         }
     }
 }
 
-/// Key files and signatures.
+/// Parses key files and signatures.
 pub fn keys(data: &[u8]) {
     if let Ok(key) = SigningKey::from_pem(data) {
         let public = key.verify_key();
@@ -235,7 +238,7 @@ pub fn keys(data: &[u8]) {
     }
 }
 
-/// A file of tokens.
+/// Parses a token file.
 pub fn tokens(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -246,8 +249,8 @@ pub fn tokens(data: &[u8]) {
     }
 }
 
-/// A state directory. The first byte says what the rest is: the log, the snapshot, or the bodies of frames that are
-/// put together to all of its files. What is read is the same after a server had it.
+/// Reads a state directory. The first byte says what the rest is: the log, the snapshot, or the bodies of frames from
+/// which all files are built. The contents must be the same after a server opened the directory.
 pub fn journal(data: &[u8]) {
     let Some((choice, bytes)) = data.split_first() else {
         return;
@@ -257,13 +260,14 @@ pub fn journal(data: &[u8]) {
         1 => vec![("snapshot".to_owned(), bytes.to_vec())],
         _ => state_directory::files(bytes),
     };
-    let place = tempfile::tempdir().expect("a place for temporary files");
-    let directory = place.path().join("state");
-    // Whoever may read it, it is taken: there is a lock, as a server leaves it.
-    std::fs::create_dir_all(directory.join("generations")).expect("room for it");
-    std::fs::write(directory.join("lock"), "").expect("room for it");
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let directory = temporary.path().join("state");
+    // A lock file, as a server leaves it behind.
+    std::fs::create_dir_all(directory.join("generations"))
+        .expect("space in the temporary directory");
+    std::fs::write(directory.join("lock"), "").expect("space in the temporary directory");
     for (name, bytes) in files {
-        std::fs::write(directory.join(name), bytes).expect("room for it");
+        std::fs::write(directory.join(name), bytes).expect("space in the temporary directory");
     }
     let contents = match JournalContents::read(&directory) {
         Ok(contents) => contents,
@@ -275,8 +279,8 @@ pub fn journal(data: &[u8]) {
         cluster: contents.cluster.clone(),
         history: 1,
     };
-    drop(JournalStore::open(&config).expect("it was read before"));
-    let again = JournalContents::read(&config.directory).expect("a server had it");
+    drop(JournalStore::open(&config).expect("the directory was read before"));
+    let again = JournalContents::read(&config.directory).expect("a server opened the directory");
     assert!(!again.is_torn);
     assert_eq!(
         format!("{:?}", again.state),

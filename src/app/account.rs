@@ -44,8 +44,8 @@ impl Account {
         }
     }
 
-    fn line(&self, deed: AuditEvent) -> AuditLine {
-        match deed {
+    fn line(&self, event: AuditEvent) -> AuditLine {
+        match event {
             AuditEvent::Seal {
                 generation,
                 revision,
@@ -94,17 +94,17 @@ pub(super) fn warn_of_unclaimed(coordinator: &Coordinator, identity: IdentityMod
 }
 
 impl AuditSink for Account {
-    fn allows(&self, deed: AuditEvent) -> BoxFuture<'_, Result<(), AuditRefused>> {
+    fn allows(&self, event: AuditEvent) -> BoxFuture<'_, Result<(), AuditRefused>> {
         Box::pin(async move {
-            let announced = self.guard.announce(&self.line(deed)).await;
+            let announced = self.guard.announce(&self.line(event)).await;
             // The log itself says why, to whoever can do something about it.
             announced.map_err(|_| AuditRefused("the audit log cannot be written".to_owned()))
         })
     }
 
-    fn sees(&self, deed: AuditEvent, ending: RenderOutcome) {
-        let line = self.line(deed);
-        self.guard.record(match ending {
+    fn record(&self, event: AuditEvent, outcome: RenderOutcome) {
+        let line = self.line(event);
+        self.guard.record(match outcome {
             RenderOutcome::Done => line,
             RenderOutcome::Failed(why) => line.with_outcome(AuditOutcome::Failed, Some(why)),
         });

@@ -1,4 +1,4 @@
-//! `cfgsync generate`, hidden: writes what is generated from the code and the README, and committed.
+//! `cfgsync generate`, hidden: writes the committed files that come from the code and from the book.
 
 mod roff;
 mod spec_page;
@@ -57,10 +57,10 @@ fn write(args: &GenerateArgs) -> std::io::Result<()> {
     }
     let schema = Spec::json_schema();
     std::fs::write(pages.join("cfgsync-spec.5"), spec_page::render(&schema))?;
-    let readme = std::fs::read_to_string(args.root.join(README))
-        .map_err(|error| std::io::Error::new(error.kind(), format!("{README}: {error}")))?;
-    let page = production_page::render(&readme).ok_or_else(|| {
-        std::io::Error::other(format!("{README} has no section \"In production\""))
+    let operating = std::fs::read_to_string(args.root.join(OPERATING))
+        .map_err(|error| std::io::Error::new(error.kind(), format!("{OPERATING}: {error}")))?;
+    let page = production_page::render(&operating).ok_or_else(|| {
+        std::io::Error::other(format!("{OPERATING} has no section \"In production\""))
     })?;
     std::fs::write(pages.join("cfgsync-production.7"), page)?;
     let mut text = serde_json::to_string_pretty(&schema)?;
@@ -127,8 +127,8 @@ fn subcommand_entry(command: &Command) -> String {
     )
 }
 
-/// What a page is made of that the code does not know.
-const README: &str = "README.md";
+/// The page of the book whose section "In production" becomes cfgsync-production(7).
+const OPERATING: &str = "docs/src/operating.md";
 
 const EXIT_STATUS: &str = include_str!("generate/exit_status.roff");
 

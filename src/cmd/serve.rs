@@ -329,6 +329,13 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> anyhow::Result<Exit>
     let descriptors = Descriptors::raise();
     let mut http = http_config(&args, &descriptors, guard.clone());
     http.tls = tls.as_ref().map(|tls| tls.tls.clone());
+    // Before CMD starts: it may read the file of --join-url-file.
+    tell(
+        &spec.cluster,
+        &addresses,
+        guard.requires_credentials(),
+        tls.as_deref(),
+    )?;
     let mut child = match args.command.split_first() {
         Some((program, arguments)) => {
             let url = match &tls {
@@ -341,12 +348,6 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> anyhow::Result<Exit>
         }
         None => None,
     };
-    tell(
-        &spec.cluster,
-        &addresses,
-        guard.requires_credentials(),
-        tls.as_deref(),
-    )?;
     let (status, status_line) = watch::channel(String::new());
     let server = Server {
         spec,

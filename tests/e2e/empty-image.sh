@@ -1,11 +1,11 @@
 #!/bin/sh
-# The static binary in an image that holds nothing but itself, a spec and /etc/hosts: no libraries, no /dev, no /proc,
-# no environment. It serves there, and nodes join it there by the name that /etc/hosts gives it: they register,
-# wait, and write. Then again where nsswitch.conf names plugins, which must not even be looked for.
+# Runs the static binary in an image that contains only the binary, a spec and /etc/hosts: no libraries, no /dev,
+# no /proc, no environment. A server runs there, and nodes join it by its name in /etc/hosts: they register, wait
+# and write their files. A second run has an nsswitch.conf with plugins, which the binary must not even open.
 # shellcheck source-path=SCRIPTDIR source=../../examples/common.sh
 . "${0%/*}/../../examples/common.sh"
 
-# Another root directory needs root's rights, or a user namespace in which we have them.
+# chroot needs root, or a user namespace in which this user is root.
 if [ "$(id -u)" -eq 0 ]; then
     enter=
 elif unshare --user --map-root-user true 2>/dev/null; then
@@ -31,7 +31,7 @@ materializers:
         template: "{{ once.cookie }}\n"
 YAML
 
-# image NAME: an empty one.
+# image NAME: creates an image.
 image() {
     mkdir -p "$scratch/$1/etc"
     cp "$(command -v "$CFGSYNC")" "$scratch/$1/cfgsync"
@@ -39,7 +39,7 @@ image() {
     echo "127.0.0.1 cfgsync-server" >"$scratch/$1/etc/hosts"
 }
 
-# in_image NAME ARGUMENT...
+# in_image NAME ARGUMENT...: runs cfgsync in an image.
 in_image() {
     image_root="$scratch/$1"
     shift
@@ -47,7 +47,7 @@ in_image() {
     exec env -i $enter /usr/sbin/chroot "$image_root" /cfgsync "$@"
 }
 
-# serve_and_join IMAGE: all of it within one image.
+# serve_and_join IMAGE: runs a server and its nodes in one image.
 serve_and_join() {
     start "$1-server" in_image "$1" serve /cluster.yaml --listen 127.0.0.1:0 --port-file /port
     until_true 10 "serve in an image" test -s "$scratch/$1/port"
@@ -57,7 +57,7 @@ serve_and_join() {
     waiting=$started
     until_true 10 "a node that waits" grep -q "missing\|1/2" "$scratch/$1-waiting.log"
     [ ! -e "$scratch/$1/node-1" ] || fail "there are files before the cluster is ready"
-    # Nobody says which address it has: it is the one that reaches the server.
+    # Without --ip, join uses the address that reaches the server.
     (in_image "$1" join --server "$url" --id node-2 --out cookie=/cookie-2 --out config.yaml=- --timeout 20s) \
         >"$scratch/$1-stdout"
     wait "$waiting" || fail "the waiting node ended with $?"
@@ -89,7 +89,7 @@ image plugins
 echo 'passwd: files systemd
 group: files systemd
 hosts: mymachines resolve [!UNAVAIL=return] myhostname files dns' >"$scratch/plugins/etc/nsswitch.conf"
-# Who opened one of these would wait for a writer for ever.
+# A process that opens one of these named pipes blocks forever, because no process writes to it.
 for directory in lib usr/lib lib64 "lib/$(uname -m)-linux-gnu" "usr/lib/$(uname -m)-linux-gnu"; do
     mkdir -p "$scratch/plugins/$directory"
     for plugin in mymachines resolve myhostname systemd; do

@@ -1,11 +1,11 @@
 #!/bin/sh
-# The real programs that the end-to-end tests form clusters of: installed where that is allowed, and named
-# where it is not. A test is never left out in silence.
+# Installs the programs that the end-to-end tests need (etcd, NATS, curl). Without the rights to do so, names the
+# missing packages and fails, so that no test is skipped silently.
 set -eu
 
 packages=
 for pair in etcd:etcd-server etcdctl:etcd-client nats-server:nats-server curl:curl; do
-    # Debian keeps some servers out of a user's PATH.
+    # Debian installs some servers in /usr/sbin, which is not in a user's PATH.
     PATH=$PATH:/usr/sbin command -v "${pair%%:*}" >/dev/null || packages="$packages ${pair#*:}"
 done
 [ -n "$packages" ] || exit 0

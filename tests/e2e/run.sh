@@ -1,5 +1,5 @@
 #!/bin/sh
-# End to end: the examples as the README shows them, with real programs, and the binary in an empty image.
+# End to end: the examples with real programs, the binary in an empty image, and the commands of the documentation.
 #
 # usage: CFGSYNC=PATH tests/e2e/run.sh [NAME...]     (default: all)
 set -eu
@@ -21,7 +21,7 @@ script() {
     esac
 }
 
-[ $# -gt 0 ] || set -- quickstart precomputed exec etcd nats empty-image smoke readme production
+[ $# -gt 0 ] || set -- quickstart precomputed exec etcd nats empty-image smoke readme docs templates messages production
 
 failed=
 for name in "$@"; do

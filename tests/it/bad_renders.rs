@@ -1,5 +1,7 @@
-//! Specs that read well and fail at the render, with the message that operator and nodes get:
-//! `tests/bad-renders/NAME.yaml` and `NAME.stderr` beside it. `CFGSYNC_BLESS=1` writes the messages anew.
+//! Valid specs whose rendering fails, and the message that the operator and the nodes get.
+//!
+//! Each case is `tests/bad-renders/NAME.yaml` with its message in `NAME.stderr`. `CFGSYNC_BLESS=1` rewrites the
+//! messages.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +11,7 @@ use std::{
 };
 
 use cfgsync::NodeRegistration;
-use cfgsync_cluster::render::Program;
+use cfgsync_cluster::render::Pipeline;
 use cfgsync_materialize as materialize;
 use cfgsync_spec::Spec;
 use cfgsync_template::Draw;
@@ -18,7 +20,7 @@ use serde_json::json;
 use crate::golden::snapshot;
 
 #[test]
-fn each_failure_is_told_with_its_place_and_the_way_out() {
+fn render_errors_name_the_location_and_the_fix() {
     let mut specs: Vec<PathBuf> = fs::read_dir("tests/bad-renders")
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -28,12 +30,15 @@ fn each_failure_is_told_with_its_place_and_the_way_out() {
     assert!(!specs.is_empty());
     let mut wrong = Vec::new();
     for path in specs {
-        let told = failure(&path) + "\n";
+        let message = failure(&path) + "\n";
         let expected = path.with_extension("stderr");
         if std::env::var_os("CFGSYNC_BLESS").is_some() {
-            fs::write(&expected, told).unwrap();
-        } else if fs::read_to_string(&expected).unwrap_or_default() != told {
-            wrong.push(format!("{} is told now:\n{told}", path.display()));
+            fs::write(&expected, message).unwrap();
+        } else if fs::read_to_string(&expected).unwrap_or_default() != message {
+            wrong.push(format!(
+                "{}: the message is now:\n{message}",
+                path.display()
+            ));
         }
     }
     assert!(
@@ -43,21 +48,21 @@ fn each_failure_is_told_with_its_place_and_the_way_out() {
     );
 }
 
-/// What is told when two nodes, of which one brings a zone, are rendered.
+/// Returns the error of rendering two nodes, of which only the first has the metadata field `zone`.
 fn failure(path: &Path) -> String {
     let spec = Spec::load(path).unwrap_or_else(|error| panic!("{error}"));
-    let program = Program::new(Arc::new(spec.clone()), materialize::build(&spec));
+    let pipeline = Pipeline::new(Arc::new(spec.clone()), materialize::build(&spec));
     let node = |name: &str, metadata| {
         let ip = [10, 0, 0, 1].into();
         NodeRegistration::new(name.parse().unwrap(), ip).with_metadata(metadata)
     };
     let nodes = vec![node("n1", json!({ "zone": "a" })), node("n2", json!({}))];
     let mut snapshot = snapshot(&spec, nodes);
-    let rendered = program
+    let rendered = pipeline
         .draw_once(&snapshot, &Draw::Placeholder)
         .and_then(|once| {
             snapshot.once = once;
-            program.render(&snapshot, &BTreeMap::new())
+            pipeline.render(&snapshot, &BTreeMap::new())
         });
     match rendered {
         Ok(_) => panic!("{} renders", path.display()),

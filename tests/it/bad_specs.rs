@@ -1,5 +1,7 @@
-//! Every kind of mistake in a spec, with the message that it gets: `tests/bad-specs/NAME.yaml` and
-//! `NAME.stderr` beside it, so that the wording is reviewed. `CFGSYNC_BLESS=1` writes the messages anew.
+//! Each kind of mistake in a spec, and its error message.
+//!
+//! Each case is `tests/bad-specs/NAME.yaml` with its message in `NAME.stderr`, so that the wording is reviewed.
+//! `CFGSYNC_BLESS=1` rewrites the messages.
 
 use std::{
     fs,
@@ -9,8 +11,8 @@ use std::{
 use cfgsync_spec::Spec;
 
 #[test]
-fn each_mistake_is_told_with_its_place_and_the_way_out() {
-    // Messages name files as the operator did: here relative to the package, where cargo runs tests.
+fn spec_errors_name_the_location_and_the_fix() {
+    // Messages repeat the path as the operator gave it: here relative to the package, where cargo runs the tests.
     let directory = Path::new("tests/bad-specs");
     let mut specs: Vec<PathBuf> = fs::read_dir(directory)
         .unwrap()
@@ -25,12 +27,15 @@ fn each_mistake_is_told_with_its_place_and_the_way_out() {
             wrong.push(format!("{} was accepted", spec.display()));
             continue;
         };
-        let told = format!("{error}\n");
+        let message = format!("{error}\n");
         let expected = spec.with_extension("stderr");
         if std::env::var_os("CFGSYNC_BLESS").is_some() {
-            fs::write(&expected, told).unwrap();
-        } else if fs::read_to_string(&expected).unwrap_or_default() != told {
-            wrong.push(format!("{} is told now:\n{told}", spec.display()));
+            fs::write(&expected, message).unwrap();
+        } else if fs::read_to_string(&expected).unwrap_or_default() != message {
+            wrong.push(format!(
+                "{}: the message is now:\n{message}",
+                spec.display()
+            ));
         }
     }
     assert!(

@@ -1,4 +1,4 @@
-//! The command line as a shell sees it: exit codes, messages, settings, signals.
+//! The command line: exit codes, messages, settings, signals.
 
 use std::{
     fs,
@@ -8,14 +8,14 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::place::{PROGRAM, Place, SPEC, code, text};
+use crate::sandbox::{PROGRAM, SPEC, Sandbox, code, text};
 
-/// Names and values for an environment.
+/// Names and values of environment variables.
 type Variables = &'static [(&'static str, &'static str)];
 
 #[test]
-fn usage_mistakes() {
-    let place = Place::new();
+fn usage_errors_exit_2() {
+    let sandbox = Sandbox::new();
     let cases: &[&[&str]] = &[
         &["srve"],
         &["serve"],
@@ -36,11 +36,13 @@ fn usage_mistakes() {
         &["rm"],
         &["rm", "localhost"],
         &["fail"],
-        // What lies within a text is no better than what is no fact at all.
+        // `a` is a string, so `a.b` cannot be set inside it.
         &[
             "join",
             "--server",
             "http://127.0.0.1:1",
+            "--id",
+            "node-1",
             "--out-dir",
             ".",
             "--meta",
@@ -51,17 +53,20 @@ fn usage_mistakes() {
         &["inspect", "file", "node-1", "cookie", "-o", "json"],
         &["inspect", "-o", "table", "file", "node-1", "cookie"],
     ];
-    let seen: Vec<String> = cases.iter().map(|case| place.seen(case, &[])).collect();
-    for seen in &seen {
-        assert!(seen.ends_with("[exit 2]\n"), "{seen}");
+    let transcripts: Vec<String> = cases
+        .iter()
+        .map(|case| sandbox.transcript(case, &[]))
+        .collect();
+    for transcript in &transcripts {
+        assert!(transcript.ends_with("[exit 2]\n"), "{transcript}");
     }
-    insta::assert_snapshot!(seen.join("\n"));
+    insta::assert_snapshot!(transcripts.join("\n"));
 }
 
 #[test]
-fn wrong_settings() {
-    let place = Place::new();
-    place.put("broken.yaml", "cfgsync: 1\nclutser: x\n");
+fn invalid_settings_exit_78() {
+    let sandbox = Sandbox::new();
+    sandbox.put("broken.yaml", "cfgsync: 1\nclutser: x\n");
     let cases: &[(&[&str], Variables)] = &[
         (&["plan", "absent.yaml"], &[]),
         (&["plan", "broken.yaml"], &[]),
@@ -82,13 +87,21 @@ fn wrong_settings() {
             &[],
         ),
         (
-            &["join", "--server", "http://127.0.0.1:1", "--out-dir", "."],
+            &[
+                "join",
+                "--server",
+                "http://127.0.0.1:1",
+                "--id",
+                "node-1",
+                "--out-dir",
+                ".",
+            ],
             &[("CFGSYNC_META", "a=1\na.b=2")],
         ),
     ];
-    let mut seen: Vec<String> = cases
+    let mut transcripts: Vec<String> = cases
         .iter()
-        .map(|(arguments, variables)| place.seen(arguments, variables))
+        .map(|(arguments, variables)| sandbox.transcript(arguments, variables))
         .collect();
     for settings in [
         "srever: http://boot:4400\n",
@@ -99,22 +112,22 @@ fn wrong_settings() {
         "server: [\n",
         "serve: 3\n",
     ] {
-        place.put(".config/cfgsync/config.yaml", settings);
-        seen.push(format!(
+        sandbox.put(".config/cfgsync/config.yaml", settings);
+        transcripts.push(format!(
             "{settings}{}",
-            place.seen(&["serve", "cluster.yaml"], &[])
+            sandbox.transcript(&["serve", "cluster.yaml"], &[])
         ));
     }
-    for seen in &seen {
-        assert!(seen.ends_with("[exit 78]\n"), "{seen}");
+    for transcript in &transcripts {
+        assert!(transcript.ends_with("[exit 78]\n"), "{transcript}");
     }
-    insta::assert_snapshot!(seen.join("\n"));
+    insta::assert_snapshot!(transcripts.join("\n"));
 }
 
-/// tokio panics when it has no descriptors left for its first signal handler.
+/// tokio panics if no file descriptor is left for its first signal handler.
 #[test]
-fn too_few_descriptors_are_an_error_and_no_panic() {
-    let place = Place::new();
+fn too_few_file_descriptors_is_an_error_without_a_panic() {
+    let sandbox = Sandbox::new();
     for (descriptors, command) in [
         (6, "serve cluster.yaml"),
         (7, "serve cluster.yaml"),
@@ -124,48 +137,48 @@ fn too_few_descriptors_are_an_error_and_no_panic() {
         let mut shell = Command::new("sh");
         shell
             .args(["-c", &script, PROGRAM])
-            .current_dir(place.path());
+            .current_dir(sandbox.path());
         let output = shell.env_clear().output().unwrap();
         assert_eq!(code(&output), 1);
-        let told = text(&output.stderr);
-        assert!(told.contains("Too many open files"), "{told}");
-        assert!(!told.contains("panicked"), "{told}");
+        let stderr = text(&output.stderr);
+        assert!(stderr.contains("Too many open files"), "{stderr}");
+        assert!(!stderr.contains("panicked"), "{stderr}");
     }
 }
 
 #[test]
-fn flags_win_over_variables_over_the_file_over_defaults() {
-    let place = Place::new();
-    let asked = |arguments: &[&str], variables: &[(&str, &str)]| {
+fn flags_override_variables_override_file_override_defaults() {
+    let sandbox = Sandbox::new();
+    let unreachable_message = |arguments: &[&str], variables: &[(&str, &str)]| {
         let mut all = vec!["inspect"];
         all.extend(arguments);
-        let output = place.run(&all, variables);
+        let output = sandbox.run(&all, variables);
         assert_eq!(code(&output), 69);
         text(&output.stderr)
     };
-    // Nobody listens on the lowest ports.
+    // No server listens on the lowest ports.
     let variable = [("CFGSYNC_SERVER", "http://127.0.0.1:2")];
     let flag = ["--server", "http://127.0.0.1:3"];
-    let file = |text: &str| place.put(".config/cfgsync/config.yaml", text);
+    let file = |text: &str| sandbox.put(".config/cfgsync/config.yaml", text);
     file("server: http://127.0.0.1:1\n");
-    assert!(asked(&flag, &variable).contains("http://127.0.0.1:3 "));
-    assert!(asked(&[], &variable).contains("http://127.0.0.1:2 "));
-    assert!(asked(&[], &[]).contains("http://127.0.0.1:1 "));
-    assert!(asked(&[], &[("CFGSYNC_SERVER", "")]).contains("http://127.0.0.1:1 "));
-    // A subcommand's own section wins over what is said for all; others' are nothing to it.
+    assert!(unreachable_message(&flag, &variable).contains("http://127.0.0.1:3 "));
+    assert!(unreachable_message(&[], &variable).contains("http://127.0.0.1:2 "));
+    assert!(unreachable_message(&[], &[]).contains("http://127.0.0.1:1 "));
+    assert!(unreachable_message(&[], &[("CFGSYNC_SERVER", "")]).contains("http://127.0.0.1:1 "));
+    // A subcommand's own section overrides the top level of the file. Sections of other subcommands have no effect.
     file(
         "server: http://127.0.0.1:1\ninspect:\n  server: http://127.0.0.1:4\nrm:\n  server: http://127.0.0.1:5\n",
     );
-    assert!(asked(&[], &[]).contains("http://127.0.0.1:4 "));
-    // A variable is wrong only where it is used.
+    assert!(unreachable_message(&[], &[]).contains("http://127.0.0.1:4 "));
+    // An invalid variable is an error only if its value is used.
     let wrong = [("CFGSYNC_SERVER", "nowhere")];
-    assert!(asked(&flag, &wrong).contains("http://127.0.0.1:3 "));
+    assert!(unreachable_message(&flag, &wrong).contains("http://127.0.0.1:3 "));
 }
 
 #[test]
-fn flags_of_two_values_can_be_set_everywhere() {
-    let place = Place::new();
-    place.put(
+fn boolean_flags_can_be_set_in_file_and_variables() {
+    let sandbox = Sandbox::new();
+    sandbox.put(
         ".config/cfgsync/config.yaml",
         "serve:\n  allow-anonymous: true\n",
     );
@@ -177,14 +190,14 @@ fn flags_of_two_values_can_be_set_everywhere() {
         "--",
         "true",
     ];
-    assert_eq!(code(&place.run(&exposed, &[])), 0);
+    assert_eq!(code(&sandbox.run(&exposed, &[])), 0);
     let off = [("CFGSYNC_ALLOW_ANONYMOUS", "no")];
-    assert_eq!(code(&place.run(&exposed, &off)), 78);
+    assert_eq!(code(&sandbox.run(&exposed, &off)), 78);
 }
 
 #[test]
-fn unknown_variables_are_told_but_not_those_of_kubernetes() {
-    let place = Place::new();
+fn warns_of_unknown_variables_except_those_of_kubernetes() {
+    let sandbox = Sandbox::new();
     let variables = [
         ("CFGSYNC_SERVRE", "x"),
         ("CFGSYNC_SOMETHING_ELSE", "x"),
@@ -194,7 +207,7 @@ fn unknown_variables_are_told_but_not_those_of_kubernetes() {
         ("CFGSYNC_SERVER_PORT_4400_TCP", "tcp://10.0.0.1:4400"),
         ("CFGSYNC_SERVER_SERVICE_PORT_HTTP", "4400"),
     ];
-    let output = place.run(&["plan", "cluster.yaml"], &variables);
+    let output = sandbox.run(&["plan", "cluster.yaml"], &variables);
     let warnings: Vec<String> = text(&output.stderr)
         .lines()
         .map(|line| line.split_once("WARN ").unwrap().1.to_owned())
@@ -209,26 +222,26 @@ fn unknown_variables_are_told_but_not_those_of_kubernetes() {
 }
 
 #[test]
-fn every_subcommand_has_help_with_examples() {
-    let place = Place::new();
+fn each_subcommand_has_help_with_examples() {
+    let sandbox = Sandbox::new();
     for subcommand in [
         "serve", "join", "inspect", "plan", "rm", "fail", "reset", "key",
     ] {
-        let output = place.run(&[subcommand, "--help"], &[]);
+        let output = sandbox.run(&[subcommand, "--help"], &[]);
         assert_eq!(code(&output), 0, "{subcommand}");
         let help = text(&output.stdout);
         assert!(help.contains("Example"), "{subcommand}:\n{help}");
         assert!(help.contains("[env: CFGSYNC_"), "{subcommand}:\n{help}");
     }
-    let output = place.run(&["--help"], &[]);
+    let output = sandbox.run(&["--help"], &[]);
     assert!(!text(&output.stdout).contains("generate"));
 }
 
 #[test]
-fn nothing_is_coloured_but_on_a_terminal() {
-    let place = Place::new();
+fn output_has_no_colour_without_a_terminal() {
+    let sandbox = Sandbox::new();
     for arguments in [&["serve"][..], &["plan", "absent.yaml"], &["--help"]] {
-        let output = place.run(arguments, &[("CFGSYNC_FKE", "x")]);
+        let output = sandbox.run(arguments, &[("CFGSYNC_FKE", "x")]);
         for stream in [output.stdout, output.stderr] {
             assert!(!stream.contains(&0x1b), "{arguments:?}");
         }
@@ -236,17 +249,17 @@ fn nothing_is_coloured_but_on_a_terminal() {
 }
 
 #[test]
-fn a_port_in_use_is_told_with_a_way_out() {
-    let place = Place::new();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let seen = place.seen(&["serve", "cluster.yaml", "--listen", &address], &[]);
-    insta::assert_snapshot!(seen.replace(&address, "[ADDRESS]"));
+fn port_in_use_is_reported_with_a_fix() {
+    let sandbox = Sandbox::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let transcript = sandbox.transcript(&["serve", "cluster.yaml", "--listen", &address], &[]);
+    insta::assert_snapshot!(transcript.replace(&address, "[ADDRESS]"));
 }
 
 #[test]
-fn a_server_lives_as_long_as_its_command() {
-    let place = Place::new();
+fn serve_ends_with_its_command_and_its_exit_code() {
+    let sandbox = Sandbox::new();
     let serve = |command: &[&str]| {
         let mut all = vec![
             "serve",
@@ -258,11 +271,11 @@ fn a_server_lives_as_long_as_its_command() {
             "--",
         ];
         all.extend(command);
-        place.run(&all, &[])
+        sandbox.run(&all, &[])
     };
     let output = serve(&["sh", "-c", "echo $CFGSYNC_SERVER; exit 7"]);
     assert_eq!(code(&output), 7);
-    let port = fs::read_to_string(place.path().join("port")).unwrap();
+    let port = fs::read_to_string(sandbox.path().join("port")).unwrap();
     assert_eq!(
         text(&output.stdout),
         format!("http://127.0.0.1:{}\n", port.trim_end())
@@ -273,19 +286,19 @@ fn a_server_lives_as_long_as_its_command() {
 }
 
 #[test]
-fn signals_reach_the_command() {
-    let place = Place::new();
-    let mut server = place.serve(&["--", "sh", "-c", "echo up >&2; exec sleep 1000"]);
+fn serve_forwards_signals_to_its_command() {
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.serve(&["--", "sh", "-c", "echo up >&2; exec sleep 1000"]);
     server.log_until("up");
     server.signal(Signal::TERM);
     assert_eq!(server.end(), 143);
 }
 
 #[test]
-fn sigterm_and_sigint_end_a_server_well() {
-    let place = Place::new();
+fn sigterm_and_sigint_stop_the_server_with_exit_0() {
+    let sandbox = Sandbox::new();
     for signal in [Signal::TERM, Signal::INT] {
-        let mut server = place.serve(&[]);
+        let mut server = sandbox.serve(&[]);
         server.signal(signal);
         server.log_until("stopped after");
         assert_eq!(server.end(), 0);
@@ -293,14 +306,14 @@ fn sigterm_and_sigint_end_a_server_well() {
 }
 
 #[test]
-fn sighup_keeps_the_last_good_spec() {
-    let place = Place::new();
-    let mut server = place.serve(&[]);
-    place.put("cluster.yaml", "cfgsync: 2\n");
+fn sighup_keeps_the_last_valid_spec() {
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.serve(&[]);
+    sandbox.put("cluster.yaml", "cfgsync: 2\n");
     server.signal(Signal::HUP);
     server.log_until("the last good spec stays in force");
     server.register("node-1");
-    place.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
+    sandbox.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
     server.signal(Signal::HUP);
     server.log_until("read again");
     let ready = [
@@ -312,9 +325,9 @@ fn sighup_keeps_the_last_good_spec() {
         "--timeout",
         "1m",
     ];
-    assert_eq!(code(&place.run(&ready, &[])), 0);
-    // One that asks for more than is here is good as well, but that is said.
-    place.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 3"));
+    assert_eq!(code(&sandbox.run(&ready, &[])), 0);
+    // A spec that needs more nodes than are registered is valid too, but the server warns.
+    sandbox.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 3"));
     server.signal(Signal::HUP);
     server.log_until("by this spec not all are here: 1/3; generation 1 stays served");
     server.signal(Signal::TERM);
@@ -322,38 +335,38 @@ fn sighup_keeps_the_last_good_spec() {
 }
 
 #[test]
-fn inspect_shows_what_a_server_knows() {
-    let place = Place::new();
-    let server = place.serve(&[]);
+fn inspect_shows_the_state_of_the_server() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&[]);
     let inspect = |arguments: &[&str]| {
         let mut all = vec!["inspect", "--server", &server.url];
         all.extend(arguments);
-        place.run(&all, &[])
+        sandbox.run(&all, &[])
     };
     let table = |arguments: &[&str]| {
         let output = inspect(arguments);
-        let seen = text(&output.stdout) + &text(&output.stderr);
+        let printed = text(&output.stdout) + &text(&output.stderr);
         format!(
-            "$ inspect {}\n{seen}[exit {}]\n",
+            "$ inspect {}\n{printed}[exit {}]\n",
             arguments.join(" "),
             code(&output)
         )
     };
-    let mut seen = vec![table(&[])];
+    let mut transcripts = vec![table(&[])];
     server.register("node-1");
-    seen.push(table(&[]));
-    seen.push(table(&["node", "node-1"]));
-    seen.push(table(&["node", "node-2"]));
-    seen.push(table(&["file", "node-1", "config.yaml"]));
-    seen.push(table(&["--wait", "ready", "--timeout", "1ms"]));
-    seen.push(table(&["generations"]));
+    transcripts.push(table(&[]));
+    transcripts.push(table(&["node", "node-1"]));
+    transcripts.push(table(&["node", "node-2"]));
+    transcripts.push(table(&["file", "node-1", "config.yaml"]));
+    transcripts.push(table(&["--wait", "ready", "--timeout", "1ms"]));
+    transcripts.push(table(&["generations"]));
     server.register("node-2");
-    seen.push(table(&["--wait", "ready", "--timeout", "1m"]));
-    seen.push(table(&["file", "node-1", "/config.yaml"]));
-    seen.push(table(&["file", "node-1", "confg.yaml"]));
-    seen.push(table(&["diff", "1", "1"]));
-    seen.push(table(&["generations", "7"]));
-    insta::assert_snapshot!(seen.join("\n").replace(&server.url, "[URL]"));
+    transcripts.push(table(&["--wait", "ready", "--timeout", "1m"]));
+    transcripts.push(table(&["file", "node-1", "/config.yaml"]));
+    transcripts.push(table(&["file", "node-1", "confg.yaml"]));
+    transcripts.push(table(&["diff", "1", "1"]));
+    transcripts.push(table(&["generations", "7"]));
+    insta::assert_snapshot!(transcripts.join("\n").replace(&server.url, "[URL]"));
 
     let json = inspect(&["-o", "json"]);
     let body: cfgsync_wire::ClusterBody = serde_json::from_slice(&json.stdout).unwrap();
@@ -362,7 +375,7 @@ fn inspect_shows_what_a_server_knows() {
     let same: cfgsync_wire::ClusterBody = serde_yaml::from_slice(&yaml.stdout).unwrap();
     assert_eq!(body, same);
 
-    // A format that is set for all commands is nothing to a file, which is printed as it is.
+    // `inspect file` prints the file unchanged, whatever output format is set for all commands.
     let file = [
         "inspect",
         "--server",
@@ -371,14 +384,14 @@ fn inspect_shows_what_a_server_knows() {
         "node-1",
         "config.yaml",
     ];
-    let unset = place.run(&file, &[]);
-    let output = place.run(&file, &[("CFGSYNC_OUTPUT", "json")]);
+    let unset = sandbox.run(&file, &[]);
+    let output = sandbox.run(&file, &[("CFGSYNC_OUTPUT", "json")]);
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     assert_eq!(output.stdout, unset.stdout);
 
-    // What is shown can be planned with.
-    let nodes = place.put("nodes.json", &text(&json.stdout));
-    let plan = place.run(
+    // `plan --nodes` accepts the JSON that `inspect` prints.
+    let nodes = sandbox.put("nodes.json", &text(&json.stdout));
+    let plan = sandbox.run(
         &["plan", "cluster.yaml", "--nodes", nodes.to_str().unwrap()],
         &[],
     );
@@ -386,23 +399,23 @@ fn inspect_shows_what_a_server_knows() {
 }
 
 #[test]
-fn health_is_zero_or_one() {
-    let place = Place::new();
-    let server = place.serve(&[]);
+fn inspect_health_exits_0_or_1() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&[]);
     let health = ["inspect", "health", "--server", &server.url];
-    assert_eq!(code(&place.run(&health, &[])), 0);
+    assert_eq!(code(&sandbox.run(&health, &[])), 0);
     server.signal(Signal::TERM);
     let url = server.url.clone();
     server.end();
     let health = ["inspect", "health", "--server", &url];
-    assert_eq!(code(&place.run(&health, &[])), 1);
+    assert_eq!(code(&sandbox.run(&health, &[])), 1);
 }
 
 #[test]
-fn a_reader_that_has_gone_is_no_failure() {
-    let place = Place::new();
-    let server = place.serve(&[]);
-    let mut inspect = place
+fn closed_stdout_reader_is_not_an_error() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&[]);
+    let mut inspect = sandbox
         .command(&["inspect", "--server", &server.url])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -414,18 +427,18 @@ fn a_reader_that_has_gone_is_no_failure() {
 }
 
 #[test]
-fn plan_says_what_serve_would_give() {
-    let place = Place::new();
-    place.put("one.yaml", "- { identifier: a, ip: 10.0.0.1 }\n");
-    place.put(
+fn plan_shows_what_serve_would_render() {
+    let sandbox = Sandbox::new();
+    sandbox.put("one.yaml", "- { identifier: a, ip: 10.0.0.1 }\n");
+    sandbox.put(
         "two.yaml",
         "- { identifier: a, ip: 10.0.0.1 }\n- { identifier: b, ip: fd00::2, metadata: { port: 7 } }\n",
     );
-    place.put(
+    sandbox.put(
         "flawed.yaml",
         "- { identifier: a, ip: 10.0.0.1, metadata: { port: high } }\n",
     );
-    let mut seen: Vec<String> = [
+    let mut transcripts: Vec<String> = [
         &["plan", "cluster.yaml"][..],
         &["plan", "cluster.yaml", "--nodes", "one.yaml"],
         &["plan", "cluster.yaml", "--nodes", "flawed.yaml"],
@@ -448,11 +461,11 @@ fn plan_says_what_serve_would_give() {
         &["plan", "cluster.yaml", "--fake", "2", "-o", "yaml"],
     ]
     .iter()
-    .map(|case| place.seen(case, &[]))
+    .map(|case| sandbox.transcript(case, &[]))
     .collect();
-    place.put("out/b/config.yaml", "id: \"b\"\nport: 8\n");
-    place.put("out/c/config.yaml", "stale\n");
-    seen.push(place.seen(
+    sandbox.put("out/b/config.yaml", "id: \"b\"\nport: 8\n");
+    sandbox.put("out/c/config.yaml", "stale\n");
+    transcripts.push(sandbox.transcript(
         &[
             "plan",
             "cluster.yaml",
@@ -463,13 +476,13 @@ fn plan_says_what_serve_would_give() {
         ],
         &[],
     ));
-    insta::assert_snapshot!(seen.join("\n"));
+    insta::assert_snapshot!(transcripts.join("\n"));
 }
 
 #[test]
-fn mistakes_in_a_nodes_file() {
-    let place = Place::new();
-    let seen: Vec<String> = [
+fn errors_in_a_nodes_file() {
+    let sandbox = Sandbox::new();
+    let transcripts: Vec<String> = [
         "nodes: []\n",
         "- node-1\n",
         "- { identifier: node-1 }\n",
@@ -485,23 +498,26 @@ fn mistakes_in_a_nodes_file() {
     ]
     .iter()
     .map(|nodes| {
-        place.put("nodes.yaml", nodes);
-        place.seen(&["plan", "cluster.yaml", "--nodes", "nodes.yaml"], &[])
+        sandbox.put("nodes.yaml", nodes);
+        sandbox.transcript(&["plan", "cluster.yaml", "--nodes", "nodes.yaml"], &[])
     })
     .collect();
-    for seen in &seen {
-        assert!(seen.ends_with("[exit 78]\n"), "{seen}");
+    for transcript in &transcripts {
+        assert!(transcript.ends_with("[exit 78]\n"), "{transcript}");
     }
-    insta::assert_snapshot!(seen.join("\n"));
+    insta::assert_snapshot!(transcripts.join("\n"));
 }
 
 #[test]
-fn what_is_generated_is_fresh() {
-    let place = Place::new();
-    let root = place.path().to_str().unwrap();
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    fs::copy(readme, place.path().join("README.md")).unwrap();
-    let output = place.run(&["generate", root], &[]);
+fn generated_files_are_up_to_date() {
+    let sandbox = Sandbox::new();
+    let root = sandbox.path().to_str().unwrap();
+    // One manual page comes from the book.
+    let operating = Path::new("docs/src/operating.md");
+    let copy = sandbox.path().join(operating);
+    fs::create_dir_all(copy.parent().unwrap()).unwrap();
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(operating), copy).unwrap();
+    let output = sandbox.run(&["generate", root], &[]);
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     for directory in ["completions", "man", "schema"] {
         let list = |root: &Path| {
@@ -514,13 +530,13 @@ fn what_is_generated_is_fresh() {
         };
         let committed = Path::new(env!("CARGO_MANIFEST_DIR"));
         assert_eq!(
-            list(place.path()),
+            list(sandbox.path()),
             list(committed),
             "{directory}: run `cfgsync generate`"
         );
         for name in list(committed) {
             let file = Path::new(directory).join(name);
-            let fresh = fs::read(place.path().join(&file)).unwrap();
+            let fresh = fs::read(sandbox.path().join(&file)).unwrap();
             let same = fs::read(committed.join(&file)).unwrap() == fresh;
             assert!(same, "{} is stale: run `cfgsync generate`", file.display());
         }
@@ -528,8 +544,8 @@ fn what_is_generated_is_fresh() {
 }
 
 #[test]
-fn the_last_line_of_a_failed_join_is_for_the_container_s_reader() {
-    let place = Place::new();
+fn last_line_of_a_failed_join_gives_exit_code_and_reason() {
+    let sandbox = Sandbox::new();
     for (arguments, last) in [
         (
             &["join", "--servr", "x"][..],
@@ -550,22 +566,22 @@ fn the_last_line_of_a_failed_join_is_for_the_container_s_reader() {
             "cfgsync: exit 69: ",
         ),
     ] {
-        let stderr = text(&place.run(arguments, &[]).stderr);
+        let stderr = text(&sandbox.run(arguments, &[]).stderr);
         assert!(stderr.lines().last().unwrap().starts_with(last), "{stderr}");
     }
-    let help = place.run(&["join", "--help"], &[]);
+    let help = sandbox.run(&["join", "--help"], &[]);
     assert_eq!((code(&help), text(&help.stderr)), (0, String::new()));
 }
 
-/// What an operator did to the cluster is the first thing that whoever reads the server's log at night needs.
+/// The server's log must show what operators did to the cluster, as this is the first question in an incident.
 #[test]
-fn what_operators_do_stands_in_the_servers_log() {
-    let place = Place::new();
-    let mut server = place.serve(&[]);
+fn operator_actions_are_logged_by_the_server() {
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.serve(&[]);
     server.register("node-1");
     let operate = |arguments: &[&str]| {
         let all = [arguments, &["--server", &server.url]].concat();
-        let output = place.run(&all, &[]);
+        let output = sandbox.run(&all, &[]);
         assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     };
     operate(&["fail", "--reason", "wrong image"]);

@@ -1,4 +1,4 @@
-//! The file writer: stopped, failed and raced at every step.
+//! The file writer under crashes, errors and races at each of its steps.
 
 use std::{
     collections::BTreeMap,
@@ -16,15 +16,16 @@ use cfgsync_client::{
 use cfgsync_model::{Chunk, Content};
 use tempfile::TempDir;
 
-/// Tells a child of this test binary where to write, and at which step to die.
-const VICTIM: &str = "CFGSYNC_TEST_VICTIM";
+/// Environment variable that tells a child of this test binary at which step to abort and where to write:
+/// `STEP:DIRECTORY`.
+const CRASH_AT: &str = "CFGSYNC_TEST_CRASH_AT";
 
 fn artifact(name: &str, mode: &str, content: &str) -> ArtifactFile {
     ArtifactFile {
         path: name.parse().unwrap(),
         mode: mode.parse().unwrap(),
         secret: false,
-        // In two pieces, so that it can be cut in the middle.
+        // Two chunks, so that a crash can happen in the middle of the file.
         content: Content::from_chunks([
             Chunk::new(content[..content.len() / 2].to_owned()),
             Chunk::new(content[content.len() / 2..].to_owned()),
@@ -61,12 +62,12 @@ fn write_owned(
     disk::write_stepwise(&plan, owner, hook)
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the shape of a hook")]
-fn calmly(_: Step) -> io::Result<()> {
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a hook")]
+fn no_fault(_: Step) -> io::Result<()> {
     Ok(())
 }
 
-/// Every file below `root`, staging names included, with mode and content; directories end in '/'.
+/// Returns each entry below `root`, staging files included, with mode and content. Directories end in '/'.
 fn tree(root: &Path) -> BTreeMap<PathBuf, (u32, String)> {
     let mut found = BTreeMap::new();
     let mut open = vec![root.to_owned()];
@@ -90,7 +91,7 @@ fn tree(root: &Path) -> BTreeMap<PathBuf, (u32, String)> {
     found
 }
 
-/// The files without directories and leftovers.
+/// Returns the files below `root` without directories and staging files.
 fn files(root: &Path) -> BTreeMap<String, String> {
     let named = tree(root).into_iter().filter_map(|(path, (_, content))| {
         let name = path.to_str().unwrap().to_owned();
@@ -119,7 +120,7 @@ fn new() -> Vec<ArtifactFile> {
 
 fn with_old() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
-    write(directory.path(), &old(), &mut calmly).unwrap();
+    write(directory.path(), &old(), &mut no_fault).unwrap();
     directory
 }
 
@@ -141,9 +142,9 @@ fn outcomes(written: &[Written]) -> Vec<(&str, Outcome)> {
 }
 
 #[test]
-fn all_files_are_written_with_exact_modes_and_no_leftovers() {
+fn writes_all_files_with_exact_modes_and_no_leftovers() {
     let directory = with_old();
-    let written = write(directory.path(), &new(), &mut calmly).unwrap();
+    let written = write(directory.path(), &new(), &mut no_fault).unwrap();
     assert_eq!(
         outcomes(&written),
         [
@@ -167,7 +168,7 @@ fn all_files_are_written_with_exact_modes_and_no_leftovers() {
 }
 
 #[test]
-fn what_is_unchanged_is_not_touched() {
+fn unchanged_files_are_not_touched() {
     let directory = with_old();
     let before = fs::metadata(directory.path().join("a")).unwrap();
     let mut steps = Vec::new();
@@ -190,16 +191,16 @@ fn what_is_unchanged_is_not_touched() {
 }
 
 #[test]
-fn the_umask_takes_nothing_away() {
-    // The umask belongs to the whole process, so a child sets it.
+fn umask_does_not_change_modes() {
+    // The umask applies to the whole process, so a child process sets it.
     let directory = tempfile::tempdir().unwrap();
     let binary = std::env::current_exe().unwrap();
-    let script = r#"umask 0777; exec "$0" --exact disk::victim"#;
+    let script = r#"umask 0777; exec "$0" --exact disk::crashing_child"#;
     let status = Command::new("sh")
         .args(["-c", script])
         .arg(binary)
         .env(
-            VICTIM,
+            CRASH_AT,
             format!("{}:{}", usize::MAX, directory.path().display()),
         )
         .output()
@@ -211,17 +212,17 @@ fn the_umask_takes_nothing_away() {
     assert_eq!(modes, [0o640, 0o755, 0o644, 0o755, 0o600, 0o644]);
 }
 
-/// Not a test by itself: the child of the tests that kill it, or change what a process has but one of.
+/// Not a test by itself: the body of the child process for tests that crash it or change its umask.
 #[test]
-fn victim() {
-    let Ok(order) = std::env::var(VICTIM) else {
+fn crashing_child() {
+    let Ok(order) = std::env::var(CRASH_AT) else {
         return;
     };
-    let (dies_at, directory) = order.split_once(':').unwrap();
-    let mut left: usize = dies_at.parse().unwrap();
+    let (abort_at, directory) = order.split_once(':').unwrap();
+    let mut left: usize = abort_at.parse().unwrap();
     let written = write(Path::new(directory), &new(), &mut |_| {
         if left == 0 {
-            // As SIGKILL or a power cut: nothing is cleaned up.
+            // Like SIGKILL or power loss: no cleanup runs.
             std::process::abort();
         }
         left -= 1;
@@ -231,24 +232,24 @@ fn victim() {
 }
 
 #[test]
-fn killed_at_any_step_every_file_is_old_or_new_and_the_next_run_converges() {
+fn after_a_crash_at_any_step_files_are_old_or_new_and_a_retry_converges() {
     let steps = steps_of(with_old().path());
     assert!(steps.len() > 20, "{steps:?}");
     let (old_files, new_files) = (files(with_old().path()), {
         let directory = with_old();
-        write(directory.path(), &new(), &mut calmly).unwrap();
+        write(directory.path(), &new(), &mut no_fault).unwrap();
         files(directory.path())
     });
     for (at, step) in steps.iter().enumerate() {
         let directory = with_old();
         let root = directory.path();
         let status = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "disk::victim"])
-            .env(VICTIM, format!("{at}:{}", root.display()))
+            .args(["--exact", "disk::crashing_child"])
+            .env(CRASH_AT, format!("{at}:{}", root.display()))
             .output()
             .unwrap()
             .status;
-        assert!(!status.success(), "the victim survived step {at}, {step:?}");
+        assert!(!status.success(), "the child survived step {at}, {step:?}");
         let found = files(root);
         for (name, content) in &found {
             let either = [old_files.get(name), new_files.get(name)];
@@ -263,7 +264,7 @@ fn killed_at_any_step_every_file_is_old_or_new_and_the_next_run_converges() {
                 "{name} is gone after step {at}, {step:?}"
             );
         }
-        write(root, &new(), &mut calmly).unwrap();
+        write(root, &new(), &mut no_fault).unwrap();
         assert_eq!(files(root), new_files, "after step {at}, {step:?}");
         let leftovers: Vec<_> = tree(root)
             .into_keys()
@@ -278,7 +279,7 @@ fn killed_at_any_step_every_file_is_old_or_new_and_the_next_run_converges() {
 }
 
 #[test]
-fn an_error_at_any_step_puts_everything_back() {
+fn error_at_any_step_restores_all_files() {
     let steps = steps_of(with_old().path());
     for (at, step) in steps.iter().enumerate() {
         let directory = with_old();
@@ -293,7 +294,7 @@ fn an_error_at_any_step_puts_everything_back() {
             left = left.saturating_sub(1);
             Ok(())
         });
-        // What was replaced is no longer needed then, and removed by the next run.
+        // All new files are in place at this step. The next run removes the replaced ones.
         if *step == Step::RemoveOld {
             assert!(written.is_ok());
             continue;
@@ -316,7 +317,7 @@ fn an_error_at_any_step_puts_everything_back() {
 }
 
 #[test]
-fn what_cannot_be_put_back_is_named() {
+fn files_that_cannot_be_restored_are_named() {
     let directory = with_old();
     let mut broken = false;
     let error = write(directory.path(), &new(), &mut |step| {
@@ -339,7 +340,7 @@ fn what_cannot_be_put_back_is_named() {
 }
 
 #[test]
-fn a_filesystem_that_cannot_exchange_keeps_a_copy() {
+fn without_atomic_exchange_the_old_file_is_copied() {
     let unable = |step| match step {
         Step::Exchange => Err(io::Error::from_raw_os_error(22)),
         _ => Ok(()),
@@ -365,7 +366,7 @@ fn a_filesystem_that_cannot_exchange_keeps_a_copy() {
 }
 
 #[test]
-fn a_file_that_is_mounted_by_itself_is_rewritten_in_place_and_put_back_on_errors() {
+fn bind_mounted_file_is_rewritten_in_place_and_restored_on_error() {
     let busy = |step| match step {
         Step::Exchange => Err(io::Error::from_raw_os_error(16)),
         _ => Ok(()),
@@ -390,18 +391,18 @@ fn a_file_that_is_mounted_by_itself_is_rewritten_in_place_and_put_back_on_errors
 }
 
 #[test]
-fn two_runs_at_once_leave_each_other_s_files_alone() {
+fn concurrent_runs_keep_each_others_files() {
     let directory = with_old();
     let root = directory.path();
     let inner = [
         artifact("a", "0640", "inner"),
         artifact("other", "0644", "inner"),
     ];
-    let mut did = false;
-    // Another whole run, between the staging and the exchange of this one.
+    let mut has_run = false;
+    // Another complete run, between staging and exchange of this one.
     let written = write(root, &new(), &mut |step| {
-        if step == Step::Exchange && !std::mem::replace(&mut did, true) {
-            write(root, &inner, &mut calmly).unwrap();
+        if step == Step::Exchange && !std::mem::replace(&mut has_run, true) {
+            write(root, &inner, &mut no_fault).unwrap();
         }
         Ok(())
     });
@@ -415,7 +416,7 @@ fn two_runs_at_once_leave_each_other_s_files_alone() {
 }
 
 #[test]
-fn leftovers_are_removed_and_nothing_that_only_looks_like_them() {
+fn removes_own_staging_files_and_keeps_similar_names() {
     let directory = tempfile::tempdir().unwrap();
     let put = |name: &str| fs::write(directory.path().join(name), "x").unwrap();
     put(".cfgsync-0123456789abcdef.tmp");
@@ -423,7 +424,7 @@ fn leftovers_are_removed_and_nothing_that_only_looks_like_them() {
     write(
         directory.path(),
         &[artifact("a", "0644", "a!")],
-        &mut calmly,
+        &mut no_fault,
     )
     .unwrap();
     let names: Vec<_> = tree(directory.path()).into_keys().collect();
@@ -431,39 +432,39 @@ fn leftovers_are_removed_and_nothing_that_only_looks_like_them() {
 }
 
 #[test]
-fn symbolic_links_are_not_followed_below_the_operator_s_path() {
+fn symlinks_below_the_operators_path_are_not_followed() {
     let outside = tempfile::tempdir().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     symlink(outside.path(), root.join("link")).unwrap();
-    let error = write(root, &[artifact("link/a", "0644", "a!")], &mut calmly).unwrap_err();
+    let error = write(root, &[artifact("link/a", "0644", "a!")], &mut no_fault).unwrap_err();
     assert!(matches!(error, DiskError::SymbolicLink { .. }), "{error}");
-    // A link in the place of the file is replaced, and what it points to is left alone.
+    // A symbolic link at the file's own path is replaced. Its target stays unchanged.
     let secret = outside.path().join("secret");
     fs::write(&secret, "theirs").unwrap();
     symlink(&secret, root.join("a")).unwrap();
-    write(root, &[artifact("a", "0644", "ours")], &mut calmly).unwrap();
+    write(root, &[artifact("a", "0644", "ours")], &mut no_fault).unwrap();
     assert_eq!(fs::read_to_string(root.join("a")).unwrap(), "ours");
     assert_eq!(fs::read_to_string(secret).unwrap(), "theirs");
-    // The operator's own path may lead through links.
+    // The operator's own path may contain symbolic links.
     write(
         &root.join("link"),
         &[artifact("b", "0644", "ours")],
-        &mut calmly,
+        &mut no_fault,
     )
     .unwrap();
     assert_eq!(files(outside.path())["b"], "ours");
 }
 
 #[test]
-fn targets_that_cannot_be_files_are_named() {
+fn targets_that_cannot_be_written_are_named() {
     let directory = with_old();
     let root = directory.path();
     let message = |name: &str| {
         let error = write(
             root,
             &[artifact("a", "0600", "newer"), artifact(name, "0644", "x!")],
-            &mut calmly,
+            &mut no_fault,
         );
         let error = error.unwrap_err();
         assert!(error.hint().is_some() || matches!(error, DiskError::Io { .. }));
@@ -490,7 +491,7 @@ fn targets_that_cannot_be_files_are_named() {
 }
 
 #[test]
-fn two_spellings_of_one_file_are_refused() {
+fn rejects_two_paths_to_the_same_file() {
     let directory = with_old();
     let root = directory.path();
     symlink(".", root.join("here")).unwrap();
@@ -502,12 +503,12 @@ fn two_spellings_of_one_file_are_refused() {
 }
 
 #[test]
-fn a_place_where_nobody_may_write_is_named() {
-    // Not even root may make files here.
+fn unwritable_directory_is_named() {
+    // Not even root can create files here.
     let error = write(
         Path::new("/proc/self"),
         &[artifact("x", "0644", "xx")],
-        &mut calmly,
+        &mut no_fault,
     );
     let message = error.unwrap_err().to_string();
     assert!(
@@ -517,10 +518,10 @@ fn a_place_where_nobody_may_write_is_named() {
 }
 
 #[test]
-fn an_owner_is_given_to_files_and_new_directories() {
+fn owner_is_set_on_files_and_new_directories() {
     let directory = tempfile::tempdir().unwrap();
     let mine = fs::metadata(directory.path()).unwrap();
-    // Root gives files away; anybody else can give them to themselves.
+    // Only root can set another owner. Other users can only set their own IDs.
     let (uid, gid) = match mine.uid() {
         0 => (12345, 23456),
         uid => (uid, mine.gid()),
@@ -529,40 +530,43 @@ fn an_owner_is_given_to_files_and_new_directories() {
         uid,
         gid: Some(gid),
     });
-    write_owned(directory.path(), &new(), owner, &mut calmly).unwrap();
+    write_owned(directory.path(), &new(), owner, &mut no_fault).unwrap();
     for name in ["a", "d", "d/e", "d/e/c"] {
         let stat = fs::metadata(directory.path().join(name)).unwrap();
         assert_eq!((stat.uid(), stat.gid()), (uid, gid), "{name}");
     }
-    // Kept by a later run that does not say.
+    // A later run without an owner keeps it.
     let newer = [artifact("a", "0644", "newer")];
-    write(directory.path(), &newer, &mut calmly).unwrap();
+    write(directory.path(), &newer, &mut no_fault).unwrap();
     let stat = fs::metadata(directory.path().join("a")).unwrap();
     assert_eq!((stat.uid(), stat.gid()), (uid, gid));
 }
 
-/// A directory of the node's, `d`, with a way to swap it for a link that leads outside.
-struct Swapped {
-    _place: TempDir,
+/// A directory `d` that can be swapped for a symbolic link to a directory outside of the root.
+struct SwappedDirectory {
+    _directory: TempDir,
     root: PathBuf,
     outside: PathBuf,
 }
 
-impl Swapped {
+impl SwappedDirectory {
     fn new() -> Self {
-        let place = tempfile::tempdir().unwrap();
-        let (root, outside) = (place.path().join("root"), place.path().join("outside"));
+        let directory = tempfile::tempdir().unwrap();
+        let (root, outside) = (
+            directory.path().join("root"),
+            directory.path().join("outside"),
+        );
         fs::create_dir_all(root.join("d/sub")).unwrap();
         fs::create_dir_all(outside.join("sub")).unwrap();
         symlink("../outside", root.join("aside")).unwrap();
         Self {
-            _place: place,
+            _directory: directory,
             root,
             outside,
         }
     }
 
-    /// At one stroke; a second time swaps back.
+    /// Swaps directory and link atomically. A second call swaps them back.
     fn swap(&self) {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -570,8 +574,8 @@ impl Swapped {
         renameat_with(CWD, here, CWD, aside, RenameFlags::EXCHANGE).unwrap();
     }
 
-    /// What found its way out.
-    fn leaked(&self) -> Vec<String> {
+    /// Returns the files that were written outside of the root.
+    fn written_outside(&self) -> Vec<String> {
         let found = tree(&self.outside).into_keys();
         let found = found.map(|path| path.display().to_string());
         found.filter(|path| path != "sub/").collect()
@@ -587,9 +591,9 @@ fn below_d() -> Vec<ArtifactFile> {
 }
 
 #[test]
-fn a_directory_swapped_for_a_link_at_any_step_leads_nowhere() {
+fn directory_swapped_for_a_symlink_at_any_step_writes_nothing_outside() {
     let steps = {
-        let swapped = Swapped::new();
+        let swapped = SwappedDirectory::new();
         let mut steps = 0;
         write(&swapped.root, &below_d(), &mut |_| {
             steps += 1;
@@ -600,7 +604,7 @@ fn a_directory_swapped_for_a_link_at_any_step_leads_nowhere() {
     };
     assert!(steps > 15, "{steps} steps");
     for at in 0..steps {
-        let swapped = Swapped::new();
+        let swapped = SwappedDirectory::new();
         let mut step = 0;
         let outcome = write(&swapped.root, &below_d(), &mut |_| {
             if step == at {
@@ -609,8 +613,8 @@ fn a_directory_swapped_for_a_link_at_any_step_leads_nowhere() {
             step += 1;
             Ok(())
         });
-        assert_eq!(swapped.leaked(), [""; 0], "step {at}: {outcome:?}");
-        // Either it noticed, and put everything back, or all is where the directory is now.
+        assert_eq!(swapped.written_outside(), [""; 0], "step {at}: {outcome:?}");
+        // The writer either detected the swap and restored all files, or all files are in the moved directory.
         let aside = files(&swapped.root.join("aside"));
         match outcome {
             Ok(_) => assert_eq!(aside.len(), 3, "step {at}: {aside:?}"),
@@ -623,10 +627,10 @@ fn a_directory_swapped_for_a_link_at_any_step_leads_nowhere() {
 }
 
 #[test]
-fn nor_does_one_that_is_swapped_all_the_time() {
+fn directory_swapped_continuously_writes_nothing_outside() {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    let swapped = Swapped::new();
+    let swapped = SwappedDirectory::new();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -637,7 +641,7 @@ fn nor_does_one_that_is_swapped_all_the_time() {
         let (mut written, mut refused) = (0, 0);
         for round in 0..2_000 {
             let files = [artifact("d/sub/a", "0600", &format!("round {round}"))];
-            match write(&swapped.root, &files, &mut calmly) {
+            match write(&swapped.root, &files, &mut no_fault) {
                 Ok(_) => written += 1,
                 Err(_) => refused += 1,
             }
@@ -648,15 +652,15 @@ fn nor_does_one_that_is_swapped_all_the_time() {
         done.store(true, Ordering::Relaxed);
         assert!(written > 0, "{written} written, {refused} refused");
     });
-    assert_eq!(swapped.leaked(), [""; 0]);
+    assert_eq!(swapped.written_outside(), [""; 0]);
 }
 
 #[test]
-fn what_is_looked_at_is_not_behind_a_link() {
+fn checksums_do_not_follow_symlinks() {
     use disk::Sum;
 
-    let swapped = Swapped::new();
-    write(&swapped.root, &below_d(), &mut calmly).unwrap();
+    let swapped = SwappedDirectory::new();
+    write(&swapped.root, &below_d(), &mut no_fault).unwrap();
     let of = |below: &str, bytes| disk::sum(&target(&swapped.root, below), bytes).unwrap();
     assert_eq!(of("d/a", 5), Sum::Of(cfgsync_model::Digest::of(b"first")));
     assert_eq!(of("d/a", 4), Sum::OtherLength);
@@ -668,23 +672,23 @@ fn what_is_looked_at_is_not_behind_a_link() {
     assert_eq!(of("d/a", 5), Sum::Absent);
     symlink("aside/a", swapped.root.join("link")).unwrap();
     assert_eq!(of("link", 5), Sum::Absent);
-    // The operator's own part of the way may be one.
+    // The operator's own part of the path may be a symbolic link.
     let own = disk::sum(&target(&swapped.root.join("d"), "a"), 5).unwrap();
     assert_eq!(own, Sum::Of(cfgsync_model::Digest::of(b"first")));
 }
 
-/// `--out X=/dev/stdout` as root left the machine with a regular file in that place.
+/// Regression test: `--out X=/dev/stdout` as root replaced /dev/stdout by a regular file.
 #[test]
-fn a_link_to_a_device_is_not_replaced() {
+fn symlink_to_a_device_is_not_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     for (name, to) in [("null", "/dev/null"), ("stdout", "/proc/self/fd/1")] {
         symlink(to, root.join(name)).unwrap();
-        let error = write(root, &[artifact(name, "0644", "new")], &mut calmly).unwrap_err();
+        let error = write(root, &[artifact(name, "0644", "new")], &mut no_fault).unwrap_err();
         assert!(matches!(error, DiskError::NotAFile { .. }), "{error}");
         assert_eq!(fs::read_link(root.join(name)).unwrap(), Path::new(to));
     }
     symlink("nowhere", root.join("file")).unwrap();
-    write(root, &[artifact("file", "0644", "new")], &mut calmly).unwrap();
+    write(root, &[artifact("file", "0644", "new")], &mut no_fault).unwrap();
     assert_eq!(files(root)["file"], "new");
 }

@@ -1,4 +1,4 @@
-//! A server that answers what a test tells it to, well or badly.
+//! A scripted HTTP server that sends correct or broken responses, as the test chooses.
 
 use std::{
     net::SocketAddr,
@@ -15,21 +15,21 @@ use tokio::{
     sync::Notify,
 };
 
-/// One request as it came.
+/// One received request.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
-    /// `POST /node`.
+pub(crate) struct ReceivedRequest {
+    /// Method and path, such as `POST /node`.
     pub(crate) line: String,
     /// Header lines in lower case.
     pub(crate) headers: String,
     /// The body.
     pub(crate) body: String,
-    /// How many requests came before it.
-    pub(crate) before: usize,
+    /// The number of requests that the server received before this one.
+    pub(crate) index: usize,
 }
 
-impl Asked {
-    /// The seconds of `Prefer: wait`.
+impl ReceivedRequest {
+    /// Returns the seconds of the `Prefer: wait` header.
     pub(crate) fn wait(&self) -> Option<u64> {
         let preferences = self
             .headers
@@ -39,48 +39,50 @@ impl Asked {
     }
 }
 
-/// What the server does.
+/// How the server reacts to a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
-    /// Answers with status, header lines and body.
+    /// Sends a response with this status, these header lines and this body.
     Answer(u16, &'static str, String),
-    /// Says nothing, and keeps the connection.
+    /// Sends nothing and keeps the connection open.
     Hang,
-    /// Promises a hundred bytes, sends some, and closes.
-    Half,
-    /// Closes.
+    /// Announces 100 bytes, sends fewer, and closes the connection.
+    Truncated,
+    /// Closes the connection without a response.
     Close,
-    /// Answers after as many seconds as `Prefer: wait` says.
+    /// Like `Answer`, after the number of seconds in `Prefer: wait`.
     Held(u16, &'static str, String),
 }
 
-/// A running server. It ends with the test's runtime.
-pub(crate) struct Fake {
-    /// Where.
+/// A running scripted server. It stops with the test's runtime.
+pub(crate) struct FakeServer {
+    /// The URL at which the server listens.
     pub(crate) url: ServerUrl,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    requests: Arc<Mutex<Vec<ReceivedRequest>>>,
     connections: Arc<AtomicUsize>,
-    asked_again: Arc<Notify>,
+    request_arrived: Arc<Notify>,
 }
 
-impl Fake {
-    /// Starts a server that asks `script` what to do.
-    pub(crate) async fn start(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+impl FakeServer {
+    /// Starts a server that calls `script` for each request.
+    pub(crate) async fn start(
+        script: impl Fn(&ReceivedRequest) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         Self::start_at("127.0.0.1:0".parse().unwrap(), script).await
     }
 
     pub(crate) async fn start_at(
         address: SocketAddr,
-        script: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+        script: impl Fn(&ReceivedRequest) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
-        let (log, script) = (asked.clone(), Arc::new(script));
+        let requests: Arc<Mutex<Vec<ReceivedRequest>>> = Arc::default();
+        let (log, script) = (requests.clone(), Arc::new(script));
         let connections: Arc<AtomicUsize> = Arc::default();
         let counter = connections.clone();
-        let asked_again: Arc<Notify> = Arc::default();
-        let notify = asked_again.clone();
+        let request_arrived: Arc<Notify> = Arc::default();
+        let notify = request_arrived.clone();
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -91,78 +93,82 @@ impl Fake {
         let url = url.parse().unwrap();
         Self {
             url,
-            asked,
+            requests,
             connections,
-            asked_again,
+            request_arrived,
         }
     }
 
-    /// Waits until a request with this line has come.
-    pub(crate) async fn was_asked(&self, line: &str) {
+    /// Waits until the server has received a request with this line.
+    pub(crate) async fn wait_for_request(&self, line: &str) {
         loop {
-            let again = self.asked_again.notified();
-            if self.lines().iter().any(|asked| asked == line) {
+            let next_request = self.request_arrived.notified();
+            if self.request_lines().iter().any(|received| received == line) {
                 return;
             }
-            again.await;
+            next_request.await;
         }
     }
 
-    /// How many connections were made.
+    /// Returns how many connections were accepted so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// The request lines up to now.
-    pub(crate) fn lines(&self) -> Vec<String> {
-        self.asked().into_iter().map(|asked| asked.line).collect()
+    /// Returns method and path of each request so far.
+    pub(crate) fn request_lines(&self) -> Vec<String> {
+        self.requests()
+            .into_iter()
+            .map(|request| request.line)
+            .collect()
     }
 
-    /// The requests up to now.
-    pub(crate) fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+    /// Returns the requests so far.
+    pub(crate) fn requests(&self) -> Vec<ReceivedRequest> {
+        self.requests.lock().unwrap().clone()
     }
 }
 
 async fn serve(
     mut stream: TcpStream,
-    log: Arc<Mutex<Vec<Asked>>>,
+    log: Arc<Mutex<Vec<ReceivedRequest>>>,
     notify: Arc<Notify>,
-    script: Arc<impl Fn(&Asked) -> Reply>,
+    script: Arc<impl Fn(&ReceivedRequest) -> Reply>,
 ) {
-    while let Some(mut asked) = read(&mut stream).await {
+    while let Some(mut request) = read(&mut stream).await {
         {
             let mut log = log.lock().unwrap();
-            asked.before = log.len();
-            log.push(asked.clone());
+            request.index = log.len();
+            log.push(request.clone());
         }
         notify.notify_waiters();
-        let (status, headers, body) = match script(&asked) {
+        let (status, headers, body) = match script(&request) {
             Reply::Answer(status, headers, body) => (status, headers, body),
             Reply::Held(status, headers, body) => {
-                let wait = std::time::Duration::from_secs(asked.wait().unwrap_or(0));
+                let wait = std::time::Duration::from_secs(request.wait().unwrap_or(0));
                 tokio::time::sleep(wait).await;
                 (status, headers, body)
             }
             Reply::Hang => std::future::pending().await,
-            Reply::Half => {
-                let half = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"schema_version\":1,";
-                let _ = stream.write_all(half.as_bytes()).await;
+            Reply::Truncated => {
+                let partial =
+                    "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"schema_version\":1,";
+                let _ = stream.write_all(partial.as_bytes()).await;
                 return;
             }
             Reply::Close => return,
         };
-        let answer = format!(
+        let response = format!(
             "HTTP/1.1 {status} Whatever\r\n{headers}content-length: {}\r\n\r\n{body}",
             body.len()
         );
-        if stream.write_all(answer.as_bytes()).await.is_err() {
+        if stream.write_all(response.as_bytes()).await.is_err() {
             return;
         }
     }
 }
 
-async fn read(stream: &mut TcpStream) -> Option<Asked> {
+async fn read(stream: &mut TcpStream) -> Option<ReceivedRequest> {
     let mut bytes = Vec::new();
     loop {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -175,11 +181,11 @@ async fn read(stream: &mut TcpStream) -> Option<Asked> {
             let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
             if bytes.len() >= end + 4 + length {
                 let body = String::from_utf8(bytes[end + 4..].to_vec()).unwrap();
-                return Some(Asked {
+                return Some(ReceivedRequest {
                     line: line.strip_suffix(" HTTP/1.1").unwrap().to_owned(),
                     headers,
                     body,
-                    before: 0,
+                    index: 0,
                 });
             }
         }

@@ -1,8 +1,7 @@
-//! What `make fuzz` fuzzes, for every run of the tests: each target on its whole corpus, and on what comes of that
-//! when it is cut, spliced and scribbled in.
+//! Runs each fuzz target with every test run: on its whole corpus, and on random mutations of the corpus.
 
 #[path = "../../fuzz/src/targets.rs"]
-#[expect(unreachable_pub, reason = "public to the fuzzers")]
+#[expect(unreachable_pub, reason = "the fuzz binaries need it public")]
 mod targets;
 
 use std::{fs, path::Path};
@@ -10,28 +9,28 @@ use std::{fs, path::Path};
 use cfgsync_store::JournalContents;
 use proptest::{collection::vec, prelude::*, sample::Index, test_runner::TestRunner};
 
-/// How many inputs are made for each target; more with `CFGSYNC_FUZZ_CASES`.
+/// Number of mutated inputs for each target. `CFGSYNC_FUZZ_CASES` overrides it.
 const CASES: u32 = 1_000;
 
-/// One thing that is done to an input.
+/// One mutation of an input.
 #[derive(Debug, Clone)]
-enum Change {
-    /// The bytes from here to there are left out.
+enum Mutation {
+    /// Removes the bytes between two positions.
     Cut(Index, Index),
-    /// These are put in.
+    /// Inserts these bytes at a position.
     Insert(Index, Vec<u8>),
-    /// A byte is another.
-    Scribble(Index, u8),
-    /// From here on it goes on like another seed from there on.
+    /// Overwrites the byte at a position.
+    Overwrite(Index, u8),
+    /// Replaces the rest from a position by the rest of another seed from its position.
     Splice(Index, Index, Index),
-    /// A piece comes many times.
+    /// Inserts many copies of a piece in front of it: position, length in bytes, number of copies.
     Repeat(Index, usize, usize),
 }
 
-fn change() -> impl Strategy<Value = Change> {
+fn mutation() -> impl Strategy<Value = Mutation> {
     let at = any::<Index>;
-    // What stands out to whoever reads text.
-    let loud: [&[u8]; 14] = [
+    // Byte sequences that parsers treat specially.
+    let special: [&[u8]; 14] = [
         b"{{",
         b"}}",
         b"{%",
@@ -47,42 +46,42 @@ fn change() -> impl Strategy<Value = Change> {
         b"99999999999999999999",
         "é\u{1F600}".as_bytes(),
     ];
-    let loud = proptest::sample::select(loud.map(<[u8]>::to_vec).to_vec());
+    let special = proptest::sample::select(special.map(<[u8]>::to_vec).to_vec());
     prop_oneof![
-        (at(), at()).prop_map(|(from, to)| Change::Cut(from, to)),
-        (at(), loud).prop_map(|(at, bytes)| Change::Insert(at, bytes)),
-        (at(), vec(any::<u8>(), 0..8)).prop_map(|(at, bytes)| Change::Insert(at, bytes)),
-        (at(), any::<u8>()).prop_map(|(at, byte)| Change::Scribble(at, byte)),
-        (at(), at(), at()).prop_map(|(at, seed, from)| Change::Splice(at, seed, from)),
+        (at(), at()).prop_map(|(from, to)| Mutation::Cut(from, to)),
+        (at(), special).prop_map(|(at, bytes)| Mutation::Insert(at, bytes)),
+        (at(), vec(any::<u8>(), 0..8)).prop_map(|(at, bytes)| Mutation::Insert(at, bytes)),
+        (at(), any::<u8>()).prop_map(|(at, byte)| Mutation::Overwrite(at, byte)),
+        (at(), at(), at()).prop_map(|(at, seed, from)| Mutation::Splice(at, seed, from)),
         (at(), 1..8usize, 2..200usize)
-            .prop_map(|(at, length, times)| Change::Repeat(at, length, times)),
+            .prop_map(|(at, length, times)| Mutation::Repeat(at, length, times)),
     ]
 }
 
-impl Change {
+impl Mutation {
     fn apply(&self, input: &mut Vec<u8>, seeds: &[Vec<u8>]) {
-        let place = |index: &Index, bytes: &[u8]| index.index(bytes.len() + 1);
+        let position = |index: &Index, bytes: &[u8]| index.index(bytes.len() + 1);
         match self {
             Self::Cut(from, to) => {
-                let (from, to) = (place(from, input), place(to, input));
+                let (from, to) = (position(from, input), position(to, input));
                 input.drain(from.min(to)..from.max(to));
             }
             Self::Insert(at, bytes) => {
-                let at = place(at, input);
+                let at = position(at, input);
                 input.splice(at..at, bytes.iter().copied());
             }
-            Self::Scribble(at, byte) if !input.is_empty() => {
+            Self::Overwrite(at, byte) if !input.is_empty() => {
                 let at = at.index(input.len());
                 input[at] = *byte;
             }
-            Self::Scribble(..) => {}
+            Self::Overwrite(..) => {}
             Self::Splice(at, seed, from) => {
                 let seed = &seeds[seed.index(seeds.len())];
-                input.truncate(place(at, input));
-                input.extend_from_slice(&seed[place(from, seed)..]);
+                input.truncate(position(at, input));
+                input.extend_from_slice(&seed[position(from, seed)..]);
             }
             Self::Repeat(at, length, times) => {
-                let at = place(at, input);
+                let at = position(at, input);
                 let end = (at + length).min(input.len());
                 let piece = input[at..end].repeat(*times);
                 input.splice(at..at, piece);
@@ -101,7 +100,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn no_target_breaks_its_promises() {
+fn targets_hold_on_corpus_and_mutations() {
     let cases = std::env::var("CFGSYNC_FUZZ_CASES");
     let cases = cases.map_or(CASES, |cases| cases.parse().unwrap());
     std::thread::scope(|scope| {
@@ -116,11 +115,11 @@ fn no_target_breaks_its_promises() {
                     failure_persistence: None,
                     ..ProptestConfig::default()
                 };
-                let strategy = (any::<Index>(), vec(change(), 1..6));
-                let outcome = TestRunner::new(config).run(&strategy, |(seed, changes)| {
+                let strategy = (any::<Index>(), vec(mutation(), 1..6));
+                let outcome = TestRunner::new(config).run(&strategy, |(seed, mutations)| {
                     let mut input = seeds[seed.index(seeds.len())].clone();
-                    for change in changes {
-                        change.apply(&mut input, &seeds);
+                    for mutation in mutations {
+                        mutation.apply(&mut input, &seeds);
                     }
                     target(&input);
                     Ok(())
@@ -134,7 +133,7 @@ fn no_target_breaks_its_promises() {
 }
 
 #[test]
-fn what_lies_behind_the_journals_checksums_is_fuzzed() {
+fn journal_seeds_with_valid_checksums_open_as_state_directories() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (seed, fixture) in [
         ("state-1", Some("crates/store/fixtures/state-1-unmarked")),
@@ -157,7 +156,7 @@ fn what_lies_behind_the_journals_checksums_is_fuzzed() {
 }
 
 #[test]
-fn every_target_can_be_fuzzed() {
+fn each_target_has_a_fuzz_binary_and_a_corpus() {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
     let mut names: Vec<&str> = targets::TARGETS.iter().map(|(name, _)| *name).collect();
     names.sort_unstable();

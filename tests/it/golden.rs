@@ -1,10 +1,10 @@
-//! Golden cases: a spec and registrations in, files out, byte for byte.
+//! Golden tests: a spec and registrations must give exactly the expected files.
 //!
 //! `tests/golden/CASE/` holds `cluster.yaml`, `nodes.yaml` (a list of registrations, in any order) and
-//! `expected/`: each node's files under its name, those of all under `_shared`, and `_files`, which lists
-//! node, mode and path in order. `CFGSYNC_BLESS=1` writes `expected/` anew.
+//! `expected/`: each node's files under its name, shared files under `_shared`, and `_files`, which lists
+//! node, mode and path in order. `CFGSYNC_BLESS=1` rewrites `expected/`.
 //!
-//! The same cases, served whole, give every node the same bytes in whatever order the nodes come.
+//! A property test runs the same cases through a coordinator and shuffles the order of registration.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use bytes::Bytes;
 use cfgsync::{MaterializedArtifacts, NodeRegistration, RegistrationSnapshot};
 use cfgsync_cluster::{
     Answer, Config, Coordinator,
-    render::{Program, Rendered},
+    render::{Pipeline, Rendered},
 };
 use cfgsync_materialize as materialize;
 use cfgsync_model::{ArtifactSet, Revision, Seat, SnapshotNode};
@@ -30,7 +30,7 @@ use cfgsync_support::clock::{Timestamp, WallClock};
 use cfgsync_template::Draw;
 use proptest::prelude::*;
 
-use crate::support::{INSTANCE, within};
+use crate::support::{INSTANCE, with_timeout};
 
 fn cases() -> Vec<PathBuf> {
     let entries = fs::read_dir("tests/golden").unwrap();
@@ -41,29 +41,29 @@ fn cases() -> Vec<PathBuf> {
 }
 
 #[test]
-fn each_spec_gives_its_files_byte_for_byte() {
+fn specs_render_to_the_golden_files() {
     for case in cases() {
-        let made = files_of(&render(&case, true));
+        let actual = files_of(&render(&case, true));
         assert_eq!(
-            made,
+            actual,
             files_of(&render(&case, false)),
-            "{}: another order of arrival gives other bytes",
+            "{}: the files depend on the order of registration",
             case.display()
         );
         let expected = case.join("expected");
         if std::env::var_os("CFGSYNC_BLESS").is_some() {
-            write(&expected, &made);
+            write(&expected, &actual);
         }
-        let kept = read(&expected);
+        let golden = read(&expected);
         assert_eq!(
-            kept.keys().collect::<Vec<_>>(),
-            made.keys().collect::<Vec<_>>(),
+            golden.keys().collect::<Vec<_>>(),
+            actual.keys().collect::<Vec<_>>(),
             "{}",
             case.display()
         );
-        for (path, bytes) in made {
+        for (path, bytes) in actual {
             assert_eq!(
-                String::from_utf8_lossy(&kept[&path]),
+                String::from_utf8_lossy(&golden[&path]),
                 String::from_utf8_lossy(&bytes),
                 "{} of {}",
                 path.display(),
@@ -73,20 +73,20 @@ fn each_spec_gives_its_files_byte_for_byte() {
     }
 }
 
-/// What the case's spec makes of its nodes, taken in the file's order or in reverse.
+/// Renders the case for its nodes, registered in the file's order or in reverse.
 fn render(case: &Path, forwards: bool) -> MaterializedArtifacts {
     let spec = Spec::load(&case.join("cluster.yaml")).unwrap_or_else(|error| panic!("{error}"));
     let mut registrations = registrations(case);
     if !forwards {
         registrations.reverse();
     }
-    let program = Program::new(Arc::new(spec.clone()), materialize::build(&spec));
+    let pipeline = Pipeline::new(Arc::new(spec.clone()), materialize::build(&spec));
     let mut snapshot = snapshot(&spec, registrations);
-    let rendered = program
+    let rendered = pipeline
         .draw_once(&snapshot, &Draw::Placeholder)
         .and_then(|once| {
             snapshot.once = once;
-            program.render(&snapshot, &BTreeMap::new())
+            pipeline.render(&snapshot, &BTreeMap::new())
         });
     match rendered.unwrap_or_else(|error| panic!("{}: {error}", case.display())) {
         Rendered::Ready(artifacts) => artifacts,
@@ -101,43 +101,43 @@ fn registrations(case: &Path) -> Vec<NodeRegistration> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// What is drawn once differs between two servers, so cases that draw are not among these.
+    /// Two servers draw different `once` values, so specs with `once` are left out.
     #[test]
-    fn the_order_in_which_nodes_come_changes_no_byte(
+    fn payloads_do_not_depend_on_registration_order(
         case in prop::sample::select(cases()),
         picks in prop::collection::vec(any::<prop::sample::Index>(), 16),
-        detours in prop::collection::vec(any::<bool>(), 16),
+        address_changes in prop::collection::vec(any::<bool>(), 16),
     ) {
         let mut spec = Spec::load(&case.join("cluster.yaml")).unwrap_or_else(|error| panic!("{error}"));
         if let Some(ready) = &mut spec.ready {
             ready.settle = Duration::ZERO;
         }
         prop_assume!(spec.once.is_empty());
-        let straight: Vec<Coming> = registrations(&case).into_iter().map(|node| (node, false)).collect();
-        let mut rest = straight.clone();
+        let in_order: Vec<Arrival> = registrations(&case).into_iter().map(|node| (node, false)).collect();
+        let mut remaining = in_order.clone();
         let mut shuffled = vec![];
-        for (pick, detour) in picks.iter().zip(detours) {
-            if rest.is_empty() {
+        for (pick, changes_address) in picks.iter().zip(address_changes) {
+            if remaining.is_empty() {
                 break;
             }
-            let (node, _) = rest.remove(pick.index(rest.len()));
-            // The last node completes the set; what it says first would be sealed.
-            shuffled.push((node, detour && !rest.is_empty()));
+            let (node, _) = remaining.remove(pick.index(remaining.len()));
+            // The last node completes the set, so its first address would be sealed. It must not change.
+            shuffled.push((node, changes_address && !remaining.is_empty()));
         }
-        prop_assert!(rest.is_empty());
+        prop_assert!(remaining.is_empty());
         let threads = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let one = threads.block_on(serve(spec.clone(), straight));
+        let one = threads.block_on(serve(spec.clone(), in_order));
         let other = threads.block_on(serve(spec, shuffled));
         prop_assert_eq!(one, other);
     }
 }
 
-/// A node that comes; and whether it comes with another address first.
-type Coming = (NodeRegistration, bool);
+/// A node, and whether it first registers with another address.
+type Arrival = (NodeRegistration, bool);
 
-/// Each node's payload as a whole server makes it when they come in this order.
-async fn serve(spec: Spec, nodes: Vec<Coming>) -> BTreeMap<String, Bytes> {
-    let (coordinator, follow) = Coordinator::new(
+/// Returns each node's payload from a coordinator at which the nodes register in this order.
+async fn serve(spec: Spec, nodes: Vec<Arrival>) -> BTreeMap<String, Bytes> {
+    let (coordinator, coordinator_task) = Coordinator::new(
         Arc::new(MemoryStore::new(INSTANCE, 8)),
         spec,
         vec![],
@@ -148,9 +148,9 @@ async fn serve(spec: Spec, nodes: Vec<Coming>) -> BTreeMap<String, Bytes> {
         WallClock::from_fn(|| Timestamp::UNIX_EPOCH),
         std::future::pending(),
     );
-    let following = tokio::spawn(follow);
-    for (node, detour) in &nodes {
-        if *detour {
+    let coordinator_handle = tokio::spawn(coordinator_task);
+    for (node, changes_address) in &nodes {
+        if *changes_address {
             let mut elsewhere = node.clone();
             elsewhere.ip = "192.0.2.99".parse().unwrap();
             coordinator.register(elsewhere).await.unwrap();
@@ -161,16 +161,16 @@ async fn serve(spec: Spec, nodes: Vec<Coming>) -> BTreeMap<String, Bytes> {
     for (node, _) in nodes {
         let name = node.identifier.to_string();
         let hour = tokio::time::Instant::now() + Duration::from_hours(1);
-        match within(coordinator.wait(&name, None, hour)).await {
-            Answer::Payload(handed) => payloads.insert(name, handed.payload.to_bytes()),
+        match with_timeout(coordinator.wait(&name, None, hour)).await {
+            Answer::Payload(delivery) => payloads.insert(name, delivery.payload.to_bytes()),
             other => panic!("{name}: {other:?}"),
         };
     }
-    following.abort();
+    coordinator_handle.abort();
     payloads
 }
 
-/// All of `registrations`, seated in the order of their identifiers; nothing is drawn yet.
+/// Returns a snapshot of `registrations` with seats in identifier order and no `once` values yet.
 pub(crate) fn snapshot(
     spec: &Spec,
     mut registrations: Vec<NodeRegistration>,
@@ -194,7 +194,7 @@ pub(crate) fn snapshot(
     }
 }
 
-/// The files as they stand under `expected/`.
+/// Returns the files in the layout of `expected/`.
 fn files_of(artifacts: &MaterializedArtifacts) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut listing = String::new();

@@ -1,5 +1,5 @@
-//! A server that means harm: whatever it answers, `join` ends within its time and its bounds, writes nothing, and
-//! says why.
+//! Hostile servers: whatever the server sends, `join` ends within its timeout and its limits, writes nothing, and
+//! reports the reason.
 
 use std::{
     sync::{
@@ -19,46 +19,47 @@ use tokio::{
 };
 
 use crate::{
-    fake::{Fake, Reply},
-    place::Place,
+    fake::{FakeServer, Reply},
+    sandbox::Sandbox,
 };
 
-/// How long a join tries in these tests.
+/// Timeout of a join where the test's clock is paused.
 const TIMEOUT: Duration = Duration::from_mins(2);
-/// And where its time is real.
-const SOON: Duration = Duration::from_secs(5);
-/// What a node takes here; less than any attack sends.
+/// Timeout of a join in real time.
+const REAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Limits of the joining node. Each attack sends more.
 const LIMITS: PayloadLimits = PayloadLimits {
     payload_max_bytes: 1 << 20,
     files_max: 100,
     path_max_bytes: 200,
 };
 
-/// What is sent to whoever asks for its files.
+/// What the server sends instead of a valid response.
 #[derive(Clone)]
 enum Attack {
-    /// These bytes, and the end of the connection.
+    /// Sends these bytes and closes the connection.
     Once(Vec<u8>),
-    /// These bytes, and nothing more; the connection stays.
+    /// Sends these bytes and keeps the connection open.
     Hang(Vec<u8>),
-    /// A beginning, and a piece again and again.
+    /// Sends the first bytes once, then the second ones without end.
     Endless(Vec<u8>, Vec<u8>),
-    /// The same, with a pause before each piece.
-    Drip(Vec<u8>, Vec<u8>, Duration),
+    /// Like `Endless`, with a pause before each repetition.
+    Slow(Vec<u8>, Vec<u8>, Duration),
 }
 
-/// A server that takes registrations and attacks whoever asks for files; or attacks at once.
-struct Hostile {
+/// A server that attacks in response to a fetch, or already in response to a registration.
+struct HostileServer {
     url: ServerUrl,
-    asked: Arc<AtomicUsize>,
+    /// Number of requests that were attacked.
+    attacks: Arc<AtomicUsize>,
 }
 
-impl Hostile {
+impl HostileServer {
     async fn start(attack: Attack, at_register: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked: Arc<AtomicUsize> = Arc::default();
-        let counter = asked.clone();
+        let attacks: Arc<AtomicUsize> = Arc::default();
+        let counter = attacks.clone();
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -68,7 +69,7 @@ impl Hostile {
         });
         Self {
             url: url.parse().unwrap(),
-            asked,
+            attacks,
         }
     }
 }
@@ -80,7 +81,7 @@ async fn serve(
     counter: Arc<AtomicUsize>,
 ) -> Option<()> {
     loop {
-        let line = request(&mut stream).await?;
+        let line = read_request(&mut stream).await?;
         if line.starts_with("POST /register") && !at_register {
             let accepted = "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n";
             stream.write_all(accepted.as_bytes()).await.ok()?;
@@ -91,7 +92,7 @@ async fn serve(
             Attack::Once(bytes) => stream.write_all(&bytes).await.ok()?,
             Attack::Hang(bytes) => {
                 stream.write_all(&bytes).await.ok()?;
-                // Until the other side gives up.
+                // Returns once the client closes the connection.
                 let _ = stream.read(&mut [0]).await;
             }
             Attack::Endless(head, piece) => {
@@ -100,7 +101,7 @@ async fn serve(
                     stream.write_all(&piece).await.ok()?;
                 }
             }
-            Attack::Drip(head, piece, pause) => {
+            Attack::Slow(head, piece, pause) => {
                 stream.write_all(&head).await.ok()?;
                 loop {
                     sleep(pause).await;
@@ -112,8 +113,8 @@ async fn serve(
     }
 }
 
-/// Reads one request; its first line.
-async fn request(stream: &mut TcpStream) -> Option<String> {
+/// Reads one request and returns its first line.
+async fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     loop {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -146,50 +147,54 @@ fn options(timeout: Duration) -> JoinOptions {
     }
 }
 
-/// How a join with a server at `url` ends, which is never with files, and what was said on the way.
-async fn ended(url: &ServerUrl) -> (JoinError, Vec<Event>) {
-    ended_within(url, TIMEOUT).await
+/// Joins at `url`, requires that it fails, and returns the error and the events.
+async fn join_error(url: &ServerUrl) -> (JoinError, Vec<Event>) {
+    join_error_within(url, TIMEOUT).await
 }
 
-async fn ended_within(url: &ServerUrl, timeout: Duration) -> (JoinError, Vec<Event>) {
+async fn join_error_within(url: &ServerUrl, timeout: Duration) -> (JoinError, Vec<Event>) {
     let started = Instant::now();
     let client = Client::new([url.clone()]).with_payload_limits(LIMITS);
     let mut events = Vec::new();
     let outcome = Join::new(client, options(timeout))
         .run(|event| events.push(event))
         .await;
-    let error = outcome.expect_err("files of a hostile server");
-    // The last attempt ends with the time; a machine at work may be late.
-    let late = Duration::from_secs(30);
+    let error = outcome.expect_err("join accepted files of a hostile server");
+    // The last attempt ends at the timeout. Allow for a slow machine.
+    let tolerance = Duration::from_secs(30);
     assert!(
-        started.elapsed() <= timeout + late,
+        started.elapsed() <= timeout + tolerance,
         "{:?}",
         started.elapsed()
     );
-    // It is read by people, and comes with every attempt.
-    let said = error.to_string();
-    assert!(said.len() < 5_000, "{} bytes are said", said.len());
-    let steers = |c: char| c.is_control() && c != '\n';
-    assert!(!said.contains(steers), "{said:?}");
+    // The message is shown to people, once for each attempt.
+    let message = error.to_string();
+    assert!(
+        message.len() < 5_000,
+        "the message has {} bytes",
+        message.len()
+    );
+    let is_control = |c: char| c.is_control() && c != '\n';
+    assert!(!message.contains(is_control), "{message:?}");
     (error, events)
 }
 
-fn unusable(error: &JoinError) -> bool {
+fn is_unusable(error: &JoinError) -> bool {
     matches!(error, JoinError::Unusable(_))
 }
 
-/// Nothing to use came until the time was up; a registration may have been accepted last.
-fn in_vain(error: &JoinError) -> bool {
+/// The join timed out without a usable response. The last response may have accepted a registration.
+fn is_timeout(error: &JoinError) -> bool {
     matches!(
         error,
         JoinError::Unreachable { .. } | JoinError::NotReady { .. }
     )
 }
 
-/// What it is called, what is sent, how a join ends, and what it says.
+/// Name, attack, check of the join's error, and text that its message must contain.
 type Case = (&'static str, Attack, fn(&JoinError) -> bool, &'static str);
 
-/// Attacks below the level of payloads.
+/// Attacks on the HTTP level.
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn attacks() -> Vec<Case> {
     let head = |rest: &str| format!("HTTP/1.1 200 OK\r\n{rest}\r\n").into_bytes();
@@ -201,95 +206,95 @@ fn attacks() -> Vec<Case> {
         (
             "headers without end",
             Attack::Endless(ok.clone(), b"x-more: and more\r\n".to_vec()),
-            in_vain,
+            is_timeout,
             "message",
         ),
         (
             "one header without end",
             Attack::Endless(b"HTTP/1.1 200 OK\r\nx: ".to_vec(), vec![b'y'; 4096]),
-            in_vain,
+            is_timeout,
             "message head is too large",
         ),
         (
             "a status line without end",
             Attack::Endless(b"HTTP/1.1 200 ".to_vec(), vec![b'y'; 4096]),
-            in_vain,
+            is_timeout,
             "",
         ),
         (
-            "headers that drip",
-            Attack::Drip(ok.clone(), b"x: y\r\n".to_vec(), Duration::from_secs(1)),
-            in_vain,
+            "slow headers",
+            Attack::Slow(ok.clone(), b"x: y\r\n".to_vec(), Duration::from_secs(1)),
+            is_timeout,
             "no answer within",
         ),
         (
             "informational answers without end",
-            Attack::Drip(
+            Attack::Slow(
                 vec![],
                 b"HTTP/1.1 100 Continue\r\n\r\n".to_vec(),
                 Duration::from_millis(100),
             ),
-            in_vain,
+            is_timeout,
             "no answer within",
         ),
         (
             "a body without end",
             Attack::Endless(head(chunked), chunk.clone()),
-            unusable,
+            is_unusable,
             "it is longer than 1048576 bytes",
         ),
         (
-            "a body until the connection closes, which it does not",
+            "a body without length on a connection that stays open",
             Attack::Endless(head(""), vec![b' '; 4096]),
-            unusable,
+            is_unusable,
             "it is longer than 1048576 bytes",
         ),
         (
-            "a length beyond all bounds",
+            "a length near the maximum of an integer",
             Attack::Hang(head("content-length: 18446744073709551614\r\n")),
-            in_vain,
+            is_timeout,
             "",
         ),
         (
-            "a length that is none",
+            "a length that overflows an integer",
             Attack::Once(head("content-length: 99999999999999999999999\r\n")),
-            in_vain,
+            is_timeout,
             "",
         ),
         (
-            "a gigabyte that is only promised",
+            "a gigabyte that is announced and not sent",
             Attack::Hang(head(long)),
-            unusable,
+            is_unusable,
             "it is longer than 1048576 bytes",
         ),
         (
             "two lengths",
             Attack::Once(head("content-length: 5\r\ncontent-length: 6\r\n")),
-            in_vain,
+            is_timeout,
             "",
         ),
         (
-            "a body that stands still",
+            "a stalled body",
             Attack::Hang(head("content-length: 100\r\n")),
-            in_vain,
+            is_timeout,
             "the answer stood still for 30s",
         ),
         (
-            "a body that breaks off",
+            "a truncated body",
             Attack::Once([head("content-length: 100\r\n"), b"{".to_vec()].concat()),
-            in_vain,
+            is_timeout,
             "it broke off in the middle of its answer",
         ),
         (
-            "a chunk's length that is none",
+            "an invalid chunk length",
             Attack::Once([head(chunked), b"ffffffffffffffffff\r\n".to_vec()].concat()),
-            in_vain,
+            is_timeout,
             "",
         ),
         (
-            "extensions of a chunk without end",
+            "a chunk extension without end",
             Attack::Endless([head(chunked), b"5;".to_vec()].concat(), vec![b'x'; 4096]),
-            in_vain,
+            is_timeout,
             "",
         ),
         (
@@ -298,31 +303,41 @@ fn attacks() -> Vec<Case> {
                 [head(chunked), b"0\r\n".to_vec()].concat(),
                 b"x-more: and more\r\n".to_vec(),
             ),
-            in_vain,
+            is_timeout,
             "",
         ),
         (
-            "what is no HTTP",
+            "another protocol",
             Attack::Once(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()),
-            in_vain,
+            is_timeout,
             "",
         ),
         (
-            "a record of TLS",
+            "a TLS record",
             Attack::Once(b"\x15\x03\x01\x00\x02\x02\x46".to_vec()),
-            in_vain,
+            is_timeout,
             "",
         ),
-        ("zeros", Attack::Endless(vec![], vec![0; 4096]), in_vain, ""),
-        ("nothing", Attack::Once(vec![]), in_vain, ""),
-        ("silence", Attack::Hang(vec![]), in_vain, "no answer within"),
+        (
+            "zeros",
+            Attack::Endless(vec![], vec![0; 4096]),
+            is_timeout,
+            "",
+        ),
+        ("nothing", Attack::Once(vec![]), is_timeout, ""),
+        (
+            "silence",
+            Attack::Hang(vec![]),
+            is_timeout,
+            "no answer within",
+        ),
         (
             "a switch of protocols",
             Attack::Once(
                 b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"
                     .to_vec(),
             ),
-            in_vain,
+            is_timeout,
             "",
         ),
         (
@@ -331,81 +346,87 @@ fn attacks() -> Vec<Case> {
                 format!("HTTP/1.1 500 Oh\r\n{chunked}\r\n").into_bytes(),
                 chunk,
             ),
-            in_vain,
+            is_timeout,
             "answered 500",
         ),
         (
             "no body at all",
             Attack::Once(head("content-length: 0\r\n")),
-            unusable,
+            is_unusable,
             "not what this protocol sends",
         ),
         (
             "a body where there can be none",
             Attack::Once(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()),
-            unusable,
+            is_unusable,
             "not what this protocol sends",
         ),
     ]
 }
 
 impl Attack {
-    /// Whether it is a matter of time: then the test's clock is paused. Paused, it runs ahead whenever nobody has
-    /// anything to do, also while bytes are on their way; so floods are met in real time.
+    /// Returns whether the attack needs a paused clock because it waits. Floods need real time: a paused clock also
+    /// advances while bytes are in transit.
     fn is_slow(&self) -> bool {
-        matches!(self, Self::Hang(_) | Self::Drip(..))
+        matches!(self, Self::Hang(_) | Self::Slow(..))
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_takes_its_time_is_given_up() {
-    for (name, attack, is_expected, said) in attacks() {
+async fn slow_responses_end_at_the_timeout() {
+    for (name, attack, is_expected, expected_text) in attacks() {
         if attack.is_slow() {
-            meet(name, attack, is_expected, said, TIMEOUT).await;
+            run_attack(name, attack, is_expected, expected_text, TIMEOUT).await;
         }
     }
 }
 
 #[tokio::test]
-async fn what_is_no_answer_ends_within_bounds() {
-    let mut met = tokio::task::JoinSet::new();
-    for (name, attack, is_expected, said) in attacks() {
+async fn invalid_responses_end_within_limits() {
+    let mut tasks = tokio::task::JoinSet::new();
+    for (name, attack, is_expected, expected_text) in attacks() {
         if !attack.is_slow() {
-            met.spawn(meet(name, attack, is_expected, said, SOON));
+            tasks.spawn(run_attack(
+                name,
+                attack,
+                is_expected,
+                expected_text,
+                REAL_TIMEOUT,
+            ));
         }
     }
-    while let Some(met) = met.join_next().await {
-        met.unwrap();
+    while let Some(task) = tasks.join_next().await {
+        task.unwrap();
     }
 }
 
-async fn meet(
+async fn run_attack(
     name: &'static str,
     attack: Attack,
     is_expected: fn(&JoinError) -> bool,
-    said: &'static str,
+    expected_text: &'static str,
     timeout: Duration,
 ) {
-    let hostile = Hostile::start(attack.clone(), false).await;
-    let (error, _) = ended_within(&hostile.url, timeout).await;
+    let hostile = HostileServer::start(attack.clone(), false).await;
+    let (error, _) = join_error_within(&hostile.url, timeout).await;
     assert!(is_expected(&error), "{name}: {error}");
-    assert!(error.to_string().contains(said), "{name}: {error}");
-    // Not in a loop: the pauses grow.
-    let asked = hostile.asked.load(Ordering::Relaxed);
-    assert!((1..150).contains(&asked), "{name}: asked {asked} times");
+    assert!(error.to_string().contains(expected_text), "{name}: {error}");
+    // The pauses between attempts must grow.
+    let attempts = hostile.attacks.load(Ordering::Relaxed);
+    assert!((1..150).contains(&attempts), "{name}: {attempts} attempts");
 
-    // A success without a word is what an accepted registration is.
+    // An empty success is a valid response to a registration.
     if ["no body at all", "a body where there can be none"].contains(&name) {
         return;
     }
-    let hostile = Hostile::start(attack, true).await;
-    let (error, events) = ended_within(&hostile.url, timeout).await;
-    assert!(unusable(&error) || in_vain(&error), "{name}: {error}");
+    let hostile = HostileServer::start(attack, true).await;
+    let (error, events) = join_error_within(&hostile.url, timeout).await;
+    assert!(is_unusable(&error) || is_timeout(&error), "{name}: {error}");
     let registered = |event: &Event| matches!(event, Event::Registered { .. });
     assert!(!events.iter().any(registered), "{name}");
 }
 
-/// Bodies of `/node` that are no payload, and what is said of each.
+/// Bodies of `/node` that are not valid payloads, with text that the error must contain.
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn payloads() -> Vec<(String, &'static str)> {
     let files = |files: &str| format!(r#"{{"schema_version":1,"files":[{files}]}}"#);
@@ -533,43 +554,48 @@ fn payloads() -> Vec<(String, &'static str)> {
 }
 
 #[tokio::test]
-async fn what_is_no_payload_is_refused_after_a_few_tries() {
-    let mut met = tokio::task::JoinSet::new();
-    for (body, said) in payloads() {
-        met.spawn(async move {
+async fn rejects_invalid_payloads_after_three_attempts() {
+    let mut tasks = tokio::task::JoinSet::new();
+    for (body, expected_text) in payloads() {
+        tasks.spawn(async move {
             let shown: String = body.chars().take(100).collect();
-            let fake = Fake::start(move |asked| match asked.line.as_str() {
+            let fake = FakeServer::start(move |request| match request.line.as_str() {
                 "POST /register" => Reply::Answer(202, "", String::new()),
                 _ => Reply::Answer(200, "", body.clone()),
             })
             .await;
-            let (error, _) = ended(&fake.url).await;
-            assert!(unusable(&error), "{shown}: {error}");
-            assert!(error.to_string().contains(said), "{shown}: {error}");
-            let asked = fake.lines();
-            let asked = asked.iter().filter(|line| *line == "POST /node").count();
-            assert_eq!(asked, 3, "{shown}");
+            let (error, _) = join_error(&fake.url).await;
+            assert!(is_unusable(&error), "{shown}: {error}");
+            assert!(
+                error.to_string().contains(expected_text),
+                "{shown}: {error}"
+            );
+            let lines = fake.request_lines();
+            let fetches = lines.iter().filter(|line| *line == "POST /node").count();
+            assert_eq!(fetches, 3, "{shown}");
         });
     }
-    while let Some(met) = met.join_next().await {
-        met.unwrap();
+    while let Some(task) = tasks.join_next().await {
+        task.unwrap();
     }
 }
 
 #[test]
-fn nothing_of_it_is_written() {
+fn invalid_payloads_write_nothing() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let bodies: Vec<String> = payloads().into_iter().map(|(body, _)| body).collect();
-    // Good for anybody else: a whole payload whose second file goes nowhere.
-    let half = r#"{"schema_version":1,"files":[{"path":"a","content":"x"},{"path":"b/../c","content":"x"}]}"#;
-    // All at once: each takes its pauses between its tries.
+    // A payload whose first file is valid and whose second file has an invalid path.
+    let partly_valid = r#"{"schema_version":1,"files":[{"path":"a","content":"x"},{"path":"b/../c","content":"x"}]}"#;
+    // Run all joins at once, because each pauses between its attempts.
     let start = |body: String| {
         let shown: String = body.chars().take(100).collect();
-        let fake = runtime.block_on(Fake::start(move |asked| match asked.line.as_str() {
-            "POST /register" => Reply::Answer(202, "", String::new()),
-            _ => Reply::Answer(200, "", body.clone()),
+        let fake = runtime.block_on(FakeServer::start(move |request| {
+            match request.line.as_str() {
+                "POST /register" => Reply::Answer(202, "", String::new()),
+                _ => Reply::Answer(200, "", body.clone()),
+            }
         }));
-        let place = Place::new();
+        let sandbox = Sandbox::new();
         let url = fake.url.to_string();
         let join = [
             "join",
@@ -593,28 +619,28 @@ fn nothing_of_it_is_written() {
             "touch",
             "started",
         ];
-        let process = place.start(&join);
-        (shown, place, process)
+        let process = sandbox.start(&join);
+        (shown, sandbox, process)
     };
-    let all = bodies.into_iter().chain([half.to_owned()]);
-    for (shown, place, process) in all.map(start).collect::<Vec<_>>() {
+    let all = bodies.into_iter().chain([partly_valid.to_owned()]);
+    for (shown, sandbox, process) in all.map(start).collect::<Vec<_>>() {
         let (code, log) = process.end();
         assert_eq!(code, 65, "{shown}: {log}");
         for nothing in ["out", "receipt", "started"] {
-            assert!(!place.path().join(nothing).exists(), "{shown}: {nothing}");
+            assert!(!sandbox.path().join(nothing).exists(), "{shown}: {nothing}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn redirects_are_not_followed() {
-    let elsewhere = Fake::start(|_| panic!("it was followed")).await;
+    let elsewhere = FakeServer::start(|_| panic!("the redirect was followed")).await;
     let location = format!("location: {}/node\r\n", elsewhere.url);
     let location: &'static str = location.leak();
     for status in [301, 302, 303, 307, 308] {
-        let fake = Fake::start(move |_| Reply::Answer(status, location, String::new())).await;
-        let (error, _) = ended(&fake.url).await;
-        assert!(in_vain(&error), "{error}");
+        let fake = FakeServer::start(move |_| Reply::Answer(status, location, String::new())).await;
+        let (error, _) = join_error(&fake.url).await;
+        assert!(is_timeout(&error), "{error}");
         assert!(
             error.to_string().contains(&format!("answered {status}")),
             "{error}"
@@ -624,12 +650,12 @@ async fn redirects_are_not_followed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_instance_with_every_answer_is_not_registered_with_in_a_loop() {
+async fn changing_instance_does_not_cause_a_registration_loop() {
     for status in [200, 425] {
-        let fake = Fake::start(move |asked| {
-            let header = format!("cfgsync-instance: {:032x}\r\n", asked.before + 1);
+        let fake = FakeServer::start(move |request| {
+            let header = format!("cfgsync-instance: {:032x}\r\n", request.index + 1);
             let header: &'static str = header.leak();
-            let body = match asked.line.as_str() {
+            let body = match request.line.as_str() {
                 "POST /register" => return Reply::Answer(202, header, String::new()),
                 _ if status == 200 => r#"{"schema_version":1,"files":[]}"#,
                 _ => r#"{"code":"not_ready","message":"not yet"}"#,
@@ -637,7 +663,7 @@ async fn another_instance_with_every_answer_is_not_registered_with_in_a_loop() {
             Reply::Answer(status, header, body.to_owned())
         })
         .await;
-        let (error, _) = ended(&fake.url).await;
+        let (error, _) = join_error(&fake.url).await;
         assert!(
             matches!(
                 error,
@@ -645,14 +671,14 @@ async fn another_instance_with_every_answer_is_not_registered_with_in_a_loop() {
             ),
             "{error}"
         );
-        // Two minutes, a pause of some seconds after each.
-        let asked = fake.lines().len();
-        assert!((10..300).contains(&asked), "asked {asked} times");
+        // Two minutes with a pause of some seconds between requests.
+        let requests = fake.request_lines().len();
+        assert!((10..300).contains(&requests), "{requests} requests");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_words_is_cut() {
+async fn long_server_messages_are_truncated() {
     let word = "\u{1b}]0;pwned\u{7}"
         .repeat(10_000)
         .escape_default()
@@ -676,12 +702,12 @@ async fn a_flood_of_words_is_cut() {
         ),
     ];
     for (status, body) in bodies {
-        let fake = Fake::start(move |asked| match asked.line.as_str() {
+        let fake = FakeServer::start(move |request| match request.line.as_str() {
             "POST /register" => Reply::Answer(202, "", String::new()),
             _ => Reply::Answer(status, "", body.clone()),
         })
         .await;
-        let (_, events) = ended(&fake.url).await;
+        let (_, events) = join_error(&fake.url).await;
         for event in events {
             let shown = match event {
                 Event::Waiting { message, .. } => message,
@@ -695,18 +721,18 @@ async fn a_flood_of_words_is_cut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_asks_for_patience_without_end_is_believed_for_a_while() {
+async fn retry_after_is_capped() {
     let never = "retry-after: 18446744073709551615\r\n";
     for status in [425, 429, 503] {
         let body = r#"{"code":"not_ready","message":"later"}"#;
-        let fake = Fake::start(move |asked| match asked.line.as_str() {
+        let fake = FakeServer::start(move |request| match request.line.as_str() {
             "POST /register" => Reply::Answer(202, "", String::new()),
             _ => Reply::Answer(status, never, body.to_owned()),
         })
         .await;
-        ended(&fake.url).await;
-        let asked = fake.lines().len();
-        // Two minutes, half a minute after each.
-        assert!((3..20).contains(&asked), "asked {asked} times");
+        join_error(&fake.url).await;
+        let requests = fake.request_lines().len();
+        // Two minutes with half a minute between requests.
+        assert!((3..20).contains(&requests), "{requests} requests");
     }
 }

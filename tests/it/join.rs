@@ -1,4 +1,4 @@
-//! Joining, whatever the server does. Time is paused: nothing here waits for it to pass.
+//! The join session against a scripted server. The clock is paused, so the tests do not wait in real time.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use cfgsync_wire::ReceivedPayload;
 use tokio::time::Instant;
 
 use crate::{
-    fake::{Asked, Fake, Reply},
+    fake::{FakeServer, ReceivedRequest, Reply},
     support::{INSTANCE, TestServer},
 };
 
@@ -35,7 +35,7 @@ fn options(timeout_seconds: u64) -> JoinOptions {
 }
 
 async fn join(
-    fake: &Fake,
+    fake: &FakeServer,
     options: JoinOptions,
 ) -> (Result<ReceivedPayload, JoinError>, Vec<Event>) {
     let mut events = Vec::new();
@@ -56,34 +56,34 @@ fn error(code: &str, message: &str) -> String {
     format!(r#"{{"code":"{code}","message":"{message}"}}"#)
 }
 
-fn not_ready(registered: usize, knows_me: bool) -> String {
+fn not_ready(registered: usize, self_registered: bool) -> String {
     format!(
         r#"{{"code":"not_ready","message":"not ready","progress":{{"registered":{registered},"needed":4,
-        "missing":["node-3"],"missing_count":1,"unmet":["zones: 1 of 2"],"self_registered":{knows_me}}}}}"#
+        "missing":["node-3"],"missing_count":1,"unmet":["zones: 1 of 2"],"self_registered":{self_registered}}}}}"#
     )
 }
 
-/// Answers registrations with 202 and `/node` with what `node` says.
-fn registered(node: impl Fn(&Asked) -> Reply) -> impl Fn(&Asked) -> Reply {
-    move |asked| match asked.line.as_str() {
+/// Builds a script that accepts registrations and answers `/node` by calling `node`.
+fn registered(node: impl Fn(&ReceivedRequest) -> Reply) -> impl Fn(&ReceivedRequest) -> Reply {
+    move |request| match request.line.as_str() {
         "POST /register" => accepted(),
-        "POST /node" => node(asked),
+        "POST /node" => node(request),
         _ => Reply::Answer(404, "", error("missing_config", "no such route")),
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ready_server_is_asked_twice() {
-    let fake = Fake::start(registered(|_| payload())).await;
+async fn ready_server_needs_two_requests() {
+    let fake = FakeServer::start(registered(|_| payload())).await;
     let (outcome, events) = join(&fake, options(5)).await;
     assert_eq!(
         outcome.unwrap().files.files()[0].path.as_str(),
         "/config.yaml"
     );
-    assert_eq!(fake.lines(), ["POST /register", "POST /node"]);
+    assert_eq!(fake.request_lines(), ["POST /register", "POST /node"]);
     assert_eq!(fake.connections(), 1);
     let body = r#"{"identifier":"node-1","ip":"10.0.0.1","metadata":{"port":1}}"#;
-    assert!(fake.asked().iter().all(|asked| asked.body == body));
+    assert!(fake.requests().iter().all(|request| request.body == body));
     assert!(matches!(
         events[..],
         [
@@ -94,16 +94,20 @@ async fn a_ready_server_is_asked_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_holds_requests_is_not_polled() {
-    let fake = Fake::start(registered(|asked| match asked.before {
-        0..6 => Reply::Held(425, HELD, not_ready(asked.before, true)),
+async fn holding_server_is_not_polled() {
+    let fake = FakeServer::start(registered(|request| match request.index {
+        0..6 => Reply::Held(425, HELD, not_ready(request.index, true)),
         _ => payload(),
     }))
     .await;
     let started = Instant::now();
     let (outcome, events) = join(&fake, options(0)).await;
     outcome.unwrap();
-    let waits: Vec<_> = fake.asked().iter().filter_map(Asked::wait).collect();
+    let waits: Vec<_> = fake
+        .requests()
+        .iter()
+        .filter_map(ReceivedRequest::wait)
+        .collect();
     assert_eq!(waits, [1, 2, 4, 8, 16, 30]);
     assert_eq!(started.elapsed().as_secs(), 31);
     let Event::Waiting { message, progress } = &events[1] else {
@@ -114,8 +118,8 @@ async fn a_server_that_holds_requests_is_not_polled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_older_server_is_polled_ever_more_slowly_and_registered_with_again() {
-    let fake = Fake::start(registered(|asked| match asked.before {
+async fn legacy_server_is_polled_with_backoff_and_reregistration() {
+    let fake = FakeServer::start(registered(|request| match request.index {
         0..60 => Reply::Answer(425, "", error("not_ready", "waiting for 3 nodes")),
         _ => payload(),
     }))
@@ -128,11 +132,11 @@ async fn an_older_server_is_polled_ever_more_slowly_and_registered_with_again() 
         message,
         progress: None
     }));
-    // Sixty answers; were each pause the longest, five minutes.
+    // 60 responses. With the longest pause after each, this would take 300 s.
     let elapsed = started.elapsed().as_secs();
     assert!((30..300).contains(&elapsed), "{elapsed} s");
     let registrations = fake
-        .lines()
+        .request_lines()
         .iter()
         .filter(|line| *line == "POST /register")
         .count();
@@ -143,17 +147,22 @@ async fn an_older_server_is_polled_ever_more_slowly_and_registered_with_again() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_claims_to_hold_and_does_not_is_polled_with_pauses() {
-    let fake = Fake::start(registered(|_| Reply::Answer(425, HELD, not_ready(1, true)))).await;
+async fn server_that_does_not_hold_as_announced_is_polled_with_pauses() {
+    let fake =
+        FakeServer::start(registered(|_| Reply::Answer(425, HELD, not_ready(1, true)))).await;
     let (outcome, _) = join(&fake, options(60)).await;
     assert!(matches!(outcome, Err(JoinError::NotReady { .. })));
-    assert!(fake.lines().len() < 100, "{} requests", fake.lines().len());
+    assert!(
+        fake.request_lines().len() < 100,
+        "{} requests",
+        fake.request_lines().len()
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_draining_server_is_asked_again_at_once_but_not_for_ever() {
+async fn draining_server_is_retried_at_once_but_not_in_a_loop() {
     let draining = "preference-applied: wait\r\nretry-after: 0\r\n";
-    let fake = Fake::start(registered(move |asked| match asked.before {
+    let fake = FakeServer::start(registered(move |request| match request.index {
         0..4 => Reply::Answer(425, draining, not_ready(1, true)),
         _ => payload(),
     }))
@@ -162,23 +171,27 @@ async fn a_draining_server_is_asked_again_at_once_but_not_for_ever() {
     join(&fake, options(0)).await.0.unwrap();
     assert_eq!(started.elapsed().as_millis(), 0);
 
-    let fake = Fake::start(registered(move |_| {
+    let fake = FakeServer::start(registered(move |_| {
         Reply::Answer(425, draining, not_ready(1, true))
     }))
     .await;
     assert!(join(&fake, options(60)).await.0.is_err());
-    assert!(fake.lines().len() < 100, "{} requests", fake.lines().len());
+    assert!(
+        fake.request_lines().len() < 100,
+        "{} requests",
+        fake.request_lines().len()
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_one_server_drains_the_other_is_asked_at_once() {
+async fn other_server_is_used_at_once_while_one_drains() {
     let draining = "preference-applied: wait\r\nretry-after: 1\r\nconnection: close\r\n";
     let body = r#"{"code":"not_ready","reason":"draining","message":"this server is stopping"}"#;
-    let first = Fake::start(registered(move |_| {
+    let first = FakeServer::start(registered(move |_| {
         Reply::Answer(425, draining, body.to_owned())
     }))
     .await;
-    let second = Fake::start(registered(|_| payload())).await;
+    let second = FakeServer::start(registered(|_| payload())).await;
     let servers = [first.url.clone(), second.url.clone()];
     let started = Instant::now();
     let mut join = Join::new(Client::new(servers), options(60));
@@ -187,11 +200,11 @@ async fn while_one_server_drains_the_other_is_asked_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_absent_server_is_waited_for() {
-    // An address where nobody listens: that of a listener that is gone.
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = gone.local_addr().unwrap();
-    drop(gone);
+async fn waits_for_an_unreachable_server() {
+    // A closed listener's address: connections are refused.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = closed.local_addr().unwrap();
+    drop(closed);
     let url: ServerUrl = format!("http://{address}").parse().unwrap();
     let mut events = Vec::new();
     let mut absent = Join::new(Client::new([url.clone()]), options(30));
@@ -203,49 +216,51 @@ async fn an_absent_server_is_waited_for() {
     assert!(matches!(failed, JoinError::Unreachable { .. }));
     assert!((6..60).contains(&events.len()), "{} attempts", events.len());
 
-    // It comes up while the node tries.
+    // The server starts while the node retries.
     let mut late = Join::new(Client::new([url]), options(0));
     let starts = async {
         tokio::time::sleep(Duration::from_secs(3)).await;
-        Fake::start_at(address, registered(|_| payload())).await
+        FakeServer::start_at(address, registered(|_| payload())).await
     };
     let (outcome, server) = tokio::join!(late.run(|_| ()), starts);
     outcome.unwrap();
-    assert_eq!(server.lines(), ["POST /register", "POST /node"]);
+    assert_eq!(server.request_lines(), ["POST /register", "POST /node"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_server_is_asked_when_one_is_gone() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let gone = format!("http://{}", gone.local_addr().unwrap());
-    let fake = Fake::start(registered(|_| payload())).await;
-    let client = Client::new([gone.parse().unwrap(), fake.url.clone()]);
+async fn fails_over_to_the_next_server() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = format!("http://{}", closed.local_addr().unwrap());
+    let fake = FakeServer::start(registered(|_| payload())).await;
+    let client = Client::new([closed.parse().unwrap(), fake.url.clone()]);
     let mut join = Join::new(client, options(0));
     join.run(|_| ()).await.unwrap();
-    assert_eq!(fake.lines(), ["POST /register", "POST /node"]);
+    assert_eq!(fake.request_lines(), ["POST /register", "POST /node"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_without_its_memory_is_registered_with_again() {
-    for forgot in [
-        // It says so, or is another one.
+async fn registers_again_with_a_server_that_lost_its_state() {
+    for lost_state in [
+        // The server reports the missing registration, or has a new instance ID.
         Reply::Answer(425, INSTANCE_1, not_ready(0, false)),
         Reply::Answer(425, INSTANCE_2, not_ready(0, true)),
         Reply::Answer(200, INSTANCE_2, FILES.to_owned()),
-        // It went away: nobody knows what it remembers.
+        // The connection broke, so the server may have restarted without its state.
         Reply::Close,
-        Reply::Half,
+        Reply::Truncated,
     ] {
-        let fake = Fake::start(move |asked| match (asked.line.as_str(), asked.before) {
-            ("POST /register", 0) => Reply::Answer(202, INSTANCE_1, String::new()),
-            ("POST /register", _) => Reply::Answer(202, INSTANCE_2, String::new()),
-            ("POST /node", 1) => forgot.clone(),
-            _ => Reply::Answer(200, INSTANCE_2, FILES.to_owned()),
-        })
+        let fake = FakeServer::start(
+            move |request| match (request.line.as_str(), request.index) {
+                ("POST /register", 0) => Reply::Answer(202, INSTANCE_1, String::new()),
+                ("POST /register", _) => Reply::Answer(202, INSTANCE_2, String::new()),
+                ("POST /node", 1) => lost_state.clone(),
+                _ => Reply::Answer(200, INSTANCE_2, FILES.to_owned()),
+            },
+        )
         .await;
         let (outcome, events) = join(&fake, options(0)).await;
         outcome.unwrap();
-        let lines = fake.lines();
+        let lines = fake.request_lines();
         let registrations = lines
             .iter()
             .filter(|line| *line == "POST /register")
@@ -263,10 +278,10 @@ async fn a_server_without_its_memory_is_registered_with_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hanging_server_is_given_up_and_asked_again() {
-    let fake = Fake::start(move |asked| match asked.before {
+async fn hanging_request_times_out_and_is_retried() {
+    let fake = FakeServer::start(move |request| match request.index {
         0 | 2 => Reply::Hang,
-        _ if asked.line == "POST /register" => accepted(),
+        _ if request.line == "POST /register" => accepted(),
         _ => payload(),
     })
     .await;
@@ -278,15 +293,15 @@ async fn a_hanging_server_is_given_up_and_asked_again() {
         "POST /register",
         "POST /node",
     ];
-    assert_eq!(fake.lines(), expected);
+    assert_eq!(fake.request_lines(), expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_in_trouble_is_asked_again() {
+async fn server_errors_are_retried() {
     for status in [500, 502, 503, 429, 408] {
-        let fake = Fake::start(move |asked| match asked.before {
+        let fake = FakeServer::start(move |request| match request.index {
             0 | 2 | 3 => Reply::Answer(status, "", error("internal", "out of order")),
-            _ if asked.line == "POST /register" => accepted(),
+            _ if request.line == "POST /register" => accepted(),
             _ => payload(),
         })
         .await;
@@ -297,19 +312,19 @@ async fn a_server_in_trouble_is_asked_again() {
         };
         assert!(problem.ends_with(": out of order"), "{problem}");
     }
-    let fake = Fake::start(|_| Reply::Answer(503, "", "<html>".into())).await;
+    let fake = FakeServer::start(|_| Reply::Answer(503, "", "<html>".into())).await;
     let error = join(&fake, options(20)).await.0.unwrap_err();
     assert!(matches!(error, JoinError::Unreachable { .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_asked_too_often_is_given_its_time() {
-    let too_often =
+async fn retry_after_of_429_is_respected() {
+    let too_many_requests =
         |seconds: &'static str| Reply::Answer(429, seconds, error("internal", "slower"));
-    let fake = Fake::start(move |asked| match asked.before {
-        0 => too_often("retry-after: 7\r\n"),
-        2 => too_often("retry-after: 9\r\n"),
-        _ if asked.line == "POST /register" => accepted(),
+    let fake = FakeServer::start(move |request| match request.index {
+        0 => too_many_requests("retry-after: 7\r\n"),
+        2 => too_many_requests("retry-after: 9\r\n"),
+        _ if request.line == "POST /register" => accepted(),
         _ => payload(),
     })
     .await;
@@ -320,63 +335,63 @@ async fn a_server_that_is_asked_too_often_is_given_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_brings_its_key_once_it_is_asked_for_it() {
+async fn node_key_is_sent_once_the_server_asks_for_it() {
     const NO_KEY: &str = r#"{"code":"internal","reason":"no_key","message":"bring a key"}"#;
-    let place = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let with_key = || JoinOptions {
-        key: KeyPlace::Under(place.path().to_owned()),
+        key: KeyPlace::Under(directory.path().to_owned()),
         ..options(0)
     };
     let cluster = "cfgsync-cluster: devnet\r\n";
-    let key = |asked: &Asked| asked.headers.contains("cfgsync-node-key: ");
-    let fake = Fake::start(move |asked| match asked.line.as_str() {
-        _ if !key(asked) => Reply::Answer(403, cluster, NO_KEY.to_owned()),
+    let has_key = |request: &ReceivedRequest| request.headers.contains("cfgsync-node-key: ");
+    let fake = FakeServer::start(move |request| match request.line.as_str() {
+        _ if !has_key(request) => Reply::Answer(403, cluster, NO_KEY.to_owned()),
         "POST /register" => accepted(),
         _ => payload(),
     })
     .await;
     join(&fake, with_key()).await.0.unwrap();
     let expected = ["POST /register", "POST /register", "POST /node"];
-    assert_eq!(fake.lines(), expected);
-    let kept = std::fs::read_to_string(place.path().join("keys/devnet/node-1")).unwrap();
+    assert_eq!(fake.request_lines(), expected);
+    let kept = std::fs::read_to_string(directory.path().join("keys/devnet/node-1")).unwrap();
     let sent = format!("cfgsync-node-key: {}", kept.trim().to_lowercase());
-    assert!(fake.asked()[1].headers.contains(&sent));
+    assert!(fake.requests()[1].headers.contains(&sent));
 
-    // Who is asked for it again has none that this server would take.
-    let fake = Fake::start(move |_| Reply::Answer(403, cluster, NO_KEY.to_owned())).await;
+    // A second request for a key means that the server rejects this one.
+    let fake = FakeServer::start(move |_| Reply::Answer(403, cluster, NO_KEY.to_owned())).await;
     let error = join(&fake, with_key()).await.0.unwrap_err();
     assert!(matches!(error, JoinError::Refused { .. }), "{error}");
-    assert_eq!(fake.lines().len(), 2);
-    // One that has no place for a key says so.
+    assert_eq!(fake.request_lines().len(), 2);
+    // A node without a location for its key reports that.
     let error = join(&fake, options(0)).await.0.unwrap_err();
     assert!(matches!(error, JoinError::Key(_)), "{error}");
-    // A server that asks nothing of the kind is shown none.
-    let fake = Fake::start(registered(|_| payload())).await;
+    // A server that does not ask for a key gets none.
+    let fake = FakeServer::start(registered(|_| payload())).await;
     join(&fake, with_key()).await.0.unwrap();
-    assert!(!fake.asked().iter().any(key));
+    assert!(!fake.requests().iter().any(has_key));
 }
 
-/// The first server that asked for it decided for all: they got the key unasked, whoever they were, and only the
-/// first was warned of.
+/// Regression test: once one server had asked for the key, all servers got it unasked, and the warning named only the
+/// first.
 #[tokio::test(start_paused = true)]
-async fn a_nodes_key_goes_to_who_asks_for_it_as_the_same_cluster_and_to_nobody_else() {
+async fn node_key_goes_only_to_servers_of_the_same_cluster_that_ask() {
     const NO_KEY: &str = r#"{"code":"internal","reason":"no_key","message":"bring a key"}"#;
     const DEVNET: &str = "cfgsync-cluster: devnet\r\n";
-    let has_key = |asked: &Asked| asked.headers.contains("cfgsync-node-key: ");
+    let has_key = |request: &ReceivedRequest| request.headers.contains("cfgsync-node-key: ");
     let no_key = |cluster| Reply::Answer(403, cluster, NO_KEY.to_owned());
-    // It takes a registration with a key, and is gone then.
+    // This server accepts a registration with a key, then closes all connections.
     let first = || {
-        Fake::start(move |asked| match asked.line.as_str() {
+        FakeServer::start(move |request| match request.line.as_str() {
             "GET /livez" => Reply::Answer(200, DEVNET, String::new()),
-            "POST /register" if has_key(asked) => Reply::Answer(202, DEVNET, String::new()),
+            "POST /register" if has_key(request) => Reply::Answer(202, DEVNET, String::new()),
             "POST /register" => no_key(DEVNET),
             _ => Reply::Close,
         })
     };
-    let place = tempfile::tempdir().unwrap();
-    let run = async |servers: [&Fake; 2], cluster: Option<&str>| {
-        // This machine by an address that does not say so.
-        let elsewhere = |fake: &Fake| -> ServerUrl {
+    let directory = tempfile::tempdir().unwrap();
+    let run = async |servers: [&FakeServer; 2], cluster: Option<&str>| {
+        // 0.0.0.0 reaches this machine but is not a loopback address.
+        let elsewhere = |fake: &FakeServer| -> ServerUrl {
             fake.url
                 .to_string()
                 .replace("127.0.0.1", "0.0.0.0")
@@ -384,7 +399,7 @@ async fn a_nodes_key_goes_to_who_asks_for_it_as_the_same_cluster_and_to_nobody_e
                 .unwrap()
         };
         let with_key = JoinOptions {
-            key: KeyPlace::File(place.path().join("key")),
+            key: KeyPlace::File(directory.path().join("key")),
             cluster: cluster.map(str::to_owned),
             ..options(20)
         };
@@ -398,11 +413,11 @@ async fn a_nodes_key_goes_to_who_asks_for_it_as_the_same_cluster_and_to_nobody_e
         (outcome, warned.collect::<Vec<_>>())
     };
 
-    // Both ask for it: both get it, and both are warned of.
+    // Both servers ask for the key: both get it, with a warning for each.
     let (one, other) = (
         first().await,
-        Fake::start(move |asked| match asked.line.as_str() {
-            _ if !has_key(asked) => no_key(DEVNET),
+        FakeServer::start(move |request| match request.line.as_str() {
+            _ if !has_key(request) => no_key(DEVNET),
             "POST /register" => accepted(),
             _ => payload(),
         })
@@ -411,27 +426,30 @@ async fn a_nodes_key_goes_to_who_asks_for_it_as_the_same_cluster_and_to_nobody_e
     let (outcome, warned) = run([&one, &other], None).await;
     outcome.unwrap();
     assert_eq!(warned, [one.url.port(), other.url.port()]);
-    assert!(!has_key(&other.asked()[0]), "it had not asked yet");
+    assert!(
+        !has_key(&other.requests()[0]),
+        "the server had not asked for the key yet"
+    );
 
-    // One that calls itself otherwise is not shown it, said or unsaid what the cluster is.
+    // A server of another cluster does not get the key, with and without `--cluster`.
     for cluster in [None, Some("devnet")] {
         let one = first().await;
-        let other = Fake::start(move |_| no_key("cfgsync-cluster: mainnet\r\n")).await;
+        let other = FakeServer::start(move |_| no_key("cfgsync-cluster: mainnet\r\n")).await;
         let (outcome, warned) = run([&one, &other], cluster).await;
         let error = outcome.unwrap_err();
         assert!(matches!(error, JoinError::WrongCluster { .. }), "{error}");
         assert_eq!(warned, [one.url.port()]);
-        assert!(!other.asked().is_empty() && !other.asked().iter().any(has_key));
-        let questions = one
-            .asked()
+        assert!(!other.requests().is_empty() && !other.requests().iter().any(has_key));
+        let identity_checks = one
+            .requests()
             .into_iter()
-            .filter(|asked| asked.line == "GET /livez");
-        assert!(!questions.into_iter().any(|asked| has_key(&asked)));
+            .filter(|request| request.line == "GET /livez");
+        assert!(!identity_checks.into_iter().any(|request| has_key(&request)));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn bytes_that_were_not_promised_are_asked_for_again_and_then_refused() {
+async fn invalid_payload_is_fetched_again_then_rejected() {
     let wrong = FILES.replace(
         "\"content\"",
         &format!("\"sha256\":\"{}\",\"content\"", "0".repeat(64)),
@@ -459,19 +477,20 @@ async fn bytes_that_were_not_promised_are_asked_for_again_and_then_refused() {
         ),
     ] {
         let (once, always) = (bad.to_owned(), bad.to_owned());
-        let fake = Fake::start(registered(move |asked| match asked.before {
+        let fake = FakeServer::start(registered(move |request| match request.index {
             1 => Reply::Answer(200, "", once.clone()),
             _ => payload(),
         }))
         .await;
         join(&fake, options(0)).await.0.unwrap();
 
-        let fake = Fake::start(registered(move |_| Reply::Answer(200, "", always.clone()))).await;
+        let fake =
+            FakeServer::start(registered(move |_| Reply::Answer(200, "", always.clone()))).await;
         let error = join(&fake, options(0)).await.0.unwrap_err();
         assert!(matches!(error, JoinError::Unusable(_)));
         assert!(error.to_string().contains(message), "{error}");
         assert_eq!(
-            fake.lines()
+            fake.request_lines()
                 .iter()
                 .filter(|line| *line == "POST /node")
                 .count(),
@@ -480,48 +499,48 @@ async fn bytes_that_were_not_promised_are_asked_for_again_and_then_refused() {
     }
 }
 
-/// Three answers that could not be used came within a tenth of a second, and that was the end.
+/// Regression test: three unusable responses within 0.1 s ended the join.
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_replaced_meanwhile_is_survived() {
-    const OTHERS: &str = r#"{"schema_version":3,"files":[]}"#;
+async fn join_survives_a_server_upgrade() {
+    const NEWER: &str = r#"{"schema_version":3,"files":[]}"#;
     let started = Instant::now();
-    let fake = Fake::start(registered(move |_| match started.elapsed().as_secs() {
-        0..3 => Reply::Answer(200, "", OTHERS.to_owned()),
+    let fake = FakeServer::start(registered(move |_| match started.elapsed().as_secs() {
+        0..3 => Reply::Answer(200, "", NEWER.to_owned()),
         _ => payload(),
     }))
     .await;
     join(&fake, options(0)).await.0.unwrap();
-    let asked = fake.lines();
-    let asked = asked.iter().filter(|line| *line == "POST /node").count();
-    assert_eq!(asked, 3);
+    let lines = fake.request_lines();
+    let fetches = lines.iter().filter(|line| *line == "POST /node").count();
+    assert_eq!(fetches, 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_ends_at_once_with_the_server_s_words() {
+async fn refusal_ends_the_join_with_the_servers_message() {
     for status in [400, 401, 403, 404, 405, 409, 413] {
         let refuse = Reply::Answer(status, "", error("internal", "node-1 is not welcome"));
         let (at_register, at_node) = (refuse.clone(), refuse);
-        let fake = Fake::start(move |_| at_register.clone()).await;
+        let fake = FakeServer::start(move |_| at_register.clone()).await;
         let error = join(&fake, options(0)).await.0.unwrap_err();
         assert!(matches!(error, JoinError::Refused { .. }), "{error}");
         assert_eq!(
             error.to_string(),
             format!("{} refused node-1: node-1 is not welcome", fake.url)
         );
-        assert_eq!(fake.lines().len(), 1);
+        assert_eq!(fake.request_lines().len(), 1);
 
-        let fake = Fake::start(registered(move |_| at_node.clone())).await;
+        let fake = FakeServer::start(registered(move |_| at_node.clone())).await;
         let error = join(&fake, options(0)).await.0.unwrap_err();
         assert!(matches!(error, JoinError::Refused { .. }), "{error}");
-        assert_eq!(fake.lines().len(), 2);
+        assert_eq!(fake.request_lines().len(), 2);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_cluster_ends_with_its_reason() {
+async fn failed_cluster_ends_the_join_with_its_reason() {
     let body = r#"{"code":"internal","message":"the cluster failed: x","failure":
         {"kind":"deadline","reason":"not ready within 5m: 1/4","at":"2026-01-01T00:00:00Z"}}"#;
-    let fake = Fake::start(registered(|_| Reply::Answer(410, "", body.into()))).await;
+    let fake = FakeServer::start(registered(|_| Reply::Answer(410, "", body.into()))).await;
     let error = join(&fake, options(0)).await.0.unwrap_err();
     assert!(matches!(error, JoinError::Failed(_)));
     assert_eq!(
@@ -531,20 +550,20 @@ async fn a_failed_cluster_ends_with_its_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_time_is_up_the_last_answer_decides() {
-    let fake = Fake::start(registered(|_| Reply::Held(425, HELD, not_ready(3, true)))).await;
+async fn last_response_determines_the_error_at_the_timeout() {
+    let fake = FakeServer::start(registered(|_| Reply::Held(425, HELD, not_ready(3, true)))).await;
     let error = join(&fake, options(90)).await.0.unwrap_err();
     assert!(matches!(error, JoinError::NotReady { .. }), "{error}");
     let expected = "not ready within 1 min 30 s: 3/4, missing node-3; zones: 1 of 2";
     assert_eq!(error.to_string(), expected);
 
-    let fake = Fake::start(registered(|asked| match asked.before {
+    let fake = FakeServer::start(registered(|request| match request.index {
         1 => Reply::Held(425, HELD, not_ready(3, true)),
         _ => Reply::Close,
     }))
     .await;
     let error = join(&fake, options(90)).await.0.unwrap_err();
-    // The registration is accepted again and again, and then the connection breaks.
+    // Each attempt registers successfully, then its connection breaks.
     assert!(
         matches!(
             error,
@@ -553,27 +572,30 @@ async fn when_the_time_is_up_the_last_answer_decides() {
         "{error}"
     );
 
-    let fake = Fake::start(registered(|_| Reply::Hang)).await;
+    let fake = FakeServer::start(registered(|_| Reply::Hang)).await;
     let error = join(&fake, options(10)).await.0.unwrap_err();
     assert!(matches!(error, JoinError::NotReady { .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_cluster_is_asked_for_before_anything_is_registered() {
+async fn cluster_name_is_checked_before_registration() {
     let with = |cluster: &str| JoinOptions {
         cluster: Some(cluster.to_owned()),
         ..options(0)
     };
-    let answers = |asked: &Asked| match asked.line.as_str() {
+    let answers = |request: &ReceivedRequest| match request.line.as_str() {
         "GET /livez" => Reply::Answer(200, "cfgsync-cluster: devnet\r\n", String::new()),
         "POST /register" => Reply::Answer(202, "cfgsync-cluster: devnet\r\n", String::new()),
         _ => Reply::Answer(200, "cfgsync-cluster: devnet\r\n", FILES.into()),
     };
-    let fake = Fake::start(answers).await;
+    let fake = FakeServer::start(answers).await;
     join(&fake, with("devnet")).await.0.unwrap();
-    assert_eq!(fake.lines(), ["GET /livez", "POST /register", "POST /node"]);
+    assert_eq!(
+        fake.request_lines(),
+        ["GET /livez", "POST /register", "POST /node"]
+    );
 
-    let fake = Fake::start(answers).await;
+    let fake = FakeServer::start(answers).await;
     let error = join(&fake, with("testnet")).await.0.unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -582,39 +604,39 @@ async fn the_cluster_is_asked_for_before_anything_is_registered() {
             fake.url
         )
     );
-    assert_eq!(fake.lines(), ["GET /livez"]);
+    assert_eq!(fake.request_lines(), ["GET /livez"]);
 
-    let fake = Fake::start(registered(|_| payload())).await;
+    let fake = FakeServer::start(registered(|_| payload())).await;
     let error = join(&fake, with("devnet")).await.0.unwrap_err();
     assert!(
         matches!(error, JoinError::WrongCluster { found: None, .. }),
         "{error}"
     );
-    assert_eq!(fake.lines(), ["GET /livez"]);
+    assert_eq!(fake.request_lines(), ["GET /livez"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_is_stopped_takes_its_registration_back() {
-    let fake = Fake::start(|asked| match asked.line.as_str() {
+async fn stopped_join_withdraws_its_registration() {
+    let fake = FakeServer::start(|request| match request.line.as_str() {
         "POST /register" | "POST /v1/leave" => accepted(),
         _ => Reply::Hang,
     })
     .await;
     let mut join = Join::new(Client::new([fake.url.clone()]), options(0));
     join.withdraw().await.unwrap();
-    assert_eq!(fake.lines(), [""; 0]);
+    assert_eq!(fake.request_lines(), [""; 0]);
     let stopped = tokio::time::timeout(Duration::from_secs(3), join.run(|_| ())).await;
     assert!(stopped.is_err());
     join.withdraw().await.unwrap();
     assert_eq!(
-        fake.lines(),
+        fake.request_lines(),
         ["POST /register", "POST /node", "POST /v1/leave"]
     );
     let body = r#"{"identifier":"node-1","ip":"10.0.0.1","metadata":{"port":1}}"#;
-    assert_eq!(fake.asked()[2].body, body);
+    assert_eq!(fake.requests()[2].body, body);
 
-    // A server that hangs does not keep the process from ending.
-    let fake = Fake::start(|_| Reply::Hang).await;
+    // A hanging server must not block the end of the process.
+    let fake = FakeServer::start(|_| Reply::Hang).await;
     let mut join = Join::new(Client::new([fake.url.clone()]), options(0));
     let _ = tokio::time::timeout(Duration::from_secs(1), join.run(|_| ())).await;
     let started = Instant::now();
@@ -626,8 +648,8 @@ async fn a_node_that_is_stopped_takes_its_registration_back() {
 }
 
 #[tokio::test]
-async fn the_own_address_is_that_which_reaches_the_server() {
-    let fake = Fake::start(registered(|_| payload())).await;
+async fn own_address_is_the_one_that_reaches_the_server() {
+    let fake = FakeServer::start(registered(|_| payload())).await;
     let options = JoinOptions {
         address: NodeAddress::TowardsServer,
         ..options(0)
@@ -635,10 +657,10 @@ async fn the_own_address_is_that_which_reaches_the_server() {
     let (outcome, events) = join(&fake, options).await;
     outcome.unwrap();
     assert_eq!(events[0], Event::Address("127.0.0.1".parse().unwrap()));
-    assert!(fake.asked()[0].body.contains(r#""ip":"127.0.0.1""#));
+    assert!(fake.requests()[0].body.contains(r#""ip":"127.0.0.1""#));
 }
 
-/// Two nodes, and the server itself.
+/// A spec for joins against a real server: ready with two nodes.
 const PAIR: &str = "
 ready: { nodes: 2 }
 materializers:
@@ -649,7 +671,7 @@ materializers:
           peers: {{ nodes | map(attribute='identifier') | join(',') }}
 ";
 
-fn against(server: &TestServer, identifier: &str) -> Join {
+fn join_at(server: &TestServer, identifier: &str) -> Join {
     let url: ServerUrl = format!("http://{}", server.address).parse().unwrap();
     let options = JoinOptions {
         identifier: identifier.parse().unwrap(),
@@ -660,9 +682,9 @@ fn against(server: &TestServer, identifier: &str) -> Join {
 }
 
 #[tokio::test]
-async fn two_nodes_meet() {
+async fn two_nodes_join_a_real_server() {
     let server = TestServer::start(PAIR);
-    let (mut a, mut b) = (against(&server, "a"), against(&server, "b"));
+    let (mut a, mut b) = (join_at(&server, "a"), join_at(&server, "b"));
     let (a, b) = tokio::join!(a.run(|_| ()), b.run(|_| ()));
     let (a, b) = (a.unwrap(), b.unwrap());
     assert_eq!(a.instance, Some(INSTANCE));
@@ -671,24 +693,24 @@ async fn two_nodes_meet() {
 }
 
 #[tokio::test]
-async fn a_node_that_leaves_before_the_seal_is_not_counted() {
+async fn node_that_leaves_before_the_seal_is_not_counted() {
     let server = TestServer::start(PAIR);
-    let mut gone = against(&server, "gone");
+    let mut leaving = join_at(&server, "leaving");
     let (registered, is_registered) = tokio::sync::oneshot::channel();
     let mut registered = Some(registered);
     {
-        let run = gone.run(|event| {
+        let run = leaving.run(|event| {
             if matches!(event, Event::Registered { .. }) {
                 registered.take().unwrap().send(()).unwrap();
             }
         });
         tokio::select! {
             outcome = run => panic!("{outcome:?}"),
-            seen = is_registered => seen.unwrap(),
+            received = is_registered => received.unwrap(),
         }
     }
-    gone.withdraw().await.unwrap();
-    let (mut a, mut b) = (against(&server, "a"), against(&server, "b"));
+    leaving.withdraw().await.unwrap();
+    let (mut a, mut b) = (join_at(&server, "a"), join_at(&server, "b"));
     let (a, b) = tokio::join!(a.run(|_| ()), b.run(|_| ()));
     b.unwrap();
     let files = a.unwrap().files;
@@ -696,7 +718,7 @@ async fn a_node_that_leaves_before_the_seal_is_not_counted() {
 }
 
 #[tokio::test]
-async fn operators_calls_are_understood() {
+async fn operator_calls_work() {
     let server = TestServer::start(PAIR);
     let url: ServerUrl = format!("http://{}", server.address).parse().unwrap();
     let client = Client::new([url]);
@@ -704,7 +726,7 @@ async fn operators_calls_are_understood() {
         client.livez().await.unwrap().meta.cluster.as_deref(),
         Some("test")
     );
-    let (mut a, mut b) = (against(&server, "a"), against(&server, "b"));
+    let (mut a, mut b) = (join_at(&server, "a"), join_at(&server, "b"));
     let (a, _) = tokio::join!(a.run(|_| ()), b.run(|_| ()));
     let a = a.unwrap();
     let id = "a".parse().unwrap();
@@ -742,9 +764,9 @@ async fn operators_calls_are_understood() {
 }
 
 #[tokio::test]
-async fn a_servers_words_do_not_steer_the_terminal() {
+async fn server_messages_are_escaped_for_the_terminal() {
     let body = r#"{"code":"internal","message":"\u001b[2Jboom\u0007\nhelp"}"#;
-    let fake = Fake::start(registered(|_| Reply::Answer(410, "", body.into()))).await;
+    let fake = FakeServer::start(registered(|_| Reply::Answer(410, "", body.into()))).await;
     let error = join(&fake, options(0)).await.0.unwrap_err();
     assert_eq!(error.to_string(), "\\u{1b}[2Jboom\\u{7}\nhelp");
 }

@@ -1,4 +1,4 @@
-//! `cfgsync join` as a shell sees it: files, streams, exit codes, signals.
+//! The command `cfgsync join`: files, streams, exit codes, signals.
 
 use std::{
     fs,
@@ -8,15 +8,16 @@ use std::{
 
 use tokio::process::Command;
 
-use crate::fake::{Asked, Fake, Reply};
+use crate::fake::{FakeServer, ReceivedRequest, Reply};
 
 const FILES: &str = r#"{"schema_version":1,"files":[
     {"path":"/config.yaml","content":"x: 1"},
     {"path":"app.env","content":"GREETING='hello world'\n"}]}"#;
 
-/// Answers registrations and farewells, and `/node` with `node`; or nothing at all.
-fn with(node: Reply) -> impl Fn(&Asked) -> Reply {
-    move |asked| match (asked.line.as_str(), &node) {
+/// Builds a script that accepts `/register` and `/v1/leave` and answers `/node` with `node`. With [`Reply::Close`],
+/// it closes each connection instead.
+fn script(node: Reply) -> impl Fn(&ReceivedRequest) -> Reply {
+    move |request| match (request.line.as_str(), &node) {
         (_, Reply::Close) => Reply::Close,
         ("POST /register" | "POST /v1/leave", _) => Reply::Answer(202, "", String::new()),
         _ => node.clone(),
@@ -27,7 +28,7 @@ fn ready() -> Reply {
     Reply::Answer(200, "", FILES.to_owned())
 }
 
-/// `cfgsync join` in `directory`, with nothing of this environment but the path.
+/// Builds a `cfgsync join` command in `directory`. It inherits only `PATH` from this environment.
 fn command(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cfgsync"));
     command
@@ -43,7 +44,7 @@ fn command(directory: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-async fn join(fake: &Fake, directory: &Path, arguments: &[&str]) -> Output {
+async fn join(fake: &FakeServer, directory: &Path, arguments: &[&str]) -> Output {
     let url = fake.url.to_string();
     let first = ["--server", &url, "--id", "node-1"];
     let arguments = [&first, arguments].concat();
@@ -59,8 +60,8 @@ fn last_line(output: &Output) -> String {
 }
 
 #[tokio::test]
-async fn files_are_written_and_told_as_json() {
-    let fake = Fake::start(with(ready())).await;
+async fn writes_files_and_reports_them_as_json() {
+    let fake = FakeServer::start(script(ready())).await;
     let directory = tempfile::tempdir().unwrap();
     for outcome in ["created", "unchanged"] {
         let output = join(
@@ -82,8 +83,8 @@ async fn files_are_written_and_told_as_json() {
 }
 
 #[tokio::test]
-async fn stdout_gets_the_bytes_and_nothing_else() {
-    let fake = Fake::start(with(ready())).await;
+async fn stdout_route_prints_the_file_alone() {
+    let fake = FakeServer::start(script(ready())).await;
     let directory = tempfile::tempdir().unwrap();
     let arguments = ["--out", "config.yaml=-", "--out", "app.env=e"];
     let output = join(&fake, directory.path(), &arguments).await;
@@ -91,10 +92,10 @@ async fn stdout_gets_the_bytes_and_nothing_else() {
     assert_eq!(output.status.code(), Some(0));
 }
 
-/// An artifact that was routed to a full stdout was lost, and the other files were new nevertheless.
+/// Regression test: an artifact routed to a full stdout was lost, while the other files were replaced.
 #[tokio::test]
-async fn a_stdout_that_takes_nothing_puts_the_files_back() {
-    let fake = Fake::start(with(ready())).await;
+async fn failed_stdout_write_restores_the_files() {
+    let fake = FakeServer::start(script(ready())).await;
     let closed_pipe = || {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
@@ -131,8 +132,8 @@ async fn a_stdout_that_takes_nothing_puts_the_files_back() {
 }
 
 #[tokio::test]
-async fn the_program_takes_over_with_its_environment_and_exit_code() {
-    let fake = Fake::start(with(ready())).await;
+async fn execs_the_program_with_its_environment_and_exit_code() {
+    let fake = FakeServer::start(script(ready())).await;
     let directory = tempfile::tempdir().unwrap();
     let script = r#"cat config.yaml; echo " $GREETING"; exit 7"#;
     let arguments = [
@@ -172,7 +173,7 @@ async fn the_program_takes_over_with_its_environment_and_exit_code() {
 }
 
 #[tokio::test]
-async fn the_last_line_tells_the_exit_code_and_the_reason() {
+async fn last_line_gives_exit_code_and_reason() {
     let answer = |status, body: &str| Reply::Answer(status, "", body.to_owned());
     let not_ready = r#"{"code":"not_ready","message":"m","progress":{"registered":1,"needed":2,
         "missing":["node-2"],"missing_count":1,"unmet":[],"self_registered":true}}"#;
@@ -235,7 +236,7 @@ async fn the_last_line_tells_the_exit_code_and_the_reason() {
             "--meta a=@nothing: cannot read nothing: No such file or directory (os error 2)",
         ),
     ] {
-        let fake = Fake::start(with(node)).await;
+        let fake = FakeServer::start(script(node)).await;
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("directory")).unwrap();
         let with_program = [arguments, &["--", "touch", "started"]].concat();
@@ -247,15 +248,15 @@ async fn the_last_line_tells_the_exit_code_and_the_reason() {
             "{last}"
         );
         assert_eq!(output.stdout, b"");
-        // Neither a file nor the program.
+        // Neither a file was written nor the program started.
         let left: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
         assert_eq!(left.len(), 1, "{left:?}");
     }
 }
 
 #[tokio::test]
-async fn nothing_is_registered_with_a_command_line_that_makes_no_sense() {
-    let fake = Fake::start(with(ready())).await;
+async fn invalid_command_line_registers_nothing() {
+    let fake = FakeServer::start(script(ready())).await;
     let directory = tempfile::tempdir().unwrap();
     for (arguments, message) in [
         (&[][..], "no place for the files"),
@@ -297,9 +298,9 @@ async fn nothing_is_registered_with_a_command_line_that_makes_no_sense() {
         ),
     ] {
         let output = join(&fake, directory.path(), arguments).await;
-        let said = stderr(&output);
-        assert!(said.contains(message), "{arguments:?}: {said}");
-        assert_eq!(output.status.code(), Some(2), "{said}");
+        let log = stderr(&output);
+        assert!(log.contains(message), "{arguments:?}: {log}");
+        assert_eq!(output.status.code(), Some(2), "{log}");
     }
     let output = command(directory.path(), &["--out-dir", "."])
         .output()
@@ -307,13 +308,13 @@ async fn nothing_is_registered_with_a_command_line_that_makes_no_sense() {
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("no server: add --server http://HOST:PORT"));
-    assert_eq!(fake.lines(), [""; 0]);
+    assert_eq!(fake.request_lines(), [""; 0]);
 }
 
 #[tokio::test]
-async fn a_signal_takes_the_registration_back() {
+async fn signal_withdraws_the_registration() {
     for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
-        let fake = Fake::start(with(Reply::Hang)).await;
+        let fake = FakeServer::start(script(Reply::Hang)).await;
         let directory = tempfile::tempdir().unwrap();
         let url = fake.url.to_string();
         let arguments = [
@@ -328,7 +329,7 @@ async fn a_signal_takes_the_registration_back() {
             "started",
         ];
         let child = command(directory.path(), &arguments).spawn().unwrap();
-        fake.was_asked("POST /node").await;
+        fake.wait_for_request("POST /node").await;
         let pid = child.id().unwrap().to_string();
         let kill = Command::new("kill")
             .args([signal, &pid])
@@ -341,7 +342,7 @@ async fn a_signal_takes_the_registration_back() {
         let expected = format!("cfgsync: exit {code}: ended by SIG{}", &signal[1..]);
         assert_eq!(last_line(&output), expected);
         assert_eq!(
-            fake.lines(),
+            fake.request_lines(),
             ["POST /register", "POST /node", "POST /v1/leave"]
         );
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
@@ -349,16 +350,16 @@ async fn a_signal_takes_the_registration_back() {
 }
 
 #[tokio::test]
-async fn a_full_disk_leaves_everything_as_it_was() {
-    // A file size limit is a full disk that anybody can have.
+async fn full_disk_leaves_all_files_unchanged() {
+    // A file size limit simulates a full disk without special rights.
     let big = format!(
         r#"{{"schema_version":1,"files":[{{"path":"a","content":"new"}},{{"path":"b","content":"{}"}}]}}"#,
         "x".repeat(100_000)
     );
-    let fake = Fake::start(with(Reply::Answer(200, "", big))).await;
+    let fake = FakeServer::start(script(Reply::Answer(200, "", big))).await;
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("a"), "old").unwrap();
-    // The limit's own signal ended it before it could put anything back.
+    // Regression test: SIGXFSZ killed the process before it could restore the files.
     let script = r#"ulimit -f 8; exec "$@""#;
     let url = fake.url.to_string();
     let output = Command::new("sh")
@@ -390,9 +391,9 @@ async fn a_full_disk_leaves_everything_as_it_was() {
 }
 
 #[tokio::test]
-async fn the_variables_of_older_clients_work() {
+async fn variables_of_legacy_clients_work() {
     let one = r#"{"schema_version":1,"files":[{"path":"/config.yaml","content":"x: 1"}]}"#;
-    let fake = Fake::start(with(Reply::Answer(200, "", one.to_owned()))).await;
+    let fake = FakeServer::start(script(Reply::Answer(200, "", one.to_owned()))).await;
     let directory = tempfile::tempdir().unwrap();
     let address = fake.url.to_string().replace("http://", "");
     let output = command(directory.path(), &[])
@@ -407,7 +408,7 @@ async fn the_variables_of_older_clients_work() {
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let body = r#"{"identifier":"old-1","ip":"10.1.2.3","metadata":{"port":1}}"#;
-    assert_eq!(fake.asked()[0].body, body);
+    assert_eq!(fake.requests()[0].body, body);
     assert!(directory.path().join("there/config.yaml").exists());
     let used = "used the older variables CFG_FILE_PATH, CFG_DEPLOYMENT_PATH, CFG_SERVER_ADDR, \
                 CFG_HOST_IDENTIFIER, CFG_HOST_IP, CFG_REGISTRATION_METADATA_JSON";

@@ -1,31 +1,28 @@
 //! The integration tests: one binary, one module per subject.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a panic is how a test, and what helps it, fails"
-)]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod bad_renders;
 mod bad_specs;
 mod cli;
-mod crowd;
+mod credentials;
 mod disk;
 mod durable;
 mod fake;
 mod fuzzed;
 mod golden;
-mod guarded;
 mod hostile_server;
 mod join;
 mod join_command;
-mod manager;
+mod overload;
 mod pki;
-mod place;
 mod processes;
 mod receipts;
+mod sandbox;
 mod schema;
 mod secrets;
+mod service_manager;
+mod shutdown;
 mod signed;
-mod stopping;
 mod support;
 mod tls;
 mod tls_command;

@@ -1,4 +1,4 @@
-//! Certificates that a test makes: authorities, and what they sign.
+//! Certificates for tests: authorities, and certificates that they sign.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType, date_time_ymd,
 };
 
-/// An authority, whose files stand in a directory of the test's.
+/// A certificate authority that writes its files to a directory of the test.
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     directory: PathBuf,
@@ -41,12 +41,12 @@ impl Authority {
         authority
     }
 
-    /// Its own certificate.
+    /// Returns the path of the authority's own certificate.
     pub(crate) fn file(&self) -> PathBuf {
         self.directory.join(format!("{}.pem", self.name))
     }
 
-    /// Who trusts it.
+    /// Returns client settings that trust this authority.
     pub(crate) fn trust(&self) -> Trust {
         Trust {
             authorities: Some(self.file()),
@@ -54,7 +54,7 @@ impl Authority {
         }
     }
 
-    /// Signs a certificate for `name`, in files of that name.
+    /// Signs a certificate for `name` and writes it and its key to files of that name.
     pub(crate) fn sign(&self, name: &str) -> Pair {
         self.sign_with(name, |_| {})
     }
@@ -89,13 +89,13 @@ impl Pair {
         Tls::read(&self.files()).unwrap()
     }
 
-    /// A server that shows it.
-    pub(crate) fn served(&self) -> HttpConfig {
-        served(self.tls())
+    /// Returns the configuration of a server with this certificate.
+    pub(crate) fn server_config(&self) -> HttpConfig {
+        tls_config(self.tls())
     }
 
-    /// A client that trusts `authority` and shows it.
-    pub(crate) fn shown(&self, authority: &Authority) -> Trust {
+    /// Returns client settings that trust `authority` and present this certificate.
+    pub(crate) fn client_trust(&self, authority: &Authority) -> Trust {
         Trust {
             identity: Some((self.certificate.clone(), self.key.clone())),
             ..authority.trust()
@@ -103,40 +103,40 @@ impl Pair {
     }
 }
 
-pub(crate) fn served(tls: Tls) -> HttpConfig {
+pub(crate) fn tls_config(tls: Tls) -> HttpConfig {
     HttpConfig {
         tls: Some(tls),
         ..HttpConfig::default()
     }
 }
 
-/// A certificate that was good until 2001.
+/// Makes a certificate that expired in 2001.
 pub(crate) fn expired(params: &mut CertificateParams) {
     params.not_before = date_time_ymd(2000, 1, 1);
     params.not_after = date_time_ymd(2001, 1, 1);
 }
 
-/// One that is good from 3000 on.
-pub(crate) fn early(params: &mut CertificateParams) {
+/// Makes a certificate that is not valid before the year 3000.
+pub(crate) fn not_yet_valid(params: &mut CertificateParams) {
     params.not_before = date_time_ymd(3000, 1, 1);
 }
 
-/// One that says that it is for servers alone.
-pub(crate) fn for_servers(params: &mut CertificateParams) {
+/// Makes a certificate whose extended key usage allows servers only.
+pub(crate) fn for_servers_only(params: &mut CertificateParams) {
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
 }
 
-/// One whose alternative name is longer than what holds it.
-pub(crate) fn with_garbled_names(params: &mut CertificateParams) {
+/// Makes a certificate with malformed DER in its subject alternative names: an inner length exceeds the outer one.
+pub(crate) fn with_malformed_names(params: &mut CertificateParams) {
     const ALTERNATIVE_NAME: &[u64] = &[2, 5, 29, 17];
     params.subject_alt_names.clear();
-    let garbled = vec![0x30, 3, 0x82, 9, b'x'];
-    let garbled = CustomExtension::from_oid_content(ALTERNATIVE_NAME, garbled);
-    params.custom_extensions.push(garbled);
+    let malformed = vec![0x30, 3, 0x82, 9, b'x'];
+    let malformed = CustomExtension::from_oid_content(ALTERNATIVE_NAME, malformed);
+    params.custom_extensions.push(malformed);
 }
 
-/// One whose first name is its machine's, in front of the one that it is for.
-pub(crate) fn of_a_machine(params: &mut CertificateParams) {
+/// Puts a host name in front of the certificate's own name.
+pub(crate) fn with_host_name_first(params: &mut CertificateParams) {
     let machine = SanType::DnsName("machine.example".try_into().unwrap());
     params.subject_alt_names.insert(0, machine);
 }

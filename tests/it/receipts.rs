@@ -1,4 +1,4 @@
-//! `join --receipt` and `--fallback`: what was delivered is noted, and is enough for a start without the server.
+//! `join --receipt` and `--fallback`: the receipt records the delivery and allows a start without the server.
 
 use std::{
     fs,
@@ -10,33 +10,33 @@ use std::{
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::place::{Place, Process, Server, code, join, text};
+use crate::sandbox::{Process, Sandbox, Server, code, join, text};
 
-/// Soon, and long enough for a server that is there to answer first.
-const SOON: &str = "existing=300ms";
-/// An address where nobody listens: of all ports, nobody serves on this one.
-const NOBODY: &str = "http://127.0.0.1:1";
+/// A short fallback delay that is still long enough for a running server to respond first.
+const SHORT_FALLBACK: &str = "existing=300ms";
+/// The URL of a port at which no server listens.
+const UNREACHABLE: &str = "http://127.0.0.1:1";
 
-/// A place where node-1 was delivered its files, with a receipt.
-fn delivered() -> Place {
-    let place = Place::new();
-    let server = serve(&place);
-    let output = run(&place, &server.url, &[]);
+/// Returns a directory to which node-1's files were delivered, with a receipt.
+fn delivered() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let server = serve(&sandbox);
+    let output = run(&sandbox, &server.url, &[]);
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
-    place
+    sandbox
 }
 
-/// A server that node-1 alone completes.
-fn serve(place: &Place) -> Server {
-    place.put(
+/// Starts a server whose spec is ready with node-1 alone.
+fn serve(sandbox: &Sandbox) -> Server {
+    sandbox.put(
         "cluster.yaml",
-        &crate::place::SPEC.replace("nodes: 2", "nodes: 1"),
+        &crate::sandbox::SPEC.replace("nodes: 2", "nodes: 1"),
     );
-    place.serve(&[])
+    sandbox.serve(&[])
 }
 
-fn run(place: &Place, url: &str, more: &[&str]) -> Output {
-    place.run(&arguments(url, more), &[])
+fn run(sandbox: &Sandbox, url: &str, more: &[&str]) -> Output {
+    sandbox.run(&arguments(url, more), &[])
 }
 
 fn arguments<'a>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -48,202 +48,210 @@ fn arguments<'a>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     .concat()
 }
 
-fn receipt(place: &Place) -> Value {
-    serde_json::from_str(&place.read("receipt.json")).unwrap()
+fn receipt(sandbox: &Sandbox) -> Value {
+    serde_json::from_str(&sandbox.read("receipt.json")).unwrap()
 }
 
-/// Starts a join that nobody answers, until it has said that it does not go on with what is there.
-fn refused(place: &Place) -> (Process, String) {
-    let mut node = place.start(&arguments(
-        NOBODY,
-        &["--fallback", SOON, "--", "touch", "started"],
+/// Starts a join at an unreachable server and waits until it reports that it cannot use the existing files.
+fn start_with_unusable_files(sandbox: &Sandbox) -> (Process, String) {
+    let mut node = sandbox.start(&arguments(
+        UNREACHABLE,
+        &["--fallback", SHORT_FALLBACK, "--", "touch", "started"],
     ));
-    let said = node.log_until("nothing was delivered within");
-    (node, said)
+    let message = node.log_until("nothing was delivered within");
+    (node, message)
 }
 
 #[test]
-fn a_receipt_names_what_was_delivered_and_nothing_of_what_it_says() {
-    let place = delivered();
-    let noted = receipt(&place);
-    assert_eq!(noted["cfgsync_receipt"], 1);
-    assert_eq!(noted["identifier"], "node-1");
-    assert_eq!(noted["cluster"], "devnet");
-    assert_eq!(noted["generation"], 1);
-    assert_eq!(noted["instance"].as_str().unwrap().len(), 32);
-    assert_eq!(noted["digest"].as_str().unwrap().len(), 64);
-    let file = &noted["files"][0];
+fn receipt_lists_files_without_their_content() {
+    let sandbox = delivered();
+    let receipt_json = receipt(&sandbox);
+    assert_eq!(receipt_json["cfgsync_receipt"], 1);
+    assert_eq!(receipt_json["identifier"], "node-1");
+    assert_eq!(receipt_json["cluster"], "devnet");
+    assert_eq!(receipt_json["generation"], 1);
+    assert_eq!(receipt_json["instance"].as_str().unwrap().len(), 32);
+    assert_eq!(receipt_json["digest"].as_str().unwrap().len(), 64);
+    let file = &receipt_json["files"][0];
     assert_eq!(file["artifact"], "/config.yaml");
     assert_eq!(file["path"], "node-1/config.yaml");
-    assert_eq!(file["bytes"], place.read("node-1/config.yaml").len());
-    assert!(!place.read("receipt.json").contains("9000"));
-    let stat = fs::metadata(place.path().join("receipt.json")).unwrap();
+    assert_eq!(file["bytes"], sandbox.read("node-1/config.yaml").len());
+    assert!(!sandbox.read("receipt.json").contains("9000"));
+    let stat = fs::metadata(sandbox.path().join("receipt.json")).unwrap();
     assert_eq!(stat.permissions().mode() & 0o7777, 0o600);
 }
 
 #[test]
-fn the_same_delivery_leaves_its_receipt_untouched() {
-    let place = Place::new();
-    let server = serve(&place);
-    let inode = |place: &Place| {
-        let stat = fs::metadata(place.path().join("receipt.json")).unwrap();
+fn unchanged_delivery_keeps_the_receipt_file() {
+    let sandbox = Sandbox::new();
+    let server = serve(&sandbox);
+    let inode = |sandbox: &Sandbox| {
+        let stat = fs::metadata(sandbox.path().join("receipt.json")).unwrap();
         (stat.ino(), stat.mtime_nsec())
     };
-    assert_eq!(code(&run(&place, &server.url, &[])), 0);
-    let before = inode(&place);
-    assert_eq!(code(&run(&place, &server.url, &[])), 0);
-    assert_eq!(inode(&place), before);
+    assert_eq!(code(&run(&sandbox, &server.url, &[])), 0);
+    let before = inode(&sandbox);
+    assert_eq!(code(&run(&sandbox, &server.url, &[])), 0);
+    assert_eq!(inode(&sandbox), before);
 }
 
 #[test]
-fn a_node_starts_with_what_was_delivered_while_the_server_is_away() {
-    let place = delivered();
-    let more = ["--fallback", SOON, "-o", "json", "--", "touch", "started"];
-    let output = run(&place, NOBODY, &more);
+fn node_starts_with_existing_files_while_the_server_is_unreachable() {
+    let sandbox = delivered();
+    let more = [
+        "--fallback",
+        SHORT_FALLBACK,
+        "-o",
+        "json",
+        "--",
+        "touch",
+        "started",
+    ];
+    let output = run(&sandbox, UNREACHABLE, &more);
     let log = text(&output.stderr);
     assert_eq!(code(&output), 0, "{log}");
-    assert!(place.path().join("started").exists());
+    assert!(sandbox.path().join("started").exists());
     assert!(
         log.contains("WARN") && log.contains("going on with 2 files of generation 1"),
         "{log}"
     );
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let noted = receipt(&place);
-    assert_eq!(told["source"], "existing");
-    assert_eq!(told["generation"], 1);
-    assert_eq!(told["digest"], noted["digest"]);
-    assert_eq!(told["files"][0]["outcome"], "existing");
-    assert_eq!(told["files"][0]["path"], "node-1/config.yaml");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let receipt_json = receipt(&sandbox);
+    assert_eq!(report["source"], "existing");
+    assert_eq!(report["generation"], 1);
+    assert_eq!(report["digest"], receipt_json["digest"]);
+    assert_eq!(report["files"][0]["outcome"], "existing");
+    assert_eq!(report["files"][0]["path"], "node-1/config.yaml");
 }
 
 #[test]
-fn a_server_that_answers_in_time_is_what_counts() {
-    let place = delivered();
-    let server = serve(&place);
+fn server_response_in_time_overrides_the_fallback() {
+    let sandbox = delivered();
+    let server = serve(&sandbox);
     let output = run(
-        &place,
+        &sandbox,
         &server.url,
         &["--fallback", "existing=1m", "-o", "json"],
     );
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(told["source"], "server");
-    // The cookie was drawn again: it is another instance.
-    assert_eq!(told["instance"], receipt(&place)["instance"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["source"], "server");
+    // The new server has another instance ID, so the files came from it.
+    assert_eq!(report["instance"], receipt(&sandbox)["instance"]);
 }
 
 #[test]
-fn a_node_that_goes_on_with_its_files_stays_registered() {
-    let place = delivered();
-    place.put("cluster.yaml", crate::place::SPEC);
-    let mut server = place.serve(&[]);
-    let output = run(&place, &server.url, &["--fallback", SOON]);
+fn node_stays_registered_after_fallback() {
+    let sandbox = delivered();
+    sandbox.put("cluster.yaml", crate::sandbox::SPEC);
+    let mut server = sandbox.serve(&[]);
+    let output = run(&sandbox, &server.url, &["--fallback", SHORT_FALLBACK]);
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     server.log_until("node-1 registered");
-    assert_eq!(place.registered(&server.url), ["node-1"]);
+    assert_eq!(sandbox.registered(&server.url), ["node-1"]);
 }
 
-/// Something done to what was delivered, and what is said of it.
+/// An expected message, and the change of the delivered files that causes it.
 type Change = (&'static str, fn(&Path));
 
 #[test]
-fn files_that_are_not_those_of_the_receipt_are_not_gone_on_with() {
+fn fallback_rejects_files_that_differ_from_the_receipt() {
     let changes: [Change; 9] = [
-        ("node-1/config.yaml was changed since", |place| {
-            let config = place.join("node-1/config.yaml");
+        ("node-1/config.yaml was changed since", |directory| {
+            let config = directory.join("node-1/config.yaml");
             let same_length = fs::read_to_string(&config).unwrap().replace("9000", "9001");
             fs::write(config, same_length).unwrap();
         }),
-        ("node-1/cookie was changed since", |place| {
-            fs::write(place.join("node-1/cookie"), "").unwrap();
+        ("node-1/cookie was changed since", |directory| {
+            fs::write(directory.join("node-1/cookie"), "").unwrap();
         }),
-        ("node-1/cookie is not there", |place| {
-            fs::remove_file(place.join("node-1/cookie")).unwrap();
+        ("node-1/cookie is not there", |directory| {
+            fs::remove_file(directory.join("node-1/cookie")).unwrap();
         }),
-        ("node-1/config.yaml is not there", |place| {
-            fs::rename(place.join("node-1"), place.join("elsewhere")).unwrap();
+        ("node-1/config.yaml is not there", |directory| {
+            fs::rename(directory.join("node-1"), directory.join("elsewhere")).unwrap();
         }),
-        ("node-1/cookie is not there", |place| {
-            fs::rename(place.join("node-1/cookie"), place.join("cookie")).unwrap();
-            symlink("../cookie", place.join("node-1/cookie")).unwrap();
+        ("node-1/cookie is not there", |directory| {
+            fs::rename(directory.join("node-1/cookie"), directory.join("cookie")).unwrap();
+            symlink("../cookie", directory.join("node-1/cookie")).unwrap();
         }),
-        ("the receipt is node-2's", |place| {
-            let receipt = place.join("receipt.json");
+        ("the receipt is node-2's", |directory| {
+            let receipt = directory.join("receipt.json");
             let others = fs::read_to_string(&receipt).unwrap();
             fs::write(receipt, others.replace("\"node-1\"", "\"node-2\"")).unwrap();
         }),
-        ("receipt.json is not a receipt: ", |place| {
-            fs::write(place.join("receipt.json"), "{").unwrap();
+        ("receipt.json is not a receipt: ", |directory| {
+            fs::write(directory.join("receipt.json"), "{").unwrap();
         }),
-        ("has version 2; this cfgsync understands 1", |place| {
+        ("has version 2; this cfgsync understands 1", |directory| {
             let newer = "{\"cfgsync_receipt\": 2}";
-            fs::write(place.join("receipt.json"), newer).unwrap();
+            fs::write(directory.join("receipt.json"), newer).unwrap();
         }),
-        ("nor ever before: there is no receipt", |place| {
-            fs::remove_file(place.join("receipt.json")).unwrap();
+        ("nor ever before: there is no receipt", |directory| {
+            fs::remove_file(directory.join("receipt.json")).unwrap();
         }),
     ];
     for (expected, change) in changes {
-        let place = delivered();
-        change(place.path());
-        let (node, said) = refused(&place);
-        assert!(said.contains(expected), "{said}");
+        let sandbox = delivered();
+        change(sandbox.path());
+        let (node, message) = start_with_unusable_files(&sandbox);
+        assert!(message.contains(expected), "{message}");
         node.signal(Signal::TERM);
         let (ended, log) = node.end();
         assert_eq!(ended, 143, "{log}");
         assert_eq!(log.matches("nothing was delivered within").count(), 1);
-        assert!(!place.path().join("started").exists());
+        assert!(!sandbox.path().join("started").exists());
     }
 }
 
-/// `--cluster` was heeded by those alone who had a server to ask.
+/// Regression test: `--cluster` was checked only if a server responded.
 #[test]
-fn another_clusters_files_are_not_gone_on_with() {
-    let insists = |cluster: &'static str| ["--cluster", cluster, "--fallback", SOON];
-    let place = delivered();
-    let own = run(&place, NOBODY, &insists("devnet"));
+fn fallback_rejects_files_of_another_cluster() {
+    let fallback_for = |cluster: &'static str| ["--cluster", cluster, "--fallback", SHORT_FALLBACK];
+    let sandbox = delivered();
+    let own = run(&sandbox, UNREACHABLE, &fallback_for("devnet"));
     assert_eq!(code(&own), 0, "{}", text(&own.stderr));
     let other = |expected: &str| {
-        let mut node = place.start(&arguments(NOBODY, &insists("other")));
-        let said = node.log_until("nothing was delivered within");
-        assert!(said.contains(expected), "{said}");
+        let mut node = sandbox.start(&arguments(UNREACHABLE, &fallback_for("other")));
+        let message = node.log_until("nothing was delivered within");
+        assert!(message.contains(expected), "{message}");
     };
     other("the receipt is of the cluster \"devnet\", not of the cluster \"other\"");
-    // As one is that was written where no cluster was told.
-    let unnamed = place.read("receipt.json").replace("\"devnet\"", "null");
-    place.put("receipt.json", &unnamed);
+    // A receipt without a cluster name is rejected too.
+    let unnamed = sandbox.read("receipt.json").replace("\"devnet\"", "null");
+    sandbox.put("receipt.json", &unnamed);
     other("the receipt is of a cluster that it does not name, not of the cluster \"other\"");
 }
 
 #[test]
-fn other_routes_than_at_the_delivery_are_not_gone_on_with() {
-    let place = delivered();
-    let elsewhere = ["--out", "config.yaml=c.yaml", "--fallback", SOON];
-    let mut node = place.start(&arguments(NOBODY, &elsewhere));
-    let said = node.log_until("nothing was delivered within");
-    assert!(said.contains("c.yaml is not there"), "{said}");
+fn fallback_rejects_changed_routes() {
+    let sandbox = delivered();
+    let elsewhere = ["--out", "config.yaml=c.yaml", "--fallback", SHORT_FALLBACK];
+    let mut node = sandbox.start(&arguments(UNREACHABLE, &elsewhere));
+    let message = node.log_until("nothing was delivered within");
+    assert!(message.contains("c.yaml is not there"), "{message}");
 }
 
 #[test]
-fn a_node_that_waits_on_gets_its_files_and_a_time_that_is_up_is_up() {
-    let place = delivered();
-    fs::remove_file(place.path().join("node-1/cookie")).unwrap();
-    place.put("cluster.yaml", crate::place::SPEC);
-    let server = place.serve(&[]);
-    let mut node = place.start(&arguments(&server.url, &["--fallback", SOON]));
+fn after_a_failed_fallback_join_waits_until_its_timeout() {
+    let sandbox = delivered();
+    fs::remove_file(sandbox.path().join("node-1/cookie")).unwrap();
+    sandbox.put("cluster.yaml", crate::sandbox::SPEC);
+    let server = sandbox.serve(&[]);
+    let mut node = sandbox.start(&arguments(&server.url, &["--fallback", SHORT_FALLBACK]));
     node.log_until("waiting on");
     server.register("node-2");
     let (ended, log) = node.end();
     assert_eq!(ended, 0, "{log}");
-    assert!(place.path().join("node-1/cookie").exists());
+    assert!(sandbox.path().join("node-1/cookie").exists());
 
-    fs::remove_file(place.path().join("node-1/cookie")).unwrap();
+    fs::remove_file(sandbox.path().join("node-1/cookie")).unwrap();
     let short = ["--fallback", "existing=100ms", "--timeout", "500ms"];
-    let output = run(&place, NOBODY, &short);
+    let output = run(&sandbox, UNREACHABLE, &short);
     assert_eq!(code(&output), 69, "{}", text(&output.stderr));
 
     let never = ["--fallback", "existing=1m", "--timeout", "100ms"];
-    let output = run(&place, NOBODY, &never);
+    let output = run(&sandbox, UNREACHABLE, &never);
     let log = text(&output.stderr);
     assert_eq!(code(&output), 69, "{log}");
     assert!(
@@ -253,44 +261,44 @@ fn a_node_that_waits_on_gets_its_files_and_a_time_that_is_up_is_up() {
 }
 
 #[test]
-fn another_nodes_receipt_binds_nobody() {
-    let place = Place::new();
-    let server = place.serve(&[]);
+fn receipt_of_another_node_is_replaced() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&[]);
     server.register("node-2");
-    assert_eq!(code(&run(&place, &server.url, &[])), 0);
+    assert_eq!(code(&run(&sandbox, &server.url, &[])), 0);
     let first = join(&server.url, "node-2");
-    let output = place.run(&[&first[..], &["--receipt", "receipt.json"]].concat(), &[]);
+    let output = sandbox.run(&[&first[..], &["--receipt", "receipt.json"]].concat(), &[]);
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
-    assert_eq!(receipt(&place)["identifier"], "node-2");
+    assert_eq!(receipt(&sandbox)["identifier"], "node-2");
 }
 
 #[test]
-fn a_server_that_says_no_is_obeyed() {
-    let place = delivered();
-    let closed = crate::place::SPEC.replace("nodes: 2", "nodes: [other]");
-    place.put("cluster.yaml", &closed);
-    let server = place.serve(&[]);
-    let output = run(&place, &server.url, &["--fallback", "existing=30s"]);
+fn refusal_by_the_server_ends_the_join_despite_fallback() {
+    let sandbox = delivered();
+    let closed = crate::sandbox::SPEC.replace("nodes: 2", "nodes: [other]");
+    sandbox.put("cluster.yaml", &closed);
+    let server = sandbox.serve(&[]);
+    let output = run(&sandbox, &server.url, &["--fallback", "existing=30s"]);
     assert_eq!(code(&output), 77, "{}", text(&output.stderr));
 }
 
-/// A reboot a year later, with the token of the first day, was the end of the node.
+/// Regression test: after a reboot with an expired token, the node could not start.
 #[test]
-fn a_token_that_has_expired_since_is_no_refusal() {
-    let place = delivered();
-    let secret = place.token("node", &["--role", "node"]);
-    let tokens = place.read("tokens");
+fn expired_token_falls_back_and_revoked_token_does_not() {
+    let sandbox = delivered();
+    let secret = sandbox.token("node", &["--role", "node"]);
+    let tokens = sandbox.read("tokens");
     let expired = format!("{} expires=2001-01-01T00:00:00Z\n", tokens.trim_end());
     let later = ["--fallback", "existing=30s", "--token-file", "node.token"];
-    let started = || place.path().join("started").exists();
+    let started = || sandbox.path().join("started").exists();
     let join = |tokens: &str| {
-        place.put("tokens", tokens);
-        let server = place.serve(&["--tokens", "tokens"]);
+        sandbox.put("tokens", tokens);
+        let server = sandbox.serve(&["--tokens", "tokens"]);
         let more = [&later[..], &["--", "touch", "started"]].concat();
-        let output = run(&place, &server.url, &more);
+        let output = run(&sandbox, &server.url, &more);
         (code(&output), text(&output.stderr))
     };
-    // One that is revoked is somebody's.
+    // Revoking a token is an operator's decision, so the join must fail.
     let (exit, log) = join(
         "other node sha256:0000000000000000000000000000000000000000000000000000000000000000\n",
     );
@@ -308,27 +316,27 @@ fn a_token_that_has_expired_since_is_no_refusal() {
     }
     assert!(!log.contains(&secret), "{log}");
 
-    // Without the files, or without the flag, it is the end as before.
-    fs::write(place.path().join("node-1/cookie"), "").unwrap();
+    // Without usable files, the join fails as before.
+    fs::write(sandbox.path().join("node-1/cookie"), "").unwrap();
     let (exit, log) = join(&expired);
     assert_eq!(exit, 77, "{log}");
     assert!(log.contains("node-1/cookie was changed since"), "{log}");
 }
 
 #[test]
-fn a_receipt_that_cannot_be_written_puts_everything_back() {
-    let place = Place::new();
-    let server = serve(&place);
-    fs::create_dir(place.path().join("receipt.json")).unwrap();
-    let output = run(&place, &server.url, &[]);
+fn unwritable_receipt_restores_all_files() {
+    let sandbox = Sandbox::new();
+    let server = serve(&sandbox);
+    fs::create_dir(sandbox.path().join("receipt.json")).unwrap();
+    let output = run(&sandbox, &server.url, &[]);
     assert_eq!(code(&output), 73, "{}", text(&output.stderr));
-    assert!(!place.path().join("node-1/config.yaml").exists());
+    assert!(!sandbox.path().join("node-1/config.yaml").exists());
 }
 
 #[test]
-fn mistakes_with_receipts_are_told_before_anything_is_registered() {
-    let place = Place::new();
-    let mut seen = String::new();
+fn rejects_invalid_receipt_flags_before_registration() {
+    let sandbox = Sandbox::new();
+    let mut messages = String::new();
     for more in [
         &["--out-dir", "x", "--fallback", "existing=1s"][..],
         &["--out-dir", "x", "--receipt", "r", "--fallback", "10s"],
@@ -350,14 +358,14 @@ fn mistakes_with_receipts_are_told_before_anything_is_registered() {
         ],
         &["--out-dir", "x", "--receipt", "r/"],
     ] {
-        let first = ["join", "--server", NOBODY, "--id", "a"];
-        let output = place.run(&[&first, more].concat(), &[]);
+        let first = ["join", "--server", UNREACHABLE, "--id", "a"];
+        let output = sandbox.run(&[&first, more].concat(), &[]);
         assert_eq!(code(&output), 2);
-        let told = text(&output.stderr);
-        seen.push_str(told.lines().next().unwrap());
-        seen.push('\n');
+        let stderr = text(&output.stderr);
+        messages.push_str(stderr.lines().next().unwrap());
+        messages.push('\n');
     }
-    insta::assert_snapshot!(seen, @r"
+    insta::assert_snapshot!(messages, @r"
     error: --fallback needs --receipt FILE, to know which files were delivered
     error: invalid value '10s' for '--fallback <existing=DURATION>': expected `existing=` and a duration, such as `existing=10s`
     error: invalid value 'existing=0' for '--fallback <existing=DURATION>': a fallback after no time at all would never ask the server

@@ -1,12 +1,11 @@
-//! The JSON Schema of the spec is the one that the code gives. `CFGSYNC_BLESS=1` writes it anew, as
-//! `cfgsync generate` does.
+//! The committed JSON Schema of the spec matches the code. `CFGSYNC_BLESS=1` rewrites it, as `cfgsync generate` does.
 
 use std::fs;
 
 use cfgsync_spec::Spec;
 
 #[test]
-fn the_committed_schema_is_fresh() {
+fn committed_schema_is_up_to_date() {
     let schema = serde_json::to_string_pretty(&Spec::json_schema()).unwrap() + "\n";
     let committed = "schema/cfgsync-spec.schema.json";
     if std::env::var_os("CFGSYNC_BLESS").is_some() {

@@ -1,4 +1,4 @@
-//! Secret files: delivered with mode 0600, and shown to nobody else, wherever one looks.
+//! Secret files: delivered with mode 0600 to their node, and shown nowhere else.
 
 use std::{
     fs,
@@ -8,9 +8,9 @@ use std::{
 
 use serde_json::Value;
 
-use crate::place::{Place, Server, code, join, text};
+use crate::sandbox::{Sandbox, Server, code, join, text};
 
-/// Stands in every secret file, and nowhere else.
+/// The content of each secret file. It occurs nowhere else.
 const PLANTED: &str = "pl4nted-s3cret";
 
 const SPEC: &str = r#"
@@ -41,7 +41,7 @@ cat <<'END'
 END
 "#;
 const ALL: &str = r#"
-echo 'a word on pl4nted-s3cret' >&2
+echo 'log line with pl4nted-s3cret' >&2
 cat <<'END'
 {"status": "ready", "shared": [{"path": "made-shared", "content": "pl4nted-s3cret\n"}]}
 END
@@ -56,25 +56,25 @@ const SECRET: [&str; 6] = [
     "made-shared",
 ];
 
-fn place() -> Place {
-    let place = Place::new();
-    place.put("cluster.yaml", SPEC);
-    place.put("key", &format!("{PLANTED}\n"));
-    place.put("some", SOME);
-    place.put("all", ALL);
-    place
+fn sandbox_with_secrets() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.put("cluster.yaml", SPEC);
+    sandbox.put("key", &format!("{PLANTED}\n"));
+    sandbox.put("some", SOME);
+    sandbox.put("all", ALL);
+    sandbox
 }
 
-/// What a command says, which must hold nothing that is secret.
-fn says(place: &Place, arguments: &[&str], exit: i32) -> String {
-    let output = place.run(arguments, &[]);
-    let said = text(&output.stdout) + &text(&output.stderr);
-    assert_eq!(code(&output), exit, "{arguments:?}: {said}");
-    assert!(!said.contains(PLANTED), "{arguments:?}: {said}");
-    said
+/// Runs a command and returns its output, which must not contain a secret.
+fn run_without_leak(sandbox: &Sandbox, arguments: &[&str], exit: i32) -> String {
+    let output = sandbox.run(arguments, &[]);
+    let printed = text(&output.stdout) + &text(&output.stderr);
+    assert_eq!(code(&output), exit, "{arguments:?}: {printed}");
+    assert!(!printed.contains(PLANTED), "{arguments:?}: {printed}");
+    printed
 }
 
-fn delivered(place: &Place, server: &Server) -> String {
+fn join_node(sandbox: &Sandbox, server: &Server) -> String {
     let more = [
         "--receipt",
         "receipt.json",
@@ -83,41 +83,41 @@ fn delivered(place: &Place, server: &Server) -> String {
         "--log-level",
         "trace",
     ];
-    says(
-        place,
+    run_without_leak(
+        sandbox,
         &[&join(&server.url, "node-1")[..], &more].concat(),
         0,
     )
 }
 
-fn get(place: &Place, server: &Server, path: &str) -> Output {
+fn get(sandbox: &Sandbox, server: &Server, path: &str) -> Output {
     let url = format!("{}{path}", server.url);
     Command::new("curl")
         .args(["-sS", "--max-time", "20", &url])
-        .current_dir(place.path())
+        .current_dir(sandbox.path())
         .output()
         .unwrap()
 }
 
 #[test]
-fn a_secret_file_is_delivered_to_its_owner_alone() {
-    let place = place();
-    let server = place.serve(&[]);
-    delivered(&place, &server);
+fn secret_files_are_delivered_with_owner_only_modes() {
+    let sandbox = sandbox_with_secrets();
+    let server = sandbox.serve(&[]);
+    join_node(&sandbox, &server);
     for name in SECRET {
         let path = format!("node-1/{name}");
-        assert!(place.read(&path).contains(PLANTED), "{name}");
-        let mode = fs::metadata(place.path().join(&path))
+        assert!(sandbox.read(&path).contains(PLANTED), "{name}");
+        let mode = fs::metadata(sandbox.path().join(&path))
             .unwrap()
             .permissions();
         let expected = if name == "strict" { 0o400 } else { 0o600 };
         assert_eq!(mode.mode() & 0o7777, expected, "{name}");
     }
-    let open = fs::metadata(place.path().join("node-1/open")).unwrap();
+    let open = fs::metadata(sandbox.path().join("node-1/open")).unwrap();
     assert_eq!(open.permissions().mode() & 0o7777, 0o644);
-    assert!(!place.read("receipt.json").contains(PLANTED));
-    // Whoever asks for it on stdout gets it.
-    let output = place.run(
+    assert!(!sandbox.read("receipt.json").contains(PLANTED));
+    // A route to stdout prints the secret.
+    let output = sandbox.run(
         &[
             "join",
             "--server",
@@ -135,33 +135,35 @@ fn a_secret_file_is_delivered_to_its_owner_alone() {
 }
 
 #[test]
-fn nothing_that_is_told_holds_a_secret() {
-    let place = place();
-    let mut server = place.serve(&["--log-level", "trace"]);
-    let told = delivered(&place, &server);
-    let json: Value = serde_json::from_str(&told[..told.rfind("\n}\n").unwrap() + 2]).unwrap();
+fn output_routes_and_logs_contain_no_secret() {
+    let sandbox = sandbox_with_secrets();
+    let mut server = sandbox.serve(&["--log-level", "trace"]);
+    let printed = join_node(&sandbox, &server);
+    let json: Value =
+        serde_json::from_str(&printed[..printed.rfind("\n}\n").unwrap() + 2]).unwrap();
     let secret = json["files"].as_array().unwrap().iter();
     let secret = secret.filter(|file| file["secret"] == true).count();
     assert_eq!(secret, SECRET.len());
 
     let url = server.url.clone();
     let at = ["--server", &url];
-    let inspect = |more: &[&str], exit| says(&place, &[&["inspect"], more, &at].concat(), exit);
+    let inspect =
+        |more: &[&str], exit| run_without_leak(&sandbox, &[&["inspect"], more, &at].concat(), exit);
     inspect(&[], 0);
     inspect(&["-o", "json"], 0);
     let node = inspect(&["node", "node-1"], 0);
     assert_eq!(node.matches(" secret").count(), SECRET.len(), "{node}");
     inspect(&["generations", "1", "-o", "yaml"], 0);
     for name in SECRET {
-        let said = inspect(&["file", "node-1", name], 3);
+        let printed = inspect(&["file", "node-1", name], 3);
         assert!(
-            said.contains("is secret (") && said.contains("--reveal shows it"),
-            "{said}"
+            printed.contains("is secret (") && printed.contains("--reveal shows it"),
+            "{printed}"
         );
     }
     assert_eq!(inspect(&["file", "node-1", "open"], 0), "nothing to hide\n");
     let route = "/v1/generations/1/nodes/node-1/payload";
-    let hidden = text(&get(&place, &server, route).stdout);
+    let hidden = text(&get(&sandbox, &server, route).stdout);
     assert!(!hidden.contains(PLANTED), "{hidden}");
     assert!(hidden.contains("nothing to hide") && hidden.contains("\"withheld\":["));
     for (path, exit) in [
@@ -169,14 +171,14 @@ fn nothing_that_is_told_holds_a_secret() {
         ("/v1/snapshot", false),
         ("/v1/nodes/node-1", false),
     ] {
-        let body = text(&get(&place, &server, path).stdout);
+        let body = text(&get(&sandbox, &server, path).stdout);
         assert_eq!(body.contains(PLANTED), exit, "{path}: {body}");
     }
 
-    // Who asks for it sees it.
-    let revealed = text(&get(&place, &server, &format!("{route}?reveal=true")).stdout);
+    // `reveal` shows the secret.
+    let revealed = text(&get(&sandbox, &server, &format!("{route}?reveal=true")).stdout);
     assert_eq!(revealed.matches(PLANTED).count(), SECRET.len());
-    let output = place.run(
+    let output = sandbox.run(
         &[
             &["inspect", "file", "node-1", "rendered", "--reveal"],
             &at[..],
@@ -186,8 +188,8 @@ fn nothing_that_is_told_holds_a_secret() {
     );
     assert_eq!(text(&output.stdout), format!("{PLANTED} of node-1\n"));
 
-    // Another generation: what changed is told by sums.
-    place.put("key", &format!("{PLANTED} renewed\n"));
+    // The diff of another generation shows checksums in place of secret content.
+    sandbox.put("key", &format!("{PLANTED} renewed\n"));
     server.signal(rustix::process::Signal::HUP);
     server.log_until("generation 2");
     let diff = inspect(&["diff", "1", "2"], 3);
@@ -199,7 +201,7 @@ fn nothing_that_is_told_holds_a_secret() {
         diff.contains("+secret: mode 0600, 23 bytes, sha256 "),
         "{diff}"
     );
-    let output = place.run(
+    let output = sandbox.run(
         &[&["inspect", "diff", "1", "2", "--reveal"], &at[..]].concat(),
         &[],
     );
@@ -212,10 +214,10 @@ fn nothing_that_is_told_holds_a_secret() {
 }
 
 #[test]
-fn an_override_of_a_secret_file_is_secret() {
-    let place = place();
-    let server = place.serve(&[]);
-    delivered(&place, &server);
+fn override_of_a_secret_file_is_secret() {
+    let sandbox = sandbox_with_secrets();
+    let server = sandbox.serve(&[]);
+    join_node(&sandbox, &server);
     let body = format!(
         r#"{{"identifier":"node-1","files":[{{"path":"/rendered","content":"{PLANTED} by hand"}},
         {{"path":"new","content":"{PLANTED}","secret":true}},{{"path":"plain","content":"x"}}]}}"#
@@ -227,8 +229,8 @@ fn an_override_of_a_secret_file_is_secret() {
         .unwrap();
     assert!(output.status.success());
     let at = ["--server", &server.url];
-    let node = says(
-        &place,
+    let node = run_without_leak(
+        &sandbox,
         &[&["inspect", "node", "node-1"], &at[..]].concat(),
         0,
     );
@@ -236,10 +238,10 @@ fn an_override_of_a_secret_file_is_secret() {
         .lines()
         .filter(|line| line.contains("0600 secret"))
         .collect();
-    // With the two that all share.
+    // Two files of the override and two shared ones.
     assert_eq!(secret.len(), 4, "{node}");
-    says(
-        &place,
+    run_without_leak(
+        &sandbox,
         &[&["inspect", "file", "node-1", "rendered"], &at[..]].concat(),
         3,
     );
@@ -249,36 +251,36 @@ fn an_override_of_a_secret_file_is_secret() {
         .args(["-sS", "--max-time", "20", &url, "-d", &looser])
         .output()
         .unwrap();
-    let said = text(&output.stdout);
+    let printed = text(&output.stdout);
     assert!(
-        said.contains("for its owner alone") && !said.contains(PLANTED),
-        "{said}"
+        printed.contains("for its owner alone") && !printed.contains(PLANTED),
+        "{printed}"
     );
 }
 
 #[test]
-fn a_plan_compares_secrets_by_their_sums() {
-    let place = place();
+fn plan_compares_secrets_by_checksum() {
+    let sandbox = sandbox_with_secrets();
     let plan = ["plan", "cluster.yaml", "--fake", "1"];
     let nodes = "- { identifier: node-1, ip: 10.0.0.1 }\n";
-    place.put("nodes.yaml", nodes);
+    sandbox.put("nodes.yaml", nodes);
     let plan = [&plan[..2], &["--nodes", "nodes.yaml"]].concat();
-    let said = says(&place, &[&plan[..], &["--out-dir", "out"]].concat(), 0);
-    assert_eq!(said.matches("secret").count(), SECRET.len(), "{said}");
+    let printed = run_without_leak(&sandbox, &[&plan[..], &["--out-dir", "out"]].concat(), 0);
+    assert_eq!(printed.matches("secret").count(), SECRET.len(), "{printed}");
     let mode = |path: &str| {
-        let stat = fs::metadata(place.path().join(path)).unwrap();
+        let stat = fs::metadata(sandbox.path().join(path)).unwrap();
         stat.permissions().mode() & 0o7777
     };
     assert_eq!(mode("out/node-1/read"), 0o600);
     assert_eq!(mode("out/_shared/made-shared"), 0o600);
-    says(&place, &[&plan[..], &["--diff", "out"]].concat(), 0);
+    run_without_leak(&sandbox, &[&plan[..], &["--diff", "out"]].concat(), 0);
 
-    place.put("key", &format!("{PLANTED} renewed\n"));
-    place.put(
+    sandbox.put("key", &format!("{PLANTED} renewed\n"));
+    sandbox.put(
         "cluster.yaml",
         &SPEC.replace("- { path: strict,", "- { path: other,"),
     );
-    let diff = says(&place, &[&plan[..], &["--diff", "out"]].concat(), 3);
+    let diff = run_without_leak(&sandbox, &[&plan[..], &["--diff", "out"]].concat(), 3);
     assert!(diff.contains("-secret: 15 bytes, sha256 "), "{diff}");
     assert!(diff.contains("+secret: 23 bytes, sha256 "), "{diff}");
     assert!(
@@ -287,9 +289,9 @@ fn a_plan_compares_secrets_by_their_sums() {
     );
 }
 
-/// Renders that fail in the middle of something secret.
+/// Templates that fail while they process a secret value.
 #[test]
-fn what_goes_wrong_with_a_secret_is_told_without_it() {
+fn template_errors_do_not_contain_the_secret() {
     let mistakes = [
         "{{ values.planted | int }}",
         "{{ values.planted + 1 }}",
@@ -320,17 +322,17 @@ fn what_goes_wrong_with_a_secret_is_told_without_it() {
     ];
     let mut failed = 0;
     for mistake in mistakes {
-        let place = Place::new();
+        let sandbox = Sandbox::new();
         let spec = format!(
             "cfgsync: 1\ncluster: devnet\nready: {{ nodes: 1 }}\nvalues: {{ planted: {PLANTED} }}\n\
              materializers:\n  - kind: template\n    files:\n      - path: key\n        secret: true\n        \
              template: |\n          {mistake}\n"
         );
-        place.put("cluster.yaml", &spec);
-        let output = place.run(&["plan", "cluster.yaml", "--fake", "1"], &[]);
-        let said = text(&output.stdout) + &text(&output.stderr);
-        // A mistake that is found when the spec is read shows the spec's own line, which is not the value.
-        assert!(!said.contains(PLANTED), "{mistake}: {said}");
+        sandbox.put("cluster.yaml", &spec);
+        let output = sandbox.run(&["plan", "cluster.yaml", "--fake", "1"], &[]);
+        let printed = text(&output.stdout) + &text(&output.stderr);
+        // An error found while the spec is read quotes the spec's line, which does not contain the value.
+        assert!(!printed.contains(PLANTED), "{mistake}: {printed}");
         failed += usize::from(code(&output) != 0);
     }
     assert!(
@@ -341,7 +343,7 @@ fn what_goes_wrong_with_a_secret_is_told_without_it() {
 }
 
 #[test]
-fn a_program_that_fails_with_a_secret_tells_nothing_of_it() {
+fn exec_errors_do_not_contain_the_secret() {
     for script in [
         "echo pl4nted-s3cret",
         "echo '{\"status\": \"pl4nted-s3cret\"}'",
@@ -349,12 +351,12 @@ fn a_program_that_fails_with_a_secret_tells_nothing_of_it() {
         "echo '{\"status\": \"ready\", \"shared\": [{\"path\": \"a\", \"content\": [\"pl4nted-s3cret\"]}]}'",
         "echo pl4nted-s3cret >&2; exit 1",
     ] {
-        let place = place();
-        place.put("all", script);
-        place.put("nodes.yaml", "- { identifier: node-1, ip: 10.0.0.1 }\n");
-        let output = place.run(&["plan", "cluster.yaml", "--nodes", "nodes.yaml"], &[]);
-        let said = text(&output.stdout) + &text(&output.stderr);
-        assert_ne!(code(&output), 0, "{script}: {said}");
-        assert!(!said.contains(PLANTED), "{script}: {said}");
+        let sandbox = sandbox_with_secrets();
+        sandbox.put("all", script);
+        sandbox.put("nodes.yaml", "- { identifier: node-1, ip: 10.0.0.1 }\n");
+        let output = sandbox.run(&["plan", "cluster.yaml", "--nodes", "nodes.yaml"], &[]);
+        let printed = text(&output.stdout) + &text(&output.stderr);
+        assert_ne!(code(&output), 0, "{script}: {printed}");
+        assert!(!printed.contains(PLANTED), "{script}: {printed}");
     }
 }

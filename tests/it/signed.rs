@@ -1,4 +1,4 @@
-//! Signed payloads, and no step back: what a node with a key, or with a memory, refuses of a server's.
+//! Signed payloads and rollback protection on the node.
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
@@ -9,12 +9,12 @@ use cfgsync_wire::{PayloadEncoder, ReceivedPayload, SigningKey, VerifyKey};
 use rustix::process::Signal;
 
 use crate::{
-    fake::{Fake, Reply},
-    place::{Place, SPEC, Server, code, join, text},
+    fake::{FakeServer, Reply},
+    sandbox::{SPEC, Sandbox, Server, code, join, text},
     support::INSTANCE,
 };
 
-/// What a server sends `node`: one file with `content`.
+/// Builds the payload that a server sends to `node`: one file with `content`.
 fn payload(
     node: &str,
     (instance, generation): (Instance, u64),
@@ -32,13 +32,13 @@ fn payload(
     String::from_utf8(body.to_bytes().to_vec()).unwrap()
 }
 
-/// node-1's join with a server that answers `body`.
-async fn joined(
+/// Joins as node-1 at a server that answers each fetch with `body`.
+async fn join_with_payload(
     body: String,
     verify_keys: Vec<VerifyKey>,
     delivered: Option<Delivered>,
 ) -> Result<ReceivedPayload, JoinError> {
-    let fake = Fake::start(move |asked| match asked.line.as_str() {
+    let fake = FakeServer::start(move |request| match request.line.as_str() {
         "POST /register" => Reply::Answer(202, "", String::new()),
         _ => Reply::Answer(200, "", body.clone()),
     })
@@ -59,7 +59,7 @@ async fn joined(
         .await
 }
 
-fn refused(outcome: Result<ReceivedPayload, JoinError>) -> String {
+fn unusable_reason(outcome: Result<ReceivedPayload, JoinError>) -> String {
     match outcome.unwrap_err() {
         JoinError::Unusable(problem) => problem,
         other => panic!("{other}"),
@@ -67,16 +67,16 @@ fn refused(outcome: Result<ReceivedPayload, JoinError>) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_is_signed_for_this_node_is_taken() {
+async fn accepts_only_payloads_signed_for_this_node() {
     let key = || Arc::new(SigningKey::generate().unwrap().0);
     let (ours, another) = (key(), key());
     let keys = || vec![ours.verify_key()];
     let first = (INSTANCE, 1);
     let good = payload("node-1", first, "x", Some(&ours));
-    joined(good.clone(), keys(), None).await.unwrap();
-    joined(good.clone(), vec![], None).await.unwrap();
+    join_with_payload(good.clone(), keys(), None).await.unwrap();
+    join_with_payload(good.clone(), vec![], None).await.unwrap();
     let both = vec![another.verify_key(), ours.verify_key()];
-    joined(good.clone(), both, None).await.unwrap();
+    join_with_payload(good.clone(), both, None).await.unwrap();
 
     let forged = "is not by a key that is trusted here, or is another payload's";
     let number = good.replace("\"generation\":1", "\"generation\":2");
@@ -97,20 +97,20 @@ async fn only_what_is_signed_for_this_node_is_taken() {
             r#"{"schema_version":1,"files":[{"path":"a","content":"x"}]}"#.to_owned(),
             "it is not signed, nor does it say of which generation it is",
         ),
-        // The signature is another generation's; digest and file fit each other.
+        // Valid digest and file, with the signature of another generation.
         (
             payload("node-1", (INSTANCE, 2), "evil", None)
                 .replace("]}", &good[good.find("],\"signature\"").unwrap()..]),
             forged,
         ),
     ] {
-        let problem_said = refused(joined(body, keys(), None).await);
-        assert!(problem_said.contains(problem), "{problem_said}");
+        let actual = unusable_reason(join_with_payload(body, keys(), None).await);
+        assert!(actual.contains(problem), "{actual}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_does_not_go_back_within_an_instance() {
+async fn rejects_rollback_within_an_instance() {
     let before = ReceivedPayload::decode(payload("node-1", (INSTANCE, 3), "x", None).as_bytes());
     let delivered = Some(Delivered {
         instance: INSTANCE,
@@ -124,7 +124,7 @@ async fn a_node_does_not_go_back_within_an_instance() {
         ((another, 1), "y"),
     ] {
         let body = payload("node-1", of, content, None);
-        joined(body, vec![], delivered).await.unwrap();
+        join_with_payload(body, vec![], delivered).await.unwrap();
     }
     for (of, content, problem) in [
         (
@@ -139,41 +139,41 @@ async fn a_node_does_not_go_back_within_an_instance() {
         ),
     ] {
         let body = payload("node-1", of, content, None);
-        let said = refused(joined(body, vec![], delivered).await);
-        assert!(said.contains(problem), "{said}");
+        let problem_found = unusable_reason(join_with_payload(body, vec![], delivered).await);
+        assert!(problem_found.contains(problem), "{problem_found}");
     }
 }
 
-fn key_pair(place: &Place, directory: &str) {
-    let output = place.run(&["key", "new", "--out-dir", directory], &[]);
+fn key_pair(sandbox: &Sandbox, directory: &str) {
+    let output = sandbox.run(&["key", "new", "--out-dir", directory], &[]);
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
 }
 
 #[test]
-fn a_pair_is_made_and_what_it_signs_is_delivered() {
-    let place = Place::new();
-    key_pair(&place, "keys");
-    key_pair(&place, "others");
+fn generated_key_pair_signs_and_verifies() {
+    let sandbox = Sandbox::new();
+    key_pair(&sandbox, "keys");
+    key_pair(&sandbox, "others");
     let mode = |name: &str| {
-        let stat = fs::metadata(place.path().join(name)).unwrap();
+        let stat = fs::metadata(sandbox.path().join(name)).unwrap();
         stat.permissions().mode() & 0o7777
     };
     assert_eq!(mode("keys/sign-key.pem"), 0o600);
     assert_eq!(mode("keys/verify-key.pem"), 0o644);
     let spec = SPEC.replace("nodes: 2", "nodes: 1");
-    place.put("cluster.yaml", &spec);
-    let server = place.serve(&["--sign-key", "keys/sign-key.pem"]);
-    let run = |more: &[&str]| place.run(&[&join(&server.url, "node-1")[..], more].concat(), &[]);
+    sandbox.put("cluster.yaml", &spec);
+    let server = sandbox.serve(&["--sign-key", "keys/sign-key.pem"]);
+    let run = |more: &[&str]| sandbox.run(&[&join(&server.url, "node-1")[..], more].concat(), &[]);
 
     let output = run(&["--verify-key", "others/verify-key.pem"]);
     assert_eq!(code(&output), 65, "{}", text(&output.stderr));
-    assert!(!place.path().join("node-1").exists());
+    assert!(!sandbox.path().join("node-1").exists());
     let both = "others/verify-key.pem\nkeys/verify-key.pem";
     for more in [&[][..], &["--verify-key", "keys/verify-key.pem"]] {
         let output = run(more);
         assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     }
-    let output = place.run(
+    let output = sandbox.run(
         &join(&server.url, "node-1"),
         &[("CFGSYNC_VERIFY_KEY", both)],
     );
@@ -181,45 +181,46 @@ fn a_pair_is_made_and_what_it_signs_is_delivered() {
 }
 
 #[test]
-fn another_key_signs_once_the_server_starts_again_and_a_hangup_says_so() {
-    let place = Place::new();
-    place.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
-    key_pair(&place, "first");
-    key_pair(&place, "second");
-    let copy = |from: &str| fs::copy(place.path().join(from), place.path().join("key")).unwrap();
+fn new_signing_key_takes_effect_at_restart_and_sighup_warns() {
+    let sandbox = Sandbox::new();
+    sandbox.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
+    key_pair(&sandbox, "first");
+    key_pair(&sandbox, "second");
+    let copy =
+        |from: &str| fs::copy(sandbox.path().join(from), sandbox.path().join("key")).unwrap();
     copy("first/sign-key.pem");
-    let mut server = place.serve(&["--sign-key", "key", "--state-dir", "state"]);
-    let taken = |server: &Server, key: &str| {
+    let mut server = sandbox.serve(&["--sign-key", "key", "--state-dir", "state"]);
+    let accepts = |server: &Server, key: &str| {
         let verify = ["--verify-key", &format!("{key}/verify-key.pem")];
-        code(&place.run(&[&join(&server.url, "node-1")[..], &verify].concat(), &[])) == 0
+        code(&sandbox.run(&[&join(&server.url, "node-1")[..], &verify].concat(), &[])) == 0
     };
-    // The same key is nothing to tell.
+    // An unchanged key causes no warning.
     server.signal(Signal::HUP);
     server.log_until("the spec was read again");
     copy("second/sign-key.pem");
     server.signal(Signal::HUP);
     server.log_until("key holds another key, which signs once the server has started again");
-    assert!(taken(&server, "first") && !taken(&server, "second"));
+    assert!(accepts(&server, "first") && !accepts(&server, "second"));
     server.signal(Signal::TERM);
     let (_, log) = server.process.end();
     assert_eq!(log.matches("holds another key").count(), 1, "{log}");
-    let server = place.serve(&["--sign-key", "key", "--state-dir", "state"]);
-    assert!(taken(&server, "second") && !taken(&server, "first"));
+    let server = sandbox.serve(&["--sign-key", "key", "--state-dir", "state"]);
+    assert!(accepts(&server, "second") && !accepts(&server, "first"));
 }
 
 #[test]
-fn mistakes_with_keys_are_told() {
-    let place = Place::new();
-    key_pair(&place, ".");
-    place.put("empty.pem", "");
-    let seen = [
-        place.seen(&["key", "new"], &[]),
-        place.seen(
+fn rejects_invalid_keys() {
+    let sandbox = Sandbox::new();
+    key_pair(&sandbox, ".");
+    sandbox.put("empty.pem", "");
+    let transcripts = [
+        sandbox.transcript(&["key", "new"], &[]),
+        sandbox.transcript(
             &["serve", "cluster.yaml", "--sign-key", "verify-key.pem"],
             &[],
         ),
-        place.seen(&["serve", "cluster.yaml", "--sign-key", "none.pem"], &[]),
-        place.seen(
+        sandbox.transcript(&["serve", "cluster.yaml", "--sign-key", "none.pem"], &[]),
+        sandbox.transcript(
             &[
                 "join",
                 "--server",
@@ -233,7 +234,7 @@ fn mistakes_with_keys_are_told() {
             ],
             &[],
         ),
-        place.seen(
+        sandbox.transcript(
             &[
                 "join",
                 "--server",
@@ -248,7 +249,7 @@ fn mistakes_with_keys_are_told() {
             &[],
         ),
     ];
-    insta::assert_snapshot!(seen.concat(), @r"
+    insta::assert_snapshot!(transcripts.concat(), @r"
     $ cfgsync key new
     error: ./sign-key.pem is there already, and nodes may rely on it: remove it, or choose another --out-dir
     [exit 73]
@@ -267,10 +268,10 @@ fn mistakes_with_keys_are_told() {
     cfgsync: exit 78: --verify-key empty.pem: it holds no public key: expected PEM with BEGIN PUBLIC KEY
     [exit 78]
     ");
-    assert!(!seen.concat().contains(secret(place.path()).trim()));
+    assert!(!transcripts.concat().contains(secret(sandbox.path()).trim()));
 }
 
-/// The line of a key file that nobody may see.
+/// Returns the secret line of a private key file.
 fn secret(directory: &Path) -> String {
     let pem = fs::read_to_string(directory.join("sign-key.pem")).unwrap();
     pem.lines().nth(1).unwrap().to_owned()

@@ -15,25 +15,25 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Nothing here takes long; what takes longer than this hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Upper bound of one wait. No operation under test takes nearly as long.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The instance of every server under test.
+/// The instance ID of each server under test.
 pub(crate) const INSTANCE: Instance = Instance::from_bytes([7; 16]);
 
-/// A server on a port of its own, with a memory store.
+/// A server with a memory store that listens on a free port.
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     pub(crate) coordinator: Coordinator,
     stop: oneshot::Sender<()>,
-    serving: JoinHandle<DrainReport>,
+    server_task: JoinHandle<DrainReport>,
     /// The coordinator runs until this is dropped.
-    #[allow(dead_code, reason = "held, not read")]
-    route: oneshot::Sender<()>,
+    #[allow(dead_code, reason = "kept for its drop")]
+    coordinator_stop: oneshot::Sender<()>,
 }
 
 impl TestServer {
-    /// Serves the spec `rest`, which lacks only its first two lines.
+    /// Starts a server. `rest` is the spec without its first two lines (`cfgsync` and `cluster`).
     pub(crate) fn start(rest: &str) -> Self {
         Self::with(rest, HttpConfig::default())
     }
@@ -55,8 +55,8 @@ impl TestServer {
         let text = format!("cfgsync: 1\ncluster: test\n{rest}");
         let spec = Spec::parse(&text, "cluster.yaml", Path::new("."));
         let spec = spec.unwrap_or_else(|error| panic!("{error}"));
-        let (route, ended) = oneshot::channel::<()>();
-        let (coordinator, follow) = Coordinator::new(
+        let (coordinator_stop, coordinator_stopped) = oneshot::channel::<()>();
+        let (coordinator, coordinator_task) = Coordinator::new(
             Arc::new(MemoryStore::new(INSTANCE, 8)),
             spec,
             vec![],
@@ -67,22 +67,22 @@ impl TestServer {
             },
             clock,
             async {
-                let _ = ended.await;
+                let _ = coordinator_stopped.await;
             },
         );
-        tokio::spawn(follow);
+        tokio::spawn(coordinator_task);
         let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = tokio::spawn(serve(vec![listener], coordinator.clone(), http, async {
+        let server_task = tokio::spawn(serve(vec![listener], coordinator.clone(), http, async {
             let _ = stopped.await;
         }));
         Self {
             address,
             coordinator,
             stop,
-            serving,
-            route,
+            server_task,
+            coordinator_stop,
         }
     }
 
@@ -94,7 +94,7 @@ impl TestServer {
         }
     }
 
-    /// From another address of this machine.
+    /// Connects from another loopback address.
     pub(crate) async fn connect_from(&self, address: &str) -> Connection {
         let socket = TcpSocket::new_v4().unwrap();
         socket
@@ -107,8 +107,8 @@ impl TestServer {
         }
     }
 
-    /// One request on a connection of its own.
-    pub(crate) async fn ask(&self, request: &str) -> Reply {
+    /// Sends one request on a new connection and reads the response.
+    pub(crate) async fn request(&self, request: &str) -> Reply {
         let mut connection = self.connect().await;
         connection.send(request).await;
         connection.reply().await
@@ -116,82 +116,84 @@ impl TestServer {
 
     /// Registers `identifier` at 10.0.0.1.
     pub(crate) async fn register(&self, identifier: &str) {
-        let reply = self.ask(&register(identifier)).await;
+        let reply = self.request(&register(identifier)).await;
         assert_eq!(reply.status, 202, "{}", reply.text());
     }
 
-    /// Waits until so many requests are held.
-    pub(crate) async fn holds(&self, waiting: i64) {
+    /// Waits until the server holds exactly `waiting` requests.
+    pub(crate) async fn wait_until_held(&self, waiting: i64) {
         let held = async {
             while self.coordinator.metrics().waiting.get() != waiting {
                 tokio::task::yield_now().await;
             }
         };
-        within(held).await;
+        with_timeout(held).await;
     }
 
     /// Waits until no connection is open.
-    pub(crate) async fn is_left(&self) {
-        let left = async {
+    pub(crate) async fn wait_until_disconnected(&self) {
+        let no_connections = async {
             while self.coordinator.metrics().connections.get() != 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        within(left).await;
+        with_timeout(no_connections).await;
     }
 
-    /// Tells the server to stop; [`Stopping::report`] says how it went.
-    pub(crate) fn stop(self) -> Stopping {
+    /// Tells the server to stop. [`StoppingServer::report`] waits until it has.
+    pub(crate) fn stop(self) -> StoppingServer {
         let _ = self.stop.send(());
-        Stopping {
-            serving: self.serving,
-            route: self.route,
+        StoppingServer {
+            server_task: self.server_task,
+            coordinator_stop: self.coordinator_stop,
         }
     }
 }
 
-pub(crate) struct Stopping {
-    serving: JoinHandle<DrainReport>,
+pub(crate) struct StoppingServer {
+    server_task: JoinHandle<DrainReport>,
     /// The coordinator runs until this is dropped.
-    #[allow(dead_code, reason = "held, not read")]
-    route: oneshot::Sender<()>,
+    #[allow(dead_code, reason = "kept for its drop")]
+    coordinator_stop: oneshot::Sender<()>,
 }
 
-impl Stopping {
+impl StoppingServer {
     pub(crate) async fn report(self) -> DrainReport {
-        within(self.serving).await.unwrap()
+        with_timeout(self.server_task).await.unwrap()
     }
 }
 
-/// A connection on which every byte is the test's own.
+/// A raw connection: the test chooses each byte that is sent.
 pub(crate) struct Connection {
     stream: TcpStream,
-    /// Received and not yet taken.
+    /// Received bytes that no reply has consumed yet.
     read: Vec<u8>,
 }
 
 impl Connection {
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        within(self.stream.write_all(bytes.as_ref())).await.unwrap();
+        with_timeout(self.stream.write_all(bytes.as_ref()))
+            .await
+            .unwrap();
     }
 
-    /// Sends, until the server has closed; whether it still takes bytes. Nothing is read.
+    /// Sends `bytes` without reading. Returns `false` once the server has closed the connection.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).await.is_ok()
     }
 
-    /// Reads whatever comes until the server closes.
+    /// Reads until the server closes the connection.
     pub(crate) async fn read_to_end(&mut self) {
-        // A reset is an end as well.
+        // A connection reset counts as closed too.
         let _ = self.stream.read_to_end(&mut self.read).await;
     }
 
-    /// Sends no more, and still reads.
+    /// Shuts down the write side of the connection.
     pub(crate) async fn half_close(&mut self) {
         self.stream.shutdown().await.unwrap();
     }
 
-    /// The same, where the server may have closed already.
+    /// Like [`Self::half_close`], but returns `false` if the server has already closed the connection.
     pub(crate) async fn try_half_close(&mut self) -> bool {
         self.stream.shutdown().await.is_ok()
     }
@@ -202,30 +204,34 @@ impl Connection {
             .header("content-length")
             .map_or(0, |l| l.parse().unwrap());
         while self.read.len() < length {
-            self.more().await;
+            self.read_more().await;
         }
         reply.body = self.read.drain(..length).collect();
         reply
     }
 
-    /// The answer to a HEAD request, which has no body whatever its length says.
+    /// Reads the response to a HEAD request, which has no body whatever its `content-length`.
     pub(crate) async fn head_reply(&mut self) -> Reply {
         self.head().await
     }
 
-    /// Whether the server closes without a further byte.
+    /// Returns whether the server closes the connection without sending another byte.
     pub(crate) async fn is_closed(&mut self) -> bool {
         let mut byte = [0];
-        self.read.is_empty() && matches!(within(self.stream.read(&mut byte)).await, Ok(0) | Err(_))
+        self.read.is_empty()
+            && matches!(
+                with_timeout(self.stream.read(&mut byte)).await,
+                Ok(0) | Err(_)
+            )
     }
 
-    /// The head of the next answer, whatever it is.
+    /// Reads the head of the next response, which may be an informational one.
     pub(crate) async fn head(&mut self) -> Reply {
         let end = loop {
             if let Some(at) = self.read.windows(4).position(|four| four == b"\r\n\r\n") {
                 break at;
             }
-            self.more().await;
+            self.read_more().await;
         };
         let head: Vec<u8> = self.read.drain(..end + 4).collect();
         let head = String::from_utf8(head).unwrap();
@@ -239,8 +245,8 @@ impl Connection {
         }
     }
 
-    async fn more(&mut self) {
-        let read = within(self.stream.read_buf(&mut self.read)).await;
+    async fn read_more(&mut self) {
+        let read = with_timeout(self.stream.read_buf(&mut self.read)).await;
         assert!(
             matches!(read, Ok(1..)),
             "closed ({read:?}) after {:?}",
@@ -270,7 +276,7 @@ impl Reply {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
     }
 
-    /// Code, reason and message of an error.
+    /// Returns code, reason and message of an error response.
     pub(crate) fn error(&self) -> (String, String, String) {
         let json = self.json();
         let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
@@ -278,24 +284,24 @@ impl Reply {
     }
 }
 
-pub(crate) async fn within<F: Future>(future: F) -> F::Output {
-    let result = tokio::time::timeout(PATIENCE, future).await;
-    result.expect("it hangs")
+pub(crate) async fn with_timeout<F: Future>(future: F) -> F::Output {
+    let result = tokio::time::timeout(TIMEOUT, future).await;
+    result.expect("timed out")
 }
 
-/// A POST of `body`; `headers` are whole lines.
+/// Builds a POST request with `body`. `headers` are complete lines, each with its CRLF.
 pub(crate) fn post(path: &str, headers: &str, body: &str) -> String {
     let length = body.len();
     format!("POST {path} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {length}\r\n\r\n{body}")
 }
 
-/// A request without a body.
-pub(crate) fn plain(method: &str, path: &str, headers: &str) -> String {
+/// Builds a request without a body.
+pub(crate) fn without_body(method: &str, path: &str, headers: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n")
 }
 
 pub(crate) fn get(path: &str) -> String {
-    plain("GET", path, "")
+    without_body("GET", path, "")
 }
 
 pub(crate) fn register(identifier: &str) -> String {
@@ -303,7 +309,7 @@ pub(crate) fn register(identifier: &str) -> String {
     post("/register", "", &body)
 }
 
-/// What a node of the existing protocol asks.
+/// Builds the `POST /node` request of a legacy client.
 pub(crate) fn node(identifier: &str, headers: &str) -> String {
     let body = format!(r#"{{"identifier":"{identifier}","ip":"10.0.0.1","metadata":null}}"#);
     post("/node", headers, &body)

@@ -1,4 +1,4 @@
-//! TLS: who is trusted and who is let in, by real handshakes; and what those get who do something else.
+//! TLS with real handshakes: server trust, client certificates, and clients that do not complete a handshake.
 
 use std::{
     fs,
@@ -30,25 +30,27 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::{
-    pki::{Authority, Pair, early, expired, for_servers, served, with_garbled_names},
-    support::{TestServer, get, register, within},
+    pki::{
+        Authority, Pair, expired, for_servers_only, not_yet_valid, tls_config, with_malformed_names,
+    },
+    support::{TestServer, get, register, with_timeout},
 };
 
 const HERE: &str = "127.0.0.1";
 const ONE: &str =
     "ready: {nodes: 1}\nmaterializers: [{kind: template, files: [{path: a, template: x}]}]\n";
 
-/// Short enough to be waited for, and only where running out is what the test is about.
+/// A timeout that tests can afford to wait for. Only tests of the timeout itself use it.
 const SHORT: Duration = Duration::from_millis(50);
 
-fn place() -> (TempDir, Authority) {
+fn test_authority() -> (TempDir, Authority) {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::new(directory.path(), "authority");
     (directory, authority)
 }
 
-/// TLS with a certificate of `authority`, for who shows one of `nodes`.
-fn asking_for_certificates(authority: &Authority, nodes: &Authority) -> Tls {
+/// Server TLS with a certificate of `authority` that requires a client certificate of `nodes`.
+fn mutual_tls(authority: &Authority, nodes: &Authority) -> Tls {
     let files = TlsFiles {
         client_authorities: Some(nodes.file()),
         ..authority.sign(HERE).files()
@@ -67,10 +69,10 @@ fn join_url(server: &TestServer, pin: Pin) -> ServerUrl {
 
 async fn livez(server: ServerUrl, trust: &Trust) -> Result<(), CallError> {
     let client = Client::with_trust([server], trust).unwrap();
-    within(client.livez()).await.map(|_| ())
+    with_timeout(client.livez()).await.map(|_| ())
 }
 
-fn distrust(answer: Result<(), CallError>) -> Distrust {
+fn expect_distrust(answer: Result<(), CallError>) -> Distrust {
     match answer {
         Err(CallError::Untrusted { distrust, .. }) => distrust,
         other => panic!("{other:?}"),
@@ -85,27 +87,27 @@ fn pinned(pins: &[Pin]) -> Trust {
 }
 
 #[tokio::test]
-async fn a_server_is_trusted_by_its_authority_or_by_its_key() {
-    let (_directory, authority) = place();
+async fn server_is_trusted_by_authority_or_by_pin() {
+    let (_directory, authority) = test_authority();
     let pair = authority.sign(HERE);
-    let server = TestServer::with(ONE, pair.served());
+    let server = TestServer::with(ONE, pair.server_config());
     let pin = pair.tls().pin();
     let other = Pin::of(b"another key");
     livez(url(&server), &authority.trust()).await.unwrap();
     livez(join_url(&server, pin), &Trust::default())
         .await
         .unwrap();
-    // While a key is replaced both are good.
+    // During a key rotation, both pins are valid.
     livez(url(&server), &pinned(&[other, pin])).await.unwrap();
 
     let answer = livez(url(&server), &Trust::default()).await;
-    assert_eq!(distrust(answer), Distrust::Authority);
+    assert_eq!(expect_distrust(answer), Distrust::Authority);
     let stranger = Authority::new(authority.file().parent().unwrap(), "stranger");
     let answer = livez(url(&server), &stranger.trust()).await;
-    assert_eq!(distrust(answer), Distrust::Authority);
+    assert_eq!(expect_distrust(answer), Distrust::Authority);
     let answer = livez(join_url(&server, other), &Trust::default()).await;
-    assert_eq!(distrust(answer), Distrust::Pin { found: pin });
-    // Both must hold where both are asked for.
+    assert_eq!(expect_distrust(answer), Distrust::Pin { found: pin });
+    // With an authority and a pin, both checks must pass.
     let both = |trust: Trust, pin| Trust {
         pins: vec![pin],
         ..trust
@@ -114,14 +116,14 @@ async fn a_server_is_trusted_by_its_authority_or_by_its_key() {
         .await
         .unwrap();
     let answer = livez(url(&server), &both(authority.trust(), other)).await;
-    assert_eq!(distrust(answer), Distrust::Pin { found: pin });
+    assert_eq!(expect_distrust(answer), Distrust::Pin { found: pin });
     let answer = livez(url(&server), &both(stranger.trust(), pin)).await;
-    assert_eq!(distrust(answer), Distrust::Authority);
+    assert_eq!(expect_distrust(answer), Distrust::Authority);
 }
 
 #[tokio::test]
-async fn a_pinned_certificate_is_nothing_without_its_key() {
-    let (_directory, authority) = place();
+async fn pinned_certificate_without_its_key_is_rejected() {
+    let (_directory, authority) = test_authority();
     let real = authority.sign(HERE);
     let pin = real.tls().pin();
     let shown = vec![certificate(&real.certificate)];
@@ -145,31 +147,34 @@ async fn a_pinned_certificate_is_nothing_without_its_key() {
         });
         let url = format!("cfgsync://{address}/?pin={pin}");
         let answer = livez(url.parse().unwrap(), &Trust::default()).await;
-        let refused = distrust(answer);
+        let refused = expect_distrust(answer);
         assert!(matches!(refused, Distrust::Certificate(_)), "{refused:?}");
-        assert!(within(impostor).await.unwrap());
+        assert!(with_timeout(impostor).await.unwrap());
     }
 }
 
 #[tokio::test]
-async fn a_certificate_must_be_of_its_time_and_name_unless_its_key_is_pinned() {
-    let (_directory, authority) = place();
+async fn validity_and_name_are_checked_unless_the_key_is_pinned() {
+    let (_directory, authority) = test_authority();
     let late = authority.sign_with(HERE, expired);
-    let server = TestServer::with(ONE, late.served());
+    let server = TestServer::with(ONE, late.server_config());
     let answer = livez(url(&server), &authority.trust()).await;
     let gone = Distrust::Expired("2001-01-01T00:00:00Z".to_owned());
-    assert_eq!(distrust(answer), gone);
+    assert_eq!(expect_distrust(answer), gone);
     let pin = late.tls().pin();
     livez(url(&server), &pinned(&[pin])).await.unwrap();
 
-    let server = TestServer::with(ONE, authority.sign_with(HERE, early).served());
+    let server = TestServer::with(
+        ONE,
+        authority.sign_with(HERE, not_yet_valid).server_config(),
+    );
     let answer = livez(url(&server), &authority.trust()).await;
     let to_come = Distrust::NotYetValid("3000-01-01T00:00:00Z".to_owned());
-    assert_eq!(distrust(answer), to_come);
+    assert_eq!(expect_distrust(answer), to_come);
 
     let other = authority.sign("boot.example");
-    let server = TestServer::with(ONE, other.served());
-    let answer = distrust(livez(url(&server), &authority.trust()).await);
+    let server = TestServer::with(ONE, other.server_config());
+    let answer = expect_distrust(livez(url(&server), &authority.trust()).await);
     assert!(matches!(answer, Distrust::Name { .. }), "{answer:?}");
     let words = answer.to_string();
     assert!(words.contains("not for 127.0.0.1"), "{words}");
@@ -180,62 +185,65 @@ async fn a_certificate_must_be_of_its_time_and_name_unless_its_key_is_pinned() {
 }
 
 #[tokio::test]
-async fn only_who_shows_a_certificate_of_the_right_authority_is_let_in() {
-    let (directory, authority) = place();
+async fn mutual_tls_accepts_only_certificates_of_the_configured_authority() {
+    let (directory, authority) = test_authority();
     let nodes = Authority::new(directory.path(), "nodes");
     let strangers = Authority::new(directory.path(), "strangers");
-    let tls = asking_for_certificates(&authority, &nodes);
-    let server = TestServer::with(ONE, served(tls));
-    let shown = |pair: Pair| pair.shown(&authority);
+    let tls = mutual_tls(&authority, &nodes);
+    let server = TestServer::with(ONE, tls_config(tls));
+    let shown = |pair: Pair| pair.client_trust(&authority);
 
     livez(url(&server), &shown(nodes.sign("node-1")))
         .await
         .unwrap();
     for _ in 0..20 {
-        // In TLS 1.3 the client is done before it is refused: what it sends then must not hide why.
+        // In TLS 1.3 the client completes its handshake before the server rejects it. Its next write must not hide the reason.
         let answer = livez(url(&server), &authority.trust()).await;
-        assert_eq!(distrust(answer), Distrust::WantsCertificate);
+        assert_eq!(expect_distrust(answer), Distrust::WantsCertificate);
     }
     let answer = livez(url(&server), &shown(strangers.sign("node-1"))).await;
-    let refused = distrust(answer);
+    let refused = expect_distrust(answer);
     assert!(
         matches!(refused, Distrust::RefusesCertificate(_)),
         "{refused:?}"
     );
-    server.is_left().await;
+    server.wait_until_disconnected().await;
 }
 
-/// One that was to come had expired, one for servers was refused without a reason, and one with names that cannot be
-/// read was asked about again and again.
+/// Regression test: a certificate that is not yet valid was called expired, one for servers was rejected without a
+/// reason, and one with malformed names was retried forever.
 #[tokio::test]
-async fn a_client_hears_what_is_wrong_with_its_certificate() {
-    let (directory, authority) = place();
+async fn client_learns_why_its_certificate_is_rejected() {
+    let (directory, authority) = test_authority();
     let nodes = Authority::new(directory.path(), "nodes");
     let strangers = Authority::new(directory.path(), "strangers");
-    let server = TestServer::with(ONE, served(asking_for_certificates(&authority, &nodes)));
+    let server = TestServer::with(ONE, tls_config(mutual_tls(&authority, &nodes)));
     for (pair, fault) in [
         (strangers.sign("node-1"), Fault::Authority),
         (nodes.sign_with("node-2", expired), Fault::NotNow),
-        (nodes.sign_with("node-3", early), Fault::NotNow),
-        (nodes.sign_with("node-4", for_servers), Fault::NotForClients),
+        (nodes.sign_with("node-3", not_yet_valid), Fault::NotNow),
         (
-            nodes.sign_with("node-5", with_garbled_names),
+            nodes.sign_with("node-4", for_servers_only),
+            Fault::NotForClients,
+        ),
+        (
+            nodes.sign_with("node-5", with_malformed_names),
             Fault::Unreadable,
         ),
     ] {
-        let answer = livez(url(&server), &pair.shown(&authority)).await;
-        assert_eq!(distrust(answer), Distrust::RefusesCertificate(fault));
+        let answer = livez(url(&server), &pair.client_trust(&authority)).await;
+        assert_eq!(expect_distrust(answer), Distrust::RefusesCertificate(fault));
     }
-    server.is_left().await;
+    server.wait_until_disconnected().await;
 }
 
-/// A certificate that is refused was a refusal that the audit log did not have.
+/// Regression test: the audit log lacked rejected client certificates.
 #[tokio::test]
-async fn the_audit_log_has_refused_certificates_and_cannot_be_filled_with_them() {
-    let (directory, authority) = place();
+async fn audit_log_records_rejected_certificates_at_a_limited_rate() {
+    let (directory, authority) = test_authority();
     let nodes = Authority::new(directory.path(), "nodes");
     let strangers = Authority::new(directory.path(), "strangers");
-    let tls = asking_for_certificates(&authority, &nodes);
+    let tls = mutual_tls(&authority, &nodes);
     let path = directory.path().join("audit");
     let audit = AuditLog::open(AuditTarget::File(path.clone()), false).unwrap();
     let guard = AccessControl::new(AccessConfig {
@@ -250,26 +258,28 @@ async fn the_audit_log_has_refused_certificates_and_cannot_be_filled_with_them()
     });
     let config = HttpConfig {
         access: guard.clone(),
-        ..served(tls)
+        ..tls_config(tls)
     };
     let server = TestServer::with(ONE, config);
     for trust in [
         authority.trust(),
-        strangers.sign("node-1").shown(&authority),
-        nodes.sign_with("node-2", expired).shown(&authority),
-        nodes.sign_with("node-3", early).shown(&authority),
-        // This one is let in.
-        nodes.sign("node-4").shown(&authority),
-        // A server that is not trusted has refused nobody.
+        strangers.sign("node-1").client_trust(&authority),
+        nodes.sign_with("node-2", expired).client_trust(&authority),
+        nodes
+            .sign_with("node-3", not_yet_valid)
+            .client_trust(&authority),
+        // This certificate is valid.
+        nodes.sign("node-4").client_trust(&authority),
+        // Here the client rejects the server, so the server has nothing to record.
         Trust::default(),
     ] {
         let _ = livez(url(&server), &trust).await;
     }
     for _ in 0..40 {
         let answer = livez(url(&server), &authority.trust()).await;
-        assert_eq!(distrust(answer), Distrust::WantsCertificate);
+        assert_eq!(expect_distrust(answer), Distrust::WantsCertificate);
     }
-    server.is_left().await;
+    server.wait_until_disconnected().await;
     guard.audit().unwrap().flush().await;
     let log = fs::read_to_string(&path).unwrap();
     let reasons = [
@@ -285,17 +295,17 @@ async fn the_audit_log_has_refused_certificates_and_cannot_be_filled_with_them()
         );
         assert_eq!(line, expected);
     }
-    // Twenty, and one for every second that it took.
+    // A burst of 20, plus one for each second that the test took.
     let lines = log.lines().count();
     assert!((20..40).contains(&lines), "{lines}");
     assert_eq!(server.coordinator.metrics().tls_failures.get(), 45);
 }
 
 #[tokio::test]
-async fn who_speaks_the_other_language_is_told_so() {
-    let (_directory, authority) = place();
-    let secure = TestServer::with(ONE, authority.sign(HERE).served());
-    let reply = secure.ask(&get("/livez")).await;
+async fn http_on_a_tls_port_and_tls_on_an_http_port_are_explained() {
+    let (_directory, authority) = test_authority();
+    let secure = TestServer::with(ONE, authority.sign(HERE).server_config());
+    let reply = secure.request(&get("/livez")).await;
     let (code, reason, message) = reply.error();
     assert_eq!(
         (reply.status, &*code, &*reason),
@@ -305,12 +315,12 @@ async fn who_speaks_the_other_language_is_told_so() {
         message,
         "this port speaks TLS: use https://, or the join URL that `serve` printed"
     );
-    // Also when it is a long request, of which much is unread when the connection is closed.
+    // Also for a long request, most of which the server has not read when it closes the connection.
     let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(30_000));
-    assert_eq!(secure.ask(&long).await.status, 400);
+    assert_eq!(secure.request(&long).await.status, 400);
 
-    let plain = TestServer::start(ONE);
-    let answer = livez(url(&plain), &authority.trust()).await;
+    let plain_http = TestServer::start(ONE);
+    let answer = livez(url(&plain_http), &authority.trust()).await;
     let Err(CallError::Unusable { problem, .. }) = answer else {
         panic!("{answer:?}");
     };
@@ -321,11 +331,11 @@ async fn who_speaks_the_other_language_is_told_so() {
 }
 
 #[tokio::test]
-async fn garbage_is_closed_and_costs_nobody_else() {
-    let (_directory, authority) = place();
-    let server = TestServer::with(ONE, authority.sign(HERE).served());
+async fn malformed_handshakes_are_closed_without_affecting_others() {
+    let (_directory, authority) = test_authority();
+    let server = TestServer::with(ONE, authority.sign(HERE).server_config());
     let hello = hello(&authority).await;
-    let mut strange: Vec<Vec<u8>> = vec![
+    let mut malformed: Vec<Vec<u8>> = vec![
         b"\0".to_vec(),
         vec![0xff; 70_000],
         b"SSH-2.0-x\r\n".to_vec(),
@@ -333,36 +343,36 @@ async fn garbage_is_closed_and_costs_nobody_else() {
         b"\x16\x03\x01\xff\xff".to_vec(),
         b"\x16\x03\x01\0\x05hello".to_vec(),
         [b"\x16\x03\x01\x40\0".to_vec(), vec![1; 0x4000]].concat(),
-        // An alert, and data, before there is anything to be alert about.
+        // An alert and application data before the handshake.
         b"\x15\x03\x03\0\x02\x02\x28".to_vec(),
         b"\x17\x03\x03\0\x01x".to_vec(),
         [&hello[..], &hello[..]].concat(),
     ];
     for at in (0..hello.len()).step_by(7) {
-        let mut bent = hello.clone();
-        bent[at] ^= 0xff;
-        strange.push(bent);
-        strange.push(hello[..at].to_vec());
+        let mut corrupted = hello.clone();
+        corrupted[at] ^= 0xff;
+        malformed.push(corrupted);
+        malformed.push(hello[..at].to_vec());
     }
-    let sent = strange.len() as u64;
-    for bytes in strange {
+    let sent = malformed.len() as u64;
+    for bytes in malformed {
         let mut connection = server.connect().await;
-        // It may be closed before all is sent.
+        // The server may close the connection before all bytes are sent.
         connection.try_send(&bytes).await;
         let _ = connection.try_half_close().await;
-        within(connection.read_to_end()).await;
+        with_timeout(connection.read_to_end()).await;
     }
     livez(url(&server), &authority.trust()).await.unwrap();
-    server.is_left().await;
+    server.wait_until_disconnected().await;
     assert_eq!(server.coordinator.metrics().tls_failures.get(), sent);
 }
 
 #[tokio::test]
-async fn a_handshake_that_does_not_come_ends_the_connection() {
-    let (_directory, authority) = place();
+async fn incomplete_handshake_times_out() {
+    let (_directory, authority) = test_authority();
     let config = HttpConfig {
         handshake_timeout: SHORT,
-        ..authority.sign(HERE).served()
+        ..authority.sign(HERE).server_config()
     };
     let server = TestServer::with(ONE, config);
     let hello = hello(&authority).await;
@@ -371,19 +381,19 @@ async fn a_handshake_that_does_not_come_ends_the_connection() {
         connection.send(start).await;
         assert!(connection.is_closed().await, "{} bytes", start.len());
     }
-    // With the server's half of it as well.
+    // Also after the server has sent its part of the handshake.
     let mut connection = server.connect().await;
     connection.send(&hello).await;
-    within(connection.read_to_end()).await;
-    server.is_left().await;
+    with_timeout(connection.read_to_end()).await;
+    server.wait_until_disconnected().await;
 }
 
 #[tokio::test]
-async fn a_connection_beyond_the_share_of_its_address_is_closed_before_its_handshake() {
-    let (_directory, authority) = place();
+async fn connection_beyond_the_address_quota_is_closed_before_the_handshake() {
+    let (_directory, authority) = test_authority();
     let config = HttpConfig {
         connections_per_address_max: Some(1),
-        ..authority.sign(HERE).served()
+        ..authority.sign(HERE).server_config()
     };
     let server = TestServer::with(ONE, config);
     let hello = hello(&authority).await;
@@ -393,17 +403,17 @@ async fn a_connection_beyond_the_share_of_its_address_is_closed_before_its_hands
         more.try_send(bytes).await;
         assert!(more.is_closed().await);
     }
-    // A node takes it for a server that cannot be reached for now.
-    let left = livez(url(&server), &authority.trust()).await.unwrap_err();
-    assert!(matches!(left, CallError::Unreachable { .. }), "{left}");
+    // A node treats this like an unreachable server and retries.
+    let error = livez(url(&server), &authority.trust()).await.unwrap_err();
+    assert!(matches!(error, CallError::Unreachable { .. }), "{error}");
     assert_eq!(server.coordinator.metrics().tls_failures.get(), 0);
     assert!(server.coordinator.metrics().connections_refused.get() >= 3);
 }
 
-/// Handshakes were bounded in number and time, and not for each address.
+/// Regression test: handshakes were limited in number and time, but not for each address.
 #[tokio::test]
-async fn an_address_that_shakes_hands_too_often_is_left_before_anything_is_worked_out() {
-    let (_directory, authority) = place();
+async fn handshakes_are_rate_limited_by_address_before_any_cryptography() {
+    let (_directory, authority) = test_authority();
     let guard = AccessControl::new(AccessConfig {
         tokens: None,
         policy: Policy::default(),
@@ -416,55 +426,55 @@ async fn an_address_that_shakes_hands_too_often_is_left_before_anything_is_worke
     });
     let config = HttpConfig {
         access: guard,
-        ..authority.sign(HERE).served()
+        ..authority.sign(HERE).server_config()
     };
     let server = TestServer::with(ONE, config);
     let hello = hello(&authority).await;
-    // One comes again every second, and a slow machine may find it.
-    let is_left = async |bytes: &[u8]| {
+    // The rate limit allows one more each second, so a slow machine gets more than the burst.
+    let connections_until_closed = async |bytes: &[u8]| {
         let mut connections = 0;
         loop {
             let mut connection = server.connect().await;
             connection.try_send(bytes).await;
-            // A handshake that was begun has sent the server's half.
+            // If a handshake has begun, the server has sent its part and the connection is not closed yet.
             if connection.is_closed().await {
                 return connections;
             }
             connections += 1;
         }
     };
-    assert!(within(is_left(&hello)).await >= 3);
-    // What is no TLS counts as well, and gets no answer.
-    within(is_left(get("/livez").as_bytes())).await;
-    // A node takes it for a server that cannot be reached for now.
-    let left = within(async {
+    assert!(with_timeout(connections_until_closed(&hello)).await >= 3);
+    // Connections without TLS count too, and get no response.
+    with_timeout(connections_until_closed(get("/livez").as_bytes())).await;
+    // A node treats this like an unreachable server and retries.
+    let error = with_timeout(async {
         loop {
             if let Err(error) = livez(url(&server), &authority.trust()).await {
                 return error;
             }
         }
     });
-    let left = left.await;
-    assert!(matches!(left, CallError::Unreachable { .. }), "{left}");
-    // One of so many does not share its place.
-    let mut let_in = 0;
+    let error = error.await;
+    assert!(matches!(error, CallError::Unreachable { .. }), "{error}");
+    // Other addresses have their own rate limit.
+    let mut accepted = 0;
     for last in 2..8 {
         let socket = TcpSocket::new_v4().unwrap();
         socket
             .bind(SocketAddr::from(([127, 0, 0, last], 0)))
             .unwrap();
-        let stream = within(socket.connect(server.address)).await.unwrap();
+        let stream = with_timeout(socket.connect(server.address)).await.unwrap();
         let connector = connector(&authority, None, &rustls::version::TLS13);
         let name = ServerName::try_from(HERE).unwrap();
-        let_in += u64::from(within(connector.connect(name, stream)).await.is_ok());
+        accepted += u64::from(with_timeout(connector.connect(name, stream)).await.is_ok());
     }
-    assert!(let_in > 0);
+    assert!(accepted > 0);
 }
 
 #[tokio::test]
-async fn a_handshake_holds_up_neither_others_nor_a_server_that_stops() {
-    let (_directory, authority) = place();
-    let server = TestServer::with(ONE, authority.sign(HERE).served());
+async fn pending_handshakes_block_neither_others_nor_shutdown() {
+    let (_directory, authority) = test_authority();
+    let server = TestServer::with(ONE, authority.sign(HERE).server_config());
     let mut silent = Vec::new();
     for _ in 0..50 {
         silent.push(server.connect().await);
@@ -478,11 +488,11 @@ async fn a_handshake_holds_up_neither_others_nor_a_server_that_stops() {
 }
 
 #[tokio::test]
-async fn what_is_read_again_is_used_by_the_connections_that_follow() {
-    let (directory, authority) = place();
+async fn reloaded_certificate_applies_to_new_connections() {
+    let (directory, authority) = test_authority();
     let pair = authority.sign(HERE);
     let tls = pair.tls();
-    let server = TestServer::with(ONE, served(tls.clone()));
+    let server = TestServer::with(ONE, tls_config(tls.clone()));
     let kept = Client::with_trust([url(&server)], &authority.trust()).unwrap();
     kept.livez().await.unwrap();
     let before = tls.pin();
@@ -492,11 +502,11 @@ async fn what_is_read_again_is_used_by_the_connections_that_follow() {
     let after = tls.pin();
     assert_ne!(before, after);
     let answer = livez(join_url(&server, before), &Trust::default()).await;
-    assert_eq!(distrust(answer), Distrust::Pin { found: after });
+    assert_eq!(expect_distrust(answer), Distrust::Pin { found: after });
     livez(join_url(&server, after), &Trust::default())
         .await
         .unwrap();
-    // Who is connected stays so.
+    // Existing connections stay open.
     kept.livez().await.unwrap();
 
     let stranger = Authority::new(directory.path(), "stranger").sign(HERE);
@@ -508,11 +518,11 @@ async fn what_is_read_again_is_used_by_the_connections_that_follow() {
     };
     let empty = put("empty", "");
     let torn = put("torn", "-----BEGIN PRIVATE KEY-----\nMIGHAgEA");
-    let bent = put(
+    let corrupted = put(
         "bent",
         "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n",
     );
-    let mut said = String::new();
+    let mut errors = String::new();
     for (certificate, key) in [
         (&files.certificate, &stranger.key),
         (&missing, &files.key),
@@ -520,8 +530,8 @@ async fn what_is_read_again_is_used_by_the_connections_that_follow() {
         (&empty, &files.key),
         (&files.certificate, &empty),
         (&files.certificate, &torn),
-        (&bent, &files.key),
-        // The two changed round.
+        (&corrupted, &files.key),
+        // Certificate and key swapped.
         (&files.key, &files.certificate),
     ] {
         let files = TlsFiles {
@@ -530,20 +540,20 @@ async fn what_is_read_again_is_used_by_the_connections_that_follow() {
             client_authorities: None,
         };
         let error = Tls::read(&files).map(|new| tls.replace(&new)).unwrap_err();
-        said.push_str(&format!("{error}\n"));
+        errors.push_str(&format!("{error}\n"));
         assert_eq!(tls.pin(), after);
     }
-    let said = said.replace(&directory.path().display().to_string(), "[DIR]");
-    insta::assert_snapshot!(said);
+    let errors = errors.replace(&directory.path().display().to_string(), "[DIR]");
+    insta::assert_snapshot!(errors);
     livez(join_url(&server, after), &Trust::default())
         .await
         .unwrap();
 }
 
-/// A connection stayed what it was when it was made, for as long as it was kept open.
+/// Regression test: a connection kept its identity for as long as it stayed open, whatever happened to its certificate.
 #[tokio::test]
-async fn what_a_certificate_proved_stands_no_longer_than_the_certificate_and_its_authority() {
-    let (directory, authority) = place();
+async fn connection_identity_ends_with_its_certificate_or_authority() {
+    let (directory, authority) = test_authority();
     let nodes = Authority::new(directory.path(), "nodes");
     let others = Authority::new(directory.path(), "others");
     let now = Arc::new(AtomicI64::new(0));
@@ -551,7 +561,7 @@ async fn what_a_certificate_proved_stands_no_longer_than_the_certificate_and_its
         let now = Arc::clone(&now);
         WallClock::from_fn(move || Timestamp::from_second(now.load(Ordering::Relaxed)).unwrap())
     };
-    let tls = asking_for_certificates(&authority, &nodes);
+    let tls = mutual_tls(&authority, &nodes);
     let guard = AccessConfig {
         tokens: None,
         policy: Policy {
@@ -564,71 +574,79 @@ async fn what_a_certificate_proved_stands_no_longer_than_the_certificate_and_its
     };
     let config = HttpConfig {
         access: AccessControl::new(guard),
-        ..served(tls.clone())
+        ..tls_config(tls.clone())
     };
     let server = TestServer::with(ONE, config);
     let shown = nodes.sign("node-1");
     let connector = connector(&authority, Some(&shown), &rustls::version::TLS13);
     let request = register("node-1");
 
-    let years = || now.store(i64::from(u32::MAX) * 50, Ordering::Relaxed);
-    // The server's own certificate may change under a connection.
-    tls.replace(&asking_for_certificates(&authority, &nodes));
-    let reading = || tls.replace(&asking_for_certificates(&authority, &others));
-    let passed: [&dyn Fn(); 2] = [&years, &reading];
-    for pass in passed {
+    let expire = || now.store(i64::from(u32::MAX) * 50, Ordering::Relaxed);
+    // A change of the server's own certificate does not affect the connection.
+    tls.replace(&mutual_tls(&authority, &nodes));
+    let change_authority = || tls.replace(&mutual_tls(&authority, &others));
+    let invalidations: [&dyn Fn(); 2] = [&expire, &change_authority];
+    for invalidate in invalidations {
         now.store(0, Ordering::Relaxed);
         let mut stream = connect(&server, &connector).await.unwrap();
-        within(stream.write_all(request.as_bytes())).await.unwrap();
+        with_timeout(stream.write_all(request.as_bytes()))
+            .await
+            .unwrap();
         let mut accepted = [0; 12];
-        within(stream.read_exact(&mut accepted)).await.unwrap();
+        with_timeout(stream.read_exact(&mut accepted))
+            .await
+            .unwrap();
         assert_eq!(&accepted, b"HTTP/1.1 202");
-        pass();
-        within(stream.write_all(request.as_bytes())).await.unwrap();
+        invalidate();
+        with_timeout(stream.write_all(request.as_bytes()))
+            .await
+            .unwrap();
         let mut rest = String::new();
-        within(stream.read_to_string(&mut rest)).await.unwrap();
+        with_timeout(stream.read_to_string(&mut rest))
+            .await
+            .unwrap();
         assert!(rest.contains("HTTP/1.1 503"), "{rest}");
         assert!(rest.contains("connection: close"), "{rest}");
         assert!(rest.contains(r#""reason":"handshake_again""#), "{rest}");
     }
-    // Connected anew, it hears what is wrong.
-    let answer = livez(url(&server), &shown.shown(&authority)).await;
+    // A new connection gets the reason.
+    let answer = livez(url(&server), &shown.client_trust(&authority)).await;
     assert_eq!(
-        distrust(answer),
+        expect_distrust(answer),
         Distrust::RefusesCertificate(Fault::Authority)
     );
 }
 
-/// The pair was read once, and shown until the node was refused for it.
+/// Regression test: the client read its certificate once and presented it until the server rejected the node.
 #[tokio::test]
-async fn a_client_shows_the_certificate_that_is_in_its_files_when_it_connects() {
-    let (directory, authority) = place();
+async fn client_presents_the_certificate_currently_in_its_files() {
+    let (directory, authority) = test_authority();
     let nodes = Authority::new(directory.path(), "nodes");
     let others = Authority::new(directory.path(), "others");
-    let tls = asking_for_certificates(&authority, &nodes);
-    let server = TestServer::with(ONE, served(tls.clone()));
+    let tls = mutual_tls(&authority, &nodes);
+    let server = TestServer::with(ONE, tls_config(tls.clone()));
     let (shown, renewed) = (nodes.sign("node-1"), others.sign("node-1"));
-    let client = Client::with_trust([url(&server)], &shown.shown(&authority)).unwrap();
-    within(client.nodes()).await.unwrap();
+    let client = Client::with_trust([url(&server)], &shown.client_trust(&authority)).unwrap();
+    with_timeout(client.nodes()).await.unwrap();
 
-    // From here on the pair is as good as expired: the server wants another connection.
-    tls.replace(&asking_for_certificates(&authority, &others));
+    // From here on the server rejects the old certificate and requires a new connection.
+    tls.replace(&mutual_tls(&authority, &others));
     fs::copy(&renewed.certificate, &shown.certificate).unwrap();
-    let told = within(client.nodes()).await.unwrap_err().to_string();
-    assert!(told.contains("answered 503"), "{told}");
-    // Half of a renewal is none: what was good last is shown.
-    let answer = within(client.nodes()).await.map(|_| ());
+    let message = with_timeout(client.nodes()).await.unwrap_err().to_string();
+    assert!(message.contains("answered 503"), "{message}");
+    // Only one of the two files is renewed, so the client still presents the last valid pair.
+    let answer = with_timeout(client.nodes()).await.map(|_| ());
     assert_eq!(
-        distrust(answer),
+        expect_distrust(answer),
         Distrust::RefusesCertificate(Fault::Authority)
     );
     fs::copy(&renewed.key, &shown.key).unwrap();
-    within(client.nodes()).await.unwrap();
+    with_timeout(client.nodes()).await.unwrap();
 }
 
 #[tokio::test]
-async fn sessions_are_resumed_unless_a_certificate_is_asked_for() {
-    let (directory, authority) = place();
+async fn sessions_resume_unless_client_certificates_are_required() {
+    let (directory, authority) = test_authority();
     let nodes = Authority::new(directory.path(), "nodes");
     let pair = authority.sign(HERE);
     let shown = nodes.sign("node-1");
@@ -640,7 +658,7 @@ async fn sessions_are_resumed_unless_a_certificate_is_asked_for() {
         (pair.tls(), HandshakeKind::Resumed),
         (with_certificates.unwrap(), HandshakeKind::Full),
     ] {
-        let server = TestServer::with(ONE, served(tls));
+        let server = TestServer::with(ONE, tls_config(tls));
         for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
             let connector = connector(&authority, Some(&shown), version);
             for expected in [HandshakeKind::Full, again] {
@@ -652,17 +670,17 @@ async fn sessions_are_resumed_unless_a_certificate_is_asked_for() {
 }
 
 #[tokio::test]
-async fn http_1_1_is_what_both_agree_upon() {
-    let (_directory, authority) = place();
-    let server = TestServer::with(ONE, authority.sign(HERE).served());
-    for (offered, agreed) in [
+async fn alpn_negotiates_http_1_1() {
+    let (_directory, authority) = test_authority();
+    let server = TestServer::with(ONE, authority.sign(HERE).server_config());
+    for (offered, negotiated) in [
         (&[&b"h2"[..], b"http/1.1"][..], Some(&b"http/1.1"[..])),
         (&[], None),
     ] {
         let mut config = config(&authority, None, &rustls::version::TLS13);
         config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
         let stream = connect(&server, &TlsConnector::from(Arc::new(config))).await;
-        assert_eq!(stream.unwrap().get_ref().1.alpn_protocol(), agreed);
+        assert_eq!(stream.unwrap().get_ref().1.alpn_protocol(), negotiated);
     }
     let mut config = config(&authority, None, &rustls::version::TLS13);
     config.alpn_protocols = vec![b"h2".to_vec()];
@@ -671,7 +689,7 @@ async fn http_1_1_is_what_both_agree_upon() {
 }
 
 #[tokio::test]
-async fn plain_http_is_not_made_safer_by_pins() {
+async fn pins_with_plain_http_are_rejected() {
     let server: ServerUrl = "http://127.0.0.1:1".parse().unwrap();
     let trust = pinned(&[Pin::of(b"")]);
     let error = Client::with_trust([server], &trust).unwrap_err();
@@ -681,7 +699,7 @@ async fn plain_http_is_not_made_safer_by_pins() {
     );
 }
 
-/// The first bytes of a good handshake.
+/// Returns the ClientHello of a valid handshake.
 async fn hello(authority: &Authority) -> Vec<u8> {
     let (near, mut far) = tokio::io::duplex(16 << 10);
     let connector = connector(authority, None, &rustls::version::TLS13);
@@ -734,16 +752,20 @@ async fn connect(
     connector: &TlsConnector,
 ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     let stream = TcpStream::connect(server.address).await.unwrap();
-    within(connector.connect(ServerName::try_from(HERE).unwrap(), stream)).await
+    with_timeout(connector.connect(ServerName::try_from(HERE).unwrap(), stream)).await
 }
 
-/// One request on a connection of its own, to its end; how the connection came about.
+/// Sends one request on a new connection and reads the response. Returns the kind of handshake.
 async fn exchange(server: &TestServer, connector: &TlsConnector) -> HandshakeKind {
     let mut stream = connect(server, connector).await.unwrap();
     let request = "GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    within(stream.write_all(request.as_bytes())).await.unwrap();
+    with_timeout(stream.write_all(request.as_bytes()))
+        .await
+        .unwrap();
     let mut answer = String::new();
-    within(stream.read_to_string(&mut answer)).await.unwrap();
+    with_timeout(stream.read_to_string(&mut answer))
+        .await
+        .unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     stream.get_ref().1.handshake_kind().unwrap()
 }

@@ -1,17 +1,17 @@
-//! The wire as clients meet it: raw sockets against a whole server.
+//! The HTTP API over raw sockets, against a complete server.
 
 mod access;
+mod consistency;
 mod hostile;
 mod limits;
-mod one_cut;
 mod rejections;
 mod waiting;
 
 use cfgsync_model::Digest;
 
-use crate::support::{INSTANCE, TestServer, get, node, plain, post, register};
+use crate::support::{INSTANCE, TestServer, get, node, post, register, without_body};
 
-/// Ready with two nodes; each gets a file that lists them all.
+/// A spec that is ready with two nodes. Each node gets a file that lists both.
 pub(crate) const PAIR: &str = "
 ready: { nodes: 2 }
 materializers:
@@ -24,12 +24,12 @@ materializers:
 ";
 
 #[tokio::test]
-async fn the_existing_protocol() {
+async fn legacy_protocol_is_unchanged() {
     let server = TestServer::start(PAIR);
-    let mut old = server.connect().await;
+    let mut legacy = server.connect().await;
 
-    old.send(node("a", "")).await;
-    let reply = old.reply().await;
+    legacy.send(node("a", "")).await;
+    let reply = legacy.reply().await;
     assert_eq!(reply.status, 425);
     assert_eq!(reply.header("retry-after"), None);
     assert_eq!(reply.header("preference-applied"), None);
@@ -45,13 +45,14 @@ async fn the_existing_protocol() {
         let body = format!(
             r#"{{"identifier":"{identifier}","ip":"fd00::1","metadata":{metadata},"later":1}}"#
         );
-        old.send(post(
-            "/register",
-            "content-type: application/json\r\n",
-            &body,
-        ))
-        .await;
-        let reply = old.reply().await;
+        legacy
+            .send(post(
+                "/register",
+                "content-type: application/json\r\n",
+                &body,
+            ))
+            .await;
+        let reply = legacy.reply().await;
         assert_eq!((reply.status, reply.text()), (202, ""));
         assert_eq!(reply.header("content-length"), Some("0"));
         assert_eq!(
@@ -62,8 +63,8 @@ async fn the_existing_protocol() {
 
     for path in ["/node", "/init-with-node"] {
         let request = node("a", "prefer: wait=20\r\n").replace("/node", path);
-        old.send(request).await;
-        let reply = old.reply().await;
+        legacy.send(request).await;
+        let reply = legacy.reply().await;
         assert_eq!(reply.status, 200);
         assert_eq!(reply.header("content-type"), Some("application/json"));
         let json = reply.json();
@@ -75,7 +76,7 @@ async fn the_existing_protocol() {
 }
 
 #[tokio::test]
-async fn bytes_may_come_one_at_a_time() {
+async fn accepts_a_request_sent_byte_by_byte() {
     let server = TestServer::start(PAIR);
     let mut slow = server.connect().await;
     for byte in register("a").bytes() {
@@ -85,7 +86,7 @@ async fn bytes_may_come_one_at_a_time() {
 }
 
 #[tokio::test]
-async fn bodies_may_come_in_chunks() {
+async fn accepts_chunked_bodies() {
     let server = TestServer::start(PAIR);
     let mut connection = server.connect().await;
     let head = "POST /register HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -117,7 +118,7 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn head_answers_like_get_without_the_body() {
+async fn head_responses_match_get_without_the_body() {
     let server = TestServer::start(PAIR);
     server.register("a").await;
     for path in [
@@ -129,27 +130,30 @@ async fn head_answers_like_get_without_the_body() {
     ] {
         let mut connection = server.connect().await;
         connection.send(get(path)).await;
-        let whole = connection.reply().await;
-        connection.send(plain("HEAD", path, "")).await;
+        let full = connection.reply().await;
+        connection.send(without_body("HEAD", path, "")).await;
         let head = connection.head_reply().await;
-        assert_eq!(head.status, whole.status, "{path}");
+        assert_eq!(head.status, full.status, "{path}");
         for name in ["content-length", "content-type", "cfgsync-instance"] {
             assert!(head.header(name).is_some(), "{path} {name}");
-            assert_eq!(head.header(name), whole.header(name), "{path} {name}");
+            assert_eq!(head.header(name), full.header(name), "{path} {name}");
         }
-        // Nothing follows but the next answer.
+        // No body bytes may precede the next response.
         connection.send(get("/livez")).await;
         assert_eq!(connection.reply().await.status, 200);
     }
 }
 
 #[tokio::test]
-async fn operators_read_everything() {
+async fn operators_can_read_the_whole_state() {
     let server = TestServer::start(PAIR);
     server.register("b").await;
     server.register("a").await;
     assert_eq!(
-        server.ask(&node("a", "prefer: wait=20\r\n")).await.status,
+        server
+            .request(&node("a", "prefer: wait=20\r\n"))
+            .await
+            .status,
         200
     );
 
@@ -157,7 +161,7 @@ async fn operators_read_everything() {
         assert_eq!(reply.status, 200, "{}", reply.text());
         reply.json()
     };
-    let snapshot = json(server.ask(&get("/v1/snapshot")).await);
+    let snapshot = json(server.request(&get("/v1/snapshot")).await);
     assert_eq!(snapshot["cluster"], "test");
     assert_eq!(snapshot["instance"], INSTANCE.to_string());
     assert_eq!(snapshot["state"], "ready");
@@ -165,23 +169,22 @@ async fn operators_read_everything() {
     assert_eq!(snapshot["registrations"][0]["identifier"], "a");
     assert_eq!(snapshot["registrations"][0]["behind"], false);
     assert_eq!(snapshot["registrations"][1]["behind"], true);
-    let nodes = json(server.ask(&get("/v1/nodes")).await);
+    let nodes = json(server.request(&get("/v1/nodes")).await);
     assert_eq!(nodes, snapshot["registrations"]);
-    let one = json(server.ask(&get("/v1/nodes/%61")).await);
+    let one = json(server.request(&get("/v1/nodes/%61")).await);
     assert_eq!(one["state"], "ready");
     assert_eq!(one["artifacts"][0]["path"], "/config.yaml");
-    let stranger = server.ask(&get("/v1/nodes/c")).await;
-    assert_eq!(
-        (stranger.status, &*stranger.error().1),
-        (404, "no_such_node")
-    );
-    let generations = json(server.ask(&get("/v1/generations")).await);
+    let unknown = server.request(&get("/v1/nodes/c")).await;
+    assert_eq!((unknown.status, &*unknown.error().1), (404, "no_such_node"));
+    let generations = json(server.request(&get("/v1/generations")).await);
     assert_eq!(generations[0]["number"], 1);
-    let generation = json(server.ask(&get("/v1/generations/1")).await);
+    let generation = json(server.request(&get("/v1/generations/1")).await);
     assert_eq!(generation["artifacts"]["b"][0]["path"], "/config.yaml");
 
-    // An operator's look is no delivery.
-    let reply = server.ask(&get("/v1/generations/1/nodes/b/payload")).await;
+    // A payload request by an operator does not count as a delivery.
+    let reply = server
+        .request(&get("/v1/generations/1/nodes/b/payload"))
+        .await;
     let tag: Digest = reply
         .header("etag")
         .unwrap()
@@ -189,10 +192,10 @@ async fn operators_read_everything() {
         .parse()
         .unwrap();
     assert_eq!(json(reply)["digest"], tag.to_string());
-    let snapshot = json(server.ask(&get("/v1/snapshot")).await);
+    let snapshot = json(server.request(&get("/v1/snapshot")).await);
     assert_eq!(snapshot["registrations"][1]["behind"], true);
 
-    let metrics = server.ask(&get("/metrics")).await;
+    let metrics = server.request(&get("/metrics")).await;
     assert!(
         metrics
             .header("content-type")
@@ -214,7 +217,7 @@ async fn operators_read_everything() {
 }
 
 #[tokio::test]
-async fn operators_change_what_they_may() {
+async fn operators_can_fail_reset_and_remove() {
     let server = TestServer::start(PAIR);
     server.register("a").await;
     let mut operator = server.connect().await;
@@ -229,13 +232,19 @@ async fn operators_change_what_they_may() {
     assert_eq!(reply.json()["code"], "internal");
     assert_eq!(reply.json()["failure"]["reason"], "wrong rack");
     operator
-        .send(plain("POST", "/v1/reset", "content-length: 0\r\n"))
+        .send(without_body("POST", "/v1/reset", "content-length: 0\r\n"))
         .await;
     assert_eq!(operator.reply().await.status, 202);
     operator.send(node("a", "")).await;
     assert_eq!(operator.reply().await.status, 425);
 
-    let leave = |facts: &str| post("/v1/leave", "", &format!(r#"{{"identifier":"a"{facts}}}"#));
+    let leave = |extra_fields: &str| {
+        post(
+            "/v1/leave",
+            "",
+            &format!(r#"{{"identifier":"a"{extra_fields}}}"#),
+        )
+    };
     operator.send(leave(r#","ip":"10.9.9.9""#)).await;
     let reply = operator.reply().await;
     assert_eq!((reply.status, &*reply.error().1), (409, "other_facts"));
@@ -243,74 +252,87 @@ async fn operators_change_what_they_may() {
     assert_eq!(operator.reply().await.status, 202);
 
     server.register("a").await;
-    operator.send(plain("DELETE", "/v1/nodes/a", "")).await;
+    operator
+        .send(without_body("DELETE", "/v1/nodes/a", ""))
+        .await;
     assert_eq!(operator.reply().await.status, 202);
-    operator.send(plain("DELETE", "/v1/nodes/a", "")).await;
+    operator
+        .send(without_body("DELETE", "/v1/nodes/a", ""))
+        .await;
     let reply = operator.reply().await;
     assert_eq!((reply.status, &*reply.error().1), (404, "unregistered"));
 }
 
-/// `inspect node` of a name with a slip said that it is not registered, as it says of one that is expected.
+/// Regression test: `inspect node` reported a misspelled name as unregistered, like an expected node.
 #[tokio::test]
-async fn a_name_with_a_slip_is_no_node_that_is_expected() {
+async fn misspelled_node_name_is_not_reported_as_expected() {
     let listed = PAIR.replace("nodes: 2", "nodes: [web-1, web-2]");
     assert_ne!(listed, PAIR);
     let server = TestServer::start(&listed);
     server.register("web-1").await;
-    let expected = server.ask(&get("/v1/nodes/web-2")).await;
+    let expected = server.request(&get("/v1/nodes/web-2")).await;
     assert_eq!(expected.status, 200, "{}", expected.text());
     let expected = expected.json();
     assert_eq!(expected["state"], "unregistered");
-    let why = expected["reason"].as_str().unwrap();
-    assert!(why.contains("1/2"), "{why}");
-    let slip = server.ask(&get("/v1/nodes/wbe-2")).await;
-    assert_eq!((slip.status, &*slip.error().1), (404, "no_such_node"));
+    let reason = expected["reason"].as_str().unwrap();
+    assert!(reason.contains("1/2"), "{reason}");
+    let misspelled = server.request(&get("/v1/nodes/wbe-2")).await;
     assert_eq!(
-        slip.json()["message"],
+        (misspelled.status, &*misspelled.error().1),
+        (404, "no_such_node")
+    );
+    assert_eq!(
+        misspelled.json()["message"],
         "there is no node wbe-2: wbe-2 is not on this cluster's list of nodes; did you mean `web-2`?"
     );
 
-    // An operator's files make it known, whether it may come or not.
+    // An operator's override makes the name known, even if it is not on the list.
     let body = r#"{"identifier":"wbe-2","files":[]}"#;
     assert_eq!(
-        server.ask(&post("/node/replace", "", body)).await.status,
+        server
+            .request(&post("/node/replace", "", body))
+            .await
+            .status,
         202
     );
-    let known = server.ask(&get("/v1/nodes/wbe-2")).await.json();
+    let known = server.request(&get("/v1/nodes/wbe-2")).await.json();
     assert_eq!(
         (&known["state"], &known["overridden"]),
         (&"missing".into(), &true.into())
     );
-    let snapshot = server.ask(&get("/v1/snapshot")).await.json();
+    let snapshot = server.request(&get("/v1/snapshot")).await.json();
     assert_eq!(snapshot["overridden_absent"][0], "wbe-2");
 }
 
 #[tokio::test]
-async fn an_override_is_answered_after_the_seal_that_shows_it() {
+async fn override_is_answered_after_its_seal() {
     let server = TestServer::start(PAIR);
     server.register("a").await;
     server.register("b").await;
-    let before = server.ask(&node("a", "prefer: wait=20\r\n")).await.json();
+    let before = server
+        .request(&node("a", "prefer: wait=20\r\n"))
+        .await
+        .json();
     let body = r#"{"identifier":"a","files":[{"path":"own","content":"x"}]}"#;
-    let reply = server.ask(&post("/node/replace", "", body)).await;
+    let reply = server.request(&post("/node/replace", "", body)).await;
     assert_eq!((reply.status, reply.text()), (202, ""));
-    let after = server.ask(&node("a", "")).await.json();
+    let after = server.request(&node("a", "")).await.json();
     assert_eq!(
         (&before["generation"], &after["generation"]),
         (&1.into(), &2.into())
     );
     assert_eq!(after["files"][0]["path"], "own");
 
-    let end = plain("DELETE", "/v1/nodes/a/override", "");
-    assert_eq!(server.ask(&end).await.status, 202);
-    let ended = server.ask(&node("a", "")).await.json();
+    let end = without_body("DELETE", "/v1/nodes/a/override", "");
+    assert_eq!(server.request(&end).await.status, 202);
+    let ended = server.request(&node("a", "")).await.json();
     assert_eq!(ended["digest"], before["digest"]);
-    let reply = server.ask(&end).await;
+    let reply = server.request(&end).await;
     assert_eq!((reply.status, &*reply.error().1), (404, "no_override"));
 }
 
 #[tokio::test]
-async fn a_server_listens_on_several_addresses() {
+async fn serves_several_listen_addresses() {
     use cfgsync_server::{HttpConfig, listen, serve};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 

@@ -1,4 +1,4 @@
-//! The figures that an operator watches, in Prometheus' text format.
+//! The server's metrics, in the OpenMetrics text format.
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -14,7 +14,7 @@ const RENDER_BUCKETS_SECONDS: [f64; 10] =
 const REQUEST_BUCKETS_SECONDS: [f64; 10] =
     [0.0001, 0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0];
 
-/// All metrics of one server. Fields are handles: set or count on them directly.
+/// All metrics of one server. The fields are handles: set or increment them directly.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -42,29 +42,29 @@ pub struct Metrics {
     pub request_seconds: Family<RouteLabels, Histogram>,
     /// Open connections.
     pub connections: Gauge,
-    /// Connections that were closed at once, because their address had its share.
+    /// Connections that were closed at once because their address had too many open.
     pub connections_refused: Counter,
-    /// Connections that did not come to speak TLS, where it is spoken: strangers, certificates that are refused.
+    /// Failed TLS handshakes, such as clients without TLS and refused certificates.
     pub tls_failures: Counter,
 }
 
-/// What tells the kinds of change apart.
+/// The labels of `changes`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ChangeLabels {
-    /// `register`, `remove`, `override`, `fail`, `reset`.
+    /// `register`, `release`, `remove`, `override`, `fail` or `reset`.
     pub kind: &'static str,
 }
 
-/// What tells requests apart.
+/// The labels of `requests`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
-    /// The route's pattern, never the path itself, so that strangers cannot make series.
+    /// The route's pattern, never the path itself: clients must not be able to create series.
     pub route: &'static str,
     /// The status code.
     pub status: u16,
 }
 
-/// What tells routes apart.
+/// The labels of `request_seconds`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RouteLabels {
     /// The route's pattern.
@@ -157,7 +157,7 @@ impl Metrics {
         );
     }
 
-    /// All of them, in the OpenMetrics text format.
+    /// Returns all metrics in the OpenMetrics text format.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a string does not fail");

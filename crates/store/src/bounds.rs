@@ -32,7 +32,7 @@ impl Default for Bounds {
 
 /// There is no room for a registration. Nothing was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Full {
+pub enum CapacityExceeded {
     /// There are as many nodes as there may be.
     #[error(
         "there is no room for another node, there are {max} already; remove some (cfgsync rm), or raise serve --nodes-max"

@@ -30,10 +30,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use error::JournalError;
 pub use look::JournalContents;
 
-use super::{BoxFuture, Input, Outcome, Record, Seal, State, StateGuard, Store, Unavailable};
+use crate::{BoxFuture, Change, Commit, CommitError, SealOutcome, State, StateGuard, Store};
 use artifacts::{Shelf, Ticket};
 use cfgsync_model::{Generation, Instance, Revision};
-use commit::{Change, Done, Journal, Settings, unavailable};
+use commit::{Answer, Journal, Request, Response, Settings, unavailable};
 use directory::Directory;
 use disk::{Disk, Trouble};
 use log::LogHead;
@@ -99,31 +99,20 @@ impl JournalStore {
         })
     }
 
-    /// Waits until the journal cannot go on, which is never if all is well; answers why. Whatever was acknowledged
-    /// is kept; the server must end, because nobody knows what became of the rest.
-    pub async fn broken(&self) -> String {
-        let mut broken = self.published.broken.subscribe();
-        let reason = broken.wait_for(Option::is_some).await;
-        let reason = reason.ok().and_then(|reason| reason.clone());
-        match reason {
-            Some(reason) => reason,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Gives `change` to the writer; answers once it is durable.
-    async fn submit(&self, change: Change) -> Result<Done, Unavailable> {
-        let ended =
-            || Unavailable("the server is ending: its state could not be written".to_owned());
+    /// Gives `request` to the writer; answers once it is durable.
+    async fn submit(&self, request: Request) -> Answer {
+        const ENDED: &str = "the server is ending because its state could not be written";
         let (answer, answered) = oneshot::channel();
         let jobs = self.jobs.as_ref().expect("taken out when it is dropped");
-        let job = Job { change, answer };
-        jobs.send(job).await.map_err(|_| ended())?;
-        answered.await.map_err(|_| ended())?
+        let job = Job { request, answer };
+        let sent = jobs.send(job).await;
+        sent.map_err(|_| CommitError::Unavailable(ENDED.to_owned()))?;
+        let answered = answered.await;
+        answered.map_err(|_| CommitError::Unknown(ENDED.to_owned()))?
     }
 
-    /// Makes the files of `generation` durable, off the async threads: nobody else waits for it.
-    async fn store_files(&self, generation: Arc<Generation>) -> Result<Ticket, Unavailable> {
+    /// Makes the files of `generation` durable on a blocking thread, so that no other request waits for it.
+    async fn store_files(&self, generation: Arc<Generation>) -> Result<Ticket, CommitError> {
         let files = self.shelf.clone();
         let put = tokio::task::spawn_blocking(move || files.put(&generation));
         match put.await {
@@ -134,7 +123,7 @@ impl JournalStore {
                 self.published.broken.send_replace(Some(reason));
                 Err(unavailable(&fatal))
             }
-            Err(panic) => Err(Unavailable(format!(
+            Err(panic) => Err(CommitError::Unavailable(format!(
                 "it cannot store a generation: {panic}"
             ))),
         }
@@ -147,49 +136,51 @@ impl Store for JournalStore {
     }
 
     fn state(&self) -> StateGuard {
-        self.published.state.load()
+        self.published.state.load().into()
     }
 
     fn follow(&self) -> watch::Receiver<Revision> {
         self.published.changed.subscribe()
     }
 
-    fn put(&self, input: Input) -> BoxFuture<'_, Result<Outcome, Unavailable>> {
+    fn apply(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Commit, CommitError>> {
         Box::pin(async move {
-            match self.submit(Change::Input(input)).await? {
-                Done::Input(outcome) => Ok(outcome),
-                _ => unreachable!("an input is answered as one"),
+            match self.submit(Request::Apply(changes)).await? {
+                Response::Applied(commit) => Ok(commit),
+                Response::Sealed(_) => unreachable!("a batch is not answered as a seal"),
             }
         })
     }
 
-    fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<Revision, Unavailable>> {
-        Box::pin(async move {
-            match self.submit(Change::Records(records)).await? {
-                Done::Records(revision) => Ok(revision),
-                _ => unreachable!("records are answered as such"),
-            }
-        })
-    }
-
-    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Seal> {
+    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
         Box::pin(async move {
             let state = self.state();
             let newest = state.generation().map(|newest| newest.number);
             if generation.number != newest.unwrap_or_default().next() {
-                // Its files are nowhere, so it must not win, whatever is sealed meanwhile.
-                return State::clone(&state).seal(generation, 1);
+                // Its files are not stored, so it must not win, even if a seal in between makes its number the next.
+                let mut state = State::clone(&state);
+                let next = state.revision.next();
+                return Ok(state.seal(generation, 1, next)?);
             }
-            let ticket = match self.store_files(generation.clone()).await {
-                Ok(ticket) => ticket,
-                Err(unavailable) => return Seal::Unavailable(unavailable),
-            };
-            let sealed = self.submit(Change::Seal(generation)).await;
+            drop(state);
+            let ticket = self.store_files(generation.clone()).await?;
+            let sealed = self.submit(Request::Seal(generation)).await;
             drop(ticket);
-            match sealed {
-                Ok(Done::Seal(seal)) => seal,
-                Ok(_) => unreachable!("a seal is answered as one"),
-                Err(unavailable) => Seal::Unavailable(unavailable),
+            match sealed? {
+                Response::Sealed(outcome) => Ok(outcome),
+                Response::Applied(_) => unreachable!("a seal is not answered as a batch"),
+            }
+        })
+    }
+
+    /// Resolves when the journal could not be synced, or its thread has ended.
+    fn failed(&self) -> BoxFuture<'_, String> {
+        Box::pin(async {
+            let mut broken = self.published.broken.subscribe();
+            let reason = broken.wait_for(Option::is_some).await;
+            match reason.ok().and_then(|reason| reason.clone()) {
+                Some(reason) => reason,
+                None => std::future::pending().await,
             }
         })
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::{BoxFuture, Input, Outcome, Record, Seal, State, StateGuard, Store, Unavailable};
+use crate::{BoxFuture, Change, Commit, CommitError, SealOutcome, State, StateGuard, Store};
 use cfgsync_model::{Generation, Instance, Revision};
 
 /// Keeps everything in memory; a new one has a new instance.
@@ -32,11 +32,12 @@ impl MemoryStore {
         }
     }
 
-    fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    /// Calls `change` with the state to change and the revision for it, and publishes the result.
+    fn write<T>(&self, change: impl FnOnce(&mut State, Revision) -> T) -> T {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.state.load();
         let mut state = State::clone(&old);
-        let result = change(&mut state);
+        let result = change(&mut state, old.revision.next());
         let revision = state.revision;
         if revision != old.revision {
             self.state.store(Arc::new(state));
@@ -52,29 +53,21 @@ impl Store for MemoryStore {
     }
 
     fn state(&self) -> StateGuard {
-        self.state.load()
+        self.state.load().into()
     }
 
     fn follow(&self) -> watch::Receiver<Revision> {
         self.changed.subscribe()
     }
 
-    fn put(&self, input: Input) -> BoxFuture<'_, Result<Outcome, Unavailable>> {
-        let outcome = self.write(|state| state.apply(input));
-        Box::pin(std::future::ready(Ok(outcome)))
+    fn apply(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Commit, CommitError>> {
+        let applied = self.write(|state, revision| state.apply(changes, revision));
+        Box::pin(std::future::ready(applied.map_err(CommitError::from)))
     }
 
-    fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<Revision, Unavailable>> {
-        let revision = self.write(|state| {
-            state.note(records);
-            state.revision
-        });
-        Box::pin(std::future::ready(Ok(revision)))
-    }
-
-    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Seal> {
-        let seal = self.write(|state| state.seal(generation, self.history));
-        Box::pin(std::future::ready(seal))
+    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
+        let sealed = self.write(|state, revision| state.seal(generation, self.history, revision));
+        Box::pin(std::future::ready(sealed.map_err(CommitError::from)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! cfgsync-production(7): what the README says under "In production", whose commands the end-to-end tests paste.
+//! cfgsync-production(7): the section "In production" of docs/src/operating.md, whose commands the end-to-end tests run.
 
 use super::roff;
 
@@ -7,7 +7,7 @@ const FENCE: &str = "```";
 
 const HEAD: &str = r"
 .SH NAME
-cfgsync\-production \- TLS, tokens, a state directory and systemd, to be pasted
+cfgsync\-production \- a production setup with TLS, tokens, a state directory and systemd
 .SH DESCRIPTION
 ";
 
@@ -20,9 +20,9 @@ const TAIL: &str = r".SH SEE ALSO
 .BR systemd.service (5)
 ";
 
-/// The whole page; nothing if the README has no such section.
-pub(super) fn render(readme: &str) -> Option<String> {
-    let (_, rest) = readme.split_once(&format!("\n{HEADING}\n"))?;
+/// Renders the whole manual page from the text of the book's page. `None` if it has no such section.
+pub(super) fn render(operating: &str) -> Option<String> {
+    let (_, rest) = operating.split_once(&format!("\n{HEADING}\n"))?;
     let section = rest
         .split_once("\n## ")
         .map_or(rest, |(section, _)| section);
@@ -80,8 +80,8 @@ mod tests {
 
     #[test]
     fn the_page_is_the_section_and_its_code_stands_in_the_first_column() {
-        let readme = "# x\n\n## In production\n\nTake `a`, see\n[b](c.md).\n\n<!-- tested: d -->\n```sh\ncat <<'E'\nE\n```\n\nEnd.\n\n## Next\n\nNo.\n";
-        let page = render(readme).unwrap();
+        let operating = "# x\n\n## In production\n\nTake `a`, see\n[b](c.md).\n\n<!-- tested: d -->\n```sh\ncat <<'E'\nE\n```\n\nEnd.\n\n## Next\n\nNo.\n";
+        let page = render(operating).unwrap();
         let text = ".PP\nTake \\fBa\\fR, see b.\n.PP\n.in 0\n.nf\ncat <<\\(aqE\\(aq\nE\n.fi\n.in\n.PP\nEnd.\n.SH SEE";
         assert!(page.contains(text), "{page}");
         assert!(!page.contains("tested") && !page.contains("No."), "{page}");

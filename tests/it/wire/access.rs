@@ -1,4 +1,4 @@
-//! Who gets in, with what, and as whom: byte by byte.
+//! Authentication, authorization, rate limits and the audit log over raw HTTP.
 
 use std::{num::NonZeroU32, path::Path};
 
@@ -7,16 +7,16 @@ use cfgsync_model::{Digest, NodeRegistration};
 use cfgsync_server::HttpConfig;
 use cfgsync_support::clock::{Timestamp, WallClock};
 
-use crate::support::{Reply, TestServer, get, node, plain, post};
+use crate::support::{Reply, TestServer, get, node, post, without_body};
 
-/// Two nodes complete it.
+/// A spec that is ready with two nodes.
 const READY: &str = "ready: { nodes: 2 }
 materializers:
   - kind: template
     files: [{ path: /id, template: \"{{ node.identifier }}\" }]
 ";
 
-/// The same with something to hide.
+/// A spec that is ready with two nodes and has a secret file.
 const SECRET: &str = "ready: { nodes: 2 }
 materializers:
   - kind: template
@@ -25,7 +25,7 @@ materializers:
       - { path: key, secret: true, template: PLANTED }
 ";
 
-/// The secrets of these are `secret-NAME`.
+/// Names and rules of the tokens. The secret of each is `secret-NAME`.
 const TOKENS: [(&str, &str); 4] = [
     ("ops", "operator"),
     ("node", "node"),
@@ -34,8 +34,8 @@ const TOKENS: [(&str, &str); 4] = [
 ];
 
 fn tokens(named: &[&str]) -> Tokens {
-    let of_it = TOKENS.iter().filter(|(name, _)| named.contains(name));
-    let lines = of_it.map(|(name, rest)| {
+    let selected = TOKENS.iter().filter(|(name, _)| named.contains(name));
+    let lines = selected.map(|(name, rest)| {
         let hash = Digest::of(format!("secret-{name}").as_bytes());
         let (role, more) = rest.split_once(' ').unwrap_or((rest, ""));
         format!("{name} {role} sha256:{hash} {more}\n")
@@ -54,7 +54,7 @@ fn config() -> AccessConfig {
     }
 }
 
-fn guarded(identity: &str, config: AccessConfig) -> (TestServer, AccessControl) {
+fn start_server(identity: &str, config: AccessConfig) -> (TestServer, AccessControl) {
     let guard = AccessControl::new(config);
     let http = HttpConfig {
         access: guard.clone(),
@@ -64,14 +64,14 @@ fn guarded(identity: &str, config: AccessConfig) -> (TestServer, AccessControl) 
     (TestServer::with(&spec, http), guard)
 }
 
-/// The same, with an audit log.
-fn audited(path: &Path) -> (TestServer, AccessControl) {
+/// Starts a server with an audit log at `path`.
+fn start_audited_server(path: &Path) -> (TestServer, AccessControl) {
     let audit = AuditLog::open(AuditTarget::File(path.to_owned()), false);
     let config = AccessConfig {
         audit: Some(audit.unwrap()),
         ..config()
     };
-    guarded("open", config)
+    start_server("open", config)
 }
 
 fn bearer(name: &str) -> String {
@@ -87,7 +87,7 @@ fn register(identifier: &str, headers: &str) -> String {
     post("/register", headers, &body)
 }
 
-/// The slug of an error.
+/// Returns the `reason` of an error response, or an empty string.
 fn reason(reply: &Reply) -> String {
     match reply.body.is_empty() {
         true => String::new(),
@@ -98,52 +98,52 @@ fn reason(reply: &Reply) -> String {
     }
 }
 
-/// Every route, as somebody asks it who is about `web-1`.
+/// Returns a request for each route. Requests about a node name `web-1`.
 fn every_route(headers: &str) -> Vec<(&'static str, String)> {
     let id = r#"{"identifier":"web-1"}"#;
     let files = r#"{"identifier":"web-1","files":[]}"#;
-    let ask = |method, path| plain(method, path, headers);
+    let build = |method, path| without_body(method, path, headers);
     vec![
         ("POST /register", register("web-1", headers)),
         ("POST /node", node("web-1", headers)),
         ("POST /init-with-node", post("/init-with-node", headers, id)),
         (
             "GET /v1/nodes/{id}/payload",
-            ask("GET", "/v1/nodes/web-1/payload"),
+            build("GET", "/v1/nodes/web-1/payload"),
         ),
         ("POST /v1/leave", post("/v1/leave", headers, id)),
         ("POST /node/replace", post("/node/replace", headers, files)),
-        ("GET /v1/snapshot", ask("GET", "/v1/snapshot")),
-        ("GET /v1/nodes", ask("GET", "/v1/nodes")),
-        ("GET /v1/nodes/{id}", ask("GET", "/v1/nodes/web-1")),
-        ("DELETE /v1/nodes/{id}", ask("DELETE", "/v1/nodes/web-1")),
+        ("GET /v1/snapshot", build("GET", "/v1/snapshot")),
+        ("GET /v1/nodes", build("GET", "/v1/nodes")),
+        ("GET /v1/nodes/{id}", build("GET", "/v1/nodes/web-1")),
+        ("DELETE /v1/nodes/{id}", build("DELETE", "/v1/nodes/web-1")),
         (
             "DELETE /v1/nodes/{id}/override",
-            ask("DELETE", "/v1/nodes/web-1/override"),
+            build("DELETE", "/v1/nodes/web-1/override"),
         ),
         (
             "DELETE /v1/nodes/{id}/key",
-            ask("DELETE", "/v1/nodes/web-1/key"),
+            build("DELETE", "/v1/nodes/web-1/key"),
         ),
-        ("GET /v1/generations", ask("GET", "/v1/generations")),
-        ("GET /v1/generations/{n}", ask("GET", "/v1/generations/1")),
+        ("GET /v1/generations", build("GET", "/v1/generations")),
+        ("GET /v1/generations/{n}", build("GET", "/v1/generations/1")),
         (
             "GET /v1/generations/{n}/nodes/{id}/payload",
-            ask("GET", "/v1/generations/1/nodes/web-1/payload"),
+            build("GET", "/v1/generations/1/nodes/web-1/payload"),
         ),
         (
             "POST /v1/fail",
             post("/v1/fail", headers, r#"{"reason":""}"#),
         ),
         ("POST /v1/reset", post("/v1/reset", headers, "")),
-        ("GET /metrics", ask("GET", "/metrics")),
-        ("GET /livez", ask("GET", "/livez")),
-        ("GET /readyz", ask("GET", "/readyz")),
+        ("GET /metrics", build("GET", "/metrics")),
+        ("GET /livez", build("GET", "/livez")),
+        ("GET /readyz", build("GET", "/readyz")),
     ]
 }
 
-/// Whether somebody was let in, and else how the door was shut.
-fn let_in(reply: &Reply) -> &'static str {
+/// Returns `in` if the request was authorized, else the status of the refusal.
+fn outcome(reply: &Reply) -> &'static str {
     match reply.status {
         401 => "401",
         403 => "403",
@@ -153,32 +153,32 @@ fn let_in(reply: &Reply) -> &'static str {
 }
 
 #[tokio::test]
-async fn every_route_with_every_token_in_every_mode() {
+async fn each_route_with_each_token_in_each_identity_mode() {
     let mut table = String::new();
     for identity in ["open", "first-use", "certificate", "token"] {
         table.push_str(&format!(
             "{identity:44} none  old   node  web   db    ops\n"
         ));
-        // Each a server of its own: who is denied too often must wait.
+        // Each request needs a new server, because repeated refusals are rate limited.
         let mut columns = Vec::new();
         for who in ["none", "old", "node", "web", "db", "ops"] {
             let headers = match who {
                 "none" => key("web-1"),
-                // A node token that is for others.
+                // A node token whose pattern does not match the requested identifier.
                 "db" => bearer("web") + &key("web-1"),
                 who => bearer(who) + &key("web-1"),
             };
             let mut column = Vec::new();
             for (route, request) in every_route(&headers) {
-                let (server, _) = guarded(identity, config());
+                let (server, _) = start_server(identity, config());
                 let request = match who {
                     "db" => request.replace("web-1", "db-1"),
                     _ => request,
                 };
-                // The length of the body stays what it was.
+                // Pad the body to keep its length.
                 let request = request.replace("db-1\"", "db-1\" ");
-                let reply = server.ask(&request).await;
-                column.push((route, let_in(&reply)));
+                let reply = server.request(&request).await;
+                column.push((route, outcome(&reply)));
             }
             columns.push(column);
         }
@@ -195,32 +195,35 @@ async fn every_route_with_every_token_in_every_mode() {
 }
 
 #[tokio::test]
-async fn a_shut_door_says_what_opens_it() {
-    let (server, _) = guarded("open", config());
-    let mut seen = String::new();
-    for (who, request) in [
-        ("nobody", register("a", "")),
-        ("nobody", get("/v1/snapshot")),
-        ("a stranger", register("a", &bearer("stranger"))),
-        ("an old one", register("a", &bearer("old"))),
-        ("another's", register("a", &bearer("web"))),
-        ("a node", plain("GET", "/v1/snapshot", &bearer("node"))),
+async fn refusals_explain_the_missing_credential() {
+    let (server, _) = start_server("open", config());
+    let mut refusals = String::new();
+    for (credential, request) in [
+        ("no token", register("a", "")),
+        ("no token", get("/v1/snapshot")),
+        ("unknown token", register("a", &bearer("stranger"))),
+        ("expired token", register("a", &bearer("old"))),
+        ("token of another node", register("a", &bearer("web"))),
+        (
+            "node token",
+            without_body("GET", "/v1/snapshot", &bearer("node")),
+        ),
     ] {
-        let reply = server.ask(&request).await;
+        let reply = server.request(&request).await;
         let (code, reason, message) = reply.error();
         let status = reply.status;
         let challenge = reply.header("www-authenticate").unwrap_or("-");
-        seen.push_str(&format!(
-            "{who}: {status} {code} {reason}, www-authenticate: {challenge}\n    {message}\n"
+        refusals.push_str(&format!(
+            "{credential}: {status} {code} {reason}, www-authenticate: {challenge}\n    {message}\n"
         ));
         assert!(!message.contains("secret-"), "{message}");
     }
-    insta::assert_snapshot!(seen);
+    insta::assert_snapshot!(refusals);
 }
 
 #[tokio::test]
-async fn a_token_is_a_password_for_those_who_know_only_a_url() {
-    let (server, _) = guarded("open", config());
+async fn token_is_accepted_as_basic_auth_password() {
+    let (server, _) = start_server("open", config());
     let basic = |text: &str| {
         let encoded = data_encoding::BASE64.encode(text.as_bytes());
         format!("Authorization: basic {encoded}\r\n")
@@ -237,38 +240,40 @@ async fn a_token_is_a_password_for_those_who_know_only_a_url() {
         ("authorization: Bearer secret-op\r\n".to_owned(), 401),
         ("authorization: Bearer secret-ops2\r\n".to_owned(), 401),
     ] {
-        let reply = server.ask(&plain("GET", "/v1/nodes", &headers)).await;
+        let reply = server
+            .request(&without_body("GET", "/v1/nodes", &headers))
+            .await;
         assert_eq!(reply.status, status, "{headers}");
     }
 }
 
 #[tokio::test]
-async fn the_first_key_has_the_name() {
+async fn first_key_owns_the_name() {
     let mut config = config();
     config.policy.allow_anonymous = true;
-    let (server, _) = guarded("first-use", config);
-    let ask = async |request: String| {
-        let reply = server.ask(&request).await;
+    let (server, _) = start_server("first-use", config);
+    let send = async |request: String| {
+        let reply = server.request(&request).await;
         (reply.status, reason(&reply))
     };
-    assert_eq!(ask(register("a", "")).await, (403, "no_key".into()));
+    assert_eq!(send(register("a", "")).await, (403, "no_key".into()));
     assert_eq!(
-        ask(register("a", "cfgsync-node-key: short\r\n")).await,
+        send(register("a", "cfgsync-node-key: short\r\n")).await,
         (403, "no_key".into())
     );
-    assert_eq!(ask(register("a", &key("a"))).await.0, 202);
-    assert_eq!(ask(register("a", &key("a"))).await.0, 202);
+    assert_eq!(send(register("a", &key("a"))).await.0, 202);
+    assert_eq!(send(register("a", &key("a"))).await.0, 202);
     for request in [register("a", &key("b")), node("a", &key("b"))] {
-        assert_eq!(ask(request).await, (403, "other_key".into()));
+        assert_eq!(send(request).await, (403, "other_key".into()));
     }
     let leave = |headers: &str| post("/v1/leave", headers, r#"{"identifier":"a"}"#);
-    assert_eq!(ask(leave(&key("b"))).await, (403, "other_key".into()));
-    assert_eq!(ask(register("b", &key("b"))).await.0, 202);
-    let payload = |headers: &str| plain("GET", "/v1/nodes/a/payload", headers);
-    assert_eq!(ask(payload("")).await, (403, "no_key".into()));
-    assert_eq!(ask(payload(&key("b"))).await, (403, "other_key".into()));
+    assert_eq!(send(leave(&key("b"))).await, (403, "other_key".into()));
+    assert_eq!(send(register("b", &key("b"))).await.0, 202);
+    let payload = |headers: &str| without_body("GET", "/v1/nodes/a/payload", headers);
+    assert_eq!(send(payload("")).await, (403, "no_key".into()));
+    assert_eq!(send(payload(&key("b"))).await, (403, "other_key".into()));
     let reply = server
-        .ask(&plain(
+        .request(&without_body(
             "GET",
             "/v1/nodes/a/payload",
             &(key("a") + "prefer: wait=10\r\n"),
@@ -276,30 +281,30 @@ async fn the_first_key_has_the_name() {
         .await;
     assert_eq!(reply.json()["files"][0]["content"], "a");
 
-    // Given free, it is as good as unregistered for all, and then the first one's.
-    let release = plain("DELETE", "/v1/nodes/a/key", &bearer("ops"));
-    assert_eq!(ask(release.clone()).await.0, 202);
-    assert_eq!(ask(release).await, (409, "no_owner".into()));
-    let reply = server.ask(&node("a", &key("a"))).await;
+    // After its release, the name counts as unregistered, and the next key that registers owns it.
+    let release = without_body("DELETE", "/v1/nodes/a/key", &bearer("ops"));
+    assert_eq!(send(release.clone()).await.0, 202);
+    assert_eq!(send(release).await, (409, "no_owner".into()));
+    let reply = server.request(&node("a", &key("a"))).await;
     assert_eq!(reply.status, 425, "{}", reply.text());
     assert_eq!(reply.json()["progress"]["self_registered"], false);
-    assert_eq!(ask(register("a", &key("c"))).await.0, 202);
-    assert_eq!(ask(node("a", &key("a"))).await, (403, "other_key".into()));
-    assert_eq!(server.ask(&node("a", &key("c"))).await.status, 200);
+    assert_eq!(send(register("a", &key("c"))).await.0, 202);
+    assert_eq!(send(node("a", &key("a"))).await, (403, "other_key".into()));
+    assert_eq!(server.request(&node("a", &key("c"))).await.status, 200);
 }
 
 #[tokio::test]
-async fn of_many_keys_at_once_one_has_the_name() {
-    let (server, _) = guarded("first-use", config());
-    let mut asks = Vec::new();
+async fn concurrent_keys_give_the_name_one_owner() {
+    let (server, _) = start_server("first-use", config());
+    let mut connections = Vec::new();
     for at in 0..16 {
         let request = register("a", &(bearer("node") + &key(&at.to_string())));
         let mut connection = server.connect().await;
         connection.send(request).await;
-        asks.push(connection);
+        connections.push(connection);
     }
     let mut accepted = 0;
-    for mut connection in asks {
+    for mut connection in connections {
         match connection.reply().await.status {
             202 => accepted += 1,
             403 => {}
@@ -310,30 +315,30 @@ async fn of_many_keys_at_once_one_has_the_name() {
 }
 
 #[tokio::test]
-async fn who_leaves_gives_the_name_back() {
-    let (server, _) = guarded("first-use", config());
+async fn leaving_releases_the_name() {
+    let (server, _) = start_server("first-use", config());
     let with = |name: &str| bearer("node") + &key(name);
-    assert_eq!(server.ask(&register("a", &with("1"))).await.status, 202);
+    assert_eq!(server.request(&register("a", &with("1"))).await.status, 202);
     let leave = post("/v1/leave", &with("1"), r#"{"identifier":"a"}"#);
-    assert_eq!(server.ask(&leave).await.status, 202);
-    assert_eq!(server.ask(&register("a", &with("2"))).await.status, 202);
+    assert_eq!(server.request(&leave).await.status, 202);
+    assert_eq!(server.request(&register("a", &with("2"))).await.status, 202);
 }
 
 #[tokio::test]
-async fn who_is_held_gets_nothing_of_a_name_that_is_anothers_by_then() {
-    let (server, _) = guarded("first-use", config());
+async fn held_request_is_refused_if_the_name_gets_another_owner() {
+    let (server, _) = start_server("first-use", config());
     let with = |name: &str| bearer("node") + &key(name) + "prefer: wait=60\r\n";
-    assert_eq!(server.ask(&register("a", &with("a"))).await.status, 202);
+    assert_eq!(server.request(&register("a", &with("a"))).await.status, 202);
     let mut first = server.connect().await;
     first.send(node("a", &with("a"))).await;
-    server.holds(1).await;
-    let release = plain("DELETE", "/v1/nodes/a/key", &bearer("ops"));
-    assert_eq!(server.ask(&release).await.status, 202);
-    assert_eq!(server.ask(&register("a", &with("b"))).await.status, 202);
+    server.wait_until_held(1).await;
+    let release = without_body("DELETE", "/v1/nodes/a/key", &bearer("ops"));
+    assert_eq!(server.request(&release).await.status, 202);
+    assert_eq!(server.request(&register("a", &with("b"))).await.status, 202);
     let mut second = server.connect().await;
     second.send(node("a", &with("b"))).await;
-    server.holds(2).await;
-    assert_eq!(server.ask(&register("b", &with("c"))).await.status, 202);
+    server.wait_until_held(2).await;
+    assert_eq!(server.request(&register("b", &with("c"))).await.status, 202);
     assert_eq!(second.reply().await.status, 200);
     let reply = first.reply().await;
     assert_eq!(
@@ -343,18 +348,18 @@ async fn who_is_held_gets_nothing_of_a_name_that_is_anothers_by_then() {
 }
 
 #[tokio::test]
-async fn who_is_held_gets_nothing_with_a_token_that_is_revoked_by_then() {
-    let (server, guard) = guarded("open", config());
+async fn held_request_is_refused_if_its_token_is_revoked() {
+    let (server, guard) = start_server("open", config());
     for (token, identifier) in [("node", "a"), ("web", "web-1")] {
         let mut connection = server.connect().await;
         let wait = "prefer: wait=60\r\n".to_owned();
         connection
             .send(node(identifier, &(bearer(token) + &wait)))
             .await;
-        server.holds(1).await;
+        server.wait_until_held(1).await;
         guard.set_tokens(tokens(&["ops"]));
-        server.ask(&register(identifier, &bearer("ops"))).await;
-        server.ask(&register("b", &bearer("ops"))).await;
+        server.request(&register(identifier, &bearer("ops"))).await;
+        server.request(&register("b", &bearer("ops"))).await;
         let reply = connection.reply().await;
         assert_eq!(reply.status, 401, "{}", reply.text());
         guard.set_tokens(tokens(&["ops", "node", "web"]));
@@ -362,26 +367,26 @@ async fn who_is_held_gets_nothing_with_a_token_that_is_revoked_by_then() {
 }
 
 #[tokio::test]
-async fn tokens_change_while_requests_come() {
-    let (server, guard) = guarded("open", config());
-    let ask = async |name: &str| server.ask(&register("a", &bearer(name))).await.status;
-    assert_eq!(ask("node").await, 202);
+async fn token_changes_apply_to_the_next_request() {
+    let (server, guard) = start_server("open", config());
+    let send = async |name: &str| server.request(&register("a", &bearer(name))).await.status;
+    assert_eq!(send("node").await, 202);
     guard.set_tokens(tokens(&["web", "ops"]));
-    assert_eq!(ask("node").await, 401);
+    assert_eq!(send("node").await, 401);
     guard.set_tokens(tokens(&[]));
-    assert_eq!(ask("ops").await, 401);
+    assert_eq!(send("ops").await, 401);
     guard.set_tokens(tokens(&["node"]));
-    assert_eq!(ask("node").await, 202);
+    assert_eq!(send("node").await, 202);
 }
 
 #[tokio::test]
-async fn an_address_that_asks_too_often_is_told_when_to_come_again() {
+async fn rate_limited_address_gets_429_with_retry_after() {
     let one = NonZeroU32::MIN;
     let rate = Rate {
         per_second: one,
         burst: NonZeroU32::new(3).unwrap(),
     };
-    let (server, _) = guarded(
+    let (server, _) = start_server(
         "open",
         AccessConfig {
             tokens: None,
@@ -391,76 +396,88 @@ async fn an_address_that_asks_too_often_is_told_when_to_come_again() {
     );
     let mut last = None;
     for _ in 0..10 {
-        last = Some(server.ask(&register("a", "")).await);
+        last = Some(server.request(&register("a", "")).await);
     }
     let reply = last.unwrap();
     assert_eq!(reply.status, 429);
     assert_eq!(reply.header("retry-after"), Some("1"));
     let (code, reason, _) = reply.error();
     assert_eq!((&*code, &*reason), ("internal", "too_often"));
-    // A path that leads nowhere counts, and whoever watches the server does not.
-    assert_eq!(server.ask(&get("/nowhere")).await.status, 429);
-    assert_eq!(server.ask(&get("/livez")).await.status, 200);
-    assert_eq!(server.ask(&get("/readyz")).await.status, 200);
+    // Unknown paths count towards the limit. Health checks do not.
+    assert_eq!(server.request(&get("/nowhere")).await.status, 429);
+    assert_eq!(server.request(&get("/livez")).await.status, 200);
+    assert_eq!(server.request(&get("/readyz")).await.status, 200);
 }
 
 #[tokio::test]
-async fn who_tries_tokens_is_slowed_and_who_has_one_is_not() {
-    let (server, _) = guarded("open", config());
-    let mut shut = Vec::new();
+async fn token_guessing_is_rate_limited_and_valid_tokens_are_not() {
+    let (server, _) = start_server("open", config());
+    let mut statuses = Vec::new();
     for at in 0..40 {
         let guess = format!("authorization: Bearer guess-{at}\r\n");
-        shut.push(server.ask(&plain("GET", "/v1/nodes", &guess)).await.status);
+        statuses.push(
+            server
+                .request(&without_body("GET", "/v1/nodes", &guess))
+                .await
+                .status,
+        );
     }
-    assert_eq!(shut[..20], [401; 20]);
+    assert_eq!(statuses[..20], [401; 20]);
     assert!(
-        shut[20..].iter().filter(|status| **status == 429).count() > 10,
-        "{shut:?}"
+        statuses[20..]
+            .iter()
+            .filter(|status| **status == 429)
+            .count()
+            > 10,
+        "{statuses:?}"
     );
-    // The same address, behind which others are.
-    let right = plain("GET", "/v1/nodes", &bearer("ops"));
-    assert_eq!(server.ask(&right).await.status, 200);
+    // Other clients can share the address, so a valid token still works.
+    let right = without_body("GET", "/v1/nodes", &bearer("ops"));
+    assert_eq!(server.request(&right).await.status, 200);
 }
 
-/// What nobody can guess its way to was answered with 429 after twenty tries, which a node took for a reason to wait.
+/// Regression test: refusals that guessing cannot overcome became 429 after 20 requests, so a node waited instead of
+/// failing.
 #[tokio::test]
-async fn who_may_not_is_told_so_however_often_it_asks() {
-    let (server, _) = guarded("open", config());
+async fn repeated_unauthorized_requests_keep_401_or_403() {
+    let (server, _) = start_server("open", config());
     for (credential, status) in [("", 401), (bearer("web").as_str(), 403)] {
         for _ in 0..40 {
-            let reply = server.ask(&plain("GET", "/v1/nodes", credential)).await;
+            let reply = server
+                .request(&without_body("GET", "/v1/nodes", credential))
+                .await;
             assert_eq!(reply.status, status);
         }
     }
     for _ in 0..40 {
-        let anothers = node("db-1", &bearer("web"));
-        assert_eq!(server.ask(&anothers).await.status, 403);
+        let other_node = node("db-1", &bearer("web"));
+        assert_eq!(server.request(&other_node).await.status, 403);
     }
 }
 
-/// Whoever reached an open server on loopback could have a browser there do as a page said.
+/// Regression test: a web page could make a browser send requests to an open server on loopback.
 #[tokio::test]
-async fn pages_of_other_sites_ask_nothing() {
+async fn rejects_cross_site_requests() {
     let server = TestServer::start(READY);
     let reason = r#"{"reason":"a page's"}"#;
     for origin in ["http://evil.example", "null", "https://x:4400", "file://x"] {
         let origin = format!("origin: {origin}\r\n");
-        let reply = server.ask(&post("/v1/fail", &origin, reason)).await;
+        let reply = server.request(&post("/v1/fail", &origin, reason)).await;
         assert_eq!(
             (reply.status, reply.error().1.as_str()),
             (403, "other_site")
         );
         let id = r#"{"identifier":"a","ip":"10.0.0.1"}"#;
-        let reply = server.ask(&post("/register", &origin, id)).await;
+        let reply = server.request(&post("/register", &origin, id)).await;
         assert_eq!(reply.status, 403);
     }
-    // One of its own: what `post` says as Host.
-    let own = post("/v1/fail", "origin: http://X\r\n", reason);
-    assert_eq!(server.ask(&own).await.status, 202);
+    // The origin matches the `Host` header that `post` sends.
+    let node_get = post("/v1/fail", "origin: http://X\r\n", reason);
+    assert_eq!(server.request(&node_get).await.status, 202);
 }
 
 #[tokio::test]
-async fn no_more_than_some_requests_are_held_for_a_node() {
+async fn held_requests_are_limited_for_each_node() {
     let http = HttpConfig {
         waiters_per_node_max: 2,
         ..HttpConfig::default()
@@ -472,14 +489,14 @@ async fn no_more_than_some_requests_are_held_for_a_node() {
         connection.send(node("a", "prefer: wait=60\r\n")).await;
         held.push(connection);
     }
-    server.holds(2).await;
+    server.wait_until_held(2).await;
     for request in [
         node("a", "prefer: wait=60\r\n"),
-        plain("GET", "/v1/nodes/a/payload", "prefer: wait=60\r\n"),
+        without_body("GET", "/v1/nodes/a/payload", "prefer: wait=60\r\n"),
     ] {
-        let reply = server.ask(&request).await;
+        let reply = server.request(&request).await;
         assert_eq!(reply.status, 425);
-        // As if nobody had understood that it would wait.
+        // Without this header, a client knows that the server does not hold the request.
         assert_eq!(reply.header("preference-applied"), None);
     }
     server.register("a").await;
@@ -490,10 +507,10 @@ async fn no_more_than_some_requests_are_held_for_a_node() {
 }
 
 #[tokio::test]
-async fn the_audit_log_has_each_change_and_each_refusal() {
+async fn audit_log_records_changes_and_refusals() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit");
-    let (server, guard) = audited(&path);
+    let (server, guard) = start_audited_server(&path);
     let replace = r#"{"identifier":"web-1","files":[{"path":"/id","content":"PLANTED"}]}"#;
     for request in [
         register("web-1", ""),
@@ -508,19 +525,19 @@ async fn the_audit_log_has_each_change_and_each_refusal() {
             r#"{"identifier":"web-2","ip":"PLANTED"}"#,
         ),
         node("web-1", &bearer("web")),
-        plain("GET", "/v1/snapshot", &bearer("web")),
-        plain("GET", "/v1/snapshot", &bearer("ops")),
+        without_body("GET", "/v1/snapshot", &bearer("web")),
+        without_body("GET", "/v1/snapshot", &bearer("ops")),
         post("/node/replace", &bearer("ops"), replace),
-        plain("DELETE", "/v1/nodes/web-1/override", &bearer("ops")),
-        plain("DELETE", "/v1/nodes/web-1/override", &bearer("ops")),
+        without_body("DELETE", "/v1/nodes/web-1/override", &bearer("ops")),
+        without_body("DELETE", "/v1/nodes/web-1/override", &bearer("ops")),
         post("/v1/leave", &bearer("web"), r#"{"identifier":"web-1"}"#),
-        plain("DELETE", "/v1/nodes/web-9", &bearer("ops")),
+        without_body("DELETE", "/v1/nodes/web-9", &bearer("ops")),
         post("/v1/fail", &bearer("ops"), r#"{"reason":"PLANTED"}"#),
         post("/v1/reset", &bearer("ops"), ""),
         get("/livez"),
         get("/nowhere"),
     ] {
-        server.ask(&request).await;
+        server.request(&request).await;
     }
     guard.audit().unwrap().flush().await;
     let log = std::fs::read_to_string(&path).unwrap();
@@ -531,39 +548,39 @@ async fn the_audit_log_has_each_change_and_each_refusal() {
     insta::assert_snapshot!(log);
 }
 
-/// Who got which files was in no log.
 #[tokio::test]
-async fn the_audit_log_cannot_be_filled_with_denials() {
+async fn audit_log_limits_repeated_refusals() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit");
-    let (server, guard) = audited(&path);
+    let (server, guard) = start_audited_server(&path);
     for _ in 0..200 {
-        let removal = plain("DELETE", "/v1/nodes/web-1", &bearer("web"));
-        assert_eq!(server.ask(&removal).await.status, 403);
+        let removal = without_body("DELETE", "/v1/nodes/web-1", &bearer("web"));
+        assert_eq!(server.request(&removal).await.status, 403);
     }
     guard.audit().unwrap().flush().await;
     let lines = std::fs::read_to_string(&path).unwrap().lines().count();
     assert!((20..100).contains(&lines), "{lines}");
 }
 
+/// Regression test: no log recorded the delivery of files to nodes.
 #[tokio::test]
-async fn the_audit_log_has_each_nodes_first_delivery_of_a_generation() {
+async fn audit_log_records_first_delivery_of_a_generation_to_each_node() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit");
-    let (server, guard) = audited(&path);
-    server.ask(&register("web-1", &bearer("web"))).await;
+    let (server, guard) = start_audited_server(&path);
+    server.request(&register("web-1", &bearer("web"))).await;
     let held = bearer("web") + "prefer: wait=20\r\n";
     let mut waiting = server.connect().await;
     waiting.send(node("web-1", &held)).await;
-    server.holds(1).await;
-    server.ask(&register("a", &bearer("node"))).await;
+    server.wait_until_held(1).await;
+    server.request(&register("a", &bearer("node"))).await;
     assert_eq!(waiting.reply().await.status, 200);
-    // Again, the other way, and where there is nothing yet: no delivery, no line.
-    let payload = plain("GET", "/v1/nodes/web-1/payload", &held);
-    let again = server.ask(&payload).await;
+    // Repeated fetches, the other fetch route, and a node without a payload add no line.
+    let payload = without_body("GET", "/v1/nodes/web-1/payload", &held);
+    let again = server.request(&payload).await;
     let digest = again.header("etag").unwrap().trim_matches('"').to_owned();
-    server.ask(&node("web-1", &held)).await;
-    server.ask(&node("b", &bearer("node"))).await;
+    server.request(&node("web-1", &held)).await;
+    server.request(&node("b", &bearer("node"))).await;
     guard.audit().unwrap().flush().await;
     let log = std::fs::read_to_string(&path).unwrap();
     let delivered: Vec<_> = log
@@ -576,9 +593,10 @@ async fn the_audit_log_has_each_nodes_first_delivery_of_a_generation() {
     assert_eq!(delivered, [expected]);
 }
 
-/// `GET /v1/nodes/{id}/payload` showed an operator every secret file, unasked and unseen.
+/// Regression test: `GET /v1/nodes/{id}/payload` showed an operator all secret files without `reveal` and without an
+/// audit entry.
 #[tokio::test]
-async fn an_operator_sees_what_is_secret_only_by_asking_and_is_seen_doing_so() {
+async fn operators_see_secrets_only_with_reveal_and_an_audit_entry() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit");
     for (target, log_works) in [(path.clone(), true), ("/dev/full".into(), false)] {
@@ -599,40 +617,47 @@ async fn an_operator_sees_what_is_secret_only_by_asking_and_is_seen_doing_so() {
         let held = "prefer: wait=20\r\n";
         let payload = "/v1/nodes/web-1/payload";
         let revealed = "/v1/nodes/web-1/payload?reveal=true";
-        let look = |path, more: &str| plain("GET", path, &(bearer("ops") + more));
-        let own = |path| plain("GET", path, &bearer("web"));
+        let operator_get = |path, more: &str| without_body("GET", path, &(bearer("ops") + more));
+        let node_get = |path| without_body("GET", path, &bearer("web"));
         let delivered = async || {
             let node = server
-                .ask(&plain("GET", "/v1/snapshot", &bearer("ops")))
+                .request(&without_body("GET", "/v1/snapshot", &bearer("ops")))
                 .await;
             node.json()["registrations"][0]["delivered"].is_number()
         };
-        let reply = server.ask(&look(payload, held)).await;
+        let reply = server.request(&operator_get(payload, held)).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         assert!(!reply.text().contains("PLANTED"), "{}", reply.text());
         assert_eq!(reply.json()["files"][0]["path"], "open");
         assert_eq!(reply.json()["withheld"][0]["path"], "key");
         let tag = format!("if-none-match: {}\r\n", reply.header("etag").unwrap());
         for path in [payload, revealed] {
-            assert_eq!(server.ask(&look(path, &tag)).await.status, 304);
+            assert_eq!(server.request(&operator_get(path, &tag)).await.status, 304);
         }
-        assert!(!delivered().await, "a look delivers nothing");
+        assert!(
+            !delivered().await,
+            "an operator's request is not a delivery"
+        );
 
-        let looks = [
-            look(revealed, ""),
-            look(revealed, held),
-            // What a `join` with an operator's token asks for: it gets the files.
+        let revealing_requests = [
+            operator_get(revealed, ""),
+            operator_get(revealed, held),
+            // A `join` with an operator's token gets the files.
             node("web-1", &(bearer("ops") + held)),
         ];
-        for request in looks {
-            let reply = server.ask(&request).await;
+        for request in revealing_requests {
+            let reply = server.request(&request).await;
             assert_eq!(reply.text().contains("PLANTED"), log_works);
             let expected = if log_works { 200 } else { 503 };
             assert_eq!(reply.status, expected, "{}", reply.text());
         }
-        // For a node it is its own, whatever it asks.
-        for request in [own(payload), own(revealed), node("web-1", &bearer("web"))] {
-            let reply = server.ask(&request).await;
+        // A node gets its own secret files with and without `reveal`.
+        for request in [
+            node_get(payload),
+            node_get(revealed),
+            node("web-1", &bearer("web")),
+        ] {
+            let reply = server.request(&request).await;
             assert!(reply.text().contains("PLANTED"), "{}", reply.text());
         }
         assert!(delivered().await);
@@ -645,30 +670,35 @@ async fn an_operator_sees_what_is_secret_only_by_asking_and_is_seen_doing_so() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         line["what"].as_str().unwrap().to_owned()
     });
-    let looked = "GET /v1/nodes/{id}/payload";
-    assert_eq!(what.collect::<Vec<_>>(), [looked, looked, "POST /node"]);
+    let payload_route = "GET /v1/nodes/{id}/payload";
+    assert_eq!(
+        what.collect::<Vec<_>>(),
+        [payload_route, payload_route, "POST /node"]
+    );
     assert!(!log.contains("PLANTED"), "{log}");
 }
 
 #[tokio::test]
-async fn nothing_changes_that_a_required_audit_log_cannot_take() {
+async fn required_audit_log_blocks_changes_it_cannot_record() {
     let full = AuditLog::open(AuditTarget::File("/dev/full".into()), true).unwrap();
-    let (server, _) = guarded(
+    let (server, _) = start_server(
         "open",
         AccessConfig {
             audit: Some(full),
             ..config()
         },
     );
-    let reply = server.ask(&register("web-1", &bearer("web"))).await;
+    let reply = server.request(&register("web-1", &bearer("web"))).await;
     assert_eq!((reply.status, reply.error().1), (503, "audit".to_owned()));
-    let nodes = server.ask(&plain("GET", "/v1/nodes", &bearer("ops"))).await;
+    let nodes = server
+        .request(&without_body("GET", "/v1/nodes", &bearer("ops")))
+        .await;
     assert_eq!(nodes.text(), "[]");
 
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit");
     let audit = AuditLog::open(AuditTarget::File(path.clone()), true).unwrap();
-    let (server, guard) = guarded(
+    let (server, guard) = start_server(
         "open",
         AccessConfig {
             audit: Some(audit),
@@ -676,7 +706,10 @@ async fn nothing_changes_that_a_required_audit_log_cannot_take() {
         },
     );
     assert_eq!(
-        server.ask(&register("web-1", &bearer("web"))).await.status,
+        server
+            .request(&register("web-1", &bearer("web")))
+            .await
+            .status,
         202
     );
     guard.audit().unwrap().flush().await;
@@ -689,8 +722,8 @@ async fn nothing_changes_that_a_required_audit_log_cannot_take() {
 }
 
 #[tokio::test]
-async fn a_body_that_nobody_may_send_is_not_kept() {
-    let (server, _) = guarded("open", config());
+async fn unauthorized_request_body_is_not_buffered() {
+    let (server, _) = start_server("open", config());
     let mut connection = server.connect().await;
     let head = format!(
         "POST /node/replace HTTP/1.1\r\nhost: x\r\n{}content-length: 30000000\r\n\r\n",

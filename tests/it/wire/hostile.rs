@@ -1,5 +1,5 @@
-//! Clients that mean harm: what they send is refused or cut, nothing of it takes effect, and real nodes are served
-//! beside them.
+//! Hostile clients: the server rejects or disconnects them, their requests have no effect, and other nodes are
+//! served meanwhile.
 
 use std::time::Duration;
 
@@ -8,47 +8,49 @@ use cfgsync_server::HttpConfig;
 use cfgsync_store::Bounds;
 
 use super::PAIR;
-use crate::support::{Connection, INSTANCE, TestServer, get, node, plain, post, register, within};
+use crate::support::{
+    Connection, INSTANCE, TestServer, get, node, post, register, with_timeout, without_body,
+};
 
-/// Short enough to be waited for, and only where running out is what the test is about.
+/// A timeout that tests can afford to wait for. Only tests of the timeout itself use it.
 const SHORT: Duration = Duration::from_millis(50);
 
-/// Sends `drop` again and again, without ever an end, until the server has closed.
-async fn drip(mut connection: Connection, drop: &[u8]) {
-    within(async { while connection.try_send(drop).await {} }).await;
+/// Sends `piece` repeatedly until the server closes the connection.
+async fn send_until_closed(mut connection: Connection, piece: &[u8]) {
+    with_timeout(async { while connection.try_send(piece).await {} }).await;
 }
 
 #[tokio::test]
-async fn a_head_that_never_ends_is_cut_although_bytes_keep_coming() {
+async fn endless_request_head_times_out_despite_progress() {
     let config = HttpConfig {
         header_timeout: SHORT,
         ..HttpConfig::default()
     };
     let server = TestServer::with(PAIR, config);
-    for drop in [&b"x"[..], b"x: y\r\n"] {
+    for piece in [&b"x"[..], b"x: y\r\n"] {
         let mut connection = server.connect().await;
         connection.send("GET /livez HTTP/1.1\r\nhost: ").await;
-        drip(connection, drop).await;
+        send_until_closed(connection, piece).await;
     }
 }
 
 #[tokio::test]
-async fn a_body_that_never_ends_is_cut_although_bytes_keep_coming() {
+async fn endless_body_times_out_despite_progress() {
     let config = HttpConfig {
         body_timeout: SHORT,
         ..HttpConfig::default()
     };
     let server = TestServer::with(PAIR, config);
-    for (framing, drop) in [
+    for (framing, piece) in [
         ("content-length: 60000", &b" "[..]),
         ("transfer-encoding: chunked", b"1\r\n \r\n"),
-        // Each chunk brings a byte and a kilobyte of nothing.
+        // Each chunk has one byte of data and 1 KiB of chunk extension.
         ("transfer-encoding: chunked", &endless_extension()),
     ] {
         let mut connection = server.connect().await;
         let head = format!("POST /register HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n");
         connection.send(head).await;
-        drip(connection, drop).await;
+        send_until_closed(connection, piece).await;
     }
 }
 
@@ -57,7 +59,7 @@ fn endless_extension() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_body_beyond_its_bound_that_never_ends_is_cut_too() {
+async fn endless_body_above_the_limit_times_out() {
     let config = HttpConfig {
         body_timeout: SHORT,
         ..HttpConfig::default()
@@ -67,15 +69,15 @@ async fn a_body_beyond_its_bound_that_never_ends_is_cut_too() {
     let head = "POST /register HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
     connection.send(head).await;
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
-    drip(connection, chunk.as_bytes()).await;
+    send_until_closed(connection, chunk.as_bytes()).await;
 }
 
-/// A request that must not be found behind, or inside, another one.
+/// A request hidden behind or inside another one. The server must not execute it.
 const SMUGGLED: &str =
     "POST /v1/fail HTTP/1.1\r\nhost: x\r\ncontent-length: 18\r\n\r\n{\"reason\":\"smuggle\"}";
 
 #[tokio::test]
-async fn nothing_is_smuggled_in_by_a_body_of_two_lengths() {
+async fn ambiguous_body_lengths_smuggle_no_request() {
     let server = TestServer::start(PAIR);
     let length = SMUGGLED.len();
     let behind_a_chunked_body = format!("0\r\n\r\n{SMUGGLED}");
@@ -107,17 +109,17 @@ async fn nothing_is_smuggled_in_by_a_body_of_two_lengths() {
             SMUGGLED,
         ),
         (
-            "an encoding that is not chunks",
+            "an unknown encoding",
             "transfer-encoding: xchunked".to_owned(),
             &*behind_a_chunked_body,
         ),
         (
-            "chunks that are not last",
+            "chunked is not the last encoding",
             "transfer-encoding: chunked, identity".to_owned(),
             &*behind_a_chunked_body,
         ),
         (
-            "a name with a space behind it",
+            "a header name followed by a space",
             format!("content-length : {length}"),
             SMUGGLED,
         ),
@@ -140,20 +142,20 @@ async fn nothing_is_smuggled_in_by_a_body_of_two_lengths() {
         let mut connection = server.connect().await;
         let head = format!("POST /register HTTP/1.1\r\nhost: x\r\n{headers}\r\n\r\n");
         connection.send(format!("{head}{body}{SMUGGLED}")).await;
-        // Refused, and whatever follows on this connection is not read as a request.
+        // The server rejects the request and does not read another one from this connection.
         let reply = connection.reply().await;
         assert!((400..500).contains(&reply.status), "{name}: {reply:?}");
         assert!(connection.is_closed().await, "{name}");
     }
-    let state = &server.ask(&get("/v1/snapshot")).await.json()["state"];
+    let state = &server.request(&get("/v1/snapshot")).await.json()["state"];
     assert_eq!(state, "waiting");
 }
 
 #[tokio::test]
-async fn bytes_of_another_protocol_are_answered_or_cut() {
+async fn other_protocols_are_rejected_without_affecting_the_server() {
     let server = TestServer::start(PAIR);
     for (name, bytes) in [
-        // The beginning of a TLS handshake.
+        // The first bytes of a TLS handshake.
         ("TLS", &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..]),
         ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
         ("SSH", b"SSH-2.0-OpenSSH_9.2\r\n"),
@@ -163,31 +165,31 @@ async fn bytes_of_another_protocol_are_answered_or_cut() {
         let mut connection = server.connect().await;
         connection.send(bytes).await;
         connection.half_close().await;
-        within(connection.read_to_end()).await;
-        assert_eq!(server.ask(&get("/livez")).await.status, 200, "{name}");
+        with_timeout(connection.read_to_end()).await;
+        assert_eq!(server.request(&get("/livez")).await.status, 200, "{name}");
     }
 }
 
 #[tokio::test]
-async fn who_sends_requests_and_reads_no_answer_is_given_up() {
+async fn client_that_reads_no_responses_is_disconnected() {
     let config = HttpConfig {
         write_stall_timeout: SHORT,
         ..HttpConfig::default()
     };
     let server = TestServer::with(PAIR, config);
     let flood = get("/metrics").repeat(100);
-    drip(server.connect().await, flood.as_bytes()).await;
+    send_until_closed(server.connect().await, flood.as_bytes()).await;
 }
 
 #[tokio::test]
-async fn half_closed_connections_cost_no_place() {
+async fn half_closed_connections_free_their_slots() {
     let config = HttpConfig {
         connections_max: 4,
         connections_per_address_max: Some(4),
         ..HttpConfig::default()
     };
     let server = TestServer::with(PAIR, config);
-    // More than there are places, and none of them is closed by this side.
+    // More connections than the limit allows. The client closes none of them.
     let mut kept = Vec::new();
     for start in [
         "",
@@ -201,22 +203,23 @@ async fn half_closed_connections_cost_no_place() {
         connection.half_close().await;
         kept.push(connection);
     }
-    assert_eq!(server.ask(&register("a")).await.status, 202);
+    assert_eq!(server.request(&register("a")).await.status, 202);
 }
 
-/// Who ended its side once its request was sent had the end of its payload cut, and no answer to what took a moment.
+/// Regression test: clients that shut down their write side after a request got a truncated payload, or no response if
+/// it took a moment.
 #[tokio::test]
-async fn who_has_said_all_is_answered_in_full() {
+async fn half_closed_requests_get_complete_responses() {
     let spec = "ready: {nodes: 1}\nmaterializers: [{kind: template, files: [{path: a, shared: true, \
                 template: \"{{ 'x' * 8000000 }}\"}]}]\n";
     let server = TestServer::start(spec);
     server.register("a").await;
-    let asking = node("a", "prefer: wait=60\r\n");
-    assert_eq!(server.ask(&asking).await.status, 200);
+    let fetch = node("a", "prefer: wait=60\r\n");
+    assert_eq!(server.request(&fetch).await.status, 200);
     for requests in [
-        &*asking,
+        &*fetch,
         &get("/v1/nodes/a/payload"),
-        &(get("/livez") + &asking),
+        &(get("/livez") + &fetch),
     ] {
         let mut connection = server.connect().await;
         connection.send(requests).await;
@@ -230,28 +233,28 @@ async fn who_has_said_all_is_answered_in_full() {
         assert_eq!(files[0]["content"].as_str().map(str::len), Some(8_000_000));
         assert!(connection.is_closed().await);
     }
-    server.is_left().await;
+    server.wait_until_disconnected().await;
 }
 
-/// Most who end while they are held were killed.
+/// Most clients that close their side while held have been killed, so the server must not keep their requests.
 #[tokio::test]
-async fn who_ends_while_it_is_held_is_held_no_longer() {
+async fn half_closed_waiter_is_released() {
     let server = TestServer::start(PAIR);
     server.register("a").await;
     for early in [true, false] {
         let mut connection = server.connect().await;
         connection.send(node("a", "prefer: wait=3600\r\n")).await;
         if !early {
-            server.holds(1).await;
+            server.wait_until_held(1).await;
         }
         connection.half_close().await;
         assert!(connection.is_closed().await);
-        server.holds(0).await;
+        server.wait_until_held(0).await;
     }
 }
 
 #[tokio::test]
-async fn who_opens_all_connections_that_it_can_shuts_nobody_out() {
+async fn one_address_cannot_use_up_all_connections() {
     let config = HttpConfig {
         connections_max: 4,
         ..HttpConfig::default()
@@ -264,11 +267,11 @@ async fn who_opens_all_connections_that_it_can_shuts_nobody_out() {
         assert_eq!(connection.reply().await.status, 200);
         held.push(connection);
     }
-    // Told why, whether it asks or not, and never served.
-    let asking = register("a");
-    for ask in [&*asking, ""].repeat(3) {
+    // Connections beyond the quota get an error response, with or without a request.
+    let registration = register("a");
+    for bytes in [&*registration, ""].repeat(3) {
         let mut more = server.connect().await;
-        more.send(ask).await;
+        more.send(bytes).await;
         more.half_close().await;
         let reply = more.reply().await;
         let (code, reason, message) = reply.error();
@@ -290,23 +293,26 @@ async fn who_opens_all_connections_that_it_can_shuts_nobody_out() {
         );
         assert!(more.is_closed().await);
     }
-    // Told when it asks, and not before: a client took that for no answer.
+    // Regression test: the error response arrived before the request, which a client took for no response.
     let client = Client::new([format!("http://{}", server.address).parse().unwrap()]);
     for _ in 0..20 {
-        let told = client.livez().await.unwrap_err().to_string();
-        assert!(told.contains("answered 429 Too Many Requests"), "{told}");
+        let actual = client.livez().await.unwrap_err().to_string();
+        assert!(
+            actual.contains("answered 429 Too Many Requests"),
+            "{actual}"
+        );
     }
-    // What is closed is given back.
+    // A closed connection frees its share of the quota.
     drop(held.pop());
-    within(async { while server.ask(&register("b")).await.status != 202 {} }).await;
+    with_timeout(async { while server.request(&register("b")).await.status != 202 {} }).await;
     held.push(server.connect().await);
 
-    // Far more at once than are told why, and another address finds room beside them.
+    // With far more connections at once than get an error response, another address can still connect.
     let metrics = server.coordinator.metrics();
     let before = metrics.connections_refused.get();
-    let mut crowd = Vec::new();
+    let mut excess = Vec::new();
     for _ in 0..100 {
-        crowd.push(server.connect().await);
+        excess.push(server.connect().await);
     }
     let mut other = server.connect_from("127.0.0.2").await;
     other.send(get("/v1/nodes")).await;
@@ -315,40 +321,40 @@ async fn who_opens_all_connections_that_it_can_shuts_nobody_out() {
     assert_eq!(nodes[0]["identifier"], "b");
     let closed = metrics.connections_refused.get() - before;
     assert!(closed >= 100, "{closed}");
-    let told = format!("cfgsync_connections_refused_total {}", before + closed);
-    assert!(metrics.to_text().contains(&told), "{told}");
+    let actual = format!("cfgsync_connections_refused_total {}", before + closed);
+    assert!(metrics.to_text().contains(&actual), "{actual}");
 
-    // Those that are told nothing yet are not waited for.
+    // Shutdown does not wait for refused connections that have not got their response yet.
     drop((held, other));
     let idle = server.connect().await;
     let report = server.stop().report().await;
     assert_eq!(report.cut, 0, "{report:?}");
-    drop((idle, crowd));
+    drop((idle, excess));
 }
 
-/// How many of a hundred registrations are taken; all others are refused with `message`.
-async fn taken(
+/// Sends 100 registrations and returns how many are accepted. All others must be rejected with `message`.
+async fn count_accepted(
     connection: &mut Connection,
     registration: impl Fn(usize) -> String,
     message: &str,
 ) -> usize {
-    let mut taken = 0;
+    let mut accepted = 0;
     for at in 0..100 {
         connection.send(registration(at)).await;
         let reply = connection.reply().await;
         if reply.status == 202 {
-            taken += 1;
+            accepted += 1;
             continue;
         }
-        let (code, reason, told) = reply.error();
+        let (code, reason, actual) = reply.error();
         assert_eq!((reply.status, &*code, &*reason), (503, "internal", "full"));
-        assert_eq!(told, message);
+        assert_eq!(actual, message);
     }
-    taken
+    accepted
 }
 
 #[tokio::test]
-async fn who_registers_ever_more_names_and_metadata_is_refused_and_the_others_are_served() {
+async fn node_and_metadata_limits_reject_new_nodes_and_keep_others_served() {
     let bounds = Bounds {
         nodes_max: 50,
         metadata_total_max_bytes: 10_000,
@@ -362,30 +368,30 @@ async fn who_registers_ever_more_names_and_metadata_is_refused_and_the_others_ar
             format!(r#"{{"identifier":"{identifier}","ip":"10.0.0.1","metadata":"{text}"}}"#);
         post("/register", "", &body)
     };
-    // Each takes a thousand bytes.
+    // Each registration uses 1,000 bytes.
     let (mut names, mut metadata) = (server.connect().await, server.connect().await);
     let large = |at| with(&format!("large-{at}"), 936);
-    let no_memory = "there is no room for so much metadata, those of all nodes may take 10000 bytes of memory together; \
+    let metadata_limit = "there is no room for so much metadata, those of all nodes may take 10000 bytes of memory together; \
                      bring less, remove nodes (cfgsync rm), or raise serve --metadata-total-max";
-    let mut accepted = taken(&mut metadata, large, no_memory).await;
+    let mut accepted = count_accepted(&mut metadata, large, metadata_limit).await;
     assert_eq!(accepted, 10);
     let small = |at| register(&format!("small-{at}"));
-    let no_place = "there is no room for another node, there are 50 already; remove some (cfgsync rm), or raise serve \
+    let node_limit = "there is no room for another node, there are 50 already; remove some (cfgsync rm), or raise serve \
                     --nodes-max";
-    accepted += taken(&mut names, small, no_place).await;
+    accepted += count_accepted(&mut names, small, node_limit).await;
     assert_eq!(accepted, 48);
-    // Who was there comes again, gets its files, and an operator makes room.
+    // Registered nodes can register again and get their files. An operator can make room for new ones.
     server.register("a").await;
-    assert_eq!(server.ask(&with("large-0", 900)).await.status, 202);
-    let reply = server.ask(&node("a", "prefer: wait=20\r\n")).await;
+    assert_eq!(server.request(&with("large-0", 900)).await.status, 202);
+    let reply = server.request(&node("a", "prefer: wait=20\r\n")).await;
     assert_eq!(reply.status, 200);
-    let remove = plain("DELETE", "/v1/nodes/small-0", "");
-    assert_eq!(server.ask(&remove).await.status, 202);
+    let remove = without_body("DELETE", "/v1/nodes/small-0", "");
+    assert_eq!(server.request(&remove).await.status, 202);
     server.register("c").await;
 }
 
 #[tokio::test]
-async fn thousands_of_names_from_one_address_do_not_stop_a_closed_list() {
+async fn unlisted_names_do_not_block_a_closed_list() {
     let server = TestServer::start(
         "
 ready: { nodes: [a, b] }
@@ -405,7 +411,11 @@ materializers:
     server.register("a").await;
     server.register("b").await;
     let reply = server
-        .ask(&plain("GET", "/v1/nodes/a/payload", "prefer: wait=20\r\n"))
+        .request(&without_body(
+            "GET",
+            "/v1/nodes/a/payload",
+            "prefer: wait=20\r\n",
+        ))
         .await;
     assert_eq!(reply.status, 200);
 }

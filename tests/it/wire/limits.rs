@@ -1,17 +1,17 @@
-//! Overload has a shape: sizes, times and numbers are bounded, and a server drains.
+//! Limits on sizes, times and numbers of requests and connections, and the drain at shutdown.
 
 use std::time::Duration;
 
 use cfgsync_server::HttpConfig;
 
 use super::PAIR;
-use crate::support::{Connection, TestServer, get, node, post, register, within};
+use crate::support::{Connection, TestServer, get, node, post, register, with_timeout};
 
-/// Short enough to be waited for, and only where running out is what the test is about.
+/// A timeout that tests can afford to wait for. Only tests of the timeout itself use it.
 const SHORT: Duration = Duration::from_millis(50);
 
 #[tokio::test]
-async fn a_head_that_does_not_come_ends_the_connection() {
+async fn slow_request_head_gets_408() {
     let config = HttpConfig {
         header_timeout: SHORT,
         ..HttpConfig::default()
@@ -30,7 +30,7 @@ async fn a_head_that_does_not_come_ends_the_connection() {
         assert!(reply.header("cfgsync-instance").is_some());
         assert!(connection.is_closed().await, "{start:?}");
     }
-    // Who asks nothing is told nothing, at first or after an answer. Ends of lines ask nothing.
+    // Without a started request, the connection is closed without a response. Empty lines do not start a request.
     let mut ended = server.connect().await;
     ended.send(get("/livez") + "\r\n").await;
     assert_eq!(ended.reply().await.status, 200);
@@ -44,7 +44,7 @@ async fn a_head_that_does_not_come_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_told_so() {
+async fn slow_body_gets_408() {
     let config = HttpConfig {
         body_timeout: SHORT,
         ..HttpConfig::default()
@@ -63,7 +63,7 @@ async fn a_body_that_does_not_come_is_told_so() {
 }
 
 #[tokio::test]
-async fn bodies_are_bounded() {
+async fn bodies_above_the_limit_get_413() {
     let config = HttpConfig {
         register_body_max_bytes: 100,
         replace_body_max_bytes: 200,
@@ -82,7 +82,7 @@ async fn bodies_are_bounded() {
         ("/v1/leave", 100),
         ("/node/replace", 200),
     ] {
-        // Said at once where the length is told, and also where the body is far longer than any buffer.
+        // The declared or chunked body is slightly above the limit, and far above any buffer size.
         for bytes in [max, 8 << 20] {
             let body = padding(bytes);
             let chunked = format!(
@@ -102,32 +102,35 @@ async fn bodies_are_bounded() {
                     message,
                     format!("the body has more than the {max} bytes that this route accepts")
                 );
-                // The rest of the body was read, so the connection is good for the next request.
+                // The server discarded the rest of the body, so the connection accepts another request.
                 connection.send(get("/livez")).await;
                 assert_eq!(connection.reply().await.status, 200);
             }
         }
     }
     let exact = padding(100 - padding(0).len());
-    assert_eq!(server.ask(&post("/register", "", &exact)).await.status, 202);
+    assert_eq!(
+        server.request(&post("/register", "", &exact)).await.status,
+        202
+    );
 }
 
 #[tokio::test]
-async fn a_body_that_is_cut_short_changes_nothing() {
+async fn truncated_body_changes_nothing() {
     let server = TestServer::start(PAIR);
     let mut connection = server.connect().await;
-    let whole = register("a");
-    connection.send(&whole[..whole.len() - 1]).await;
+    let complete = register("a");
+    connection.send(&complete[..complete.len() - 1]).await;
     connection.half_close().await;
     let reply = connection.reply().await;
     assert_eq!((reply.status, &*reply.error().1), (400, "cut_short"));
     assert!(connection.is_closed().await);
-    let snapshot = server.ask(&get("/v1/snapshot")).await.json();
+    let snapshot = server.request(&get("/v1/snapshot")).await.json();
     assert_eq!(snapshot["registrations"], serde_json::json!([]));
 }
 
 #[tokio::test]
-async fn who_asks_before_sending_a_body_is_answered() {
+async fn expect_continue_is_answered() {
     let server = TestServer::start(PAIR);
     let mut connection = server.connect().await;
     let request = post(
@@ -141,7 +144,7 @@ async fn who_asks_before_sending_a_body_is_answered() {
     connection.send(body).await;
     assert_eq!(connection.reply().await.status, 202);
 
-    // A body that would be refused is not asked for.
+    // The server rejects a body above the limit instead of sending `100 Continue`.
     let mut connection = server.connect().await;
     let head = "POST /register HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 99999999\r\n\r\n";
     connection.send(head).await;
@@ -150,17 +153,17 @@ async fn who_asks_before_sending_a_body_is_answered() {
 }
 
 #[tokio::test]
-async fn who_hangs_up_is_no_longer_held() {
+async fn disconnected_waiter_is_released() {
     let server = TestServer::start(PAIR);
     let mut connection = server.connect().await;
     connection.send(node("a", "prefer: wait=3600\r\n")).await;
-    server.holds(1).await;
+    server.wait_until_held(1).await;
     connection.half_close().await;
-    server.holds(0).await;
+    server.wait_until_held(0).await;
 }
 
 #[tokio::test]
-async fn connections_beyond_the_bound_wait_for_a_place() {
+async fn connections_beyond_the_limit_wait_for_a_free_slot() {
     let config = HttpConfig {
         connections_max: 1,
         ..HttpConfig::default()
@@ -178,21 +181,21 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
     );
     drop(first);
     assert_eq!(second.reply().await.status, 202);
-    // At its bound, too, a server hears that it shall stop.
+    // A server at its connection limit must still react to a stop.
     let report = server.stop().report().await;
     assert_eq!((report.open, report.cut), (1, 0));
     assert!(second.is_closed().await);
 }
 
 #[tokio::test]
-async fn a_drain_answers_waiters_and_ends_what_is_idle() {
+async fn drain_answers_waiters_and_closes_idle_connections() {
     let server = TestServer::start(PAIR);
     let mut idle = server.connect().await;
     idle.send(get("/readyz")).await;
     assert_eq!(idle.reply().await.status, 200);
     let mut waiter = server.connect().await;
     waiter.send(node("a", "prefer: wait=3600\r\n")).await;
-    server.holds(1).await;
+    server.wait_until_held(1).await;
     let report = server.stop().report().await;
     assert_eq!((report.open, report.cut), (2, 0));
     let reply = waiter.reply().await;
@@ -207,7 +210,7 @@ async fn a_drain_answers_waiters_and_ends_what_is_idle() {
 }
 
 #[tokio::test]
-async fn a_drain_cuts_what_does_not_end() {
+async fn drain_closes_unfinished_requests_after_its_timeout() {
     let config = HttpConfig {
         drain_timeout: SHORT,
         ..HttpConfig::default()
@@ -218,7 +221,7 @@ async fn a_drain_cuts_what_does_not_end() {
         .send("POST /register HTTP/1.1\r\nhost: x\r\ncontent-length: 40\r\n\r\n{")
         .await;
     let connections = server.coordinator.metrics().connections.clone();
-    within(async {
+    with_timeout(async {
         while connections.get() != 1 {
             tokio::task::yield_now().await;
         }
@@ -230,7 +233,7 @@ async fn a_drain_cuts_what_does_not_end() {
     assert_eq!(connections.get(), 0);
 }
 
-/// Ready at once; each node gets 8 MiB, far more than the sockets' buffers hold.
+/// A spec that is ready with one node. The payload has 8 MiB, far more than the socket buffers hold.
 const LARGE: &str = "
 ready: { nodes: 1 }
 values: { line: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef }
@@ -241,17 +244,17 @@ materializers:
         template: '{% for i in range(1024) %}{{ values.line * 128 }}{% endfor %}'
 ";
 
-async fn large(server: &TestServer) -> Connection {
+async fn request_large_payload(server: &TestServer) -> Connection {
     let mut connection = server.connect().await;
     connection.send(node("a", "prefer: wait=20\r\n")).await;
     connection
 }
 
 #[tokio::test]
-async fn a_large_payload_arrives_whole() {
+async fn large_payload_arrives_complete() {
     let server = TestServer::start(LARGE);
     server.register("a").await;
-    let reply = large(&server).await.reply().await;
+    let reply = request_large_payload(&server).await.reply().await;
     assert_eq!(reply.status, 200);
     assert_eq!(
         reply.json()["files"][0]["content"].as_str().unwrap().len(),
@@ -260,7 +263,7 @@ async fn a_large_payload_arrives_whole() {
 }
 
 #[tokio::test]
-async fn a_reader_that_stalls_keeps_no_other_from_its_payload() {
+async fn stalled_reader_does_not_block_other_payloads() {
     let config = HttpConfig {
         large_payloads_at_once_max: 1,
         large_payload_slot_max: SHORT,
@@ -268,25 +271,25 @@ async fn a_reader_that_stalls_keeps_no_other_from_its_payload() {
     };
     let server = TestServer::with(LARGE, config);
     server.register("a").await;
-    let mut stalled = large(&server).await;
-    // Its turn has begun with its head.
+    let mut stalled = request_large_payload(&server).await;
+    // The head shows that the server has started to send this payload.
     assert_eq!(stalled.head().await.status, 200);
-    let reply = large(&server).await.reply().await;
+    let reply = request_large_payload(&server).await.reply().await;
     assert!(reply.json()["files"][0]["content"].as_str().unwrap().len() == 8 << 20);
 }
 
 #[tokio::test]
-async fn a_reader_that_takes_nothing_is_given_up() {
+async fn stalled_reader_is_disconnected() {
     let config = HttpConfig {
         write_stall_timeout: SHORT,
         ..HttpConfig::default()
     };
     let server = TestServer::with(LARGE, config);
     server.register("a").await;
-    let mut stalled = large(&server).await;
+    let mut stalled = request_large_payload(&server).await;
     assert_eq!(stalled.head().await.status, 200);
     let connections = server.coordinator.metrics().connections.clone();
-    within(async {
+    with_timeout(async {
         while connections.get() != 0 {
             tokio::task::yield_now().await;
         }

@@ -1,4 +1,4 @@
-//! What is refused, how it is said, and the way out. The wording is reviewed here.
+//! Rejected requests: status, error code and message. The snapshots make the wording reviewable.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use cfgsync_server::HttpConfig;
 use cfgsync_support::clock::WallClock;
 
 use super::PAIR;
-use crate::support::{TestServer, get, plain, post, register};
+use crate::support::{TestServer, get, post, register, without_body};
 
 const CLOSED: &str = "
 ready: { nodes: [a, b] }
@@ -17,9 +17,12 @@ materializers:
     files: [{ path: /x, template: x }]
 ";
 
-/// `status reason: message` of each request.
-async fn told(server: &TestServer, requests: impl IntoIterator<Item = (&str, String)>) -> String {
-    let mut told = String::new();
+/// Sends the requests on one connection. Returns name, status, code, reason and message of each error response.
+async fn error_responses(
+    server: &TestServer,
+    requests: impl IntoIterator<Item = (&str, String)>,
+) -> String {
+    let mut responses = String::new();
     let mut connection = server.connect().await;
     for (name, request) in requests {
         connection.send(request).await;
@@ -32,18 +35,18 @@ async fn told(server: &TestServer, requests: impl IntoIterator<Item = (&str, Str
             "{name}"
         );
         writeln!(
-            told,
+            responses,
             "{name}\n  {} {code} {reason}: {message}",
             reply.status
         )
         .unwrap();
     }
-    told
+    responses
 }
 
 #[tokio::test]
-#[allow(clippy::too_many_lines, reason = "a table and what it gives")]
-async fn wrong_bodies() {
+#[allow(clippy::too_many_lines, reason = "a table and its snapshot")]
+async fn rejects_invalid_bodies() {
     let server = TestServer::start(PAIR);
     let deep = format!(
         r#"{{"identifier":"a","ip":"::1","metadata":{}{}}}"#,
@@ -52,22 +55,22 @@ async fn wrong_bodies() {
     );
     let long = format!(r#"{{"identifier":"{}","ip":"::1"}}"#, "x".repeat(254));
     let registration = |body: &str| post("/register", "", body);
-    let told = told(
+    let responses = error_responses(
         &server,
         [
             ("empty", registration("")),
             ("truncated", registration(r#"{"identifier":"a","#)),
             ("not JSON", registration("identifier=a")),
             ("not UTF-8 escaped", registration("{\"identifier\":\"\\ud800\",\"ip\":\"::1\"}")),
-            ("another shape", registration("[1,2]")),
+            ("not an object", registration("[1,2]")),
             ("null", registration("null")),
             ("deeply nested", registration(&deep)),
             ("two values", registration(r#"{"identifier":"a","ip":"::1"}{}"#)),
             ("no ip", registration(r#"{"identifier":"a"}"#)),
-            ("ip of another type", registration(r#"{"identifier":"a","ip":1}"#)),
-            ("ip that is none", registration(r#"{"identifier":"a","ip":"10.0.0.256"}"#)),
-            ("ip of no node", registration(r#"{"identifier":"a","ip":"0.0.0.0"}"#)),
-            ("identifier of another type", registration(r#"{"identifier":{},"ip":"::1"}"#)),
+            ("ip of the wrong type", registration(r#"{"identifier":"a","ip":1}"#)),
+            ("invalid ip", registration(r#"{"identifier":"a","ip":"10.0.0.256"}"#)),
+            ("unspecified ip", registration(r#"{"identifier":"a","ip":"0.0.0.0"}"#)),
+            ("identifier of the wrong type", registration(r#"{"identifier":{},"ip":"::1"}"#)),
             ("empty identifier", registration(r#"{"identifier":"","ip":"::1"}"#)),
             ("long identifier", registration(&long)),
             ("identifier with a slash", registration(r#"{"identifier":"a/b","ip":"::1"}"#)),
@@ -78,11 +81,11 @@ async fn wrong_bodies() {
             ("node without identifier", post("/node", "", "{}")),
             ("replace without files", post("/node/replace", "", r#"{"identifier":"a"}"#)),
             (
-                "replace that climbs",
+                "replace with path traversal",
                 post("/node/replace", "", r#"{"identifier":"a","files":[{"path":"../x","content":""}]}"#),
             ),
             (
-                "replace with one name twice",
+                "replace with duplicate paths",
                 post(
                     "/node/replace",
                     "",
@@ -90,11 +93,11 @@ async fn wrong_bodies() {
                 ),
             ),
             ("fail without reason", post("/v1/fail", "", r#"{"reason":" "}"#)),
-            ("leave of nobody", post("/v1/leave", "", r#"{"identifier":"zz"}"#)),
+            ("leave of an unregistered node", post("/v1/leave", "", r#"{"identifier":"zz"}"#)),
         ],
     )
     .await;
-    insta::assert_snapshot!(told, @r#"
+    insta::assert_snapshot!(responses, @r#"
     empty
       400 internal not_json: the body is not JSON: it is empty
     truncated
@@ -103,7 +106,7 @@ async fn wrong_bodies() {
       400 internal not_json: the body is not JSON: expected value at line 1 column 1
     not UTF-8 escaped
       400 internal not_json: the body is not JSON: unexpected end of hex escape at line 1 column 22
-    another shape
+    not an object
       400 internal wrong_field: the body: must be a JSON object
     null
       400 internal wrong_field: the body: must be a JSON object
@@ -113,13 +116,13 @@ async fn wrong_bodies() {
       400 internal not_json: the body is not JSON: something follows the JSON value
     no ip
       400 internal wrong_field: the body: missing field `ip` at line 1 column 18
-    ip of another type
+    ip of the wrong type
       400 internal wrong_field: ip: invalid type: integer `1`, expected IP address at line 1 column 24
-    ip that is none
+    invalid ip
       400 internal wrong_field: ip: invalid IP address syntax at line 1 column 35
-    ip of no node
+    unspecified ip
       400 internal wrong_field: ip: no node can be reached at 0.0.0.0, which stands for all addresses of a machine; give the address under which the others reach this one
-    identifier of another type
+    identifier of the wrong type
       400 internal wrong_field: identifier: invalid type: map, expected a string at line 1 column 14
     empty identifier
       400 internal wrong_field: identifier: an identifier must not be empty at line 1 column 16
@@ -139,100 +142,112 @@ async fn wrong_bodies() {
       400 internal wrong_field: the body: missing field `identifier` at line 1 column 2
     replace without files
       400 internal wrong_field: the body: missing field `files` at line 1 column 18
-    replace that climbs
+    replace with path traversal
       400 internal wrong_field: files[0].path: artifact path "../x" holds a part ".." at line 1 column 41
-    replace with one name twice
+    replace with duplicate paths
       400 internal wrong_field: files[1].path: two files are called /x
     fail without reason
       400 internal wrong_field: reason: must not be empty: every node is told it
-    leave of nobody
+    leave of an unregistered node
       404 internal unregistered: zz is not registered
     "#);
 }
 
 #[tokio::test]
-async fn wrong_places() {
+async fn rejects_invalid_paths() {
     let server = TestServer::start(PAIR);
-    let told = told(
+    let responses = error_responses(
         &server,
         [
             ("unknown route", get("/nodes")),
             ("unknown route under /v1", get("/v1/node/a")),
             ("no identifier", get("/v1/nodes/")),
-            ("identifier that climbs", get("/v1/nodes/..%2f..")),
+            ("identifier with path traversal", get("/v1/nodes/..%2f..")),
             ("broken encoding", get("/v1/nodes/%zz")),
             ("generation zero", get("/v1/generations/0")),
-            ("generation of words", get("/v1/generations/last")),
-            ("generation that is not there", get("/v1/generations/9")),
-            ("payload of it", get("/v1/generations/9/nodes/a/payload")),
             (
-                "no override to end",
-                plain("DELETE", "/v1/nodes/a/override", ""),
+                "generation that is not a number",
+                get("/v1/generations/last"),
             ),
-            ("a method for no route", plain("PATCH", "/v1/snapshot", "")),
+            ("unknown generation", get("/v1/generations/9")),
+            (
+                "payload of an unknown generation",
+                get("/v1/generations/9/nodes/a/payload"),
+            ),
+            (
+                "delete without an override",
+                without_body("DELETE", "/v1/nodes/a/override", ""),
+            ),
+            (
+                "unsupported method",
+                without_body("PATCH", "/v1/snapshot", ""),
+            ),
         ],
     )
     .await;
-    insta::assert_snapshot!(told, @r#"
+    insta::assert_snapshot!(responses, @r#"
     unknown route
       404 internal no_such_route: there is no route /nodes; the documentation lists all routes on its page about the HTTP API
     unknown route under /v1
       404 internal no_such_route: there is no route /v1/node/a; the documentation lists all routes on its page about the HTTP API
     no identifier
       404 internal no_such_route: there is no route /v1/nodes/; the documentation lists all routes on its page about the HTTP API
-    identifier that climbs
+    identifier with path traversal
       400 internal wrong_path: the path names no node: identifier "../.." holds '/'; allowed are letters, digits, '.', '_' and '-'
     broken encoding
       400 internal wrong_path: the path names no node: identifier "%zz" holds '%'; allowed are letters, digits, '.', '_' and '-'
     generation zero
       400 internal wrong_path: the path names no generation: "0" is not a number from 1
-    generation of words
+    generation that is not a number
       400 internal wrong_path: the path names no generation: "last" is not a number from 1
-    generation that is not there
+    unknown generation
       404 internal no_such_generation: there is no generation 9, or it is no longer kept; GET /v1/generations lists those that are
-    payload of it
+    payload of an unknown generation
       404 internal no_such_generation: there is no generation 9, or it is no longer kept; GET /v1/generations lists those that are
-    no override to end
+    delete without an override
       404 internal no_override: a has no override
-    a method for no route
+    unsupported method
       405 internal wrong_method: /v1/snapshot does not accept PATCH, only GET, HEAD
     "#);
 }
 
 #[tokio::test]
-async fn refused_facts() {
+async fn rejects_invalid_registrations() {
     let server = TestServer::start(CLOSED);
     let with = |identifier: &str, metadata: &str| {
         let body = format!(r#"{{"identifier":"{identifier}","ip":"::1","metadata":{metadata}}}"#);
         post("/register", "", &body)
     };
-    let told = told(
+    let responses = error_responses(
         &server,
         [
             ("not on the list", with("c", r#"{"port":1}"#)),
-            ("and asks", post("/node", "", r#"{"identifier":"c"}"#)),
-            ("no port", with("a", "{}")),
-            ("a port of another type", with("a", r#"{"port":"1"}"#)),
-            ("a port that is none", with("a", r#"{"port":65536}"#)),
+            (
+                "unlisted node fetches",
+                post("/node", "", r#"{"identifier":"c"}"#),
+            ),
+            ("port missing", with("a", "{}")),
+            ("port of the wrong type", with("a", r#"{"port":"1"}"#)),
+            ("port out of range", with("a", r#"{"port":65536}"#)),
         ],
     )
     .await;
-    insta::assert_snapshot!(told, @r#"
+    insta::assert_snapshot!(responses, @r#"
     not on the list
       404 missing_config not_listed: c is not on this cluster's list of nodes
-    and asks
+    unlisted node fetches
       404 missing_config not_listed: c is not on this cluster's list of nodes
-    no port
+    port missing
       400 internal wrong_metadata: metadata.port: missing; expected an integer from 1 to 65535
-    a port of another type
+    port of the wrong type
       400 internal wrong_metadata: metadata.port: expected an integer from 1 to 65535, found the string "1" (`join --meta port:=NUMBER` gives a number)
-    a port that is none
+    port out of range
       400 internal wrong_metadata: metadata.port: expected an integer from 1 to 65535, found the number 65536
     "#);
 }
 
 #[tokio::test]
-async fn methods_that_a_route_does_not_take() {
+async fn rejects_wrong_methods() {
     let server = TestServer::start(PAIR);
     for (path, method, allow) in [
         ("/register", "GET", "POST"),
@@ -249,7 +264,7 @@ async fn methods_that_a_route_does_not_take() {
         ("/livez", "OPTIONS", "GET, HEAD"),
     ] {
         let mut connection = server.connect().await;
-        connection.send(plain(method, path, "")).await;
+        connection.send(without_body(method, path, "")).await;
         let reply = match method {
             "HEAD" => connection.head_reply().await,
             _ => connection.reply().await,
@@ -270,10 +285,10 @@ async fn methods_that_a_route_does_not_take() {
     }
 }
 
-/// How the server answers each of `requests`, which end their connection.
-async fn last_answers(requests: &[(&str, String)]) -> String {
+/// Returns the final response to each of `requests`. After it, the server must close the connection.
+async fn last_responses(requests: &[(&str, String)]) -> String {
     let server = TestServer::start(PAIR);
-    let mut told = String::new();
+    let mut responses = String::new();
     for (name, request) in requests {
         let mut connection = server.connect().await;
         connection.send(request).await;
@@ -285,47 +300,53 @@ async fn last_answers(requests: &[(&str, String)]) -> String {
         assert!(reply.header("cfgsync-instance").is_some(), "{name}");
         assert_eq!(reply.header("connection"), Some("close"), "{name}");
         writeln!(
-            told,
+            responses,
             "{name}\n  {} {code} {reason}: {message}",
             reply.status
         )
         .unwrap();
         assert!(connection.is_closed().await);
     }
-    told
+    responses
 }
 
 #[tokio::test]
-async fn what_never_reaches_a_handler_is_answered_all_the_same() {
+async fn requests_that_reach_no_handler_get_an_error_response() {
     let long_path = format!("/{}", "y".repeat(66 << 10));
     let long_headers = format!("x: {}\r\n", "y".repeat(128 << 10));
-    let length = |value| plain("POST", "/register", &format!("content-length: {value}\r\n"));
-    let told = last_answers(&[
+    let length = |value| without_body("POST", "/register", &format!("content-length: {value}\r\n"));
+    let responses = last_responses(&[
         ("nonsense", "nonsense\r\n\r\n".to_owned()),
-        ("header without a colon", plain("GET", "/livez", "x y\r\n")),
-        ("another version", "GET /livez HTTP/3.0\r\n\r\n".to_owned()),
+        (
+            "header without a colon",
+            without_body("GET", "/livez", "x y\r\n"),
+        ),
+        (
+            "unsupported version",
+            "GET /livez HTTP/3.0\r\n\r\n".to_owned(),
+        ),
         ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
-        ("long path", plain("GET", &long_path, "")),
-        ("long headers", plain("GET", "/livez", &long_headers)),
+        ("long path", without_body("GET", &long_path, "")),
+        ("long headers", without_body("GET", "/livez", &long_headers)),
         (
             "many headers",
-            plain("GET", "/livez", &"x: y\r\n".repeat(101)),
+            without_body("GET", "/livez", &"x: y\r\n".repeat(101)),
         ),
         ("two lengths", length("2\r\ncontent-length: 3")),
-        ("a length that is none", length("18446744073709551615")),
-        // What was asked before is answered as ever.
+        ("length out of range", length("18446744073709551615")),
+        // The request before the malformed one is answered normally.
         (
             "after a request",
-            plain("GET", "/livez", "") + "nonsense\r\n\r\n",
+            without_body("GET", "/livez", "") + "nonsense\r\n\r\n",
         ),
     ])
     .await;
-    insta::assert_snapshot!(told, @"
+    insta::assert_snapshot!(responses, @"
     nonsense
       400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
     header without a colon
       400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
-    another version
+    unsupported version
       400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
     HTTP/2
       400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
@@ -337,7 +358,7 @@ async fn what_never_reaches_a_handler_is_answered_all_the_same() {
       431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no valid number
     two lengths
       400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
-    a length that is none
+    length out of range
       431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no valid number
     after a request
       400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
@@ -345,7 +366,7 @@ async fn what_never_reaches_a_handler_is_answered_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_head_of_which_the_rest_will_not_come_is_told_so() {
+async fn half_closed_request_head_gets_an_error_response() {
     let server = TestServer::start(PAIR);
     let mut connection = server.connect().await;
     connection.send("GET /livez HT").await;
@@ -353,21 +374,21 @@ async fn a_head_of_which_the_rest_will_not_come_is_told_so() {
     assert_eq!(connection.reply().await.error().1, "not_http");
 }
 
-/// What a server in between may read in another way.
+/// Request heads that a proxy in between could interpret differently.
 #[tokio::test]
-async fn heads_that_are_not_clear_are_refused() {
-    let encoded = |header: &str| plain("POST", "/register", header);
-    let told = last_answers(&[
+async fn rejects_ambiguous_request_heads() {
+    let encoded = |header: &str| without_body("POST", "/register", header);
+    let responses = last_responses(&[
         (
             "two hosts",
-            plain("GET", "/livez", "host: y\r\nconnection: close\r\n"),
+            without_body("GET", "/livez", "host: y\r\nconnection: close\r\n"),
         ),
         (
             "two encodings",
             encoded(&"transfer-encoding: chunked\r\n".repeat(2)),
         ),
         (
-            "another encoding",
+            "unsupported encoding",
             encoded("transfer-encoding: gzip, chunked\r\n"),
         ),
         (
@@ -376,12 +397,12 @@ async fn heads_that_are_not_clear_are_refused() {
         ),
     ])
     .await;
-    insta::assert_snapshot!(told, @"
+    insta::assert_snapshot!(responses, @"
     two hosts
       400 internal two_hosts: the request has more than one `host` header, so its destination is ambiguous
     two encodings
       400 internal wrong_encoding: the only transfer-encoding that this server accepts is `chunked`, given once
-    another encoding
+    unsupported encoding
       400 internal wrong_encoding: the only transfer-encoding that this server accepts is `chunked`, given once
     no path
       404 internal no_such_route: there is no route livez:80; the documentation lists all routes on its page about the HTTP API
@@ -389,7 +410,7 @@ async fn heads_that_are_not_clear_are_refused() {
 }
 
 #[tokio::test]
-async fn a_panic_costs_its_request_alone() {
+async fn panic_affects_only_its_own_request() {
     let clock = WallClock::from_fn(|| panic!("the clock is broken, as this test wants it"));
     let server = TestServer::with_clock(PAIR, HttpConfig::default(), clock);
     let mut connection = server.connect().await;

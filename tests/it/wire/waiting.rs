@@ -1,16 +1,16 @@
-//! Held requests: no wake-up is lost, and what was asked for is what is waited for.
+//! Held requests: no wake-up is lost, and the requested wait is applied.
 
 use std::time::Duration;
 
 use cfgsync_server::HttpConfig;
 
 use super::PAIR;
-use crate::support::{TestServer, node, plain, post, register};
+use crate::support::{TestServer, node, post, register, without_body};
 
 const HOLD: &str = "prefer: wait=3600\r\n";
 
-/// Cuts every wait to less than anybody notices.
-fn impatient() -> HttpConfig {
+/// Limits each wait to 10 ms, so that tests can wait until it is over.
+fn short_wait() -> HttpConfig {
     HttpConfig {
         wait_max: Duration::from_millis(10),
         ..HttpConfig::default()
@@ -18,15 +18,15 @@ fn impatient() -> HttpConfig {
 }
 
 fn payload(identifier: &str, headers: &str) -> String {
-    plain("GET", &format!("/v1/nodes/{identifier}/payload"), headers)
+    without_body("GET", &format!("/v1/nodes/{identifier}/payload"), headers)
 }
 
 #[tokio::test]
-async fn a_held_request_is_answered_when_the_set_is_complete() {
+async fn held_request_is_answered_once_the_set_is_complete() {
     let server = TestServer::start(PAIR);
     let mut early = server.connect().await;
     early.send(node("a", HOLD)).await;
-    server.holds(1).await;
+    server.wait_until_held(1).await;
     server.register("a").await;
     server.register("b").await;
     let reply = early.reply().await;
@@ -36,7 +36,7 @@ async fn a_held_request_is_answered_when_the_set_is_complete() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_wake_up_is_lost() {
+async fn concurrent_waiters_lose_no_wake_up() {
     for _ in 0..50 {
         let server = TestServer::start(PAIR);
         server.register("a").await;
@@ -58,8 +58,8 @@ async fn no_wake_up_is_lost() {
 }
 
 #[tokio::test]
-async fn a_wait_that_is_over_says_when_to_ask_again() {
-    let server = TestServer::with(PAIR, impatient());
+async fn expired_wait_sends_retry_after() {
+    let server = TestServer::with(PAIR, short_wait());
     let mut connection = server.connect().await;
     for (prefer, retry_after) in [
         ("prefer: wait=0\r\n", "1"),
@@ -85,34 +85,34 @@ async fn a_wait_that_is_over_says_when_to_ask_again() {
 }
 
 #[tokio::test]
-async fn hold_gives_patience_to_clients_that_know_no_prefer() {
+async fn hold_applies_to_clients_without_prefer() {
     let config = HttpConfig {
         hold: Duration::from_hours(1),
         ..HttpConfig::default()
     };
     let server = TestServer::with(PAIR, config);
     server.register("a").await;
-    let mut old = server.connect().await;
-    old.send(node("a", "")).await;
-    server.holds(1).await;
-    // Who says how long is taken at his word.
+    let mut legacy = server.connect().await;
+    legacy.send(node("a", "")).await;
+    server.wait_until_held(1).await;
+    // An explicit `Prefer: wait` overrides the server's `hold`.
     let mut other = server.connect().await;
     other.send(node("a", "prefer: wait=0\r\n")).await;
     assert_eq!(other.reply().await.status, 425);
     server.register("b").await;
-    let reply = old.reply().await;
+    let reply = legacy.reply().await;
     assert_eq!(reply.status, 200);
     assert_eq!(reply.header("preference-applied"), None);
 }
 
 #[tokio::test]
-async fn a_failure_frees_who_waits() {
+async fn failure_releases_waiters() {
     let server = TestServer::start(PAIR);
     let mut waiter = server.connect().await;
     waiter.send(node("a", HOLD)).await;
-    server.holds(1).await;
+    server.wait_until_held(1).await;
     server
-        .ask(&post("/v1/fail", "", r#"{"reason":"enough"}"#))
+        .request(&post("/v1/fail", "", r#"{"reason":"enough"}"#))
         .await;
     let reply = waiter.reply().await;
     assert_eq!(reply.status, 410);
@@ -122,7 +122,7 @@ async fn a_failure_frees_who_waits() {
 }
 
 #[tokio::test]
-async fn the_entity_tag_is_the_payloads_digest() {
+async fn etag_is_the_payload_digest() {
     let server = TestServer::start(PAIR);
     server.register("a").await;
     server.register("b").await;
@@ -154,7 +154,7 @@ async fn the_entity_tag_is_the_payloads_digest() {
         assert!(reply.header("cfgsync-instance").is_some(), "{held}");
         assert_eq!(reply.body.is_empty(), status == 304, "{held}");
     }
-    // Another node's payload has another.
+    // Another node's payload has another ETag.
     connection
         .send(payload("b", &format!("if-none-match: {tag}\r\n")))
         .await;
@@ -162,8 +162,8 @@ async fn the_entity_tag_is_the_payloads_digest() {
 }
 
 #[tokio::test]
-async fn a_payload_that_did_not_change_while_waited_for_is_not_sent_again() {
-    let server = TestServer::with(PAIR, impatient());
+async fn unchanged_payload_gives_304_after_the_wait() {
+    let server = TestServer::with(PAIR, short_wait());
     server.register("a").await;
     server.register("b").await;
     let (mut follower, tag) = loop {
@@ -183,7 +183,7 @@ async fn a_payload_that_did_not_change_while_waited_for_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_payload_is_followed_by_its_tag() {
+async fn client_follows_a_payload_by_etag() {
     let server = TestServer::start(PAIR);
     server.register("a").await;
     server.register("b").await;
@@ -194,7 +194,7 @@ async fn a_payload_is_followed_by_its_tag() {
 
     let wait = payload("a", &format!("if-none-match: {tag}\r\n{HOLD}"));
     follower.send(wait).await;
-    server.holds(1).await;
+    server.wait_until_held(1).await;
     server.register("c").await;
     let reply = follower.reply().await;
     assert_eq!(reply.status, 200);

@@ -1,4 +1,4 @@
-//! What is measured, case by case: the lines of the table and their bounds.
+//! The benchmark cases: the rows of the table and their bounds.
 
 mod guarantees;
 
@@ -18,7 +18,7 @@ pub(crate) struct Case {
     pub(crate) run: fn(&Programs, &Settings, &mut Table) -> anyhow::Result<()>,
 }
 
-pub(crate) const ALL: [Case; 15] = [
+pub(crate) const ALL: [Case; 18] = [
     Case {
         name: "storm-1000",
         run: |p, s, t| storm(p, s, t, 1_000),
@@ -48,8 +48,20 @@ pub(crate) const ALL: [Case; 15] = [
         run: |p, s, t| release(p, s, t, 10_000),
     },
     Case {
-        name: "render",
-        run: render,
+        name: "render-10000",
+        run: |p, s, t| render(p, s, t, 10_000, 120.0),
+    },
+    Case {
+        name: "render-100000",
+        run: |p, s, t| render(p, s, t, 100_000, 1_500.0),
+    },
+    Case {
+        name: "crowd-100000",
+        run: |p, s, t| crowd(p, s, t, 100_000, 6.0, 300.0),
+    },
+    Case {
+        name: "crowd-1000000",
+        run: |p, s, t| crowd(p, s, t, 1_000_000, 75.0, 3_500.0),
     },
     Case {
         name: "shared",
@@ -81,15 +93,15 @@ pub(crate) const ALL: [Case; 15] = [
     },
 ];
 
-/// Connections of a `storm`, and of the comparison for a mass release.
+/// Number of connections of a `storm` run.
 const CONNECTIONS: &str = "64";
 
-/// Runs of a short-lived process; their median is reported.
+/// Number of runs of a short-lived process. The table shows their median.
 const CHILD_RUNS: usize = 51;
 
 const WAIT: [&str; 4] = ["--wait-header", "Prefer: wait=60", "--poll", "0"];
 
-/// Fetches and registrations per second, ring-shaped files of half a kilobyte.
+/// Measures fetches and registrations per second with the `ring` spec, whose files have half a kilobyte.
 fn storm(
     programs: &Programs,
     settings: &Settings,
@@ -104,11 +116,11 @@ fn storm(
             ("fetch_random", "fetch", "fetch cpu"),
         ] {
             let phase = finished_phase(&report, phase)?;
-            samples.note(side, rate, number(phase, "/requests_per_s")?);
-            samples.note(side, cpu, cpu_us_per_request(phase)?);
+            samples.record(side, rate, number(phase, "/requests_per_s")?);
+            samples.record(side, cpu, cpu_us_per_request(phase)?);
         }
         let last = finished_phase(&report, "fetch_random")?;
-        samples.note(side, "rss", number(last, "/cost/server_rss_mib")?);
+        samples.record(side, "rss", number(last, "/cost/server_rss_mib")?);
         Ok(())
     })?;
     let ring = format!("ring, {nodes} nodes");
@@ -117,7 +129,7 @@ fn storm(
         format!("{ring}: fetches"),
         "/s",
         "fetch",
-        Bound::AtLeast(0.85),
+        Bound::AtLeast(0.9),
     );
     samples.ratio(
         table,
@@ -126,13 +138,13 @@ fn storm(
         "fetch cpu",
         Bound::None,
     );
-    // At fewer nodes this phase is too short to say anything.
+    // With fewer nodes, this phase is too short for a meaningful result.
     if nodes >= 10_000 {
         let (rate, cpu) = (
             format!("{ring}: registrations"),
             format!("{ring}: CPU of one"),
         );
-        samples.ratio(table, rate, "/s", "register", Bound::AtLeast(0.7));
+        samples.ratio(table, rate, "/s", "register", Bound::AtLeast(0.8));
         samples.ratio(table, cpu, "µs", "register cpu", Bound::None);
     }
     samples.ratio(
@@ -145,7 +157,7 @@ fn storm(
     Ok(())
 }
 
-/// From the last registration to every node's payload, all of them waiting on open requests.
+/// Measures the time from the last registration until all nodes, each waiting on an open request, have their payload.
 fn barrier(
     programs: &Programs,
     settings: &Settings,
@@ -156,28 +168,19 @@ fn barrier(
         let server = side.start(programs, "ring", nodes)?;
         let report = programs.load(&server, "barrier", nodes, &WAIT)?;
         all_released(&report, nodes)?;
-        samples.note(side, "p99", number(&report, "/release_from_send_ms/p99")?);
-        samples.note(side, "requests", number(&report, "/requests_per_client")?);
+        samples.record(side, "p99", number(&report, "/release_from_send_ms/p99")?);
+        samples.record(side, "requests", number(&report, "/requests_per_client")?);
         let idle = number(&report, "/server_rss_idle_mib")?;
         let waiting = number(&report, "/cost_before_release/server_rss_mib")?;
-        samples.note(side, "waiter", (waiting - idle) * 1024.0 / nodes as f64);
-        drop(server);
-        // The ceiling renders as well, but the allowance is for ours.
-        if side == Side::Cfgsync {
-            let server = side.start(programs, "ring", nodes)?;
-            let report = run_storm(programs, &server, nodes, 0)?;
-            samples.note(side, "render", number(&report, "/ready_after_ms")?);
-        }
+        samples.record(side, "waiter", (waiting - idle) * 1024.0 / nodes as f64);
         Ok(())
     })?;
     let what = format!("barrier, {nodes} nodes");
-    let (ours, ceiling) = samples.medians("p99");
-    let render = median(samples.of(Side::Cfgsync, "render").to_vec());
-    table.pair(
-        format!("{what}: p99 from last registration to payload, less a render of {render:.0} ms"),
+    samples.ratio(
+        table,
+        format!("{what}: p99 from last registration to payload, the render included"),
         "ms",
-        (ours, ceiling),
-        (ours - render) / ceiling,
+        "p99",
         Bound::AtMost(1.5),
     );
     let most = samples
@@ -202,16 +205,16 @@ fn barrier(
     Ok(())
 }
 
-/// Every node gets the list of all nodes: fetches, and what the server holds.
+/// Measures fetches and the server's memory when each node gets the list of all nodes.
 fn mesh(programs: &Programs, settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
     let nodes = 3_000;
     let samples = interleaved(settings.pairs, |side, samples| {
         let server = side.start(programs, "mesh", nodes)?;
         let report = run_storm(programs, &server, nodes, settings.fetches)?;
         let phase = finished_phase(&report, "fetch_random")?;
-        samples.note(side, "fetch", number(phase, "/requests_per_s")?);
-        samples.note(side, "fetch cpu", cpu_us_per_request(phase)?);
-        samples.note(side, "rss", number(phase, "/cost/server_rss_peak_mib")?);
+        samples.record(side, "fetch", number(phase, "/requests_per_s")?);
+        samples.record(side, "fetch cpu", cpu_us_per_request(phase)?);
+        samples.record(side, "rss", number(phase, "/cost/server_rss_peak_mib")?);
         Ok(())
     })?;
     let what = format!("mesh, {nodes} nodes");
@@ -239,7 +242,7 @@ fn mesh(programs: &Programs, settings: &Settings, table: &mut Table) -> anyhow::
     Ok(())
 }
 
-/// A mesh's payloads to all sockets at once, against the same bytes over a few connections.
+/// Compares the release of a mesh's payloads to all waiting sockets at once with the same bytes over a few connections.
 fn release(
     programs: &Programs,
     settings: &Settings,
@@ -257,8 +260,8 @@ fn release(
         let report = programs.load(&server, "barrier", nodes, &WAIT)?;
         all_released(&report, nodes)?;
         let all_ms = number(&report, "/release_from_send_ms/max")? - render_ms;
-        samples.note(Side::Cfgsync, "few", few_ms);
-        samples.note(Side::Cfgsync, "all", all_ms);
+        samples.record(Side::Cfgsync, "few", few_ms);
+        samples.record(Side::Cfgsync, "all", all_ms);
     }
     let all = median(samples.of(Side::Cfgsync, "all").to_vec());
     let few = median(samples.of(Side::Cfgsync, "few").to_vec());
@@ -271,21 +274,63 @@ fn release(
     Ok(())
 }
 
-/// A template of 30 lines for 10,000 nodes, seen from outside: until the first payload is served.
-fn render(programs: &Programs, settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
-    let nodes = 10_000;
+/// Flags for a server of more nodes than the default limits allow.
+const MANY_NODES: [&str; 4] = ["--nodes-max", "2000000", "--metadata-total-max", "4GiB"];
+
+/// Measures the render of a 30-line template for all nodes, as the time until the first payload is served.
+fn render(
+    programs: &Programs,
+    settings: &Settings,
+    table: &mut Table,
+    nodes: usize,
+    bound_ms: f64,
+) -> anyhow::Result<()> {
     let mut samples = Vec::new();
     for _ in 0..settings.pairs {
-        let server = Side::Cfgsync.start(programs, "service", nodes)?;
+        let server = programs.serve_with("service", nodes, "", &MANY_NODES)?;
         let report = run_storm(programs, &server, nodes, 0)?;
         samples.push(number(&report, "/ready_after_ms")?);
     }
     let what = format!("render and seal {nodes} nodes of a 30-line template");
-    table.single(what, "ms", median(samples), Bound::AtMost(300.0));
+    table.single(what, "ms", median(samples), Bound::AtMost(bound_ms));
     Ok(())
 }
 
-/// What a shared file of 1 MB adds to the server's memory when 1,000 nodes have fetched it.
+/// Measures a large cluster from the first registration to the last payload, and the server's memory for it. One run:
+/// it takes long enough to be steady.
+fn crowd(
+    programs: &Programs,
+    _: &Settings,
+    table: &mut Table,
+    nodes: usize,
+    bound_s: f64,
+    bound_mb: f64,
+) -> anyhow::Result<()> {
+    let server = programs.serve_with("ring", nodes, "", &MANY_NODES)?;
+    let report = run_storm(programs, &server, nodes, 0)?;
+    let register = finished_phase(&report, "register")?;
+    let fetch = finished_phase(&report, "fetch_all")?;
+    let total_s = number(register, "/wall_s")?
+        + number(&report, "/ready_after_ms")? / 1e3
+        + number(fetch, "/wall_s")?;
+    let peak_mb = number(fetch, "/cost/server_rss_peak_mib")? * f64::from(1 << 20) / 1e6;
+    let what = format!("{nodes} nodes over {CONNECTIONS} connections");
+    table.single(
+        format!("{what}: registered, sealed and fetched"),
+        "s",
+        total_s,
+        Bound::AtMost(bound_s),
+    );
+    table.single(
+        format!("{what}: peak resident"),
+        "MB",
+        peak_mb,
+        Bound::AtMost(bound_mb),
+    );
+    Ok(())
+}
+
+/// Measures how much memory a shared file of 1 MiB adds to the server after 1,000 nodes have fetched it.
 fn shared(programs: &Programs, settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
     let nodes = 1_000;
     let megabyte = "0123456789abcde\n".repeat((1 << 20) / 16);
@@ -306,14 +351,14 @@ fn shared(programs: &Programs, settings: &Settings, table: &mut Table) -> anyhow
     Ok(())
 }
 
-/// Clients of the older kind: 10,000 of them ask again every 250 ms.
+/// Measures the release of 10,000 legacy clients, which poll every 250 ms.
 fn poll(programs: &Programs, settings: &Settings, table: &mut Table) -> anyhow::Result<()> {
     let nodes = 10_000;
     let samples = interleaved(settings.pairs, |side, samples| {
         let server = side.start(programs, "ring", nodes)?;
         let report = programs.load(&server, "barrier", nodes, &["--poll", "250"])?;
         all_released(&report, nodes)?;
-        samples.note(
+        samples.record(
             side,
             "last",
             number(&report, "/release_from_send_ms/max")? / 1e3,
@@ -326,7 +371,7 @@ fn poll(programs: &Programs, settings: &Settings, table: &mut Table) -> anyhow::
     Ok(())
 }
 
-/// The cold start of a node: the program itself, a join against a ready server, the binary's size.
+/// Measures the cold start of a node: the program itself, a join at a ready server, and the size of the binary.
 fn start(programs: &Programs, _: &Settings, table: &mut Table) -> anyhow::Result<()> {
     let version = child::cost(CHILD_RUNS, &programs.cfgsync, &["--version"])?;
     table.single(
@@ -337,7 +382,7 @@ fn start(programs: &Programs, _: &Settings, table: &mut Table) -> anyhow::Result
     );
 
     let server = programs.serve("ring", 1, "")?;
-    // Memory, not a disk, wherever there is such a place.
+    // Write to memory instead of a disk where possible.
     let memory = Path::new("/dev/shm");
     let out = if memory.is_dir() {
         tempfile::tempdir_in(memory)
@@ -361,8 +406,8 @@ fn start(programs: &Programs, _: &Settings, table: &mut Table) -> anyhow::Result
         "--out-dir",
         out_dir,
     ];
-    // The first one forms the cluster, and the next find it ready. They write anew each time only if
-    // the file is gone, so each of them is a run of its own.
+    // The first join completes the cluster, so the measured ones find it ready. Each of these starts
+    // without the file, so that it writes the file again.
     child::cost(1, &programs.cfgsync, &join)?;
     let (mut wall_ms, mut peak) = (Vec::new(), 0.0_f64);
     for _ in 0..CHILD_RUNS {
@@ -375,12 +420,12 @@ fn start(programs: &Programs, _: &Settings, table: &mut Table) -> anyhow::Result
         "`join` to a ready server",
         "ms",
         median(wall_ms),
-        Bound::AtMost(15.0),
+        Bound::AtMost(5.0),
     );
     table.single("`join`: peak resident", "MiB", peak, Bound::AtMost(12.0));
 
     let size = fs::metadata(&programs.cfgsync)?.len() as f64 / 1e6;
-    table.single("the binary", "MB", size, Bound::AtMost(10.0));
+    table.single("the binary", "MB", size, Bound::AtMost(20.0));
     Ok(())
 }
 
@@ -391,7 +436,7 @@ enum Side {
 }
 
 impl Side {
-    /// Our spec of a shape has the ceiling's name for it.
+    /// Starts this server. Specs have the same names as the shapes of the ceiling.
     fn start(self, programs: &Programs, shape: &str, nodes: usize) -> anyhow::Result<Server> {
         match self {
             Self::Cfgsync => programs.serve(shape, nodes, ""),
@@ -400,12 +445,12 @@ impl Side {
     }
 }
 
-/// Measured values by what they mean.
+/// Measured values by server and quantity.
 #[derive(Default)]
 struct Samples(BTreeMap<(Side, &'static str), Vec<f64>>);
 
 impl Samples {
-    fn note(&mut self, side: Side, what: &'static str, value: f64) {
+    fn record(&mut self, side: Side, what: &'static str, value: f64) {
         self.0.entry((side, what)).or_default().push(value);
     }
 
@@ -431,7 +476,7 @@ impl Samples {
     }
 }
 
-/// Both servers in turn, and in each pair the other one first: a drift of the machine meets both.
+/// Runs both servers alternately and swaps their order in each pair, so that a drift of the machine affects both.
 fn interleaved(
     pairs: usize,
     mut run: impl FnMut(Side, &mut Samples) -> anyhow::Result<()>,
@@ -462,7 +507,7 @@ fn run_storm(
     )
 }
 
-/// A phase of a storm in which every request was answered with success.
+/// Returns a phase of a storm run. Fails unless each request of the phase succeeded.
 fn finished_phase<'a>(report: &'a Value, name: &str) -> anyhow::Result<&'a Value> {
     let phase = report["phases"]
         .as_array()
@@ -478,7 +523,7 @@ fn finished_phase<'a>(report: &'a Value, name: &str) -> anyhow::Result<&'a Value
         .is_some_and(|status| status.keys().all(|code| code.starts_with('2')));
     anyhow::ensure!(
         success && clean("failures") && phase["truncated"] == false,
-        "not every request of {name} was answered: {} {}",
+        "not all requests of {name} succeeded: {} {}",
         phase["status"],
         phase["failures"]
     );
@@ -488,7 +533,7 @@ fn finished_phase<'a>(report: &'a Value, name: &str) -> anyhow::Result<&'a Value
 fn all_released(report: &Value, nodes: usize) -> anyhow::Result<()> {
     anyhow::ensure!(
         report["released"] == nodes,
-        "of {nodes} nodes {} were released: {}",
+        "{} of {nodes} nodes were released: {}",
         report["released"],
         report["status"]
     );

@@ -1,4 +1,4 @@
-//! What one short-lived process costs: wall time and peak resident memory.
+//! Wall time and peak resident memory of one short-lived process.
 
 use std::{
     path::Path,
@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Cost {
     /// Wall time of each run, ascending, in milliseconds.
     pub(crate) wall_ms: Vec<f64>,
-    /// The most that any run held in memory.
+    /// Peak resident memory of all runs, in MiB.
     pub(crate) peak_rss_mib: f64,
 }
 
-/// Runs `command` and prints its cost: the work of `compare child`.
+/// Runs `command` and prints its cost as JSON. This implements `compare child`.
 pub(crate) fn report(runs: usize, command: &[String]) -> anyhow::Result<()> {
     let (program, arguments) = command.split_first().context("no command")?;
     let mut wall_ms = Vec::new();
@@ -54,7 +54,7 @@ pub(crate) fn report(runs: usize, command: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The same in a fresh process, for a peak that is the command's own.
+/// Measures the command in a new process, because the kernel keeps one memory peak for all children of a process.
 pub(crate) fn cost(runs: usize, program: &Path, arguments: &[&str]) -> anyhow::Result<Cost> {
     let output = Command::new(std::env::current_exe()?)
         .args(["child", "--runs", &runs.to_string(), "--"])

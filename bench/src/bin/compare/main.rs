@@ -1,14 +1,14 @@
-//! What `make bench` runs: `cfgsync serve` and the yardstick `ceiling`, in turn, in one sitting.
+//! The benchmark of `make bench`: runs `cfgsync serve` and the reference server `ceiling` alternately.
 //!
-//! Machines are noisy and differ, so figures are ratios of medians over interleaved pairs, with the
-//! server's CPU time per request beside the rates. The table goes to standard output, progress and
-//! failures to standard error. The exit code says whether everything could be measured, not whether
-//! a bound was met: on a busy machine that is for a person to judge.
+//! Machines differ and are noisy. Therefore figures are ratios of medians over interleaved pairs, and
+//! the table shows the server's CPU time per request beside the rates. The table goes to standard
+//! output, progress and failures to standard error. The exit code is 0 if all cases could be measured,
+//! whether or not a bound was met: on a busy machine, a person must judge that.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a table is what this program is for"
+    reason = "this program prints a table"
 )]
 
 mod cases;
@@ -43,7 +43,7 @@ struct Settings {
     /// Random fetches of each `storm` run.
     #[arg(long, default_value_t = 200_000)]
     fetches: usize,
-    /// Only these cases, by the names that progress shows.
+    /// Run only these cases. Progress output shows the names.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -52,7 +52,7 @@ struct Settings {
 enum Command {
     /// Run a command several times; print its wall time and peak memory as JSON.
     ///
-    /// A process of its own, because the kernel keeps one peak for all children of a process.
+    /// This is a separate process, because the kernel keeps one memory peak for all children of a process.
     Child {
         #[arg(long, default_value_t = 1)]
         runs: usize,
@@ -85,7 +85,7 @@ fn compare(settings: &Settings) -> anyhow::Result<()> {
         .collect();
     anyhow::ensure!(
         !chosen.is_empty(),
-        "no such case; there are: {}",
+        "no such case; the cases are: {}",
         cases::ALL.map(|case| case.name).join(", ")
     );
     for case in chosen {

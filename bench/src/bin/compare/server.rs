@@ -1,4 +1,4 @@
-//! Starting and ending the two servers, and running the load against them.
+//! Starts and stops the two servers, and runs the load generator against them.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A server that does not listen by then never will.
+/// Time within which a server must start to listen.
 const START_BOUND: Duration = Duration::from_secs(10);
 
 const SPECS: [(&str, &str); 4] = [
@@ -23,7 +23,7 @@ const SPECS: [(&str, &str); 4] = [
     ("shared", include_str!("../../../specs/shared.yaml")),
 ];
 
-/// The programs that take part.
+/// Paths of the programs that the benchmark runs.
 pub(crate) struct Programs {
     pub(crate) cfgsync: PathBuf,
     ceiling: PathBuf,
@@ -31,7 +31,7 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// They stand beside this one, where cargo puts them.
+    /// Finds the programs in the directory of this one, where cargo puts them.
     pub(crate) fn find(cfgsync: Option<PathBuf>) -> anyhow::Result<Self> {
         let here = std::env::current_exe()?;
         let beside = |name: &str| here.with_file_name(name);
@@ -46,12 +46,12 @@ impl Programs {
         Ok(programs)
     }
 
-    /// `cfgsync serve` with one of our specs for `nodes` nodes; `shared` is the file beside it.
+    /// Starts `cfgsync serve` with one of the built-in specs for `nodes` nodes. `shared` is the content of its shared file.
     pub(crate) fn serve(&self, spec: &str, nodes: usize, shared: &str) -> anyhow::Result<Server> {
         self.serve_with(spec, nodes, shared, &[])
     }
 
-    /// The same with more flags. Files that they name stand in the server's own directory.
+    /// Like [`Self::serve`] with more flags. Relative paths in them refer to the server's own directory.
     pub(crate) fn serve_with(
         &self,
         spec: &str,
@@ -73,13 +73,13 @@ impl Programs {
         self.serve_in(directory, flags)
     }
 
-    /// `cfgsync serve` in a directory that holds what it needs.
+    /// Starts `cfgsync serve` in a directory that contains its files.
     fn serve_in(&self, directory: TempDir, flags: &[&str]) -> anyhow::Result<Server> {
         let at = |name: &str| directory.path().join(name);
         let mut process = Command::new(&self.cfgsync)
             .args(["serve", "cluster.yaml", "--listen", "127.0.0.1:0"])
             .args(["--port-file", "port"])
-            // All nodes of a storm come from one address.
+            // All simulated nodes use one address, so its rate limit is disabled.
             .args(["--rate-max", "0"])
             .args(flags)
             .current_dir(directory.path())
@@ -99,15 +99,18 @@ impl Programs {
         }
     }
 
-    /// Kills `server` and starts it again in its directory. Answers once it has written its port.
+    /// Kills `server` and starts it again in its directory. Returns once it has written its port file.
     pub(crate) fn restart(&self, mut server: Server, flags: &[&str]) -> anyhow::Result<Server> {
-        let directory = server.directory.take().context("it has no directory")?;
+        let directory = server
+            .directory
+            .take()
+            .context("the server has no directory")?;
         drop(server);
         fs::remove_file(directory.path().join("port"))?;
         self.serve_in(directory, flags)
     }
 
-    /// What `cfgsync` with `arguments` prints, run in `directory`.
+    /// Runs `cfgsync` with `arguments` in `directory` and returns its output.
     pub(crate) fn output_in(&self, directory: &Path, arguments: &[&str]) -> anyhow::Result<String> {
         let output = Command::new(&self.cfgsync)
             .args(arguments)
@@ -119,7 +122,7 @@ impl Programs {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
-    /// The yardstick for `nodes` nodes.
+    /// Starts the reference server for `nodes` nodes.
     pub(crate) fn ceiling(&self, shape: &str, nodes: usize) -> anyhow::Result<Server> {
         let mut process = Command::new(&self.ceiling)
             .args(["0", &nodes.to_string(), shape])
@@ -137,12 +140,12 @@ impl Programs {
             .and_then(|(_, port)| port.parse().ok());
         Ok(Server::new(
             process,
-            port.context("ceiling told no port")?,
+            port.context("ceiling printed no port")?,
             None,
         ))
     }
 
-    /// One run of the load generator, its report as JSON.
+    /// Runs the load generator and returns its JSON report.
     pub(crate) fn load(
         &self,
         server: &Server,
@@ -159,15 +162,15 @@ impl Programs {
             .context("running bootstorm")?;
         if !output.status.success() {
             bail!(
-                "bootstorm {mode} failed; the server's last words:\n{}",
-                server.last_words()
+                "bootstorm {mode} failed; the end of the server's log:\n{}",
+                server.log_tail()
             );
         }
         Ok(serde_json::from_slice(&output.stdout)?)
     }
 }
 
-/// A running server, ended when this is dropped.
+/// A running server. Dropping this kills it.
 pub(crate) struct Server {
     process: Child,
     pub(crate) url: String,
@@ -183,13 +186,16 @@ impl Server {
         }
     }
 
-    /// A file of its directory, as an argument.
+    /// Returns the path of a file in the server's directory, as a command line argument.
     pub(crate) fn file(&self, name: &str) -> anyhow::Result<String> {
-        let directory = self.directory.as_ref().context("it has no directory")?;
+        let directory = self
+            .directory
+            .as_ref()
+            .context("the server has no directory")?;
         Ok(directory.path().join(name).display().to_string())
     }
 
-    fn last_words(&self) -> String {
+    fn log_tail(&self) -> String {
         let Some(directory) = &self.directory else {
             return String::new();
         };
@@ -206,7 +212,7 @@ impl Drop for Server {
     }
 }
 
-/// The port that a starting server writes into its file.
+/// Waits until a starting server has written its port file, and returns the port.
 fn port(file: &Path, process: &mut Child) -> anyhow::Result<u16> {
     let start = Instant::now();
     while start.elapsed() < START_BOUND {
@@ -214,7 +220,7 @@ fn port(file: &Path, process: &mut Child) -> anyhow::Result<u16> {
             return Ok(port);
         }
         if let Some(status) = process.try_wait()? {
-            bail!("it ended with {status}");
+            bail!("the server ended with {status}");
         }
         sleep(Duration::from_millis(5));
     }

@@ -1,13 +1,13 @@
-//! The table of results, as the README shows it.
+//! The table of results, as docs/src/performance.md shows it.
 
 use std::fmt::Write as _;
 
-/// A bound that a figure must keep.
+/// A bound for a figure.
 #[derive(Clone, Copy)]
 pub(crate) enum Bound {
     AtLeast(f64),
     AtMost(f64),
-    /// Beside the rate, to judge it by.
+    /// No bound: the figure only helps to interpret another one.
     None,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Two measured values and the figure that is made of them.
+    /// Adds a row with two measured values and the figure computed from them.
     pub(crate) fn pair(
         &mut self,
         what: impl Into<String>,
@@ -64,7 +64,7 @@ impl Table {
         });
     }
 
-    /// A value of cfgsync alone; it is its own figure.
+    /// Adds a row with a value of cfgsync alone, which is also its figure.
     pub(crate) fn single(&mut self, what: impl Into<String>, unit: &str, value: f64, bound: Bound) {
         self.rows.push(Row {
             what: what.into(),
@@ -106,7 +106,7 @@ fn quantity(value: f64, unit: &str) -> String {
     format!("{} {unit}", number(value)).trim_end().to_owned()
 }
 
-/// Three digits that mean something.
+/// Formats a number with three significant digits.
 fn number(value: f64) -> String {
     let digits = match value.abs() {
         v if v >= 100.0 => 0,
@@ -117,7 +117,7 @@ fn number(value: f64) -> String {
     format!("{value:.digits$}")
 }
 
-/// The middle of the samples; of two middles, their mean.
+/// Returns the median of the samples: the middle one, or the mean of the two middle ones.
 pub(crate) fn median(mut samples: Vec<f64>) -> f64 {
     samples.sort_by(f64::total_cmp);
     let middle = samples.len() / 2;
@@ -133,14 +133,14 @@ mod tests {
     use super::{Bound, Table, median, number};
 
     #[test]
-    fn medians() {
+    fn median_is_the_middle_or_the_mean_of_two() {
         assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
         assert!((median(vec![4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < f64::EPSILON);
         assert!(median(Vec::new()).is_nan());
     }
 
     #[test]
-    fn a_missed_bound_is_said() {
+    fn missed_bounds_are_marked() {
         let mut table = Table::default();
         table.pair(
             "fetches",
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_three_digits() {
+    fn numbers_have_three_significant_digits() {
         assert_eq!(
             [number(0.5), number(12.34), number(1234.5)],
             ["0.500", "12.3", "1234"]

@@ -282,7 +282,7 @@ pub(super) fn from_file(
     digest: Digest,
     path: impl Fn() -> PathBuf,
 ) -> Result<Artifacts, JournalError> {
-    read_first(file, Kind::Generation, path, |body, end| {
+    read_first(file, Kind::Generation, path, |_, body, end| {
         match end == file.len() {
             true => from_body(file, body, digest),
             false => Err(Unreadable::Other(format!(

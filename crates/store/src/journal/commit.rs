@@ -5,38 +5,39 @@ use std::sync::Arc;
 use super::{
     artifacts::Shelf,
     disk::{Disk, STAGED, Trouble},
-    entry::{self, Entry, SealEntry},
+    entry::{self, CommitEntry, SealEntry},
     error::JournalError,
     frame,
     log::{LOG, Log, LogHead},
     recover::{Recovered, recover},
     snapshot::{self, SNAPSHOT},
 };
-use crate::{Input, Outcome, Record, Seal, State, Unavailable};
+use crate::{Change, Commit, CommitError, SealOutcome, State};
 use cfgsync_model::{Generation, Instance, Revision};
 
 /// A log is cut once it has so many bytes, or twice those of the last snapshot: to write snapshots stays cheap
 /// beside writing the log, and to read both stays quick.
 const SNAPSHOT_AFTER_BYTES: u64 = 4 << 20;
 
-/// Something to be written.
-pub(super) enum Change {
-    Input(Input),
-    Records(Vec<Record>),
-    /// Its files are durable already.
+/// What a frame has beside its commits, in bytes at most: its head and two revisions.
+const FRAME_EXTRA_BYTES: usize = frame::HEAD_BYTES + 20;
+
+/// A request to write something.
+pub(super) enum Request {
+    Apply(Vec<Change>),
+    /// The files of the generation are durable already.
     Seal(Arc<Generation>),
 }
 
-/// What became of a [`Change`].
+/// The successful result of a [`Request`].
 #[derive(Debug)]
-pub(super) enum Done {
-    Input(Outcome),
-    Records(Revision),
-    Seal(Seal),
+pub(super) enum Response {
+    Applied(Commit),
+    Sealed(SealOutcome),
 }
 
-/// The answer to a [`Change`].
-pub(super) type Answer = Result<Done, Unavailable>;
+/// The result of a [`Request`].
+pub(super) type Answer = Result<Response, CommitError>;
 
 /// A directory at work: its newest state, and the log that holds it.
 pub(super) struct Journal {
@@ -66,7 +67,7 @@ impl Journal {
         let Settings { head, history } = settings;
         let (log, head, state, snapshot_bytes) = match recover(&*disk)? {
             None => {
-                let log = Log::create(&*disk, head).map_err(not_written)?;
+                let log = Log::create(&*disk, head, &[]).map_err(not_written)?;
                 (log, head.clone(), State::default(), 0)
             }
             Some(recovered) => {
@@ -77,8 +78,13 @@ impl Journal {
                         wanted: head.cluster.clone(),
                     });
                 }
-                let log = reopen(&*disk, &recovered)?;
-                let snapshot_bytes = recovered.snapshot.map_or(0, |(_, bytes)| bytes);
+                let (log, snapshot_bytes) = match recovered.version {
+                    frame::VERSION => {
+                        let snapshot_bytes = recovered.snapshot.map_or(0, |(_, bytes)| bytes);
+                        (reopen(&*disk, &recovered)?, snapshot_bytes)
+                    }
+                    _ => upgrade(&*disk, &recovered, *history).map_err(not_written)?,
+                };
                 (log, recovered.head, recovered.state, snapshot_bytes)
             }
         };
@@ -105,16 +111,16 @@ impl Journal {
         self.shelf.clone()
     }
 
-    /// Applies `changes`, in order, as one frame. Answers once it is synced, or says of each change that it is not
-    /// taken. After a fatal error nobody knows what was: nothing may be answered, and this must not be used again.
-    pub(super) fn commit(&mut self, changes: Vec<Change>) -> Result<Vec<Answer>, Trouble> {
+    /// Handles `requests`, in order, and writes one frame. Answers once it is synced, or refuses each request. After a
+    /// fatal error nobody knows what was written: no request may be answered, and this must not be used again.
+    pub(super) fn commit(&mut self, requests: Vec<Request>) -> Result<Vec<Answer>, Trouble> {
         let mut batch = Batch::new(&self.state, self.log.marker, self.history);
-        let done: Vec<Done> = changes
+        let answers: Vec<Answer> = requests
             .into_iter()
-            .map(|change| batch.add(change))
+            .map(|request| batch.add(request))
             .collect();
         let Some((frame, state)) = batch.finish() else {
-            return Ok(done.into_iter().map(Ok).collect());
+            return Ok(answers);
         };
         match self.log.append(&frame) {
             Ok(()) => {
@@ -122,9 +128,9 @@ impl Journal {
                     tracing::info!("the state directory can be written to again");
                 }
                 self.state = Arc::new(state);
-                Ok(done.into_iter().map(Ok).collect())
+                Ok(answers)
             }
-            Err(refused @ Trouble::Refused { .. }) => Ok(self.refuse(&refused, done)),
+            Err(refused @ Trouble::Refused { .. }) => Ok(self.refuse(&refused, answers)),
             Err(fatal) => Err(fatal),
         }
     }
@@ -147,44 +153,46 @@ impl Journal {
         }
     }
 
-    /// Writes a snapshot and empties the log, but for a batch without changes: it says which revision the snapshot
-    /// has at least, so that one which is missing, or older, is noticed.
+    /// Writes a snapshot and empties the log, except for an [`empty_frame`].
     pub(super) fn snapshot(&mut self) -> Result<(), Trouble> {
         let bytes = snapshot::write(&*self.disk, self.instance, &self.state, self.history)?;
         self.snapshot_at_bytes = snapshot_at(bytes);
         self.log.empty()?;
-        let empty = Batch::new(&self.state, self.log.marker, self.history);
-        self.log.append(&empty.into_frame())
+        self.log.append(&empty_frame(&self.state, self.log.marker))
     }
 
-    /// What is so already is said also now; everything else is not taken.
-    fn refuse(&mut self, why: &Trouble, done: Vec<Done>) -> Vec<Answer> {
+    /// Refuses all requests, except those whose changes were in effect before the frame.
+    fn refuse(&mut self, why: &Trouble, answers: Vec<Answer>) -> Vec<Answer> {
         if !std::mem::replace(&mut self.is_refusing, true) {
             tracing::error!("changes are refused, what is sealed stays served: {why}");
         }
         let newest = self.state.revision;
-        let was_so = |done: &Done| matches!(done, Done::Input(Outcome::Unchanged(since)) if *since <= newest);
-        let reason = unavailable(why);
-        let answer = |done| match was_so(&done) {
-            true => Ok(done),
-            false => Err(reason.clone()),
+        let was_in_effect = |answer: &Answer| match answer {
+            Ok(Response::Applied(commit)) => !commit.is_changed() && commit.revision <= newest,
+            Ok(Response::Sealed(_)) | Err(_) => false,
         };
-        done.into_iter().map(answer).collect()
+        let refusal = unavailable(why);
+        let refuse = |answer| match was_in_effect(&answer) {
+            true => answer,
+            false => Err(refusal.clone()),
+        };
+        answers.into_iter().map(refuse).collect()
     }
 }
 
-/// What is told of `trouble` to whoever asked for a change: no paths.
-pub(super) fn unavailable(trouble: &Trouble) -> Unavailable {
+/// The error for clients: it names no paths.
+pub(super) fn unavailable(trouble: &Trouble) -> CommitError {
     let (Trouble::Refused { error, .. } | Trouble::Fatal { error, .. }) = trouble;
-    Unavailable(format!(
+    CommitError::Unavailable(format!(
         "its state directory cannot be written to ({error}); nothing was changed, try again later"
     ))
 }
 
-/// A frame that grows.
+/// A frame under construction: the revisions that it begins after and ends with, then its commits.
 struct Batch {
-    frame: Vec<u8>,
-    start: usize,
+    /// The commits.
+    entries: Vec<u8>,
+    marker: frame::Marker,
     state: State,
     before: Revision,
     history: usize,
@@ -192,58 +200,75 @@ struct Batch {
 
 impl Batch {
     fn new(state: &State, marker: frame::Marker, history: usize) -> Self {
-        let mut frame = Vec::new();
-        let start = frame::begin(&mut frame, marker);
-        entry::write(&mut frame, &state.revision.0);
         Self {
-            frame,
-            start,
+            entries: Vec::new(),
+            marker,
             state: state.clone(),
             before: state.revision,
             history,
         }
     }
 
-    fn add(&mut self, change: Change) -> Done {
-        let (before, length) = (self.state.revision, self.frame.len());
-        let done = match change {
-            Change::Input(input) => {
-                entry::write(&mut self.frame, &Entry::of_input(&input));
-                Done::Input(self.state.apply(input))
+    fn add(&mut self, request: Request) -> Answer {
+        let (before, length) = (self.state.revision, self.entries.len());
+        let next = before.next();
+        let answer = match request {
+            Request::Apply(changes) => {
+                entry::write(&mut self.entries, &CommitEntry::of_changes(next, &changes));
+                self.state.apply(changes, next).map(Response::Applied)
             }
-            Change::Records(records) => {
-                entry::write(&mut self.frame, &Entry::of_records(&records));
-                self.state.note(records);
-                Done::Records(self.state.revision)
-            }
-            Change::Seal(generation) => {
+            Request::Seal(generation) => {
                 let newest = self.state.generation().map(Arc::as_ref);
                 let seal = SealEntry::of(&generation, newest, self.history);
-                entry::write(&mut self.frame, &Entry::Seal(seal));
-                Done::Seal(self.state.seal(generation, self.history))
+                entry::write(&mut self.entries, &CommitEntry::of_seal(next, seal));
+                let sealed = self.state.seal(generation, self.history, next);
+                sealed.map(Response::Sealed)
             }
         };
         if self.state.revision == before {
             // It changed nothing, so there is nothing to write.
-            self.frame.truncate(length);
+            self.entries.truncate(length);
         }
-        done
+        Ok(answer?)
     }
 
     /// The frame and the state after it, if anything changed.
-    fn finish(mut self) -> Option<(Vec<u8>, State)> {
-        if self.state.revision == self.before {
-            return None;
+    fn finish(self) -> Option<(Vec<u8>, State)> {
+        match self.state.revision == self.before {
+            true => None,
+            false => Some((self.frame(), self.state)),
         }
-        frame::finish(&mut self.frame, self.start);
-        Some((self.frame, self.state))
     }
 
-    /// The frame, whether anything changed or not.
-    fn into_frame(mut self) -> Vec<u8> {
-        frame::finish(&mut self.frame, self.start);
-        self.frame
+    fn frame(&self) -> Vec<u8> {
+        let mut frame = Vec::with_capacity(self.entries.len() + FRAME_EXTRA_BYTES);
+        let start = frame::begin(&mut frame, self.marker);
+        entry::write(&mut frame, &(self.before.0, self.state.revision.0));
+        frame.extend_from_slice(&self.entries);
+        frame::finish(&mut frame, start);
+        frame
     }
+}
+
+/// A frame without changes: it states which revision the snapshot before it has at least, so that a snapshot that is
+/// missing or older is noticed.
+fn empty_frame(state: &State, marker: frame::Marker) -> Vec<u8> {
+    Batch::new(state, marker, 1).frame()
+}
+
+/// Continues a directory of an older format in the current one: a snapshot of everything first, then a log without
+/// changes in place of the old log. A crash between the two leaves the old log beside the new snapshot, which holds all
+/// that the log says; the next start then upgrades again. Answers with the length of the snapshot in bytes, too.
+fn upgrade(disk: &dyn Disk, recovered: &Recovered, history: usize) -> Result<(Log, u64), Trouble> {
+    let Recovered { head, state, .. } = recovered;
+    let bytes = snapshot::write(disk, head.instance, state, history)?;
+    let log = Log::create(disk, head, &empty_frame(state, head.marker))?;
+    tracing::info!(
+        "the state directory had format {} and has format {} now",
+        recovered.version,
+        frame::VERSION
+    );
+    Ok((log, bytes))
 }
 
 fn reopen(disk: &dyn Disk, recovered: &Recovered) -> Result<Log, JournalError> {

@@ -8,21 +8,44 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::Unreadable;
-use crate::{Input, Record, State};
+use crate::{Bounds, Change, RejectionReason, SealOutcome, State};
 use cfgsync_model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Digest, Failure, FailureKind,
     Generation, GenerationNumber, Identifier, Metadata, Mode, NodeRegistration, Revision, Seat,
 };
 use cfgsync_support::clock::Timestamp;
 
-/// One accepted change.
+/// One commit of format 2: a batch of changes, or a seal, at one revision.
 #[derive(Serialize, Deserialize)]
-pub(super) enum Entry<'a> {
+pub(super) struct CommitEntry<'a> {
+    pub(super) revision: u64,
+    #[serde(borrow)]
+    changes: Vec<ChangeEntry<'a>>,
+}
+
+/// One change of a commit. A seal is the only change of its commit.
+#[derive(Serialize, Deserialize)]
+enum ChangeEntry<'a> {
     Register(#[serde(borrow)] NodeEntry<'a>),
     Remove(&'a str),
     Override(&'a str, #[serde(borrow)] Vec<FileEntry<'a>>),
     RemoveOverride(&'a str),
-    Note(#[serde(borrow)] Vec<NoteEntry<'a>>),
+    Seal(#[serde(borrow)] SealEntry<'a>),
+    Deliver(&'a str, u64),
+    Fail(#[serde(borrow)] FailureEntry<'a>),
+    Reset,
+    Claim(&'a str, [u8; 32]),
+    Release(&'a str),
+}
+
+/// One accepted change of format 1, which raised the revision by one. Only read.
+#[derive(Deserialize)]
+pub(super) enum EntryV1<'a> {
+    Register(#[serde(borrow)] NodeEntry<'a>),
+    Remove(&'a str),
+    Override(&'a str, #[serde(borrow)] Vec<FileEntry<'a>>),
+    RemoveOverride(&'a str),
+    Note(#[serde(borrow)] Vec<NoteEntryV1<'a>>),
     Seal(#[serde(borrow)] SealEntry<'a>),
 }
 
@@ -45,9 +68,9 @@ pub(super) struct FileEntry<'a> {
     chunks: Vec<Raw<'a>>,
 }
 
-/// A record.
-#[derive(Serialize, Deserialize)]
-pub(super) enum NoteEntry<'a> {
+/// A record of format 1. Only read.
+#[derive(Deserialize)]
+pub(super) enum NoteEntryV1<'a> {
     Delivered(&'a str, u64),
     Failed(#[serde(borrow)] FailureEntry<'a>),
     Reset,
@@ -133,65 +156,180 @@ pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<(T, &'a [u8
     Ok(postcard::take_from_bytes(body)?)
 }
 
-impl<'a> Entry<'a> {
-    /// How `input` is written.
-    pub(super) fn of_input(input: &'a Input) -> Self {
-        match input {
-            // Whether there is room was judged before it was accepted.
-            Input::Register { registration, .. } => Self::Register(NodeEntry::of(registration)),
-            // On which facts it insisted was judged before it was accepted.
-            Input::Remove { identifier, .. } => Self::Remove(identifier.as_str()),
-            Input::Override { identifier, files } => {
+impl<'a> CommitEntry<'a> {
+    /// The entry of a batch that is applied at `revision`.
+    pub(super) fn of_changes(revision: Revision, changes: &'a [Change]) -> Self {
+        Self {
+            revision: revision.0,
+            changes: changes.iter().map(ChangeEntry::of).collect(),
+        }
+    }
+
+    /// The entry of a seal at `revision`.
+    pub(super) fn of_seal(revision: Revision, seal: SealEntry<'a>) -> Self {
+        Self {
+            revision: revision.0,
+            changes: vec![ChangeEntry::Seal(seal)],
+        }
+    }
+
+    /// Applies the commit to `state`, by the rules of every store. A sealed generation has no files yet.
+    pub(super) fn replay(self, state: &mut State) -> Result<(), Unreadable> {
+        let revision = Revision(self.revision);
+        if revision <= state.revision {
+            return Err(Unreadable::Other(format!(
+                "a commit has revision {revision}, and the one before it has {}",
+                state.revision
+            )));
+        }
+        let mut changes = Vec::with_capacity(self.changes.len());
+        for entry in self.changes {
+            match entry.change() {
+                Ok(change) => changes.push(change?),
+                Err(seal) => replay_seal(&seal, state, revision)?,
+            }
+        }
+        let applied = state.apply(changes, revision);
+        applied.map_err(|rejection| Unreadable::Other(rejection.to_string()))?;
+        match state.revision == revision {
+            true => Ok(()),
+            false => Err(Unreadable::Other("a commit changes nothing".to_owned())),
+        }
+    }
+}
+
+fn replay_seal(seal: &SealEntry, state: &mut State, revision: Revision) -> Result<(), Unreadable> {
+    let generation = seal.generation(state.generation().map(Arc::as_ref))?;
+    match state.seal(Arc::new(generation), seal.history as usize, revision) {
+        Ok(SealOutcome::Won) => Ok(()),
+        Ok(SealOutcome::Lost(newest)) => Err(Unreadable::Other(format!(
+            "generation {} follows generation {}",
+            seal.number, newest.number
+        ))),
+        Err(rejection) => Err(Unreadable::Other(rejection.to_string())),
+    }
+}
+
+impl<'a> ChangeEntry<'a> {
+    fn of(change: &'a Change) -> Self {
+        match change {
+            // Bounds and conditions were checked before the change was accepted.
+            Change::Register { registration, .. } => Self::Register(NodeEntry::of(registration)),
+            Change::Remove { identifier, .. } => Self::Remove(identifier.as_str()),
+            Change::Override { identifier, files } => {
                 Self::Override(identifier.as_str(), FileEntry::all_of(files))
             }
-            Input::RemoveOverride(identifier) => Self::RemoveOverride(identifier.as_str()),
+            Change::RemoveOverride(identifier) => Self::RemoveOverride(identifier.as_str()),
+            Change::Deliver {
+                identifier,
+                generation,
+            } => Self::Deliver(identifier.as_str(), generation.0),
+            Change::Claim {
+                identifier, key, ..
+            } => Self::Claim(identifier.as_str(), *key.as_bytes()),
+            Change::Release(identifier) => Self::Release(identifier.as_str()),
+            Change::Fail(failure) => Self::Fail(FailureEntry::of(failure)),
+            Change::Reset => Self::Reset,
         }
     }
 
-    /// How `records` are written.
-    pub(super) fn of_records(records: &'a [Record]) -> Self {
-        Self::Note(records.iter().map(NoteEntry::of).collect())
+    /// The change, or the seal that this is.
+    fn change(self) -> Result<Result<Change, Unreadable>, SealEntry<'a>> {
+        Ok(match self {
+            Self::Seal(seal) => return Err(seal),
+            Self::Register(node) => node.registration().map(Change::register),
+            Self::Remove(identifier) => remove(identifier),
+            Self::Override(identifier, files) => set_override(identifier, files),
+            Self::RemoveOverride(identifier) => remove_override(identifier),
+            Self::Deliver(identifier, number) => deliver(identifier, number),
+            Self::Fail(failure) => failure.failure().map(Change::Fail),
+            Self::Reset => Ok(Change::Reset),
+            Self::Claim(identifier, key) => claim(identifier, key),
+            Self::Release(identifier) => release(identifier),
+        })
     }
+}
 
-    /// Applies it to `state`, by the rules of every store. A sealed generation has no files yet.
-    pub(super) fn replay(self, state: &mut State) -> Result<(), Unreadable> {
-        let before = state.revision;
-        match self {
-            Self::Register(node) => {
-                state.apply(Input::register(node.registration()?));
-            }
-            Self::Remove(identifier) => {
-                state.apply(Input::Remove {
-                    identifier: identifier.parse()?,
-                    only_if: None,
-                });
-            }
-            Self::Override(identifier, files) => {
-                state.apply(Input::Override {
-                    identifier: identifier.parse()?,
-                    files: FileEntry::set(files)?,
-                });
-            }
-            Self::RemoveOverride(identifier) => {
-                state.apply(Input::RemoveOverride(identifier.parse()?));
-            }
+impl EntryV1<'_> {
+    /// Applies the entry to `state` at `revision`. Format 1 gave a revision also to records that changed nothing.
+    pub(super) fn replay(self, state: &mut State, revision: Revision) -> Result<(), Unreadable> {
+        let change = match self {
+            Self::Register(node) => Change::register(node.registration()?),
+            Self::Remove(identifier) => remove(identifier)?,
+            Self::Override(identifier, files) => set_override(identifier, files)?,
+            Self::RemoveOverride(identifier) => remove_override(identifier)?,
+            Self::Seal(seal) => return replay_seal(&seal, state, revision),
             Self::Note(notes) => {
-                let records: Result<_, _> = notes.into_iter().map(NoteEntry::record).collect();
-                state.note(records?);
+                for note in notes {
+                    match state
+                        .apply(vec![note.change()?], revision)
+                        .map_err(|e| e.reason)
+                    {
+                        // Format 1 wrote also the claims of keys that came second.
+                        Ok(_) | Err(RejectionReason::DifferentKey(_)) => {}
+                        Err(reason) => return Err(Unreadable::Other(reason.to_string())),
+                    }
+                }
+                state.revision = revision;
+                return Ok(());
             }
-            Self::Seal(seal) => {
-                let history = seal.history as usize;
-                let generation = seal.generation(state.generation().map(Arc::as_ref))?;
-                state.seal(Arc::new(generation), history);
-            }
-        }
-        match state.revision == before {
-            true => Err(Unreadable::Other(
-                "a change that changes nothing there".to_owned(),
-            )),
-            false => Ok(()),
+        };
+        let applied = state.apply(vec![change], revision);
+        applied.map_err(|rejection| Unreadable::Other(rejection.to_string()))?;
+        match state.revision == revision {
+            true => Ok(()),
+            false => Err(Unreadable::Other("a change changes nothing".to_owned())),
         }
     }
+}
+
+impl NoteEntryV1<'_> {
+    fn change(self) -> Result<Change, Unreadable> {
+        match self {
+            Self::Delivered(identifier, number) => deliver(identifier, number),
+            Self::Failed(failure) => failure.failure().map(Change::Fail),
+            Self::Reset => Ok(Change::Reset),
+            Self::Claimed(identifier, key) => claim(identifier, key),
+            Self::Released(identifier) => release(identifier),
+        }
+    }
+}
+
+fn remove(identifier: &str) -> Result<Change, Unreadable> {
+    Ok(Change::Remove {
+        identifier: identifier.parse()?,
+        only_if: None,
+    })
+}
+
+fn set_override(identifier: &str, files: Vec<FileEntry>) -> Result<Change, Unreadable> {
+    Ok(Change::Override {
+        identifier: identifier.parse()?,
+        files: FileEntry::set(files)?,
+    })
+}
+
+fn remove_override(identifier: &str) -> Result<Change, Unreadable> {
+    Ok(Change::RemoveOverride(identifier.parse()?))
+}
+
+fn deliver(identifier: &str, number: u64) -> Result<Change, Unreadable> {
+    Ok(Change::Deliver {
+        identifier: identifier.parse()?,
+        generation: GenerationNumber(number),
+    })
+}
+
+fn claim(identifier: &str, key: [u8; 32]) -> Result<Change, Unreadable> {
+    Ok(Change::Claim {
+        identifier: identifier.parse()?,
+        key: Digest::from_bytes(key),
+        within: Bounds::NONE,
+    })
+}
+
+fn release(identifier: &str) -> Result<Change, Unreadable> {
+    Ok(Change::Release(identifier.parse()?))
 }
 
 impl<'a> NodeEntry<'a> {
@@ -235,39 +373,6 @@ impl<'a> FileEntry<'a> {
             .map_err(|error| Unreadable::Other(error.to_string()))?;
         }
         Ok(set)
-    }
-}
-
-impl<'a> NoteEntry<'a> {
-    fn of(record: &'a Record) -> Self {
-        match record {
-            Record::Delivered {
-                identifier,
-                generation,
-            } => Self::Delivered(identifier.as_str(), generation.0),
-            Record::Failed(failure) => Self::Failed(FailureEntry::of(failure)),
-            Record::Reset => Self::Reset,
-            Record::Claimed { identifier, key } => {
-                Self::Claimed(identifier.as_str(), *key.as_bytes())
-            }
-            Record::Released(identifier) => Self::Released(identifier.as_str()),
-        }
-    }
-
-    fn record(self) -> Result<Record, Unreadable> {
-        Ok(match self {
-            Self::Delivered(identifier, generation) => Record::Delivered {
-                identifier: identifier.parse()?,
-                generation: GenerationNumber(generation),
-            },
-            Self::Failed(failure) => Record::Failed(failure.failure()?),
-            Self::Reset => Record::Reset,
-            Self::Claimed(identifier, key) => Record::Claimed {
-                identifier: identifier.parse()?,
-                key: Digest::from_bytes(key),
-            },
-            Self::Released(identifier) => Record::Released(identifier.parse()?),
-        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Bytes on disk: a first line that says what a file is, then frames, each with its length and checksum.
 //!
 //! ```text
-//! file   "cfgsync log 1\n"  frame…  zeros (space that is reserved)
+//! file   "cfgsync log 2\n"  frame…  zeros (space that is reserved)
 //! frame  marker (8)  length of the body (8, little endian)  CRC-32 of length and body (4)  body
 //! ```
 //!
@@ -9,7 +9,7 @@
 //! leaves its directory: nobody can send a node's metadata that look like a frame.
 
 /// The version of what is written. Older ones are read.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// What begins a frame.
 pub(super) type Marker = [u8; 8];
@@ -66,8 +66,8 @@ pub(super) fn first_line(kind: Kind) -> String {
     format!("cfgsync {} {VERSION}\n", kind.word())
 }
 
-/// Reads the first line; answers where the frames begin.
-pub(super) fn read_first_line(file: &[u8], kind: Kind) -> Result<usize, WrongLine> {
+/// Reads the first line; answers the format version and where the frames begin.
+pub(super) fn read_first_line(file: &[u8], kind: Kind) -> Result<(u32, usize), WrongLine> {
     let length = file
         .iter()
         .take(LINE_MAX_BYTES)
@@ -81,7 +81,7 @@ pub(super) fn read_first_line(file: &[u8], kind: Kind) -> Result<usize, WrongLin
         .and_then(|version| version.parse().ok())
         .ok_or(WrongLine::Other)?;
     match version {
-        1..=VERSION => Ok(length + 1),
+        1..=VERSION => Ok((version, length + 1)),
         version => Err(WrongLine::Version(version)),
     }
 }

@@ -37,7 +37,7 @@ struct HeadEntry<'a> {
 }
 
 impl LogHead {
-    /// A log that holds nothing but this.
+    /// A log that holds nothing but this head.
     fn to_file(&self) -> Vec<u8> {
         frame::whole_file(Kind::Log, |body| {
             let head = HeadEntry {
@@ -49,32 +49,32 @@ impl LogHead {
         })
     }
 
-    /// Reads the head of `file`; answers where the batches begin.
+    /// Reads the head of `file`; answers the format version as well, and where the batches begin.
     pub(super) fn read(
         file: &[u8],
         path: impl Fn() -> PathBuf,
-    ) -> Result<(Self, usize), JournalError> {
-        read_first(file, Kind::Log, path, |body, end| {
+    ) -> Result<(Self, u32, usize), JournalError> {
+        read_first(file, Kind::Log, path, |version, body, end| {
             let (head, _): (HeadEntry, _) = entry::read(body)?;
             let head = Self {
                 instance: Instance::from_bytes(head.instance),
                 marker: head.marker,
                 cluster: head.cluster.to_owned(),
             };
-            Ok((head, end))
+            Ok((head, version, end))
         })
     }
 }
 
-/// Reads the first line and the first frame of a file of the directory; `contents` gets the frame's body and where it
-/// ends.
+/// Reads the first line and the first frame of a file of the directory; `contents` gets the format version, the frame's
+/// body and where it ends.
 pub(super) fn read_first<'a, T>(
     file: &'a [u8],
     kind: Kind,
     path: impl Fn() -> PathBuf,
-    contents: impl FnOnce(&'a [u8], usize) -> Result<T, Unreadable>,
+    contents: impl FnOnce(u32, &'a [u8], usize) -> Result<T, Unreadable>,
 ) -> Result<T, JournalError> {
-    let start = read_first_line(file, kind, &path)?;
+    let (version, start) = read_first_line(file, kind, &path)?;
     let damaged = |what: String| JournalError::Damaged {
         file: path(),
         offset: start as u64,
@@ -82,7 +82,7 @@ pub(super) fn read_first<'a, T>(
     };
     match frame::read(file, start, FIXED_MARKER) {
         Found::Frame { body, end } => {
-            contents(body, end).map_err(|error| damaged(error.to_string()))
+            contents(version, body, end).map_err(|error| damaged(error.to_string()))
         }
         Found::End => Err(damaged("there is nothing".to_owned())),
         Found::Bad(what) => Err(damaged(what.to_owned())),
@@ -93,7 +93,7 @@ fn read_first_line(
     file: &[u8],
     kind: Kind,
     path: impl Fn() -> PathBuf,
-) -> Result<usize, JournalError> {
+) -> Result<(u32, usize), JournalError> {
     frame::read_first_line(file, kind).map_err(|wrong| match wrong {
         frame::WrongLine::Version(version) => JournalError::Version {
             file: path(),
@@ -125,12 +125,13 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Makes the log of a new directory.
-    pub(super) fn create(disk: &dyn Disk, head: &LogHead) -> Result<Self, Trouble> {
+    /// Makes a log that holds `head` and then `frames`, in place of one that may be there.
+    pub(super) fn create(disk: &dyn Disk, head: &LogHead, frames: &[u8]) -> Result<Self, Trouble> {
         let bytes = head.to_file();
-        put(disk, LOG, &[&bytes])?;
-        let length = bytes.len() as u64;
-        Self::open(disk, head.marker, length, length, length)
+        put(disk, LOG, &[&bytes, frames])?;
+        let start = bytes.len() as u64;
+        let end = start + frames.len() as u64;
+        Self::open(disk, head.marker, start, end, end)
     }
 
     /// Opens a log that was read: its batches stand from `start` to `end`, and it is `taken` bytes long.

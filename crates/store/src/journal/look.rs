@@ -54,6 +54,7 @@ impl JournalContents {
         };
         let Recovered {
             head,
+            version: _,
             state,
             log,
             last_frame: _,

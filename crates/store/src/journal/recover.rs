@@ -6,9 +6,9 @@ use super::{
     artifacts,
     directory::GENERATIONS,
     disk::Disk,
-    entry::{self, Entry},
+    entry::{self, CommitEntry, EntryV1},
     error::{JournalError, Unreadable},
-    frame::{self, Found},
+    frame::{self, Found, Marker},
     log::{LOG, LogHead},
     snapshot::{self, SNAPSHOT},
 };
@@ -18,6 +18,8 @@ use cfgsync_model::{Generation, Revision};
 /// What a directory holds.
 pub(super) struct Recovered {
     pub(super) head: LogHead,
+    /// The format version of the log.
+    pub(super) version: u32,
     pub(super) state: State,
     pub(super) log: LogFacts,
     /// The last good batch as it stands in the log; empty if there is none.
@@ -49,7 +51,7 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Option<Recovered>, JournalError
         return refuse_leftovers(disk).map(|()| None);
     };
     let path = || disk.path(LOG);
-    let (head, start) = LogHead::read(&log, path)?;
+    let (head, version, start) = LogHead::read(&log, path)?;
     let (mut state, snapshot) = match load(disk, SNAPSHOT)? {
         None => (State::default(), None),
         Some(file) => {
@@ -58,16 +60,25 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Option<Recovered>, JournalError
             (state, Some(facts))
         }
     };
-    let (facts, last_frame) = replay(&log, start, &head, &mut state, |offset, what| {
-        JournalError::Damaged {
+    let replay_frame = match version {
+        1 => replay_frame_v1,
+        _ => replay_frame,
+    };
+    let (facts, last_frame) = replay(
+        &log,
+        start,
+        head.marker,
+        |body| replay_frame(body, &mut state),
+        |offset, what| JournalError::Damaged {
             file: path(),
             offset: offset as u64,
             what,
-        }
-    })?;
+        },
+    )?;
     load_generations(disk, &mut state)?;
     Ok(Some(Recovered {
         head,
+        version,
         state,
         last_frame,
         log: facts,
@@ -96,25 +107,25 @@ fn refuse_leftovers(disk: &dyn Disk) -> Result<(), JournalError> {
     }
 }
 
-/// Applies the batches that `state` does not have yet. Answers with the last one as it stands there.
+/// Gives each whole frame to `replay_frame`. Answers with the last one as it stands there.
 fn replay(
     log: &[u8],
     start: usize,
-    head: &LogHead,
-    state: &mut State,
+    marker: Marker,
+    mut replay_frame: impl FnMut(&[u8]) -> Result<(), Unreadable>,
     damaged: impl Fn(usize, String) -> JournalError,
 ) -> Result<(LogFacts, Vec<u8>), JournalError> {
     let (mut last, mut at) = (start, start);
     let mut batches = 0;
     let is_torn = loop {
-        match frame::read(log, at, head.marker) {
+        match frame::read(log, at, marker) {
             Found::Frame { body, end } => {
-                replay_batch(body, state).map_err(|error| damaged(at, error.to_string()))?;
+                replay_frame(body).map_err(|error| damaged(at, error.to_string()))?;
                 (last, at) = (at, end);
                 batches += 1;
             }
             Found::End => break false,
-            Found::Bad(what) => match frame::next_whole(log, at, head.marker) {
+            Found::Bad(what) => match frame::next_whole(log, at, marker) {
                 // The next batch is written once this one is synced: no crash leaves it so.
                 Some(next) => {
                     let what = format!("{what}, and a whole one follows at byte {next}");
@@ -134,24 +145,53 @@ fn replay(
     Ok((facts, log[last..at].to_vec()))
 }
 
-pub(super) fn replay_batch(body: &[u8], state: &mut State) -> Result<(), Unreadable> {
-    let (base, mut rest): (u64, _) = entry::read(body)?;
-    let (newest, mut next): (u64, _) = (state.revision.0, base);
-    if base > newest {
-        return Err(Unreadable::Other(format!(
-            "a batch follows revision {base}, and what comes before it ends at {newest}"
-        )));
-    }
+/// Applies the commits of a frame that `state` does not have yet. The frame states the revisions that it begins after
+/// and ends with.
+pub(super) fn replay_frame(body: &[u8], state: &mut State) -> Result<(), Unreadable> {
+    let ((begin, end), mut rest): ((u64, u64), _) = entry::read(body)?;
+    refuse_gap(begin, state)?;
     while !rest.is_empty() {
-        let (change, behind): (Entry, _) = entry::read(rest)?;
-        // A log that was to be cut after a snapshot may not have been.
-        if next >= newest {
-            change.replay(state)?;
+        let (commit, behind): (CommitEntry, _) = entry::read(rest)?;
+        // A crash can leave a log that was to be cut after a snapshot.
+        if commit.revision > state.revision.0 {
+            commit.replay(state)?;
         }
-        next += 1;
+        rest = behind;
+    }
+    match state.revision.0 < end {
+        true => Err(Unreadable::Other(format!(
+            "a batch ends with revision {end}, and its last commit has revision {}",
+            state.revision
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// As [`replay_frame`], for format 1: the frame states the revision that it begins after, and each entry raises it by
+/// one.
+fn replay_frame_v1(body: &[u8], state: &mut State) -> Result<(), Unreadable> {
+    let (begin, mut rest): (u64, _) = entry::read(body)?;
+    refuse_gap(begin, state)?;
+    let mut revision = Revision(begin);
+    while !rest.is_empty() {
+        let (entry, behind): (EntryV1, _) = entry::read(rest)?;
+        revision = revision.next();
+        if revision > state.revision {
+            entry.replay(state, revision)?;
+        }
         rest = behind;
     }
     Ok(())
+}
+
+fn refuse_gap(begin: u64, state: &State) -> Result<(), Unreadable> {
+    match begin > state.revision.0 {
+        true => Err(Unreadable::Other(format!(
+            "a batch follows revision {begin}, and what comes before it ends at {}",
+            state.revision
+        ))),
+        false => Ok(()),
+    }
 }
 
 fn load_generations(disk: &dyn Disk, state: &mut State) -> Result<(), JournalError> {

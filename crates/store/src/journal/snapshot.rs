@@ -11,7 +11,7 @@ use super::{
     frame::{self, Kind},
     log::read_first,
 };
-use crate::{Overridden, State, bounds::bytes_of};
+use crate::{Overridden, State, bounds::bytes_of, event::EventHistory};
 use cfgsync_model::{Digest, GenerationNumber, Instance, Revision};
 
 /// Its name in the directory.
@@ -38,6 +38,8 @@ enum Part<'a> {
     Generation(#[serde(borrow)] SealEntry<'a>),
     /// Whose key has which identifier.
     Key(&'a str, [u8; 32]),
+    /// The newest revision of each kind of input. Format 2 begins with it, and format 1 has none.
+    Revisions { registrations: u64, overrides: u64 },
 }
 
 /// Writes `state` in the place of the last snapshot; answers how many bytes it has.
@@ -58,7 +60,7 @@ pub(super) fn read(
     instance: Instance,
     path: impl Fn() -> PathBuf,
 ) -> Result<State, JournalError> {
-    read_first(file, Kind::Snapshot, path, |body, _| {
+    read_first(file, Kind::Snapshot, path, |_, body, _| {
         from_body(body, instance)
     })
 }
@@ -70,7 +72,11 @@ pub(super) fn to_file(instance: Instance, state: &State, history: usize) -> Vec<
             instance: *instance.as_bytes(),
             revision: state.revision.0,
             inputs: state.inputs.0,
-            override_inputs: state.override_inputs.0,
+            override_inputs: state.overrides_revision.0,
+        });
+        part(&Part::Revisions {
+            registrations: state.registrations_revision.0,
+            overrides: state.overrides_revision.0,
         });
         for known in state.registrations.values() {
             let node = NodeEntry::of(&known.registration);
@@ -127,12 +133,23 @@ impl Part<'_> {
                 }
                 state.revision = Revision(revision);
                 state.inputs = Revision(inputs);
-                state.override_inputs = Revision(override_inputs);
+                // Format 1 does not say when a registration changed last: not later than the newest input.
+                state.registrations_revision = Revision(inputs);
+                state.overrides_revision = Revision(override_inputs);
+                state.events = EventHistory::starting_after(state.revision);
+            }
+            Self::Revisions {
+                registrations,
+                overrides,
+            } => {
+                state.registrations_revision = Revision(registrations);
+                state.overrides_revision = Revision(overrides);
             }
             Self::Node(node, revision) => {
                 let registration = node.registration()?;
                 let bytes = bytes_of(&registration.metadata);
-                state.enter(registration, bytes, Revision(revision));
+                let registration = Arc::new(registration);
+                state.insert_registration(registration, bytes, Revision(revision));
             }
             Self::Override(identifier, files, revision) => {
                 let overridden = Overridden {

@@ -9,10 +9,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    commit::{Answer, Change, Done, Journal},
+    commit::{Answer, Journal, Request, Response},
     disk::Trouble,
 };
-use crate::{Seal, State};
+use crate::{SealOutcome, State};
 use cfgsync_model::Revision;
 
 /// How many changes may wait to be written; senders wait beyond that.
@@ -23,7 +23,7 @@ const BATCH_MAX_CHANGES: usize = 1024;
 
 /// A change and whom to tell.
 pub(super) struct Job {
-    pub(super) change: Change,
+    pub(super) request: Request,
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
@@ -63,20 +63,20 @@ fn write_all(
 ) -> Result<(), Trouble> {
     let mut jobs = Vec::with_capacity(BATCH_MAX_CHANGES);
     while queue.blocking_recv_many(&mut jobs, BATCH_MAX_CHANGES) > 0 {
-        let (changes, answers): (Vec<_>, Vec<_>) =
-            jobs.drain(..).map(|job| (job.change, job.answer)).unzip();
-        let done = journal.commit(changes)?;
+        let (requests, senders): (Vec<_>, Vec<_>) =
+            jobs.drain(..).map(|job| (job.request, job.answer)).unzip();
+        let answers = journal.commit(requests)?;
         // First it can be seen, then it is acknowledged.
         let revision = journal.state.revision;
         if published.state.load().revision != revision {
             published.state.store(journal.state.clone());
             published.changed.send_replace(revision);
         }
-        let is_sealed = |done: &Answer| matches!(done, Ok(Done::Seal(Seal::Won)));
-        let tidy = done.iter().any(is_sealed);
-        for (answer, done) in answers.into_iter().zip(done) {
-            // Whoever asked may be gone; the change stands.
-            let _ = answer.send(done);
+        let is_sealed = |answer: &Answer| matches!(answer, Ok(Response::Sealed(SealOutcome::Won)));
+        let tidy = answers.iter().any(is_sealed);
+        for (sender, answer) in senders.into_iter().zip(answers) {
+            // The caller may have gone away; the change stands.
+            let _ = sender.send(answer);
         }
         journal.keep_house(tidy)?;
     }

@@ -1,4 +1,4 @@
-//! What guarantees cost: cfgsync against itself without them.
+//! The cost of durability, tokens and TLS: cfgsync compared with itself without them.
 
 use std::time::Instant;
 
@@ -9,12 +9,12 @@ use super::{
 };
 use crate::{server::Server, table::median};
 
-/// Many register at a time, so that one sync of the disk serves them all.
+/// Number of connections that register concurrently, so that one disk sync covers many registrations.
 const REGISTERING: &str = "256";
 
 const STATE: [&str; 2] = ["--state-dir", "state"];
 
-/// Registrations per second with a journal, against the memory store.
+/// Compares registrations per second with a journal and with the memory store.
 pub(super) fn durable(
     programs: &Programs,
     settings: &Settings,
@@ -22,7 +22,7 @@ pub(super) fn durable(
 ) -> anyhow::Result<()> {
     let nodes = 50_000;
     let rate = |flags: &[&str]| -> anyhow::Result<f64> {
-        // One node more is needed than comes: only registrations are measured, no render.
+        // The spec needs one node more than registers, so no render disturbs the measurement.
         let server = programs.serve_with("ring", nodes + 1, "", flags)?;
         let only = ["-c", REGISTERING, "--skip-fetch-all"];
         let report = programs.load(&server, "storm", nodes, &only)?;
@@ -43,7 +43,7 @@ pub(super) fn durable(
     Ok(())
 }
 
-/// From the start of the process to a listening server, with 10,000 nodes sealed in its directory.
+/// Measures the time from process start to a listening server with 10,000 sealed nodes in its state directory.
 pub(super) fn restart(
     programs: &Programs,
     settings: &Settings,
@@ -57,7 +57,7 @@ pub(super) fn restart(
         let start = Instant::now();
         server = programs.restart(server, &STATE)?;
         samples.push(start.elapsed().as_secs_f64() * 1e3);
-        // It must have what it acknowledged: every payload is fetched, and none registers again.
+        // Check durability: all payloads can be fetched without a new registration.
         let all = ["-c", super::CONNECTIONS, "--skip-register"];
         let report = programs.load(&server, "storm", nodes, &all)?;
         finished_phase(&report, "fetch_all")?;
@@ -67,7 +67,7 @@ pub(super) fn restart(
     Ok(())
 }
 
-/// What a token adds to the server's CPU time of a fetch.
+/// Measures how much CPU time a token adds to a fetch.
 pub(super) fn tokens(
     programs: &Programs,
     settings: &Settings,
@@ -97,7 +97,7 @@ pub(super) fn tokens(
     let (mut with, mut without) = (vec![], vec![]);
     for _ in 0..settings.pairs {
         with.push(cpu(&guarded, &header)?);
-        // As long a header, that nobody looks at.
+        // A header of the same length that the server ignores.
         without.push(cpu(&[], &header.replace("Authorization", "X-Authorized0"))?);
     }
     let (with, without) = (median(with), median(without));
@@ -106,7 +106,7 @@ pub(super) fn tokens(
     Ok(())
 }
 
-/// What TLS costs on kept connections, and what a node that waits over it holds.
+/// Measures the cost of TLS on keep-alive connections, and the server's memory for a node that waits over TLS.
 pub(super) fn tls(
     programs: &Programs,
     settings: &Settings,

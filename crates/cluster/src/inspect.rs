@@ -1,0 +1,314 @@
+//! Queries of operators: the cluster, a node, generations. They read the published view and the store's newest state,
+//! and cost as much as they describe.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use crate::{
+    AccessKind, Answer, Coordinator, Delivery, Refusal,
+    view::{ServedGeneration, ServedPayload, View},
+};
+use cfgsync_model::{Failure, FailureKind, Generation, GenerationNumber, Identifier};
+use cfgsync_spec::did_you_mean;
+use cfgsync_store::{Registered, State};
+use cfgsync_wire::{
+    ArtifactEntry, ClusterBody, ClusterState, EncodedPayload, ErrorBody, GenerationBody,
+    GenerationEntry, NodeBody, NodeEntry, NodeState, PayloadEncoder,
+};
+
+/// How long a query waits for the evaluation of the newest inputs.
+const CATCH_UP_MAX: Duration = Duration::from_millis(200);
+
+impl Coordinator {
+    /// Waits until the newest inputs are evaluated, at most a moment. An operator who registers a node and looks then
+    /// sees the registration together with the progress after it.
+    pub async fn caught_up(&self) {
+        // Subscribe first, compare then, so that a publication in between is not lost.
+        let mut published = self.shared.published.subscribe();
+        let inputs = self.shared.store.state().inputs;
+        let evaluated = async {
+            while self.shared.view.load().evaluated < inputs && published.changed().await.is_ok() {}
+        };
+        // After that time the query shows what there is.
+        let _ = tokio::time::timeout(CATCH_UP_MAX, evaluated).await;
+    }
+
+    /// The registrations, the progress and the served generation.
+    pub fn cluster(&self) -> ClusterBody {
+        let view = self.shared.view.load();
+        let state = self.shared.store.state();
+        let entries = state
+            .registrations
+            .values()
+            .map(|node| entry(&state, &view, node));
+        let failed = failure(&view, &state);
+        ClusterBody {
+            cluster: view.pipeline.spec.cluster.clone(),
+            instance: self.instance(),
+            revision: state.revision,
+            state: match (failed, &view.served) {
+                (Some(_), _) => ClusterState::Failed,
+                (None, Some(_)) => ClusterState::Ready,
+                (None, None) => ClusterState::Waiting,
+            },
+            progress: view.progress.clone(),
+            generation: view.served.as_ref().map(|served| served.generation.number),
+            failure: failed.or(view.render_failure.as_deref()).cloned(),
+            registrations: entries.collect(),
+            overridden_absent: state.overridden_absent().cloned().collect(),
+        }
+    }
+
+    /// The state of the cluster in one line.
+    pub fn status(&self) -> String {
+        let view = self.shared.view.load();
+        let state = self.shared.store.state();
+        match (failure(&view, &state), &view.served, &view.render_failure) {
+            (Some(failure), ..) => format!("failed: {}", failure.reason),
+            (None, None, _) => format!("waiting: {}", view.progress),
+            (None, Some(served), render_failure) => {
+                let Generation { number, nodes, .. } = &*served.generation;
+                let served = format!("serving generation {number} to {} nodes", nodes.len());
+                match render_failure {
+                    Some(failure) => {
+                        format!("{served}; the newest render failed: {}", failure.reason)
+                    }
+                    None => served,
+                }
+            }
+        }
+    }
+
+    /// Keeps `status` equal to [`Coordinator::status`] until it has no receiver any more.
+    pub async fn keep_status(&self, status: watch::Sender<String>) {
+        let mut published = self.shared.published.subscribe();
+        let mut release = self.shared.release.subscribe();
+        loop {
+            // Mark as seen first, read then, so that a change in between is not lost.
+            published.borrow_and_update();
+            release.borrow_and_update();
+            let line = self.status();
+            status.send_if_modified(|told| {
+                let is_news = *told != line;
+                *told = line;
+                is_news
+            });
+            // Both senders live as long as this handle.
+            tokio::select! {
+                _ = published.changed() => {}
+                _ = release.changed() => {}
+                () = status.closed() => return,
+            }
+        }
+    }
+
+    /// What one node would get now, and why.
+    ///
+    /// # Errors
+    /// Nothing is known about this identifier; it is probably misspelled.
+    pub fn node(&self, identifier: &Identifier) -> Result<NodeBody, Refusal> {
+        let body = self.describe(identifier.as_str());
+        let view = self.shared.view.load();
+        let state = self.shared.store.state();
+        let is_known = state.names(identifier.as_str()) || view.pipeline.expects(identifier);
+        if body.state == NodeState::Ready || is_known {
+            return Ok(body);
+        }
+        let names = state.all_names().chain(view.pipeline.expected());
+        Err(Refusal::Unknown {
+            identifier: identifier.clone(),
+            why: match (body.state, body.reason) {
+                (NodeState::Missing, Some(reason)) => reason,
+                _ => "no node with this identifier has registered".to_owned(),
+            },
+            near: did_you_mean(identifier.as_str(), names.map(Identifier::as_str)),
+        })
+    }
+
+    fn describe(&self, identifier: &str) -> NodeBody {
+        let view = self.shared.view.load();
+        let state = self.shared.store.state();
+        let registered = state.registrations.get(identifier);
+        let mut body = NodeBody {
+            node: registered.map(|registered| entry(&state, &view, registered)),
+            state: NodeState::Waiting,
+            reason: None,
+            generation: None,
+            artifacts: vec![],
+            overridden: state.overrides.contains_key(identifier),
+        };
+        match self.answer_for(AccessKind::Look { reveal: true }, identifier) {
+            Answer::Payload(_) => {
+                let generation = view.served.as_ref().map(|served| &served.generation);
+                body.state = NodeState::Ready;
+                body.generation = generation.map(|generation| generation.number);
+                body.artifacts =
+                    generation.map_or(vec![], |g| ArtifactEntry::payload_of(g, identifier));
+            }
+            Answer::NotReady(answer) | Answer::Draining(answer) => {
+                if registered.is_none() {
+                    body.state = NodeState::Unregistered;
+                }
+                let answer = serde_json::from_slice::<ErrorBody>(&answer);
+                body.reason = answer.ok().map(|answer| answer.message);
+                if let (Some(served), Some(registered)) = (&view.served, registered) {
+                    body.reason = Some(format!(
+                        "generation {} is older than this node's registration (revision {}), \
+                         and there is no newer one yet: {}",
+                        served.generation.number,
+                        registered.revision,
+                        view.render_failure.as_ref().map_or_else(
+                            || view.progress.to_string(),
+                            |failure| format!("the newest render failed: {}", failure.reason)
+                        )
+                    ));
+                }
+            }
+            Answer::Missing(refusal) => {
+                body.state = NodeState::Missing;
+                body.reason = Some(refusal.to_string());
+            }
+            Answer::Failed(failure) => {
+                body.state = NodeState::Failed;
+                body.reason = Some(match failure.kind {
+                    FailureKind::Operator => {
+                        format!(
+                            "an operator declared the cluster failed: {}",
+                            failure.reason
+                        )
+                    }
+                    _ => failure.reason.clone(),
+                });
+            }
+        }
+        body
+    }
+
+    /// What an operator sees of a payload. Nothing counts as delivered. Secret files are listed without their content,
+    /// unless the operator wants to `reveal` them.
+    pub(super) fn show(
+        &self,
+        served: &ServedGeneration,
+        identifier: &Identifier,
+        payload: &ServedPayload,
+        reveal: bool,
+    ) -> Answer {
+        let shows_secrets = payload.has_secrets && reveal;
+        let payload = match payload.has_secrets && !reveal {
+            false => payload.encoded.clone(),
+            true => {
+                let shown = self.without_secrets(&served.generation, identifier.as_str());
+                Arc::new(shown.expect("every served node is in the generation"))
+            }
+        };
+        Answer::Payload(Delivery {
+            payload,
+            generation: served.generation.number,
+            is_first: false,
+            shows_secrets,
+        })
+    }
+
+    /// The payload of `identifier` in `generation`, if it has one, with secret files listed without their content.
+    fn without_secrets(&self, generation: &Generation, identifier: &str) -> Option<EncodedPayload> {
+        let files = generation.nodes.get(identifier)?;
+        let instance = self.instance();
+        Some(EncodedPayload::without_secrets(instance, generation, files))
+    }
+
+    /// The generations that are kept, newest first.
+    pub fn generations(&self) -> Vec<GenerationEntry> {
+        self.shared
+            .store
+            .state()
+            .generations
+            .iter()
+            .rev()
+            .map(|generation| GenerationEntry::of(generation))
+            .collect()
+    }
+
+    /// One generation that is kept.
+    pub fn generation(&self, number: GenerationNumber) -> Option<GenerationBody> {
+        let state = self.shared.store.state();
+        let generation = state.generations.iter().find(|g| g.number == number)?;
+        Some(GenerationBody::of(generation))
+    }
+
+    /// One node's payload of one kept generation, encoded on demand. Nothing counts as delivered. Secret files are
+    /// listed without their content, unless the operator wants to `reveal` them.
+    pub fn payload_of(
+        &self,
+        number: GenerationNumber,
+        identifier: &str,
+        reveal: bool,
+    ) -> Option<EncodedPayload> {
+        let state = self.shared.store.state();
+        let generation = state.generations.iter().find(|g| g.number == number)?;
+        if !reveal && generation.has_secrets(identifier) {
+            return self.without_secrets(generation, identifier);
+        }
+        let files = generation.nodes.get(identifier)?;
+        let identifier: Identifier = identifier.parse().ok()?;
+        let encoder = PayloadEncoder::of(self.instance(), generation);
+        let encoder = encoder.signed_by(self.shared.sign_key.as_ref());
+        Some(encoder.encode(&identifier, files))
+    }
+
+    /// All metrics as text. Those that cost something to compute are computed here.
+    pub fn metrics_text(&self) -> String {
+        let view = self.shared.view.load();
+        let state = self.shared.store.state();
+        let behind = state
+            .registrations
+            .keys()
+            .filter(|id| is_behind(&state, &view, id));
+        let behind = i64::try_from(behind.count()).unwrap_or(i64::MAX);
+        self.shared.metrics.nodes_behind.set(behind);
+        self.shared.metrics.to_text()
+    }
+}
+
+/// Why the cluster has failed, if it has.
+fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
+    let attempt = || view.admission(state).failed_attempt();
+    state
+        .failure
+        .as_ref()
+        .or_else(attempt)
+        .map(|failure| &**failure)
+}
+
+fn entry(state: &State, view: &View, registered: &Registered) -> NodeEntry {
+    let node = &registered.registration;
+    let served = view.served.as_ref();
+    let generation = served.map(|served| &served.generation);
+    // What templates see; as sent if the spec does not accept it.
+    let metadata = view.pipeline.spec.metadata.complete(&node.metadata);
+    let recorded = state.deliveries.get(&node.identifier).copied();
+    let delivered = served.filter(|served| served.was_delivered(node.identifier.as_str()));
+    NodeEntry {
+        identifier: node.identifier.clone(),
+        ip: node.ip,
+        metadata: metadata.unwrap_or_else(|_| node.metadata.clone()),
+        seat: generation.and_then(|generation| generation.seats.get(&node.identifier).copied()),
+        revision: registered.revision,
+        delivered: delivered
+            .map(|served| served.generation.number)
+            .or(recorded),
+        behind: is_behind(state, view, &node.identifier),
+        overridden: state.overrides.contains_key(&node.identifier),
+    }
+}
+
+/// Whether this registered node is to receive the served generation and has not.
+fn is_behind(state: &State, view: &View, identifier: &Identifier) -> bool {
+    let Some(served) = &view.served else {
+        return false;
+    };
+    let has_payload = served.has(identifier.as_str());
+    view.admission(state).is_recipient(identifier, has_payload)
+        && state.deliveries.get(identifier) != Some(&served.generation.number)
+        && !served.was_delivered(identifier.as_str())
+}
