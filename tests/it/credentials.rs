@@ -46,7 +46,7 @@ fn tokens_are_rotated_while_nodes_join() {
 
     let (exit, log) = sandbox.join(&url, "node-1", &[]).end();
     assert_eq!(exit, 77, "{log}");
-    assert!(log.contains("this needs a node's token"), "{log}");
+    assert!(log.contains("credentials are needed"), "{log}");
     let waiting = sandbox.join(&url, "node-1", &with("first.token"));
     server.log_until("node-1 registered");
 
@@ -66,7 +66,7 @@ fn tokens_are_rotated_while_nodes_join() {
     let (exit, log) = sandbox.join(&url, "other-1", &with("second.token")).end();
     assert_eq!(exit, 77, "{log}");
     assert!(
-        log.contains("the token second is valid for nodes that match node-*, not for other-1"),
+        log.contains("the token second is for nodes called node-*, not for other-1"),
         "{log}"
     );
     // After a reload with an invalid file, the last valid tokens stay in use.

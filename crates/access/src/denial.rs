@@ -10,7 +10,7 @@ use super::Role;
 pub enum Denial {
     /// The request brought no credentials, and the action requires this role.
     #[error(
-        "this needs {} token: give `join` or `inspect` one with --token-file or CFGSYNC_TOKEN", role_with_article(*.0)
+        "credentials are needed: give `join` or `inspect` {} token with --token-file or CFGSYNC_TOKEN", role_with_article(*.0)
     )]
     NoCredentials(Role),
     /// The server has no such token.
@@ -30,7 +30,7 @@ pub enum Denial {
     #[error("only an operator may do that, and {0} has the role node")]
     NotOperator(String),
     /// The token's pattern does not match the node.
-    #[error("the token {name} is valid for nodes that match {pattern}, not for {identifier}")]
+    #[error("the token {name} is for nodes called {pattern}, not for {identifier}")]
     OtherNodes {
         /// The token's name.
         name: String,

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use axum::extract::FromRequestParts;
 use hyper::{
     HeaderMap, StatusCode,
-    header::{AUTHORIZATION, EXPECT},
+    header::{AUTHORIZATION, EXPECT, HeaderValue},
     http::request::Parts,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -197,7 +197,7 @@ impl RequestContext {
         let certificate = connection.peer.certificate.as_deref();
         let credentials = Credentials {
             token: self.token.as_ref(),
-            node_key: node_key.map(|key| key.as_bytes()),
+            node_key: node_key.map(HeaderValue::as_bytes),
             certificate: certificate.map(|certificate| CertificateNames {
                 alternative: &certificate.dns_names,
                 common: certificate.common_name.as_deref(),
@@ -420,8 +420,6 @@ fn token_in(authorization: &[u8]) -> Option<PresentedToken> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::HeaderValue;
-
     use super::*;
 
     #[test]

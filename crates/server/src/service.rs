@@ -68,9 +68,9 @@ fn respond(
             // Boxed, so that held requests do not reserve memory for this.
             Ok(Handler::Routed(_)) => Box::pin(respond_routed(&span, context, body)).await,
             Ok(Handler::Native(handler)) => {
-                let handled = catch_panics(&span, native(handler, &mut context, &mut body)).await;
-                let handled = handled.unwrap_or(Err(Rejection::Bug));
-                complete(&mut context, &mut body, handled).await
+                let served = catch_panics(&span, native(handler, &mut context, &mut body)).await;
+                let result = served.unwrap_or(Err(Rejection::Bug));
+                complete(&mut context, &mut body, result).await
             }
             Err(rejection) => complete(&mut context, &mut body, Err(rejection)).await,
         };
@@ -102,9 +102,9 @@ async fn native(
 async fn complete(
     context: &mut RequestContext,
     body: &mut Incoming,
-    handled: Result<Reply, Rejection>,
+    result: Result<Reply, Rejection>,
 ) -> Reply {
-    match handled {
+    match result {
         Ok(reply) => {
             context.finish(reply.status(), None);
             reply
@@ -141,9 +141,10 @@ async fn respond_routed(span: &Span, context: RequestContext, body: Incoming) ->
         }
         None => (Rejection::Bug.reply(), Some(Rejection::Bug.reason())),
     };
-    match shared.try_lock() {
-        Ok(mut context) => context.finish(reply.status(), reason),
-        Err(_) => tracing::error!("a handler kept its request's context; the audit line is lost"),
+    if let Ok(mut context) = shared.try_lock() {
+        context.finish(reply.status(), reason);
+    } else {
+        tracing::error!("a handler kept its request's context; the audit line is lost");
     }
     if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
         liveness.upgrade();
