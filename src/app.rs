@@ -96,7 +96,7 @@ pub async fn serve(
         Some(store) => store,
         None => open_store(None, &server.spec, server.history_generations)?,
     };
-    let guard = server.http.guard.clone();
+    let guard = server.http.access.clone();
     let account = Arc::new(Account {
         guard: guard.clone(),
     });

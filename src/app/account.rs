@@ -1,7 +1,7 @@
 //! Audit entries for what the server does without a request (seals, failures, reloaded specs), and the warning about
 //! registered nodes without a key.
 
-use cfgsync_access::{AuditLine, AuditOutcome, Guard};
+use cfgsync_access::{AccessControl, AuditLine, AuditOutcome};
 use cfgsync_cluster::{AuditEvent, AuditRefused, AuditSink, Coordinator, RenderOutcome};
 use cfgsync_model::Identifier;
 use cfgsync_spec::{IdentityMode, Spec};
@@ -13,30 +13,33 @@ const NAMES_MAX: usize = 10;
 /// Writes to the audit log of `guard`, if there is one.
 #[derive(Debug)]
 pub(super) struct Account {
-    pub(super) guard: Guard,
+    pub(super) guard: AccessControl,
 }
 
 impl Account {
     /// Puts `spec` in force, if the audit log can record it and the cluster accepts it.
     pub(super) async fn reload(&self, coordinator: &Coordinator, spec: Spec) {
         let identity = spec.identity;
-        let line = self.guard.line("spec").with_hash("spec", spec.digest);
-        if let Err(error) = self.guard.announces(&line).await {
+        let line = self
+            .guard
+            .server_line("spec")
+            .with_hash("spec", spec.digest);
+        if let Err(error) = self.guard.announce(&line).await {
             tracing::error!("the last good spec stays in force: {error}");
-            let refused = line.ending(AuditOutcome::Refused, Some("audit"));
-            self.guard.notes(refused);
+            let refused = line.with_outcome(AuditOutcome::Refused, Some("audit"));
+            self.guard.record(refused);
             return;
         }
         match coordinator.reload(spec).await {
             Ok(()) => {
                 tracing::info!("the spec was read again");
-                self.guard.notes(line);
+                self.guard.record(line);
                 warn_of_unclaimed(coordinator, identity);
             }
             Err(error) => {
                 tracing::error!("the last good spec stays in force: {error}");
-                let refused = line.ending(AuditOutcome::Refused, Some("another_cluster"));
-                self.guard.notes(refused);
+                let refused = line.with_outcome(AuditOutcome::Refused, Some("another_cluster"));
+                self.guard.record(refused);
             }
         }
     }
@@ -50,13 +53,16 @@ impl Account {
             } => AuditLine {
                 generation: Some(generation),
                 revision: Some(revision),
-                ..self.guard.line("seal").with_hash("generation", digest)
+                ..self
+                    .guard
+                    .server_line("seal")
+                    .with_hash("generation", digest)
             },
             AuditEvent::Render { revision } => AuditLine {
                 revision: Some(revision),
-                ..self.guard.line("render")
+                ..self.guard.server_line("render")
             },
-            AuditEvent::Attempt => self.guard.line("attempt"),
+            AuditEvent::Attempt => self.guard.server_line("attempt"),
         }
     }
 }
@@ -89,7 +95,7 @@ pub(super) fn warn_of_unclaimed(coordinator: &Coordinator, identity: IdentityMod
 impl AuditSink for Account {
     fn allows(&self, event: AuditEvent) -> BoxFuture<'_, Result<(), AuditRefused>> {
         Box::pin(async move {
-            let announced = self.guard.announces(&self.line(event)).await;
+            let announced = self.guard.announce(&self.line(event)).await;
             // The audit log itself logs the reason for the operator.
             announced.map_err(|_| AuditRefused("the audit log cannot be written".to_owned()))
         })
@@ -97,9 +103,9 @@ impl AuditSink for Account {
 
     fn record(&self, event: AuditEvent, outcome: RenderOutcome) {
         let line = self.line(event);
-        self.guard.notes(match outcome {
+        self.guard.record(match outcome {
             RenderOutcome::Done => line,
-            RenderOutcome::Failed(why) => line.ending(AuditOutcome::Failed, Some(why)),
+            RenderOutcome::Failed(why) => line.with_outcome(AuditOutcome::Failed, Some(why)),
         });
     }
 }

@@ -6,7 +6,7 @@
 
 use std::io::ErrorKind;
 
-use cfgsync_access::CannotTell;
+use cfgsync_access::IdentityUnsupported;
 use cfgsync_client::{
     CallError, FailureKind, JoinError, KeyError as NodeKeyError, RouteError, TrustError,
     disk::DiskError,
@@ -265,17 +265,17 @@ impl From<AccessError> for CommandError {
             }
             AccessError::Audit { .. } => (Exit::WrongSetting, None),
             AccessError::NoAudit | AccessError::NoAuthority => (Exit::Usage, None),
-            AccessError::CannotTell(CannotTell::Nobody(_)) => (
+            AccessError::IdentityUnsupported(IdentityUnsupported::NoCredentials(_)) => (
                 Exit::WrongSetting,
                 Some(
                     "give operators a token with --tokens, and nodes either a token or --allow-anonymous",
                 ),
             ),
-            AccessError::CannotTell(CannotTell::Certificates) => (
+            AccessError::IdentityUnsupported(IdentityUnsupported::NoCertificates) => (
                 Exit::WrongSetting,
                 Some("verify client certificates with --client-ca FILE"),
             ),
-            AccessError::CannotTell(CannotTell::Tokens) => (
+            AccessError::IdentityUnsupported(IdentityUnsupported::NoTokens) => (
                 Exit::WrongSetting,
                 Some("name a file of tokens with --tokens FILE"),
             ),
@@ -313,9 +313,9 @@ impl From<ServeError> for CommandError {
             ServeError::Tls(TlsSetupError::Usage(_)) => (Exit::Usage, None),
             ServeError::PortFile { .. }
             | ServeError::Tls(
-                TlsSetupError::JoinUrlFile { .. } | TlsSetupError::Tls(TlsError::Keep { .. }),
+                TlsSetupError::JoinUrlFile { .. } | TlsSetupError::Tls(TlsError::Store { .. }),
             ) => (Exit::NotWritten, None),
-            ServeError::Tls(TlsSetupError::Tls(TlsError::File(_) | TlsError::Make(_))) => {
+            ServeError::Tls(TlsSetupError::Tls(TlsError::File(_) | TlsError::Create(_))) => {
                 (Exit::WrongSetting, None)
             }
             ServeError::Inherited(_)

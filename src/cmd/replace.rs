@@ -123,7 +123,8 @@ fn read(
             path: value.clone(),
             error,
         })?;
-        let refused = |error: ModeNotPrivate| ReplaceError::Artifacts(format!("{artifact}: {error}"));
+        let refused =
+            |error: ModeNotPrivate| ReplaceError::Artifacts(format!("{artifact}: {error}"));
         files.push(ArtifactFile {
             mode: Mode::for_file(mode, secret).map_err(refused)?,
             secret,

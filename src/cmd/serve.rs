@@ -24,7 +24,7 @@ use std::{
 };
 
 use cfgsync::app::{self, Server, ServerError};
-use cfgsync_access::Guard;
+use cfgsync_access::AccessControl;
 use cfgsync_cluster as cluster;
 use cfgsync_server::DrainReport;
 use cfgsync_spec::Spec;
@@ -179,7 +179,7 @@ impl ServeArgs {
 struct Prepared {
     args: ServeArgs,
     spec: Spec,
-    guard: Guard,
+    guard: AccessControl,
     sign_key: Option<Arc<SigningKey>>,
     store: Arc<dyn Store>,
 }
@@ -189,7 +189,9 @@ fn prepare(args: ServeArgs) -> Result<Prepared, CommandError> {
     listeners::refuse_exposure(&args.listen, args.may_be_exposed())?;
     let spec = Spec::load(&args.spec)?;
     let guard = args.access.guard(args.tls.authenticates())?;
-    guard.can_tell(spec.identity).map_err(AccessError::from)?;
+    guard
+        .check_identity_mode(spec.identity)
+        .map_err(AccessError::from)?;
     let sign_key = args.signing.read()?;
     let store = state::open(&args.state, &spec, args.history).map_err(ServeError::Store)?;
     Ok(Prepared {
@@ -252,7 +254,12 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
     let mut http = http_config(&args, &descriptors, guard.clone());
     http.tls = tls.as_ref().map(|tls| tls.tls.clone());
     // CMD may read the file of --join-url-file, so it is written first.
-    announce(&spec.cluster, &addresses, guard.asks(), tls.as_deref())?;
+    announce(
+        &spec.cluster,
+        &addresses,
+        guard.requires_credentials(),
+        tls.as_deref(),
+    )?;
     let mut child = match args.command.split_first() {
         Some((program, arguments)) => {
             let url = match &tls {
@@ -397,7 +404,10 @@ mod tests {
     fn defaults_match_the_library() {
         let args = Only::parse_from(["serve", "cluster.yaml"]).serve;
         let unlimited = Descriptors::unlimited();
-        let configured = format!("{:?}", http_config(&args, &unlimited, Guard::default()));
+        let configured = format!(
+            "{:?}",
+            http_config(&args, &unlimited, AccessControl::default())
+        );
         assert_eq!(
             configured,
             format!("{:?}", cfgsync_server::HttpConfig::default())

@@ -139,7 +139,7 @@ provokes 'this server does not know the token' 77 join --id web-1 --out-dir web 
 provokes 'the token NAME is for nodes called PATTERN, not for NODE' 77 join --id db-1 --out-dir web --token-file web.token
 provokes 'only an operator may do that' 77 "$CFGSYNC" inspect --token-file web.token
 join --id web-1 --out-dir web --token-file web.token --identity-file key-1
-provokes "another key than this node's was the first to come as NODE" 77 \
+provokes 'NODE is already registered with a different key' 77 \
     join --id web-1 --out-dir web --token-file web.token --identity-file key-2
 provokes 'SERVER is not trusted: no authority that is trusted has signed its certificate' 77 \
     join --id web-1 --out-dir web --server "https://127.0.0.1:$port"

@@ -46,10 +46,7 @@ fn tokens_are_rotated_while_nodes_join() {
 
     let (exit, log) = sandbox.join(&url, "node-1", &[]).end();
     assert_eq!(exit, 77, "{log}");
-    assert!(
-        log.contains("credentials are needed: a node's token"),
-        "{log}"
-    );
+    assert!(log.contains("credentials are needed"), "{log}");
     let waiting = sandbox.join(&url, "node-1", &with("first.token"));
     server.log_until("node-1 registered");
 
@@ -680,7 +677,7 @@ fn certificate_determines_role_and_identifier() {
     let (exit, log) = sandbox.join(&url, "node-1", &node_2).end();
     assert_eq!(exit, 77, "{log}");
     assert!(
-        log.contains("the client certificate is not that of node-1"),
+        log.contains("the client certificate does not contain the name node-1"),
         "{log}"
     );
     let nodes = [("node-1", &node_1), ("node-2", &node_2)];

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use cfgsync_access::{Audit, AuditTarget, Guard, GuardConfig, Policy, Rate};
+use cfgsync_access::{AccessConfig, AccessControl, AuditLog, AuditTarget, Policy, Rate};
 use cfgsync_client::{CallError, CertificateRejection, Client, HandshakeError, ServerUrl, Trust};
 use cfgsync_model::Pin;
 use cfgsync_server::{HttpConfig, Tls, TlsFiles};
@@ -275,8 +275,8 @@ async fn audit_log_records_rejected_certificates_at_a_limited_rate() {
     let strangers = Authority::new(directory.path(), "strangers");
     let tls = mutual_tls(&authority, &nodes);
     let path = directory.path().join("audit");
-    let audit = Audit::open(AuditTarget::File(path.clone()), false).unwrap();
-    let guard = Guard::new(GuardConfig {
+    let audit = AuditLog::open(AuditTarget::File(path.clone()), false).unwrap();
+    let guard = AccessControl::new(AccessConfig {
         tokens: None,
         policy: Policy {
             certificates: true,
@@ -287,7 +287,7 @@ async fn audit_log_records_rejected_certificates_at_a_limited_rate() {
         clock: WallClock::from_fn(|| Timestamp::UNIX_EPOCH),
     });
     let config = HttpConfig {
-        guard: guard.clone(),
+        access: guard.clone(),
         ..tls_config(tls)
     };
     let server = TestServer::with(ONE, config);
@@ -447,7 +447,7 @@ async fn connection_beyond_the_address_quota_is_closed_before_the_handshake() {
 #[tokio::test]
 async fn handshakes_are_rate_limited_by_address_before_any_cryptography() {
     let (_directory, authority) = test_authority();
-    let guard = Guard::new(GuardConfig {
+    let guard = AccessControl::new(AccessConfig {
         tokens: None,
         policy: Policy::default(),
         rate: Some(Rate {
@@ -458,7 +458,7 @@ async fn handshakes_are_rate_limited_by_address_before_any_cryptography() {
         clock: WallClock::system(),
     });
     let config = HttpConfig {
-        guard,
+        access: guard,
         ..authority.sign(HERE).server_config()
     };
     let server = TestServer::with(ONE, config);
@@ -531,7 +531,7 @@ async fn reloaded_certificate_applies_to_new_connections() {
     let before = tls.pin();
 
     let files = authority.sign(HERE).files();
-    tls.take(&Tls::read(&files).unwrap());
+    tls.replace(&Tls::read(&files).unwrap());
     let after = tls.pin();
     assert_ne!(before, after);
     let answer = livez(join_url(&server, before), &Trust::default()).await;
@@ -575,7 +575,7 @@ async fn reloaded_certificate_applies_to_new_connections() {
             key: key.clone(),
             client_authorities: None,
         };
-        let error = Tls::read(&files).map(|new| tls.take(&new)).unwrap_err();
+        let error = Tls::read(&files).map(|new| tls.replace(&new)).unwrap_err();
         errors.push_str(&format!("{error}\n"));
         assert_eq!(tls.pin(), after);
     }
@@ -598,7 +598,7 @@ async fn connection_identity_ends_with_its_certificate_or_authority() {
         WallClock::from_fn(move || Timestamp::from_second(now.load(Ordering::Relaxed)).unwrap())
     };
     let tls = mutual_tls(&authority, &nodes);
-    let guard = GuardConfig {
+    let guard = AccessConfig {
         tokens: None,
         policy: Policy {
             certificates: true,
@@ -609,7 +609,7 @@ async fn connection_identity_ends_with_its_certificate_or_authority() {
         clock,
     };
     let config = HttpConfig {
-        guard: Guard::new(guard),
+        access: AccessControl::new(guard),
         ..tls_config(tls.clone())
     };
     let server = TestServer::with(ONE, config);
@@ -619,8 +619,8 @@ async fn connection_identity_ends_with_its_certificate_or_authority() {
 
     let expire = || now.store(i64::from(u32::MAX) * 50, Ordering::Relaxed);
     // A change of the server's own certificate does not affect the connection.
-    tls.take(&mutual_tls(&authority, &nodes));
-    let change_authority = || tls.take(&mutual_tls(&authority, &others));
+    tls.replace(&mutual_tls(&authority, &nodes));
+    let change_authority = || tls.replace(&mutual_tls(&authority, &others));
     let invalidations: [&dyn Fn(); 2] = [&expire, &change_authority];
     for invalidate in invalidations {
         now.store(0, Ordering::Relaxed);
@@ -666,7 +666,7 @@ async fn client_presents_the_certificate_currently_in_its_files() {
     with_timeout(client.nodes()).await.unwrap();
 
     // From here on the server rejects the old certificate and requires a new connection.
-    tls.take(&mutual_tls(&authority, &others));
+    tls.replace(&mutual_tls(&authority, &others));
     fs::copy(&renewed.certificate, &shown.certificate).unwrap();
     let message = with_timeout(client.nodes()).await.unwrap_err().to_string();
     assert!(message.contains("answered 503"), "{message}");

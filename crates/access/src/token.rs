@@ -1,80 +1,44 @@
-//! One token: a secret of which a server knows the hash, and what it is good for.
+//! One token: a secret of which the server knows only the hash, with its role and its limits.
 
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-use super::Pattern;
+use super::{Pattern, Role};
 use cfgsync_model::Digest;
 use cfgsync_support::clock::Timestamp;
 
-/// What a holder of credentials may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Register, fetch its own payload, and leave.
-    Node,
-    /// Everything.
-    Operator,
-}
-
-impl Role {
-    /// As it is written.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Node => "node",
-            Self::Operator => "operator",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl std::str::FromStr for Role {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "node" => Ok(Self::Node),
-            "operator" => Ok(Self::Operator),
-            _ => Err("a role is `node` or `operator`".to_owned()),
-        }
-    }
-}
-
-/// What a server knows of a token.
+/// A token as stored in the tokens file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
-    /// What logs call it.
+    /// The name that logs and messages show.
     pub name: String,
     /// What its holder may do.
     pub role: Role,
-    /// The hash of the secret.
+    /// The SHA-256 hash of the secret.
     pub hash: Digest,
-    /// For which nodes it is good; all, if absent.
+    /// The nodes that the token is valid for; `None` means all.
     pub identifier: Option<Pattern>,
-    /// From when on it is good no more.
+    /// The time from which on the token is rejected; `None` means never.
     pub expires: Option<Timestamp>,
 }
 
-/// How every token begins, so that people and scanners recognise a stray one.
+/// The beginning of every secret, so that people and secret scanners recognise one that leaked.
 const PREFIX: &str = "cfgsync_";
-/// How much chance is in a secret, in bytes.
+/// How many random bytes a secret has.
 const SECRET_BYTES: usize = 32;
 
-/// The hash under which a server knows `secret`. A plain SHA-256: the secret is chance, so there is nothing to guess.
+/// Returns the hash under which the server knows `secret`. A plain SHA-256 is enough, because the secret is random and
+/// cannot be guessed.
 pub fn hash(secret: &SecretString) -> Digest {
     Digest::of(secret.expose_secret().as_bytes())
 }
 
-/// A new secret: 256 bits of chance, in letters, digits, `-` and `_`.
+/// Returns a new secret: a prefix and 256 random bits, written in letters, digits, `-` and `_`.
 ///
 /// # Errors
-/// When the operating system gives no randomness.
+/// If the operating system provides no random numbers.
 pub fn new_secret() -> std::io::Result<SecretString> {
     let mut bytes = [0; SECRET_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
@@ -82,9 +46,9 @@ pub fn new_secret() -> std::io::Result<SecretString> {
     Ok(SecretString::from(format!("{PREFIX}{text}")))
 }
 
-/// Whether two hashes are the same, in a time that says nothing of where they differ.
-pub(super) fn same(one: &Digest, other: &Digest) -> bool {
-    // Eight bytes at a time: every request with a token pays for this.
+/// Compares two hashes in constant time, so that the time does not tell where they differ.
+pub(super) fn hashes_match(one: &Digest, other: &Digest) -> bool {
+    // Eight bytes at a time, because every request with a token pays for this.
     words(one).ct_eq(&words(other)).into()
 }
 
@@ -93,7 +57,7 @@ fn words(hash: &Digest) -> [u64; 4] {
     std::array::from_fn(|at| u64::from_ne_bytes(words[at]))
 }
 
-/// As a line of the file of tokens.
+/// The token as a line of the tokens file.
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -115,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_chance_and_are_not_shown() {
+    fn secrets_are_random_and_not_shown() {
         let (one, other) = (new_secret().unwrap(), new_secret().unwrap());
         assert_ne!(hash(&one), hash(&other));
         assert_eq!(one.expose_secret().len(), PREFIX.len() + 43);
@@ -123,13 +87,16 @@ mod tests {
     }
 
     #[test]
-    fn hashes_are_compared_whole() {
+    fn all_bytes_of_hashes_are_compared() {
         let hash = Digest::of(b"a");
-        assert!(same(&hash, &hash.clone()));
+        assert!(hashes_match(&hash, &hash.clone()));
         for at in 0..32 {
             let mut bytes = *hash.as_bytes();
             bytes[at] ^= 1;
-            assert!(!same(&hash, &Digest::from_bytes(bytes)), "byte {at}");
+            assert!(
+                !hashes_match(&hash, &Digest::from_bytes(bytes)),
+                "byte {at}"
+            );
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Who may reach the server without credentials.
+//! Whether only this machine can reach the server.
 
 use std::net::SocketAddr;
 
-/// Whether every address is one that only this machine can reach.
+/// Returns whether all `addresses` are loopback addresses, which only this machine can reach.
 pub fn is_loopback_only(addresses: &[SocketAddr]) -> bool {
     addresses
         .iter()
@@ -14,7 +14,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_address_that_others_reach_is_enough() {
+    fn one_address_beyond_loopback_is_enough() {
         let all = |texts: &[&str]| {
             let addresses: Vec<SocketAddr> = texts.iter().map(|t| t.parse().unwrap()).collect();
             is_loopback_only(&addresses)

@@ -1,31 +1,31 @@
-//! Who is at the other end of a connection.
+//! The client at the other end of a connection.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
-use super::line::Line;
+use super::peer_liveness::PeerLiveness;
 pub(super) use cfgsync_certificate::PeerCertificate;
 
-/// The other end of a connection, the same for all of its requests.
+/// The other end of a connection. It is the same for all requests of the connection.
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
-    /// Where it is; a v4 address that an IPv6 socket wraps stands as what it is.
+    /// Its address. An IPv4 address that an IPv6 socket maps is written as IPv4.
     pub(super) address: SocketAddr,
-    /// What it proved to be, where client certificates are asked for: then every connection has one.
+    /// Its verified certificate. Every connection has one if the server verifies client certificates.
     pub(super) certificate: Option<Arc<PeerCertificate>>,
-    /// Whether it is still there.
-    pub(super) line: Arc<Line>,
-    /// By which authorities that was judged: how often they had changed by then.
-    pub(super) authorities: u64,
+    /// What the connection is doing.
+    pub(super) liveness: Arc<PeerLiveness>,
+    /// How often the trusted authorities had changed when the certificate was verified.
+    pub(super) authorities_version: u64,
 }
 
 impl Peer {
-    /// One that shows no certificate.
+    /// A client that has shown no certificate.
     pub(super) fn at(address: SocketAddr) -> Self {
         Self {
             address: SocketAddr::new(address.ip().to_canonical(), address.port()),
             certificate: None,
-            line: Arc::default(),
-            authorities: 0,
+            liveness: Arc::default(),
+            authorities_version: 0,
         }
     }
 }
@@ -45,17 +45,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_is_told_by_its_address_and_its_first_name() {
+    fn shows_address_and_first_certificate_name() {
         let mut peer = Peer::at("[::ffff:10.0.0.3]:9".parse().unwrap());
         assert_eq!(peer.to_string(), "10.0.0.3:9");
         let mut certificate = PeerCertificate::default();
-        for (name, told) in [
+        for (name, shown) in [
             (None, "10.0.0.3:9 (a certificate without a name)"),
             (Some("node-1\u{1b}"), "10.0.0.3:9 (\"node-1\\u{1b}\")"),
         ] {
             certificate.common_name = name.map(str::to_owned);
             peer.certificate = Some(Arc::new(certificate.clone()));
-            assert_eq!(peer.to_string(), told);
+            assert_eq!(peer.to_string(), shown);
         }
         certificate.dns_names.push("node-1.example".to_owned());
         peer.certificate = Some(Arc::new(certificate));

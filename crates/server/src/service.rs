@@ -1,82 +1,168 @@
-//! What all requests have in common: the instance on every answer, panics that cost one request, figures.
+//! What all requests have in common: the tower service that serves a connection's requests.
+//!
+//! The service admits a request, passes it to its native handler or to the router, and completes the response: headers
+//! that every response has, metrics, the audit line. A panic in a handler costs its request alone.
 
 use std::{
     convert::Infallible,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
+    sync::Arc,
     task::Poll,
     time::Instant,
 };
 
 use hyper::{
-    Request,
+    Request, StatusCode,
     body::{Body as _, Incoming},
-    header::{EXPECT, HeaderName},
+    header::HeaderName,
 };
+use tokio::sync::Mutex;
+use tower::{Service, ServiceExt as _, service_fn};
+use tracing::{Span, field::Empty};
 
 use super::{
-    ask::Ask,
-    handlers::handle,
-    peer::Peer,
-    read::discard_body,
-    reply::{Rejection, Reply},
-    route::Target,
-    state::Server,
+    context::{RequestContext, SharedContext},
+    handlers::node,
+    rejection::{Rejection, RejectionReason},
+    reply::Reply,
+    reply_body::ReplyBody,
+    request_body::discard_body,
+    routes::{Handler, NativeHandler},
+    state::Connection,
 };
 use cfgsync_wire::{CLUSTER_HEADER, INSTANCE_HEADER};
 
 const INSTANCE: HeaderName = HeaderName::from_static(INSTANCE_HEADER);
 const CLUSTER: HeaderName = HeaderName::from_static(CLUSTER_HEADER);
 
-/// Serves one request of `peer`, whatever comes.
-pub(super) fn respond(
-    server: &Server,
-    peer: &Peer,
+/// Returns the service for the requests of one connection. It is always ready.
+pub(super) fn request_service(
+    connection: Arc<Connection>,
+) -> impl Service<Request<Incoming>, Response = Reply, Error = Infallible, Future: Send> + Clone {
+    service_fn(move |request| respond(Arc::clone(&connection), request))
+}
+
+/// Serves one request.
+fn respond(
+    connection: Arc<Connection>,
     request: Request<Incoming>,
-) -> impl Future<Output = Result<Reply, Infallible>> {
+) -> impl Future<Output = Result<Reply, Infallible>> + Send {
     let start = Instant::now();
-    // Taken apart out here: in there, what came and what it was made into would both be kept while a request is held.
+    // Taken apart outside of the future, which would reserve memory for the request and for its parts.
     let (head, mut body) = request.into_parts();
-    let answering = peer.line.takes_in_hand();
+    let in_progress = connection.peer.liveness.begin_request();
     async move {
-        let target = Target::of(head.uri.path());
-        let mut ask = Ask::new(server, peer, &head, target);
-        let handled = {
-            let mut handling = pin!(handle(&mut ask, target, &mut body));
-            poll_fn(|cx| {
-                // What a handler leaves behind when it panics is its own: the coordinator's locks are not held
-                // across its answers.
-                let polled = catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(cx)));
-                polled.unwrap_or(Poll::Ready(Err(Rejection::Panicked)))
-            })
-            .await
-        };
-        let mut reply = match handled {
-            Ok(reply) => {
-                ask.ends(reply.status(), None);
-                reply
+        // The connection's count is cloned, not the server's, which all cores share.
+        let mut context = RequestContext::new(Arc::clone(&connection), head);
+        let route_index = context.route_index;
+        let span = tracing::debug_span!(
+            "request",
+            method = %context.head.method,
+            route = context.pattern(),
+            node = Empty
+        );
+        let admitted = catch_unwind(AssertUnwindSafe(|| span.in_scope(|| context.admit())));
+        let mut reply = match admitted.unwrap_or(Err(Rejection::Bug)) {
+            // Boxed, so that held requests do not reserve memory for this.
+            Ok(Handler::Routed(_)) => Box::pin(respond_routed(&span, context, body)).await,
+            Ok(Handler::Native(handler)) => {
+                let served = catch_panics(&span, native(handler, &mut context, &mut body)).await;
+                let result = served.unwrap_or(Err(Rejection::Bug));
+                complete(&mut context, &mut body, result).await
             }
-            Err(rejection) => {
-                tracing::debug!(%peer, method = %head.method, path = head.uri.path(), %rejection, "rejected");
-                // Who waits to be asked for the body has not sent it.
-                let expects = head.headers.contains_key(EXPECT);
-                if rejection.leaves_the_body() && !body.is_end_stream() && !expects {
-                    Box::pin(discard_body(&mut body, &peer.line)).await;
-                }
-                let reply = rejection.reply();
-                ask.ends(reply.status(), Some(rejection.reason()));
-                reply
-            }
+            Err(rejection) => complete(&mut context, &mut body, Err(rejection)).await,
         };
-        reply
-            .headers_mut()
-            .insert(INSTANCE, server.instance.clone());
-        reply.headers_mut().insert(CLUSTER, server.cluster.clone());
-        server
-            .figures
-            .count(target.route, reply.status(), start.elapsed());
-        reply.body_mut().ends(answering);
+        let server = &connection.server;
+        let headers = reply.headers_mut();
+        headers.insert(INSTANCE, server.instance.clone());
+        headers.insert(CLUSTER, server.cluster.clone());
+        let status = reply.status();
+        server.metrics.count(route_index, status, start.elapsed());
+        reply.body_mut().complete(in_progress);
         Ok(reply)
     }
+}
+
+/// Serves a request of the hot path.
+async fn native(
+    handler: NativeHandler,
+    context: &mut RequestContext,
+    body: &mut Incoming,
+) -> Result<Reply, Rejection> {
+    match handler {
+        NativeHandler::Register => node::register(context, body).await,
+        NativeHandler::Fetch => node::fetch(context, body).await,
+        NativeHandler::FetchTagged => node::fetch_tagged(context).await,
+    }
+}
+
+/// Finishes a request that a native handler served, or that was not admitted.
+async fn complete(
+    context: &mut RequestContext,
+    body: &mut Incoming,
+    result: Result<Reply, Rejection>,
+) -> Reply {
+    match result {
+        Ok(reply) => {
+            context.finish(reply.status(), None);
+            reply
+        }
+        Err(rejection) => {
+            let (peer, method) = (context.peer(), &context.head.method);
+            let path = context.head.uri.path();
+            tracing::debug!(%peer, %method, path, %rejection, "rejected");
+            // A client that expects `100 Continue` has not sent the body.
+            let has_rest = !body.is_end_stream() && !context.expects_continue();
+            if has_rest && rejection.leaves_body_unread() {
+                Box::pin(discard_body(body, &context.peer().liveness)).await;
+            }
+            let reply = rejection.reply();
+            context.finish(reply.status(), Some(rejection.reason()));
+            reply
+        }
+    }
+}
+
+/// Serves a request through the router.
+async fn respond_routed(span: &Span, context: RequestContext, body: Incoming) -> Reply {
+    let router = context.server().router.clone();
+    let liveness = Arc::clone(&context.peer().liveness);
+    let mut request = Request::from_parts(context.head.clone(), axum::body::Body::new(body));
+    let shared: SharedContext = Arc::new(Mutex::new(context));
+    request.extensions_mut().insert(Arc::clone(&shared));
+    let handled = catch_panics(span, router.oneshot(request)).await;
+    let (reply, reason) = match handled {
+        Some(Ok(mut response)) => {
+            let reason = response.extensions_mut().remove::<RejectionReason>();
+            let reply = response.map(ReplyBody::stream);
+            (reply, reason.map(|RejectionReason(reason)| reason))
+        }
+        None => (Rejection::Bug.reply(), Some(Rejection::Bug.reason())),
+    };
+    if let Ok(mut context) = shared.try_lock() {
+        context.finish(reply.status(), reason);
+    } else {
+        tracing::error!("a handler kept its request's context; the audit line is lost");
+    }
+    if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
+        liveness.upgrade();
+    }
+    reply
+}
+
+/// Awaits `future` within `span`; `None` if it panics.
+async fn catch_panics<F: Future>(span: &Span, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let _entered = span.enter();
+        // A handler's own state is lost with it. The coordinator's locks are not held while a handler is polled.
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        match polled {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await
 }

@@ -1,4 +1,4 @@
-//! Sockets: how the server listens, and a stream that gives up on a peer that takes nothing.
+//! Sockets: how the server listens, and a stream that gives up on a client that reads nothing.
 
 use std::{
     io,
@@ -15,17 +15,20 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-/// Connections come in bursts: a whole cluster starts at once.
+/// The length of the listen backlog. Connections arrive in bursts, because a whole cluster starts at once.
 const BACKLOG: u32 = 4096;
 
-/// A peer that has been silent for this long is asked whether it is still there.
+/// After this long without traffic, TCP keepalive probes find out whether the client still exists.
 const KEEPALIVE_AFTER: Duration = Duration::from_mins(1);
 
-/// How much the system takes from us beyond what is on its way to the peer, in bytes.
+/// How many bytes the operating system buffers beyond those that are on their way to the client.
 #[cfg(target_os = "linux")]
 const UNSENT_MAX_BYTES: u32 = 64 << 10;
 
-/// Listens on `address`, IPv4 or IPv6, also where an earlier server's connections still linger.
+/// Listens on `address`, IPv4 or IPv6, even if connections of an earlier server are not closed yet.
+///
+/// # Errors
+/// If the address is in use or not this machine's, or the process may open no more descriptors.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -37,15 +40,18 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Takes over a socket that another process opened and listens on.
+/// Uses a socket that another process has opened and that listens already.
+///
+/// # Errors
+/// If an option of the socket cannot be set.
 pub fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {
     listener.set_nonblocking(true)?;
     set_options(&SockRef::from(&listener))?;
     TcpListener::from_std(listener)
 }
 
-/// Accepted connections inherit these. A held request whose machine has vanished is noticed; and what waits to be
-/// sent waits with us, not in the system's buffers, so that a payload's turn lasts as long as it takes.
+/// Sets options that accepted connections inherit. Keepalive finds held requests whose machine has vanished. The bound
+/// of unsent bytes keeps a payload in this process until it is nearly sent, so that its write slot is held as long.
 fn set_options(listener: &SockRef<'_>) -> io::Result<()> {
     listener.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))?;
     #[cfg(target_os = "linux")]
@@ -53,13 +59,13 @@ fn set_options(listener: &SockRef<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// A stream whose writes fail once the peer has taken nothing for `limit`.
+/// A stream whose writes fail once the client has read nothing for `limit`.
 ///
-/// The timer exists only while a write is stuck, so that an idle or waiting connection pays a pointer.
+/// The timer exists only while a write is pending, so that an idle or held connection pays one pointer for it.
 pub(super) struct StallGuard<S> {
     stream: S,
     limit: Duration,
-    stuck: Option<Pin<Box<Sleep>>>,
+    stall_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> StallGuard<S> {
@@ -67,25 +73,25 @@ impl<S> StallGuard<S> {
         Self {
             stream,
             limit,
-            stuck: None,
+            stall_timer: None,
         }
     }
 
-    /// Passes on what a write came to; a write that is pending runs against the limit.
-    fn watch<T>(
+    /// Passes on the result of a write. A pending write is bounded by the limit.
+    fn limit_pending<T>(
         &mut self,
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.stuck = None;
+            self.stall_timer = None;
             return written;
         }
         let limit = self.limit;
-        let stuck = self
-            .stuck
+        let timer = self
+            .stall_timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + limit)));
-        ready!(stuck.as_mut().poll(cx));
+        ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -107,7 +113,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.watch(cx, written)
+        self.limit_pending(cx, written)
     }
 
     fn poll_write_vectored(
@@ -116,7 +122,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
-        self.watch(cx, written)
+        self.limit_pending(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -125,12 +131,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.watch(cx, flushed)
+        self.limit_pending(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.watch(cx, shut)
+        self.limit_pending(cx, shut)
     }
 }
 
@@ -143,7 +149,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(30);
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_takes_nothing_is_given_up_after_the_limit() {
+    async fn write_fails_when_the_client_reads_nothing_for_the_limit() {
         let (near, _far) = tokio::io::duplex(4);
         let mut stream = StallGuard::new(near, LIMIT);
         let start = Instant::now();
@@ -153,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_peer_that_takes_something_is_served() {
+    async fn slow_client_that_reads_something_is_served() {
         let (near, mut far) = tokio::io::duplex(1);
         let mut stream = StallGuard::new(near, LIMIT);
         let reader = tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! The state of a server that all its requests share.
+//! What requests share: the state of the server, and of their connection.
 
 use std::sync::{
     Arc,
@@ -6,41 +6,73 @@ use std::sync::{
 };
 
 use hyper::header::HeaderValue;
-use tokio::sync::{Notify, Semaphore, futures::Notified};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, futures::Notified};
 
-use super::{HttpConfig, body::Turns, figures::Figures, waiters::Waiters};
+use super::{
+    HttpConfig, connection_quota::QuotaSlot, held_requests::HeldRequests, peer::Peer,
+    request_metrics::GaugeGuard, request_metrics::RequestMetrics, routes, write_slots::WriteSlots,
+};
 use cfgsync_cluster::Coordinator;
 
-/// What every request needs.
-pub(super) struct Server {
+/// The state of a server.
+pub(super) struct ServerState {
     pub(super) coordinator: Coordinator,
     pub(super) config: HttpConfig,
     /// Bounds how many large payloads are written at a time.
-    pub(super) turns: Turns,
-    /// Bounds how many large bodies are read at a time.
+    pub(super) write_slots: WriteSlots,
+    /// Bounds how many bodies of overrides are read at a time.
     pub(super) replace_bodies: Semaphore,
     /// Bounds how many requests are held for one node.
-    pub(super) waiters: Waiters,
-    pub(super) figures: Figures,
+    pub(super) held_requests: HeldRequests,
+    pub(super) metrics: RequestMetrics,
+    /// Serves the routes that are not native.
+    pub(super) router: axum::Router,
+    /// The values of the headers that every response has.
     pub(super) instance: HeaderValue,
     pub(super) cluster: HeaderValue,
     stopping: AtomicBool,
     stop: Notify,
 }
 
-impl Server {
+/// The state of one connection. It lives until the connection ends, also after an upgrade, and with it the
+/// connection's slot in the server's limits.
+pub(super) struct Connection {
+    pub(super) server: Arc<ServerState>,
+    pub(super) peer: Peer,
+    _slot: ConnectionSlot,
+}
+
+/// One connection's share of the limits, and of the gauge of open connections.
+pub(super) struct ConnectionSlot {
+    pub(super) _quota: QuotaSlot,
+    pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) _open: GaugeGuard,
+}
+
+impl Connection {
+    pub(super) fn new(server: Arc<ServerState>, peer: Peer, slot: ConnectionSlot) -> Arc<Self> {
+        Arc::new(Self {
+            server,
+            peer,
+            _slot: slot,
+        })
+    }
+}
+
+impl ServerState {
     pub(super) fn new(coordinator: Coordinator, config: HttpConfig) -> Self {
         let instance = HeaderValue::try_from(coordinator.instance().to_string());
         let cluster = HeaderValue::try_from(coordinator.cluster_name());
         Self {
-            turns: Turns::new(
+            write_slots: WriteSlots::new(
                 config.large_payloads_at_once_max,
-                config.large_payload_turn_max,
+                config.large_payload_slot_max,
             ),
             replace_bodies: Semaphore::new(config.replace_bodies_at_once_max),
-            waiters: Waiters::default(),
-            figures: Figures::new(Arc::clone(coordinator.metrics())),
-            instance: instance.expect("hexadecimal digits"),
+            held_requests: HeldRequests::default(),
+            metrics: RequestMetrics::new(Arc::clone(coordinator.metrics())),
+            router: routes::router(),
+            instance: instance.expect("an instance is hexadecimal digits"),
             cluster: cluster.expect("a cluster's name is an identifier"),
             stopping: AtomicBool::new(false),
             stop: Notify::new(),
@@ -49,18 +81,20 @@ impl Server {
         }
     }
 
-    /// From now on connections end with the request that they are at, and waiters are answered.
+    /// Stops the server: held requests are answered, and connections end after the request that they serve.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.coordinator.drain();
         self.stop.notify_waiters();
     }
 
+    /// Returns whether the server stops.
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Wakes when the server stops; ask [`Self::is_stopping`] after it was first polled.
+    /// Wakes when the server stops. It does not tell of a stop before its first poll: check [`Self::is_stopping`] after
+    /// that.
     pub(super) fn stopped(&self) -> Notified<'_> {
         self.stop.notified()
     }

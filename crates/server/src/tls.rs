@@ -1,11 +1,11 @@
-//! TLS: the key that the server shows, whom it asks for certificates, and handshakes.
+//! TLS: the server's certificate, the client certificates that it trusts, and handshakes.
 //!
-//! A connection that is not what it should be costs a look at its first byte. A handshake runs in its
-//! connection's own task, within a bound, and its buffers are gone when it is over.
+//! The first byte of a connection tells whether the client speaks TLS, before anything is allocated for it. The
+//! handshake runs in the connection's own task, within a time limit, and its buffers are released when it is over.
 
-mod refusal;
+mod handshake_refusal;
 mod self_signed;
-mod clients;
+mod client_verifier;
 
 use std::{
     fmt, io,
@@ -26,78 +26,80 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     HttpConfig,
-    farewell::farewell,
+    linger::respond_and_linger,
     peer::{Peer, PeerCertificate},
     socket::StallGuard,
 };
 use cfgsync_certificate::{self, CertificateError, dates_of, names_of, pin_of, provider};
 use cfgsync_model::Pin;
 use cfgsync_wire::{Code, ErrorBody, TLS_REQUIRED};
-use clients::Clients;
+use client_verifier::ClientVerifier;
 
-/// What both sides speak within TLS.
-const PROTOCOL: &[u8] = b"http/1.1";
+/// The protocols that the server offers by ALPN. The branch for each stands in
+/// [`connection`](super::connection)'s `serve_requests`.
+const ALPN_PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
 
 /// The first byte of every TLS handshake.
 const HANDSHAKE_BYTE: u8 = 0x16;
 
-/// How much of an answer a connection holds encrypted, in bytes.
+/// How much of a response a connection buffers encrypted, in bytes.
 const ENCRYPTED_MAX_BYTES: usize = 64 << 10;
 
-/// Where a server's certificate and key stand, in PEM form.
+/// The files with a server's certificate and key, in PEM format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Its certificate, followed by those of its issuers.
+    /// The server's certificate, followed by those of its issuers.
     pub certificate: PathBuf,
-    /// The certificate's key.
+    /// The private key of the certificate. May be the same file.
     pub key: PathBuf,
-    /// Whose signatures clients' certificates must have. Without it no client is asked for one.
+    /// The authorities whose client certificates are trusted. Then every client must present one. `None` means that
+    /// clients are asked for no certificate.
     pub client_authorities: Option<PathBuf>,
 }
 
-/// How a server does TLS. Clones share it: what is read again is used by all connections that follow.
+/// The TLS settings of a server. Clones share them: [`Tls::replace`] affects all later connections.
 #[derive(Clone)]
 pub struct Tls {
-    shown: Arc<ArcSwap<Shown>>,
+    active: Arc<ArcSwap<Active>>,
 }
 
-/// Why there is no TLS.
+/// Why TLS cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TlsError {
-    /// A file that cannot be used.
+    /// A file of certificates or keys cannot be used.
     #[error(transparent)]
     File(#[from] CertificateError),
-    /// A key and a certificate for it could not be made.
-    #[error("cannot make a certificate: {0}")]
-    Make(String),
-    /// A certificate that was made could not be kept.
+    /// A key, or the certificate for it, cannot be created.
+    #[error("cannot create a certificate: {0}")]
+    Create(String),
+    /// A certificate that was created cannot be stored.
     #[error("cannot write {}: {problem}", path.display())]
-    Keep {
-        /// Where.
+    Store {
+        /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         problem: String,
     },
 }
 
-/// What a connection gets.
+/// The settings that new connections use.
 #[derive(Clone)]
-struct Shown {
+struct Active {
     config: Arc<ServerConfig>,
     pin: Pin,
     dates: RangeInclusive<i64>,
-    /// Who is asked for a certificate, if that is asked for.
-    clients: Option<Arc<Clients>>,
-    /// Counts how often those who are believed have changed.
-    authorities: u64,
+    /// Verifies client certificates, if clients must present one.
+    verifier: Option<Arc<ClientVerifier>>,
+    /// How often the trusted authorities have changed.
+    authorities_version: u64,
 }
 
-impl Shown {
-    /// Whether `new` takes the same clients.
-    fn takes_whom(&self, new: &Self) -> bool {
-        match (&self.clients, &new.clients) {
+impl Active {
+    /// Whether `new` trusts the same client certificates.
+    fn trusts_the_same(&self, new: &Self) -> bool {
+        match (&self.verifier, &new.verifier) {
             (None, None) => true,
-            (Some(old), Some(new)) => old.are_those_of(new),
+            (Some(old), Some(new)) => old.has_same_authorities(new),
             _ => false,
         }
     }
@@ -105,113 +107,128 @@ impl Shown {
 
 impl Tls {
     /// Reads `files`.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or the key does not belong to the certificate.
     pub fn read(files: &TlsFiles) -> Result<Self, TlsError> {
         let pair = cfgsync_certificate::read_pair(&files.certificate, &files.key)?;
-        Self::showing(pair, files.client_authorities.as_deref())
+        Self::with_certificate(pair, files.client_authorities.as_deref())
     }
 
-    /// With a key and a certificate that are made now, for these host names and addresses, and not kept.
+    /// Creates a key and a certificate for these host names and addresses, in memory alone.
+    ///
+    /// # Errors
+    /// If a name cannot stand in a certificate, or the authorities cannot be read.
     pub fn self_signed(
         names: &[String],
         client_authorities: Option<&Path>,
     ) -> Result<Self, TlsError> {
-        let made = self_signed::make(names)?;
-        Self::showing(made.certified()?, client_authorities)
+        let made = self_signed::create(names)?;
+        Self::with_certificate(made.certified()?, client_authorities)
     }
 
-    /// Makes a key and a certificate for these host names and addresses, and keeps them in one file that only its
-    /// owner reads, unless it is there already. [`TlsFiles`] may then name it twice.
-    pub fn make_once(names: &[String], path: &Path) -> Result<(), TlsError> {
-        match path.exists() {
-            true => Ok(()),
-            false => self_signed::make(names)?.keep(path),
+    /// Creates a key and a certificate for these host names and addresses, and stores both in one file that only its
+    /// owner reads. Does nothing if the file exists. [`TlsFiles`] may name it twice.
+    ///
+    /// # Errors
+    /// If a name cannot stand in a certificate, or the file cannot be written.
+    pub fn create_once(names: &[String], path: &Path) -> Result<(), TlsError> {
+        if path.exists() {
+            return Ok(());
         }
+        self_signed::create(names)?.store(path)
     }
 
-    /// Does as `new` does from now on.
-    pub fn take(&self, new: &Self) {
-        let new = new.shown.load();
-        self.shown.rcu(|old| Shown {
-            authorities: old.authorities + u64::from(!old.takes_whom(&new)),
-            ..Shown::clone(&new)
+    /// Uses the settings of `new` for all later connections.
+    pub fn replace(&self, new: &Self) {
+        let new = new.active.load();
+        self.active.rcu(|old| Active {
+            authorities_version: old.authorities_version + u64::from(!old.trusts_the_same(&new)),
+            ..Active::clone(&new)
         });
     }
 
-    /// The pin of the key that is shown.
+    /// Returns the pin of the certificate's key.
     pub fn pin(&self) -> Pin {
-        self.shown.load().pin
+        self.active.load().pin
     }
 
-    /// When the certificate that is shown is valid, in seconds since 1970.
+    /// Returns when the certificate is valid, in seconds since 1970.
     pub fn dates(&self) -> RangeInclusive<i64> {
-        self.shown.load().dates.clone()
+        self.active.load().dates.clone()
     }
 
-    fn showing(pair: CertifiedKey, client_authorities: Option<&Path>) -> Result<Self, TlsError> {
+    fn with_certificate(
+        pair: CertifiedKey,
+        client_authorities: Option<&Path>,
+    ) -> Result<Self, TlsError> {
         let certificate = pair.cert.first();
-        let said = certificate.and_then(|shown| Some((pin_of(shown)?, dates_of(shown)?)));
-        let (pin, dates) = said.ok_or_else(|| TlsError::Make("it cannot be read".to_owned()))?;
-        let clients = client_authorities.map(Clients::signed_by).transpose()?;
-        let clients = clients.map(Arc::new);
-        let config = config(pair, clients.as_ref())?;
-        let shown = Arc::new(Shown {
+        let facts = certificate
+            .and_then(|certificate| Some((pin_of(certificate)?, dates_of(certificate)?)));
+        let (pin, dates) = facts.ok_or_else(|| TlsError::Create("it cannot be read".to_owned()))?;
+        let verifier = client_authorities.map(ClientVerifier::trusting);
+        let verifier = verifier.transpose()?.map(Arc::new);
+        let config = config(pair, verifier.as_ref())?;
+        let active = Arc::new(Active {
             config: Arc::new(config),
             pin,
             dates,
-            clients,
-            authorities: 0,
+            verifier,
+            authorities_version: 0,
         });
         Ok(Self {
-            shown: Arc::new(ArcSwap::new(shown)),
+            active: Arc::new(ArcSwap::new(active)),
         })
     }
 
-    /// Whether `peer` may still be taken for what its handshake proved: the authorities are those that it was judged by,
-    /// and its certificate has not expired at `now`, in seconds since 1970.
-    pub(super) fn still_knows(&self, peer: &Peer, now: impl FnOnce() -> i64) -> bool {
+    /// Whether the certificate that `peer` proved in its handshake is still trusted: the authorities have not changed
+    /// since, and it has not expired at `now`, in seconds since 1970.
+    pub(super) fn still_trusts(&self, peer: &Peer, now: impl FnOnce() -> i64) -> bool {
         peer.certificate.as_ref().is_none_or(|certificate| {
-            peer.authorities == self.shown.load().authorities && now() <= certificate.expires
+            peer.authorities_version == self.active.load().authorities_version
+                && now() <= certificate.expires
         })
     }
 
-    /// Shakes hands with `peer`, and notes in it what it proved to be. `None` when that came to nothing: then the
-    /// connection is over, and the log says why.
+    /// Does the handshake with `peer`, and notes its certificate in it. `None` if the handshake failed: then the
+    /// connection is closed, and the log says why.
     pub(super) async fn accept(
         &self,
         stream: TcpStream,
         peer: &mut Peer,
         config: &HttpConfig,
-    ) -> Option<Encrypted> {
+    ) -> Option<TlsConnection> {
         let limit = config.handshake_timeout;
         match timeout(limit, self.handshake(stream, peer, config)).await {
-            Ok(Ok((stream, certificate, authorities))) => {
+            Ok(Ok((stream, certificate, authorities_version))) => {
                 peer.certificate = certificate.map(Arc::new);
-                peer.authorities = authorities;
+                peer.authorities_version = authorities_version;
                 return Some(stream);
             }
-            Ok(Err(Failed::Gone)) => {
-                tracing::debug!(%peer, "gone without a word");
+            Ok(Err(Failure::Closed)) => {
+                tracing::debug!(%peer, "closed before the TLS handshake");
             }
-            Ok(Err(Failed::TooOften)) => {
-                tracing::debug!(%peer, "shakes hands too often");
+            Ok(Err(Failure::RateExceeded)) => {
+                tracing::debug!(%peer, "too many TLS handshakes from this address");
             }
-            Ok(Err(Failed::NotTls { is_http, stream })) => {
-                let (what, answer) = match is_http {
-                    true => ("plain HTTP", speak_tls()),
-                    false => ("something else", vec![]),
+            Ok(Err(Failure::NotTls { is_http, stream })) => {
+                tracing::debug!(%peer, is_http, "the client does not speak TLS");
+                let response = if is_http {
+                    tls_required_response()
+                } else {
+                    vec![]
                 };
-                tracing::debug!(%peer, "{what} came where TLS is spoken");
-                farewell(stream, &answer).await;
+                respond_and_linger(stream, &response).await;
             }
-            Ok(Err(Failed::Handshake { error, stream })) => {
+            Ok(Err(Failure::Handshake { error, stream })) => {
                 tracing::debug!(%peer, "the TLS handshake failed: {error}");
-                if let Some(reason) = refusal::reason(&error) {
-                    refusal::tell(&config.guard, peer, reason, &error);
+                if let Some(reason) = handshake_refusal::reason(&error) {
+                    handshake_refusal::report(&config.access, peer, reason, &error);
                 }
-                farewell(stream, &[]).await;
+                respond_and_linger(stream, &[]).await;
             }
             Err(_) => {
-                tracing::debug!(%peer, "the TLS handshake was not done within {limit:?}");
+                tracing::debug!(%peer, "the TLS handshake took longer than {limit:?}");
             }
         }
         None
@@ -222,40 +239,43 @@ impl Tls {
         stream: TcpStream,
         peer: &Peer,
         config: &HttpConfig,
-    ) -> Result<(Encrypted, Option<PeerCertificate>, u64), Failed> {
-        // Before anything is made for a connection, its first byte says whether it may become one.
+    ) -> Result<(TlsConnection, Option<PeerCertificate>, u64), Failure> {
+        // The first byte is checked before anything is allocated for the connection.
         let mut first = [0];
         let peeked = stream.peek(&mut first).await;
         let stream = StallGuard::new(stream, config.write_stall_timeout);
-        // It counts as a request, which it costs as much as, before anything is worked out for it.
-        let is_there = matches!(peeked, Ok(1..));
-        if is_there && config.guard.count(peer.address.ip()).is_err() {
-            return Err(Failed::TooOften);
+        // A handshake costs as much as a request, so it counts as one, before any cryptography is done for it.
+        let has_byte = matches!(peeked, Ok(1..));
+        if has_byte && config.access.check_rate(peer.address.ip()).is_err() {
+            return Err(Failure::RateExceeded);
         }
         match peeked {
             Ok(1..) if first[0] == HANDSHAKE_BYTE => {}
             Ok(1..) => {
                 let is_http = first[0].is_ascii_uppercase();
-                return Err(Failed::NotTls { is_http, stream });
+                return Err(Failure::NotTls { is_http, stream });
             }
-            _ => return Err(Failed::Gone),
+            _ => return Err(Failure::Closed),
         }
-        let (acceptor, authorities) = {
-            let shown = self.shown.load();
-            let acceptor = TlsAcceptor::from(Arc::clone(&shown.config));
-            (acceptor, shown.authorities)
+        let (acceptor, authorities_version) = {
+            let active = self.active.load();
+            let acceptor = TlsAcceptor::from(Arc::clone(&active.config));
+            (acceptor, active.authorities_version)
         };
-        let bound = |session: &mut ServerConnection| {
+        let set_limits = |session: &mut ServerConnection| {
             session.set_buffer_limit(Some(ENCRYPTED_MAX_BYTES));
         };
-        let accepted = acceptor.accept_with(stream, bound).into_fallible().await;
-        let stream = accepted.map_err(|(error, stream)| Failed::Handshake { error, stream })?;
+        let accepted = acceptor
+            .accept_with(stream, set_limits)
+            .into_fallible()
+            .await;
+        let stream = accepted.map_err(|(error, stream)| Failure::Handshake { error, stream })?;
         let stream = Box::new(stream);
-        let shown = stream.get_ref().1.peer_certificates();
-        let shown = shown.and_then(<[_]>::first);
-        // What has no names that can be read is not verified.
-        let names = shown.map(|shown| names_of(shown).unwrap_or_default());
-        Ok((stream, names, authorities))
+        let chain = stream.get_ref().1.peer_certificates();
+        let certificate = chain.and_then(<[_]>::first);
+        // The verifier accepts only certificates whose names can be read.
+        let certificate = certificate.map(|own| names_of(own).unwrap_or_default());
+        Ok((stream, certificate, authorities_version))
     }
 }
 
@@ -265,52 +285,57 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// A connection over TLS. Boxed: its state is more than a kilobyte, and a task keeps room for what it passes on.
-pub(super) type Encrypted = Box<TlsStream<StallGuard<TcpStream>>>;
+/// A connection over TLS. Boxed, because its state takes more than a kilobyte, and a task reserves memory for each value
+/// that it moves.
+pub(super) type TlsConnection = Box<TlsStream<StallGuard<TcpStream>>>;
 
-/// How a handshake comes to nothing.
-enum Failed {
-    /// The peer closed the connection, or it broke.
-    Gone,
-    /// Its address asked too often: closed without a word, since none of TLS' says so.
-    TooOften,
-    /// It speaks something else.
+/// How a handshake failed.
+enum Failure {
+    /// The client closed the connection, or it broke.
+    Closed,
+    /// The client's address exceeded its rate. TLS has no alert for that, so the connection is just closed.
+    RateExceeded,
+    /// The client does not speak TLS.
     NotTls {
         is_http: bool,
         stream: StallGuard<TcpStream>,
     },
-    /// It did not do what it must. An alert has told it.
+    /// The handshake was refused by one side. An alert has told the client.
     Handshake {
         error: io::Error,
         stream: StallGuard<TcpStream>,
     },
 }
 
-fn config(pair: CertifiedKey, clients: Option<&Arc<Clients>>) -> Result<ServerConfig, TlsError> {
+fn config(
+    pair: CertifiedKey,
+    verifier: Option<&Arc<ClientVerifier>>,
+) -> Result<ServerConfig, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .expect("ring has what TLS 1.2 and 1.3 need");
+        .expect("ring supports TLS 1.2 and 1.3");
     let resolver = Arc::new(SingleCertAndKey::from(pair));
-    let builder = match clients {
+    let builder = match verifier {
         None => builder.with_no_client_auth(),
-        Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients) as _),
+        Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier) as _),
     };
     let mut config = builder.with_cert_resolver(resolver);
-    config.alpn_protocols = vec![PROTOCOL.to_vec()];
-    // Sessions are resumed by what the client keeps, so that the server keeps nothing. A client's certificate is
-    // looked at in every handshake: it may have expired, or its issuer may no longer be believed.
+    config.alpn_protocols = ALPN_PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    // Sessions are resumed with tickets that the client stores, so that the server stores nothing. With client
+    // certificates there is no resumption: each handshake must verify the certificate again, because it may have
+    // expired, or its issuer may no longer be trusted.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    if clients.is_none() {
-        let ticketer = Ticketer::new().map_err(|error| TlsError::Make(error.to_string()))?;
+    if verifier.is_none() {
+        let ticketer = Ticketer::new().map_err(|error| TlsError::Create(error.to_string()))?;
         config.ticketer = ticketer;
         config.send_tls13_tickets = 1;
     }
     Ok(config)
 }
 
-/// What a client that speaks plain HTTP is told in its own language.
-fn speak_tls() -> Vec<u8> {
+/// Returns the response for a client that speaks plain HTTP to a TLS port.
+fn tls_required_response() -> Vec<u8> {
     let message = "this port speaks TLS: use https://, or the join URL that `serve` printed";
     let body = ErrorBody::new(Code::Internal, TLS_REQUIRED, message);
     let body = serde_json::to_string(&body).expect("text");

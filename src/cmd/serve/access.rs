@@ -3,8 +3,8 @@
 use std::{num::NonZeroU32, path::PathBuf};
 
 use cfgsync_access::{
-    Audit, AuditOutcome, AuditTarget, CannotTell, Guard, GuardConfig, Pattern, Policy, Rate,
-    Tokens, TokensError,
+    AccessConfig, AccessControl, AuditLog, AuditOutcome, AuditTarget, IdentityUnsupported, Pattern,
+    Policy, Rate, Tokens, TokensError,
 };
 use cfgsync_support::clock::WallClock;
 use clap::Args;
@@ -82,7 +82,7 @@ pub(crate) enum AccessError {
     NoAudit,
     /// The spec requires an identity that these flags cannot prove.
     #[error(transparent)]
-    CannotTell(#[from] CannotTell),
+    IdentityUnsupported(#[from] IdentityUnsupported),
 }
 
 impl AccessArgs {
@@ -92,7 +92,7 @@ impl AccessArgs {
     }
 
     /// Returns the guard. `certificates` says whether client certificates are verified.
-    pub(super) fn guard(&self, certificates: bool) -> Result<Guard, AccessError> {
+    pub(super) fn guard(&self, certificates: bool) -> Result<AccessControl, AccessError> {
         let tokens = self.tokens.as_deref().map(Tokens::load).transpose()?;
         if let (Some(tokens), Some(path)) = (&tokens, &self.tokens)
             && tokens.count() == 0
@@ -107,16 +107,18 @@ impl AccessArgs {
             return Err(AccessError::NoAudit);
         }
         let audit = self.audit_log.as_ref().map(|target| {
-            Audit::open(target.clone(), self.audit_required).map_err(|error| AccessError::Audit {
-                target: target.clone(),
-                error,
+            AuditLog::open(target.clone(), self.audit_required).map_err(|error| {
+                AccessError::Audit {
+                    target: target.clone(),
+                    error,
+                }
             })
         });
         let rate = NonZeroU32::new(self.rate_max).map(|per_second| Rate {
             per_second,
             burst: self.rate_burst,
         });
-        Ok(Guard::new(GuardConfig {
+        Ok(AccessControl::new(AccessConfig {
             tokens,
             policy: Policy {
                 allow_anonymous: self.allow_anonymous,
@@ -130,7 +132,7 @@ impl AccessArgs {
     }
 
     /// Reads the tokens again, and reopens the audit log. If the file has a mistake, the last good tokens stay in force.
-    pub(super) async fn reload(&self, guard: &Guard) {
+    pub(super) async fn reload(&self, guard: &AccessControl) {
         if let Some(audit) = guard.audit() {
             audit.reopen().await;
         }
@@ -140,14 +142,16 @@ impl AccessArgs {
         let shown = path.display().to_string();
         let (reason, problem) = match read_blocking(move || Tokens::load(&path)).await {
             Ok(Ok(tokens)) => {
-                let line = guard.line("tokens").with_hash("tokens", tokens.digest());
-                match guard.announces(&line).await {
+                let line = guard
+                    .server_line("tokens")
+                    .with_hash("tokens", tokens.digest());
+                match guard.announce(&line).await {
                     Ok(()) => {
                         let count = tokens.count();
                         guard.set_tokens(tokens);
                         let tokens = counted(count, "token");
                         tracing::info!("SIGHUP: read {shown} again: {tokens}");
-                        guard.notes(line);
+                        guard.record(line);
                         return;
                     }
                     Err(error) => ("audit", format!(" {error}")),
@@ -157,8 +161,8 @@ impl AccessArgs {
             Err(problem) => ("mistake", format!(" {problem}")),
         };
         tracing::error!("SIGHUP: the last good tokens stay in force:{problem}");
-        let line = guard.line("tokens");
-        guard.notes(line.ending(AuditOutcome::Refused, Some(reason)));
+        let line = guard.server_line("tokens");
+        guard.record(line.with_outcome(AuditOutcome::Refused, Some(reason)));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cfgsync_access::Guard;
+use cfgsync_access::AccessControl;
 use cfgsync_server::HttpConfig;
 use cfgsync_store::Bounds;
 use clap::Args;
@@ -86,7 +86,11 @@ impl LimitArgs {
 }
 
 /// The configuration of the HTTP server. Warns if the process may not open enough files for the connections.
-pub(super) fn http_config(args: &ServeArgs, descriptors: &Descriptors, guard: Guard) -> HttpConfig {
+pub(super) fn http_config(
+    args: &ServeArgs,
+    descriptors: &Descriptors,
+    guard: AccessControl,
+) -> HttpConfig {
     let limits = &args.limits;
     let wanted = limits.connections_max as usize;
     let connections_max = wanted.min(descriptors.connections_max());
@@ -108,7 +112,7 @@ pub(super) fn http_config(args: &ServeArgs, descriptors: &Descriptors, guard: Gu
         write_stall_timeout: limits.write_stall_timeout,
         drain_timeout: args.drain_timeout,
         waiters_per_node_max: args.access.waiters_per_node_max.into(),
-        guard,
+        access: guard,
         ..HttpConfig::default()
     }
 }

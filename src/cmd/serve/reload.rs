@@ -1,6 +1,6 @@
 //! SIGHUP: reloads tokens, audit log and spec. Files with a mistake leave the former state in force.
 
-use cfgsync_access::{AuditOutcome, Guard};
+use cfgsync_access::{AccessControl, AuditOutcome};
 use cfgsync_spec::Spec;
 use cfgsync_wire::SigningKey;
 use tokio::sync::mpsc;
@@ -11,7 +11,7 @@ use super::{ServeArgs, blocking::read_blocking};
 pub(super) struct Reload<'a> {
     /// The flags, which name the files.
     pub(super) args: &'a ServeArgs,
-    pub(super) guard: &'a Guard,
+    pub(super) guard: &'a AccessControl,
     /// Receives each valid spec.
     pub(super) specs: &'a mpsc::Sender<Spec>,
     /// The key that signs payloads.
@@ -29,7 +29,7 @@ impl Reload<'_> {
     async fn spec(&self) {
         let (file, shown) = (self.args.spec.clone(), self.args.spec.display());
         let (line, reason, problem) = match read_blocking(move || Spec::load(&file)).await {
-            Ok(Ok(spec)) => match self.guard.can_tell(spec.identity) {
+            Ok(Ok(spec)) => match self.guard.check_identity_mode(spec.identity) {
                 Ok(()) => {
                     tracing::info!("SIGHUP: read {shown} again");
                     // The receiver is gone if the server has stopped.
@@ -37,15 +37,26 @@ impl Reload<'_> {
                     return;
                 }
                 Err(error) => {
-                    let line = self.guard.line("spec").with_hash("spec", spec.digest);
+                    let line = self
+                        .guard
+                        .server_line("spec")
+                        .with_hash("spec", spec.digest);
                     (line, "cannot_tell", format!(" {error}"))
                 }
             },
-            Ok(Err(error)) => (self.guard.line("spec"), "mistake", format!("\n{error}")),
-            Err(problem) => (self.guard.line("spec"), "mistake", format!(" {problem}")),
+            Ok(Err(error)) => (
+                self.guard.server_line("spec"),
+                "mistake",
+                format!("\n{error}"),
+            ),
+            Err(problem) => (
+                self.guard.server_line("spec"),
+                "mistake",
+                format!(" {problem}"),
+            ),
         };
         tracing::error!("SIGHUP: the last good spec stays in force:{problem}");
-        let refused = line.ending(AuditOutcome::Refused, Some(reason));
-        self.guard.notes(refused);
+        let refused = line.with_outcome(AuditOutcome::Refused, Some(reason));
+        self.guard.record(refused);
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use cfgsync_access::{AuditOutcome, Guard};
+use cfgsync_access::{AccessControl, AuditOutcome};
 use cfgsync_server::{Tls, TlsError, TlsFiles};
 use clap::{Args, ValueEnum};
 use tokio::sync::Notify;
@@ -124,7 +124,7 @@ impl TlsArgs {
             (Some(OwnKey::SelfSigned), None, None) => match state_directory {
                 Some(directory) => {
                     let file = directory.join(SELF_SIGNED_FILE);
-                    Tls::make_once(&names(addresses), &file)?;
+                    Tls::create_once(&names(addresses), &file)?;
                     KeySource::Files(TlsFiles {
                         certificate: file.clone(),
                         key: file,
@@ -221,7 +221,7 @@ impl ServeTls {
 
     /// Reloads the files when they change, or on [`Self::reload`]. Never completes. If the files have a mistake, the
     /// last good certificate stays in use.
-    pub(super) async fn keep_fresh(&self, guard: &Guard) {
+    pub(super) async fn keep_fresh(&self, guard: &AccessControl) {
         let Some((files, first)) = &self.files else {
             return std::future::pending().await;
         };
@@ -248,17 +248,17 @@ impl ServeTls {
     }
 
     /// Reads the files, and returns whether the result is final: they are in use, or they have a mistake.
-    async fn read_again(&self, files: &TlsFiles, guard: &Guard) -> bool {
+    async fn read_again(&self, files: &TlsFiles, guard: &AccessControl) -> bool {
         let files = files.clone();
         let read = read_blocking(move || Tls::read(&files)).await;
         let (reason, problem) = match read {
             Ok(Ok(new)) => {
-                let line = guard.line("certificate");
+                let line = guard.server_line("certificate");
                 let line = line.with_hash("key", new.pin().digest());
-                match guard.announces(&line).await {
+                match guard.announce(&line).await {
                     Ok(()) => {
                         self.use_certificate(&new);
-                        guard.notes(line);
+                        guard.record(line);
                         return true;
                     }
                     Err(error) => ("audit", error.to_string()),
@@ -268,14 +268,14 @@ impl ServeTls {
             Err(problem) => ("mistake", problem),
         };
         tracing::error!("the last good TLS certificate stays in use: {problem}");
-        let line = guard.line("certificate");
-        guard.notes(line.ending(AuditOutcome::Refused, Some(reason)));
+        let line = guard.server_line("certificate");
+        guard.record(line.with_outcome(AuditOutcome::Refused, Some(reason)));
         reason != "audit"
     }
 
     fn use_certificate(&self, new: &Tls) {
         let before = self.tls.pin();
-        self.tls.take(new);
+        self.tls.replace(new);
         tracing::info!("the TLS certificate was read again");
         warn_of_expiry(&self.tls);
         if self.tls.pin() != before {

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, path::Path};
 
-use cfgsync_access::{Audit, AuditTarget, Guard, GuardConfig, Policy, Rate, Tokens};
+use cfgsync_access::{AccessConfig, AccessControl, AuditLog, AuditTarget, Policy, Rate, Tokens};
 use cfgsync_model::{Digest, NodeRegistration};
 use cfgsync_server::HttpConfig;
 use cfgsync_support::clock::{Timestamp, WallClock};
@@ -44,8 +44,8 @@ fn tokens(named: &[&str]) -> Tokens {
     Tokens::parse(&text, "tokens").unwrap()
 }
 
-fn config() -> GuardConfig {
-    GuardConfig {
+fn config() -> AccessConfig {
+    AccessConfig {
         tokens: Some(tokens(&["ops", "node", "web", "old"])),
         policy: Policy::default(),
         rate: None,
@@ -54,10 +54,10 @@ fn config() -> GuardConfig {
     }
 }
 
-fn start_server(identity: &str, config: GuardConfig) -> (TestServer, Guard) {
-    let guard = Guard::new(config);
+fn start_server(identity: &str, config: AccessConfig) -> (TestServer, AccessControl) {
+    let guard = AccessControl::new(config);
     let http = HttpConfig {
-        guard: guard.clone(),
+        access: guard.clone(),
         ..HttpConfig::default()
     };
     let spec = format!("identity: {identity}\n{READY}");
@@ -65,9 +65,9 @@ fn start_server(identity: &str, config: GuardConfig) -> (TestServer, Guard) {
 }
 
 /// Starts a server with an audit log at `path`.
-fn start_audited_server(path: &Path) -> (TestServer, Guard) {
-    let audit = Audit::open(AuditTarget::File(path.to_owned()), false);
-    let config = GuardConfig {
+fn start_audited_server(path: &Path) -> (TestServer, AccessControl) {
+    let audit = AuditLog::open(AuditTarget::File(path.to_owned()), false);
+    let config = AccessConfig {
         audit: Some(audit.unwrap()),
         ..config()
     };
@@ -388,7 +388,7 @@ async fn rate_limited_address_gets_429_with_retry_after() {
     };
     let (server, _) = start_server(
         "open",
-        GuardConfig {
+        AccessConfig {
             tokens: None,
             rate: Some(rate),
             ..config()
@@ -600,13 +600,13 @@ async fn operators_see_secrets_only_with_reveal_and_an_audit_entry() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit");
     for (target, log_works) in [(path.clone(), true), ("/dev/full".into(), false)] {
-        let audit = Audit::open(AuditTarget::File(target), !log_works).unwrap();
-        let guard = Guard::new(GuardConfig {
+        let audit = AuditLog::open(AuditTarget::File(target), !log_works).unwrap();
+        let guard = AccessControl::new(AccessConfig {
             audit: Some(audit),
             ..config()
         });
         let http = HttpConfig {
-            guard: guard.clone(),
+            access: guard.clone(),
             ..HttpConfig::default()
         };
         let server = TestServer::with(SECRET, http);
@@ -681,10 +681,10 @@ async fn operators_see_secrets_only_with_reveal_and_an_audit_entry() {
 
 #[tokio::test]
 async fn required_audit_log_blocks_changes_it_cannot_record() {
-    let full = Audit::open(AuditTarget::File("/dev/full".into()), true).unwrap();
+    let full = AuditLog::open(AuditTarget::File("/dev/full".into()), true).unwrap();
     let (server, _) = start_server(
         "open",
-        GuardConfig {
+        AccessConfig {
             audit: Some(full),
             ..config()
         },
@@ -698,10 +698,10 @@ async fn required_audit_log_blocks_changes_it_cannot_record() {
 
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit");
-    let audit = Audit::open(AuditTarget::File(path.clone()), true).unwrap();
+    let audit = AuditLog::open(AuditTarget::File(path.clone()), true).unwrap();
     let (server, guard) = start_server(
         "open",
-        GuardConfig {
+        AccessConfig {
             audit: Some(audit),
             ..config()
         },

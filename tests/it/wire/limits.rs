@@ -100,7 +100,7 @@ async fn bodies_above_the_limit_get_413() {
                 );
                 assert_eq!(
                     message,
-                    format!("the body has more than the {max} bytes that this route takes")
+                    format!("the body has more than the {max} bytes that this route accepts")
                 );
                 // The server discarded the rest of the body, so the connection accepts another request.
                 connection.send(get("/livez")).await;
@@ -266,7 +266,7 @@ async fn large_payload_arrives_complete() {
 async fn stalled_reader_does_not_block_other_payloads() {
     let config = HttpConfig {
         large_payloads_at_once_max: 1,
-        large_payload_turn_max: SHORT,
+        large_payload_slot_max: SHORT,
         ..HttpConfig::default()
     };
     let server = TestServer::with(LARGE, config);

@@ -187,11 +187,11 @@ async fn rejects_invalid_paths() {
     .await;
     insta::assert_snapshot!(responses, @r#"
     unknown route
-      404 internal no_such_route: there is no route /nodes; the README lists all of them
+      404 internal no_such_route: there is no route /nodes; the documentation lists all routes on its page about the HTTP API
     unknown route under /v1
-      404 internal no_such_route: there is no route /v1/node/a; the README lists all of them
+      404 internal no_such_route: there is no route /v1/node/a; the documentation lists all routes on its page about the HTTP API
     no identifier
-      404 internal no_such_route: there is no route /v1/nodes/; the README lists all of them
+      404 internal no_such_route: there is no route /v1/nodes/; the documentation lists all routes on its page about the HTTP API
     identifier with path traversal
       400 internal wrong_path: the path names no node: identifier "../.." contains '/'; use only letters, digits, '.', '_' and '-'
     broken encoding
@@ -207,7 +207,7 @@ async fn rejects_invalid_paths() {
     delete without an override
       404 internal no_override: a has no override
     unsupported method
-      405 internal wrong_method: /v1/snapshot does not take PATCH, only GET, HEAD
+      405 internal wrong_method: /v1/snapshot does not accept PATCH, only GET, HEAD
     "#);
 }
 
@@ -277,7 +277,7 @@ async fn rejects_wrong_methods() {
             assert_eq!(
                 message,
                 format!(
-                    "{} does not take {method}, only {allow}",
+                    "{} does not accept {method}, only {allow}",
                     path.replace("/a", "/{id}")
                 )
             );
@@ -343,25 +343,25 @@ async fn requests_that_reach_no_handler_get_an_error_response() {
     .await;
     insta::assert_snapshot!(responses, @"
     nonsense
-      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
+      400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
     header without a colon
-      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
+      400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
     unsupported version
-      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
+      400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
     HTTP/2
-      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
+      400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
     long path
       414 internal long_path: the request's path is too long
     long headers
-      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no length
+      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no valid number
     many headers
-      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no length
+      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no valid number
     two lengths
-      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
+      400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
     length out of range
-      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no length
+      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no valid number
     after a request
-      400 internal not_http: this is not a request of HTTP/1.1: its first line must read like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one of them tells its length
+      400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
     ");
 }
 
@@ -399,13 +399,13 @@ async fn rejects_ambiguous_request_heads() {
     .await;
     insta::assert_snapshot!(responses, @"
     two hosts
-      400 internal two_hosts: the request has more than one `host` header, so it is not clear who is asked
+      400 internal two_hosts: the request has more than one `host` header, so its destination is ambiguous
     two encodings
-      400 internal wrong_encoding: the only transfer-encoding that this server takes is `chunked`, told once
+      400 internal wrong_encoding: the only transfer-encoding that this server accepts is `chunked`, given once
     unsupported encoding
-      400 internal wrong_encoding: the only transfer-encoding that this server takes is `chunked`, told once
+      400 internal wrong_encoding: the only transfer-encoding that this server accepts is `chunked`, given once
     no path
-      404 internal no_such_route: there is no route livez:80; the README lists all of them
+      404 internal no_such_route: there is no route livez:80; the documentation lists all routes on its page about the HTTP API
     ");
 }
 

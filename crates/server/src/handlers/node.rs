@@ -5,86 +5,102 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::super::{
-    ask::Ask,
-    figures::Present,
-    headers::{EntityTags, prefer_wait},
-    read::small_body,
-    reply::{self, Rejection, Reply},
-    state::Server,
-    waiters::Held,
+use super::{
+    super::{
+        context::{Context, RequestContext},
+        held_requests::HeldSlot,
+        rejection::{Rejection, reason_of_refusal},
+        reply::{self, Reply, RoutedReply},
+        request_headers::{EntityTags, prefer_wait},
+        request_metrics::GaugeGuard,
+        state::ServerState,
+    },
+    small_body,
 };
-use cfgsync_access::Standing;
+use cfgsync_access::Grant;
 use cfgsync_cluster::{AccessKind, Answer, Delivery, Refusal};
 use cfgsync_model::{Digest, Identifier};
 use cfgsync_wire::{read_identifier, read_leave, read_registration};
 
 /// `POST /register`.
-pub(super) async fn register(ask: &mut Ask<'_>, body: &mut Incoming) -> Result<Reply, Rejection> {
-    let registration = read_registration(&small_body(ask.server, ask.peer, body).await?)?;
-    let claim = match ask.acts_as(&registration.identifier)? {
-        Standing::Known => None,
-        Standing::Unclaimed => ask.key(),
+pub(in super::super) async fn register(
+    context: &mut RequestContext,
+    body: &mut Incoming,
+) -> Result<Reply, Rejection> {
+    let registration = read_registration(&small_body(context, body).await?)?;
+    let claim = match context.authorize_identifier(&registration.identifier)? {
+        Grant::Allowed => None,
+        Grant::Unclaimed { key } => Some(key),
     };
-    ask.brings_facts(&registration);
-    ask.begins().await?;
-    let coordinator = &ask.server.coordinator;
+    context.attach_registration(&registration);
+    context.announce().await?;
+    let coordinator = &context.server().coordinator;
     let accepted = coordinator.register_as(registration, claim).await?;
     if !accepted.changed {
-        ask.is_nothing_new();
+        context.set_unchanged();
     }
     Ok(reply::accepted())
 }
 
 /// `POST /node` and `POST /init-with-node`.
-pub(super) async fn node(ask: &mut Ask<'_>, body: &mut Incoming) -> Result<Reply, Rejection> {
-    let server = ask.server;
-    let identifier = read_identifier(&small_body(server, ask.peer, body).await?)?;
-    let asked = prefer_wait(&ask.head.headers);
-    let wait = asked
-        .unwrap_or(server.config.hold)
-        .min(server.config.wait_max);
-    let answer = match ask.acts_as(&identifier)? {
-        Standing::Known => server.coordinator.answer(identifier.as_str()),
-        Standing::Unclaimed => {
-            return reply_to(ask, server.coordinator.unregistered(), asked).await;
-        }
-    };
-    if !matches!(answer, Answer::NotReady(_)) || wait.is_zero() {
-        return reply_to(ask, answer, asked).await;
+pub(in super::super) async fn fetch(
+    context: &mut RequestContext,
+    body: &mut Incoming,
+) -> Result<Reply, Rejection> {
+    let identifier = read_identifier(&small_body(context, body).await?)?;
+    let preferred = prefer_wait(&context.head.headers);
+    let config = &context.server().config;
+    let wait = preferred.unwrap_or(config.hold).min(config.wait_max);
+    let grant = context.authorize_identifier(&identifier)?;
+    let connection = context.connection().clone();
+    let server = &*connection.server;
+    let coordinator = &server.coordinator;
+    if let Grant::Unclaimed { .. } = grant {
+        return reply_to(context, coordinator.unregistered(), preferred).await;
     }
-    let Some(place) = place(server, &identifier) else {
-        return reply_to(ask, answer, None).await;
+    let answer = coordinator.answer(identifier.as_str());
+    if !matches!(answer, Answer::NotReady(_)) || wait.is_zero() {
+        return reply_to(context, answer, preferred).await;
+    }
+    let Some(slot) = hold_slot(server, &identifier) else {
+        return reply_to(context, answer, None).await;
     };
     let until = Instant::now() + wait;
-    let answer = wait_for(ask, AccessKind::Delivery, &identifier, None, until).await?;
-    drop(place);
-    reply_to(ask, answer, asked).await
+    let answer = wait_for(context, AccessKind::Delivery, &identifier, None, until).await?;
+    drop(slot);
+    reply_to(context, answer, preferred).await
 }
 
-/// `GET /v1/nodes/{id}/payload`: held, if the client prefers so, until the payload is none that it has. Operators see
-/// of secret files what they see elsewhere.
-pub(super) async fn payload(ask: &mut Ask<'_>, identifier: Identifier) -> Result<Reply, Rejection> {
-    let server = ask.server;
-    let tags = EntityTags::read(&ask.head.headers);
-    let mut asked = prefer_wait(&ask.head.headers);
-    if ask.acts_as(&identifier)? == Standing::Unclaimed {
-        return reply_to(ask, server.coordinator.unregistered(), asked).await;
+/// `GET /v1/nodes/{id}/payload`. With `Prefer: wait` it is held until there is a payload that the client does not have.
+/// For operators it is a look, which shows secret files as the other routes of operators do.
+pub(in super::super) async fn fetch_tagged(
+    context: &mut RequestContext,
+) -> Result<Reply, Rejection> {
+    let identifier = context.path_identifier()?;
+    let tags = EntityTags::parse(&context.head.headers);
+    let mut preferred = prefer_wait(&context.head.headers);
+    let grant = context.authorize_identifier(&identifier)?;
+    let connection = context.connection().clone();
+    let server = &*connection.server;
+    let coordinator = &server.coordinator;
+    if let Grant::Unclaimed { .. } = grant {
+        return reply_to(context, coordinator.unregistered(), preferred).await;
     }
-    let place = asked.and_then(|_| place(server, &identifier));
-    if place.is_none() {
-        asked = None;
+    let slot = preferred.and_then(|_| hold_slot(server, &identifier));
+    if slot.is_none() {
+        preferred = None;
     }
-    let until = asked.map(|wait| Instant::now() + wait.min(server.config.wait_max));
-    let purpose = ask.purpose();
+    let until = preferred.map(|wait| Instant::now() + wait.min(server.config.wait_max));
+    let kind = context.access_kind();
     let mut known = None;
     let answer = loop {
         let answer = match until {
-            Some(until) => wait_for(ask, purpose, &identifier, known, until).await?,
-            None => server.coordinator.answer_for(purpose, identifier.as_str()),
+            Some(until) => wait_for(context, kind, &identifier, known, until).await?,
+            None => coordinator.answer_for(kind, identifier.as_str()),
         };
         match answer {
             Answer::Payload(Delivery { payload, .. }) if tags.matches(payload.digest) => {
+                // The client has it. Wait once more for another one, unless that was done or is not wanted.
                 if until.is_none() || known == Some(payload.digest) {
                     break Err(payload.digest);
                 }
@@ -93,22 +109,22 @@ pub(super) async fn payload(ask: &mut Ask<'_>, identifier: Identifier) -> Result
             answer => break Ok(answer),
         }
     };
-    drop(place);
+    drop(slot);
     match answer {
         Ok(answer) => {
             let digest = match &answer {
-                Answer::Payload(handed) => Some(handed.payload.digest),
+                Answer::Payload(delivery) => Some(delivery.payload.digest),
                 _ => None,
             };
-            let mut reply = reply_to(ask, answer, asked).await?;
+            let mut reply = reply_to(context, answer, preferred).await?;
             if let Some(digest) = digest {
-                reply::tag(&mut reply, digest);
+                reply::set_etag(&mut reply, digest);
             }
             Ok(reply)
         }
         Err(digest) => {
             let mut reply = reply::unchanged(digest);
-            if asked.is_some() {
+            if preferred.is_some() {
                 reply::preference_applied(&mut reply);
             }
             Ok(reply)
@@ -117,75 +133,74 @@ pub(super) async fn payload(ask: &mut Ask<'_>, identifier: Identifier) -> Result
 }
 
 /// `POST /v1/leave`.
-pub(super) async fn leave(ask: &mut Ask<'_>, body: &mut Incoming) -> Result<Reply, Rejection> {
-    let leave = read_leave(&small_body(ask.server, ask.peer, body).await?)?;
-    if ask.acts_as(&leave.identifier)? == Standing::Unclaimed {
+pub(in super::super) async fn leave(
+    mut context: Context,
+    mut body: axum::body::Body,
+) -> Result<RoutedReply, Rejection> {
+    let leave = read_leave(&small_body(&context, &mut body).await?)?;
+    if let Grant::Unclaimed { .. } = context.authorize_identifier(&leave.identifier)? {
         let identifier = leave.identifier.clone();
         return Err(Refusal::NoKey(identifier).into());
     }
-    ask.begins().await?;
-    ask.server.coordinator.leave(leave).await?;
-    Ok(reply::accepted())
+    context.announce().await?;
+    context.server().coordinator.leave(leave).await?;
+    Ok(reply::accepted().into())
 }
 
-/// A place to be held at; without one the request is answered as if it had not asked to wait.
-fn place<'a>(server: &'a Server, identifier: &Identifier) -> Option<Held<'a>> {
+/// Takes a slot to hold a request of `identifier`. Without one the request is answered as if it had not asked to wait.
+fn hold_slot<'a>(server: &'a ServerState, identifier: &Identifier) -> Option<HeldSlot<'a>> {
     let max = server.config.waiters_per_node_max;
-    server.waiters.hold(identifier, max)
+    server.held_requests.hold(identifier, max)
 }
 
-/// Holds the request, see [`cfgsync_cluster::Coordinator::wait`].
+/// Holds the request until there is an answer other than `known`, or until `until`. The sender is authorized again
+/// before it gets the answer.
 async fn wait_for(
-    ask: &mut Ask<'_>,
-    purpose: AccessKind,
+    context: &mut RequestContext,
+    kind: AccessKind,
     identifier: &Identifier,
     known: Option<Digest>,
     until: Instant,
 ) -> Result<Answer, Rejection> {
-    let coordinator = &ask.server.coordinator;
     let answer = {
-        let _waiting = Present::in_gauge(&coordinator.metrics().waiting);
-        let _listening = ask.peer.line.listens();
-        let waiting = coordinator.wait_for(purpose, identifier.as_str(), known, until);
+        let coordinator = &context.server().coordinator;
+        let _waiting = GaugeGuard::increment(&coordinator.metrics().waiting);
+        let _held = context.peer().liveness.hold();
+        let waiting = coordinator.wait_for(kind, identifier.as_str(), known, until);
         waiting.await
     };
-    match ask.acts_as(identifier)? {
-        Standing::Known => Ok(answer),
-        Standing::Unclaimed => Ok(coordinator.unregistered()),
+    match context.authorize_identifier(identifier)? {
+        Grant::Allowed => Ok(answer),
+        Grant::Unclaimed { .. } => Ok(context.server().coordinator.unregistered()),
     }
 }
 
-/// What the coordinator answers, for a client that `asked` to wait so long, or did not.
+/// Builds the response for `answer`. `preferred` is how long the client asked to wait, if that was honoured.
 async fn reply_to(
-    ask: &mut Ask<'_>,
+    context: &mut RequestContext,
     answer: Answer,
-    asked: Option<Duration>,
+    preferred: Option<Duration>,
 ) -> Result<Reply, Rejection> {
     let mut reply = match answer {
-        Answer::Payload(handed) => {
-            ask.hands_over(&handed).await?;
-            reply::payload(ask.server, handed.payload).await
+        Answer::Payload(delivery) => {
+            context.record_delivery(&delivery).await?;
+            reply::payload(context.server(), delivery.payload).await
         }
         Answer::NotReady(body) => {
             let mut reply = reply::not_ready(body);
-            // Who has just waited may ask again at once; who has not should not ask in a loop.
-            match asked {
-                Some(wait) if wait >= Duration::from_secs(1) => {
-                    reply::retry_after(&mut reply, "0");
-                }
-                Some(_) => reply::retry_after(&mut reply, "1"),
-                None => {}
+            if let Some(waited) = preferred {
+                reply::retry_after_wait(&mut reply, waited);
             }
             reply
         }
         Answer::Missing(refusal) => {
-            ask.is_refused(reply::reason_of(&refusal));
+            context.set_refusal(reason_of_refusal(&refusal));
             reply::missing(&refusal)
         }
         Answer::Failed(failure) => reply::failed(&failure),
         Answer::Draining(body) => reply::draining(&body),
     };
-    if asked.is_some() {
+    if preferred.is_some() {
         reply::preference_applied(&mut reply);
     }
     Ok(reply)

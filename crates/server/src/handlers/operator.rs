@@ -1,157 +1,147 @@
-//! The routes of operators, and of whoever watches the server.
+//! The routes of operators.
 
 use std::sync::Arc;
 
-use hyper::body::Incoming;
-use serde_json::json;
+use axum::body::Body;
 
-use super::super::{
-    ask::Ask,
-    read::{read_body, small_body},
-    reply::{self, Rejection, Reply},
-    state::Server,
+use super::{
+    super::{
+        context::Context,
+        rejection::Rejection,
+        reply::{self, RoutedReply},
+    },
+    bounded_body, small_body,
 };
-use cfgsync_model::{GenerationNumber, Identifier};
 use cfgsync_wire::{read_fail, read_replacement};
 
-/// What scrapers are told `/metrics` is.
+/// The content type of `/metrics`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+type Routed = Result<RoutedReply, Rejection>;
+
 /// `GET /v1/snapshot`.
-pub(super) async fn snapshot(server: &Server) -> Reply {
-    server.coordinator.caught_up().await;
-    reply::json(&server.coordinator.cluster())
+pub(in super::super) async fn snapshot(context: Context) -> Routed {
+    let coordinator = &context.server().coordinator;
+    coordinator.caught_up().await;
+    Ok(reply::json(&coordinator.cluster()).into())
 }
 
 /// `GET /v1/nodes`: the registrations of the snapshot, as an array.
-pub(super) async fn nodes(server: &Server) -> Reply {
-    server.coordinator.caught_up().await;
-    reply::json(&server.coordinator.cluster().registrations)
+pub(in super::super) async fn nodes(context: Context) -> Routed {
+    let coordinator = &context.server().coordinator;
+    coordinator.caught_up().await;
+    Ok(reply::json(&coordinator.cluster().registrations).into())
 }
 
-/// `GET /v1/nodes/{id}`. A node that is expected has a state as well.
-pub(super) async fn one_node(server: &Server, identifier: &Identifier) -> Result<Reply, Rejection> {
-    server.coordinator.caught_up().await;
-    Ok(reply::json(&server.coordinator.node(identifier)?))
+/// `GET /v1/nodes/{id}`. A node that the spec expects has a state too, even if it is not registered.
+pub(in super::super) async fn one_node(context: Context) -> Routed {
+    let identifier = context.path_identifier()?;
+    let coordinator = &context.server().coordinator;
+    coordinator.caught_up().await;
+    Ok(reply::json(&coordinator.node(&identifier)?).into())
 }
 
 /// `DELETE /v1/nodes/{id}`.
-pub(super) async fn remove(ask: &mut Ask<'_>, identifier: &Identifier) -> Result<Reply, Rejection> {
-    ask.is_about(identifier);
-    ask.begins().await?;
-    ask.server.coordinator.remove(identifier).await?;
-    Ok(reply::accepted())
+pub(in super::super) async fn remove(mut context: Context) -> Routed {
+    let identifier = context.path_identifier()?;
+    context.set_node(&identifier);
+    context.announce().await?;
+    context.server().coordinator.remove(&identifier).await?;
+    Ok(reply::accepted().into())
 }
 
 /// `DELETE /v1/nodes/{id}/override`.
-pub(super) async fn remove_override(
-    ask: &mut Ask<'_>,
-    identifier: &Identifier,
-) -> Result<Reply, Rejection> {
-    ask.is_about(identifier);
-    ask.begins().await?;
-    ask.server.coordinator.remove_override(identifier).await?;
-    Ok(reply::accepted())
+pub(in super::super) async fn remove_override(mut context: Context) -> Routed {
+    let identifier = context.path_identifier()?;
+    context.set_node(&identifier);
+    context.announce().await?;
+    let coordinator = &context.server().coordinator;
+    coordinator.remove_override(&identifier).await?;
+    Ok(reply::accepted().into())
 }
 
 /// `DELETE /v1/nodes/{id}/key`.
-pub(super) async fn release(
-    ask: &mut Ask<'_>,
-    identifier: &Identifier,
-) -> Result<Reply, Rejection> {
-    ask.is_about(identifier);
-    ask.begins().await?;
-    ask.server.coordinator.release(identifier).await?;
-    Ok(reply::accepted())
+pub(in super::super) async fn release(mut context: Context) -> Routed {
+    let identifier = context.path_identifier()?;
+    context.set_node(&identifier);
+    context.announce().await?;
+    context.server().coordinator.release(&identifier).await?;
+    Ok(reply::accepted().into())
 }
 
 /// `POST /node/replace`.
-pub(super) async fn replace(ask: &mut Ask<'_>, body: &mut Incoming) -> Result<Reply, Rejection> {
-    let server = ask.server;
-    let turn = server.replace_bodies.acquire().await;
-    let (max_bytes, limit) = (
-        server.config.replace_body_max_bytes,
-        server.config.body_timeout,
-    );
-    let read = read_body(body, &ask.peer.line, max_bytes, limit).await?;
-    let (identifier, files) = read_replacement(&read)?;
-    drop((read, turn));
-    ask.is_about(&identifier);
+pub(in super::super) async fn replace(mut context: Context, mut body: Body) -> Routed {
+    let (identifier, files) = {
+        let server = context.server();
+        let config = &server.config;
+        let _permit = server.replace_bodies.acquire().await;
+        let (max_bytes, limit) = (config.replace_body_max_bytes, config.body_timeout);
+        let read = bounded_body(&context, &mut body, max_bytes, limit).await?;
+        read_replacement(&read)?
+    };
+    context.set_node(&identifier);
     for file in files.files() {
-        ask.brings(file.path.as_str(), file.content.sha256());
+        context.attach_hash(file.path.as_str(), file.content.sha256());
     }
-    ask.begins().await?;
-    server.coordinator.replace(identifier, files).await?;
-    Ok(reply::accepted())
+    context.announce().await?;
+    let coordinator = &context.server().coordinator;
+    coordinator.replace(identifier, files).await?;
+    Ok(reply::accepted().into())
 }
 
 /// `GET /v1/generations`: newest first, as an array.
-pub(super) fn generations(server: &Server) -> Reply {
-    reply::json(&server.coordinator.generations())
+pub(in super::super) async fn generations(context: Context) -> RoutedReply {
+    reply::json(&context.server().coordinator.generations()).into()
 }
 
 /// `GET /v1/generations/{n}`.
-pub(super) fn one_generation(
-    server: &Server,
-    number: GenerationNumber,
-) -> Result<Reply, Rejection> {
-    match server.coordinator.generation(number) {
-        Some(generation) => Ok(reply::json(&generation)),
+pub(in super::super) async fn one_generation(context: Context) -> Routed {
+    let number = context.path_generation()?;
+    match context.server().coordinator.generation(number) {
+        Some(generation) => Ok(reply::json(&generation).into()),
         None => Err(Rejection::NoGeneration(number)),
     }
 }
 
-/// `GET /v1/generations/{n}/nodes/{id}/payload`: secret files are named, and shown only to who `reveals` them.
-pub(super) async fn payload(
-    server: &Server,
-    number: GenerationNumber,
-    identifier: Identifier,
-    reveals: bool,
-) -> Result<Reply, Rejection> {
-    let payload = server
-        .coordinator
-        .payload_of(number, identifier.as_str(), reveals);
+/// `GET /v1/generations/{n}/nodes/{id}/payload`. Secret files are listed; their contents are shown only with
+/// `?reveal=true`.
+pub(in super::super) async fn payload(mut context: Context) -> Routed {
+    let (number, identifier) = (context.path_generation()?, context.path_identifier()?);
+    let reveal = context.wants_secrets();
+    if reveal {
+        context.announce_reveal().await?;
+    }
+    let server = context.server();
+    let coordinator = &server.coordinator;
+    let payload = coordinator.payload_of(number, identifier.as_str(), reveal);
     if let Some(payload) = payload {
         let digest = payload.digest;
         let mut reply = reply::payload(server, Arc::new(payload)).await;
-        reply::tag(&mut reply, digest);
-        return Ok(reply);
+        reply::set_etag(&mut reply, digest);
+        return Ok(reply.into());
     }
-    if server.coordinator.generation(number).is_none() {
+    if coordinator.generation(number).is_none() {
         return Err(Rejection::NoGeneration(number));
     }
     Err(Rejection::NoPayload(number, identifier))
 }
 
 /// `POST /v1/fail`.
-pub(super) async fn fail(ask: &mut Ask<'_>, body: &mut Incoming) -> Result<Reply, Rejection> {
-    let fail = read_fail(&small_body(ask.server, ask.peer, body).await?)?;
-    ask.begins().await?;
-    ask.server.coordinator.fail(fail.reason).await?;
-    Ok(reply::accepted())
+pub(in super::super) async fn fail(context: Context, mut body: Body) -> Routed {
+    let fail = read_fail(&small_body(&context, &mut body).await?)?;
+    context.announce().await?;
+    context.server().coordinator.fail(fail.reason).await?;
+    Ok(reply::accepted().into())
 }
 
 /// `POST /v1/reset`.
-pub(super) async fn reset(ask: &mut Ask<'_>) -> Result<Reply, Rejection> {
-    ask.begins().await?;
-    ask.server.coordinator.reset().await?;
-    Ok(reply::accepted())
-}
-
-/// `GET /livez`: who reads this knows that the server runs.
-pub(super) fn livez() -> Reply {
-    reply::json(&json!({"status": "alive"}))
-}
-
-/// `GET /readyz`: whether new requests should come here.
-pub(super) fn readyz(server: &Server) -> Result<Reply, Rejection> {
-    if server.is_stopping() {
-        return Err(Rejection::Stopping);
-    }
-    Ok(reply::json(&json!({"status": "ready"})))
+pub(in super::super) async fn reset(context: Context) -> Routed {
+    context.announce().await?;
+    context.server().coordinator.reset().await?;
+    Ok(reply::accepted().into())
 }
 
 /// `GET /metrics`.
-pub(super) fn metrics(server: &Server) -> Reply {
-    reply::text(OPENMETRICS, server.coordinator.metrics_text())
+pub(in super::super) async fn metrics(context: Context) -> RoutedReply {
+    reply::text(OPENMETRICS, context.server().coordinator.metrics_text()).into()
 }

@@ -1,4 +1,4 @@
-//! A key and a certificate of the server's own making, for clients that know it by its pin.
+//! A self-signed certificate, for clients that know the server by the pin of its key.
 
 use std::{
     fs::{File, OpenOptions},
@@ -16,15 +16,16 @@ use rustls::{
 use super::TlsError;
 use cfgsync_certificate::provider;
 
-/// A key and its certificate.
+/// A key and the certificate for it.
 pub(super) struct SelfSigned {
     certificate: rcgen::Certificate,
     key: KeyPair,
 }
 
-/// Makes them, for host names and addresses. They do not expire: what is trusted is the key.
-pub(super) fn make(names: &[String]) -> Result<SelfSigned, TlsError> {
-    let failed = |error: rcgen::Error| TlsError::Make(error.to_string());
+/// Creates a key and a certificate for these host names and addresses. The certificate does not expire, because clients
+/// trust the key.
+pub(super) fn create(names: &[String]) -> Result<SelfSigned, TlsError> {
+    let failed = |error: rcgen::Error| TlsError::Create(error.to_string());
     let mut parameters = CertificateParams::new(names).map_err(failed)?;
     parameters
         .distinguished_name
@@ -35,16 +36,17 @@ pub(super) fn make(names: &[String]) -> Result<SelfSigned, TlsError> {
 }
 
 impl SelfSigned {
+    /// Returns both in the form that rustls uses.
     pub(super) fn certified(&self) -> Result<CertifiedKey, TlsError> {
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
         CertifiedKey::from_der(vec![self.certificate.der().clone()], key, &provider())
-            .map_err(|error| TlsError::Make(error.to_string()))
+            .map_err(|error| TlsError::Create(error.to_string()))
     }
 
-    /// Writes both into one file that only its owner reads: after a crash it is there as a whole, or not at all.
-    pub(super) fn keep(&self, path: &Path) -> Result<(), TlsError> {
+    /// Writes both into one file that only its owner reads. After a crash the file is complete or absent.
+    pub(super) fn store(&self, path: &Path) -> Result<(), TlsError> {
         let pem = self.certificate.pem() + &self.key.serialize_pem();
-        write(path, &pem).map_err(|error| TlsError::Keep {
+        write(path, &pem).map_err(|error| TlsError::Store {
             path: path.to_owned(),
             problem: error.to_string(),
         })
@@ -53,7 +55,7 @@ impl SelfSigned {
 
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let staged = path.with_extension("new");
-    // What an earlier attempt left.
+    // An earlier attempt may have left it.
     let _ = std::fs::remove_file(&staged);
     let mut file = OpenOptions::new()
         .write(true)

@@ -1,4 +1,4 @@
-//! The request headers that cfgsync reads: `Prefer: wait` and `If-None-Match`.
+//! The request headers that change how a payload is delivered: `Prefer: wait` and `If-None-Match`.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use cfgsync_model::Digest;
 pub(super) const PREFER: HeaderName = HeaderName::from_static("prefer");
 pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// How long the client is willing to wait: the first `wait` preference in seconds, as RFC 7240 writes it.
-/// Preferences that are not understood are passed over, as it asks.
+/// Returns how long the client is willing to wait: the first `wait` preference, in seconds (RFC 7240). Unknown
+/// preferences are ignored, as the RFC demands.
 pub(super) fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
     headers
         .get_all(PREFER)
@@ -24,7 +24,7 @@ pub(super) fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
         .map(Duration::from_secs)
 }
 
-/// Reads `wait=60`, `Wait = "60"; anything`.
+/// Parses `wait=60` or `Wait = "60"; anything`.
 fn wait_seconds(preference: &str) -> Option<u64> {
     let token = split_unquoted(preference, b';').next()?;
     let (name, value) = token.split_once('=')?;
@@ -39,11 +39,11 @@ fn wait_seconds(preference: &str) -> Option<u64> {
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    // More digits than fit are a very long wait, not none.
+    // A number that does not fit is a very long wait, not a missing one.
     Some(digits.parse().unwrap_or(u64::MAX))
 }
 
-/// The parts of `text` between `separator`s that stand outside quotes.
+/// Splits `text` at each `separator` outside of quotes.
 fn split_unquoted(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     let mut escaped = false;
@@ -63,17 +63,18 @@ fn split_unquoted(text: &str, separator: u8) -> impl Iterator<Item = &str> {
 /// The entity tags of `If-None-Match`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) enum EntityTags {
-    /// The header is not there.
+    /// The header is absent.
     #[default]
     None,
-    /// `*`: whatever there is.
+    /// `*`, which matches every payload.
     Any,
-    /// These digests. Tags that are none of ours match nothing.
+    /// The digests in the tags. Tags that contain no digest match nothing, and are left out.
     Listed(Vec<Digest>),
 }
 
 impl EntityTags {
-    pub(super) fn read(headers: &HeaderMap) -> Self {
+    /// Parses the header, weak and strong tags alike.
+    pub(super) fn parse(headers: &HeaderMap) -> Self {
         let mut listed = Vec::new();
         let mut present = false;
         for value in headers.get_all(IF_NONE_MATCH) {
@@ -98,6 +99,7 @@ impl EntityTags {
         }
     }
 
+    /// Returns whether the client has the payload with this digest already.
     pub(super) fn matches(&self, digest: Digest) -> bool {
         match self {
             Self::None => false,
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn wait_is_found_wherever_it_stands() {
+    fn parses_the_wait_preference() {
         for (values, seconds) in [
             (&["wait=60"][..], Some(60)),
             (&["Wait=0"], Some(0)),
@@ -148,9 +150,9 @@ mod tests {
     }
 
     #[test]
-    fn entity_tags_are_lists_weak_or_not() {
+    fn parses_weak_and_strong_entity_tags() {
         let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
-        let read = |values: &[&str]| EntityTags::read(&headers(&IF_NONE_MATCH, values));
+        let read = |values: &[&str]| EntityTags::parse(&headers(&IF_NONE_MATCH, values));
         assert_eq!(read(&[]), EntityTags::None);
         assert_eq!(read(&["*"]), EntityTags::Any);
         assert_eq!(read(&[&format!("\"{a}\"")]), EntityTags::Listed(vec![a]));
@@ -158,7 +160,7 @@ mod tests {
             read(&[&format!("\"x,y\" , W/\"{a}\""), &format!("\"{b}\"")]),
             EntityTags::Listed(vec![a, b])
         );
-        // Without quotes it is no entity tag.
+        // An entity tag has quotes.
         assert_eq!(read(&[&a.to_string()]), EntityTags::Listed(vec![]));
         assert!(!read(&["\"x\""]).matches(a));
         assert!(read(&["*"]).matches(a));

@@ -1,5 +1,5 @@
-//! Whose client certificates are taken: those that an authority has signed, and whose names can be read. That is found
-//! out in the handshake, where a client still hears why it is refused.
+//! Which client certificates are trusted: those that an authority has signed, and whose names can be read. Both are
+//! checked in the handshake, where an alert can still tell the client why it is refused.
 
 use std::{path::Path, sync::Arc};
 
@@ -16,15 +16,16 @@ use rustls::{
 
 use cfgsync_certificate::{self, CertificateError, names_of, provider};
 
-/// Judges by the authorities of one file.
+/// Verifies client certificates by the authorities of one file.
 #[derive(Debug)]
-pub(super) struct Clients {
+pub(super) struct ClientVerifier {
     authorities: Arc<RootCertStore>,
     verifier: Arc<dyn ClientCertVerifier>,
 }
 
-impl Clients {
-    pub(super) fn signed_by(path: &Path) -> Result<Self, CertificateError> {
+impl ClientVerifier {
+    /// Trusts the authorities in the file at `path`.
+    pub(super) fn trusting(path: &Path) -> Result<Self, CertificateError> {
         let authorities = Arc::new(cfgsync_certificate::read_issuers(path)?);
         let builder = WebPkiClientVerifier::builder_with_provider;
         let verifier = builder(Arc::clone(&authorities), provider())
@@ -39,13 +40,13 @@ impl Clients {
         })
     }
 
-    /// Whether `other` takes the same certificates.
-    pub(super) fn are_those_of(&self, other: &Self) -> bool {
+    /// Whether `other` trusts the same authorities.
+    pub(super) fn has_same_authorities(&self, other: &Self) -> bool {
         self.authorities.roots == other.authorities.roots
     }
 }
 
-impl ClientCertVerifier for Clients {
+impl ClientCertVerifier for ClientVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.verifier.root_hint_subjects()
     }

@@ -1,7 +1,7 @@
-//! The file of tokens: one line each, `NAME ROLE sha256:HASH [identifier=PATTERN] [expires=TIME]`.
+//! The tokens file: one token a line, `NAME ROLE sha256:HASH [identifier=PATTERN] [expires=TIME]`.
 //!
-//! No message repeats what stands in it, but for names and slips of words that it knows: where a hash should stand,
-//! somebody may have put the secret.
+//! Messages repeat only the names and known keywords of the file, nothing else: an operator may have put the secret
+//! itself where its hash belongs.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,37 +10,42 @@ use std::{
     path::Path,
 };
 
-use super::token::{Role, Token, same};
+use super::{
+    Role,
+    token::{Token, hashes_match},
+};
 use cfgsync_model::Digest;
 
-/// Largest file, in bytes.
+/// The largest accepted file, in bytes.
 const FILE_MAX_BYTES: u64 = 4 << 20;
-/// Most tokens: one for each of a large cluster's nodes, and as many again while they change.
+/// The most tokens in one file: one for each node of a large cluster, and as many again while tokens are rotated.
 const TOKENS_MAX: usize = 32_768;
-/// Longest name, in bytes.
+/// The longest name, in bytes.
 const NAME_MAX_BYTES: usize = 64;
-/// So many mistakes are told at once.
+/// How many mistakes one message lists.
 const MISTAKES_MAX: usize = 20;
 
-/// The tokens that a server accepts.
+/// The tokens that a server accepts, indexed by their hashes.
 #[derive(Debug)]
 pub struct Tokens {
-    /// By the first bytes of their hashes, which are no secret worth the name: of the rest a comparison tells nothing.
+    /// The key is the first 8 bytes of the hash. A lookup may reveal these by its duration, which does not help to find
+    /// a secret; the rest is compared in constant time.
     by_hash: BTreeMap<u64, Vec<Token>>,
     count: usize,
     digest: Digest,
 }
 
-/// A file of tokens that cannot be used: one line for each mistake, `FILE:LINE: what, and the way out`.
+/// A tokens file that cannot be used. The message has one line for each mistake: `FILE:LINE: the mistake`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TokensError(String);
 
 impl Tokens {
-    /// Reads the file at `path`.
+    /// Reads the file at `path`, which may have up to 4 MiB.
     pub fn load(path: &Path) -> Result<Self, TokensError> {
         let name = path.display();
-        let unreadable = |error| TokensError(format!("cannot read the tokens in {name}: {error}"));
+        let unreadable =
+            |error| TokensError(format!("cannot read the tokens file {name}: {error}"));
         let file = File::open(path).map_err(unreadable)?;
         let mut text = String::new();
         let read = file.take(FILE_MAX_BYTES + 1).read_to_string(&mut text);
@@ -51,7 +56,7 @@ impl Tokens {
         Self::parse(&text, &name.to_string())
     }
 
-    /// Reads `text`; `file` is for messages. Empty lines and what follows a `#` are passed over.
+    /// Parses `text`; `file` is the name that messages show. Empty lines, and everything after a `#`, are ignored.
     pub fn parse(text: &str, file: &str) -> Result<Self, TokensError> {
         let mut tokens = Self {
             by_hash: BTreeMap::new(),
@@ -76,13 +81,13 @@ impl Tokens {
             if let Some(first) = lines_of.insert(token.name.clone(), number) {
                 let name = &token.name;
                 mistakes.push(format!(
-                    "{file}:{number}: the name {name} stands in line {first} already; logs tell tokens apart by \
-                     their names"
+                    "{file}:{number}: line {first} already has the name {name}; names must be unique, because logs show \
+                     them"
                 ));
             } else if tokens.find(&token.hash).is_some() {
                 let name = &token.name;
                 mistakes.push(format!(
-                    "{file}:{number}: {name} is the same token as another line's; each needs a secret of its own"
+                    "{file}:{number}: {name} has the same secret as another line; each token needs its own secret"
                 ));
             } else {
                 tokens.insert(token);
@@ -91,11 +96,11 @@ impl Tokens {
         if tokens.count > TOKENS_MAX {
             mistakes.push(format!("{file}: there are more than {TOKENS_MAX} tokens"));
         }
-        // A file that is about to be written looks like this; the way to say "none" is a word.
+        // Refused, because a file that is just being written is empty too. A comment says that no tokens is intended.
         if text.trim().is_empty() {
             mistakes.push(format!(
-                "{file} is empty; make a token with `cfgsync token new --append {file}`, or say with a comment \
-                 (`# none`) that there is none"
+                "{file} is empty; create a token with `cfgsync token new --append {file}`, or write a comment \
+                 (`# none`) if no tokens is what you want"
             ));
         }
         if mistakes.is_empty() {
@@ -109,35 +114,37 @@ impl Tokens {
         Err(TokensError(mistakes.join("\n")))
     }
 
-    /// How many there are.
+    /// Returns the number of tokens.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// The hash of their file, in which the hashes of secrets stand.
+    /// Returns the hash of the file's text, for the audit log.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// The token with this hash, whether it is good still or not.
+    /// Returns the token with this hash, even if it has expired.
     pub fn find(&self, hash: &Digest) -> Option<&Token> {
-        let same_start = self.by_hash.get(&start(hash))?;
-        same_start.iter().find(|token| same(&token.hash, hash))
+        let candidates = self.by_hash.get(&start(hash))?;
+        candidates
+            .iter()
+            .find(|token| hashes_match(&token.hash, hash))
     }
 
     fn insert(&mut self, token: Token) {
-        let same_start = self.by_hash.entry(start(&token.hash)).or_default();
-        same_start.push(token);
+        let candidates = self.by_hash.entry(start(&token.hash)).or_default();
+        candidates.push(token);
         self.count += 1;
     }
 }
 
 fn start(hash: &Digest) -> u64 {
     let start = hash.as_bytes().first_chunk();
-    u64::from_be_bytes(*start.expect("a hash is longer"))
+    u64::from_be_bytes(*start.expect("a digest has 32 bytes"))
 }
 
-/// Reads one line.
+/// Parses one line without comment.
 fn parse_line(line: &str) -> Result<Token, String> {
     let mut words = line.split_ascii_whitespace();
     let name = words.next().unwrap_or_default();
@@ -151,8 +158,8 @@ fn parse_line(line: &str) -> Result<Token, String> {
         .and_then(|word| word.strip_prefix("sha256:"))
         .and_then(|digits| digits.to_ascii_lowercase().parse().ok())
         .ok_or(
-            "the third word must be `sha256:` and the 64 hexadecimal digits of the token's hash; the token itself \
-             does not belong here",
+            "the third word must be `sha256:` and the 64 hexadecimal digits of the token's hash; do not write the \
+             token itself into this file",
         )?;
     let mut token = Token {
         name: name.to_owned(),
@@ -163,7 +170,9 @@ fn parse_line(line: &str) -> Result<Token, String> {
     };
     for word in words {
         let Some((key, value)) = word.split_once('=') else {
-            return Err("after the hash stands KEY=VALUE: `identifier=` or `expires=`".to_owned());
+            return Err(
+                "expected KEY=VALUE after the hash: `identifier=` or `expires=`".to_owned(),
+            );
         };
         match key {
             "identifier" if token.identifier.is_none() => {
@@ -176,7 +185,7 @@ fn parse_line(line: &str) -> Result<Token, String> {
                 })?;
                 token.expires = Some(time);
             }
-            "identifier" | "expires" => return Err(format!("`{key}` stands there twice")),
+            "identifier" | "expires" => return Err(format!("`{key}` is given twice")),
             _ => {
                 let near =
                     cfgsync_support::nearest::did_you_mean_suffix(key, ["identifier", "expires"]);
@@ -189,19 +198,19 @@ fn parse_line(line: &str) -> Result<Token, String> {
     Ok(token)
 }
 
-/// Whether `name` can be a token's name.
+/// Checks that `name` can be a token's name.
 ///
 /// # Errors
-/// What a name is.
+/// A message that says which names are allowed.
 pub fn check_name(name: &str) -> Result<(), String> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-@".contains(c);
     let fits = (1..=NAME_MAX_BYTES).contains(&name.len());
-    match fits && name.chars().all(is_allowed) {
-        true => Ok(()),
-        false => Err(format!(
-            "a token's name is 1 to {NAME_MAX_BYTES} of letters, digits, '.', '_', '-' and '@'"
-        )),
+    if fits && name.chars().all(is_allowed) {
+        return Ok(());
     }
+    Err(format!(
+        "a token's name has 1 to {NAME_MAX_BYTES} characters: letters, digits, '.', '_', '-' and '@'"
+    ))
 }
 
 #[cfg(test)]
@@ -215,9 +224,9 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_tokens() {
+    fn parses_one_token_a_line() {
         let text = format!(
-            "# who may come in\n\nops operator {HASH}  # of a\nweb node sha256:{} expires=2026-12-31T23:59:59Z identifier=web-*\n",
+            "# a comment\n\nops operator {HASH}  # of a\nweb node sha256:{} expires=2026-12-31T23:59:59Z identifier=web-*\n",
             Digest::of(b"b")
         );
         let tokens = parse(&text).unwrap();
@@ -226,21 +235,21 @@ mod tests {
         assert_eq!((ops.role, &*ops.name), (Role::Operator, "ops"));
         let web = tokens.find(&Digest::of(b"b")).unwrap();
         assert!(web.identifier.as_ref().unwrap().matches("web-1"));
-        // What is printed is read again as the same.
+        // A printed token parses as the same token.
         assert_eq!(parse_line(&web.to_string()).unwrap(), *web);
         assert_eq!(tokens.find(&Digest::of(b"c")), None);
         assert_eq!(parse("# none\n").unwrap().count(), 0);
     }
 
     #[test]
-    fn mistakes_are_told_where_they_stand_and_never_repeat_a_secret() {
+    fn mistakes_name_their_line_and_never_repeat_a_secret() {
         let secret = "cfgsync_PLANTED";
         for (text, message) in [
             (String::new(), "tokens is empty"),
             ("\n  \n".to_owned(), "tokens is empty"),
             (
                 format!("{}\n", "x".repeat(65)),
-                "tokens:1: a token's name is 1 to 64",
+                "tokens:1: a token's name has 1 to 64",
             ),
             ("web".to_owned(), "tokens:1: expected NAME ROLE sha256:HASH"),
             (
@@ -257,7 +266,7 @@ mod tests {
             ),
             (
                 format!("web node {HASH} {secret}"),
-                "tokens:1: after the hash stands KEY=VALUE",
+                "tokens:1: expected KEY=VALUE after the hash",
             ),
             (
                 format!("web node {HASH} expire=now"),
@@ -273,31 +282,34 @@ mod tests {
             ),
             (
                 format!("web node {HASH} identifier=[{secret}]"),
-                "tokens:1: identifier: a pattern is",
+                "tokens:1: identifier: a pattern has",
             ),
             (
                 format!("web node {HASH} identifier=a identifier=b"),
-                "tokens:1: `identifier` stands there twice",
+                "tokens:1: `identifier` is given twice",
             ),
             (
                 format!("web node {HASH}\nweb node {HASH}"),
-                "tokens:2: the name web stands in line 1 already",
+                "tokens:2: line 1 already has the name web",
             ),
             (
                 format!("web node {HASH}\nwob node {HASH}"),
-                "tokens:2: wob is the same token as another line's",
+                "tokens:2: wob has the same secret as another line",
             ),
         ] {
-            let told = parse(&text).unwrap_err();
-            assert!(told.starts_with(message), "{text:?}: {told}");
-            assert!(!told.contains(secret), "{told}");
+            let message_text = parse(&text).unwrap_err();
+            assert!(
+                message_text.starts_with(message),
+                "{text:?}: {message_text}"
+            );
+            assert!(!message_text.contains(secret), "{message_text}");
         }
     }
 
     #[test]
-    fn many_mistakes_are_told_at_once() {
-        let told = parse(&"x\n".repeat(25)).unwrap_err();
-        assert_eq!(told.lines().count(), MISTAKES_MAX + 1);
-        assert!(told.ends_with("and 5 more"));
+    fn one_message_lists_up_to_20_mistakes() {
+        let message_text = parse(&"x\n".repeat(25)).unwrap_err();
+        assert_eq!(message_text.lines().count(), MISTAKES_MAX + 1);
+        assert!(message_text.ends_with("and 5 more"));
     }
 }

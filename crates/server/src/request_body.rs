@@ -1,32 +1,22 @@
-//! Reads the bodies of requests, within bounds.
+//! Reads the bodies of requests, within bounds of size and time.
 
 use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::{Body, Frame};
 
-use super::{line::Line, peer::Peer, reply::Rejection, state::Server};
+use super::{peer_liveness::PeerLiveness, rejection::Rejection};
 
-/// After a rejection the rest of the body is read and dropped up to here, in bytes, and so long: closing a
-/// connection with unread bytes would reset it, and the sender would never read what was wrong.
+/// How much of a body is read and dropped after a rejection, in bytes. A connection that is closed over unread bytes is
+/// reset, and the client would lose the response that explains the rejection.
 const DISCARD_MAX_BYTES: usize = 64 << 20;
-const DISCARD_MAX: Duration = Duration::from_secs(5);
+/// How long the server reads it.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads the body of a route that takes no files.
-pub(super) async fn small_body(
-    server: &Server,
-    peer: &Peer,
-    body: &mut Incoming,
-) -> Result<Bytes, Rejection> {
-    let config = &server.config;
-    let (max_bytes, limit) = (config.register_body_max_bytes, config.body_timeout);
-    read_body(body, &peer.line, max_bytes, limit).await
-}
-
-/// Reads all of `body`, at most `max_bytes` and within `limit`.
+/// Reads all of `body`, at most `max_bytes`, and within `limit` from now to the last byte.
 pub(super) async fn read_body<B>(
     body: &mut B,
-    line: &Line,
+    liveness: &PeerLiveness,
     max_bytes: usize,
     limit: Duration,
 ) -> Result<Bytes, Rejection>
@@ -36,7 +26,7 @@ where
     if body.size_hint().lower() > max_bytes as u64 {
         return Err(Rejection::TooLarge { max_bytes });
     }
-    // Nearly always the whole body has come together with the head: no timer, no copy.
+    // Nearly always the whole body has arrived together with the head. Then no timer and no copy is needed.
     let mut read = BytesMut::new();
     let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await;
     if let Poll::Ready(frame) = first {
@@ -49,35 +39,35 @@ where
         }
         read.extend_from_slice(&bytes);
     }
-    // Boxed, so that the many requests that do not come here are not as large as this.
+    // Boxed, so that requests whose body has arrived already do not reserve memory for this.
     let rest = Box::pin(tokio::time::timeout(
         limit,
-        read_rest(body, line, read, max_bytes),
+        read_rest(body, liveness, read, max_bytes),
     ));
     rest.await.unwrap_or(Err(Rejection::TooSlow { limit }))
 }
 
 /// Reads and drops what is left of `body`, within bounds.
-pub(super) async fn discard_body<B>(body: &mut B, line: &Line)
+pub(super) async fn discard_body<B>(body: &mut B, liveness: &PeerLiveness)
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let all = async {
         let mut left = DISCARD_MAX_BYTES;
-        while let Ok(Some(bytes)) = next_bytes(body, line).await {
+        while let Ok(Some(bytes)) = next_bytes(body, liveness).await {
             match left.checked_sub(bytes.len()) {
                 Some(rest) => left = rest,
                 None => return,
             }
         }
     };
-    // Whatever is left then is the sender's to lose.
-    let _ = tokio::time::timeout(DISCARD_MAX, all).await;
+    // A client that sends more than that loses the response.
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, all).await;
 }
 
 async fn read_rest<B>(
     body: &mut B,
-    line: &Line,
+    liveness: &PeerLiveness,
     mut read: BytesMut,
     max_bytes: usize,
 ) -> Result<Bytes, Rejection>
@@ -85,7 +75,7 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     loop {
-        let Some(bytes) = next_bytes(body, line).await? else {
+        let Some(bytes) = next_bytes(body, liveness).await? else {
             return Ok(read.freeze());
         };
         if read.len() + bytes.len() > max_bytes {
@@ -95,21 +85,21 @@ where
     }
 }
 
-/// The next bytes of `body`; `None` at its end.
-async fn next_bytes<B>(body: &mut B, line: &Line) -> Result<Option<Bytes>, Rejection>
+/// Returns the next bytes of `body`; `None` at its end.
+async fn next_bytes<B>(body: &mut B, liveness: &PeerLiveness) -> Result<Option<Bytes>, Rejection>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
         Poll::Ready(frame) => Poll::Ready(data_of(frame)),
-        // What has come was handed on before the end was read.
-        Poll::Pending if line.has_ended() => Poll::Ready(Err(Rejection::Cut)),
+        // The end of the stream comes after all of its bytes, so the rest of the body cannot arrive.
+        Poll::Pending if liveness.has_ended() => Poll::Ready(Err(Rejection::Cut)),
         Poll::Pending => Poll::Pending,
     })
     .await
 }
 
-/// The bytes of a frame (trailers are none); `None` at the end.
+/// Returns the bytes of a frame; `None` at the end of the body. Trailers count as no bytes.
 fn data_of<E>(frame: Option<Result<Frame<Bytes>, E>>) -> Result<Option<Bytes>, Rejection> {
     match frame {
         None => Ok(None),
@@ -132,10 +122,10 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_mins(1);
 
-    /// Frames that come as told; `None` is a frame that never comes.
-    struct Script(VecDeque<Option<&'static str>>);
+    /// A body of these frames; `None` is a frame that never arrives.
+    struct ScriptedBody(VecDeque<Option<&'static str>>);
 
-    impl Body for Script {
+    impl Body for ScriptedBody {
         type Data = Bytes;
         type Error = Infallible;
 
@@ -156,8 +146,8 @@ mod tests {
     }
 
     async fn read(frames: &[Option<&'static str>], max_bytes: usize) -> Result<Bytes, Rejection> {
-        let mut body = Script(frames.iter().copied().collect());
-        read_body(&mut body, &Line::default(), max_bytes, LIMIT).await
+        let mut body = ScriptedBody(frames.iter().copied().collect());
+        read_body(&mut body, &PeerLiveness::default(), max_bytes, LIMIT).await
     }
 
     #[tokio::test(start_paused = true)]
@@ -174,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_does_not_come_is_not_waited_for() {
+    async fn body_that_does_not_arrive_times_out() {
         for frames in [&[None][..], &[Some("a"), None]] {
             let start = Instant::now();
             let rejection = read(frames, 4).await.unwrap_err();
@@ -184,11 +174,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_left_of_a_body_is_dropped_within_bounds() {
-        let mut body = Script([Some("abc"), Some("d"), None].into());
+    async fn rest_of_a_body_is_dropped_within_bounds() {
+        let mut body = ScriptedBody([Some("abc"), Some("d"), None].into());
         let start = Instant::now();
-        discard_body(&mut body, &Line::default()).await;
+        discard_body(&mut body, &PeerLiveness::default()).await;
         assert_eq!(body.0, [None]);
-        assert_eq!(start.elapsed(), DISCARD_MAX);
+        assert_eq!(start.elapsed(), DISCARD_TIMEOUT);
     }
 }

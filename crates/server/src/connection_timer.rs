@@ -1,4 +1,4 @@
-//! The timer that hyper bounds the arrival of a request's head with.
+//! The timer with which hyper bounds the arrival of a request's head.
 //!
 //! hyper makes a new sleep for every request, and registering one takes a lock that all connections share.
 //! Here a connection keeps one sleep and moves its deadline, which is an atomic write.
@@ -15,11 +15,11 @@ use hyper::rt::{Sleep, Timer};
 /// The timer of one connection.
 #[derive(Clone, Default)]
 pub(super) struct ConnectionTimer {
-    /// Made when it is first needed. Left alone it fires once, unseen.
+    /// Created when it is first polled. Nobody polls it between requests, so that it may fire without effect.
     sleep: Arc<Mutex<Option<Pin<Box<tokio::time::Sleep>>>>>,
 }
 
-/// A deadline on the connection's sleep; the one polled last counts.
+/// A deadline on the connection's sleep. The deadline that was polled last is in force.
 struct Deadline {
     timer: ConnectionTimer,
     at: tokio::time::Instant,
@@ -67,14 +67,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn each_deadline_is_kept_on_the_one_sleep() {
+    async fn every_deadline_fires_in_time() {
         let timer = ConnectionTimer::default();
         let start = tokio::time::Instant::now();
         for (seconds, elapsed) in [(3, 3), (1, 4), (10, 14)] {
-            // One that was given up does not disturb the next.
-            let given_up = timer.sleep(Duration::from_secs(2 * seconds));
+            // An abandoned deadline does not affect the next one.
+            let abandoned = timer.sleep(Duration::from_secs(2 * seconds));
             assert!(
-                tokio::time::timeout(Duration::ZERO, given_up)
+                tokio::time::timeout(Duration::ZERO, abandoned)
                     .await
                     .is_err()
             );

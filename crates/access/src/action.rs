@@ -1,0 +1,62 @@
+//! What a client wants to do, and to what: the vocabulary of authorization, the same for every protocol.
+
+use cfgsync_model::{Digest, Identifier};
+use cfgsync_spec::IdentityMode;
+
+use super::Role;
+
+/// One kind of operation that a client may ask the server for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Ask whether the server is alive or ready. Open to everybody.
+    Probe,
+    /// Put a node's registration.
+    Register,
+    /// Receive a node's payload, or wait for it.
+    Fetch,
+    /// Withdraw a node's registration.
+    Leave,
+    /// Read the state of the cluster: nodes, generations, payloads, metrics.
+    Inspect,
+    /// Change the cluster: overrides, removals, failure, reset.
+    Operate,
+}
+
+impl Action {
+    /// The role that the action requires; `None` if it is open to everybody. An operator may also do what a node may.
+    pub const fn required_role(self) -> Option<Role> {
+        match self {
+            Self::Probe => None,
+            Self::Register | Self::Fetch | Self::Leave => Some(Role::Node),
+            Self::Inspect | Self::Operate => Some(Role::Operator),
+        }
+    }
+
+    /// Whether a successful action changes the cluster, so that it belongs into the audit log.
+    pub const fn is_change(self) -> bool {
+        match self {
+            Self::Register | Self::Leave | Self::Operate => true,
+            Self::Probe | Self::Fetch | Self::Inspect => false,
+        }
+    }
+}
+
+/// What an action is about.
+#[derive(Debug, Clone, Copy)]
+pub enum Resource<'a> {
+    /// The cluster as a whole. Only the role decides.
+    Cluster,
+    /// One node. The principal must also be allowed to act as that node.
+    Node(NodeIdentity<'a>),
+}
+
+/// A node, and how the spec and the store establish who it is.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeIdentity<'a> {
+    /// The node's name.
+    pub identifier: &'a Identifier,
+    /// The spec's `identity:`.
+    pub mode: IdentityMode,
+    /// The hash of the key that owns the identifier, if one does. Only `identity: first-use` looks at it.
+    pub owner: Option<&'a Digest>,
+}

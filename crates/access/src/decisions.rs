@@ -1,0 +1,419 @@
+//! Who a client is, and what it may do: pure decisions, without I/O and without a clock.
+
+use cfgsync_model::Digest;
+use cfgsync_spec::IdentityMode;
+use cfgsync_support::clock::Timestamp;
+
+use super::{
+    Action, CertificateNames, Credentials, Denial, NodeIdentity, Pattern, Principal, PrincipalKind,
+    Resource, Role, Tokens, token::hashes_match,
+};
+
+/// The operator's settings for access, beside the tokens.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// Nodes need no credentials.
+    pub allow_anonymous: bool,
+    /// Client certificates are verified, so that one proves which node its holder is.
+    pub certificates: bool,
+    /// A certificate with a name that matches one of these has the operator role.
+    pub operator_certificates: Vec<Pattern>,
+}
+
+/// What an allowed principal may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// The action may go ahead.
+    Allowed,
+    /// No key owns the node's identifier yet. A registration may go ahead and makes `key` the owner; for every other
+    /// action the node counts as unregistered.
+    Unclaimed {
+        /// The hash of the key that the node presented.
+        key: Digest,
+    },
+}
+
+/// Returns the principal that `credentials` prove. `tokens` is `None` on a server without a tokens file; `now` is
+/// called only for a token that expires.
+///
+/// A token, where the server has tokens, takes precedence over everything else: a wrong one is never ignored. A
+/// certificate counts only if the policy verifies certificates.
+///
+/// # Errors
+/// [`Denial::UnknownToken`] and [`Denial::Expired`].
+pub fn authenticate<'a>(
+    policy: &Policy,
+    tokens: Option<&'a Tokens>,
+    credentials: &Credentials<'a>,
+    now: impl FnOnce() -> Timestamp,
+) -> Result<Principal<'a>, Denial> {
+    let mut credentials = *credentials;
+    if !policy.certificates {
+        credentials.certificate = None;
+    }
+    let kind = if let (Some(tokens), Some(presented)) = (tokens, credentials.token) {
+        let token = tokens.find(presented.hash()).ok_or(Denial::UnknownToken)?;
+        if let Some(at) = token.expires.filter(|at| *at <= now()) {
+            let name = token.name.clone();
+            return Err(Denial::Expired { name, at });
+        }
+        PrincipalKind::Token(token)
+    } else if let Some(names) = credentials.certificate {
+        holder_of_certificate(policy, names)
+    } else if tokens.is_none() && !policy.certificates {
+        PrincipalKind::Anybody
+    } else {
+        PrincipalKind::Anonymous
+    };
+    Ok(Principal { kind, credentials })
+}
+
+fn holder_of_certificate<'a>(policy: &Policy, names: CertificateNames<'a>) -> PrincipalKind<'a> {
+    let is_operators = |name: &&str| {
+        let mut patterns = policy.operator_certificates.iter();
+        patterns.any(|pattern| pattern.matches(name))
+    };
+    if let Some(name) = names.all().find(is_operators) {
+        return PrincipalKind::Certificate {
+            name,
+            role: Role::Operator,
+        };
+    }
+    PrincipalKind::Certificate {
+        name: names.all().next().unwrap_or("without a name"),
+        role: Role::Node,
+    }
+}
+
+/// Decides whether `principal` may do `action` to `resource`.
+///
+/// # Errors
+/// The reason for the denial.
+pub fn authorize(
+    policy: &Policy,
+    principal: &Principal<'_>,
+    action: Action,
+    resource: Resource<'_>,
+) -> Result<Grant, Denial> {
+    check_role(policy, principal, action)?;
+    match resource {
+        Resource::Cluster => Ok(Grant::Allowed),
+        Resource::Node(node) => authorize_node(principal, node),
+    }
+}
+
+fn check_role(policy: &Policy, principal: &Principal<'_>, action: Action) -> Result<(), Denial> {
+    let Some(required) = action.required_role() else {
+        return Ok(());
+    };
+    let is_anonymous = principal.kind == PrincipalKind::Anonymous;
+    match (required, principal.role()) {
+        // Nobody is asked for credentials, or the operator role includes all others.
+        (_, None | Some(Role::Operator)) => Ok(()),
+        (Role::Node, _) if !is_anonymous || policy.allow_anonymous => Ok(()),
+        (required, _) if is_anonymous => Err(Denial::NoCredentials(required)),
+        (_, _) => Err(Denial::NotOperator(principal.to_string())),
+    }
+}
+
+/// Decides whether `principal` may act as `node`. A token's own pattern holds in every mode. A proven operator may act
+/// as any node.
+fn authorize_node(principal: &Principal<'_>, node: NodeIdentity<'_>) -> Result<Grant, Denial> {
+    if principal.role() == Some(Role::Operator) {
+        return Ok(Grant::Allowed);
+    }
+    let identifier = node.identifier;
+    let mut token_names_node = false;
+    if let PrincipalKind::Token(token) = principal.kind
+        && let Some(pattern) = &token.identifier
+    {
+        if !pattern.matches(identifier.as_str()) {
+            return Err(Denial::OtherNodes {
+                name: token.name.clone(),
+                pattern: pattern.to_string(),
+                identifier: identifier.clone(),
+            });
+        }
+        token_names_node = true;
+    }
+    match node.mode {
+        IdentityMode::Open => Ok(Grant::Allowed),
+        IdentityMode::Token if token_names_node => Ok(Grant::Allowed),
+        IdentityMode::Token => Err(Denial::NamesNoNode {
+            principal: principal.to_string(),
+            identifier: identifier.clone(),
+        }),
+        IdentityMode::Certificate if principal.certificate_name(identifier).is_some() => {
+            Ok(Grant::Allowed)
+        }
+        IdentityMode::Certificate => Err(Denial::OtherCertificate(identifier.clone())),
+        IdentityMode::FirstUse => {
+            let Some(key) = principal.credentials.node_key_hash() else {
+                return Err(Denial::NoKey(identifier.clone()));
+            };
+            match node.owner {
+                None => Ok(Grant::Unclaimed { key }),
+                Some(owner) if hashes_match(&key, owner) => Ok(Grant::Allowed),
+                Some(_) => Err(Denial::OtherKey(identifier.clone())),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cfgsync_model::Identifier;
+
+    use super::*;
+    use crate::PresentedToken;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+    const OWN_KEY: &str = "the node's own key";
+    const OTHER_KEY: &str = "another node's key";
+
+    fn digest(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
+    }
+
+    /// Tokens of all kinds; each secret is its name.
+    fn tokens() -> Tokens {
+        let line = |name: &str, rest: &str| {
+            let (role, more) = rest.split_once(' ').unwrap_or((rest, ""));
+            format!("{name} {role} sha256:{} {more}\n", digest(name))
+        };
+        let text = [
+            line("ops", "operator"),
+            line("node", "node"),
+            line("web", "node identifier=web-*"),
+            line("late", "node expires=1970-01-01T00:00:00Z"),
+            line("soon", "node expires=1970-01-01T00:00:01Z"),
+        ]
+        .concat();
+        Tokens::parse(&text, "tokens").unwrap()
+    }
+
+    fn policy(allow_anonymous: bool) -> Policy {
+        Policy {
+            allow_anonymous,
+            certificates: true,
+            operator_certificates: vec!["ops-*".parse().unwrap()],
+        }
+    }
+
+    /// What a client presents, as the tables below write it: `nothing`, `token:NAME`, `certificate:NAME`, or
+    /// `both:NAME` for a token beside an operator's certificate.
+    fn decide<R>(
+        policy: &Policy,
+        presents: &str,
+        node_key: Option<&str>,
+        decide: impl FnOnce(Principal<'_>) -> Result<R, Denial>,
+    ) -> Result<R, Denial> {
+        let (token, names) = match presents.split_once(':') {
+            Some(("token", name)) => (Some(name), vec![]),
+            Some(("certificate", name)) => (None, vec![name.to_owned()]),
+            Some(("both", name)) => (Some(name), vec!["ops-1".to_owned()]),
+            _ => (None, vec![]),
+        };
+        let token = token.map(|name| PresentedToken::from_text(name.as_bytes()));
+        let credentials = Credentials {
+            token: token.as_ref(),
+            certificate: (!names.is_empty()).then_some(CertificateNames {
+                alternative: &names,
+                common: None,
+            }),
+            node_key: node_key.map(str::as_bytes),
+        };
+        let tokens = tokens();
+        decide(authenticate(policy, Some(&tokens), &credentials, || NOW)?)
+    }
+
+    #[test]
+    fn the_role_decides_which_actions_are_allowed() {
+        use Action::{Fetch, Inspect, Leave, Operate, Probe, Register};
+        let open = &[Probe][..];
+        let nodes = &[Probe, Register, Fetch, Leave][..];
+        let all = &[Probe, Register, Fetch, Leave, Inspect, Operate][..];
+        // What the client presents, whether nodes may be anonymous, and the actions that are allowed then.
+        for (presents, anonymous, allowed) in [
+            ("nothing", false, open),
+            ("nothing", true, nodes),
+            ("token:node", false, nodes),
+            ("token:web", false, nodes),
+            ("token:soon", false, nodes),
+            ("token:ops", false, all),
+            ("certificate:node-1", false, nodes),
+            ("certificate:ops-1", false, all),
+            // The token counts, not the certificate beside it.
+            ("both:node", true, nodes),
+            // A wrong token allows nothing, even where no token at all would allow something.
+            ("token:unknown", true, &[]),
+            ("token:late", true, &[]),
+            ("both:unknown", true, &[]),
+        ] {
+            let policy = policy(anonymous);
+            for action in all {
+                let decided = decide(&policy, presents, None, |principal| {
+                    authorize(&policy, &principal, *action, Resource::Cluster)
+                });
+                let expected = allowed.contains(action);
+                assert_eq!(
+                    decided.is_ok(),
+                    expected,
+                    "{presents} {action:?}: {decided:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn server_without_credentials_allows_everything() {
+        let policy = Policy::default();
+        let token = PresentedToken::from_text(b"any");
+        let credentials = Credentials {
+            token: Some(&token),
+            certificate: Some(CertificateNames {
+                alternative: &[],
+                common: Some("node-1"),
+            }),
+            node_key: None,
+        };
+        let principal = authenticate(&policy, None, &credentials, || NOW).unwrap();
+        assert_eq!(principal.kind(), PrincipalKind::Anybody);
+        let operate = authorize(&policy, &principal, Action::Operate, Resource::Cluster);
+        assert_eq!(operate, Ok(Grant::Allowed));
+    }
+
+    /// Decides whether a client may fetch as `identifier`.
+    fn fetch_as(
+        presents: &str,
+        node_key: Option<&str>,
+        mode: IdentityMode,
+        identifier: &Identifier,
+        owner: Option<&str>,
+    ) -> Result<Grant, Denial> {
+        let policy = policy(true);
+        let owner = owner.map(digest);
+        decide(&policy, presents, node_key, |principal| {
+            let node = NodeIdentity {
+                identifier,
+                mode,
+                owner: owner.as_ref(),
+            };
+            authorize(&policy, &principal, Action::Fetch, Resource::Node(node))
+        })
+    }
+
+    #[test]
+    fn the_spec_decides_what_proves_a_nodes_identity() {
+        use IdentityMode::{Certificate, FirstUse, Open, Token};
+        let all = [Open, FirstUse, Certificate, Token];
+        let web_1 = "web-1".parse().unwrap();
+        // What the client presents beside its own key, which key owns `web-1`, and the modes in which it is allowed.
+        for (presents, owner, allowed) in [
+            ("nothing", OWN_KEY, &[Open, FirstUse][..]),
+            ("nothing", OTHER_KEY, &[Open]),
+            ("token:node", OWN_KEY, &[Open, FirstUse]),
+            ("token:node", OTHER_KEY, &[Open]),
+            ("token:web", OWN_KEY, &[Open, FirstUse, Token]),
+            ("token:web", OTHER_KEY, &[Open, Token]),
+            ("token:ops", OTHER_KEY, &all),
+            ("certificate:web-1", OWN_KEY, &[Open, FirstUse, Certificate]),
+            ("certificate:web-1", OTHER_KEY, &[Open, Certificate]),
+            ("certificate:web-2", OWN_KEY, &[Open, FirstUse]),
+            ("certificate:*", OTHER_KEY, &[Open]),
+            ("certificate:ops-1", OTHER_KEY, &all),
+        ] {
+            for mode in all {
+                let decided = fetch_as(presents, Some(OWN_KEY), mode, &web_1, Some(owner));
+                if let Ok(grant) = decided {
+                    assert_eq!(grant, Grant::Allowed, "{presents} {mode}");
+                }
+                assert_eq!(
+                    decided.is_ok(),
+                    allowed.contains(&mode),
+                    "{presents} {mode}: {decided:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn unowned_identifier_is_claimed_with_a_key() {
+        let web_1: Identifier = "web-1".parse().unwrap();
+        let fetch = |key, presents| fetch_as(presents, key, IdentityMode::FirstUse, &web_1, None);
+        let key = digest(OWN_KEY);
+        assert_eq!(
+            fetch(Some(OWN_KEY), "nothing"),
+            Ok(Grant::Unclaimed { key })
+        );
+        assert_eq!(fetch(None, "token:node"), Err(Denial::NoKey(web_1.clone())));
+        assert_eq!(fetch(None, "token:ops"), Ok(Grant::Allowed));
+    }
+
+    #[test]
+    fn token_pattern_holds_in_every_mode() {
+        use IdentityMode::{Certificate, FirstUse, Open, Token};
+        let db_1: Identifier = "db-1".parse().unwrap();
+        for mode in [Open, FirstUse, Certificate, Token] {
+            let decided = fetch_as("token:web", Some(OWN_KEY), mode, &db_1, Some(OWN_KEY));
+            assert!(
+                matches!(decided, Err(Denial::OtherNodes { .. })),
+                "{mode}: {decided:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn certificate_proves_each_of_its_names() {
+        let names = ["a.example".to_owned(), "b.example".to_owned()];
+        let credentials = Credentials {
+            certificate: Some(CertificateNames {
+                alternative: &names,
+                common: Some("c.example"),
+            }),
+            ..Credentials::default()
+        };
+        let policy = policy(false);
+        let principal = authenticate(&policy, None, &credentials, || NOW).unwrap();
+        for (name, is_proven) in [
+            ("a.example", true),
+            ("b.example", true),
+            ("c.example", true),
+            ("d.example", false),
+            ("A.example", false),
+            ("example", false),
+        ] {
+            let identifier = name.parse().unwrap();
+            let node = Resource::Node(NodeIdentity {
+                identifier: &identifier,
+                mode: IdentityMode::Certificate,
+                owner: None,
+            });
+            let decided = authorize(&policy, &principal, Action::Fetch, node);
+            assert_eq!(decided.is_ok(), is_proven, "{name}");
+            // Logs show the name by which it was allowed.
+            let shown = principal.acting_as(&identifier).to_string();
+            let expected = if is_proven { name } else { "a.example" };
+            assert_eq!(shown, format!("certificate {expected}"));
+        }
+    }
+
+    /// The audit log showed an operator's certificate under a name that gives it no operator role.
+    #[test]
+    fn operator_certificate_is_logged_under_its_operator_name() {
+        let names = ["web-1".to_owned(), "ops-1".to_owned()];
+        let credentials = Credentials {
+            certificate: Some(CertificateNames {
+                alternative: &names,
+                common: None,
+            }),
+            ..Credentials::default()
+        };
+        let principal = authenticate(&policy(false), None, &credentials, || NOW).unwrap();
+        assert_eq!(principal.role(), Some(Role::Operator));
+        let web_1 = "web-1".parse().unwrap();
+        for principal in [principal, principal.acting_as(&web_1)] {
+            assert_eq!(principal.to_string(), "certificate ops-1");
+        }
+    }
+}

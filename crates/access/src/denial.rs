@@ -1,0 +1,83 @@
+//! Why a principal may not do something.
+
+use cfgsync_model::Identifier;
+use cfgsync_support::clock::Timestamp;
+
+use super::Role;
+
+/// The reason for which a request is denied, with the way out in its message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    /// The request brought no credentials, and the action requires this role.
+    #[error(
+        "credentials are needed: give `join` or `inspect` {} token with --token-file or CFGSYNC_TOKEN", role_with_article(*.0)
+    )]
+    NoCredentials(Role),
+    /// The server has no such token.
+    #[error(
+        "this server does not know the token: it was revoked, belongs to another server, or was truncated"
+    )]
+    UnknownToken,
+    /// The token was valid once.
+    #[error("the token {name} expired at {at}; ask an operator for a new one")]
+    Expired {
+        /// The token's name.
+        name: String,
+        /// When it expired.
+        at: Timestamp,
+    },
+    /// The action requires an operator, and this principal has the node role.
+    #[error("only an operator may do that, and {0} has the role node")]
+    NotOperator(String),
+    /// The token's pattern does not match the node.
+    #[error("the token {name} is for nodes called {pattern}, not for {identifier}")]
+    OtherNodes {
+        /// The token's name.
+        name: String,
+        /// The token's pattern.
+        pattern: String,
+        /// The node that the request is about.
+        identifier: Identifier,
+    },
+    /// With `identity: token`, the token must name the nodes that it is for.
+    #[error(
+        "the spec says `identity: token`, but {principal} names no nodes: {identifier} needs a token whose \
+         `identifier=` matches it"
+    )]
+    NamesNoNode {
+        /// Who sent the request.
+        principal: String,
+        /// The node that the request is about.
+        identifier: Identifier,
+    },
+    /// With `identity: certificate`, the certificate must contain the node's name.
+    #[error(
+        "the spec says `identity: certificate`, but the client certificate does not contain the name {0}"
+    )]
+    OtherCertificate(Identifier),
+    /// With `identity: first-use`, a node must present its own key.
+    #[error(
+        "{0} must present a key of its own (the spec says `identity: first-use`); `cfgsync join` creates and sends one"
+    )]
+    NoKey(Identifier),
+    /// Another key owns the identifier.
+    #[error(
+        "{0} is already registered with a different key; if that machine is gone, an operator can release the name: \
+         cfgsync release {0}"
+    )]
+    OtherKey(Identifier),
+}
+
+impl Denial {
+    /// Whether the sender may be guessing secrets, so that its further attempts must be slowed down.
+    pub fn is_wrong_guess(&self) -> bool {
+        matches!(self, Self::UnknownToken | Self::OtherKey(_))
+    }
+}
+
+fn role_with_article(role: Role) -> &'static str {
+    match role {
+        Role::Node => "a node's",
+        Role::Operator => "an operator's",
+    }
+}

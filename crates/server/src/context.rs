@@ -1,0 +1,444 @@
+//! The context of one request: who sent it, which route it is for, whether it may go ahead, and what the audit log will
+//! say about it.
+//!
+//! The checks run in this order: the client's rate, the framing of the request, its route and method, the origin of a
+//! browser's request, authentication and authorization. A handler that learns from the body which node the request is
+//! about calls [`RequestContext::authorize_identifier`].
+
+use std::{sync::Arc, time::Duration};
+
+use axum::extract::FromRequestParts;
+use hyper::{
+    HeaderMap, StatusCode,
+    header::{AUTHORIZATION, EXPECT, HeaderValue},
+    http::request::Parts,
+};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tracing::Level;
+
+use super::{
+    audit_draft::AuditDraft,
+    peer::Peer,
+    rejection::Rejection,
+    routes::{Endpoint, Handler, PathMatch, WrongPath},
+    state::{Connection, ServerState},
+    transport_checks::{check_framing, check_origin},
+};
+use cfgsync_access::{
+    Action, AuditLine, AuditOutcome, CertificateNames, Credentials, Denial, Grant, IdentityMode,
+    NodeIdentity, PresentedToken, Principal, Resource, Role,
+};
+use cfgsync_cluster::{AccessKind, Delivery};
+use cfgsync_model::{Digest, GenerationNumber, Identifier, NodeRegistration};
+use cfgsync_wire::NODE_KEY_HEADER;
+
+/// A request and what is known about it.
+pub(super) struct RequestContext {
+    connection: Arc<Connection>,
+    pub(super) head: Parts,
+    /// The route's index in the table, see [`PathMatch::index`].
+    pub(super) route_index: usize,
+    /// The row that serves the request; `None` for an unknown path or method.
+    endpoint: Option<&'static Endpoint>,
+    token: Option<PresentedToken>,
+    /// The role that the sender has proven; `None` until it is authenticated, and where nobody is asked.
+    role: Option<Role>,
+    audit: AuditDraft,
+}
+
+impl RequestContext {
+    pub(super) fn new(connection: Arc<Connection>, head: Parts) -> Self {
+        let path = PathMatch::of(head.uri.path());
+        Self {
+            connection,
+            route_index: path.index,
+            endpoint: (path.route()).and_then(|route| route.endpoint(&head.method)),
+            head,
+            token: None,
+            role: None,
+            audit: AuditDraft::default(),
+        }
+    }
+
+    pub(super) fn server(&self) -> &ServerState {
+        &self.connection.server
+    }
+
+    pub(super) fn peer(&self) -> &Peer {
+        &self.connection.peer
+    }
+
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// The name of the route in logs and metrics.
+    pub(super) fn pattern(&self) -> &'static str {
+        let route = super::routes::ROUTES.get(self.route_index);
+        route.map_or("unknown", |route| route.pattern)
+    }
+
+    fn path(&self) -> PathMatch<'_> {
+        PathMatch::of(self.head.uri.path())
+    }
+
+    /// The node that the path names.
+    pub(super) fn path_identifier(&self) -> Result<Identifier, WrongPath> {
+        self.path().identifier()
+    }
+
+    /// The generation that the path names.
+    pub(super) fn path_generation(&self) -> Result<GenerationNumber, WrongPath> {
+        self.path().generation()
+    }
+
+    /// Whether the query asks to show secret files: `?reveal=true`.
+    pub(super) fn wants_secrets(&self) -> bool {
+        let query = self.head.uri.query().unwrap_or_default();
+        query.split('&').any(|parameter| parameter == "reveal=true")
+    }
+
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    pub(super) fn expects_continue(&self) -> bool {
+        self.head.headers.contains_key(EXPECT)
+    }
+
+    /// Decides whether the request may go ahead at all, and which handler serves it.
+    pub(super) fn admit(&mut self) -> Result<Handler, Rejection> {
+        let is_probe = self.endpoint.is_some_and(|row| row.action == Action::Probe);
+        // Whatever watches the server must not be locked out by others behind the same address.
+        if !is_probe {
+            self.check_rate()?;
+        }
+        check_framing(&self.head.headers)?;
+        let endpoint = self.find_endpoint()?;
+        if !is_probe {
+            if let Err(rejection) = check_origin(&self.head.headers) {
+                self.report_denial(&rejection);
+                return Err(rejection);
+            }
+            self.authorize(endpoint.action)?;
+        }
+        Ok(endpoint.handler)
+    }
+
+    fn check_rate(&self) -> Result<(), Rejection> {
+        let checked = (self.server().config.access).check_rate(self.peer().address.ip());
+        checked.map_err(|wait| Rejection::TooManyRequests { wait })
+    }
+
+    fn find_endpoint(&self) -> Result<&'static Endpoint, Rejection> {
+        if let Some(endpoint) = self.endpoint {
+            return Ok(endpoint);
+        }
+        let Some(route) = self.path().route() else {
+            // `CONNECT` has no path. Then the message shows the whole target.
+            let uri = &self.head.uri;
+            let target = match uri.path() {
+                "" => uri.to_string(),
+                path => path.to_owned(),
+            };
+            return Err(Rejection::NoRoute(target));
+        };
+        let method = self.head.method.clone();
+        Err(Rejection::Method { route, method })
+    }
+
+    /// Checks that the sender may do `action`, whatever the node.
+    fn authorize(&mut self, action: Action) -> Result<(), Rejection> {
+        let access = &self.server().config.access;
+        if access.requires_credentials() {
+            self.token = presented_token(&self.head.headers);
+        }
+        self.authenticate_and_authorize(action, Resource::Cluster)?;
+        Ok(())
+    }
+
+    /// Checks that the sender may act as the node `identifier`. Call it again after the request was held: meanwhile
+    /// the token may have been revoked, or the name may have been released.
+    pub(super) fn authorize_identifier(
+        &mut self,
+        identifier: &Identifier,
+    ) -> Result<Grant, Rejection> {
+        self.set_node(identifier);
+        if tracing::enabled!(Level::DEBUG) {
+            tracing::Span::current().record("node", identifier.as_str());
+        }
+        let action = self.endpoint.map_or(Action::Operate, |row| row.action);
+        let coordinator = &self.server().coordinator;
+        let mode = coordinator.identity();
+        let owner = match mode {
+            IdentityMode::FirstUse => coordinator.owner(identifier),
+            _ => None,
+        };
+        let node = NodeIdentity {
+            identifier,
+            mode,
+            owner: owner.as_ref(),
+        };
+        self.authenticate_and_authorize(action, Resource::Node(node))
+    }
+
+    /// Authenticates the sender by the tokens of this moment, and decides about `action`.
+    fn authenticate_and_authorize(
+        &mut self,
+        action: Action,
+        resource: Resource<'_>,
+    ) -> Result<Grant, Rejection> {
+        let connection = Arc::clone(&self.connection);
+        let config = &connection.server.config;
+        let access = &config.access;
+        if let Some(tls) = &config.tls
+            && !tls.still_trusts(&connection.peer, || access.clock().now().as_second())
+        {
+            return Err(Rejection::CertificateOutdated);
+        }
+        let node_key = self.head.headers.get(NODE_KEY_HEADER);
+        let certificate = connection.peer.certificate.as_deref();
+        let credentials = Credentials {
+            token: self.token.as_ref(),
+            node_key: node_key.map(HeaderValue::as_bytes),
+            certificate: certificate.map(|certificate| CertificateNames {
+                alternative: &certificate.dns_names,
+                common: certificate.common_name.as_deref(),
+            }),
+        };
+        let (role, audit) = (&mut self.role, &mut self.audit);
+        let decide = |mut principal: Principal<'_>| {
+            if let Resource::Node(node) = &resource {
+                principal = principal.acting_as(node.identifier);
+            }
+            *role = principal.role();
+            if access.audit().is_some() {
+                audit.principal = Some(principal.to_string());
+            }
+            access.authorize(&principal, action, resource)
+        };
+        let decided = access.authenticate(&credentials, decide);
+        decided.map_err(|denial| self.deny(denial))
+    }
+
+    /// Turns a denial into the response, and slows down clients that guess.
+    fn deny(&mut self, denial: Denial) -> Rejection {
+        // This response tells a node that it needs a key, so it is a normal step and no attempt at anything.
+        if matches!(denial, Denial::NoKey(_)) {
+            return Rejection::Denied(denial);
+        }
+        let is_wrong_guess = denial.is_wrong_guess();
+        let rejection = Rejection::Denied(denial);
+        match self.report_denial(&rejection) {
+            Some(wait) if is_wrong_guess => Rejection::TooManyDenied { wait },
+            // Another attempt reveals nothing, and the client should learn at once that it will not help.
+            _ => rejection,
+        }
+    }
+
+    /// Logs a denial. If the client was denied too often, logs nothing and returns how long it must wait.
+    fn report_denial(&mut self, rejection: &Rejection) -> Option<Duration> {
+        let access = &self.server().config.access;
+        match access.check_failure_rate(self.peer().address.ip()) {
+            Ok(()) => {
+                let (peer, method, route) = (self.peer(), &self.head.method, self.pattern());
+                tracing::warn!("{peer} is denied {method} {route}: {rejection}");
+                None
+            }
+            Err(wait) => {
+                self.audit.is_suppressed = true;
+                Some(wait)
+            }
+        }
+    }
+
+    /// Whether the sender has proven to be an operator.
+    fn is_operator(&self) -> bool {
+        self.role == Some(Role::Operator)
+    }
+
+    /// How a payload is accessed by `GET`: a node receives it, an operator only looks at it.
+    pub(super) fn access_kind(&self) -> AccessKind {
+        if !self.is_operator() {
+            return AccessKind::Delivery;
+        }
+        AccessKind::Look {
+            reveal: self.wants_secrets(),
+        }
+    }
+
+    /// Notes the node that the request is about.
+    pub(super) fn set_node(&mut self, identifier: &Identifier) {
+        self.audit.node = Some(identifier.clone());
+    }
+
+    /// Notes the hash of a content that the request brings or shows.
+    pub(super) fn attach_hash(&mut self, part: impl Into<String>, hash: Digest) {
+        if self.server().config.access.audit().is_some() {
+            self.audit.add_hash(part, hash);
+        }
+    }
+
+    /// Notes the hash of the registration that the request brings.
+    pub(super) fn attach_registration(&mut self, registration: &NodeRegistration) {
+        if self.server().config.access.audit().is_some() {
+            let json = serde_json::to_vec(registration);
+            let json = json.expect("a registration was parsed from JSON");
+            self.audit.add_hash("facts", Digest::of(&json));
+        }
+    }
+
+    /// Notes that the request asked for a state that existed already.
+    pub(super) fn set_unchanged(&mut self) {
+        self.audit.is_unchanged = true;
+    }
+
+    /// Notes that the response refuses the request for this reason.
+    pub(super) fn set_refusal(&mut self, reason: &'static str) {
+        self.audit.refusal = Some(reason);
+    }
+
+    /// Notes that the request reads secret content, and announces it where the audit log is required.
+    pub(super) async fn announce_reveal(&mut self) -> Result<(), Rejection> {
+        self.audit.reveals = true;
+        self.announce().await
+    }
+
+    /// Notes the delivery of a payload. An operator may fetch any node's payload, so the secrets in it are revealed.
+    pub(super) async fn record_delivery(&mut self, delivery: &Delivery) -> Result<(), Rejection> {
+        let reveals = delivery.shows_secrets && self.is_operator();
+        if reveals || delivery.is_first {
+            self.audit.generation = Some(delivery.generation);
+            self.attach_hash("payload", delivery.payload.digest);
+        }
+        if reveals {
+            // Boxed, so that held requests do not reserve memory for this.
+            Box::pin(self.announce_reveal()).await?;
+        }
+        Ok(())
+    }
+
+    /// Announces the change that the request is about to make, where the audit log is required.
+    pub(super) async fn announce(&self) -> Result<(), Rejection> {
+        if let Some(audit) = self.server().config.access.audit() {
+            let line = || self.audit_line(AuditOutcome::Asked, None, None);
+            audit.write_ahead(line).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the audit line of the response, if the request belongs into the log.
+    pub(super) fn finish(&mut self, status: StatusCode, reason: Option<&'static str>) {
+        let Some(audit) = self.server().config.access.audit() else {
+            return;
+        };
+        let refusal = reason.or(self.audit.refusal);
+        let is_change = self.endpoint.is_some_and(|row| row.action.is_change());
+        if let Some(outcome) = self.audit.outcome(is_change, status, refusal) {
+            audit.record(self.audit_line(outcome, Some(status), refusal));
+        }
+    }
+
+    fn audit_line(
+        &self,
+        outcome: AuditOutcome,
+        status: Option<StatusCode>,
+        reason: Option<&'static str>,
+    ) -> AuditLine {
+        let draft = &self.audit;
+        let unknown = || "unknown".to_owned();
+        let node = draft.node.clone().or_else(|| self.path_identifier().ok());
+        AuditLine {
+            at: self.server().config.access.clock().now(),
+            what: format!("{} {}", self.head.method, self.pattern()),
+            outcome,
+            who: draft.principal.clone().unwrap_or_else(unknown),
+            from: Some(self.peer().address.ip()),
+            node: node.map(|node| node.to_string()),
+            generation: draft.generation,
+            revision: None,
+            status: status.map(|status| status.as_u16()),
+            reason: reason.map(str::to_owned),
+            sha256: draft.sha256.clone(),
+        }
+    }
+}
+
+/// A context that a handler behind the router borrows until it returns its response.
+pub(super) type SharedContext = Arc<Mutex<RequestContext>>;
+
+/// The extractor with which a handler behind the router gets the context. Do not move it into a streamed body: the
+/// audit line is written when the handler returns.
+pub(super) struct Context(OwnedMutexGuard<RequestContext>);
+
+impl<S: Sync> FromRequestParts<S> for Context {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        let shared = parts.extensions.get::<SharedContext>();
+        let shared = shared.cloned().ok_or(Rejection::Bug)?;
+        shared
+            .try_lock_owned()
+            .map(Self)
+            .map_err(|_| Rejection::Bug)
+    }
+}
+
+impl std::ops::Deref for Context {
+    type Target = RequestContext;
+
+    fn deref(&self) -> &RequestContext {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Context {
+    fn deref_mut(&mut self) -> &mut RequestContext {
+        &mut self.0
+    }
+}
+
+/// Returns the token in `Authorization: Bearer TOKEN`. The password of `Basic` counts as a token too, for clients that
+/// support only credentials in a URL. A malformed header counts as an unknown token.
+fn presented_token(headers: &HeaderMap) -> Option<PresentedToken> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes();
+    let token = token_in(value);
+    Some(token.unwrap_or_else(|| PresentedToken::from_text(b"")))
+}
+
+fn token_in(authorization: &[u8]) -> Option<PresentedToken> {
+    let space = authorization.iter().position(|&byte| byte == b' ')?;
+    let (scheme, rest) = authorization.split_at(space);
+    let rest = rest.trim_ascii();
+    if scheme.eq_ignore_ascii_case(b"bearer") {
+        return Some(PresentedToken::from_text(rest));
+    }
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return None;
+    }
+    let decoded = data_encoding::BASE64.decode(rest).ok()?;
+    let colon = decoded.iter().position(|&byte| byte == b':')?;
+    Some(PresentedToken::from_text(&decoded[colon + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_is_read_from_bearer_and_basic() {
+        let token = |text: &str| Some(PresentedToken::from_text(text.as_bytes()));
+        for (value, expected) in [
+            ("Bearer abc", token("abc")),
+            ("bearer   abc ", token("abc")),
+            // user:abc and :a:b
+            ("Basic dXNlcjphYmM=", token("abc")),
+            ("basic OmE6Yg==", token("a:b")),
+            ("Basic ???", token("")),
+            ("Digest abc", token("")),
+            ("abc", token("")),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, HeaderValue::from_static(value));
+            assert_eq!(presented_token(&headers), expected, "{value}");
+        }
+        assert_eq!(presented_token(&HeaderMap::new()), None);
+    }
+}

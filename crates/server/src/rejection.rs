@@ -1,0 +1,276 @@
+//! Why a request was not served, and the one place that gives each reason its status, code and message.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use hyper::{
+    Method, StatusCode,
+    header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+
+use super::{
+    reply::{self, Reply, RoutedReply},
+    reply_body::FRAME_MAX_BYTES,
+    routes::{Route, WrongPath},
+};
+use cfgsync_access::{AuditUnavailable, Denial};
+use cfgsync_cluster::Refusal;
+use cfgsync_model::{GenerationNumber, Identifier};
+use cfgsync_wire::{
+    Code, DRAINING, EXPIRED_TOKEN, ErrorBody, InvalidBody, NO_FILES, NO_KEY, NO_SUCH_GENERATION,
+    NO_SUCH_NODE,
+};
+
+/// A request that was not served, named by what was wrong with it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Rejection {
+    #[error("the body has more than the {max_bytes} bytes that this route accepts")]
+    TooLarge { max_bytes: usize },
+    #[error("the body did not arrive within {} seconds", limit.as_secs_f64())]
+    TooSlow { limit: Duration },
+    #[error("the body was cut short, or its chunks are malformed")]
+    Cut,
+    #[error(transparent)]
+    Body(#[from] InvalidBody),
+    #[error(transparent)]
+    Path(#[from] WrongPath),
+    #[error(
+        "there is no route {0}; the documentation lists all routes on its page about the HTTP API"
+    )]
+    NoRoute(String),
+    #[error("{} does not accept {method}, only {}", route.pattern, route.allow())]
+    Method {
+        route: &'static Route,
+        method: Method,
+    },
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(
+        "there is no generation {0}, or it is no longer kept; GET /v1/generations lists those that are"
+    )]
+    NoGeneration(GenerationNumber),
+    #[error(
+        "generation {0} has no files for {1}; GET /v1/generations/{0} lists the nodes that have some"
+    )]
+    NoPayload(GenerationNumber, Identifier),
+    #[error("{}", denial_message(.0))]
+    Denied(#[from] Denial),
+    #[error(
+        "a web page of another origin sent this request through a browser; this server accepts requests of its own \
+         origin only"
+    )]
+    OtherOrigin,
+    #[error("too many requests from this address; ask again in {} s", whole_seconds(*wait))]
+    TooManyRequests { wait: Duration },
+    #[error(
+        "too many denied requests from this address; ask again in {} s, with valid credentials", whole_seconds(*wait)
+    )]
+    TooManyDenied { wait: Duration },
+    #[error(
+        "this address has as many connections open as it may ({max}); ask again when one is closed, or raise \
+         --connections-per-address-max on the server"
+    )]
+    TooManyConnections { max: usize },
+    #[error(transparent)]
+    Audit(#[from] AuditUnavailable),
+    #[error(
+        "this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like \
+         `name: value`, and at most one header may give its length"
+    )]
+    NotHttp,
+    #[error("the request's path is too long")]
+    LongPath,
+    #[error(
+        "the request's headers are too long or too many (at most {} KiB, and at most 100), or its content-length is \
+         no valid number",
+        FRAME_MAX_BYTES >> 10
+    )]
+    LongHead,
+    #[error("the request's head did not arrive within {} seconds", limit.as_secs_f64())]
+    SlowHead { limit: Duration },
+    #[error("the request has more than one `host` header, so its destination is ambiguous")]
+    TwoHosts,
+    #[error("the only transfer-encoding that this server accepts is `chunked`, given once")]
+    Encoding,
+    #[error(
+        "the client certificate of this connection has expired, or the server now trusts other authorities: connect \
+         again"
+    )]
+    CertificateOutdated,
+    #[error("this server is stopping")]
+    Stopping,
+    #[error("the server failed on this request, which is a bug; its log says more")]
+    Bug,
+}
+
+/// The status, the code that old clients act on, and the finer reason of an error.
+type Outline = (StatusCode, Code, &'static str);
+
+impl Rejection {
+    /// The reason as a short identifier, for clients and the audit log.
+    pub(super) fn reason(&self) -> &'static str {
+        self.outline().2
+    }
+
+    fn outline(&self) -> Outline {
+        let (status, reason) = match self {
+            Self::Refused(refusal) => return outline_of_refusal(refusal),
+            Self::Denied(denial) => outline_of_denial(denial),
+            Self::NoPayload(..) => return (StatusCode::NOT_FOUND, Code::MissingConfig, NO_FILES),
+            Self::CertificateOutdated => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                return (status, Code::NotReady, "handshake_again");
+            }
+            Self::Stopping => return (StatusCode::SERVICE_UNAVAILABLE, Code::NotReady, DRAINING),
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
+            Self::Cut => (StatusCode::BAD_REQUEST, "cut_short"),
+            Self::Body(InvalidBody::NotJson(_)) => (StatusCode::BAD_REQUEST, "not_json"),
+            Self::Body(InvalidBody::NestedTooDeeply) => (StatusCode::BAD_REQUEST, "too_deep"),
+            Self::Body(InvalidBody::Field { .. }) => (StatusCode::BAD_REQUEST, "wrong_field"),
+            Self::Path(_) => (StatusCode::BAD_REQUEST, "wrong_path"),
+            Self::NoRoute(_) => (StatusCode::NOT_FOUND, "no_such_route"),
+            Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "wrong_method"),
+            Self::NoGeneration(_) => (StatusCode::NOT_FOUND, NO_SUCH_GENERATION),
+            Self::OtherOrigin => (StatusCode::FORBIDDEN, "other_site"),
+            Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_often"),
+            Self::TooManyDenied { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_denied"),
+            Self::TooManyConnections { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, "too_many_connections")
+            }
+            Self::Audit(_) => (StatusCode::SERVICE_UNAVAILABLE, "audit"),
+            Self::NotHttp => (StatusCode::BAD_REQUEST, "not_http"),
+            Self::LongPath => (StatusCode::URI_TOO_LONG, "long_path"),
+            Self::LongHead => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "long_head"),
+            Self::SlowHead { .. } => (StatusCode::REQUEST_TIMEOUT, "slow_head"),
+            Self::TwoHosts => (StatusCode::BAD_REQUEST, "two_hosts"),
+            Self::Encoding => (StatusCode::BAD_REQUEST, "wrong_encoding"),
+            Self::Bug => (StatusCode::INTERNAL_SERVER_ERROR, "bug"),
+        };
+        (status, Code::Internal, reason)
+    }
+
+    /// Whether the rest of the body may still arrive, and should be read and dropped before the response.
+    pub(super) fn leaves_body_unread(&self) -> bool {
+        !matches!(self, Self::TooSlow { .. } | Self::Cut | Self::Encoding)
+    }
+
+    /// Whether no further request can follow on the connection.
+    fn closes_connection(&self) -> bool {
+        let has_no_next = matches!(
+            self,
+            Self::NotHttp
+                | Self::LongPath
+                | Self::LongHead
+                | Self::SlowHead { .. }
+                | Self::TooManyConnections { .. }
+                | Self::CertificateOutdated
+        );
+        has_no_next || !self.leaves_body_unread()
+    }
+
+    /// The body of the response: the error as JSON.
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        let (_, code, reason) = self.outline();
+        ErrorBody::new(code, reason, self.to_string()).to_json()
+    }
+
+    /// The response.
+    pub(super) fn reply(&self) -> Reply {
+        let (status, ..) = self.outline();
+        let mut reply = reply::json_bytes(status, self.to_json().into());
+        let headers = reply.headers_mut();
+        match self {
+            Self::Method { route, .. } => {
+                let allow = HeaderValue::try_from(route.allow());
+                headers.insert(ALLOW, allow.expect("methods are letters"));
+            }
+            Self::TooManyRequests { wait } | Self::TooManyDenied { wait } => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(*wait)));
+            }
+            Self::TooManyConnections { .. } => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"cfgsync\"");
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if self.closes_connection() {
+            reply::close_after(&mut reply);
+        }
+        reply
+    }
+}
+
+/// The reason of a rejection by a handler behind the router, which the response carries to the audit log.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RejectionReason(pub(super) &'static str);
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        tracing::debug!(rejection = %self, "rejected");
+        let mut response = RoutedReply::from(self.reply()).into_response();
+        let reason = RejectionReason(self.reason());
+        response.extensions_mut().insert(reason);
+        response
+    }
+}
+
+/// Returns the message of a denial, with the header that an HTTP client needs to send.
+fn denial_message(denial: &Denial) -> String {
+    match denial {
+        Denial::NoCredentials(_) => format!("{denial}; on the wire: `Authorization: Bearer TOKEN`"),
+        Denial::NoKey(_) => format!("{denial}; on the wire: `Cfgsync-Node-Key`"),
+        _ => denial.to_string(),
+    }
+}
+
+fn outline_of_denial(denial: &Denial) -> (StatusCode, &'static str) {
+    match denial {
+        Denial::NoCredentials(_) => (StatusCode::UNAUTHORIZED, "no_credentials"),
+        Denial::UnknownToken => (StatusCode::UNAUTHORIZED, "unknown_token"),
+        Denial::Expired { .. } => (StatusCode::UNAUTHORIZED, EXPIRED_TOKEN),
+        Denial::NotOperator(_) => (StatusCode::FORBIDDEN, "not_operator"),
+        Denial::OtherNodes { .. } => (StatusCode::FORBIDDEN, "other_nodes"),
+        Denial::NamesNoNode { .. } => (StatusCode::FORBIDDEN, "names_nobody"),
+        Denial::OtherCertificate(_) => (StatusCode::FORBIDDEN, "other_certificate"),
+        Denial::NoKey(_) => (StatusCode::FORBIDDEN, NO_KEY),
+        Denial::OtherKey(_) => (StatusCode::FORBIDDEN, "other_key"),
+    }
+}
+
+/// The reason of a refusal as a short identifier.
+pub(super) fn reason_of_refusal(refusal: &Refusal) -> &'static str {
+    outline_of_refusal(refusal).2
+}
+
+fn outline_of_refusal(refusal: &Refusal) -> Outline {
+    let (status, reason) = match refusal {
+        Refusal::NotListed(_) => {
+            return (StatusCode::NOT_FOUND, Code::MissingConfig, "not_listed");
+        }
+        Refusal::NoFiles(_) => return (StatusCode::NOT_FOUND, Code::MissingConfig, NO_FILES),
+        Refusal::TooLate(_) => (StatusCode::CONFLICT, "too_late"),
+        Refusal::Sealed(_) => (StatusCode::CONFLICT, "sealed"),
+        Refusal::LeftTooLate(_) => (StatusCode::CONFLICT, "left_too_late"),
+        Refusal::OtherFacts(_) => (StatusCode::CONFLICT, "other_facts"),
+        Refusal::SharedPath { .. } => (StatusCode::CONFLICT, "shared_path"),
+        Refusal::Metadata(_) => (StatusCode::BAD_REQUEST, "wrong_metadata"),
+        Refusal::Unregistered(_) => (StatusCode::NOT_FOUND, "unregistered"),
+        Refusal::Unknown { .. } => (StatusCode::NOT_FOUND, NO_SUCH_NODE),
+        Refusal::NoOverride(_) => (StatusCode::NOT_FOUND, "no_override"),
+        Refusal::NoKey(_) => (StatusCode::CONFLICT, "no_owner"),
+        Refusal::OtherKey(_) => (StatusCode::FORBIDDEN, "other_key"),
+        Refusal::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "full"),
+        Refusal::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "store"),
+    };
+    (status, Code::Internal, reason)
+}
+
+/// Rounds `wait` up to whole seconds, at least one.
+fn whole_seconds(wait: Duration) -> u64 {
+    let more = u64::from(wait.subsec_nanos() > 0);
+    (wait.as_secs() + more).max(1)
+}

@@ -1,0 +1,559 @@
+//! The table of routes: everything that the server knows about a path stands in one row.
+//!
+//! Routing, `Allow`, authorization, audit names, metrics labels and the documentation come from [`ROUTES`]. To add a
+//! route, add a row and its handler.
+//!
+//! Registering, waiting and fetching are served natively on hyper. All other handlers stand behind an axum router, see
+//! [`router`].
+
+use std::sync::LazyLock;
+
+use axum::routing::{MethodFilter, MethodRouter, on};
+use hyper::Method;
+use percent_encoding::percent_decode_str;
+
+use super::handlers::{node, operator, probe};
+use cfgsync_access::Action;
+use cfgsync_model::{GenerationNumber, Identifier, InvalidIdentifier};
+
+/// One path and its methods.
+#[derive(Debug)]
+pub(super) struct Route {
+    /// The path, with `{id}` for an identifier and `{n}` for a generation's number. It is also the label in metrics and
+    /// the name in messages and in the audit log.
+    pub(super) pattern: &'static str,
+    /// Its methods.
+    pub(super) endpoints: &'static [Endpoint],
+}
+
+/// One method of a path.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) verb: Verb,
+    /// What authorization decides about.
+    pub(super) action: Action,
+    pub(super) handler: Handler,
+    /// What it does. Tests compare the documentation with it.
+    #[allow(dead_code, reason = "read by tests")]
+    pub(super) doc: &'static str,
+}
+
+/// The methods that routes use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    /// `GET`, and `HEAD` with it.
+    Get,
+    Post,
+    Delete,
+}
+
+/// How an endpoint is served.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Handler {
+    /// By this function, directly on hyper.
+    Native(NativeHandler),
+    /// By a handler behind the axum router.
+    Routed(fn(MethodFilter) -> MethodRouter),
+}
+
+/// The handlers of the hot path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NativeHandler {
+    /// [`node::register`]
+    Register,
+    /// [`node::fetch`]
+    Fetch,
+    /// [`node::fetch_tagged`]
+    FetchTagged,
+}
+
+macro_rules! routed {
+    ($handler:path) => {
+        Handler::Routed(|filter| on(filter, $handler))
+    };
+}
+
+/// All routes.
+pub(super) static ROUTES: &[Route] = &[
+    Route {
+        pattern: "/register",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Register,
+            handler: Handler::Native(NativeHandler::Register),
+            doc: "puts a registration",
+        }],
+    },
+    Route {
+        pattern: "/node",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Fetch,
+            handler: Handler::Native(NativeHandler::Fetch),
+            doc: "returns a node's payload, or holds the request until there is one",
+        }],
+    },
+    Route {
+        pattern: "/init-with-node",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Fetch,
+            handler: Handler::Native(NativeHandler::Fetch),
+            doc: "the legacy name of `/node`",
+        }],
+    },
+    Route {
+        pattern: "/node/replace",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Operate,
+            handler: routed!(operator::replace),
+            doc: "puts an override in place of a node's own files",
+        }],
+    },
+    Route {
+        pattern: "/v1/snapshot",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Inspect,
+            handler: routed!(operator::snapshot),
+            doc: "describes the cluster: state, progress, generation, registrations",
+        }],
+    },
+    Route {
+        pattern: "/v1/nodes",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Inspect,
+            handler: routed!(operator::nodes),
+            doc: "lists the registrations",
+        }],
+    },
+    Route {
+        pattern: "/v1/nodes/{id}",
+        endpoints: &[
+            Endpoint {
+                verb: Verb::Get,
+                action: Action::Inspect,
+                handler: routed!(operator::one_node),
+                doc: "describes one node: its files, or why it waits",
+            },
+            Endpoint {
+                verb: Verb::Delete,
+                action: Action::Operate,
+                handler: routed!(operator::remove),
+                doc: "removes a node",
+            },
+        ],
+    },
+    Route {
+        pattern: "/v1/nodes/{id}/payload",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Fetch,
+            handler: Handler::Native(NativeHandler::FetchTagged),
+            doc: "returns a node's payload with an entity tag, and follows changes",
+        }],
+    },
+    Route {
+        pattern: "/v1/nodes/{id}/override",
+        endpoints: &[Endpoint {
+            verb: Verb::Delete,
+            action: Action::Operate,
+            handler: routed!(operator::remove_override),
+            doc: "ends an override",
+        }],
+    },
+    Route {
+        pattern: "/v1/nodes/{id}/key",
+        endpoints: &[Endpoint {
+            verb: Verb::Delete,
+            action: Action::Operate,
+            handler: routed!(operator::release),
+            doc: "releases a node's name from the key that owns it",
+        }],
+    },
+    Route {
+        pattern: "/v1/generations",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Inspect,
+            handler: routed!(operator::generations),
+            doc: "lists the sealed generations, newest first",
+        }],
+    },
+    Route {
+        pattern: "/v1/generations/{n}",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Inspect,
+            handler: routed!(operator::one_generation),
+            doc: "describes one generation, file by file",
+        }],
+    },
+    Route {
+        pattern: "/v1/generations/{n}/nodes/{id}/payload",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Inspect,
+            handler: routed!(operator::payload),
+            doc: "shows what one node received of a generation; delivers nothing",
+        }],
+    },
+    Route {
+        pattern: "/v1/leave",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Leave,
+            handler: routed!(node::leave),
+            doc: "withdraws a node's own registration",
+        }],
+    },
+    Route {
+        pattern: "/v1/fail",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Operate,
+            handler: routed!(operator::fail),
+            doc: "fails the cluster, with a reason for all that wait",
+        }],
+    },
+    Route {
+        pattern: "/v1/reset",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Operate,
+            handler: routed!(operator::reset),
+            doc: "ends the failure that an operator declared",
+        }],
+    },
+    Route {
+        pattern: "/livez",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Probe,
+            handler: routed!(probe::livez),
+            doc: "answers if the server runs",
+        }],
+    },
+    Route {
+        pattern: "/readyz",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Probe,
+            handler: routed!(probe::readyz),
+            doc: "answers 200 if new requests should come here, 503 while the server drains",
+        }],
+    },
+    Route {
+        pattern: "/metrics",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Inspect,
+            handler: routed!(operator::metrics),
+            doc: "returns the metrics in the OpenMetrics format",
+        }],
+    },
+];
+
+/// A path that was looked up, with the parts that vary, as they were sent.
+#[derive(Clone, Copy)]
+pub(super) struct PathMatch<'a> {
+    /// The index in [`ROUTES`], or their number if no route has this path.
+    pub(super) index: usize,
+    /// `{id}`, percent-encoded; empty if the route has none.
+    id: &'a str,
+    /// `{n}`; empty if the route has none.
+    number: &'a str,
+}
+
+/// A part of a path that is not what its place demands.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum WrongPath {
+    #[error("the path names no node: {0}")]
+    Identifier(#[from] InvalidIdentifier),
+    #[error("the path names no node: its percent-encoding is not UTF-8")]
+    Encoding,
+    #[error("the path names no generation: {0:?} is not a number from 1")]
+    Generation(String),
+}
+
+impl Route {
+    /// Returns the endpoint that serves `method`.
+    pub(super) fn endpoint(&self, method: &Method) -> Option<&'static Endpoint> {
+        let mut endpoints = self.endpoints.iter();
+        endpoints.find(|endpoint| endpoint.verb.serves(method))
+    }
+
+    /// The methods that the route serves, as the `Allow` header lists them.
+    pub(super) fn allow(&self) -> String {
+        let methods: Vec<&str> = (self.endpoints.iter())
+            .map(|endpoint| endpoint.verb.allow())
+            .collect();
+        methods.join(", ")
+    }
+}
+
+impl Verb {
+    fn serves(self, method: &Method) -> bool {
+        match self {
+            Self::Get => method == Method::GET || method == Method::HEAD,
+            Self::Post => method == Method::POST,
+            Self::Delete => method == Method::DELETE,
+        }
+    }
+
+    fn allow(self) -> &'static str {
+        match self {
+            Self::Get => "GET, HEAD",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    /// The methods that the router passes on. axum serves `HEAD` with the handler of `GET` by itself.
+    fn filter(self) -> MethodFilter {
+        match self {
+            Self::Get => MethodFilter::GET,
+            Self::Post => MethodFilter::POST,
+            Self::Delete => MethodFilter::DELETE,
+        }
+    }
+}
+
+/// The index of each pattern of [`ROUTES`].
+static MATCHER: LazyLock<matchit::Router<usize>> = LazyLock::new(|| {
+    let mut matcher = matchit::Router::new();
+    for (index, route) in ROUTES.iter().enumerate() {
+        let inserted = matcher.insert(route.pattern, index);
+        inserted.expect("no two patterns of the table overlap");
+    }
+    matcher
+});
+
+/// Returns the router with the handlers that are not native.
+pub(super) fn router() -> axum::Router {
+    let mut router = axum::Router::new();
+    for route in ROUTES {
+        for endpoint in route.endpoints {
+            if let Handler::Routed(method_router) = endpoint.handler {
+                router = router.route(route.pattern, method_router(endpoint.verb.filter()));
+            }
+        }
+    }
+    router
+}
+
+impl<'a> PathMatch<'a> {
+    /// Looks `path` up in the table.
+    pub(super) fn of(path: &'a str) -> Self {
+        let Ok(found) = MATCHER.at(path) else {
+            return Self {
+                index: ROUTES.len(),
+                id: "",
+                number: "",
+            };
+        };
+        Self {
+            index: *found.value,
+            id: found.params.get("id").unwrap_or_default(),
+            number: found.params.get("n").unwrap_or_default(),
+        }
+    }
+
+    /// The route; `None` if no route has this path.
+    pub(super) fn route(self) -> Option<&'static Route> {
+        ROUTES.get(self.index)
+    }
+
+    /// The node that the path names.
+    pub(super) fn identifier(self) -> Result<Identifier, WrongPath> {
+        let id = percent_decode_str(self.id).decode_utf8();
+        Ok(Identifier::new(&id.map_err(|_| WrongPath::Encoding)?)?)
+    }
+
+    /// The generation that the path names.
+    pub(super) fn generation(self) -> Result<GenerationNumber, WrongPath> {
+        match self.number.parse() {
+            Ok(number) if number > 0 && !self.number.starts_with('+') => {
+                Ok(GenerationNumber(number))
+            }
+            _ => Err(WrongPath::Generation(self.number.to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn every_pattern_leads_to_its_route() {
+        for (index, route) in ROUTES.iter().enumerate() {
+            let pattern = route.pattern;
+            let path = pattern.replace("{id}", "node-1").replace("{n}", "3");
+            let found = PathMatch::of(&path);
+            assert_eq!(found.index, index, "{path}");
+            if pattern.contains("{id}") {
+                assert_eq!(found.identifier().unwrap().as_str(), "node-1");
+            }
+            if pattern.contains("{n}") {
+                assert_eq!(found.generation().unwrap(), GenerationNumber(3));
+            }
+        }
+    }
+
+    #[test]
+    fn other_paths_lead_to_no_route() {
+        for path in [
+            "",
+            "/",
+            "*",
+            "/register/",
+            "//register",
+            "/Register",
+            "/node/",
+            "/v1",
+            "/v1/",
+            "/v1//",
+            "/v1/snapshot/",
+            "/v1/snapshot/x",
+            "/v1/nodes/a/b",
+            "/v1/nodes/a/payload/",
+            "/v1/nodes/a/payload/x/y/z",
+            "/v1/generations/1/nodes",
+            "/v1/generations/1/nodes/a",
+            "/v1/generations/1/nodes/a/payload/",
+            "/v2/snapshot",
+        ] {
+            assert!(PathMatch::of(path).route().is_none(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn allow_lists_the_methods_of_the_row() {
+        let allow = |path| PathMatch::of(path).route().unwrap().allow();
+        assert_eq!(allow("/register"), "POST");
+        assert_eq!(allow("/v1/nodes/a"), "GET, HEAD, DELETE");
+        let route = PathMatch::of("/v1/nodes/a").route().unwrap();
+        for (method, action) in [
+            (Method::GET, Some(Action::Inspect)),
+            (Method::HEAD, Some(Action::Inspect)),
+            (Method::DELETE, Some(Action::Operate)),
+            (Method::PUT, None),
+        ] {
+            let endpoint = route.endpoint(&method);
+            assert_eq!(endpoint.map(|endpoint| endpoint.action), action, "{method}");
+        }
+    }
+
+    /// The rows as Markdown, as the front page of this crate has them.
+    fn documented_rows() -> Vec<String> {
+        let rows = ROUTES.iter().flat_map(|route| {
+            let pattern = route.pattern;
+            route.endpoints.iter().map(move |endpoint| {
+                let (allow, action, doc) = (endpoint.verb.allow(), endpoint.action, endpoint.doc);
+                format!("//! | `{pattern}` | {allow} | {action:?} | {doc} |")
+            })
+        });
+        rows.collect()
+    }
+
+    #[test]
+    fn front_page_lists_all_routes() {
+        let page = include_str!("lib.rs");
+        let listed: Vec<&str> = (page.lines())
+            .filter(|line| line.starts_with("//! | `/"))
+            .collect();
+        let expected = documented_rows();
+        assert_eq!(
+            listed,
+            expected,
+            "write these rows:\n{}",
+            expected.join("\n")
+        );
+    }
+
+    /// Returns the method and the pattern of each `curl` line that asks this server.
+    fn curl_lines(text: &str) -> BTreeSet<(&'static str, &'static str)> {
+        let mut found = BTreeSet::new();
+        for line in text.lines().filter(|line| line.starts_with("curl ")) {
+            let words: Vec<&str> = line.split_ascii_whitespace().collect();
+            let after = |flag: &str| {
+                words
+                    .windows(2)
+                    .find(|two| two[0] == flag)
+                    .map(|two| two[1])
+            };
+            let Some(path) = (words.iter())
+                .find_map(|word| word.strip_prefix("$S/").or(word.strip_prefix("\"$S/")))
+            else {
+                continue;
+            };
+            let path = format!("/{}", path.trim_end_matches('"'));
+            let path = path.split('?').next().unwrap_or_default();
+            let method = match after("-X") {
+                Some(method) => method.parse().unwrap(),
+                None if words.contains(&"-d") => Method::POST,
+                None => Method::GET,
+            };
+            let route = PathMatch::of(path).route();
+            let route = route.unwrap_or_else(|| panic!("no route has the path of: {line}"));
+            let endpoint = route.endpoint(&method);
+            let endpoint = endpoint.unwrap_or_else(|| panic!("no route has the method of: {line}"));
+            found.insert((endpoint.verb.allow(), route.pattern));
+        }
+        found
+    }
+
+    /// The list of routes stands on the documentation's page on HTTP, or in the README.
+    #[test]
+    fn documentation_shows_every_route_with_curl() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let pages = ["README.md", "docs/src/http-api.md"];
+        let texts = pages.map(|page| std::fs::read_to_string(root.join(page)).unwrap_or_default());
+        let shown = curl_lines(&texts.concat());
+        let all: BTreeSet<_> = (ROUTES.iter())
+            .flat_map(|route| {
+                let endpoints = route.endpoints.iter();
+                endpoints.map(|endpoint| (endpoint.verb.allow(), route.pattern))
+            })
+            .collect();
+        assert_eq!(shown, all);
+    }
+
+    #[test]
+    fn identifiers_in_paths_are_decoded_and_checked() {
+        let read = |id: &str| {
+            let path = format!("/v1/nodes/{id}");
+            let read = PathMatch::of(&path).identifier();
+            read.map(|id| id.to_string()).map_err(|e| e.to_string())
+        };
+        assert_eq!(read("zk%2D10"), Ok("zk-10".to_owned()));
+        for (id, beginning) in [
+            ("a%2fb", "the path names no node: identifier \"a/b\""),
+            ("%2e%2E", "the path names no node: identifier \"..\""),
+            ("", "the path names no node: "),
+            ("a%00", "the path names no node: identifier \"a\\0\""),
+            ("a%f", "the path names no node: identifier \"a%f\""),
+            ("a%zz", "the path names no node: identifier \"a%zz\""),
+            (
+                "%ff",
+                "the path names no node: its percent-encoding is not UTF-8",
+            ),
+        ] {
+            let message = read(id).unwrap_err();
+            assert!(message.starts_with(beginning), "{id}: {message}");
+        }
+    }
+
+    #[test]
+    fn generations_are_counted_from_one() {
+        for number in ["0", "-1", "+1", "x", "", "18446744073709551616"] {
+            let path = format!("/v1/generations/{number}");
+            assert!(PathMatch::of(&path).generation().is_err(), "{number:?}");
+        }
+    }
+}
