@@ -258,7 +258,7 @@ struct Prepared {
     spec: Spec,
     guard: Guard,
     sign_key: Option<Arc<SigningKey>>,
-    store: Arc<dyn Store>,
+    store: Option<Arc<dyn Store>>,
 }
 
 /// Reads what there is to read. May take long, or for ever.
@@ -352,7 +352,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> anyhow::Result<Exit>
             ..cluster::Config::default()
         },
         http,
-        store: Some(store),
+        store,
         history_generations: args.history.into(),
         clock: WallClock::system(),
         status: manager.is_there().then_some(status),
