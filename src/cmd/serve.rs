@@ -181,7 +181,7 @@ struct Prepared {
     spec: Spec,
     guard: AccessControl,
     sign_key: Option<Arc<SigningKey>>,
-    store: Arc<dyn Store>,
+    store: Option<Arc<dyn Store>>,
 }
 
 /// Reads all files. May block for ever, if one is a pipe.
@@ -284,7 +284,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
             ..cluster::Config::default()
         },
         http,
-        store: Some(store),
+        store,
         history_generations: args.history.into(),
         clock: WallClock::system(),
         status: manager.is_present().then_some(status),

@@ -17,6 +17,7 @@ mod directory;
 mod frame;
 mod header;
 mod entry;
+mod entry_v1;
 mod log;
 mod snapshot;
 mod generation_files;

@@ -31,11 +31,14 @@ impl StateArgs {
     }
 }
 
-/// Opens the store for `spec`.
+/// Opens the state directory for `spec`, if there is one. Otherwise the server opens a store in memory when it starts.
 pub(super) fn open(
     args: &StateArgs,
     spec: &Spec,
     history: u16,
-) -> Result<Arc<dyn Store>, StoreError> {
-    app::open_store(args.directory(), spec, history.into())
+) -> Result<Option<Arc<dyn Store>>, StoreError> {
+    let Some(directory) = args.directory() else {
+        return Ok(None);
+    };
+    app::open_store(Some(directory), spec, history.into()).map(Some)
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::DecodeError;
-use crate::{Bounds, Change, RejectionReason, SealOutcome, State};
+use crate::{Bounds, Change, SealOutcome, State};
 use cfgsync_model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Digest, Failure, FailureKind,
     Generation, GenerationNumber, Identifier, Metadata, Mode, NodeRegistration, Revision, Seat,
@@ -46,17 +46,6 @@ enum ChangeEntry<'a> {
     Release(&'a str),
 }
 
-/// One accepted change of format 1, which raised the revision by one. Only read.
-#[derive(Deserialize)]
-pub(super) enum EntryV1<'a> {
-    Register(#[serde(borrow)] NodeEntry<'a>),
-    Remove(&'a str),
-    Override(&'a str, #[serde(borrow)] Vec<FileEntry<'a>>),
-    RemoveOverride(&'a str),
-    Note(#[serde(borrow)] Vec<NoteEntryV1<'a>>),
-    Seal(#[serde(borrow)] SealEntry<'a>),
-}
-
 /// A node's facts.
 #[derive(Serialize, Deserialize)]
 pub(super) struct NodeEntry<'a> {
@@ -74,16 +63,6 @@ pub(super) struct FileEntry<'a> {
     secret: bool,
     #[serde(borrow)]
     chunks: Vec<BytesEntry<'a>>,
-}
-
-/// A record of format 1. Only read.
-#[derive(Deserialize)]
-pub(super) enum NoteEntryV1<'a> {
-    Delivered(&'a str, u64),
-    Failed(#[serde(borrow)] FailureEntry<'a>),
-    Reset,
-    Claimed(&'a str, [u8; 32]),
-    Released(&'a str),
 }
 
 /// A declared failure.
@@ -200,7 +179,7 @@ impl<'a> CommitEntry<'a> {
 }
 
 /// Applies changes that changed something when they were written.
-fn replay_changes(
+pub(super) fn replay_changes(
     changes: Vec<Change>,
     state: &mut State,
     revision: Revision,
@@ -213,7 +192,11 @@ fn replay_changes(
     Ok(())
 }
 
-fn replay_seal(seal: &SealEntry, state: &mut State, revision: Revision) -> Result<(), DecodeError> {
+pub(super) fn replay_seal(
+    seal: &SealEntry,
+    state: &mut State,
+    revision: Revision,
+) -> Result<(), DecodeError> {
     let generation = seal.generation(state.generation().map(Arc::as_ref))?;
     match state.seal(Arc::new(generation), seal.history as usize, revision) {
         Ok(SealOutcome::Won) => Ok(()),
@@ -263,73 +246,32 @@ impl<'a> ChangeEntry<'a> {
     }
 }
 
-impl EntryV1<'_> {
-    /// Applies the entry to `state` at `revision`.
-    pub(super) fn replay(self, state: &mut State, revision: Revision) -> Result<(), DecodeError> {
-        let change = match self {
-            Self::Register(node) => Change::register(node.registration()?),
-            Self::Remove(identifier) => remove(identifier)?,
-            Self::Override(identifier, files) => set_override(identifier, files)?,
-            Self::RemoveOverride(identifier) => remove_override(identifier)?,
-            Self::Seal(seal) => return replay_seal(&seal, state, revision),
-            Self::Note(notes) => {
-                for note in notes {
-                    match state
-                        .apply(vec![note.change()?], revision)
-                        .map_err(|e| e.reason)
-                    {
-                        // Format 1 wrote also the claims of keys that came second.
-                        Ok(_) | Err(RejectionReason::DifferentKey(_)) => {}
-                        Err(reason) => return Err(DecodeError::Other(reason.to_string())),
-                    }
-                }
-                // Format 1 gave a revision also to records that changed nothing.
-                state.revision = revision;
-                return Ok(());
-            }
-        };
-        replay_changes(vec![change], state, revision)
-    }
-}
-
-impl NoteEntryV1<'_> {
-    fn change(self) -> Result<Change, DecodeError> {
-        match self {
-            Self::Delivered(identifier, number) => deliver(identifier, number),
-            Self::Failed(failure) => failure.failure().map(Change::Fail),
-            Self::Reset => Ok(Change::Reset),
-            Self::Claimed(identifier, key) => claim(identifier, key),
-            Self::Released(identifier) => release(identifier),
-        }
-    }
-}
-
-fn remove(identifier: &str) -> Result<Change, DecodeError> {
+pub(super) fn remove(identifier: &str) -> Result<Change, DecodeError> {
     Ok(Change::Remove {
         identifier: identifier.parse()?,
         only_if: None,
     })
 }
 
-fn set_override(identifier: &str, files: Vec<FileEntry>) -> Result<Change, DecodeError> {
+pub(super) fn set_override(identifier: &str, files: Vec<FileEntry>) -> Result<Change, DecodeError> {
     Ok(Change::Override {
         identifier: identifier.parse()?,
         files: FileEntry::set(files)?,
     })
 }
 
-fn remove_override(identifier: &str) -> Result<Change, DecodeError> {
+pub(super) fn remove_override(identifier: &str) -> Result<Change, DecodeError> {
     Ok(Change::RemoveOverride(identifier.parse()?))
 }
 
-fn deliver(identifier: &str, number: u64) -> Result<Change, DecodeError> {
+pub(super) fn deliver(identifier: &str, number: u64) -> Result<Change, DecodeError> {
     Ok(Change::Deliver {
         identifier: identifier.parse()?,
         generation: GenerationNumber(number),
     })
 }
 
-fn claim(identifier: &str, key: [u8; 32]) -> Result<Change, DecodeError> {
+pub(super) fn claim(identifier: &str, key: [u8; 32]) -> Result<Change, DecodeError> {
     Ok(Change::Claim {
         identifier: identifier.parse()?,
         key: Digest::from_bytes(key),
@@ -337,7 +279,7 @@ fn claim(identifier: &str, key: [u8; 32]) -> Result<Change, DecodeError> {
     })
 }
 
-fn release(identifier: &str) -> Result<Change, DecodeError> {
+pub(super) fn release(identifier: &str) -> Result<Change, DecodeError> {
     Ok(Change::Release(identifier.parse()?))
 }
 

@@ -5,7 +5,8 @@ use std::{sync::Arc, thread};
 use super::{
     directory::GENERATIONS,
     disk::Disk,
-    entry::{self, CommitEntry, EntryV1},
+    entry::{self, CommitEntry},
+    entry_v1::EntryV1,
     error::{DecodeError, DirectoryError},
     frame::{self, FrameRead, Marker},
     generation_files,
