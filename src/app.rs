@@ -21,17 +21,17 @@ use cfgsync_spec::Spec;
 use cfgsync_store::{DirectoryConfig, MemoryStore, Store, StoreError};
 use cfgsync_support::clock::WallClock;
 
-/// Everything that a server is made of. The listeners are bound by the caller, so that it knows the ports.
+/// The parts of a server. The caller binds the listeners, so that it knows their ports.
 pub struct Server {
     /// The spec.
     pub spec: Spec,
-    /// Where to listen.
+    /// The bound listeners.
     pub listeners: Vec<TcpListener>,
-    /// Materializers beside those that the spec asks for, run after them.
+    /// Materializers of the embedding program. They run after those of the spec.
     pub materializers: Vec<Arc<dyn Materializer>>,
-    /// How generations are made.
+    /// The settings of the coordinator.
     pub coordinator: cfgsync_cluster::Config,
-    /// Bounds and times of the HTTP server.
+    /// The limits and timeouts of the HTTP server.
     pub http: HttpConfig,
     /// The store, as [`open_store`] returns it. Without one the server keeps its state in memory.
     pub store: Option<Arc<dyn Store>>,
@@ -39,15 +39,15 @@ pub struct Server {
     pub history_generations: usize,
     /// The wall clock.
     pub clock: WallClock,
-    /// Kept to the cluster in one line, for whoever watches over the server.
+    /// Holds the state of the cluster in one line, for a service manager.
     pub status: Option<watch::Sender<String>>,
 }
 
-/// How many generations are kept when nobody says otherwise.
+/// How many generations a store keeps by default.
 pub const HISTORY_GENERATIONS: usize = 8;
 
 impl Server {
-    /// A server of `spec` on `listener`, everything else as it is by default.
+    /// Returns a server of `spec` on `listener`, with defaults for everything else.
     pub fn new(spec: Spec, listener: TcpListener) -> Self {
         Self {
             spec,
@@ -62,7 +62,7 @@ impl Server {
         }
     }
 
-    /// The same with one more materializer.
+    /// Adds a materializer.
     #[must_use]
     pub fn with_materializer(mut self, materializer: impl Materializer) -> Self {
         self.materializers.push(Arc::new(materializer));
@@ -70,7 +70,7 @@ impl Server {
     }
 }
 
-/// Why a server could not serve, or not go on.
+/// Why a server could not start or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The store cannot be opened.
@@ -83,7 +83,7 @@ pub enum ServerError {
     StoreFailed(String),
 }
 
-/// Serves until `shutdown` is complete, then drains. A spec that comes through `reload` is used from then on.
+/// Serves until `shutdown` is complete, then drains. A spec received from `reload` replaces the one before.
 ///
 /// # Errors
 /// See [`ServerError`].
@@ -103,25 +103,25 @@ pub async fn serve(
     if guard.audit().is_some() && server.coordinator.audit_sink.is_none() {
         server.coordinator.audit_sink = Some(account.clone());
     }
-    let (stop_route, route_stopped) = tokio::sync::oneshot::channel::<()>();
-    let (coordinator, route) = Coordinator::new(
+    let (stop_reconciler, reconciler_stopped) = tokio::sync::oneshot::channel::<()>();
+    let (coordinator, reconciler) = Coordinator::new(
         store.clone(),
         server.spec,
         server.materializers,
         server.coordinator,
         server.clock,
         async {
-            let _ = route_stopped.await;
+            let _ = reconciler_stopped.await;
         },
     );
     account::warn_of_unclaimed(&coordinator, coordinator.identity());
     let (at_work, mut ended_early) = tokio::sync::oneshot::channel::<()>();
-    let route = tokio::spawn(async move {
-        // Dropped when the route ends, however that comes.
+    let reconciler = tokio::spawn(async move {
+        // Dropped when the reconciler ends, also by a panic.
         let _at_work = at_work;
-        route.await;
+        reconciler.await;
     });
-    // Without its route a server would take registrations that nobody ever evaluates.
+    // Without its reconciler, a server would accept registrations and never seal a generation.
     let (store_failed, mut store_failure) = tokio::sync::oneshot::channel();
     let shutdown = async move {
         tokio::select! {
@@ -148,9 +148,9 @@ pub async fn serve(
     }
     let report = cfgsync_server::serve(server.listeners, coordinator, server.http, shutdown).await;
     reloading.abort();
-    // The route goes last: until the last answer is out it may have deliveries to note.
-    drop(stop_route);
-    if let Err(panic) = route.await {
+    // The reconciler ends last: it records the deliveries of the last responses.
+    drop(stop_reconciler);
+    if let Err(panic) = reconciler.await {
         tracing::error!("the coordinator ended early: {panic}");
     }
     if let Some(audit) = guard.audit() {

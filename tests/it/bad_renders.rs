@@ -9,7 +9,7 @@ use std::{
 };
 
 use cfgsync::NodeRegistration;
-use cfgsync_cluster::render::Program;
+use cfgsync_cluster::render::Pipeline;
 use cfgsync_materialize as materialize;
 use cfgsync_spec::Spec;
 use cfgsync_template::Draw;
@@ -46,18 +46,18 @@ fn each_failure_is_told_with_its_place_and_the_way_out() {
 /// What is told when two nodes, of which one brings a zone, are rendered.
 fn failure(path: &Path) -> String {
     let spec = Spec::load(path).unwrap_or_else(|error| panic!("{error}"));
-    let program = Program::new(Arc::new(spec.clone()), materialize::build(&spec));
+    let pipeline = Pipeline::new(Arc::new(spec.clone()), materialize::build(&spec));
     let node = |name: &str, metadata| {
         let ip = [10, 0, 0, 1].into();
         NodeRegistration::new(name.parse().unwrap(), ip).with_metadata(metadata)
     };
     let nodes = vec![node("n1", json!({ "zone": "a" })), node("n2", json!({}))];
     let mut snapshot = snapshot(&spec, nodes);
-    let rendered = program
+    let rendered = pipeline
         .draw_once(&snapshot, &Draw::Placeholder)
         .and_then(|once| {
             snapshot.once = once;
-            program.render(&snapshot, &BTreeMap::new())
+            pipeline.render(&snapshot, &BTreeMap::new())
         });
     match rendered {
         Ok(_) => panic!("{} renders", path.display()),

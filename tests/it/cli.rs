@@ -316,7 +316,7 @@ fn sighup_keeps_the_last_good_spec() {
     // One that asks for more than is here is good as well, but that is said.
     place.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 3"));
     server.signal(Signal::HUP);
-    server.log_until("by this spec not all are here: 1/3; generation 1 stays served");
+    server.log_until("the new spec is not satisfied (1/3); still serving generation 1");
     server.signal(Signal::TERM);
     assert_eq!(server.end(), 0);
 }
@@ -572,6 +572,6 @@ fn what_operators_do_stands_in_the_servers_log() {
     operate(&["reset"]);
     operate(&["rm", "node-1"]);
     server.log_until("an operator declared the cluster failed: wrong image");
-    server.log_until("an operator's reset ended the failure");
+    server.log_until("an operator ended the declared failure");
     server.log_until("node-1 was removed");
 }

@@ -493,7 +493,7 @@ fn registered_names_that_no_key_has_are_warned_of() {
     );
     server.signal(Signal::HUP);
     let warning = format!(
-        "registered nodes without a key: 12 ({} and 2 more). Whoever comes first with a key",
+        "but 12 registered nodes have no key ({} and 2 more); the next node that registers",
         nodes[..10].join(", ")
     );
     server.log_until(&warning);
@@ -504,7 +504,7 @@ fn registered_names_that_no_key_has_are_warned_of() {
     server.signal(Signal::KILL);
     server.end();
     let mut server = place.serve(&durable);
-    server.log_until("registered nodes without a key: 11 (node-11, ");
+    server.log_until("but 11 registered nodes have no key (node-11, ");
 }
 
 #[test]
@@ -605,7 +605,7 @@ fn the_audit_log_has_what_a_server_does_by_itself() {
             "the TLS certificate was read again",
         ],
     );
-    server.log_until("the render at revision");
+    server.log_until("the render of revision");
     place.put("cluster.yaml", "nonsense\n");
     hangup(
         server,

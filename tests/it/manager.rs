@@ -67,7 +67,7 @@ fn a_server_says_when_it_is_ready_what_it_waits_for_and_that_it_stops() {
         "STATUS=waiting: 1/2"
     );
     server.register("node-2");
-    manager.heard("STATUS=generation 1 is served to 2 nodes");
+    manager.heard("STATUS=serving generation 1 to 2 nodes");
     server.signal(Signal::HUP);
     let reloading = manager.heard("RELOADING=1");
     assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");

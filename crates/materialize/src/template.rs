@@ -1,19 +1,14 @@
-//! `kind: template`: renders what all share once, then every node's files on all cores.
+//! `kind: template`: renders the shared files once, then each node's own files on all cores.
 //!
-//! The result does not depend on how the work was split: nodes are taken in the snapshot's order, and of
-//! several errors the one of the first node is told.
+//! The result does not depend on how the work is split: nodes are in the snapshot's order, and the first node that
+//! fails gives the error.
 
 use std::{
     collections::BTreeMap,
     fs,
     io::Read,
-    num::NonZero,
     path::{Path, PathBuf},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+    sync::{Mutex, PoisonError},
 };
 
 use super::{MaterializationResult, MaterializeError, Materializer};
@@ -22,12 +17,13 @@ use cfgsync_model::{
     SnapshotNode,
 };
 use cfgsync_spec::{FileContent, FileSpec, TemplateSpec};
+use cfgsync_support::parallel;
 use cfgsync_template::{JinjaError, NodeValue, Origin, RenderContext};
 
 /// Largest file that `source` reads, in bytes.
 const SOURCE_MAX_BYTES: u64 = 64 << 20;
 
-/// Fewer nodes than this are not worth a thread of their own.
+/// For fewer nodes than this, a second thread costs more than it saves.
 const NODES_PER_THREAD_MIN: usize = 64;
 
 /// Files from templates.
@@ -71,7 +67,7 @@ impl TemplateMaterializer {
     fn render_fragments(&self, context: RenderContext) -> Result<RenderContext, MaterializeError> {
         let mut fragments = BTreeMap::new();
         for fragment in &self.spec.fragments {
-            let content = fragment.template.render(&context, None).map_err(|error| {
+            let rendered = fragment.template.render(&context, None).map_err(|error| {
                 failure(
                     &format!("fragment {}", fragment.name),
                     fragment.template.origin(),
@@ -79,8 +75,8 @@ impl TemplateMaterializer {
                 )
             })?;
             // A fragment includes no other, so it is one chunk; an empty one has none.
-            let chunk = content.chunks().first().cloned();
-            let chunk = chunk.unwrap_or_else(|| cfgsync_model::Chunk::new(content.to_bytes()));
+            let chunk = rendered.chunks().first().cloned();
+            let chunk = chunk.unwrap_or_else(|| cfgsync_model::Chunk::new(rendered.to_bytes()));
             fragments.insert(fragment.name.clone(), chunk);
         }
         Ok(context.with_fragments(fragments))
@@ -93,11 +89,11 @@ impl TemplateMaterializer {
     ) -> Result<ArtifactSet, MaterializeError> {
         let mut shared = ArtifactSet::default();
         for file in self.spec.files.iter().filter(|file| file.shared) {
-            let what = format!("{} (shared)", file.path);
+            let what = || format!("{} (shared)", file.path);
             let artifact = render_file(file, &what, context, None, sources)?;
             shared
                 .push(artifact)
-                .map_err(|_| self.collision(file, &what))?;
+                .map_err(|_| self.collision(file, &what()))?;
         }
         Ok(shared)
     }
@@ -109,50 +105,11 @@ impl TemplateMaterializer {
         shared: &ArtifactSet,
         sources: &Sources,
     ) -> Result<BTreeMap<Identifier, ArtifactSet>, MaterializeError> {
-        // Work on nodes behind the first one that failed is pointless.
-        let first_failed = AtomicUsize::new(usize::MAX);
-        let render = |first: usize, nodes: &[SnapshotNode]| {
-            let mut rendered = Vec::with_capacity(nodes.len());
-            for (at, node) in (first..).zip(nodes) {
-                if at > first_failed.load(Ordering::Relaxed) {
-                    break;
-                }
-                let files = self.render_node(node, context, &context.nodes()[at], shared, sources);
-                let failed = files.is_err();
-                rendered.push(files.map(|files| (node.identifier.clone(), files)));
-                if failed {
-                    first_failed.fetch_min(at, Ordering::Relaxed);
-                    break;
-                }
-            }
-            rendered
-        };
-        let threads = thread::available_parallelism()
-            .map_or(1, NonZero::get)
-            .min(snapshot.nodes.len() / NODES_PER_THREAD_MIN)
-            .max(1);
-        let share = snapshot.nodes.len().div_ceil(threads).max(1);
-        let parts: Vec<(usize, &[SnapshotNode])> = (0..)
-            .step_by(share)
-            .zip(snapshot.nodes.chunks(share))
-            .collect();
-        let [mine, others @ ..] = parts.as_slice() else {
-            return Ok(BTreeMap::new());
-        };
-        thread::scope(|scope| {
-            let others: Vec<_> = others
-                .iter()
-                .map(|&(first, nodes)| scope.spawn(move || render(first, nodes)))
-                .collect();
-            let mine = render(mine.0, mine.1);
-            // Parts come in the order of their nodes, so the first error is that of the first node.
-            mine.into_iter()
-                .chain(others.into_iter().flat_map(|part| {
-                    part.join()
-                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                }))
-                .collect()
-        })
+        let rendered = parallel::try_map(&snapshot.nodes, NODES_PER_THREAD_MIN, |at, node| {
+            self.render_node(node, context, &context.nodes()[at], shared, sources)
+        })?;
+        let identifiers = snapshot.nodes.iter().map(|node| node.identifier.clone());
+        Ok(identifiers.zip(rendered).collect())
     }
 
     fn render_node(
@@ -163,8 +120,9 @@ impl TemplateMaterializer {
         shared: &ArtifactSet,
         sources: &Sources,
     ) -> Result<ArtifactSet, MaterializeError> {
-        let mut files = ArtifactSet::default();
-        for file in self.spec.files.iter().filter(|file| !file.shared) {
+        let own = self.spec.files.iter().filter(|file| !file.shared);
+        let mut files = ArtifactSet::with_capacity(own.clone().count());
+        for file in own {
             if let Some(matching) = &file.matching {
                 let matches = matching.matches(context, value).map_err(|error| {
                     let what = format!("`where` of {} for {}", file.path, node.identifier);
@@ -174,14 +132,18 @@ impl TemplateMaterializer {
                     continue;
                 }
             }
-            let what = format!("{} for {}", file.path, node.identifier);
+            let what = || format!("{} for {}", file.path, node.identifier);
             if shared.get(&file.path).is_some() || files.get(&file.path).is_some() {
-                return Err(self.collision(file, &what));
+                return Err(self.collision(file, &what()));
             }
             let artifact = render_file(file, &what, context, Some(value), sources)?;
+            for chunk in artifact.content.chunks() {
+                // Hashed here, on this thread, while the bytes are in its cache. The digest needs the sum later.
+                chunk.sha256();
+            }
             files
                 .push(artifact)
-                .map_err(|_| self.collision(file, &what))?;
+                .map_err(|_| self.collision(file, &what()))?;
         }
         Ok(files)
     }
@@ -210,26 +172,26 @@ impl TemplateMaterializer {
 
 fn render_file(
     file: &FileSpec,
-    what: &str,
+    what: &impl Fn() -> String,
     context: &RenderContext,
     node: Option<&NodeValue>,
     sources: &Sources,
 ) -> Result<ArtifactFile, MaterializeError> {
-    let content = match &file.content {
+    let made = match &file.content {
         FileContent::Template(template) => template
             .render(context, node)
-            .map_err(|error| failure(what, template.origin(), &error))?,
+            .map_err(|error| failure(&what(), template.origin(), &error))?,
         FileContent::Source { path, directory } => {
-            let relative = path
-                .render_path(context, node)
-                .map_err(|error| failure(&format!("`source` of {what}"), path.origin(), &error))?;
+            let relative = path.render_path(context, node).map_err(|error| {
+                failure(&format!("`source` of {}", what()), path.origin(), &error)
+            })?;
             sources
                 .read(&directory.join(&relative))
                 .map_err(|problem| {
                     let place = path.origin().map_or_else(String::new, |origin| {
                         format!("{}:{}:{}: ", origin.file, origin.line, origin.column)
                     });
-                    MaterializeError(format!("`source` of {what}: {place}{problem}"))
+                    MaterializeError(format!("`source` of {}: {place}{problem}", what()))
                 })?
         }
     };
@@ -237,7 +199,7 @@ fn render_file(
         path: file.path.clone(),
         mode: file.mode,
         secret: file.secret,
-        content,
+        content: made,
     })
 }
 

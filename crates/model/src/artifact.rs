@@ -432,12 +432,18 @@ pub struct DuplicatePath(pub ArtifactPath);
 impl ArtifactSet {
     /// A set of `files`; refused when two share a path.
     pub fn new(files: Vec<ArtifactFile>) -> Result<Self, DuplicatePath> {
-        let mut set = Self {
-            files: Vec::with_capacity(files.len()),
-            places: None,
-        };
+        let mut set = Self::with_capacity(files.len());
         files.into_iter().try_for_each(|file| set.push(file))?;
         Ok(set)
+    }
+
+    /// An empty set with memory for so many files. Thousands of nodes have a set of few files each, and a set that
+    /// grows takes memory for four at once.
+    pub fn with_capacity(files: usize) -> Self {
+        Self {
+            files: Vec::with_capacity(files),
+            places: None,
+        }
     }
 
     /// Adds `file`; refused when its path is taken.

@@ -25,4 +25,4 @@ pub use integer::{RoundedInteger, refuse_rounded};
 pub use pin::{InvalidPin, Pin};
 pub use readiness::{MISSING_NAMES_MAX, NODES_CLAUSE, Progress, Readiness};
 pub use registration::{Metadata, NobodysAddress, NodeRegistration, refuse_nobodys};
-pub use snapshot::{RegistrationSnapshot, SnapshotNode};
+pub use snapshot::{RegistrationSnapshot, SharedMetadata, SnapshotNode};

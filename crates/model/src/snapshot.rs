@@ -1,11 +1,66 @@
 //! All inputs at one revision, as rendering sees them.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr, ops::Deref, sync::Arc};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{Identifier, Metadata, Revision, Seat};
+use super::{Identifier, Metadata, NodeRegistration, Revision, Seat};
+
+/// The metadata of a node in a snapshot: a [`Metadata`] that is shared, mostly with the node's registration. A snapshot
+/// of a million nodes copies none of them.
+#[derive(Clone)]
+pub struct SharedMetadata(Source);
+
+#[derive(Clone)]
+enum Source {
+    /// As the node sent them.
+    Registration(Arc<NodeRegistration>),
+    /// With the spec's defaults.
+    Completed(Arc<Metadata>),
+}
+
+impl Deref for SharedMetadata {
+    type Target = Metadata;
+
+    fn deref(&self) -> &Metadata {
+        match &self.0 {
+            Source::Registration(registration) => &registration.metadata,
+            Source::Completed(metadata) => metadata,
+        }
+    }
+}
+
+impl From<Metadata> for SharedMetadata {
+    fn from(metadata: Metadata) -> Self {
+        Self(Source::Completed(Arc::new(metadata)))
+    }
+}
+
+impl From<Arc<NodeRegistration>> for SharedMetadata {
+    fn from(registration: Arc<NodeRegistration>) -> Self {
+        Self(Source::Registration(registration))
+    }
+}
+
+impl PartialEq for SharedMetadata {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+impl Eq for SharedMetadata {}
+
+impl fmt::Debug for SharedMetadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl Serialize for SharedMetadata {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Metadata::serialize(self, serializer)
+    }
+}
 
 /// One node of a snapshot: its facts, with the spec's defaults filled in, and its seat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -15,7 +70,7 @@ pub struct SnapshotNode {
     /// Its address.
     pub ip: IpAddr,
     /// Its metadata, completed by the spec's defaults.
-    pub metadata: Metadata,
+    pub metadata: SharedMetadata,
     /// Its number, see [`Seat`].
     pub seat: Seat,
 }

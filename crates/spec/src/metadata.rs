@@ -47,14 +47,30 @@ impl MetadataRules {
         self.fields.is_empty()
     }
 
-    /// The metadata with the spec's defaults filled in, or what is wrong with it.
+    /// Returns the metadata with the spec's defaults filled in, or what is wrong with it.
     pub fn complete(&self, metadata: &Metadata) -> Result<Metadata, MetadataError> {
+        self.check(metadata)?;
         if self.fields.is_empty() {
             return Ok(metadata.clone());
         }
-        let mut object = match metadata {
-            Value::Object(object) => object.clone(),
-            Value::Null => Map::new(),
+        let mut object = metadata.as_object().cloned().unwrap_or_default();
+        for (name, rule) in &self.fields {
+            if let Some(default) = &rule.default
+                && !object.contains_key(name)
+            {
+                object.insert(name.clone(), default.clone());
+            }
+        }
+        Ok(Value::Object(object))
+    }
+
+    /// Returns what is wrong with the metadata, if anything. Copies nothing: each registration is checked.
+    pub fn check(&self, metadata: &Metadata) -> Result<(), MetadataError> {
+        let none = Map::new();
+        let object = match metadata {
+            _ if self.fields.is_empty() => return Ok(()),
+            Value::Object(object) => object,
+            Value::Null => &none,
             other => {
                 return Err(MetadataError {
                     field: "metadata".to_owned(),
@@ -70,10 +86,7 @@ impl MetadataRules {
                     let hint = format!(" (`join --meta {name}:=NUMBER` gives a number)");
                     problem + if slip { &hint } else { "" }
                 }),
-                (None, Some(default)) => {
-                    object.insert(name.clone(), default.clone());
-                    None
-                }
+                (None, Some(_)) => None,
                 (None, None) => Some(format!("missing; expected {}", rule.expected())),
             };
             if let Some(problem) = problem {
@@ -81,7 +94,7 @@ impl MetadataRules {
                 return Err(MetadataError { field, problem });
             }
         }
-        Ok(Value::Object(object))
+        Ok(())
     }
 
     /// Metadata that the rules accept, invented for the node at `index` (`plan --fake`): values differ from

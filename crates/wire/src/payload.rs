@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 use bytes::Bytes;
@@ -23,6 +23,12 @@ use cfgsync_model::{
 
 /// A piece shorter than this is copied rather than shared: one more write costs more than the copy.
 const SHARED_PIECE_MIN_BYTES: usize = 4096;
+
+/// About what a payload takes beside its files, in bytes.
+const HEAD_BYTES: usize = 256;
+
+/// About what a file takes beside its content, in bytes.
+const FILE_BYTES: usize = 192;
 
 /// A payload as the bytes that go to the socket.
 #[derive(Clone)]
@@ -76,8 +82,8 @@ pub struct PayloadEncoder {
     /// The shared files, comma-separated.
     shared: Pieces,
     shared_is_text: bool,
-    /// JSON of the chunks that several files hold, by address; the chunks live as long as the generation.
-    chunks: HashMap<*const Chunk, Bytes>,
+    /// JSON of the chunks that several files hold, by their address. The chunks live as long as the generation.
+    chunks: RwLock<HashMap<usize, Bytes>>,
 }
 
 /// Grows by copying short pieces and keeping long ones.
@@ -122,7 +128,7 @@ impl PayloadEncoder {
             key: None,
             shared: Pieces::default(),
             shared_is_text: shared.files().iter().all(is_text),
-            chunks: HashMap::new(),
+            chunks: RwLock::default(),
         };
         let mut pieces = Pieces::default();
         for (at, file) in shared.files().iter().enumerate() {
@@ -148,7 +154,7 @@ impl PayloadEncoder {
     }
 
     /// One node's payload.
-    pub fn encode(&mut self, identifier: &Identifier, node: &NodeFiles) -> EncodedPayload {
+    pub fn encode(&self, identifier: &Identifier, node: &NodeFiles) -> EncodedPayload {
         let mut pieces = self.files(&node.local, Some(node.digest));
         let Some(key) = &self.key else {
             pieces.open.extend_from_slice(b"]}");
@@ -168,7 +174,7 @@ impl PayloadEncoder {
     }
 
     /// Everything up to what follows the last file.
-    fn files(&mut self, own: &ArtifactSet, digest: Option<Digest>) -> Pieces {
+    fn files(&self, own: &ArtifactSet, digest: Option<Digest>) -> Pieces {
         let own = own.files();
         // An old client must refuse what it would write wrongly.
         let version = if self.shared_is_text && own.iter().all(is_text) {
@@ -178,6 +184,10 @@ impl PayloadEncoder {
         };
         let digest = digest.map(|digest| format!(r#""digest":"{digest}","#));
         let mut pieces = Pieces::default();
+        let content: usize = own.iter().map(|file| file.content.len()).sum();
+        pieces.open.reserve(
+            HEAD_BYTES + own.len() * FILE_BYTES + content + content / 8 + self.shared.open.len(),
+        );
         pieces.open.extend_from_slice(
             format!(
                 r#"{{"schema_version":{version},"instance":"{}","generation":{},{}"files":["#,
@@ -197,7 +207,7 @@ impl PayloadEncoder {
         pieces
     }
 
-    fn file(&mut self, pieces: &mut Pieces, comma: bool, file: &ArtifactFile) {
+    fn file(&self, pieces: &mut Pieces, comma: bool, file: &ArtifactFile) {
         if comma {
             pieces.open.push(b',');
         }
@@ -238,14 +248,24 @@ impl PayloadEncoder {
                 push_escaped(&mut pieces.open, chunk.bytes());
                 continue;
             }
-            let escaped = self.chunks.entry(Arc::as_ptr(chunk)).or_insert_with(|| {
-                let mut escaped = Vec::with_capacity(chunk.bytes().len() + 16);
-                push_escaped(&mut escaped, chunk.bytes());
-                escaped.into()
-            });
-            pieces.push_shared(&escaped.clone());
+            pieces.push_shared(&self.escaped(chunk));
         }
         pieces.open.extend_from_slice(b"\"}");
+    }
+
+    /// The JSON of a chunk that several files hold, made once.
+    fn escaped(&self, chunk: &Arc<Chunk>) -> Bytes {
+        let address = Arc::as_ptr(chunk).addr();
+        let known = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(escaped) = known.get(&address) {
+            return escaped.clone();
+        }
+        drop(known);
+        let mut escaped = Vec::with_capacity(chunk.bytes().len() + 16);
+        push_escaped(&mut escaped, chunk.bytes());
+        let mut known = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have been faster: all payloads then hold its copy.
+        known.entry(address).or_insert(escaped.into()).clone()
     }
 }
 
@@ -262,8 +282,8 @@ fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
     let text = std::str::from_utf8(text).expect("checked by is_text");
     let start = out.len();
     push_json(out, text);
-    out.remove(start);
     out.pop();
+    out.remove(start);
 }
 
 /// A payload that a client received, with all its sums checked.
@@ -544,26 +564,13 @@ impl fmt::Debug for EncodedPayload {
 }
 
 impl EncodedPayload {
-    /// All payloads of `generation`, by node, with signatures by `key` if there is one.
-    pub fn all_of(
-        instance: Instance,
-        generation: &Generation,
-        key: Option<&Arc<SigningKey>>,
-    ) -> HashMap<Identifier, Arc<Self>> {
-        let mut encoder = PayloadEncoder::of(instance, generation).signed_by(key);
-        let nodes = generation.nodes.iter();
-        nodes
-            .map(|(id, files)| (id.clone(), Arc::new(encoder.encode(id, files))))
-            .collect()
-    }
-
     /// What an operator sees of a node's payload: secret files are named, not shown. Without the payload digest,
     /// which would not fit, and never signed: no node takes it for its own.
     pub fn without_secrets(instance: Instance, generation: &Generation, node: &NodeFiles) -> Self {
         let (shared, mut withheld) = open_files(&generation.shared, true);
         let (own, withheld_own) = open_files(&node.local, false);
         withheld.splice(0..0, withheld_own);
-        let mut encoder = PayloadEncoder::new(instance, generation.number, &shared);
+        let encoder = PayloadEncoder::new(instance, generation.number, &shared);
         let mut pieces = encoder.files(&own, None);
         pieces.open.extend_from_slice(b"],\"withheld\":");
         serde_json::to_writer(&mut pieces.open, &withheld).expect("numbers and texts");
@@ -621,7 +628,7 @@ mod tests {
         );
         let nodes = BTreeMap::from([("a".parse().unwrap(), local)]);
         let (nodes, _) = generation_digest(INSTANCE, nodes, &shared);
-        let mut encoder = PayloadEncoder::new(INSTANCE, GenerationNumber(3), &shared);
+        let encoder = PayloadEncoder::new(INSTANCE, GenerationNumber(3), &shared);
         encoder
             .encode(&"a".parse().unwrap(), &nodes["a"])
             .to_bytes()
@@ -671,7 +678,7 @@ mod tests {
             let shared = ArtifactSet::new(shared).unwrap();
             let (nodes, _) = generation_digest(INSTANCE, sets.clone().into(), &shared);
             let encoder = PayloadEncoder::new(INSTANCE, GenerationNumber(3), &shared);
-            let mut encoder = encoder.signed_by(Some(&key));
+            let encoder = encoder.signed_by(Some(&key));
             let payload = encoder.encode(&a, &nodes[&a]);
             let body = payload.to_bytes();
             assert_eq!(body.len(), payload.len_bytes);
@@ -679,7 +686,7 @@ mod tests {
             assert_eq!(received.verify(&a, &keys), Ok(()));
             assert_eq!(received.verify(&b, &keys), Err(NotVerified::Forged));
             let plain = PayloadEncoder::new(INSTANCE, GenerationNumber(3), &shared);
-            let plain = { plain }.encode(&a, &nodes[&a]).to_bytes();
+            let plain = plain.encode(&a, &nodes[&a]).to_bytes();
             let plain = ReceivedPayload::decode(&plain).unwrap();
             assert_eq!(plain.verify(&a, &keys), Err(NotVerified::Unsigned));
             assert_eq!(plain.files, received.files);

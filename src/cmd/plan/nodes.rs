@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use cfgsync_cluster::{Refusal, render::Program};
+use cfgsync_cluster::{check_registration, render::Pipeline};
 use cfgsync_model::{Identifier, NodeRegistration, Seat, refuse_nobodys};
 use cfgsync_spec::{Members, PlainFile, Spec, SpecError, Step};
 use serde::Serialize;
@@ -50,19 +50,12 @@ pub(super) struct Refused {
 }
 
 /// Why `serve` would not accept `node`.
-pub(super) fn refusal(program: &Program, node: &NodeRegistration) -> Option<Refused> {
-    let identifier = node.identifier.clone();
-    let reason = if program.excludes(&identifier) {
-        Refusal::NotListed(identifier.clone()).to_string()
-    } else {
-        program
-            .spec
-            .metadata
-            .complete(&node.metadata)
-            .err()?
-            .to_string()
-    };
-    Some(Refused { identifier, reason })
+pub(super) fn refusal(pipeline: &Pipeline, node: &NodeRegistration) -> Option<Refused> {
+    let refusal = check_registration(pipeline, node).err()?;
+    Some(Refused {
+        identifier: node.identifier.clone(),
+        reason: refusal.to_string(),
+    })
 }
 
 /// So many nodes that the spec's rules accept.

@@ -13,7 +13,7 @@ fn snapshot(nodes: u32) -> RegistrationSnapshot {
         .map(|number| SnapshotNode {
             identifier: format!("node-{number}").parse().unwrap(),
             ip: [10, 0, 0, 1].into(),
-            metadata: serde_json::json!({}),
+            metadata: serde_json::json!({}).into(),
             seat: Seat(number - 1),
         })
         .collect();

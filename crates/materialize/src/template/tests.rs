@@ -14,7 +14,7 @@ fn snapshot(count: usize) -> RegistrationSnapshot {
         .map(|at| SnapshotNode {
             identifier: format!("n-{at}").parse().unwrap(),
             ip: std::net::Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(at).unwrap()).into(),
-            metadata: json!({"port": 9000 + at, "dir": if at == 1 { ".." } else { "keys" }}),
+            metadata: json!({"port": 9000 + at, "dir": if at == 1 { ".." } else { "keys" }}).into(),
             seat: Seat(u32::try_from(at).unwrap()),
         })
         .collect();
