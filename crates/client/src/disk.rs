@@ -39,9 +39,9 @@ pub use transaction::{CommittedTransaction, Transaction};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WrittenFile {
-    /// The artifact.
+    /// The artifact of the payload, or `receipt` for a receipt.
     pub artifact: ArtifactPath,
-    /// The target.
+    /// The path of the target, as the routes give it.
     pub path: PathBuf,
     /// The change to the target.
     pub outcome: Outcome,
@@ -71,39 +71,39 @@ pub enum DiskError {
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// The cause.
+        /// The error of the operating system.
         problem: io::Error,
     },
     /// The target is a directory.
     #[error("cannot write {}: it is a directory", path.display())]
     IsDirectory {
-        /// The target.
+        /// The path that a route gives for a file.
         path: PathBuf,
     },
     /// The target is a device, a pipe or a socket, or a symbolic link to one.
     #[error("cannot write {}: it is not a regular file", path.display())]
     NotAFile {
-        /// The target.
+        /// The path of the device, pipe, socket or symbolic link.
         path: PathBuf,
     },
     /// A component of the path that may come from the server is a symbolic link.
     #[error("cannot write below {}: it is a symbolic link, which is not followed", path.display())]
     SymbolicLink {
-        /// The symbolic link.
+        /// The path of the symbolic link itself.
         path: PathBuf,
     },
     /// Two targets are the same file.
     #[error("cannot write {}: it is the same file as {}", second.display(), first.display())]
     SameFile {
-        /// The first target.
+        /// The path of the target that was staged first.
         first: PathBuf,
-        /// The second target.
+        /// The path that leads to the same directory and name.
         second: PathBuf,
     },
     /// The name has the form of a staged file's name. The next transaction would remove it.
     #[error("cannot write {}: this form of name is reserved for temporary files of cfgsync", path.display())]
     Reserved {
-        /// The target.
+        /// The path with the reserved name.
         path: PathBuf,
     },
     /// The transaction was dropped before it was finished.
@@ -112,7 +112,7 @@ pub enum DiskError {
     /// There was an error, and not every file could be restored.
     #[error("{cause}; cannot restore {}", list(files))]
     RollbackFailed {
-        /// The first error.
+        /// The error that caused the rollback.
         cause: Box<DiskError>,
         /// The files that may be new, missing or still under a staging name.
         files: Vec<PathBuf>,

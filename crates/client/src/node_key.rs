@@ -21,7 +21,7 @@ use key_file::{IfExists, KeyFile};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyLocation {
-    /// In this file.
+    /// In this file, for every cluster and identifier.
     File(PathBuf),
     /// In `DIRECTORY/keys/CLUSTER/IDENTIFIER`. Each cluster has a key of its own, so that the server of one cluster
     /// cannot use the key at another.
@@ -37,9 +37,9 @@ pub enum KeyError {
     /// The key file cannot be read or written.
     #[error("cannot use the node key in {place}: {problem}")]
     File {
-        /// The file.
+        /// The path of the file, or a description if there is none.
         place: String,
-        /// The cause.
+        /// The error of the operating system, or the fault in the file.
         problem: String,
     },
     /// The key was created for other servers.
@@ -48,7 +48,7 @@ pub enum KeyError {
         path.display(), listed(.stored), listed(.presented)
     )]
     OtherServer {
-        /// The key file.
+        /// The key file, which lists its servers.
         path: PathBuf,
         /// The pins and names in the file.
         stored: Vec<String>,

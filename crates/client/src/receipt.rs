@@ -37,7 +37,7 @@ pub struct Receipt {
     /// The version of this format.
     #[serde(rename = "cfgsync_receipt")]
     version: u32,
-    /// The node.
+    /// The node whose files these are.
     pub identifier: Identifier,
     /// The cluster. `None` from servers of the older protocol.
     #[serde(default)]
@@ -56,11 +56,11 @@ pub struct Receipt {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ReceiptEntry {
-    /// The artifact.
+    /// The name of the artifact in the payload.
     pub artifact: ArtifactPath,
     /// The file's path, for people. `None` if the content was printed or consumed.
     pub path: Option<String>,
-    /// The mode of the file.
+    /// The mode with which the file was written.
     pub mode: Mode,
     /// Whether the spec declares the file secret.
     #[serde(default)]
@@ -77,9 +77,9 @@ pub struct ReceiptEntry {
 pub struct DeliveredGeneration {
     /// The identity of the store that sealed the generation.
     pub instance: Instance,
-    /// The generation.
+    /// The number of the generation within that instance.
     pub generation: GenerationNumber,
-    /// The payload digest.
+    /// The digest of this node's payload of that generation.
     pub digest: Digest,
 }
 
@@ -89,7 +89,7 @@ pub struct DeliveredGeneration {
 pub struct VerifiedFile {
     /// The entry of the receipt.
     pub entry: ReceiptEntry,
-    /// The path of the file.
+    /// The path where the current routes place the file.
     pub path: PathBuf,
 }
 
@@ -100,25 +100,25 @@ pub enum ReceiptError {
     /// The operating system reports an error.
     #[error("cannot read the receipt {}: {problem}", path.display())]
     Io {
-        /// The receipt.
+        /// The path of the receipt.
         path: PathBuf,
-        /// The cause.
+        /// The error of the operating system.
         problem: io::Error,
     },
     /// The file is not a receipt, or it is damaged.
     #[error("{} is not a receipt: {problem}", path.display())]
     Invalid {
-        /// The file.
+        /// The path of the file that is not a receipt.
         path: PathBuf,
-        /// The cause.
+        /// The fault in its JSON.
         problem: String,
     },
     /// A newer cfgsync wrote the receipt.
     #[error("the receipt {} has version {version}; this cfgsync supports version {VERSION}", path.display())]
     Version {
-        /// The receipt.
+        /// The path of the receipt.
         path: PathBuf,
-        /// Its version.
+        /// The version that the file has.
         version: u64,
     },
 }
@@ -136,9 +136,9 @@ pub enum ReceiptMismatch {
         ClusterName(found)
     )]
     Cluster {
-        /// The requested cluster.
+        /// The cluster that the node must belong to.
         wanted: String,
-        /// The receipt's cluster.
+        /// The cluster that the receipt names.
         found: Option<String>,
     },
     /// The current routes do not match the artifacts of the receipt.

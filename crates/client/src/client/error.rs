@@ -38,7 +38,7 @@ pub enum CallError {
     Unreachable {
         /// The server that was tried last.
         server: ServerUrl,
-        /// The cause.
+        /// The error of the connection, such as `connection refused`.
         problem: String,
     },
     /// The server responded with an error status.
@@ -48,13 +48,13 @@ pub enum CallError {
         status: StatusCode,
         /// The reason. Made up from the status if the body is not an error of this protocol.
         body: Box<ErrorBody>,
-        /// The headers of the response.
+        /// The headers of the response, which name the server.
         meta: Box<ResponseMeta>,
     },
     /// The server responded with success, but the body violates the protocol or does not match its checksums.
     #[error("cannot use the response of {server}: {problem}")]
     Unusable {
-        /// The server that responded.
+        /// The server whose response violates the protocol.
         server: ServerUrl,
         /// The fault in the body.
         problem: String,
@@ -62,7 +62,7 @@ pub enum CallError {
     /// The TLS handshake failed: this node does not trust the server, or the server does not trust this node.
     #[error("{server} {reason}")]
     Untrusted {
-        /// The server.
+        /// The server with which the handshake failed.
         server: ServerUrl,
         /// Why the handshake failed.
         reason: HandshakeError,

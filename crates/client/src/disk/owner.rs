@@ -10,7 +10,7 @@ use rustix::{
 /// The owner of files and directories that are created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
-    /// The user id.
+    /// The numeric user id.
     pub uid: u32,
     /// The group id. `None` keeps the group of the replaced file, or uses the group of the process.
     pub gid: Option<u32>,

@@ -28,7 +28,7 @@ pub struct PlacedArtifact<'a> {
 pub enum Placement {
     /// To standard output, byte for byte.
     Stdout,
-    /// To this file.
+    /// To this file, with the artifact's mode.
     File(Target),
     /// To the caller, who asked for it with [`OutputMap::consume`].
     Consumed,
@@ -50,7 +50,7 @@ pub enum RouteError {
     /// The payload has no artifact for a route.
     #[error("the route {route} matches no artifact{}; received: {received}", Suggestion(.nearest))]
     MatchesNothing {
-        /// The route's text.
+        /// The text of the route, `ARTIFACT=PATH`.
         route: String,
         /// The received name that is most similar.
         nearest: Option<ArtifactPath>,
@@ -62,17 +62,17 @@ pub enum RouteError {
         "no route for the artifact {artifact}, so nothing was written; add --out {artifact}=PATH or --out-dir DIR"
     )]
     Unrouted {
-        /// The artifact.
+        /// The first artifact without a route.
         artifact: ArtifactPath,
     },
     /// Two artifacts have the same target.
     #[error("{first} and {second} are both routed to {}", target.display())]
     SameTarget {
-        /// The first artifact.
+        /// The artifact that comes first in the payload.
         first: ArtifactPath,
-        /// The second artifact.
+        /// The later artifact.
         second: ArtifactPath,
-        /// The file.
+        /// The path that both routes give.
         target: PathBuf,
     },
     /// The target of one artifact is a parent directory of another's.
@@ -82,7 +82,7 @@ pub enum RouteError {
         file: ArtifactPath,
         /// The artifact whose target is below the path.
         below: ArtifactPath,
-        /// The path.
+        /// The path that both routes contain.
         target: PathBuf,
     },
 }

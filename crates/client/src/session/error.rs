@@ -22,9 +22,9 @@ pub enum JoinError {
     /// No server could be reached within the timeout.
     #[error("no answer within {}: {last}", Elapsed(*.waited))]
     Unreachable {
-        /// The timeout.
+        /// The time that was spent, which is the timeout.
         waited: Duration,
-        /// The last error.
+        /// The error of the last attempt, which begins with the server.
         last: String,
     },
     /// The cluster failed.
@@ -33,7 +33,7 @@ pub enum JoinError {
     /// The TLS handshake failed: the node does not trust the server, or the server does not trust the node.
     #[error("{server} {reason}")]
     Untrusted {
-        /// The server.
+        /// The server with which the handshake failed.
         server: ServerUrl,
         /// Why the handshake failed.
         reason: HandshakeError,
@@ -44,11 +44,11 @@ pub enum JoinError {
     /// The server rejected the node or its metadata.
     #[error("{server} refused {identifier}: {message}")]
     Refused {
-        /// The server.
+        /// The server that rejected the node.
         server: ServerUrl,
-        /// The node.
+        /// The identifier that the node registered with.
         identifier: Identifier,
-        /// The server's reason.
+        /// The server's reason, in words.
         message: String,
         /// The server's reason as a stable identifier, such as `not_listed`.
         reason: Option<String>,
@@ -59,9 +59,9 @@ pub enum JoinError {
     /// The server serves another cluster.
     #[error("{server} serves {}, not the cluster {wanted:?}", ClusterName(.found))]
     WrongCluster {
-        /// The server.
+        /// The server that serves another cluster.
         server: ServerUrl,
-        /// The requested cluster.
+        /// The name that [`JoinOptions::with_cluster`](crate::JoinOptions::with_cluster) requires.
         wanted: String,
         /// The server's cluster. `None` if the server does not name it.
         found: Option<String>,
@@ -69,7 +69,7 @@ pub enum JoinError {
     /// The cluster was not ready within the timeout.
     #[error("not ready within {}: {message}", Elapsed(*.waited))]
     NotReady {
-        /// The timeout.
+        /// The time that was spent, which is the timeout.
         waited: Duration,
         /// The missing nodes and the unmet conditions.
         message: String,
@@ -100,8 +100,8 @@ impl JoinError {
         }
     }
 
-    /// Returns whether the only cause is an expired token, or a certificate outside its validity period. No operator has
-    /// rejected this node then.
+    /// Returns whether the only cause is an expired token, or a certificate outside its validity period. In this case,
+    /// no operator has rejected the node.
     pub fn is_expiry(&self) -> bool {
         match self {
             Self::Refused { reason, .. } => reason.as_deref() == Some(EXPIRED_TOKEN),

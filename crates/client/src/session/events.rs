@@ -23,31 +23,31 @@ pub enum Event {
     Unreachable {
         /// The server that was tried last.
         server: ServerUrl,
-        /// The cause.
+        /// The error of the connection, such as `connection refused`.
         problem: String,
     },
     /// A server responded with an error or an invalid response. The session tries again.
     ServerFault {
-        /// The fault.
+        /// A sentence that begins with the server and says what it answered.
         problem: String,
     },
     /// The server accepted the registration.
     Registered {
-        /// The server.
+        /// The server that accepted it.
         server: ServerUrl,
-        /// The registered address.
+        /// The address that was registered for the node.
         ip: IpAddr,
         /// Whether this server, or the previous one, had accepted the registration before.
         again: bool,
     },
     /// A server requires the node's own key, and others on the network can read the requests to that server.
     KeySentUnencrypted {
-        /// The server.
+        /// The server that requires the key and uses plain HTTP.
         server: ServerUrl,
     },
     /// The cluster is not ready. This event follows every such response, also if nothing has changed.
     Waiting {
-        /// The reason.
+        /// The server's reason: how many nodes are missing, and which conditions are unmet.
         message: String,
         /// The reason in numbers and names. `None` from servers of the older protocol.
         progress: Option<ProgressBody>,
