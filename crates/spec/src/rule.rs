@@ -468,9 +468,9 @@ materializers: []
 
         error: the value `key` cannot be JSON: key must be a string
 
-        error: once.c: nothing in `once` is called `d`
+        error: once.c: `once` has no entry `d`
          |
-         = help: there are `a-b`
+         = help: it has `a-b`
 
         error: expressions cannot use the name `a-b`: a name has letters, digits and '_', and does not begin with a digit
 
