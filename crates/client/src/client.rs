@@ -455,7 +455,7 @@ mod tests {
     #[test]
     fn replaced_files_are_read_back_by_the_wire_format() {
         let text = ArtifactFile::new("/a.txt".parse().unwrap(), "text\n");
-        let binary = ArtifactFile::new("b.bin".parse().unwrap(), vec![0xff, 0x00]).kept_secret();
+        let binary = ArtifactFile::new("b.bin".parse().unwrap(), vec![0xff, 0x00]).into_secret();
         let files = [text, binary];
         let body = json!({
             "identifier": "node-1",
