@@ -1,15 +1,15 @@
 //! The command line: one file per subcommand, its arguments beside its `run` function.
 //!
-//! A command returns `anyhow::Result<Exit>`. Its errors are types (thiserror) named by whose fault they are;
-//! [`report`] alone decides what they mean in messages, hints and exit codes. Every flag has an `env` called
-//! `CFGSYNC_` and its name; [`settings`] reads those itself, so that flags that repeat (`Vec`) take one item per
-//! line without splitting what stands on the command line.
+//! A command returns `Result<Exit, CommandError>`. [`failures`] alone gives each error type its exit code and its
+//! hint, and [`report`] prints them. Every flag has a variable, `CFGSYNC_` and the name of the flag. [`settings`] reads the
+//! variables, because a repeatable flag takes one value per line from its variable.
 
 pub(crate) mod names;
 pub(crate) mod log;
 pub(crate) mod exit;
+pub(crate) mod error;
 pub(crate) mod values;
-pub(crate) mod typed;
+pub(crate) mod sources;
 pub(crate) mod credentials;
 pub(crate) mod tls;
 pub(crate) mod server;
@@ -26,30 +26,34 @@ pub(crate) mod join;
 pub(crate) mod inspect;
 pub(crate) mod plan;
 pub(crate) mod rm;
+pub(crate) mod replace;
 pub(crate) mod fail;
 pub(crate) mod reset;
 pub(crate) mod release;
 pub(crate) mod token;
 pub(crate) mod key;
 pub(crate) mod generate;
+pub(crate) mod failures;
 pub(crate) mod report;
 
 use clap::{Parser, Subcommand};
 
+use error::CommandError;
 use exit::Exit;
 
-/// Turns "who showed up" into "the files they need"
+/// Form a cluster: wait until all nodes have registered, then give each node its files
 ///
-/// `serve` says when a cluster is complete and which files each node then gets, `join` on each node registers,
-/// waits and writes them, `inspect` shows everything, `plan` is the offline twin.
+/// `serve` reads a spec, which says when the set of nodes is complete and which files each node gets. `join` runs on
+/// each node: it registers the node, waits, writes its files and starts a program. `inspect` shows the cluster. `plan`
+/// shows offline what a spec gives.
 #[derive(Debug, Parser)]
 #[command(
     name = "cfgsync",
     version,
     max_term_width = 100,
     disable_help_subcommand = true,
-    after_help = "Every flag can be set by its CFGSYNC_… variable, and in cfgsync/config.yaml under the \
-                  user's configuration directory or /etc."
+    after_help = "Each flag can also be set with its CFGSYNC_… variable, or in cfgsync/config.yaml in the \
+                  user's configuration directory or in /etc."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -65,6 +69,7 @@ pub(crate) enum Command {
     Inspect(inspect::InspectArgs),
     Plan(plan::PlanArgs),
     Rm(rm::RmArgs),
+    Replace(replace::ReplaceArgs),
     Fail(fail::FailArgs),
     Reset(reset::ResetArgs),
     Release(release::ReleaseArgs),
@@ -74,8 +79,8 @@ pub(crate) enum Command {
     Generate(generate::GenerateArgs),
 }
 
-/// Runs what was asked for.
-pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
+/// Starts the log, and runs the command.
+pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
     log::start(&cli.log);
     settings::warn_of_unknown_variables();
     match cli.command {
@@ -84,6 +89,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Inspect(args) => inspect::run(args),
         Command::Plan(args) => plan::run(&args),
         Command::Rm(args) => rm::run(args),
+        Command::Replace(args) => replace::run(args),
         Command::Fail(args) => fail::run(args),
         Command::Reset(args) => reset::run(args),
         Command::Release(args) => release::run(args),
@@ -100,19 +106,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clap_finds_nothing_wrong() {
+    fn clap_accepts_the_commands() {
         Cli::command().debug_assert();
         settings::documented().debug_assert();
     }
 
-    /// Kubernetes sets `CFGSYNC_PORT` and its like for a service called cfgsync.
+    /// Kubernetes sets `CFGSYNC_PORT` and similar variables for a service with the name cfgsync.
     #[test]
-    fn every_flag_has_its_variable_and_none_is_kubernetes_s() {
+    fn every_flag_has_a_variable_that_kubernetes_does_not_set() {
         fn check(command: &clap::Command) {
             for arg in command.get_arguments() {
                 let Some(long) = arg.get_long() else { continue };
                 if (command.get_name(), long) == ("inspect", "state-dir") {
-                    // CFGSYNC_STATE_DIR is the server's: beside it `inspect` and its health check ask the server.
+                    // Where CFGSYNC_STATE_DIR is set for the server, `inspect` must still ask the server.
                     assert_eq!(arg.get_env(), None);
                     continue;
                 }

@@ -8,7 +8,7 @@
 pub mod app;
 
 pub use app::{Server, serve};
-pub use cfgsync_client::{Client, OutputMap};
+pub use cfgsync_client::{Client, OutputMap, fetch_and_write};
 pub use cfgsync_materialize::{MaterializationResult, Materializer};
 pub use cfgsync_model::{
     ArtifactFile, ArtifactSet, Identifier, MaterializedArtifacts, NodeRegistration,

@@ -1,17 +1,17 @@
-//! The `cfgsync` program: parse → dispatch → report. Nothing else.
+//! The `cfgsync` program: parses the command line, runs the command, reports how it ended.
 
 mod cmd;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Before any thread starts.
+    // Must run before any thread starts.
     cmd::names::pin();
     match cmd::settings::parse() {
         Ok(cli) => {
-            let voice = cmd::report::Reporter::of(&cli.command);
-            voice.end(cmd::run(cli))
+            let reporter = cmd::report::Reporter::of(&cli.command);
+            reporter.end(cmd::run(cli))
         }
-        Err(error) => cmd::report::Reporter::guessed().end(Err(error)),
+        Err(error) => cmd::report::Reporter::of_arguments().end(Err(error)),
     }
 }

@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use cfgsync_template::{BUILTINS, Builtin, BuiltinKind};
+
 const ROOT_PAGES: [&str; 5] = [
     "README.md",
     "CONTRIBUTING.md",
@@ -332,4 +334,47 @@ fn places_that_the_book_names_exist() {
             }
         }
     }
+}
+
+/// Whether `text` occurs in `page` and is not the beginning of a longer word.
+fn has_word(page: &str, text: &str) -> bool {
+    page.match_indices(text).any(|(start, _)| {
+        let next = page[start + text.len()..].chars().next();
+        next.is_none_or(|c| !c.is_alphanumeric() && c != '_')
+    })
+}
+
+#[test]
+fn templates_page_names_every_function_filter_and_test() {
+    let page = fs::read_to_string("docs/src/templates.md").unwrap();
+    for Builtin {
+        name, kind, doc, ..
+    } in BUILTINS
+    {
+        let uses = match kind {
+            BuiltinKind::Filter => vec![format!("| {name}")],
+            BuiltinKind::Function | BuiltinKind::FileFunction | BuiltinKind::OnceFunction => {
+                vec![format!("{name}(")]
+            }
+            BuiltinKind::FunctionAndFilter => vec![format!("{name}("), format!("| {name}")],
+            BuiltinKind::Test => vec![format!("is {name}")],
+            BuiltinKind::OperatorTest => vec![format!("`{name}`")],
+        };
+        for text in uses {
+            // A parenthesis or backtick ends the name by itself.
+            let is_there = if text.ends_with(|c: char| c.is_alphanumeric()) {
+                has_word(&page, &text)
+            } else {
+                page.contains(&text)
+            };
+            assert!(is_there, "docs/src/templates.md has no `{text}`: {doc}");
+        }
+    }
+}
+
+#[test]
+fn a_longer_name_does_not_count_as_a_shorter_one() {
+    assert!(has_word("VALUE | sort(reverse=true)", "| sort"));
+    assert!(!has_word("VALUE | sorted", "| sort"));
+    assert!(!has_word("VALUE | sort_by", "| sort"));
 }

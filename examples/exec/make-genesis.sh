@@ -9,7 +9,7 @@ input=$(cat)
 
 validators=$(printf '%s' "$input" | grep -o '"role":"validator"' | wc -l)
 if [ "$validators" -eq 0 ]; then
-    # This condition is not part of the spec's own rule. The waiting nodes are told the message.
+    # The spec's own rule does not contain this condition. The waiting nodes receive the message.
     echo '{"status":"not_ready","message":"a genesis needs at least one validator"}'
     exit
 fi

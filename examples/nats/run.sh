@@ -32,7 +32,7 @@ for i in 1 2 3; do
     echo "$name: routes to $(others $i) others"
 done
 
-say "the accounts file is one and the same"
+say "all servers have the same accounts file"
 cmp "$scratch/nats-1/accounts.conf" "$scratch/nats-2/accounts.conf"
 cmp "$scratch/nats-1/accounts.conf" "$scratch/nats-3/accounts.conf"
 sha256sum "$scratch"/nats-?/accounts.conf | sed "s|$scratch/||"

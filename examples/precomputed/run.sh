@@ -1,5 +1,5 @@
 #!/bin/sh
-# The files are known beforehand. Each listed node fetches its own.
+# The files exist before the nodes register. Each listed node fetches its own files.
 # shellcheck source-path=SCRIPTDIR source=../common.sh
 . "${0%/*}/../common.sh"
 here=${0%/*}

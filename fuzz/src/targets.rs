@@ -13,7 +13,7 @@ use cfgsync_access::Tokens;
 use cfgsync_client::{Placement, ServerUrl};
 use cfgsync_model::{ArtifactPath, Mode};
 use cfgsync_spec::Spec;
-use cfgsync_store::{JournalConfig, JournalContents, JournalStore};
+use cfgsync_store::{DirectoryConfig, DirectoryContents};
 use cfgsync_template::{Expression, NodeValue, Origin, RenderContext, Scope, Template};
 use cfgsync_wire::{self, ErrorBody, ReceivedPayload, Signature, SigningKey, VerifyKey};
 use serde_json::json;
@@ -86,10 +86,9 @@ pub fn wire(data: &[u8]) {
 
 /// Checks that all files are placed below the operator's directory, whatever their names.
 fn stays_below(files: &ArtifactSet) {
-    let mut outputs = OutputMap::new();
-    outputs.out_dir("out");
+    let outputs = OutputMap::new().under("out").expect("a directory");
     // Names that would be both a file and a directory are rejected.
-    let Ok(placed) = outputs.plan(files) else {
+    let Ok(placed) = outputs.place(files) else {
         return;
     };
     for placed in placed {
@@ -124,7 +123,9 @@ pub fn paths(data: &[u8]) {
     for line in text.lines().take(100) {
         is_route |= line.is_empty();
         if is_route {
-            let _ = outputs.route(line);
+            if let Ok(routed) = outputs.clone().parse_route(line) {
+                outputs = routed;
+            }
         } else if let Ok(path) = ArtifactPath::new(line) {
             assert_eq!(path.as_str(), line);
             is_below(
@@ -148,7 +149,7 @@ pub fn paths(data: &[u8]) {
             assert_eq!(mode.to_string().parse(), Ok(mode));
         }
     }
-    let Ok(placed) = outputs.plan(&files) else {
+    let Ok(placed) = outputs.place(&files) else {
         return;
     };
     for placed in placed {
@@ -163,15 +164,15 @@ fn context() -> RenderContext {
     let once = json!({"cookie": PLANTED});
     let node = |identifier: &str, metadata| {
         let identifier = identifier.parse().expect("an identifier");
-        let registration = NodeRegistration::new(identifier, [10, 0, 0, 1].into());
-        NodeValue::unseated(&registration, &metadata)
+        let registration = NodeRegistration::without_metadata(identifier, [10, 0, 0, 1].into());
+        NodeValue::without_seat(&registration, &metadata)
     };
     let nodes = vec![
         node("n-1", json!({"port": 9000, "planted": PLANTED})),
         node("n-2", json!({"zone": "b"})),
     ];
     let object = |value: serde_json::Value| value.as_object().expect("an object").clone();
-    RenderContext::unseated("devnet", &object(values), &object(once), nodes)
+    RenderContext::with_nodes("devnet", &object(values), &object(once), nodes)
 }
 
 /// Returns the input as template text, or `None` to skip it. Memory of intermediate values has no limit, so inputs
@@ -269,18 +270,18 @@ pub fn journal(data: &[u8]) {
     for (name, bytes) in files {
         std::fs::write(directory.join(name), bytes).expect("space in the temporary directory");
     }
-    let contents = match JournalContents::read(&directory) {
+    let contents = match DirectoryContents::read(&directory) {
         Ok(contents) => contents,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
     drop(contents.verify());
-    let config = JournalConfig {
+    let config = DirectoryConfig {
         directory,
         cluster: contents.cluster.clone(),
         history: 1,
     };
-    drop(JournalStore::open(&config).expect("the directory was read before"));
-    let again = JournalContents::read(&config.directory).expect("a server opened the directory");
+    drop(config.open().expect("the directory was read before"));
+    let again = DirectoryContents::read(&config.directory).expect("a server opened the directory");
     assert!(!again.is_torn);
     assert_eq!(
         format!("{:?}", again.state),

@@ -1,5 +1,5 @@
-//! What a server does without a request, as its audit log is told: seals, failures, specs that it is given; and whose
-//! names a spec leaves to whoever comes first.
+//! Audit entries for what the server does without a request (seals, failures, reloaded specs), and the warning about
+//! registered nodes without a key.
 
 use cfgsync_access::{AccessControl, AuditLine, AuditOutcome};
 use cfgsync_cluster::{AuditEvent, AuditRefused, AuditSink, Coordinator, RenderOutcome};
@@ -7,17 +7,17 @@ use cfgsync_model::Identifier;
 use cfgsync_spec::{IdentityMode, Spec};
 use cfgsync_store::BoxFuture;
 
-/// So many names are told in a line.
+/// How many identifiers a warning lists.
 const NAMES_MAX: usize = 10;
 
-/// Keeps account in the audit log of `guard`, if there is one.
+/// Writes to the audit log of `guard`, if there is one.
 #[derive(Debug)]
 pub(super) struct Account {
     pub(super) guard: AccessControl,
 }
 
 impl Account {
-    /// Evaluates with `spec` from now on, if the log and the cluster take it.
+    /// Puts `spec` in force, if the audit log can record it and the cluster accepts it.
     pub(super) async fn reload(&self, coordinator: &Coordinator, spec: Spec) {
         let identity = spec.identity;
         let line = self
@@ -67,8 +67,7 @@ impl Account {
     }
 }
 
-/// Says so when nodes are registered whose names the first key to come will have: they came while the spec asked for
-/// none.
+/// Warns if nodes are registered without a key: the next node that registers under such a name with a key owns it.
 pub(super) fn warn_of_unclaimed(coordinator: &Coordinator, identity: IdentityMode) {
     if identity != IdentityMode::FirstUse {
         return;
@@ -85,8 +84,8 @@ pub(super) fn warn_of_unclaimed(coordinator: &Coordinator, identity: IdentityMod
         more => format!(" and {more} more"),
     };
     tracing::warn!(
-        "the spec says `identity: first-use`, and registered nodes without a key: {} ({}{more}). Whoever comes first \
-         with a key has such a name: have these nodes join again now, and take out those that are gone with \
+        "the spec says `identity: first-use`, but {} registered nodes have no key ({}{more}); the next node that \
+         registers under such a name owns it. Let these nodes join again now, and remove those that are gone with \
          `cfgsync rm`",
         unclaimed.len(),
         shown.join(", "),
@@ -97,7 +96,7 @@ impl AuditSink for Account {
     fn allows(&self, event: AuditEvent) -> BoxFuture<'_, Result<(), AuditRefused>> {
         Box::pin(async move {
             let announced = self.guard.announce(&self.line(event)).await;
-            // The log itself says why, to whoever can do something about it.
+            // The audit log itself logs the reason for the operator.
             announced.map_err(|_| AuditRefused("the audit log cannot be written".to_owned()))
         })
     }

@@ -1,5 +1,6 @@
-//! The token with which a command comes: from a file, the environment, or systemd's credentials; never from the
-//! command line.
+//! Finds the token that a command authenticates with: in a file, in the environment or in systemd's credentials.
+//!
+//! There is no flag for the token itself, because every user of a machine can read the command lines of processes.
 
 use std::{
     env,
@@ -13,20 +14,20 @@ use cfgsync_client::Client;
 use clap::Args;
 use secrecy::SecretString;
 
-/// The variable that may hold the token itself. It is read here alone: no help and no message shows its value.
+/// The variable that may contain the token itself. It is no flag's variable, so no help text shows its value.
 pub(crate) const TOKEN_VARIABLE: &str = "CFGSYNC_TOKEN";
 
-/// The variable that may hold a join URL, and a token in it.
+/// The variable that may contain a join URL with a token in it.
 const SERVER_VARIABLE: &str = "CFGSYNC_SERVER";
-/// What the token is called among systemd's credentials.
+/// The name of the token among systemd's credentials.
 const CREDENTIAL: &str = "cfgsync-token";
-/// Longest token, in bytes.
+/// Longest token, in bytes: it must fit into a header.
 const TOKEN_MAX_BYTES: u64 = 4_096;
 
-/// Where the token is.
+/// Where to find the token.
 #[derive(Debug, Args)]
 pub(crate) struct TokenSource {
-    /// A file with the token that opens the server [default: what CFGSYNC_TOKEN holds, or systemd's credential
+    /// The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd's credential
     /// cfgsync-token]
     #[arg(
         long,
@@ -38,28 +39,28 @@ pub(crate) struct TokenSource {
     token_file: Option<PathBuf>,
 }
 
-/// The variables of this process that hold a token: nobody whom it starts needs them.
-pub(crate) fn with_a_token() -> impl Iterator<Item = &'static str> {
-    let holds = |name: &str| env::var_os(name).is_some_and(|value| holds_a_token(&value));
+/// Returns the names of this process's variables that contain a token, to remove them from the environment of CMD.
+pub(crate) fn variables_with_token() -> impl Iterator<Item = &'static str> {
+    let holds = |name: &str| env::var_os(name).is_some_and(|value| contains_token(&value));
     [TOKEN_VARIABLE, SERVER_VARIABLE]
         .into_iter()
         .filter(move |name| *name == TOKEN_VARIABLE || holds(name))
 }
 
-/// Says that `secret` can be stolen on its way to `servers`, and the way out.
-pub(crate) fn warn_of_the_clear(secret: &str, servers: &str) {
+/// Warns that `secret` goes to `servers` unencrypted.
+pub(crate) fn warn_unencrypted(secret: &str, servers: &str) {
     tracing::warn!(
-        "{secret} goes to {servers} in the clear: whoever is on the way can read and use it; have the server speak \
-         TLS (`serve --tls self-signed`) and take its join URL (cfgsync://…), or https://"
+        "{secret} goes to {servers} unencrypted, so it can be read on the network; start the server with TLS \
+         (`serve --tls self-signed`) and use its join URL (cfgsync://…), or an https:// URL"
     );
 }
 
-/// Whether a join URL with a token is among these.
-fn holds_a_token(servers: &OsStr) -> bool {
+/// Whether one of these URLs contains a token.
+fn contains_token(servers: &OsStr) -> bool {
     servers.to_string_lossy().contains("token=")
 }
 
-/// A token that cannot be had. What was read is never shown.
+/// Why the token cannot be used. The message never shows the token.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use the token in {place}: {problem}")]
 pub(crate) struct CredentialError {
@@ -68,14 +69,17 @@ pub(crate) struct CredentialError {
 }
 
 impl TokenSource {
-    /// The same client, which comes with the token, if there is any.
-    pub(crate) fn take_to(&self, client: Client) -> Result<Client, CredentialError> {
+    /// Returns `client` with the token, if one is configured.
+    pub(crate) fn add_to(&self, client: Client) -> Result<Client, CredentialError> {
         let Some(token) = self.token()? else {
             return Ok(client);
         };
-        let servers: Vec<String> = client.in_the_clear().map(ToString::to_string).collect();
+        let servers: Vec<String> = client
+            .unencrypted_servers()
+            .map(ToString::to_string)
+            .collect();
         if !servers.is_empty() {
-            warn_of_the_clear("the token", &servers.join(", "));
+            warn_unencrypted("the token", &servers.join(", "));
         }
         client.with_token(&token).map_err(|error| CredentialError {
             place: "a header".to_owned(),
@@ -83,7 +87,7 @@ impl TokenSource {
         })
     }
 
-    /// The token, if there is any.
+    /// Returns the token, if one is configured.
     fn token(&self) -> Result<Option<SecretString>, CredentialError> {
         if let Some(path) = &self.token_file {
             return read(path).map(Some);
@@ -96,9 +100,10 @@ impl TokenSource {
             return Ok(None);
         };
         let path = Path::new(&directory).join(CREDENTIAL);
-        match path.exists() {
-            true => read(&path).map(Some),
-            false => Ok(None),
+        if path.exists() {
+            read(&path).map(Some)
+        } else {
+            Ok(None)
         }
     }
 }
@@ -120,17 +125,17 @@ fn read(path: &Path) -> Result<SecretString, CredentialError> {
     }
 }
 
-/// Whatever it is, it goes into a header: one word of visible characters.
+/// The token goes into a header, so it must be one word of visible ASCII characters.
 fn check(text: String, place: &str) -> Result<SecretString, CredentialError> {
     let secret = SecretString::from(text.trim().to_owned());
     drop(SecretString::from(text));
     let word = secrecy::ExposeSecret::expose_secret(&secret);
     let problem = if word.is_empty() {
-        "it is empty"
+        "the token is empty"
     } else if word.len() as u64 > TOKEN_MAX_BYTES {
-        "it is too long for a token"
+        "the token is longer than 4096 bytes"
     } else if !word.bytes().all(|byte| byte.is_ascii_graphic()) {
-        "a token is one word of letters, digits and signs"
+        "a token is one word of visible ASCII characters"
     } else {
         return Ok(secret);
     };

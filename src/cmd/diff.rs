@@ -4,12 +4,12 @@ use cfgsync::ArtifactFile;
 use cfgsync_model::{Digest, Mode};
 use similar::TextDiff;
 
-/// The directory of shared files beside those of nodes: no identifier begins with `_`.
+/// The directory for shared files, next to the directories of nodes. No identifier begins with `_`.
 pub(crate) const SHARED: &str = "_shared";
-/// What stands in place of a file that is not there.
+/// The name of a missing file in a diff.
 const NOTHING: &str = "/dev/null";
 
-/// The difference of two versions of a file, a line about its mode included; empty when there is none.
+/// Returns the difference between two versions of a file, with a line for a changed mode. Empty if they are equal.
 pub(crate) fn unified(
     old_name: &str,
     old: Option<&ArtifactFile>,
@@ -36,8 +36,8 @@ pub(crate) fn unified(
     text
 }
 
-/// The same for bytes that are not shown: their lengths and sums are.
-pub(crate) fn sums(
+/// Like [`unified_bytes`] for secret content: shows the lengths and checksums only.
+pub(crate) fn checksums(
     old_name: &str,
     old: Option<&[u8]>,
     new_name: &str,
@@ -56,17 +56,17 @@ pub(crate) fn sums(
     described_diff(old_name, described(old), new_name, described(new))
 }
 
-/// What is shown of a secret file.
+/// The properties of a secret file that may be shown.
 pub(crate) struct Described {
-    /// Its length.
+    /// The length of the content.
     pub(crate) bytes: usize,
-    /// Its sum.
+    /// The checksum of the content.
     pub(crate) sha256: Digest,
-    /// Its mode, where it is compared.
+    /// The mode, if modes are compared.
     pub(crate) mode: Option<Mode>,
 }
 
-/// The difference of two versions of a file of which one is secret.
+/// Returns the difference between two versions of a file, of which at least one is secret.
 pub(crate) fn described_diff(
     old_name: &str,
     old: Option<Described>,
@@ -95,7 +95,7 @@ pub(crate) fn described_diff(
     text
 }
 
-/// The same for bytes.
+/// Returns the unified diff of two contents, of which `None` is a missing file. Empty if they are equal.
 pub(crate) fn unified_bytes(
     old_name: &str,
     old: Option<&[u8]>,
@@ -113,7 +113,7 @@ pub(crate) fn unified_bytes(
         return format!("Binary files {old_name} and {new_name} differ\n");
     };
     if before == after {
-        // Both are empty, and one of them is not there.
+        // One is an empty file, the other is missing: there are no lines to show.
         return format!("--- {old_name}\n+++ {new_name}\n");
     }
     let diff = TextDiff::from_lines(before.as_str(), after.as_str());
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn diffs_are_what_diff_u_writes() {
+    fn diff_has_the_format_of_diff_u() {
         let of = |old: Option<&str>, new: Option<&str>| {
             unified_bytes("a", old.map(str::as_bytes), "b", new.map(str::as_bytes))
         };

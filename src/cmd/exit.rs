@@ -1,54 +1,49 @@
-//! The exit codes. Scripts rely on them.
+//! The exit codes of the program, which scripts rely on.
 
-/// A command line that clap accepts and that still makes no sense: [`Exit::Usage`].
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct UsageError(pub(crate) String);
-
-/// How a process ends.
+/// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Done.
+    /// The command did what was asked.
     Done,
-    /// Something that should not happen; `inspect health`: not healthy.
+    /// An unexpected failure; for `inspect health`, an unhealthy server.
     Unexpected,
     /// The command line is wrong.
     Usage,
-    /// The answer is no: it differs, would not be ready, or is not there.
+    /// The answer is no: something differs, is not ready or does not exist.
     No,
-    /// What was read could not be used: a server's answer, a damaged state directory.
+    /// A server's answer or a damaged state directory could not be used.
     Unusable,
-    /// No server within the time.
+    /// No server was reachable within the timeout.
     Unreachable,
     /// The cluster failed.
     ClusterFailed,
     /// Files could not be written.
     NotWritten,
-    /// Refused.
+    /// The server refused the request, or the client does not trust the server.
     NotAllowed,
     /// The spec or a setting is wrong.
     WrongSetting,
-    /// Not ready within the time.
+    /// The cluster was not ready within the timeout.
     NotReady,
     /// CMD cannot be executed.
     NotExecutable,
     /// CMD was not found.
     NotFound,
-    /// SIGINT.
+    /// SIGINT ended the command.
     Interrupted,
-    /// SIGTERM.
+    /// SIGTERM ended the command.
     Terminated,
-    /// What the command that a server ran ended with.
+    /// The exit code of the CMD that `serve` ran.
     Child(u8),
 }
 
 impl Exit {
-    /// What a shell says of a process that a signal ended.
+    /// The code that a shell gives to a process that a signal ended: 128 and the signal's number.
     pub(crate) fn of_signal(signal: i32) -> Self {
         Self::Child(u8::try_from(128 + signal).unwrap_or(255))
     }
 
-    /// The number that the process gives.
+    /// The number that the process exits with.
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Done => 0,

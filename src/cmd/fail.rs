@@ -3,15 +3,18 @@
 use clap::{Args, builder::NonEmptyStringValueParser};
 
 use super::{
+    error::CommandError,
     exit::Exit,
     server::{ServerArgs, block_on},
 };
 
-/// Declare the cluster failed: every node is told why, until `reset`
+/// Declare the cluster failed
+///
+/// Each node that joins or waits gets the reason, and its `join` exits with code 70. `cfgsync reset` ends the failure.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  cfgsync fail --reason 'wrong network'")]
 pub(crate) struct FailArgs {
-    /// Why, in words for whoever reads the nodes' logs
+    /// The reason, as it is printed in the logs of the nodes
     #[arg(
         long,
         env = "CFGSYNC_REASON",
@@ -24,10 +27,11 @@ pub(crate) struct FailArgs {
     server: ServerArgs,
 }
 
-pub(crate) fn run(args: FailArgs) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: FailArgs) -> Result<Exit, CommandError> {
+    let client = args.server.client()?;
     block_on(async move {
-        args.server.client()?.fail(&args.reason).await?;
-        tracing::info!("the cluster is declared failed: {}", args.reason);
+        client.fail(&args.reason).await?;
+        tracing::info!("declared the cluster failed: {}", args.reason);
         Ok(Exit::Done)
     })
 }

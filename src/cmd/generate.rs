@@ -1,19 +1,25 @@
-//! `cfgsync generate`, hidden: writes the committed files that come from the code and from the book.
+//! `cfgsync generate`, a hidden subcommand: writes the generated files of the source tree. They are committed, and a
+//! test fails if they are stale.
 
-mod roff;
+mod page;
+mod top_page;
 mod spec_page;
 mod production_page;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use cfgsync_spec::Spec;
-use clap::{Args, Command};
+use clap::{Arg, Args, Command};
 use clap_complete::{Shell, generate_to};
 use clap_mangen::Man;
 
-use super::{exit::Exit, settings};
+use super::{error::CommandError, exit::Exit, settings};
+use page::Page;
 
-/// Write completions, manual pages and the spec's JSON Schema
+/// Write the completions, the manual pages and the JSON Schema of the spec
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
     /// The root of the source tree
@@ -21,15 +27,15 @@ pub(crate) struct GenerateArgs {
     root: PathBuf,
 }
 
-/// A generated file that could not be written, or what it comes from could not be read.
+/// Why the files were not generated: one could not be written, or a source could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot generate below {}: {error}", root.display())]
 pub(crate) struct GenerateError {
     root: PathBuf,
-    error: std::io::Error,
+    error: io::Error,
 }
 
-pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: &GenerateArgs) -> Result<Exit, CommandError> {
     write(args).map_err(|error| GenerateError {
         root: args.root.clone(),
         error,
@@ -37,7 +43,7 @@ pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn write(args: &GenerateArgs) -> std::io::Result<()> {
+fn write(args: &GenerateArgs) -> io::Result<()> {
     let completions = args.root.join("completions");
     let pages = args.root.join("man");
     let schemas = args.root.join("schema");
@@ -57,82 +63,81 @@ fn write(args: &GenerateArgs) -> std::io::Result<()> {
     }
     let schema = Spec::json_schema();
     std::fs::write(pages.join("cfgsync-spec.5"), spec_page::render(&schema))?;
-    let operating = std::fs::read_to_string(args.root.join(OPERATING))
-        .map_err(|error| std::io::Error::new(error.kind(), format!("{OPERATING}: {error}")))?;
-    let page = production_page::render(&operating).ok_or_else(|| {
-        std::io::Error::other(format!("{OPERATING} has no section \"In production\""))
-    })?;
+    let page = production_page(&args.root)?;
     std::fs::write(pages.join("cfgsync-production.7"), page)?;
     let mut text = serde_json::to_string_pretty(&schema)?;
     text.push('\n');
     std::fs::write(schemas.join("cfgsync-spec.schema.json"), text)
 }
 
-/// One page. Its parts are clap_mangen's, but for those that it would garble: what stands below the help is a
-/// text with lines of its own, and the subcommands of a subcommand have no pages.
-fn write_page(directory: &Path, name: &str, command: Command) -> std::io::Result<()> {
-    let mut page = Vec::new();
+/// The page of the book whose section "In production" becomes cfgsync-production(7).
+const OPERATING: &str = "docs/src/operating.md";
+
+fn production_page(root: &Path) -> io::Result<String> {
+    let markdown = std::fs::read_to_string(root.join(OPERATING))
+        .map_err(|error| io::Error::new(error.kind(), format!("{OPERATING}: {error}")))?;
+    production_page::render(&markdown)
+        .ok_or_else(|| io::Error::other(format!("{OPERATING} has no section \"In production\"")))
+}
+
+/// Writes the page of a command. clap_mangen renders most sections. The exceptions are those that it would garble:
+/// the text below the help has lines of its own, and the subcommands of a subcommand have no pages.
+fn write_page(directory: &Path, name: &str, command: Command) -> io::Result<()> {
     let is_top = name == "cfgsync";
-    let below: String = command.get_subcommands().map(subcommand_entry).collect();
-    let after_help = command.get_after_help().map(ToString::to_string);
+    let mut rest = Page::default();
+    if !is_top && command.has_subcommands() {
+        rest.section("SUBCOMMANDS");
+        for subcommand in command.get_subcommands() {
+            let about = subcommand.get_about().map(ToString::to_string);
+            let about = about.unwrap_or_default();
+            rest.item_with(subcommand.get_name(), &operands(subcommand), &about);
+        }
+    }
+    if let Some(text) = command.get_after_help() {
+        rest.section("NOTES");
+        rest.literal(&text.to_string());
+    }
+    if is_top {
+        top_page::add(&mut rest);
+    } else {
+        rest.see_also(&[
+            ("cfgsync", 1),
+            ("cfgsync-spec", 5),
+            ("cfgsync-production", 7),
+        ]);
+    }
     let man = Man::new(command.name(name.to_owned()).display_name(name.to_owned()))
         .title(name)
         .source(concat!("cfgsync ", env!("CARGO_PKG_VERSION")))
         .manual("cfgsync manual");
-    man.render_title(&mut page)?;
-    man.render_name_section(&mut page)?;
-    man.render_synopsis_section(&mut page)?;
-    man.render_description_section(&mut page)?;
-    man.render_options_section(&mut page)?;
+    let mut text = Vec::new();
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
     if is_top {
-        man.render_subcommands_section(&mut page)?;
-    } else if !below.is_empty() {
-        page.extend(format!(".SH SUBCOMMANDS\n{below}").bytes());
+        man.render_subcommands_section(&mut text)?;
     }
-    if let Some(text) = after_help {
-        page.extend(format!(".SH NOTES\n.nf\n{}\n.fi\n", roff::lines(&text)).bytes());
-    }
-    if is_top {
-        page.extend(EXIT_STATUS.bytes());
-    } else {
-        page.extend(b".SH SEE ALSO\n.BR cfgsync (1),\n.BR cfgsync\\-spec (5),\n.BR cfgsync\\-production (7)\n");
-    }
-    std::fs::write(directory.join(format!("{name}.1")), page)
+    text.extend(rest.render().bytes());
+    std::fs::write(directory.join(format!("{name}.1")), text)
 }
 
-/// `node ID`, and what it does.
-fn subcommand_entry(command: &Command) -> String {
-    let operands: String = command
-        .get_positionals()
-        .map(|arg| {
-            let names = arg.get_value_names().unwrap_or_default();
-            let name = names
-                .first()
-                .map_or(arg.get_id().as_str(), |name| name.as_str());
-            match arg.is_required_set() {
-                true => format!(" {name}"),
-                false => format!(" [{name}]"),
-            }
-        })
-        .collect();
-    let about = command
-        .get_about()
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    format!(
-        ".TP\n\\fB{}\\fR{}\n{}\n",
-        command.get_name(),
-        roff::lines(&operands),
-        roff::paragraph(&about)
-    )
+/// The operands of a command, each after a space: ` ID [NUMBER]`.
+fn operands(command: &Command) -> String {
+    let operand = |arg: &Arg| {
+        let names = arg.get_value_names().unwrap_or_default();
+        let name = names.first().map_or(arg.get_id().as_str(), |name| name);
+        if arg.is_required_set() {
+            format!(" {name}")
+        } else {
+            format!(" [{name}]")
+        }
+    };
+    command.get_positionals().map(operand).collect()
 }
 
-/// The page of the book whose section "In production" becomes cfgsync-production(7).
-const OPERATING: &str = "docs/src/operating.md";
-
-const EXIT_STATUS: &str = include_str!("generate/exit_status.roff");
-
-/// Without what is hidden: nobody should complete to it.
+/// Returns the command without its hidden subcommands, which no completion should offer.
 fn visible(command: &Command) -> Command {
     let hidden: Vec<String> = command
         .get_subcommands()

@@ -1,4 +1,4 @@
-//! `cfgsync key`: a pair of keys, for the server to sign payloads with and for nodes to verify them.
+//! `cfgsync key`: makes a key pair: the server signs payloads with one key, and nodes verify them with the other.
 
 use std::path::PathBuf;
 
@@ -8,17 +8,17 @@ use cfgsync_client::{
     disk::{self, DiskError},
 };
 use cfgsync_model::ArtifactPath;
-use cfgsync_wire::SigningKey;
+use cfgsync_wire::{InvalidKey, SigningKey};
 use clap::{Args, Subcommand};
 
-use super::{exit::Exit, output::print};
+use super::{error::CommandError, exit::Exit, output::print};
 
-/// What the server gets; for its owner alone.
+/// File name and mode of the server's private key.
 const PRIVATE: (&str, &str) = ("sign-key.pem", "0600");
-/// What nodes get.
+/// File name and mode of the public key for nodes.
 const PUBLIC: (&str, &str) = ("verify-key.pem", "0644");
 
-/// Make keys for signed payloads
+/// Make a key pair for signed payloads
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cfgsync key new --out-dir /etc/cfgsync
@@ -26,45 +26,51 @@ const PUBLIC: (&str, &str) = ("verify-key.pem", "0644");
   cfgsync join --verify-key verify-key.pem --server http://boot:4400 --out-dir /etc/app")]
 pub(crate) struct KeyArgs {
     #[command(subcommand)]
-    what: What,
+    command: KeyCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
-    /// Make a pair: sign-key.pem for `serve --sign-key`, verify-key.pem for `join --verify-key`
+enum KeyCommand {
+    /// Make a key pair: sign-key.pem for `serve --sign-key`, and verify-key.pem for `join --verify-key`
     New {
-        /// Where to write them; keys that are there already are not overwritten
+        /// The directory for the two files; existing files are never overwritten
         #[arg(long, env = "CFGSYNC_OUT_DIR", value_name = "DIR", default_value = ".")]
         out_dir: PathBuf,
     },
 }
 
-/// A pair that cannot be made.
+/// Why no key pair was made.
 #[derive(Debug, thiserror::Error)]
-#[error("{} is there already, and nodes may rely on it: remove it, or choose another --out-dir", .0.display())]
-pub(crate) struct KeyExists(PathBuf);
+pub(crate) enum KeyPairError {
+    /// One of the two files exists.
+    #[error("{} already exists", .0.display())]
+    Exists(PathBuf),
+    /// The operating system has no random numbers for a key.
+    #[error("cannot make a key: {0}")]
+    Generate(InvalidKey),
+}
 
-pub(crate) fn run(args: &KeyArgs) -> anyhow::Result<Exit> {
-    let What::New { out_dir } = &args.what;
+pub(crate) fn run(args: &KeyArgs) -> Result<Exit, CommandError> {
+    let KeyCommand::New { out_dir } = &args.command;
     for (name, _) in [PRIVATE, PUBLIC] {
         let path = out_dir.join(name);
         if path.symlink_metadata().is_ok() {
-            return Err(KeyExists(path).into());
+            return Err(KeyPairError::Exists(path).into());
         }
     }
-    let (key, private) = SigningKey::generate()?;
+    let (key, private) = SigningKey::generate().map_err(KeyPairError::Generate)?;
     let public = key.verify_key();
     write(out_dir, &[(PRIVATE, private), (PUBLIC, public.to_pem())])?;
-    let told = |(name, _)| out_dir.join(name).display().to_string();
+    let shown = |(name, _)| out_dir.join(name).display().to_string();
     print(format!(
-        "{}  for `serve --sign-key`; keep it to the server\n{}  for `join --verify-key`\n{public}\n",
-        told(PRIVATE),
-        told(PUBLIC)
+        "{}  for `serve --sign-key`; only the server may have it\n{}  for `join --verify-key`\n{public}\n",
+        shown(PRIVATE),
+        shown(PUBLIC)
     ))?;
     Ok(Exit::Done)
 }
 
-/// Both or none.
+/// Writes both files, or none of them.
 fn write(directory: &std::path::Path, pair: &[((&str, &str), String); 2]) -> Result<(), DiskError> {
     let file = |((name, mode), pem): &((&str, &str), String)| {
         let artifact = ArtifactFile {

@@ -1,4 +1,4 @@
-//! Key files: read at the start, once; what stands in them is never shown.
+//! Reads key files. Messages never show their content.
 
 use std::{
     fs::File,
@@ -9,35 +9,35 @@ use std::{
 
 use cfgsync_wire::{InvalidKey, SigningKey, VerifyKey};
 
-/// Largest key file, in bytes; a key of this kind has some hundred.
+/// Largest key file that is read, in bytes. An Ed25519 key in PEM has a few hundred.
 const KEY_FILE_MAX_BYTES: u64 = 64 << 10;
 
-/// A key file that cannot be used (78).
+/// Why a key file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyError {
-    /// The operating system said no.
+    /// The file cannot be read.
     #[error("cannot read {flag} {}: {problem}", path.display())]
     Io {
-        /// Whose value it is.
+        /// The flag that names the file.
         flag: &'static str,
         /// The file.
         path: PathBuf,
-        /// What it said.
+        /// The operating system's error.
         problem: io::Error,
     },
-    /// It holds something else.
+    /// The file does not contain such a key.
     #[error("{flag} {}: {problem}", path.display())]
     Invalid {
-        /// Whose value it is.
+        /// The flag that names the file.
         flag: &'static str,
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// What the file contains instead.
         problem: InvalidKey,
     },
 }
 
-/// The private key in `path`.
+/// Reads the private key in `path`, and warns if other users can read the file.
 pub(crate) fn read_sign_key(path: &Path) -> Result<SigningKey, KeyError> {
     let flag = "--sign-key";
     let pem = read(flag, path)?;
@@ -45,14 +45,14 @@ pub(crate) fn read_sign_key(path: &Path) -> Result<SigningKey, KeyError> {
     let mode = std::fs::metadata(path).map(|stat| stat.permissions().mode());
     if mode.is_ok_and(|mode| mode & 0o077 != 0) {
         tracing::warn!(
-            "others than its owner may read {}: chmod 600 it",
+            "other users can read the private key {}: run `chmod 600` on it",
             path.display()
         );
     }
     Ok(key)
 }
 
-/// The public key in `path`.
+/// Reads the public key in `path`.
 pub(crate) fn read_verify_key(path: &Path) -> Result<VerifyKey, KeyError> {
     let flag = "--verify-key";
     VerifyKey::from_pem(&read(flag, path)?).map_err(invalid(flag, path))

@@ -1,4 +1,4 @@
-//! The log: human text on a terminal, plain lines with UTC times elsewhere, JSON when asked for. On stderr.
+//! Starts the log, which goes to stderr: text on a terminal, plain lines with UTC times elsewhere, JSON on request.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -13,7 +13,7 @@ use tracing_subscriber::{
 
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
-    /// How the log is written: text with colours on a terminal and plain elsewhere, or JSON
+    /// Format of the log
     #[arg(
         long,
         env = "CFGSYNC_LOG_FORMAT",
@@ -23,7 +23,8 @@ pub(crate) struct LogArgs {
         help_heading = "Log"
     )]
     log_format: LogFormat,
-    /// What is logged: error, warn, info, debug or trace, also by module (`info,cfgsync::http=debug`)
+    /// What is logged: off, error, warn, info, debug or trace; also for single crates, as in
+    /// `info,cfgsync_server=debug`
     #[arg(
         long,
         env = "CFGSYNC_LOG_LEVEL",
@@ -38,15 +39,15 @@ pub(crate) struct LogArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
-    /// Text; with colours and short times on a terminal.
+    /// Text with colours and short times on a terminal, plain lines with UTC times elsewhere
     Auto,
-    /// Plain lines with UTC times, on a terminal as well.
+    /// Plain lines with UTC times, also on a terminal
     Text,
-    /// One JSON object per line.
+    /// One JSON object per line
     Json,
 }
 
-/// Starts logging; call it once.
+/// Starts logging. Call it once.
 pub(crate) fn start(args: &LogArgs) {
     let terminal = io::stderr().is_terminal();
     let lines = fmt::layer()
@@ -61,7 +62,7 @@ pub(crate) fn start(args: &LogArgs) {
             .with_timer(UtcTime)
             .boxed(),
         LogFormat::Auto if terminal => lines
-            .with_ansi(colours_are_welcome())
+            .with_ansi(colours_are_allowed())
             .with_timer(TimeOfDay)
             .boxed(),
         LogFormat::Auto | LogFormat::Text => lines.with_ansi(false).with_timer(UtcTime).boxed(),
@@ -72,8 +73,8 @@ pub(crate) fn start(args: &LogArgs) {
         .init();
 }
 
-/// Takes whole entries; all lines of one but its first are indented, so that nobody's words look like an entry of
-/// their own.
+/// A writer that gets whole entries and indents all lines of an entry but the first. Text that an entry quotes then
+/// cannot look like an entry of its own.
 struct Indented<W>(W);
 
 impl<W: Write> Write for Indented<W> {
@@ -95,23 +96,26 @@ impl<W: Write> Write for Indented<W> {
 }
 
 /// Whether `NO_COLOR` (<https://no-color.org>) is absent or empty.
-pub(crate) fn colours_are_welcome() -> bool {
+pub(crate) fn colours_are_allowed() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn level(text: &str) -> Result<Targets, String> {
     const WORDS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    // A lone word that is no level would otherwise be taken for a module's name.
+    // `Targets` would take a misspelled level for the name of a crate.
     for part in text.split(',') {
         let level = part.rsplit('=').next().unwrap_or(part).trim();
         if !WORDS.contains(&level.to_ascii_lowercase().as_str()) {
-            return Err(format!("{level:?} is none of {}", WORDS.join(", ")));
+            return Err(format!(
+                "{level:?} is not a level; expected one of {}",
+                WORDS.join(", ")
+            ));
         }
     }
     text.parse::<Targets>().map_err(|error| error.to_string())
 }
 
-/// `2026-01-31T12:00:00.123Z`
+/// Times in the form `2026-01-31T12:00:00.123Z`.
 struct UtcTime;
 
 impl FormatTime for UtcTime {
@@ -120,7 +124,7 @@ impl FormatTime for UtcTime {
     }
 }
 
-/// `12:00:00`, UTC: whoever watches knows the date.
+/// UTC times in the form `12:00:00`, for a terminal: a person who watches it knows the date.
 struct TimeOfDay;
 
 impl FormatTime for TimeOfDay {
@@ -135,9 +139,9 @@ impl FormatTime for TimeOfDay {
 mod tests {
     use super::*;
 
-    /// An operator's reason for a failure could look like an entry of the server's.
+    /// The reason that an operator gives for a failure could look like an entry of the server.
     #[test]
-    fn an_entry_is_one_entry_whatever_it_quotes() {
+    fn quoted_lines_do_not_look_like_entries() {
         let mut log = Indented(Vec::new());
         log.write_all(b"INFO the reason is a\n2026-01-31T12:00:00Z INFO forged\n")
             .unwrap();

@@ -1,4 +1,4 @@
-//! What a service manager is told: systemd's notify protocol, spoken where `$NOTIFY_SOCKET` asks for it.
+//! Notifies the service manager of the state of the process, with systemd's protocol, if `$NOTIFY_SOCKET` is set.
 
 use std::time::Duration;
 
@@ -8,106 +8,106 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-/// A manager reads one line, and a list of clauses can be long.
+/// Longest status, in characters: `systemctl status` shows one line, and a list of unmet clauses can be long.
 const STATUS_MAX_CHARS: usize = 512;
 
-/// Least time from one status line to the next: thousands of nodes may register in a second.
+/// Shortest time between two status messages, because thousands of nodes may register within a second.
 const STATUS_PAUSE: Duration = Duration::from_secs(1);
 
-/// Whoever started this process and wants to hear how it fares. Absent, nothing is said.
+/// The service manager that started this process. If there is none, all notifications do nothing.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Manager {
-    is_there: bool,
+    is_present: bool,
 }
 
 impl Manager {
-    /// The one that the environment names. Programs that this process becomes or starts find it there as well.
+    /// The service manager that the environment names. The variable stays set for CMD.
     pub(crate) fn from_environment() -> Self {
         Self {
-            is_there: std::env::var_os("NOTIFY_SOCKET").is_some(),
+            is_present: std::env::var_os("NOTIFY_SOCKET").is_some(),
         }
     }
 
-    /// Whether anybody listens.
-    pub(crate) fn is_there(self) -> bool {
-        self.is_there
+    /// Whether there is a service manager.
+    pub(crate) fn is_present(self) -> bool {
+        self.is_present
     }
 
-    /// The service does what it is there for.
+    /// Notifies that the service is ready.
     pub(crate) fn ready(self) {
-        self.tell(&[NotifyState::Ready]);
+        self.notify(&[NotifyState::Ready]);
     }
 
-    /// It reads its settings again; [`Self::ready`] ends that.
+    /// Notifies that the service reloads its configuration, until [`Self::ready`].
     pub(crate) fn reloading(self) {
         match NotifyState::monotonic_usec_now() {
-            Ok(now) => self.tell(&[NotifyState::Reloading, now]),
-            Err(error) => tracing::debug!(%error, "no clock to tell the service manager of"),
+            Ok(now) => self.notify(&[NotifyState::Reloading, now]),
+            Err(error) => tracing::debug!(%error, "cannot read the clock for the service manager"),
         }
     }
 
-    /// It ends, and may take `within` for that.
+    /// Notifies that the service stops, which may take as long as `within`.
     pub(crate) fn stopping(self, within: Duration) {
-        self.tell(&[
+        self.notify(&[
             NotifyState::Stopping,
-            NotifyState::Status("stopping: nothing new is accepted, requests in flight end"),
+            NotifyState::Status("stopping: no new connections; waiting for requests in flight"),
             extension(within),
         ]);
     }
 
-    /// What it does now, in a line.
+    /// Sends a one-line status.
     pub(crate) fn status(self, line: &str) {
-        self.tell(&[NotifyState::Status(&one_line(line))]);
+        self.notify(&[NotifyState::Status(&one_line(line))]);
     }
 
-    /// It is not ready yet and will not be before `within`: no reason to end it.
+    /// Extends the start timeout: the service manager waits for at least `within` from now on.
     pub(crate) fn wait_for(self, within: Duration) {
-        self.tell(&[extension(within)]);
+        self.notify(&[extension(within)]);
     }
 
-    /// Passes on each `status` and says that the process lives, for as long as it is polled.
-    pub(crate) async fn attend(self, mut status: watch::Receiver<String>) {
-        let mut alive = self.watchdog();
+    /// Forwards each `status` and feeds the watchdog. Never completes.
+    pub(crate) async fn run(self, mut status: watch::Receiver<String>) {
+        let mut watchdog = self.watchdog();
         let mut next_status = Instant::now();
         loop {
-            let news = async {
+            let changed = async {
                 tokio::time::sleep_until(next_status).await;
-                // The sender goes with the server; then there is no more news.
+                // The sender is dropped with the server. No status follows.
                 if status.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }
             };
             let tick = async {
-                match &mut alive {
-                    Some(alive) => alive.tick().await,
+                match &mut watchdog {
+                    Some(watchdog) => watchdog.tick().await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                () = news => {
+                () = changed => {
                     let line = status.borrow_and_update().clone();
                     self.status(&line);
                     next_status = Instant::now() + STATUS_PAUSE;
                 }
-                _ = tick => self.tell(&[NotifyState::Watchdog]),
+                _ = tick => self.notify(&[NotifyState::Watchdog]),
             }
         }
     }
 
-    /// Twice as often as the manager wants to hear of us, if it does.
+    /// Ticks twice in each watchdog period, if the service manager has a watchdog for this process.
     fn watchdog(self) -> Option<tokio::time::Interval> {
-        let period = sd_notify::watchdog_enabled().filter(|_| self.is_there)? / 2;
+        let period = sd_notify::watchdog_enabled().filter(|_| self.is_present)? / 2;
         let mut ticks = interval(period.max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Some(ticks)
     }
 
-    fn tell(self, words: &[NotifyState<'_>]) {
-        if !self.is_there {
+    fn notify(self, states: &[NotifyState<'_>]) {
+        if !self.is_present {
             return;
         }
-        if let Err(error) = sd_notify::notify(words) {
-            tracing::debug!(%error, "the service manager does not listen");
+        if let Err(error) = sd_notify::notify(states) {
+            tracing::debug!(%error, "cannot notify the service manager");
         }
     }
 }
@@ -116,7 +116,7 @@ fn extension(within: Duration) -> NotifyState<'static> {
     NotifyState::ExtendTimeoutUsec(u32::try_from(within.as_micros()).unwrap_or(u32::MAX))
 }
 
-/// A newline would end the line, and begin another word of the protocol.
+/// Replaces control characters: a newline would start another field of the protocol.
 fn one_line(text: &str) -> String {
     let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     plain.take(STATUS_MAX_CHARS).collect()
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_is_one_line_of_bounded_length() {
+    fn status_is_one_line_of_bounded_length() {
         assert_eq!(one_line("failed: a\nREADY=1"), "failed: a READY=1");
         assert_eq!(one_line(&"x".repeat(2000)).len(), STATUS_MAX_CHARS);
     }

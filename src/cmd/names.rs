@@ -1,10 +1,10 @@
-//! How glibc looks up names, pinned so that a static program never loads a plugin of the host.
+//! Pins how glibc looks up names, so that a static program never loads a plugin of the host.
 
-/// Pins the look-ups of hosts, users and groups to files and DNS, whatever nsswitch.conf says. Call it before
-/// any thread starts: the configuration is the process's own.
+/// Pins the look-ups of hosts, users and groups to files and DNS, whatever nsswitch.conf says. Call it before any
+/// thread starts, because it changes the configuration of the whole process.
 ///
-/// A static binary would otherwise load the host's libnss plugins, and a second libc with them, or fail to
-/// resolve anything in an image that names plugins it does not hold.
+/// Otherwise a static binary loads the host's libnss plugins, and a second libc with them. In an image whose
+/// nsswitch.conf names missing plugins, it cannot resolve any name.
 #[cfg(target_env = "gnu")]
 #[allow(
     unsafe_code,
@@ -23,13 +23,13 @@ pub(crate) fn pin() {
         (c"group", c"files"),
     ];
     for (database, services) in PINNED {
-        // SAFETY: both are NUL-terminated and live for ever; no other thread runs yet.
+        // SAFETY: both strings are NUL-terminated and static; no other thread runs yet.
         let answer = unsafe { __nss_configure_lookup(database.as_ptr(), services.as_ptr()) };
-        // It fails for unknown databases and malformed lines only: these are neither.
+        // It fails only for unknown databases and malformed lines, and these are neither.
         debug_assert_eq!(answer, 0, "{database:?}");
     }
 }
 
-/// Other C libraries have no such plugins.
+/// Does nothing: other C libraries have no such plugins.
 #[cfg(not(target_env = "gnu"))]
 pub(crate) fn pin() {}

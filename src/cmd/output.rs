@@ -1,33 +1,33 @@
-//! Data goes to stdout: as JSON, as YAML, or as a table for people.
+//! Prints data to stdout, as JSON, as YAML or as a table.
 
 use std::io::{IsTerminal, Write};
 
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// How an answer is printed.
+/// The format of printed data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    /// A table, for people
     Table,
-    /// For scripts.
+    /// JSON, for scripts
     Json,
-    /// For scripts and people.
+    /// YAML, for scripts and people
     Yaml,
 }
 
-/// Standard output that cannot be written to.
+/// Why nothing could be printed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OutputError {
-    /// Whoever read it has gone, as `head` does: no failure.
+    /// The reader of standard output has gone, as `head` does. That is no failure.
     #[error("standard output was closed")]
     Closed,
-    /// Anything else.
+    /// Standard output cannot be written to.
     #[error("cannot write to standard output: {0}")]
     Broken(std::io::Error),
 }
 
-/// Writes `bytes` to stdout as they are.
+/// Writes `bytes` to stdout.
 pub(crate) fn print(bytes: impl AsRef<[u8]>) -> Result<(), OutputError> {
     write(bytes).map_err(|error| match error.kind() {
         std::io::ErrorKind::BrokenPipe => OutputError::Closed,
@@ -35,14 +35,14 @@ pub(crate) fn print(bytes: impl AsRef<[u8]>) -> Result<(), OutputError> {
     })
 }
 
-/// As [`print`], for what must arrive: also a closed pipe is an error.
+/// Like [`print()`], for data that must arrive: a closed pipe is an error like any other.
 pub(crate) fn write(bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(bytes.as_ref())?;
     stdout.flush()
 }
 
-/// Prints `value` in a script's format, or `table` of it.
+/// Prints `value` as JSON or YAML, or the table that `table` makes of it.
 pub(crate) fn print_as<T: Serialize>(
     format: Format,
     value: &T,
@@ -51,7 +51,7 @@ pub(crate) fn print_as<T: Serialize>(
     print(render(format, value, table))
 }
 
-/// The text of [`print_as`].
+/// Returns the text that [`print_as`] prints.
 pub(crate) fn render<T: Serialize>(
     format: Format,
     value: &T,
@@ -67,12 +67,12 @@ pub(crate) fn render<T: Serialize>(
     }
 }
 
-/// Whether stdout takes colours: a terminal, and no `NO_COLOR`.
-pub(crate) fn stdout_is_colourful() -> bool {
-    std::io::stdout().is_terminal() && super::log::colours_are_welcome()
+/// Whether output to stdout is coloured: it is a terminal, and `NO_COLOR` is not set.
+pub(crate) fn stdout_has_colours() -> bool {
+    std::io::stdout().is_terminal() && super::log::colours_are_allowed()
 }
 
-/// Rows with aligned columns; the last column is not padded.
+/// Returns rows with aligned columns. The last column is not padded.
 pub(crate) fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |text: &str| text.chars().count();
     let mut widths: Vec<usize> = header.iter().map(|title| width(title)).collect();

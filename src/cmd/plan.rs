@@ -1,4 +1,4 @@
-//! `cfgsync plan`: the offline twin of `serve`. It runs the very same code on nodes that are written down.
+//! `cfgsync plan`: shows offline what a spec gives. It runs the code of `serve` on nodes from a file.
 
 mod nodes;
 mod tree;
@@ -9,30 +9,31 @@ use cfgsync_cluster::{
     readiness::ReadinessTracker,
     render::{Pipeline, Rendered},
 };
-use cfgsync_materialize::{self, MaterializeError};
+use cfgsync_materialize::MaterializeError;
 use cfgsync_model::{Digest, Identifier, MaterializedArtifacts, Progress, Revision};
 use cfgsync_spec::{Spec, SpecError};
-use cfgsync_template::Draw;
+use cfgsync_template::OnceSource;
 use cfgsync_wire::ArtifactEntry;
 use clap::Args;
 use serde::Serialize;
 
 use super::{
-    exit::{Exit, UsageError},
+    error::CommandError,
+    exit::Exit,
     output::{Format, columns, print, print_as},
 };
 use nodes::{Nodes, Refused};
 use tree::Difference;
 
-/// Say offline what a spec would give: is it valid, would the set be ready, which files would be made
+/// Show offline what a spec gives: whether it is valid and the nodes would be ready, and which files they would get
 ///
-/// Without nodes it only reads the spec. What is drawn once (`once:`) is replaced by placeholders; timers
-/// (settle, deadline) are not waited for.
+/// Without nodes, it only validates the spec. Placeholders stand for values from `once:`. The timers `settle` and
+/// `deadline` do not apply.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The nodes file is a list of {identifier, ip, metadata}, or what `inspect -o json` prints.
+    after_help = "The nodes file is a list of {identifier, ip, metadata}, or the output of `inspect -o json`.
 
-Exit code 3: the set would not be ready, a node would be refused, or --diff found differences.
+Exit code 3: the nodes would not be ready, a node would be refused, or --diff found differences.
 Exit code 78: the spec has a mistake.
 
 Examples:
@@ -43,10 +44,10 @@ Examples:
   cfgsync inspect -o json | cfgsync plan cluster.yaml --nodes -"
 )]
 pub(crate) struct PlanArgs {
-    /// The spec: the YAML file that `serve` is to be given
+    /// The spec, a YAML file as for `serve`
     #[arg(value_name = "SPEC")]
     spec: PathBuf,
-    /// Who would be registered: a YAML or JSON file, or `-` for stdin
+    /// The nodes to register: a YAML or JSON file, or `-` for stdin
     #[arg(
         long,
         env = "CFGSYNC_NODES",
@@ -54,16 +55,16 @@ pub(crate) struct PlanArgs {
         conflicts_with = "fake"
     )]
     nodes: Option<PathBuf>,
-    /// Invent so many nodes from the spec's `metadata:` rules
+    /// Register this many invented nodes, with metadata that the spec accepts
     #[arg(long, env = "CFGSYNC_FAKE", value_name = "COUNT", value_parser = count)]
     fake: Option<usize>,
-    /// Write the files to DIR/NODE/PATH, shared ones to DIR/_shared/PATH
+    /// Write the files to DIR/NODE/PATH, and shared files to DIR/_shared/PATH
     #[arg(long, env = "CFGSYNC_OUT_DIR", value_name = "DIR")]
     out_dir: Option<PathBuf>,
-    /// Compare with the files in DIR, laid out as --out-dir does
+    /// Compare with the files in DIR, which has the layout of --out-dir
     #[arg(long, env = "CFGSYNC_DIFF", value_name = "DIR")]
     diff: Option<PathBuf>,
-    /// How the answer is printed
+    /// Output format
     #[arg(
         short,
         long,
@@ -74,151 +75,150 @@ pub(crate) struct PlanArgs {
     output: Format,
 }
 
-/// Why a plan has no answer.
+/// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlanError {
     /// The nodes file has a mistake.
     #[error(transparent)]
     Nodes(#[from] SpecError),
     /// A materializer failed, as it would under `serve`.
-    #[error("the render fails: {0}")]
+    #[error("the render failed: {0}")]
     Render(MaterializeError),
-    /// The files cannot be written.
+    /// A rendered file cannot be written.
     #[error("cannot write {}: {error}", path.display())]
     Write {
-        /// Where.
+        /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         error: std::io::Error,
     },
-    /// The files to compare with cannot be read.
+    /// A file to compare with cannot be read.
     #[error("cannot read {}: {error}", path.display())]
     Read {
-        /// Which one.
+        /// The file or directory.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         error: std::io::Error,
     },
 }
 
-/// What a plan says.
+/// The result of a plan, as `-o json` prints it.
 #[derive(Debug, Serialize)]
-struct Answer {
+struct Plan {
     cluster: String,
-    /// The spec's digest.
+    /// The digest of the spec.
     spec: Digest,
-    /// Whether there were nodes to look at, and they would be ready.
+    /// Whether the nodes would be ready; `None` without nodes.
     ready: Option<bool>,
     progress: Progress,
-    /// What a materializer waits for beyond the rule.
+    /// What a materializer waits for, if the rule is satisfied.
     waiting_for: Option<String>,
-    /// Nodes that could not register, and why.
+    /// Nodes that the server would refuse.
     refused: Vec<Refused>,
-    /// Each node's own files.
+    /// The own files of each node.
     nodes: BTreeMap<Identifier, Vec<ArtifactEntry>>,
-    /// The files of all.
+    /// The files that all nodes share.
     shared: Vec<ArtifactEntry>,
-    /// What differs from `--diff DIR`; absent when nobody asked.
+    /// The differences to `--diff DIR`; `None` without that flag.
     differences: Option<Vec<Difference>>,
 }
 
-pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: &PlanArgs) -> Result<Exit, CommandError> {
     let spec = Arc::new(Spec::load(&args.spec)?);
     let nodes = match (&args.nodes, args.fake) {
         (Some(_), Some(_)) => {
             let message =
-                "--nodes and --fake exclude each other (also as CFGSYNC_NODES, CFGSYNC_FAKE)";
-            return Err(UsageError(message.to_owned()).into());
+                "--nodes and --fake cannot be used together (nor CFGSYNC_NODES and CFGSYNC_FAKE)";
+            return Err(CommandError::usage(message));
         }
         (Some(file), None) => Some(nodes::read(file).map_err(PlanError::Nodes)?),
         (None, Some(count)) => Some(nodes::invent(&spec, count)?),
-        // Files that are known beforehand need no nodes.
+        // A spec without a rule has files that need no nodes.
         (None, None) if spec.ready.is_none() => Some(Nodes::default()),
         (None, None) if args.out_dir.is_some() || args.diff.is_some() => {
-            let message =
-                "there is nothing to render without nodes: name them with --nodes or --fake";
-            return Err(UsageError(message.to_owned()).into());
+            let message = "without nodes there are no files: add --nodes FILE or --fake COUNT";
+            return Err(CommandError::usage(message));
         }
         (None, None) => None,
     };
     let pipeline = Pipeline::new(spec.clone(), cfgsync_materialize::build(&spec));
-    let (mut answer, artifacts) = match nodes {
-        Some(nodes) => judge(&pipeline, nodes)?,
-        None => (Answer::valid(&spec), None),
+    let (mut plan, artifacts) = match nodes {
+        Some(nodes) => evaluate(&pipeline, nodes)?,
+        None => (Plan::valid(&spec), None),
     };
     if let Some(artifacts) = &artifacts {
         if let Some(directory) = &args.out_dir {
             tree::write(directory, artifacts)?;
         }
         if let Some(directory) = &args.diff {
-            answer.differences = Some(tree::compare(directory, artifacts)?);
+            plan.differences = Some(tree::compare(directory, artifacts)?);
         }
     }
-    match (args.output, &answer.differences) {
+    match (args.output, &plan.differences) {
         (Format::Table, Some(differences)) => {
             let diffs: String = differences.iter().map(|file| file.diff.as_str()).collect();
             print(diffs)?;
         }
-        _ => print_as(args.output, &answer, |answer| answer.table(args))?,
+        _ => print_as(args.output, &plan, |plan| plan.table(args))?,
     }
-    Ok(answer.exit())
+    Ok(plan.exit())
 }
 
-/// The route of `serve`, without store and wire.
-fn judge(
+/// Does what `serve` does with these nodes, without store and network.
+fn evaluate(
     pipeline: &Pipeline,
     nodes: Nodes,
-) -> Result<(Answer, Option<MaterializedArtifacts>), PlanError> {
+) -> Result<(Plan, Option<MaterializedArtifacts>), PlanError> {
     let spec = &pipeline.spec;
-    let mut answer = Answer::valid(spec);
+    let mut plan = Plan::valid(spec);
     let mut tracker = ReadinessTracker::new(spec.clone());
     for node in nodes.registrations {
         match nodes::refusal(pipeline, &node) {
-            Some(refused) => answer.refused.push(refused),
+            Some(refused) => plan.refused.push(refused),
             None => tracker.insert(Arc::new(node)),
         }
     }
-    // The rule may look at what was drawn before; before the first seal that is nothing.
+    // A rule may use the values of `once:`. Before the first seal there are none.
     let readiness = tracker.readiness(&serde_json::Map::new());
-    answer.progress = readiness.progress().clone();
-    answer.ready = Some(readiness.is_ready());
+    plan.progress = readiness.progress().clone();
+    plan.ready = Some(readiness.is_ready());
     if !readiness.is_ready() {
-        return Ok((answer, None));
+        return Ok((plan, None));
     }
     let mut snapshot =
         tracker
             .members()
             .snapshot(Revision(1), &nodes.seats, serde_json::Map::new());
     snapshot.once = pipeline
-        .draw_once(&snapshot, &Draw::Placeholder)
+        .draw_once(&snapshot, &OnceSource::Placeholder)
         .map_err(PlanError::Render)?;
     match pipeline
         .render(&snapshot, &BTreeMap::new())
         .map_err(PlanError::Render)?
     {
         Rendered::NotReady(message) => {
-            answer.ready = Some(false);
-            answer.waiting_for = Some(message);
-            Ok((answer, None))
+            plan.ready = Some(false);
+            plan.waiting_for = Some(message);
+            Ok((plan, None))
         }
         Rendered::Ready(artifacts) => {
             let entries = |files: &cfgsync::ArtifactSet, shared| {
                 let files = files.files().iter();
                 files.map(|file| ArtifactEntry::of(file, shared)).collect()
             };
-            answer.nodes = artifacts
+            plan.nodes = artifacts
                 .nodes
                 .iter()
                 .map(|(identifier, files)| (identifier.clone(), entries(files, false)))
                 .collect();
-            answer.shared = entries(&artifacts.shared, true);
-            Ok((answer, Some(artifacts)))
+            plan.shared = entries(&artifacts.shared, true);
+            Ok((plan, Some(artifacts)))
         }
     }
 }
 
-impl Answer {
-    /// A spec without mistakes, of which nothing more is known.
+impl Plan {
+    /// The plan of a valid spec without nodes.
     fn valid(spec: &Spec) -> Self {
         Self {
             cluster: spec.cluster.clone(),
@@ -238,9 +238,10 @@ impl Answer {
             .differences
             .as_ref()
             .is_some_and(|found| !found.is_empty());
-        match self.ready == Some(false) || !self.refused.is_empty() || differs {
-            true => Exit::No,
-            false => Exit::Done,
+        if self.ready == Some(false) || !self.refused.is_empty() || differs {
+            Exit::No
+        } else {
+            Exit::Done
         }
     }
 
@@ -251,7 +252,7 @@ impl Answer {
         }
         match self.ready {
             None => {
-                text.push_str("would these nodes be ready? Name some with --nodes or --fake\n");
+                text.push_str("no nodes to register: add --nodes FILE or --fake COUNT\n");
                 return text;
             }
             Some(false) => {
@@ -273,9 +274,10 @@ impl Answer {
             vec![
                 whose.to_owned(),
                 file.path.to_string(),
-                match file.secret {
-                    true => format!("{} secret", file.mode),
-                    false => file.mode.to_string(),
+                if file.secret {
+                    format!("{} secret", file.mode)
+                } else {
+                    file.mode.to_string()
                 },
                 file.bytes.to_string(),
             ]
@@ -291,6 +293,6 @@ impl Answer {
 }
 
 fn count(text: &str) -> Result<usize, String> {
-    let wanted = || "expected how many nodes to invent, such as `3`".to_owned();
+    let wanted = || "expected a number of nodes, such as `3`".to_owned();
     text.parse().map_err(|_| wanted())
 }

@@ -1,5 +1,5 @@
-//! What a waiting person sees: a bar on a terminal; elsewhere a line when the reason changes, and every 30 s. A
-//! service manager hears the same reason, and that it shall go on waiting.
+//! Shows the progress of a join: a bar on a terminal; elsewhere a log line when the reason changes, and every 30 s. A
+//! service manager gets the same reason, and a request to extend its start timeout.
 
 use std::{
     io::IsTerminal,
@@ -13,30 +13,31 @@ use tracing::{debug, info, warn};
 
 use super::{credentials, manager::Manager, reason::Reason};
 
-/// A reason that stays the same is repeated so often.
-const REPEAT_EVERY: Duration = Duration::from_secs(30);
-/// How often [`Progress::tick`] wants to be called on a terminal.
+/// How often a reason that has not changed is repeated.
+const REPEAT_INTERVAL: Duration = Duration::from_secs(30);
+/// Interval of [`Progress::tick`] on a terminal.
 const TERMINAL_TICK: Duration = Duration::from_millis(120);
-/// And elsewhere.
+/// Interval of [`Progress::tick`] elsewhere.
 const LINES_TICK: Duration = Duration::from_secs(1);
 
-/// How long a service manager is asked to wait each time, and how often: a wait that goes on is no failure to start.
+/// How far each request extends the start timeout of the service manager: waiting is not a failure to start.
 const EXTENSION: Duration = Duration::from_mins(1);
-const EXTEND_EVERY: Duration = Duration::from_secs(10);
+/// How often the start timeout is extended.
+const EXTEND_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Columns of [`bar`] before its message.
+/// Number of columns before the message of the bar.
 const BEFORE_MESSAGE_COLUMNS: usize = "* 10s [========================] ".len();
 
-/// Shows events to whoever watches.
+/// Shows the events of a session.
 pub(crate) struct Progress {
     started: Instant,
     bar: Option<ProgressBar>,
     manager: Manager,
     extended_at: Option<Instant>,
     reason: Option<Reason>,
-    said_at: Instant,
-    /// When a registration that was not the first was last told.
-    told_again_at: Option<Instant>,
+    logged_at: Instant,
+    /// When a repeated registration was last logged.
+    repeat_logged_at: Option<Instant>,
 }
 
 impl Progress {
@@ -47,17 +48,17 @@ impl Progress {
             manager: Manager::from_environment(),
             extended_at: None,
             reason: None,
-            said_at: Instant::now(),
-            told_again_at: None,
+            logged_at: Instant::now(),
+            repeat_logged_at: None,
         }
     }
 
-    /// Whether somebody looks on, who wants to see changes soon.
+    /// Returns whether stderr is a terminal.
     pub(crate) fn is_interactive(&self) -> bool {
         self.bar.is_some()
     }
 
-    /// How often [`Self::tick`] is to be called.
+    /// Returns how often to call [`Self::tick`].
     pub(crate) fn tick_every(&self) -> Duration {
         match self.bar {
             Some(_) => TERMINAL_TICK,
@@ -65,47 +66,47 @@ impl Progress {
         }
     }
 
-    /// Moves the bar, or repeats a reason that has stood for long.
+    /// Redraws the bar, or repeats the reason if it is time.
     pub(crate) fn tick(&mut self) {
         if self
             .extended_at
-            .is_none_or(|at| at.elapsed() >= EXTEND_EVERY)
+            .is_none_or(|at| at.elapsed() >= EXTEND_INTERVAL)
         {
             self.extended_at = Some(Instant::now());
             self.manager.wait_for(EXTENSION);
         }
         if let Some(bar) = &self.bar {
-            // The terminal may have another width now.
-            self.show(bar);
+            // The width of the terminal may have changed.
+            self.show_reason(bar);
             bar.tick();
             return;
         }
-        if self.said_at.elapsed() >= REPEAT_EVERY {
-            self.say();
+        if self.logged_at.elapsed() >= REPEAT_INTERVAL {
+            self.log_reason();
         }
     }
 
-    /// Shows what happened.
+    /// Shows an event.
     pub(crate) fn event(&mut self, event: Event) {
         match event {
             Event::Address(ip) => self.line(|| debug!("this node's address is {ip}")),
-            // A server that takes registrations and then breaks off would fill the log with both.
-            Event::Registered { again: true, .. } if self.told_again_lately() => {}
+            // A server that accepts registrations and then fails would fill the log.
+            Event::Registered { again: true, .. } if self.has_logged_repeat() => {}
             Event::Registered { server, ip, again } => {
                 if again {
-                    self.told_again_at = Some(Instant::now());
+                    self.repeat_logged_at = Some(Instant::now());
                 }
                 let again = if again { " again" } else { "" };
                 self.line(|| info!("registered{again} with {server} as {ip}"));
-                // Whatever was wrong is over; what is still missing comes with the next answer.
+                // An earlier problem is over. The next response says what is missing.
                 self.reason = None;
-                self.said_at = Instant::now();
+                self.logged_at = Instant::now();
                 if let Some(bar) = &self.bar {
-                    bar.set_message("waiting for the others");
+                    bar.set_message("waiting for the other nodes");
                 }
             }
-            Event::KeyInTheClear { server } => self.line(|| {
-                credentials::warn_of_the_clear("this node's own key", &server.to_string());
+            Event::KeySentUnencrypted { server } => self.line(|| {
+                credentials::warn_unencrypted("this node's own key", &server.to_string());
             }),
             Event::Waiting { message, progress } => {
                 let progress = progress.map(|progress| progress.progress);
@@ -114,47 +115,49 @@ impl Progress {
                     bar.set_position(progress.registered as u64);
                 }
                 let message = progress.as_ref().map_or(message, ToString::to_string);
-                self.reason(Reason::waiting(&message, progress));
+                self.set_reason(Reason::waiting(&message, progress));
             }
-            Event::Unreachable { server, problem } => self.reason(Reason::trouble(format!(
+            Event::Unreachable { server, problem } => self.set_reason(Reason::problem(format!(
                 "{server} is not reachable: {problem}; trying again"
             ))),
-            Event::Troubled { problem } => {
-                self.reason(Reason::trouble(format!("{problem}; trying again")));
+            Event::ServerFault { problem } => {
+                self.set_reason(Reason::problem(format!("{problem}; trying again")));
             }
             Event::Received { files, bytes } => {
                 let files = counted(files, "file");
                 self.line(|| info!("received {files}, {}", counted(bytes, "byte")));
             }
+            // The enum may get more variants; they are shown once they have a text here.
+            _ => {}
         }
     }
 
-    /// Takes the bar away; lines follow.
+    /// Removes the bar. Log lines may follow.
     pub(crate) fn finish(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
     }
 
-    fn told_again_lately(&self) -> bool {
-        self.told_again_at
-            .is_some_and(|at| at.elapsed() < REPEAT_EVERY)
+    fn has_logged_repeat(&self) -> bool {
+        self.repeat_logged_at
+            .is_some_and(|at| at.elapsed() < REPEAT_INTERVAL)
     }
 
-    fn reason(&mut self, reason: Reason) {
+    fn set_reason(&mut self, reason: Reason) {
         if self.reason.as_ref() == Some(&reason) {
             return;
         }
         self.manager.status(&reason.text);
         self.reason = Some(reason);
         match &self.bar {
-            Some(bar) => self.show(bar),
-            None => self.say(),
+            Some(bar) => self.show_reason(bar),
+            None => self.log_reason(),
         }
     }
 
-    /// Shows the reason, if there is one, beside the bar.
-    fn show(&self, bar: &ProgressBar) {
+    /// Shows the reason in the bar, if there is one.
+    fn show_reason(&self, bar: &ProgressBar) {
         if let Some(reason) = &self.reason {
             let (_, columns) = Term::stderr().size();
             let room = usize::from(columns).saturating_sub(BEFORE_MESSAGE_COLUMNS);
@@ -162,28 +165,28 @@ impl Progress {
         }
     }
 
-    fn say(&mut self) {
+    fn log_reason(&mut self) {
         let Some(Reason {
-            text, is_trouble, ..
+            text, is_problem, ..
         }) = &self.reason
         else {
             return;
         };
-        self.said_at = Instant::now();
+        self.logged_at = Instant::now();
         let seconds = self.started.elapsed().as_secs();
         let elapsed = match (seconds / 60, seconds % 60) {
             (0, 0) => String::new(),
             (0, seconds) => format!(" ({seconds} s)"),
             (minutes, seconds) => format!(" ({minutes} min {seconds} s)"),
         };
-        if *is_trouble {
+        if *is_problem {
             warn!("{text}{elapsed}");
         } else {
             info!("{text}{elapsed}");
         }
     }
 
-    /// Writes a line, above the bar if there is one.
+    /// Calls `write`, which logs a line. The line appears above the bar, if there is one.
     pub(crate) fn line(&self, write: impl FnOnce()) {
         match &self.bar {
             Some(bar) => bar.suspend(write),
@@ -198,7 +201,7 @@ impl Drop for Progress {
     }
 }
 
-/// `1 file`, `2 files`.
+/// Returns for example `1 file` or `2 files`.
 pub(crate) fn counted(count: usize, noun: &str) -> String {
     match count {
         1 => format!("1 {noun}"),
@@ -211,7 +214,7 @@ fn bar() -> ProgressBar {
 }
 
 fn bar_on(terminal: ProgressDrawTarget) -> ProgressBar {
-    // What does not fit is cut before, with a sign: `wide_msg` would do it without.
+    // `wide_msg` cuts a long message without a sign, so it is cut before, with an ellipsis.
     let style = ProgressStyle::with_template("{spinner} {elapsed:3} [{bar:24}] {wide_msg}")
         .expect("a valid template")
         .progress_chars("=> ");
@@ -225,9 +228,8 @@ fn bar_on(terminal: ProgressDrawTarget) -> ProgressBar {
 mod tests {
     use super::*;
 
-    /// As much room as the bar leaves.
     #[test]
-    fn a_message_that_fits_is_not_cut_by_the_bar() {
+    fn message_that_fits_is_not_cut_by_the_bar() {
         let terminal = Columns::default();
         let written = std::sync::Arc::clone(&terminal.written);
         let bar = bar_on(ProgressDrawTarget::term_like(Box::new(terminal)));
@@ -239,9 +241,9 @@ mod tests {
         assert!(!written.contains('?'), "{written}");
     }
 
-    /// A server that accepts registrations and then breaks off filled the log with two lines a try.
+    /// A server that accepted registrations and then failed used to fill the log with two lines for each attempt.
     #[test]
-    fn registering_again_and_again_is_told_once() {
+    fn repeated_registration_is_logged_once() {
         let mut progress = Progress::new();
         let server: cfgsync_client::ServerUrl = "http://127.0.0.1:1".parse().unwrap();
         let registered = |again| Event::Registered {
@@ -249,20 +251,26 @@ mod tests {
             ip: [10, 0, 0, 1].into(),
             again,
         };
-        let broken = || Event::Unreachable {
+        let unreachable = || Event::Unreachable {
             server: server.clone(),
             problem: "half an answer".to_owned(),
         };
         progress.event(registered(false));
-        progress.event(broken());
+        progress.event(unreachable());
         progress.event(registered(true));
-        assert!(progress.reason.is_none(), "told, and the trouble is over");
-        progress.event(broken());
+        assert!(
+            progress.reason.is_none(),
+            "it is logged and clears the reason"
+        );
+        progress.event(unreachable());
         progress.event(registered(true));
-        assert!(progress.reason.is_some(), "not told: the trouble stands");
+        assert!(
+            progress.reason.is_some(),
+            "it is not logged and keeps the reason"
+        );
     }
 
-    /// A terminal that keeps what is written.
+    /// A terminal that records what is written.
     #[derive(Debug, Default)]
     struct Columns {
         written: std::sync::Arc<std::sync::Mutex<String>>,

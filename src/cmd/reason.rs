@@ -1,43 +1,48 @@
-//! Why a node waits still, for whoever watches: in a log, or on one line of a terminal.
+//! Why a node is still waiting, as text for a log or for one line of a terminal.
 
 use cfgsync_model::Progress;
 use console::{measure_text_width, truncate_str};
 
-/// A reason in words, as a log has it.
+/// The reason for waiting.
 #[derive(PartialEq)]
 pub(crate) struct Reason {
+    /// The complete text, for a log.
     pub(crate) text: String,
-    /// What `text` says in figures and names: there can be fewer of these.
-    missing: Option<Progress>,
-    /// Whether it is told as a warning.
-    pub(crate) is_trouble: bool,
+    /// The progress that `text` describes, from which a shorter text can be made.
+    progress: Option<Progress>,
+    /// Whether it is logged as a warning.
+    pub(crate) is_problem: bool,
 }
 
 impl Reason {
-    pub(crate) fn waiting(message: &str, missing: Option<Progress>) -> Self {
+    /// The cluster is not ready.
+    pub(crate) fn waiting(message: &str, progress: Option<Progress>) -> Self {
         Self {
             text: format!("waiting: {message}"),
-            missing,
-            is_trouble: false,
+            progress,
+            is_problem: false,
         }
     }
 
-    pub(crate) fn trouble(text: String) -> Self {
+    /// No server works.
+    pub(crate) fn problem(text: String) -> Self {
         Self {
             text,
-            missing: None,
-            is_trouble: true,
+            progress: None,
+            is_problem: true,
         }
     }
 
-    /// On one line of so many columns: with fewer names, and the others counted; cut if that is still too long.
+    /// Returns the text for one line of `columns`. If it is too long, it contains fewer names and their count, and is
+    /// cut if that is not enough.
     pub(crate) fn within(&self, columns: usize) -> String {
         let mut text = self.text.replace('\n', " ");
-        if let Some(mut missing) = self.missing.clone() {
-            missing.missing_count = missing.missing_count.max(missing.missing.len());
-            while measure_text_width(&text) > columns && missing.missing.len() > 1 {
-                missing.missing.pop();
-                text = Self::waiting(&missing.to_string(), None).text;
+        if let Some(mut progress) = self.progress.clone() {
+            // Servers of the older protocol send no count.
+            progress.missing_count = progress.missing_count.max(progress.missing.len());
+            while measure_text_width(&text) > columns && progress.missing.len() > 1 {
+                progress.missing.pop();
+                text = Self::waiting(&progress.to_string(), None).text;
             }
         }
         truncate_str(&text, columns, "…").into_owned()
@@ -48,9 +53,9 @@ impl Reason {
 mod tests {
     use super::*;
 
-    /// The bar's message ended in the middle of the names, and how many more there are was lost.
+    /// The message of the bar used to end in the middle of the names, without the count of the others.
     #[test]
-    fn what_does_not_fit_is_counted_or_cut_with_a_sign() {
+    fn long_text_has_fewer_names_or_is_cut_with_an_ellipsis() {
         let missing = |names: usize, count| Progress {
             registered: 5,
             needed: 30,
@@ -73,7 +78,7 @@ mod tests {
         ] {
             assert_eq!(within(missing(20, 25), columns), shown);
         }
-        // Older servers do not count.
+        // From a server of the older protocol.
         assert_eq!(
             within(missing(5, 0), 54),
             "waiting: 5/30, missing a00 and 4 more; zones: 1 of 2"
@@ -82,7 +87,7 @@ mod tests {
             within(missing(2, 2), 80),
             "waiting: 5/30, missing a00, a01; zones: 1 of 2"
         );
-        let trouble = Reason::trouble("a server's\nlong words".to_owned());
-        assert_eq!(trouble.within(16), "a server's long…");
+        let problem = Reason::problem("a server's\nlong words".to_owned());
+        assert_eq!(problem.within(16), "a server's long…");
     }
 }

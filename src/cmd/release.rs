@@ -1,33 +1,36 @@
-//! `cfgsync release`: gives a node's name free.
+//! `cfgsync release`: ends the ownership of a node's name.
 
 use cfgsync_model::Identifier;
 use clap::Args;
 
 use super::{
+    error::CommandError,
     exit::Exit,
     server::{ServerArgs, block_on},
 };
 
-/// Give a node's name free: the next machine to come with it has it
+/// Release a node's name, so that another machine can register with it
 ///
-/// For a spec that says `identity: first-use`, when the machine that came first is gone, or has lost its key. Its
-/// registration stays until another comes in its place.
+/// With `identity: first-use` in the spec, a name belongs to the key of the first machine that registers with it. Use
+/// this if that machine is gone or has lost its key. Its registration stays until another machine registers.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  cfgsync release node-3")]
 pub(crate) struct ReleaseArgs {
-    /// The node
+    /// The identifier of the node
     #[arg(value_name = "ID")]
     identifier: Identifier,
     #[command(flatten)]
     server: ServerArgs,
 }
 
-pub(crate) fn run(args: ReleaseArgs) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: ReleaseArgs) -> Result<Exit, CommandError> {
     let client = args.server.client()?;
     block_on(async move {
         let identifier = &args.identifier;
         client.release(identifier).await?;
-        tracing::info!("the name {identifier} is free");
+        tracing::info!(
+            "released the name {identifier}: the next node to register as it will own it"
+        );
         Ok(Exit::Done)
     })
 }

@@ -1,24 +1,29 @@
-//! `cfgsync reset`: ends a failure.
+//! `cfgsync reset`: ends a failure of the cluster.
 
 use clap::Args;
 
 use super::{
+    error::CommandError,
     exit::Exit,
     server::{ServerArgs, block_on},
 };
 
-/// End a failure: what an operator declared, or a passed deadline or failed render, which is tried again
+/// End a failure of the cluster
+///
+/// After `cfgsync fail`, an expired deadline or a failed render, the server tries again. Registrations and generations
+/// stay.
 #[derive(Debug, Args)]
-#[command(after_help = "Registrations and generations stay.\n\nExample:\n  cfgsync reset")]
+#[command(after_help = "Example:\n  cfgsync reset")]
 pub(crate) struct ResetArgs {
     #[command(flatten)]
     server: ServerArgs,
 }
 
-pub(crate) fn run(args: ResetArgs) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: ResetArgs) -> Result<Exit, CommandError> {
+    let client = args.server.client()?;
     block_on(async move {
-        args.server.client()?.reset().await?;
-        tracing::info!("the cluster is reset");
+        client.reset().await?;
+        tracing::info!("ended the failure of the cluster");
         Ok(Exit::Done)
     })
 }

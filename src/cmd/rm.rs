@@ -1,23 +1,24 @@
-//! `cfgsync rm`: takes a node out, or ends its override.
+//! `cfgsync rm`: removes a node, or ends its override.
 
 use cfgsync_model::Identifier;
 use clap::Args;
 
 use super::{
+    error::CommandError,
     exit::Exit,
     server::{ServerArgs, block_on},
 };
 
-/// Take a node out of the cluster
+/// Remove a node from the cluster
 ///
-/// It leaves the next generation, and is not ready until it registers again. With `late: refuse` a sealed
-/// cluster lets no node go.
+/// The next generation has no files for the node, until it registers again. With `late: refuse` in the spec, the
+/// server refuses to remove nodes of a sealed cluster.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  cfgsync rm node-3\n  cfgsync rm node-3 --override   # end an override"
 )]
 pub(crate) struct RmArgs {
-    /// The node
+    /// The identifier of the node
     #[arg(value_name = "ID")]
     identifier: Identifier,
     /// End the node's override instead: its own files come back with the next generation
@@ -27,16 +28,16 @@ pub(crate) struct RmArgs {
     server: ServerArgs,
 }
 
-pub(crate) fn run(args: RmArgs) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: RmArgs) -> Result<Exit, CommandError> {
+    let client = args.server.client()?;
     block_on(async move {
-        let client = args.server.client()?;
         let identifier = &args.identifier;
         if args.only_override {
             client.remove_override(identifier).await?;
-            tracing::info!("the override of {identifier} has ended");
+            tracing::info!("ended the override of {identifier}");
         } else {
             client.remove(identifier).await?;
-            tracing::info!("{identifier} is removed");
+            tracing::info!("removed {identifier}");
         }
         Ok(Exit::Done)
     })

@@ -1,20 +1,23 @@
-//! `cfgsync serve`: holds the door, until a signal comes or the command that it runs has ended.
+//! `cfgsync serve`: runs the server until a signal stops it or CMD exits.
 
 mod signals;
-mod beside;
+mod blocking;
 mod access;
 mod state;
 mod signing;
 mod child;
 mod descriptors;
+mod limits;
 mod listeners;
+mod publish;
 mod tls;
-mod reread;
+mod reload;
+mod supervise;
 
 use std::{
-    io::{self, Write as _},
+    io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -22,58 +25,49 @@ use std::{
 
 use cfgsync::app::{self, Server, ServerError};
 use cfgsync_access::AccessControl;
-use cfgsync_client::disk::create_beside;
 use cfgsync_cluster as cluster;
-use cfgsync_server::{self, DrainReport, HttpConfig};
+use cfgsync_server::DrainReport;
 use cfgsync_spec::Spec;
-use cfgsync_store::{Bounds, JournalError, JournalStore};
+use cfgsync_store::{Store, StoreError};
 use cfgsync_support::clock::WallClock;
 use cfgsync_wire::SigningKey;
 use clap::Args;
-use tokio::{
-    sync::{Notify, mpsc, oneshot, watch},
-    time::Instant,
-};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{
-    exit::Exit,
-    manager::Manager,
-    values::{bytes, duration},
-};
+use super::{error::CommandError, exit::Exit, manager::Manager, values::duration};
 use access::AccessArgs;
 pub(crate) use access::AccessError;
 use child::Child;
 pub(crate) use child::SpawnError;
 use descriptors::Descriptors;
-use reread::Reread;
-use signals::{Signals, Told};
+use limits::{LimitArgs, http_config};
+use publish::write_port_file;
+use reload::Reload;
+use signals::Signals;
 use state::StateArgs;
 pub(crate) use tls::TlsSetupError;
 use tls::{ServeTls, TlsArgs};
 
-/// How long threads that are still at work may take to end once everything else has.
+/// How long blocking work may still take after everything else has stopped.
 const THREADS_GRACE: Duration = Duration::from_secs(2);
 
-/// The mode of files that are written for whoever waits for them, before the umask.
-const WHOLE_MODE: u32 = 0o666;
-
-/// Hold the door: register nodes until the spec's set is complete, then hand out their files
+/// Run the server: register nodes until the set is complete, then deliver their files
 ///
-/// SIGTERM and SIGINT stop it: nothing new is accepted, requests in flight end. SIGHUP reads the spec again and
-/// keeps the last good one when it has a mistake. With `-- CMD`, CMD finds the server in CFGSYNC_SERVER; the
-/// server stops when CMD ends, and exits with its code.
+/// On SIGTERM and SIGINT, the server accepts no new connections, finishes the requests in flight and exits. On SIGHUP, it
+/// reads the spec again; if the spec has a mistake, the last good one stays in force. With `-- CMD`, the server runs CMD
+/// with its URL in CFGSYNC_SERVER, stops when CMD exits, and exits with the code of CMD.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cfgsync serve cluster.yaml
   cfgsync serve cluster.yaml --listen 10.0.0.5:4400 --allow-anonymous
   cfgsync serve cluster.yaml --listen 127.0.0.1:0 --port-file /run/cfgsync.port
-  cfgsync serve cluster.yaml --state-dir /var/lib/cfgsync   # goes on after a restart
+  cfgsync serve cluster.yaml --state-dir /var/lib/cfgsync   # continues after a restart
   cfgsync serve cluster.yaml -- ./smoke.sh          # a smoke test in one line")]
 pub(crate) struct ServeArgs {
-    /// The spec: when the set is complete, and which files each node then gets
+    /// The spec, a YAML file: when the set of nodes is complete, and which files each node gets
     #[arg(value_name = "SPEC")]
     spec: PathBuf,
-    /// Where to listen; repeat it for more addresses. Port 0 takes a free one
+    /// The address to listen on; port 0 selects a free one; repeatable
     #[arg(
         long,
         env = "CFGSYNC_LISTEN",
@@ -82,15 +76,15 @@ pub(crate) struct ServeArgs {
         value_parser = address
     )]
     listen: Vec<SocketAddr>,
-    /// Write the port to this file once the server listens, one line per --listen
+    /// Write the port to this file once the server listens, one line per address
     #[arg(long, env = "CFGSYNC_LISTEN_PORT_FILE", value_name = "FILE")]
     port_file: Option<PathBuf>,
     #[command(flatten)]
     signing: signing::SigningArgs,
-    /// Hold the requests of clients that do not ask to wait for so long, when there is no payload yet
+    /// How long to hold a fetch from a client that does not send `Prefer: wait`, while there is no payload yet
     #[arg(long, env = "CFGSYNC_HOLD", value_name = "DURATION", default_value = "0s", value_parser = duration)]
     hold: Duration,
-    /// Least time from one render to the next
+    /// Shortest time from one render to the next
     #[arg(
         long,
         env = "CFGSYNC_MIN_GENERATION_INTERVAL",
@@ -101,7 +95,7 @@ pub(crate) struct ServeArgs {
     min_generation_interval: Duration,
     #[command(flatten)]
     state: StateArgs,
-    /// How many generations are kept for `inspect`
+    /// How many generations the server keeps for `inspect`
     #[arg(
         long,
         env = "CFGSYNC_HISTORY",
@@ -110,7 +104,7 @@ pub(crate) struct ServeArgs {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     history: u16,
-    /// How long requests in flight may take to end once the server stops, and CMD once it was told to
+    /// How long requests in flight, and CMD, may take to finish when the server stops
     #[arg(
         long,
         env = "CFGSYNC_DRAIN_TIMEOUT",
@@ -125,144 +119,73 @@ pub(crate) struct ServeArgs {
     tls: TlsArgs,
     #[command(flatten)]
     limits: LimitArgs,
-    /// A command to run beside the server; its exit code becomes the server's
+    /// The program to run with the server; its exit code becomes that of the server
     #[arg(last = true, value_name = "CMD")]
     command: Vec<std::ffi::OsString>,
 }
 
-/// Bounds that protect the server.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Limits")]
-struct LimitArgs {
-    /// Longest wait that a client may ask for; longer ones are cut to it
-    #[arg(long, env = "CFGSYNC_WAIT_MAX", value_name = "DURATION", default_value = "1h", value_parser = duration)]
-    wait_max: Duration,
-    /// Largest body of every route but /node/replace
-    #[arg(long, env = "CFGSYNC_REGISTER_BODY_MAX", value_name = "BYTES", default_value = "64KiB", value_parser = bytes)]
-    register_body_max: usize,
-    /// Largest body of /node/replace
-    #[arg(long, env = "CFGSYNC_REPLACE_BODY_MAX", value_name = "BYTES", default_value = "32MiB", value_parser = bytes)]
-    replace_body_max: usize,
-    /// Registered nodes; another one is refused, and `join` comes again. Those that the spec lists always find room
-    #[arg(
-        long,
-        env = "CFGSYNC_NODES_MAX",
-        value_name = "COUNT",
-        default_value = "100000",
-        value_parser = clap::value_parser!(u32).range(1..)
-    )]
-    nodes_max: u32,
-    /// Memory for the metadata of all nodes together; what would take more is refused, and `join` comes again
-    ///
-    /// A text counts with its length, and each value, name and list with 64 bytes beside it, an object with 512. The
-    /// server holds them twice.
-    #[arg(long, env = "CFGSYNC_METADATA_TOTAL_MAX", value_name = "BYTES", default_value = "256MiB", value_parser = bytes)]
-    metadata_total_max: usize,
-    /// Open connections; more wait in the listen backlog
-    #[arg(
-        long,
-        env = "CFGSYNC_CONNECTIONS_MAX",
-        value_name = "COUNT",
-        default_value = "16384",
-        value_parser = clap::value_parser!(u32).range(1..)
-    )]
-    connections_max: u32,
-    /// Open connections of one address, an IPv6 /64 counting as one; more are closed, and `join` comes again. Unless it
-    /// is given, three quarters of --connections-max, so that no address shuts out all others
-    ///
-    /// Where more nodes than that come from one address, as behind NAT, raise it.
-    #[arg(
-        long,
-        env = "CFGSYNC_CONNECTIONS_PER_ADDRESS_MAX",
-        value_name = "COUNT",
-        value_parser = clap::value_parser!(u32).range(1..)
-    )]
-    connections_per_address_max: Option<u32>,
-    /// How long a connection may be idle, or take to send a request's head
-    #[arg(long, env = "CFGSYNC_HEADER_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration)]
-    header_timeout: Duration,
-    /// How long a request's body may take
-    #[arg(long, env = "CFGSYNC_BODY_TIMEOUT", value_name = "DURATION", default_value = "1m", value_parser = duration)]
-    body_timeout: Duration,
-    /// How long a client may take no byte of its answer
-    #[arg(
-        long,
-        env = "CFGSYNC_WRITE_STALL_TIMEOUT",
-        value_name = "DURATION",
-        default_value = "30s",
-        value_parser = duration
-    )]
-    write_stall_timeout: Duration,
-}
-
-impl LimitArgs {
-    fn bounds(&self) -> Bounds {
-        Bounds {
-            nodes_max: self.nodes_max as usize,
-            metadata_total_max_bytes: self.metadata_total_max,
-        }
-    }
-}
-
-/// Why a server does not begin.
+/// Why the server did not start, or did not continue.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
-    /// Others could reach it, and nobody said that they may.
+    /// Other machines could use the server without authentication, and no flag permits it.
     #[error(
-        "refusing to listen on {0} without authentication: others than this machine can reach it"
+        "refusing to listen on {0} without authentication, because other machines can reach it"
     )]
     Exposed(SocketAddr),
-    /// The address cannot be had.
+    /// The address cannot be listened on.
     #[error("cannot listen on {address}: {error}")]
     Listen {
-        /// Which one.
+        /// The address.
         address: SocketAddr,
-        /// What the operating system said.
+        /// The operating system's error.
         error: io::Error,
     },
-    /// What the service manager passed is of no use.
-    #[error("a socket that the service manager passed cannot be listened on: {0}")]
+    /// A socket of the service manager cannot be used.
+    #[error("cannot listen on a socket of the service manager: {0}")]
     Inherited(io::Error),
     /// The port file cannot be written.
     #[error("cannot write the port file {}: {error}", path.display())]
     PortFile {
-        /// Which one.
+        /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         error: io::Error,
     },
-    /// TLS cannot be spoken as it was asked for.
+    /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsSetupError),
-    /// The process lacks something basic: threads, signals.
+    /// The process cannot have threads or signal handlers.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
     /// The state directory cannot be used.
     #[error(transparent)]
-    State(#[from] JournalError),
-    /// The server did not begin, or could not go on.
+    Store(#[from] StoreError),
+    /// The server did not start, or could not continue.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The end of CMD cannot be waited for.
+    #[error("cannot wait for the command: {0}")]
+    Child(io::Error),
 }
 
 impl ServeArgs {
-    /// Whether others than this machine may reach the server: only those who show who they are, or anybody.
+    /// Whether the server may listen beyond loopback: it authenticates clients, or the flags permit anonymous access.
     fn may_be_exposed(&self) -> bool {
         self.access.may_be_exposed() || self.tls.authenticates()
     }
 }
 
-/// What a server needs before anybody can see it.
+/// Everything that a server needs before it listens.
 struct Prepared {
     args: ServeArgs,
     spec: Spec,
     guard: AccessControl,
     sign_key: Option<Arc<SigningKey>>,
-    journal: Option<JournalStore>,
+    store: Option<Arc<dyn Store>>,
 }
 
-/// Reads what there is to read. May take long, or for ever.
-fn prepare(args: ServeArgs) -> anyhow::Result<Prepared> {
+/// Reads all files. May block for ever, if one is a pipe.
+fn prepare(args: ServeArgs) -> Result<Prepared, CommandError> {
     listeners::refuse_exposure(&args.listen, args.may_be_exposed())?;
     let spec = Spec::load(&args.spec)?;
     let guard = args.access.guard(args.tls.authenticates())?;
@@ -270,17 +193,17 @@ fn prepare(args: ServeArgs) -> anyhow::Result<Prepared> {
         .check_identity_mode(spec.identity)
         .map_err(AccessError::from)?;
     let sign_key = args.signing.read()?;
-    let journal = state::open(&args.state, &spec, args.history).map_err(ServeError::State)?;
+    let store = state::open(&args.state, &spec, args.history).map_err(ServeError::Store)?;
     Ok(Prepared {
         args,
         spec,
         guard,
         sign_key,
-        journal,
+        store,
     })
 }
 
-pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: ServeArgs) -> Result<Exit, CommandError> {
     let mut signals = Signals::catch().map_err(ServeError::Runtime)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -292,28 +215,29 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         tokio::select! {
             prepared = preparing => serve(prepared??, signals).await,
             stop = signals.stop() => {
-                tracing::info!("{}: stopping before anything was served", stop.name);
-                // A command that never ran has not succeeded.
-                Ok(match has_command {
-                    true => Exit::of_signal(stop.signal.as_raw()),
-                    false => Exit::Done,
+                tracing::info!("{}: stopping before the server had started", stop.name);
+                // A CMD that never ran has not succeeded.
+                Ok(if has_command {
+                    Exit::of_signal(stop.signal.as_raw())
+                } else {
+                    Exit::Done
                 })
             }
         }
     });
-    // A render that does not end, or a spec that cannot be read to its end, must not keep a server that was
-    // told to stop; programs that make files get the time to be ended with all their children.
+    // An endless render or read must not keep the server from stopping. The grace time is for `exec` programs, which
+    // are killed with all their children.
     runtime.shutdown_timeout(THREADS_GRACE);
     exit
 }
 
-async fn serve(prepared: Prepared, mut signals: Signals) -> anyhow::Result<Exit> {
+async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, CommandError> {
     let Prepared {
         mut args,
         spec,
         guard,
         sign_key,
-        journal,
+        store,
     } = prepared;
     let manager = Manager::from_environment();
     let (listeners, addresses) = listeners::open(&args.listen, args.may_be_exposed())?;
@@ -329,8 +253,8 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> anyhow::Result<Exit>
     let descriptors = Descriptors::raise();
     let mut http = http_config(&args, &descriptors, guard.clone());
     http.tls = tls.as_ref().map(|tls| tls.tls.clone());
-    // Before CMD starts: it may read the file of --join-url-file.
-    tell(
+    // CMD may read the file of --join-url-file, so it is written first.
+    announce(
         &spec.cluster,
         &addresses,
         guard.requires_credentials(),
@@ -340,9 +264,9 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> anyhow::Result<Exit>
         Some((program, arguments)) => {
             let url = match &tls {
                 Some(tls) => tls.local_url(),
-                None => format!("http://{}", place(&addresses)),
+                None => format!("http://{}", local_address(&addresses)),
             };
-            let child = Child::spawn(program, arguments, &url)?;
+            let child = Child::spawn(program, arguments, &url, args.drain_timeout)?;
             descriptors.restore_for(&child);
             Some(child)
         }
@@ -360,59 +284,59 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> anyhow::Result<Exit>
             ..cluster::Config::default()
         },
         http,
-        journal,
+        store,
         history_generations: args.history.into(),
         clock: WallClock::system(),
-        status: manager.is_there().then_some(status),
+        status: manager.is_present().then_some(status),
     };
-    let (reload, reloaded) = mpsc::channel(1);
+    let (new_specs, reloaded) = mpsc::channel(1);
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move {
-        // Dropping the sender is the signal.
+        // An error as well: dropping the sender is the signal.
         let _ = stopped.await;
     };
     let mut serving = tokio::spawn(app::serve(server, reloaded, shutdown));
     manager.ready();
-    let reread = Reread {
+    let reload = Reload {
         args: &args,
         guard: &guard,
-        specs: &reload,
+        specs: &new_specs,
         sign_key: sign_key.as_deref(),
     };
-    let attending = manager.attend(status_line);
-    let mut attending = pin!(attending);
+    let notifying = manager.run(status_line);
+    let mut notifying = pin!(notifying);
     let exit = tokio::select! {
         ended = &mut serving => {
-            finished(&ended?.map_err(ServeError::Server)?);
+            report_drain(&ended?.map_err(ServeError::Server)?);
             return Ok(Exit::Unexpected);
         }
-        exit = until_told(
+        exit = supervise::until_stopped(
             &mut signals,
             child.as_mut(),
-            &reread,
+            &reload,
             tls.as_deref(),
             manager,
         ) => exit?,
-        () = &mut attending => unreachable!("it attends for ever"),
+        () = &mut notifying => unreachable!("it never completes"),
     };
     manager.stopping(args.drain_timeout + THREADS_GRACE);
     drop(stop);
     tokio::select! {
-        ended = &mut serving => finished(&ended?.map_err(ServeError::Server)?),
-        () = &mut attending => unreachable!("it attends for ever"),
+        ended = &mut serving => report_drain(&ended?.map_err(ServeError::Server)?),
+        () = &mut notifying => unreachable!("it never completes"),
         signal = signals.stop() => {
-            tracing::warn!("{} again: stopping at once", signal.name);
+            tracing::warn!("a second {}: stopping at once", signal.name);
             serving.abort();
         }
     }
     Ok(exit)
 }
 
-/// Says where the server is, and how nodes join.
-fn tell(
+/// Logs the addresses of the server, and how nodes join.
+fn announce(
     cluster: &str,
     addresses: &[SocketAddr],
-    asks: bool,
+    authenticates: bool,
     tls: Option<&ServeTls>,
 ) -> Result<(), ServeError> {
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -420,158 +344,28 @@ fn tell(
         tracing::info!("serving {cluster} on {scheme}://{address}");
     }
     match tls {
-        Some(tls) => tls.tell()?,
-        None if asks && !cfgsync_server::is_loopback_only(addresses) => tracing::warn!(
-            "tokens and files go over the network as they are: speak TLS (--tls self-signed, or --tls-cert FILE)"
+        Some(tls) => tls.announce()?,
+        None if authenticates && !cfgsync_server::is_loopback_only(addresses) => tracing::warn!(
+            "tokens and files go over the network unencrypted; use TLS with --tls self-signed or --tls-cert FILE"
         ),
         None => {}
     }
     Ok(())
 }
 
-/// Runs until the server is to stop, and with which exit code.
-async fn until_told(
-    signals: &mut Signals,
-    mut child: Option<&mut Child>,
-    reread: &Reread<'_>,
-    tls: Option<&ServeTls>,
-    manager: Manager,
-) -> anyhow::Result<Exit> {
-    // Beside the signals: a spec that takes long to read must not keep anybody from stopping the server.
-    let hangups = Notify::new();
-    let rereading = async {
-        loop {
-            hangups.notified().await;
-            manager.reloading();
-            reread.once().await;
-            manager.ready();
-        }
-    };
-    let mut rereading = pin!(rereading);
-    let refreshing = async {
-        match tls {
-            Some(tls) => tls.keep_fresh(reread.guard).await,
-            None => std::future::pending().await,
-        }
-    };
-    let mut refreshing = pin!(refreshing);
-    let mut kill_at = None;
-    loop {
-        let ended = async {
-            match &mut child {
-                Some(child) => child.wait().await,
-                None => std::future::pending().await,
-            }
-        };
-        let told = tokio::select! {
-            exit = ended => return exit,
-            told = signals.next() => told,
-            () = &mut rereading => unreachable!("it reads for ever"),
-            () = &mut refreshing => unreachable!("it looks for ever"),
-            () = sleep_until(kill_at) => {
-                if let Some(child) = &mut child {
-                    child.kill("it did not end within --drain-timeout");
-                }
-                kill_at = None;
-                continue;
-            }
-        };
-        match (told, &mut child) {
-            (Told::Reread, _) => {
-                hangups.notify_one();
-                if let Some(tls) = tls {
-                    tls.hangup();
-                }
-            }
-            (Told::Stop(stop), Some(child)) if kill_at.is_some() => {
-                child.kill(&format!("{} again", stop.name));
-            }
-            (Told::Stop(stop), Some(child)) => {
-                child.pass_on(stop);
-                kill_at = Some(Instant::now() + reread.args.drain_timeout);
-            }
-            (Told::Stop(stop), None) => {
-                tracing::info!("{}: stopping", stop.name);
-                return Ok(Exit::Done);
-            }
-        }
-    }
-}
-
-async fn sleep_until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn finished(report: &DrainReport) {
+fn report_drain(report: &DrainReport) {
     match report.cut {
         0 => tracing::info!("stopped after {:.1?}", report.took),
         cut => tracing::warn!(
-            "stopped after {:.1?}; {cut} of {} connections were cut, their requests took longer than \
-             --drain-timeout",
+            "stopped after {:.1?}; closed {cut} of {} connections whose requests took longer than --drain-timeout",
             report.took,
             report.open
         ),
     }
 }
 
-fn write_port_file(path: &Path, addresses: &[SocketAddr]) -> io::Result<()> {
-    let ports: Vec<String> = addresses
-        .iter()
-        .map(|address| address.port().to_string())
-        .collect();
-    write_whole(path, &(ports.join("\n") + "\n"))
-}
-
-/// Whoever waits for the file sees all of it or nothing. A device or a pipe, and a link to one (`/dev/stdout`), is
-/// written to and stays what it is: renamed over, it would be gone for everybody on the machine.
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let is_no_file = std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir());
-    // A link to whatever a descriptor is of, which may be a file.
-    let into_proc = std::fs::read_link(path).is_ok_and(|target| target.starts_with("/proc"));
-    if is_no_file || into_proc {
-        return std::fs::write(path, text);
-    }
-    let (staged, mut file) = create_beside(path, WHOLE_MODE)?;
-    let written = file.write_all(text.as_bytes());
-    let put = written.and_then(|()| std::fs::rename(&staged, path));
-    put.inspect_err(|_| {
-        // The error that is told is the first one.
-        let _ = std::fs::remove_file(&staged);
-    })
-}
-
-fn http_config(args: &ServeArgs, descriptors: &Descriptors, guard: AccessControl) -> HttpConfig {
-    let limits = &args.limits;
-    let wanted = limits.connections_max as usize;
-    let connections_max = wanted.min(descriptors.connections_max());
-    if connections_max < wanted {
-        tracing::warn!(
-            "at most {connections_max} connections at a time instead of {wanted}: this process may open no \
-             more files (ulimit -Hn, LimitNOFILE=)"
-        );
-    }
-    HttpConfig {
-        hold: args.hold,
-        wait_max: limits.wait_max,
-        register_body_max_bytes: limits.register_body_max,
-        replace_body_max_bytes: limits.replace_body_max,
-        connections_max,
-        connections_per_address_max: limits.connections_per_address_max.map(|max| max as usize),
-        header_timeout: limits.header_timeout,
-        body_timeout: limits.body_timeout,
-        write_stall_timeout: limits.write_stall_timeout,
-        drain_timeout: args.drain_timeout,
-        waiters_per_node_max: args.access.waiters_per_node_max.into(),
-        access: guard,
-        ..HttpConfig::default()
-    }
-}
-
-/// Where a process on this machine reaches the server.
-fn place(addresses: &[SocketAddr]) -> SocketAddr {
+/// Returns the address at which processes on this machine reach the server.
+fn local_address(addresses: &[SocketAddr]) -> SocketAddr {
     let mut address = addresses[0];
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -582,7 +376,7 @@ fn place(addresses: &[SocketAddr]) -> SocketAddr {
     address
 }
 
-/// Reads where to listen: an IP address and a port.
+/// Parses an IP address and a port.
 fn address(text: &str) -> Result<SocketAddr, String> {
     let literal = text
         .strip_prefix("localhost:")
@@ -607,14 +401,17 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_those_of_the_library() {
+    fn defaults_match_the_library() {
         let args = Only::parse_from(["serve", "cluster.yaml"]).serve;
         let unlimited = Descriptors::unlimited();
-        let told = format!(
+        let configured = format!(
             "{:?}",
             http_config(&args, &unlimited, AccessControl::default())
         );
-        assert_eq!(told, format!("{:?}", HttpConfig::default()));
+        assert_eq!(
+            configured,
+            format!("{:?}", cfgsync_server::HttpConfig::default())
+        );
         assert_eq!(args.limits.bounds(), cluster::Config::default().bounds);
         assert_eq!(usize::from(args.history), app::HISTORY_GENERATIONS);
         let interval = cluster::Config::default().min_generation_interval;
@@ -622,32 +419,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_stays_what_it_is() {
-        let place = tempfile::tempdir().unwrap();
-        let (link, file) = (place.path().join("stdout"), place.path().join("port"));
-        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
-        write_whole(&link, "4400\n").unwrap();
-        assert!(link.is_symlink(), "it was renamed over");
-        write_whole(&file, "4400\n").unwrap();
-        write_whole(&file, "4401\n").unwrap();
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "4401\n");
-        let left = std::fs::read_dir(place.path()).unwrap().count();
-        assert_eq!(left, 2, "a staged file was left");
-        // What others planted where it was staged, by the process' number, was written through.
-        let planted = place.path().join(format!(".port.{}", std::process::id()));
-        std::os::unix::fs::symlink(place.path().join("victim"), &planted).unwrap();
-        write_whole(&file, "4402\n").unwrap();
-        assert!(planted.is_symlink() && !place.path().join("victim").exists());
-    }
-
-    #[test]
-    fn a_wildcard_is_reached_on_loopback() {
+    fn wildcard_address_is_reached_on_loopback() {
         for (address, reached) in [
             ("127.0.0.1:1", "127.0.0.1:1"),
             ("0.0.0.0:1", "127.0.0.1:1"),
             ("[::]:1", "[::1]:1"),
         ] {
-            let found = place(&[address.parse().unwrap()]);
+            let found = local_address(&[address.parse().unwrap()]);
             assert_eq!(found.to_string(), reached);
         }
     }

@@ -1,16 +1,18 @@
-//! The server that operators' commands talk to, and how the URL of one is read.
+//! The flags with which an operator's command names its server, and how a server's URL is parsed.
 
 use std::{ffi::OsStr, future::Future};
 
-use anyhow::Context as _;
 use cfgsync_client::{Client, ServerUrl};
 use clap::{Arg, Args, Command, builder::TypedValueParser};
 
-use super::{credentials::TokenSource, tls::ClientTlsArgs, values::without_secrets};
+use super::{
+    credentials::TokenSource, error::CommandError, exit::Exit, tls::ClientTlsArgs,
+    values::without_secrets,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
-    /// The server to ask; where there are several, they are tried in turn
+    /// URL of the server; repeatable: the servers are tried in order
     #[arg(
         long,
         env = "CFGSYNC_SERVER",
@@ -27,14 +29,15 @@ pub(crate) struct ServerArgs {
 }
 
 impl ServerArgs {
-    /// A client of it, which comes with the token that there is.
-    pub(crate) fn client(self) -> anyhow::Result<Client> {
+    /// Returns a client of these servers, with the token if one is configured.
+    pub(crate) fn client(self) -> Result<Client, CommandError> {
         let client = self.tls.client(self.server)?;
-        Ok(self.credentials.take_to(client)?)
+        Ok(self.credentials.add_to(client)?)
     }
 }
 
-/// Reads the URL of a server. What is refused is repeated by clap; here without what may be a secret in it.
+/// Parses the URL of a server. Clap repeats an invalid value in its message, so this parser first removes from it
+/// what may be a secret.
 #[derive(Clone)]
 pub(crate) struct UrlParser;
 
@@ -58,10 +61,12 @@ impl TypedValueParser for UrlParser {
 }
 
 /// Runs `work` on this thread until it is done.
-pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+pub(crate) fn block_on<T>(
+    work: impl Future<Output = Result<T, CommandError>>,
+) -> Result<T, CommandError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start")?
+        .map_err(|error| CommandError::new(Exit::Unexpected, format!("cannot start: {error}")))?
         .block_on(work)
 }

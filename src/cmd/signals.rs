@@ -1,21 +1,23 @@
-//! Signals, caught before anybody can know that there is a process to send one to.
+//! Installs signal handlers before a runtime starts.
 
 use std::{io, os::unix::net::UnixStream};
 
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Catches these from now on, for as long as the process lives. To be called before a runtime is at work: its thread
-/// could take note of a signal whose handler stands and that nobody listens for yet, and then it is lost. PID 1 needs
-/// handlers from the start: without one, the kernel drops what is sent to it.
+/// Handles these signals from now on, until the process exits.
+///
+/// Call it before a runtime runs: its thread could take a signal that has a handler but no receiver yet, and the signal
+/// would be lost. PID 1 also needs its handlers early, because the kernel drops signals to PID 1 without a handler.
 pub(crate) fn catch<const N: usize>(kinds: [SignalKind; N]) -> io::Result<[Signal; N]> {
-    // tokio makes the handlers' pipe with its first runtime, and panics where there are no descriptors left for it.
+    // tokio creates the pipe for its handlers with the first runtime, and panics if there are no descriptors left.
+    // This returns an error instead.
     drop([
         UnixStream::pair()?,
         UnixStream::pair()?,
         UnixStream::pair()?,
     ]);
-    // Handlers want a runtime. It is never run, so what comes stays in their pipe until another runtime reads that.
+    // Handlers need a runtime. This one never runs, so signals stay in the pipe until another runtime reads them.
     let idle = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;
@@ -24,8 +26,8 @@ pub(crate) fn catch<const N: usize>(kinds: [SignalKind; N]) -> io::Result<[Signa
     for kind in kinds {
         caught.push(signal(kind)?);
     }
-    // A file that is as large as it may be (`ulimit -f`) is an error of the write, not the end of the process. Caught and
-    // not ignored: programs that are started would inherit that.
-    let _heeded_by_nobody = signal(SignalKind::from_raw(Number::XFSZ.as_raw()))?;
-    Ok(caught.try_into().expect("one for each"))
+    // With this handler, a file at its size limit (`ulimit -f`) is a write error and does not kill the process. The
+    // signal is not ignored instead, because CMD would inherit that.
+    let _unused = signal(SignalKind::from_raw(Number::XFSZ.as_raw()))?;
+    Ok(caught.try_into().expect("one receiver for each kind"))
 }

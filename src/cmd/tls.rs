@@ -1,4 +1,4 @@
-//! TLS to the server: whom a command trusts, and what it shows of itself.
+//! TLS flags of clients: which servers a command trusts, and the certificate that it presents.
 
 use std::path::PathBuf;
 
@@ -10,49 +10,50 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS")]
 pub(crate) struct ClientTlsArgs {
-    /// Trust the authorities in this PEM file instead of the public web's
+    /// Trust the certificate authorities in this PEM file instead of those of the public web
     #[arg(long, env = "CFGSYNC_CA_FILE", value_name = "FILE", global = true)]
     ca_file: Option<PathBuf>,
-    /// Trust the server that has this key, whatever its certificate says; repeat it while a key is replaced
+    /// Trust the server with this key, whatever its certificate says; repeatable, for the time of a key change
     #[arg(long, env = "CFGSYNC_PIN", value_name = "sha256-…", global = true)]
     pin: Vec<Pin>,
-    /// Show the certificate in this PEM file to the server
+    /// Present the client certificate in this PEM file to the server
     #[arg(long, env = "CFGSYNC_CLIENT_CERT", value_name = "FILE", global = true)]
     client_cert: Option<PathBuf>,
-    /// Where its key is [default: in the same file]
+    /// The file with the key of the client certificate [default: the same file]
     #[arg(long, env = "CFGSYNC_CLIENT_KEY", value_name = "FILE", global = true)]
     client_key: Option<PathBuf>,
 }
 
-/// Why nobody can be trusted as it was asked for.
+/// Why the TLS flags cannot be followed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TrustFailure {
-    /// Flags that make no sense together.
+    /// Flags that contradict each other.
     #[error("{0}")]
     Usage(&'static str),
-    /// Flags and servers that do not fit, or a file that cannot be used.
+    /// Flags that do not fit the servers, or a file that cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustError),
 }
 
 impl ClientTlsArgs {
-    /// A client of `servers`.
+    /// Returns a client of `servers` that trusts as these flags say.
     pub(crate) fn client(&self, servers: Vec<ServerUrl>) -> Result<Client, TrustFailure> {
-        let identity = match (&self.client_cert, &self.client_key) {
-            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
-            (Some(both), None) => Some((both.clone(), both.clone())),
+        let mut trust = Trust::new().with_pins(self.pin.iter().copied());
+        if let Some(path) = &self.ca_file {
+            trust = trust.with_authorities(path);
+        }
+        match (&self.client_cert, &self.client_key) {
+            (Some(certificate), key) => {
+                let key = key.as_ref().unwrap_or(certificate);
+                trust = trust.with_identity(certificate, key);
+            }
             (None, Some(_)) => {
                 return Err(TrustFailure::Usage(
-                    "--client-key is the key of a certificate: add --client-cert FILE",
+                    "--client-key needs --client-cert FILE, the certificate of that key",
                 ));
             }
-            (None, None) => None,
-        };
-        let trust = Trust {
-            authorities: self.ca_file.clone(),
-            pins: self.pin.clone(),
-            identity,
-        };
+            (None, None) => {}
+        }
         Ok(Client::with_trust(servers, &trust)?)
     }
 }

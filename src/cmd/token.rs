@@ -1,4 +1,4 @@
-//! `cfgsync token new`: makes a token.
+//! `cfgsync token new`: makes a token for nodes or operators.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -14,9 +14,9 @@ use cfgsync_support::clock::Timestamp;
 use clap::{Args, Subcommand};
 use secrecy::ExposeSecret as _;
 
-use super::{exit::Exit, output, server::UrlParser, values::duration};
+use super::{error::CommandError, exit::Exit, output, server::UrlParser, values::duration};
 
-/// Make tokens, which open a server
+/// Make tokens, which authenticate nodes and operators
 #[derive(Debug, Args)]
 pub(crate) struct TokenArgs {
     #[command(subcommand)]
@@ -28,67 +28,67 @@ enum TokenCommand {
     New(NewArgs),
 }
 
-/// Make a token: print the secret, once, and give its hash to the server's file
+/// Make a token: print the secret once, and add its hash to the tokens file of the server
 ///
-/// The secret goes to stdout; whoever has it keeps it in a file (`--token-file`). The server's file (`serve
-/// --tokens`) gets a line with its name, role and hash: with --append it is added there, and a running server reads
-/// it with SIGHUP; without, the line is shown on stderr.
+/// The secret goes to stdout. Keep it in a file for `--token-file`. The tokens file (`serve --tokens`) needs a line with
+/// name, role and hash: --append adds it, and without --append it is printed to stderr. A running server reads the file
+/// again on SIGHUP.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cfgsync token new --role operator --append tokens > operator.token
   cfgsync token new --role node --identifier 'web-*' --expires 24h --append tokens > web.token
   cfgsync token new --role node --expires 1h --append tokens --url \"$(cat join-url)\"
-  kill -HUP \"$(pidof cfgsync)\"                       # the server reads its tokens again
+  kill -HUP \"$(pidof cfgsync)\"                       # the server reads the file again
   cfgsync inspect --token-file operator.token")]
 struct NewArgs {
-    /// What its holder may do: a node registers, fetches its own files and leaves; an operator does everything
+    /// What the token permits: a node registers, fetches its own files and leaves; an operator may do everything
     #[arg(long, env = "CFGSYNC_ROLE", value_name = "node|operator")]
     role: Role,
-    /// What logs call it [default: its role and the beginning of its hash]
+    /// The name of the token in logs [default: its role and the start of its hash]
     #[arg(long, env = "CFGSYNC_NAME", value_name = "NAME", value_parser = name)]
     name: Option<String>,
-    /// For which nodes it is good: `web-*`, `?` is one character [default: all]
+    /// The nodes that may use the token: `*` matches any text, `?` one character, as in `web-*` [default: all]
     #[arg(long, env = "CFGSYNC_IDENTIFIER", value_name = "PATTERN")]
     identifier: Option<Pattern>,
-    /// How long it is good from now on [default: for ever]
+    /// How long the token is valid from now [default: without limit]
     #[arg(long, env = "CFGSYNC_EXPIRES", value_name = "DURATION", value_parser = duration)]
     expires: Option<Duration>,
-    /// Print a join URL that holds the secret, made of this one, which `serve` told: `cfgsync join URL` needs no more
+    /// Print a join URL that contains the secret, made from this URL, which `serve` prints; for `cfgsync join URL`
     #[arg(long, env = "CFGSYNC_URL", value_name = "URL", value_parser = UrlParser)]
     url: Option<ServerUrl>,
-    /// Add its line to this file, which is made with mode 0600 if it is not there
+    /// Add the line to this tokens file; if it does not exist, it is created with mode 0600
     #[arg(long, env = "CFGSYNC_APPEND", value_name = "FILE")]
     append: Option<PathBuf>,
 }
 
-/// Why there is no token.
+/// Why no token was made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TokenError {
-    /// The line could not be added.
+    /// The line could not be added to the file.
     #[error("cannot add the token to {}: {error}", path.display())]
     Append {
-        /// To which file.
+        /// The tokens file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error, or the mistake that the line would be (kind `Other`).
         error: io::Error,
     },
-    /// The secret did not arrive, so nobody has it.
+    /// The secret could not be printed, so nobody has it.
     #[error("cannot write the token to standard output: {problem}; {left}")]
-    Untold {
-        /// What the operating system said.
+    NotPrinted {
+        /// The operating system's error.
         problem: io::Error,
-        /// What became of its line.
+        /// What happened to the line in the file.
         left: String,
     },
-    /// A URL that cannot hold it (2).
+    /// A URL that cannot contain a token.
     #[error(transparent)]
     Url(#[from] InvalidServer),
-    /// The system gives no randomness, or the time is out of range.
+    /// The operating system has no random numbers, or the expiry time is out of range.
     #[error("cannot make a token: {0}")]
     Make(String),
 }
 
-pub(crate) fn run(args: TokenArgs) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: TokenArgs) -> Result<Exit, CommandError> {
     let TokenCommand::New(args) = args.command;
     let secret = new_secret().map_err(|error| TokenError::Make(error.to_string()))?;
     let hash = hash(&secret);
@@ -100,7 +100,7 @@ pub(crate) fn run(args: TokenArgs) -> anyhow::Result<Exit> {
         Some(after) => {
             let time = Timestamp::now().checked_add(after);
             let time = time.map_err(|error| TokenError::Make(error.to_string()))?;
-            // Nobody needs the fractions.
+            // Without the fraction of a second, the line is easier to read.
             Some(Timestamp::from_second(time.as_second()).unwrap_or(time))
         }
         None => None,
@@ -117,12 +117,12 @@ pub(crate) fn run(args: TokenArgs) -> anyhow::Result<Exit> {
     };
     let secret = format!("{}\n", printed.expose_secret());
     let Some(path) = args.append else {
-        // Not in the log, of which somebody may want nothing: without it the secret is good for nothing.
-        let told = writeln!(io::stderr(), "the line for `serve --tokens`:\n{token}");
-        told.map_err(|error| TokenError::Make(error.to_string()))?;
-        output::write(secret).map_err(|problem| TokenError::Untold {
+        // Not a log entry, because --log-level may suppress it: without the line the secret is useless.
+        let printed = writeln!(io::stderr(), "the line for `serve --tokens`:\n{token}");
+        printed.map_err(|error| TokenError::Make(error.to_string()))?;
+        output::write(secret).map_err(|problem| TokenError::NotPrinted {
             problem,
-            left: "the line is of no use".to_owned(),
+            left: "do not use the line".to_owned(),
         })?;
         return Ok(Exit::Done);
     };
@@ -131,56 +131,57 @@ pub(crate) fn run(args: TokenArgs) -> anyhow::Result<Exit> {
         error,
     })?;
     if let Err(problem) = output::write(secret) {
-        let left = match added.take_back() {
-            Ok(Left::AsItWas) => format!("{} is as it was", path.display()),
-            Ok(Left::Nothing) => format!("{} was made for it, and is gone again", path.display()),
+        let left = match added.roll_back() {
+            Ok(Rollback::Restored) => format!("{} was restored", path.display()),
+            Ok(Rollback::Removed) => format!("{}, which was new, was removed", path.display()),
             Err(error) => format!(
-                "its line could not be taken back ({error}): remove {} from {}",
+                "its line could not be removed ({error}): remove {} from {}",
                 token.name,
                 path.display()
             ),
         };
-        return Err(TokenError::Untold { problem, left }.into());
+        return Err(TokenError::NotPrinted { problem, left }.into());
     }
-    tracing::info!("{} is added to {}", token.name, path.display());
+    tracing::info!("added the token {} to {}", token.name, path.display());
     Ok(Exit::Done)
 }
 
-/// How often a file is opened that is gone once it is locked: who made it has taken it back.
+/// How often a file is opened again that another process removed before this one had locked it.
 const OPEN_TRIES: usize = 8;
 
-/// A line that was added to a file, which is locked for as long as it can be taken back.
+/// A line that was added to a file. The file stays locked as long as the line can be rolled back.
 struct Added<'a> {
     path: &'a Path,
     file: File,
-    /// Whether it was made for this.
+    /// Whether the file was created for this line.
     is_new: bool,
-    /// How long the file was, in bytes, and is.
+    /// The length of the file before and after, in bytes.
     before: u64,
     after: u64,
 }
 
-/// What is left where a line was taken back.
-enum Left {
-    /// The file of before.
-    AsItWas,
-    /// There was none.
-    Nothing,
+/// The result of a rollback.
+enum Rollback {
+    /// The file has its former content.
+    Restored,
+    /// The file was new, and is removed.
+    Removed,
 }
 
 impl<'a> Added<'a> {
-    /// All of the line or nothing, on a line of its own.
+    /// Adds all of the line, or nothing.
     fn to(path: &'a Path, token: &Token) -> io::Result<Self> {
-        let (mut file, is_new) = opened(path)?;
+        let (mut file, is_new) = open_locked(path)?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         let before = text.len() as u64;
-        let gap = match text.is_empty() || text.ends_with('\n') {
-            true => "",
-            false => "\n",
+        let gap = if text.is_empty() || text.ends_with('\n') {
+            ""
+        } else {
+            "\n"
         };
         let line = format!("{gap}{token}\n");
-        // A server would refuse the whole file, and keep the tokens of before.
+        // With an invalid line, a server would refuse the whole file and keep its former tokens.
         text.push_str(&line);
         let after = text.len() as u64;
         let mut added = Self {
@@ -193,34 +194,34 @@ impl<'a> Added<'a> {
         let parsed = Tokens::parse(&text, &path.display().to_string()).map_err(io::Error::other);
         let written = parsed.and_then(|_| added.file.write_all(line.as_bytes()));
         if let Err(error) = written.and_then(|()| added.file.sync_all()) {
-            // The error that is told is the first one.
+            // The first error is the one to report.
             let _ = added.undo();
             return Err(error);
         }
         Ok(added)
     }
 
-    /// Makes the file what it was, unless somebody else has written to it as well.
-    fn take_back(self) -> io::Result<Left> {
+    /// Removes the line again, unless another process has changed the file.
+    fn roll_back(self) -> io::Result<Rollback> {
         if self.file.metadata()?.len() != self.after {
-            return Err(io::Error::other("it was changed meanwhile"));
+            return Err(io::Error::other("another process changed the file"));
         }
         self.undo()
     }
 
-    fn undo(&self) -> io::Result<Left> {
+    fn undo(&self) -> io::Result<Rollback> {
         if self.is_new {
             fs::remove_file(self.path)?;
-            return Ok(Left::Nothing);
+            return Ok(Rollback::Removed);
         }
         self.file.set_len(self.before)?;
         self.file.sync_all()?;
-        Ok(Left::AsItWas)
+        Ok(Rollback::Restored)
     }
 }
 
-/// Opens a file and locks it, and says whether it was made for this.
-fn opened(path: &Path) -> io::Result<(File, bool)> {
+/// Opens and locks a file, and returns whether it was created.
+fn open_locked(path: &Path) -> io::Result<(File, bool)> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).mode(0o600);
     for _ in 0..OPEN_TRIES {
@@ -231,10 +232,13 @@ fn opened(path: &Path) -> io::Result<(File, bool)> {
             made => (made?, true),
         };
         if !file.metadata()?.is_file() {
-            // A device may be read without end.
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+            // Reading from a device may never end.
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is not a regular file",
+            ));
         }
-        // Some network filesystems have no locks.
+        // Some network filesystems have no locks. The line is then added without one.
         let _ = file.lock();
         if file.metadata()?.nlink() > 0 {
             return Ok((file, is_new));
@@ -242,7 +246,7 @@ fn opened(path: &Path) -> io::Result<(File, bool)> {
     }
     Err(io::Error::new(
         io::ErrorKind::NotFound,
-        "it is removed again and again: try later",
+        "other processes keep removing it: try again later",
     ))
 }
 

@@ -1,37 +1,40 @@
-//! How durations, sizes, JSON and URLs are written on the command line, and shown again.
+//! Parsers for values on the command line: durations, sizes and JSON; and URLs without their secrets, for messages.
 
 use std::time::Duration;
 
-use cfgsync_model::refuse_rounded;
+use cfgsync_model::check_integer_range;
 use serde_json::Value;
 
-/// Longest duration: a year. Longer ones are slips.
+/// The longest duration, one year. A longer one is most likely a typing error.
 const DURATION_MAX: Duration = Duration::from_hours(366 * 24);
 
-/// Reads `500ms`, `2s`, `10m`, `1h30m`; `0` needs no unit.
+/// Parses a duration such as `500ms`, `2s`, `10m` or `1h30m`. `0` needs no unit.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const EXPECTED: &str = "expected a duration such as `500ms`, `2s`, `10m` or `1h30m`";
     if text == "0" {
         return Ok(Duration::ZERO);
     }
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!("a duration needs a unit: `{text}s` or `{text}m`?"));
+        return Err(format!(
+            "a duration needs a unit, such as `{text}s` or `{text}m`"
+        ));
     }
     let duration: jiff::SignedDuration = text.parse().map_err(|_| EXPECTED.to_owned())?;
     let duration = Duration::try_from(duration).map_err(|_| EXPECTED.to_owned())?;
-    match duration <= DURATION_MAX {
-        true => Ok(duration),
-        false => Err("a duration is at most a year".to_owned()),
+    if duration > DURATION_MAX {
+        return Err("a duration is at most one year".to_owned());
     }
+    Ok(duration)
 }
 
-/// A duration where `0` means without end.
+/// Returns `None` for a duration of 0, which means "without a limit".
 pub(crate) fn limit(duration: Duration) -> Option<Duration> {
     (!duration.is_zero()).then_some(duration)
 }
 
-/// Reads bytes: `65536`, `64KiB`, `32MiB`, `1GiB`.
+/// Parses a number of bytes such as `65536`, `64KiB`, `32MiB` or `1GiB`.
 pub(crate) fn bytes(text: &str) -> Result<usize, String> {
+    const EXPECTED: &str = "expected a size such as `65536`, `64KiB` or `32MiB`";
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let each: usize = match unit.trim_start() {
@@ -39,24 +42,22 @@ pub(crate) fn bytes(text: &str) -> Result<usize, String> {
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        _ => return Err("expected bytes such as `65536`, `64KiB` or `32MiB`".to_owned()),
+        _ => return Err(EXPECTED.to_owned()),
     };
-    let number: usize = number
-        .parse()
-        .map_err(|_| "expected bytes such as `65536`, `64KiB` or `32MiB`".to_owned())?;
+    let number: usize = number.parse().map_err(|_| EXPECTED.to_owned())?;
     number
         .checked_mul(each)
-        .ok_or_else(|| "more bytes than this machine can count".to_owned())
+        .ok_or_else(|| "the size is larger than this machine can address".to_owned())
 }
 
-/// Reads a JSON value that a registration can carry.
+/// Parses a JSON value for the metadata of a registration. Numbers that would be rounded are errors.
 pub(crate) fn json(text: &str) -> Result<Value, String> {
     let value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
-    refuse_rounded(text).map_err(|error| error.to_string())?;
+    check_integer_range(text).map_err(|error| error.to_string())?;
     Ok(value)
 }
 
-/// A URL up to its query, without what stands before its host: for messages.
+/// Returns a URL without user, password and query, which may be secret.
 pub(crate) fn without_secrets(text: &str) -> String {
     let (shown, hidden) = match text.split_once('?') {
         Some((shown, _)) => (shown, "?…"),
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_units() {
+    fn duration_needs_a_unit() {
         for (text, milliseconds) in [
             ("0", 0),
             ("0s", 0),
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_have_binary_units() {
+    fn size_takes_binary_units() {
         for (text, expected) in [("0", 0), ("7B", 7), ("64KiB", 65536), ("32 MiB", 32 << 20)] {
             assert_eq!(bytes(text), Ok(expected), "{text}");
         }
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_shown_without_its_secrets() {
+    fn url_is_shown_without_secrets() {
         for (text, shown) in [
             ("boot:4400", "boot:4400"),
             ("cfgsync://boot/?token=t&pi=n", "cfgsync://boot/?…"),

@@ -43,7 +43,7 @@ YAML
     esac
 }
 
-# Adds to each `cfgsync serve … &` that the block goes on when the server listens, as a reader would.
+# Makes the block wait after each `cfgsync serve … &` until the server listens, as a reader would.
 wait_for_servers() {
     awk '
         /^cfgsync serve / { print "rm -f .port"; serving = 1 }

@@ -23,7 +23,7 @@ new_root() {
     export root
 }
 
-# What a unit runs: its ExecStart with its environment, and %i for the instance.
+# Runs a unit: its ExecStart with its environment, and %i replaced by the instance.
 cat >"$scratch/bin/unit" <<'UNIT'
 #!/bin/sh
 set -eu

@@ -14,7 +14,7 @@ use cfgsync::NodeRegistration;
 use cfgsync_cluster::render::Pipeline;
 use cfgsync_materialize as materialize;
 use cfgsync_spec::Spec;
-use cfgsync_template::Draw;
+use cfgsync_template::OnceSource;
 use serde_json::json;
 
 use crate::golden::snapshot;
@@ -54,12 +54,12 @@ fn failure(path: &Path) -> String {
     let pipeline = Pipeline::new(Arc::new(spec.clone()), materialize::build(&spec));
     let node = |name: &str, metadata| {
         let ip = [10, 0, 0, 1].into();
-        NodeRegistration::new(name.parse().unwrap(), ip).with_metadata(metadata)
+        NodeRegistration::without_metadata(name.parse().unwrap(), ip).with_metadata_value(metadata)
     };
     let nodes = vec![node("n1", json!({ "zone": "a" })), node("n2", json!({}))];
     let mut snapshot = snapshot(&spec, nodes);
     let rendered = pipeline
-        .draw_once(&snapshot, &Draw::Placeholder)
+        .draw_once(&snapshot, &OnceSource::Placeholder)
         .and_then(|once| {
             snapshot.once = once;
             pipeline.render(&snapshot, &BTreeMap::new())

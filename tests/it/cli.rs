@@ -215,8 +215,8 @@ fn warns_of_unknown_variables_except_those_of_kubernetes() {
     assert_eq!(
         warnings,
         [
-            "unknown variable CFGSYNC_SERVRE; did you mean CFGSYNC_SERVER?",
-            "unknown variable CFGSYNC_SOMETHING_ELSE is ignored",
+            "ignoring the unknown variable CFGSYNC_SERVRE; did you mean CFGSYNC_SERVER?",
+            "ignoring the unknown variable CFGSYNC_SOMETHING_ELSE",
         ]
     );
 }
@@ -225,7 +225,7 @@ fn warns_of_unknown_variables_except_those_of_kubernetes() {
 fn each_subcommand_has_help_with_examples() {
     let sandbox = Sandbox::new();
     for subcommand in [
-        "serve", "join", "inspect", "plan", "rm", "fail", "reset", "key",
+        "serve", "join", "inspect", "plan", "rm", "replace", "fail", "reset", "key",
     ] {
         let output = sandbox.run(&[subcommand, "--help"], &[]);
         assert_eq!(code(&output), 0, "{subcommand}");
@@ -512,11 +512,12 @@ fn errors_in_a_nodes_file() {
 fn generated_files_are_up_to_date() {
     let sandbox = Sandbox::new();
     let root = sandbox.path().to_str().unwrap();
-    // One manual page comes from the book.
-    let operating = Path::new("docs/src/operating.md");
-    let copy = sandbox.path().join(operating);
-    fs::create_dir_all(copy.parent().unwrap()).unwrap();
-    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(operating), copy).unwrap();
+    for source in ["README.md", "docs/src/operating.md"] {
+        let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
+        if let Ok(text) = fs::read_to_string(committed) {
+            sandbox.put(source, &text);
+        }
+    }
     let output = sandbox.run(&["generate", root], &[]);
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     for directory in ["completions", "man", "schema"] {
@@ -544,9 +545,9 @@ fn generated_files_are_up_to_date() {
 }
 
 #[test]
-fn last_line_of_a_failed_join_gives_exit_code_and_reason() {
+fn failed_join_prints_one_line_with_exit_code_and_reason() {
     let sandbox = Sandbox::new();
-    for (arguments, last) in [
+    for (arguments, start) in [
         (
             &["join", "--servr", "x"][..],
             "cfgsync: exit 2: unexpected argument '--servr' found",
@@ -567,7 +568,14 @@ fn last_line_of_a_failed_join_gives_exit_code_and_reason() {
         ),
     ] {
         let stderr = text(&sandbox.run(arguments, &[]).stderr);
-        assert!(stderr.lines().last().unwrap().starts_with(last), "{stderr}");
+        let failures = stderr
+            .lines()
+            .filter(|line| line.starts_with("cfgsync: exit "));
+        let failures: Vec<&str> = failures.collect();
+        assert!(
+            matches!(failures[..], [only] if only.starts_with(start)),
+            "{stderr}"
+        );
     }
     let help = sandbox.run(&["join", "--help"], &[]);
     assert_eq!((code(&help), text(&help.stderr)), (0, String::new()));
@@ -590,4 +598,63 @@ fn operator_actions_are_logged_by_the_server() {
     server.log_until("an operator declared the cluster failed: wrong image");
     server.log_until("an operator's reset ended the failure");
     server.log_until("node-1 was removed");
+}
+
+#[test]
+fn replace_overrides_the_files_of_a_node_until_the_override_ends() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&["--min-generation-interval", "0s"]);
+    server.register("node-1");
+    server.register("node-2");
+    let run = |arguments: &[&str]| {
+        let all = [arguments, &["--server", &server.url]].concat();
+        let output = sandbox.run(&all, &[]);
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let files_of = |node: &str, files: &[&str]| -> Vec<String> {
+        let read = |file: &&str| run(&["inspect", "file", node, file, "--reveal"]);
+        files.iter().map(read).collect()
+    };
+    run(&["inspect", "--wait", "ready"]);
+    fs::write(sandbox.path().join("fixed=.yaml"), "fixed\n").unwrap();
+    // Bytes that are no text travel as base64.
+    fs::write(sandbox.path().join("key"), [0xff, b'\n']).unwrap();
+    run(&[
+        "replace",
+        "node-1",
+        "--file",
+        "config.yaml=fixed=.yaml",
+        "--secret-file",
+        "tls/key=key",
+        "--mode",
+        "config.yaml=0640",
+    ]);
+    let shown = run(&["inspect", "node", "node-1"]);
+    assert!(shown.contains("config.yaml  0640 "), "{shown}");
+    assert!(shown.contains("0600 secret"), "{shown}");
+    assert_eq!(files_of("node-1", &["config.yaml"]), ["fixed\n"]);
+    let key = ["inspect", "file", "node-1", "tls/key", "--reveal"];
+    let key = sandbox.run(&[&key[..], &["--server", &server.url]].concat(), &[]);
+    assert_eq!(key.stdout, [0xff, b'\n']);
+    assert_eq!(
+        files_of("node-2", &["config.yaml"]),
+        ["id: \"node-2\"\nport: 9000\n"]
+    );
+    run(&["rm", "node-1", "--override"]);
+    assert_eq!(
+        files_of("node-1", &["config.yaml"]),
+        ["id: \"node-1\"\nport: 9000\n"]
+    );
+    // A shared file cannot be overridden for one node.
+    let refused = [
+        "replace",
+        "node-1",
+        "--file",
+        "cookie=key",
+        "--server",
+        &server.url,
+    ];
+    let refused = sandbox.run(&refused, &[]);
+    assert_eq!(code(&refused), 77, "{}", text(&refused.stderr));
 }

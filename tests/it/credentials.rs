@@ -32,7 +32,7 @@ impl Sandbox {
 
 fn reload_tokens(server: &mut Server) {
     server.signal(Signal::HUP);
-    server.log_until("tokens is read again");
+    server.log_until("read tokens again");
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn token_is_not_added_if_its_secret_cannot_be_printed() {
         let message = text(&output.stderr);
         assert_eq!(code(&output), 73, "{message}");
         assert!(
-            message.contains(problem) && message.contains("tokens is as it was"),
+            message.contains(problem) && message.contains("tokens was restored"),
             "{message}"
         );
         assert_eq!(sandbox.read("tokens"), before);
@@ -312,7 +312,7 @@ fn token_is_not_added_if_its_secret_cannot_be_printed() {
     let message = text(&output.stderr);
     assert_eq!(code(&output), 73, "{message}");
     assert!(
-        message.contains("new was made for it, and is gone again"),
+        message.contains("new, which was new, was removed"),
         "{message}"
     );
     assert!(!sandbox.path().join("new").exists());
@@ -460,7 +460,7 @@ fn warns_once_of_secrets_over_plain_http() {
     let server = sandbox.serve(&["--tokens", "tokens"]);
     // 0.0.0.0 reaches this machine but is not a loopback address.
     let elsewhere = server.url.replace("127.0.0.1", "0.0.0.0");
-    let words = |of: &str| format!("{of} goes to {elsewhere} in the clear");
+    let words = |of: &str| format!("{of} goes to {elsewhere} unencrypted");
     let (token, key) = (words("the token"), words("this node's own key"));
     for (url, times) in [(&server.url, 0), (&elsewhere, 1)] {
         let more = ["--token-file", "node.token", "--identity-file", "key"];
@@ -469,7 +469,7 @@ fn warns_once_of_secrets_over_plain_http() {
         for words in [&token, &key] {
             assert_eq!(log.matches(words).count(), times, "{log}");
         }
-        assert_eq!(log.matches("take its join URL").count(), times * 2, "{log}");
+        assert_eq!(log.matches("use its join URL").count(), times * 2, "{log}");
         let inspect = ["inspect", "--server", url, "--token-file", "ops.token"];
         let output = sandbox.run(&inspect, &[]);
         let message = text(&output.stderr);
@@ -496,7 +496,7 @@ fn warns_of_registered_nodes_without_a_key() {
     );
     server.signal(Signal::HUP);
     let warning = format!(
-        "registered nodes without a key: 12 ({} and 2 more). Whoever comes first with a key",
+        "but 12 registered nodes have no key ({} and 2 more); the next node that registers",
         nodes[..10].join(", ")
     );
     server.log_until(&warning);
@@ -507,7 +507,7 @@ fn warns_of_registered_nodes_without_a_key() {
     server.signal(Signal::KILL);
     server.end();
     let mut server = sandbox.serve(&durable);
-    server.log_until("registered nodes without a key: 11 (node-11, ");
+    server.log_until("but 11 registered nodes have no key (node-11, ");
 }
 
 #[test]
@@ -566,7 +566,7 @@ fn audit_log_records_actions_of_the_server() {
     reload(
         server,
         [
-            "tokens is read again",
+            "read tokens again",
             "the spec was read again",
             "the TLS certificate was read again",
         ],
@@ -591,7 +591,7 @@ fn audit_log_records_actions_of_the_server() {
     reload(
         server,
         [
-            "tokens is read again",
+            "read tokens again",
             "the last good spec stays in force: the spec says `identity: certificate`",
             "the TLS certificate was read again",
         ],
@@ -603,17 +603,17 @@ fn audit_log_records_actions_of_the_server() {
     reload(
         server,
         [
-            "tokens is read again",
+            "read tokens again",
             "the spec was read again",
             "the TLS certificate was read again",
         ],
     );
-    server.log_until("the render at revision");
+    server.log_until("the render of revision");
     sandbox.put("cluster.yaml", "nonsense\n");
     reload(
         server,
         [
-            "tokens is read again",
+            "read tokens again",
             "the last good spec stays in force:",
             "the TLS certificate was read again",
         ],

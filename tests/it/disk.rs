@@ -11,7 +11,7 @@ use std::{
 use cfgsync::ArtifactFile;
 use cfgsync_client::{
     Target,
-    disk::{self, DiskError, Outcome, Owner, Step, Written},
+    disk::{self, DiskError, Outcome, Owner, Step, Transaction, WrittenFile},
 };
 use cfgsync_model::{Chunk, Content};
 use tempfile::TempDir;
@@ -44,7 +44,7 @@ fn write(
     root: &Path,
     files: &[ArtifactFile],
     hook: &mut dyn FnMut(Step) -> io::Result<()>,
-) -> Result<Vec<Written>, DiskError> {
+) -> Result<Vec<WrittenFile>, DiskError> {
     write_owned(root, files, None, hook)
 }
 
@@ -53,13 +53,15 @@ fn write_owned(
     files: &[ArtifactFile],
     owner: Option<Owner>,
     hook: &mut dyn FnMut(Step) -> io::Result<()>,
-) -> Result<Vec<Written>, DiskError> {
+) -> Result<Vec<WrittenFile>, DiskError> {
     let targets: Vec<_> = files
         .iter()
         .map(|file| target(root, file.path.name()))
         .collect();
     let plan: Vec<_> = files.iter().zip(&targets).collect();
-    disk::write_stepwise(&plan, owner, hook)
+    Ok(Transaction::stage_with_hook(&plan, owner, hook)?
+        .commit()?
+        .finish())
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the signature of a hook")]
@@ -134,7 +136,7 @@ fn steps_of(hook_target: &Path) -> Vec<Step> {
     steps
 }
 
-fn outcomes(written: &[Written]) -> Vec<(&str, Outcome)> {
+fn outcomes(written: &[WrittenFile]) -> Vec<(&str, Outcome)> {
     written
         .iter()
         .map(|file| (file.artifact.as_str(), file.outcome))
@@ -328,15 +330,12 @@ fn files_that_cannot_be_restored_are_named() {
         Ok(())
     })
     .unwrap_err();
-    let DiskError::NotPutBack { files, .. } = &error else {
+    let DiskError::RollbackFailed { files, .. } = &error else {
         panic!("{error}");
     };
     let expected = ["d/e/c", "d/b", "a"].map(|name| directory.path().join(name));
     assert_eq!(files[..], expected);
-    assert!(
-        error.to_string().contains("could not be put back: /"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("cannot restore /"), "{error}");
 }
 
 #[test]
@@ -482,7 +481,7 @@ fn targets_that_cannot_be_written_are_named() {
     );
     assert_eq!(
         message(".cfgsync-0123456789abcdef.tmp"),
-        "cannot write ROOT/.cfgsync-0123456789abcdef.tmp: such names are kept for files that are being written"
+        "cannot write ROOT/.cfgsync-0123456789abcdef.tmp: this form of name is reserved for temporary files of cfgsync"
     );
     let long = "n".repeat(300);
     assert!(message(&long).ends_with("File name too long (os error 36)"));
@@ -657,24 +656,27 @@ fn directory_swapped_continuously_writes_nothing_outside() {
 
 #[test]
 fn checksums_do_not_follow_symlinks() {
-    use disk::Sum;
+    use disk::Checksum;
 
     let swapped = SwappedDirectory::new();
     write(&swapped.root, &below_d(), &mut no_fault).unwrap();
-    let of = |below: &str, bytes| disk::sum(&target(&swapped.root, below), bytes).unwrap();
-    assert_eq!(of("d/a", 5), Sum::Of(cfgsync_model::Digest::of(b"first")));
-    assert_eq!(of("d/a", 4), Sum::OtherLength);
+    let of = |below: &str, bytes| disk::checksum(&target(&swapped.root, below), bytes).unwrap();
+    assert_eq!(
+        of("d/a", 5),
+        Checksum::Sha256(cfgsync_model::Digest::of(b"first"))
+    );
+    assert_eq!(of("d/a", 4), Checksum::OtherLength);
     for absent in ["d/none", "none/a", "d/a/b", "d/sub"] {
-        assert_eq!(of(absent, 5), Sum::Absent, "{absent}");
+        assert_eq!(of(absent, 5), Checksum::Absent, "{absent}");
     }
     swapped.swap();
     fs::write(swapped.outside.join("a"), "first").unwrap();
-    assert_eq!(of("d/a", 5), Sum::Absent);
+    assert_eq!(of("d/a", 5), Checksum::Absent);
     symlink("aside/a", swapped.root.join("link")).unwrap();
-    assert_eq!(of("link", 5), Sum::Absent);
+    assert_eq!(of("link", 5), Checksum::Absent);
     // The operator's own part of the path may be a symbolic link.
-    let own = disk::sum(&target(&swapped.root.join("d"), "a"), 5).unwrap();
-    assert_eq!(own, Sum::Of(cfgsync_model::Digest::of(b"first")));
+    let own = disk::checksum(&target(&swapped.root.join("d"), "a"), 5).unwrap();
+    assert_eq!(own, Checksum::Sha256(cfgsync_model::Digest::of(b"first")));
 }
 
 /// Regression test: `--out X=/dev/stdout` as root replaced /dev/stdout by a regular file.

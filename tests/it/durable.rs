@@ -67,7 +67,7 @@ fn waiting_nodes_get_their_files_from_the_restarted_server() {
     server.signal(Signal::KILL);
     assert_eq!(server.end(), 128 + 9);
     let mut server = port.serve_with(&sandbox, &STATE);
-    server.log_until("holds 1 node and no generation yet");
+    server.log_until("has 1 node and no generation yet");
     // The restarted server counts node-1 without a new registration.
     assert_eq!(sandbox.registered(&port.url()), ["node-1"]);
     let last = sandbox.join(&port.url(), "node-2", &[]);
@@ -81,7 +81,7 @@ fn waiting_nodes_get_their_files_from_the_restarted_server() {
     server.signal(Signal::KILL);
     server.end();
     let mut server = port.serve_with(&sandbox, &STATE);
-    server.log_until("holds 2 nodes and generation 1");
+    server.log_until("has 2 nodes and generation 1");
     fs::remove_file(sandbox.path().join("node-1/cookie")).unwrap();
     let again = sandbox.join(&port.url(), "node-1", &[]);
     let (code, log) = again.end();
@@ -162,8 +162,10 @@ fn list(directory: &Path, found: &mut Vec<(String, u32)>) {
 fn warns_what_is_lost_without_a_state_directory() {
     let sandbox = Sandbox::new();
     let mut server = sandbox.serve(&[]);
-    server.log_until("the store is memory");
-    server.log_until("this spec uses values of `once`, which a server without");
+    server.log_until("the state is kept in memory");
+    server.log_until(
+        "this spec uses values of `once`, which changes at each restart of a server without",
+    );
 }
 
 #[test]
@@ -172,7 +174,7 @@ fn uses_the_state_directory_of_the_systemd_unit() {
     let mut command = sandbox.command(&["serve", "cluster.yaml", "--listen", "127.0.0.1:0"]);
     command.env("STATE_DIRECTORY", "first:second");
     let mut server = Server::from_process(Process::start(command));
-    server.log_until("first holds 0 nodes and no generation yet");
+    server.log_until("first has 0 nodes and no generation yet");
     assert!(sandbox.path().join("first/log").exists());
 }
 
@@ -219,7 +221,13 @@ fn inspect_reads_a_state_directory_with_and_without_its_server() {
     let output = sandbox.run(&[&["inspect", "--verify"], &STATE[..]].concat(), &[]);
     assert_eq!(code(&output), 65);
     let message = text(&output.stderr);
-    assert!(message.contains("is damaged at byte 21"), "{message}");
+    // The first frame follows the two lines of the header.
+    let header = format!(
+        "cfgsync generation 2\nwritten by cfgsync {}\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    let expected = format!("is damaged at byte {}", header.len());
+    assert!(message.contains(&expected), "{message}");
     // A server refuses to start with a damaged file, also on further attempts.
     let serve = ["serve", "cluster.yaml", "--listen", "127.0.0.1:0"];
     assert_eq!(code(&sandbox.run(&[&serve[..], &STATE].concat(), &[])), 65);

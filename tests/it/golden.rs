@@ -27,7 +27,7 @@ use cfgsync_model::{ArtifactSet, Revision, Seat, SnapshotNode};
 use cfgsync_spec::Spec;
 use cfgsync_store::MemoryStore;
 use cfgsync_support::clock::{Timestamp, WallClock};
-use cfgsync_template::Draw;
+use cfgsync_template::OnceSource;
 use proptest::prelude::*;
 
 use crate::support::{INSTANCE, with_timeout};
@@ -83,7 +83,7 @@ fn render(case: &Path, forwards: bool) -> MaterializedArtifacts {
     let pipeline = Pipeline::new(Arc::new(spec.clone()), materialize::build(&spec));
     let mut snapshot = snapshot(&spec, registrations);
     let rendered = pipeline
-        .draw_once(&snapshot, &Draw::Placeholder)
+        .draw_once(&snapshot, &OnceSource::Placeholder)
         .and_then(|once| {
             snapshot.once = once;
             pipeline.render(&snapshot, &BTreeMap::new())
@@ -180,7 +180,11 @@ pub(crate) fn snapshot(
         .into_iter()
         .zip(0..)
         .map(|(registration, seat)| SnapshotNode {
-            metadata: spec.metadata.complete(&registration.metadata).unwrap(),
+            metadata: spec
+                .metadata
+                .complete(&registration.metadata)
+                .unwrap()
+                .into(),
             identifier: registration.identifier,
             ip: registration.ip,
             seat: Seat(seat),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use cfgsync::Client;
-use cfgsync_client::{Event, Join, JoinError, JoinOptions, KeyPlace, NodeAddress, ServerUrl};
+use cfgsync_client::{Event, JoinError, JoinOptions, NodeAddress, ServerUrl, Session};
 use cfgsync_wire::PayloadLimits;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -28,11 +28,10 @@ const TIMEOUT: Duration = Duration::from_mins(2);
 /// Timeout of a join in real time.
 const REAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Limits of the joining node. Each attack sends more.
-const LIMITS: PayloadLimits = PayloadLimits {
-    payload_max_bytes: 1 << 20,
-    files_max: 100,
-    path_max_bytes: 200,
-};
+const LIMITS: PayloadLimits = PayloadLimits::DEFAULT
+    .with_payload_max_bytes(1 << 20)
+    .with_files_max(100)
+    .with_path_max_bytes(200);
 
 /// What the server sends instead of a valid response.
 #[derive(Clone)]
@@ -134,17 +133,9 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
 }
 
 fn options(timeout: Duration) -> JoinOptions {
-    JoinOptions {
-        identifier: "node-1".parse().unwrap(),
-        address: NodeAddress::Fixed("10.0.0.1".parse().unwrap()),
-        metadata: serde_json::json!({}),
-        cluster: None,
-        verify_keys: vec![],
-        delivered: None,
-        timeout: Some(timeout),
-        wait_max: Duration::from_secs(30),
-        key: KeyPlace::Nowhere,
-    }
+    JoinOptions::new("node-1".parse().unwrap())
+        .with_address(NodeAddress::Fixed("10.0.0.1".parse().unwrap()))
+        .with_timeout(timeout)
 }
 
 /// Joins at `url`, requires that it fails, and returns the error and the events.
@@ -156,7 +147,7 @@ async fn join_error_within(url: &ServerUrl, timeout: Duration) -> (JoinError, Ve
     let started = Instant::now();
     let client = Client::new([url.clone()]).with_payload_limits(LIMITS);
     let mut events = Vec::new();
-    let outcome = Join::new(client, options(timeout))
+    let outcome = Session::new(client, options(timeout))
         .run(|event| events.push(event))
         .await;
     let error = outcome.expect_err("join accepted files of a hostile server");
@@ -225,7 +216,7 @@ fn attacks() -> Vec<Case> {
             "slow headers",
             Attack::Slow(ok.clone(), b"x: y\r\n".to_vec(), Duration::from_secs(1)),
             is_timeout,
-            "no answer within",
+            "no response within",
         ),
         (
             "informational answers without end",
@@ -235,7 +226,7 @@ fn attacks() -> Vec<Case> {
                 Duration::from_millis(100),
             ),
             is_timeout,
-            "no answer within",
+            "no response within",
         ),
         (
             "a body without end",
@@ -277,13 +268,13 @@ fn attacks() -> Vec<Case> {
             "a stalled body",
             Attack::Hang(head("content-length: 100\r\n")),
             is_timeout,
-            "the answer stood still for 30s",
+            "the response stalled for 30s",
         ),
         (
             "a truncated body",
             Attack::Once([head("content-length: 100\r\n"), b"{".to_vec()].concat()),
             is_timeout,
-            "it broke off in the middle of its answer",
+            "the connection broke in the middle of the response",
         ),
         (
             "an invalid chunk length",
@@ -329,7 +320,7 @@ fn attacks() -> Vec<Case> {
             "silence",
             Attack::Hang(vec![]),
             is_timeout,
-            "no answer within",
+            "no response within",
         ),
         (
             "a switch of protocols",
@@ -353,13 +344,13 @@ fn attacks() -> Vec<Case> {
             "no body at all",
             Attack::Once(head("content-length: 0\r\n")),
             is_unusable,
-            "not what this protocol sends",
+            "the body is not a payload",
         ),
         (
             "a body where there can be none",
             Attack::Once(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()),
             is_unusable,
-            "not what this protocol sends",
+            "the body is not a payload",
         ),
     ]
 }
@@ -438,31 +429,28 @@ fn payloads() -> Vec<(String, &'static str)> {
     let chunks = format!("[0,\"{zeros}\"],").repeat(5_000);
     let instance = "00000000000000000000000000000001";
     vec![
-        (String::new(), "not what this protocol sends"),
-        ("null".to_owned(), "not what this protocol sends"),
-        ("[]".to_owned(), "not what this protocol sends"),
-        ("\u{1b}[2J".to_owned(), "not what this protocol sends"),
+        (String::new(), "the body is not a payload"),
+        ("null".to_owned(), "the body is not a payload"),
+        ("[]".to_owned(), "the body is not a payload"),
+        ("\u{1b}[2J".to_owned(), "the body is not a payload"),
         (files("").replace('1', "99"), "schema version 99"),
-        (files("").replace('1', "-1"), "not what this protocol sends"),
-        (
-            files("").replace('1', "1e999"),
-            "not what this protocol sends",
-        ),
-        (files(&"[".repeat(100_000)), "not what this protocol sends"),
+        (files("").replace('1', "-1"), "the body is not a payload"),
+        (files("").replace('1', "1e999"), "the body is not a payload"),
+        (files(&"[".repeat(100_000)), "the body is not a payload"),
         (
             format!(r#"{{"schema_version":1,"x":{}"#, "[".repeat(500_000)),
-            "not what this protocol sends",
+            "the body is not a payload",
         ),
         (
             r#"{"schema_version":1,"files":[],"files":[]}"#.to_owned(),
             "duplicate field",
         ),
-        (file("../../etc/passwd"), "a part \"..\""),
-        (file("a/../../b"), "a part \"..\""),
-        (file("/../b"), "a part \"..\""),
+        (file("../../etc/passwd"), "the part \"..\""),
+        (file("a/../../b"), "the part \"..\""),
+        (file("/../b"), "the part \"..\""),
         (file("//etc/passwd"), "an empty part"),
         (file("a//b"), "an empty part"),
-        (file("."), "a part \".\""),
+        (file("."), "the part \".\""),
         (file(""), "must not be empty"),
         (file("/"), "must not be empty"),
         (files(r#"{"path":"a\u0000b","content":""}"#), "a NUL byte"),
@@ -471,51 +459,45 @@ fn payloads() -> Vec<(String, &'static str)> {
             "a control character",
         ),
         (file(&"d/".repeat(600)), "at most 1024 bytes"),
-        (
-            file(&format!("{}f", "d/".repeat(120))),
-            "at most 200 are taken here",
-        ),
+        (file(&format!("{}f", "d/".repeat(120))), "the limit is 200"),
         (file(&"x".repeat(100_000)), "at most 1024 bytes"),
         (
             files(r#"{"path":"a","content":""},{"path":"/a","content":""}"#),
             "two files are called /a",
         ),
-        (
-            files(&many.join(",")),
-            "101 files; at most 100 are taken here",
-        ),
+        (files(&many.join(",")), "101 files; the limit is 100"),
         (
             files(r#"{"path":"a","content":"","mode":"4755"}"#),
             "not octal permission bits",
         ),
         (
             files(r#"{"path":"a","content":"","mode":"0666","secret":true}"#),
-            "for its owner alone",
+            "gives other users access to a secret file",
         ),
         (
             files(&format!(
                 r#"{{"path":"a","content":"x","sha256":"{zeros}"}}"#
             )),
-            "not the promised content",
+            "does not match its digest",
         ),
         (
             files(&format!(
                 r#"{{"path":"a","content":"x","chunks":[[2,"{zeros}"]]}}"#
             )),
-            "not the promised content",
+            "does not match its digest",
         ),
         (
             files(&format!(
                 r#"{{"path":"a","content":"x","chunks":[[18446744073709551615,"{zeros}"]]}}"#
             )),
-            "not the promised content",
+            "does not match its digest",
         ),
         (
             files(&format!(
                 r#"{{"path":"a","content":"x","chunks":[{}]}}"#,
                 chunks.trim_end_matches(',')
             )),
-            "not the promised content",
+            "does not match its digest",
         ),
         (
             files(r#"{"path":"a","content":"====","encoding":"base64"}"#),
@@ -540,7 +522,7 @@ fn payloads() -> Vec<(String, &'static str)> {
                 r#"{{"schema_version":1,"instance":"{instance}","generation":1,"digest":"{zeros}",
                 "files":[{{"path":"a","content":"x"}}]}}"#
             ),
-            "digest does not match",
+            "do not match the payload's digest",
         ),
         (
             files("").replace("1,", &format!("1,\"digest\":\"{}\",", "f".repeat(300_000))),
@@ -711,7 +693,7 @@ async fn long_server_messages_are_truncated() {
         for event in events {
             let shown = match event {
                 Event::Waiting { message, .. } => message,
-                Event::Troubled { problem } => problem,
+                Event::ServerFault { problem } => problem,
                 _ => continue,
             };
             assert!(shown.len() < 20_000, "{} bytes", shown.len());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cfgsync::Client;
 use cfgsync_client::{
-    CallError, Event, Join, JoinError, JoinOptions, KeyPlace, NodeAddress, ServerUrl,
+    CallError, Event, JoinError, JoinOptions, KeyLocation, NodeAddress, ServerUrl, Session,
 };
 use cfgsync_wire::ReceivedPayload;
 use tokio::time::Instant;
@@ -21,17 +21,11 @@ const INSTANCE_1: &str = "cfgsync-instance: 00000000000000000000000000000001\r\n
 const INSTANCE_2: &str = "cfgsync-instance: 00000000000000000000000000000002\r\n";
 
 fn options(timeout_seconds: u64) -> JoinOptions {
-    JoinOptions {
-        identifier: "node-1".parse().unwrap(),
-        address: NodeAddress::Fixed("10.0.0.1".parse().unwrap()),
-        metadata: serde_json::json!({"port": 1}),
-        cluster: None,
-        verify_keys: vec![],
-        delivered: None,
-        timeout: (timeout_seconds > 0).then_some(Duration::from_secs(timeout_seconds)),
-        wait_max: Duration::from_secs(30),
-        key: KeyPlace::Nowhere,
-    }
+    let mut options = JoinOptions::new("node-1".parse().unwrap())
+        .with_address(NodeAddress::Fixed("10.0.0.1".parse().unwrap()))
+        .with_metadata(serde_json::json!({"port": 1}));
+    options.timeout = (timeout_seconds > 0).then_some(Duration::from_secs(timeout_seconds));
+    options
 }
 
 async fn join(
@@ -39,7 +33,7 @@ async fn join(
     options: JoinOptions,
 ) -> (Result<ReceivedPayload, JoinError>, Vec<Event>) {
     let mut events = Vec::new();
-    let mut join = Join::new(Client::new([fake.url.clone()]), options);
+    let mut join = Session::new(Client::new([fake.url.clone()]), options);
     let outcome = join.run(|event| events.push(event)).await;
     (outcome, events)
 }
@@ -194,7 +188,7 @@ async fn other_server_is_used_at_once_while_one_drains() {
     let second = FakeServer::start(registered(|_| payload())).await;
     let servers = [first.url.clone(), second.url.clone()];
     let started = Instant::now();
-    let mut join = Join::new(Client::new(servers), options(60));
+    let mut join = Session::new(Client::new(servers), options(60));
     join.run(|_| {}).await.unwrap();
     assert_eq!(started.elapsed().as_millis(), 0);
 }
@@ -207,7 +201,7 @@ async fn waits_for_an_unreachable_server() {
     drop(closed);
     let url: ServerUrl = format!("http://{address}").parse().unwrap();
     let mut events = Vec::new();
-    let mut absent = Join::new(Client::new([url.clone()]), options(30));
+    let mut absent = Session::new(Client::new([url.clone()]), options(30));
     let failed = absent.run(|event| events.push(event)).await.unwrap_err();
     assert_eq!(
         failed.to_string(),
@@ -217,7 +211,7 @@ async fn waits_for_an_unreachable_server() {
     assert!((6..60).contains(&events.len()), "{} attempts", events.len());
 
     // The server starts while the node retries.
-    let mut late = Join::new(Client::new([url]), options(0));
+    let mut late = Session::new(Client::new([url]), options(0));
     let starts = async {
         tokio::time::sleep(Duration::from_secs(3)).await;
         FakeServer::start_at(address, registered(|_| payload())).await
@@ -233,7 +227,7 @@ async fn fails_over_to_the_next_server() {
     let closed = format!("http://{}", closed.local_addr().unwrap());
     let fake = FakeServer::start(registered(|_| payload())).await;
     let client = Client::new([closed.parse().unwrap(), fake.url.clone()]);
-    let mut join = Join::new(client, options(0));
+    let mut join = Session::new(client, options(0));
     join.run(|_| ()).await.unwrap();
     assert_eq!(fake.request_lines(), ["POST /register", "POST /node"]);
 }
@@ -307,7 +301,7 @@ async fn server_errors_are_retried() {
         .await;
         let (outcome, events) = join(&fake, options(0)).await;
         outcome.unwrap();
-        let Event::Troubled { problem } = &events[0] else {
+        let Event::ServerFault { problem } = &events[0] else {
             panic!("{events:?}");
         };
         assert!(problem.ends_with(": out of order"), "{problem}");
@@ -338,10 +332,7 @@ async fn retry_after_of_429_is_respected() {
 async fn node_key_is_sent_once_the_server_asks_for_it() {
     const NO_KEY: &str = r#"{"code":"internal","reason":"no_key","message":"bring a key"}"#;
     let directory = tempfile::tempdir().unwrap();
-    let with_key = || JoinOptions {
-        key: KeyPlace::Under(directory.path().to_owned()),
-        ..options(0)
-    };
+    let with_key = || options(0).with_key(KeyLocation::Directory(directory.path().to_owned()));
     let cluster = "cfgsync-cluster: devnet\r\n";
     let has_key = |request: &ReceivedRequest| request.headers.contains("cfgsync-node-key: ");
     let fake = FakeServer::start(move |request| match request.line.as_str() {
@@ -398,16 +389,14 @@ async fn node_key_goes_only_to_servers_of_the_same_cluster_that_ask() {
                 .parse()
                 .unwrap()
         };
-        let with_key = JoinOptions {
-            key: KeyPlace::File(directory.path().join("key")),
-            cluster: cluster.map(str::to_owned),
-            ..options(20)
-        };
+        let key = KeyLocation::File(directory.path().join("key"));
+        let mut with_key = options(20).with_key(key);
+        with_key.cluster = cluster.map(str::to_owned);
         let mut events = Vec::new();
-        let mut join = Join::new(Client::new(servers.map(elsewhere)), with_key);
+        let mut join = Session::new(Client::new(servers.map(elsewhere)), with_key);
         let outcome = join.run(|event| events.push(event)).await;
         let warned = events.into_iter().filter_map(|event| match event {
-            Event::KeyInTheClear { server } => Some(server.port()),
+            Event::KeySentUnencrypted { server } => Some(server.port()),
             _ => None,
         });
         (outcome, warned.collect::<Vec<_>>())
@@ -457,11 +446,11 @@ async fn invalid_payload_is_fetched_again_then_rejected() {
     for (bad, message) in [
         (
             wrong.as_str(),
-            "/config.yaml is not the promised content: its digest differs",
+            "the content of /config.yaml does not match its digest",
         ),
         (
             "{}",
-            "the payload is not what this protocol sends: missing field `schema_version`",
+            "the body is not a payload: missing field `schema_version`",
         ),
         (
             r#"{"schema_version":3,"files":[]}"#,
@@ -469,7 +458,7 @@ async fn invalid_payload_is_fetched_again_then_rejected() {
         ),
         (
             r#"{"schema_version":1,"files":[{"path":"../../etc/passwd","content":""}]}"#,
-            "artifact path \"../../etc/passwd\" holds a part \"..\"",
+            "artifact path \"../../etc/passwd\" contains the part \"..\"",
         ),
         (
             r#"{"schema_version":1,"files":[{"path":"a","content":""},{"path":"/a","content":""}]}"#,
@@ -579,10 +568,7 @@ async fn last_response_determines_the_error_at_the_timeout() {
 
 #[tokio::test(start_paused = true)]
 async fn cluster_name_is_checked_before_registration() {
-    let with = |cluster: &str| JoinOptions {
-        cluster: Some(cluster.to_owned()),
-        ..options(0)
-    };
+    let with = |cluster: &str| options(0).with_cluster(cluster);
     let answers = |request: &ReceivedRequest| match request.line.as_str() {
         "GET /livez" => Reply::Answer(200, "cfgsync-cluster: devnet\r\n", String::new()),
         "POST /register" => Reply::Answer(202, "cfgsync-cluster: devnet\r\n", String::new()),
@@ -622,7 +608,7 @@ async fn stopped_join_withdraws_its_registration() {
         _ => Reply::Hang,
     })
     .await;
-    let mut join = Join::new(Client::new([fake.url.clone()]), options(0));
+    let mut join = Session::new(Client::new([fake.url.clone()]), options(0));
     join.withdraw().await.unwrap();
     assert_eq!(fake.request_lines(), [""; 0]);
     let stopped = tokio::time::timeout(Duration::from_secs(3), join.run(|_| ())).await;
@@ -637,7 +623,7 @@ async fn stopped_join_withdraws_its_registration() {
 
     // A hanging server must not block the end of the process.
     let fake = FakeServer::start(|_| Reply::Hang).await;
-    let mut join = Join::new(Client::new([fake.url.clone()]), options(0));
+    let mut join = Session::new(Client::new([fake.url.clone()]), options(0));
     let _ = tokio::time::timeout(Duration::from_secs(1), join.run(|_| ())).await;
     let started = Instant::now();
     assert!(matches!(
@@ -650,10 +636,7 @@ async fn stopped_join_withdraws_its_registration() {
 #[tokio::test]
 async fn own_address_is_the_one_that_reaches_the_server() {
     let fake = FakeServer::start(registered(|_| payload())).await;
-    let options = JoinOptions {
-        address: NodeAddress::TowardsServer,
-        ..options(0)
-    };
+    let options = options(0).with_address(NodeAddress::TowardsServer);
     let (outcome, events) = join(&fake, options).await;
     outcome.unwrap();
     assert_eq!(events[0], Event::Address("127.0.0.1".parse().unwrap()));
@@ -671,14 +654,11 @@ materializers:
           peers: {{ nodes | map(attribute='identifier') | join(',') }}
 ";
 
-fn join_at(server: &TestServer, identifier: &str) -> Join {
+fn join_at(server: &TestServer, identifier: &str) -> Session {
     let url: ServerUrl = format!("http://{}", server.address).parse().unwrap();
-    let options = JoinOptions {
-        identifier: identifier.parse().unwrap(),
-        cluster: Some("test".to_owned()),
-        ..options(20)
-    };
-    Join::new(Client::new([url]), options)
+    let mut options = options(20).with_cluster("test");
+    options.identifier = identifier.parse().unwrap();
+    Session::new(Client::new([url]), options)
 }
 
 #[tokio::test]

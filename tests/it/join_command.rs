@@ -55,8 +55,12 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-fn last_line(output: &Output) -> String {
-    stderr(output).lines().last().unwrap_or_default().to_owned()
+/// The line that says why the command failed.
+fn failure(output: &Output) -> String {
+    let stderr = stderr(output);
+    let mut lines = stderr.lines();
+    let failure = lines.find(|line| line.starts_with("cfgsync: exit "));
+    failure.unwrap_or_default().to_owned()
 }
 
 #[tokio::test]
@@ -116,11 +120,7 @@ async fn failed_stdout_write_restores_the_files() {
         let output = join.spawn().unwrap().wait_with_output().await.unwrap();
         assert_eq!(output.status.code(), Some(73), "{}", stderr(&output));
         let reason = format!("cfgsync: exit 73: cannot write to standard output: {problem}");
-        assert!(
-            last_line(&output).starts_with(&reason),
-            "{}",
-            stderr(&output)
-        );
+        assert!(failure(&output).starts_with(&reason), "{}", stderr(&output));
         let left: Vec<_> = fs::read_dir(directory.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
@@ -159,7 +159,7 @@ async fn execs_the_program_with_its_environment_and_exit_code() {
         let output = join(&fake, directory.path(), &arguments).await;
         assert_eq!(output.status.code(), Some(127));
         assert_eq!(
-            last_line(&output),
+            failure(&output),
             format!("cfgsync: exit 127: {named}: command not found")
         );
     }
@@ -197,7 +197,7 @@ async fn last_line_gives_exit_code_and_reason() {
             answer(200, r#"{"schema_version":9,"files":[]}"#),
             &["--out-dir", "."],
             65,
-            "the answer of SERVER cannot be used: the payload has schema version 9; this cfgsync understands 1 and 2: update it",
+            "cannot use the response of SERVER: the payload has schema version 9; this cfgsync understands 1 and 2: update it",
         ),
         (
             Reply::Close,
@@ -241,7 +241,7 @@ async fn last_line_gives_exit_code_and_reason() {
         fs::create_dir(directory.path().join("directory")).unwrap();
         let with_program = [arguments, &["--", "touch", "started"]].concat();
         let output = join(&fake, directory.path(), &with_program).await;
-        let last = last_line(&output).replace(&fake.url.to_string(), "SERVER");
+        let last = failure(&output).replace(&fake.url.to_string(), "SERVER");
         assert_eq!(output.status.code(), Some(code), "{last}");
         assert!(
             last.starts_with(&format!("cfgsync: exit {code}: {reason}")),
@@ -259,18 +259,21 @@ async fn invalid_command_line_registers_nothing() {
     let fake = FakeServer::start(script(ready())).await;
     let directory = tempfile::tempdir().unwrap();
     for (arguments, message) in [
-        (&[][..], "no place for the files"),
-        (&["--out", "a"], "\"a\" is not ARTIFACT=PATH"),
-        (&["--out", "../a=x"], "holds a part \"..\""),
+        (&[][..], "no output for the files"),
+        (
+            &["--out", "a"],
+            "expected ARTIFACT=PATH, but there is no '='",
+        ),
+        (&["--out", "../a=x"], "contains the part \"..\""),
         (&["--env", "a"], "--env needs a program"),
-        (&["--out", "a=-", "--output", "json"], "choose one"),
+        (&["--out", "a=-", "--output", "json"], "cannot be combined"),
         (
             &["--out-dir", ".", "--ip", "0.0.0.0"],
             "no node can be reached at 0.0.0.0",
         ),
         (
             &["--out-dir", ".", "--ip", "ff02::1"],
-            "no node can be reached at ff02::1, which is for groups (multicast)",
+            "no node can be reached at ff02::1, which is a multicast address",
         ),
         (
             &["--out-dir", ".", "--meta", "port"],
@@ -286,15 +289,15 @@ async fn invalid_command_line_registers_nothing() {
         ),
         (
             &["--out-dir", ".", "--server", "cfgsync://x/?token=hidden"],
-            "'cfgsync://x/?…' for '--server <URL>': the join URL of cfgsync://x: it lacks `?pin=sha256-…`",
+            "'cfgsync://x/?…' for '--server <URL>': the join URL of cfgsync://x: the parameter `pin=sha256-…` is missing",
         ),
         (
             &["--out-dir", ".", "--ca-file", "ca.pem"],
-            "is plain HTTP, where pins, authorities and client certificates protect nothing",
+            "uses plain HTTP, where pins, certificate authorities and client certificates have no effect",
         ),
         (
             &["--out-dir", ".", "--client-key", "key.pem"],
-            "add --client-cert FILE",
+            "--client-key needs --client-cert FILE",
         ),
     ] {
         let output = join(&fake, directory.path(), arguments).await;
@@ -340,7 +343,7 @@ async fn signal_withdraws_the_registration() {
         let output = child.wait_with_output().await.unwrap();
         assert_eq!(output.status.code(), Some(code));
         let expected = format!("cfgsync: exit {code}: ended by SIG{}", &signal[1..]);
-        assert_eq!(last_line(&output), expected);
+        assert_eq!(failure(&output), expected);
         assert_eq!(
             fake.request_lines(),
             ["POST /register", "POST /node", "POST /v1/leave"]
@@ -379,7 +382,7 @@ async fn full_disk_leaves_all_files_unchanged() {
         .unwrap();
     assert_eq!(output.status.code(), Some(73), "{}", stderr(&output));
     assert_eq!(
-        last_line(&output),
+        failure(&output),
         "cfgsync: exit 73: cannot write b: File too large (os error 27)"
     );
     let left: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
@@ -410,7 +413,7 @@ async fn variables_of_legacy_clients_work() {
     let body = r#"{"identifier":"old-1","ip":"10.1.2.3","metadata":{"port":1}}"#;
     assert_eq!(fake.requests()[0].body, body);
     assert!(directory.path().join("there/config.yaml").exists());
-    let used = "used the older variables CFG_FILE_PATH, CFG_DEPLOYMENT_PATH, CFG_SERVER_ADDR, \
+    let used = "used the variables CFG_FILE_PATH, CFG_DEPLOYMENT_PATH, CFG_SERVER_ADDR, \
                 CFG_HOST_IDENTIFIER, CFG_HOST_IP, CFG_REGISTRATION_METADATA_JSON";
     assert!(stderr(&output).contains(used), "{}", stderr(&output));
 }

@@ -95,7 +95,7 @@ async fn operator_commands_exit_69_on_temporary_refusals() {
             let output = command.output().await.unwrap();
             let message = text(&output.stderr);
             assert_eq!(code(&output), expected, "{arguments:?}: {message}");
-            let is_hinted = message.contains("hint: ") && message.contains("try again");
+            let is_hinted = message.contains("help: ") && message.contains("try again");
             assert_eq!(is_hinted, expected == 69, "{message}");
         }
     }

@@ -48,10 +48,7 @@ impl Authority {
 
     /// Returns client settings that trust this authority.
     pub(crate) fn trust(&self) -> Trust {
-        Trust {
-            authorities: Some(self.file()),
-            ..Trust::default()
-        }
+        Trust::new().with_authorities(self.file())
     }
 
     /// Signs a certificate for `name` and writes it and its key to files of that name.
@@ -96,10 +93,9 @@ impl Pair {
 
     /// Returns client settings that trust `authority` and present this certificate.
     pub(crate) fn client_trust(&self, authority: &Authority) -> Trust {
-        Trust {
-            identity: Some((self.certificate.clone(), self.key.clone())),
-            ..authority.trust()
-        }
+        authority
+            .trust()
+            .with_identity(&self.certificate, &self.key)
     }
 }
 

@@ -112,7 +112,8 @@ fn node_starts_with_existing_files_while_the_server_is_unreachable() {
     assert_eq!(code(&output), 0, "{log}");
     assert!(sandbox.path().join("started").exists());
     assert!(
-        log.contains("WARN") && log.contains("going on with 2 files of generation 1"),
+        log.contains("WARN")
+            && log.contains("continuing with the previous delivery, 2 files of generation 1"),
         "{log}"
     );
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -157,25 +158,31 @@ type Change = (&'static str, fn(&Path));
 #[test]
 fn fallback_rejects_files_that_differ_from_the_receipt() {
     let changes: [Change; 9] = [
-        ("node-1/config.yaml was changed since", |directory| {
-            let config = directory.join("node-1/config.yaml");
-            let same_length = fs::read_to_string(&config).unwrap().replace("9000", "9001");
-            fs::write(config, same_length).unwrap();
-        }),
-        ("node-1/cookie was changed since", |directory| {
-            fs::write(directory.join("node-1/cookie"), "").unwrap();
-        }),
-        ("node-1/cookie is not there", |directory| {
+        (
+            "node-1/config.yaml has changed since its delivery",
+            |directory| {
+                let config = directory.join("node-1/config.yaml");
+                let same_length = fs::read_to_string(&config).unwrap().replace("9000", "9001");
+                fs::write(config, same_length).unwrap();
+            },
+        ),
+        (
+            "node-1/cookie has changed since its delivery",
+            |directory| {
+                fs::write(directory.join("node-1/cookie"), "").unwrap();
+            },
+        ),
+        ("node-1/cookie does not exist", |directory| {
             fs::remove_file(directory.join("node-1/cookie")).unwrap();
         }),
-        ("node-1/config.yaml is not there", |directory| {
+        ("node-1/config.yaml does not exist", |directory| {
             fs::rename(directory.join("node-1"), directory.join("elsewhere")).unwrap();
         }),
-        ("node-1/cookie is not there", |directory| {
+        ("node-1/cookie does not exist", |directory| {
             fs::rename(directory.join("node-1/cookie"), directory.join("cookie")).unwrap();
             symlink("../cookie", directory.join("node-1/cookie")).unwrap();
         }),
-        ("the receipt is node-2's", |directory| {
+        ("the receipt is for node-2", |directory| {
             let receipt = directory.join("receipt.json");
             let others = fs::read_to_string(&receipt).unwrap();
             fs::write(receipt, others.replace("\"node-1\"", "\"node-2\"")).unwrap();
@@ -183,13 +190,19 @@ fn fallback_rejects_files_that_differ_from_the_receipt() {
         ("receipt.json is not a receipt: ", |directory| {
             fs::write(directory.join("receipt.json"), "{").unwrap();
         }),
-        ("has version 2; this cfgsync understands 1", |directory| {
-            let newer = "{\"cfgsync_receipt\": 2}";
-            fs::write(directory.join("receipt.json"), newer).unwrap();
-        }),
-        ("nor ever before: there is no receipt", |directory| {
-            fs::remove_file(directory.join("receipt.json")).unwrap();
-        }),
+        (
+            "has version 2; this cfgsync supports version 1",
+            |directory| {
+                let newer = "{\"cfgsync_receipt\": 2}";
+                fs::write(directory.join("receipt.json"), newer).unwrap();
+            },
+        ),
+        (
+            "and there is no receipt receipt.json of a previous delivery",
+            |directory| {
+                fs::remove_file(directory.join("receipt.json")).unwrap();
+            },
+        ),
     ];
     for (expected, change) in changes {
         let sandbox = delivered();
@@ -216,11 +229,11 @@ fn fallback_rejects_files_of_another_cluster() {
         let message = node.log_until("nothing was delivered within");
         assert!(message.contains(expected), "{message}");
     };
-    other("the receipt is of the cluster \"devnet\", not of the cluster \"other\"");
+    other("the receipt is for the cluster \"devnet\", not for the cluster \"other\"");
     // A receipt without a cluster name is rejected too.
     let unnamed = sandbox.read("receipt.json").replace("\"devnet\"", "null");
     sandbox.put("receipt.json", &unnamed);
-    other("the receipt is of a cluster that it does not name, not of the cluster \"other\"");
+    other("the receipt is for a cluster without a name, not for the cluster \"other\"");
 }
 
 #[test]
@@ -229,7 +242,7 @@ fn fallback_rejects_changed_routes() {
     let elsewhere = ["--out", "config.yaml=c.yaml", "--fallback", SHORT_FALLBACK];
     let mut node = sandbox.start(&arguments(UNREACHABLE, &elsewhere));
     let message = node.log_until("nothing was delivered within");
-    assert!(message.contains("c.yaml is not there"), "{message}");
+    assert!(message.contains("c.yaml does not exist"), "{message}");
 }
 
 #[test]
@@ -239,7 +252,7 @@ fn after_a_failed_fallback_join_waits_until_its_timeout() {
     sandbox.put("cluster.yaml", crate::sandbox::SPEC);
     let server = sandbox.serve(&[]);
     let mut node = sandbox.start(&arguments(&server.url, &["--fallback", SHORT_FALLBACK]));
-    node.log_until("waiting on");
+    node.log_until("still waiting");
     server.register("node-2");
     let (ended, log) = node.end();
     assert_eq!(ended, 0, "{log}");
@@ -255,7 +268,7 @@ fn after_a_failed_fallback_join_waits_until_its_timeout() {
     let log = text(&output.stderr);
     assert_eq!(code(&output), 69, "{log}");
     assert!(
-        log.contains("never comes: --timeout ends the join"),
+        log.contains("--fallback has no effect: --timeout ends the join"),
         "{log}"
     );
 }
@@ -310,7 +323,7 @@ fn expired_token_falls_back_and_revoked_token_does_not() {
     assert!(started());
     for words in [
         "the token node expired at 2001-01-01T00:00:00Z; ask an operator for a new one",
-        "until that is renewed: going on with 2 files of generation 1, delivered before",
+        "until it is renewed: continuing with the previous delivery, 2 files of generation 1",
     ] {
         assert_eq!(log.matches(words).count(), 1, "{log}");
     }
@@ -320,7 +333,10 @@ fn expired_token_falls_back_and_revoked_token_does_not() {
     fs::write(sandbox.path().join("node-1/cookie"), "").unwrap();
     let (exit, log) = join(&expired);
     assert_eq!(exit, 77, "{log}");
-    assert!(log.contains("node-1/cookie was changed since"), "{log}");
+    assert!(
+        log.contains("node-1/cookie has changed since its delivery"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -366,10 +382,10 @@ fn rejects_invalid_receipt_flags_before_registration() {
         messages.push('\n');
     }
     insta::assert_snapshot!(messages, @r"
-    error: --fallback needs --receipt FILE, to know which files were delivered
-    error: invalid value '10s' for '--fallback <existing=DURATION>': expected `existing=` and a duration, such as `existing=10s`
-    error: invalid value 'existing=0' for '--fallback <existing=DURATION>': a fallback after no time at all would never ask the server
-    error: --fallback goes on with files, and what --env or a route to '-' takes is none: leave one of them out
-    error: invalid value 'r/' for '--receipt <FILE>': expected the path of a file
+    cfgsync: exit 2: --fallback needs --receipt FILE, which lists the delivered files
+    cfgsync: exit 2: invalid value '10s' for '--fallback <existing=DURATION>': expected `existing=` and a duration, such as `existing=10s`
+    cfgsync: exit 2: invalid value 'existing=0' for '--fallback <existing=DURATION>': the duration must not be zero: the server would never be asked
+    cfgsync: exit 2: --fallback needs every artifact in a file: it cannot be combined with --env or a route to '-'
+    cfgsync: exit 2: invalid value 'r/' for '--receipt <FILE>': expected the path of a file
     ");
 }

@@ -157,7 +157,7 @@ fn output_routes_and_logs_contain_no_secret() {
     for name in SECRET {
         let printed = inspect(&["file", "node-1", name], 3);
         assert!(
-            printed.contains("is secret (") && printed.contains("--reveal shows it"),
+            printed.contains("is secret (") && printed.contains("add --reveal to print it"),
             "{printed}"
         );
     }
@@ -253,7 +253,7 @@ fn override_of_a_secret_file_is_secret() {
         .unwrap();
     let printed = text(&output.stdout);
     assert!(
-        printed.contains("for its owner alone") && !printed.contains(PLANTED),
+        printed.contains("gives other users access to a secret file") && !printed.contains(PLANTED),
         "{printed}"
     );
 }

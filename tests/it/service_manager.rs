@@ -67,12 +67,12 @@ fn serve_notifies_readiness_status_reload_and_stop() {
         "STATUS=waiting: 1/2"
     );
     server.register("node-2");
-    manager.wait_for("STATUS=generation 1 is served to 2 nodes");
+    manager.wait_for("STATUS=serving generation 1 to 2 nodes");
     server.signal(Signal::HUP);
     let reloading = manager.wait_for("RELOADING=1");
     assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
     manager.wait_for("READY=1");
-    server.log_until("is read again");
+    server.log_until("read cluster.yaml again");
     server.signal(Signal::TERM);
     let stopping = manager.wait_for("STOPPING=1");
     // 10 s of --drain-timeout plus 2 s for threads to end.
@@ -145,10 +145,10 @@ fn join_reports_fallback_or_failure_as_its_last_status() {
     let arguments = [unreachable, &receipt, &fallback].concat();
     let (code, log) = manager.start(&sandbox, &arguments, &[]).end();
     assert_eq!(code, 0, "{log}");
-    let status = manager.wait_for("STATUS=going on");
+    let status = manager.wait_for("STATUS=continuing");
     assert_eq!(
         status.trim(),
-        "STATUS=going on with what was delivered before: 2 files of generation 1"
+        "STATUS=continuing with the previous delivery: 2 files of generation 1"
     );
 }
 
@@ -162,7 +162,7 @@ fn serve_listens_on_a_passed_socket() {
     let mut command = sandbox.command_under(&["/bin/sh", "-c", pass], &["serve", "cluster.yaml"]);
     command.stdin(Stdio::from(OwnedFd::from(listener)));
     let mut process = Process::start(command);
-    process.log_until("sockets that the service manager passed");
+    process.log_until("sockets of the service manager");
     let server = Server::from_process(process);
     assert_eq!(server.url, format!("http://{address}"));
     server.register("node-1");

@@ -40,8 +40,8 @@ fn hanging_exec_render_is_killed_at_shutdown() {
 fn command_that_ignores_signals_is_killed() {
     let command = "trap '' TERM; echo up >&2; exec sleep 1000";
     for (timeout, signals, why) in [
-        ("1s", 1, "it did not end within --drain-timeout"),
-        ("1h", 2, "SIGTERM again"),
+        ("1s", 1, "it did not exit within --drain-timeout"),
+        ("1h", 2, "a second SIGTERM"),
     ] {
         let sandbox = Sandbox::new();
         let mut server = sandbox.serve(&["--drain-timeout", timeout, "--", "sh", "-c", command]);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use cfgsync::{ArtifactFile, ArtifactSet, Client, Identifier};
-use cfgsync_client::{Delivered, Join, JoinError, JoinOptions, KeyPlace, NodeAddress};
+use cfgsync_client::{DeliveredGeneration, JoinError, JoinOptions, NodeAddress, Session};
 use cfgsync_model::{GenerationNumber, Instance, generation_digest};
 use cfgsync_wire::{PayloadEncoder, ReceivedPayload, SigningKey, VerifyKey};
 use rustix::process::Signal;
@@ -36,25 +36,19 @@ fn payload(
 async fn join_with_payload(
     body: String,
     verify_keys: Vec<VerifyKey>,
-    delivered: Option<Delivered>,
+    delivered: Option<DeliveredGeneration>,
 ) -> Result<ReceivedPayload, JoinError> {
     let fake = FakeServer::start(move |request| match request.line.as_str() {
         "POST /register" => Reply::Answer(202, "", String::new()),
         _ => Reply::Answer(200, "", body.clone()),
     })
     .await;
-    let options = JoinOptions {
-        identifier: "node-1".parse().unwrap(),
-        address: NodeAddress::Fixed("10.0.0.1".parse().unwrap()),
-        metadata: serde_json::json!({}),
-        cluster: None,
-        verify_keys,
-        delivered,
-        timeout: None,
-        wait_max: std::time::Duration::from_secs(1),
-        key: KeyPlace::Nowhere,
-    };
-    Join::new(Client::new([fake.url.clone()]), options)
+    let mut options = JoinOptions::new("node-1".parse().unwrap())
+        .with_address(NodeAddress::Fixed("10.0.0.1".parse().unwrap()))
+        .with_verify_keys(verify_keys)
+        .with_wait_max(std::time::Duration::from_secs(1));
+    options.delivered = delivered;
+    Session::new(Client::new([fake.url.clone()]), options)
         .run(|_| ())
         .await
 }
@@ -78,7 +72,7 @@ async fn accepts_only_payloads_signed_for_this_node() {
     let both = vec![another.verify_key(), ours.verify_key()];
     join_with_payload(good.clone(), both, None).await.unwrap();
 
-    let forged = "is not by a key that is trusted here, or is another payload's";
+    let forged = "is by a key that is not trusted here, or belongs to another payload";
     let number = good.replace("\"generation\":1", "\"generation\":2");
     for (body, problem) in [
         (payload("node-1", first, "x", Some(&another)), forged),
@@ -87,7 +81,7 @@ async fn accepts_only_payloads_signed_for_this_node() {
         (number, forged),
         (
             good.replace("\"content\":\"x\"", "\"content\":\"y\""),
-            "not the promised content",
+            "does not match its digest",
         ),
         (
             good.replace("\"signature\":\"", "\"signature\":\"A"),
@@ -95,7 +89,7 @@ async fn accepts_only_payloads_signed_for_this_node() {
         ),
         (
             r#"{"schema_version":1,"files":[{"path":"a","content":"x"}]}"#.to_owned(),
-            "it is not signed, nor does it say of which generation it is",
+            "it is not signed, and it has no instance, generation and digest",
         ),
         // Valid digest and file, with the signature of another generation.
         (
@@ -112,7 +106,7 @@ async fn accepts_only_payloads_signed_for_this_node() {
 #[tokio::test(start_paused = true)]
 async fn rejects_rollback_within_an_instance() {
     let before = ReceivedPayload::decode(payload("node-1", (INSTANCE, 3), "x", None).as_bytes());
-    let delivered = Some(Delivered {
+    let delivered = Some(DeliveredGeneration {
         instance: INSTANCE,
         generation: GenerationNumber(3),
         digest: before.unwrap().digest.unwrap(),
@@ -130,12 +124,12 @@ async fn rejects_rollback_within_an_instance() {
         (
             (INSTANCE, 2),
             "x",
-            "it is generation 2, and generation 3 of the same instance was delivered here before",
+            "generation 2 is older than generation 3, which was delivered before",
         ),
         (
             (INSTANCE, 3),
             "y",
-            "it is another generation 3 of the same instance",
+            "generation 3 differs from the generation 3 that was delivered before",
         ),
     ] {
         let body = payload("node-1", of, content, None);
@@ -199,11 +193,11 @@ fn new_signing_key_takes_effect_at_restart_and_sighup_warns() {
     server.log_until("the spec was read again");
     copy("second/sign-key.pem");
     server.signal(Signal::HUP);
-    server.log_until("key holds another key, which signs once the server has started again");
+    server.log_until("key contains another key, which the server uses after a restart");
     assert!(accepts(&server, "first") && !accepts(&server, "second"));
     server.signal(Signal::TERM);
     let (_, log) = server.process.end();
-    assert_eq!(log.matches("holds another key").count(), 1, "{log}");
+    assert_eq!(log.matches("contains another key").count(), 1, "{log}");
     let server = sandbox.serve(&["--sign-key", "key", "--state-dir", "state"]);
     assert!(accepts(&server, "second") && !accepts(&server, "first"));
 }
@@ -251,20 +245,19 @@ fn rejects_invalid_keys() {
     ];
     insta::assert_snapshot!(transcripts.concat(), @r"
     $ cfgsync key new
-    error: ./sign-key.pem is there already, and nodes may rely on it: remove it, or choose another --out-dir
+    cfgsync: exit 73: ./sign-key.pem already exists
+    help: remove the file if no node uses that key, or choose another --out-dir
     [exit 73]
     $ cfgsync serve cluster.yaml --sign-key verify-key.pem
-    error: --sign-key verify-key.pem: it holds no private key: expected PEM with BEGIN PRIVATE KEY (PKCS#8)
+    cfgsync: exit 78: --sign-key verify-key.pem: it holds no private key: expected PEM with BEGIN PRIVATE KEY (PKCS#8)
     [exit 78]
     $ cfgsync serve cluster.yaml --sign-key none.pem
-    error: cannot read --sign-key none.pem: No such file or directory (os error 2)
+    cfgsync: exit 78: cannot read --sign-key none.pem: No such file or directory (os error 2)
     [exit 78]
     $ cfgsync join --server http://127.0.0.1:1 --out-dir o --id a --verify-key sign-key.pem
-    error: --verify-key sign-key.pem: it holds a private key, which belongs to the server alone: give the node the public one
     cfgsync: exit 78: --verify-key sign-key.pem: it holds a private key, which belongs to the server alone: give the node the public one
     [exit 78]
     $ cfgsync join --server http://127.0.0.1:1 --out-dir o --id a --verify-key empty.pem
-    error: --verify-key empty.pem: it holds no public key: expected PEM with BEGIN PUBLIC KEY
     cfgsync: exit 78: --verify-key empty.pem: it holds no public key: expected PEM with BEGIN PUBLIC KEY
     [exit 78]
     ");

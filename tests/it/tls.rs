@@ -13,7 +13,7 @@ use std::{
 };
 
 use cfgsync_access::{AccessConfig, AccessControl, AuditLog, AuditTarget, Policy, Rate};
-use cfgsync_client::{CallError, Client, Distrust, Fault, ServerUrl, Trust};
+use cfgsync_client::{CallError, CertificateRejection, Client, HandshakeError, ServerUrl, Trust};
 use cfgsync_model::Pin;
 use cfgsync_server::{HttpConfig, Tls, TlsFiles};
 use cfgsync_support::clock::{Timestamp, WallClock};
@@ -72,18 +72,15 @@ async fn livez(server: ServerUrl, trust: &Trust) -> Result<(), CallError> {
     with_timeout(client.livez()).await.map(|_| ())
 }
 
-fn expect_distrust(answer: Result<(), CallError>) -> Distrust {
+fn expect_handshake_error(answer: Result<(), CallError>) -> HandshakeError {
     match answer {
-        Err(CallError::Untrusted { distrust, .. }) => distrust,
+        Err(CallError::Untrusted { reason, .. }) => reason,
         other => panic!("{other:?}"),
     }
 }
 
 fn pinned(pins: &[Pin]) -> Trust {
-    Trust {
-        pins: pins.to_vec(),
-        ..Trust::default()
-    }
+    Trust::new().with_pins(pins.iter().copied())
 }
 
 #[tokio::test]
@@ -101,24 +98,36 @@ async fn server_is_trusted_by_authority_or_by_pin() {
     livez(url(&server), &pinned(&[other, pin])).await.unwrap();
 
     let answer = livez(url(&server), &Trust::default()).await;
-    assert_eq!(expect_distrust(answer), Distrust::Authority);
+    assert_eq!(
+        expect_handshake_error(answer),
+        HandshakeError::UnknownAuthority
+    );
     let stranger = Authority::new(authority.file().parent().unwrap(), "stranger");
     let answer = livez(url(&server), &stranger.trust()).await;
-    assert_eq!(expect_distrust(answer), Distrust::Authority);
+    assert_eq!(
+        expect_handshake_error(answer),
+        HandshakeError::UnknownAuthority
+    );
     let answer = livez(join_url(&server, other), &Trust::default()).await;
-    assert_eq!(expect_distrust(answer), Distrust::Pin { found: pin });
+    assert_eq!(
+        expect_handshake_error(answer),
+        HandshakeError::UnexpectedPin { found: pin }
+    );
     // With an authority and a pin, both checks must pass.
-    let both = |trust: Trust, pin| Trust {
-        pins: vec![pin],
-        ..trust
-    };
+    let both = |trust: Trust, pin| trust.with_pins([pin]);
     livez(url(&server), &both(authority.trust(), pin))
         .await
         .unwrap();
     let answer = livez(url(&server), &both(authority.trust(), other)).await;
-    assert_eq!(expect_distrust(answer), Distrust::Pin { found: pin });
+    assert_eq!(
+        expect_handshake_error(answer),
+        HandshakeError::UnexpectedPin { found: pin }
+    );
     let answer = livez(url(&server), &both(stranger.trust(), pin)).await;
-    assert_eq!(expect_distrust(answer), Distrust::Authority);
+    assert_eq!(
+        expect_handshake_error(answer),
+        HandshakeError::UnknownAuthority
+    );
 }
 
 #[tokio::test]
@@ -147,8 +156,11 @@ async fn pinned_certificate_without_its_key_is_rejected() {
         });
         let url = format!("cfgsync://{address}/?pin={pin}");
         let answer = livez(url.parse().unwrap(), &Trust::default()).await;
-        let refused = expect_distrust(answer);
-        assert!(matches!(refused, Distrust::Certificate(_)), "{refused:?}");
+        let refused = expect_handshake_error(answer);
+        assert!(
+            matches!(refused, HandshakeError::InvalidCertificate(_)),
+            "{refused:?}"
+        );
         assert!(with_timeout(impostor).await.unwrap());
     }
 }
@@ -159,8 +171,8 @@ async fn validity_and_name_are_checked_unless_the_key_is_pinned() {
     let late = authority.sign_with(HERE, expired);
     let server = TestServer::with(ONE, late.server_config());
     let answer = livez(url(&server), &authority.trust()).await;
-    let gone = Distrust::Expired("2001-01-01T00:00:00Z".to_owned());
-    assert_eq!(expect_distrust(answer), gone);
+    let gone = HandshakeError::Expired("2001-01-01T00:00:00Z".to_owned());
+    assert_eq!(expect_handshake_error(answer), gone);
     let pin = late.tls().pin();
     livez(url(&server), &pinned(&[pin])).await.unwrap();
 
@@ -169,13 +181,16 @@ async fn validity_and_name_are_checked_unless_the_key_is_pinned() {
         authority.sign_with(HERE, not_yet_valid).server_config(),
     );
     let answer = livez(url(&server), &authority.trust()).await;
-    let to_come = Distrust::NotYetValid("3000-01-01T00:00:00Z".to_owned());
-    assert_eq!(expect_distrust(answer), to_come);
+    let to_come = HandshakeError::NotYetValid("3000-01-01T00:00:00Z".to_owned());
+    assert_eq!(expect_handshake_error(answer), to_come);
 
     let other = authority.sign("boot.example");
     let server = TestServer::with(ONE, other.server_config());
-    let answer = expect_distrust(livez(url(&server), &authority.trust()).await);
-    assert!(matches!(answer, Distrust::Name { .. }), "{answer:?}");
+    let answer = expect_handshake_error(livez(url(&server), &authority.trust()).await);
+    assert!(
+        matches!(answer, HandshakeError::WrongName { .. }),
+        "{answer:?}"
+    );
     let words = answer.to_string();
     assert!(words.contains("not for 127.0.0.1"), "{words}");
     assert!(words.contains("boot.example"), "{words}");
@@ -199,12 +214,15 @@ async fn mutual_tls_accepts_only_certificates_of_the_configured_authority() {
     for _ in 0..20 {
         // In TLS 1.3 the client completes its handshake before the server rejects it. Its next write must not hide the reason.
         let answer = livez(url(&server), &authority.trust()).await;
-        assert_eq!(expect_distrust(answer), Distrust::WantsCertificate);
+        assert_eq!(
+            expect_handshake_error(answer),
+            HandshakeError::ClientCertificateRequired
+        );
     }
     let answer = livez(url(&server), &shown(strangers.sign("node-1"))).await;
-    let refused = expect_distrust(answer);
+    let refused = expect_handshake_error(answer);
     assert!(
-        matches!(refused, Distrust::RefusesCertificate(_)),
+        matches!(refused, HandshakeError::ClientCertificateRejected(_)),
         "{refused:?}"
     );
     server.wait_until_disconnected().await;
@@ -219,20 +237,32 @@ async fn client_learns_why_its_certificate_is_rejected() {
     let strangers = Authority::new(directory.path(), "strangers");
     let server = TestServer::with(ONE, tls_config(mutual_tls(&authority, &nodes)));
     for (pair, fault) in [
-        (strangers.sign("node-1"), Fault::Authority),
-        (nodes.sign_with("node-2", expired), Fault::NotNow),
-        (nodes.sign_with("node-3", not_yet_valid), Fault::NotNow),
+        (
+            strangers.sign("node-1"),
+            CertificateRejection::UnknownAuthority,
+        ),
+        (
+            nodes.sign_with("node-2", expired),
+            CertificateRejection::NotValidNow,
+        ),
+        (
+            nodes.sign_with("node-3", not_yet_valid),
+            CertificateRejection::NotValidNow,
+        ),
         (
             nodes.sign_with("node-4", for_servers_only),
-            Fault::NotForClients,
+            CertificateRejection::NotForClients,
         ),
         (
             nodes.sign_with("node-5", with_malformed_names),
-            Fault::Unreadable,
+            CertificateRejection::Unreadable,
         ),
     ] {
         let answer = livez(url(&server), &pair.client_trust(&authority)).await;
-        assert_eq!(expect_distrust(answer), Distrust::RefusesCertificate(fault));
+        assert_eq!(
+            expect_handshake_error(answer),
+            HandshakeError::ClientCertificateRejected(fault)
+        );
     }
     server.wait_until_disconnected().await;
 }
@@ -277,7 +307,10 @@ async fn audit_log_records_rejected_certificates_at_a_limited_rate() {
     }
     for _ in 0..40 {
         let answer = livez(url(&server), &authority.trust()).await;
-        assert_eq!(expect_distrust(answer), Distrust::WantsCertificate);
+        assert_eq!(
+            expect_handshake_error(answer),
+            HandshakeError::ClientCertificateRequired
+        );
     }
     server.wait_until_disconnected().await;
     guard.audit().unwrap().flush().await;
@@ -326,7 +359,7 @@ async fn http_on_a_tls_port_and_tls_on_an_http_port_are_explained() {
     };
     assert_eq!(
         problem,
-        "it does not speak TLS; plain HTTP begins with http://"
+        "the server does not speak TLS; for plain HTTP, use http://"
     );
 }
 
@@ -502,7 +535,10 @@ async fn reloaded_certificate_applies_to_new_connections() {
     let after = tls.pin();
     assert_ne!(before, after);
     let answer = livez(join_url(&server, before), &Trust::default()).await;
-    assert_eq!(expect_distrust(answer), Distrust::Pin { found: after });
+    assert_eq!(
+        expect_handshake_error(answer),
+        HandshakeError::UnexpectedPin { found: after }
+    );
     livez(join_url(&server, after), &Trust::default())
         .await
         .unwrap();
@@ -612,8 +648,8 @@ async fn connection_identity_ends_with_its_certificate_or_authority() {
     // A new connection gets the reason.
     let answer = livez(url(&server), &shown.client_trust(&authority)).await;
     assert_eq!(
-        expect_distrust(answer),
-        Distrust::RefusesCertificate(Fault::Authority)
+        expect_handshake_error(answer),
+        HandshakeError::ClientCertificateRejected(CertificateRejection::UnknownAuthority)
     );
 }
 
@@ -637,8 +673,8 @@ async fn client_presents_the_certificate_currently_in_its_files() {
     // Only one of the two files is renewed, so the client still presents the last valid pair.
     let answer = with_timeout(client.nodes()).await.map(|_| ());
     assert_eq!(
-        expect_distrust(answer),
-        Distrust::RefusesCertificate(Fault::Authority)
+        expect_handshake_error(answer),
+        HandshakeError::ClientCertificateRejected(CertificateRejection::UnknownAuthority)
     );
     fs::copy(&renewed.key, &shown.key).unwrap();
     with_timeout(client.nodes()).await.unwrap();
@@ -695,7 +731,7 @@ async fn pins_with_plain_http_are_rejected() {
     let error = Client::with_trust([server], &trust).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "http://127.0.0.1:1 is plain HTTP, where pins, authorities and client certificates protect nothing"
+        "http://127.0.0.1:1 uses plain HTTP, where pins, certificate authorities and client certificates have no effect"
     );
 }
 

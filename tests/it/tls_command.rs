@@ -21,12 +21,13 @@ fn path_text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Runs cfgsync and returns its exit code and its last line on standard error.
-fn exit_code_and_last_line(sandbox: &Sandbox, arguments: &[&str]) -> (i32, String) {
+/// Runs cfgsync and returns its exit code and the line that says why it failed.
+fn exit_code_and_failure(sandbox: &Sandbox, arguments: &[&str]) -> (i32, String) {
     let output = sandbox.run(arguments, &[]);
     let stderr = text(&output.stderr);
-    let last = stderr.lines().last().unwrap_or_default().to_owned();
-    (code(&output), last)
+    let mut lines = stderr.lines();
+    let failure = lines.find(|line| line.starts_with("cfgsync: exit "));
+    (code(&output), failure.unwrap_or_default().to_owned())
 }
 
 #[test]
@@ -69,7 +70,7 @@ fn self_signed_key_survives_a_restart_and_is_pinned_by_nodes() {
 
     // Without a state directory, each start creates a new key.
     let mut server = sandbox.serve(&SELF_SIGNED);
-    server.log_until("made for this start alone");
+    server.log_until("the TLS key is lost when the server stops");
     assert_ne!(pin(&join_url(&mut server)), pin(&first));
 }
 
@@ -147,7 +148,7 @@ fn untrusted_peers_end_the_join_with_a_fix() {
     // A health check on the same machine needs no certificate.
     let plain = server.url.replace("https", "http");
     assert_eq!(
-        exit_code_and_last_line(&sandbox, &["inspect", "health", "--server", &plain]).0,
+        exit_code_and_failure(&sandbox, &["inspect", "health", "--server", &plain]).0,
         0
     );
     // A client with a valid certificate is accepted.
@@ -165,7 +166,7 @@ fn untrusted_peers_end_the_join_with_a_fix() {
         &identity,
     ]
     .concat();
-    assert_eq!(exit_code_and_last_line(&sandbox, &health).0, 0);
+    assert_eq!(exit_code_and_failure(&sandbox, &health).0, 0);
 
     let messages = messages
         .join("\n")
@@ -251,13 +252,13 @@ fn changed_certificate_is_reloaded_and_the_last_valid_one_kept() {
     assert_eq!(sandbox.registered(&first), [""; 0]);
     fs::copy(&other.certificate, &pair.certificate).unwrap();
     server.log_until("the TLS certificate was read again");
-    server.log_until("its key is another");
+    server.log_until("the certificate has another key");
     let second = join_url(&mut server);
     assert_ne!(first, second);
     assert_eq!(sandbox.read("url"), format!("{second}\n"));
     assert_eq!(sandbox.registered(&second), [""; 0]);
     assert_eq!(
-        exit_code_and_last_line(&sandbox, &["inspect", "--server", &first]).0,
+        exit_code_and_failure(&sandbox, &["inspect", "--server", &first]).0,
         77
     );
 
@@ -296,11 +297,10 @@ fn node_key_is_not_sent_to_another_server_with_the_same_cluster_name() {
         };
         let (exit, log) = sandbox.join(&url, "node-1", &more).end();
         assert_eq!(exit, 77, "{log}");
-        let message = format!(
-            "this node's own key in key is for the server known by {pin}, and is not shown"
-        );
+        let message =
+            format!("the node key in key is for the server identified by {pin}; it is not sent");
         assert!(
-            log.contains(&message) && log.contains("take the lines `server …` out"),
+            log.contains(&message) && log.contains("delete the `server …` lines"),
             "{log}"
         );
     }
@@ -319,7 +319,10 @@ fn node_key_is_not_sent_to_another_server_with_the_same_cluster_name() {
     let both = [&["--server", &clear.url][..], &more].concat();
     let (exit, log) = sandbox.join(&away, "node-1", &both).end();
     assert_eq!(exit, 77, "{log}");
-    assert!(log.contains("and is not shown to one known by"), "{log}");
+    assert!(
+        log.contains("it is not sent to a server identified by"),
+        "{log}"
+    );
     assert_eq!(sandbox.read("key"), kept);
 }
 

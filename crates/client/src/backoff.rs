@@ -1,22 +1,22 @@
-//! How long to wait before asking again: exponential, with full jitter, so that a thousand nodes that lost
-//! the same server do not come back in the same instant.
+//! How long to wait before a retry: exponential backoff with full jitter, so that a thousand nodes that lost the
+//! same server do not reconnect at the same instant.
 
 use std::time::Duration;
 
-/// The first wait is at most so long.
+/// Upper bound of the first wait.
 const FIRST_MAX: Duration = Duration::from_millis(100);
-/// No wait is longer.
+/// Upper bound of every wait.
 const LAST_MAX: Duration = Duration::from_secs(5);
 
-/// Grows with every wait until it is reset.
+/// Counts the waits in a row. Their upper bound doubles with each, until [`Backoff::reset`].
 #[derive(Debug, Default)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     waits: u32,
 }
 
 impl Backoff {
-    /// The next wait, drawn evenly between nothing and a bound that doubles from 100 ms to 5 s.
-    pub fn next_wait(&mut self) -> Duration {
+    /// Returns the next wait, drawn evenly between zero and a bound that doubles from 100 ms to 5 s.
+    pub(crate) fn next_wait(&mut self) -> Duration {
         let bound = FIRST_MAX
             .saturating_mul(1 << self.waits.min(10))
             .min(LAST_MAX);
@@ -24,18 +24,18 @@ impl Backoff {
         jittered(bound)
     }
 
-    /// How many waits there were since the last reset.
-    pub fn waits(&self) -> u32 {
+    /// Returns the number of waits since the last reset.
+    pub(crate) fn waits(&self) -> u32 {
         self.waits
     }
 
-    /// Starts over: something went well.
-    pub fn reset(&mut self) {
+    /// Starts over after a success.
+    pub(crate) fn reset(&mut self) {
         self.waits = 0;
     }
 }
 
-/// Between nothing and `bound`. Without randomness, half of it.
+/// Draws a duration between zero and `bound`. Returns half of `bound` if the system has no random numbers.
 fn jittered(bound: Duration) -> Duration {
     let share = getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX));
     bound.mul_f64(share)
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_to_a_bound_and_start_over() {
+    fn bound_doubles_up_to_the_maximum_and_resets() {
         let mut backoff = Backoff::default();
         for bound_ms in [100, 200, 400, 800, 1600, 3200, 5000, 5000] {
             assert!(backoff.next_wait() <= Duration::from_millis(bound_ms));
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_are_spread_over_the_whole_range() {
+    fn jitter_covers_the_whole_range() {
         let waits: Vec<_> = (0..200).map(|_| jittered(LAST_MAX)).collect();
         assert!(waits.iter().any(|wait| *wait < LAST_MAX / 4));
         assert!(waits.iter().any(|wait| *wait > LAST_MAX * 3 / 4));

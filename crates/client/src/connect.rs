@@ -1,4 +1,4 @@
-//! The one place where connections are made: name resolution, timeouts, and this machine's own address.
+//! Opens connections: name resolution, timeouts, keepalive. Also finds the local address that reaches a server.
 
 use std::{
     io,
@@ -18,20 +18,20 @@ use rustls::ClientConfig;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::server::{ServerUrl, is_localhost};
+use crate::server::{ServerUrl, is_localhost};
 
-/// How long a TCP connection may take to be made.
+/// Longest time to establish a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long it may take until requests can be sent: finding the name, TCP and TLS together.
+/// Longest time for name resolution, TCP and TLS handshake together.
 const READY_TIMEOUT: Duration = Duration::from_secs(15);
-/// How often a silent connection is probed, so that a server that vanished is noticed while waiting.
+/// How often an idle connection is probed, so that a node notices a vanished server while it waits.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// What connects to servers.
-pub(super) type Connector = Bounded<HttpsConnector<HttpConnector<Resolver>>>;
+/// The connector that [`connector`] builds.
+pub(crate) type Connector = Bounded<HttpsConnector<HttpConnector<Resolver>>>;
 
-/// A connector over TCP, with TLS as in `tls` for addresses that begin with `https`.
-pub(super) fn connector(tls: ClientConfig) -> Connector {
+/// Returns a connector over TCP. URLs that begin with `https` use TLS with the configuration `tls`.
+pub(crate) fn connector(tls: ClientConfig) -> Connector {
     let mut connector = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
     connector.set_nodelay(true);
@@ -42,9 +42,9 @@ pub(super) fn connector(tls: ClientConfig) -> Connector {
     Bounded(HttpsConnector::from((connector, tls)))
 }
 
-/// A connector that gives up in time, whatever the other end does not do.
+/// A connector with a timeout for the whole of connecting. The inner connector bounds only TCP.
 #[derive(Debug, Clone)]
-pub(super) struct Bounded<C>(C);
+pub(crate) struct Bounded<C>(C);
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -64,19 +64,18 @@ where
         let connecting = self.0.call(address);
         Box::pin(async move {
             let connected = timeout(READY_TIMEOUT, connecting).await;
-            connected.unwrap_or_else(|_| {
-                Err(format!("no connection is ready within {READY_TIMEOUT:?}").into())
-            })
+            connected
+                .unwrap_or_else(|_| Err(format!("no connection within {READY_TIMEOUT:?}").into()))
         })
     }
 }
 
-/// The system's resolver, but for `localhost`, which an empty image without /etc/hosts cannot resolve.
+/// The system's resolver, except for `localhost`: a container image without /etc/hosts cannot resolve it.
 #[derive(Debug, Clone)]
-pub(super) struct Resolver(GaiResolver);
+pub(crate) struct Resolver(GaiResolver);
 
-/// The addresses of a name.
-pub(super) type Addresses = std::vec::IntoIter<SocketAddr>;
+/// The addresses that a name resolves to.
+pub(crate) type Addresses = std::vec::IntoIter<SocketAddr>;
 
 impl Service<Name> for Resolver {
     type Response = Addresses;
@@ -105,11 +104,12 @@ fn localhost(name: &str, port: u16) -> Option<[SocketAddr; 2]> {
     })
 }
 
-/// This machine's address on the way to `server`: where the routing table would send from. Nothing is sent.
+/// Returns the local address from which the routing table would send packets to `server`. Sends nothing.
 ///
-/// An error when the name does not resolve, there is no way to it, or the way starts at a loopback address
-/// although the server is elsewhere.
-pub(super) async fn local_address(server: &ServerUrl) -> io::Result<IpAddr> {
+/// # Errors
+/// The name does not resolve, there is no route to it, or the route starts at a loopback address although the
+/// server is on another machine.
+pub(crate) async fn local_address(server: &ServerUrl) -> io::Result<IpAddr> {
     let (host, port) = (server.host(), server.port());
     let addresses: Vec<SocketAddr> = match localhost(host, port) {
         Some(addresses) => addresses.to_vec(),
@@ -120,7 +120,7 @@ pub(super) async fn local_address(server: &ServerUrl) -> io::Result<IpAddr> {
         match local_address_towards(remote) {
             Ok(local) if local.is_loopback() && !remote.ip().is_loopback() => {
                 problem = io::Error::other(format!(
-                    "the way to {remote} starts at {local}, which other nodes cannot reach"
+                    "the route to {remote} starts at {local}, which other nodes cannot reach"
                 ));
             }
             Ok(local) => return Ok(local),
@@ -137,7 +137,7 @@ fn local_address_towards(remote: SocketAddr) -> io::Result<IpAddr> {
     };
     let socket = std::net::UdpSocket::bind((any, 0))?;
     socket.connect(remote)?;
-    // A v4 address that an IPv6 socket wraps is told as what it is.
+    // An IPv6 socket reports an IPv4 address as `::ffff:a.b.c.d`.
     Ok(socket.local_addr()?.ip().to_canonical())
 }
 
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_on_this_machine_is_reached_from_loopback() {
+    async fn local_server_is_reached_from_loopback() {
         let server = "http://localhost:4400".parse().unwrap();
         let local = local_address(&server).await.unwrap();
         assert_eq!(local, IpAddr::from(Ipv4Addr::LOCALHOST));

@@ -1,131 +1,140 @@
-//! Files on disk: each one old or new, never partial, and all of them new or all put back.
+//! Writes files as one transaction: each file is old or new, never partial, and all are new or all are restored.
 //!
-//! The order: open (and make) the directories, remove what an earlier run that was killed left behind, stage
-//! every changed file beside its target, exchange staged and old files one by one, rewrite in place what
-//! cannot be exchanged, sync the directories, do what the caller wants done last, remove the old files. An error
-//! on the way undoes all of it.
+//! The order of a transaction:
 //!
-//! The operator's own part of a path is followed through symbolic links; below it none is, and a target
-//! that is a symbolic link is itself replaced, not what it points to.
+//! 1. Open the directories, create missing ones, and remove what a killed process left in them.
+//! 2. Stage each changed file beside its target, with its final owner and mode, and sync it.
+//! 3. Commit: exchange each staged file with the old one, rewrite in place what cannot be exchanged (bind-mounted
+//!    files), and sync the directories.
+//! 4. Finish: remove the old files. Until then, the caller can roll back.
+//!
+//! Symbolic links are followed in the operator's part of a path, and nowhere below it. If a target itself is a symbolic
+//! link, the link is replaced, not the file that it points to.
 
 mod step;
 mod owner;
 mod tree;
 mod beside;
 mod stage;
-mod commit;
-mod look;
+mod install;
+mod transaction;
+mod checksum;
 
 use std::{
-    collections::HashMap,
     io,
     path::{Path, PathBuf},
 };
 
-use super::Target;
+use crate::Target;
 pub use beside::create_beside;
 use cfgsync_model::{ArtifactFile, ArtifactPath};
-pub use look::{Sum, sum};
+pub use checksum::{Checksum, checksum};
 use owner::CHANGE_OWNER;
 pub use owner::Owner;
-use step::Hook;
+#[doc(hidden)]
 pub use step::Step;
+pub use transaction::{CommittedTransaction, Transaction};
 
-/// What happened to one file.
+/// A file of a finished transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
-    /// Which artifact.
+#[non_exhaustive]
+pub struct WrittenFile {
+    /// The artifact of the payload, or `receipt` for a receipt.
     pub artifact: ArtifactPath,
-    /// Where it stands.
+    /// The path of the target, as the routes give it.
     pub path: PathBuf,
-    /// How it came there.
+    /// The change to the target.
     pub outcome: Outcome,
 }
 
-/// How a file came to stand where it stands.
+/// The change to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// There was none.
+    /// It was created.
     Created,
-    /// It took the place of an older one.
+    /// It was replaced by a new file.
     Replaced,
-    /// Bytes, mode and owner were as they should be; it was not touched.
+    /// Its content, mode and owner were already right. It was not touched.
     Unchanged,
-    /// It is mounted by itself and was rewritten in place, which is not atomic.
+    /// It is bind-mounted and was rewritten in place, which is not atomic.
     Overwritten,
 }
 
-/// Files that could not be written.
+/// Why files could not be written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DiskError {
-    /// The operating system said no.
+    /// The operating system reports an error.
     #[error("cannot {action} {}: {problem}", path.display())]
     Io {
-        /// What was tried.
+        /// The failed action, as a verb.
         action: &'static str,
-        /// With what.
+        /// The file or directory.
         path: PathBuf,
-        /// What it said.
+        /// The error of the operating system.
         problem: io::Error,
     },
-    /// There is a directory where the file should be.
+    /// The target is a directory.
     #[error("cannot write {}: it is a directory", path.display())]
     IsDirectory {
-        /// The target.
+        /// The path that a route gives for a file.
         path: PathBuf,
     },
-    /// There is a device, a pipe or a socket.
+    /// The target is a device, a pipe or a socket, or a symbolic link to one.
     #[error("cannot write {}: it is not a regular file", path.display())]
     NotAFile {
-        /// The target.
+        /// The path of the device, pipe, socket or symbolic link.
         path: PathBuf,
     },
-    /// A symbolic link among the parts that the server named.
+    /// A component of the path that may come from the server is a symbolic link.
     #[error("cannot write below {}: it is a symbolic link, which is not followed", path.display())]
     SymbolicLink {
-        /// The link.
+        /// The path of the symbolic link itself.
         path: PathBuf,
     },
-    /// Two paths lead to one file.
+    /// Two targets are the same file.
     #[error("cannot write {}: it is the same file as {}", second.display(), first.display())]
     SameFile {
-        /// The one.
+        /// The path of the target that was staged first.
         first: PathBuf,
-        /// The other.
+        /// The path that leads to the same directory and name.
         second: PathBuf,
     },
-    /// A name that the next run would take for a leftover.
-    #[error("cannot write {}: such names are kept for files that are being written", path.display())]
+    /// The name has the form of a staged file's name. The next transaction would remove it.
+    #[error("cannot write {}: this form of name is reserved for temporary files of cfgsync", path.display())]
     Reserved {
-        /// The target.
+        /// The path with the reserved name.
         path: PathBuf,
     },
-    /// An error, and not everything could be put back.
-    #[error("{cause}; and these could not be put back: {}", list(files))]
-    NotPutBack {
-        /// The error.
+    /// The transaction was dropped before it was finished.
+    #[error("the transaction was cancelled")]
+    Cancelled,
+    /// There was an error, and not every file could be restored.
+    #[error("{cause}; cannot restore {}", list(files))]
+    RollbackFailed {
+        /// The error that caused the rollback.
         cause: Box<DiskError>,
-        /// The files that may be new, missing or under a staging name.
+        /// The files that may be new, missing or still under a staging name.
         files: Vec<PathBuf>,
     },
 }
 
 impl DiskError {
-    /// The way out, where there is a usual one.
+    /// Returns what an operator can do about it, in terms of the program's flags.
     pub fn hint(&self) -> Option<&'static str> {
         use io::ErrorKind as Kind;
         match self {
             Self::Io {
                 action, problem, ..
             } if *action == CHANGE_OWNER && problem.kind() == Kind::PermissionDenied => {
-                Some("only root can give files away: run as root, or leave --owner out")
+                Some("only root can change the owner of a file: run as root, or omit --owner")
             }
             Self::Io { problem, .. } => match problem.kind() {
                 Kind::StorageFull | Kind::QuotaExceeded => {
-                    Some("free some space and run it again; nothing was changed")
+                    Some("free some space and run the command again; no file was changed")
                 }
                 Kind::FileTooLarge => {
-                    Some("raise the file size limit (ulimit -f) and run it again")
+                    Some("raise the file size limit (ulimit -f) and run the command again")
                 }
                 Kind::PermissionDenied => Some(
                     "run as a user who may write there, or choose another path with --out or --out-dir",
@@ -136,15 +145,18 @@ impl DiskError {
                 _ => None,
             },
             Self::IsDirectory { .. } => {
-                Some("name a file, or route a whole prefix with a '/' at the end of both sides")
+                Some("name a file, or route a whole prefix with '/' at the end of both sides")
             }
             Self::NotAFile { .. } => Some("to print an artifact, route it to '-'"),
-            Self::SymbolicLink { .. } => Some(
-                "name the directory that it points to with a route of its own (--out DIR/=PATH/)",
-            ),
+            Self::SymbolicLink { .. } => {
+                Some("add a route for the directory that it points to: --out DIR/=PATH/")
+            }
             Self::SameFile { .. } => Some("give each artifact a path of its own"),
             Self::Reserved { .. } => Some("rename the artifact in the spec"),
-            Self::NotPutBack { .. } => Some("run it again: it converges before CMD starts"),
+            Self::Cancelled => None,
+            Self::RollbackFailed { .. } => {
+                Some("run the command again: it writes all files before it starts CMD")
+            }
         }
     }
 
@@ -166,77 +178,10 @@ fn list(files: &[PathBuf]) -> String {
     names.join(", ")
 }
 
-/// Writes every file to its target, or none.
+/// Writes each file to its target, or none of them: stages, commits and finishes a [`Transaction`].
 pub fn write(
     files: &[(&ArtifactFile, &Target)],
     owner: Option<Owner>,
-) -> Result<Vec<Written>, DiskError> {
-    write_and(files, owner, |_| Ok(()))
-}
-
-/// As [`write()`], with one thing more that must go well: `last` is done when the new files stand and the old
-/// ones can still be put back. Its error puts them back.
-pub fn write_and(
-    files: &[(&ArtifactFile, &Target)],
-    owner: Option<Owner>,
-    last: impl FnOnce(&[Written]) -> Result<(), DiskError>,
-) -> Result<Vec<Written>, DiskError> {
-    run(files, owner, last, &mut |_| Ok(()))
-}
-
-/// As [`write()`], calling `hook` before each change to the disk. An error of the hook counts as one of the
-/// change itself.
-pub fn write_stepwise(
-    files: &[(&ArtifactFile, &Target)],
-    owner: Option<Owner>,
-    hook: Hook<'_>,
-) -> Result<Vec<Written>, DiskError> {
-    run(files, owner, |_| Ok(()), hook)
-}
-
-fn run(
-    files: &[(&ArtifactFile, &Target)],
-    owner: Option<Owner>,
-    last: impl FnOnce(&[Written]) -> Result<(), DiskError>,
-    hook: Hook<'_>,
-) -> Result<Vec<Written>, DiskError> {
-    let mut tree = tree::Tree::new(owner);
-    let mut staged = Vec::new();
-    let outcome = stage_all(files, owner, &mut tree, &mut staged, hook)
-        .and_then(|()| commit::commit(&mut tree, &mut staged, owner, hook))
-        .and_then(|()| {
-            let written: Vec<_> = staged.iter().map(stage::Staged::written).collect();
-            last(&written).map(|()| written)
-        });
-    match outcome {
-        Ok(written) => {
-            commit::remove_old(&tree, &staged, hook);
-            Ok(written)
-        }
-        Err(cause) => Err(commit::put_back(&tree, &staged, cause, hook)),
-    }
-}
-
-fn stage_all(
-    files: &[(&ArtifactFile, &Target)],
-    owner: Option<Owner>,
-    tree: &mut tree::Tree,
-    staged: &mut Vec<stage::Staged>,
-    hook: Hook<'_>,
-) -> Result<(), DiskError> {
-    let mut taken: HashMap<(usize, String), PathBuf> = HashMap::new();
-    for (file, target) in files {
-        let path = target.path();
-        if target.below.iter().any(|part| tree::is_staging_name(part)) {
-            return Err(DiskError::Reserved { path });
-        }
-        let (directory, name) = tree.open(target, hook)?;
-        // Two spellings of one directory are one directory here.
-        if let Some(first) = taken.insert((directory, name.clone()), path.clone()) {
-            let second = path;
-            return Err(DiskError::SameFile { first, second });
-        }
-        stage::stage(file, directory, name, path, owner, tree, staged, hook)?;
-    }
-    Ok(())
+) -> Result<Vec<WrittenFile>, DiskError> {
+    Ok(Transaction::stage(files, owner)?.commit()?.finish())
 }

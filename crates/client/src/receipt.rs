@@ -1,5 +1,7 @@
-//! What a join notes of what it delivered, for the morning after: a machine that starts while the server is away
-//! can tell whether what stands at its routes is still that.
+//! The receipt of a delivery: which generation and which files a node received, with checksums and without contents.
+//!
+//! A node that starts while the server is unreachable can verify with it that the files at its routes are still those
+//! of the last delivery. A later delivery reads from it which generation was delivered before.
 
 use std::{
     collections::HashMap,
@@ -10,11 +12,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    OutputMap,
+use crate::{
+    OutputMap, PlacedArtifact, Placement, RouteError, Target,
     disk::{self, DiskError},
-    routes::{Placed, Placement, RouteError, Target},
-    words::Named,
+    sanitize::ClusterName,
 };
 use cfgsync_model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Digest, DuplicatePath, GenerationNumber, Identifier,
@@ -22,144 +23,153 @@ use cfgsync_model::{
 };
 use cfgsync_wire::ReceivedPayload;
 
-/// The version that is written, and understood.
+/// The version of the format that is written and read.
 const VERSION: u32 = 1;
-/// Largest receipt that is read, in bytes: a hundred thousand files of long names.
+/// Largest receipt that is read, in bytes: a hundred thousand files with long names.
 const RECEIPT_MAX_BYTES: u64 = 32 << 20;
-/// A receipt is for its owner: it names what the node holds.
+/// Mode of the file. Only its owner can read it, because it lists what the node holds.
 const MODE: &str = "0600";
 
-/// What was delivered, and to whom. Holds sums, never contents.
+/// The receipt of a delivery to one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Receipt {
     /// The version of this format.
     #[serde(rename = "cfgsync_receipt")]
     version: u32,
-    /// Whose files.
+    /// The node whose files these are.
     pub identifier: Identifier,
-    /// Of which cluster; absent from servers of the older protocol.
+    /// The cluster. `None` from servers of the older protocol.
     #[serde(default)]
     pub cluster: Option<String>,
-    /// The store that sealed them; absent likewise.
+    /// The identity of the store that sealed the generation. `None` from servers of the older protocol.
     pub instance: Option<Instance>,
-    /// Which generation; absent likewise.
+    /// The generation. `None` from servers of the older protocol.
     pub generation: Option<GenerationNumber>,
-    /// The payload digest; absent likewise.
+    /// The payload digest. `None` from servers of the older protocol.
     pub digest: Option<Digest>,
-    /// The files, in order.
-    pub files: Vec<Noted>,
+    /// The files, in the payload's order.
+    pub files: Vec<ReceiptEntry>,
 }
 
-/// One delivered file.
+/// One file of a receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Noted {
-    /// Its name.
+#[non_exhaustive]
+pub struct ReceiptEntry {
+    /// The name of the artifact in the payload.
     pub artifact: ArtifactPath,
-    /// Where it was written, for people; absent for what was printed, or used otherwise.
+    /// The file's path, for people. `None` if the content was printed or consumed.
     pub path: Option<String>,
-    /// Its mode.
+    /// The mode with which the file was written.
     pub mode: Mode,
-    /// Whether it is secret.
+    /// Whether the spec declares the file secret.
     #[serde(default)]
     pub secret: bool,
-    /// Its length.
+    /// The length of the content in bytes.
     pub bytes: u64,
-    /// The sum of its content.
+    /// The SHA-256 checksum of the content.
     pub sha256: Digest,
 }
 
-/// A payload that was delivered before. Within its instance nothing older comes, and nothing else by its number.
+/// Identifies a payload that was delivered before. A session accepts no older generation of the same instance, and
+/// no other payload with the same generation number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Delivered {
-    /// The store that sealed it.
+pub struct DeliveredGeneration {
+    /// The identity of the store that sealed the generation.
     pub instance: Instance,
-    /// Which generation.
+    /// The number of the generation within that instance.
     pub generation: GenerationNumber,
-    /// Which payload of it.
+    /// The digest of this node's payload of that generation.
     pub digest: Digest,
 }
 
-/// A file that still stands where the routes lead, as it was delivered.
+/// A file of a receipt that was verified on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// What was delivered.
-    pub noted: Noted,
-    /// Where it stands.
+#[non_exhaustive]
+pub struct VerifiedFile {
+    /// The entry of the receipt.
+    pub entry: ReceiptEntry,
+    /// The path where the current routes place the file.
     pub path: PathBuf,
 }
 
-/// A receipt that cannot be read.
+/// Why a receipt cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReceiptError {
-    /// The operating system said no.
+    /// The operating system reports an error.
     #[error("cannot read the receipt {}: {problem}", path.display())]
     Io {
-        /// The receipt.
+        /// The path of the receipt.
         path: PathBuf,
-        /// What it said.
+        /// The error of the operating system.
         problem: io::Error,
     },
-    /// It is no receipt, or a damaged one.
+    /// The file is not a receipt, or it is damaged.
     #[error("{} is not a receipt: {problem}", path.display())]
-    Shape {
-        /// The file.
+    Invalid {
+        /// The path of the file that is not a receipt.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault in its JSON.
         problem: String,
     },
-    /// Written by a later cfgsync.
-    #[error("the receipt {} has version {version}; this cfgsync understands {VERSION}", path.display())]
+    /// A newer cfgsync wrote the receipt.
+    #[error("the receipt {} has version {version}; this cfgsync supports version {VERSION}", path.display())]
     Version {
-        /// The receipt.
+        /// The path of the receipt.
         path: PathBuf,
-        /// Its version.
+        /// The version that the file has.
         version: u64,
     },
 }
 
-/// Why what stands there is not what was delivered.
+/// Why the files on disk are not those of a receipt.
 #[derive(Debug, thiserror::Error)]
-pub enum Mismatch {
-    /// Another node's receipt.
-    #[error("the receipt is {0}'s")]
+#[non_exhaustive]
+pub enum ReceiptMismatch {
+    /// The receipt is for another node.
+    #[error("the receipt is for {0}")]
     Identifier(Identifier),
-    /// Another cluster's, or one that names none, where a cluster is insisted on.
-    #[error("the receipt is of {}, not of the cluster {wanted:?}", Named(found))]
+    /// The receipt is for another cluster than the one requested, or names none.
+    #[error(
+        "the receipt is for {}, not for the cluster {wanted:?}",
+        ClusterName(found)
+    )]
     Cluster {
-        /// The cluster asked for.
+        /// The cluster that the node must belong to.
         wanted: String,
-        /// The receipt's.
+        /// The cluster that the receipt names.
         found: Option<String>,
     },
-    /// The routes are not those of that time, and do not fit.
+    /// The current routes do not match the artifacts of the receipt.
     #[error(transparent)]
     Route(#[from] RouteError),
-    /// No receipt of ours: one name stands in it twice.
-    #[error("in the receipt, {0}")]
-    Twice(#[from] DuplicatePath),
-    /// It was not written to a file, or would not be now.
+    /// The receipt lists an artifact twice.
+    #[error("invalid receipt: {0}")]
+    Duplicate(#[from] DuplicatePath),
+    /// The artifact is not routed to a file, or was not when it was delivered.
     #[error("{0} is not routed to a file")]
-    NoFile(ArtifactPath),
-    /// It is gone, or not a regular file.
-    #[error("{} is not there", .0.display())]
+    NotAFile(ArtifactPath),
+    /// The file does not exist, or it is not a regular file.
+    #[error("{} does not exist or is not a regular file", .0.display())]
     Missing(PathBuf),
-    /// It has other bytes.
-    #[error("{} was changed since", .0.display())]
+    /// The content of the file differs.
+    #[error("{} has changed since its delivery", .0.display())]
     Changed(PathBuf),
-    /// It cannot be looked at.
+    /// The file cannot be read.
     #[error(transparent)]
     Unreadable(#[from] DiskError),
 }
 
 impl Receipt {
-    /// Of the `payload` of `cluster`, which goes where `placed` says.
-    pub fn of(
+    /// Creates the receipt of a `payload` of `cluster` that is written as `placed` says.
+    pub(crate) fn new(
         identifier: &Identifier,
         cluster: Option<&str>,
         payload: &ReceivedPayload,
-        placed: &[Placed<'_>],
+        placed: &[PlacedArtifact<'_>],
     ) -> Self {
-        let note = |placed: &Placed<'_>| Noted {
+        let entry = |placed: &PlacedArtifact<'_>| ReceiptEntry {
             artifact: placed.file.path.clone(),
             path: match &placed.placement {
                 Placement::File(target) => Some(target.path().display().to_string()),
@@ -177,13 +187,13 @@ impl Receipt {
             instance: payload.instance,
             generation: payload.generation,
             digest: payload.digest,
-            files: placed.iter().map(note).collect(),
+            files: placed.iter().map(entry).collect(),
         }
     }
 
-    /// As a file to be written with those that it names, last: where a crash comes between, it fits neither the
-    /// old files nor a part of the new ones.
-    pub fn to_file(&self) -> ArtifactFile {
+    /// Returns the file to write. It must be the last of a transaction: after a crash in between, the receipt then
+    /// matches neither the old files nor the incomplete set of new ones.
+    pub(crate) fn to_file(&self) -> ArtifactFile {
         let mut json = serde_json::to_vec_pretty(self).expect("numbers and texts");
         json.push(b'\n');
         let name = ArtifactPath::new("receipt").expect("a valid name");
@@ -193,16 +203,25 @@ impl Receipt {
         }
     }
 
-    /// Which generation it was, if the server told.
-    pub fn delivered(&self) -> Option<Delivered> {
-        Some(Delivered {
+    /// Returns what identifies the delivered payload. `None` if the server was of the older protocol.
+    pub fn delivered(&self) -> Option<DeliveredGeneration> {
+        Some(DeliveredGeneration {
             instance: self.instance?,
             generation: self.generation?,
             digest: self.digest?,
         })
     }
 
-    /// Reads the receipt at `path`; `None` when there is none.
+    /// Reads the receipt at `path`. Returns `None` if there is no file.
+    ///
+    /// ```
+    /// use cfgsync_client::Receipt;
+    ///
+    /// if let Some(receipt) = Receipt::read("/var/lib/app/receipt.json".as_ref())? {
+    ///     println!("{} files for {}", receipt.files.len(), receipt.identifier);
+    /// }
+    /// # Ok::<(), cfgsync_client::ReceiptError>(())
+    /// ```
     pub fn read(path: &Path) -> Result<Option<Self>, ReceiptError> {
         #[derive(Deserialize)]
         struct Version {
@@ -216,73 +235,81 @@ impl Receipt {
                 return Err(ReceiptError::Io { path, problem });
             }
         };
-        let shape = |error: serde_json::Error| ReceiptError::Shape {
+        let invalid = |error: serde_json::Error| ReceiptError::Invalid {
             path: path.to_owned(),
             problem: error.to_string(),
         };
-        let Version { cfgsync_receipt } = serde_json::from_slice(&json).map_err(shape)?;
+        let Version { cfgsync_receipt } = serde_json::from_slice(&json).map_err(invalid)?;
         if cfgsync_receipt != u64::from(VERSION) {
             return Err(ReceiptError::Version {
                 path: path.to_owned(),
                 version: cfgsync_receipt,
             });
         }
-        serde_json::from_slice(&json).map(Some).map_err(shape)
+        serde_json::from_slice(&json).map(Some).map_err(invalid)
     }
 
-    /// Whether every file that was delivered to `identifier` stands, unchanged, where `outputs` leads now, and is of
-    /// the cluster that is `wanted`, if one is. Modes and owners are not compared: they are the machine's to keep. The
-    /// first file that differs is named.
-    pub fn check(
+    /// Verifies that every file of the receipt is on disk, unchanged, at the place where `outputs` routes it now,
+    /// and that the receipt is for `identifier` and for `cluster`, if one is given. Returns the files. Modes and
+    /// owners are not compared, because an operator may change them.
+    ///
+    /// # Errors
+    /// The first difference that was found.
+    pub fn verify(
         &self,
         identifier: &Identifier,
-        wanted: Option<&str>,
+        cluster: Option<&str>,
         outputs: &OutputMap,
-    ) -> Result<Vec<Standing>, Mismatch> {
+    ) -> Result<Vec<VerifiedFile>, ReceiptMismatch> {
         if self.identifier != *identifier {
-            return Err(Mismatch::Identifier(self.identifier.clone()));
+            return Err(ReceiptMismatch::Identifier(self.identifier.clone()));
         }
-        if let Some(wanted) = wanted
+        if let Some(wanted) = cluster
             && self.cluster.as_deref() != Some(wanted)
         {
-            return Err(Mismatch::Cluster {
+            return Err(ReceiptMismatch::Cluster {
                 wanted: wanted.to_owned(),
                 found: self.cluster.clone(),
             });
         }
-        let mut noted = HashMap::new();
-        for file in &self.files {
-            noted.insert(&file.artifact, file);
-        }
+        let entries: HashMap<&ArtifactPath, &ReceiptEntry> = self
+            .files
+            .iter()
+            .map(|entry| (&entry.artifact, entry))
+            .collect();
         let names = self.files.iter();
-        let names = names.map(|file| ArtifactFile::new(file.artifact.clone(), ""));
+        let names = names.map(|entry| ArtifactFile::new(entry.artifact.clone(), ""));
         let names = ArtifactSet::new(names.collect())?;
-        let mut standing = Vec::with_capacity(self.files.len());
-        for placed in outputs.plan(&names)? {
+        let mut verified = Vec::with_capacity(self.files.len());
+        for placed in outputs.place(&names)? {
             let Placement::File(target) = &placed.placement else {
-                return Err(Mismatch::NoFile(placed.file.path.clone()));
+                return Err(ReceiptMismatch::NotAFile(placed.file.path.clone()));
             };
-            let noted = noted[&placed.file.path];
-            stands(noted, target)?;
-            standing.push(Standing {
-                noted: noted.clone(),
+            let entry = entries[&placed.file.path];
+            entry.verify(target)?;
+            verified.push(VerifiedFile {
+                entry: entry.clone(),
                 path: target.path(),
             });
         }
-        Ok(standing)
+        Ok(verified)
     }
 }
 
-fn stands(noted: &Noted, target: &Target) -> Result<(), Mismatch> {
-    match disk::sum(target, noted.bytes)? {
-        disk::Sum::Absent => Err(Mismatch::Missing(target.path())),
-        disk::Sum::Of(sum) if sum == noted.sha256 => Ok(()),
-        disk::Sum::Of(_) | disk::Sum::OtherLength => Err(Mismatch::Changed(target.path())),
+impl ReceiptEntry {
+    fn verify(&self, target: &Target) -> Result<(), ReceiptMismatch> {
+        match disk::checksum(target, self.bytes)? {
+            disk::Checksum::Absent => Err(ReceiptMismatch::Missing(target.path())),
+            disk::Checksum::Sha256(digest) if digest == self.sha256 => Ok(()),
+            disk::Checksum::Sha256(_) | disk::Checksum::OtherLength => {
+                Err(ReceiptMismatch::Changed(target.path()))
+            }
+        }
     }
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    // Asked before it is opened: opening a pipe would wait for a writer.
+    // Checked before it is opened: opening a pipe would wait for a writer.
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }

@@ -1,4 +1,4 @@
-//! The address of a server, as people write it, and the join URL that a server prints.
+//! The URL of a server: `http://`, `https://`, or the join URL that `serve` prints.
 
 use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
@@ -8,17 +8,29 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use cfgsync_model::Pin;
 
-/// A server's base URL: `http://host:port` or `https://host:port`, perhaps with a path in front of the routes, or
-/// a join URL: `cfgsync://host:port/?pin=…`, which is TLS to a server that is known by its key.
+/// A server's base URL. There are two forms:
 ///
-/// Cloning is cheap.
+/// - `http://host:port` or `https://host:port`, optionally with a path in front of the routes
+/// - a join URL `cfgsync://host:port/?pin=sha256-…`, optionally with `&token=…`: TLS to a server that is identified
+///   by the checksum of its public key
+///
+/// Cloning is cheap. `Display` and `Debug` leave out pins and token.
+///
+/// ```
+/// use cfgsync_client::ServerUrl;
+///
+/// let server: ServerUrl = "http://boot.example:4400".parse()?;
+/// assert_eq!(server.host(), "boot.example");
+/// assert!(server.is_unencrypted_remote());
+/// # Ok::<(), cfgsync_client::InvalidServer>(())
+/// ```
 #[derive(Clone)]
 pub struct ServerUrl(Arc<Parts>);
 
 struct Parts {
-    /// What people are shown: no pins, no token.
+    /// The URL without pins and token, for display.
     text: String,
-    /// What routes are appended to.
+    /// The URL to which routes are appended.
     base: String,
     host: String,
     port: u16,
@@ -27,77 +39,79 @@ struct Parts {
     token: Option<SecretString>,
 }
 
-/// A text that is not a [`ServerUrl`].
+/// The error for a text that is not a [`ServerUrl`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidServer {
-    /// Not a URL at all.
+    /// The text is not a URL; the second field says why.
     #[error("server {0:?} is not a URL like http://boot.example:4400: {1}")]
     NotUrl(String, String),
-    /// A scheme other than `http`, `https` and `cfgsync`.
+    /// The scheme is not `http`, `https` or `cfgsync`.
     #[error("server {0:?} must start with http://, https:// or cfgsync://")]
     Scheme(String),
-    /// Credentials, which are not repeated.
-    #[error("a server's URL must not hold credentials (what stands before its '@')")]
+    /// The URL contains `user:password@`. The message does not repeat it.
+    #[error("a server URL must not contain credentials (the part before '@')")]
     Credentials,
-    /// A query, a fragment, or port 0.
-    #[error("server {0:?} must not hold {1}")]
-    Holds(String, &'static str),
-    /// A join URL whose query is not as `serve` prints it; what it holds is not repeated.
+    /// The URL contains a query, a fragment, port 0, or a token outside a join URL; the second field names it.
+    #[error("server {0:?} must not contain {1}")]
+    Forbidden(String, &'static str),
+    /// The query of a join URL is wrong. The message does not repeat it, because it may contain a token.
     #[error("the join URL of {0}: {1}")]
     JoinUrl(String, String),
 }
 
 impl ServerUrl {
-    /// The host, brackets of an IPv6 address taken off.
+    /// Returns the host, an IPv6 address without its brackets.
     pub fn host(&self) -> &str {
         &self.0.host
     }
 
-    /// The port; where none is written 80, 443 or 4400, by the scheme.
+    /// Returns the port. The default is 80 for `http`, 443 for `https` and 4400 for `cfgsync`.
     pub fn port(&self) -> u16 {
         self.0.port
     }
 
-    /// Whether TLS is spoken.
+    /// Returns whether connections use TLS.
     pub fn is_tls(&self) -> bool {
         self.0.is_tls
     }
 
-    /// Whether what is sent to it can be read on the way: plain HTTP to another machine, as far as its name tells.
-    pub fn is_in_the_clear(&self) -> bool {
-        let is_here = match self.host().parse::<IpAddr>() {
+    /// Returns whether others on the network can read the requests: plain HTTP to a host other than a loopback
+    /// address or `localhost`.
+    pub fn is_unencrypted_remote(&self) -> bool {
+        let is_local = match self.host().parse::<IpAddr>() {
             Ok(ip) => ip.to_canonical().is_loopback(),
             Err(_) => is_localhost(self.host()),
         };
-        !self.is_tls() && !is_here
+        !self.is_tls() && !is_local
     }
 
-    /// The pins of a join URL: the server must have one of these keys. Empty for other URLs.
+    /// Returns the pins of a join URL: the server must have one of these keys. Empty for other URLs.
     pub fn pins(&self) -> &[Pin] {
         &self.0.pins
     }
 
-    /// The token of a join URL, if it has one.
+    /// Returns the token of a join URL, if it has one.
     pub fn token(&self) -> Option<&SecretString> {
         self.0.token.as_ref()
     }
 
-    /// The same join URL with `token` in it, in place of the one that it has: as secret as the token is.
+    /// Returns the join URL with `token`, which replaces an existing one. The result is as secret as the token.
     ///
     /// # Errors
-    /// For any other URL, which may not hold a token.
+    /// [`InvalidServer::Forbidden`] if this is not a join URL: other URLs must not contain a token.
     pub fn with_token(&self, token: &SecretString) -> Result<SecretString, InvalidServer> {
         let Parts { text, pins, .. } = &*self.0;
         if pins.is_empty() {
-            return Err(InvalidServer::Holds(text.clone(), "a token"));
+            return Err(InvalidServer::Forbidden(text.clone(), "a token"));
         }
         let pins: Vec<String> = pins.iter().map(|pin| format!("pin={pin}")).collect();
         let token = utf8_percent_encode(token.expose_secret(), NON_ALPHANUMERIC);
         Ok(format!("{text}/?{}&token={token}", pins.join("&")).into())
     }
 
-    /// The full address of `route`, which starts with `/`.
-    pub(super) fn route(&self, route: &str) -> Uri {
+    /// Returns the full URL of `route`, which starts with `/`.
+    pub(crate) fn route(&self, route: &str) -> Uri {
         let full = format!("{}{route}", self.0.base);
         full.parse()
             .expect("a checked base and a route of valid identifiers")
@@ -129,16 +143,16 @@ impl FromStr for ServerUrl {
         let is_join_url = uri.scheme_str() == Some("cfgsync");
         let authority = uri
             .authority()
-            .ok_or_else(|| not_url("it has no host".into()))?;
-        let holds = |what| Err(InvalidServer::Holds(text.to_owned(), what));
+            .ok_or_else(|| not_url("the host is missing".into()))?;
+        let forbidden = |what| Err(InvalidServer::Forbidden(text.to_owned(), what));
         if address.contains('#') {
-            // It would be left out of every request, and with it the route.
-            return holds("a fragment (what stands after a '#')");
+            // The HTTP client drops fragments. The route would be appended to the fragment and dropped with it.
+            return forbidden("a fragment (the part after '#')");
         }
         if query.is_some() && !is_join_url {
-            return holds("a query");
+            return forbidden("a query");
         }
-        // Everything after the host that is not a port would otherwise pass as the default one.
+        // `Uri::port` is `None` for an invalid port, which would select the default port without an error.
         let after_host = &authority.as_str()[authority.host().len()..];
         let port = match after_host.strip_prefix(':') {
             None => default_port,
@@ -147,11 +161,11 @@ impl FromStr for ServerUrl {
                 .map_err(|_| not_url(format!("{digits:?} is not a port")))?,
         };
         if port == 0 {
-            return holds("port 0");
+            return forbidden("port 0");
         }
         let host = authority.host();
         if host.is_empty() {
-            return Err(not_url("it has no host".into()));
+            return Err(not_url("the host is missing".into()));
         }
         let mut parts = Parts {
             text: text.to_owned(),
@@ -173,42 +187,52 @@ impl FromStr for ServerUrl {
     }
 }
 
+impl TryFrom<&str> for ServerUrl {
+    type Error = InvalidServer;
+
+    fn try_from(text: &str) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
 impl Parts {
-    /// Takes pins and token out of a join URL's query.
+    /// Reads pins and token from the query of a join URL.
     fn read_query(&mut self, query: &str) -> Result<(), String> {
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
                 Some(("pin", pin)) => {
-                    let pin = pin.parse().map_err(|error| format!("its pin: {error}"))?;
+                    let pin = pin.parse().map_err(|error| format!("the pin: {error}"))?;
                     self.pins.push(pin);
                 }
                 Some(("token", token)) if self.token.is_none() && !token.is_empty() => {
                     let token = percent_decode_str(token).decode_utf8();
-                    let token = token.map_err(|_| "its token is not text".to_owned())?;
+                    let token = token.map_err(|_| "the token is not UTF-8".to_owned())?;
                     self.token = Some(token.into_owned().into());
                 }
-                Some(("token", _)) => return Err("it must hold one token, or none".to_owned()),
-                _ => return Err("it may hold `pin=` and `token=`, and nothing else".to_owned()),
+                Some(("token", _)) => {
+                    return Err("it contains more than one token, or an empty one".to_owned());
+                }
+                _ => return Err("only the parameters `pin` and `token` are allowed".to_owned()),
             }
         }
-        match self.pins.is_empty() {
-            true => Err(
-                "it lacks `?pin=sha256-…`, without which its server cannot be known; quote the whole URL, \
-                 or use https:// for a server whose certificate an authority has signed"
+        if self.pins.is_empty() {
+            return Err(
+                "the parameter `pin=sha256-…` is missing; quote the whole URL in a shell, or use https:// for a \
+                 server whose certificate is signed by a certificate authority"
                     .to_owned(),
-            ),
-            false => Ok(()),
+            );
         }
+        Ok(())
     }
 }
 
-/// Whether `name` is this machine's own, which needs nobody to resolve it.
-pub(super) fn is_localhost(name: &str) -> bool {
+/// Returns whether `name` is `localhost`, which is resolved without the system's resolver.
+pub(crate) fn is_localhost(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     name.eq_ignore_ascii_case("localhost")
 }
 
-/// The token is no part of which server it is.
+/// Two URLs are equal if they name the same server and pins. The token does not count.
 impl PartialEq for ServerUrl {
     fn eq(&self, other: &Self) -> bool {
         self.0.text == other.0.text && self.0.pins == other.0.pins
@@ -236,7 +260,7 @@ mod tests {
     const PIN: &str = "sha256-47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
 
     #[test]
-    fn what_people_write_is_understood() {
+    fn parses_urls() {
         for (text, host, port, node) in [
             ("http://boot:4400", "boot", 4400, "http://boot:4400/node"),
             ("http://boot/", "boot", 80, "http://boot/node"),
@@ -257,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_join_url_carries_the_trust() {
+    fn parses_join_urls() {
         for (text, shown, node) in [
             (
                 format!("cfgsync://boot:1/?pin={PIN}"),
@@ -287,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_join_url_is_refused_without_its_secrets() {
+    fn invalid_join_url_is_rejected_without_showing_its_secrets() {
         for query in [
             "",
             "?",
@@ -311,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_server_is_refused() {
+    fn invalid_urls_are_rejected() {
         for text in [
             "",
             "boot:4400",
@@ -332,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_to_another_machine_can_be_read_on_the_way() {
+    fn only_plain_http_to_another_machine_is_unencrypted_remote() {
         for (text, expected) in [
             ("http://boot:4400", true),
             ("http://10.0.0.5:4400", true),
@@ -347,12 +371,12 @@ mod tests {
             (&format!("cfgsync://boot/?pin={PIN}"), false),
         ] {
             let url: ServerUrl = text.parse().unwrap();
-            assert_eq!(url.is_in_the_clear(), expected, "{text}");
+            assert_eq!(url.is_unencrypted_remote(), expected, "{text}");
         }
     }
 
     #[test]
-    fn a_token_is_put_into_a_join_url() {
+    fn token_is_put_into_a_join_url() {
         for text in [
             "cfgsync://boot/devnet/?pin=PIN",
             "cfgsync://boot/devnet?token=old&pin=PIN",

@@ -48,8 +48,9 @@ async fn round(spec: Spec, nodes: usize) {
     let registration = |at: usize| {
         let address = std::net::Ipv4Addr::from_bits(0x0a00_0001 + u32::try_from(at).unwrap());
         let metadata = serde_json::json!({ "port": 9000 + at % 1000 });
-        NodeRegistration::new(format!("node-{at}").parse().unwrap(), address.into())
-            .with_metadata(metadata)
+        NodeRegistration::new(format!("node-{at}"), address)
+            .unwrap()
+            .with_metadata_value(metadata)
     };
     let begun = Instant::now();
     for at in 0..nodes {

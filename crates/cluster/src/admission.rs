@@ -109,12 +109,13 @@ impl<'a> Admission<'a> {
 
     /// The bounds for `identifier`. The number of nodes has no limit for those that the spec names.
     fn bounds_for(&self, identifier: &Identifier, limits: Bounds) -> Bounds {
-        match self.pipeline.expects(identifier) {
-            true => Bounds {
+        if self.pipeline.expects(identifier) {
+            Bounds {
                 nodes_max: usize::MAX,
                 ..limits
-            },
-            false => limits,
+            }
+        } else {
+            limits
         }
     }
 
@@ -220,9 +221,10 @@ impl<'a> Admission<'a> {
             return false;
         };
         let is_excluded = self.pipeline.excludes(identifier);
-        match has_payload {
-            true => !is_excluded || self.state.overrides.contains_key(identifier),
-            false => !is_excluded && !sealed.is_complete,
+        if has_payload {
+            !is_excluded || self.state.overrides.contains_key(identifier)
+        } else {
+            !is_excluded && !sealed.is_complete
         }
     }
 

@@ -9,10 +9,7 @@ use std::{
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
-use crate::{
-    Accepted, AnotherCluster, Coordinator, Refusal, metrics::ChangeLabels, pipeline,
-    reconciler::Command,
-};
+use crate::{Accepted, AnotherCluster, Coordinator, Refusal, pipeline, reconciler::Command};
 use cfgsync_model::{
     ArtifactSet, Digest, Failure, FailureKind, Identifier, NodeRegistration, Revision,
 };
@@ -47,21 +44,16 @@ impl Coordinator {
         let span = tracing::debug_span!("register", node = %registration.identifier);
         let changes = self.admit(registration, key)?;
         let commit = self.apply(changes).instrument(span).await?;
-        let (is_attempt_over, is_complete) = {
+        let (is_failed, is_complete) = {
             let view = self.shared.view.load();
-            let failure = view.failure.as_ref();
-            let kind = failure.map(|failed| failed.failure.kind);
-            (
-                kind == Some(FailureKind::Deadline),
-                view.coverage.is_complete,
-            )
+            (view.failure.is_some(), view.coverage.is_complete)
         };
-        if is_attempt_over {
-            // Otherwise this node's next fetch could still get the failure of the old attempt.
+        if is_failed {
+            // Answered once a new attempt is published. Otherwise this node's next fetch could still get the failure.
             self.command(Command::BeginAttempt).await;
         }
         if commit.is_changed() {
-            self.count_change("register");
+            self.shared.metrics.changes.register.inc();
             if is_complete {
                 // No render follows that would wake the clients that wait under this name.
                 self.shared.release.send_replace(());
@@ -111,7 +103,7 @@ impl Coordinator {
         if !commit.is_changed() {
             return Err(Refusal::NoKey(identifier.clone()));
         }
-        self.count_change("release");
+        self.shared.metrics.changes.release.inc();
         Ok(commit.revision)
     }
 
@@ -152,7 +144,7 @@ impl Coordinator {
     async fn override_changed(&self, commit: &Commit) -> Revision {
         let revision = commit.revision;
         if commit.is_changed() {
-            self.count_change("override");
+            self.shared.metrics.changes.overrides.inc();
         }
         let is_sealed = self.shared.view.load().served.is_some();
         if is_sealed {
@@ -204,7 +196,7 @@ impl Coordinator {
             let mut facts = NodeRegistration::clone(&known.registration);
             facts.ip = ip.unwrap_or(facts.ip);
             match metadata {
-                Some(metadata) => facts.with_metadata(metadata),
+                Some(metadata) => facts.with_metadata_value(metadata),
                 None => facts,
             }
         };
@@ -218,7 +210,7 @@ impl Coordinator {
 
     async fn apply_removal(&self, changes: Vec<Change>) -> Result<Revision, Refusal> {
         let commit = self.apply(changes).await?;
-        self.count_change("remove");
+        self.shared.metrics.changes.remove.inc();
         // Clients that wait under that name have another answer now.
         self.shared.release.send_replace(());
         Ok(commit.revision)
@@ -235,7 +227,7 @@ impl Coordinator {
             at: self.shared.clock.now(),
         };
         let commit = self.apply(vec![Change::Fail(failure)]).await?;
-        self.count_change("fail");
+        self.shared.metrics.changes.fail.inc();
         self.shared.release.send_replace(());
         Ok(commit.revision)
     }
@@ -246,7 +238,7 @@ impl Coordinator {
     /// The store does not acknowledge the change.
     pub async fn reset(&self) -> Result<Revision, Refusal> {
         let commit = self.apply(vec![Change::Reset]).await?;
-        self.count_change("reset");
+        self.shared.metrics.changes.reset.inc();
         self.command(Command::Retry).await;
         Ok(commit.revision)
     }
@@ -301,13 +293,5 @@ impl Coordinator {
             // An error means that the reconciler has ended, and then no node is answered any more.
             let _ = answered.await;
         }
-    }
-
-    fn count_change(&self, kind: &'static str) {
-        self.shared
-            .metrics
-            .changes
-            .get_or_create(&ChangeLabels { kind })
-            .inc();
     }
 }

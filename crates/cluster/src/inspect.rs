@@ -10,8 +10,8 @@ use crate::{
     view::{ServedGeneration, ServedPayload, View},
 };
 use cfgsync_model::{Failure, FailureKind, Generation, GenerationNumber, Identifier};
-use cfgsync_spec::did_you_mean;
-use cfgsync_store::{Registered, State};
+use cfgsync_store::{RegisteredNode, State};
+use cfgsync_support::nearest::did_you_mean_suffix;
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, ClusterState, EncodedPayload, ErrorBody, GenerationBody,
     GenerationEntry, NodeBody, NodeEntry, NodeState, PayloadEncoder,
@@ -89,9 +89,9 @@ impl Coordinator {
             published.borrow_and_update();
             release.borrow_and_update();
             let line = self.status();
-            status.send_if_modified(|told| {
-                let is_news = *told != line;
-                *told = line;
+            status.send_if_modified(|current| {
+                let is_news = *current != line;
+                *current = line;
                 is_news
             });
             // Both senders live as long as this handle.
@@ -111,18 +111,20 @@ impl Coordinator {
         let body = self.describe(identifier.as_str());
         let view = self.shared.view.load();
         let state = self.shared.store.state();
-        let is_known = state.names(identifier.as_str()) || view.pipeline.expects(identifier);
+        let is_known = state.mentions(identifier.as_str()) || view.pipeline.expects(identifier);
         if body.state == NodeState::Ready || is_known {
             return Ok(body);
         }
-        let names = state.all_names().chain(view.pipeline.expected());
+        let names = state
+            .mentioned_identifiers()
+            .chain(view.pipeline.expected());
         Err(Refusal::Unknown {
             identifier: identifier.clone(),
             why: match (body.state, body.reason) {
                 (NodeState::Missing, Some(reason)) => reason,
                 _ => "no node with this identifier has registered".to_owned(),
             },
-            near: did_you_mean(identifier.as_str(), names.map(Identifier::as_str)),
+            near: did_you_mean_suffix(identifier.as_str(), names.map(Identifier::as_str)),
         })
     }
 
@@ -195,12 +197,11 @@ impl Coordinator {
         reveal: bool,
     ) -> Answer {
         let shows_secrets = payload.has_secrets && reveal;
-        let payload = match payload.has_secrets && !reveal {
-            false => payload.encoded.clone(),
-            true => {
-                let shown = self.without_secrets(&served.generation, identifier.as_str());
-                Arc::new(shown.expect("every served node is in the generation"))
-            }
+        let payload = if payload.has_secrets && !reveal {
+            let shown = self.without_secrets(&served.generation, identifier.as_str());
+            Arc::new(shown.expect("every served node is in the generation"))
+        } else {
+            payload.encoded.clone()
         };
         Answer::Payload(Delivery {
             payload,
@@ -280,7 +281,7 @@ fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
         .map(|failure| &**failure)
 }
 
-fn entry(state: &State, view: &View, registered: &Registered) -> NodeEntry {
+fn entry(state: &State, view: &View, registered: &RegisteredNode) -> NodeEntry {
     let node = &registered.registration;
     let served = view.served.as_ref();
     let generation = served.map(|served| &served.generation);

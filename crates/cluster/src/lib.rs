@@ -70,7 +70,7 @@ pub struct Config {
     pub bounds: Bounds,
     /// Signs all payloads, if given.
     pub sign_key: Option<Arc<SigningKey>>,
-    /// Is told what the coordinator does without a request, and may delay seals.
+    /// Records what the coordinator does without a request, and may delay seals.
     pub audit_sink: Option<Arc<dyn AuditSink>>,
 }
 

@@ -31,7 +31,7 @@ pub struct Metrics {
     /// 1 while the cluster is failed, or the newest render is.
     pub failed: Gauge,
     /// Changes accepted, by kind.
-    pub changes: Family<ChangeLabels, Counter>,
+    pub changes: ChangeCounters,
     /// How long renders took, in seconds, the failed ones included.
     pub render_seconds: Histogram,
     /// Renders that failed.
@@ -48,11 +48,44 @@ pub struct Metrics {
     pub tls_failures: Counter,
 }
 
-/// The labels of `changes`.
+/// The counters of accepted changes, looked up once: each registration increments one.
+#[derive(Debug)]
+pub struct ChangeCounters {
+    family: Family<ChangeLabels, Counter>,
+    /// Registrations with new facts.
+    pub register: Counter,
+    /// Names that were released.
+    pub release: Counter,
+    /// Nodes that were removed or left.
+    pub remove: Counter,
+    /// Overrides that were set or removed.
+    pub overrides: Counter,
+    /// Declared failures.
+    pub fail: Counter,
+    /// Resets of them.
+    pub reset: Counter,
+}
+
+impl Default for ChangeCounters {
+    fn default() -> Self {
+        let family = Family::<ChangeLabels, Counter>::default();
+        let counter = |kind| family.get_or_create(&ChangeLabels { kind }).clone();
+        Self {
+            register: counter("register"),
+            release: counter("release"),
+            remove: counter("remove"),
+            overrides: counter("override"),
+            fail: counter("fail"),
+            reset: counter("reset"),
+            family: family.clone(),
+        }
+    }
+}
+
+/// The label of [`ChangeCounters`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ChangeLabels {
-    /// `register`, `release`, `remove`, `override`, `fail` or `reset`.
-    pub kind: &'static str,
+struct ChangeLabels {
+    kind: &'static str,
 }
 
 /// The labels of `requests`.
@@ -81,7 +114,7 @@ impl Default for Metrics {
             generation: Gauge::default(),
             nodes_behind: Gauge::default(),
             failed: Gauge::default(),
-            changes: Family::default(),
+            changes: ChangeCounters::default(),
             render_seconds: Histogram::new(RENDER_BUCKETS_SECONDS),
             render_failures: Counter::default(),
             requests: Family::default(),
@@ -134,7 +167,11 @@ impl Metrics {
             "Connections that did not come to speak TLS",
             self.tls_failures.clone(),
         );
-        registry.register("changes", "Changes accepted, by kind", self.changes.clone());
+        registry.register(
+            "changes",
+            "Changes accepted, by kind",
+            self.changes.family.clone(),
+        );
         registry.register(
             "render_seconds",
             "How long renders took",

@@ -90,9 +90,10 @@ impl Coordinator {
             (FetchDecision::Failed(failure), _) => Err(Answer::Failed(failure)),
             (FetchDecision::Wait { is_registered }, _) => {
                 let body = view.not_ready.body(is_registered);
-                Err(match self.shared.draining.load(Ordering::Relaxed) {
-                    true => Answer::Draining(body),
-                    false => Answer::NotReady(body),
+                Err(if self.shared.draining.load(Ordering::Relaxed) {
+                    Answer::Draining(body)
+                } else {
+                    Answer::NotReady(body)
                 })
             }
         }

@@ -10,8 +10,8 @@ use imbl::OrdMap;
 use serde_json::{Map, Value};
 
 use cfgsync_model::{
-    Identifier, MISSING_NAMES_MAX, Metadata, NODES_CLAUSE, NodeRegistration, Progress, Readiness,
-    RegistrationSnapshot, Revision, Seat, SnapshotNode,
+    Identifier, MISSING_NAMES_MAX, NODES_CLAUSE_PREFIX, NodeRegistration, Progress, Readiness,
+    RegistrationSnapshot, Revision, Seat, SharedMetadata, SnapshotNode,
 };
 use cfgsync_spec::{Group, Members as RuleMembers, MetadataError, Spec};
 use cfgsync_template::{JinjaError, NodeValue, RenderContext};
@@ -41,18 +41,10 @@ pub struct Members {
 #[derive(Debug)]
 struct Member {
     registration: Arc<NodeRegistration>,
-    /// The metadata with the spec's defaults, where they differ from what the node sent.
-    completed: Option<Metadata>,
+    /// The metadata with the spec's defaults.
+    metadata: SharedMetadata,
     /// For each group, whether it matches, or the error of its expression.
     matches: Box<[Result<bool, JinjaError>]>,
-}
-
-impl Member {
-    fn metadata(&self) -> &Metadata {
-        self.completed
-            .as_ref()
-            .unwrap_or(&self.registration.metadata)
-    }
 }
 
 impl ReadinessTracker {
@@ -81,16 +73,17 @@ impl ReadinessTracker {
             return;
         }
         self.missing.remove(&identifier);
-        let completed = match self.spec.metadata.complete(&registration.metadata) {
-            Ok(metadata) => (metadata != registration.metadata).then_some(metadata),
+        let metadata = match self.spec.metadata.complete(&registration.metadata) {
+            Ok(metadata) if metadata != registration.metadata => metadata.into(),
+            Ok(_) => registration.clone().into(),
             Err(error) => {
                 self.invalid.insert(identifier.clone(), error);
-                None
+                registration.clone().into()
             }
         };
         let mut member = Member {
             registration,
-            completed,
+            metadata,
             matches: Box::default(),
         };
         member.matches = self.matches(&member);
@@ -108,10 +101,13 @@ impl ReadinessTracker {
         if rule.groups.is_empty() {
             return Box::default();
         }
-        let node = NodeValue::unseated(&member.registration, member.metadata());
-        let matches = |group: &Group| match is_counted_alone(group) {
-            true => group.matching.matches(&self.context, &node),
-            false => Ok(false),
+        let node = NodeValue::without_seat(&member.registration, &member.metadata);
+        let matches = |group: &Group| {
+            if is_counted_alone(group) {
+                group.matching.matches(&self.context, &node)
+            } else {
+                Ok(false)
+            }
         };
         rule.groups.iter().map(matches).collect()
     }
@@ -155,7 +151,7 @@ impl ReadinessTracker {
                 progress.needed = *count;
                 if progress.registered < *count {
                     progress.unmet.push(format!(
-                        "{NODES_CLAUSE}{} of {count} are registered",
+                        "{NODES_CLAUSE_PREFIX}{} of {count} are registered",
                         progress.registered
                     ));
                 }
@@ -167,7 +163,7 @@ impl ReadinessTracker {
                     let missing = self.missing.iter().take(MISSING_NAMES_MAX);
                     progress.missing = missing.cloned().collect();
                     progress.unmet.push(format!(
-                        "{NODES_CLAUSE}{} of {} are missing",
+                        "{NODES_CLAUSE_PREFIX}{} of {} are missing",
                         progress.missing_count,
                         list.len()
                     ));
@@ -183,9 +179,10 @@ impl ReadinessTracker {
         if progress.unmet.is_empty() {
             self.check_whole_set(once, &mut progress);
         }
-        match progress.unmet.is_empty() {
-            true => Readiness::Ready(progress),
-            false => Readiness::Waiting(progress),
+        if progress.unmet.is_empty() {
+            Readiness::Ready(progress)
+        } else {
+            Readiness::Waiting(progress)
         }
     }
 
@@ -229,9 +226,9 @@ impl ReadinessTracker {
         }
         let nodes = self.members.nodes.values();
         let nodes = nodes
-            .map(|member| NodeValue::unseated(&member.registration, member.metadata()))
+            .map(|member| NodeValue::without_seat(&member.registration, &member.metadata))
             .collect();
-        let context = RenderContext::unseated(&self.spec.cluster, &self.spec.values, once, nodes);
+        let context = RenderContext::with_nodes(&self.spec.cluster, &self.spec.values, once, nodes);
         for group in groups {
             let mut count = 0;
             let mut error = None;
@@ -280,7 +277,7 @@ impl Members {
             SnapshotNode {
                 identifier: identifier.clone(),
                 ip: member.registration.ip,
-                metadata: member.metadata().clone(),
+                metadata: member.metadata.clone(),
                 seat,
             }
         });
@@ -309,7 +306,7 @@ pub(crate) fn is_listed(spec: &Spec, identifier: &Identifier) -> bool {
 
 /// Whether a group can be counted node by node: its expression reads only the node and constants.
 fn is_counted_alone(group: &Group) -> bool {
-    !group.matching.mentions("nodes") && !group.matching.mentions("once")
+    !group.matching.uses_variable("nodes") && !group.matching.uses_variable("once")
 }
 
 fn unmet_group(group: &Group, count: usize, error: Option<(&Identifier, &JinjaError)>) -> String {
@@ -317,7 +314,7 @@ fn unmet_group(group: &Group, count: usize, error: Option<(&Identifier, &JinjaEr
     let mut clause = format!("group {source}: {count} of {} match", group.count);
     if let Some((identifier, error)) = error {
         clause.push_str(&format!(" ({identifier}: {error})"));
-    } else if source.contains("node.seat") || group.matching.mentions("once") {
+    } else if source.contains("node.seat") || group.matching.uses_variable("once") {
         clause.push_str("; seats and `once` exist only after the first seal, and this group delays it: use metadata instead");
     }
     clause
@@ -340,8 +337,9 @@ mod tests {
     }
 
     fn node(name: &str, metadata: Value) -> Arc<NodeRegistration> {
-        let node = NodeRegistration::new(name.parse().unwrap(), "10.0.0.1".parse().unwrap());
-        Arc::new(node.with_metadata(metadata))
+        let node =
+            NodeRegistration::without_metadata(name.parse().unwrap(), "10.0.0.1".parse().unwrap());
+        Arc::new(node.with_metadata_value(metadata))
     }
 
     fn unmet(tracker: &ReadinessTracker) -> Vec<String> {

@@ -5,8 +5,9 @@
 //! loop. The loop waits for none of them, so deadlines, reloads and publishing go on whatever the store or a
 //! materializer does. At most one render, seal or adoption is in flight.
 
-mod attempt;
 mod follower;
+mod attempt;
+mod evaluation;
 mod renderer;
 mod render_job;
 mod sealer;
@@ -29,8 +30,9 @@ use crate::{
 };
 use adopter::Adopter;
 use attempt::Attempt;
-use cfgsync_model::{Failure, FailureKind, Generation, Progress, Readiness, Revision};
+use cfgsync_model::{Failure, FailureKind, Generation, NodeRegistration, Revision};
 use deliveries::DeliveryRecorder;
+use evaluation::Evaluation;
 use follower::{Follower, log_registrations};
 use publisher::{Publisher, Serving};
 use render_job::{RenderJob, RenderedGeneration};
@@ -40,14 +42,18 @@ use sealer::{PendingSeal, SealAnswer, Sealer, seal_event, unsealed};
 /// An evaluation takes in all registrations of a burst: it is at most this late.
 const EVALUATION_PAUSE: Duration = Duration::from_millis(1);
 
+/// Registrations cause a failed render of the same inputs to run again, at most once in this time.
+const FAILED_RENDER_RETRY: Duration = Duration::from_secs(1);
+
 /// When the server stops, a seal and delivery records that are in flight have this long to end.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A request to the reconciler, beside the changes of the store. Each is answered once its effect is published.
 pub(crate) enum Command {
-    /// Begin a new attempt: a node registered after the last one had failed by its deadline.
+    /// Begin a new attempt, because a node registered after a failure had released the waiting nodes. A failed render
+    /// runs again at most once a second.
     BeginAttempt(oneshot::Sender<()>),
-    /// Try failed renders and attempts again.
+    /// Try a failed attempt or render again, because an operator asks for it.
     Retry(oneshot::Sender<()>),
     /// Use another spec from now on.
     Reload(Arc<Pipeline>, oneshot::Sender<()>),
@@ -71,32 +77,6 @@ pub(crate) struct Reconciler {
     deliveries: DeliveryRecorder,
     serving: Serving,
     publisher: Publisher,
-}
-
-/// The readiness rule's answer with the timers around it.
-struct Evaluation {
-    /// What is here, and every reason to wait.
-    progress: Progress,
-    /// Whether only `settle` or another reason beside the rule delays the next generation.
-    is_settling: bool,
-    /// When the answer changes by itself.
-    wake_at: WakeAt,
-}
-
-impl Evaluation {
-    fn is_ready(&self) -> bool {
-        self.progress.unmet.is_empty()
-    }
-}
-
-/// The earliest of several times.
-#[derive(Default)]
-struct WakeAt(Option<Instant>);
-
-impl WakeAt {
-    fn add(&mut self, at: Option<Instant>) {
-        self.0 = [self.0, at].into_iter().flatten().min();
-    }
 }
 
 impl Reconciler {
@@ -129,19 +109,24 @@ impl Reconciler {
         reconciler
     }
 
-    /// After a restart, does not repeat a render that may have other results, such as a program's: the sealed
-    /// generation is the result for these inputs.
+    /// After a restart, does not repeat a render that may have other results, such as a program's.
     fn resume(&mut self) {
+        if !self.pipeline.is_repeatable() {
+            self.accept_served();
+        }
+    }
+
+    /// If the served generation was made from the newest inputs and the current spec, it is their result: they are not
+    /// rendered again.
+    fn accept_served(&mut self) {
         let Some(served) = &self.serving.generation else {
             return;
         };
         let (sealed, key) = (&served.generation, self.render_key());
-        if sealed.spec == key.spec
-            && key.inputs.newest() <= sealed.revision
-            && !self.pipeline.is_repeatable()
-        {
+        if sealed.spec == key.spec && key.inputs.newest() <= sealed.revision {
+            let revision = sealed.revision;
             self.renderer.set_result(key, RenderResult::Sealed);
-            self.serving.rendered_from = Some(key);
+            self.serving.covers(key, revision);
         }
     }
 
@@ -154,7 +139,7 @@ impl Reconciler {
             log_registrations(&registered, &evaluation.progress);
             self.warn_unsatisfied_spec(&evaluation.progress);
             self.start_due_work(&evaluation);
-            let mut wake_at = WakeAt(evaluation.wake_at.0);
+            let mut wake_at = evaluation.wake_at;
             wake_at.add(
                 self.deliveries
                     .record_if_due(&self.shared, &self.follower.state),
@@ -181,7 +166,7 @@ impl Reconciler {
     }
 
     /// Brings the task's state up to the store's newest. Returns the nodes that registered.
-    fn follow(&mut self) -> Vec<Arc<cfgsync_model::NodeRegistration>> {
+    fn follow(&mut self) -> Vec<Arc<NodeRegistration>> {
         let now = Instant::now();
         let changed = self.follower.follow(&*self.shared.store);
         if changed.registrations {
@@ -195,92 +180,6 @@ impl Reconciler {
         let is_sealed = self.serving.generation.is_some();
         self.attempt.update(has_nodes, is_sealed, now);
         changed.registered
-    }
-
-    /// Evaluates the rule and the timers. Fails the attempt if its deadline has passed.
-    fn evaluate(&mut self) -> Evaluation {
-        let now = Instant::now();
-        let readiness = match &self.serving.generation {
-            Some(served) => self.follower.tracker.readiness(&served.generation.once),
-            None => self.follower.tracker.readiness(&serde_json::Map::new()),
-        };
-        let is_satisfied = readiness.is_ready();
-        let (Readiness::Ready(mut progress) | Readiness::Waiting(mut progress)) = readiness;
-        let mut wake_at = WakeAt::default();
-        let mut is_settling = false;
-        let key = self.render_key();
-        let rule = self.pipeline.spec.ready.as_ref();
-        if let Some(rule) = rule.filter(|_| is_satisfied)
-            && let Some(settles_at) = self.attempt.settles_at(rule.settle, now)
-        {
-            is_settling = true;
-            let clause = format!("settle: waiting for {:?} without a change", rule.settle);
-            progress.unmet.push(clause);
-            wake_at.add(Some(settles_at));
-        }
-        if let Some((clause, retry_at)) = self.renderer.result(key).and_then(RenderResult::retry) {
-            progress.unmet.push(clause.to_owned());
-            wake_at.add((retry_at > now).then_some(retry_at));
-        }
-        let is_seal_slow = self.sealer.slow_at().is_some_and(|at| at <= now);
-        if is_seal_slow {
-            progress.unmet.push(sealer::SLOW_CLAUSE.to_owned());
-        } else {
-            wake_at.add(self.sealer.slow_at());
-        }
-        // A set that became ready in time is not failed while its files are made or sealed.
-        let is_in_time = self.is_working() && !is_seal_slow;
-        if let Some(ends_at) = self.attempt.ends_at(rule.and_then(|rule| rule.deadline))
-            && !is_in_time
-        {
-            let is_ready_now = progress.unmet.is_empty() && self.renderer.result(key).is_none();
-            if ends_at > now {
-                wake_at.add(Some(ends_at));
-            } else if !is_ready_now {
-                self.miss_deadline(&progress);
-            }
-        }
-        let interval = self.config.min_generation_interval;
-        wake_at.add(self.renderer.next_start(interval, now));
-        Evaluation {
-            progress,
-            is_settling,
-            wake_at,
-        }
-    }
-
-    fn miss_deadline(&mut self, progress: &Progress) {
-        let deadline = self
-            .pipeline
-            .spec
-            .ready
-            .as_ref()
-            .and_then(|rule| rule.deadline);
-        let reason = format!(
-            "not ready within {:?}: {progress}",
-            deadline.unwrap_or_default()
-        );
-        tracing::error!("the attempt failed: {reason}; the next registration begins a new attempt");
-        self.audit(AuditEvent::Attempt, RenderOutcome::Failed("deadline"));
-        self.attempt.fail(Arc::new(Failure {
-            kind: FailureKind::Deadline,
-            reason,
-            at: self.shared.clock.now(),
-        }));
-        self.publisher.release();
-    }
-
-    /// A reloaded spec may ask for more than the old one did.
-    fn warn_unsatisfied_spec(&mut self, progress: &Progress) {
-        if std::mem::take(&mut self.is_reloaded)
-            && !progress.unmet.is_empty()
-            && let Some(served) = &self.serving.generation
-        {
-            tracing::warn!(
-                "the new spec is not satisfied ({progress}); still serving generation {}",
-                served.generation.number
-            );
-        }
     }
 
     /// Whether a render, a seal or an adoption is in flight.
@@ -364,16 +263,15 @@ impl Reconciler {
         let answer = match command {
             Command::BeginAttempt(answer) => {
                 self.attempt.clear_failure();
+                let now = Instant::now();
+                if self.renderer.next_start(FAILED_RENDER_RETRY, now).is_none() {
+                    self.renderer.clear_failure();
+                }
                 answer
             }
             Command::Retry(answer) => {
                 self.attempt.clear_failure();
-                if matches!(
-                    self.renderer.newest_result(),
-                    Some((_, RenderResult::Failed(_)))
-                ) {
-                    self.renderer.clear_result();
-                }
+                self.renderer.clear_failure();
                 answer
             }
             Command::Reload(pipeline, answer) => {
@@ -472,11 +370,11 @@ impl Reconciler {
         self.publisher.release();
     }
 
-    /// Serves a generation that another server sealed. The newest state is rendered again, unless it has the same
-    /// files.
+    /// Serves a generation that another server sealed. The newest inputs are rendered unless it includes them.
     fn on_generation_adopted(&mut self, served: ServedGeneration) {
         if self.serve(served) {
             self.renderer.clear_result();
+            self.accept_served();
             self.publisher.release();
         }
     }

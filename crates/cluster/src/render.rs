@@ -15,7 +15,7 @@ use cfgsync_model::{
     ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, RegistrationSnapshot,
 };
 use cfgsync_spec::{Late, MaterializerSpec, Spec};
-use cfgsync_template::{Draw, NodeValue, RenderContext};
+use cfgsync_template::{NodeValue, OnceSource, RenderContext};
 
 /// A spec and its materializers: turns snapshots into files.
 pub struct Pipeline {
@@ -95,7 +95,7 @@ impl Pipeline {
 
     /// Whether another render of the same snapshot gives the same files, unless files on this machine have changed.
     pub fn is_repeatable(&self) -> bool {
-        self.materializers.iter().all(|one| one.repeats())
+        self.materializers.iter().all(|one| one.is_repeatable())
     }
 
     /// Whether `identifier` may fetch without being registered.
@@ -127,7 +127,7 @@ impl Pipeline {
     pub fn draw_once(
         &self,
         snapshot: &RegistrationSnapshot,
-        draw: &Draw,
+        draw: &OnceSource,
     ) -> Result<Map<String, Value>, MaterializeError> {
         let mut once = snapshot.once.clone();
         // Converting the nodes costs the most, so it is done at most once.
@@ -137,11 +137,15 @@ impl Pipeline {
                 continue;
             }
             let nodes = nodes.get_or_insert_with(|| NodeValue::all_of(snapshot));
-            let context =
-                RenderContext::unseated(&snapshot.cluster, &snapshot.values, &once, nodes.clone());
-            let value = expression.draw(&context, draw).map_err(|error| {
+            let context = RenderContext::with_nodes(
+                &snapshot.cluster,
+                &snapshot.values,
+                &once,
+                nodes.clone(),
+            );
+            let value = expression.evaluate_once(&context, draw).map_err(|error| {
                 let described = error.describe(expression.origin());
-                MaterializeError(format!("once.{name}: {described}"))
+                MaterializeError::new(format!("once.{name}: {described}"))
             })?;
             once.insert(name.clone(), value);
         }
@@ -178,10 +182,11 @@ impl Pipeline {
             }
         }
         let registered = snapshot.nodes.iter().map(|node| &node.identifier);
-        let audience: BTreeSet<&Identifier> = match self.is_static {
+        let audience: BTreeSet<&Identifier> = if self.is_static {
             // An override gives files to a node that has none.
-            true => self.listed.iter().chain(overrides.keys()).collect(),
-            false => registered.chain(&self.open).collect(),
+            self.listed.iter().chain(overrides.keys()).collect()
+        } else {
+            registered.chain(&self.open).collect()
         };
         // Both are sorted, so one walk joins them.
         let mut made = all.nodes.into_iter().peekable();
@@ -216,7 +221,7 @@ fn shared_paths(spec: &Spec) -> HashSet<ArtifactPath> {
                 let files = precomputed.artifacts.shared.files().iter();
                 paths.extend(files.map(|file| file.path.clone()));
             }
-            MaterializerSpec::Exec(_) => {}
+            MaterializerSpec::Exec(_) | MaterializerSpec::Embedded(_) => {}
         }
     }
     paths
@@ -224,13 +229,13 @@ fn shared_paths(spec: &Spec) -> HashSet<ArtifactPath> {
 
 /// Returns an operator's `files`. A file that replaces a secret file of the node's `own` becomes secret.
 fn keep_secret(own: &ArtifactSet, files: &ArtifactSet) -> ArtifactSet {
-    let files =
-        files.files().iter().map(
-            |file| match own.get(&file.path).is_some_and(|own| own.secret) {
-                true => file.clone().kept_secret(),
-                false => file.clone(),
-            },
-        );
+    let files = files.files().iter().map(|file| {
+        if own.get(&file.path).is_some_and(|own| own.secret) {
+            file.clone().into_secret()
+        } else {
+            file.clone()
+        }
+    });
     ArtifactSet::new(files.collect()).expect("the paths of a set are distinct")
 }
 
@@ -248,7 +253,7 @@ impl MergedArtifacts {
         artifacts: MaterializedArtifacts,
     ) -> Result<(), MaterializeError> {
         let taken = |path: &ArtifactPath, whose: &str| {
-            MaterializeError(format!(
+            MaterializeError::new(format!(
                 "{name}: an earlier materializer already makes {path} for {whose}; \
                  each path may occur only once per node"
             ))
@@ -298,7 +303,7 @@ fn refuse_unregistered(
         .find(|id| !registered.by_ref().any(|node| node.identifier == **id));
     match unregistered {
         None => Ok(()),
-        Some(identifier) => Err(MaterializeError(format!(
+        Some(identifier) => Err(MaterializeError::new(format!(
             "{name}: it made files for {identifier}, which is not registered"
         ))),
     }
@@ -319,19 +324,20 @@ fn refuse_shared_paths(
             .iter()
             .find(|file| shared.contains(&file.path))
         {
-            let message = match overrides.contains_key(identifier) {
-                true => format!(
+            let message = if overrides.contains_key(identifier) {
+                format!(
                     "{}: the override of {identifier} contains this path, which is a shared file; remove the \
                      override with DELETE /v1/nodes/{identifier}/override",
                     file.path
-                ),
-                false => format!(
+                )
+            } else {
+                format!(
                     "{}: this path is both a shared file and a file of {identifier}; each path may occur only \
                      once per node",
                     file.path
-                ),
+                )
             };
-            return Err(MaterializeError(message));
+            return Err(MaterializeError::new(message));
         }
     }
     Ok(())

@@ -107,7 +107,7 @@ pub(super) fn start(rest: &str) -> Cluster {
 }
 
 pub(super) fn node(name: &str, ip: &str) -> NodeRegistration {
-    NodeRegistration::new(name.parse().unwrap(), ip.parse().unwrap())
+    NodeRegistration::without_metadata(name.parse().unwrap(), ip.parse().unwrap())
 }
 
 impl Cluster {
@@ -151,7 +151,7 @@ fn message_of(answer: Answer) -> String {
 
 pub(super) fn received(answer: Answer) -> ReceivedPayload {
     match answer {
-        Answer::Payload(handed) => ReceivedPayload::decode(&handed.payload.to_bytes()).unwrap(),
+        Answer::Payload(delivery) => ReceivedPayload::decode(&delivery.payload.to_bytes()).unwrap(),
         other => panic!("{other:?}"),
     }
 }

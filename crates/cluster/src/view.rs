@@ -145,9 +145,10 @@ impl NotReadyBodies {
 
     /// The encoded [`ErrorBody`] for a node that is registered, or is not.
     pub(crate) fn body(&self, is_registered: bool) -> Bytes {
-        let body = match is_registered {
-            true => &self.registered,
-            false => &self.unregistered,
+        let body = if is_registered {
+            &self.registered
+        } else {
+            &self.unregistered
         };
         let encode = || ErrorBody::not_ready(&self.progress, is_registered).to_json();
         body.get_or_init(|| encode().into()).clone()

@@ -1,11 +1,11 @@
-//! SHA-256, the only hash cfgsync uses.
+//! SHA-256 checksums, the only hash that cfgsync uses.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// A SHA-256 sum, written as 64 lowercase hexadecimal digits.
+/// A SHA-256 checksum, written as 64 lowercase hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
@@ -15,13 +15,13 @@ pub struct Digest([u8; 32]);
 pub struct InvalidDigest;
 
 impl Digest {
-    /// The sum of `bytes`.
+    /// Returns the checksum of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The sum of `parts`, each preceded by its length (8 bytes, big endian), so that no two different
-    /// lists of parts are the same bytes.
+    /// Returns the checksum of a list of parts. The length of each part (8 bytes, big endian) is hashed before the
+    /// part, so that different lists never give the same hashed bytes.
     pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut hasher = Sha256::new();
         for part in parts {
@@ -31,12 +31,12 @@ impl Digest {
         Self(hasher.finalize().into())
     }
 
-    /// A sum that was worked out before.
+    /// Returns the checksum that these 32 bytes are.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes of the checksum.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_told_apart() {
+    fn different_divisions_into_parts_give_different_digests() {
         let joined = Digest::of_parts([b"ab".as_slice(), b"c"]);
         assert_ne!(joined, Digest::of_parts([b"a".as_slice(), b"bc"]));
         assert_eq!(joined.to_string().parse(), Ok(joined));

@@ -1,29 +1,29 @@
-//! Why a cluster failed.
+//! Failures: why a cluster failed, and what ends the failure.
 
 use serde::{Deserialize, Serialize};
 
 use cfgsync_support::clock::Timestamp;
 
-/// What made the cluster fail.
+/// The cause of a failure. It decides what ends the failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
-    /// The set was not complete when the spec's `deadline` passed. Ends with the next registration.
+    /// The set of nodes was not complete when the spec's `deadline` passed. The next registration ends this failure.
     Deadline,
-    /// A materializer failed. Ends with the next accepted input or changed spec.
+    /// A materializer failed. The next accepted input or spec change ends this failure.
     Render,
-    /// An operator said so. Stays until `reset`.
+    /// An operator ran `cfgsync fail`. Only `cfgsync reset` ends this failure.
     Operator,
 }
 
-/// A failure and its reason. It frees every waiter; registrations stay.
+/// A failure of the cluster. It releases all waiting nodes with the reason; registrations stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// What kind, and so what ends it.
+    /// The cause, which decides what ends the failure.
     pub kind: FailureKind,
-    /// The reason in words, shown to every node and operator.
+    /// The reason in words. Every node and operator can see it.
     pub reason: String,
-    /// When it happened.
+    /// The time of the failure.
     pub at: Timestamp,
 }
 

@@ -1,4 +1,4 @@
-//! One consistent, immutable set of everybody's files.
+//! Generations: all files of one render, sealed under a number, and their digests.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,63 +9,68 @@ use super::{
 };
 use cfgsync_support::{clock::Timestamp, parallel};
 
-/// For fewer nodes than this, a second thread costs more than it saves.
+/// Number of nodes from which a second thread saves more time than it costs.
 const NODES_PER_THREAD_MIN: usize = 256;
 
-/// One node's own files in a generation, and the digest of its whole payload.
+/// One node's part of a generation.
 #[derive(Debug, Clone)]
 pub struct NodeFiles {
-    /// Its own files; the shared ones follow them in the payload.
+    /// The node's own files. In the payload, the shared files follow them.
     pub local: ArtifactSet,
-    /// The payload digest: over the instance and each file's path, mode and content, local then shared.
+    /// The digest of the whole payload, as [`payload_digest`] computes it.
     pub digest: Digest,
 }
 
-/// All files of one cut, sealed under a number.
+/// All files that were rendered from one snapshot. A sealed generation never changes.
 #[derive(Debug, Clone)]
 pub struct Generation {
-    /// Its number, from 1 within the instance.
+    /// The generation's number, counted from 1 within the instance.
     pub number: GenerationNumber,
-    /// Over the sorted (identifier, payload digest).
+    /// The checksum of all pairs of identifier and payload digest, sorted by identifier.
     pub digest: Digest,
-    /// The input revision of the snapshot that it was rendered from.
+    /// The revision of the snapshot that the files were rendered from.
     pub revision: Revision,
-    /// The digest of the spec that it was rendered with.
+    /// The digest of the spec that the files were rendered with.
     pub spec: Digest,
-    /// When it was sealed.
+    /// The time of the seal.
     pub sealed_at: Timestamp,
-    /// Each node's files.
+    /// Each node's own files and payload digest.
     pub nodes: BTreeMap<Identifier, NodeFiles>,
-    /// The files of all.
+    /// The files that every node receives after its own.
     pub shared: Arc<ArtifactSet>,
-    /// All seats given up to now, those of nodes that have left included.
+    /// All seats given so far, including those of nodes that have left.
     pub seats: Arc<BTreeMap<Identifier, Seat>>,
-    /// All that was drawn once up to now.
+    /// The results of all `once:` expressions evaluated so far.
     pub once: Arc<Map<String, Value>>,
 }
 
-/// The digest of one payload: over the instance and each file's path, mode and content id, in order. The
-/// client works out the same from what it received.
+/// Computes the digest of one payload from the instance and each file's path, mode and content id, in order.
+///
+/// Server and client compute it in the same way, so that the client can check what it received.
 pub fn payload_digest<'a>(
     instance: Instance,
     files: impl IntoIterator<Item = &'a ArtifactFile>,
 ) -> Digest {
     digest_of(
         &instance,
-        files.into_iter().map(canonical).collect::<Vec<_>>().iter(),
+        files
+            .into_iter()
+            .map(digest_parts)
+            .collect::<Vec<_>>()
+            .iter(),
     )
 }
 
-/// Computes each node's payload digest and, over the sorted (identifier, payload digest), the generation's.
+/// Computes each node's payload digest, and from these the digest of the generation.
 pub fn generation_digest(
     instance: Instance,
     artifacts: BTreeMap<Identifier, ArtifactSet>,
     shared: &ArtifactSet,
 ) -> (BTreeMap<Identifier, NodeFiles>, Digest) {
-    let shared: Vec<[String; 3]> = shared.files().iter().map(canonical).collect();
+    let shared: Vec<[String; 3]> = shared.files().iter().map(digest_parts).collect();
     let nodes: Vec<_> = artifacts.into_iter().collect();
     let digests = parallel::map(&nodes, NODES_PER_THREAD_MIN, |(_, local)| {
-        let own: Vec<[String; 3]> = local.files().iter().map(canonical).collect();
+        let own: Vec<[String; 3]> = local.files().iter().map(digest_parts).collect();
         digest_of(&instance, own.iter().chain(&shared))
     });
     let nodes: BTreeMap<_, _> = nodes
@@ -83,13 +88,14 @@ pub fn generation_digest(
 }
 
 impl Generation {
-    /// The payload of `identifier`: its own files followed by the shared ones; `None` when it has none.
+    /// Returns the payload of a node: its own files, then the shared files. `None` if the node is not part of the
+    /// generation.
     pub fn payload(&self, identifier: &str) -> Option<impl Iterator<Item = &ArtifactFile>> {
         let own = self.nodes.get(identifier)?;
         Some(own.local.files().iter().chain(self.shared.files()))
     }
 
-    /// Whether there is a secret file in the payload of `identifier`.
+    /// Returns whether a node's payload has a secret file.
     pub fn has_secrets(&self, identifier: &str) -> bool {
         let files = self.payload(identifier);
         files.is_some_and(|mut files| files.any(|file| file.secret))
@@ -97,17 +103,18 @@ impl Generation {
 }
 
 fn digest_of<'a>(instance: &'a Instance, files: impl Iterator<Item = &'a [String; 3]>) -> Digest {
-    let facts = files.flatten().map(String::as_bytes);
-    Digest::of_parts(std::iter::once(instance.as_bytes().as_slice()).chain(facts))
+    let parts = files.flatten().map(String::as_bytes);
+    Digest::of_parts(std::iter::once(instance.as_bytes().as_slice()).chain(parts))
 }
 
-/// What of a file enters a digest.
-fn canonical(file: &ArtifactFile) -> [String; 3] {
+/// Returns the parts of a file that enter a payload digest: path, mode and content id.
+fn digest_parts(file: &ArtifactFile) -> [String; 3] {
     [
         file.path.as_str().to_owned(),
-        match file.secret {
-            true => format!("{} secret", file.mode),
-            false => file.mode.to_string(),
+        if file.secret {
+            format!("{} secret", file.mode)
+        } else {
+            file.mode.to_string()
         },
         file.content.id(),
     ]

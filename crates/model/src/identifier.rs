@@ -1,4 +1,4 @@
-//! The name of a node.
+//! Identifiers: the names of nodes.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
@@ -7,44 +7,52 @@ use serde::{
     de::{self, Visitor},
 };
 
-/// Longest identifier, in bytes: that of a DNS name.
+/// Longest identifier, in bytes. It is the limit for DNS names.
 const LENGTH_MAX_BYTES: usize = 253;
 
-/// A node's name: 1 to 253 of `[A-Za-z0-9._-]`, starting with a letter or a digit, and not `localhost`.
+/// The name of a node: 1 to 253 characters of `[A-Za-z0-9._-]` that start with a letter or a digit, and not
+/// `localhost`.
 ///
-/// Cloning is cheap. Identifiers order by their bytes, the order in which a snapshot lists nodes.
+/// Cloning copies a pointer. Identifiers order by their bytes, the order of nodes in a snapshot.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identifier(Arc<str>);
 
 /// Why a text is not an [`Identifier`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidIdentifier {
-    /// Nothing there.
+    /// The text is empty.
     #[error("an identifier must not be empty")]
     Empty,
-    /// Longer than 253 bytes.
+    /// The text is longer than 253 bytes; the value is its length.
     #[error("an identifier has at most {LENGTH_MAX_BYTES} bytes, this one has {0}")]
     TooLong(usize),
-    /// A first character that is neither letter nor digit.
+    /// The first character is neither a letter nor a digit.
     #[error("identifier {0:?} must start with a letter or a digit")]
     Start(String),
-    /// A character outside `[A-Za-z0-9._-]`.
-    #[error("identifier {0:?} holds {1:?}; allowed are letters, digits, '.', '_' and '-'")]
+    /// The text has a character outside `[A-Za-z0-9._-]`.
+    #[error("identifier {0:?} contains {1:?}; use only letters, digits, '.', '_' and '-'")]
     Character(String, char),
-    /// Every machine is called that, so it names none.
-    #[error("\"localhost\" names every machine; choose an identifier of the node's own")]
+    /// The text is `localhost`, which is the name of every machine.
+    #[error(
+        "\"localhost\" is the name of every machine; choose an identifier that only this node has"
+    )]
     Localhost,
 }
 
 impl Identifier {
-    /// Checks `text` and keeps it.
+    /// Checks `text` and keeps it as it is written.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `text` breaks one of the rules above.
     pub fn new(text: &str) -> Result<Self, InvalidIdentifier> {
         let first = text.chars().next().ok_or(InvalidIdentifier::Empty)?;
         if text.len() > LENGTH_MAX_BYTES {
             return Err(InvalidIdentifier::TooLong(text.len()));
         }
-        if let Some(odd) = text.chars().find(|&c| !is_allowed(c)) {
-            return Err(InvalidIdentifier::Character(text.to_owned(), odd));
+        if let Some(forbidden) = text.chars().find(|&c| !is_allowed(c)) {
+            return Err(InvalidIdentifier::Character(text.to_owned(), forbidden));
         }
         if !first.is_ascii_alphanumeric() {
             return Err(InvalidIdentifier::Start(text.to_owned()));
@@ -55,7 +63,7 @@ impl Identifier {
         Ok(Self(text.into()))
     }
 
-    /// The identifier as text.
+    /// Returns the identifier as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -83,6 +91,29 @@ impl Borrow<str> for Identifier {
     }
 }
 
+impl TryFrom<&str> for Identifier {
+    type Error = InvalidIdentifier;
+
+    fn try_from(text: &str) -> Result<Self, Self::Error> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<String> for Identifier {
+    type Error = InvalidIdentifier;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::new(&text)
+    }
+}
+
+/// A conversion that cannot fail, so that an [`Identifier`] is accepted wherever a text is.
+impl From<std::convert::Infallible> for InvalidIdentifier {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
 impl std::str::FromStr for Identifier {
     type Err = InvalidIdentifier;
 
@@ -99,9 +130,9 @@ impl Serialize for Identifier {
 
 impl<'de> Deserialize<'de> for Identifier {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // A visitor borrows the text from the request. Every request names a node, so a copy would cost.
         struct Text;
 
-        // Reads the text where it stands: every request names a node.
         impl Visitor<'_> for Text {
             type Value = Identifier;
 
@@ -123,14 +154,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accepts_what_hosts_are_called() {
+    fn accepts_host_names() {
         for name in ["a", "0", "zk-10", "node_1.example.com", &"x".repeat(253)] {
             assert_eq!(Identifier::new(name).unwrap().as_str(), name);
         }
     }
 
     #[test]
-    fn refuses_what_could_be_a_path_or_nothing_at_all() {
+    fn rejects_empty_names_paths_and_localhost() {
         for name in [
             "",
             ".",

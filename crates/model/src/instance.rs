@@ -1,30 +1,27 @@
-//! Counters and the identity of the store that counts.
+//! The identity of a store, and the counters that are valid within one store.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A store's identity, random at its creation: 32 lowercase hexadecimal digits.
+/// The identity of a store, random at the store's creation and written as 32 lowercase hexadecimal digits.
 ///
-/// Revisions and generation numbers can be compared only within one instance.
+/// Revisions and generation numbers of different instances must not be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Instance([u8; 16]);
 
 impl Instance {
-    /// Length of the written form, in bytes.
-    pub const TEXT_BYTES: usize = 32;
-
-    /// An instance from its 16 bytes.
+    /// Returns the instance that these 16 bytes are.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The 16 bytes.
+    /// Returns the 16 bytes of the identity.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
-    /// Reads the written form; `None` when it is not one.
+    /// Parses the written form. Returns `None` if `text` is not 32 lowercase hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?;
         Some(Self(bytes.try_into().ok()?))
@@ -46,8 +43,9 @@ impl Serialize for Instance {
 impl<'de> Deserialize<'de> for Instance {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text)
-            .ok_or_else(|| serde::de::Error::custom("an instance is 32 hexadecimal digits"))
+        Self::parse(&text).ok_or_else(|| {
+            serde::de::Error::custom("an instance is 32 lowercase hexadecimal digits")
+        })
     }
 }
 
@@ -70,23 +68,24 @@ macro_rules! counter {
 }
 
 counter! {
-    /// The store's counter: strictly increases, not necessarily by one, with every accepted change.
-    /// Zero is before the first change.
+    /// The store's counter of accepted changes. It strictly increases with every change, not necessarily by one.
+    /// Zero is the state before the first change.
     Revision(u64)
 }
 
 counter! {
-    /// The number of a generation, from 1 within an instance.
+    /// The number of a generation, counted from 1 within an instance.
     GenerationNumber(u64)
 }
 
 counter! {
-    /// A node's number, from 0: given when it is first sealed, kept ever after, never given to another.
+    /// The number of a node, counted from 0. A node gets it at its first seal and keeps it; it is never reused for
+    /// another node.
     Seat(u32)
 }
 
 impl Revision {
-    /// The next revision.
+    /// Returns the revision after this one, for stores that count by one.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0 + 1)
@@ -94,7 +93,7 @@ impl Revision {
 }
 
 impl GenerationNumber {
-    /// The next number.
+    /// Returns the number of the following generation.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0 + 1)

@@ -1,28 +1,45 @@
-//! Nouns and pure decisions: no I/O, no async, no clock.
+//! The data types of cfgsync: registrations, snapshots, artifacts and generations.
+//!
+//! Every other crate of the workspace builds on these types; this crate itself only knows
+//! [`cfgsync_support`]. A [`NodeRegistration`] comes in from a node. A [`RegistrationSnapshot`] has all nodes at one
+//! revision, and a [`Generation`] has the files that were rendered from one snapshot.
+//!
+//! Invariants:
+//!
+//! - A value that exists is valid: an [`Identifier`] or [`ArtifactPath`] is checked when it is created or decoded.
+//! - Nothing here does I/O, waits, or reads a clock. Equal inputs give equal results and equal digests.
+//! - `Debug` output never contains the bytes of a file.
 
-mod identifier;
 mod digest;
 mod pin;
 mod instance;
+mod identifier;
 mod integer;
-mod artifact;
 mod registration;
 mod snapshot;
 mod readiness;
+mod artifact_path;
+mod mode;
+mod content;
+mod artifact;
 mod generation;
 mod failure;
 
 pub use artifact::{
-    ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, DuplicatePath, InvalidArtifactPath,
-    InvalidMode, MaterializedArtifacts, Mode, NotSecret,
+    ArtifactFile, ArtifactSet, DuplicatePath, InvalidArtifacts, MaterializedArtifacts,
 };
+pub use artifact_path::{ArtifactPath, InvalidArtifactPath};
+pub use content::{Chunk, Content};
 pub use digest::{Digest, InvalidDigest};
 pub use failure::{Failure, FailureKind};
 pub use generation::{Generation, NodeFiles, generation_digest, payload_digest};
 pub use identifier::{Identifier, InvalidIdentifier};
 pub use instance::{GenerationNumber, Instance, Revision, Seat};
-pub use integer::{RoundedInteger, refuse_rounded};
+pub use integer::{IntegerOutOfRange, check_integer_range};
+pub use mode::{InvalidMode, Mode, ModeNotPrivate};
 pub use pin::{InvalidPin, Pin};
-pub use readiness::{MISSING_NAMES_MAX, NODES_CLAUSE, Progress, Readiness};
-pub use registration::{Metadata, NobodysAddress, NodeRegistration, refuse_nobodys};
-pub use snapshot::{RegistrationSnapshot, SnapshotNode};
+pub use readiness::{MISSING_NAMES_MAX, NODES_CLAUSE_PREFIX, Progress, Readiness};
+pub use registration::{
+    InvalidRegistration, Metadata, NodeRegistration, UnusableAddress, check_node_address,
+};
+pub use snapshot::{RegistrationSnapshot, SharedMetadata, SnapshotNode};

@@ -1,4 +1,4 @@
-//! The pin of a key: by it alone a node knows its server.
+//! Pins: checksums of public keys, by which a node recognizes its server without a certificate authority.
 
 use std::{fmt, str::FromStr};
 
@@ -6,29 +6,29 @@ use data_encoding::BASE64URL_NOPAD;
 
 use super::Digest;
 
-/// What a pin begins with.
+/// The beginning of every written pin.
 const PREFIX: &str = "sha256-";
 
 /// The SHA-256 of a certificate's public key, written `sha256-` and 43 characters of base64url.
 ///
-/// It is about the key, not the certificate: a renewed certificate of the same key keeps it.
+/// A pin identifies the key, not the certificate: a renewed certificate for the same key has the same pin.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pin(Digest);
 
 /// A text that is not a [`Pin`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a pin is `sha256-` and 43 letters, digits, `-` or `_`, as `serve` prints it in its join URL"
+    "a pin is `sha256-` followed by 43 letters, digits, `-` or `_`; copy it from the join URL that `serve` prints"
 )]
 pub struct InvalidPin;
 
 impl Pin {
-    /// The pin of a key, given as the certificate has it (SubjectPublicKeyInfo, DER).
+    /// Returns the pin of a public key in the form that a certificate contains (SubjectPublicKeyInfo, DER).
     pub fn of(public_key_info: &[u8]) -> Self {
         Self(Digest::of(public_key_info))
     }
 
-    /// What it says, in other letters.
+    /// Returns the checksum that the pin encodes.
     pub fn digest(&self) -> Digest {
         self.0
     }
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pin_is_read_as_it_is_written() {
+    fn written_pin_parses_to_the_same_pin() {
         let pin = Pin::of(b"");
         let text = "sha256-47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
         assert_eq!(pin.to_string(), text);
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pin_is_refused() {
+    fn rejects_malformed_pins() {
         for text in [
             "",
             "sha256-",

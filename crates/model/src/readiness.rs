@@ -1,62 +1,62 @@
-//! The rule's answer for a snapshot.
+//! Readiness: whether the set of nodes is complete, and what is missing.
 
 use serde::{Deserialize, Serialize};
 
 use super::Identifier;
 
-/// How many missing nodes are named; the rest is counted.
+/// The number of missing nodes that are listed by name. The others are only counted.
 pub const MISSING_NAMES_MAX: usize = 20;
 
-/// How the clause begins that says how many nodes are missing. The short form leaves it out: the figures and
-/// names say the same.
-pub const NODES_CLAUSE: &str = "nodes: ";
+/// The beginning of the clause about the number of nodes. `Display` leaves this clause out, because the figures and
+/// names before it say the same.
+pub const NODES_CLAUSE_PREFIX: &str = "nodes: ";
 
-/// Whether a set of nodes is complete.
+/// The result of the spec's readiness rule for a set of nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
-    /// All clauses hold.
+    /// All clauses of the rule hold.
     Ready(Progress),
-    /// Some do not, and why.
+    /// At least one clause does not hold; [`Progress::unmet`] says which.
     Waiting(Progress),
 }
 
-/// How far the set has come, in figures and words.
+/// How complete the set of nodes is. `Display` gives one line: `2/4, missing node-3, node-4`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Progress {
-    /// Nodes that are here.
+    /// The number of registered nodes.
     pub registered: usize,
-    /// Nodes that the spec asks for: the count, or the length of the closed list.
+    /// The number of nodes that the spec requires: a count, or the length of its list of names. Zero if the spec
+    /// requires no number.
     pub needed: usize,
-    /// Who is missing of a closed list, in order, at most [`MISSING_NAMES_MAX`].
+    /// The missing nodes if the spec lists names, in the order of the list, at most [`MISSING_NAMES_MAX`].
     #[serde(default)]
     pub missing: Vec<Identifier>,
-    /// How many are missing in all, named or not.
+    /// The number of all missing nodes, including those that `missing` does not list.
     #[serde(default)]
     pub missing_count: usize,
-    /// Each clause that does not hold, in words with its reason.
+    /// A sentence for each clause that does not hold, with the reason.
     #[serde(default)]
     pub unmet: Vec<String>,
 }
 
 impl Readiness {
-    /// The figures, ready or not.
+    /// Returns the figures, for a complete and for an incomplete set.
     pub fn progress(&self) -> &Progress {
         match self {
             Self::Ready(progress) | Self::Waiting(progress) => progress,
         }
     }
 
-    /// Whether all clauses hold.
+    /// Returns whether all clauses hold.
     pub fn is_ready(&self) -> bool {
         matches!(self, Self::Ready(_))
     }
 }
 
-/// `2/4, missing node-3, node-4`: what a person reads in a log line.
 impl std::fmt::Display for Progress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.needed {
-            // No number is asked for: there is no rule, or its `when` says it all.
+            // The spec requires no number: it has no rule, or the rule is only a `when` expression.
             0 => write!(f, "{} registered", self.registered)?,
             needed => write!(f, "{}/{needed}", self.registered)?,
         }
@@ -73,7 +73,7 @@ impl std::fmt::Display for Progress {
         for clause in self
             .unmet
             .iter()
-            .filter(|clause| !clause.starts_with(NODES_CLAUSE))
+            .filter(|clause| !clause.starts_with(NODES_CLAUSE_PREFIX))
         {
             write!(f, "; {clause}")?;
         }
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_no_number_is_asked_for_none_is_said() {
+    fn progress_shows_no_target_if_none_is_required() {
         let progress = |needed| Progress {
             registered: 2,
             needed,

@@ -17,8 +17,8 @@ use cfgsync_access::{AuditUnavailable, Denial};
 use cfgsync_cluster::Refusal;
 use cfgsync_model::{GenerationNumber, Identifier};
 use cfgsync_wire::{
-    Code, DRAINING, EXPIRED_TOKEN, ErrorBody, NO_FILES, NO_KEY, NO_SUCH_GENERATION, NO_SUCH_NODE,
-    WrongBody,
+    Code, DRAINING, EXPIRED_TOKEN, ErrorBody, InvalidBody, NO_FILES, NO_KEY, NO_SUCH_GENERATION,
+    NO_SUCH_NODE,
 };
 
 /// A request that was not served, named by what was wrong with it.
@@ -31,7 +31,7 @@ pub(super) enum Rejection {
     #[error("the body was cut short, or its chunks are malformed")]
     Cut,
     #[error(transparent)]
-    Body(#[from] WrongBody),
+    Body(#[from] InvalidBody),
     #[error(transparent)]
     Path(#[from] WrongPath),
     #[error(
@@ -125,9 +125,9 @@ impl Rejection {
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
             Self::Cut => (StatusCode::BAD_REQUEST, "cut_short"),
-            Self::Body(WrongBody::NotJson(_)) => (StatusCode::BAD_REQUEST, "not_json"),
-            Self::Body(WrongBody::TooDeep) => (StatusCode::BAD_REQUEST, "too_deep"),
-            Self::Body(WrongBody::Field { .. }) => (StatusCode::BAD_REQUEST, "wrong_field"),
+            Self::Body(InvalidBody::NotJson(_)) => (StatusCode::BAD_REQUEST, "not_json"),
+            Self::Body(InvalidBody::NestedTooDeeply) => (StatusCode::BAD_REQUEST, "too_deep"),
+            Self::Body(InvalidBody::Field { .. }) => (StatusCode::BAD_REQUEST, "wrong_field"),
             Self::Path(_) => (StatusCode::BAD_REQUEST, "wrong_path"),
             Self::NoRoute(_) => (StatusCode::NOT_FOUND, "no_such_route"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "wrong_method"),

@@ -2,11 +2,11 @@
 //!
 //! Callers know only this contract. They never ask which store they have, so a new store changes nothing above it.
 
-use std::{future::Future, ops::Deref, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use tokio::sync::watch;
 
-use crate::{Bounds, CapacityExceeded, State, event::Event};
+use crate::{Bounds, CapacityExceeded, StateGuard, event::Event};
 use cfgsync_model::{
     ArtifactSet, Digest, Failure, Generation, GenerationNumber, Identifier, Instance,
     NodeRegistration, Revision,
@@ -32,7 +32,7 @@ pub trait Store: Send + Sync + 'static {
     fn state(&self) -> StateGuard;
 
     /// Returns a receiver that is marked changed whenever [`Store::state`] is newer than before. Several changes may
-    /// arrive as one; [`State::events_after`] tells them apart.
+    /// arrive as one; [`State::events_after`](crate::State::events_after) tells them apart.
     fn follow(&self) -> watch::Receiver<Revision>;
 
     /// Applies all of `changes`, in order, or none of them. Answers when they are as durable as this store makes them,
@@ -53,37 +53,6 @@ pub trait Store: Send + Sync + 'static {
     /// server must end. Never resolves for a store that cannot fail in this way.
     fn failed(&self) -> BoxFuture<'_, String> {
         Box::pin(std::future::pending())
-    }
-}
-
-/// A borrowed [`State`]. It stays as it is for as long as the guard is held. Hold it briefly, and call
-/// [`StateGuard::into_arc`] to keep it: the borrow is cheap because it counts no shared reference.
-pub struct StateGuard(arc_swap::Guard<Arc<State>>);
-
-impl StateGuard {
-    /// Makes an owned reference of the guard.
-    pub fn into_arc(self) -> Arc<State> {
-        arc_swap::Guard::into_inner(self.0)
-    }
-}
-
-impl From<Arc<State>> for StateGuard {
-    fn from(state: Arc<State>) -> Self {
-        Self(arc_swap::Guard::from_inner(state))
-    }
-}
-
-impl From<arc_swap::Guard<Arc<State>>> for StateGuard {
-    fn from(guard: arc_swap::Guard<Arc<State>>) -> Self {
-        Self(guard)
-    }
-}
-
-impl Deref for StateGuard {
-    type Target = State;
-
-    fn deref(&self) -> &State {
-        &self.0
     }
 }
 

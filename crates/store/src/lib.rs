@@ -10,19 +10,22 @@
 
 mod bounds;
 mod contract;
+mod error;
 mod event;
 mod state;
+mod published;
 mod memory;
 mod journal;
-#[cfg(test)]
-mod conformance;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 
 pub use bounds::{Bounds, CapacityExceeded};
 pub use contract::{
-    BoxFuture, Change, Commit, CommitError, Rejection, RejectionReason, SealOutcome, StateGuard,
-    Store,
+    BoxFuture, Change, Commit, CommitError, Rejection, RejectionReason, SealOutcome, Store,
 };
+pub use error::{StoreError, StoreErrorKind};
 pub use event::{EVENT_HISTORY_MAX_EVENTS, Event, EventKind};
-pub use journal::{JournalConfig, JournalContents, JournalError, JournalStore};
+pub use journal::{DirectoryConfig, DirectoryContents};
 pub use memory::MemoryStore;
-pub use state::{Overridden, Registered, State};
+pub use published::{PublishedState, StateGuard};
+pub use state::{NodeOverride, RegisteredNode, State};

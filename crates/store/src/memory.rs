@@ -1,48 +1,72 @@
-//! A store that forgets when the server ends.
+//! A store in memory. Its content is lost when the process ends.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::{BoxFuture, Change, Commit, CommitError, SealOutcome, State, StateGuard, Store};
+use crate::{
+    BoxFuture, Change, Commit, CommitError, PublishedState, SealOutcome, State, StateGuard, Store,
+    StoreError,
+};
 use cfgsync_model::{Generation, Instance, Revision};
 
-/// Keeps everything in memory; a new one has a new instance.
+/// Keeps everything in memory. Each new store has the instance that it is given, which should be random.
 #[derive(Debug)]
 pub struct MemoryStore {
     instance: Instance,
     /// How many generations are kept.
     history: usize,
-    state: ArcSwap<State>,
-    /// Held by one writer at a time; readers need it never.
+    /// The distance between two revisions.
+    revision_step: u64,
+    published: PublishedState,
+    /// Held by one writer at a time. Readers do not need it.
     writing: Mutex<()>,
-    changed: watch::Sender<Revision>,
 }
 
 impl MemoryStore {
-    /// An empty store that keeps the newest `history` generations (at least one).
+    /// An empty store with a random instance that keeps the newest `history` generations, at least one.
+    ///
+    /// # Errors
+    /// The operating system supplies no random numbers.
+    pub fn open(history: usize) -> Result<Self, StoreError> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)
+            .map_err(|error| StoreError::random(io::Error::other(error.to_string())))?;
+        Ok(Self::new(Instance::from_bytes(bytes), history))
+    }
+
+    /// The same with this instance.
     pub fn new(instance: Instance, history: usize) -> Self {
         Self {
             instance,
             history,
-            state: ArcSwap::default(),
+            revision_step: 1,
+            published: PublishedState::new(Arc::default()),
             writing: Mutex::new(()),
-            changed: watch::Sender::new(Revision::default()),
+        }
+    }
+
+    /// The same with revisions that are `step` apart, as a database that others write to as well assigns them.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn with_revision_step(self, step: u64) -> Self {
+        assert!(step > 0, "revisions rise");
+        Self {
+            revision_step: step,
+            ..self
         }
     }
 
     /// Calls `change` with the state to change and the revision for it, and publishes the result.
     fn write<T>(&self, change: impl FnOnce(&mut State, Revision) -> T) -> T {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = self.state.load();
-        let mut state = State::clone(&old);
-        let result = change(&mut state, old.revision.next());
-        let revision = state.revision;
-        if revision != old.revision {
-            self.state.store(Arc::new(state));
-            self.changed.send_replace(revision);
-        }
+        let mut state = State::clone(&self.published.state());
+        let revision = Revision(state.revision.0 + self.revision_step);
+        let result = change(&mut state, revision);
+        self.published.publish(Arc::new(state));
         result
     }
 }
@@ -53,11 +77,11 @@ impl Store for MemoryStore {
     }
 
     fn state(&self) -> StateGuard {
-        self.state.load().into()
+        self.published.state()
     }
 
     fn follow(&self) -> watch::Receiver<Revision> {
-        self.changed.subscribe()
+        self.published.follow()
     }
 
     fn apply(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Commit, CommitError>> {
@@ -74,11 +98,27 @@ impl Store for MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conformance;
+
+    fn new_store() -> MemoryStore {
+        let instance = Instance::from_bytes([1; 16]);
+        MemoryStore::new(instance, conformance::HISTORY_GENERATIONS)
+    }
 
     #[tokio::test]
     async fn conforms() {
-        super::super::conformance::check(|| {
-            Arc::new(MemoryStore::new(Instance::from_bytes([1; 16]), 3))
+        conformance::check(async || {
+            let store = Arc::new(new_store());
+            [store.clone(), store]
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn conforms_with_gaps_between_revisions() {
+        conformance::check(async || {
+            let store = Arc::new(new_store().with_revision_step(7));
+            [store.clone(), store]
         })
         .await;
     }

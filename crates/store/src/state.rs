@@ -1,4 +1,4 @@
-//! What a store holds at one revision, immutable.
+//! The state of a store at one revision, and the meaning of every change to it.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -14,10 +14,10 @@ use cfgsync_model::{
     Revision,
 };
 
-/// Everything at one revision. Cloning is cheap: the maps share what did not change.
+/// The content of a store at one revision. Cloning is cheap: clones share what did not change.
 #[derive(Debug, Clone, Default)]
 pub struct State {
-    /// The newest change of any kind.
+    /// The revision of the newest change of any kind.
     pub revision: Revision,
     /// The revision of the newest input of any kind.
     pub inputs: Revision,
@@ -25,51 +25,51 @@ pub struct State {
     pub registrations_revision: Revision,
     /// The revision of the newest change of an override, including removals.
     pub overrides_revision: Revision,
-    /// Who is registered, sorted by identifier.
-    pub registrations: OrdMap<Identifier, Registered>,
-    /// The metadata of all of them together, in bytes as they take them in memory.
+    /// The registered nodes, sorted by identifier.
+    pub registrations: OrdMap<Identifier, RegisteredNode>,
+    /// The size of the metadata of all registered nodes, in bytes of memory.
     pub metadata_total_bytes: usize,
-    /// Operators' files, by node.
-    pub overrides: OrdMap<Identifier, Overridden>,
-    /// The newest generation handed to each node.
+    /// The overrides, by node.
+    pub overrides: OrdMap<Identifier, NodeOverride>,
+    /// The newest generation that was handed to each registered node.
     pub deliveries: OrdMap<Identifier, GenerationNumber>,
-    /// The hash of the key that owns an identifier, where nodes have keys of their own.
+    /// The hash of the key that owns an identifier.
     pub keys: OrdMap<Identifier, Digest>,
-    /// An operator's `fail`.
+    /// The failure that an operator declared, if any.
     pub failure: Option<Arc<Failure>>,
-    /// The newest generations, oldest first; a store keeps a bounded number.
+    /// The newest generations, oldest first. A store keeps a bounded number.
     pub generations: Arc<VecDeque<Arc<Generation>>>,
     /// The newest events.
     pub(crate) events: EventHistory,
 }
 
-/// A registration and when it came. Equal when it is the same acceptance.
+/// A registration and its revision. Two are equal if they were accepted at the same revision.
 #[derive(Debug, Clone)]
-pub struct Registered {
-    /// The facts.
+pub struct RegisteredNode {
+    /// The node's facts.
     pub registration: Arc<NodeRegistration>,
     /// The revision at which they were accepted.
     pub revision: Revision,
-    /// Their metadata, in bytes as they take them in memory.
+    /// The size of the metadata, in bytes of memory.
     pub metadata_bytes: usize,
 }
 
-/// An override and when it came. Equal when it is the same acceptance.
+/// An override and its revision. Two are equal if they were accepted at the same revision.
 #[derive(Debug, Clone)]
-pub struct Overridden {
-    /// The files.
+pub struct NodeOverride {
+    /// The files that replace the node's own.
     pub files: Arc<ArtifactSet>,
     /// The revision at which they were accepted.
     pub revision: Revision,
 }
 
-impl PartialEq for Registered {
+impl PartialEq for RegisteredNode {
     fn eq(&self, other: &Self) -> bool {
         self.revision == other.revision
     }
 }
 
-impl PartialEq for Overridden {
+impl PartialEq for NodeOverride {
     fn eq(&self, other: &Self) -> bool {
         self.revision == other.revision
     }
@@ -81,21 +81,20 @@ impl State {
         self.generations.back()
     }
 
-    /// Whose files an operator has replaced, who is not registered.
+    /// The nodes that have an override and are not registered.
     pub fn overridden_absent(&self) -> impl Iterator<Item = &Identifier> {
-        let names = self.overrides.keys();
-        names.filter(|identifier| !self.registrations.contains_key(*identifier))
+        let identifiers = self.overrides.keys();
+        identifiers.filter(|identifier| !self.registrations.contains_key(*identifier))
     }
 
-    /// Who is registered under a name that no key has.
+    /// The registered nodes whose identifier no key owns.
     pub fn registered_without_key(&self) -> impl Iterator<Item = &Identifier> {
-        let names = self.registrations.keys();
-        names.filter(|identifier| !self.keys.contains_key(*identifier))
+        let identifiers = self.registrations.keys();
+        identifiers.filter(|identifier| !self.keys.contains_key(*identifier))
     }
 
-    /// Whether something here is about `identifier`: it is registered, it was sealed, a key has its name, or an
-    /// operator's files are kept for it.
-    pub fn names(&self, identifier: &str) -> bool {
+    /// Whether `identifier` is registered, sealed, owned by a key, or overridden.
+    pub fn mentions(&self, identifier: &str) -> bool {
         self.registrations.contains_key(identifier)
             || self.overrides.contains_key(identifier)
             || self.keys.contains_key(identifier)
@@ -104,17 +103,17 @@ impl State {
                 .is_some_and(|newest| newest.seats.contains_key(identifier))
     }
 
-    /// All identifiers that something here is about; some of them twice.
-    pub fn all_names(&self) -> impl Iterator<Item = &Identifier> {
-        let seats = self.generation().into_iter();
-        let seats = seats.flat_map(|newest| newest.seats.keys());
-        let names = self.registrations.keys().chain(self.overrides.keys());
-        names.chain(self.keys.keys()).chain(seats)
+    /// All identifiers that [`State::mentions`] is true for. Some occur more than once.
+    pub fn mentioned_identifiers(&self) -> impl Iterator<Item = &Identifier> {
+        let sealed = self.generation().into_iter();
+        let sealed = sealed.flat_map(|newest| newest.seats.keys());
+        let identifiers = self.registrations.keys().chain(self.overrides.keys());
+        identifiers.chain(self.keys.keys()).chain(sealed)
     }
 
-    /// What the metadata of `registration` take, if it finds room. A node that is there may always change, if its
-    /// metadata do not grow.
-    pub fn room_for(
+    /// Checks that `registration` fits in `within`; returns the size of its metadata, in bytes. A registered node may
+    /// always change its facts if its metadata do not grow.
+    fn check_capacity(
         &self,
         registration: &NodeRegistration,
         within: Bounds,
@@ -124,13 +123,14 @@ impl State {
             let max = within.nodes_max;
             return Err(CapacityExceeded::Nodes { max });
         }
-        let held = known.map_or(0, |known| known.metadata_bytes);
+        let bytes_before = known.map_or(0, |known| known.metadata_bytes);
         let bytes = bytes_of(&registration.metadata);
+        let total_bytes = self.metadata_total_bytes - bytes_before + bytes;
         let max_bytes = within.metadata_total_max_bytes;
-        match bytes > held && self.metadata_total_bytes - held + bytes > max_bytes {
-            true => Err(CapacityExceeded::Metadata { max_bytes }),
-            false => Ok(bytes),
+        if bytes > bytes_before && total_bytes > max_bytes {
+            return Err(CapacityExceeded::Metadata { max_bytes });
         }
+        Ok(bytes)
     }
 
     /// The events of each commit after `revision`, oldest first: complete, each event once. `None` if the history
@@ -140,10 +140,10 @@ impl State {
         &self,
         revision: Revision,
     ) -> Option<impl Iterator<Item = Arc<[Event]>> + use<>> {
-        match revision <= self.revision {
-            true => self.events.after(revision),
-            false => None,
+        if revision > self.revision {
+            return None;
         }
+        self.events.after(revision)
     }
 
     /// Inserts a registration that was accepted at `revision`, in place of the node's earlier one.
@@ -154,10 +154,10 @@ impl State {
         revision: Revision,
     ) {
         let identifier = registration.identifier.clone();
-        let registered = Registered {
-            metadata_bytes,
+        let registered = RegisteredNode {
             registration,
             revision,
+            metadata_bytes,
         };
         self.metadata_total_bytes += registered.metadata_bytes;
         if let Some(before) = self.registrations.insert(identifier, registered) {
@@ -215,113 +215,143 @@ impl State {
     }
 
     fn apply_one(&mut self, change: Change, revision: Revision) -> Result<Effect, RejectionReason> {
-        let kind = match change {
+        let effect = match change {
             Change::Register {
                 registration,
                 within,
-            } => {
-                if let Some(known) = self.registrations.get(&registration.identifier)
-                    && *known.registration == registration
-                {
-                    return Ok(Effect::Unchanged(Some(known.revision)));
-                }
-                let bytes = self.room_for(&registration, within)?;
-                let registration = Arc::new(registration);
-                self.insert_registration(registration.clone(), bytes, revision);
-                self.registrations_revision = revision;
-                EventKind::NodeRegistered { registration }
-            }
+            } => self.register(registration, within, revision)?,
             Change::Remove {
                 identifier,
                 only_if,
-            } => {
-                let Some(known) = self.registrations.get(&identifier) else {
-                    return Err(RejectionReason::NotRegistered(identifier));
-                };
-                if only_if.is_some_and(|facts| *known.registration != facts) {
-                    return Err(RejectionReason::DifferentFacts(identifier));
-                }
-                self.metadata_total_bytes -= known.metadata_bytes;
-                self.registrations.remove(&identifier);
-                self.deliveries.remove(&identifier);
-                self.registrations_revision = revision;
-                EventKind::NodeRemoved { identifier }
-            }
+            } => self.remove(identifier, only_if, revision)?,
             Change::Override { identifier, files } => {
-                if let Some(known) = self.overrides.get(&identifier)
-                    && *known.files == files
-                {
-                    return Ok(Effect::Unchanged(Some(known.revision)));
-                }
-                let overridden = Overridden {
-                    files: Arc::new(files),
-                    revision,
-                };
-                self.overrides.insert(identifier.clone(), overridden);
-                self.overrides_revision = revision;
-                EventKind::OverrideSet { identifier }
+                self.set_override(identifier, files, revision)
             }
             Change::RemoveOverride(identifier) => {
                 if self.overrides.remove(&identifier).is_none() {
                     return Err(RejectionReason::NoOverride(identifier));
                 }
                 self.overrides_revision = revision;
-                EventKind::OverrideRemoved { identifier }
+                Effect::Changed(EventKind::OverrideRemoved { identifier })
             }
             Change::Deliver {
                 identifier,
                 generation,
-            } => {
-                let is_known = self.deliveries.get(&identifier) == Some(&generation);
-                if is_known || !self.registrations.contains_key(&identifier) {
-                    return Ok(Effect::Unchanged(None));
-                }
-                self.deliveries.insert(identifier.clone(), generation);
-                EventKind::Delivered {
-                    identifier,
-                    generation,
-                }
-            }
+            } => self.deliver(identifier, generation),
             Change::Claim {
                 identifier,
                 key,
                 within,
-            } => {
-                match self.keys.get(&identifier) {
-                    Some(owner) if *owner == key => return Ok(Effect::Unchanged(None)),
-                    Some(_) => return Err(RejectionReason::DifferentKey(identifier)),
-                    None => {}
-                }
-                let max = within.nodes_max;
-                if self.keys.len() >= max && !self.registrations.contains_key(&identifier) {
-                    return Err(CapacityExceeded::Names { max }.into());
-                }
-                self.keys.insert(identifier.clone(), key);
-                EventKind::NameClaimed { identifier }
-            }
-            Change::Release(identifier) => {
-                if self.keys.remove(&identifier).is_none() {
-                    return Ok(Effect::Unchanged(None));
-                }
-                EventKind::NameReleased { identifier }
-            }
-            Change::Fail(failure) => {
-                if self.failure.as_deref() == Some(&failure) {
-                    return Ok(Effect::Unchanged(None));
-                }
-                let failure = Arc::new(failure);
-                self.failure = Some(failure.clone());
-                EventKind::ClusterFailed { failure }
-            }
-            Change::Reset => {
-                if self.failure.take().is_none() {
-                    return Ok(Effect::Unchanged(None));
-                }
-                EventKind::ClusterReset
-            }
+            } => self.claim(identifier, key, within)?,
+            Change::Release(identifier) => match self.keys.remove(&identifier) {
+                Some(_) => Effect::Changed(EventKind::NameReleased { identifier }),
+                None => Effect::Unchanged(None),
+            },
+            Change::Fail(failure) => self.fail(failure),
+            Change::Reset => match self.failure.take() {
+                Some(_) => Effect::Changed(EventKind::ClusterReset),
+                None => Effect::Unchanged(None),
+            },
         };
         self.inputs = self.registrations_revision.max(self.overrides_revision);
-        Ok(Effect::Changed(kind))
+        Ok(effect)
+    }
+
+    fn register(
+        &mut self,
+        registration: NodeRegistration,
+        within: Bounds,
+        revision: Revision,
+    ) -> Result<Effect, RejectionReason> {
+        if let Some(known) = self.registrations.get(&registration.identifier)
+            && *known.registration == registration
+        {
+            return Ok(Effect::Unchanged(Some(known.revision)));
+        }
+        let metadata_bytes = self.check_capacity(&registration, within)?;
+        let registration = Arc::new(registration);
+        self.insert_registration(registration.clone(), metadata_bytes, revision);
+        self.registrations_revision = revision;
+        Ok(Effect::Changed(EventKind::NodeRegistered { registration }))
+    }
+
+    fn remove(
+        &mut self,
+        identifier: Identifier,
+        only_if: Option<NodeRegistration>,
+        revision: Revision,
+    ) -> Result<Effect, RejectionReason> {
+        let Some(known) = self.registrations.get(&identifier) else {
+            return Err(RejectionReason::NotRegistered(identifier));
+        };
+        if only_if.is_some_and(|facts| *known.registration != facts) {
+            return Err(RejectionReason::DifferentFacts(identifier));
+        }
+        self.metadata_total_bytes -= known.metadata_bytes;
+        self.registrations.remove(&identifier);
+        self.deliveries.remove(&identifier);
+        self.registrations_revision = revision;
+        Ok(Effect::Changed(EventKind::NodeRemoved { identifier }))
+    }
+
+    fn set_override(
+        &mut self,
+        identifier: Identifier,
+        files: ArtifactSet,
+        revision: Revision,
+    ) -> Effect {
+        if let Some(known) = self.overrides.get(&identifier)
+            && *known.files == files
+        {
+            return Effect::Unchanged(Some(known.revision));
+        }
+        let node_override = NodeOverride {
+            files: Arc::new(files),
+            revision,
+        };
+        self.overrides.insert(identifier.clone(), node_override);
+        self.overrides_revision = revision;
+        Effect::Changed(EventKind::OverrideSet { identifier })
+    }
+
+    fn deliver(&mut self, identifier: Identifier, generation: GenerationNumber) -> Effect {
+        let is_known = self.deliveries.get(&identifier) == Some(&generation);
+        if is_known || !self.registrations.contains_key(&identifier) {
+            return Effect::Unchanged(None);
+        }
+        self.deliveries.insert(identifier.clone(), generation);
+        Effect::Changed(EventKind::Delivered {
+            identifier,
+            generation,
+        })
+    }
+
+    fn claim(
+        &mut self,
+        identifier: Identifier,
+        key: Digest,
+        within: Bounds,
+    ) -> Result<Effect, RejectionReason> {
+        match self.keys.get(&identifier) {
+            Some(owner) if *owner == key => return Ok(Effect::Unchanged(None)),
+            Some(_) => return Err(RejectionReason::DifferentKey(identifier)),
+            None => {}
+        }
+        let max = within.nodes_max;
+        if self.keys.len() >= max && !self.registrations.contains_key(&identifier) {
+            return Err(CapacityExceeded::Names { max }.into());
+        }
+        self.keys.insert(identifier.clone(), key);
+        Ok(Effect::Changed(EventKind::NameClaimed { identifier }))
+    }
+
+    fn fail(&mut self, failure: Failure) -> Effect {
+        if self.failure.as_deref() == Some(&failure) {
+            return Effect::Unchanged(None);
+        }
+        let failure = Arc::new(failure);
+        self.failure = Some(failure.clone());
+        Effect::Changed(EventKind::ClusterFailed { failure })
     }
 
     /// Seals `generation` at `revision` if its number follows the newest one. The newest `history` generations, at

@@ -11,7 +11,7 @@ const ABBREVIATION_MIN_BYTES: usize = 3;
 /// Returns the candidate nearest to `name`, if one is near enough for a slip.
 ///
 /// A candidate is near if one of the two begins with the other, or if at most a third of the characters of `name`
-/// have to be changed. The first [`CANDIDATES_MAX`] candidates are looked at. Of equally near ones the first wins.
+/// have to be changed. Only the first 4,096 candidates are compared. Of equally near ones the first wins.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let candidates: Vec<&str> = candidates.into_iter().take(CANDIDATES_MAX).collect();
     let is_longer =
@@ -42,6 +42,14 @@ pub fn did_you_mean<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
     nearest(name, candidates).map(|found| format!("did you mean `{found}`?"))
+}
+
+/// Returns [`did_you_mean`] as the end of a message, ``; did you mean `settle`?``, or an empty text.
+pub fn did_you_mean_suffix<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> String {
+    did_you_mean(name, candidates).map_or_else(String::new, |question| format!("; {question}"))
 }
 
 #[cfg(test)]

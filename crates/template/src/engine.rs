@@ -1,4 +1,4 @@
-//! The one environment in which all expressions and templates run.
+//! The engine's environment, in which all expressions and templates run.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -7,22 +7,22 @@ use std::{
 
 use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior, syntax::SyntaxConfig};
 
-use super::{bounded, bounds::STEPS_MAX, error::fault, filters, network, output, strict};
+use super::{engine_error::invalid_operation, functions, limits::STEPS_MAX, output};
 
-/// Shared by all: expressions run in it, templates in a copy that holds their text.
+/// The environment that all texts share. Expressions run in it; each template runs in a copy that has its text.
 pub(super) static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(environment);
 
-/// Runs the engine. A panic in it, a mistake of its own (`''[::-1]` in this version), becomes an error: what
-/// a node brings must not bring down who evaluates it.
-pub(super) fn guarded<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+/// Runs the engine and converts a panic into an error. The engine has bugs that panic (`''[::-1]` in this version),
+/// and metadata of a node must not be able to stop the server.
+pub(super) fn catch_panic<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
-        Err(fault(
-            "the template engine itself fails at this text; write it in another way",
+        Err(invalid_operation(
+            "the template engine has a bug that this text triggers; write it in another way",
         ))
     })
 }
 
-/// The syntax of all templates: Jinja's, with the final newline kept.
+/// Returns the syntax of all templates: Jinja's. A newline at the end of the template is kept.
 pub(super) fn syntax() -> SyntaxConfig {
     SyntaxConfig::builder()
         .keep_trailing_newline(true)
@@ -36,16 +36,13 @@ fn environment() -> Environment<'static> {
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(STEPS_MAX));
-    // Lets errors name the undefined expression. The variables that they then hold, too, are left behind
-    // where errors are converted.
+    // Debug information lets errors name the undefined expression. It includes all variables, so `engine_error`
+    // never keeps an error of the engine.
     environment.set_debug(true);
     environment.set_formatter(output::print);
-    // These print variables in the engine's own notation, `debug` all of them.
+    // Both print values in the engine's own notation, and `debug` prints every variable.
     environment.remove_global("debug");
     environment.remove_filter("pprint");
-    filters::register(&mut environment);
-    network::register(&mut environment);
-    strict::register(&mut environment);
-    bounded::register(&mut environment);
+    functions::register(&mut environment);
     environment
 }

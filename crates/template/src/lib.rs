@@ -1,41 +1,54 @@
-//! MiniJinja made strict: the expressions and templates of a spec, with cfgsync's filters and functions.
+//! The template language of specs: Jinja, as MiniJinja implements it, made strict.
 //!
-//! Everything here is pure but for the draws of `once`, which are passed in. What a text may name is found
-//! when it is compiled (`names`), what is undefined when it runs is an error (`strict`, the engine's strict
-//! mode), and no error holds a variable's value (`error`).
+//! A spec contains two kinds of text. An [`Expression`] gives one value (`where`, `when`, `once`), a [`Template`] gives
+//! the content of a file. Both are compiled when the spec is read, and evaluated in a [`RenderContext`] that has the
+//! nodes and values of one snapshot. `cfgsync-spec` compiles them, `cfgsync-cluster` and `cfgsync-materialize` evaluate
+//! them. [`cfgsync_model`] below has the data types.
 //!
-//! Bounds stop accidents: [`STEPS_MAX`] instructions a render, [`OUTPUT_MAX_BYTES`] of output, and the filters
-//! that multiply are bounded one by one. Not bounded is the memory of values under way: `~` in a loop that
-//! doubles a text, captured blocks, lists nested without end. Templates are the operator's own code.
+//! To add a function, filter or test, write it in a file of `functions/` and add its row to the table in
+//! `functions.rs`. A test fails until `docs/src/templates.md` has it as well.
+//!
+//! Invariants:
+//!
+//! - Evaluation is pure: it depends on the context alone. Only the functions of `once` read the clock and random
+//!   numbers, through the [`OnceSource`] that the caller passes.
+//! - Every name in a text is checked when the text is compiled, also in branches that are never taken.
+//! - Using an undefined value is an error, also inside list filters.
+//! - No error contains the value of a variable, because values may be secret.
+//!
+//! Limits stop accidents: 50,000,000 instructions for each evaluation, 64 MiB of output, and limits for filters that
+//! multiply their input. Memory for intermediate values is not limited: a loop can double a string with `~`, or nest
+//! lists without end. Templates are the operator's code and are not sandboxed against their author.
 
-mod bounds;
+mod limits;
 mod error;
-mod printing;
+mod engine_error;
+mod formatter;
 mod yaml;
 mod nearest;
-mod draw;
+mod json_value;
+mod node_value;
+mod functions;
 mod fragment;
+mod variables;
 mod context;
-mod strict;
-mod filters;
-mod network;
-mod bounded;
 mod output;
 mod engine;
-mod parsing;
+mod parser;
 mod syntax_tree;
-mod declared;
-mod names;
+mod declarations;
+mod scope;
+mod name_check;
 mod expression;
 mod template;
 #[cfg(test)]
 mod testing;
 
-pub use bounds::{OUTPUT_MAX_BYTES, STEPS_MAX};
-pub use context::{NodeValue, RenderContext};
-pub use declared::Declared;
-pub use draw::Draw;
+pub use context::RenderContext;
+pub use declarations::Declarations;
 pub use error::{JinjaError, Origin};
 pub use expression::Expression;
-pub use names::Scope;
+pub use functions::{BUILTINS, Builtin, BuiltinKind, once::OnceSource};
+pub use node_value::NodeValue;
+pub use scope::Scope;
 pub use template::Template;

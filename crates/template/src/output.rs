@@ -1,38 +1,38 @@
-//! Where what is printed ends up: the formatters, and the sink that takes fragments as shared chunks.
+//! The output of templates: formatters that print values, and the writer that collects text and shared chunks.
 
 use std::{io, sync::Arc};
 
 use minijinja::{Error, Output, State, Value};
 
 use super::{
-    bounds::OUTPUT_MAX_BYTES,
-    context::{ROOT, Root},
-    error::fault,
+    engine_error::invalid_operation,
+    formatter::to_text,
     fragment::CHUNK_MIN_BYTES,
-    printing::text,
+    limits::OUTPUT_MAX_BYTES,
+    variables::{SELF_KEY, Variables},
 };
 use cfgsync_model::{Chunk, Content};
 
-/// Prints `value`: the engine's formatter.
+/// Prints `value`. It is the engine's formatter for file templates.
 pub(super) fn print(
     out: &mut Output<'_>,
     state: &mut State<'_, '_>,
     value: &Value,
 ) -> Result<(), Error> {
     if value.is_undefined() {
-        // Only an `if` without `else` gets here: the engine refuses all others before.
+        // The engine has refused every undefined value but that of an `if` without `else`.
         return Ok(());
     }
     let Some(string) = value.as_str() else {
-        return Ok(out.write_str(&text(value)?)?);
+        return Ok(out.write_str(&to_text(value)?)?);
     };
-    if string.len() >= CHUNK_MIN_BYTES && announce(out, state, string)? {
+    if string.len() >= CHUNK_MIN_BYTES && write_as_chunk(out, state, string)? {
         return Ok(());
     }
     Ok(out.write_str(string)?)
 }
 
-/// Prints `value` into a path: the formatter of path templates.
+/// Prints `value` into a path. It is the engine's formatter for path templates.
 pub(super) fn print_path_part(
     out: &mut Output<'_>,
     _: &mut State<'_, '_>,
@@ -41,73 +41,87 @@ pub(super) fn print_path_part(
     if value.is_undefined() {
         return Ok(());
     }
-    let part = text(value)?;
+    let part = to_text(value)?;
     if part.contains('/') || part.contains(char::is_control) {
-        return Err(fault(
-            "what is printed into a path must not hold `/` or control characters",
+        return Err(invalid_operation(
+            "a value that is printed into a path must not contain `/` or control characters",
         ));
     }
     if !part.is_empty() && part.bytes().all(|b| b == b'.') {
-        return Err(fault("what is printed into a path must not be `.` or `..`"));
+        return Err(invalid_operation(
+            "a value that is printed into a path must not be `.` or `..`",
+        ));
     }
     Ok(out.write_str(&part)?)
 }
 
-/// Whether the sink took `string` as a shared chunk.
-fn announce(out: &mut Output<'_>, state: &State<'_, '_>, string: &str) -> Result<bool, Error> {
-    let Some(root) = state.lookup(ROOT) else {
+/// Appends `string` as a shared chunk and returns true, if it is a fragment and nothing captures the output. The
+/// module `fragment` explains how.
+fn write_as_chunk(
+    out: &mut Output<'_>,
+    state: &State<'_, '_>,
+    string: &str,
+) -> Result<bool, Error> {
+    let Some(variables) = state.lookup(SELF_KEY) else {
         return Ok(false);
     };
-    let Some(root) = root.downcast_object_ref::<Root>() else {
+    let Some(variables) = variables.downcast_object_ref::<Variables>() else {
         return Ok(false);
     };
     let address = string.as_ptr().addr();
-    let is_fragment = root
+    let is_fragment = variables
         .fragments()
         .and_then(|fragments| fragments.chunk_at(address))
         .is_some_and(|chunk| chunk.bytes().len() == string.len());
     if !is_fragment {
         return Ok(false);
     }
-    root.announcement().make(address);
+    variables.pending_fragment().set(address);
     out.write_str("")?;
-    Ok(root.announcement().take() == 0)
+    Ok(variables.pending_fragment().take() == 0)
 }
 
-/// Where a template's output ends up: text and shared chunks, in order and bounded.
+/// Collects the output of one template as chunks, up to [`OUTPUT_MAX_BYTES`].
 pub(super) struct OutputWriter<'a> {
-    root: &'a Root,
+    variables: &'a Variables,
+    /// The text since the last shared chunk.
     text: Vec<u8>,
     chunks: Vec<Arc<Chunk>>,
     length_bytes: usize,
 }
 
 impl<'a> OutputWriter<'a> {
-    pub(super) fn new(root: &'a Root) -> Self {
+    /// Returns a writer with a buffer for `expected_bytes` of text.
+    pub(super) fn new(variables: &'a Variables, expected_bytes: usize) -> Self {
         Self {
-            root,
-            text: Vec::new(),
+            variables,
+            text: Vec::with_capacity(expected_bytes),
             chunks: Vec::new(),
             length_bytes: 0,
         }
+    }
+
+    /// Returns the number of bytes written so far.
+    pub(super) fn length_bytes(&self) -> usize {
+        self.length_bytes
     }
 
     pub(super) fn into_content(mut self) -> Content {
         if self.chunks.is_empty() {
             return Content::whole(self.text.into_boxed_slice());
         }
-        self.end_text();
+        self.flush_text();
         Content::from_chunks(self.chunks)
     }
 
-    fn end_text(&mut self) {
+    fn flush_text(&mut self) {
         if !self.text.is_empty() {
             let text = std::mem::take(&mut self.text).into_boxed_slice();
             self.chunks.push(Chunk::new(text));
         }
     }
 
-    fn grow(&mut self, length_bytes: usize) -> io::Result<()> {
+    fn add_length(&mut self, length_bytes: usize) -> io::Result<()> {
         self.length_bytes += length_bytes;
         if self.length_bytes > OUTPUT_MAX_BYTES {
             return Err(io::ErrorKind::FileTooLarge.into());
@@ -124,21 +138,21 @@ impl io::Write for OutputWriter<'_> {
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         if !bytes.is_empty() {
-            self.grow(bytes.len())?;
+            self.add_length(bytes.len())?;
             self.text.extend_from_slice(bytes);
             return Ok(());
         }
-        let announced = self.root.announcement().take();
+        let address = self.variables.pending_fragment().take();
         let Some(chunk) = self
-            .root
+            .variables
             .fragments()
-            .and_then(|f| f.chunk_at(announced))
+            .and_then(|fragments| fragments.chunk_at(address))
             .cloned()
         else {
             return Ok(());
         };
-        self.grow(chunk.bytes().len())?;
-        self.end_text();
+        self.add_length(chunk.bytes().len())?;
+        self.flush_text();
         self.chunks.push(chunk);
         Ok(())
     }

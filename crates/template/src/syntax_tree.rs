@@ -1,19 +1,19 @@
-//! A walk over every statement and expression of a parsed text.
+//! Visits every statement and expression of a syntax tree.
 
 use minijinja::machinery::ast::{CallArg, CallType, Expr, Macro, Stmt};
 
-/// What the walk meets.
-pub(super) enum Part<'a, 's> {
+/// A node of the syntax tree.
+pub(super) enum SyntaxNode<'a, 's> {
     Statement(&'a Stmt<'s>),
     Expression(&'a Expr<'s>),
-    /// What a `set`, a loop or a macro assigns to.
+    /// A variable to which a `set`, a loop or a macro assigns.
     Target(&'a Expr<'s>),
 }
 
-pub(super) type Visitor<'v> = dyn FnMut(Part<'_, '_>) + 'v;
+pub(super) type Visitor<'v> = dyn FnMut(SyntaxNode<'_, '_>) + 'v;
 
 pub(super) fn walk_statement(statement: &Stmt<'_>, visit: &mut Visitor<'_>) {
-    visit(Part::Statement(statement));
+    visit(SyntaxNode::Statement(statement));
     match statement {
         Stmt::Template(s) => walk_all(&s.children, visit),
         Stmt::EmitExpr(s) => walk_expression(&s.expr, visit),
@@ -81,7 +81,7 @@ pub(super) fn walk_statement(statement: &Stmt<'_>, visit: &mut Visitor<'_>) {
 }
 
 pub(super) fn walk_expression(expression: &Expr<'_>, visit: &mut Visitor<'_>) {
-    visit(Part::Expression(expression));
+    visit(SyntaxNode::Expression(expression));
     match expression {
         Expr::Var(_) | Expr::Const(_) => {}
         Expr::Slice(e) => {
@@ -136,7 +136,7 @@ pub(super) fn walk_expression(expression: &Expr<'_>, visit: &mut Visitor<'_>) {
     }
 }
 
-/// What is called. The name of a function is no variable: the visitor sees it at the call.
+/// Visits the callee of a call. The name of a function is not a variable: the visitor gets it with the call.
 fn walk_call(callee: &Expr<'_>, is_function: bool, visit: &mut Visitor<'_>) {
     if !is_function {
         walk_expression(callee, visit);
@@ -157,10 +157,10 @@ fn walk_macro(definition: &Macro<'_>, visit: &mut Visitor<'_>) {
 
 fn walk_target(target: &Expr<'_>, visit: &mut Visitor<'_>) {
     match target {
-        Expr::Var(_) => visit(Part::Target(target)),
+        Expr::Var(_) => visit(SyntaxNode::Target(target)),
         Expr::List(list) => list.items.iter().for_each(|item| walk_target(item, visit)),
         Expr::Tuple(tuple) => tuple.items.iter().for_each(|item| walk_target(item, visit)),
-        // `set ns.x = …` uses `ns`.
+        // `set ns.x = …` does not define `ns` but uses it.
         other => walk_expression(other, visit),
     }
 }

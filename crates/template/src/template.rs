@@ -2,23 +2,32 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use minijinja::{Environment, Value};
 
 use super::{
-    context::{NodeValue, RenderContext},
-    declared::Declared,
-    engine::{ENVIRONMENT, guarded},
-    error::{JinjaError, Origin, from_engine},
-    names::{Scope, check_template},
+    context::RenderContext,
+    declarations::Declarations,
+    engine::{ENVIRONMENT, catch_panic},
+    engine_error::from_engine,
+    error::{JinjaError, Origin},
+    name_check::check_template,
+    node_value::NodeValue,
     output::{OutputWriter, print_path_part},
-    parsing::parse_template,
+    parser::parse_template,
+    scope::Scope,
 };
 use cfgsync_model::Content;
 
-/// A template that compiled: its names exist. Cloning is cheap.
+/// Maximum size of the buffer that a render starts with, in bytes.
+const BUFFER_MAX_BYTES: usize = 64 << 10;
+
+/// A compiled template, whose names have been checked. Cloning copies pointers.
 #[derive(Clone)]
 pub struct Template {
     compiled: Arc<Compiled>,
@@ -27,36 +36,46 @@ pub struct Template {
 
 struct Compiled {
     environment: Environment<'static>,
-    /// The same with a printer for parts of paths; made when it is first needed.
+    /// The same environment with the formatter for paths, created when it is first needed.
     path_environment: OnceLock<Environment<'static>>,
     name: String,
     source: String,
+    /// The length of the longest output so far, in bytes. The next render starts with a buffer of this size.
+    longest_output: AtomicUsize,
 }
 
 impl Template {
-    /// Compiles `source`. `name` is for messages; `fragments` are the names that fragment() may ask for.
-    /// Fails at the first mistake in the syntax, then at the first name that does not exist in `scope`.
+    /// Compiles `source`. Entries of `values` and `once` are not checked. The engine's messages use `name`, and
+    /// `fragments` are the names that `fragment()` accepts.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the first syntax error, or else with the first name that does not exist in `scope`.
     pub fn compile(
         name: &str,
         source: &str,
         scope: Scope,
         fragments: &[String],
     ) -> Result<Self, JinjaError> {
-        Self::compile_in(name, source, scope, fragments, &Declared::default())
+        Self::compile_with(name, source, scope, fragments, &Declarations::default())
     }
 
-    /// The same in a spec that declares so much: what is not there is a name that does not exist.
-    pub fn compile_in(
+    /// Compiles `source` and checks entries of `values` and `once` against the declarations of the spec.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Template::compile`] does, and if the spec does not declare an entry.
+    pub fn compile_with(
         name: &str,
         source: &str,
         scope: Scope,
         fragments: &[String],
-        declared: &Declared,
+        declarations: &Declarations,
     ) -> Result<Self, JinjaError> {
         let parsed = parse_template(name, source)?;
-        check_template(&parsed, source, scope, declared, fragments)?;
+        check_template(&parsed, source, scope, declarations, fragments)?;
         let mut environment = ENVIRONMENT.clone();
-        guarded(|| environment.add_template_owned(name.to_owned(), source.to_owned()))
+        catch_panic(|| environment.add_template_owned(name.to_owned(), source.to_owned()))
             .map_err(|error| from_engine(&error, source).error)?;
         Ok(Self {
             compiled: Arc::new(Compiled {
@@ -64,34 +83,40 @@ impl Template {
                 path_environment: OnceLock::new(),
                 name: name.to_owned(),
                 source: source.to_owned(),
+                longest_output: AtomicUsize::new(0),
             }),
             origin: None,
         })
     }
 
-    /// The same template, knowing where its text stands.
+    /// Returns the same template with the position of its text, which messages then show.
     #[must_use]
     pub fn with_origin(mut self, origin: Origin) -> Self {
         self.origin = Some(origin);
         self
     }
 
-    /// Where its text stands, if it was told.
+    /// Returns the position of the text, if [`Template::with_origin`] has set it.
     pub fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
     }
 
-    /// What messages call it.
-    pub fn name(&self) -> &str {
+    /// Returns the name that the template was compiled with.
+    fn name(&self) -> &str {
         &self.compiled.name
     }
 
-    /// Its text.
+    /// Returns the text of the template.
     pub fn source(&self) -> &str {
         &self.compiled.source
     }
 
-    /// The text for `node` (`None` for what all share). Fragments that stand alone become shared chunks.
+    /// Renders the template for `node`, or for all nodes if it is `None`. A fragment that stands alone becomes a shared
+    /// chunk.
+    ///
+    /// # Errors
+    ///
+    /// Fails if evaluation fails or exceeds a limit. An undefined value is an error.
     pub fn render(
         &self,
         context: &RenderContext,
@@ -100,8 +125,13 @@ impl Template {
         self.render_in(&self.compiled.environment, context, node)
     }
 
-    /// The same for a path: what is printed into it must not hold a `/` and must not be `.` or `..`, so that
-    /// data cannot lead elsewhere. The template's own text may be any path.
+    /// Renders the template as a path. The text of the template may be any path, but values that it prints cannot lead
+    /// to another directory.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Template::render`] does, and if a printed value contains `/` or a control character, or is `.` or
+    /// `..`.
     pub fn render_path(
         &self,
         context: &RenderContext,
@@ -112,8 +142,8 @@ impl Template {
             environment.set_formatter(print_path_part);
             environment
         });
-        let content = self.render_in(environment, context, node)?;
-        Ok(String::from_utf8_lossy(&content.to_bytes()).into_owned())
+        let rendered = self.render_in(environment, context, node)?;
+        Ok(String::from_utf8_lossy(&rendered.to_bytes()).into_owned())
     }
 
     fn render_in(
@@ -122,18 +152,24 @@ impl Template {
         context: &RenderContext,
         node: Option<&NodeValue>,
     ) -> Result<Content, JinjaError> {
-        let root = context.root(node, None);
-        let mut sink = OutputWriter::new(&root);
-        let result = guarded(|| {
+        let variables = context.variables(node, None);
+        let longest = &self.compiled.longest_output;
+        let expected = longest.load(Ordering::Relaxed);
+        let mut writer = OutputWriter::new(&variables, expected.min(BUFFER_MAX_BYTES));
+        let result = catch_panic(|| {
             let template = environment.get_template(self.name())?;
-            let variables = Value::from_dyn_object(Arc::clone(&root));
-            template.render_captured_to(variables, &mut sink).map(drop)
+            let values = Value::from_dyn_object(Arc::clone(&variables));
+            template.render_captured_to(values, &mut writer).map(drop)
         });
         match result {
-            Ok(()) => Ok(sink.into_content()),
-            Err(error) => {
-                Err(from_engine(&error, self.source()).with_nearest(|path| root.nearest(path)))
+            Ok(()) => {
+                if writer.length_bytes() > expected {
+                    longest.fetch_max(writer.length_bytes(), Ordering::Relaxed);
+                }
+                Ok(writer.into_content())
             }
+            Err(error) => Err(from_engine(&error, self.source())
+                .with_suggestion(|path| variables.suggestion(path))),
         }
     }
 }
@@ -146,5 +182,9 @@ impl fmt::Debug for Template {
     }
 }
 
+#[cfg(test)]
+mod fragment_tests;
+#[cfg(test)]
+mod random_tests;
 #[cfg(test)]
 mod tests;

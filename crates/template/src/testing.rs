@@ -1,9 +1,11 @@
-//! A small context for the tests of this module.
+//! A context with three nodes, for the tests of this crate.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::context::{NodeValue, RenderContext};
-use cfgsync_model::{Metadata, NodeRegistration};
+use super::{context::RenderContext, node_value::NodeValue};
+use cfgsync_model::{Chunk, Metadata, NodeRegistration};
 
 pub(super) fn values() -> Map<String, Value> {
     let values = json!({
@@ -33,10 +35,24 @@ pub(super) fn nodes() -> Vec<NodeValue> {
 
 pub(super) fn node(at: usize, identifier: &str, metadata: &Metadata) -> NodeValue {
     let ip = std::net::Ipv4Addr::from_bits(0x0a00_0001 + u32::try_from(at).unwrap());
-    let registration = NodeRegistration::new(identifier.parse().unwrap(), ip.into());
-    NodeValue::unseated(&registration, metadata)
+    let registration = NodeRegistration::without_metadata(identifier.parse().unwrap(), ip.into());
+    NodeValue::without_seat(&registration, metadata)
 }
 
 pub(super) fn context() -> RenderContext {
-    RenderContext::unseated("devnet", &values(), &Map::new(), nodes())
+    RenderContext::with_nodes("devnet", &values(), &Map::new(), nodes())
+}
+
+/// Returns a text that is long enough to be a shared chunk.
+pub(super) fn long_text() -> String {
+    "  - peer: <\"ä\">\n".repeat(60)
+}
+
+/// Returns the context with the fragment `f`, whose text is also `values.text`.
+pub(super) fn context_with_fragment(text: &str) -> RenderContext {
+    let mut values = values();
+    values.insert("text".into(), json!(text));
+    RenderContext::with_nodes("c", &values, &Map::new(), nodes()).with_fragments(BTreeMap::from([
+        ("f".to_owned(), Chunk::new(text.to_owned())),
+    ]))
 }

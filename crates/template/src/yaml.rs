@@ -1,53 +1,53 @@
-//! `toyaml`: block YAML in which every scalar stands on one line.
+//! The YAML that the filter `toyaml` prints: block style, with every scalar on one line.
 //!
-//! Texts are quoted as JSON (which is YAML) unless they are plain words, so no text can become another type
-//! in YAML 1.1 or 1.2, and no newline can become a new key.
+//! A string is quoted as in JSON (which is valid YAML) unless it is a plain word. So no string becomes another type in
+//! YAML 1.1 or 1.2, and no newline in a string can add a key.
 
 use minijinja::{Error, Value, value::ValueKind};
 
-use super::printing::{entries, quoted, scalar, within_bounds};
+use super::formatter::{check_size, entries, json_string, scalar_to_json};
 
-/// Words that some YAML reads as something else than text.
+/// Words that a YAML parser may read as a boolean or null.
 const RESERVED: &[&str] = &["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
 
-/// `value` as YAML without a final newline: lists and objects in block style, to be placed with `indent`.
-pub(super) fn yaml(value: &Value) -> Result<String, Error> {
+/// Returns `value` as YAML without a final newline. Lists and objects are in block style, to be indented with `indent`.
+pub(super) fn to_yaml(value: &Value) -> Result<String, Error> {
     let mut out = String::new();
-    write(&mut out, value, 0, Place::Start)?;
+    write(&mut out, value, 0, Position::Start)?;
     Ok(out)
 }
 
-/// What stands before a value on its line.
+/// The text before a value on its line.
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
+enum Position {
     Start,
     AfterKey,
     AfterDash,
 }
 
-fn write(out: &mut String, value: &Value, depth: usize, place: Place) -> Result<(), Error> {
-    within_bounds(depth, out.len())?;
-    if let Some(scalar) = scalar(value)? {
-        if place != Place::Start {
+fn write(out: &mut String, value: &Value, depth: usize, position: Position) -> Result<(), Error> {
+    check_size(depth, out.len())?;
+    if let Some(scalar) = scalar_to_json(value)? {
+        if position != Position::Start {
             out.push(' ');
         }
         match value.as_str() {
-            Some(text) => out.push_str(&word(text)),
+            Some(text) => out.push_str(&plain_or_quoted(text)),
             None => out.push_str(&scalar),
         }
         return Ok(());
     }
-    // A block may begin on the line of its dash, but not on that of its key.
-    let mut fresh = match place {
-        Place::Start => true,
-        Place::AfterDash => {
+    // The first item of a block can stand on the line of a dash, but not on the line of a key.
+    let mut can_use_this_line = match position {
+        Position::Start => true,
+        Position::AfterDash => {
             out.push(' ');
             true
         }
-        Place::AfterKey => false,
+        Position::AfterKey => false,
     };
-    let mut line = |out: &mut String| {
-        if !std::mem::replace(&mut fresh, false) {
+    let mut start_line = |out: &mut String| {
+        if !std::mem::replace(&mut can_use_this_line, false) {
             out.push('\n');
             out.extend(std::iter::repeat_n("  ", depth));
         }
@@ -55,16 +55,16 @@ fn write(out: &mut String, value: &Value, depth: usize, place: Place) -> Result<
     let before = out.len();
     if value.kind() == ValueKind::Map {
         for (key, item) in entries(value)? {
-            line(out);
-            out.push_str(&word(&key));
+            start_line(out);
+            out.push_str(&plain_or_quoted(&key));
             out.push(':');
-            write(out, &item, depth + 1, Place::AfterKey)?;
+            write(out, &item, depth + 1, Position::AfterKey)?;
         }
     } else {
         for item in value.try_iter()? {
-            line(out);
+            start_line(out);
             out.push('-');
-            write(out, &item, depth + 1, Place::AfterDash)?;
+            write(out, &item, depth + 1, Position::AfterDash)?;
         }
     }
     if out.len() == before {
@@ -73,13 +73,17 @@ fn write(out: &mut String, value: &Value, depth: usize, place: Place) -> Result<
         } else {
             "[]"
         };
-        out.push_str(if place == Place::AfterKey { " " } else { "" });
+        out.push_str(if position == Position::AfterKey {
+            " "
+        } else {
+            ""
+        });
         out.push_str(empty);
     }
     Ok(())
 }
 
-fn word(text: &str) -> String {
+fn plain_or_quoted(text: &str) -> String {
     let is_plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '_')
         && text
             .bytes()
@@ -88,8 +92,8 @@ fn word(text: &str) -> String {
     if is_plain {
         return text.to_owned();
     }
-    // JSON lets through some characters that YAML does not count as printable.
-    quoted(text)
+    // JSON strings may contain some characters that YAML requires to be escaped.
+    json_string(text)
         .chars()
         .flat_map(|c| match c {
             '\u{7f}'..='\u{9f}'
@@ -109,15 +113,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::context::from_json;
+    use crate::json_value::from_json;
 
     #[test]
-    fn blocks_are_readable_and_scalars_stay_on_one_line() {
+    fn prints_blocks_with_each_scalar_on_one_line() {
         let value = json!({
             "name": "a", "port": 9000, "tls": true, "none": null, "empty": {}, "also": [],
             "peers": [{"id": "n-1", "tags": ["x", "yes"]}, [1, 2], "two\nlines"],
         });
-        insta::assert_snapshot!(yaml(&from_json(&value)).unwrap(), @r#"
+        insta::assert_snapshot!(to_yaml(&from_json(&value)).unwrap(), @r#"
         also: []
         empty: {}
         name: a
@@ -156,8 +160,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_yaml_parser_reads_back_the_same_value(value in any_json()) {
-            let text = yaml(&from_json(&value)).unwrap();
+        fn yaml_parser_reads_the_same_value(value in any_json()) {
+            let text = to_yaml(&from_json(&value)).unwrap();
             let read: serde_json::Value = serde_yaml::from_str(&text).unwrap();
             prop_assert_eq!(read, value);
         }

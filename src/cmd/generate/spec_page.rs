@@ -1,10 +1,10 @@
-//! cfgsync-spec(5): the reference of every field from the JSON Schema, around it what a schema cannot say.
+//! cfgsync-spec(5): every field, from the JSON Schema, and the parts of the spec that a schema cannot describe.
 
 use serde_json::Value;
 
-use super::roff;
+use super::page::Page;
 
-/// The order in which people write the sections; the schema knows none.
+/// The sections in the order in which people write them; a schema has no order.
 const SECTIONS: [&str; 9] = [
     "cfgsync",
     "cluster",
@@ -17,19 +17,7 @@ const SECTIONS: [&str; 9] = [
     "materializers",
 ];
 
-const HEAD: &str = r#"
-.SH NAME
-cfgsync\-spec \- when a cluster is complete, and which files each node then gets
-.SH DESCRIPTION
-A spec is a YAML file. \fBcfgsync serve\fR reads it and registers nodes until the rule in \fBready\fR holds;
-then it renders all files from one cut of the registrations and seals them as a generation. \fBcfgsync plan\fR
-says offline what a spec would give.
-.PP
-Unknown fields and wrong types are errors; nothing is silently ignored. Files that a spec names lie relative to
-it.
-.SH EXAMPLE
-.nf
-cfgsync: 1
+const EXAMPLE: &str = r#"cfgsync: 1
 cluster: devnet
 metadata:
   port: { type: integer, min: 1, max: 65535 }
@@ -37,101 +25,132 @@ metadata:
 ready:
   nodes: 4
   groups:
-    \- { where: 'node.metadata.role == "validator"', count: 3 }
+    - { where: 'node.metadata.role == "validator"', count: 3 }
   settle: 2s
   deadline: 5m
 once:
   cookie: random_hex(32)
 materializers:
-  \- kind: template
+  - kind: template
     fragments:
       peers: |
-        {%\- for peer in nodes %}
-          \- {{ hostport(peer.ip, peer.metadata.port) | tojson }}
-        {%\- endfor %}
+        {%- for peer in nodes %}
+          - {{ hostport(peer.ip, peer.metadata.port) | tojson }}
+        {%- endfor %}
     files:
-      \- path: /config.yaml
+      - path: /config.yaml
         mode: "0640"
         template: |
           id: {{ node.identifier | tojson }}
           seat: {{ node.seat }}
           peers: {{ fragment("peers") }}
-      \- path: cookie
+      - path: cookie
         shared: true
         template: "{{ once.cookie }}\\n"
-.fi
-.SH FIELDS
 "#;
 
-const TAIL: &str = r#".SH PATHS
-An artifact path is a name, not a place: the node's own routes say where it is written. A leading \fB/\fR is
-allowed and means nothing; empty parts, \fB..\fR, control characters and \fB=\fR are refused. No path may occur
-twice for one node.
-.SH EXPRESSIONS AND TEMPLATES
-Both are Jinja. Every expression about one node sees \fBnode\fR (\fBidentifier\fR, \fBip\fR, \fBmetadata\fR and,
-once sealed, \fBseat\fR); all see \fBnodes\fR, \fBvalues\fR, \fBonce\fR and \fBcluster\fR. Nothing is escaped
-automatically: pass what nodes bring through \fBtojson\fR. An undefined name is an error, in \fBwhere\fR no match;
-expressions give a boolean.
-.PP
-Beside Jinja's own there are
-.TP
-.B tojson, toyaml, b64encode, b64decode, sha256
-Filters on one value.
-.TP
-.B hostport(ip, port)
-Puts brackets around IPv6.
-.TP
-.B cidr_host(net, n)
-The n\-th address of a network.
-.TP
-.B ordinal
-The number at the end of a name: \fBzk\-10\fR gives 10.
-.TP
-.B fragment(name)
-A text of \fBfragments\fR, rendered once for all nodes.
-.TP
-.B random_hex(n), random_base64url(n), now()
-Only in \fBonce\fR: drawn at the first seal and kept.
-.SH EXEC
-The program of an \fBexec\fR materializer gets one JSON document with the snapshot, \fBvalues\fR and \fBonce\fR on
-stdin, and prints one:
-.PP
-.nf
-{"status": "not_ready", "message": "\fIwhy\fR"}
-{"status": "ready", "nodes": {"\fIid\fR": [{"path", "content" or "content_base64", "mode"}]}, "shared": [...]}
-.fi
-.PP
-What it writes to stderr goes to the server\(aqs log, and the last line of it into the failure, which all nodes are
-told. With \fBsecret: true\fR neither does.
-.SH SEE ALSO
-.BR cfgsync (1),
-.BR cfgsync\-serve (1),
-.BR cfgsync\-plan (1),
-.BR cfgsync\-production (7)
+const EXEC_OUTPUT: &str = r#"{"status": "not_ready", "message": "WHY"}
+{"status": "ready",
+ "nodes": {"ID": [{"path": "PATH", "content": "TEXT", "mode": "0640"}]},
+ "shared": [{"path": "PATH", "content_base64": "BASE64"}]}
 "#;
 
-/// The whole page.
+/// Returns the page.
 pub(super) fn render(schema: &Value) -> String {
-    let mut page = format!(
-        ".TH cfgsync-spec 5 \"\" \"cfgsync {}\" \"cfgsync manual\"",
-        env!("CARGO_PKG_VERSION")
+    let mut page = Page::new("cfgsync-spec", "5");
+    page.section("NAME");
+    page.text("cfgsync-spec - when a cluster is complete, and which files each node gets");
+    page.section("DESCRIPTION");
+    page.text(
+        "A spec is a YAML file. `cfgsync serve` reads it and registers nodes until the rule in `ready` is satisfied. \
+         Then it renders all files from one snapshot of the registrations, and seals them as a generation. `cfgsync \
+         plan` shows offline what a spec gives.",
     );
-    page.push_str(HEAD);
-    let walk = Walk { schema };
+    page.paragraph(
+        "Unknown fields and wrong types are errors. Relative paths in a spec are relative to its directory.",
+    );
+    page.section("EXAMPLE");
+    page.literal(EXAMPLE);
+    page.section("FIELDS");
+    let mut walk = Walk {
+        schema,
+        page: &mut page,
+    };
     for section in SECTIONS {
-        walk.field(&mut page, schema, section, section);
+        walk.field(schema, section, section);
     }
-    page.push_str(TAIL);
-    page
+    add_language(&mut page);
+    page.see_also(&[
+        ("cfgsync", 1),
+        ("cfgsync-serve", 1),
+        ("cfgsync-plan", 1),
+        ("cfgsync-production", 7),
+    ]);
+    page.render()
 }
 
+/// Adds what a schema cannot express: paths, expressions, templates and the protocol of programs.
+fn add_language(page: &mut Page) {
+    page.section("PATHS");
+    page.text(
+        "An artifact path is a name: the routes of a node decide where the file is written. A leading `/` is allowed \
+         and has no meaning. Empty parts, `..`, control characters and `=` are errors. No two files of a node may \
+         have the same path.",
+    );
+    page.section("EXPRESSIONS AND TEMPLATES");
+    page.text(
+        "Both are Jinja. An expression about one node can use `node`, with `identifier`, `ip`, `metadata` and, in a \
+         sealed cluster, `seat`. All expressions can use `nodes`, `values`, `once` and `cluster`. Nothing is escaped \
+         automatically: pass values that nodes send through `tojson`. An undefined name is an error; in `where`, it \
+         means \"does not match\". An expression in `where` must give a boolean.",
+    );
+    page.paragraph("cfgsync adds these functions and filters:");
+    for (names, meaning) in [
+        (
+            "tojson, toyaml, b64encode, b64decode, sha256",
+            "Filters for one value.",
+        ),
+        (
+            "hostport(ip, port)",
+            "Joins an address and a port, with brackets around an IPv6 address.",
+        ),
+        ("cidr_host(net, n)", "The n-th address of a network."),
+        (
+            "ordinal",
+            "Filter: the number at the end of a name. `zk-10` gives 10.",
+        ),
+        (
+            "fragment(name)",
+            "A text from `fragments`, which is rendered once for all nodes.",
+        ),
+        (
+            "random_hex(n), random_base64url(n), now()",
+            "Only in `once`: evaluated at the first seal, and kept.",
+        ),
+    ] {
+        page.item(names, meaning);
+    }
+    page.section("EXEC");
+    page.text(
+        "The program of an `exec` materializer reads one JSON document from stdin, with the snapshot, `values` and \
+         `once`. It prints one of these documents:",
+    );
+    page.literal(EXEC_OUTPUT);
+    page.paragraph(
+        "Its stderr goes to the server's log. If it fails, the last line of its stderr is part of the reason, which \
+         all nodes get. With `secret: true`, neither is true.",
+    );
+}
+
+/// Adds the fields of the schema to the page.
 struct Walk<'a> {
     schema: &'a Value,
+    page: &'a mut Page,
 }
 
-impl Walk<'_> {
-    /// One field of the object `owner`, and what is below it.
-    fn field(&self, page: &mut String, owner: &Value, name: &str, shown: &str) {
+impl<'a> Walk<'a> {
+    /// Adds the field `name` of the object `owner`, and the fields below it.
+    fn field(&mut self, owner: &'a Value, name: &str, shown: &str) {
         let Some(field) = owner["properties"].get(name) else {
             return;
         };
@@ -156,51 +175,43 @@ impl Walk<'_> {
         if required {
             text.push_str(" Required.");
         }
-        page.push_str(&format!(
-            ".TP\n.B {}\n{}\n",
-            roff::paragraph(shown),
-            roff::paragraph(&text)
-        ));
-        self.below(page, kind, shown);
+        self.page.item(shown, &text);
+        self.below(kind, shown);
     }
 
-    fn below(&self, page: &mut String, kind: &Value, shown: &str) {
-        self.fields(page, kind, shown);
+    fn below(&mut self, kind: &'a Value, shown: &str) {
+        self.fields(kind, shown);
         if kind["additionalProperties"].is_object() {
             let each = self.resolve(&kind["additionalProperties"]);
-            self.fields(page, each, &format!("{shown}.NAME"));
+            self.fields(each, &format!("{shown}.NAME"));
         }
         if kind["items"].is_object() {
             let each = self.resolve(&kind["items"]);
             let shown = format!("{shown}[]");
-            self.fields(page, each, &shown);
+            self.fields(each, &shown);
             for kind in each["oneOf"].as_array().into_iter().flatten() {
                 if let Some(name) = kind["properties"]["kind"]["const"].as_str() {
                     let about = kind["description"].as_str().unwrap_or_default();
-                    let heading = roff::paragraph(&format!("{shown} of kind {name}"));
-                    page.push_str(&format!(".SS {heading}\n{}\n", roff::paragraph(about)));
-                    self.fields(page, kind, &shown);
+                    self.page.subsection(&format!("{shown} of kind {name}"));
+                    self.page.text(about);
+                    self.fields(kind, &shown);
                 }
             }
         }
     }
 
-    fn fields(&self, page: &mut String, owner: &Value, shown: &str) {
-        for name in owner["properties"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(name, _)| name)
-        {
-            // Said by the heading.
+    fn fields(&mut self, owner: &'a Value, shown: &str) {
+        let fields = owner["properties"].as_object().into_iter().flatten();
+        for (name, _) in fields {
+            // The heading names the kind.
             if name != "kind" {
-                self.field(page, owner, name, &format!("{shown}.{name}"));
+                self.field(owner, name, &format!("{shown}.{name}"));
             }
         }
     }
 
-    /// Follows references, and takes what is not null of a choice.
-    fn resolve<'v>(&'v self, value: &'v Value) -> &'v Value {
+    /// Follows references, and takes the choice that is not null.
+    fn resolve(&self, value: &'a Value) -> &'a Value {
         if let Some(reference) = value["$ref"].as_str() {
             let pointer = reference.trim_start_matches('#');
             return self.schema.pointer(pointer).unwrap_or(value);
@@ -216,15 +227,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_field_of_the_schema_is_told() {
+    fn page_has_every_field_of_the_schema() {
         let schema = cfgsync_spec::Spec::json_schema();
         let page = render(&schema);
         for field in [
-            ".B ready.groups[].where\n",
-            ".B metadata.NAME.one_of\n",
-            ".B materializers[].files[].template_file\n",
-            ".B materializers[].requires_registration\n",
-            ".B materializers[].timeout\n",
+            "\\fBready.groups[].where\\fR\n",
+            "\\fBmetadata.NAME.one_of\\fR\n",
+            "\\fBmaterializers[].files[].template_file\\fR\n",
+            "\\fBmaterializers[].requires_registration\\fR\n",
+            "\\fBmaterializers[].timeout\\fR\n",
         ] {
             assert!(page.contains(field), "{field}");
         }

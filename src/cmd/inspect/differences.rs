@@ -1,4 +1,4 @@
-//! What changed from one generation to another, file by file.
+//! `cfgsync inspect diff`: compares two generations, file by file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,9 +7,12 @@ use cfgsync_wire::{ArtifactEntry, GenerationBody};
 use serde::Serialize;
 
 use super::source::Source;
-use crate::cmd::diff::{Described, SHARED, described_diff, unified};
+use crate::cmd::{
+    diff::{Described, SHARED, described_diff, unified},
+    error::CommandError,
+};
 
-/// All differences, in the order of nodes and paths; shared files first.
+/// The differences: first those of shared files, then those of each node, by path.
 #[derive(Debug, Serialize)]
 pub(super) struct Differences {
     from: GenerationNumber,
@@ -19,10 +22,10 @@ pub(super) struct Differences {
 
 #[derive(Debug, Serialize)]
 struct Difference {
-    /// Whose file; `None` for one that all share.
+    /// The node; `None` for a shared file.
     node: Option<Identifier>,
     path: ArtifactPath,
-    /// Unified.
+    /// The unified diff.
     diff: String,
 }
 
@@ -36,13 +39,13 @@ impl Differences {
     }
 }
 
-/// Compares two generations; only payloads with a difference in them are fetched.
+/// Compares two generations. Fetches only payloads in which something differs.
 pub(super) async fn between(
     source: &Source,
     from: GenerationNumber,
     to: GenerationNumber,
     reveal: bool,
-) -> anyhow::Result<Differences> {
+) -> Result<Differences, CommandError> {
     let old = Side::new(source, from, reveal).await?;
     let new = Side::new(source, to, reveal).await?;
     let mut found = Differences {
@@ -56,11 +59,11 @@ pub(super) async fn between(
         .keys()
         .chain(new.body.artifacts.keys())
         .collect();
-    // Anybody's payload has the shared files.
+    // The payload of every node has the shared files.
     let differing = differing(&old.body.shared, &new.body.shared);
     if !differing.is_empty() {
-        let before = old.anybody(source).await?;
-        let after = new.anybody(source).await?;
+        let before = old.any_payload(source).await?;
+        let after = new.any_payload(source).await?;
         for path in differing {
             found.push(None, path, (&old, &before), (&new, &after));
         }
@@ -87,13 +90,15 @@ impl Differences {
         (old, before): (&Side, &ArtifactSet),
         (new, after): (&Side, &ArtifactSet),
     ) {
-        let whose = node.map_or(SHARED, Identifier::as_str);
-        let name = |generation| format!("{generation}/{whose}/{}", path.name());
+        let owner = node.map_or(SHARED, Identifier::as_str);
+        let name = |generation| format!("{generation}/{owner}/{}", path.name());
         let (from, to) = (name(self.from), name(self.to));
         let (was, is) = (old.entry(node, path), new.entry(node, path));
-        let diff = match [was, is].into_iter().flatten().any(|file| file.secret) && !new.reveal {
-            true => described_diff(&from, was.map(described), &to, is.map(described)),
-            false => unified(&from, before.get(path), &to, after.get(path)),
+        let is_secret = [was, is].into_iter().flatten().any(|file| file.secret);
+        let diff = if is_secret && !new.reveal {
+            described_diff(&from, was.map(described), &to, is.map(described))
+        } else {
+            unified(&from, before.get(path), &to, after.get(path))
         };
         self.files.push(Difference {
             node: node.cloned(),
@@ -103,16 +108,20 @@ impl Differences {
     }
 }
 
-/// One of the two generations.
+/// One of the two compared generations.
 struct Side {
     number: GenerationNumber,
     body: GenerationBody,
-    /// Whether secret files are shown.
+    /// Whether the content of secret files is shown.
     reveal: bool,
 }
 
 impl Side {
-    async fn new(source: &Source, number: GenerationNumber, reveal: bool) -> anyhow::Result<Self> {
+    async fn new(
+        source: &Source,
+        number: GenerationNumber,
+        reveal: bool,
+    ) -> Result<Self, CommandError> {
         let body = source.generation(number).await?;
         Ok(Self {
             number,
@@ -125,13 +134,17 @@ impl Side {
         self.body.artifacts.get(node).map_or(&[], Vec::as_slice)
     }
 
-    /// What is told of a file of `node`, or of one that all share.
+    /// Returns the entry of a file of `node`, or of a shared file for `None`.
     fn entry(&self, node: Option<&Identifier>, path: &ArtifactPath) -> Option<&ArtifactEntry> {
         let files = node.map_or(self.body.shared.as_slice(), |node| self.own(node));
         files.iter().find(|file| file.path == *path)
     }
 
-    async fn payload(&self, source: &Source, node: &Identifier) -> anyhow::Result<ArtifactSet> {
+    async fn payload(
+        &self,
+        source: &Source,
+        node: &Identifier,
+    ) -> Result<ArtifactSet, CommandError> {
         if !self.body.artifacts.contains_key(node) {
             return Ok(ArtifactSet::default());
         }
@@ -139,7 +152,7 @@ impl Side {
         Ok(payload.files)
     }
 
-    async fn anybody(&self, source: &Source) -> anyhow::Result<ArtifactSet> {
+    async fn any_payload(&self, source: &Source) -> Result<ArtifactSet, CommandError> {
         match self.body.artifacts.keys().next() {
             Some(node) => self.payload(source, node).await,
             None => Ok(ArtifactSet::default()),
@@ -155,7 +168,7 @@ fn described(file: &ArtifactEntry) -> Described {
     }
 }
 
-/// The paths that are in one list only, or differ in content or mode.
+/// Returns the paths that only one list has, or whose content or mode differs.
 fn differing<'a>(old: &'a [ArtifactEntry], new: &'a [ArtifactEntry]) -> Vec<&'a ArtifactPath> {
     let index = |list: &'a [ArtifactEntry]| -> BTreeMap<&'a ArtifactPath, &'a ArtifactEntry> {
         list.iter().map(|file| (&file.path, file)).collect()

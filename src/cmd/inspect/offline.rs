@@ -1,7 +1,7 @@
-//! What a state directory says of a cluster, in the words of the wire.
+//! Answers of a state directory in the types of the wire protocol, so that they print like those of a server.
 
 use cfgsync_model::{Generation, GenerationNumber, Identifier, Instance, Progress, Revision};
-use cfgsync_store::{JournalContents, Registered, State};
+use cfgsync_store::{DirectoryContents, RegisteredNode, State};
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, ClusterState, GenerationEntry, NodeBody, NodeEntry, NodeState,
 };
@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::InspectError;
 use crate::cmd::{progress::counted, settings::nearest};
 
-/// The whole cluster.
-pub(super) fn cluster(contents: &JournalContents) -> ClusterBody {
+/// Returns the state of the cluster.
+pub(super) fn cluster(contents: &DirectoryContents) -> ClusterBody {
     let state = &contents.state;
     let nodes = state.registrations.values();
     ClusterBody {
@@ -23,7 +23,7 @@ pub(super) fn cluster(contents: &JournalContents) -> ClusterBody {
             (None, Some(_)) => ClusterState::Ready,
             (None, None) => ClusterState::Waiting,
         },
-        // The rule is the spec's, and the spec is not here.
+        // The rule is part of the spec, which is not in the directory.
         progress: Progress {
             registered: state.registrations.len(),
             ..Progress::default()
@@ -35,16 +35,16 @@ pub(super) fn cluster(contents: &JournalContents) -> ClusterBody {
     }
 }
 
-/// One node.
+/// Returns the state of one node.
 pub(super) fn node(
-    contents: &JournalContents,
+    contents: &DirectoryContents,
     identifier: &Identifier,
 ) -> Result<NodeBody, InspectError> {
     let state = &contents.state;
-    if !state.names(identifier.as_str()) && sealed_for(state, identifier).is_none() {
+    if !state.mentions(identifier.as_str()) && sealed_for(state, identifier).is_none() {
         let near = nearest(
             identifier.as_str(),
-            state.all_names().map(Identifier::as_str),
+            state.mentioned_identifiers().map(Identifier::as_str),
         );
         let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         return Err(InspectError::NoNode(format!(
@@ -55,7 +55,7 @@ pub(super) fn node(
     let sealed = sealed_for(state, identifier);
     let artifacts =
         sealed.map(|generation| ArtifactEntry::payload_of(generation, identifier.as_str()));
-    let reason = "its state directory does not say why: ask the server";
+    let reason = "the state directory does not record the reason; ask the server";
     Ok(NodeBody {
         node: registered.map(|node| entry(state, node)),
         state: match (&state.failure, sealed, registered) {
@@ -75,15 +75,15 @@ pub(super) fn node(
     })
 }
 
-/// The newest generation, if it has files for `identifier`.
+/// Returns the newest generation, if it has files for `identifier`.
 fn sealed_for<'a>(state: &'a State, identifier: &Identifier) -> Option<&'a Generation> {
     let newest = state.generation()?;
     newest.nodes.contains_key(identifier).then_some(&**newest)
 }
 
-/// One generation that is kept.
+/// Returns a generation that is still kept.
 pub(super) fn generation(
-    contents: &JournalContents,
+    contents: &DirectoryContents,
     number: GenerationNumber,
 ) -> Result<&Generation, InspectError> {
     let mut kept = contents.state.generations.iter();
@@ -92,7 +92,7 @@ pub(super) fn generation(
         .ok_or(InspectError::NoGeneration(number))
 }
 
-/// What was checked, and is intact.
+/// The summary of a directory in which every checksum was correct.
 #[derive(Debug, Serialize)]
 pub(super) struct Verified {
     cluster: String,
@@ -101,7 +101,7 @@ pub(super) struct Verified {
     nodes: usize,
     log: VerifiedLog,
     snapshot: Option<VerifiedSnapshot>,
-    /// The newest first.
+    /// Newest first.
     generations: Vec<GenerationEntry>,
 }
 
@@ -109,7 +109,7 @@ pub(super) struct Verified {
 struct VerifiedLog {
     batches: u64,
     bytes: u64,
-    /// A batch that is being written, or that a crash left: the next server cuts it.
+    /// Whether the last batch is incomplete: it is being written, or a crash interrupted it. The next server drops it.
     unfinished: bool,
 }
 
@@ -120,8 +120,8 @@ struct VerifiedSnapshot {
 }
 
 impl Verified {
-    /// Sums up what was read whole.
-    pub(super) fn of(contents: &JournalContents) -> Self {
+    /// Summarizes a directory that was verified.
+    pub(super) fn of(contents: &DirectoryContents) -> Self {
         let kept = contents.state.generations.iter().rev();
         Self {
             cluster: contents.cluster.clone(),
@@ -129,7 +129,7 @@ impl Verified {
             revision: contents.state.revision,
             nodes: contents.state.registrations.len(),
             log: VerifiedLog {
-                batches: contents.log_batches,
+                batches: contents.log_frames,
                 bytes: contents.log_bytes,
                 unfinished: contents.is_torn,
             },
@@ -154,9 +154,10 @@ impl Verified {
                 snapshot.revision, snapshot.bytes
             ));
         }
-        let unfinished = match self.log.unfinished {
-            true => ", and an unfinished one, which was not acknowledged",
-            false => "",
+        let unfinished = if self.log.unfinished {
+            "; the last batch is incomplete and was not acknowledged"
+        } else {
+            ""
         };
         text.push_str(&format!(
             "log: {} batches, {} bytes, intact{unfinished}\n",
@@ -174,14 +175,14 @@ impl Verified {
     }
 }
 
-fn entry(state: &State, registered: &Registered) -> NodeEntry {
+fn entry(state: &State, registered: &RegisteredNode) -> NodeEntry {
     let node = &registered.registration;
     let newest = state.generation();
     let delivered = state.deliveries.get(&node.identifier).copied();
     NodeEntry {
         identifier: node.identifier.clone(),
         ip: node.ip,
-        // As the node sent it: the defaults are the spec's.
+        // As the node sent it: the defaults are part of the spec.
         metadata: node.metadata.clone(),
         seat: newest.and_then(|newest| newest.seats.get(&node.identifier).copied()),
         revision: registered.revision,

@@ -1,49 +1,50 @@
-//! Whom `inspect` asks: a server, or a state directory.
+//! The sources of `inspect`: a server or a state directory.
 
 use cfgsync_client::{CallError, Client};
 use cfgsync_model::{ArtifactSet, GenerationNumber, Identifier};
-use cfgsync_store::JournalContents;
+use cfgsync_store::DirectoryContents;
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, GenerationBody, GenerationEntry, NO_FILES, NO_SUCH_GENERATION,
     NO_SUCH_NODE, NodeBody,
 };
 
 use super::{InspectError, offline};
+use crate::cmd::error::CommandError;
 
-/// Both say the same of a cluster; a directory knows no rule.
+/// Where the answers come from. A state directory has no spec, so it cannot say what the rule still needs.
 pub(super) enum Source {
     Server(Box<Client>),
-    Directory(Box<JournalContents>),
+    Directory(Box<DirectoryContents>),
 }
 
-/// A payload as an operator sees it.
+/// The files of a node, for an operator.
 pub(super) struct Shown {
     pub(super) files: ArtifactSet,
-    /// Secret files, which are not among `files`.
+    /// The entries of secret files, which are not in `files`.
     pub(super) withheld: Vec<ArtifactEntry>,
 }
 
 impl Source {
-    pub(super) async fn cluster(&self) -> anyhow::Result<ClusterBody> {
+    pub(super) async fn cluster(&self) -> Result<ClusterBody, CommandError> {
         Ok(match self {
             Self::Server(client) => client.snapshot().await?.value,
             Self::Directory(contents) => offline::cluster(contents),
         })
     }
 
-    pub(super) async fn node(&self, identifier: &Identifier) -> anyhow::Result<NodeBody> {
+    pub(super) async fn node(&self, identifier: &Identifier) -> Result<NodeBody, CommandError> {
         Ok(match self {
             Self::Server(client) => {
                 let answer = client.node(identifier).await;
                 let absent = |_: &str, message| InspectError::NoNode(message);
-                answer.map_err(|error| unless_absent(error, absent))?.value
+                answer.map_err(|error| or_absent(error, absent))?.value
             }
             Self::Directory(contents) => offline::node(contents, identifier)?,
         })
     }
 
-    /// The newest first.
-    pub(super) async fn generations(&self) -> anyhow::Result<Vec<GenerationEntry>> {
+    /// Returns all generations that are kept, newest first.
+    pub(super) async fn generations(&self) -> Result<Vec<GenerationEntry>, CommandError> {
         Ok(match self {
             Self::Server(client) => client.generations().await?.value,
             Self::Directory(contents) => {
@@ -56,25 +57,25 @@ impl Source {
     pub(super) async fn generation(
         &self,
         number: GenerationNumber,
-    ) -> anyhow::Result<GenerationBody> {
+    ) -> Result<GenerationBody, CommandError> {
         Ok(match self {
             Self::Server(client) => {
                 let answer = client.generation(number).await;
                 let absent = |_: &str, _| InspectError::NoGeneration(number);
-                answer.map_err(|error| unless_absent(error, absent))?.value
+                answer.map_err(|error| or_absent(error, absent))?.value
             }
             Self::Directory(contents) => GenerationBody::of(offline::generation(contents, number)?),
         })
     }
 
-    /// The files that `identifier` gets in a generation: its own, then those of all. Secret ones are named alone,
-    /// unless they are to be revealed.
+    /// Returns the files that `identifier` gets in a generation: its own files, then the shared ones. Without `reveal`,
+    /// secret files are entries without content.
     pub(super) async fn payload_of(
         &self,
         number: GenerationNumber,
         identifier: &Identifier,
         reveal: bool,
-    ) -> anyhow::Result<Shown> {
+    ) -> Result<Shown, CommandError> {
         match self {
             Self::Server(client) => {
                 let answer = client.payload_of(number, identifier, reveal).await;
@@ -85,7 +86,7 @@ impl Source {
                     },
                     _ => InspectError::NoGeneration(number),
                 };
-                let payload = answer.map_err(|error| unless_absent(error, absent))?.value;
+                let payload = answer.map_err(|error| or_absent(error, absent))?.value;
                 Ok(Shown {
                     files: payload.files,
                     withheld: payload.withheld,
@@ -115,11 +116,8 @@ impl Source {
     }
 }
 
-/// What a server refuses because it is not there is an answer: what is `absent`, in its words.
-fn unless_absent(
-    error: CallError,
-    absent: impl FnOnce(&str, String) -> InspectError,
-) -> anyhow::Error {
+/// Turns a refusal because something does not exist into the error that `absent` makes of it.
+fn or_absent(error: CallError, absent: impl FnOnce(&str, String) -> InspectError) -> CommandError {
     if let CallError::Refused { body, .. } = &error
         && let Some(what @ (NO_SUCH_NODE | NO_SUCH_GENERATION | NO_FILES)) = body.reason.as_deref()
     {

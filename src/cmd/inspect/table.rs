@@ -1,8 +1,8 @@
-//! What `inspect` shows to people.
+//! The tables that `inspect` prints.
 
 use std::fmt::Write;
 
-use cfgsync_client::written_out;
+use cfgsync_client::escape_for_terminal;
 use cfgsync_model::{Failure, Identifier, Metadata, Progress};
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody, NodeEntry,
@@ -12,18 +12,18 @@ use serde_json::Value;
 
 use crate::cmd::{
     diff::SHARED,
-    output::{columns, stdout_is_colourful},
+    output::{columns, stdout_has_colours},
     progress::counted,
 };
 
 /// Longest metadata in a table, in characters.
 const METADATA_MAX_CHARS: usize = 48;
-/// Most names in a line.
+/// How many names a line has at most.
 const NAMES_MAX: usize = 20;
-/// How much of a digest tells generations apart, in characters.
+/// How many characters of a digest are shown: enough to tell generations apart.
 const DIGEST_CHARS: usize = 12;
 
-/// The cluster's state in one word.
+/// Returns the state of a cluster in one word.
 pub(super) fn state(state: ClusterState) -> &'static str {
     match state {
         ClusterState::Waiting => "waiting",
@@ -32,7 +32,7 @@ pub(super) fn state(state: ClusterState) -> &'static str {
     }
 }
 
-/// The whole cluster.
+/// Returns the state of the cluster and the table of its nodes.
 pub(super) fn cluster(body: &ClusterBody) -> String {
     let mut text = headline(body);
     if let Some(failure) = &body.failure {
@@ -44,13 +44,13 @@ pub(super) fn cluster(body: &ClusterBody) -> String {
         let names: Vec<&str> = names.map(Identifier::as_str).collect();
         let more = more_than(names.len(), body.overridden_absent.len());
         text.push_str(&format!(
-            "overridden, and not registered: {}{more}\n",
+            "overridden, but not registered: {}{more}\n",
             names.join(", ")
         ));
     }
     text.push('\n');
     if body.registrations.is_empty() {
-        text.push_str("nobody has registered yet\n");
+        text.push_str("no node has registered yet\n");
         return text;
     }
     let rows: Vec<Vec<String>> = body.registrations.iter().map(row).collect();
@@ -64,7 +64,7 @@ pub(super) fn cluster(body: &ClusterBody) -> String {
 fn headline(body: &ClusterBody) -> String {
     use anstyle::AnsiColor::{Green, Red, Yellow};
     let word = state(body.state);
-    let word = if stdout_is_colourful() {
+    let word = if stdout_has_colours() {
         let colour = match body.state {
             ClusterState::Waiting => Yellow,
             ClusterState::Ready => Green,
@@ -100,10 +100,12 @@ fn headline(body: &ClusterBody) -> String {
 fn failed(state: ClusterState, failure: &Failure) -> String {
     let at = format!("{:.0}", failure.at);
     match state {
-        ClusterState::Failed => format!("failed at {at}: {}\n", written_out(&failure.reason)),
+        ClusterState::Failed => {
+            format!("failed at {at}: {}\n", escape_for_terminal(&failure.reason))
+        }
         _ => format!(
             "the newest render failed at {at}: {}\n",
-            written_out(&failure.reason)
+            escape_for_terminal(&failure.reason)
         ),
     }
 }
@@ -148,8 +150,8 @@ fn row(node: &NodeEntry) -> Vec<String> {
     ]
 }
 
-/// `port=9000 role=validator`, cut where it is long. Control characters are shown, not obeyed: metadata is
-/// what nodes sent.
+/// Returns metadata in the form `port=9000 role=validator`, shortened if it is long. Nodes send metadata, so control
+/// characters are escaped.
 fn short(metadata: &Metadata) -> String {
     let one = |value: &Value| match value {
         Value::String(text) if !text.is_empty() && !text.contains(char::is_whitespace) => {
@@ -173,13 +175,13 @@ fn short(metadata: &Metadata) -> String {
     }
 }
 
-/// One node and its files.
+/// Returns the state of a node and the table of its files.
 pub(super) fn node(identifier: &Identifier, body: &NodeBody) -> String {
     let word = match body.state {
         NodeState::Ready => "ready",
         NodeState::Waiting => "waiting",
         NodeState::Unregistered => "not registered",
-        NodeState::Missing => "gets nothing",
+        NodeState::Missing => "gets no files",
         NodeState::Failed => "failed",
     };
     let mut text = format!("{identifier}: {word}");
@@ -188,7 +190,7 @@ pub(super) fn node(identifier: &Identifier, body: &NodeBody) -> String {
     }
     text.push('\n');
     if let Some(reason) = &body.reason {
-        let _ = writeln!(text, "why: {}", written_out(reason));
+        let _ = writeln!(text, "reason: {}", escape_for_terminal(reason));
     }
     if let Some(node) = &body.node {
         let _ = writeln!(text, "ip: {}", node.ip);
@@ -198,7 +200,7 @@ pub(super) fn node(identifier: &Identifier, body: &NodeBody) -> String {
         let _ = writeln!(
             text,
             "metadata: {}",
-            written_out(&node.metadata.to_string())
+            escape_for_terminal(&node.metadata.to_string())
         );
         let delivered = match (node.delivered, node.behind) {
             (None, _) => "nothing yet".to_owned(),
@@ -208,7 +210,7 @@ pub(super) fn node(identifier: &Identifier, body: &NodeBody) -> String {
         let _ = writeln!(text, "delivered: {delivered}");
     }
     if body.overridden {
-        text.push_str("override: an operator's files stand in place of its own\n");
+        text.push_str("override: an operator has replaced the files of this node\n");
     }
     if !body.artifacts.is_empty() {
         text.push('\n');
@@ -217,7 +219,7 @@ pub(super) fn node(identifier: &Identifier, body: &NodeBody) -> String {
     text
 }
 
-/// All generations.
+/// Returns the table of all generations.
 pub(super) fn generations(all: &[GenerationEntry]) -> String {
     if all.is_empty() {
         return "no generation yet\n".to_owned();
@@ -242,7 +244,7 @@ pub(super) fn generations(all: &[GenerationEntry]) -> String {
     )
 }
 
-/// One generation, file by file.
+/// Returns the description of a generation and the table of its files.
 pub(super) fn generation(body: &GenerationBody) -> String {
     let entry = &body.entry;
     let mut text = format!(
@@ -262,22 +264,23 @@ pub(super) fn generation(body: &GenerationBody) -> String {
 fn artifacts<'a>(files: impl Iterator<Item = (Option<&'a str>, &'a ArtifactEntry)>) -> String {
     let mut header = vec!["PATH", "MODE", "BYTES", "SHA256"];
     let mut rows = Vec::new();
-    for (whose, file) in files {
+    for (owner, file) in files {
         let mut row = vec![
             file.path.to_string(),
-            match file.secret {
-                true => format!("{} secret", file.mode),
-                false => file.mode.to_string(),
+            if file.secret {
+                format!("{} secret", file.mode)
+            } else {
+                file.mode.to_string()
             },
             file.bytes.to_string(),
             file.sha256.to_string().chars().take(DIGEST_CHARS).collect(),
         ];
-        match whose {
-            Some(whose) => {
+        match owner {
+            Some(owner) => {
                 if header.len() == 4 {
                     header.insert(0, "NODE");
                 }
-                row.insert(0, whose.to_owned());
+                row.insert(0, owner.to_owned());
             }
             None if file.shared => row.push("shared".to_owned()),
             None => {}
@@ -315,12 +318,12 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_that_waits() {
+    fn waiting_cluster() {
         insta::assert_snapshot!(cluster(&body()), @r#"
         devnet: waiting, 2/3 nodes, no generation yet
         missing: node-3
         unmet: nodes: 1 of 3 are missing
-        overridden, and not registered: node-9
+        overridden, but not registered: node-9
 
         NODE    IP        SEAT  GENERATION    METADATA
         node-1  10.0.0.1  -     -             port=9000 zone="a b"
@@ -329,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_whose_newest_render_failed() {
+    fn cluster_with_failed_render() {
         let mut body = body();
         body.state = ClusterState::Ready;
         body.generation = Some(cfgsync_model::GenerationNumber(2));
@@ -346,7 +349,7 @@ mod tests {
         the newest render failed at 2026-01-31T12:00:00Z: cluster.yaml:7: `port` is undefined
         missing: node-3
         unmet: nodes: 1 of 3 are missing
-        overridden, and not registered: node-9
+        overridden, but not registered: node-9
 
         NODE    IP        SEAT  GENERATION             METADATA
         node-1  10.0.0.1  -     2                      port=9000 zone="a b"
@@ -355,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nodes_sent_does_not_reach_the_terminal_raw() {
+    fn control_characters_of_metadata_are_escaped() {
         assert_eq!(short(&json!({"a": "\u{1b}[2J"})), "a=\\u{1b}[2J");
     }
 }

@@ -1,22 +1,19 @@
-//! `--output json`: what was delivered, and which way it went.
+//! `--output json`: what was delivered, and to which files.
 
 use std::net::IpAddr;
 
 use cfgsync::ArtifactFile;
 use cfgsync_client::{
-    Join, Receipt, Standing,
-    disk::{Outcome, Written},
+    PreviousDelivery, Session, VerifiedFile,
+    disk::{Outcome, WrittenFile},
 };
 use cfgsync_wire::ReceivedPayload;
 use serde::Serialize;
-
-use super::resolve;
 
 #[derive(Serialize)]
 pub(super) struct Document<'a> {
     identifier: &'a str,
     ip: Option<IpAddr>,
-    /// Whether the server delivered them, or they stood here already (`--fallback`).
     source: Source,
     instance: Option<String>,
     generation: Option<u64>,
@@ -24,17 +21,20 @@ pub(super) struct Document<'a> {
     files: Vec<DocumentFile<'a>>,
 }
 
+/// Where the files come from.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Source {
+    /// The server delivered them.
     Server,
+    /// They are those of the previous delivery (`--fallback`).
     Existing,
 }
 
 #[derive(Serialize)]
 struct DocumentFile<'a> {
     artifact: &'a str,
-    /// Absent for what was printed, or became CMD's environment.
+    /// `None` if the content was printed, or became the environment of CMD.
     path: Option<String>,
     outcome: &'static str,
     secret: bool,
@@ -44,12 +44,11 @@ struct DocumentFile<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// Of what the server delivered.
-    pub(super) fn of(
-        plan: &'a resolve::Plan,
-        join: &Join,
+    /// Returns the report of a delivery.
+    pub(super) fn of_delivery(
+        session: &'a Session,
         payload: &'a ReceivedPayload,
-        written: &[Written],
+        written: &[WrittenFile],
     ) -> Self {
         let file = |file: &'a ArtifactFile| {
             let written = written.iter().find(|written| written.artifact == file.path);
@@ -70,8 +69,8 @@ impl<'a> Document<'a> {
             }
         };
         Self {
-            identifier: plan.options.identifier.as_str(),
-            ip: join.registration().map(|registration| registration.ip),
+            identifier: session.options().identifier.as_str(),
+            ip: session.registration().map(|registration| registration.ip),
             source: Source::Server,
             instance: payload.instance.map(|instance| instance.to_string()),
             generation: payload.generation.map(|number| number.0),
@@ -80,31 +79,32 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The text of it.
-    pub(super) fn to_json(&self) -> String {
-        let json = serde_json::to_string_pretty(self);
-        json.expect("map keys are strings") + "\n"
-    }
-
-    /// Of what stood here already.
-    pub(super) fn of_existing(join: &Join, receipt: &'a Receipt, standing: &'a [Standing]) -> Self {
-        let file = |standing: &'a Standing| DocumentFile {
-            artifact: standing.noted.artifact.as_str(),
-            path: Some(standing.path.display().to_string()),
+    /// Returns the report of a previous delivery.
+    pub(super) fn of_previous(session: &Session, previous: &'a PreviousDelivery) -> Self {
+        let PreviousDelivery { receipt, files, .. } = previous;
+        let file = |file: &'a VerifiedFile| DocumentFile {
+            artifact: file.entry.artifact.as_str(),
+            path: Some(file.path.display().to_string()),
             outcome: "existing",
-            secret: standing.noted.secret,
-            mode: standing.noted.mode.to_string(),
-            bytes: standing.noted.bytes,
-            sha256: standing.noted.sha256.to_string(),
+            secret: file.entry.secret,
+            mode: file.entry.mode.to_string(),
+            bytes: file.entry.bytes,
+            sha256: file.entry.sha256.to_string(),
         };
         Self {
             identifier: receipt.identifier.as_str(),
-            ip: join.registration().map(|registration| registration.ip),
+            ip: session.registration().map(|registration| registration.ip),
             source: Source::Existing,
             instance: receipt.instance.map(|instance| instance.to_string()),
             generation: receipt.generation.map(|number| number.0),
             digest: receipt.digest.map(|digest| digest.to_string()),
-            files: standing.iter().map(file).collect(),
+            files: files.iter().map(file).collect(),
         }
+    }
+
+    /// Returns the JSON text, with a line end.
+    pub(super) fn to_json(&self) -> String {
+        let json = serde_json::to_string_pretty(self);
+        json.expect("map keys are strings") + "\n"
     }
 }

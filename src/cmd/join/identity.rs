@@ -1,19 +1,18 @@
-//! Where a node keeps its own key.
+//! Where the node's own key is stored.
 
 use std::{env, path::PathBuf};
 
-use cfgsync_client::KeyPlace;
+use cfgsync_client::KeyLocation;
 use clap::Args;
 
-/// Where everything of the system's own user goes.
+/// The state directory of root.
 const SYSTEM: &str = "/var/lib/cfgsync";
-/// The name below a user's own directory.
-const OURS: &str = "cfgsync";
+/// The name of the directory below another user's state directory.
+const DIRECTORY: &str = "cfgsync";
 
-/// Where a node keeps its own key.
 #[derive(Debug, Args)]
 pub(super) struct IdentityArgs {
-    /// Where this node's own key is kept, for a cluster that wants one; it is made when it is first asked for
+    /// The file with the key of this node, for a cluster that requires one; created when it is first required
     /// [default: keys/CLUSTER/ID in systemd's state directory, /var/lib/cfgsync, or ~/.local/state/cfgsync]
     #[arg(
         long,
@@ -25,23 +24,24 @@ pub(super) struct IdentityArgs {
 }
 
 impl IdentityArgs {
-    pub(super) fn place(&self) -> KeyPlace {
+    /// Returns the location of the key.
+    pub(super) fn location(&self) -> KeyLocation {
         if let Some(path) = &self.identity_file {
-            return KeyPlace::File(path.clone());
+            return KeyLocation::File(path.clone());
         }
         if let Some(directories) = env::var_os("STATE_DIRECTORY") {
-            // systemd lists several with colons.
+            // systemd separates several directories with colons.
             if let Some(first) = env::split_paths(&directories).next() {
-                return KeyPlace::Under(first);
+                return KeyLocation::Directory(first);
             }
         }
         if rustix::process::geteuid().is_root() {
-            return KeyPlace::Under(SYSTEM.into());
+            return KeyLocation::Directory(SYSTEM.into());
         }
-        let directories = directories::BaseDirs::new();
-        let state = directories
-            .as_ref()
-            .and_then(directories::BaseDirs::state_dir);
-        state.map_or(KeyPlace::Nowhere, |state| KeyPlace::Under(state.join(OURS)))
+        let base = directories::BaseDirs::new();
+        let state = base.as_ref().and_then(directories::BaseDirs::state_dir);
+        state.map_or(KeyLocation::None, |state| {
+            KeyLocation::Directory(state.join(DIRECTORY))
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! `--meta`: what a node brings, put together from single facts.
+//! `--meta` and `--meta-json`: the node's metadata, merged from single values.
 
 use std::path::Path;
 
@@ -7,18 +7,17 @@ use serde_json::{Map, Value};
 
 use crate::cmd::values;
 
-/// What the node brings.
 #[derive(Debug, Args)]
-pub(crate) struct FactArgs {
-    /// A fact about it: KEY=TEXT, KEY:=JSON or KEY=@FILE; dots in the key nest
+pub(crate) struct MetadataArgs {
+    /// A value of the metadata: KEY=TEXT, KEY:=JSON or KEY=@FILE; dots in the key nest objects; repeatable
     #[arg(
         long,
         env = "CFGSYNC_META",
-        value_name = "FACT",
+        value_name = "KEY=VALUE",
         help_heading = "This node"
     )]
-    pub(super) meta: Vec<Fact>,
-    /// Its facts as one JSON value, below those of --meta
+    pub(super) meta: Vec<Entry>,
+    /// The metadata as one JSON value; --meta overrides single values of it
     #[arg(
         long,
         env = "CFGSYNC_META_JSON",
@@ -29,45 +28,45 @@ pub(crate) struct FactArgs {
     pub(super) meta_json: Option<Value>,
 }
 
-/// Facts that cannot be had, or not together.
+/// Why the metadata cannot be read or merged.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FactsError {
-    /// A file that is to be one.
+pub(super) enum MetadataError {
+    /// The file of a value cannot be read.
     #[error("--meta {key}=@{path}: cannot read {path}: {error}")]
     Unreadable {
-        /// What the fact is called.
+        /// The key of the value.
         key: String,
         /// The file.
         path: String,
-        /// What the operating system said.
+        /// The cause.
         error: std::io::Error,
     },
-    /// One would lie within another that is no object.
-    #[error("{outer} is {kind}, so --meta can put nothing into it")]
-    Misplaced {
-        /// The other.
+    /// A value would be inside another value that is not an object.
+    #[error("{outer} is {kind}, so --meta cannot add a value to it")]
+    NotAnObject {
+        /// The other value.
         outer: String,
-        /// What it is.
+        /// The type of the other value.
         kind: &'static str,
     },
 }
 
 /// One `--meta`.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Fact {
-    /// The key's parts, between the dots.
+pub(crate) struct Entry {
+    /// The parts of the key between the dots.
     keys: Vec<String>,
-    value: FactValue,
+    value: Source,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum FactValue {
-    Known(Value),
+enum Source {
+    Json(Value),
     /// The text of a file.
     File(String),
 }
 
-impl std::str::FromStr for Fact {
+impl std::str::FromStr for Entry {
     type Err = String;
 
     /// Reads `key=value` (always a string), `key:=JSON` and `key=@FILE`; dots in the key nest.
@@ -78,43 +77,43 @@ impl std::str::FromStr for Fact {
         let (key, value) = match (key.strip_suffix(':'), value.strip_prefix('@')) {
             (Some(key), _) => {
                 let json = values::json(value);
-                let json = json.map_err(|error| format!("what follows `:=`: {error}"))?;
-                (key, FactValue::Known(json))
+                let json = json.map_err(|error| format!("the value after `:=`: {error}"))?;
+                (key, Source::Json(json))
             }
-            (None, Some(file)) => (key, FactValue::File(file.to_owned())),
-            (None, None) => (key, FactValue::Known(value.into())),
+            (None, Some(file)) => (key, Source::File(file.to_owned())),
+            (None, None) => (key, Source::Json(value.into())),
         };
         let keys: Vec<String> = key.split('.').map(str::to_owned).collect();
         if keys.iter().any(String::is_empty) {
-            return Err("the key, or a part of it between dots, is empty".to_owned());
+            return Err("the key, or a part between dots, is empty".to_owned());
         }
         Ok(Self { keys, value })
     }
 }
 
-/// `facts` over `base`, the later over the earlier.
-pub(super) fn merge(base: Option<Value>, facts: &[Fact]) -> Result<Value, FactsError> {
+/// Returns `base` with `entries`. A later entry overrides an earlier one.
+pub(super) fn merge(base: Option<Value>, entries: &[Entry]) -> Result<Value, MetadataError> {
     let mut whole = match base {
         None | Some(Value::Null) => Value::Object(Map::new()),
         Some(base) => base,
     };
-    for fact in facts {
-        let value = match &fact.value {
-            FactValue::Known(value) => value.clone(),
-            FactValue::File(path) => read(Path::new(path))
-                .map_err(|error| FactsError::Unreadable {
-                    key: fact.keys.join("."),
+    for entry in entries {
+        let value = match &entry.value {
+            Source::Json(value) => value.clone(),
+            Source::File(path) => read(Path::new(path))
+                .map_err(|error| MetadataError::Unreadable {
+                    key: entry.keys.join("."),
                     path: path.clone(),
                     error,
                 })?
                 .into(),
         };
-        put(&mut whole, &fact.keys, value)?;
+        put(&mut whole, &entry.keys, value)?;
     }
     Ok(whole)
 }
 
-fn put(whole: &mut Value, keys: &[String], value: Value) -> Result<(), FactsError> {
+fn put(whole: &mut Value, keys: &[String], value: Value) -> Result<(), MetadataError> {
     let (last, path) = keys.split_last().expect("a key has a part");
     let mut inner = whole;
     for (depth, key) in path.iter().enumerate() {
@@ -130,7 +129,7 @@ fn put(whole: &mut Value, keys: &[String], value: Value) -> Result<(), FactsErro
 fn object<'a>(
     value: &'a mut Value,
     keys: &[String],
-) -> Result<&'a mut Map<String, Value>, FactsError> {
+) -> Result<&'a mut Map<String, Value>, MetadataError> {
     let outer = match keys {
         [] => "the metadata".to_owned(),
         keys => format!("the metadata's {}", keys.join(".")),
@@ -143,10 +142,10 @@ fn object<'a>(
         Value::Bool(_) => "a boolean",
         Value::Null => "null",
     };
-    Err(FactsError::Misplaced { outer, kind })
+    Err(MetadataError::NotAnObject { outer, kind })
 }
 
-/// A file's text without its last newline.
+/// Returns the text of a file without its last line end.
 fn read(path: &Path) -> std::io::Result<String> {
     let mut text = std::fs::read_to_string(path)?;
     if text.ends_with('\n') {
@@ -164,17 +163,17 @@ mod tests {
 
     use super::*;
 
-    fn merged(base: Option<Value>, facts: &[&str]) -> Result<Value, String> {
-        let facts: Result<Vec<Fact>, _> = facts.iter().map(|fact| fact.parse()).collect();
-        merge(base, &facts?).map_err(|error| error.to_string())
+    fn merged(base: Option<Value>, entries: &[&str]) -> Result<Value, String> {
+        let entries: Result<Vec<Entry>, _> = entries.iter().map(|entry| entry.parse()).collect();
+        merge(base, &entries?).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn facts_are_strings_json_or_files() {
+    fn values_are_strings_json_or_files() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "line 1\nline 2\n").unwrap();
         let from_file = format!("note=@{}", file.path().display());
-        let facts = [
+        let entries = [
             "port=9000",
             "n:=9000",
             "a.b.c=x=y",
@@ -186,11 +185,11 @@ mod tests {
             "port": "9000", "n": 9000, "a": {"b": {"c": "x=y", "d": [1]}}, "empty": "",
             "note": "line 1\nline 2",
         });
-        assert_eq!(merged(None, &facts).unwrap(), expected);
+        assert_eq!(merged(None, &entries).unwrap(), expected);
     }
 
     #[test]
-    fn facts_stand_over_the_json() {
+    fn entries_override_the_json() {
         let base = json!({"role": "observer", "deep": {"a": 1}});
         let expected = json!({"role": "validator", "deep": {"a": 1, "b": "2"}});
         assert_eq!(
@@ -202,38 +201,35 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_say_what_was_expected() {
-        for (facts, message) in [
+    fn errors_say_what_was_expected() {
+        for (entries, message) in [
             (&["port"][..], "expected key=value, key:=JSON or key=@FILE"),
-            (&["=x"], "the key, or a part of it between dots, is empty"),
-            (
-                &["a..b=x"],
-                "the key, or a part of it between dots, is empty",
-            ),
+            (&["=x"], "the key, or a part between dots, is empty"),
+            (&["a..b=x"], "the key, or a part between dots, is empty"),
             (
                 &["n:=nine"],
-                "what follows `:=`: not JSON: expected ident at line 1 column 2",
+                "the value after `:=`: not JSON: expected ident at line 1 column 2",
             ),
             (
                 &["n:=-9223372036854775809"],
-                "what follows `:=`: the integer -9223372036854775809 needs more than 64 bits and would be \
+                "the value after `:=`: the integer -9223372036854775809 needs more than 64 bits and would be \
                  rounded; write it as a string",
             ),
             (
                 &["a=1", "a.b=2"],
-                "the metadata's a is a string, so --meta can put nothing into it",
+                "the metadata's a is a string, so --meta cannot add a value to it",
             ),
             (
                 &["a=@/nonexistent"],
                 "--meta a=@/nonexistent: cannot read /nonexistent: No such file or directory (os error 2)",
             ),
         ] {
-            assert_eq!(merged(None, facts).unwrap_err(), message);
+            assert_eq!(merged(None, entries).unwrap_err(), message);
         }
         let message = merged(Some(json!([1])), &["a=1"]).unwrap_err();
         assert_eq!(
             message,
-            "the metadata is a list, so --meta can put nothing into it"
+            "the metadata is a list, so --meta cannot add a value to it"
         );
     }
 }

@@ -1,37 +1,38 @@
-//! From what was typed, and the variables of older clients, to what it means. Once, before any work.
+//! Turns the arguments, and the variables of the existing clients, into a plan, before any other work.
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use cfgsync::{Identifier, OutputMap};
-use cfgsync_client::{Client, JoinOptions, NodeAddress, ServerUrl, disk::Owner};
+use cfgsync_client::{Client, DeliveryOptions, JoinOptions, NodeAddress, ServerUrl};
 use cfgsync_model::ArtifactPath;
 use tracing::{info, warn};
 
 use super::{
     JoinArgs, JoinFailure,
-    metadata::{self, FactArgs, FactsError},
-    receipt,
+    fallback::ReceiptSettings,
+    metadata::{self, MetadataArgs, MetadataError},
 };
 use crate::cmd::values;
 
-/// Progress is shown soon where somebody looks on.
+/// Longest wait of a request if stderr is a terminal, so that progress is shown soon.
 const WAIT_MAX_INTERACTIVE: Duration = Duration::from_secs(3);
-/// And seldom enough elsewhere that ten thousand waiting nodes cost little.
+/// Longest wait of a request elsewhere, so that ten thousand waiting nodes cost the server little.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// What a join is to do.
+/// The resolved arguments of a join.
 pub(super) struct Plan {
     pub(super) client: Client,
     pub(super) options: JoinOptions,
-    pub(super) outputs: OutputMap,
-    pub(super) owner: Option<Owner>,
+    pub(super) delivery: DeliveryOptions,
+    /// The artifacts that become the environment of CMD.
     pub(super) env: Vec<ArtifactPath>,
-    pub(super) receipt: Option<receipt::Keeping>,
+    pub(super) receipt: Option<ReceiptSettings>,
+    /// Whether a report is printed.
     pub(super) json: bool,
     pub(super) command: Vec<OsString>,
 }
 
-/// The variables of clients in the field, and which of them were used.
+/// Reads the variables of the existing clients, and records which of them were used.
 struct Legacy {
     read: fn(&str) -> Option<String>,
     used: Vec<&'static str>,
@@ -45,7 +46,7 @@ impl Legacy {
     }
 }
 
-/// Reads the process' environment for the older variables.
+/// Resolves `args`, with the environment of this process.
 pub(super) fn plan(args: JoinArgs, is_interactive: bool) -> Result<Plan, JoinFailure> {
     let mut legacy = Legacy {
         read: |name| std::env::var(name).ok(),
@@ -53,7 +54,10 @@ pub(super) fn plan(args: JoinArgs, is_interactive: bool) -> Result<Plan, JoinFai
     };
     let plan = resolve(args, is_interactive, &mut legacy)?;
     if !legacy.used.is_empty() {
-        info!("used the older variables {}", legacy.used.join(", "));
+        info!(
+            "used the variables {} of the existing clients",
+            legacy.used.join(", ")
+        );
     }
     Ok(plan)
 }
@@ -61,22 +65,22 @@ pub(super) fn plan(args: JoinArgs, is_interactive: bool) -> Result<Plan, JoinFai
 fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<Plan, JoinFailure> {
     let mut outputs = outputs(&args, legacy)?;
     for artifact in &args.env {
-        outputs.consume(artifact.clone());
+        outputs = outputs.consume(artifact.clone());
     }
     if outputs.is_empty() {
         return Err(JoinFailure::Usage(
-            "no place for the files: add --out ARTIFACT=PATH, --out-dir DIR or --env ARTIFACT"
+            "no output for the files: add --out ARTIFACT=PATH, --out-dir DIR or --env ARTIFACT"
                 .into(),
         ));
     }
     if !args.env.is_empty() && args.command.is_empty() {
         return Err(JoinFailure::Usage(
-            "--env needs a program to get the environment: add -- CMD".into(),
+            "--env needs a program that gets the environment: add -- CMD".into(),
         ));
     }
-    if args.output.is_some() && outputs.prints() {
+    if args.output.is_some() && outputs.uses_stdout() {
         return Err(JoinFailure::Usage(
-            "--output json and a route to '-' both want stdout: choose one".into(),
+            "--output json and a route to '-' cannot be combined: both write to stdout".into(),
         ));
     }
     let servers = servers(&args, legacy)?;
@@ -94,8 +98,9 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         ),
         (None, None) => NodeAddress::TowardsServer,
     };
-    let is_typed = args.facts.has("meta") || args.facts.has("meta_json");
-    let FactArgs { meta, meta_json } = args.facts.args;
+    let is_typed =
+        args.metadata.is_on_command_line("meta") || args.metadata.is_on_command_line("meta_json");
+    let MetadataArgs { meta, meta_json } = args.metadata.args;
     let base = match (meta_json, legacy.take("CFG_REGISTRATION_METADATA_JSON")) {
         (Some(json), _) => Some(json),
         (None, Some(text)) => Some(values::json(&text).map_err(|error| {
@@ -103,10 +108,10 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         })?),
         (None, None) => None,
     };
-    let all_to_files = args.env.is_empty() && !outputs.prints();
+    let all_to_files = args.env.is_empty() && !outputs.uses_stdout();
     let receipt = (args.receipt).resolve(values::limit(args.timeout), all_to_files)?;
     let metadata = metadata::merge(base, &meta).map_err(|error| match error {
-        FactsError::Misplaced { .. } if is_typed => JoinFailure::Usage(error.to_string()),
+        MetadataError::NotAnObject { .. } if is_typed => JoinFailure::Usage(error.to_string()),
         _ => JoinFailure::Setting(error.to_string()),
     })?;
     let verify_keys = args.trust.verify_keys()?;
@@ -115,26 +120,33 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         .tls
         .client(servers)?
         .with_payload_limits(args.trust.limits());
-    let client = args.credentials.take_to(client)?;
+    let client = args.credentials.add_to(client)?;
+    let mut options = JoinOptions::new(identifier)
+        .with_address(address)
+        .with_metadata(metadata)
+        .with_verify_keys(verify_keys)
+        .with_wait_max(if is_interactive {
+            WAIT_MAX_INTERACTIVE
+        } else {
+            WAIT_MAX
+        })
+        .with_key(args.identity.location());
+    options.cluster = args.cluster;
+    options.delivered = delivered;
+    options.timeout = values::limit(args.timeout);
+    let mut delivery = DeliveryOptions::new(outputs);
+    if let Some(owner) = args.owner {
+        delivery = delivery.with_owner(owner);
+    }
+    if let Some(receipt) = &receipt {
+        delivery = delivery
+            .with_receipt(&receipt.path)
+            .map_err(|error| JoinFailure::Usage(error.to_string()))?;
+    }
     Ok(Plan {
         client,
-        options: JoinOptions {
-            identifier,
-            address,
-            metadata,
-            cluster: args.cluster,
-            verify_keys,
-            delivered,
-            timeout: values::limit(args.timeout),
-            wait_max: if is_interactive {
-                WAIT_MAX_INTERACTIVE
-            } else {
-                WAIT_MAX
-            },
-            key: args.identity.place(),
-        },
-        outputs,
-        owner: args.owner,
+        options,
+        delivery,
         env: args.env,
         receipt,
         json: args.output.is_some(),
@@ -168,13 +180,15 @@ fn servers(args: &JoinArgs, legacy: &mut Legacy) -> Result<Vec<ServerUrl>, JoinF
 fn outputs(args: &JoinArgs, legacy: &mut Legacy) -> Result<OutputMap, JoinFailure> {
     let mut outputs = OutputMap::new();
     for route in &args.out {
-        let added = outputs.route(route);
-        added.map_err(|error| JoinFailure::Usage(error.to_string()))?;
+        outputs = outputs
+            .parse_route(route)
+            .map_err(|error| JoinFailure::Usage(format!("--out {route}: {error}")))?;
     }
     if let Some(directory) = &args.out_dir {
-        outputs.out_dir(directory);
-        // `--out-dir` has a place for everything.
-        return Ok(outputs);
+        // With an output directory, no artifact needs the routes of the existing clients.
+        return outputs
+            .under(directory)
+            .map_err(|error| JoinFailure::Usage(format!("--out-dir: {error}")));
     }
     for (variable, artifacts) in [
         ("CFG_FILE_PATH", &["config.yaml"][..]),
@@ -187,28 +201,28 @@ fn outputs(args: &JoinArgs, legacy: &mut Legacy) -> Result<OutputMap, JoinFailur
             continue;
         };
         for artifact in artifacts {
-            if !outputs.routes_exactly(artifact) {
-                let added = outputs.optional_route(artifact, &path);
-                added.map_err(|error| JoinFailure::Setting(format!("{variable}: {error}")))?;
+            if !outputs.has_route_for(artifact) {
+                outputs = outputs
+                    .optional_route(artifact, &path)
+                    .map_err(|error| JoinFailure::Setting(format!("{variable}: {error}")))?;
             }
         }
     }
     Ok(outputs)
 }
 
-/// The name of this machine; only sensible where somebody chose it.
+/// Returns the host name as the identifier. Warns if it looks generated.
 fn host_name() -> Result<Identifier, JoinFailure> {
     let uname = rustix::system::uname();
     let name = uname.nodename().to_string_lossy();
     let identifier = Identifier::new(&name).map_err(|error| {
         JoinFailure::Setting(format!(
-            "this machine's name cannot be the node's identifier ({error}); choose one with --id"
+            "the host name is not a valid identifier ({error}); choose one with --id"
         ))
     })?;
     if looks_like_a_container_id(&name) {
         warn!(
-            "{name} looks like a container's id, which changes with every start: \
-             choose the node's identifier with --id"
+            "the identifier {name} looks like a container id, which changes with every start: choose one with --id"
         );
     }
     Ok(identifier)
@@ -242,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn older_variables_fill_what_was_not_said() {
+    fn variables_of_existing_clients_are_defaults() {
         let older = |name: &str| {
             let value = match name {
                 "CFG_SERVER_ADDR" => "boot:4400",
@@ -262,10 +276,10 @@ mod tests {
         assert_eq!(plan.options.metadata, serde_json::json!({"a": 1, "b": "2"}));
         assert_eq!(used.split(' ').count(), 6, "{used}");
         let nothing = cfgsync::ArtifactSet::default();
-        assert_eq!(plan.outputs.plan(&nothing).unwrap(), []);
+        assert_eq!(plan.delivery.outputs().place(&nothing).unwrap(), []);
 
-        let said = "--server http://a:1 --id a --ip ::1 --meta-json {} --out-dir out";
-        let (plan, _) = resolved(said, older);
+        let line = "--server http://a:1 --id a --ip ::1 --meta-json {} --out-dir out";
+        let (plan, _) = resolved(line, older);
         let plan = plan.unwrap();
         assert_eq!(plan.client.server().to_string(), "http://a:1");
         assert_eq!(plan.options.identifier.as_str(), "a");
@@ -277,11 +291,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_arguments_are_named() {
         for (line, message) in [
             (
                 "--server http://a:1 --id a",
-                "no place for the files: add --out",
+                "no output for the files: add --out",
             ),
             (
                 "--out-dir x --id a",

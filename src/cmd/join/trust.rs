@@ -1,4 +1,4 @@
-//! What of a server's is accepted: signatures, and bounds.
+//! Which payloads are accepted: signatures and limits.
 
 use std::path::PathBuf;
 
@@ -11,13 +11,13 @@ use crate::cmd::{keys::read_verify_key, values};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Trust")]
 pub(crate) struct TrustArgs {
-    /// Write nothing that the key of this PEM file did not sign; repeat it while keys change
+    /// Accept only payloads that are signed with the key in this PEM file; repeatable, to replace a key
     #[arg(long, env = "CFGSYNC_VERIFY_KEY", value_name = "FILE")]
     verify_key: Vec<PathBuf>,
-    /// Largest payload that is taken
+    /// Largest payload
     #[arg(long, env = "CFGSYNC_PAYLOAD_MAX", value_name = "SIZE", default_value = "512MiB", value_parser = values::bytes)]
     payload_max: usize,
-    /// Most files that are taken, up to 100000
+    /// Most files of a payload, up to 100000
     #[arg(
         long,
         env = "CFGSYNC_FILES_MAX",
@@ -26,7 +26,7 @@ pub(crate) struct TrustArgs {
         value_parser = clap::value_parser!(u32).range(1..=100_000)
     )]
     files_max: u32,
-    /// Longest artifact path that is taken, in bytes, up to 1024
+    /// Longest artifact path in bytes, up to 1024
     #[arg(
         long,
         env = "CFGSYNC_PATH_MAX_BYTES",
@@ -38,20 +38,19 @@ pub(crate) struct TrustArgs {
 }
 
 impl TrustArgs {
-    /// The keys of which one must have signed; none where nothing need be signed.
+    /// Reads the keys of which one must have signed the payload. Empty if it need not be signed.
     pub(super) fn verify_keys(&self) -> Result<Vec<VerifyKey>, JoinFailure> {
         let keys = self.verify_key.iter().map(|path| read_verify_key(path));
         let keys: Result<Vec<_>, _> = keys.collect();
         keys.map_err(|error| JoinFailure::Setting(error.to_string()))
     }
 
-    /// The bounds.
+    /// Returns the limits.
     pub(super) fn limits(&self) -> PayloadLimits {
-        PayloadLimits {
-            payload_max_bytes: self.payload_max,
-            files_max: self.files_max as usize,
-            path_max_bytes: self.path_max_bytes.into(),
-        }
+        PayloadLimits::DEFAULT
+            .with_payload_max_bytes(self.payload_max)
+            .with_files_max(self.files_max as usize)
+            .with_path_max_bytes(self.path_max_bytes.into())
     }
 }
 
@@ -68,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_those_of_the_library() {
+    fn defaults_match_the_library() {
         let args = Only::parse_from(["join"]).trust;
         assert_eq!(args.limits(), PayloadLimits::default());
     }

@@ -1,4 +1,4 @@
-//! Who would be registered: read from a file, or invented.
+//! The nodes that a plan registers: read from a file, or invented.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,22 +7,22 @@ use std::{
     path::Path,
 };
 
-use cfgsync_cluster::{check_registration, render::Pipeline};
-use cfgsync_model::{Identifier, NodeRegistration, Seat, refuse_nobodys};
-use cfgsync_spec::{Members, PlainFile, Spec, SpecError, Step};
+use cfgsync_cluster::{Refusal, render::Pipeline};
+use cfgsync_model::{Identifier, NodeRegistration, Seat, check_node_address};
+use cfgsync_spec::{Members, Spec, SpecError, Step, YamlFile};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cmd::exit::UsageError;
+use crate::cmd::error::CommandError;
 use crate::cmd::settings::nearest;
 
-/// After so many mistakes reading ends.
-const TOLD_MAX: usize = 20;
-/// Most nodes that are invented.
+/// How many mistakes are reported at most.
+const MISTAKES_MAX: usize = 20;
+/// How many nodes are invented at most.
 const FAKE_MAX: usize = 100_000;
-/// The address of the first invented node; the others follow.
+/// The address of the first invented node. The others get the addresses that follow.
 const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-/// What a node may have in a file: what a registration has, and what `inspect -o json` prints beside it.
+/// The fields of a node in a file: those of a registration, and those that `inspect -o json` prints as well.
 const FIELDS: [&str; 8] = [
     "identifier",
     "ip",
@@ -34,36 +34,42 @@ const FIELDS: [&str; 8] = [
     "overridden",
 ];
 
-/// The nodes to look at.
+/// The nodes of a plan.
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
     pub(super) registrations: Vec<NodeRegistration>,
-    /// Seats that a running cluster has given already.
+    /// The seats that a running cluster has assigned.
     pub(super) seats: BTreeMap<Identifier, Seat>,
 }
 
-/// A node that could not register.
+/// A node that the server would refuse.
 #[derive(Debug, Serialize)]
 pub(super) struct Refused {
     pub(super) identifier: Identifier,
     pub(super) reason: String,
 }
 
-/// Why `serve` would not accept `node`.
+/// Returns why `serve` would refuse `node`, or `None` if it would not.
 pub(super) fn refusal(pipeline: &Pipeline, node: &NodeRegistration) -> Option<Refused> {
-    let refusal = check_registration(pipeline, node).err()?;
-    Some(Refused {
-        identifier: node.identifier.clone(),
-        reason: refusal.to_string(),
-    })
+    let identifier = node.identifier.clone();
+    let reason = if pipeline.excludes(&identifier) {
+        Refusal::NotListed(identifier.clone()).to_string()
+    } else {
+        pipeline
+            .spec
+            .metadata
+            .complete(&node.metadata)
+            .err()?
+            .to_string()
+    };
+    Some(Refused { identifier, reason })
 }
 
-/// So many nodes that the spec's rules accept.
-pub(super) fn invent(spec: &Spec, count: usize) -> Result<Nodes, UsageError> {
+/// Invents `count` nodes that the spec accepts.
+pub(super) fn invent(spec: &Spec, count: usize) -> Result<Nodes, CommandError> {
     if count > FAKE_MAX {
-        return Err(UsageError(format!(
-            "--fake invents at most {FAKE_MAX} nodes"
-        )));
+        let message = format!("--fake is at most {FAKE_MAX}");
+        return Err(CommandError::usage(message));
     }
     let listed = match spec.ready.as_ref().and_then(|rule| rule.nodes.as_ref()) {
         Some(Members::Closed(listed)) => Some(listed),
@@ -72,10 +78,11 @@ pub(super) fn invent(spec: &Spec, count: usize) -> Result<Nodes, UsageError> {
     if let Some(listed) = listed
         && count > listed.len()
     {
-        return Err(UsageError(format!(
-            "--fake {count}: the spec lists {} nodes and takes no others",
+        let message = format!(
+            "--fake {count}: the spec lists {} nodes and accepts no others",
             listed.len()
-        )));
+        );
+        return Err(CommandError::usage(message));
     }
     let mut names = listed.into_iter().flatten();
     let registrations = (0..count).map(|index| {
@@ -84,7 +91,8 @@ pub(super) fn invent(spec: &Spec, count: usize) -> Result<Nodes, UsageError> {
         });
         let offset = u32::try_from(index).expect("less than FAKE_MAX");
         let ip = Ipv4Addr::from_bits(FIRST_ADDRESS.to_bits() + offset);
-        NodeRegistration::new(identifier, ip.into()).with_metadata(spec.metadata.invent(index))
+        NodeRegistration::without_metadata(identifier, ip.into())
+            .with_metadata_value(spec.metadata.fake(index))
     });
     Ok(Nodes {
         registrations: registrations.collect(),
@@ -92,12 +100,13 @@ pub(super) fn invent(spec: &Spec, count: usize) -> Result<Nodes, UsageError> {
     })
 }
 
-/// Reads a list of nodes, or what `inspect -o json` prints. `-` is stdin. Of each node its first mistake is told.
+/// Reads a list of nodes, or the output of `inspect -o json`. The path `-` is stdin. Reports the first mistake of each
+/// node.
 pub(super) fn read(path: &Path) -> Result<Nodes, SpecError> {
     let file = if path.as_os_str() == "-" {
         read_stdin()?
     } else {
-        PlainFile::load(path)?
+        YamlFile::load(path)?
     };
     let mut at = Vec::new();
     let list = match file.value() {
@@ -131,37 +140,37 @@ pub(super) fn read(path: &Path) -> Result<Nodes, SpecError> {
                 nodes.registrations.push(registration);
             }
             Ok((registration, _)) => {
-                let twice = format!("{} is here twice", registration.identifier);
+                let twice = format!("node {} occurs twice", registration.identifier);
                 mistakes.push(reader.wrong("identifier", &twice, ""));
             }
             Err(mistake) => mistakes.push(mistake),
         }
-        if mistakes.len() == TOLD_MAX {
+        if mistakes.len() == MISTAKES_MAX {
             break;
         }
         at.pop();
     }
-    match mistakes.is_empty() {
-        true => Ok(nodes),
-        false => Err(SpecError::of_all(mistakes)),
+    if !mistakes.is_empty() {
+        return Err(SpecError::of_all(mistakes));
     }
+    Ok(nodes)
 }
 
-fn read_stdin() -> Result<PlainFile, SpecError> {
+fn read_stdin() -> Result<YamlFile, SpecError> {
     let name = Path::new("<stdin>");
     let mut text = String::new();
     match std::io::stdin().read_to_string(&mut text) {
-        Ok(_) => PlainFile::parse(text, name),
+        Ok(_) => YamlFile::parse(text, name),
         Err(error) => {
-            let empty = PlainFile::parse(String::new(), name)?;
-            Err(empty.wrong_value(&[], &format!("cannot be read: {error}"), ""))
+            let empty = YamlFile::parse(String::new(), name)?;
+            Err(empty.wrong_value(&[], &format!("cannot read standard input: {error}"), ""))
         }
     }
 }
 
-/// Reads one node, which stands at `at`.
+/// Reads the node at the place `at` of a file.
 struct Reader<'a> {
-    file: &'a PlainFile,
+    file: &'a YamlFile,
     at: &'a [Step],
 }
 
@@ -177,7 +186,7 @@ impl Reader<'_> {
         if let Some(unknown) = fields.keys().find(|key| !FIELDS.contains(&key.as_str())) {
             let help = match nearest(unknown, FIELDS.into_iter()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => "a node has `identifier`, `ip` and `metadata`".to_owned(),
+                None => "the fields of a node are `identifier`, `ip` and `metadata`".to_owned(),
             };
             let at = self.field(unknown);
             return Err(self
@@ -186,7 +195,11 @@ impl Reader<'_> {
         }
         let text = |name: &str, help: &str| match fields.get(name) {
             Some(Value::String(text)) => Ok(text.as_str()),
-            Some(_) => Err(self.wrong(name, &format!("`{name}` is a string"), "put it in quotes")),
+            Some(_) => Err(self.wrong(
+                name,
+                &format!("`{name}` must be a string"),
+                "put the value in quotes",
+            )),
             None => {
                 let what = format!("a node needs `{name}`");
                 Err(self.file.wrong_value(self.at, &what, help))
@@ -195,7 +208,7 @@ impl Reader<'_> {
         let identifier = text("identifier", "")?;
         let identifier = Identifier::new(identifier)
             .map_err(|error| self.wrong("identifier", &error.to_string(), ""))?;
-        let ip = text("ip", "the address under which the others reach it")?;
+        let ip = text("ip", "the address at which other nodes reach it")?;
         let ip: IpAddr = ip.parse().map_err(|_| {
             self.wrong(
                 "ip",
@@ -203,19 +216,19 @@ impl Reader<'_> {
                 "such as 10.0.0.1 or fd00::1",
             )
         })?;
-        refuse_nobodys(ip).map_err(|error| self.wrong("ip", &error.to_string(), ""))?;
+        check_node_address(ip).map_err(|error| self.wrong("ip", &error.to_string(), ""))?;
         let metadata = fields.get("metadata").cloned().unwrap_or_default();
         let seat = match fields.get("seat") {
             None | Some(Value::Null) => None,
             Some(seat) => {
                 let seat = seat.as_u64().and_then(|seat| u32::try_from(seat).ok());
                 Some(Seat(seat.ok_or_else(|| {
-                    self.wrong("seat", "a seat is a whole number from 0", "")
+                    self.wrong("seat", "a seat must be a whole number of at least 0", "")
                 })?))
             }
         };
         Ok((
-            NodeRegistration::new(identifier, ip).with_metadata(metadata),
+            NodeRegistration::without_metadata(identifier, ip).with_metadata_value(metadata),
             seat,
         ))
     }

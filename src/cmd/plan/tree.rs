@@ -1,4 +1,4 @@
-//! Rendered files in a directory: `DIR/NODE/PATH`, what is shared in `DIR/_shared/PATH`.
+//! Rendered files in a directory: `DIR/NODE/PATH`, and `DIR/_shared/PATH` for shared files.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,18 +12,18 @@ use cfgsync::{ArtifactFile, Identifier, MaterializedArtifacts};
 use serde::Serialize;
 
 use super::PlanError;
-use crate::cmd::diff::{SHARED, sums, unified_bytes};
+use crate::cmd::diff::{SHARED, checksums, unified_bytes};
 
-/// A file that is not as it would be rendered.
+/// A file that differs from the rendered one.
 #[derive(Debug, Serialize)]
 pub(super) struct Difference {
     /// `NODE/PATH`.
     pub(super) file: String,
-    /// Unified.
+    /// The unified diff.
     pub(super) diff: String,
 }
 
-/// Writes all files below `directory`. What else is there stays.
+/// Writes all files below `directory`. Other files there stay.
 pub(super) fn write(directory: &Path, artifacts: &MaterializedArtifacts) -> Result<(), PlanError> {
     for (name, file) in layout(artifacts) {
         let path = directory.join(name);
@@ -36,31 +36,31 @@ fn write_one(path: &Path, file: &ArtifactFile) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    // A file that may not be written to, from the last time, would otherwise be in the way.
+    // A read-only file from an earlier run cannot be opened for writing, so it is removed first.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    // Nobody else reads it before it has its mode.
+    // Private until it has its final mode.
     let mut options = fs::OpenOptions::new();
     let options = options.write(true).create_new(true).mode(0o600);
     options.open(path)?.write_all(&file.content.to_bytes())?;
     fs::set_permissions(path, fs::Permissions::from_mode(file.mode.bits()))
 }
 
-/// Compares the contents of all files below `directory` with those of `artifacts`.
+/// Compares the content of all files below `directory` with `artifacts`.
 pub(super) fn compare(
     directory: &Path,
     artifacts: &MaterializedArtifacts,
 ) -> Result<Vec<Difference>, PlanError> {
     let rendered = layout(artifacts);
-    let mut there = BTreeSet::new();
-    list(directory, &mut PathBuf::new(), &mut there)?;
-    let names = rendered.keys().cloned().chain(there.iter().cloned());
+    let mut existing = BTreeSet::new();
+    list(directory, &mut PathBuf::new(), &mut existing)?;
+    let names = rendered.keys().cloned().chain(existing.iter().cloned());
     let names: BTreeSet<String> = names.collect();
     let mut differences = Vec::new();
     for name in names {
-        let old = if there.contains(&name) {
+        let old = if existing.contains(&name) {
             let path = directory.join(&name);
             Some(fs::read(&path).map_err(|error| PlanError::Read { path, error })?)
         } else {
@@ -71,10 +71,10 @@ pub(super) fn compare(
         let new_name = format!("rendered/{name}");
         let is_secret = match rendered.get(&name) {
             Some(file) => file.secret,
-            // What is rendered no more may have been; its mode is as it was written then.
+            // A file that is no longer rendered was secret if its mode says so.
             None => is_private(&directory.join(&name)),
         };
-        let compare = if is_secret { sums } else { unified_bytes };
+        let compare = if is_secret { checksums } else { unified_bytes };
         let diff = compare(&old_name, old.as_deref(), &new_name, new.as_deref());
         if !diff.is_empty() {
             differences.push(Difference { file: name, diff });
@@ -101,7 +101,7 @@ fn layout(artifacts: &MaterializedArtifacts) -> BTreeMap<String, &ArtifactFile> 
         .collect()
 }
 
-/// All files below `root`/`below`, by their names within `root`.
+/// Adds all files below `root`/`below` to `found`, by their names relative to `root`.
 fn list(root: &Path, below: &mut PathBuf, found: &mut BTreeSet<String>) -> Result<(), PlanError> {
     let directory = root.join(&*below);
     let failed = |error| PlanError::Read {
@@ -111,11 +111,10 @@ fn list(root: &Path, below: &mut PathBuf, found: &mut BTreeSet<String>) -> Resul
     for entry in fs::read_dir(&directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         below.push(entry.file_name());
-        match entry.file_type().map_err(failed)?.is_dir() {
-            true => list(root, below, found)?,
-            false => {
-                found.insert(below.to_string_lossy().into_owned());
-            }
+        if entry.file_type().map_err(failed)?.is_dir() {
+            list(root, below, found)?;
+        } else {
+            found.insert(below.to_string_lossy().into_owned());
         }
         below.pop();
     }

@@ -1,4 +1,4 @@
-//! Who may do what on a server: tokens, operators' certificates, rates, the audit log; and what of it is read again.
+//! Access to a server: tokens, operators' certificates, request rates and the audit log; and how they are reloaded.
 
 use std::{num::NonZeroU32, path::PathBuf};
 
@@ -9,28 +9,29 @@ use cfgsync_access::{
 use cfgsync_support::clock::WallClock;
 use clap::Args;
 
-use super::beside::read_beside;
+use super::blocking::read_blocking;
+use crate::cmd::progress::counted;
 
-/// Who may do what.
+/// Access to the server.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Access")]
 pub(super) struct AccessArgs {
-    /// The tokens that open this server, one line each (see `cfgsync token new`); SIGHUP reads them again
+    /// The file of accepted tokens (see `cfgsync token new`); read again on SIGHUP
     #[arg(long, env = "CFGSYNC_TOKENS", value_name = "FILE")]
     tokens: Option<PathBuf>,
-    /// A client certificate with such a name is an operator's (`*` is anything); repeat it for more
+    /// Client certificates with a name that matches are those of operators; `*` matches any text; repeatable
     #[arg(long, env = "CFGSYNC_OPERATOR_CERT", value_name = "PATTERN")]
     operator_cert: Vec<Pattern>,
-    /// Nodes need no credentials. Where nobody is asked for any, operators need none either, beyond loopback as well
+    /// Accept nodes without credentials; if neither tokens nor certificates are configured, operators as well
     #[arg(long, env = "CFGSYNC_ALLOW_ANONYMOUS")]
     allow_anonymous: bool,
-    /// Write a line for each change, refusal and first delivery to this file, or to stdout (`-`); SIGHUP opens it again
+    /// Write each change, refusal and first delivery to this file, or to stdout (`-`); reopened on SIGHUP
     #[arg(long, env = "CFGSYNC_AUDIT_LOG", value_name = "FILE", value_parser = target)]
     audit_log: Option<AuditTarget>,
-    /// Change nothing that the audit log cannot take: each change is on disk there before it is made
+    /// Refuse changes that cannot be written to the audit log; each is on disk there before it takes effect
     #[arg(long, env = "CFGSYNC_AUDIT_REQUIRED")]
     audit_required: bool,
-    /// Requests and TLS handshakes of one address in a second, once its burst is used up; 0 is as many as it likes
+    /// Requests and TLS handshakes per second of one address, after its burst; 0 means without limit
     #[arg(
         long,
         env = "CFGSYNC_RATE_MAX",
@@ -38,7 +39,7 @@ pub(super) struct AccessArgs {
         default_value = "2000"
     )]
     rate_max: u32,
-    /// Requests and TLS handshakes of one address at once: enough for ten thousand nodes behind it to boot
+    /// Burst of requests and TLS handshakes of one address: the default lets 10,000 nodes behind NAT boot at once
     #[arg(
         long,
         env = "CFGSYNC_RATE_BURST",
@@ -46,7 +47,7 @@ pub(super) struct AccessArgs {
         default_value = "60000"
     )]
     rate_burst: NonZeroU32,
-    /// Requests that are held for one node at a time; more are answered at once
+    /// Most requests that wait for one node; further ones are answered at once
     #[arg(
         long,
         env = "CFGSYNC_WAITERS_PER_NODE_MAX",
@@ -57,45 +58,47 @@ pub(super) struct AccessArgs {
     pub(super) waiters_per_node_max: u16,
 }
 
-/// Why a server cannot guard itself as it was told.
+/// Why the access flags cannot be followed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccessError {
-    /// A file of tokens that cannot be used.
+    /// The file of tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokensError),
     /// The audit log cannot be opened.
     #[error("cannot open the audit log {target}: {error}")]
     Audit {
-        /// Where it should be.
+        /// The file, or stdout.
         target: AuditTarget,
-        /// What the operating system said.
+        /// The operating system's error.
         error: std::io::Error,
     },
-    /// Operators' certificates, where nobody is asked for one.
-    #[error("--operator-cert needs --client-ca FILE, by which clients' certificates are verified")]
+    /// `--operator-cert` without client certificates.
+    #[error(
+        "--operator-cert needs --client-ca FILE, the authorities that sign client certificates"
+    )]
     NoAuthority,
-    /// An audit log is required, and there is none.
+    /// `--audit-required` without an audit log.
     #[error("--audit-required needs --audit-log FILE")]
     NoAudit,
-    /// The spec wants to know who is who.
+    /// The spec requires an identity that these flags cannot prove.
     #[error(transparent)]
     IdentityUnsupported(#[from] IdentityUnsupported),
 }
 
 impl AccessArgs {
-    /// Whether others than this machine may reach the server: they are asked for credentials, or somebody said so.
+    /// Whether the server may listen beyond loopback: it requires tokens, or the flags permit anonymous access.
     pub(super) fn may_be_exposed(&self) -> bool {
         self.allow_anonymous || self.tokens.is_some()
     }
 
-    /// A guard as it was told. `certificates` says whether client certificates are verified.
+    /// Returns the guard. `certificates` says whether client certificates are verified.
     pub(super) fn guard(&self, certificates: bool) -> Result<AccessControl, AccessError> {
         let tokens = self.tokens.as_deref().map(Tokens::load).transpose()?;
         if let (Some(tokens), Some(path)) = (&tokens, &self.tokens)
             && tokens.count() == 0
         {
             let path = path.display();
-            tracing::warn!("{path} holds no token: nobody can come in with one");
+            tracing::warn!("{path} contains no token, so no client can authenticate with one");
         }
         if !self.operator_cert.is_empty() && !certificates {
             return Err(AccessError::NoAuthority);
@@ -128,8 +131,8 @@ impl AccessArgs {
         }))
     }
 
-    /// Reads the tokens again, and opens the audit log again. The last good tokens stay if there is a mistake.
-    pub(super) async fn reread(&self, guard: &AccessControl) {
+    /// Reads the tokens again, and reopens the audit log. If the file has a mistake, the last good tokens stay in force.
+    pub(super) async fn reload(&self, guard: &AccessControl) {
         if let Some(audit) = guard.audit() {
             audit.reopen().await;
         }
@@ -137,7 +140,7 @@ impl AccessArgs {
             return;
         };
         let shown = path.display().to_string();
-        let (reason, problem) = match read_beside(move || Tokens::load(&path)).await {
+        let (reason, problem) = match read_blocking(move || Tokens::load(&path)).await {
             Ok(Ok(tokens)) => {
                 let line = guard
                     .server_line("tokens")
@@ -146,7 +149,8 @@ impl AccessArgs {
                     Ok(()) => {
                         let count = tokens.count();
                         guard.set_tokens(tokens);
-                        tracing::info!("SIGHUP: {shown} is read again; it holds {count} tokens");
+                        let tokens = counted(count, "token");
+                        tracing::info!("SIGHUP: read {shown} again: {tokens}");
                         guard.record(line);
                         return;
                     }

@@ -1,60 +1,66 @@
-//! The command that a server runs beside itself (`serve SPEC -- CMD`).
+//! The program that `serve SPEC -- CMD` runs, under the library's supervisor.
 
 use std::{
     ffi::{OsStr, OsString},
-    io::{self, IsTerminal},
-    os::unix::process::ExitStatusExt,
+    io,
+    os::unix::process::ExitStatusExt as _,
+    time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use cfgsync_client::supervisor::{Ended, StopAction, Supervisor};
+use rustix::process::Pid;
 
 use super::signals::Stop;
 use crate::cmd::exit::Exit;
 
-/// A program that was to be run and could not.
+/// A program that cannot be started.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot run {program}: {error}")]
 pub(crate) struct SpawnError {
-    /// As it was named.
+    /// The program as the command line names it.
     pub(crate) program: String,
-    /// What the operating system said.
+    /// The cause.
     pub(crate) error: io::Error,
 }
 
-/// A running command.
+/// The running program.
 pub(super) struct Child {
-    process: tokio::process::Child,
+    supervisor: Supervisor,
 }
 
 impl Child {
-    /// Starts `program`, which finds the server in `CFGSYNC_SERVER`.
+    /// Starts `program`, with the URL of the server in `CFGSYNC_SERVER`. After [`Self::stop`], it is killed if it has
+    /// not exited within `kill_timeout`.
     pub(super) fn spawn(
         program: &OsStr,
         arguments: &[OsString],
         server: &str,
+        kill_timeout: Duration,
     ) -> Result<Self, SpawnError> {
-        let process = tokio::process::Command::new(program)
-            .args(arguments)
-            .env("CFGSYNC_SERVER", server)
-            // Should this process end early, the command does not stay behind.
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| SpawnError {
-                program: program.to_string_lossy().into_owned(),
-                error,
-            })?;
-        Ok(Self { process })
+        let mut command = tokio::process::Command::new(program);
+        command.args(arguments).env("CFGSYNC_SERVER", server);
+        let supervisor = Supervisor::spawn(command, kill_timeout).map_err(|error| SpawnError {
+            program: program.to_string_lossy().into_owned(),
+            error,
+        })?;
+        Ok(Self { supervisor })
     }
 
-    /// Its process id, while it runs.
+    /// Returns the process id while the program runs.
     pub(super) fn pid(&self) -> Option<Pid> {
-        let id = i32::try_from(self.process.id()?).ok()?;
-        Pid::from_raw(id)
+        self.supervisor.pid()
     }
 
-    /// Waits for its end: its exit code, or 128 and the signal that ended it.
-    pub(super) async fn wait(&mut self) -> anyhow::Result<Exit> {
-        let status = self.process.wait().await?;
+    /// Waits until the program has exited. Returns its exit code, or 128 plus the number of the signal that ended it.
+    pub(super) async fn wait(&mut self) -> io::Result<Exit> {
+        let status = loop {
+            match self.supervisor.wait_or_kill().await? {
+                Ended::Exited(status) => break status,
+                Ended::TimedOut => {
+                    tracing::warn!("the command is killed: it did not exit within --drain-timeout");
+                }
+            }
+        };
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         Ok(match (code, status.signal()) {
             (Some(code), _) => Exit::Child(code),
@@ -63,20 +69,16 @@ impl Child {
         })
     }
 
-    /// Gives it a signal that was meant for both. A terminal's Ctrl-C has reached it already.
-    pub(super) fn pass_on(&self, stop: Stop) {
-        let typed = stop.signal == Signal::INT && io::stdin().is_terminal();
-        if let (false, Some(pid)) = (typed, self.pid()) {
-            tracing::info!("{}: passed on to the command", stop.name);
-            // It may have ended in between.
-            let _ = kill_process(pid, stop.signal);
+    /// Forwards a signal that stops the server. A second one kills the program.
+    pub(super) fn stop(&mut self, stop: Stop) {
+        match self.supervisor.stop(stop.signal) {
+            StopAction::Forwarded => {
+                tracing::info!("{}: forwarded to the command", stop.name);
+            }
+            StopAction::SentByTerminal => {
+                tracing::info!("{}: waiting for the command to exit", stop.name);
+            }
+            StopAction::Killed => tracing::warn!("the command is killed: a second {}", stop.name),
         }
-    }
-
-    /// Ends it, because `why`.
-    pub(super) fn kill(&mut self, why: &str) {
-        tracing::warn!("the command is killed: {why}");
-        // It may have ended in between.
-        let _ = self.process.start_kill();
     }
 }

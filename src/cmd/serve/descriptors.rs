@@ -1,20 +1,20 @@
-//! How many files the process may open: each node that waits holds one.
+//! The limit on open files of the process: each waiting node needs a connection, which is one file.
 
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 use super::Child;
 
-/// Descriptors beside those of connections: listeners, files that are read, the log, connections that are turned away.
+/// Descriptors that are not for connections: listeners, files, the log, and connections that are being refused.
 const OTHER_DESCRIPTORS: u64 = 64;
 
-/// The process's bound on open files: each node that waits holds one.
+/// The limit on open files, before and after it was raised.
 pub(super) struct Descriptors {
     before: Rlimit,
     now: Option<u64>,
 }
 
 impl Descriptors {
-    /// Raises the soft limit as far as the hard one.
+    /// Raises the soft limit to the hard limit.
     pub(super) fn raise() -> Self {
         let before = getrlimit(Resource::Nofile);
         let raised = Rlimit {
@@ -28,7 +28,7 @@ impl Descriptors {
         Self { before, now }
     }
 
-    /// How many connections there can be beside everything else.
+    /// Returns how many connections the limit leaves room for.
     pub(super) fn connections_max(&self) -> usize {
         let free = self
             .now
@@ -36,15 +36,15 @@ impl Descriptors {
         usize::try_from(free).unwrap_or(usize::MAX).max(1)
     }
 
-    /// Programs that count on the usual limit get it back.
+    /// Restores the former limit for CMD: some programs break with a high one.
     pub(super) fn restore_for(&self, child: &Child) {
         if let Some(pid) = child.pid() {
-            // It may have ended already.
+            // The program may have exited already.
             let _ = prlimit(Some(pid), Resource::Nofile, self.before);
         }
     }
 
-    /// As if there were no bound.
+    /// No limit, for tests.
     #[cfg(test)]
     pub(super) fn unlimited() -> Self {
         Self {

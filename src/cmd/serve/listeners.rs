@@ -1,4 +1,4 @@
-//! Where the server listens: on addresses of its own, or on sockets that a service manager holds open for it.
+//! Opens the listeners: on the addresses of `--listen`, or on sockets that a service manager passes.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::ServeError;
 
-/// Binds `wanted`, unless a service manager passed sockets: then those are taken in their place.
+/// Listens on `wanted`, or on the sockets that a service manager passed, if there are any.
 pub(super) fn open(
     wanted: &[SocketAddr],
     may_be_exposed: bool,
@@ -25,7 +25,7 @@ pub(super) fn open(
     Ok((listeners, addresses))
 }
 
-/// Nobody beyond this machine gets in without credentials unless somebody said so.
+/// Refuses an address that other machines can reach, unless the server authenticates clients or the flags permit it.
 pub(super) fn refuse_exposure(
     addresses: &[SocketAddr],
     may_be_exposed: bool,
@@ -44,7 +44,7 @@ fn bind(wanted: &[SocketAddr]) -> Result<Vec<TcpListener>, ServeError> {
     wanted.iter().map(bind).collect()
 }
 
-/// The sockets that came with `$LISTEN_FDS`.
+/// Returns the sockets of `$LISTEN_FDS`.
 fn inherited() -> Result<Vec<TcpListener>, ServeError> {
     let mut passed = ListenFd::from_env();
     let mut listeners = Vec::new();
@@ -56,9 +56,7 @@ fn inherited() -> Result<Vec<TcpListener>, ServeError> {
         listeners.extend(listener.map_err(ServeError::Inherited)?);
     }
     if !listeners.is_empty() {
-        tracing::info!(
-            "listening on the sockets that the service manager passed, instead of --listen"
-        );
+        tracing::info!("listening on the sockets of the service manager, not on --listen");
     }
     Ok(listeners)
 }

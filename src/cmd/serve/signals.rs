@@ -1,4 +1,4 @@
-//! The signals that a server heeds.
+//! The signals that `serve` handles.
 
 use std::io;
 
@@ -6,20 +6,20 @@ use tokio::signal::unix::{Signal, SignalKind};
 
 use crate::cmd::signals::catch;
 
-/// A signal that ends the server.
+/// A signal that stops the server.
 #[derive(Clone, Copy)]
 pub(super) struct Stop {
     pub(super) name: &'static str,
     pub(super) signal: rustix::process::Signal,
 }
 
-/// What a signal means.
-pub(super) enum Told {
+/// What a signal asks for.
+pub(super) enum Request {
     Stop(Stop),
-    Reread,
+    Reload,
 }
 
-/// The signals that a server heeds.
+/// Receives SIGTERM, SIGINT and SIGHUP.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -27,7 +27,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// See [`catch`].
+    /// Installs the handlers; see [`catch`].
     pub(super) fn catch() -> io::Result<Self> {
         let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
         let [terminate, interrupt, hangup] = catch([terminate, interrupt, SignalKind::hangup()])?;
@@ -38,20 +38,20 @@ impl Signals {
         })
     }
 
-    /// The next one.
-    pub(super) async fn next(&mut self) -> Told {
+    /// Waits for the next signal.
+    pub(super) async fn next(&mut self) -> Request {
         let Self {
             terminate,
             interrupt,
             hangup,
         } = self;
         tokio::select! {
-            stop = stop(terminate, interrupt) => Told::Stop(stop),
-            _ = hangup.recv() => Told::Reread,
+            stop = stop(terminate, interrupt) => Request::Stop(stop),
+            _ = hangup.recv() => Request::Reload,
         }
     }
 
-    /// The next one that ends the server; others are kept.
+    /// Waits for the next signal that stops the server. A SIGHUP in between is kept for [`Self::next`].
     pub(super) async fn stop(&mut self) -> Stop {
         stop(&mut self.terminate, &mut self.interrupt).await
     }

@@ -1,62 +1,44 @@
-//! Where a server keeps its state.
+//! `--state-dir`: where a server keeps its state.
 
-use std::{env, path::PathBuf};
+use std::{env, path::PathBuf, sync::Arc};
 
+use cfgsync::app;
 use cfgsync_spec::Spec;
-use cfgsync_store::{JournalConfig, JournalError, JournalStore, Store};
+use cfgsync_store::{Store, StoreError};
 use clap::Args;
 
-/// Set by systemd where the unit says `StateDirectory=`; several are separated by colons.
-const OF_SYSTEMD: &str = "STATE_DIRECTORY";
+/// The variable that systemd sets for a unit with `StateDirectory=`. Colons separate several directories.
+const SYSTEMD_VARIABLE: &str = "STATE_DIRECTORY";
 
 #[derive(Debug, Args)]
 pub(super) struct StateArgs {
-    /// Keep what is acknowledged in this directory, so that a server that is killed goes on where it was
+    /// Keep the state in this directory, so that a server continues after a restart or a crash
     ///
-    /// Made if need be, closed to others, held by one server at a time. Under systemd it is `$STATE_DIRECTORY`
-    /// unless named. Without one everything is lost when the server ends: nodes register again then.
+    /// The server creates the directory if necessary, closes it to other users, and locks it. Under systemd, the default
+    /// is `$STATE_DIRECTORY`. Without a state directory, a restarted server knows nothing and the nodes register again.
     #[arg(long, env = "CFGSYNC_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }
 
 impl StateArgs {
-    /// The state directory, if there is to be one.
+    /// Returns the state directory, if one is configured.
     pub(super) fn directory(&self) -> Option<PathBuf> {
-        let of_systemd = || {
-            let all = env::var_os(OF_SYSTEMD)?;
+        let from_systemd = || {
+            let all = env::var_os(SYSTEMD_VARIABLE)?;
             env::split_paths(&all).find(|path| !path.as_os_str().is_empty())
         };
-        self.state_dir.clone().or_else(of_systemd)
+        self.state_dir.clone().or_else(from_systemd)
     }
 }
 
-/// Opens the state directory for `spec`, if there is to be one.
+/// Opens the state directory for `spec`, if there is one. Otherwise the server opens a store in memory when it starts.
 pub(super) fn open(
     args: &StateArgs,
     spec: &Spec,
     history: u16,
-) -> Result<Option<JournalStore>, JournalError> {
+) -> Result<Option<Arc<dyn Store>>, StoreError> {
     let Some(directory) = args.directory() else {
         return Ok(None);
     };
-    let journal = JournalStore::open(&JournalConfig {
-        directory: directory.clone(),
-        cluster: spec.cluster.clone(),
-        history: history.into(),
-    })?;
-    let state = journal.state();
-    let generation = match state.generation() {
-        Some(generation) => format!("generation {}", generation.number),
-        None => "no generation yet".to_owned(),
-    };
-    tracing::info!(
-        "instance {}; {} holds {} and {generation}",
-        journal.instance(),
-        directory.display(),
-        match state.registrations.len() {
-            1 => "1 node".to_owned(),
-            nodes => format!("{nodes} nodes"),
-        }
-    );
-    Ok(Some(journal))
+    app::open_store(Some(directory), spec, history.into()).map(Some)
 }

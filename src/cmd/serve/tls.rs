@@ -1,4 +1,4 @@
-//! `serve` over TLS: where its key comes from, when it is read again, and the URL that carries the trust in it.
+//! TLS of `serve`: its key and certificate, their reload, and the join URL.
 
 use std::{
     fs, io,
@@ -14,25 +14,25 @@ use cfgsync_server::{Tls, TlsError, TlsFiles};
 use clap::{Args, ValueEnum};
 use tokio::sync::Notify;
 
-use super::{beside::read_beside, place, write_whole};
+use super::{blocking::read_blocking, local_address, publish::write_atomic};
 
-/// How often it is looked whether files have changed.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the files are checked for changes.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A certificate that expires within this is warned of, in seconds: a week.
-const SOON_SECONDS: i64 = 7 * 24 * 60 * 60;
+/// How long before its end a certificate causes a warning, in seconds: one week.
+const EXPIRY_WARNING_SECONDS: i64 = 7 * 24 * 60 * 60;
 
-/// The key and certificate that a server made for itself, in its state directory.
-const KEPT: &str = "tls-self-signed.pem";
+/// The file in the state directory with the self-signed certificate and its key.
+const SELF_SIGNED_FILE: &str = "tls-self-signed.pem";
 
-/// TLS
+/// TLS of the server.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "TLS")]
 pub(super) struct TlsArgs {
-    /// Speak TLS with a key that the server makes for itself: nodes know it by the join URL
+    /// Use TLS with a key that the server makes itself; nodes trust it by the pin in the join URL
     #[arg(long, env = "CFGSYNC_TLS", value_name = "HOW")]
-    tls: Option<Own>,
-    /// Speak TLS with this certificate, followed by those of its issuers (PEM); read again when it changes
+    tls: Option<OwnKey>,
+    /// Use TLS with this certificate (PEM), followed by those of its issuers; read again when the file changes
     #[arg(
         long,
         env = "CFGSYNC_TLS_CERT",
@@ -40,7 +40,7 @@ pub(super) struct TlsArgs {
         conflicts_with = "tls"
     )]
     tls_cert: Option<PathBuf>,
-    /// Where its key is [default: in the same file]
+    /// The file with the key of the certificate [default: the same file]
     #[arg(
         long,
         env = "CFGSYNC_TLS_KEY",
@@ -48,47 +48,47 @@ pub(super) struct TlsArgs {
         conflicts_with = "tls"
     )]
     tls_key: Option<PathBuf>,
-    /// Let in only clients with a certificate that an authority in this file has signed (PEM)
+    /// Require a client certificate that is signed by a certificate authority in this file (PEM)
     #[arg(long, env = "CFGSYNC_CLIENT_CA", value_name = "FILE")]
     client_ca: Option<PathBuf>,
-    /// Write the join URL to this file once the server listens, and again when the key changes
+    /// Write the join URL to this file once the server listens, and again after a key change
     #[arg(long, env = "CFGSYNC_JOIN_URL_FILE", value_name = "FILE")]
     join_url_file: Option<PathBuf>,
 }
 
-/// Where a key comes from that nobody provides.
+/// How the server gets a key of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Own {
-    /// Made at the first start, and kept in the state directory.
+enum OwnKey {
+    /// Made at the first start, and kept in the state directory
     SelfSigned,
 }
 
-/// Why a server does not begin to speak TLS.
+/// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsSetupError {
-    /// Flags that make no sense together.
+    /// Flags that contradict each other.
     #[error("{0}")]
     Usage(&'static str),
-    /// A file that cannot be used, or a key that cannot be made.
+    /// A file cannot be used, or a key cannot be made.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The join URL's file cannot be written.
-    #[error("cannot write the join URL's file {}: {error}", path.display())]
+    /// The file for the join URL cannot be written.
+    #[error("cannot write the join URL to {}: {error}", path.display())]
     JoinUrlFile {
-        /// Which one.
+        /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         error: io::Error,
     },
 }
 
 impl TlsArgs {
-    /// Whether only clients with a certificate are let in.
+    /// Whether every client needs a certificate.
     pub(super) fn authenticates(&self) -> bool {
         self.client_ca.is_some()
     }
 
-    /// Reads or makes what TLS needs, if it is wanted.
+    /// Reads or makes the key and certificate. `None` without TLS flags.
     pub(super) fn prepare(
         self,
         addresses: &[SocketAddr],
@@ -102,7 +102,7 @@ impl TlsArgs {
             }
             (None, None, Some(_)) => {
                 return Err(TlsSetupError::Usage(
-                    "--tls-key is the key of a certificate: add --tls-cert FILE",
+                    "--tls-key needs --tls-cert FILE, the certificate of that key",
                 ));
             }
             (None, None, None) if self.client_ca.is_some() => {
@@ -112,38 +112,38 @@ impl TlsArgs {
             }
             (None, None, None) if self.join_url_file.is_some() => {
                 return Err(TlsSetupError::Usage(
-                    "a join URL needs TLS: add --tls-cert FILE, or --tls self-signed",
+                    "--join-url-file needs TLS: add --tls-cert FILE, or --tls self-signed",
                 ));
             }
             (None, None, None) => return Ok(None),
-            (None, Some(certificate), key) => From::Files(TlsFiles {
+            (None, Some(certificate), key) => KeySource::Files(TlsFiles {
                 key: key.unwrap_or_else(|| certificate.clone()),
                 certificate,
                 client_authorities: self.client_ca,
             }),
-            (Some(Own::SelfSigned), None, None) => match state_directory {
+            (Some(OwnKey::SelfSigned), None, None) => match state_directory {
                 Some(directory) => {
-                    let kept = directory.join(KEPT);
-                    Tls::create_once(&names(addresses), &kept)?;
-                    From::Files(TlsFiles {
-                        certificate: kept.clone(),
-                        key: kept,
+                    let file = directory.join(SELF_SIGNED_FILE);
+                    Tls::create_once(&names(addresses), &file)?;
+                    KeySource::Files(TlsFiles {
+                        certificate: file.clone(),
+                        key: file,
                         client_authorities: self.client_ca,
                     })
                 }
-                None => From::Memory(self.client_ca),
+                None => KeySource::Memory(self.client_ca),
             },
         };
         let (tls, files) = match tls {
-            From::Files(files) => {
-                // Before they are read: a change that comes between is seen.
+            KeySource::Files(files) => {
+                // Taken before the files are read, so that a change in between is noticed.
                 let stamps = stamps(&files);
                 (Tls::read(&files)?, Some((files, stamps)))
             }
-            From::Memory(client_ca) => {
+            KeySource::Memory(client_ca) => {
                 tracing::warn!(
-                    "the TLS key was made for this start alone: the next one has another pin and another join URL; \
-                     --state-dir keeps it"
+                    "the TLS key is lost when the server stops, and the next one has another join URL; keep it with \
+                     --state-dir"
                 );
                 (
                     Tls::self_signed(&names(addresses), client_ca.as_deref())?,
@@ -151,40 +151,41 @@ impl TlsArgs {
                 )
             }
         };
-        warn_of_dates(&tls);
+        warn_of_expiry(&tls);
         Ok(Some(ServeTls {
             tls,
             files,
             addresses: addresses.to_vec(),
             join_url_file: self.join_url_file,
-            hangup: Arc::default(),
+            reload: Arc::default(),
         }))
     }
 }
 
-enum From {
+/// Where key and certificate are.
+enum KeySource {
     Files(TlsFiles),
     Memory(Option<PathBuf>),
 }
 
-/// TLS as this server does it.
+/// The TLS of a running server.
 pub(super) struct ServeTls {
     pub(super) tls: Tls,
-    /// What is read again; a key in memory is not.
+    /// The files to reload; `None` for a key in memory.
     files: Option<(TlsFiles, Vec<Stamp>)>,
     addresses: Vec<SocketAddr>,
     join_url_file: Option<PathBuf>,
-    hangup: Arc<Notify>,
+    reload: Arc<Notify>,
 }
 
 impl ServeTls {
-    /// How a process on this machine finds and trusts the server.
+    /// Returns the URL for processes on this machine.
     pub(super) fn local_url(&self) -> String {
-        self.url(&place(&self.addresses).to_string())
+        self.url(&local_address(&self.addresses).to_string())
     }
 
-    /// The URL that carries the trust in this server's key. Where it listens on all addresses, other machines know
-    /// it by its host's name.
+    /// Returns the join URL, which contains the pin of the server's key. If the server listens on all addresses, the URL
+    /// has the name of the host.
     fn join_url(&self) -> String {
         let address = self.addresses[0];
         match host_name() {
@@ -195,15 +196,15 @@ impl ServeTls {
         }
     }
 
-    fn url(&self, place: &str) -> String {
-        format!("cfgsync://{place}/?pin={}", self.tls.pin())
+    fn url(&self, authority: &str) -> String {
+        format!("cfgsync://{authority}/?pin={}", self.tls.pin())
     }
 
-    /// Tells whoever starts nodes how they join.
-    pub(super) fn tell(&self) -> Result<(), TlsSetupError> {
+    /// Logs the join URL, and writes it to its file.
+    pub(super) fn announce(&self) -> Result<(), TlsSetupError> {
         let url = self.join_url();
         if let Some(path) = &self.join_url_file {
-            let written = write_whole(path, &format!("{url}\n"));
+            let written = write_atomic(path, &format!("{url}\n"));
             written.map_err(|error| TlsSetupError::JoinUrlFile {
                 path: path.clone(),
                 error,
@@ -213,32 +214,32 @@ impl ServeTls {
         Ok(())
     }
 
-    /// Has the files read again now.
-    pub(super) fn hangup(&self) {
-        self.hangup.notify_one();
+    /// Requests a reload of the files.
+    pub(super) fn reload(&self) {
+        self.reload.notify_one();
     }
 
-    /// Reads the files again when they have changed, or at [`Self::hangup`]; for ever. What is there stays in use
-    /// when they have a fault.
+    /// Reloads the files when they change, or on [`Self::reload`]. Never completes. If the files have a mistake, the
+    /// last good certificate stays in use.
     pub(super) async fn keep_fresh(&self, guard: &AccessControl) {
         let Some((files, first)) = &self.files else {
             return std::future::pending().await;
         };
         let mut used = first.clone();
-        // Two files are not replaced in one instant: a change counts once nothing has moved from one look to the
-        // next.
+        // Certificate and key cannot be replaced at the same instant, so a change counts only once the files are the
+        // same in two checks.
         let mut seen = used.clone();
         loop {
-            let told = tokio::select! {
-                () = self.hangup.notified() => true,
-                () = tokio::time::sleep(LOOK_EVERY) => false,
+            let requested = tokio::select! {
+                () = self.reload.notified() => true,
+                () = tokio::time::sleep(CHECK_INTERVAL) => false,
             };
             let these = files.clone();
-            let looked = read_beside(move || stamps(&these)).await;
-            let now = looked.unwrap_or_default();
+            let checked = read_blocking(move || stamps(&these)).await;
+            let now = checked.unwrap_or_default();
             let is_still = std::mem::replace(&mut seen, now.clone()) == now;
-            if told || (is_still && now != used) {
-                // What only the audit log did not take is tried again at the next look.
+            if requested || (is_still && now != used) {
+                // A reload that only the audit log refused is tried again at the next check.
                 if self.read_again(files, guard).await {
                     used = now;
                 }
@@ -246,17 +247,17 @@ impl ServeTls {
         }
     }
 
-    /// Whether that is settled: taken, or refused for what stands in the files.
+    /// Reads the files, and returns whether the result is final: they are in use, or they have a mistake.
     async fn read_again(&self, files: &TlsFiles, guard: &AccessControl) -> bool {
         let files = files.clone();
-        let read = read_beside(move || Tls::read(&files)).await;
+        let read = read_blocking(move || Tls::read(&files)).await;
         let (reason, problem) = match read {
             Ok(Ok(new)) => {
                 let line = guard.server_line("certificate");
                 let line = line.with_hash("key", new.pin().digest());
                 match guard.announce(&line).await {
                     Ok(()) => {
-                        self.take(&new);
+                        self.use_certificate(&new);
                         guard.record(line);
                         return true;
                     }
@@ -272,24 +273,24 @@ impl ServeTls {
         reason != "audit"
     }
 
-    fn take(&self, new: &Tls) {
+    fn use_certificate(&self, new: &Tls) {
         let before = self.tls.pin();
         self.tls.replace(new);
         tracing::info!("the TLS certificate was read again");
-        warn_of_dates(&self.tls);
+        warn_of_expiry(&self.tls);
         if self.tls.pin() != before {
             tracing::warn!(
-                "its key is another: nodes that know the server by the pin {before} no longer trust it"
+                "the certificate has another key: nodes that trust the server by the pin {before} no longer trust it"
             );
-            if let Err(error) = self.tell() {
+            if let Err(error) = self.announce() {
                 tracing::error!("{error}");
             }
         }
     }
 }
 
-/// Says so when a certificate is not valid, or soon will not be.
-fn warn_of_dates(tls: &Tls) {
+/// Warns if the certificate is not valid now, or expires soon.
+fn warn_of_expiry(tls: &Tls) {
     let (now, dates) = (jiff::Timestamp::now().as_second(), tls.dates());
     let shown = |seconds: &i64| match jiff::Timestamp::from_second(*seconds) {
         Ok(moment) => moment.to_string(),
@@ -298,18 +299,18 @@ fn warn_of_dates(tls: &Tls) {
     let (from, until) = (shown(dates.start()), shown(dates.end()));
     if now < *dates.start() {
         tracing::warn!(
-            "the TLS certificate is valid from {from} only; is this machine's clock wrong?"
+            "the TLS certificate is not valid before {from}; check the clock of this machine"
         );
     } else if now > *dates.end() {
         tracing::warn!(
-            "the TLS certificate expired at {until}: only nodes that pin its key trust it"
+            "the TLS certificate expired at {until}; only nodes that pin its key still trust it"
         );
-    } else if dates.end() - now < SOON_SECONDS {
+    } else if dates.end() - now < EXPIRY_WARNING_SECONDS {
         tracing::warn!("the TLS certificate expires at {until}");
     }
 }
 
-/// What tells one state of a file from another: device, inode, size, and when it was changed.
+/// Identifies a version of a file: device, inode, size and the time of its last change.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
 fn stamps(files: &TlsFiles) -> Vec<Stamp> {
@@ -322,7 +323,7 @@ fn stamps(files: &TlsFiles) -> Vec<Stamp> {
     pair.chain(&files.client_authorities).map(stamp).collect()
 }
 
-/// What a certificate of the server's own making is for: it is known by its key, and these help who looks closer.
+/// Returns the names in a self-signed certificate. Nodes trust its pin, so they are for people only.
 fn names(addresses: &[SocketAddr]) -> Vec<String> {
     let mut names = vec!["localhost".to_owned()];
     names.extend(host_name());
@@ -335,7 +336,7 @@ fn names(addresses: &[SocketAddr]) -> Vec<String> {
     names
 }
 
-/// What this machine is called, if that can be a host's name.
+/// Returns the name of this machine, if it is a valid host name.
 fn host_name() -> Option<String> {
     let name = rustix::system::uname();
     let name = name.nodename().to_string_lossy();

@@ -371,13 +371,13 @@ async fn node_and_metadata_limits_reject_new_nodes_and_keep_others_served() {
     // Each registration uses 1,000 bytes.
     let (mut names, mut metadata) = (server.connect().await, server.connect().await);
     let large = |at| with(&format!("large-{at}"), 936);
-    let metadata_limit = "there is no room for so much metadata, those of all nodes may take 10000 bytes of memory together; \
-                     bring less, remove nodes (cfgsync rm), or raise serve --metadata-total-max";
+    let metadata_limit = "the metadata of all nodes would take more than 10000 bytes of memory; register with less \
+                          metadata, remove nodes (cfgsync rm), or raise serve --metadata-total-max";
     let mut accepted = count_accepted(&mut metadata, large, metadata_limit).await;
     assert_eq!(accepted, 10);
     let small = |at| register(&format!("small-{at}"));
-    let node_limit = "there is no room for another node, there are 50 already; remove some (cfgsync rm), or raise serve \
-                    --nodes-max";
+    let node_limit = "there is no room for another node: the maximum of 50 is registered; remove some (cfgsync rm), or \
+                      raise serve --nodes-max";
     accepted += count_accepted(&mut names, small, node_limit).await;
     assert_eq!(accepted, 48);
     // Registered nodes can register again and get their files. An operator can make room for new ones.

@@ -107,13 +107,13 @@ async fn rejects_invalid_bodies() {
     not UTF-8 escaped
       400 internal not_json: the body is not JSON: unexpected end of hex escape at line 1 column 22
     not an object
-      400 internal wrong_field: the body: must be a JSON object
+      400 internal wrong_field: the body: expected a JSON object
     null
-      400 internal wrong_field: the body: must be a JSON object
+      400 internal wrong_field: the body: expected a JSON object
     deeply nested
-      400 internal too_deep: the body is nested too deeply: more than 127 lists and objects in each other
+      400 internal too_deep: the body is nested too deeply: the limit is 127 levels
     two values
-      400 internal not_json: the body is not JSON: something follows the JSON value
+      400 internal not_json: the body is not JSON: text follows the JSON value
     no ip
       400 internal wrong_field: the body: missing field `ip` at line 1 column 18
     ip of the wrong type
@@ -121,7 +121,7 @@ async fn rejects_invalid_bodies() {
     invalid ip
       400 internal wrong_field: ip: invalid IP address syntax at line 1 column 35
     unspecified ip
-      400 internal wrong_field: ip: no node can be reached at 0.0.0.0, which stands for all addresses of a machine; give the address under which the others reach this one
+      400 internal wrong_field: ip: no node can be reached at 0.0.0.0, which is the unspecified address; give the address at which other nodes reach this one
     identifier of the wrong type
       400 internal wrong_field: identifier: invalid type: map, expected a string at line 1 column 14
     empty identifier
@@ -129,25 +129,25 @@ async fn rejects_invalid_bodies() {
     long identifier
       400 internal wrong_field: identifier: an identifier has at most 253 bytes, this one has 254 at line 1 column 270
     identifier with a slash
-      400 internal wrong_field: identifier: identifier "a/b" holds '/'; allowed are letters, digits, '.', '_' and '-' at line 1 column 19
+      400 internal wrong_field: identifier: identifier "a/b" contains '/'; use only letters, digits, '.', '_' and '-' at line 1 column 19
     identifier of dots
       400 internal wrong_field: identifier: identifier ".." must start with a letter or a digit at line 1 column 18
     identifier with NUL
-      400 internal wrong_field: identifier: identifier "a\0" holds '\0'; allowed are letters, digits, '.', '_' and '-' at line 1 column 23
+      400 internal wrong_field: identifier: identifier "a\0" contains '\0'; use only letters, digits, '.', '_' and '-' at line 1 column 23
     identifier beyond ASCII
-      400 internal wrong_field: identifier: identifier "nöde" holds 'ö'; allowed are letters, digits, '.', '_' and '-' at line 1 column 21
+      400 internal wrong_field: identifier: identifier "nöde" contains 'ö'; use only letters, digits, '.', '_' and '-' at line 1 column 21
     localhost
-      400 internal wrong_field: identifier: "localhost" names every machine; choose an identifier of the node's own at line 1 column 25
+      400 internal wrong_field: identifier: "localhost" is the name of every machine; choose an identifier that only this node has at line 1 column 25
     node without identifier
       400 internal wrong_field: the body: missing field `identifier` at line 1 column 2
     replace without files
       400 internal wrong_field: the body: missing field `files` at line 1 column 18
     replace with path traversal
-      400 internal wrong_field: files[0].path: artifact path "../x" holds a part ".." at line 1 column 41
+      400 internal wrong_field: files[0].path: artifact path "../x" contains the part ".." at line 1 column 41
     replace with duplicate paths
       400 internal wrong_field: files[1].path: two files are called /x
     fail without reason
-      400 internal wrong_field: reason: must not be empty: every node is told it
+      400 internal wrong_field: reason: must not be empty, because every node shows it
     leave of an unregistered node
       404 internal unregistered: zz is not registered
     "#);
@@ -193,9 +193,9 @@ async fn rejects_invalid_paths() {
     no identifier
       404 internal no_such_route: there is no route /v1/nodes/; the documentation lists all routes on its page about the HTTP API
     identifier with path traversal
-      400 internal wrong_path: the path names no node: identifier "../.." holds '/'; allowed are letters, digits, '.', '_' and '-'
+      400 internal wrong_path: the path names no node: identifier "../.." contains '/'; use only letters, digits, '.', '_' and '-'
     broken encoding
-      400 internal wrong_path: the path names no node: identifier "%zz" holds '%'; allowed are letters, digits, '.', '_' and '-'
+      400 internal wrong_path: the path names no node: identifier "%zz" contains '%'; use only letters, digits, '.', '_' and '-'
     generation zero
       400 internal wrong_path: the path names no generation: "0" is not a number from 1
     generation that is not a number

@@ -1,4 +1,4 @@
-//! A new file beside the one whose place it will take.
+//! Creates a temporary file in the directory of the file that it will replace.
 
 use std::{
     fs::{File, OpenOptions},
@@ -9,11 +9,11 @@ use std::{
 
 use super::tree::staging_name;
 
-/// Makes an empty file in the directory of `path`, under a name that nobody can guess and nothing had: where others may
-/// write as well, what they put there beforehand is neither followed nor written to. The umask holds for `mode`.
+/// Creates an empty file in the directory of `path`, with a random name and the given mode (limited by the umask).
+/// Returns its path and the open file.
 ///
-/// # Errors
-/// What the operating system says.
+/// The file is always new. In a directory where other users may write, a file or symbolic link that they planted is
+/// not opened.
 pub fn create_beside(path: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
     path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     let staged = path.with_file_name(staging_name()?);
@@ -30,13 +30,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_another_new_file_in_the_same_directory() {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("key");
+    fn creates_a_new_file_in_the_same_directory_each_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
         let names = [(); 2].map(|()| create_beside(&path, 0o600).unwrap().0);
         assert_ne!(names[0], names[1]);
         for name in &names {
-            assert_eq!(name.parent(), Some(place.path()));
+            assert_eq!(name.parent(), Some(directory.path()));
             let mode = fs::metadata(name).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }

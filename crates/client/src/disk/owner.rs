@@ -1,4 +1,4 @@
-//! Whom a file is given to, and what is kept where nobody says.
+//! Sets the owner of a file, or keeps that of the file that it replaces.
 
 use std::os::fd::AsFd;
 
@@ -7,30 +7,30 @@ use rustix::{
     io::Errno,
 };
 
-/// Who owns the files that are written.
+/// The owner of files and directories that are created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
-    /// The user.
+    /// The numeric user id.
     pub uid: u32,
-    /// The group; `None` keeps that of the replaced file, or the process' own.
+    /// The group id. `None` keeps the group of the replaced file, or uses the group of the process.
     pub gid: Option<u32>,
 }
 
-/// What was tried when a file's owner could not be changed.
+/// The action in the error for an owner that cannot be changed.
 pub(super) const CHANGE_OWNER: &str = "change the owner of";
 
-/// Gives an open file its owner.
-pub(super) fn give(fd: impl AsFd, uid: u32, gid: Option<u32>) -> Result<(), Errno> {
+/// Sets the owner of an open file.
+pub(super) fn set_owner(fd: impl AsFd, uid: u32, gid: Option<u32>) -> Result<(), Errno> {
     fs::fchown(fd, Some(Uid::from_raw(uid)), gid.map(Gid::from_raw))
 }
 
-/// Keeps owner and group where that is permitted, or at least the group.
+/// Sets user and group if the process may do so, or else only the group if it may.
 pub(super) fn keep_owner(fd: impl AsFd, uid: u32, gid: u32) -> Result<(), Errno> {
     let stat = fs::fstat(&fd)?;
     if (stat.st_uid, stat.st_gid) == (uid, gid) {
         return Ok(());
     }
-    match give(&fd, uid, Some(gid)) {
+    match set_owner(&fd, uid, Some(gid)) {
         Err(Errno::PERM) => match fs::fchown(fd, None, Some(Gid::from_raw(gid))) {
             Err(Errno::PERM) => Ok(()),
             other => other,

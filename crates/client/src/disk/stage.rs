@@ -1,4 +1,4 @@
-//! One file beside its target: written, owned, moded and synced before anything is exchanged.
+//! Stages one file beside its target: complete, synced, with its final owner and mode.
 
 use std::{
     fs::File,
@@ -14,14 +14,14 @@ use rustix::{
 };
 
 use super::{
-    DiskError, Outcome, Written,
-    owner::{CHANGE_OWNER, Owner, give, keep_owner},
-    step::{Hook, Step, ask},
+    DiskError, Outcome, WrittenFile,
+    owner::{CHANGE_OWNER, Owner, keep_owner, set_owner},
+    step::{Hook, Step, before},
     tree::{Tree, staging_name},
 };
 use cfgsync_model::{ArtifactFile, ArtifactPath};
 
-/// A file on its way.
+/// A file of the transaction.
 pub(super) struct Staged {
     pub(super) artifact: ArtifactPath,
     pub(super) directory: usize,
@@ -32,25 +32,25 @@ pub(super) struct Staged {
     pub(super) state: State,
 }
 
-/// How far it has come.
+/// The changes for one file so far, which a rollback must undo.
 pub(super) enum State {
-    /// Nothing to do.
+    /// The target is already as it should be.
     Unchanged,
-    /// Stands beside its target under a staging name; `replaces` says whether there is an old file.
+    /// The new file has a staging name. `replaces` says whether the target exists.
     Beside { staging: String, replaces: bool },
-    /// To be rewritten in place, last.
+    /// The target must be rewritten in place, after all others.
     InPlace,
-    /// Under its own name, where there was nothing.
+    /// The new file is at the target, where there was none.
     Created,
-    /// Under its own name; the old file has the staging name now.
+    /// The new file is at the target. The old file has the staging name `old`.
     Replaced { old: String },
-    /// Rewritten in place.
+    /// The target was rewritten in place. `old` is its previous content.
     Overwritten { old: Vec<u8>, stat: Box<Stat> },
 }
 
 impl Staged {
-    pub(super) fn written(&self) -> Written {
-        Written {
+    pub(super) fn written(&self) -> WrittenFile {
+        WrittenFile {
             artifact: self.artifact.clone(),
             path: self.path.clone(),
             outcome: match self.state {
@@ -63,11 +63,11 @@ impl Staged {
     }
 }
 
-/// Stages `file`, or finds that nothing needs to be done. What must be undone is in `staged`, whatever
-/// happens.
+/// Stages `file`, unless the target is already as it should be. Records the changes in `staged`, also after an error,
+/// so that a rollback can undo them.
 #[expect(
     clippy::too_many_arguments,
-    reason = "each is one fact; a struct of them would be used once"
+    reason = "a struct of these arguments would be used once"
 )]
 pub(super) fn stage(
     file: &ArtifactFile,
@@ -83,11 +83,11 @@ pub(super) fn stage(
     let old = match fs::statat(fd, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Some(stat),
         Err(Errno::NOENT) => None,
-        Err(errno) => return Err(DiskError::io("look at", &path)(errno)),
+        Err(errno) => return Err(DiskError::io("inspect", &path)(errno)),
     };
     match old.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
-        // Renamed over, what it leads to would be lost to everybody who uses it: `/dev/stdout` is such a link.
-        Some(FileType::Symlink) if leads_to_no_file(fd, &name) => {
+        // Replacing `/dev/stdout`, which is such a link, would break every program that writes to it.
+        Some(FileType::Symlink) if leads_to_special_file(fd, &name) => {
             return Err(DiskError::NotAFile { path });
         }
         None | Some(FileType::RegularFile | FileType::Symlink) => {}
@@ -103,7 +103,7 @@ pub(super) fn stage(
         bytes: file.content.to_bytes(),
         state: State::Unchanged,
     };
-    if old.is_some_and(|old| is_as_it_should_be(fd, &next, &old, owner)) {
+    if old.is_some_and(|old| is_up_to_date(fd, &next, &old, owner)) {
         staged.push(next);
         return Ok(());
     }
@@ -113,7 +113,7 @@ pub(super) fn stage(
         return Ok(());
     }
     let failed = || DiskError::io("write", &next.path);
-    ask(hook, Step::Stage, "write", &next.path)?;
+    before(hook, Step::Stage, "write", &next.path)?;
     let staging = staging_name().map_err(failed())?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let temp = fs::openat(fd, staging.as_str(), flags, Mode::RUSR | Mode::WUSR).map_err(failed())?;
@@ -139,7 +139,7 @@ fn fill(
     let failed = || DiskError::io("write", path);
     let mut temp = File::from(temp);
     for piece in file.content.chunks() {
-        ask(hook, Step::Write, "write", path)?;
+        before(hook, Step::Write, "write", path)?;
         temp.write_all(piece.bytes())
             .map_err(|problem| DiskError::Io {
                 action: "write",
@@ -147,12 +147,12 @@ fn fill(
                 problem,
             })?;
     }
-    ask(hook, Step::Own, CHANGE_OWNER, path)?;
+    before(hook, Step::Own, CHANGE_OWNER, path)?;
     let keep = old.map(|old| (old.st_uid, old.st_gid));
     match owner {
         Some(Owner { uid, gid }) => {
             let gid = gid.or(keep.map(|(_, gid)| gid));
-            give(&temp, uid, gid).map_err(DiskError::io(CHANGE_OWNER, path))?;
+            set_owner(&temp, uid, gid).map_err(DiskError::io(CHANGE_OWNER, path))?;
         }
         None => {
             if let Some((uid, gid)) = keep {
@@ -161,13 +161,13 @@ fn fill(
         }
     }
     // After the owner, whose change may take bits away.
-    ask(hook, Step::Mode, "change the mode of", path)?;
+    before(hook, Step::Mode, "change the mode of", path)?;
     fs::fchmod(&temp, this.mode).map_err(DiskError::io("change the mode of", path))?;
-    ask(hook, Step::Sync, "sync", path)?;
+    before(hook, Step::Sync, "sync", path)?;
     fs::fsync(&temp).map_err(DiskError::io("sync", path))
 }
 
-fn is_as_it_should_be(fd: &OwnedFd, this: &Staged, old: &Stat, owner: Option<Owner>) -> bool {
+fn is_up_to_date(fd: &OwnedFd, this: &Staged, old: &Stat, owner: Option<Owner>) -> bool {
     let is_owned = owner.is_none_or(|Owner { uid, gid }| {
         old.st_uid == uid && gid.is_none_or(|gid| old.st_gid == gid)
     });
@@ -178,11 +178,11 @@ fn is_as_it_should_be(fd: &OwnedFd, this: &Staged, old: &Stat, owner: Option<Own
     {
         return false;
     }
-    // One that cannot be read is replaced.
+    // A file that cannot be read is replaced.
     read(fd, &this.name, &this.path).is_ok_and(|bytes| bytes == this.bytes)
 }
 
-/// Reads a file beside others, not through a symbolic link.
+/// Reads a file of `directory` without following a symbolic link.
 pub(super) fn read(directory: &OwnedFd, name: &str, path: &Path) -> Result<Vec<u8>, DiskError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let failed = || DiskError::io("read", path);
@@ -198,8 +198,8 @@ pub(super) fn read(directory: &OwnedFd, name: &str, path: &Path) -> Result<Vec<u
     Ok(bytes)
 }
 
-/// Whether a symbolic link leads to a device, a pipe or a socket, or into /proc.
-fn leads_to_no_file(fd: &OwnedFd, name: &str) -> bool {
+/// Returns whether a symbolic link leads to a device, a pipe or a socket, or into /proc.
+fn leads_to_special_file(fd: &OwnedFd, name: &str) -> bool {
     let into_proc = fs::readlinkat(fd, name, Vec::new())
         .is_ok_and(|target| target.to_bytes().starts_with(b"/proc/"));
     let kind =
@@ -211,8 +211,8 @@ fn leads_to_no_file(fd: &OwnedFd, name: &str) -> bool {
     into_proc || !is_file
 }
 
-/// Whether something is mounted at this very file, so that nothing can be renamed over it. A kernel that
-/// cannot tell will say so at the rename.
+/// Returns whether the file is a mount point, over which nothing can be renamed. Returns `false` on a kernel that
+/// does not report this; the exchange then fails with EBUSY.
 fn is_mounted(fd: &OwnedFd, name: &str) -> bool {
     fs::statx(fd, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())
         .is_ok_and(|statx| statx.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))

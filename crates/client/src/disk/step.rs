@@ -1,48 +1,48 @@
-//! The steps of a run, and who is asked before each.
+//! The steps of a transaction, and the hook with which tests stop or fail it before each of them.
 
 use std::{io, path::Path};
 
 use super::DiskError;
 
-/// A change to the disk that is about to be made; tests stop or fail the writer here.
+/// A change to the disk that is about to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
-    /// Removing what a killed run left.
+    /// Remove a file that a killed process left.
     RemoveLeftover,
-    /// Making a directory.
+    /// Create a directory.
     MakeDirectory,
-    /// Creating a staged file.
+    /// Create a staged file.
     Stage,
-    /// Writing a piece of it.
+    /// Write a part of its content.
     Write,
-    /// Giving it its owner.
+    /// Set its owner.
     Own,
-    /// Giving it its mode.
+    /// Set its mode.
     Mode,
-    /// Syncing it.
+    /// Sync it.
     Sync,
-    /// Exchanging staged and old file, atomically.
+    /// Exchange the staged and the old file atomically.
     Exchange,
-    /// Renaming a staged file to its target.
+    /// Rename the staged file to its target.
     Rename,
-    /// Copying an old file, where the filesystem cannot exchange.
+    /// Copy the old file, if the file system cannot exchange two files.
     BackUp,
-    /// Rewriting a file that is mounted by itself.
+    /// Rewrite a bind-mounted file in place.
     Overwrite,
-    /// Syncing a directory.
+    /// Sync a directory.
     SyncDirectory,
-    /// Removing an old file.
+    /// Remove an old file.
     RemoveOld,
-    /// Putting one file back.
-    PutBack,
+    /// Restore one file during a rollback.
+    Restore,
 }
 
-/// Called before each change.
+/// Called before each change. Its error counts as an error of the change.
 pub(super) type Hook<'h> = &'h mut dyn FnMut(Step) -> io::Result<()>;
 
-/// Asks the hook before a change.
-pub(super) fn ask(
+/// Calls the hook before a change to `path`.
+pub(super) fn before(
     hook: Hook<'_>,
     step: Step,
     action: &'static str,

@@ -1,4 +1,4 @@
-//! Directories: opened part by part, made where they are missing, cleared of what a killed run left.
+//! The directories of a transaction: opened component by component, created if missing, cleared of leftovers.
 
 use std::{
     collections::HashMap,
@@ -15,8 +15,8 @@ use rustix::{
 
 use super::{
     DiskError,
-    owner::{Owner, give},
-    step::{Hook, Step, ask},
+    owner::{Owner, set_owner},
+    step::{Hook, Step, before},
 };
 use crate::Target;
 
@@ -24,38 +24,39 @@ const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
 const PREFIX: &str = ".cfgsync-";
 const SUFFIX: &str = ".tmp";
 const RANDOM_DIGITS: usize = 16;
-/// Another run holds a directory for itself only while it removes leftovers. Whoever holds it longer is no
-/// run of cfgsync, and is not waited for.
-const LOCK_TRIES: u32 = 100;
+/// Attempts to lock a directory. Another transaction holds the exclusive lock only while it removes leftovers, which
+/// takes milliseconds. A longer lock belongs to another program and is ignored.
+const LOCK_ATTEMPTS: u32 = 100;
+/// Pause between two attempts.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// All directories that one run uses, each opened once. The open descriptors hold the locks.
+/// The directories of one transaction, each opened once. The open descriptors hold the locks.
 pub(super) struct Tree {
     owner: Option<Owner>,
     directories: Vec<Directory>,
     by_path: HashMap<PathBuf, usize>,
     by_inode: HashMap<(u64, u64), usize>,
-    made: Vec<Made>,
+    created: Vec<CreatedDirectory>,
 }
 
 pub(super) struct Directory {
     pub(super) fd: OwnedFd,
     pub(super) path: PathBuf,
-    /// Names changed in it, so that it must be synced.
+    /// Whether an entry was added or replaced, so that the directory must be synced.
     pub(super) changed: bool,
-    claimed: bool,
+    is_locked: bool,
 }
 
-/// A directory that this run made, in the order of making.
-struct Made {
+/// A directory that this transaction created.
+struct CreatedDirectory {
     parent: usize,
     name: Vec<u8>,
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // Closing would do, but for a child that another thread has just forked: until it executes its program, it
-        // has a copy of the descriptor, and the next run would leave the leftovers of a crash where they are.
+        // Closing is not enough: a child that another thread has just forked holds a copy of the descriptor until it
+        // executes its program. Meanwhile the next transaction could not remove leftovers.
         let _ = fs::flock(&self.fd, FlockOperation::Unlock);
     }
 }
@@ -67,7 +68,7 @@ impl Tree {
             directories: Vec::new(),
             by_path: HashMap::new(),
             by_inode: HashMap::new(),
-            made: Vec::new(),
+            created: Vec::new(),
         }
     }
 
@@ -85,7 +86,7 @@ impl Tree {
             .filter(|directory| directory.changed)
     }
 
-    /// The directory of `target`, claimed for this run, and the name in it.
+    /// Opens and locks the directory of `target`. Returns its index and the file name.
     pub(super) fn open(
         &mut self,
         target: &Target,
@@ -99,27 +100,27 @@ impl Tree {
             directory =
                 self.open_below(directory, part.as_bytes(), &path, OFlags::NOFOLLOW, hook)?;
         }
-        self.claim(directory, hook)?;
+        self.lock(directory, hook)?;
         Ok((directory, name.clone()))
     }
 
-    /// Removes the directories that this run made, those that are empty again.
-    pub(super) fn remove_made(&self) {
-        for Made { parent, name } in self.made.iter().rev() {
+    /// Removes the directories that this transaction created, as far as they are empty.
+    pub(super) fn remove_created(&self) {
+        for CreatedDirectory { parent, name } in self.created.iter().rev() {
             let parent = &self.directories[*parent].fd;
-            // One that somebody else uses by now stays, and harms nobody.
+            // A directory that another process uses by now stays.
             let _ = fs::unlinkat(parent, name.as_slice(), AtFlags::REMOVEDIR);
         }
     }
 
-    /// The operator's own path: symbolic links in it are followed.
+    /// Opens the operator's path. Symbolic links in it are followed.
     fn open_root(&mut self, path: &Path, hook: Hook<'_>) -> Result<usize, DiskError> {
         if let Some(known) = self.by_path.get(path) {
             return Ok(*known);
         }
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         match fs::open(path, flags, Mode::empty()) {
-            Ok(fd) => return self.keep(fd, path),
+            Ok(fd) => return self.insert(fd, path),
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(DiskError::io("open the directory", path)(errno)),
         }
@@ -149,11 +150,11 @@ impl Tree {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | follow;
         let parent_fd = &self.directories[parent].fd;
         let problem = match fs::openat(parent_fd, name, flags, Mode::empty()) {
-            Ok(fd) => return self.keep(fd, path),
+            Ok(fd) => return self.insert(fd, path),
             Err(errno) => errno,
         };
         if problem == Errno::NOENT {
-            return self.make(parent, name, path, flags, hook);
+            return self.create(parent, name, path, flags, hook);
         }
         if problem == Errno::NOTDIR || problem == Errno::LOOP {
             let stat = fs::statat(parent_fd, name, AtFlags::SYMLINK_NOFOLLOW);
@@ -164,7 +165,7 @@ impl Tree {
         Err(DiskError::io("open the directory", path)(problem))
     }
 
-    fn make(
+    fn create(
         &mut self,
         parent: usize,
         name: &[u8],
@@ -172,36 +173,36 @@ impl Tree {
         flags: OFlags,
         hook: Hook<'_>,
     ) -> Result<usize, DiskError> {
-        let failed = || DiskError::io("make the directory", path);
-        ask(hook, Step::MakeDirectory, "make the directory", path)?;
+        let failed = || DiskError::io("create the directory", path);
+        before(hook, Step::MakeDirectory, "create the directory", path)?;
         let parent_fd = &self.directories[parent].fd;
         let is_ours = match fs::mkdirat(parent_fd, name, DIRECTORY_MODE) {
             Ok(()) => true,
-            // Another run was quicker.
+            // Another process created it in the meantime.
             Err(Errno::EXIST) => false,
             Err(errno) => return Err(failed()(errno)),
         };
         if is_ours {
             let name = name.to_owned();
-            self.made.push(Made { parent, name });
+            self.created.push(CreatedDirectory { parent, name });
             self.directories[parent].changed = true;
         }
         let parent_fd = &self.directories[parent].fd;
         let fd = fs::openat(parent_fd, name, flags, Mode::empty()).map_err(failed())?;
         if is_ours {
             if let Some(owner) = self.owner {
-                give(&fd, owner.uid, owner.gid).map_err(failed())?;
+                set_owner(&fd, owner.uid, owner.gid).map_err(failed())?;
             }
-            // The mode that mkdir was given lacks what the umask took.
+            // The umask has limited the mode that mkdir was given.
             fs::fchmod(&fd, DIRECTORY_MODE).map_err(failed())?;
         }
-        self.keep(fd, path)
+        self.insert(fd, path)
     }
 
-    fn keep(&mut self, fd: OwnedFd, path: &Path) -> Result<usize, DiskError> {
-        let stat = fs::fstat(&fd).map_err(DiskError::io("look at", path))?;
+    fn insert(&mut self, fd: OwnedFd, path: &Path) -> Result<usize, DiskError> {
+        let stat = fs::fstat(&fd).map_err(DiskError::io("inspect", path))?;
         let next = self.directories.len();
-        // Opened twice, a directory would be locked against itself.
+        // Two descriptors of one directory would block each other's lock.
         let at = *self
             .by_inode
             .entry((stat.st_dev, stat.st_ino))
@@ -211,30 +212,33 @@ impl Tree {
                 fd,
                 path: path.to_owned(),
                 changed: false,
-                claimed: false,
+                is_locked: false,
             });
         }
         self.by_path.insert(path.to_owned(), at);
         Ok(at)
     }
 
-    /// Removes leftovers, unless another run stages here right now, and says that this one does: a shared
-    /// lock on the directory itself, which ends with the process however it ends.
-    fn claim(&mut self, directory: usize, hook: Hook<'_>) -> Result<(), DiskError> {
+    /// Takes a shared lock on the directory for as long as files are staged in it. Removes leftovers first, unless
+    /// another transaction holds a lock. The kernel releases the lock when the process ends.
+    fn lock(&mut self, directory: usize, hook: Hook<'_>) -> Result<(), DiskError> {
         let Directory {
-            fd, path, claimed, ..
+            fd,
+            path,
+            is_locked,
+            ..
         } = &mut self.directories[directory];
-        if std::mem::replace(claimed, true) {
+        if std::mem::replace(is_locked, true) {
             return Ok(());
         }
         if fs::flock(&*fd, FlockOperation::NonBlockingLockExclusive).is_ok() {
             remove_leftovers(fd, path, hook)?;
         }
-        for _ in 0..LOCK_TRIES {
+        for _ in 0..LOCK_ATTEMPTS {
             match fs::flock(&*fd, FlockOperation::NonBlockingLockShared) {
                 Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_PAUSE),
-                // Without a lock (some network filesystems have none) a run may lose its staged files to
-                // another, notices it at the rename, and puts everything back.
+                // Some network file systems have no locks. There, another transaction may remove the staged files.
+                // The rename then fails, and this transaction rolls back.
                 Ok(()) | Err(_) => break,
             }
         }
@@ -242,13 +246,13 @@ impl Tree {
     }
 }
 
-/// A new name beside a target.
+/// Returns a random name for a staged file.
 pub(super) fn staging_name() -> Result<String, Errno> {
     let random = getrandom::u64().map_err(|_| Errno::NOSYS)?;
     Ok(format!("{PREFIX}{random:016x}{SUFFIX}"))
 }
 
-/// Whether `name` is one that [`staging_name`] makes.
+/// Returns whether `name` has the form of [`staging_name`].
 pub(super) fn is_staging_name(name: &str) -> bool {
     let random = name
         .strip_prefix(PREFIX)
@@ -274,7 +278,7 @@ fn remove_leftovers(fd: &OwnedFd, path: &Path, hook: Hook<'_>) -> Result<(), Dis
     }
     for name in names {
         let leftover = path.join(OsStr::new(&name));
-        ask(hook, Step::RemoveLeftover, "remove the leftover", &leftover)?;
+        before(hook, Step::RemoveLeftover, "remove the leftover", &leftover)?;
         match fs::unlinkat(fd, name.as_str(), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(DiskError::io("remove the leftover", &leftover)(errno)),
@@ -288,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_our_own_names_are_leftovers() {
+    fn recognises_only_its_own_staging_names() {
         assert!(is_staging_name(&staging_name().unwrap()));
         for name in [
             ".cfgsync-.tmp",
@@ -303,20 +307,20 @@ mod tests {
     }
 
     #[test]
-    fn a_forked_child_that_has_a_copy_of_the_descriptor_holds_no_lock() {
+    fn copy_of_the_descriptor_in_a_forked_child_holds_no_lock() {
         let directory = tempfile::tempdir().unwrap();
-        let claimed = || {
+        let locked = || {
             let mut tree = Tree::new(None);
             let at = tree.open_root(directory.path(), &mut |_| Ok(())).unwrap();
-            tree.claim(at, &mut |_| Ok(())).unwrap();
+            tree.lock(at, &mut |_| Ok(())).unwrap();
             (tree, at)
         };
-        let (tree, at) = claimed();
+        let (tree, at) = locked();
         let _copy = tree.at(at).fd.try_clone().unwrap();
         drop(tree);
         let leftover = directory.path().join(staging_name().unwrap());
         std::fs::write(&leftover, "").unwrap();
-        claimed();
+        locked();
         assert!(!leftover.exists());
     }
 }

@@ -53,7 +53,7 @@ fn id(name: &str) -> Identifier {
 }
 
 fn node(name: &str) -> NodeRegistration {
-    NodeRegistration::new(id(name), [10, 0, 0, 1].into())
+    NodeRegistration::without_metadata(id(name), [10, 0, 0, 1].into())
 }
 
 /// A state after these changes: the first at revision 1, and so on.
@@ -94,6 +94,7 @@ fn overridden(name: &str) -> Change {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the tables also hold `None`")]
 fn covering(up_to: u64) -> Option<Coverage> {
     Some(Coverage {
         up_to: Revision(up_to),
@@ -231,7 +232,7 @@ fn metadata_are_checked_after_list_and_late_rule() {
         ("c", "x".into(), None, "not listed"),
     ] {
         let port: serde_json::Value = port;
-        let registration = node(name).with_metadata(serde_json::json!({ "port": port }));
+        let registration = node(name).with_metadata_value(serde_json::json!({ "port": port }));
         let decision = admission(&pipeline, &state, sealed).register(&registration, None, LIMITS);
         assert_eq!(kind(&decision), expected, "{name} {port} {sealed:?}");
         let offline = kind(&check_registration(&pipeline, &registration));

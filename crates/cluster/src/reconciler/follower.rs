@@ -73,8 +73,10 @@ impl Follower {
         if state.revision != self.state.revision {
             match state.events_after(self.state.revision) {
                 Some(commits) => {
-                    for event in commits.flat_map(|events| events.to_vec()) {
-                        self.apply(event.kind, &mut changed);
+                    for events in commits {
+                        for event in &*events {
+                            self.apply(&event.kind, &mut changed);
+                        }
                     }
                 }
                 None => self.compare(&state, &mut changed),
@@ -84,12 +86,12 @@ impl Follower {
         changed
     }
 
-    fn apply(&mut self, kind: EventKind, changed: &mut Changed) {
+    fn apply(&mut self, kind: &EventKind, changed: &mut Changed) {
         match kind {
             EventKind::NodeRegistered { registration } => {
                 self.tracker.insert(registration.clone());
                 changed.registrations = true;
-                changed.registered.push(registration);
+                changed.registered.push(registration.clone());
             }
             EventKind::NodeRemoved { identifier } => {
                 tracing::info!("{identifier} was removed");
@@ -120,7 +122,7 @@ impl Follower {
     /// Finds out what changed when the store's event history does not reach back far enough.
     fn compare(&mut self, newer: &State, changed: &mut Changed) {
         let older = self.state.clone();
-        let mut apply = |kind| self.apply(kind, changed);
+        let mut apply = |kind| self.apply(&kind, changed);
         for item in older.registrations.diff(&newer.registrations) {
             match item {
                 DiffItem::Add(_, new) | DiffItem::Update { new: (_, new), .. } => {
@@ -160,7 +162,7 @@ impl Follower {
     }
 }
 
-/// Logs who registered, with the progress after it.
+/// Logs the nodes that registered, with the progress after it.
 pub(super) fn log_registrations(registered: &[Arc<NodeRegistration>], progress: &Progress) {
     if registered.len() > LOGGED_ONE_BY_ONE_MAX {
         tracing::info!("{} nodes registered ({progress})", registered.len());

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::{
-    Evaluation, Reconciler,
+    Reconciler,
+    evaluation::Evaluation,
     renderer::{RenderKey, RenderResult},
 };
 use crate::{
@@ -102,9 +103,10 @@ impl Reconciler {
             (true, _) => old.completed,
         };
         let is_same_reason = old.progress == progress && old.render_failure == render_failure;
-        let not_ready = match is_same_reason {
-            true => old.not_ready.clone(),
-            false => Arc::new(NotReadyBodies::new(&progress, render_failure.as_deref())),
+        let not_ready = if is_same_reason {
+            old.not_ready.clone()
+        } else {
+            Arc::new(NotReadyBodies::new(&progress, render_failure.as_deref()))
         };
         let view = View {
             pipeline: self.pipeline.clone(),

@@ -14,7 +14,7 @@ use cfgsync_materialize::MaterializeError;
 use cfgsync_model::{Generation, GenerationNumber, Instance, Revision, Seat, generation_digest};
 use cfgsync_store::State;
 use cfgsync_support::clock::Timestamp;
-use cfgsync_template::Draw;
+use cfgsync_template::OnceSource;
 use cfgsync_wire::SigningKey;
 
 /// What a render makes, or why it failed.
@@ -57,7 +57,7 @@ impl RenderJob {
         );
         snapshot.once = self
             .pipeline
-            .draw_once(&snapshot, &Draw::Real(self.drawn_at))?;
+            .draw_once(&snapshot, &OnceSource::Real(self.drawn_at))?;
         let overrides = self.state.overrides.iter();
         let overrides = overrides.map(|(id, overridden)| (id.clone(), overridden.files.clone()));
         let artifacts = match self.pipeline.render(&snapshot, &overrides.collect())? {

@@ -142,7 +142,7 @@ impl Renderer {
             key: running.key,
             revision: running.revision,
             took: running.started.elapsed(),
-            rendering: ended.unwrap_or_else(|error| Err(panicked(error))),
+            rendering: ended.unwrap_or_else(|error| Err(panicked(&error))),
         }
     }
 
@@ -171,6 +171,13 @@ impl Renderer {
     /// Forgets the newest result: what is due is rendered again.
     pub(super) fn clear_result(&mut self) {
         self.result = None;
+    }
+
+    /// Forgets a failure: the render runs again.
+    pub(super) fn clear_failure(&mut self) {
+        if matches!(self.result, Some((_, RenderResult::Failed(_)))) {
+            self.result = None;
+        }
     }
 
     /// Takes out the unsealed generation of `key`, if it is time for another try.
@@ -213,6 +220,6 @@ impl Renderer {
     }
 }
 
-fn panicked(error: JoinError) -> MaterializeError {
-    MaterializeError(format!("a materializer panicked: {error}"))
+fn panicked(error: &JoinError) -> MaterializeError {
+    MaterializeError::new(format!("a materializer panicked: {error}"))
 }

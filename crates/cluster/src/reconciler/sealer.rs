@@ -16,7 +16,7 @@ use cfgsync_store::{CommitError, SealOutcome, Store};
 /// A seal that was not made is tried again after this long.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The store has this long to answer. After that, nodes are told that it is waited for, and the deadline counts.
+/// The store has this long to answer. After that, the reason that nodes get says so, and the deadline counts.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The clause for nodes that wait for a store that does not answer.
@@ -50,9 +50,9 @@ pub(super) enum SealAnswer {
     Lost(Arc<Generation>),
     /// It is not known to be sealed. The same generation is tried again.
     NotSealed {
-        /// What nodes are told.
+        /// The clause in the reason that waiting nodes get.
         clause: String,
-        /// What the log says.
+        /// The reason for the log.
         reason: String,
         /// The slug for the audit log; `None` if the audit log itself refused the seal.
         slug: Option<&'static str>,
@@ -65,7 +65,7 @@ impl Sealer {
         self.running.is_some()
     }
 
-    /// When the running seal becomes slow: the store has not answered for so long that nodes are told.
+    /// When the running seal has taken so long that waiting nodes get it as a reason.
     pub(super) fn slow_at(&self) -> Option<Instant> {
         self.running
             .as_ref()
@@ -129,7 +129,7 @@ async fn ask(
     }
 }
 
-/// Nobody knows whether the generation is sealed. Another try finds out: it wins if the first one did.
+/// It is unknown whether the generation is sealed. Another try finds out: it wins if the first one did.
 fn unknown(reason: &dyn Display) -> SealAnswer {
     SealAnswer::NotSealed {
         clause: "seal: the store did not confirm it; it is tried again".to_owned(),

@@ -1,4 +1,4 @@
-//! What the audit sink is asked and told.
+//! The calls to the audit sink.
 
 use std::sync::atomic::AtomicBool;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::{AuditEvent, AuditRefused, AuditSink, RenderOutcome};
 use cfgsync_model::{GenerationNumber, Revision};
 
-/// Allows every seal or none, and keeps what it was told.
+/// Allows every seal or none, and keeps what it recorded.
 #[derive(Debug)]
 struct RecordingSink {
     allows: AtomicBool,
@@ -17,9 +17,10 @@ impl AuditSink for RecordingSink {
     fn allows(&self, event: AuditEvent) -> BoxFuture<'_, Result<(), AuditRefused>> {
         assert!(matches!(event, AuditEvent::Seal { .. }), "{event:?}");
         Box::pin(async {
-            match self.allows.load(Ordering::Relaxed) {
-                true => Ok(()),
-                false => Err(AuditRefused("the disk is full".to_owned())),
+            if self.allows.load(Ordering::Relaxed) {
+                Ok(())
+            } else {
+                Err(AuditRefused("the disk is full".to_owned()))
             }
         })
     }

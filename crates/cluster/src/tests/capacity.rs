@@ -51,7 +51,7 @@ async fn metadata_limit_applies_to_all_nodes_together() {
         ..Bounds::NONE
     };
     let cluster = start("ready: {nodes: 1}", bounds);
-    let with = |name: &str, text: &str| node(name, "10.0.0.1").with_metadata(json!(text));
+    let with = |name: &str, text: &str| node(name, "10.0.0.1").with_metadata_value(json!(text));
     // 72 bytes in memory.
     cluster.register(with("a", "12345678")).await.unwrap();
     cluster.register(with("b", "12345678")).await.unwrap();

@@ -56,14 +56,11 @@ async fn node_that_gets_no_files_is_not_behind() {
     .unwrap();
     let text =
         "cfgsync: 1\ncluster: test\nmaterializers: [{kind: precomputed, artifacts: files.yaml}]";
-    let gate = Spec::parse(text, "cluster.yaml", directory.path()).unwrap();
-    let cluster = start_on(store(), gate, vec![]);
-    for name in ["a", "stranger"] {
+    let fixed = Spec::parse(text, "cluster.yaml", directory.path()).unwrap();
+    let cluster = start_on(store(), fixed, vec![]);
+    for name in ["a", "other"] {
         cluster.add(name).await;
     }
-    assert!(matches!(
-        cluster.fetch("stranger").await,
-        Answer::Missing(_)
-    ));
+    assert!(matches!(cluster.fetch("other").await, Answer::Missing(_)));
     assert_eq!(behind(&cluster), ["a"]);
 }

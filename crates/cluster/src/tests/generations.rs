@@ -1,6 +1,8 @@
 //! What a generation contains: one snapshot, stable seats and drawn values, one digest per number.
 
 use super::*;
+use cfgsync_model::payload_digest;
+use cfgsync_wire::PayloadEncoder;
 
 #[tokio::test(start_paused = true)]
 async fn all_nodes_of_a_ready_set_get_files_of_one_snapshot() {
@@ -52,7 +54,7 @@ async fn facts_that_change_no_file_are_served_without_a_new_generation() {
     let cluster = start("ready: {nodes: 1}");
     cluster.add("a").await;
     let first = cluster.files("a").await;
-    let facts = node("a", "10.0.0.1").with_metadata(serde_json::json!({"unused": 1}));
+    let facts = node("a", "10.0.0.1").with_metadata_value(serde_json::json!({"unused": 1}));
     cluster.register(facts).await.unwrap();
     assert_eq!(cluster.files("a").await.digest, first.digest);
     assert_eq!(cluster.generations().len(), 1);
@@ -128,4 +130,45 @@ async fn each_generation_number_has_one_digest_under_concurrency() {
         .collect();
     let digests: std::collections::BTreeSet<_> = kept.values().collect();
     assert_eq!(kept.len(), digests.len());
+}
+
+/// So many nodes are rendered, hashed and encoded by several threads, where the machine has several cores.
+#[tokio::test]
+async fn bytes_do_not_depend_on_the_number_of_threads() {
+    const NODES: usize = 1500;
+    let store = store();
+    let rest = format!(
+        "ready: {{nodes: {NODES}}}
+materializers:
+  - kind: template
+    fragments:
+      members: '{{% for n in nodes %}}{{{{ n.identifier }}}} {{% endfor %}}'
+    files:
+      - {{path: own, template: '{{{{ node.seat }}}} {{{{ nodes[node.seat - 1].identifier }}}}'}}
+      - {{path: all, template: '{{{{ fragment(\"members\") }}}}'}}
+      - {{path: shared, shared: true, template: '{{{{ nodes | length }}}}'}}
+"
+    );
+    let cluster = start_on(store.clone(), spec(&rest), vec![]);
+    let name = |at: usize| format!("n{at:04}");
+    for at in 0..NODES {
+        cluster.add(&name(at)).await;
+    }
+    cluster.files(&name(0)).await;
+    let generation = store.state().generation().cloned().unwrap();
+    let members: String = (0..NODES).map(|at| name(at) + " ").collect();
+    let encoder = PayloadEncoder::of(store.instance(), &generation);
+    for (at, (identifier, files)) in generation.nodes.iter().enumerate() {
+        let own = format!("{at} {}", name((at + NODES - 1) % NODES));
+        let payload = received(cluster.answer(identifier.as_str()));
+        assert_eq!(text(&payload, "own"), own);
+        assert_eq!(text(&payload, "all"), members);
+        let all = generation.payload(identifier.as_str()).unwrap();
+        assert_eq!(payload_digest(store.instance(), all), files.digest);
+        let Answer::Payload(sent) = cluster.answer(identifier.as_str()) else {
+            panic!("{identifier} has no payload");
+        };
+        let alone = encoder.encode(identifier, files);
+        assert_eq!(sent.payload.to_bytes(), alone.to_bytes());
+    }
 }

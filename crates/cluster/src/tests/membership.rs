@@ -19,9 +19,9 @@ async fn late_refuse_rejects_new_nodes_and_removals_after_the_seal() {
 #[tokio::test(start_paused = true)]
 async fn rejects_node_that_is_not_on_the_closed_list() {
     let cluster = start("ready: {nodes: [a]}");
-    let stranger: Identifier = "b".parse().unwrap();
+    let unlisted: Identifier = "b".parse().unwrap();
     let refused = cluster.register(node("b", "10.0.0.2")).await;
-    assert_eq!(refused, Err(Refusal::NotListed(stranger)));
+    assert_eq!(refused, Err(Refusal::NotListed(unlisted)));
     assert!(matches!(cluster.answer("b"), Answer::Missing(_)));
 }
 

@@ -46,7 +46,7 @@ async fn reason_names_a_render_in_progress() {
 async fn failed_render_releases_waiting_nodes_until_an_input_changes() {
     let by_address = Scripted(|snapshot: &RegistrationSnapshot| {
         match snapshot.nodes[0].ip.to_string().as_str() {
-            "10.0.0.1" => Err(MaterializeError("no files for 10.0.0.1".into())),
+            "10.0.0.1" => Err(MaterializeError::new("no files for 10.0.0.1")),
             "10.0.0.2" => panic!("scripted"),
             _ => Ok(one_file_each(snapshot, "x")),
         }
@@ -76,7 +76,7 @@ async fn failed_render_after_a_seal_is_reported_and_the_last_generation_stays() 
     let at_most_one = Scripted(
         |snapshot: &RegistrationSnapshot| match snapshot.nodes.len() {
             1 => Ok(one_file_each(snapshot, "x")),
-            _ => Err(MaterializeError("too many".into())),
+            _ => Err(MaterializeError::new("too many")),
         },
     );
     let spec = spec(&format!("ready: {{nodes: 1}}{PEERS}"));
@@ -133,4 +133,33 @@ async fn declared_failure_stays_until_reset() {
     }
     cluster.reset().await.unwrap();
     assert_eq!(number(&cluster.files("b").await), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn same_registration_retries_a_failed_render_at_most_once_a_second() {
+    let renders = Arc::new(AtomicUsize::new(0));
+    let third_time = {
+        let renders = renders.clone();
+        Scripted(move |snapshot: &RegistrationSnapshot| {
+            match renders.fetch_add(1, Ordering::Relaxed) {
+                0 | 1 => Err(MaterializeError::new("out of order")),
+                _ => Ok(one_file_each(snapshot, "x")),
+            }
+        })
+    };
+    let spec = spec(&format!("ready: {{nodes: 1}}{PEERS}"));
+    let cluster = start_on(store(), spec, vec![Arc::new(third_time)]);
+    cluster.add("a").await;
+    assert!(matches!(cluster.fetch("a").await, Answer::Failed(_)));
+    for _ in 0..3 {
+        cluster.add("a").await;
+        assert!(matches!(cluster.answer("a"), Answer::Failed(_)), "too soon");
+    }
+    advance(Duration::from_secs(1)).await;
+    cluster.add("a").await;
+    assert!(matches!(cluster.fetch("a").await, Answer::Failed(_)));
+    assert_eq!(renders.load(Ordering::Relaxed), 2);
+    advance(Duration::from_secs(1)).await;
+    cluster.add("a").await;
+    assert_eq!(number(&cluster.files("a").await), 1);
 }

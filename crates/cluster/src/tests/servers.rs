@@ -51,3 +51,32 @@ async fn restart_does_not_repeat_renders_with_varying_results() {
     second.add("b").await;
     assert_eq!(number(&second.files("b").await), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn server_does_not_render_over_the_generation_of_another() {
+    let store = store();
+    let renders = Arc::new(AtomicUsize::new(0));
+    let start = || {
+        let renders = renders.clone();
+        let never_twice = Scripted(move |snapshot: &RegistrationSnapshot| {
+            let render = renders.fetch_add(1, Ordering::Relaxed);
+            Ok(one_file_each(snapshot, &render.to_string()))
+        });
+        let spec = spec(&format!("ready: {{nodes: 1}}{PEERS}"));
+        start_on(store.clone(), spec, vec![Arc::new(never_twice)])
+    };
+    let servers = [start(), start()];
+    for (at, name) in ["a", "b"].into_iter().enumerate() {
+        servers[at].add(name).await;
+        for server in &servers {
+            server.files(name).await;
+        }
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        let digests = servers.each_ref().map(|server| {
+            let generations = server.generations();
+            (generations.len(), generations[0].digest)
+        });
+        assert_eq!(digests[0], digests[1]);
+        assert_eq!(digests[0].0, at + 1, "one generation for each change");
+    }
+}

@@ -12,12 +12,12 @@ use cfgsync_model::{Generation, GenerationNumber, Revision};
 enum Seal {
     /// Never answers, and does not seal.
     Hang,
-    /// Waits until it is told to go on, then seals.
+    /// Waits for `go_on`, then seals.
     Wait,
     /// Seals, but answers that it does not know.
-    SealUnconfirmed,
+    Unconfirmed,
     /// Does not seal, and answers that it does not know.
-    LoseUnconfirmed,
+    LostUnconfirmed,
     /// Answers that it cannot seal now.
     Unavailable,
 }
@@ -48,9 +48,10 @@ impl Store for ScriptedStore {
 
     fn apply(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Commit, CommitError>> {
         let is_delivery = matches!(changes.first(), Some(Change::Deliver { .. }));
-        match is_delivery && self.deliveries_hang {
-            true => Box::pin(std::future::pending()),
-            false => self.inner.apply(changes),
+        if is_delivery && self.deliveries_hang {
+            Box::pin(std::future::pending())
+        } else {
+            self.inner.apply(changes)
         }
     }
 
@@ -61,13 +62,13 @@ impl Store for ScriptedStore {
             let unknown = || CommitError::Unknown("the connection was lost".to_owned());
             match script {
                 Some(Seal::Hang) => std::future::pending().await,
-                Some(Seal::LoseUnconfirmed) => Err(unknown()),
+                Some(Seal::LostUnconfirmed) => Err(unknown()),
                 Some(Seal::Unavailable) => Err(CommitError::Unavailable("no quorum".to_owned())),
                 Some(Seal::Wait) => {
                     self.go_on.notified().await;
                     self.inner.seal(generation).await
                 }
-                Some(Seal::SealUnconfirmed) => {
+                Some(Seal::Unconfirmed) => {
                     self.inner.seal(generation).await?;
                     Err(unknown())
                 }
@@ -103,7 +104,7 @@ async fn asked_to_seal(store: &ScriptedStore, times: usize) {
     }
 }
 
-/// Waits until a registered node is told `reason`.
+/// Waits until a registered node gets `reason`.
 async fn reason_is(cluster: &Cluster, name: &str, reason: &str) {
     for _ in 0..10_000 {
         if message_of(cluster.answer(name)) == reason {
@@ -201,7 +202,7 @@ async fn hanging_delivery_records_hold_up_nothing() {
 async fn unconfirmed_seal_that_took_effect_is_found_by_the_retry() {
     let (cluster, store) = start_with_seals(
         "ready: {nodes: 1}\nonce: {c: random_hex(8)}",
-        &[Seal::SealUnconfirmed],
+        &[Seal::Unconfirmed],
     );
     cluster.add("a").await;
     let payload = cluster.files("a").await;
@@ -215,7 +216,7 @@ async fn unconfirmed_seal_that_took_effect_is_found_by_the_retry() {
 
 #[tokio::test(start_paused = true)]
 async fn seal_that_took_no_effect_is_retried_with_the_same_generation() {
-    for script in [Seal::LoseUnconfirmed, Seal::Unavailable] {
+    for script in [Seal::LostUnconfirmed, Seal::Unavailable] {
         let renders = Arc::new(AtomicUsize::new(0));
         let counted = {
             let renders = renders.clone();
@@ -242,7 +243,7 @@ async fn seal_that_took_no_effect_is_retried_with_the_same_generation() {
 async fn waiting_nodes_are_told_why_a_seal_is_retried() {
     for (script, clause) in [
         (
-            Seal::LoseUnconfirmed,
+            Seal::LostUnconfirmed,
             "seal: the store did not confirm it; it is tried again",
         ),
         (

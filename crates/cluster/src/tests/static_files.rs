@@ -35,7 +35,7 @@ impl Materializer for Broken {
         &self,
         _: &RegistrationSnapshot,
     ) -> Result<MaterializationResult, MaterializeError> {
-        Err(MaterializeError("broken".into()))
+        Err(MaterializeError::new("broken"))
     }
 
     fn audience(&self) -> Audience {
@@ -153,4 +153,46 @@ async fn override_admits_an_unlisted_node() {
         .await
         .unwrap();
     assert!(matches!(cluster.answer("c"), Answer::Missing(_)));
+}
+
+/// A static materializer that counts its renders.
+struct Counting(Arc<AtomicUsize>);
+
+impl Materializer for Counting {
+    fn name(&self) -> String {
+        "counting".into()
+    }
+
+    fn materialize(
+        &self,
+        _: &RegistrationSnapshot,
+    ) -> Result<MaterializationResult, MaterializeError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(MaterializationResult::Ready(
+            MaterializedArtifacts::default(),
+        ))
+    }
+
+    fn audience(&self) -> Audience {
+        Audience::Listed {
+            identifiers: BTreeSet::new(),
+            requires_registration: true,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn registrations_do_not_render_static_files_again() {
+    let (_directory, spec) = static_spec("");
+    let renders = Arc::new(AtomicUsize::new(0));
+    let cluster = start_on(store(), spec, vec![Arc::new(Counting(renders.clone()))]);
+    for name in ["a", "b", "c"] {
+        cluster.add(name).await;
+        cluster.evaluated(name).await;
+        advance(Duration::from_secs(10)).await;
+    }
+    assert_eq!(renders.load(Ordering::Relaxed), 1);
+    let files = files_of(&[("file", "by hand")]);
+    cluster.replace("c".parse().unwrap(), files).await.unwrap();
+    assert_eq!(renders.load(Ordering::Relaxed), 2);
 }

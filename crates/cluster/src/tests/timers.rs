@@ -69,7 +69,7 @@ async fn registration_during_the_deadline_failure_starts_the_next_attempt() {
 async fn deadline_does_not_fail_a_ready_set_that_waits_for_the_render_interval() {
     let by_address = Scripted(|snapshot: &RegistrationSnapshot| {
         match snapshot.nodes[0].ip.to_string().as_str() {
-            "10.0.0.1" => Err(MaterializeError("no files".into())),
+            "10.0.0.1" => Err(MaterializeError::new("no files")),
             _ => Ok(one_file_each(snapshot, "x")),
         }
     });
@@ -81,4 +81,23 @@ async fn deadline_does_not_fail_a_ready_set_that_waits_for_the_render_interval()
     assert!(matches!(cluster.fetch("a").await, Answer::Failed(_)));
     cluster.register(node("a", "10.0.0.2")).await.unwrap();
     assert_eq!(number(&cluster.files("a").await), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn override_does_not_restart_settle() {
+    let cluster = start("ready: {nodes: 1, settle: 10s}");
+    let begun = Instant::now();
+    cluster.add("a").await;
+    let set_override = async {
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        let files = files_of(&[("file", "by hand")]);
+        cluster.replace("a".parse().unwrap(), files).await.unwrap();
+    };
+    let (payload, ()) = tokio::join!(cluster.files("a"), set_override);
+    assert_eq!(text(&payload, "file"), "by hand");
+    assert!(
+        begun.elapsed() < Duration::from_secs(11),
+        "{:?}",
+        begun.elapsed()
+    );
 }

@@ -1,52 +1,49 @@
-//! What a change looks like on disk, and back. The order of fields and variants is the format.
+//! The encoding of changes on disk. The order of fields and variants is the format: new variants go to the end.
 //!
-//! Bodies are postcard: compact, and read without copying. Metadata and what was drawn once are JSON texts within.
+//! The encoding is postcard: compact, and decoded without copying. Metadata and drawn values are JSON texts in it.
 
 use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::error::Unreadable;
-use crate::{Bounds, Change, RejectionReason, SealOutcome, State};
+use super::error::DecodeError;
+use crate::{Bounds, Change, SealOutcome, State};
 use cfgsync_model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Digest, Failure, FailureKind,
     Generation, GenerationNumber, Identifier, Metadata, Mode, NodeRegistration, Revision, Seat,
 };
 use cfgsync_support::clock::Timestamp;
 
-/// One commit of format 2: a batch of changes, or a seal, at one revision.
+/// The highest revision that is read.
+const REVISION_MAX: u64 = i64::MAX as u64;
+
+/// One commit of format 2.
 #[derive(Serialize, Deserialize)]
 pub(super) struct CommitEntry<'a> {
     pub(super) revision: u64,
     #[serde(borrow)]
-    changes: Vec<ChangeEntry<'a>>,
+    content: CommitContent<'a>,
 }
 
-/// One change of a commit. A seal is the only change of its commit.
+#[derive(Serialize, Deserialize)]
+enum CommitContent<'a> {
+    Changes(#[serde(borrow)] Vec<ChangeEntry<'a>>),
+    Seal(#[serde(borrow)] SealEntry<'a>),
+}
+
+/// One change of a batch.
 #[derive(Serialize, Deserialize)]
 enum ChangeEntry<'a> {
     Register(#[serde(borrow)] NodeEntry<'a>),
     Remove(&'a str),
     Override(&'a str, #[serde(borrow)] Vec<FileEntry<'a>>),
     RemoveOverride(&'a str),
-    Seal(#[serde(borrow)] SealEntry<'a>),
     Deliver(&'a str, u64),
     Fail(#[serde(borrow)] FailureEntry<'a>),
     Reset,
     Claim(&'a str, [u8; 32]),
     Release(&'a str),
-}
-
-/// One accepted change of format 1, which raised the revision by one. Only read.
-#[derive(Deserialize)]
-pub(super) enum EntryV1<'a> {
-    Register(#[serde(borrow)] NodeEntry<'a>),
-    Remove(&'a str),
-    Override(&'a str, #[serde(borrow)] Vec<FileEntry<'a>>),
-    RemoveOverride(&'a str),
-    Note(#[serde(borrow)] Vec<NoteEntryV1<'a>>),
-    Seal(#[serde(borrow)] SealEntry<'a>),
 }
 
 /// A node's facts.
@@ -58,67 +55,57 @@ pub(super) struct NodeEntry<'a> {
     metadata: Cow<'a, str>,
 }
 
-/// A file of an override.
+/// One file of an override.
 #[derive(Serialize, Deserialize)]
 pub(super) struct FileEntry<'a> {
     path: &'a str,
     mode: u32,
     secret: bool,
     #[serde(borrow)]
-    chunks: Vec<Raw<'a>>,
+    chunks: Vec<BytesEntry<'a>>,
 }
 
-/// A record of format 1. Only read.
-#[derive(Deserialize)]
-pub(super) enum NoteEntryV1<'a> {
-    Delivered(&'a str, u64),
-    Failed(#[serde(borrow)] FailureEntry<'a>),
-    Reset,
-    Claimed(&'a str, [u8; 32]),
-    Released(&'a str),
-}
-
-/// A failure.
+/// A declared failure.
 #[derive(Serialize, Deserialize)]
 pub(super) struct FailureEntry<'a> {
-    kind: FailureWord,
+    kind: FailureKindEntry,
     reason: &'a str,
-    at: Moment,
+    at: TimestampEntry,
 }
 
-/// A generation without its files: those stand in a file of their own, named by the digest.
+/// A generation without its files, which are in a file of their own, named by the digest.
 #[derive(Serialize, Deserialize)]
 pub(super) struct SealEntry<'a> {
     number: u64,
     digest: [u8; 32],
     revision: u64,
     spec: [u8; 32],
-    sealed_at: Moment,
+    sealed_at: TimestampEntry,
     #[serde(borrow)]
     once: Cow<'a, str>,
-    /// Seats that the generation before has not; all, if `all_seats`.
+    /// The seats that the previous generation does not have, or all seats if `all_seats`.
     seats: Vec<(&'a str, u32)>,
     all_seats: bool,
-    /// How many generations were kept then: files of older ones may be gone.
+    /// How many generations were kept at that time. The files of older ones may have been removed.
     pub(super) history: u32,
 }
 
 /// Seconds and nanoseconds of Unix time.
 #[derive(Serialize, Deserialize, Clone, Copy)]
-pub(super) struct Moment(i64, i32);
+pub(super) struct TimestampEntry(i64, i32);
 
 #[derive(Serialize, Deserialize)]
-enum FailureWord {
+enum FailureKindEntry {
     Deadline,
     Render,
     Operator,
 }
 
-/// Bytes, written at once.
+/// Bytes, encoded in one step.
 #[derive(Deserialize, Clone, Copy)]
-pub(super) struct Raw<'a>(#[serde(borrow)] pub(super) &'a [u8]);
+pub(super) struct BytesEntry<'a>(#[serde(borrow)] pub(super) &'a [u8]);
 
-impl Serialize for Raw<'_> {
+impl Serialize for BytesEntry<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(self.0)
     }
@@ -126,14 +113,14 @@ impl Serialize for Raw<'_> {
 
 /// Appends `value` to `out`.
 pub(super) fn write(out: &mut Vec<u8>, value: &impl Serialize) {
-    postcard::serialize_with_flavor(value, Tail(out))
-        .expect("lengths are known, and memory takes all");
+    postcard::serialize_with_flavor(value, AppendFlavor(out))
+        .expect("lengths are known, and a vector takes all bytes");
 }
 
-/// The end of a buffer, for postcard.
-struct Tail<'a>(&'a mut Vec<u8>);
+/// Lets postcard append to a vector.
+struct AppendFlavor<'a>(&'a mut Vec<u8>);
 
-impl postcard::ser_flavors::Flavor for Tail<'_> {
+impl postcard::ser_flavors::Flavor for AppendFlavor<'_> {
     type Output = ();
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
@@ -151,8 +138,8 @@ impl postcard::ser_flavors::Flavor for Tail<'_> {
     }
 }
 
-/// Reads one value; answers what follows it as well.
-pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<(T, &'a [u8]), Unreadable> {
+/// Decodes one value; returns the rest of `body` as well.
+pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<(T, &'a [u8]), DecodeError> {
     Ok(postcard::take_from_bytes(body)?)
 }
 
@@ -161,7 +148,7 @@ impl<'a> CommitEntry<'a> {
     pub(super) fn of_changes(revision: Revision, changes: &'a [Change]) -> Self {
         Self {
             revision: revision.0,
-            changes: changes.iter().map(ChangeEntry::of).collect(),
+            content: CommitContent::Changes(changes.iter().map(ChangeEntry::of).collect()),
         }
     }
 
@@ -169,44 +156,55 @@ impl<'a> CommitEntry<'a> {
     pub(super) fn of_seal(revision: Revision, seal: SealEntry<'a>) -> Self {
         Self {
             revision: revision.0,
-            changes: vec![ChangeEntry::Seal(seal)],
+            content: CommitContent::Seal(seal),
         }
     }
 
     /// Applies the commit to `state`, by the rules of every store. A sealed generation has no files yet.
-    pub(super) fn replay(self, state: &mut State) -> Result<(), Unreadable> {
-        let revision = Revision(self.revision);
+    pub(super) fn replay(self, state: &mut State) -> Result<(), DecodeError> {
+        let revision = revision(self.revision)?;
         if revision <= state.revision {
-            return Err(Unreadable::Other(format!(
+            return Err(DecodeError::Other(format!(
                 "a commit has revision {revision}, and the one before it has {}",
                 state.revision
             )));
         }
-        let mut changes = Vec::with_capacity(self.changes.len());
-        for entry in self.changes {
-            match entry.change() {
-                Ok(change) => changes.push(change?),
-                Err(seal) => replay_seal(&seal, state, revision)?,
-            }
-        }
-        let applied = state.apply(changes, revision);
-        applied.map_err(|rejection| Unreadable::Other(rejection.to_string()))?;
-        match state.revision == revision {
-            true => Ok(()),
-            false => Err(Unreadable::Other("a commit changes nothing".to_owned())),
-        }
+        let changes = match self.content {
+            CommitContent::Changes(changes) => changes,
+            CommitContent::Seal(seal) => return replay_seal(&seal, state, revision),
+        };
+        let changes: Result<_, _> = changes.into_iter().map(ChangeEntry::change).collect();
+        replay_changes(changes?, state, revision)
     }
 }
 
-fn replay_seal(seal: &SealEntry, state: &mut State, revision: Revision) -> Result<(), Unreadable> {
+/// Applies changes that changed something when they were written.
+pub(super) fn replay_changes(
+    changes: Vec<Change>,
+    state: &mut State,
+    revision: Revision,
+) -> Result<(), DecodeError> {
+    let commit = state.apply(changes, revision);
+    let commit = commit.map_err(|rejection| DecodeError::Other(rejection.to_string()))?;
+    if !commit.is_changed() {
+        return Err(DecodeError::Other("a commit changes nothing".to_owned()));
+    }
+    Ok(())
+}
+
+pub(super) fn replay_seal(
+    seal: &SealEntry,
+    state: &mut State,
+    revision: Revision,
+) -> Result<(), DecodeError> {
     let generation = seal.generation(state.generation().map(Arc::as_ref))?;
     match state.seal(Arc::new(generation), seal.history as usize, revision) {
         Ok(SealOutcome::Won) => Ok(()),
-        Ok(SealOutcome::Lost(newest)) => Err(Unreadable::Other(format!(
+        Ok(SealOutcome::Lost(newest)) => Err(DecodeError::Other(format!(
             "generation {} follows generation {}",
             seal.number, newest.number
         ))),
-        Err(rejection) => Err(Unreadable::Other(rejection.to_string())),
+        Err(rejection) => Err(DecodeError::Other(rejection.to_string())),
     }
 }
 
@@ -233,10 +231,8 @@ impl<'a> ChangeEntry<'a> {
         }
     }
 
-    /// The change, or the seal that this is.
-    fn change(self) -> Result<Result<Change, Unreadable>, SealEntry<'a>> {
-        Ok(match self {
-            Self::Seal(seal) => return Err(seal),
+    fn change(self) -> Result<Change, DecodeError> {
+        match self {
             Self::Register(node) => node.registration().map(Change::register),
             Self::Remove(identifier) => remove(identifier),
             Self::Override(identifier, files) => set_override(identifier, files),
@@ -246,81 +242,36 @@ impl<'a> ChangeEntry<'a> {
             Self::Reset => Ok(Change::Reset),
             Self::Claim(identifier, key) => claim(identifier, key),
             Self::Release(identifier) => release(identifier),
-        })
-    }
-}
-
-impl EntryV1<'_> {
-    /// Applies the entry to `state` at `revision`. Format 1 gave a revision also to records that changed nothing.
-    pub(super) fn replay(self, state: &mut State, revision: Revision) -> Result<(), Unreadable> {
-        let change = match self {
-            Self::Register(node) => Change::register(node.registration()?),
-            Self::Remove(identifier) => remove(identifier)?,
-            Self::Override(identifier, files) => set_override(identifier, files)?,
-            Self::RemoveOverride(identifier) => remove_override(identifier)?,
-            Self::Seal(seal) => return replay_seal(&seal, state, revision),
-            Self::Note(notes) => {
-                for note in notes {
-                    match state
-                        .apply(vec![note.change()?], revision)
-                        .map_err(|e| e.reason)
-                    {
-                        // Format 1 wrote also the claims of keys that came second.
-                        Ok(_) | Err(RejectionReason::DifferentKey(_)) => {}
-                        Err(reason) => return Err(Unreadable::Other(reason.to_string())),
-                    }
-                }
-                state.revision = revision;
-                return Ok(());
-            }
-        };
-        let applied = state.apply(vec![change], revision);
-        applied.map_err(|rejection| Unreadable::Other(rejection.to_string()))?;
-        match state.revision == revision {
-            true => Ok(()),
-            false => Err(Unreadable::Other("a change changes nothing".to_owned())),
         }
     }
 }
 
-impl NoteEntryV1<'_> {
-    fn change(self) -> Result<Change, Unreadable> {
-        match self {
-            Self::Delivered(identifier, number) => deliver(identifier, number),
-            Self::Failed(failure) => failure.failure().map(Change::Fail),
-            Self::Reset => Ok(Change::Reset),
-            Self::Claimed(identifier, key) => claim(identifier, key),
-            Self::Released(identifier) => release(identifier),
-        }
-    }
-}
-
-fn remove(identifier: &str) -> Result<Change, Unreadable> {
+pub(super) fn remove(identifier: &str) -> Result<Change, DecodeError> {
     Ok(Change::Remove {
         identifier: identifier.parse()?,
         only_if: None,
     })
 }
 
-fn set_override(identifier: &str, files: Vec<FileEntry>) -> Result<Change, Unreadable> {
+pub(super) fn set_override(identifier: &str, files: Vec<FileEntry>) -> Result<Change, DecodeError> {
     Ok(Change::Override {
         identifier: identifier.parse()?,
         files: FileEntry::set(files)?,
     })
 }
 
-fn remove_override(identifier: &str) -> Result<Change, Unreadable> {
+pub(super) fn remove_override(identifier: &str) -> Result<Change, DecodeError> {
     Ok(Change::RemoveOverride(identifier.parse()?))
 }
 
-fn deliver(identifier: &str, number: u64) -> Result<Change, Unreadable> {
+pub(super) fn deliver(identifier: &str, number: u64) -> Result<Change, DecodeError> {
     Ok(Change::Deliver {
         identifier: identifier.parse()?,
         generation: GenerationNumber(number),
     })
 }
 
-fn claim(identifier: &str, key: [u8; 32]) -> Result<Change, Unreadable> {
+pub(super) fn claim(identifier: &str, key: [u8; 32]) -> Result<Change, DecodeError> {
     Ok(Change::Claim {
         identifier: identifier.parse()?,
         key: Digest::from_bytes(key),
@@ -328,7 +279,7 @@ fn claim(identifier: &str, key: [u8; 32]) -> Result<Change, Unreadable> {
     })
 }
 
-fn release(identifier: &str) -> Result<Change, Unreadable> {
+pub(super) fn release(identifier: &str) -> Result<Change, DecodeError> {
     Ok(Change::Release(identifier.parse()?))
 }
 
@@ -341,9 +292,12 @@ impl<'a> NodeEntry<'a> {
         }
     }
 
-    pub(super) fn registration(&self) -> Result<NodeRegistration, Unreadable> {
+    pub(super) fn registration(&self) -> Result<NodeRegistration, DecodeError> {
         let metadata: Metadata = serde_json::from_str(&self.metadata)?;
-        Ok(NodeRegistration::new(self.identifier.parse()?, self.ip).with_metadata(metadata))
+        Ok(
+            NodeRegistration::without_metadata(self.identifier.parse()?, self.ip)
+                .with_metadata_value(metadata),
+        )
     }
 }
 
@@ -353,24 +307,26 @@ impl<'a> FileEntry<'a> {
             path: file.path.as_str(),
             mode: file.mode.bits(),
             secret: file.secret,
-            chunks: written(&file.content)
-                .map(|chunk| Raw(chunk.bytes()))
+            chunks: non_empty_chunks(&file.content)
+                .map(|chunk| BytesEntry(chunk.bytes()))
                 .collect(),
         };
         files.files().iter().map(one).collect()
     }
 
-    pub(super) fn set(files: Vec<Self>) -> Result<ArtifactSet, Unreadable> {
+    pub(super) fn set(files: Vec<Self>) -> Result<ArtifactSet, DecodeError> {
         let mut set = ArtifactSet::default();
         for file in files {
             let chunks = file.chunks.iter();
             set.push(ArtifactFile {
                 path: ArtifactPath::new(file.path)?,
                 mode: mode(file.mode)?,
-                content: Content::from_chunks(chunks.map(|Raw(bytes)| Chunk::new(bytes.to_vec()))),
+                content: Content::from_chunks(
+                    chunks.map(|BytesEntry(bytes)| Chunk::new(bytes.to_vec())),
+                ),
                 secret: file.secret,
             })
-            .map_err(|error| Unreadable::Other(error.to_string()))?;
+            .map_err(|error| DecodeError::Other(error.to_string()))?;
         }
         Ok(set)
     }
@@ -380,21 +336,21 @@ impl<'a> FailureEntry<'a> {
     pub(super) fn of(failure: &'a Failure) -> Self {
         Self {
             kind: match failure.kind {
-                FailureKind::Deadline => FailureWord::Deadline,
-                FailureKind::Render => FailureWord::Render,
-                FailureKind::Operator => FailureWord::Operator,
+                FailureKind::Deadline => FailureKindEntry::Deadline,
+                FailureKind::Render => FailureKindEntry::Render,
+                FailureKind::Operator => FailureKindEntry::Operator,
             },
             reason: &failure.reason,
-            at: Moment::of(failure.at),
+            at: TimestampEntry::of(failure.at),
         }
     }
 
-    pub(super) fn failure(&self) -> Result<Failure, Unreadable> {
+    pub(super) fn failure(&self) -> Result<Failure, DecodeError> {
         Ok(Failure {
             kind: match self.kind {
-                FailureWord::Deadline => FailureKind::Deadline,
-                FailureWord::Render => FailureKind::Render,
-                FailureWord::Operator => FailureKind::Operator,
+                FailureKindEntry::Deadline => FailureKind::Deadline,
+                FailureKindEntry::Render => FailureKind::Render,
+                FailureKindEntry::Operator => FailureKind::Operator,
             },
             reason: self.reason.to_owned(),
             at: self.at.timestamp()?,
@@ -403,7 +359,7 @@ impl<'a> FailureEntry<'a> {
 }
 
 impl<'a> SealEntry<'a> {
-    /// How `generation` is written after `before`, where the newest `history` generations are kept.
+    /// The entry of `generation` after `before`, if the newest `history` generations are kept.
     pub(super) fn of(
         generation: &'a Generation,
         before: Option<&Generation>,
@@ -419,7 +375,7 @@ impl<'a> SealEntry<'a> {
             digest: *generation.digest.as_bytes(),
             revision: generation.revision.0,
             spec: *generation.spec.as_bytes(),
-            sealed_at: Moment::of(generation.sealed_at),
+            sealed_at: TimestampEntry::of(generation.sealed_at),
             once: json(&*generation.once).into(),
             seats: seats.map(|(name, seat)| (name.as_str(), seat.0)).collect(),
             all_seats,
@@ -427,8 +383,11 @@ impl<'a> SealEntry<'a> {
         }
     }
 
-    /// The generation, still without its files.
-    pub(super) fn generation(&self, before: Option<&Generation>) -> Result<Generation, Unreadable> {
+    /// The generation that follows `before`, without its files.
+    pub(super) fn generation(
+        &self,
+        before: Option<&Generation>,
+    ) -> Result<Generation, DecodeError> {
         let mut seats = match before {
             Some(before) if !self.all_seats => before.seats.clone(),
             _ => Arc::default(),
@@ -454,25 +413,33 @@ impl<'a> SealEntry<'a> {
     }
 }
 
-impl Moment {
+impl TimestampEntry {
     fn of(at: Timestamp) -> Self {
         Self(at.as_second(), at.subsec_nanosecond())
     }
 
-    fn timestamp(self) -> Result<Timestamp, Unreadable> {
-        Timestamp::new(self.0, self.1).map_err(|error| Unreadable::Other(error.to_string()))
+    fn timestamp(self) -> Result<Timestamp, DecodeError> {
+        Timestamp::new(self.0, self.1).map_err(|error| DecodeError::Other(error.to_string()))
     }
 }
 
-/// The pieces of `content` that are written: an empty one says nothing.
-pub(super) fn written(content: &Content) -> impl Iterator<Item = &Arc<Chunk>> {
+/// The revision with this number. The next numbers must not overflow.
+pub(super) fn revision(number: u64) -> Result<Revision, DecodeError> {
+    if number > REVISION_MAX {
+        return Err(DecodeError::Other(format!("{number} is not a revision")));
+    }
+    Ok(Revision(number))
+}
+
+/// The chunks of `content` that are written: empty ones are left out.
+pub(super) fn non_empty_chunks(content: &Content) -> impl Iterator<Item = &Arc<Chunk>> {
     let chunks = content.chunks().iter();
     chunks.filter(|chunk| !chunk.bytes().is_empty())
 }
 
 /// The mode with these bits.
-pub(super) fn mode(bits: u32) -> Result<Mode, Unreadable> {
-    Mode::from_bits(bits).ok_or_else(|| Unreadable::Other(format!("mode {bits:o} is none")))
+pub(super) fn mode(bits: u32) -> Result<Mode, DecodeError> {
+    Mode::from_bits(bits).ok_or_else(|| DecodeError::Other(format!("{bits:o} is not a file mode")))
 }
 
 fn json(value: &impl Serialize) -> String {

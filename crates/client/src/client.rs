@@ -1,0 +1,469 @@
+//! Typed calls of the server's routes. A client with several servers uses the first one that it can reach.
+
+mod body;
+mod response;
+mod error;
+mod transport;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Method, header::HeaderValue};
+use hyper_util::{client::legacy, rt::TokioExecutor};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::{
+    ServerUrl,
+    connect::{Connector, connector},
+    sanitize::sanitize,
+    tls::{self, Trust},
+};
+use cfgsync_model::{ArtifactFile, ArtifactSet, GenerationNumber, Identifier, NodeRegistration};
+use cfgsync_wire::{
+    ClusterBody, GenerationBody, GenerationEntry, NodeBody, NodeEntry, PayloadLimits,
+    ReceivedPayload,
+};
+pub use error::{CallError, InvalidSecret, TrustError};
+pub use response::{Response, ResponseMeta};
+use transport::{RawResponse, RequestOptions};
+
+/// Largest body of a response that carries no data, in bytes.
+const ACKNOWLEDGEMENT_MAX_BYTES: usize = 64 << 10;
+/// Longest time for [`Client::leave`], which delays the end of the process.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest time for [`Client::livez`].
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A client of one cluster's servers.
+///
+/// Cloning is cheap. Clones share connections and the choice of the current server.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use cfgsync_client::Client;
+///
+/// let client = Client::new(["http://boot.example:4400".parse()?]);
+/// let cluster = client.snapshot().await?.value;
+/// println!("{} nodes", cluster.registrations.len());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Client {
+    servers: Arc<[ServerConnection]>,
+    limits: PayloadLimits,
+    /// Index of the server that responded last, modulo the number of servers.
+    current: Arc<AtomicUsize>,
+    /// Overrides the tokens of join URLs. Marked sensitive, so that `Debug` does not show it.
+    authorization: Option<HeaderValue>,
+    /// Marked sensitive as well.
+    node_key: Option<HeaderValue>,
+    /// The servers that receive the node's key. No other server does.
+    node_key_servers: Vec<ServerUrl>,
+}
+
+/// A server with its own connection pool, because each server may be trusted in another way.
+#[derive(Debug)]
+struct ServerConnection {
+    url: ServerUrl,
+    http: legacy::Client<Connector, Full<Bytes>>,
+    /// The token of the join URL, marked sensitive.
+    authorization: Option<HeaderValue>,
+    /// The identity that the server proves over TLS: one of these pins, or this name if there are no pins. Empty for
+    /// plain HTTP.
+    identities: Vec<String>,
+}
+
+impl Client {
+    /// Creates a client of `servers`, which are tried in this order. Over TLS, a server is verified by the pins of
+    /// its join URL, or else by the certificate authorities of the public web.
+    ///
+    /// # Panics
+    /// If `servers` is empty, or if the token of a join URL contains control characters.
+    pub fn new(servers: impl Into<Vec<ServerUrl>>) -> Self {
+        Self::with_trust(servers, &Trust::default()).expect("sendable tokens, and no file to read")
+    }
+
+    /// As [`Client::new`], with `trust` in addition to the pins of join URLs.
+    ///
+    /// # Errors
+    /// `trust` names a file that cannot be used, a server uses plain HTTP although `trust` is not the default, or
+    /// the token of a join URL contains control characters.
+    ///
+    /// # Panics
+    /// If `servers` is empty.
+    pub fn with_trust(
+        servers: impl Into<Vec<ServerUrl>>,
+        trust: &Trust,
+    ) -> Result<Self, TrustError> {
+        let servers = servers.into();
+        assert!(!servers.is_empty(), "a client needs a server");
+        let servers: Result<Arc<[ServerConnection]>, TrustError> = servers
+            .into_iter()
+            .map(|url| ServerConnection::new(url, trust))
+            .collect();
+        Ok(Self {
+            servers: servers?,
+            limits: PayloadLimits::default(),
+            current: Arc::default(),
+            authorization: None,
+            node_key: None,
+            node_key_servers: vec![],
+        })
+    }
+
+    /// Sends `token` to every server, in place of the tokens of join URLs.
+    pub fn with_token(mut self, token: &SecretString) -> Result<Self, InvalidSecret> {
+        self.authorization = Some(bearer(token)?);
+        Ok(self)
+    }
+
+    /// Sends the node's own key to `server`, and to the servers of earlier calls of this method.
+    pub fn with_node_key(
+        mut self,
+        key: &SecretString,
+        server: &ServerUrl,
+    ) -> Result<Self, InvalidSecret> {
+        self.node_key = Some(sensitive(key)?);
+        self.node_key_servers.push(server.clone());
+        Ok(self)
+    }
+
+    /// Accepts payloads within `limits` only.
+    #[must_use]
+    pub fn with_payload_limits(mut self, limits: PayloadLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Returns the server that receives the next request.
+    pub fn server(&self) -> &ServerUrl {
+        &self.current_server().url
+    }
+
+    /// Returns the servers whose requests others on the network can read.
+    pub fn unencrypted_servers(&self) -> impl Iterator<Item = &ServerUrl> {
+        let all = self.servers.iter().map(|server| &server.url);
+        all.filter(|url| url.is_unencrypted_remote())
+    }
+
+    /// Returns whether the node's own key is sent to `server`.
+    pub(crate) fn sends_node_key_to(&self, server: &ServerUrl) -> bool {
+        self.node_key_servers.contains(server)
+    }
+
+    /// Returns the pins and names that the servers prove over TLS. Servers over plain HTTP add none.
+    pub(crate) fn server_identities(&self) -> impl Iterator<Item = &str> {
+        let all = self.servers.iter().flat_map(|server| &server.identities);
+        all.map(String::as_str)
+    }
+
+    /// Returns whether there is more than one server.
+    pub(crate) fn has_other_servers(&self) -> bool {
+        self.servers.len() > 1
+    }
+
+    /// Makes the next server the current one.
+    pub(crate) fn switch_server(&self) {
+        self.current.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn current_server(&self) -> &ServerConnection {
+        &self.servers[self.current.load(Ordering::Relaxed) % self.servers.len()]
+    }
+
+    /// Registers a node. Registering the same facts again changes nothing.
+    pub async fn register(&self, node: &NodeRegistration) -> Result<Response<()>, CallError> {
+        self.send_empty(
+            Method::POST,
+            "/register",
+            RequestOptions::with_body(json!(node)),
+        )
+        .await
+    }
+
+    /// Fetches a node's payload and verifies its checksums. With `wait`, asks the server to hold the request for at
+    /// most so long (in whole seconds) while there is no payload.
+    pub async fn fetch(
+        &self,
+        node: &NodeRegistration,
+        wait: Option<Duration>,
+    ) -> Result<Response<ReceivedPayload>, CallError> {
+        let options = RequestOptions {
+            wait,
+            body_max_bytes: Some(self.limits.payload_max_bytes),
+            ..RequestOptions::with_body(json!(node))
+        };
+        let raw = self.send(Method::POST, "/node", options).await?;
+        self.parse_payload(raw)
+    }
+
+    /// Fetches the payload of any node, without registering it.
+    pub async fn payload(&self, id: &Identifier) -> Result<Response<ReceivedPayload>, CallError> {
+        let route = format!("/v1/nodes/{id}/payload");
+        let raw = self
+            .send(Method::GET, &route, self.payload_options())
+            .await?;
+        self.parse_payload(raw)
+    }
+
+    /// Withdraws a registration before the seal. Takes at most two seconds.
+    pub async fn leave(&self, node: &NodeRegistration) -> Result<Response<()>, CallError> {
+        let options = RequestOptions {
+            response_timeout: Some(LEAVE_TIMEOUT),
+            ..RequestOptions::with_body(json!(node))
+        };
+        let leave = self.send_empty(Method::POST, "/v1/leave", options);
+        timeout(LEAVE_TIMEOUT, leave).await.unwrap_or_else(|_| {
+            Err(CallError::Unreachable {
+                server: self.server().clone(),
+                problem: "no response within two seconds".to_owned(),
+            })
+        })
+    }
+
+    /// Overrides a node's own files with `files`, until [`Client::remove_override`]. Shared files still follow. The
+    /// node need not be registered. After the seal, the server responds when the generation with these files is
+    /// sealed.
+    ///
+    /// ```no_run
+    /// # async fn example(client: cfgsync_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use cfgsync_model::{ArtifactFile, ArtifactSet};
+    ///
+    /// let config = ArtifactFile::new("config.yaml".parse()?, "replicas: 5\n");
+    /// let files = ArtifactSet::new(vec![config])?;
+    /// client.replace_artifacts(&"node-1".parse()?, &files).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn replace_artifacts(
+        &self,
+        id: &Identifier,
+        files: &ArtifactSet,
+    ) -> Result<Response<()>, CallError> {
+        let files: Vec<serde_json::Value> = files.files().iter().map(file_json).collect();
+        let body = json!({ "identifier": id, "files": files });
+        let options = RequestOptions::with_body(body);
+        self.send_empty(Method::POST, "/node/replace", options)
+            .await
+    }
+
+    /// Returns the state of the whole cluster.
+    pub async fn snapshot(&self) -> Result<Response<ClusterBody>, CallError> {
+        self.get("/v1/snapshot").await
+    }
+
+    /// Returns all registered nodes.
+    pub async fn nodes(&self) -> Result<Response<Vec<NodeEntry>>, CallError> {
+        self.get("/v1/nodes").await
+    }
+
+    /// Returns one registered node.
+    pub async fn node(&self, id: &Identifier) -> Result<Response<NodeBody>, CallError> {
+        self.get(&format!("/v1/nodes/{id}")).await
+    }
+
+    /// Returns the generations in the server's history, newest first.
+    pub async fn generations(&self) -> Result<Response<Vec<GenerationEntry>>, CallError> {
+        self.get("/v1/generations").await
+    }
+
+    /// Returns one generation of the server's history.
+    pub async fn generation(
+        &self,
+        number: GenerationNumber,
+    ) -> Result<Response<GenerationBody>, CallError> {
+        self.get(&format!("/v1/generations/{number}")).await
+    }
+
+    /// Returns one node's payload of one generation. This does not count as a delivery. Secret files are listed
+    /// without content unless `reveal` is set.
+    pub async fn payload_of(
+        &self,
+        number: GenerationNumber,
+        id: &Identifier,
+        reveal: bool,
+    ) -> Result<Response<ReceivedPayload>, CallError> {
+        let query = if reveal { "?reveal=true" } else { "" };
+        let route = format!("/v1/generations/{number}/nodes/{id}/payload{query}");
+        let raw = self
+            .send(Method::GET, &route, self.payload_options())
+            .await?;
+        self.parse_payload(raw)
+    }
+
+    /// Removes a node from the cluster.
+    pub async fn remove(&self, id: &Identifier) -> Result<Response<()>, CallError> {
+        let route = format!("/v1/nodes/{id}");
+        self.send_empty(Method::DELETE, &route, RequestOptions::default())
+            .await
+    }
+
+    /// Ends an override of [`Client::replace_artifacts`].
+    pub async fn remove_override(&self, id: &Identifier) -> Result<Response<()>, CallError> {
+        let route = format!("/v1/nodes/{id}/override");
+        self.send_empty(Method::DELETE, &route, RequestOptions::default())
+            .await
+    }
+
+    /// Removes the key that owns a node's identifier. The next node that registers with the identifier owns it.
+    pub async fn release(&self, id: &Identifier) -> Result<Response<()>, CallError> {
+        let route = format!("/v1/nodes/{id}/key");
+        self.send_empty(Method::DELETE, &route, RequestOptions::default())
+            .await
+    }
+
+    /// Declares the cluster failed. Every waiting node gets `reason`, until [`Client::reset`].
+    pub async fn fail(&self, reason: &str) -> Result<Response<()>, CallError> {
+        let options = RequestOptions::with_body(json!({ "reason": reason }));
+        self.send_empty(Method::POST, "/v1/fail", options).await
+    }
+
+    /// Clears a failure of [`Client::fail`] or of a deadline.
+    pub async fn reset(&self) -> Result<Response<()>, CallError> {
+        self.send_empty(Method::POST, "/v1/reset", RequestOptions::default())
+            .await
+    }
+
+    /// Checks that a server responds, within five seconds. [`Response::meta`] says which cluster it serves.
+    pub async fn livez(&self) -> Result<Response<()>, CallError> {
+        let options = RequestOptions {
+            response_timeout: Some(HEALTH_TIMEOUT),
+            without_node_key: true,
+            ..RequestOptions::default()
+        };
+        self.send_empty(Method::GET, "/livez", options).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, route: &str) -> Result<Response<T>, CallError> {
+        let RawResponse { meta, body, .. } = self
+            .send(Method::GET, route, RequestOptions::default())
+            .await?;
+        match serde_json::from_slice(&body) {
+            Ok(value) => Ok(Response { meta, value }),
+            Err(error) => Err(CallError::Unusable {
+                server: meta.server,
+                problem: sanitize(&format!("unexpected JSON from {route}: {error}")),
+            }),
+        }
+    }
+
+    async fn send_empty(
+        &self,
+        method: Method,
+        route: &str,
+        options: RequestOptions,
+    ) -> Result<Response<()>, CallError> {
+        let options = RequestOptions {
+            body_max_bytes: Some(ACKNOWLEDGEMENT_MAX_BYTES),
+            ..options
+        };
+        let RawResponse { meta, .. } = self.send(method, route, options).await?;
+        Ok(Response { meta, value: () })
+    }
+
+    fn payload_options(&self) -> RequestOptions {
+        RequestOptions {
+            body_max_bytes: Some(self.limits.payload_max_bytes),
+            ..RequestOptions::default()
+        }
+    }
+
+    fn parse_payload(&self, raw: RawResponse) -> Result<Response<ReceivedPayload>, CallError> {
+        let RawResponse { meta, body, .. } = raw;
+        match ReceivedPayload::decode_within(&body, self.limits) {
+            Ok(value) => Ok(Response { meta, value }),
+            Err(error) => Err(CallError::Unusable {
+                server: meta.server,
+                problem: sanitize(&error.to_string()),
+            }),
+        }
+    }
+}
+
+impl ServerConnection {
+    fn new(url: ServerUrl, trust: &Trust) -> Result<Self, TrustError> {
+        let pins = [url.pins(), &trust.pins].concat();
+        let (tls, identities) = if url.is_tls() {
+            let identities = if pins.is_empty() {
+                vec![url.host().to_ascii_lowercase()]
+            } else {
+                pins.iter().map(ToString::to_string).collect()
+            };
+            (tls::config(trust, &pins)?, identities)
+        } else if *trust == Trust::default() {
+            (tls::unused_config(), vec![])
+        } else {
+            return Err(TrustError::Plain(url));
+        };
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(1)
+            .build(connector(tls));
+        let authorization = url.token().map(bearer).transpose();
+        let authorization = authorization.map_err(|error| TrustError::Token(url.clone(), error))?;
+        Ok(Self {
+            url,
+            http,
+            authorization,
+            identities,
+        })
+    }
+}
+
+/// Returns a file as `/node/replace` expects it. Content that is not UTF-8 is sent as base64.
+fn file_json(file: &ArtifactFile) -> serde_json::Value {
+    let bytes = file.content.to_bytes();
+    let mut json = json!({ "path": file.path, "mode": file.mode });
+    if let Ok(text) = std::str::from_utf8(&bytes) {
+        json["content"] = text.into();
+    } else {
+        json["content"] = data_encoding::BASE64.encode(&bytes).into();
+        json["encoding"] = "base64".into();
+    }
+    if file.secret {
+        json["secret"] = true.into();
+    }
+    json
+}
+
+fn bearer(token: &SecretString) -> Result<HeaderValue, InvalidSecret> {
+    let value = SecretString::from(format!("Bearer {}", token.expose_secret()));
+    sensitive(&value)
+}
+
+fn sensitive(secret: &SecretString) -> Result<HeaderValue, InvalidSecret> {
+    let value = HeaderValue::from_str(secret.expose_secret());
+    let mut value = value.map_err(|_| InvalidSecret)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaced_files_are_read_back_by_the_wire_format() {
+        let text = ArtifactFile::new("/a.txt".parse().unwrap(), "text\n");
+        let binary = ArtifactFile::new("b.bin".parse().unwrap(), vec![0xff, 0x00]).kept_secret();
+        let files = [text, binary];
+        let body = json!({
+            "identifier": "node-1",
+            "files": files.iter().map(file_json).collect::<Vec<_>>(),
+        });
+        let (identifier, read) =
+            cfgsync_wire::read_replacement(body.to_string().as_bytes()).unwrap();
+        assert_eq!(identifier.as_str(), "node-1");
+        assert_eq!(read.files(), files);
+    }
+}

@@ -1,0 +1,149 @@
+//! Why a call failed, and how the body of an error response is read.
+
+use hyper::StatusCode;
+
+use super::response::ResponseMeta;
+use crate::{FailureKind, HandshakeError, ServerUrl, sanitize::sanitize_json};
+use cfgsync_certificate::CertificateError;
+use cfgsync_wire::{Code, ErrorBody};
+
+/// The error for a token or key that cannot be sent in an HTTP header. The message does not show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a token or key must be one line of visible ASCII characters")]
+pub struct InvalidSecret;
+
+/// Why a [`Client`](crate::Client) cannot be configured as requested.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrustError {
+    /// TLS options for a server that is reached over plain HTTP, where they have no effect.
+    #[error(
+        "{0} uses plain HTTP, where pins, certificate authorities and client certificates have no effect"
+    )]
+    Plain(ServerUrl),
+    /// A certificate or key file cannot be used.
+    #[error(transparent)]
+    File(#[from] CertificateError),
+    /// The token of a join URL cannot be sent.
+    #[error("cannot use the token of the join URL for {0}: {1}")]
+    Token(ServerUrl, InvalidSecret),
+}
+
+/// Why a call failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// No server could be reached, the connection broke, or there was no response in time.
+    #[error("{server} is not reachable: {problem}")]
+    Unreachable {
+        /// The server that was tried last.
+        server: ServerUrl,
+        /// The error of the connection, such as `connection refused`.
+        problem: String,
+    },
+    /// The server responded with an error status.
+    #[error("{} answered {}", meta.server, describe(*status, &body.message))]
+    Refused {
+        /// The status, outside 200–299.
+        status: StatusCode,
+        /// The reason. Made up from the status if the body is not an error of this protocol.
+        body: Box<ErrorBody>,
+        /// The headers of the response, which name the server.
+        meta: Box<ResponseMeta>,
+    },
+    /// The server responded with success, but the body violates the protocol or does not match its checksums.
+    #[error("cannot use the response of {server}: {problem}")]
+    Unusable {
+        /// The server whose response violates the protocol.
+        server: ServerUrl,
+        /// The fault in the body.
+        problem: String,
+    },
+    /// The TLS handshake failed: this node does not trust the server, or the server does not trust this node.
+    #[error("{server} {reason}")]
+    Untrusted {
+        /// The server with which the handshake failed.
+        server: ServerUrl,
+        /// Why the handshake failed.
+        reason: HandshakeError,
+    },
+}
+
+impl CallError {
+    /// Returns the kind of this failure.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Unreachable { .. } => FailureKind::Unreachable,
+            Self::Unusable { .. } => FailureKind::UnusableResponse,
+            Self::Untrusted { .. } => FailureKind::NotAllowed,
+            Self::Refused { status, body, .. } => match (body.code, status.as_u16()) {
+                _ if body.failure.is_some() => FailureKind::ClusterFailed,
+                (Code::NotReady, _) => FailureKind::NotReady,
+                // A server or proxy that is overloaded has not decided anything about the request.
+                (_, 408 | 425 | 429) => FailureKind::Unreachable,
+                (Code::MissingConfig, _) | (_, 400..500) => FailureKind::NotAllowed,
+                _ => FailureKind::ServerError,
+            },
+        }
+    }
+}
+
+/// Returns the status and `message`. Adds no status to a message that begins with it.
+fn describe(status: StatusCode, message: &str) -> String {
+    let status = status.to_string();
+    if message.starts_with(&status) {
+        message.to_owned()
+    } else {
+        format!("{status}: {message}")
+    }
+}
+
+/// Reads the body of an error response and sanitizes its texts. Any body gives an error, if only by its status.
+pub(super) fn error_body(status: StatusCode, body: &[u8]) -> ErrorBody {
+    let mut json = serde_json::from_slice(body).unwrap_or(serde_json::Value::Null);
+    sanitize_json(&mut json);
+    let message = json["message"].as_str().map(str::to_owned);
+    let read = serde_json::from_value(json);
+    read.unwrap_or_else(|_| {
+        let code = match status {
+            StatusCode::TOO_EARLY => Code::NotReady,
+            StatusCode::NOT_FOUND => Code::MissingConfig,
+            _ => Code::Internal,
+        };
+        // The body of a newer server may not parse here. Its message still says why.
+        let message = message.unwrap_or_else(|| {
+            format!(
+                "{status}, without a reason that cfgsync understands: is this a cfgsync server?"
+            )
+        });
+        ErrorBody {
+            reason: None,
+            ..ErrorBody::new(code, "", message)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_survives_in_an_error_body_with_unknown_fields() {
+        let status = StatusCode::GONE;
+        let body = br#"{"code":"internal","message":"the cluster failed: quota",
+            "failure":{"kind":"quota","reason":"quota","at":"2026-01-01T00:00:00Z"}}"#;
+        let message = error_body(status, body).message;
+        assert_eq!(message, "the cluster failed: quota");
+        assert_eq!(
+            describe(status, &message),
+            "410 Gone: the cluster failed: quota"
+        );
+        for body in [&b"<html>"[..], b"", b"{}", b"[]", br#"{"message":7}"#] {
+            let message = error_body(status, body).message;
+            let expected =
+                "410 Gone, without a reason that cfgsync understands: is this a cfgsync server?";
+            assert_eq!(message, expected);
+            assert_eq!(describe(status, &message), expected);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Sends one request: to the current server, and to the next one if that server cannot be reached.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, StatusCode,
+    header::{self, HeaderName},
+};
+use tokio::time::timeout;
+
+use super::{
+    CallError, Client, ResponseMeta, ServerConnection,
+    body::{BodyError, read_body, root_cause},
+    error::error_body,
+};
+use crate::tls::{self, TlsFailure};
+use cfgsync_wire::NODE_KEY_HEADER;
+
+/// Largest body of a successful response without a bound of its own, in bytes: a snapshot of ten thousand nodes with
+/// full metadata.
+const BODY_MAX_BYTES: usize = 256 << 20;
+/// Largest body of an error response, in bytes.
+const ERROR_MAX_BYTES: usize = 1 << 20;
+/// Longest time until a response begins, in addition to the requested wait.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+/// A response before its body is parsed.
+pub(super) struct RawResponse {
+    pub(super) status: StatusCode,
+    pub(super) meta: ResponseMeta,
+    pub(super) body: Bytes,
+}
+
+/// How a request differs from one without a body and with the usual bounds.
+#[derive(Default)]
+pub(super) struct RequestOptions {
+    /// The JSON body.
+    pub(super) body: Option<serde_json::Value>,
+    /// How long the server is asked to hold the request.
+    pub(super) wait: Option<Duration>,
+    /// In place of [`RESPONSE_TIMEOUT`].
+    pub(super) response_timeout: Option<Duration>,
+    /// In place of [`BODY_MAX_BYTES`].
+    pub(super) body_max_bytes: Option<usize>,
+    /// Leaves out the node's key: the request only finds out which server this is.
+    pub(super) without_node_key: bool,
+}
+
+impl RequestOptions {
+    pub(super) fn with_body(body: serde_json::Value) -> Self {
+        Self {
+            body: Some(body),
+            ..Self::default()
+        }
+    }
+}
+
+impl Client {
+    /// Sends a request and returns its response if the status is a success.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        route: &str,
+        options: RequestOptions,
+    ) -> Result<RawResponse, CallError> {
+        let raw = self.send_with_failover(method, route, &options).await?;
+        if raw.status.is_success() {
+            return Ok(raw);
+        }
+        Err(CallError::Refused {
+            status: raw.status,
+            body: Box::new(error_body(raw.status, &raw.body)),
+            meta: Box::new(raw.meta),
+        })
+    }
+
+    async fn send_with_failover(
+        &self,
+        method: Method,
+        route: &str,
+        options: &RequestOptions,
+    ) -> Result<RawResponse, CallError> {
+        let body = options
+            .body
+            .as_ref()
+            .map(|body| Bytes::from(body.to_string()));
+        for _ in 1..self.servers.len() {
+            match self.send_once(&method, route, options, body.clone()).await {
+                Err(CallError::Unreachable { .. }) => self.switch_server(),
+                response => return response,
+            }
+        }
+        let last = self.send_once(&method, route, options, body).await;
+        if matches!(last, Err(CallError::Unreachable { .. })) {
+            self.switch_server();
+        }
+        last
+    }
+
+    async fn send_once(
+        &self,
+        method: &Method,
+        route: &str,
+        options: &RequestOptions,
+        body: Option<Bytes>,
+    ) -> Result<RawResponse, CallError> {
+        let ServerConnection {
+            url,
+            http,
+            authorization,
+            identities: _,
+        } = self.current_server();
+        let server = url.clone();
+        let unreachable = |problem: String| CallError::Unreachable {
+            server: server.clone(),
+            problem,
+        };
+        let mut request = Request::builder()
+            .method(method.clone())
+            .uri(server.route(route));
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        if let Some(wait) = options.wait {
+            request = request.header(PREFER, format!("wait={}", wait.as_secs()));
+        }
+        if let Some(authorization) = self.authorization.as_ref().or(authorization.as_ref()) {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        if let Some(key) = &self.node_key
+            && self.sends_node_key_to(url)
+            && !options.without_node_key
+        {
+            request = request.header(NODE_KEY_HEADER, key);
+        }
+        let request = request
+            .body(Full::new(body.unwrap_or_default()))
+            .expect("a valid route and valid headers");
+        let limit =
+            options.response_timeout.unwrap_or(RESPONSE_TIMEOUT) + options.wait.unwrap_or_default();
+        let response = match timeout(limit, http.request(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                return Err(match tls::failure(&error) {
+                    Some(TlsFailure::Handshake(reason)) => CallError::Untrusted { server, reason },
+                    Some(TlsFailure::NotTls) => CallError::Unusable {
+                        server,
+                        problem: "the server does not speak TLS; for plain HTTP, use http://"
+                            .to_owned(),
+                    },
+                    None => unreachable(root_cause(&error)),
+                });
+            }
+            Err(_) => return Err(unreachable(format!("no response within {limit:?}"))),
+        };
+        let status = response.status();
+        let meta = ResponseMeta::read(server.clone(), response.headers());
+        let max_bytes = if status.is_success() {
+            options.body_max_bytes.unwrap_or(BODY_MAX_BYTES)
+        } else {
+            ERROR_MAX_BYTES
+        };
+        match read_body(response.into_body(), max_bytes).await {
+            Ok(body) => Ok(RawResponse { status, meta, body }),
+            // The status alone is a response. Only the message is lost.
+            Err(_) if !status.is_success() => Ok(RawResponse {
+                status,
+                meta,
+                body: Bytes::new(),
+            }),
+            Err(BodyError::Broken(problem)) => Err(unreachable(format!(
+                "the connection broke in the middle of the response: {problem}"
+            ))),
+            Err(BodyError::TooLarge) => Err(CallError::Unusable {
+                server: meta.server,
+                problem: format!("it is longer than {max_bytes} bytes"),
+            }),
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Moves staged files to their targets, and restores the old files in a rollback.
+
+use std::{
+    fs::File,
+    io::{self, Seek, Write},
+    os::fd::OwnedFd,
+    path::PathBuf,
+};
+
+use rustix::{
+    fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags, Stat},
+    io::Errno,
+};
+
+use super::{
+    DiskError,
+    owner::{Owner, set_owner},
+    stage::{Staged, State, read},
+    step::{Hook, Step, before},
+    tree::{Tree, staging_name},
+};
+
+/// Moves every staged file to its target and syncs the directories.
+pub(super) fn install(
+    tree: &mut Tree,
+    staged: &mut [Staged],
+    owner: Option<Owner>,
+    hook: Hook<'_>,
+) -> Result<(), DiskError> {
+    for file in staged.iter_mut() {
+        let directory = &tree.at(file.directory).fd;
+        if let State::Beside { staging, replaces } = &file.state {
+            let (staging, replaces) = (staging.clone(), *replaces);
+            exchange(directory, file, staging, replaces, hook)?;
+        }
+    }
+    // Last, after everything else has succeeded, because this change is not atomic.
+    for file in staged.iter_mut() {
+        if matches!(file.state, State::InPlace) {
+            overwrite(&tree.at(file.directory).fd, file, owner, hook)?;
+        }
+    }
+    for directory in tree.changed() {
+        before(
+            hook,
+            Step::SyncDirectory,
+            "sync the directory",
+            &directory.path,
+        )?;
+        sync_directory(&directory.fd)
+            .map_err(DiskError::io("sync the directory", &directory.path))?;
+    }
+    Ok(())
+}
+
+/// Removes the replaced files. The next transaction removes what could not be removed here.
+pub(super) fn remove_old(tree: &Tree, staged: &[Staged], hook: Hook<'_>) {
+    for file in staged {
+        if let State::Replaced { old } = &file.state
+            && hook(Step::RemoveOld).is_ok()
+        {
+            let _ = fs::unlinkat(&tree.at(file.directory).fd, old.as_str(), AtFlags::empty());
+        }
+    }
+}
+
+/// Undoes every change, the last one first. Returns `cause`, with the files that could not be restored.
+pub(super) fn roll_back(
+    tree: &Tree,
+    staged: &[Staged],
+    cause: DiskError,
+    hook: Hook<'_>,
+) -> DiskError {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for file in staged.iter().rev() {
+        if restore(&tree.at(file.directory).fd, file, hook).is_err() {
+            files.push(file.path.clone());
+        }
+    }
+    for directory in tree.changed() {
+        // After a power failure, the new files may be back. The next delivery replaces them.
+        let _ = sync_directory(&directory.fd);
+    }
+    tree.remove_created();
+    if files.is_empty() {
+        return cause;
+    }
+    DiskError::RollbackFailed {
+        cause: Box::new(cause),
+        files,
+    }
+}
+
+fn exchange(
+    directory: &OwnedFd,
+    file: &mut Staged,
+    staging: String,
+    replaces: bool,
+    hook: Hook<'_>,
+) -> Result<(), DiskError> {
+    let failed = || DiskError::io("replace", &file.path);
+    let name = file.name.as_str();
+    if !replaces {
+        before(hook, Step::Rename, "write", &file.path)?;
+        fs::renameat(directory, staging.as_str(), directory, name).map_err(failed())?;
+        file.state = State::Created;
+        return Ok(());
+    }
+    let allowed = hook(Step::Exchange).map_err(errno);
+    let exchanged = allowed.and_then(|()| {
+        let flags = RenameFlags::EXCHANGE;
+        fs::renameat_with(directory, staging.as_str(), directory, name, flags)
+    });
+    match exchanged {
+        Ok(()) => {
+            file.state = State::Replaced { old: staging };
+            Ok(())
+        }
+        Err(Errno::BUSY) => {
+            // A mount point on a kernel that did not report it while staging.
+            let _ = fs::unlinkat(directory, staging.as_str(), AtFlags::empty());
+            file.state = State::InPlace;
+            Ok(())
+        }
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            // This file system cannot exchange two files. Keep a copy of the old one for a rollback.
+            before(hook, Step::BackUp, "copy", &file.path)?;
+            let old = back_up(directory, name).map_err(DiskError::io("copy", &file.path))?;
+            let renamed = before(hook, Step::Rename, "replace", &file.path).and_then(|()| {
+                fs::renameat(directory, staging.as_str(), directory, name).map_err(failed())
+            });
+            if renamed.is_err() {
+                let _ = fs::unlinkat(directory, old.as_str(), AtFlags::empty());
+            } else {
+                file.state = State::Replaced { old };
+            }
+            renamed
+        }
+        Err(errno) => Err(failed()(errno)),
+    }
+}
+
+/// Copies a file to a staging name, with its owner and mode. Returns the name.
+fn back_up(directory: &OwnedFd, name: &str) -> Result<String, Errno> {
+    let copy = staging_name()?;
+    let stat = fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+        let target = fs::readlinkat(directory, name, Vec::new())?;
+        fs::symlinkat(target.as_c_str(), directory, copy.as_str())?;
+        return Ok(copy);
+    }
+    let written = write_copy(directory, name, &copy, &stat);
+    if written.is_err() {
+        let _ = fs::unlinkat(directory, copy.as_str(), AtFlags::empty());
+    }
+    written.map(|()| copy)
+}
+
+fn write_copy(directory: &OwnedFd, name: &str, copy: &str, stat: &Stat) -> Result<(), Errno> {
+    let from = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut from = File::from(fs::openat(directory, name, from, Mode::empty())?);
+    let to = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut to = File::from(fs::openat(directory, copy, to, Mode::RUSR | Mode::WUSR)?);
+    io::copy(&mut from, &mut to).map_err(errno)?;
+    match set_owner(&to, stat.st_uid, Some(stat.st_gid)) {
+        Ok(()) | Err(Errno::PERM) => {}
+        Err(errno) => return Err(errno),
+    }
+    fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    fs::fsync(&to)
+}
+
+fn overwrite(
+    directory: &OwnedFd,
+    file: &mut Staged,
+    owner: Option<Owner>,
+    hook: Hook<'_>,
+) -> Result<(), DiskError> {
+    let old = read(directory, &file.name, &file.path)?;
+    before(hook, Step::Overwrite, "write", &file.path)?;
+    let failed = || DiskError::io("write", &file.path);
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = fs::openat(directory, file.name.as_str(), flags, Mode::empty()).map_err(failed())?;
+    let stat = Box::new(fs::fstat(&fd).map_err(failed())?);
+    // From here on, a rollback must restore the content.
+    file.state = State::Overwritten { old, stat };
+    rewrite(
+        fd,
+        &file.bytes,
+        file.mode,
+        owner.map(|owner| (owner.uid, owner.gid)),
+    )
+    .map_err(DiskError::io("write", &file.path))
+}
+
+fn rewrite(
+    fd: OwnedFd,
+    bytes: &[u8],
+    mode: Mode,
+    owner: Option<(u32, Option<u32>)>,
+) -> Result<(), Errno> {
+    let mut file = File::from(fd);
+    let stat = fs::fstat(&file)?;
+    let old_mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+    if !(old_mode - mode).is_empty() {
+        // Users who may not read the new content must not be able to read it for a moment.
+        fs::fchmod(&file, old_mode & mode)?;
+    }
+    file.rewind().map_err(errno)?;
+    file.write_all(bytes).map_err(errno)?;
+    file.set_len(bytes.len() as u64).map_err(errno)?;
+    if let Some((uid, gid)) = owner {
+        set_owner(&file, uid, gid)?;
+    }
+    let stat = fs::fstat(&file)?;
+    if Mode::from_raw_mode(stat.st_mode & 0o7777) != mode {
+        fs::fchmod(&file, mode)?;
+    }
+    fs::fsync(&file)
+}
+
+fn restore(directory: &OwnedFd, file: &Staged, hook: Hook<'_>) -> Result<(), Errno> {
+    let name = file.name.as_str();
+    match &file.state {
+        State::Unchanged | State::InPlace => Ok(()),
+        State::Beside { staging, .. } => {
+            hook(Step::Restore).map_err(errno)?;
+            remove(directory, staging)
+        }
+        State::Created => {
+            hook(Step::Restore).map_err(errno)?;
+            remove(directory, name)
+        }
+        // The old file is under the staging name, whether it was exchanged or copied.
+        State::Replaced { old } => {
+            hook(Step::Restore).map_err(errno)?;
+            fs::renameat(directory, old.as_str(), directory, name)
+        }
+        State::Overwritten { old, stat } => {
+            hook(Step::Restore).map_err(errno)?;
+            let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let fd = fs::openat(directory, name, flags, Mode::empty())?;
+            let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+            let now = fs::fstat(&fd)?;
+            let is_owned = (now.st_uid, now.st_gid) == (stat.st_uid, stat.st_gid);
+            let owner = (!is_owned).then_some((stat.st_uid, Some(stat.st_gid)));
+            rewrite(fd, old, mode, owner)
+        }
+    }
+}
+
+fn remove(directory: &OwnedFd, name: &str) -> Result<(), Errno> {
+    match fs::unlinkat(directory, name, AtFlags::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
+    }
+}
+
+/// Syncs a directory. Some file systems cannot, and report EINVAL.
+fn sync_directory(directory: &OwnedFd) -> Result<(), Errno> {
+    match fs::fsync(directory) {
+        Err(Errno::INVAL) => Ok(()),
+        other => other,
+    }
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that map_err needs"
+)]
+fn errno(error: io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}

@@ -1,0 +1,251 @@
+//! The phases of a transaction: stage, commit, and then finish or roll back.
+
+use std::{collections::HashMap, fmt, io, path::PathBuf};
+
+use super::{
+    DiskError, Owner, WrittenFile,
+    install::{install, remove_old, roll_back},
+    stage::{Staged, stage},
+    step::Step,
+    tree::{Tree, is_staging_name},
+};
+use crate::Target;
+use cfgsync_model::ArtifactFile;
+
+/// Files that are staged beside their targets. Nothing is replaced yet.
+///
+/// A transaction that is dropped rolls back.
+///
+/// ```
+/// use cfgsync_client::{Target, disk::Transaction};
+/// use cfgsync_model::ArtifactFile;
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("config.yaml");
+/// let file = ArtifactFile::new("config.yaml".parse()?, "replicas: 3\n");
+/// let target = Target::from_path(&path).expect("a path with a file name");
+///
+/// let committed = Transaction::stage(&[(&file, &target)], None)?.commit()?;
+/// // The new files are in place. An error from here on can still call `committed.roll_back(error)`.
+/// let written = committed.finish();
+/// assert_eq!(written[0].path, path);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a transaction that is dropped rolls back"]
+pub struct Transaction<'h>(Changes<'h>);
+
+/// Files that are at their targets, while the old ones are kept for a rollback.
+///
+/// A committed transaction that is dropped rolls back; only [`CommittedTransaction::finish`] makes it permanent.
+#[must_use = "a committed transaction that is dropped rolls back"]
+pub struct CommittedTransaction<'h> {
+    changes: Changes<'h>,
+    written: Vec<WrittenFile>,
+}
+
+/// The changes of a transaction, with what is needed to undo them.
+struct Changes<'h> {
+    tree: Tree,
+    staged: Vec<Staged>,
+    owner: Option<Owner>,
+    hook: Box<dyn FnMut(Step) -> io::Result<()> + 'h>,
+    /// Whether the changes are permanent or undone, so that dropping them does nothing.
+    is_settled: bool,
+}
+
+impl Transaction<'static> {
+    /// Stages each file beside its target, with its mode and `owner`. Without an owner, a replaced file's owner and
+    /// group are kept where permitted.
+    pub fn stage(
+        files: &[(&ArtifactFile, &Target)],
+        owner: Option<Owner>,
+    ) -> Result<Self, DiskError> {
+        Self::stage_with_hook(files, owner, |_| Ok(()))
+    }
+}
+
+impl<'h> Transaction<'h> {
+    /// As [`Transaction::stage`], with a hook before each change to the disk, for tests. An error of the hook counts
+    /// as an error of the change.
+    #[doc(hidden)]
+    pub fn stage_with_hook(
+        files: &[(&ArtifactFile, &Target)],
+        owner: Option<Owner>,
+        hook: impl FnMut(Step) -> io::Result<()> + 'h,
+    ) -> Result<Self, DiskError> {
+        let mut changes = Changes {
+            tree: Tree::new(owner),
+            staged: Vec::new(),
+            owner,
+            hook: Box::new(hook),
+            is_settled: false,
+        };
+        match changes.stage_all(files) {
+            Ok(()) => Ok(Self(changes)),
+            Err(cause) => Err(changes.roll_back(cause)),
+        }
+    }
+
+    /// Moves every staged file to its target and syncs the directories. After an error, all targets are restored.
+    pub fn commit(self) -> Result<CommittedTransaction<'h>, DiskError> {
+        let Self(mut changes) = self;
+        let installed = install(
+            &mut changes.tree,
+            &mut changes.staged,
+            changes.owner,
+            &mut *changes.hook,
+        );
+        match installed {
+            Ok(()) => {
+                let written = changes.staged.iter().map(Staged::written).collect();
+                Ok(CommittedTransaction { changes, written })
+            }
+            Err(cause) => Err(changes.roll_back(cause)),
+        }
+    }
+}
+
+impl CommittedTransaction<'_> {
+    /// Returns what was written, in the order of the files.
+    pub fn written(&self) -> &[WrittenFile] {
+        &self.written
+    }
+
+    /// Removes the old files. There is no rollback from here on.
+    pub fn finish(mut self) -> Vec<WrittenFile> {
+        let changes = &mut self.changes;
+        changes.is_settled = true;
+        remove_old(&changes.tree, &changes.staged, &mut *changes.hook);
+        self.written
+    }
+
+    /// Restores the old files because of `cause`. Returns `cause`, or [`DiskError::RollbackFailed`] with it if a file
+    /// could not be restored.
+    pub fn roll_back(mut self, cause: DiskError) -> DiskError {
+        self.changes.roll_back(cause)
+    }
+}
+
+impl fmt::Debug for Transaction<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let paths = self.0.staged.iter().map(|file| &file.path);
+        f.debug_tuple("Transaction")
+            .field(&paths.collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+impl fmt::Debug for CommittedTransaction<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CommittedTransaction")
+            .field(&self.written)
+            .finish()
+    }
+}
+
+impl Changes<'_> {
+    fn stage_all(&mut self, files: &[(&ArtifactFile, &Target)]) -> Result<(), DiskError> {
+        let mut taken: HashMap<(usize, String), PathBuf> = HashMap::new();
+        for (file, target) in files {
+            let path = target.path();
+            if target.below.iter().any(|part| is_staging_name(part)) {
+                return Err(DiskError::Reserved { path });
+            }
+            let (directory, name) = self.tree.open(target, &mut *self.hook)?;
+            // Two paths may lead to one directory, by `..` or a symbolic link in the operator's part.
+            if let Some(first) = taken.insert((directory, name.clone()), path.clone()) {
+                let second = path;
+                return Err(DiskError::SameFile { first, second });
+            }
+            stage(
+                file,
+                directory,
+                name,
+                path,
+                self.owner,
+                &mut self.tree,
+                &mut self.staged,
+                &mut *self.hook,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn roll_back(&mut self, cause: DiskError) -> DiskError {
+        self.is_settled = true;
+        roll_back(&self.tree, &self.staged, cause, &mut *self.hook)
+    }
+}
+
+impl Drop for Changes<'_> {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            let cancelled = DiskError::Cancelled;
+            let outcome = self.roll_back(cancelled);
+            if let DiskError::RollbackFailed { .. } = outcome {
+                tracing::error!("{outcome}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    fn stage_new(directory: &Path) -> Transaction<'static> {
+        let files = ["old", "d/new"].map(|name| {
+            let file = ArtifactFile::new(name.parse().unwrap(), "new");
+            let below = name.split('/').map(str::to_owned).collect();
+            let root = directory.to_owned();
+            (file, Target { root, below })
+        });
+        let files = files.each_ref().map(|(file, target)| (file, target));
+        Transaction::stage(&files, None).unwrap()
+    }
+
+    /// Returns a directory with one old file.
+    fn with_old() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("old"), "old").unwrap();
+        directory
+    }
+
+    fn is_restored(directory: &Path) -> bool {
+        let entries = fs::read_dir(directory).unwrap().count();
+        entries == 1 && fs::read_to_string(directory.join("old")).unwrap() == "old"
+    }
+
+    #[test]
+    fn staging_replaces_nothing_and_dropping_it_rolls_back() {
+        let directory = with_old();
+        let transaction = stage_new(directory.path());
+        let content = fs::read_to_string(directory.path().join("old")).unwrap();
+        assert_eq!(content, "old");
+        drop(transaction);
+        assert!(is_restored(directory.path()));
+    }
+
+    #[test]
+    fn commit_can_be_rolled_back_until_it_is_finished() {
+        let directory = with_old();
+        let path = directory.path();
+        let committed = stage_new(path).commit().unwrap();
+        assert_eq!(fs::read_to_string(path.join("old")).unwrap(), "new");
+        assert_eq!(fs::read_to_string(path.join("d/new")).unwrap(), "new");
+        let cause = DiskError::IsDirectory { path: path.into() };
+        let error = committed.roll_back(cause);
+        assert!(matches!(error, DiskError::IsDirectory { .. }), "{error}");
+        assert!(is_restored(path));
+
+        drop(stage_new(path).commit().unwrap());
+        assert!(is_restored(path));
+
+        let written = stage_new(path).commit().unwrap().finish();
+        assert_eq!(written.len(), 2);
+        assert_eq!(fs::read_to_string(path.join("old")).unwrap(), "new");
+        assert_eq!(fs::read_dir(path).unwrap().count(), 2);
+    }
+}

@@ -1,0 +1,208 @@
+//! The node's output routes: the rules that alone decide which artifacts are written, and where. No I/O.
+
+mod placement;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use cfgsync_model::{ArtifactPath, InvalidArtifactPath};
+pub use placement::{PlacedArtifact, Placement, RouteError, Target};
+
+/// The output routes of one node.
+///
+/// A route for one artifact wins over a route for a prefix, a longer prefix over a shorter one, and every route over
+/// the output directory. An artifact without a route makes [`OutputMap::place`] refuse the whole payload.
+///
+/// ```
+/// use cfgsync_client::OutputMap;
+///
+/// let outputs = OutputMap::new()
+///     .route("config.yaml", "/etc/app/config.yaml")?
+///     .route("conf.d/", "/etc/app/conf.d/")?
+///     .under("/var/lib/app")?;
+/// # Ok::<(), cfgsync_client::InvalidRoute>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OutputMap {
+    routes: Vec<Route>,
+    directory: Option<PathBuf>,
+    /// Artifacts that must be in the payload but need no route.
+    consumed: Vec<ArtifactPath>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Route {
+    from: Source,
+    to: Destination,
+    optional: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Source {
+    /// This artifact.
+    Artifact(ArtifactPath),
+    /// Every artifact below this prefix, which is stored without the final slash.
+    Prefix(ArtifactPath),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Destination {
+    Stdout,
+    Path(PathBuf),
+}
+
+/// The error for a route that cannot be used. The messages do not repeat the route.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidRoute {
+    /// The text of a route has no `=`.
+    #[error("expected ARTIFACT=PATH, but there is no '='")]
+    NoEquals,
+    /// The path is empty.
+    #[error("the path is missing; write ARTIFACT=PATH, or ARTIFACT=- for standard output")]
+    NoPath,
+    /// The artifact's name is invalid.
+    #[error(transparent)]
+    Artifact(#[from] InvalidArtifactPath),
+    /// One side ends with `/` and the other does not.
+    #[error("one side is a file and the other a directory; end both sides with '/', or neither")]
+    FileAndDirectory,
+    /// The path ends in `..` or `/`, contains a NUL byte, or is not UTF-8.
+    #[error("the path does not end in a file name")]
+    NoFileName,
+    /// The output directory is empty or contains a NUL byte.
+    #[error("expected a directory; for the current one, use '.'")]
+    NoDirectory,
+}
+
+impl OutputMap {
+    /// Creates a map without routes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Routes `artifact` to `path`. If both end with `/`, routes every artifact below the prefix to the directory.
+    /// The path `-` stands for standard output.
+    ///
+    /// Placing a payload fails if the payload has no such artifact.
+    pub fn route(self, artifact: &str, path: impl AsRef<Path>) -> Result<Self, InvalidRoute> {
+        self.add(artifact, path.as_ref(), false)
+    }
+
+    /// As [`OutputMap::route`], for an artifact that may be absent from the payload.
+    pub fn optional_route(
+        self,
+        artifact: &str,
+        path: impl AsRef<Path>,
+    ) -> Result<Self, InvalidRoute> {
+        self.add(artifact, path.as_ref(), true)
+    }
+
+    /// Adds a route from its text `ARTIFACT=PATH`, split at the first `=`. See [`OutputMap::route`].
+    pub fn parse_route(self, text: &str) -> Result<Self, InvalidRoute> {
+        let (artifact, path) = text.split_once('=').ok_or(InvalidRoute::NoEquals)?;
+        self.route(artifact, path)
+    }
+
+    /// Writes every artifact without a route of its own below `directory`, under its own name.
+    pub fn under(mut self, directory: impl Into<PathBuf>) -> Result<Self, InvalidRoute> {
+        let directory = directory.into();
+        let bytes = directory.as_os_str().as_encoded_bytes();
+        if bytes.is_empty() || bytes.contains(&0) {
+            return Err(InvalidRoute::NoDirectory);
+        }
+        self.directory = Some(directory);
+        Ok(self)
+    }
+
+    /// Requires `artifact` in the payload, without a route: the caller uses its content in another way.
+    #[must_use]
+    pub fn consume(mut self, artifact: ArtifactPath) -> Self {
+        self.consumed.push(artifact);
+        self
+    }
+
+    /// Returns whether there is no route, no output directory and no consumed artifact.
+    pub fn is_empty(&self) -> bool {
+        self.routes.is_empty() && self.directory.is_none() && self.consumed.is_empty()
+    }
+
+    /// Returns whether there is a route for `artifact` alone, which is given without a leading slash.
+    pub fn has_route_for(&self, artifact: &str) -> bool {
+        self.routes.iter().any(|route| match &route.from {
+            Source::Artifact(path) => path.name() == artifact,
+            Source::Prefix(_) => false,
+        })
+    }
+
+    /// Returns whether a route leads to standard output.
+    pub fn uses_stdout(&self) -> bool {
+        self.routes
+            .iter()
+            .any(|route| route.to == Destination::Stdout)
+    }
+
+    fn add(mut self, artifact: &str, path: &Path, optional: bool) -> Result<Self, InvalidRoute> {
+        let bytes = path.as_os_str().as_encoded_bytes();
+        if bytes.is_empty() {
+            return Err(InvalidRoute::NoPath);
+        }
+        let prefix = artifact.strip_suffix('/').filter(|name| !name.is_empty());
+        let name: ArtifactPath = prefix.unwrap_or(artifact).parse()?;
+        let to = if bytes == b"-" {
+            Destination::Stdout
+        } else {
+            if bytes.ends_with(b"/") != prefix.is_some() {
+                return Err(InvalidRoute::FileAndDirectory);
+            }
+            let has_name = path.file_name().is_some() && path.to_str().is_some();
+            if bytes.contains(&0) || (prefix.is_none() && !has_name) {
+                return Err(InvalidRoute::NoFileName);
+            }
+            Destination::Path(path.to_owned())
+        };
+        let from = if prefix.is_some() {
+            Source::Prefix(name)
+        } else {
+            Source::Artifact(name)
+        };
+        self.routes.push(Route { from, to, optional });
+        Ok(self)
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.from {
+            Source::Artifact(path) => write!(f, "{path}=")?,
+            Source::Prefix(path) => write!(f, "{path}/=")?,
+        }
+        match &self.to {
+            Destination::Stdout => f.write_str("-"),
+            Destination::Path(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_equals_sign_splits() {
+        let parsed = OutputMap::new().parse_route("a=/x=y").unwrap();
+        assert_eq!(parsed, OutputMap::new().route("a", "/x=y").unwrap());
+    }
+
+    #[test]
+    fn invalid_routes_are_rejected() {
+        for text in [
+            "", "a", "=x", "a=", "../a=x", "a=x/", "a/=x", "a=..", "a=/", "a//b=x",
+        ] {
+            assert!(OutputMap::new().parse_route(text).is_err(), "{text:?}");
+        }
+        assert!(OutputMap::new().under("").is_err());
+    }
+}

@@ -1,0 +1,198 @@
+//! One attempt of a session: find the node's address, register, fetch the payload and verify it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    AcceptedRegistration, AttemptError, Event, JoinOptions, LastResponse, NodeAddress, Session,
+    retry::{is_final, refused},
+};
+use crate::{CallError, ResponseMeta, connect::local_address};
+use cfgsync_model::NodeRegistration;
+use cfgsync_wire::ReceivedPayload;
+
+/// The last wait that a session asks of a server ends so long before the timeout, so that the last response says what
+/// is missing.
+const LAST_RESPONSE_BEFORE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A request for the payload that was sent.
+#[derive(Clone, Copy)]
+pub(super) struct FetchRequest {
+    /// When it was sent.
+    pub(super) at: Instant,
+    /// How long the server was asked to hold it.
+    pub(super) wait: Duration,
+}
+
+impl Session {
+    pub(super) async fn attempt(
+        &mut self,
+        on_event: &mut impl FnMut(Event),
+        deadline: Option<Instant>,
+    ) -> Result<ReceivedPayload, AttemptError> {
+        let registration = self.prepare_registration(on_event).await?;
+        if self.accepted.is_none() {
+            self.register(&registration, on_event).await?;
+        }
+        self.fetch(&registration, on_event, deadline).await
+    }
+
+    /// Returns the registration. Determines the node's address first, if need be.
+    async fn prepare_registration(
+        &mut self,
+        on_event: &mut impl FnMut(Event),
+    ) -> Result<NodeRegistration, AttemptError> {
+        if let Some(registration) = &self.registration {
+            return Ok(registration.clone());
+        }
+        let ip = match self.options.address {
+            NodeAddress::Fixed(ip) => ip,
+            NodeAddress::TowardsServer => {
+                let server = self.client.server().clone();
+                match local_address(&server).await {
+                    Ok(ip) => {
+                        on_event(Event::Address(ip));
+                        ip
+                    }
+                    Err(error) => {
+                        self.client.switch_server();
+                        let problem = error.to_string();
+                        let unreachable = CallError::Unreachable { server, problem };
+                        return Err(self.on_call_error(unreachable, on_event));
+                    }
+                }
+            }
+        };
+        let registration = NodeRegistration::without_metadata(self.options.identifier.clone(), ip)
+            .with_metadata_value(self.options.metadata.clone());
+        self.registration = Some(registration.clone());
+        Ok(registration)
+    }
+
+    async fn register(
+        &mut self,
+        registration: &NodeRegistration,
+        on_event: &mut impl FnMut(Event),
+    ) -> Result<(), AttemptError> {
+        if self.options.cluster.is_some() {
+            // Checked before the registration, so that no other cluster counts this node even for a moment.
+            match self.client.livez().await {
+                Ok(response) => self.check_cluster(&response.meta)?,
+                Err(CallError::Refused { meta, status, .. }) if status.is_client_error() => {
+                    self.check_cluster(&meta)?;
+                }
+                Err(error) => return Err(self.on_call_error(error, on_event)),
+            }
+        }
+        self.is_sent = true;
+        let response = match self.client.register(registration).await {
+            Ok(response) => response,
+            Err(CallError::Refused { status, body, meta }) if is_final(status) => {
+                self.is_sent = self.was_accepted;
+                if self.must_send_key(&body, &meta) {
+                    return Err(self.send_key_from_now_on(&meta, on_event));
+                }
+                return Err(AttemptError::Fatal(refused(
+                    meta.server,
+                    registration,
+                    *body,
+                )));
+            }
+            Err(error) => return Err(self.on_call_error(error, on_event)),
+        };
+        if let Err(wrong_cluster) = self.check_cluster(&response.meta) {
+            // Another cluster's server took the address since the check. Withdraw; a failure changes nothing.
+            let _ = self.client.leave(registration).await;
+            return Err(wrong_cluster);
+        }
+        if !std::mem::take(&mut self.is_renewal) {
+            on_event(Event::Registered {
+                server: response.meta.server,
+                ip: registration.ip,
+                again: self.was_accepted,
+            });
+        }
+        self.accepted = Some(AcceptedRegistration {
+            instance: response.meta.instance,
+            at: Instant::now(),
+        });
+        self.was_accepted = true;
+        if matches!(self.last_response, LastResponse::Unreachable(_)) {
+            self.last_response = LastResponse::None;
+        }
+        Ok(())
+    }
+
+    async fn fetch(
+        &mut self,
+        registration: &NodeRegistration,
+        on_event: &mut impl FnMut(Event),
+        deadline: Option<Instant>,
+    ) -> Result<ReceivedPayload, AttemptError> {
+        let at = Instant::now();
+        let left = deadline.map_or(Duration::MAX, |deadline| deadline - at);
+        let whole_seconds = left.saturating_sub(LAST_RESPONSE_BEFORE_TIMEOUT).as_secs();
+        let wait = self.wait.min(Duration::from_secs(whole_seconds));
+        let request = FetchRequest { at, wait };
+        let response = match self.client.fetch(registration, Some(wait)).await {
+            Ok(response) => response,
+            Err(CallError::Refused { status, body, meta }) => {
+                return Err(self.on_refusal(registration, status, *body, &meta, request, on_event));
+            }
+            Err(error) => return Err(self.on_call_error(error, on_event)),
+        };
+        self.check_cluster(&response.meta)?;
+        if self.is_another_instance(&response.meta) {
+            return Err(self.register_again());
+        }
+        if let Err(problem) = verify(&self.options, &response.value) {
+            let server = response.meta.server;
+            return Err(self.on_call_error(CallError::Unusable { server, problem }, on_event));
+        }
+        let files = response.value.files.files();
+        on_event(Event::Received {
+            files: files.len(),
+            bytes: files.iter().map(|file| file.content.len()).sum(),
+        });
+        self.cluster = response.meta.cluster;
+        Ok(response.value)
+    }
+
+    pub(super) fn is_another_instance(&self, meta: &ResponseMeta) -> bool {
+        match (
+            self.accepted.and_then(|accepted| accepted.instance),
+            meta.instance,
+        ) {
+            (Some(registered), Some(responded)) => registered != responded,
+            _ => false,
+        }
+    }
+}
+
+/// Verifies that this node may write the payload: its signature, and that it is not older than what was delivered.
+fn verify(options: &JoinOptions, payload: &ReceivedPayload) -> Result<(), String> {
+    if !options.verify_keys.is_empty() {
+        let verified = payload.verify(&options.identifier, &options.verify_keys);
+        verified.map_err(|error| format!("the payload's signature is not valid: {error}"))?;
+    }
+    let (Some(before), Some(generation)) = (options.delivered, payload.generation) else {
+        return Ok(());
+    };
+    if payload.instance != Some(before.instance) || generation > before.generation {
+        return Ok(());
+    }
+    let remedy = "if the server's state was restored from a backup on purpose, remove the receipt";
+    if generation < before.generation {
+        return Err(format!(
+            "generation {generation} is older than generation {}, which was delivered before; {remedy}",
+            before.generation
+        ));
+    }
+    if payload.digest != Some(before.digest) {
+        return Err(format!(
+            "generation {generation} differs from the generation {generation} that was delivered before; {remedy}"
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! The evaluation: the readiness rule's answer, with the timers around it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{Reconciler, renderer::RenderResult, sealer};
+use crate::audit_sink::{AuditEvent, RenderOutcome};
+use cfgsync_model::{Failure, FailureKind, Progress, Readiness};
+
+/// The readiness rule's answer with the timers around it.
+pub(super) struct Evaluation {
+    /// What is here, and every reason to wait.
+    pub(super) progress: Progress,
+    /// Whether the rule is satisfied and `settle` is waited for.
+    pub(super) is_settling: bool,
+    /// When the answer changes by itself.
+    pub(super) wake_at: WakeAt,
+}
+
+impl Evaluation {
+    /// Whether nothing delays a render.
+    pub(super) fn is_ready(&self) -> bool {
+        self.progress.unmet.is_empty()
+    }
+}
+
+/// The earliest of several times.
+#[derive(Clone, Copy, Default)]
+pub(super) struct WakeAt(pub(super) Option<Instant>);
+
+impl WakeAt {
+    /// Adds a time, if there is one.
+    pub(super) fn add(&mut self, at: Option<Instant>) {
+        self.0 = [self.0, at].into_iter().flatten().min();
+    }
+}
+
+impl Reconciler {
+    /// Evaluates the rule and the timers. Fails the attempt if its deadline has passed.
+    pub(super) fn evaluate(&mut self) -> Evaluation {
+        let now = Instant::now();
+        let readiness = match &self.serving.generation {
+            Some(served) => self.follower.tracker.readiness(&served.generation.once),
+            None => self.follower.tracker.readiness(&serde_json::Map::new()),
+        };
+        let is_satisfied = readiness.is_ready();
+        let (Readiness::Ready(mut progress) | Readiness::Waiting(mut progress)) = readiness;
+        let mut wake_at = WakeAt::default();
+        let mut is_settling = false;
+        let key = self.render_key();
+        let rule = self.pipeline.spec.ready.as_ref();
+        if let Some(rule) = rule.filter(|_| is_satisfied)
+            && let Some(settles_at) = self.attempt.settles_at(rule.settle, now)
+        {
+            is_settling = true;
+            let clause = format!("settle: waiting for {:?} without a change", rule.settle);
+            progress.unmet.push(clause);
+            wake_at.add(Some(settles_at));
+        }
+        if let Some((clause, retry_at)) = self.renderer.result(key).and_then(RenderResult::retry) {
+            progress.unmet.push(clause.to_owned());
+            wake_at.add((retry_at > now).then_some(retry_at));
+        }
+        let is_seal_slow = self.sealer.slow_at().is_some_and(|at| at <= now);
+        if is_seal_slow {
+            progress.unmet.push(sealer::SLOW_CLAUSE.to_owned());
+        } else {
+            wake_at.add(self.sealer.slow_at());
+        }
+        // A set that became ready in time is not failed while its files are made or sealed.
+        let is_in_time = self.is_working() && !is_seal_slow;
+        let deadline = rule.and_then(|rule| rule.deadline);
+        if let (Some(deadline), Some(ends_at)) = (deadline, self.attempt.ends_at(deadline))
+            && !is_in_time
+        {
+            let is_ready_now = progress.unmet.is_empty() && self.renderer.result(key).is_none();
+            if ends_at > now {
+                wake_at.add(Some(ends_at));
+            } else if !is_ready_now {
+                self.miss_deadline(deadline, &progress);
+            }
+        }
+        let interval = self.config.min_generation_interval;
+        wake_at.add(self.renderer.next_start(interval, now));
+        Evaluation {
+            progress,
+            is_settling,
+            wake_at,
+        }
+    }
+
+    fn miss_deadline(&mut self, deadline: Duration, progress: &Progress) {
+        let reason = format!("not ready within {deadline:?}: {progress}");
+        tracing::error!("the attempt failed: {reason}; the next registration begins a new attempt");
+        self.audit(AuditEvent::Attempt, RenderOutcome::Failed("deadline"));
+        self.attempt.fail(Arc::new(Failure {
+            kind: FailureKind::Deadline,
+            reason,
+            at: self.shared.clock.now(),
+        }));
+        self.publisher.release();
+    }
+
+    /// Warns if a reloaded spec asks for more than the old one did.
+    pub(super) fn warn_unsatisfied_spec(&mut self, progress: &Progress) {
+        if std::mem::take(&mut self.is_reloaded)
+            && !progress.unmet.is_empty()
+            && let Some(served) = &self.serving.generation
+        {
+            tracing::warn!(
+                "the new spec is not satisfied ({progress}); still serving generation {}",
+                served.generation.number
+            );
+        }
+    }
+}

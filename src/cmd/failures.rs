@@ -1,0 +1,382 @@
+//! Gives each error type its exit code and its hint.
+//!
+//! An error type without a `From` impl here does not compile behind `?` in a command, so no failure gets an exit code by
+//! accident. For the same reason there is no impl for [`std::io::Error`]: the caller says what could not be read or
+//! written.
+
+use std::io::ErrorKind;
+
+use cfgsync_access::IdentityUnsupported;
+use cfgsync_client::{
+    CallError, FailureKind, JoinError, KeyError as NodeKeyError, RouteError, TrustError,
+    disk::DiskError,
+};
+use cfgsync_server::TlsError;
+use cfgsync_spec::SpecError;
+use cfgsync_store::{StoreError, StoreErrorKind};
+
+use super::{
+    credentials::CredentialError,
+    error::CommandError,
+    exit::Exit,
+    generate::GenerateError,
+    inspect::InspectError,
+    join::{EndedBy, JoinFailure},
+    key::KeyPairError,
+    keys::KeyError,
+    output::OutputError,
+    plan::PlanError,
+    replace::ReplaceError,
+    serve::{AccessError, ServeError, SpawnError, TlsSetupError},
+    settings::SettingsError,
+    tls::TrustFailure,
+    token::TokenError,
+};
+
+impl From<clap::Error> for CommandError {
+    fn from(error: clap::Error) -> Self {
+        Self::command_line(error)
+    }
+}
+
+impl From<OutputError> for CommandError {
+    fn from(error: OutputError) -> Self {
+        match error {
+            OutputError::Closed => Self::reader_gone(),
+            OutputError::Broken(_) => Self::new(Exit::Unexpected, error),
+        }
+    }
+}
+
+/// A panic in a task is a bug of this program.
+impl From<tokio::task::JoinError> for CommandError {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::new(Exit::Unexpected, error)
+    }
+}
+
+impl From<SpecError> for CommandError {
+    fn from(error: SpecError) -> Self {
+        Self::diagnostic(&error)
+    }
+}
+
+impl From<SettingsError> for CommandError {
+    fn from(error: SettingsError) -> Self {
+        match &error {
+            SettingsError::File(mistakes) => Self::diagnostic(mistakes),
+            SettingsError::Value { .. } | SettingsError::NotText(_) => {
+                Self::new(Exit::WrongSetting, error)
+            }
+        }
+    }
+}
+
+impl From<CredentialError> for CommandError {
+    fn from(error: CredentialError) -> Self {
+        Self::new(Exit::WrongSetting, error)
+    }
+}
+
+impl From<KeyError> for CommandError {
+    fn from(error: KeyError) -> Self {
+        Self::new(Exit::WrongSetting, error)
+    }
+}
+
+impl From<KeyPairError> for CommandError {
+    fn from(error: KeyPairError) -> Self {
+        match &error {
+            KeyPairError::Exists(_) => Self::new(Exit::NotWritten, &error)
+                .hint("remove the file if no node uses that key, or choose another --out-dir"),
+            KeyPairError::Generate(_) => Self::new(Exit::Unexpected, error),
+        }
+    }
+}
+
+impl From<GenerateError> for CommandError {
+    fn from(error: GenerateError) -> Self {
+        Self::new(Exit::NotWritten, error)
+    }
+}
+
+impl From<RouteError> for CommandError {
+    fn from(error: RouteError) -> Self {
+        Self::new(Exit::Unusable, error)
+    }
+}
+
+impl From<DiskError> for CommandError {
+    fn from(error: DiskError) -> Self {
+        Self::new(Exit::NotWritten, &error).maybe_hint(error.hint())
+    }
+}
+
+impl From<ReplaceError> for CommandError {
+    fn from(error: ReplaceError) -> Self {
+        match error {
+            ReplaceError::Read { .. } => Self::new(Exit::WrongSetting, error),
+            ReplaceError::Artifacts(_) => Self::usage(error),
+        }
+    }
+}
+
+impl From<PlanError> for CommandError {
+    fn from(error: PlanError) -> Self {
+        match &error {
+            PlanError::Nodes(mistakes) => Self::diagnostic(mistakes),
+            PlanError::Render(_) | PlanError::Read { .. } => Self::new(Exit::WrongSetting, error),
+            PlanError::Write { .. } => Self::new(Exit::NotWritten, error),
+        }
+    }
+}
+
+impl From<SpawnError> for CommandError {
+    fn from(error: SpawnError) -> Self {
+        match error.error.kind() {
+            ErrorKind::NotFound => Self::new(Exit::NotFound, error).hint(IN_PATH),
+            _ => Self::new(Exit::NotExecutable, error),
+        }
+    }
+}
+
+/// For a CMD that was not found.
+const IN_PATH: &str = "check the name of the program, and that its directory is in PATH";
+
+impl From<TokenError> for CommandError {
+    fn from(error: TokenError) -> Self {
+        let exit = match &error {
+            // The new line would be invalid in the file. The file itself can be written.
+            TokenError::Append { error, .. } if error.kind() == ErrorKind::Other => {
+                Exit::WrongSetting
+            }
+            TokenError::Append { .. } | TokenError::NotPrinted { .. } => Exit::NotWritten,
+            TokenError::Url(_) => Exit::Usage,
+            TokenError::Make(_) => Exit::Unexpected,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<InspectError> for CommandError {
+    fn from(error: InspectError) -> Self {
+        let exit = match &error {
+            InspectError::Failed(_) => Exit::ClusterFailed,
+            InspectError::NotReady { .. } => Exit::NotReady,
+            InspectError::NoNode(_)
+            | InspectError::NoPayload { .. }
+            | InspectError::NoArtifact { .. }
+            | InspectError::NoGeneration(_)
+            | InspectError::Secret { .. } => Exit::No,
+            InspectError::Unhealthy(_) => Exit::Unexpected,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<JoinFailure> for CommandError {
+    fn from(error: JoinFailure) -> Self {
+        match error {
+            JoinFailure::Join(error) => error.into(),
+            JoinFailure::Trust(error) => error.into(),
+            JoinFailure::Credential(error) => error.into(),
+            JoinFailure::Usage(_) => Self::usage(error),
+            JoinFailure::Setting(_) => Self::new(Exit::WrongSetting, error),
+            JoinFailure::Environment(_) => Self::new(Exit::Unusable, error),
+            JoinFailure::Ended(EndedBy::Interrupt) => Self::new(Exit::Interrupted, error),
+            JoinFailure::Ended(EndedBy::Terminate) => Self::new(Exit::Terminated, error),
+            JoinFailure::CommandNotFound(_) => Self::new(Exit::NotFound, error).hint(IN_PATH),
+            JoinFailure::CommandNotExecutable(..) => Self::new(Exit::NotExecutable, error),
+        }
+    }
+}
+
+impl From<FailureKind> for Exit {
+    fn from(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::UnusableResponse => Self::Unusable,
+            FailureKind::Unreachable => Self::Unreachable,
+            FailureKind::ClusterFailed => Self::ClusterFailed,
+            FailureKind::NotWritten => Self::NotWritten,
+            FailureKind::NotAllowed => Self::NotAllowed,
+            FailureKind::NotReady => Self::NotReady,
+            FailureKind::ServerError => Self::Unexpected,
+        }
+    }
+}
+
+impl From<JoinError> for CommandError {
+    fn from(error: JoinError) -> Self {
+        let hint = match &error {
+            JoinError::Unreachable { .. } => Some(
+                "check that `cfgsync serve` runs and that --server has its address; without --listen, it listens on \
+                 loopback only",
+            ),
+            JoinError::Disk(error) => error.hint(),
+            JoinError::Key(NodeKeyError::OtherServer { .. }) => Some(
+                "if you replaced the server, delete the `server …` lines from that file; for another cluster of the \
+                 same name, choose another file with --identity-file",
+            ),
+            JoinError::Key(NodeKeyError::File { .. }) => {
+                Some("choose another file with --identity-file")
+            }
+            JoinError::Untrusted { reason, .. } => Some(reason.hint()),
+            _ => None,
+        };
+        Self::new(error.kind().into(), &error).maybe_hint(hint)
+    }
+}
+
+impl From<CallError> for CommandError {
+    fn from(error: CallError) -> Self {
+        let hint = match &error {
+            CallError::Untrusted { reason, .. } => Some(reason.hint()),
+            CallError::Unreachable { .. } => {
+                Some("name the server with --server or CFGSYNC_SERVER")
+            }
+            CallError::Unusable { .. } => Some("check that --server names a cfgsync server"),
+            CallError::Refused { .. } if error.kind() == FailureKind::Unreachable => {
+                Some("the server, or a proxy in front of it, is busy: try again later")
+            }
+            _ => None,
+        };
+        Self::new(error.kind().into(), &error).maybe_hint(hint)
+    }
+}
+
+impl From<TrustFailure> for CommandError {
+    fn from(error: TrustFailure) -> Self {
+        match &error {
+            TrustFailure::Usage(_) => Self::usage(error),
+            TrustFailure::Trust(TrustError::Plain(_)) => Self::usage(error)
+                .hint("name the server with https:// or its join URL, or leave these flags out"),
+            TrustFailure::Trust(_) => Self::new(Exit::WrongSetting, error),
+        }
+    }
+}
+
+impl From<AccessError> for CommandError {
+    fn from(error: AccessError) -> Self {
+        const NEW_TOKEN: &str = "`cfgsync token new --append FILE` makes a token and its line";
+        let (exit, hint) = match &error {
+            AccessError::Tokens(mistakes) => {
+                let is_said = mistakes.to_string().contains("cfgsync token new");
+                (Exit::WrongSetting, (!is_said).then_some(NEW_TOKEN))
+            }
+            AccessError::Audit { .. } => (Exit::WrongSetting, None),
+            AccessError::NoAudit | AccessError::NoAuthority => (Exit::Usage, None),
+            AccessError::IdentityUnsupported(IdentityUnsupported::NoCredentials(_)) => (
+                Exit::WrongSetting,
+                Some(
+                    "give operators a token with --tokens, and nodes either a token or --allow-anonymous",
+                ),
+            ),
+            AccessError::IdentityUnsupported(IdentityUnsupported::NoCertificates) => (
+                Exit::WrongSetting,
+                Some("verify client certificates with --client-ca FILE"),
+            ),
+            AccessError::IdentityUnsupported(IdentityUnsupported::NoTokens) => (
+                Exit::WrongSetting,
+                Some("name a file of tokens with --tokens FILE"),
+            ),
+        };
+        Self::new(exit, &error).maybe_hint(hint)
+    }
+}
+
+impl From<ServeError> for CommandError {
+    fn from(error: ServeError) -> Self {
+        let (exit, hint) = match &error {
+            ServeError::Exposed(_) => (
+                Exit::WrongSetting,
+                Some(
+                    "listen on 127.0.0.1 or [::1], require tokens with --tokens (see `cfgsync token new`), or add \
+                     --allow-anonymous if everybody who reaches that address may register and read",
+                ),
+            ),
+            ServeError::Listen { error, .. } => (
+                Exit::Unexpected,
+                match error.kind() {
+                    ErrorKind::AddrInUse => Some(
+                        "stop the process that uses this address, or choose another port; port 0 selects a \
+                         free one (see --port-file)",
+                    ),
+                    ErrorKind::AddrNotAvailable => {
+                        Some("choose an address of this machine; `ip address` lists them")
+                    }
+                    ErrorKind::PermissionDenied => {
+                        Some("choose a port from 1024; lower ports need privileges")
+                    }
+                    _ => None,
+                },
+            ),
+            ServeError::Tls(TlsSetupError::Usage(_)) => (Exit::Usage, None),
+            ServeError::PortFile { .. }
+            | ServeError::Tls(
+                TlsSetupError::JoinUrlFile { .. } | TlsSetupError::Tls(TlsError::Store { .. }),
+            ) => (Exit::NotWritten, None),
+            ServeError::Tls(TlsSetupError::Tls(TlsError::File(_) | TlsError::Create(_))) => {
+                (Exit::WrongSetting, None)
+            }
+            ServeError::Inherited(_)
+            | ServeError::Runtime(_)
+            | ServeError::Child(_)
+            | ServeError::Server(_) => (Exit::Unexpected, None),
+            ServeError::Store(error) => store(error),
+        };
+        Self::new(exit, &error).maybe_hint(hint)
+    }
+}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        let (exit, hint) = store(&error);
+        Self::new(exit, &error).maybe_hint(hint)
+    }
+}
+
+fn store(error: &StoreError) -> (Exit, Option<&'static str>) {
+    let (exit, hint) = match error.kind() {
+        StoreErrorKind::InUse => (
+            Exit::Unexpected,
+            "stop the other server, or choose another directory with --state-dir",
+        ),
+        StoreErrorKind::Damaged => (
+            Exit::Unusable,
+            "nothing was changed; restore a copy of the whole directory, or start with an empty one: the nodes \
+             then register again and form a new cluster",
+        ),
+        StoreErrorKind::NewerFormat => (
+            Exit::WrongSetting,
+            "use the version of cfgsync that wrote it, or a newer one",
+        ),
+        StoreErrorKind::AnotherCluster => (
+            Exit::WrongSetting,
+            "use one state directory for each cluster",
+        ),
+        StoreErrorKind::NotFound => (
+            Exit::WrongSetting,
+            "name the directory that `serve --state-dir` uses",
+        ),
+        StoreErrorKind::Exposed => (
+            Exit::WrongSetting,
+            "run `chmod 700` on it if only this server uses it; otherwise choose another directory",
+        ),
+        StoreErrorKind::Io(kind) => match kind {
+            ErrorKind::PermissionDenied => (
+                Exit::WrongSetting,
+                "the user that runs the server must own the directory",
+            ),
+            ErrorKind::NotFound
+            | ErrorKind::AlreadyExists
+            | ErrorKind::NotADirectory
+            | ErrorKind::ReadOnlyFilesystem => (
+                Exit::WrongSetting,
+                "name an existing directory, or one that can be created",
+            ),
+            ErrorKind::StorageFull => (Exit::Unexpected, "free some space, then start again"),
+            _ => return (Exit::Unexpected, None),
+        },
+    };
+    (exit, Some(hint))
+}

@@ -1,0 +1,139 @@
+//! Asks a server until something is the case: `inspect health`, `--wait` and `--watch`.
+
+use std::{io::IsTerminal, time::Duration};
+
+use cfgsync_client::{CallError, Client};
+use cfgsync_wire::{ClusterBody, ClusterState, TLS_REQUIRED};
+use clap::ValueEnum;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{InspectError, table};
+use crate::cmd::{
+    error::CommandError,
+    exit::Exit,
+    output::{self, Format, print},
+};
+
+/// How long a health check may take. Container runtimes have a timeout of their own for it.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the server is asked.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A state to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum WaitFor {
+    /// The server has a generation
+    Ready,
+    /// The cluster has failed
+    Failed,
+}
+
+/// Checks whether the server answers.
+pub(super) async fn health(client: &Client) -> Result<Exit, CommandError> {
+    let unhealthy = match timeout(HEALTH_TIMEOUT, client.livez()).await {
+        Ok(Ok(answer)) => {
+            print(format!("{} answers\n", answer.meta.server))?;
+            return Ok(Exit::Done);
+        }
+        // A health check next to a TLS server may have neither its pin nor a client certificate.
+        Ok(Err(CallError::Refused { body, meta, .. }))
+            if body.reason.as_deref() == Some(TLS_REQUIRED) =>
+        {
+            print(format!("{} answers, over TLS\n", meta.server))?;
+            return Ok(Exit::Done);
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {HEALTH_TIMEOUT:?}"),
+    };
+    Err(InspectError::Unhealthy(unhealthy).into())
+}
+
+/// Waits until the cluster is in the state `wanted`, for at most `limit`. Also waits while the server is unreachable,
+/// because it may still be starting.
+pub(super) async fn wait(
+    client: &Client,
+    wanted: WaitFor,
+    limit: Option<Duration>,
+) -> Result<ClusterBody, CommandError> {
+    let started = Instant::now();
+    loop {
+        let left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
+        let asked = match left {
+            // Even with a very short limit, the server is asked once.
+            Some(left) => timeout(left.max(POLL_INTERVAL), client.snapshot())
+                .await
+                .ok(),
+            None => Some(client.snapshot().await),
+        };
+        let last: CommandError = match asked {
+            Some(Ok(answer)) => {
+                let body = answer.value;
+                match (wanted, body.state) {
+                    (WaitFor::Ready, ClusterState::Ready)
+                    | (WaitFor::Failed, ClusterState::Failed) => return Ok(body),
+                    (WaitFor::Ready, ClusterState::Failed) => {
+                        let failure = body.failure.map(|failure| failure.reason);
+                        return Err(InspectError::Failed(failure.unwrap_or_default()).into());
+                    }
+                    _ => InspectError::NotReady {
+                        wanted: match wanted {
+                            WaitFor::Ready => "ready",
+                            WaitFor::Failed => "failed",
+                        },
+                        waited: limit.unwrap_or_default(),
+                        last: format!("{} {}", table::state(body.state), body.progress),
+                    }
+                    .into(),
+                }
+            }
+            Some(Err(error @ CallError::Unreachable { .. })) => error.into(),
+            Some(Err(error)) => return Err(error.into()),
+            None => CallError::Unreachable {
+                server: client.server().clone(),
+                problem: "no answer within the timeout".to_owned(),
+            }
+            .into(),
+        };
+        if limit.is_some_and(|limit| started.elapsed() + POLL_INTERVAL >= limit) {
+            return Err(last);
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// Prints the cluster again after each change. Ends only with an error, or with the process.
+pub(super) async fn watch(client: &Client, format: Format) -> Result<Exit, CommandError> {
+    let mut shown: Option<ClusterBody> = None;
+    let mut reachable = true;
+    loop {
+        match client.snapshot().await {
+            Ok(answer) => {
+                reachable = true;
+                if shown.as_ref() != Some(&answer.value) {
+                    print(repainted(format, &answer.value, shown.is_none()))?;
+                    shown = Some(answer.value);
+                }
+            }
+            Err(error @ CallError::Unreachable { .. }) if shown.is_some() => {
+                if std::mem::take(&mut reachable) {
+                    tracing::warn!("{error}; retrying");
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// Returns the text to print: on a terminal it replaces the former text, elsewhere it is one more document.
+fn repainted(format: Format, body: &ClusterBody, first: bool) -> String {
+    match format {
+        Format::Json => serde_json::to_string(body).expect("map keys are strings") + "\n",
+        Format::Yaml => format!("---\n{}", output::render(format, body, table::cluster)),
+        Format::Table if std::io::stdout().is_terminal() => {
+            format!("\x1b[2J\x1b[H{}", table::cluster(body))
+        }
+        Format::Table if first => table::cluster(body),
+        Format::Table => format!("\n{}", table::cluster(body)),
+    }
+}

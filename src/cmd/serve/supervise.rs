@@ -1,0 +1,69 @@
+//! Runs beside the server until it is to stop: handles signals, reloads, and CMD.
+
+use std::pin::pin;
+
+use tokio::sync::Notify;
+
+use super::{
+    ServeError,
+    child::Child,
+    reload::Reload,
+    signals::{Request, Signals},
+    tls::ServeTls,
+};
+use crate::cmd::{exit::Exit, manager::Manager};
+
+/// Handles signals and reloads until the server is to stop. Returns the exit code.
+pub(super) async fn until_stopped(
+    signals: &mut Signals,
+    mut child: Option<&mut Child>,
+    reload: &Reload<'_>,
+    tls: Option<&ServeTls>,
+    manager: Manager,
+) -> Result<Exit, ServeError> {
+    // Concurrent with the signals: while a spec is being read, the server can still be stopped.
+    let hangups = Notify::new();
+    let reloading = async {
+        loop {
+            hangups.notified().await;
+            manager.reloading();
+            reload.run().await;
+            manager.ready();
+        }
+    };
+    let mut reloading = pin!(reloading);
+    let refreshing = async {
+        match tls {
+            Some(tls) => tls.keep_fresh(reload.guard).await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut refreshing = pin!(refreshing);
+    loop {
+        let ended = async {
+            match &mut child {
+                Some(child) => child.wait().await,
+                None => std::future::pending().await,
+            }
+        };
+        let request = tokio::select! {
+            exit = ended => return exit.map_err(ServeError::Child),
+            request = signals.next() => request,
+            () = &mut reloading => unreachable!("it never completes"),
+            () = &mut refreshing => unreachable!("it never completes"),
+        };
+        match (request, &mut child) {
+            (Request::Reload, _) => {
+                hangups.notify_one();
+                if let Some(tls) = tls {
+                    tls.reload();
+                }
+            }
+            (Request::Stop(stop), Some(child)) => child.stop(stop),
+            (Request::Stop(stop), None) => {
+                tracing::info!("{}: stopping", stop.name);
+                return Ok(Exit::Done);
+            }
+        }
+    }
+}
