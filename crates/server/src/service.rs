@@ -50,12 +50,12 @@ fn respond(
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Reply, Infallible>> + Send {
     let start = Instant::now();
-    // Taken apart outside of the future, which would reserve memory for the request and for its parts.
+    // Outside of the future, which would reserve memory for the request and for what is made of it. The reference count
+    // of the connection is increased, not that of the server, which all cores share.
     let (head, mut body) = request.into_parts();
+    let mut context = RequestContext::new(Arc::clone(&connection), head);
     let in_progress = connection.peer.liveness.begin_request();
     async move {
-        // The connection's count is cloned, not the server's, which all cores share.
-        let mut context = RequestContext::new(Arc::clone(&connection), head);
         let route_index = context.route_index;
         let span = tracing::debug_span!(
             "request",
