@@ -1,31 +1,34 @@
-# The two commands that a new machine needs are `make demo` and `make test`.
+# On a new machine, start with `make demo` and `make test`.
 
 # .cargo/config.toml builds for the host by name, so programs land in a directory of that name.
 host    := $(shell rustc -vV | sed -n 's/^host: //p')
 target  := $(or $(CARGO_TARGET_DIR),target)/$(host)
 release := $(target)/release/cfgsync
+quick   := $(target)/demo/cfgsync
 debug   := $(target)/debug/cfgsync
 
-# QUICK=1: fewer pairs and requests, for a look; the README's table comes from the full run.
+# QUICK=1 runs fewer pairs and requests. The table in docs/src/performance.md comes from the full run.
 BENCH_FLAGS ?= $(if $(QUICK),--pairs 1 --fetches 20000)
 
 .PHONY: help build demo test lint unit e2e e2e-packages generate bench deny fuzz clean
 
 help:
-	@echo 'make demo      build, and see three nodes join'
-	@echo 'make test      everything that CI checks'
-	@echo 'make build     the release binary: $(release)'
-	@echo 'make generate  completions/, man/ and schema/, from the code'
-	@echo 'make fuzz      fuzz all that reads what others wrote, SECONDS_EACH=60 each (TARGETS="spec wire" for some)'
-	@echo 'make deny      licences, duplicates and known vulnerabilities of what this is built on (needs cargo-deny)'
-	@echo 'make bench     measure against the ceiling of the protocol (QUICK=1 for a look, ONLY=case,case for some)'
+	@echo 'make demo      build, and let three nodes join on this machine'
+	@echo 'make test      run everything that CI runs'
+	@echo 'make build     build the release binary: $(release)'
+	@echo 'make generate  write completions/, man/ and schema/ from the code'
+	@echo 'make fuzz      fuzz every parser of untrusted input, SECONDS_EACH=60 each (TARGETS="spec wire": only some)'
+	@echo 'make deny      check licences, duplicates and known vulnerabilities of the dependencies (needs cargo-deny)'
+	@echo 'make bench     compare with an idealized server (QUICK=1: less precise, ONLY=CASE,CASE: only some cases)'
 
 build:
 	cargo build --release --locked
 	@echo 'built $(release)'
 
-demo: build
-	@CFGSYNC='$(abspath $(release))' examples/quickstart/demo.sh
+# The profile `demo` compiles in half the time of `release`, because it optimizes less.
+demo:
+	cargo build --profile demo --locked
+	@CFGSYNC='$(abspath $(quick))' examples/quickstart/demo.sh
 
 test: lint unit e2e
 
@@ -36,11 +39,11 @@ lint:
 	cargo check --locked
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 
-# Format of the house, golden files, the wire, freshness of what is generated: all of it is cargo's.
+# cargo runs all tests: units, golden files, the wire format, and the check that generated files are up to date.
 unit:
 	cargo test --workspace --locked
 
-# With the binary that the other tests use: to build it alone is to build half of it again, with other features.
+# Use the binary that `unit` builds. A separate build would compile half of it again, with other features.
 e2e: e2e-packages
 	cargo test --workspace --locked --no-run --quiet
 	CFGSYNC='$(abspath $(debug))' tests/e2e/run.sh
@@ -55,11 +58,11 @@ bench: build
 	cargo build --release --locked --package bootstorm
 	'$(target)/release/compare' --cfgsync '$(abspath $(release))' $(BENCH_FLAGS) $(if $(ONLY),--only '$(ONLY)')
 
-# Licences, duplicates, sources, known vulnerabilities; `cargo install --locked cargo-deny` brings the program.
+# Licences, duplicates, sources, known vulnerabilities. `cargo install --locked cargo-deny` installs the program.
 deny:
 	cargo deny --locked check
 
-# Coverage-guided, with the toolchain that is there. `make test` runs the same targets on their corpora.
+# Coverage-guided, with the stable toolchain. `make test` runs the same targets on their corpora.
 fuzz:
 	fuzz/run.sh $(TARGETS)
 

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Sourced by the example scripts (POSIX sh): a scratch directory, a server on a free port, processes
-# that are ended by their own pid whatever happens, and waits that end.
+# Sourced by the example scripts (POSIX sh). It provides a scratch directory, a server on a free port, processes
+# that are always ended by their process ID, and waits with a time limit.
 #
 #   CFGSYNC   the binary to use (default: cfgsync from the PATH)
 
@@ -8,14 +8,14 @@ set -eu
 
 : "${CFGSYNC:=cfgsync}"
 if ! command -v "$CFGSYNC" >/dev/null; then
-    echo "there is no $CFGSYNC: build it with \`make build\`, and set CFGSYNC to its path" >&2
+    echo "cannot find $CFGSYNC: build it with \`make build\`, then set CFGSYNC to its path" >&2
     exit 1
 fi
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/cfgsync-example.XXXXXX")
 pids=
 
-# say TEXT: a heading, in bold where somebody is watching.
+# say TEXT: prints a heading, in bold on a terminal.
 say() {
     if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
         printf '\n\033[1m== %s\033[0m\n' "$*"
@@ -24,18 +24,18 @@ say() {
     fi
 }
 
-# fail TEXT: gives up; the logs follow.
+# fail TEXT: ends the script with an error. The exit trap then prints the logs.
 fail() {
     echo "FAILED: $*" >&2
     exit 1
 }
 
-# need PROGRAM PACKAGE: gives up unless the program is there.
+# need PROGRAM PACKAGE: ends the script unless the program is installed.
 need() {
-    command -v "$1" >/dev/null || fail "there is no $1; on Debian: apt-get install $2"
+    command -v "$1" >/dev/null || fail "cannot find $1; on Debian: apt-get install $2"
 }
 
-# start NAME COMMAND...: runs it in the background, its output in $scratch/NAME.log, its pid in $started.
+# start NAME COMMAND...: runs the command in the background. Its output goes to $scratch/NAME.log, its pid to $started.
 start() {
     start_name=$1
     shift
@@ -44,19 +44,19 @@ start() {
     pids="$pids $started"
 }
 
-# until_true SECONDS WHAT COMMAND...: repeats the command until it succeeds.
+# until_true SECONDS WHAT COMMAND...: repeats the command until it succeeds. WHAT names the condition in the error.
 until_true() {
     until_end=$(($(date +%s) + $1))
     until_what=$2
     shift 2
     until "$@" >"$scratch/until.log" 2>&1; do
-        [ "$(date +%s)" -le "$until_end" ] || fail "$until_what: not within the time"
+        [ "$(date +%s)" -le "$until_end" ] || fail "timed out: $until_what"
         sleep 0.1
     done
     rm -f "$scratch/until.log"
 }
 
-# expect_exit CODE COMMAND...: the command must end with this exit code.
+# expect_exit CODE COMMAND...: fails unless the command ends with this exit code.
 expect_exit() {
     expect_code=$1
     shift
@@ -65,7 +65,7 @@ expect_exit() {
     [ "$expect_got" -eq "$expect_code" ] || fail "exit code $expect_got, expected $expect_code: $*"
 }
 
-# serve SPEC: opens the door on a free port; its address is in $CFGSYNC_SERVER, which join and inspect read.
+# serve SPEC: starts a server on a free port. Its URL goes to $CFGSYNC_SERVER, which join and inspect read.
 serve() {
     start server "$CFGSYNC" serve "$1" --listen 127.0.0.1:0 --port-file "$scratch/port"
     until_true 10 "serve $1" test -s "$scratch/port"
@@ -73,8 +73,8 @@ serve() {
     export CFGSYNC_SERVER
 }
 
-# loopback N: the address of the N-th pretended machine. All of 127.0.0.0/8 is this machine, so each node
-# can have an address of its own with the usual ports, and two runs do not meet.
+# loopback N: prints the address of the N-th simulated machine. All of 127.0.0.0/8 is this machine, so each node
+# can have its own address with the usual ports, and two runs do not collide.
 loopback() {
     echo "127.$((100 + $$ / 250 % 100)).$(($$ % 250)).$((10 + $1))"
 }
@@ -90,7 +90,7 @@ end() {
     if [ -n "$pids" ]; then
         # shellcheck disable=SC2086 # a list of numbers
         kill $pids 2>/dev/null || :
-        # Who does not end within five seconds is ended.
+        # Processes that do not end within five seconds are killed.
         # shellcheck disable=SC2086
         (sleep 5; kill -9 $pids) >/dev/null 2>&1 </dev/null &
         last_resort=$!

@@ -7,10 +7,10 @@
     reason = "an example shows what it does"
 )]
 
-use std::{collections::BTreeMap, error::Error, net::Ipv4Addr, path::Path, time::Duration};
+use std::{error::Error, net::Ipv4Addr, time::Duration};
 
 use cfgsync::{
-    ArtifactFile, ArtifactSet, Client, MaterializationResult, MaterializedArtifacts, Materializer,
+    ArtifactFile, Client, MaterializationResult, MaterializedArtifacts, Materializer,
     RegistrationSnapshot, Server, serve,
 };
 use cfgsync_client::{JoinOptions, ServerUrl, Session};
@@ -19,15 +19,7 @@ use cfgsync_spec::Spec;
 use cfgsync_wire::ReceivedPayload;
 use tokio::sync::{mpsc, oneshot};
 
-/// The rule comes from a spec; the files come from the materializer below.
-const RULE: &str = "
-cfgsync: 1
-cluster: embedded
-ready: {nodes: 2}
-materializers: []    # this program brings its own
-";
-
-/// Gives every node the names and addresses of all others, one a line.
+/// Gives every node the names and addresses of all others, one on each line.
 struct Neighbours;
 
 impl Materializer for Neighbours {
@@ -39,36 +31,34 @@ impl Materializer for Neighbours {
         &self,
         snapshot: &RegistrationSnapshot,
     ) -> Result<MaterializationResult, MaterializeError> {
-        let mut nodes = BTreeMap::new();
+        let mut nodes = Vec::new();
         for node in &snapshot.nodes {
             let others = snapshot
                 .nodes
                 .iter()
                 .filter(|other| other.identifier != node.identifier);
             let lines = others.map(|other| format!("{} {}\n", other.identifier, other.ip));
-            let path = "neighbours".parse().expect("a valid path");
-            let file = ArtifactFile::new(path, lines.collect::<String>());
-            let files = ArtifactSet::new(vec![file]).expect("one file has no duplicate");
-            nodes.insert(node.identifier.clone(), files);
+            let file = ArtifactFile::text("neighbours", lines.collect::<String>())?;
+            nodes.push((node.identifier.clone(), file));
         }
-        let shared = ArtifactSet::default();
-        Ok(MaterializationResult::Ready(MaterializedArtifacts {
-            nodes,
-            shared,
-        }))
+        let artifacts = MaterializedArtifacts::from_nodes(nodes)?;
+        Ok(MaterializationResult::Ready(artifacts))
     }
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let spec = Spec::parse_rule(RULE, "embedded", Path::new("."))?;
+    let spec = Spec::rule("embedded")
+        .nodes(2)
+        .materializer(Neighbours)
+        .build()?;
     let listener = cfgsync_server::listen((Ipv4Addr::LOCALHOST, 0).into())?;
     let server_url: ServerUrl = format!("http://{}", listener.local_addr()?).parse()?;
 
     let (stop, stopped) = oneshot::channel::<()>();
     // Held to the end: specs sent here would be served from then on.
     let (_reload, reloads) = mpsc::channel(1);
-    let server = Server::new(spec, listener).with_materializer(Neighbours);
+    let server = Server::new(spec, listener);
     let server = tokio::spawn(serve(server, reloads, async {
         let _ = stopped.await;
     }));

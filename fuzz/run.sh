@@ -1,11 +1,13 @@
 #!/bin/sh
-# Fuzzes each target for SECONDS_EACH seconds (default 60), with coverage, on the stable toolchain. `cargo fuzz` needs a
-# nightly compiler for libFuzzer's instrumentation, but stable has it as an LLVM pass. Stable has no sanitizer, which is
-# no loss: this project has no unsafe code.
+# Fuzzes each target for SECONDS_EACH (60), guided by coverage.
 #
 #   fuzz/run.sh [TARGET…]
 #
-# New inputs go to fuzz/target/corpus. Failing inputs go to fuzz/artifacts, and the script names them.
+# It uses the stable toolchain. `cargo fuzz` needs a nightly compiler for libFuzzer's instrumentation and for
+# sanitizers. The instrumentation is also available on stable, as an LLVM pass. Sanitizers are not, but this code has
+# no unsafe blocks that they could check.
+#
+# New inputs go to fuzz/target/corpus. Failing inputs stay in fuzz/artifacts, and the script prints their targets.
 set -eu
 cd "$(dirname "$0")"
 
@@ -19,7 +21,7 @@ export RUSTFLAGS='-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
     --cfg getrandom_backend="linux_getrandom"'
 cargo build --quiet --target "$host"
 
-# Use memory for temporary files, so that targets do not wait for a disk.
+# Targets write files. On a memory file system, they do not wait for a disk.
 [ ! -w /dev/shm ] || export TMPDIR=/dev/shm
 
 failed=

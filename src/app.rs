@@ -2,7 +2,11 @@
 
 mod account;
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::{
     net::TcpListener,
@@ -12,39 +16,38 @@ use tokio::{
 use account::Account;
 use cfgsync_cluster::Coordinator;
 use cfgsync_materialize::Materializer;
-use cfgsync_model::Instance;
 use cfgsync_server::{DrainReport, HttpConfig};
 use cfgsync_spec::Spec;
-use cfgsync_store::{JournalStore, MemoryStore, Store};
+use cfgsync_store::{DirectoryConfig, MemoryStore, Store, StoreError};
 use cfgsync_support::clock::WallClock;
 
-/// Everything that a server is made of. The listeners are bound by the caller, so that it knows the ports.
+/// The parts of a server. The caller binds the listeners, so that it knows their ports.
 pub struct Server {
     /// The spec.
     pub spec: Spec,
-    /// Where to listen.
+    /// The bound listeners.
     pub listeners: Vec<TcpListener>,
-    /// Materializers beside those that the spec asks for, run after them.
+    /// Materializers of the embedding program. They run after those of the spec.
     pub materializers: Vec<Arc<dyn Materializer>>,
-    /// How generations are made.
+    /// The settings of the coordinator.
     pub coordinator: cfgsync_cluster::Config,
-    /// Bounds and times of the HTTP server.
+    /// The limits and timeouts of the HTTP server.
     pub http: HttpConfig,
-    /// Keeps what was acknowledged when the server ends; without one it is lost.
-    pub journal: Option<JournalStore>,
-    /// How many generations are kept for operators to look at, where there is no journal.
+    /// The store, as [`open_store`] returns it. Without one the server keeps its state in memory.
+    pub store: Option<Arc<dyn Store>>,
+    /// How many generations a store in memory keeps for operators.
     pub history_generations: usize,
     /// The wall clock.
     pub clock: WallClock,
-    /// Kept to the cluster in one line, for whoever watches over the server.
+    /// Holds the state of the cluster in one line, for a service manager.
     pub status: Option<watch::Sender<String>>,
 }
 
-/// How many generations are kept when nobody says otherwise.
+/// How many generations a store keeps by default.
 pub const HISTORY_GENERATIONS: usize = 8;
 
 impl Server {
-    /// A server of `spec` on `listener`, everything else as it is by default.
+    /// Returns a server of `spec` on `listener`, with defaults for everything else.
     pub fn new(spec: Spec, listener: TcpListener) -> Self {
         Self {
             spec,
@@ -52,14 +55,14 @@ impl Server {
             materializers: vec![],
             coordinator: cfgsync_cluster::Config::default(),
             http: HttpConfig::default(),
-            journal: None,
+            store: None,
             history_generations: HISTORY_GENERATIONS,
             clock: WallClock::system(),
             status: None,
         }
     }
 
-    /// The same with one more materializer.
+    /// Adds a materializer.
     #[must_use]
     pub fn with_materializer(mut self, materializer: impl Materializer) -> Self {
         self.materializers.push(Arc::new(materializer));
@@ -67,18 +70,20 @@ impl Server {
     }
 }
 
-/// Why a server could not serve, or not go on.
+/// Why a server could not start or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The operating system gives no randomness for the store's identity.
-    #[error("no random numbers for the store's identity: {0}")]
-    Randomness(std::io::Error),
-    /// The journal cannot go on. What was acknowledged is kept: the next server finds it.
-    #[error("the journal cannot go on: {0}; what was acknowledged is kept for the next start")]
-    Journal(String),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    OpenStore(#[from] StoreError),
+    /// The store can take no more changes. A durable store keeps what was acknowledged for the next start.
+    #[error(
+        "the store failed: {0}; a durable store keeps what was acknowledged for the next start"
+    )]
+    StoreFailed(String),
 }
 
-/// Serves until `shutdown` is complete, then drains. A spec that comes through `reload` is used from then on.
+/// Serves until `shutdown` is complete, then drains. A spec received from `reload` replaces the one before.
 ///
 /// # Errors
 /// See [`ServerError`].
@@ -87,10 +92,9 @@ pub async fn serve(
     mut reload: mpsc::Receiver<Spec>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<DrainReport, ServerError> {
-    let journal = server.journal.map(Arc::new);
-    let store: Arc<dyn Store> = match &journal {
-        Some(journal) => journal.clone(),
-        None => in_memory(&server.spec, server.history_generations)?,
+    let store = match server.store {
+        Some(store) => store,
+        None => open_store(None, &server.spec, server.history_generations)?,
     };
     let guard = server.http.guard.clone();
     let account = Arc::new(Account {
@@ -99,34 +103,34 @@ pub async fn serve(
     if guard.audit().is_some() && server.coordinator.audit_sink.is_none() {
         server.coordinator.audit_sink = Some(account.clone());
     }
-    let (stop_route, route_stopped) = tokio::sync::oneshot::channel::<()>();
-    let (coordinator, route) = Coordinator::new(
-        store,
+    let (stop_reconciler, reconciler_stopped) = tokio::sync::oneshot::channel::<()>();
+    let (coordinator, reconciler) = Coordinator::new(
+        store.clone(),
         server.spec,
         server.materializers,
         server.coordinator,
         server.clock,
         async {
-            let _ = route_stopped.await;
+            let _ = reconciler_stopped.await;
         },
     );
     account::warn_of_unclaimed(&coordinator, coordinator.identity());
     let (at_work, mut ended_early) = tokio::sync::oneshot::channel::<()>();
-    let route = tokio::spawn(async move {
-        // Dropped when the route ends, however that comes.
+    let reconciler = tokio::spawn(async move {
+        // Dropped when the reconciler ends, also by a panic.
         let _at_work = at_work;
-        route.await;
+        reconciler.await;
     });
-    // Without its route a server would take registrations that nobody ever evaluates.
-    let (broke, mut broken) = tokio::sync::oneshot::channel();
+    // Without its reconciler, a server would accept registrations and never seal a generation.
+    let (store_failed, mut store_failure) = tokio::sync::oneshot::channel();
     let shutdown = async move {
         tokio::select! {
             () = shutdown => {}
             _ = &mut ended_early => {}
-            reason = broken_of(journal.as_deref()) => {
-                tracing::error!("the journal cannot go on: {reason}; the server ends");
+            reason = store.failed() => {
+                tracing::error!("the store failed: {reason}; the server ends");
                 // Looked at once everything has ended.
-                let _ = broke.send(reason);
+                let _ = store_failed.send(reason);
             }
         }
     };
@@ -144,45 +148,73 @@ pub async fn serve(
     }
     let report = cfgsync_server::serve(server.listeners, coordinator, server.http, shutdown).await;
     reloading.abort();
-    // The route goes last: until the last answer is out it may have deliveries to note.
-    drop(stop_route);
-    if let Err(panic) = route.await {
+    // The reconciler ends last: it records the deliveries of the last responses.
+    drop(stop_reconciler);
+    if let Err(panic) = reconciler.await {
         tracing::error!("the coordinator ended early: {panic}");
     }
     if let Some(audit) = guard.audit() {
         audit.flush().await;
     }
-    match broken.try_recv() {
-        Ok(reason) => Err(ServerError::Journal(reason)),
+    match store_failure.try_recv() {
+        Ok(reason) => Err(ServerError::StoreFailed(reason)),
         Err(_) => Ok(report),
     }
 }
 
-/// A store that forgets, and says so.
-fn in_memory(spec: &Spec, history: usize) -> Result<Arc<dyn Store>, ServerError> {
-    let instance = new_instance().map_err(ServerError::Randomness)?;
+/// Opens the store of a server: the state directory if there is one, and memory otherwise. This is the only place that
+/// chooses a store.
+///
+/// # Errors
+/// See [`StoreError::kind`].
+pub fn open_store(
+    directory: Option<PathBuf>,
+    spec: &Spec,
+    history_generations: usize,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let Some(directory) = directory else {
+        let store = MemoryStore::open(history_generations)?;
+        log_memory(&store, spec);
+        return Ok(Arc::new(store));
+    };
+    let config = DirectoryConfig {
+        directory,
+        cluster: spec.cluster.clone(),
+        history: history_generations,
+    };
+    let store = config.open()?;
+    log_directory(&*store, &config.directory);
+    Ok(store)
+}
+
+/// Says what a restart of the server loses.
+fn log_memory(store: &MemoryStore, spec: &Spec) {
     tracing::info!(
-        "instance {instance}; the store is memory: what is registered is lost when this server ends"
+        "instance {}; the state is kept in memory: registrations are lost when this server ends",
+        store.instance()
     );
-    let forgotten = spec.remembered();
+    let forgotten = spec.state_lost_on_restart();
     if !forgotten.is_empty() {
         tracing::warn!(
-            "this spec uses {}, which a server without a state directory gives anew after a restart",
+            "this spec uses {}, which changes at each restart of a server without a state directory",
             forgotten.join(" and ")
         );
     }
-    Ok(Arc::new(MemoryStore::new(instance, history)))
 }
 
-async fn broken_of(journal: Option<&JournalStore>) -> String {
-    match journal {
-        Some(journal) => journal.broken().await,
-        None => std::future::pending().await,
-    }
-}
-
-fn new_instance() -> std::io::Result<Instance> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
-    Ok(Instance::from_bytes(bytes))
+fn log_directory(store: &dyn Store, directory: &Path) {
+    let state = store.state();
+    let generation = match state.generation() {
+        Some(generation) => format!("generation {}", generation.number),
+        None => "no generation yet".to_owned(),
+    };
+    tracing::info!(
+        "instance {}; {} has {} and {generation}",
+        store.instance(),
+        directory.display(),
+        match state.registrations.len() {
+            1 => "1 node".to_owned(),
+            nodes => format!("{nodes} nodes"),
+        }
+    );
 }

@@ -1,9 +1,10 @@
-//! Checks the module layers of ARCHITECTURE.md: which module may import which, and the order of modules in lib.rs.
+//! Holds the shape that ARCHITECTURE.md draws, as far as cargo cannot: the reading order of crates and of the files
+//! within a crate, and that pages name only what exists.
 //!
-//! The checks read source text. They expand `use` groups of `crate::…` and `super::…` paths, and reject other ways to
-//! import. They do not see items after a file's test module; clippy rejects these (`items_after_test_module`).
+//! Cargo keeps the imports between crates free of cycles. Within a crate, the `mod` lines of a module are its reading
+//! order, and a file imports only files above it.
 
-#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::{
     collections::BTreeMap,
@@ -11,272 +12,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Each top-level module in reading order, with the modules that it may import.
-/// A row may only name rows above it, which rules out cycles.
-const LAYERS: &[(&str, &[&str])] = &[
-    ("clock", &[]),
-    ("metrics", &[]),
-    ("model", &["clock"]),
-    ("certificate", &["model"]),
-    ("jinja", &["clock", "model"]),
-    ("spec", &["model", "jinja"]),
-    ("materialize", &["model", "jinja", "spec"]),
-    ("wire", &["clock", "model"]),
-    ("store", &["clock", "model"]),
-    (
-        "coordinator",
-        &[
-            "clock",
-            "metrics",
-            "model",
-            "jinja",
-            "spec",
-            "materialize",
-            "wire",
-            "store",
-        ],
-    ),
-    // Access decisions, without coordinator and sockets.
-    ("guard", &["clock", "model", "spec"]),
-    (
-        "http",
-        &[
-            "metrics",
-            "model",
-            "certificate",
-            "wire",
-            "coordinator",
-            "guard",
-        ],
-    ),
-    ("client", &["model", "certificate", "wire"]),
-    (
-        "app",
-        &[
-            "clock",
-            "model",
-            "spec",
-            "materialize",
-            "store",
-            "coordinator",
-            "guard",
-            "http",
-        ],
-    ),
-];
+use proc_macro2::{TokenStream, TokenTree};
+use syn::{
+    Attribute, File, Item, ItemMacro, ItemMod, ItemUse, Macro, UseTree,
+    visit::{self, Visit},
+};
+
+/// A path within a crate, from its root: `["journal", "log", "Log"]`.
+type CratePath = Vec<String>;
 
 #[test]
-fn layers_list_only_layers_above_them() {
-    for (at, (module, allowed)) in LAYERS.iter().enumerate() {
-        for other in *allowed {
-            assert!(
-                LAYERS[..at].iter().any(|(above, _)| above == other),
-                "{module} lists {other}, which does not stand above it"
-            );
-        }
-    }
-}
-
-#[test]
-fn imports_follow_the_layers() {
-    for (module, allowed) in LAYERS {
-        let files = rust_files(&Path::new("src").join(module));
-        assert!(
-            !files.is_empty(),
-            "src/{module}.rs is gone: take its row out"
-        );
-        for file in files {
-            for target in targets(&file, &production_code(&file)) {
-                let import = &*target[0];
-                // `crate::Name` is a re-export of lib.rs, which hides the item's layer.
-                let known = LAYERS.iter().any(|(layer, _)| *layer == import);
-                assert!(
-                    known,
-                    "{}: `crate::{import}`: name its module",
-                    file.display()
-                );
-                assert!(
-                    import == *module || allowed.contains(&import),
-                    "{}: {module} must not import {import}",
-                    file.display()
-                );
-            }
-        }
-    }
-}
-
-#[test]
-fn imports_use_no_hidden_paths() {
-    for file in rust_files(Path::new("src")) {
-        let code = production_code(&file);
-        for way in [
-            "crate as ",
-            "super as ",
-            "self::super",
-            "extern crate",
-            "#[path",
-            "include!(",
-        ] {
-            assert!(!code.contains(way), "{}: `{way}`", file.display());
-        }
-        let inline = code.lines().find(|line| {
-            line.trim_end().ends_with('{') && line.split_whitespace().any(|word| word == "mod")
-        });
-        assert_eq!(inline, None, "{}: a module has a file", file.display());
-    }
-}
-
-/// Regression test: the `//` of a URL hid the rest of its line.
-#[test]
-fn only_comments_are_removed() {
-    for (code, kept) in [
-        ("a // b\nc", "a \nc"),
-        (
-            r#"f("http://x", crate::http::y); // b"#,
-            r#"f("http://x", crate::http::y); "#,
-        ),
-        (r#""\\" // "b"#, r#""\\" "#),
-        (r#""\"//" // b"#, r#""\"//" "#),
-        ("\"a\n//b\" // c", "\"a\n//b\" "),
-        ("r#\"\"//\"# // b", "r#\"\"//\"# "),
-        ("br\"\\\" // b", "br\"\\\" "),
-        ("r#type // b", "r#type "),
-        ("'\"' // b", "'\"' "),
-        (r#"'\"' // b"#, r#"'\"' "#),
-        ("// a \"b\nc // d", "\nc "),
-    ] {
-        assert_eq!(without_comments(code), kept);
-    }
-}
-
-#[test]
-fn all_import_forms_are_detected() {
-    let seen = |code: &str| -> Vec<String> {
-        let targets = targets(Path::new("src/model/artifact.rs"), code);
-        targets.iter().map(|target| target.join("::")).collect()
-    };
-    assert_eq!(
-        seen("use crate::{a::{B, c::D}, e};"),
-        ["a::B", "a::c::D", "e"]
-    );
-    assert_eq!(
-        seen("use super::{super::http::X, digest};"),
-        ["http::X", "model::digest"]
-    );
-    assert_eq!(seen("super::super::http::x()"), ["http::x"]);
-    assert_eq!(seen("$crate::http::x()"), ["http::x"]);
-    assert_eq!(
-        seen("let x: Vec<crate::http::X> = f(crate::spec::y);"),
-        ["http::X", "spec::y"]
-    );
-    assert_eq!(seen("use super::super::{self as all};"), ["self"]);
-    assert_eq!(seen("use crate::*;"), [""]);
-}
-
-#[test]
-fn test_files_are_compiled_only_for_tests() {
-    for file in all_rust_files(Path::new("src"))
-        .into_iter()
-        .filter(|file| is_of_tests(file))
-    {
-        let parent = fs::read_to_string(file.parent().unwrap().with_extension("rs")).unwrap();
-        let name = file.file_stem().unwrap().to_str().unwrap();
-        let declared = parent
-            .lines()
-            .zip(parent.lines().skip(1))
-            .any(|(before, line)| {
-                let module = line
-                    .strip_suffix(';')
-                    .and_then(|line| line.split_once("mod "));
-                before == "#[cfg(test)]" && module.is_some_and(|(_, module)| module == name)
-            });
-        assert!(declared, "{}: is part of the program", file.display());
-    }
-}
-
-#[test]
-fn code_map_lists_all_modules_in_order() {
-    let page = fs::read_to_string("ARCHITECTURE.md").unwrap();
-    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
-    let rows: Vec<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
-    let mut expected: Vec<&str> = LAYERS.iter().map(|(layer, _)| *layer).collect();
-    expected.push("src/main.rs");
-    assert_eq!(rows, expected);
-}
-
-#[test]
-fn paths_named_in_documentation_exist() {
-    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"] {
-        let text = fs::read_to_string(page).unwrap();
-        let code: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
-        let is_module = |code: &&&str| {
-            code.contains("::")
-                && code
-                    .chars()
-                    .all(|c| c.is_ascii_lowercase() || "_:".contains(c))
-        };
-        for module in code.iter().filter(is_module) {
-            let file = format!("src/{}.rs", module.replace("::", "/"));
-            assert!(Path::new(&file).exists(), "{page}: there is no {module}");
-        }
-        let roots = [
-            "src/",
-            "tests/",
-            "bench/",
-            "examples/",
-            "contrib/",
-            "man/",
-            "schema/",
-            "completions/",
-        ];
-        for place in code
-            .into_iter()
-            .filter(|code| roots.iter().any(|root| code.starts_with(root)))
-        {
-            let place = place.split(' ').next().unwrap();
-            // `tests/golden/CASE/` is a placeholder; only the part before it must exist.
-            let real = place
-                .split_terminator('/')
-                .take_while(|part| part.chars().any(char::is_lowercase));
-            let real: PathBuf = real.collect();
-            assert!(real.exists(), "{page}: there is no {place}");
-        }
-    }
-}
-
-#[test]
-fn lib_lists_modules_in_layer_order() {
-    let lib = fs::read_to_string("src/lib.rs").unwrap();
-    let modules: Vec<&str> = lib
-        .lines()
-        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
-        .collect();
-    let layers: Vec<&str> = LAYERS.iter().map(|(layer, _)| *layer).collect();
-    assert_eq!(modules, layers);
-}
-
-/// A file may import only siblings whose `mod` line stands above its own. So siblings have no cyclic imports.
-/// Names that the parent re-exports count as names of their file. All children may use items of the parent itself.
-#[test]
-fn files_import_only_siblings_declared_above_them() {
+fn crates_import_only_crates_above_them() {
+    let order = crates_in_order();
     let mut wrong = vec![];
-    for file in rust_files(Path::new("src")) {
-        let name = file.with_extension("");
-        let module: Vec<&str> = name.iter().skip(1).map(|s| s.to_str().unwrap()).collect();
-        for target in targets(&file, &production_code(&file)) {
-            let target: Vec<&str> = target.iter().map(String::as_str).collect();
-            let shared = module.iter().zip(&target).take_while(|(a, b)| a == b);
-            let shared = shared.count();
-            let (Some(own), Some(other)) = (module.get(shared), target.get(shared)) else {
-                continue; // an ancestor, or an item of the file itself
-            };
-            if shared == 0 {
-                continue; // checked by the layers
-            }
-            let parent = Path::new("src").join(module[..shared].join("/"));
-            let places = places(&production_code(&parent.with_extension("rs")));
-            if places.get(*other) > places.get(*own) {
-                wrong.push(format!("{}: {other} stands below {own}", file.display()));
+    for (place, name) in order.iter().enumerate() {
+        for other in dependencies(&Path::new("crates").join(name)) {
+            let above = order.iter().position(|it| *it == other);
+            if above.is_none_or(|above| above >= place) {
+                wrong.push(format!(
+                    "crates/{name} imports {other}, which is not above it in Cargo.toml"
+                ));
             }
         }
     }
@@ -284,233 +39,505 @@ fn files_import_only_siblings_declared_above_them() {
 }
 
 #[test]
-fn each_file_starts_with_a_module_comment() {
-    for file in rust_files(Path::new("src")) {
-        let text = fs::read_to_string(&file).unwrap();
-        assert!(
-            text.starts_with("//! "),
-            "{}: has no opening line",
-            file.display()
-        );
-    }
-}
-
-#[test]
-fn library_does_not_use_command_line_crates() {
-    for (module, _) in LAYERS {
-        for file in rust_files(&Path::new("src").join(module)) {
-            for word in ["clap::", "indicatif::", "anyhow::", "println!", "eprintln!"] {
-                let code = production_code(&file);
-                assert!(
-                    !code.contains(word),
-                    "{}: {word} belongs to src/cmd/",
-                    file.display()
-                );
-            }
-        }
-    }
-}
-
-/// Returns the targets of all paths in `file`, from the crate's root.
-fn targets(file: &Path, code: &str) -> Vec<Vec<String>> {
-    let name = file.with_extension("");
-    let module: Vec<String> = name
-        .iter()
-        .skip(1)
-        .map(|s| s.to_str().unwrap().to_owned())
+fn every_crate_has_a_place_in_the_order() {
+    let mut listed = crates_in_order();
+    listed.sort();
+    let mut present: Vec<String> = fs::read_dir("crates")
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    let target = |path: Vec<String>| {
-        let ups = path.iter().take_while(|step| *step == "super").count();
-        assert!(ups <= module.len(), "{}: {path:?}", file.display());
-        let base = if ups == 0 { 0 } else { module.len() - ups };
-        let mut target = module[..base].to_vec();
-        target.extend(path.into_iter().skip(ups.max(1)));
-        target
-    };
-    paths(code)
-        .into_iter()
-        .map(target)
-        .filter(|target| !target.is_empty())
-        .collect()
+    present.sort();
+    assert_eq!(listed, present);
 }
 
-/// Returns all paths that begin with `crate::` or `super::`, with groups expanded.
-fn paths(code: &str) -> Vec<Vec<String>> {
-    let mut found = vec![];
-    let mut rest = code;
-    while let Some(at) = ["crate::", "super::"]
-        .iter()
-        .filter_map(|start| rest.find(start))
-        .min()
-    {
-        let is_inside = rest[..at].ends_with(|c: char| c.is_alphanumeric() || "_:".contains(c));
-        rest = match is_inside {
-            true => &rest[at + "crate".len()..],
-            false => branches(&rest[at..], &[], &mut found),
-        };
-    }
-    found
-}
-
-/// Reads one path or group of paths that continues `stem`. Returns the text after it.
-fn branches<'a>(text: &'a str, stem: &[String], found: &mut Vec<Vec<String>>) -> &'a str {
-    if let Some(mut rest) = text.strip_prefix('{') {
-        loop {
-            rest = rest.trim_start_matches(|c: char| c == ',' || c.is_whitespace());
-            if let Some(behind) = rest.strip_prefix('}') {
-                return behind;
-            }
-            let behind = branches(rest, stem, found);
-            assert!(behind.len() < rest.len(), "not a path: {rest}");
-            // `as Name` is not part of the path.
-            rest = behind.trim_start_matches(|c: char| !",}".contains(c));
-        }
-    }
-    let name = ident(text);
-    let rest = &text[name.len()..];
-    let mut path = stem.to_vec();
-    path.push(name);
-    if let Some(rest) = rest.strip_prefix("::") {
-        return branches(rest, &path, found);
-    }
-    found.push(path);
-    rest.strip_prefix('*').unwrap_or(rest)
-}
-
-fn ident(text: &str) -> String {
-    text.chars()
-        .take_while(|c| c.is_alphanumeric() || *c == '_')
-        .collect()
-}
-
-/// Maps each module that `parent` declares, and each name that it imports from one, to the module's position.
-fn places(parent: &str) -> BTreeMap<String, usize> {
-    let mut places = BTreeMap::new();
-    let declared = parent
-        .lines()
-        .filter_map(|line| line.split_once("mod ")?.1.strip_suffix(';'));
-    for (place, module) in declared.enumerate() {
-        let mut names = vec![vec![module.to_owned()]];
-        for (at, taken) in parent.match_indices(&format!("use {module}::")) {
-            branches(&parent[at + taken.len()..], &[], &mut names);
-        }
-        places.extend(
-            names
-                .into_iter()
-                .filter_map(|mut path| Some((path.pop()?, place))),
-        );
-    }
-    places
-}
-
-/// Returns a file without comments and without its test module, which may import anything.
-fn production_code(file: &Path) -> String {
-    let text = fs::read_to_string(file).unwrap();
-    let mut lines = text.lines().peekable();
-    let mut code = vec![];
-    while let Some(line) = lines.next() {
-        // `#[cfg(test)] mod name;` is one declaration, `#[cfg(test)] mod tests {` ends the file.
-        if line == "#[cfg(test)]" && lines.peek().is_some_and(|next| next.ends_with('{')) {
-            break;
-        }
-        code.push(line);
-    }
-    without_comments(&code.join("\n"))
-}
-
-/// Removes `//` comments from `code`. Strings that contain `//` stay unchanged.
-fn without_comments(code: &str) -> String {
-    let mut kept = String::new();
-    let mut rest = code;
-    while let Some(next) = rest.chars().next() {
-        if rest.starts_with("//") {
-            rest = &rest[rest.find('\n').unwrap_or(rest.len())..];
-            continue;
-        }
-        let (taken, behind) = rest.split_at(quoted(rest).unwrap_or(next.len_utf8()));
-        kept.push_str(taken);
-        rest = behind;
-    }
-    kept
-}
-
-/// Returns the length of the string literal, or of the quotation mark as a character literal, at the start of `code`.
-fn quoted(code: &str) -> Option<usize> {
-    let marks = ["'\"'", r#"'\"'"#];
-    if let Some(mark) = marks.iter().find(|mark| code.starts_with(**mark)) {
-        return Some(mark.len());
-    }
-    // An `r` directly before a quotation mark starts a raw string.
-    if let Some(raw) = code.strip_prefix('r') {
-        let text = raw.trim_start_matches('#');
-        let end = format!("\"{}", &raw[..raw.len() - text.len()]);
-        let text = text.strip_prefix('"')?;
-        return Some(code.len() - text.len() + text.find(&end)? + end.len());
-    }
-    let text = code.strip_prefix('"')?;
-    let mut is_escaped = false;
-    let end = text.find(|c| {
-        let is_end = c == '"' && !is_escaped;
-        is_escaped = c == '\\' && !is_escaped;
-        is_end
-    });
-    Some(1 + end? + 1)
-}
-
-/// Returns the files of a module without its test files.
-fn rust_files(module: &Path) -> Vec<PathBuf> {
-    let mut files = all_rust_files(module);
-    files.retain(|file| !is_of_tests(file));
-    files
-}
-
-/// Test files may import anything.
-fn is_of_tests(file: &Path) -> bool {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    name.ends_with("_tests.rs") || ["tests.rs", "testing.rs", "conformance.rs"].contains(&&*name)
-}
-
-fn all_rust_files(module: &Path) -> Vec<PathBuf> {
-    let mut files = vec![];
-    let file = module.with_extension("rs");
-    if file.exists() {
-        files.push(file);
-    }
-    for entry in fs::read_dir(module).into_iter().flatten() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => files.extend(all_rust_files(&path)),
-            false if path.extension().is_some_and(|e| e == "rs") => files.push(path),
-            false => {}
-        }
-    }
-    files.sort();
-    files.dedup();
-    files
-}
-
-/// SECURITY.md names tests as `file::function`. Each of them must exist.
 #[test]
-fn tests_named_in_security_md_exist() {
+fn the_code_map_has_every_crate_in_order() {
+    let page = fs::read_to_string("ARCHITECTURE.md").unwrap();
+    let rows = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `crates/"));
+    let rows: Vec<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
+    assert_eq!(rows, crates_in_order());
+}
+
+#[test]
+fn files_import_only_files_above_them() {
+    let mut wrong = vec![];
+    for root in roots() {
+        let source = Crate::read(&root);
+        for (module, file) in source.files.iter().filter(|(_, file)| !file.is_of_tests) {
+            for target in &file.imports {
+                if let Some(problem) = source.import_from_below(module, target) {
+                    wrong.push(format!("{}: {problem}", file.path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_file_opens_by_saying_its_job() {
+    for root in roots() {
+        for file in rust_files(&root) {
+            let text = fs::read_to_string(&file).unwrap();
+            assert!(
+                text.starts_with("//! "),
+                "{}: has no opening line",
+                file.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn nothing_hides_what_it_imports() {
+    for root in roots() {
+        let files = Crate::read(&root).files.into_values();
+        for file in files.filter(|file| !file.is_of_tests) {
+            assert_eq!(
+                file.hidden_imports,
+                Vec::<String>::new(),
+                "{}",
+                file.path.display()
+            );
+        }
+    }
+}
+
+/// Imports are read from groups, from paths in expressions and from the arguments of macros.
+#[test]
+fn imports_are_found_wherever_they_stand() {
+    let found = |code: &str| -> Vec<String> {
+        let file = SourceFile::parse("lib.rs".into(), &["a".into(), "b".into()], code);
+        file.imports.iter().map(|path| path.join("::")).collect()
+    };
+    assert_eq!(
+        found("use crate::{a::{B, c::D}, e};"),
+        ["a::B", "a::c::D", "e"]
+    );
+    assert_eq!(found("use super::{super::x::Y, d};"), ["x::Y", "a::d"]);
+    assert_eq!(found("fn f() { super::super::x::y() }"), ["x::y"]);
+    assert_eq!(found("fn f() { info!(\"{}\", crate::x::y()) }"), ["x::y"]);
+    assert_eq!(found("type T = Vec<crate::x::Y>;"), ["x::Y"]);
+    assert_eq!(
+        found("#[cfg(test)] mod tests { use crate::x::Y; }"),
+        [""; 0]
+    );
+}
+
+#[test]
+fn tests_that_security_claims_rest_on_exist() {
     let page = fs::read_to_string("SECURITY.md").unwrap();
-    let named: Vec<&str> = page
-        .split('`')
-        .skip(1)
-        .step_by(2)
+    let named: Vec<&str> = code_spans(&page)
+        .into_iter()
         .filter(|code| code.contains("::") && !code.contains('…'))
         .collect();
     assert!(named.len() > 20, "{named:?}");
-    for name in named {
-        let (path, function) = name.rsplit_once("::").unwrap();
-        let file = format!("{}.rs", path.replace("::", "/"));
-        let places = [
-            Path::new("tests/it").join(&file),
-            Path::new("src").join(&file),
-        ];
-        let declared = format!("fn {function}(");
-        let is_there = places
-            .iter()
-            .any(|place| fs::read_to_string(place).is_ok_and(|code| code.contains(&declared)));
-        assert!(is_there, "SECURITY.md names {name}, which is nowhere");
+    let missing: Vec<&str> = named
+        .into_iter()
+        .filter(|name| !test_exists(name))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "SECURITY.md names tests that do not exist: {missing:#?}"
+    );
+}
+
+#[test]
+fn places_that_the_pages_name_exist() {
+    const ROOTS: [&str; 10] = [
+        "src/",
+        "crates/",
+        "tests/",
+        "bench/",
+        "examples/",
+        "contrib/",
+        "docs/",
+        "man/",
+        "schema/",
+        "completions/",
+    ];
+    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"] {
+        let text = fs::read_to_string(page).unwrap();
+        for place in code_spans(&text) {
+            if !ROOTS.iter().any(|root| place.starts_with(root)) {
+                continue;
+            }
+            let place = place.split(' ').next().unwrap();
+            // `tests/golden/CASE/` stands for any of them.
+            let real: PathBuf = place
+                .split_terminator('/')
+                .take_while(|part| part.chars().any(char::is_lowercase) && !part.contains('*'))
+                .collect();
+            assert!(real.exists(), "{page}: there is no {place}");
+        }
     }
+}
+
+/// `file::function`, in `tests/it` or, from the crate's name on, in a crate.
+fn test_exists(name: &str) -> bool {
+    let (path, function) = name.rsplit_once("::").unwrap();
+    let declared = format!("fn {function}(");
+    let mut places = vec![Path::new("tests/it").join(path.replace("::", "/"))];
+    places.push(Path::new("src").join(path.replace("::", "/")));
+    let (krate, file) = path.split_once("::").unwrap_or((path, "lib"));
+    places.push(
+        Path::new("crates")
+            .join(krate)
+            .join("src")
+            .join(file.replace("::", "/")),
+    );
+    places.iter().any(|place| {
+        fs::read_to_string(place.with_extension("rs")).is_ok_and(|code| code.contains(&declared))
+    })
+}
+
+/// The texts between backticks.
+fn code_spans(page: &str) -> Vec<&str> {
+    page.split('`').skip(1).step_by(2).collect()
+}
+
+/// The workspace's crates as the root manifest lists them, which is their reading order.
+fn crates_in_order() -> Vec<String> {
+    let manifest = fs::read_to_string("Cargo.toml").unwrap();
+    manifest
+        .lines()
+        .filter(|line| line.contains("path = \"crates/"))
+        .map(|line| crate_name(line).unwrap())
+        .collect()
+}
+
+/// The workspace's crates that the program part of a crate depends on.
+fn dependencies(directory: &Path) -> Vec<String> {
+    let manifest = fs::read_to_string(directory.join("Cargo.toml")).unwrap();
+    let section = manifest.split_once("[dependencies]").unwrap().1;
+    let section = section.split("\n[").next().unwrap();
+    section.lines().filter_map(crate_name).collect()
+}
+
+fn crate_name(line: &str) -> Option<String> {
+    let name = line.strip_prefix("cfgsync-")?;
+    let end = name.find([' ', '.'])?;
+    Some(name[..end].to_owned())
+}
+
+/// The directories that hold the sources of the product.
+fn roots() -> Vec<PathBuf> {
+    let crates = crates_in_order().into_iter();
+    let crates = crates.map(|name| Path::new("crates").join(name).join("src"));
+    crates.chain([PathBuf::from("src")]).collect()
+}
+
+/// The files of a crate, by their module paths.
+struct Crate {
+    files: BTreeMap<CratePath, SourceFile>,
+}
+
+impl Crate {
+    fn read(root: &Path) -> Self {
+        let files = rust_files(root).into_iter().map(|path| {
+            let module = module_of(root, &path);
+            let code = fs::read_to_string(&path).unwrap();
+            let file = SourceFile::parse(path, &module, &code);
+            (module, file)
+        });
+        let mut source = Self {
+            files: files.collect(),
+        };
+        source.mark_files_of_tests();
+        source
+    }
+
+    /// A module that is declared for tests alone is one of tests, and so is all within it.
+    fn mark_files_of_tests(&mut self) {
+        let declared: Vec<CratePath> = self
+            .files
+            .iter()
+            .flat_map(|(module, file)| {
+                let within = file.test_modules.iter();
+                within.map(|name| [module.clone(), vec![name.clone()]].concat())
+            })
+            .collect();
+        for (module, file) in &mut self.files {
+            file.is_of_tests = declared.iter().any(|tests| module.starts_with(tests));
+        }
+    }
+
+    /// A problem if `target` leads from `module` to a file that is declared below it.
+    fn import_from_below(&self, module: &CratePath, target: &CratePath) -> Option<String> {
+        let shared = module
+            .iter()
+            .zip(target)
+            .take_while(|(a, b)| a == b)
+            .count();
+        // An ancestor, or something within the file, is no sibling.
+        let (own, other) = (module.get(shared)?, target.get(shared)?);
+        let parent = self.files.get(&module[..shared])?;
+        let own = parent.place_of(own)?;
+        let other_place = parent.place_of(other)?;
+        (other_place > own)
+            .then(|| format!("imports {}, which is declared below", target.join("::")))
+    }
+}
+
+/// One parsed file.
+struct SourceFile {
+    path: PathBuf,
+    /// Its modules in order, and the names that it takes from each.
+    modules: Vec<(String, Vec<String>)>,
+    /// Those of its modules that are compiled for tests alone.
+    test_modules: Vec<String>,
+    /// Where the paths of its program part lead.
+    imports: Vec<CratePath>,
+    /// Ways to import that this test could not follow.
+    hidden_imports: Vec<String>,
+    is_of_tests: bool,
+}
+
+impl SourceFile {
+    fn parse(path: PathBuf, module: &[String], code: &str) -> Self {
+        let parsed: File =
+            syn::parse_file(code).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let mut file = Self {
+            path,
+            modules: vec![],
+            test_modules: vec![],
+            imports: vec![],
+            hidden_imports: vec![],
+            is_of_tests: false,
+        };
+        for item in &parsed.items {
+            if let Item::Mod(declared) = item
+                && declared.content.is_none()
+            {
+                let name = declared.ident.to_string();
+                if is_for_tests(&declared.attrs) {
+                    file.test_modules.push(name);
+                } else {
+                    file.modules.push((name, vec![]));
+                }
+            }
+        }
+        for item in &parsed.items {
+            if let Item::Use(taken) = item {
+                file.note_names_taken(&taken.tree);
+            }
+        }
+        let mut imports = Imports {
+            module,
+            file: &mut file,
+        };
+        imports.visit_file(&parsed);
+        file
+    }
+
+    /// Names that a module takes from its own modules count as those of their files.
+    fn note_names_taken(&mut self, tree: &UseTree) {
+        let mut paths = vec![];
+        flatten(tree, &mut vec![], &mut paths);
+        for path in paths {
+            let path: Vec<&String> = path.iter().filter(|step| *step != "self").collect();
+            if let [first, .., last] = path[..]
+                && let Some((_, names)) = self.modules.iter_mut().find(|(name, _)| name == first)
+            {
+                names.push(last.clone());
+            }
+        }
+    }
+
+    /// The place of a module, or of the module that a name was taken from.
+    fn place_of(&self, name: &str) -> Option<usize> {
+        let modules = self.modules.iter();
+        let declared = modules.clone().position(|(module, _)| module == name);
+        declared.or_else(|| {
+            let mut modules = self.modules.iter();
+            modules.position(|(_, names)| names.iter().any(|taken| taken == name))
+        })
+    }
+}
+
+/// Collects the paths of a file's program part.
+struct Imports<'a> {
+    module: &'a [String],
+    file: &'a mut SourceFile,
+}
+
+impl Imports<'_> {
+    fn note(&mut self, path: Vec<String>) {
+        let ups = path.iter().take_while(|step| *step == "super").count();
+        let rest = match path.first().map(String::as_str) {
+            Some("crate") => path[1..].to_vec(),
+            Some("super") => {
+                assert!(
+                    ups <= self.module.len(),
+                    "{}: {path:?}",
+                    self.file.path.display()
+                );
+                let mut target = self.module[..self.module.len() - ups].to_vec();
+                target.extend_from_slice(&path[ups..]);
+                target
+            }
+            _ => return,
+        };
+        if !rest.is_empty() {
+            self.file.imports.push(rest);
+        }
+    }
+
+    /// Paths within a macro's arguments are tokens, not syntax.
+    fn note_tokens(&mut self, tokens: TokenStream) {
+        let mut path: Vec<String> = vec![];
+        let mut colons = 0;
+        for token in tokens {
+            match token {
+                TokenTree::Punct(mark) if mark.as_char() == ':' => colons += 1,
+                TokenTree::Ident(name) => {
+                    if colons != 2 {
+                        self.note(std::mem::take(&mut path));
+                    }
+                    path.push(name.to_string());
+                    colons = 0;
+                }
+                TokenTree::Group(group) => {
+                    self.note(std::mem::take(&mut path));
+                    self.note_tokens(group.stream());
+                    colons = 0;
+                }
+                _ => {
+                    self.note(std::mem::take(&mut path));
+                    colons = 0;
+                }
+            }
+        }
+        self.note(path);
+    }
+}
+
+impl<'ast> Visit<'ast> for Imports<'_> {
+    fn visit_item(&mut self, item: &'ast Item) {
+        let attributes = match item {
+            Item::Mod(item) => &item.attrs,
+            Item::Fn(item) => &item.attrs,
+            Item::Use(item) => &item.attrs,
+            Item::Impl(item) => &item.attrs,
+            _ => return visit::visit_item(self, item),
+        };
+        if !is_for_tests(attributes) {
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_item_mod(&mut self, item: &'ast ItemMod) {
+        if item
+            .attrs
+            .iter()
+            .any(|attribute| attribute.path().is_ident("path"))
+        {
+            self.file
+                .hidden_imports
+                .push(format!("#[path] mod {}", item.ident));
+        }
+        if item.content.is_some() {
+            self.file
+                .hidden_imports
+                .push(format!("mod {} {{…}} has no file of its own", item.ident));
+        }
+        visit::visit_item_mod(self, item);
+    }
+
+    fn visit_item_use(&mut self, item: &'ast ItemUse) {
+        let mut paths = vec![];
+        flatten(&item.tree, &mut vec![], &mut paths);
+        for path in paths {
+            if path.last().is_some_and(|last| last == "*") {
+                let is_own = ["crate", "super", "self"].contains(&path[0].as_str());
+                if is_own {
+                    self.file
+                        .hidden_imports
+                        .push(format!("use {}", path.join("::")));
+                }
+            }
+            self.note(path);
+        }
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        self.note(
+            path.segments
+                .iter()
+                .map(|step| step.ident.to_string())
+                .collect(),
+        );
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, invoked: &'ast Macro) {
+        if invoked.path.is_ident("include") {
+            self.file.hidden_imports.push("include!".to_owned());
+        }
+        self.note_tokens(invoked.tokens.clone());
+        visit::visit_macro(self, invoked);
+    }
+
+    fn visit_item_macro(&mut self, item: &'ast ItemMacro) {
+        self.note_tokens(item.mac.tokens.clone());
+    }
+}
+
+/// Takes a `use` tree apart into its paths.
+fn flatten(tree: &UseTree, stem: &mut Vec<String>, paths: &mut Vec<Vec<String>>) {
+    match tree {
+        UseTree::Path(path) => {
+            stem.push(path.ident.to_string());
+            flatten(&path.tree, stem, paths);
+            stem.pop();
+        }
+        UseTree::Group(group) => {
+            for tree in &group.items {
+                flatten(tree, stem, paths);
+            }
+        }
+        UseTree::Name(name) => paths.push([&stem[..], &[name.ident.to_string()]].concat()),
+        UseTree::Rename(name) => paths.push([&stem[..], &[name.ident.to_string()]].concat()),
+        UseTree::Glob(_) => paths.push([&stem[..], &["*".to_owned()]].concat()),
+    }
+}
+
+/// Whether an item is compiled only for tests, or for the suites that other crates' tests take from it.
+fn is_for_tests(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg")
+            && attribute
+                .meta
+                .require_list()
+                .is_ok_and(|list| list.tokens.to_string().contains("test"))
+    })
+}
+
+fn module_of(root: &Path, file: &Path) -> CratePath {
+    let relative = file.strip_prefix(root).unwrap().with_extension("");
+    let mut module: CratePath = relative
+        .iter()
+        .map(|step| step.to_str().unwrap().to_owned())
+        .collect();
+    if module.len() == 1 && ["lib", "main"].contains(&module[0].as_str()) {
+        // Both roots of the program's package share one directory; `main` stands for the binary's.
+        module.pop();
+    }
+    module
+}
+
+fn rust_files(directory: &Path) -> Vec<PathBuf> {
+    let mut files = vec![];
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Three real etcd processes form a cluster through cfgsync. Proven by asking etcd itself: all endpoints
-# are healthy, there are three members, and a key stored through one is read through another.
+# Three real etcd processes form a cluster through cfgsync. The script checks this by asking etcd: all endpoints
+# are healthy, there are three members, and a key written through one member is read through another.
 # shellcheck source-path=SCRIPTDIR source=../common.sh
 . "${0%/*}/../common.sh"
 here=${0%/*}
@@ -9,11 +9,11 @@ need etcdctl etcd-client
 
 serve "$here/cluster.yaml"
 
-# The machine's name and address are all that a node knows. `join` waits for the others, gives etcd its
-# environment, and becomes etcd: the same process, the same pid.
+# Each node knows only its own name and address. `join` waits for the others, sets the environment for etcd,
+# and replaces itself with etcd, which keeps the process ID.
 endpoints=
 for i in 1 2 3; do
-    # Debian's etcd insists on being told that an architecture other than amd64 is meant.
+    # Debian's etcd refuses to start on architectures other than amd64 unless this variable names them.
     start "etcd-$i" env "ETCD_UNSUPPORTED_ARCH=$(uname -m | sed 's/aarch64/arm64/')" \
         "$CFGSYNC" join --id "etcd-$i" --ip "$(loopback $i)" --env etcd.env --timeout 60s \
         -- etcd --data-dir "$scratch/data-$i"
@@ -29,13 +29,13 @@ all endpoint health 2>&1
 
 say "etcdctl member list"
 all member list
-[ "$(all member list | grep -c started)" -eq 3 ] || fail "not three members"
+[ "$(all member list | grep -c started)" -eq 3 ] || fail "etcd does not have three members"
 
-say "a key goes in through etcd-1 and comes out of etcd-3"
+say "a key is written through etcd-1 and read through etcd-3"
 etcdctl --endpoints "http://$(loopback 1):2379" put greeting "formed by cfgsync"
 value=$(etcdctl --endpoints "http://$(loopback 3):2379" get greeting --print-value-only)
 [ "$value" = "formed by cfgsync" ] || fail "read back: $value"
 echo "read back: $value"
 
-say "a fourth one comes late and is refused: exit 77"
+say "a fourth node registers late and is refused: exit code 77"
 expect_exit 77 "$CFGSYNC" join --id etcd-4 --ip "$(loopback 4)" --env etcd.env --timeout 10s -- etcd

@@ -1,15 +1,15 @@
 #!/bin/sh
-# A materializer in a few lines of shell. On its input stands, in one line,
+# A materializer in a few lines of shell. It reads one line of JSON from standard input:
 #   {"cluster":"…","revision":…,"nodes":[{"identifier":"…","ip":"…","metadata":{…},"seat":…},…],"values":{…},"once":{…}}
-# with the nodes sorted, so the same nodes give the same bytes. What it writes to stderr goes to the server's
-# log. Taking JSON apart with grep does for fields whose alphabet is known; for more, use a language that
-# reads JSON.
+# The nodes are sorted, so the same nodes give the same bytes. Standard error goes to the server's log.
+# grep is good enough to parse JSON fields whose characters are known. For anything else, use a language with a
+# JSON parser.
 set -eu
 input=$(cat)
 
 validators=$(printf '%s' "$input" | grep -o '"role":"validator"' | wc -l)
 if [ "$validators" -eq 0 ]; then
-    # Beyond what the spec's own rule asks for: the waiting nodes are told so.
+    # The spec's own rule does not contain this condition. The waiting nodes receive the message.
     echo '{"status":"not_ready","message":"a genesis needs at least one validator"}'
     exit
 fi
@@ -20,7 +20,7 @@ genesis="chain $chain_id: $(printf '%s' "$identifiers" | tr '\n' ' ')"
 hash=$(printf '%s' "$genesis" | sha256sum | cut -d ' ' -f 1)
 echo "genesis $hash of $(echo "$identifiers" | wc -l) nodes" >&2
 
-# The identifiers' alphabet needs no escaping in JSON.
+# Identifiers contain no characters that JSON would have to escape.
 comma=
 printf '{"status":"ready","nodes":{'
 for id in $identifiers; do

@@ -13,7 +13,7 @@ use cfgsync_access::Tokens;
 use cfgsync_client::{Placement, ServerUrl};
 use cfgsync_model::{ArtifactPath, Mode};
 use cfgsync_spec::Spec;
-use cfgsync_store::{JournalConfig, JournalContents, JournalStore};
+use cfgsync_store::{DirectoryConfig, DirectoryContents};
 use cfgsync_template::{Expression, NodeValue, Origin, RenderContext, Scope, Template};
 use cfgsync_wire::{self, ErrorBody, ReceivedPayload, Signature, SigningKey, VerifyKey};
 use serde_json::json;
@@ -164,7 +164,7 @@ fn context() -> RenderContext {
     let once = json!({"cookie": PLANTED});
     let node = |identifier: &str, metadata| {
         let identifier = identifier.parse().expect("an identifier");
-        let registration = NodeRegistration::new(identifier, [10, 0, 0, 1].into());
+        let registration = NodeRegistration::without_metadata(identifier, [10, 0, 0, 1].into());
         NodeValue::unseated(&registration, &metadata)
     };
     let nodes = vec![
@@ -270,18 +270,18 @@ pub fn journal(data: &[u8]) {
     for (name, bytes) in files {
         std::fs::write(directory.join(name), bytes).expect("space in the temporary directory");
     }
-    let contents = match JournalContents::read(&directory) {
+    let contents = match DirectoryContents::read(&directory) {
         Ok(contents) => contents,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
     drop(contents.verify());
-    let config = JournalConfig {
+    let config = DirectoryConfig {
         directory,
         cluster: contents.cluster.clone(),
         history: 1,
     };
-    drop(JournalStore::open(&config).expect("the directory was read before"));
-    let again = JournalContents::read(&config.directory).expect("a server opened the directory");
+    drop(config.open().expect("the directory was read before"));
+    let again = DirectoryContents::read(&config.directory).expect("a server opened the directory");
     assert!(!again.is_torn);
     assert_eq!(
         format!("{:?}", again.state),

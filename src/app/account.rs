@@ -1,5 +1,5 @@
-//! What a server does without a request, as its audit log is told: seals, failures, specs that it is given; and whose
-//! names a spec leaves to whoever comes first.
+//! Audit entries for what the server does without a request (seals, failures, reloaded specs), and the warning about
+//! registered nodes without a key.
 
 use cfgsync_access::{AuditLine, AuditOutcome, Guard};
 use cfgsync_cluster::{AuditEvent, AuditRefused, AuditSink, Coordinator, RenderOutcome};
@@ -7,17 +7,17 @@ use cfgsync_model::Identifier;
 use cfgsync_spec::{IdentityMode, Spec};
 use cfgsync_store::BoxFuture;
 
-/// So many names are told in a line.
+/// How many identifiers a warning lists.
 const NAMES_MAX: usize = 10;
 
-/// Keeps account in the audit log of `guard`, if there is one.
+/// Writes to the audit log of `guard`, if there is one.
 #[derive(Debug)]
 pub(super) struct Account {
     pub(super) guard: Guard,
 }
 
 impl Account {
-    /// Evaluates with `spec` from now on, if the log and the cluster take it.
+    /// Puts `spec` in force, if the audit log can record it and the cluster accepts it.
     pub(super) async fn reload(&self, coordinator: &Coordinator, spec: Spec) {
         let identity = spec.identity;
         let line = self.guard.line("spec").with_hash("spec", spec.digest);
@@ -41,8 +41,8 @@ impl Account {
         }
     }
 
-    fn line(&self, deed: AuditEvent) -> AuditLine {
-        match deed {
+    fn line(&self, event: AuditEvent) -> AuditLine {
+        match event {
             AuditEvent::Seal {
                 generation,
                 revision,
@@ -61,8 +61,7 @@ impl Account {
     }
 }
 
-/// Says so when nodes are registered whose names the first key to come will have: they came while the spec asked for
-/// none.
+/// Warns if nodes are registered without a key: the next node that registers under such a name with a key owns it.
 pub(super) fn warn_of_unclaimed(coordinator: &Coordinator, identity: IdentityMode) {
     if identity != IdentityMode::FirstUse {
         return;
@@ -79,8 +78,8 @@ pub(super) fn warn_of_unclaimed(coordinator: &Coordinator, identity: IdentityMod
         more => format!(" and {more} more"),
     };
     tracing::warn!(
-        "the spec says `identity: first-use`, and registered nodes without a key: {} ({}{more}). Whoever comes first \
-         with a key has such a name: have these nodes join again now, and take out those that are gone with \
+        "the spec says `identity: first-use`, but {} registered nodes have no key ({}{more}); the next node that \
+         registers under such a name owns it. Let these nodes join again now, and remove those that are gone with \
          `cfgsync rm`",
         unclaimed.len(),
         shown.join(", "),
@@ -88,17 +87,17 @@ pub(super) fn warn_of_unclaimed(coordinator: &Coordinator, identity: IdentityMod
 }
 
 impl AuditSink for Account {
-    fn allows(&self, deed: AuditEvent) -> BoxFuture<'_, Result<(), AuditRefused>> {
+    fn allows(&self, event: AuditEvent) -> BoxFuture<'_, Result<(), AuditRefused>> {
         Box::pin(async move {
-            let announced = self.guard.announces(&self.line(deed)).await;
-            // The log itself says why, to whoever can do something about it.
+            let announced = self.guard.announces(&self.line(event)).await;
+            // The audit log itself logs the reason for the operator.
             announced.map_err(|_| AuditRefused("the audit log cannot be written".to_owned()))
         })
     }
 
-    fn sees(&self, deed: AuditEvent, ending: RenderOutcome) {
-        let line = self.line(deed);
-        self.guard.notes(match ending {
+    fn record(&self, event: AuditEvent, outcome: RenderOutcome) {
+        let line = self.line(event);
+        self.guard.notes(match outcome {
             RenderOutcome::Done => line,
             RenderOutcome::Failed(why) => line.ending(AuditOutcome::Failed, Some(why)),
         });

@@ -13,7 +13,7 @@ use cfgsync_client::{
 };
 use cfgsync_server::TlsError;
 use cfgsync_spec::SpecError;
-use cfgsync_store::JournalError;
+use cfgsync_store::{StoreError, StoreErrorKind};
 
 use super::{
     credentials::CredentialError,
@@ -322,47 +322,47 @@ impl From<ServeError> for CommandError {
             | ServeError::Runtime(_)
             | ServeError::Child(_)
             | ServeError::Server(_) => (Exit::Unexpected, None),
-            ServeError::State(error) => journal(error),
+            ServeError::State(error) => store(error),
         };
         Self::new(exit, &error).maybe_hint(hint)
     }
 }
 
-impl From<JournalError> for CommandError {
-    fn from(error: JournalError) -> Self {
-        let (exit, hint) = journal(&error);
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        let (exit, hint) = store(&error);
         Self::new(exit, &error).maybe_hint(hint)
     }
 }
 
-fn journal(error: &JournalError) -> (Exit, Option<&'static str>) {
-    let (exit, hint) = match error {
-        JournalError::InUse { .. } => (
+fn store(error: &StoreError) -> (Exit, Option<&'static str>) {
+    let (exit, hint) = match error.kind() {
+        StoreErrorKind::InUse => (
             Exit::Unexpected,
             "stop the other server, or choose another directory with --state-dir",
         ),
-        JournalError::Damaged { .. } => (
+        StoreErrorKind::Damaged => (
             Exit::Unusable,
             "nothing was changed; restore a copy of the whole directory, or start with an empty one: the nodes \
              then register again and form a new cluster",
         ),
-        JournalError::Version { .. } => (
+        StoreErrorKind::NewerFormat => (
             Exit::WrongSetting,
             "use the version of cfgsync that wrote it, or a newer one",
         ),
-        JournalError::AnotherCluster { .. } => (
+        StoreErrorKind::AnotherCluster => (
             Exit::WrongSetting,
             "use one state directory for each cluster",
         ),
-        JournalError::NoState { .. } => (
+        StoreErrorKind::NotFound => (
             Exit::WrongSetting,
             "name the directory that `serve --state-dir` uses",
         ),
-        JournalError::Exposed { .. } => (
+        StoreErrorKind::Exposed => (
             Exit::WrongSetting,
             "run `chmod 700` on it if only this server uses it; otherwise choose another directory",
         ),
-        JournalError::Io { error, .. } => match error.kind() {
+        StoreErrorKind::Io(kind) => match kind {
             ErrorKind::PermissionDenied => (
                 Exit::WrongSetting,
                 "the user that runs the server must own the directory",

@@ -70,20 +70,14 @@ fn write(args: &GenerateArgs) -> io::Result<()> {
     std::fs::write(schemas.join("cfgsync-spec.schema.json"), text)
 }
 
-/// The files that may have the section "In production".
-const PRODUCTION_SOURCES: [&str; 2] = ["docs/src/operating.md", "README.md"];
+/// The page of the book whose section "In production" becomes cfgsync-production(7).
+const OPERATING: &str = "docs/src/operating.md";
 
 fn production_page(root: &Path) -> io::Result<String> {
-    let sources = PRODUCTION_SOURCES.iter().map(|name| root.join(name));
-    for source in sources.filter(|source| source.exists()) {
-        let markdown = std::fs::read_to_string(&source)?;
-        if let Some(page) = production_page::render(&markdown) {
-            return Ok(page);
-        }
-    }
-    let sources = PRODUCTION_SOURCES.join(" or ");
-    let problem = format!("there is no section \"In production\" in {sources}");
-    Err(io::Error::other(problem))
+    let markdown = std::fs::read_to_string(root.join(OPERATING))
+        .map_err(|error| io::Error::new(error.kind(), format!("{OPERATING}: {error}")))?;
+    production_page::render(&markdown)
+        .ok_or_else(|| io::Error::other(format!("{OPERATING} has no section \"In production\"")))
 }
 
 /// Writes the page of a command. clap_mangen renders most sections. The exceptions are those that it would garble:

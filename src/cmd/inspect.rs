@@ -9,7 +9,7 @@ mod poll;
 use std::{path::PathBuf, time::Duration};
 
 use cfgsync_model::{ArtifactPath, Digest, GenerationNumber, Identifier};
-use cfgsync_store::JournalContents;
+use cfgsync_store::DirectoryContents;
 use clap::{Args, Subcommand};
 
 use poll::WaitFor;
@@ -209,7 +209,7 @@ async fn inspect(args: InspectArgs) -> Result<Exit, CommandError> {
     let format = args.output.args.output;
     if let Some(directory) = &args.state_dir {
         refuse_server_queries(&args)?;
-        let contents = JournalContents::read(directory)?;
+        let contents = DirectoryContents::read(directory)?;
         if args.verify {
             contents.verify()?;
             let verified = offline::Verified::of(&contents);

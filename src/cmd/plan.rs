@@ -6,8 +6,8 @@ mod tree;
 use std::{collections::BTreeMap, fmt::Write, path::PathBuf, sync::Arc};
 
 use cfgsync_cluster::{
-    readiness::Tally,
-    render::{Program, Rendered},
+    readiness::ReadinessTracker,
+    render::{Pipeline, Rendered},
 };
 use cfgsync_materialize::MaterializeError;
 use cfgsync_model::{Digest, Identifier, MaterializedArtifacts, Progress, Revision};
@@ -141,9 +141,9 @@ pub(crate) fn run(args: &PlanArgs) -> Result<Exit, CommandError> {
         }
         (None, None) => None,
     };
-    let program = Program::new(spec.clone(), cfgsync_materialize::build(&spec));
+    let pipeline = Pipeline::new(spec.clone(), cfgsync_materialize::build(&spec));
     let (mut plan, artifacts) = match nodes {
-        Some(nodes) => evaluate(&program, nodes)?,
+        Some(nodes) => evaluate(&pipeline, nodes)?,
         None => (Plan::valid(&spec), None),
     };
     if let Some(artifacts) = &artifacts {
@@ -166,30 +166,33 @@ pub(crate) fn run(args: &PlanArgs) -> Result<Exit, CommandError> {
 
 /// Does what `serve` does with these nodes, without store and network.
 fn evaluate(
-    program: &Program,
+    pipeline: &Pipeline,
     nodes: Nodes,
 ) -> Result<(Plan, Option<MaterializedArtifacts>), PlanError> {
-    let spec = &program.spec;
+    let spec = &pipeline.spec;
     let mut plan = Plan::valid(spec);
-    let mut tally = Tally::new(spec.clone());
+    let mut tracker = ReadinessTracker::new(spec.clone());
     for node in nodes.registrations {
-        match nodes::refusal(program, &node) {
+        match nodes::refusal(pipeline, &node) {
             Some(refused) => plan.refused.push(refused),
-            None => tally.insert(Arc::new(node)),
+            None => tracker.insert(Arc::new(node)),
         }
     }
     // A rule may use the values of `once:`. Before the first seal there are none.
-    let readiness = tally.readiness(&serde_json::Map::new());
+    let readiness = tracker.readiness(&serde_json::Map::new());
     plan.progress = readiness.progress().clone();
     plan.ready = Some(readiness.is_ready());
     if !readiness.is_ready() {
         return Ok((plan, None));
     }
-    let mut snapshot = tally.snapshot(Revision(1), &nodes.seats, serde_json::Map::new());
-    snapshot.once = program
+    let mut snapshot =
+        tracker
+            .members()
+            .snapshot(Revision(1), &nodes.seats, serde_json::Map::new());
+    snapshot.once = pipeline
         .draw_once(&snapshot, &Draw::Placeholder)
         .map_err(PlanError::Render)?;
-    match program
+    match pipeline
         .render(&snapshot, &BTreeMap::new())
         .map_err(PlanError::Render)?
     {

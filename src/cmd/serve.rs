@@ -28,7 +28,7 @@ use cfgsync_access::Guard;
 use cfgsync_cluster as cluster;
 use cfgsync_server::DrainReport;
 use cfgsync_spec::Spec;
-use cfgsync_store::{JournalError, JournalStore};
+use cfgsync_store::{Store, StoreError};
 use cfgsync_support::clock::WallClock;
 use cfgsync_wire::SigningKey;
 use clap::Args;
@@ -159,7 +159,7 @@ pub(crate) enum ServeError {
     Runtime(io::Error),
     /// The state directory cannot be used.
     #[error(transparent)]
-    State(#[from] JournalError),
+    State(#[from] StoreError),
     /// The server did not start, or could not continue.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -181,7 +181,7 @@ struct Prepared {
     spec: Spec,
     guard: Guard,
     sign_key: Option<Arc<SigningKey>>,
-    journal: Option<JournalStore>,
+    store: Arc<dyn Store>,
 }
 
 /// Reads all files. May block for ever, if one is a pipe.
@@ -191,13 +191,13 @@ fn prepare(args: ServeArgs) -> Result<Prepared, CommandError> {
     let guard = args.access.guard(args.tls.authenticates())?;
     guard.can_tell(spec.identity).map_err(AccessError::from)?;
     let sign_key = args.signing.read()?;
-    let journal = state::open(&args.state, &spec, args.history).map_err(ServeError::State)?;
+    let store = state::open(&args.state, &spec, args.history).map_err(ServeError::State)?;
     Ok(Prepared {
         args,
         spec,
         guard,
         sign_key,
-        journal,
+        store,
     })
 }
 
@@ -235,7 +235,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
         spec,
         guard,
         sign_key,
-        journal,
+        store,
     } = prepared;
     let manager = Manager::from_environment();
     let (listeners, addresses) = listeners::open(&args.listen, args.may_be_exposed())?;
@@ -251,6 +251,8 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
     let descriptors = Descriptors::raise();
     let mut http = http_config(&args, &descriptors, guard.clone());
     http.tls = tls.as_ref().map(|tls| tls.tls.clone());
+    // Before CMD starts, which may read the file of --join-url-file.
+    announce(&spec.cluster, &addresses, guard.asks(), tls.as_deref())?;
     let mut child = match args.command.split_first() {
         Some((program, arguments)) => {
             let url = match &tls {
@@ -263,7 +265,6 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
         }
         None => None,
     };
-    announce(&spec.cluster, &addresses, guard.asks(), tls.as_deref())?;
     let (status, status_line) = watch::channel(String::new());
     let server = Server {
         spec,
@@ -276,7 +277,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
             ..cluster::Config::default()
         },
         http,
-        journal,
+        store: Some(store),
         history_generations: args.history.into(),
         clock: WallClock::system(),
         status: manager.is_present().then_some(status),

@@ -1,24 +1,29 @@
 #!/bin/sh
-# What the README says of production: its commands are pasted, the units in contrib are what runs.
+# Runs the commands that install the systemd units: the README's recipe, and "In production" of the book.
 #
-# The files go to a directory of the test's own, and a systemctl of the test's own runs what the units say.
+# All files go to a directory of the test, and a `systemctl` of the test runs what the units in contrib say.
 # shellcheck source-path=SCRIPTDIR source=../../examples/common.sh
 . "${0%/*}/../../examples/common.sh"
 # shellcheck source=blocks.sh
 . "${0%/*}/blocks.sh"
 cd "${0%/*}/../.."
 
-root=$scratch/root
-mkdir -p "$root/usr/local/bin" "$root/etc/systemd/system" "$root/etc/etcd" "$root/var/lib/cfgsync" "$root/var/lib/cfgsync-join" "$scratch/bin"
-chmod 700 "$root/var/lib/cfgsync"
+mkdir "$scratch/bin"
 cp -R contrib "$scratch/"
 cp examples/quickstart/cluster.yaml "$scratch/"
 cp "$(command -v "$CFGSYNC")" "$scratch/cfgsync"
 ln -s "$scratch/cfgsync" "$scratch/bin/cfgsync"
 
-place="127.0.0.1:$(free_port)"
+# new_root NAME: makes the directory that stands for the root of a machine.
+new_root() {
+    root=$scratch/$1
+    mkdir -p "$root/usr/local/bin" "$root/etc/systemd/system" "$root/etc/etcd" "$root/var/lib/cfgsync" \
+        "$root/var/lib/cfgsync-join"
+    chmod 700 "$root/var/lib/cfgsync"
+    export root
+}
 
-# What a unit runs: its ExecStart with its environment, and %i for the instance.
+# Runs a unit: its ExecStart with its environment, and %i replaced by the instance.
 cat >"$scratch/bin/unit" <<'UNIT'
 #!/bin/sh
 set -eu
@@ -55,20 +60,40 @@ case "$*" in
 esac
 SYSTEMCTL
 chmod +x "$scratch/bin/unit" "$scratch/bin/systemctl"
-export root scratch
+export scratch
 
+# paste NAME PORT
 paste() {
-    block "$1" | sed "s#10.0.0.5:4400#$place#; s# /dev/null# NULL#; s#\([ =>(]\)/\(etc\|usr\|var\)/#\1$root/\2/#g
-        s# NULL# /dev/null#" >"$scratch/$1.sh"
-    [ "$(wc -l <"$scratch/$1.sh")" -ge 8 ] || fail "the README lost its block $1"
-    # Nothing of this machine's own is written to.
-    if grep -E '[ =>(]/(etc|usr|var)/' "$scratch/$1.sh"; then fail "a path was left as it is"; fi
-    (cd "$scratch" && PATH="$scratch/bin:$PATH" timeout 60 sh -eux "./$1.sh") 2>&1 \
-        || fail "the README's commands failed: $1"
+    block "$1" | in_root "$root" "$2" >"$scratch/$1.sh"
+    [ "$(wc -l <"$scratch/$1.sh")" -ge 7 ] || fail "the pages lost their block $1"
+    stays_in_root "$scratch/$1.sh"
+    (cd "$scratch" && PATH="$scratch/bin:$PATH" timeout 60 sh -eux "./$1.sh") 2>&1 || fail "the commands of $1 failed"
 }
 
-say "the server, as the README says"
-paste production-server
+say "the README's recipe for systemd"
+new_root recipe
+cp "$scratch/cfgsync" "$root/usr/local/bin/"
+cat >"$scratch/one.yaml" <<'YAML'
+cfgsync: 1
+cluster: recipe
+ready: { nodes: 1 }
+materializers: [{ kind: template, files: [{ path: etcd.conf, template: "name: {{ node.identifier }}\n" }] }]
+YAML
+serve "$scratch/one.yaml"
+(
+    CFGSYNC_ID=etcd-1
+    export CFGSYNC_ID
+    unset CFGSYNC_SERVER
+    paste systemd "$(cat "$scratch/port")"
+)
+grep -qx 'name: etcd-1' "$root/etc/etcd/etcd.conf" || fail "the service has no file"
+unset CFGSYNC_SERVER
+
+new_root production
+port=$(free_port)
+
+say "the server in production"
+paste production-server "$port"
 pids="$pids $(cat "$scratch/server.pid")"
 server=$(cat "$root/var/lib/cfgsync/join-url")
 cp "$root/var/lib/cfgsync/join-url" "$scratch/join-url"
@@ -77,14 +102,14 @@ say "nobody comes in without a token, and a node's token opens nothing else"
 expect_exit 77 "$CFGSYNC" inspect --server "$server"
 expect_exit 77 "$CFGSYNC" inspect --server "$server" --token-file "$scratch/boot.token"
 
-say "two nodes by hand, the third as the README says"
+say "two nodes by hand, the third by the commands for a node"
 for i in 1 2; do
     start "node-$i" "$CFGSYNC" join --server "$server" --token-file "$scratch/boot.token" --id "node-$i" \
         --ip "10.0.0.$i" --meta port:=9000 --out-dir "$scratch/node-$i"
 done
 CFGSYNC_ID=node-3 CFGSYNC_IP=10.0.0.3 CFGSYNC_META=port:=9000
 export CFGSYNC_ID CFGSYNC_IP CFGSYNC_META
-paste production-node
+paste production-node "$port"
 grep -q '^id: "node-3"' "$root/etc/etcd/config.yaml" || fail "node-3 has no file"
 
 say "killed and started again, it serves what it sealed, under the key that it had"

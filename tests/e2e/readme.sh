@@ -1,6 +1,5 @@
 #!/bin/sh
-# What the README says: its spec is planned, its commands are pasted (the quickstart by hand, then every route).
-# Blocks are those that follow a comment `<!-- tested: NAME -->`.
+# Runs the README's spec and quickstart, the longer quickstart and the HTTP routes of the book, and its tokens.
 # shellcheck source-path=SCRIPTDIR source=../../examples/common.sh
 . "${0%/*}/../../examples/common.sh"
 # shellcheck source=blocks.sh
@@ -24,41 +23,50 @@ done >"$scratch/spec/nodes.yaml"
 find "$scratch/planned" -type f | sort
 [ "$(find "$scratch/planned" -name validator.key | wc -l)" -eq 3 ] || fail "not three validators have a key"
 
-# The commands say port 4400 and `out/`; here another port and place take their part.
 mkdir "$scratch/bin"
 ln -s "$(command -v "$CFGSYNC")" "$scratch/bin/cfgsync"
-port=$(free_port)
-{
-    cat <<'PREAMBLE'
+
+# quickstart NAME [OTHER]: runs the blocks NAME, then OTHER against the same server. The commands name port 4400 and
+# `out/`, which are replaced by a free port and the scratch directory.
+quickstart() {
+    port=$(free_port)
+    {
+        cat <<'PREAMBLE'
 set -eu
 server=
 trap 'kill "$server"; wait' EXIT
 # A reader sees it on the terminal.
-both_have_said_so() {
+both_are_registered() {
     until cfgsync inspect -o json 2>/dev/null | grep -q '"registered": 2'; do sleep 0.1; done
 }
-# Every answer must be one that the table of routes knows.
+# Each answer is compared with the routes of the server below.
 curl() { command curl --max-time 10 --write-out '\nstatus %{http_code}\n' "$@"; }
 PREAMBLE
-    block quickstart | sed "s/4400/$port/; s|out/|$scratch/out/|g; s/^\(cfgsync serve.*\)&\$/\1\& server=\$!/" \
-        | sed 's/^cfgsync inspect$/both_have_said_so; &/'
-    block routes | sed "s/4400/$port/"
-} >"$scratch/readme"
-[ "$(grep -c '^curl' "$scratch/readme")" -ge 20 ] || fail "the README lost its blocks"
-
-export CFGSYNC_LISTEN="127.0.0.1:$port"
-PATH="$scratch/bin:$PATH" timeout 60 sh "$scratch/readme" >"$scratch/readme.log" 2>&1 || {
-    cat "$scratch/readme"
-    fail "the README's commands failed"
+        block "$1" | sed "s/4400/$port/; s|out/|$scratch/$1/|g; s/^\(cfgsync serve.*\)&\$/\1\& server=\$!/" \
+            | sed 's/^cfgsync inspect$/both_are_registered; &/'
+        [ $# -eq 1 ] || block "$2" | sed "s/4400/$port/"
+    } >"$scratch/$1.sh"
+    [ "$(grep -c '^cfgsync' "$scratch/$1.sh")" -ge 6 ] || fail "the pages lost their blocks $1"
+    CFGSYNC_LISTEN="127.0.0.1:$port" PATH="$scratch/bin:$PATH" timeout 60 sh "$scratch/$1.sh" >"$scratch/$1.log" 2>&1 || {
+        cat "$scratch/$1.sh"
+        fail "the commands of $1 failed"
+    }
+    cat "$scratch/$1.log"
+    for node in node-1 node-2 node-3; do
+        grep -q "^id: \"$node\"" "$scratch/$1/$node/config.yaml" || fail "$node has no file"
+    done
 }
-cat "$scratch/readme.log"
-[ "$(grep -c '^status ' "$scratch/readme.log")" -ge 19 ] || fail "not every route was answered"
-if grep -E '^status (000|404|405|5..)' "$scratch/readme.log"; then
-    fail "a route of the README is none of the server's"
+
+say "the README's quickstart, then every route"
+quickstart quickstart routes
+[ "$(grep -c '^curl' "$scratch/quickstart.sh")" -ge 20 ] || fail "the pages lost the routes"
+[ "$(grep -c '^status ' "$scratch/quickstart.log")" -ge 19 ] || fail "not every route was answered"
+if grep -E '^status (000|404|405|5..)' "$scratch/quickstart.log"; then
+    fail "the server does not have a documented route"
 fi
-for node in node-1 node-2 node-3; do
-    grep -q "^id: \"$node\"" "$scratch/out/$node/config.yaml" || fail "$node has no file"
-done
+
+say "the longer quickstart"
+quickstart tour
 
 say "the tokens"
 block access >"$scratch/access.sh"

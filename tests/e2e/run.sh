@@ -1,16 +1,16 @@
 #!/bin/sh
-# End-to-end tests: the examples of the README with real programs, and the binary in an empty image.
+# End to end: the examples with real programs, the binary in an empty image, and the commands of the documentation.
 #
 # usage: CFGSYNC=PATH tests/e2e/run.sh [NAME...]     (default: all)
 set -eu
 cd "${0%/*}/../.."
 : "${CFGSYNC:?the binary to test}"
 export CFGSYNC
-# Debian installs some servers in /usr/sbin, which is not in a user's PATH.
+# Debian keeps some servers out of a user's PATH.
 PATH=$PATH:/usr/sbin
 export PATH
 
-# Time limit of one test in seconds. The longest takes a few seconds.
+# The longest of them takes a few seconds; one that hangs is ended.
 bound_seconds=120
 
 script() {
@@ -21,7 +21,7 @@ script() {
     esac
 }
 
-[ $# -gt 0 ] || set -- quickstart precomputed exec etcd nats empty-image smoke readme production
+[ $# -gt 0 ] || set -- quickstart precomputed exec etcd nats empty-image smoke readme docs templates messages production
 
 failed=
 for name in "$@"; do

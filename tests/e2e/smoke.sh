@@ -1,5 +1,5 @@
 #!/bin/sh
-# The shell recipes of the README: a smoke test in one line, an older client's variables, files as
+# The recipes for shell scripts: a smoke test in one line, the variables of the existing client, files as
 # environment, health, and the exit codes that scripts rely on.
 # shellcheck disable=SC2016 # inner shells expand what stands in single quotes
 # shellcheck source-path=SCRIPTDIR source=../../examples/common.sh

@@ -11,7 +11,7 @@ use std::{
 };
 
 use cfgsync::NodeRegistration;
-use cfgsync_cluster::render::Program;
+use cfgsync_cluster::render::Pipeline;
 use cfgsync_materialize as materialize;
 use cfgsync_spec::Spec;
 use cfgsync_template::Draw;
@@ -51,18 +51,18 @@ fn render_errors_name_the_location_and_the_fix() {
 /// Returns the error of rendering two nodes, of which only the first has the metadata field `zone`.
 fn failure(path: &Path) -> String {
     let spec = Spec::load(path).unwrap_or_else(|error| panic!("{error}"));
-    let program = Program::new(Arc::new(spec.clone()), materialize::build(&spec));
+    let pipeline = Pipeline::new(Arc::new(spec.clone()), materialize::build(&spec));
     let node = |name: &str, metadata| {
         let ip = [10, 0, 0, 1].into();
-        NodeRegistration::new(name.parse().unwrap(), ip).with_metadata(metadata)
+        NodeRegistration::without_metadata(name.parse().unwrap(), ip).with_metadata_value(metadata)
     };
     let nodes = vec![node("n1", json!({ "zone": "a" })), node("n2", json!({}))];
     let mut snapshot = snapshot(&spec, nodes);
-    let rendered = program
+    let rendered = pipeline
         .draw_once(&snapshot, &Draw::Placeholder)
         .and_then(|once| {
             snapshot.once = once;
-            program.render(&snapshot, &BTreeMap::new())
+            pipeline.render(&snapshot, &BTreeMap::new())
         });
     match rendered {
         Ok(_) => panic!("{} renders", path.display()),

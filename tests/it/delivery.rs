@@ -104,7 +104,7 @@ async fn fetch_and_write_registers_waits_and_writes() {
     let fake = FakeServer::start(ready).await;
     let directory = tempfile::tempdir().unwrap();
     let registration =
-        NodeRegistration::new("node-1".parse().unwrap(), "10.0.0.1".parse().unwrap());
+        NodeRegistration::without_metadata("node-1".parse().unwrap(), "10.0.0.1".parse().unwrap());
     let outputs = OutputMap::new()
         .route("config.yaml", directory.path().join("etc/app.yaml"))
         .unwrap()

@@ -162,7 +162,7 @@ fn list(directory: &Path, found: &mut Vec<(String, u32)>) {
 fn warns_what_is_lost_without_a_state_directory() {
     let sandbox = Sandbox::new();
     let mut server = sandbox.serve(&[]);
-    server.log_until("the store is memory");
+    server.log_until("the store is in memory");
     server.log_until("this spec uses values of `once`, which a server without");
 }
 

@@ -6,7 +6,7 @@ mod targets;
 
 use std::{fs, path::Path};
 
-use cfgsync_store::JournalContents;
+use cfgsync_store::DirectoryContents;
 use proptest::{collection::vec, prelude::*, sample::Index, test_runner::TestRunner};
 
 /// Number of mutated inputs for each target. `CFGSYNC_FUZZ_CASES` overrides it.
@@ -149,7 +149,7 @@ fn journal_seeds_with_valid_checksums_open_as_state_directories() {
             }
             fs::write(directory.path().join(name), bytes).unwrap();
         }
-        let contents = JournalContents::read(directory.path()).unwrap();
+        let contents = DirectoryContents::read(directory.path()).unwrap();
         contents.verify().unwrap();
         assert!(contents.state.generation().is_some());
     }

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use cfgsync::{MaterializedArtifacts, NodeRegistration, RegistrationSnapshot};
 use cfgsync_cluster::{
     Answer, Config, Coordinator,
-    render::{Program, Rendered},
+    render::{Pipeline, Rendered},
 };
 use cfgsync_materialize as materialize;
 use cfgsync_model::{ArtifactSet, Revision, Seat, SnapshotNode};
@@ -80,13 +80,13 @@ fn render(case: &Path, forwards: bool) -> MaterializedArtifacts {
     if !forwards {
         registrations.reverse();
     }
-    let program = Program::new(Arc::new(spec.clone()), materialize::build(&spec));
+    let pipeline = Pipeline::new(Arc::new(spec.clone()), materialize::build(&spec));
     let mut snapshot = snapshot(&spec, registrations);
-    let rendered = program
+    let rendered = pipeline
         .draw_once(&snapshot, &Draw::Placeholder)
         .and_then(|once| {
             snapshot.once = once;
-            program.render(&snapshot, &BTreeMap::new())
+            pipeline.render(&snapshot, &BTreeMap::new())
         });
     match rendered.unwrap_or_else(|error| panic!("{}: {error}", case.display())) {
         Rendered::Ready(artifacts) => artifacts,

@@ -28,11 +28,10 @@ const TIMEOUT: Duration = Duration::from_mins(2);
 /// Timeout of a join in real time.
 const REAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Limits of the joining node. Each attack sends more.
-const LIMITS: PayloadLimits = PayloadLimits {
-    payload_max_bytes: 1 << 20,
-    files_max: 100,
-    path_max_bytes: 200,
-};
+const LIMITS: PayloadLimits = PayloadLimits::DEFAULT
+    .with_payload_max_bytes(1 << 20)
+    .with_files_max(100)
+    .with_path_max_bytes(200);
 
 /// What the server sends instead of a valid response.
 #[derive(Clone)]
@@ -345,13 +344,13 @@ fn attacks() -> Vec<Case> {
             "no body at all",
             Attack::Once(head("content-length: 0\r\n")),
             is_unusable,
-            "not what this protocol sends",
+            "the body is not a payload",
         ),
         (
             "a body where there can be none",
             Attack::Once(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()),
             is_unusable,
-            "not what this protocol sends",
+            "the body is not a payload",
         ),
     ]
 }
@@ -430,20 +429,17 @@ fn payloads() -> Vec<(String, &'static str)> {
     let chunks = format!("[0,\"{zeros}\"],").repeat(5_000);
     let instance = "00000000000000000000000000000001";
     vec![
-        (String::new(), "not what this protocol sends"),
-        ("null".to_owned(), "not what this protocol sends"),
-        ("[]".to_owned(), "not what this protocol sends"),
-        ("\u{1b}[2J".to_owned(), "not what this protocol sends"),
+        (String::new(), "the body is not a payload"),
+        ("null".to_owned(), "the body is not a payload"),
+        ("[]".to_owned(), "the body is not a payload"),
+        ("\u{1b}[2J".to_owned(), "the body is not a payload"),
         (files("").replace('1', "99"), "schema version 99"),
-        (files("").replace('1', "-1"), "not what this protocol sends"),
-        (
-            files("").replace('1', "1e999"),
-            "not what this protocol sends",
-        ),
-        (files(&"[".repeat(100_000)), "not what this protocol sends"),
+        (files("").replace('1', "-1"), "the body is not a payload"),
+        (files("").replace('1', "1e999"), "the body is not a payload"),
+        (files(&"[".repeat(100_000)), "the body is not a payload"),
         (
             format!(r#"{{"schema_version":1,"x":{}"#, "[".repeat(500_000)),
-            "not what this protocol sends",
+            "the body is not a payload",
         ),
         (
             r#"{"schema_version":1,"files":[],"files":[]}"#.to_owned(),
@@ -463,19 +459,13 @@ fn payloads() -> Vec<(String, &'static str)> {
             "a control character",
         ),
         (file(&"d/".repeat(600)), "at most 1024 bytes"),
-        (
-            file(&format!("{}f", "d/".repeat(120))),
-            "at most 200 are taken here",
-        ),
+        (file(&format!("{}f", "d/".repeat(120))), "the limit is 200"),
         (file(&"x".repeat(100_000)), "at most 1024 bytes"),
         (
             files(r#"{"path":"a","content":""},{"path":"/a","content":""}"#),
             "two files are called /a",
         ),
-        (
-            files(&many.join(",")),
-            "101 files; at most 100 are taken here",
-        ),
+        (files(&many.join(",")), "101 files; the limit is 100"),
         (
             files(r#"{"path":"a","content":"","mode":"4755"}"#),
             "not octal permission bits",

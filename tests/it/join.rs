@@ -446,11 +446,11 @@ async fn invalid_payload_is_fetched_again_then_rejected() {
     for (bad, message) in [
         (
             wrong.as_str(),
-            "/config.yaml is not the promised content: its digest differs",
+            "the content of /config.yaml does not match its digest",
         ),
         (
             "{}",
-            "the payload is not what this protocol sends: missing field `schema_version`",
+            "the body is not a payload: missing field `schema_version`",
         ),
         (
             r#"{"schema_version":3,"files":[]}"#,

@@ -67,7 +67,7 @@ fn serve_notifies_readiness_status_reload_and_stop() {
         "STATUS=waiting: 1/2"
     );
     server.register("node-2");
-    manager.wait_for("STATUS=generation 1 is served to 2 nodes");
+    manager.wait_for("STATUS=serving generation 1 to 2 nodes");
     server.signal(Signal::HUP);
     let reloading = manager.wait_for("RELOADING=1");
     assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");

@@ -89,7 +89,7 @@ async fn accepts_only_payloads_signed_for_this_node() {
         ),
         (
             r#"{"schema_version":1,"files":[{"path":"a","content":"x"}]}"#.to_owned(),
-            "it is not signed, nor does it say of which generation it is",
+            "it is not signed, and it has no instance, generation and digest",
         ),
         // Valid digest and file, with the signature of another generation.
         (

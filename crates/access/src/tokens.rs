@@ -178,7 +178,8 @@ fn parse_line(line: &str) -> Result<Token, String> {
             }
             "identifier" | "expires" => return Err(format!("`{key}` stands there twice")),
             _ => {
-                let near = cfgsync_spec::did_you_mean(key, ["identifier", "expires"]);
+                let near =
+                    cfgsync_support::nearest::did_you_mean_suffix(key, ["identifier", "expires"]);
                 return Err(format!(
                     "unknown key; expected `identifier` or `expires`{near}"
                 ));

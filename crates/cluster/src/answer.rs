@@ -1,4 +1,4 @@
-//! What the coordinator answers, in words that know nothing of HTTP.
+//! What the coordinator answers, in terms that know nothing of HTTP.
 
 use std::sync::Arc;
 
@@ -6,46 +6,46 @@ use bytes::Bytes;
 
 use cfgsync_model::{Failure, GenerationNumber, Identifier, Revision};
 use cfgsync_spec::MetadataError;
-use cfgsync_store::{Full, Unavailable};
+use cfgsync_store::{CapacityExceeded, CommitError};
 use cfgsync_wire::EncodedPayload;
 
-/// What a node that asks for its files is told.
+/// The answer to a node that asks for its files.
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// Its files.
     Payload(Delivery),
-    /// Not yet: the encoded [`cfgsync_wire::ErrorBody`], made once per evaluation.
+    /// There are no files yet. Holds the encoded [`cfgsync_wire::ErrorBody`], which all waiting nodes share.
     NotReady(Bytes),
-    /// There is nothing for it, now or later, and why.
+    /// There are no files for this node, now or later.
     Missing(Refusal),
     /// The cluster failed.
     Failed(Arc<Failure>),
-    /// This server stops: ask again at once, here or elsewhere.
+    /// This server stops. The node should ask again at once, here or at another server. Holds the same body as
+    /// [`Answer::NotReady`].
     Draining(Bytes),
 }
 
-/// A payload that goes out.
+/// A payload on its way to a client.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    /// As it goes to the socket.
+    /// The bytes for the socket.
     pub payload: Arc<EncodedPayload>,
-    /// Of which generation it is.
+    /// The generation that it belongs to.
     pub generation: GenerationNumber,
-    /// Whether this server delivers it for the first time.
+    /// Whether this server delivers it to this node for the first time.
     pub is_first: bool,
-    /// Whether secret files are shown in it.
+    /// Whether it contains secret files with their content.
     pub shows_secrets: bool,
 }
 
-/// What a payload is asked for.
+/// The purpose for which a client reads a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccessKind {
-    /// A node is to have it.
+    /// The node receives its files.
     Delivery,
-    /// An operator looks at it, which delivers nothing. Secret files are named and not shown unless the operator wants
-    /// to `reveal` them.
+    /// An operator looks at them. Nothing counts as delivered.
     Look {
-        /// Whether they are shown.
+        /// Whether the content of secret files is shown. Otherwise they are only listed.
         reveal: bool,
     },
 }
@@ -53,85 +53,85 @@ pub enum AccessKind {
 /// A registration that was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accepted {
-    /// At which revision.
+    /// The revision at which these facts were accepted.
     pub revision: Revision,
-    /// Whether it said anything new.
+    /// Whether anything changed. The same facts again change nothing.
     pub changed: bool,
 }
 
-/// Why a change was not accepted. Nothing was changed.
+/// Why a request was refused. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The spec lists its nodes, and this is none of them.
+    /// The spec lists its nodes, and this one is not on the list.
     #[error("{0} is not on this cluster's list of nodes")]
     NotListed(Identifier),
-    /// All files are known beforehand, and none is for this node.
+    /// All files are static, and none of them is for this node.
     #[error("there are no files for {0}")]
     NoFiles(Identifier),
-    /// The first generation is sealed and the spec says `late: refuse`.
-    #[error("the cluster is sealed and takes no new nodes (`late: refuse`): {0} comes too late")]
+    /// The first generation is sealed, and the spec says `late: refuse`.
+    #[error("{0} is too late: the cluster is sealed and accepts no new nodes (`late: refuse`)")]
     TooLate(Identifier),
-    /// Likewise, for a removal.
-    #[error("the cluster is sealed and lets no node go (`late: refuse`): {0} stays")]
+    /// An operator may not remove the node, for the same reason.
+    #[error("cannot remove {0}: the cluster is sealed and keeps its nodes (`late: refuse`)")]
     Sealed(Identifier),
-    /// A node that leaves by itself, after the first seal.
+    /// A node withdraws its registration after the first seal.
     #[error("{0} is sealed; only an operator can remove it (DELETE /v1/nodes/{0})")]
     LeftTooLate(Identifier),
-    /// The facts are not what the spec asks for.
+    /// The metadata do not satisfy the spec.
     #[error("{0}")]
     Metadata(#[from] MetadataError),
-    /// No such node.
+    /// The node is not registered.
     #[error("{0} is not registered")]
     Unregistered(Identifier),
-    /// No such node, and none is expected by that name.
+    /// The node is not registered, and nothing else is known about this identifier.
     #[error("there is no node {identifier}: {why}{near}")]
     Unknown {
-        /// Who was asked for.
+        /// The identifier that was asked for.
         identifier: Identifier,
-        /// What is known.
+        /// Why there is no such node.
         why: String,
-        /// The nearest name that there is.
+        /// The nearest identifier that exists, as `; did you mean …?`; may be empty.
         near: String,
     },
     /// The node has no override.
     #[error("{0} has no override")]
     NoOverride(Identifier),
-    /// Nobody's key has the identifier.
-    #[error("no key has the name {0}; the first to come with it has it")]
+    /// No key owns the identifier.
+    #[error("{0} has no key; the next node to register as {0} with a key will own the name")]
     NoKey(Identifier),
-    /// Another key was first.
+    /// Another key owns the identifier.
     #[error(
-        "another key than this node's was the first to come as {0}, and has the name; if that machine is gone, an \
-         operator gives it free: cfgsync release {0}"
+        "{0} is already registered with a different key; if that machine is gone, an operator can release the name: \
+         cfgsync release {0}"
     )]
     OtherKey(Identifier),
-    /// Registered again with other facts since.
-    #[error("{0} is registered with other facts; they stay")]
+    /// The node has registered with other facts since.
+    #[error("{0} is registered with different facts, which are kept")]
     OtherFacts(Identifier),
-    /// An override would put a file under the name of a shared one.
+    /// An override contains the path of a shared file.
     #[error(
-        "{path} is a shared file, and an override replaces a node's own files only: leave it out"
+        "{path} is a shared file, but an override replaces only a node's own files; remove it from the override"
     )]
     SharedPath {
-        /// The name that is taken.
+        /// The path of the shared file.
         path: cfgsync_model::ArtifactPath,
     },
-    /// There is no room for it. An operator can make some, so asking again may help.
+    /// A limit is reached. An operator can raise it or free some of it, so a retry may succeed.
     #[error(transparent)]
-    Full(Full),
-    /// The store's trouble, not the sender's.
+    Full(CapacityExceeded),
+    /// The store did not acknowledge the change. This is not the client's fault.
     #[error(transparent)]
-    Store(#[from] Unavailable),
+    Store(CommitError),
 }
 
-/// A spec that is of another cluster than the one served.
+/// A reloaded spec that belongs to another cluster than the served one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the spec is now of cluster {found}, but this server serves {served}; two clusters are two servers"
+    "the spec is now of cluster {found}, but this server serves {served}; run another server for another cluster"
 )]
 pub struct AnotherCluster {
-    /// The cluster of this server.
+    /// The cluster that this server serves.
     pub served: String,
-    /// The cluster of the spec.
+    /// The cluster of the refused spec.
     pub found: String,
 }

@@ -1,50 +1,51 @@
-//! Whoever keeps account of what the coordinator does by itself, asked by no request.
+//! The interface to an audit log, for what the coordinator does without a request.
 
 use std::fmt;
 
 use cfgsync_model::{Digest, GenerationNumber, Revision};
 use cfgsync_store::BoxFuture;
 
-/// What it does by itself.
+/// An action of the coordinator that no request asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuditEvent {
-    /// It seals a generation.
+    /// A generation is sealed.
     Seal {
         /// Its number.
         generation: GenerationNumber,
-        /// Of which inputs.
+        /// The revision of its inputs.
         revision: Revision,
         /// Its digest.
         digest: Digest,
     },
-    /// It renders these inputs. Told when that fails: the waiters are freed, or an older generation stays served.
+    /// A render. Recorded when it fails: waiting nodes are released, or an older generation stays served.
     Render {
-        /// Up to which input.
+        /// The revision of its inputs.
         revision: Revision,
     },
-    /// It waits for the set to be ready. Told when the deadline passes: the waiters are freed.
+    /// An attempt to reach the first seal. Recorded when its deadline passes: waiting nodes are released.
     Attempt,
 }
 
-/// How it ended.
+/// How an action ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RenderOutcome {
     /// It is done.
     Done,
-    /// It came to nothing; why, as a slug.
+    /// It failed; the slug says why.
     Failed(&'static str),
 }
 
-/// Why something is not done for now: a clause, for everybody who waits.
+/// Why the audit log refuses an action for now, as a clause for waiting nodes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct AuditRefused(pub String);
 
-/// Whoever keeps account.
+/// Keeps account of the coordinator's own actions.
 pub trait AuditSink: fmt::Debug + Send + Sync + 'static {
-    /// Asked before a seal, which is not done if the answer is no: it is asked again then, a second later.
-    fn allows(&self, deed: AuditEvent) -> BoxFuture<'_, Result<(), AuditRefused>>;
+    /// Called before a seal. If the answer is a refusal, the generation is not sealed, and this is called again a
+    /// second later.
+    fn allows(&self, event: AuditEvent) -> BoxFuture<'_, Result<(), AuditRefused>>;
 
-    /// Told afterwards. Must not wait.
-    fn sees(&self, deed: AuditEvent, ending: RenderOutcome);
+    /// Called after an action. Must not block.
+    fn record(&self, event: AuditEvent, outcome: RenderOutcome);
 }

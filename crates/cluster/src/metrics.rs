@@ -1,4 +1,4 @@
-//! The figures that an operator watches, in Prometheus' text format.
+//! The server's metrics, in the OpenMetrics text format.
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -14,7 +14,7 @@ const RENDER_BUCKETS_SECONDS: [f64; 10] =
 const REQUEST_BUCKETS_SECONDS: [f64; 10] =
     [0.0001, 0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0];
 
-/// All metrics of one server. Fields are handles: set or count on them directly.
+/// All metrics of one server. The fields are handles: set or increment them directly.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -31,7 +31,7 @@ pub struct Metrics {
     /// 1 while the cluster is failed, or the newest render is.
     pub failed: Gauge,
     /// Changes accepted, by kind.
-    pub changes: Family<ChangeLabels, Counter>,
+    pub changes: ChangeCounters,
     /// How long renders took, in seconds, the failed ones included.
     pub render_seconds: Histogram,
     /// Renders that failed.
@@ -42,29 +42,62 @@ pub struct Metrics {
     pub request_seconds: Family<RouteLabels, Histogram>,
     /// Open connections.
     pub connections: Gauge,
-    /// Connections that were closed at once, because their address had its share.
+    /// Connections that were closed at once because their address had too many open.
     pub connections_refused: Counter,
-    /// Connections that did not come to speak TLS, where it is spoken: strangers, certificates that are refused.
+    /// Failed TLS handshakes, such as clients without TLS and refused certificates.
     pub tls_failures: Counter,
 }
 
-/// What tells the kinds of change apart.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ChangeLabels {
-    /// `register`, `remove`, `override`, `fail`, `reset`.
-    pub kind: &'static str,
+/// The counters of accepted changes, looked up once: each registration increments one.
+#[derive(Debug)]
+pub struct ChangeCounters {
+    family: Family<ChangeLabels, Counter>,
+    /// Registrations with new facts.
+    pub register: Counter,
+    /// Names that were released.
+    pub release: Counter,
+    /// Nodes that were removed or left.
+    pub remove: Counter,
+    /// Overrides that were set or removed.
+    pub overrides: Counter,
+    /// Declared failures.
+    pub fail: Counter,
+    /// Resets of them.
+    pub reset: Counter,
 }
 
-/// What tells requests apart.
+impl Default for ChangeCounters {
+    fn default() -> Self {
+        let family = Family::<ChangeLabels, Counter>::default();
+        let counter = |kind| family.get_or_create(&ChangeLabels { kind }).clone();
+        Self {
+            register: counter("register"),
+            release: counter("release"),
+            remove: counter("remove"),
+            overrides: counter("override"),
+            fail: counter("fail"),
+            reset: counter("reset"),
+            family: family.clone(),
+        }
+    }
+}
+
+/// The label of [`ChangeCounters`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChangeLabels {
+    kind: &'static str,
+}
+
+/// The labels of `requests`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
-    /// The route's pattern, never the path itself, so that strangers cannot make series.
+    /// The route's pattern, never the path itself: clients must not be able to create series.
     pub route: &'static str,
     /// The status code.
     pub status: u16,
 }
 
-/// What tells routes apart.
+/// The labels of `request_seconds`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RouteLabels {
     /// The route's pattern.
@@ -81,7 +114,7 @@ impl Default for Metrics {
             generation: Gauge::default(),
             nodes_behind: Gauge::default(),
             failed: Gauge::default(),
-            changes: Family::default(),
+            changes: ChangeCounters::default(),
             render_seconds: Histogram::new(RENDER_BUCKETS_SECONDS),
             render_failures: Counter::default(),
             requests: Family::default(),
@@ -134,7 +167,11 @@ impl Metrics {
             "Connections that did not come to speak TLS",
             self.tls_failures.clone(),
         );
-        registry.register("changes", "Changes accepted, by kind", self.changes.clone());
+        registry.register(
+            "changes",
+            "Changes accepted, by kind",
+            self.changes.family.clone(),
+        );
         registry.register(
             "render_seconds",
             "How long renders took",
@@ -157,7 +194,7 @@ impl Metrics {
         );
     }
 
-    /// All of them, in the OpenMetrics text format.
+    /// Returns all metrics in the OpenMetrics text format.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a string does not fail");

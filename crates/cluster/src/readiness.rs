@@ -1,124 +1,149 @@
-//! The readiness rule, kept incrementally: what a registration changes is worked out when it comes, the
-//! answer is a comparison of counts. `when` is asked only once they hold.
+//! The readiness rule, evaluated incrementracker. A registration updates counts when it arrives, and the answer is a
+//! comparison of counts. `when` and groups that look at the whole set are evaluated only once everything else holds.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
+use imbl::OrdMap;
 use serde_json::{Map, Value};
 
 use cfgsync_model::{
     Identifier, MISSING_NAMES_MAX, Metadata, NODES_CLAUSE, NodeRegistration, Progress, Readiness,
     RegistrationSnapshot, Revision, Seat, SnapshotNode,
 };
-use cfgsync_spec::{Group, Members, MetadataError, Spec};
-use cfgsync_template::{Expression, JinjaError, NodeValue, RenderContext};
+use cfgsync_spec::{Group, Members as RuleMembers, MetadataError, Spec};
+use cfgsync_template::{JinjaError, NodeValue, RenderContext};
 
-/// The registrations as one spec judges them.
+/// The registrations that one spec counts as members, and what the rule says about them.
 #[derive(Debug)]
-pub struct Tally {
+pub struct ReadinessTracker {
     spec: Arc<Spec>,
-    members: BTreeMap<Identifier, Member>,
-    /// Members whose facts the spec does not accept; it may have changed since they registered.
-    flawed: BTreeMap<Identifier, MetadataError>,
+    members: Members,
+    /// The identifiers of the closed list that are not registered; empty without such a list.
+    missing: BTreeSet<Identifier>,
+    /// Members whose metadata the spec does not accept. They registered under another spec.
+    invalid: BTreeMap<Identifier, MetadataError>,
     /// For each group of the rule, how many members match.
     matching: Vec<usize>,
     /// What groups see when they are counted node by node.
     context: RenderContext,
 }
 
+/// The members at one moment. Cloning is cheap: a render takes them to its own thread.
+#[derive(Debug, Clone)]
+pub struct Members {
+    spec: Arc<Spec>,
+    nodes: OrdMap<Identifier, Arc<Member>>,
+}
+
 #[derive(Debug)]
 struct Member {
     registration: Arc<NodeRegistration>,
-    metadata: Metadata,
-    /// For each group, whether it matches, or why that cannot be said.
-    matches: Vec<Result<bool, JinjaError>>,
+    /// The metadata with the spec's defaults, where they differ from what the node sent.
+    completed: Option<Metadata>,
+    /// For each group, whether it matches, or the error of its expression.
+    matches: Box<[Result<bool, JinjaError>]>,
 }
 
-impl Tally {
-    /// No registrations yet.
+impl Member {
+    fn metadata(&self) -> &Metadata {
+        self.completed
+            .as_ref()
+            .unwrap_or(&self.registration.metadata)
+    }
+}
+
+impl ReadinessTracker {
+    /// Returns a tracker without registrations.
     pub fn new(spec: Arc<Spec>) -> Self {
         let groups = spec.ready.as_ref().map_or(0, |rule| rule.groups.len());
         Self {
-            members: BTreeMap::new(),
-            flawed: BTreeMap::new(),
+            members: Members {
+                spec: spec.clone(),
+                nodes: OrdMap::new(),
+            },
+            missing: closed_list(&spec).cloned().unwrap_or_default(),
+            invalid: BTreeMap::new(),
             matching: vec![0; groups],
             context: RenderContext::without_nodes(&spec.cluster, &spec.values),
             spec,
         }
     }
 
-    /// Counts `registration`, in place of an earlier one of the same identifier. One that a closed list does
-    /// not hold is no member.
+    /// Counts `registration`, in place of an earlier one with the same identifier. An identifier that a closed list
+    /// does not contain is not counted.
     pub fn insert(&mut self, registration: Arc<NodeRegistration>) {
         let identifier = registration.identifier.clone();
         self.remove(identifier.as_str());
         if !is_listed(&self.spec, &identifier) {
             return;
         }
-        let metadata = match self.spec.metadata.complete(&registration.metadata) {
-            Ok(metadata) => metadata,
+        self.missing.remove(&identifier);
+        let completed = match self.spec.metadata.complete(&registration.metadata) {
+            Ok(metadata) => (metadata != registration.metadata).then_some(metadata),
             Err(error) => {
-                self.flawed.insert(identifier.clone(), error);
-                registration.metadata.clone()
+                self.invalid.insert(identifier.clone(), error);
+                None
             }
         };
-        let groups = self
-            .spec
-            .ready
-            .as_ref()
-            .map_or(&[][..], |rule| &rule.groups);
-        let matches: Vec<_> = if groups.is_empty() {
-            vec![]
-        } else {
-            let node = NodeValue::unseated(&registration, &metadata);
-            groups
-                .iter()
-                .map(|group| match counted_alone(group) {
-                    true => group.matching.matches(&self.context, &node),
-                    false => Ok(false),
-                })
-                .collect()
+        let mut member = Member {
+            registration,
+            completed,
+            matches: Box::default(),
         };
-        for (count, matched) in self.matching.iter_mut().zip(&matches) {
+        member.matches = self.matches(&member);
+        for (count, matched) in self.matching.iter_mut().zip(&member.matches) {
             *count += usize::from(*matched == Ok(true));
         }
-        self.members.insert(
-            identifier,
-            Member {
-                registration,
-                metadata,
-                matches,
-            },
-        );
+        self.members.nodes.insert(identifier, Arc::new(member));
     }
 
-    /// Takes `identifier` out.
+    /// Whether each group that is counted node by node matches `member`.
+    fn matches(&self, member: &Member) -> Box<[Result<bool, JinjaError>]> {
+        let Some(rule) = &self.spec.ready else {
+            return Box::default();
+        };
+        if rule.groups.is_empty() {
+            return Box::default();
+        }
+        let node = NodeValue::unseated(&member.registration, member.metadata());
+        let matches = |group: &Group| match is_counted_alone(group) {
+            true => group.matching.matches(&self.context, &node),
+            false => Ok(false),
+        };
+        rule.groups.iter().map(matches).collect()
+    }
+
+    /// Stops counting `identifier`.
     pub fn remove(&mut self, identifier: &str) {
-        self.flawed.remove(identifier);
-        let Some(member) = self.members.remove(identifier) else {
+        self.invalid.remove(identifier);
+        let Some((identifier, member)) = self.members.nodes.remove_with_key(identifier) else {
             return;
         };
+        if closed_list(&self.spec).is_some() {
+            self.missing.insert(identifier);
+        }
         for (count, matched) in self.matching.iter_mut().zip(&member.matches) {
             *count -= usize::from(*matched == Ok(true));
         }
     }
 
-    /// How many are counted.
-    pub fn len(&self) -> usize {
-        self.members.len()
+    /// The members, to take a snapshot of.
+    pub fn members(&self) -> &Members {
+        &self.members
     }
 
-    /// Whether nobody is.
+    /// Whether there are no members.
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.members.nodes.is_empty()
     }
 
-    /// The rule's answer; `once` is what was drawn up to now. Without a rule the set is ready as it is.
+    /// Evaluates the rule. `once` holds the values drawn at the first seal. Without a rule the set is always ready.
     pub fn readiness(&self, once: &Map<String, Value>) -> Readiness {
         let mut progress = Progress {
-            registered: self.members.len(),
+            registered: self.members.nodes.len(),
             ..Progress::default()
         };
         let Some(rule) = &self.spec.ready else {
@@ -126,38 +151,37 @@ impl Tally {
         };
         match &rule.nodes {
             None => progress.needed = rule.groups.iter().map(|group| group.count).sum(),
-            Some(Members::AtLeast(count)) => {
+            Some(RuleMembers::AtLeast(count)) => {
                 progress.needed = *count;
                 if progress.registered < *count {
-                    let clause = format!(
+                    progress.unmet.push(format!(
                         "{NODES_CLAUSE}{} of {count} are registered",
                         progress.registered
-                    );
-                    progress.unmet.push(clause);
+                    ));
                 }
             }
-            Some(Members::Closed(list)) => {
+            Some(RuleMembers::Closed(list)) => {
                 progress.needed = list.len();
-                progress.missing_count = list.len() - self.members.len();
+                progress.missing_count = self.missing.len();
                 if progress.missing_count > 0 {
-                    progress.missing = self.missing(list);
-                    let clause = format!(
+                    let missing = self.missing.iter().take(MISSING_NAMES_MAX);
+                    progress.missing = missing.cloned().collect();
+                    progress.unmet.push(format!(
                         "{NODES_CLAUSE}{} of {} are missing",
                         progress.missing_count,
                         list.len()
-                    );
-                    progress.unmet.push(clause);
+                    ));
                 }
             }
         }
         for (at, group) in rule.groups.iter().enumerate() {
-            if counted_alone(group) {
-                self.judge_counted(at, group, &mut progress);
+            if is_counted_alone(group) {
+                self.check_counted_group(at, group, &mut progress);
             }
         }
-        self.judge_facts(&mut progress);
+        self.check_metadata(&mut progress);
         if progress.unmet.is_empty() {
-            self.judge_whole_set(once, &mut progress);
+            self.check_whole_set(once, &mut progress);
         }
         match progress.unmet.is_empty() {
             true => Readiness::Ready(progress),
@@ -165,18 +189,11 @@ impl Tally {
         }
     }
 
-    fn missing(&self, list: &BTreeSet<Identifier>) -> Vec<Identifier> {
-        let missing = list
-            .iter()
-            .filter(|identifier| !self.members.contains_key(*identifier));
-        missing.take(MISSING_NAMES_MAX).cloned().collect()
-    }
-
-    fn judge_counted(&self, at: usize, group: &Group, progress: &mut Progress) {
+    fn check_counted_group(&self, at: usize, group: &Group, progress: &mut Progress) {
         if self.matching[at] >= group.count {
             return;
         }
-        let error = self.members.iter().find_map(|(identifier, member)| {
+        let error = self.members.nodes.iter().find_map(|(identifier, member)| {
             member.matches[at]
                 .as_ref()
                 .err()
@@ -187,34 +204,38 @@ impl Tally {
             .push(unmet_group(group, self.matching[at], error));
     }
 
-    fn judge_facts(&self, progress: &mut Progress) {
-        for (identifier, error) in self.flawed.iter().take(MISSING_NAMES_MAX) {
+    fn check_metadata(&self, progress: &mut Progress) {
+        for (identifier, error) in self.invalid.iter().take(MISSING_NAMES_MAX) {
             progress.unmet.push(format!("{identifier}: {error}"));
         }
-        let more = self.flawed.len().saturating_sub(MISSING_NAMES_MAX);
+        let more = self.invalid.len().saturating_sub(MISSING_NAMES_MAX);
         if more > 0 {
             progress.unmet.push(format!(
-                "{more} more nodes whose facts the spec does not accept"
+                "{more} more nodes have metadata that the spec does not accept"
             ));
         }
     }
 
-    /// What looks at all nodes at once, and so is asked only when everything else holds.
-    fn judge_whole_set(&self, once: &Map<String, Value>, progress: &mut Progress) {
+    /// Evaluates the expressions that look at all nodes at once. They cost the most, so they come last.
+    fn check_whole_set(&self, once: &Map<String, Value>, progress: &mut Progress) {
         let Some(rule) = &self.spec.ready else { return };
-        let groups: Vec<&Group> = rule.groups.iter().filter(|g| !counted_alone(g)).collect();
+        let groups: Vec<&Group> = rule
+            .groups
+            .iter()
+            .filter(|g| !is_counted_alone(g))
+            .collect();
         if rule.when.is_none() && groups.is_empty() {
             return;
         }
-        let nodes = self.members.values();
+        let nodes = self.members.nodes.values();
         let nodes = nodes
-            .map(|m| NodeValue::unseated(&m.registration, &m.metadata))
+            .map(|member| NodeValue::unseated(&member.registration, member.metadata()))
             .collect();
         let context = RenderContext::unseated(&self.spec.cluster, &self.spec.values, once, nodes);
         for group in groups {
             let mut count = 0;
             let mut error = None;
-            for (identifier, node) in self.members.keys().zip(context.nodes()) {
+            for (identifier, node) in self.members.nodes.keys().zip(context.nodes()) {
                 match group.matching.matches(&context, node) {
                     Ok(matched) => count += usize::from(matched),
                     Err(e) => error = error.or(Some((identifier, e))),
@@ -239,8 +260,11 @@ impl Tally {
             }
         }
     }
+}
 
-    /// All members at `revision`, in identifier order; those without a seat in `seats` get the next ones.
+impl Members {
+    /// Returns all members at `revision`, in identifier order. Members without a seat in `seats` get the next free
+    /// ones.
     pub fn snapshot(
         &self,
         revision: Revision,
@@ -248,7 +272,7 @@ impl Tally {
         once: Map<String, Value>,
     ) -> RegistrationSnapshot {
         let mut free = u32::try_from(seats.len()).expect("fewer than 2^32 nodes");
-        let nodes = self.members.iter().map(|(identifier, member)| {
+        let nodes = self.nodes.iter().map(|(identifier, member)| {
             let seat = seats.get(identifier).copied().unwrap_or_else(|| {
                 free += 1;
                 Seat(free - 1)
@@ -256,7 +280,7 @@ impl Tally {
             SnapshotNode {
                 identifier: identifier.clone(),
                 ip: member.registration.ip,
-                metadata: member.metadata.clone(),
+                metadata: member.metadata().clone(),
                 seat,
             }
         });
@@ -270,19 +294,22 @@ impl Tally {
     }
 }
 
-/// Whether the spec's list, if it has one, holds `identifier`.
-pub fn is_listed(spec: &Spec, identifier: &Identifier) -> bool {
-    match spec.ready.as_ref().and_then(|rule| rule.nodes.as_ref()) {
-        Some(Members::Closed(list)) => list.contains(identifier),
-        _ => true,
+/// The spec's closed list of nodes, if it has one.
+pub(crate) fn closed_list(spec: &Spec) -> Option<&BTreeSet<Identifier>> {
+    match spec.ready.as_ref()?.nodes.as_ref()? {
+        RuleMembers::Closed(list) => Some(list),
+        RuleMembers::AtLeast(_) => None,
     }
 }
 
-/// Whether a group can be counted node by node: it looks at nothing but the node and constants.
-fn counted_alone(group: &Group) -> bool {
-    let depends_on_others =
-        |expression: &Expression| expression.mentions("nodes") || expression.mentions("once");
-    !depends_on_others(&group.matching)
+/// Whether the spec has no closed list of nodes, or `identifier` is on it.
+pub(crate) fn is_listed(spec: &Spec, identifier: &Identifier) -> bool {
+    closed_list(spec).is_none_or(|list| list.contains(identifier))
+}
+
+/// Whether a group can be counted node by node: its expression reads only the node and constants.
+fn is_counted_alone(group: &Group) -> bool {
+    !group.matching.mentions("nodes") && !group.matching.mentions("once")
 }
 
 fn unmet_group(group: &Group, count: usize, error: Option<(&Identifier, &JinjaError)>) -> String {
@@ -291,7 +318,7 @@ fn unmet_group(group: &Group, count: usize, error: Option<(&Identifier, &JinjaEr
     if let Some((identifier, error)) = error {
         clause.push_str(&format!(" ({identifier}: {error})"));
     } else if source.contains("node.seat") || group.matching.mentions("once") {
-        clause.push_str("; seats and `once` come with the first seal, which awaits this");
+        clause.push_str("; seats and `once` exist only after the first seal, and this group delays it: use metadata instead");
     }
     clause
 }
@@ -313,71 +340,72 @@ mod tests {
     }
 
     fn node(name: &str, metadata: Value) -> Arc<NodeRegistration> {
-        let node = NodeRegistration::new(name.parse().unwrap(), "10.0.0.1".parse().unwrap());
-        Arc::new(node.with_metadata(metadata))
+        let node =
+            NodeRegistration::without_metadata(name.parse().unwrap(), "10.0.0.1".parse().unwrap());
+        Arc::new(node.with_metadata_value(metadata))
     }
 
-    fn unmet(tally: &Tally) -> Vec<String> {
-        tally.readiness(&Map::new()).progress().unmet.clone()
+    fn unmet(tracker: &ReadinessTracker) -> Vec<String> {
+        tracker.readiness(&Map::new()).progress().unmet.clone()
     }
 
-    /// They were "0 of 1 match" for good, without a word of why.
     #[test]
-    fn a_group_by_what_only_a_seal_gives_says_so() {
+    fn group_that_needs_a_seat_or_once_explains_why_it_never_matches() {
         for rule in ["node.seat == 0", "once.k == node.identifier"] {
             let spec = spec(&format!(
                 "once: {{k: random_hex(2)}}\nready:\n  groups:\n    - {{ where: '{rule}', count: 1 }}"
             ));
-            let mut tally = Tally::new(spec);
-            tally.insert(node("a", serde_json::json!({})));
-            let why = "seats and `once` come with the first seal, which awaits this";
+            let mut tracker = ReadinessTracker::new(spec);
+            tracker.insert(node("a", serde_json::json!({})));
+            let why = "seats and `once` exist only after the first seal, and this group delays it: use \
+                       metadata instead";
             assert_eq!(
-                unmet(&tally),
+                unmet(&tracker),
                 [format!("group {rule}: 0 of 1 match; {why}")]
             );
         }
     }
 
     #[test]
-    fn every_clause_says_what_it_lacks() {
+    fn each_unmet_clause_gives_its_reason() {
         let spec = spec(
             "ready:\n  nodes: 2\n  groups:\n    - { where: 'node.metadata.role == \"v\"', count: 2 }\n    \
              - { where: 'nodes | length > 2', count: 1 }\n  when: '(nodes | first).identifier == \"b\"'",
         );
-        let mut tally = Tally::new(spec);
+        let mut tracker = ReadinessTracker::new(spec);
         let validator = serde_json::json!({"role": "v"});
-        tally.insert(node("a", validator.clone()));
-        tally.insert(node("c", serde_json::json!({})));
+        tracker.insert(node("a", validator.clone()));
+        tracker.insert(node("c", serde_json::json!({})));
         assert_eq!(
-            unmet(&tally),
+            unmet(&tracker),
             [r#"group node.metadata.role == "v": 1 of 2 match"#]
         );
-        tally.insert(node("c", validator.clone()));
+        tracker.insert(node("c", validator.clone()));
         assert_eq!(
-            unmet(&tally),
+            unmet(&tracker),
             [
                 "group nodes | length > 2: 0 of 1 match",
                 r#"when: (nodes | first).identifier == "b" is false"#
             ]
         );
-        tally.remove("a");
-        tally.insert(node("b", validator.clone()));
-        tally.insert(node("d", validator));
-        assert!(tally.readiness(&Map::new()).is_ready());
-        tally.remove("d");
+        tracker.remove("a");
+        tracker.insert(node("b", validator.clone()));
+        tracker.insert(node("d", validator));
+        assert!(tracker.readiness(&Map::new()).is_ready());
+        tracker.remove("d");
         assert!(
-            !tally.readiness(&Map::new()).is_ready(),
+            !tracker.readiness(&Map::new()).is_ready(),
             "counts follow removals"
         );
     }
 
     #[test]
-    fn a_when_that_fails_is_unmet_with_its_error() {
-        let mut tally = Tally::new(spec(
+    fn failing_when_is_unmet_and_shows_its_error() {
+        let mut tracker = ReadinessTracker::new(spec(
             "ready: {nodes: 1, when: 'nodes[0].metadata.zone == 1'}",
         ));
-        tally.insert(node("a", serde_json::json!({})));
-        let clauses = unmet(&tally);
+        tracker.insert(node("a", serde_json::json!({})));
+        let clauses = unmet(&tracker);
         assert!(
             clauses[0].starts_with("when: nodes[0].metadata.zone == 1: "),
             "{clauses:?}"
@@ -385,20 +413,22 @@ mod tests {
     }
 
     #[test]
-    fn facts_that_a_changed_spec_does_not_accept_keep_the_set_waiting() {
-        let mut tally = Tally::new(spec("metadata: {port: {type: integer}}\nready: {nodes: 1}"));
-        tally.insert(node("a", serde_json::json!({"port": "x"})));
-        let clauses = unmet(&tally);
+    fn metadata_that_a_changed_spec_rejects_keeps_the_set_waiting() {
+        let mut tracker =
+            ReadinessTracker::new(spec("metadata: {port: {type: integer}}\nready: {nodes: 1}"));
+        tracker.insert(node("a", serde_json::json!({"port": "x"})));
+        let clauses = unmet(&tracker);
         assert!(clauses[0].starts_with("a: metadata.port"), "{clauses:?}");
-        tally.insert(node("a", serde_json::json!({"port": 1})));
-        assert!(unmet(&tally).is_empty());
+        tracker.insert(node("a", serde_json::json!({"port": 1})));
+        assert!(unmet(&tracker).is_empty());
     }
 
     #[test]
-    fn of_many_missing_twenty_are_named() {
+    fn names_at_most_twenty_missing_nodes() {
         let list: Vec<String> = (100..130).map(|at| format!("n{at}")).collect();
-        let tally = Tally::new(spec(&format!("ready: {{nodes: [{}]}}", list.join(", "))));
-        let readiness = tally.readiness(&Map::new());
+        let tracker =
+            ReadinessTracker::new(spec(&format!("ready: {{nodes: [{}]}}", list.join(", "))));
+        let readiness = tracker.readiness(&Map::new());
         let progress = readiness.progress();
         assert_eq!((progress.missing.len(), progress.missing_count), (20, 30));
         assert!(
@@ -408,14 +438,14 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the order of arrival, re-registration and removal: equal sets are equal snapshots.
+        /// Snapshots do not depend on the order of arrival, on re-registration or on removal.
         #[test]
-        fn equal_sets_are_equal_snapshots(
+        fn equal_sets_give_equal_snapshots(
             steps in proptest::collection::vec((0..8_u8, 0..3_u8), 1..40),
             shuffled in any::<prop::sample::Index>(),
         ) {
             let spec = spec("ready: {nodes: 1, groups: [{where: 'node.metadata.n == 1', count: 1}]}");
-            let mut walked = Tally::new(spec.clone());
+            let mut walked = ReadinessTracker::new(spec.clone());
             let mut last = BTreeMap::new();
             for (who, what) in &steps {
                 let name = format!("n{who}");
@@ -431,13 +461,13 @@ mod tests {
             let mut facts: Vec<_> = last.into_values().collect();
             let middle = if facts.is_empty() { 0 } else { shuffled.index(facts.len()) };
             facts.rotate_left(middle);
-            let mut direct = Tally::new(spec);
+            let mut direct = ReadinessTracker::new(spec);
             for node in facts {
                 direct.insert(node);
             }
-            let snapshot = |tally: &Tally| tally.snapshot(Revision(1), &BTreeMap::new(), Map::new());
+            let snapshot = |tracker: &ReadinessTracker| tracker.members().snapshot(Revision(1), &BTreeMap::new(), Map::new());
             prop_assert_eq!(snapshot(&walked), snapshot(&direct));
-            let answer = |tally: &Tally| tally.readiness(&Map::new());
+            let answer = |tracker: &ReadinessTracker| tracker.readiness(&Map::new());
             prop_assert_eq!(answer(&walked), answer(&direct));
         }
     }

@@ -1,53 +1,54 @@
-//! From a ready snapshot to everybody's files: all materializers in order, then operators' overrides.
+//! From a ready snapshot to each node's files: all materializers in order, then the operators' overrides.
 //!
-//! Pure but for what materializers do. `serve` and `plan` run the same code.
+//! Apart from what materializers do, this is pure. `serve` and `plan` run the same code.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet, btree_map::Entry},
     sync::Arc,
 };
 
 use serde_json::{Map, Value};
 
+use crate::readiness::{closed_list, is_listed};
 use cfgsync_materialize::{Audience, MaterializationResult, MaterializeError, Materializer};
 use cfgsync_model::{
     ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, RegistrationSnapshot,
 };
-use cfgsync_spec::{Late, MaterializerSpec, Members, Spec};
-use cfgsync_template::{Draw, RenderContext};
+use cfgsync_spec::{Late, MaterializerSpec, Spec};
+use cfgsync_template::{Draw, NodeValue, RenderContext};
 
-/// A spec and the materializers that it asks for: what turns snapshots into files.
-pub struct Program {
-    /// The rule and everything else that was read.
+/// A spec and its materializers: turns snapshots into files.
+pub struct Pipeline {
+    /// The readiness rule and everything else in the spec file.
     pub spec: Arc<Spec>,
     materializers: Vec<Arc<dyn Materializer>>,
-    /// Those that have files for nodes known beforehand.
+    /// The nodes that a materializer lists in advance.
     listed: BTreeSet<Identifier>,
-    /// Those of them who may fetch without registering.
+    /// Those of them that may fetch without registering.
     open: BTreeSet<Identifier>,
-    /// All materializers know their nodes beforehand: registration is only the gate.
-    gate_only: bool,
-    /// The names of shared files that the spec declares.
+    /// All materializers list their nodes in advance.
+    is_static: bool,
+    /// The paths of the shared files that the spec declares.
     shared: HashSet<ArtifactPath>,
 }
 
-/// What a render came to.
+/// The result of a render.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rendered {
-    /// A materializer waits for something beyond the rule.
+    /// A materializer waits for something beyond the rule. The message names the materializer.
     NotReady(String),
-    /// Everybody's files: each node that gets a payload has an entry, even if it is empty.
+    /// All files. Each node that gets a payload has an entry, which may be empty.
     Ready(MaterializedArtifacts),
 }
 
-impl Program {
-    /// A spec with the materializers it asks for, in order, and those of the embedding program.
+impl Pipeline {
+    /// Joins a spec and its materializers, which run in this order.
     pub fn new(spec: Arc<Spec>, materializers: Vec<Arc<dyn Materializer>>) -> Self {
         let (mut listed, mut open) = (BTreeSet::new(), BTreeSet::new());
-        let mut gate_only = !materializers.is_empty();
+        let mut is_static = !materializers.is_empty();
         for materializer in &materializers {
             match materializer.audience() {
-                Audience::Registered => gate_only = false,
+                Audience::Registered => is_static = false,
                 Audience::Listed {
                     identifiers,
                     requires_registration,
@@ -60,109 +61,107 @@ impl Program {
             }
         }
         Self {
-            shared: shared_names(&spec),
+            shared: shared_paths(&spec),
             spec,
             materializers,
             listed,
             open,
-            gate_only,
+            is_static,
         }
     }
 
-    /// Those who are known before they come: on the spec's list, or with files of their own.
+    /// The nodes that are known before they register: those on the closed list and those with files of their own.
     pub fn expected(&self) -> impl Iterator<Item = &Identifier> {
-        let rule = self.spec.ready.as_ref();
-        let list = match rule.and_then(|rule| rule.nodes.as_ref()) {
-            Some(Members::Closed(list)) => Some(list),
-            _ => None,
-        };
+        let list = closed_list(&self.spec);
         list.into_iter().flatten().chain(&self.listed)
     }
 
-    /// Whether `identifier` is one of them.
+    /// Whether `identifier` is one of [`Pipeline::expected`].
     pub fn expects(&self, identifier: &Identifier) -> bool {
-        let rule = self.spec.ready.as_ref();
-        let list = rule.and_then(|rule| rule.nodes.as_ref());
         self.listed.contains(identifier)
-            || matches!(list, Some(Members::Closed(list)) if list.contains(identifier))
+            || closed_list(&self.spec).is_some_and(|list| list.contains(identifier))
     }
 
-    /// Whether the spec declares a shared file by the name of `path`. Those that programs make are known once they
-    /// are made.
+    /// Whether the spec declares a shared file with this path. The shared files of programs are known only after a
+    /// render.
     pub fn declares_shared(&self, path: &ArtifactPath) -> bool {
         self.shared.contains(path)
     }
 
-    /// Whether the files do not depend on who registers: registration is only the gate.
-    pub fn gate_only(&self) -> bool {
-        self.gate_only
+    /// Whether the files do not depend on the registrations: all materializers list their nodes in advance.
+    pub fn is_static(&self) -> bool {
+        self.is_static
     }
 
-    /// Whether a render of the same snapshot gives the same files, unless files on this machine have changed.
-    pub fn repeats(&self) -> bool {
-        self.materializers.iter().all(|one| one.repeats())
+    /// Whether another render of the same snapshot gives the same files, unless files on this machine have changed.
+    pub fn is_repeatable(&self) -> bool {
+        self.materializers.iter().all(|one| one.is_repeatable())
     }
 
     /// Whether `identifier` may fetch without being registered.
-    pub fn is_open(&self, identifier: &str) -> bool {
+    pub fn is_open_to(&self, identifier: &str) -> bool {
         self.open.contains(identifier)
     }
 
-    /// Whether nobody registers here who is not listed, and `identifier` is not.
-    pub fn is_stranger(&self, identifier: &str) -> bool {
-        self.gate_only && !self.open.is_empty() && !self.listed.contains(identifier)
+    /// Whether only listed nodes may register, and `identifier` is not listed. This is so if all files are static
+    /// and some may be fetched without registering.
+    pub fn is_unlisted(&self, identifier: &str) -> bool {
+        self.is_static && !self.open.is_empty() && !self.listed.contains(identifier)
     }
 
-    /// Whether the materializers have no files for `identifier`, whatever happens, and it may not even register.
+    /// Whether there can never be files for `identifier`, so that it may not register.
     pub fn excludes(&self, identifier: &Identifier) -> bool {
-        self.is_stranger(identifier.as_str())
-            || !super::readiness::is_listed(&self.spec, identifier)
+        self.is_unlisted(identifier.as_str()) || !is_listed(&self.spec, identifier)
     }
 
-    /// Whether the sealed cluster neither takes `identifier` in, if it does not know it, nor lets it go
-    /// (`late: refuse`). Where there is no rule registration is nothing but the gate, and who may fetch without
-    /// registering may register as well.
-    pub fn is_closed_to(&self, identifier: &str) -> bool {
-        let only_a_gate = self.gate_only && (self.spec.ready.is_none() || self.is_open(identifier));
-        self.spec.late == Late::Refuse && !only_a_gate
+    /// Whether the sealed cluster refuses to add or remove `identifier` (`late: refuse`). This does not apply where
+    /// registering changes nothing: without a rule, all files are static, and nodes that may fetch without
+    /// registering may register at any time.
+    pub fn is_closed_after_seal(&self, identifier: &str) -> bool {
+        let changes_nothing =
+            self.is_static && (self.spec.ready.is_none() || self.is_open_to(identifier));
+        self.spec.late == Late::Refuse && !changes_nothing
     }
 
-    /// What `once:` lacks in `snapshot`, drawn in the order of the spec, beside what is there.
+    /// Returns the snapshot's `once` values, and draws those of the spec that are missing, in the spec's order.
     pub fn draw_once(
         &self,
         snapshot: &RegistrationSnapshot,
         draw: &Draw,
     ) -> Result<Map<String, Value>, MaterializeError> {
-        let mut snapshot = snapshot.clone();
+        let mut once = snapshot.once.clone();
+        // Converting the nodes costs the most, so it is done at most once.
+        let mut nodes: Option<Vec<NodeValue>> = None;
         for (name, expression) in &self.spec.once {
-            if snapshot.once.contains_key(name) {
+            if once.contains_key(name) {
                 continue;
             }
-            let value = expression
-                .draw(&RenderContext::new(&snapshot), draw)
-                .map_err(|error| {
-                    let told = error.describe(expression.origin());
-                    MaterializeError(format!("once.{name}: {told}"))
-                })?;
-            snapshot.once.insert(name.clone(), value);
+            let nodes = nodes.get_or_insert_with(|| NodeValue::all_of(snapshot));
+            let context =
+                RenderContext::unseated(&snapshot.cluster, &snapshot.values, &once, nodes.clone());
+            let value = expression.draw(&context, draw).map_err(|error| {
+                let described = error.describe(expression.origin());
+                MaterializeError::new(format!("once.{name}: {described}"))
+            })?;
+            once.insert(name.clone(), value);
         }
-        Ok(snapshot.once)
+        Ok(once)
     }
 
-    /// Ends what runs, for good: the server stops.
+    /// Stops running materializers for good. Called when the server stops.
     pub fn stop(&self) {
         for materializer in &self.materializers {
             materializer.stop();
         }
     }
 
-    /// Runs the materializers in order and puts `overrides` in place.
+    /// Runs the materializers in order, then replaces the own files of nodes that have an override.
     pub fn render(
         &self,
         snapshot: &RegistrationSnapshot,
         overrides: &BTreeMap<Identifier, Arc<ArtifactSet>>,
     ) -> Result<Rendered, MaterializeError> {
-        let mut all = Merged::default();
+        let mut all = MergedArtifacts::default();
         for materializer in &self.materializers {
             match materializer.materialize(snapshot)? {
                 MaterializationResult::NotReady { message } => {
@@ -172,28 +171,32 @@ impl Program {
                 MaterializationResult::Ready(artifacts) => {
                     let name = materializer.name();
                     if materializer.audience() == Audience::Registered {
-                        refuse_strangers(&name, snapshot, &artifacts)?;
+                        refuse_unregistered(&name, snapshot, &artifacts)?;
                     }
                     all.add(&name, artifacts)?;
                 }
             }
         }
-        let mut nodes = BTreeMap::new();
         let registered = snapshot.nodes.iter().map(|node| &node.identifier);
-        let audience: BTreeSet<&Identifier> = match self.gate_only {
-            // An operator's files make a node one that has files.
+        let audience: BTreeSet<&Identifier> = match self.is_static {
+            // An override gives files to a node that has none.
             true => self.listed.iter().chain(overrides.keys()).collect(),
             false => registered.chain(&self.open).collect(),
         };
-        for identifier in audience {
-            let own = all.nodes.remove(identifier).unwrap_or_default();
-            let own = match overrides.get(identifier) {
-                Some(files) => in_place_of(&own, files),
+        // Both are sorted, so one walk joins them.
+        let mut made = all.nodes.into_iter().peekable();
+        let files_of = |identifier: &Identifier| {
+            while made.next_if(|(other, _)| other < identifier).is_some() {}
+            let own = made.next_if(|(other, _)| other == identifier);
+            let own = own.map(|(_, files)| files).unwrap_or_default();
+            let files = match overrides.get(identifier) {
+                Some(files) => keep_secret(&own, files),
                 None => own,
             };
-            nodes.insert(identifier.clone(), own);
-        }
-        refuse_shared_names(&nodes, &all.shared, overrides)?;
+            (identifier.clone(), files)
+        };
+        let nodes: BTreeMap<_, _> = audience.into_iter().map(files_of).collect();
+        refuse_shared_paths(&nodes, &all.shared, overrides)?;
         Ok(Rendered::Ready(MaterializedArtifacts {
             nodes,
             shared: all.shared,
@@ -201,26 +204,26 @@ impl Program {
     }
 }
 
-fn shared_names(spec: &Spec) -> HashSet<ArtifactPath> {
-    let mut names = HashSet::new();
+fn shared_paths(spec: &Spec) -> HashSet<ArtifactPath> {
+    let mut paths = HashSet::new();
     for materializer in &spec.materializers {
         match materializer {
             MaterializerSpec::Template(template) => {
                 let files = template.files.iter().filter(|file| file.shared);
-                names.extend(files.map(|file| file.path.clone()));
+                paths.extend(files.map(|file| file.path.clone()));
             }
             MaterializerSpec::Precomputed(precomputed) => {
                 let files = precomputed.artifacts.shared.files().iter();
-                names.extend(files.map(|file| file.path.clone()));
+                paths.extend(files.map(|file| file.path.clone()));
             }
-            MaterializerSpec::Exec(_) => {}
+            MaterializerSpec::Exec(_) | MaterializerSpec::Embedded(_) => {}
         }
     }
-    names
+    paths
 }
 
-/// An operator's `files` in place of a node's `own`: by the name of a secret file they are secret as well.
-fn in_place_of(own: &ArtifactSet, files: &ArtifactSet) -> ArtifactSet {
+/// Returns an operator's `files`. A file that replaces a secret file of the node's `own` becomes secret.
+fn keep_secret(own: &ArtifactSet, files: &ArtifactSet) -> ArtifactSet {
     let files =
         files.files().iter().map(
             |file| match own.get(&file.path).is_some_and(|own| own.secret) {
@@ -228,34 +231,41 @@ fn in_place_of(own: &ArtifactSet, files: &ArtifactSet) -> ArtifactSet {
                 false => file.clone(),
             },
         );
-    ArtifactSet::new(files.collect()).expect("names of a set differ")
+    ArtifactSet::new(files.collect()).expect("the paths of a set are distinct")
 }
 
-/// The files of several materializers.
+/// The files of several materializers, merged.
 #[derive(Default)]
-struct Merged {
+struct MergedArtifacts {
     nodes: BTreeMap<Identifier, ArtifactSet>,
     shared: ArtifactSet,
 }
 
-impl Merged {
+impl MergedArtifacts {
     fn add(
         &mut self,
         name: &str,
         artifacts: MaterializedArtifacts,
     ) -> Result<(), MaterializeError> {
         let taken = |path: &ArtifactPath, whose: &str| {
-            MaterializeError(format!(
-                "{name}: {path} for {whose} is already made by an earlier materializer; \
-                 no path may occur twice for one node"
+            MaterializeError::new(format!(
+                "{name}: an earlier materializer already makes {path} for {whose}; \
+                 each path may occur only once per node"
             ))
         };
+        if self.nodes.is_empty() && self.shared.is_empty() {
+            *self = Self {
+                nodes: artifacts.nodes,
+                shared: artifacts.shared,
+            };
+            return Ok(());
+        }
         for (identifier, files) in artifacts.nodes {
             match self.nodes.entry(identifier) {
-                std::collections::btree_map::Entry::Vacant(entry) => {
+                Entry::Vacant(entry) => {
                     entry.insert(files);
                 }
-                std::collections::btree_map::Entry::Occupied(mut entry) => {
+                Entry::Occupied(mut entry) => {
                     for file in files.files() {
                         let whose = entry.key().to_string();
                         entry
@@ -275,23 +285,26 @@ impl Merged {
     }
 }
 
-fn refuse_strangers(
+fn refuse_unregistered(
     name: &str,
     snapshot: &RegistrationSnapshot,
     artifacts: &MaterializedArtifacts,
 ) -> Result<(), MaterializeError> {
-    let stranger = artifacts
+    // Both are sorted, so one walk over the snapshot finds all.
+    let mut registered = snapshot.nodes.iter();
+    let unregistered = artifacts
         .nodes
         .keys()
-        .find(|id| snapshot.node(id.as_str()).is_none());
-    stranger.map_or(Ok(()), |stranger| {
-        Err(MaterializeError(format!(
-            "{name}: has files for {stranger}, which is not registered"
-        )))
-    })
+        .find(|id| !registered.by_ref().any(|node| node.identifier == **id));
+    match unregistered {
+        None => Ok(()),
+        Some(identifier) => Err(MaterializeError::new(format!(
+            "{name}: it made files for {identifier}, which is not registered"
+        ))),
+    }
 }
 
-fn refuse_shared_names(
+fn refuse_shared_paths(
     nodes: &BTreeMap<Identifier, ArtifactSet>,
     shared: &ArtifactSet,
     overrides: &BTreeMap<Identifier, Arc<ArtifactSet>>,
@@ -306,19 +319,19 @@ fn refuse_shared_names(
             .iter()
             .find(|file| shared.contains(&file.path))
         {
-            let told = match overrides.contains_key(identifier) {
+            let message = match overrides.contains_key(identifier) {
                 true => format!(
-                    "{}: the override of {identifier} has a file by the name of a shared one; \
-                     an operator ends it: DELETE /v1/nodes/{identifier}/override",
+                    "{}: the override of {identifier} contains this path, which is a shared file; remove the \
+                     override with DELETE /v1/nodes/{identifier}/override",
                     file.path
                 ),
                 false => format!(
-                    "{}: {identifier} has a file of its own by the name of a shared one; \
-                     no path may occur twice for one node",
+                    "{}: this path is both a shared file and a file of {identifier}; each path may occur only \
+                     once per node",
                     file.path
                 ),
             };
-            return Err(MaterializeError(told));
+            return Err(MaterializeError::new(message));
         }
     }
     Ok(())

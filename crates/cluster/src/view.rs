@@ -1,142 +1,220 @@
-//! What readers see: published whole after each evaluation, read without a lock.
+//! What readers see: published as a whole after each evaluation, read without a lock.
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use bytes::Bytes;
+use serde_json::Map;
 
-use super::render::Program;
-use cfgsync_model::{Failure, Generation, Identifier, Progress, Revision};
-use cfgsync_wire::{EncodedPayload, ErrorBody, SigningKey};
+use crate::{
+    admission::{Admission, Coverage},
+    readiness::ReadinessTracker,
+    render::Pipeline,
+};
+use cfgsync_model::{Failure, Generation, Identifier, Instance, Progress, Revision};
+use cfgsync_store::{State, Store};
+use cfgsync_support::parallel;
+use cfgsync_wire::{EncodedPayload, ErrorBody, PayloadEncoder, SigningKey};
 
-/// The coordinator's newest word.
-pub(super) struct View {
-    /// What turns snapshots into files.
-    pub(super) program: Arc<Program>,
-    /// How far the set has come.
-    pub(super) progress: Progress,
-    /// The newest input that was judged: `progress` shows it.
-    pub(super) judged: Revision,
-    /// The newest input that was evaluated: judged, and rendered if that was due.
-    pub(super) evaluated: Revision,
-    /// The not-ready answers, encoded.
-    pub(super) not_ready: NotReady,
+/// For fewer nodes than this, a second thread costs more than it saves.
+const NODES_PER_THREAD_MIN: usize = 256;
+
+/// The result of the newest evaluation.
+pub(crate) struct View {
+    /// The spec and materializers in force.
+    pub(crate) pipeline: Arc<Pipeline>,
+    /// What is registered and what is missing.
+    pub(crate) progress: Progress,
+    /// The newest input that was evaluated: `progress` includes it.
+    pub(crate) evaluated: Revision,
+    /// The newest input for which no work is left: evaluated, and rendered and sealed if that was due.
+    pub(crate) completed: Revision,
+    /// The bodies of the not-ready answers.
+    pub(crate) not_ready: Arc<NotReadyBodies>,
     /// The generation that is served.
-    pub(super) served: Option<Arc<Served>>,
-    /// Up to which input the served generation is what a render gives.
-    pub(super) covers: Revision,
-    /// Registration is only the gate, and the served generation was made with this program: who is registered
-    /// gets its files whenever it came.
-    pub(super) is_gate_open: bool,
-    /// Why waiters were freed before the first seal.
-    pub(super) failure: Option<Failed>,
-    /// Why the newest render failed, while an older generation is served.
-    pub(super) trouble: Option<Arc<Failure>>,
+    pub(crate) served: Option<Arc<ServedGeneration>>,
+    /// Which registrations the served generation includes.
+    pub(crate) coverage: Coverage,
+    /// Why the waiting nodes were released before the first seal.
+    pub(crate) failure: Option<AttemptFailure>,
+    /// Why the newest render failed, while an older generation stays served.
+    pub(crate) render_failure: Option<Arc<Failure>>,
 }
 
-/// The not-ready answer to a node that is registered, and to one that is not.
-#[derive(Clone)]
-pub(super) struct NotReady {
-    /// To one that is.
-    pub(super) registered: Bytes,
-    /// To one that is not.
-    pub(super) unregistered: Bytes,
+/// The not-ready answers to a registered and to an unregistered node. Each is encoded when the first node needs it.
+pub(crate) struct NotReadyBodies {
+    progress: Progress,
+    registered: OnceLock<Bytes>,
+    unregistered: OnceLock<Bytes>,
 }
 
 /// A failure before the first seal.
 #[derive(Clone)]
-pub(super) struct Failed {
-    /// Its reason.
-    pub(super) failure: Arc<Failure>,
-    /// A failed render belongs to these inputs: with newer ones it is over.
-    pub(super) inputs: Option<Revision>,
+pub(crate) struct AttemptFailure {
+    /// The reason.
+    pub(crate) failure: Arc<Failure>,
+    /// The inputs of a failed render: newer ones end the failure. `None`: the deadline passed.
+    pub(crate) inputs: Option<InputRevisions>,
 }
 
-/// A generation, encoded.
-pub(super) struct Served {
+/// The newest change of each kind of input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct InputRevisions {
+    /// The newest registration or removal of a node.
+    pub(crate) registrations: Revision,
+    /// The newest change of an override.
+    pub(crate) overrides: Revision,
+}
+
+/// A generation with all of its payloads encoded.
+pub(crate) struct ServedGeneration {
     /// What was sealed.
-    pub(super) generation: Arc<Generation>,
-    payloads: HashMap<Identifier, Payload>,
+    pub(crate) generation: Arc<Generation>,
+    payloads: HashMap<Identifier, ServedPayload>,
 }
 
 /// One node's payload.
-pub(super) struct Payload {
-    /// As it goes to the socket.
-    pub(super) encoded: Arc<EncodedPayload>,
-    /// Whether there is a secret file in it.
-    pub(super) secret: bool,
-    /// Whether it was handed out, so that only the first time is noted.
+pub(crate) struct ServedPayload {
+    /// The bytes for the socket.
+    pub(crate) encoded: Arc<EncodedPayload>,
+    /// Whether it contains a secret file.
+    pub(crate) has_secrets: bool,
+    /// Whether this server has delivered it.
     delivered: AtomicBool,
 }
 
-impl NotReady {
-    /// Encodes both answers. `trouble` is why the newest inputs made no generation: for who came with them it is
-    /// the reason to wait.
-    pub(super) fn of(progress: &Progress, trouble: Option<&Failure>) -> Self {
-        let mut progress = progress.clone();
-        if let Some(failure) = trouble {
-            let clause = format!("render: the newest one failed: {}", failure.reason);
-            progress.unmet.push(clause);
-        }
-        let encode =
-            |registered| Bytes::from(ErrorBody::not_ready(&progress, registered).to_json());
+impl View {
+    /// The view before the first evaluation.
+    pub(crate) fn before_evaluation(
+        pipeline: &Arc<Pipeline>,
+        store: &dyn Store,
+        sign_key: Option<&Arc<SigningKey>>,
+    ) -> Self {
+        let tracker = ReadinessTracker::new(pipeline.spec.clone());
+        let progress = tracker.readiness(&Map::new()).progress().clone();
+        let sealed = store.state().generation().cloned();
+        let served = sealed.map(|sealed| ServedGeneration::new(store.instance(), sealed, sign_key));
+        let revision = served.as_ref().map(|served| served.generation.revision);
         Self {
-            registered: encode(true),
-            unregistered: encode(false),
+            pipeline: pipeline.clone(),
+            not_ready: Arc::new(NotReadyBodies::new(&progress, None)),
+            progress,
+            evaluated: Revision::default(),
+            completed: Revision::default(),
+            served: served.map(Arc::new),
+            coverage: Coverage {
+                up_to: revision.unwrap_or_default(),
+                is_complete: false,
+            },
+            failure: None,
+            render_failure: None,
+        }
+    }
+
+    /// The decisions about identifiers, for this view and a state of the store.
+    pub(crate) fn admission<'a>(&'a self, state: &'a State) -> Admission<'a> {
+        Admission {
+            pipeline: &self.pipeline,
+            state,
+            sealed: self.served.is_some().then_some(self.coverage),
+            failure: self.failure.as_ref(),
         }
     }
 }
 
-impl Served {
-    /// Encodes all payloads of `generation`, signed by `key` if there is one.
-    pub(super) fn new(
-        instance: cfgsync_model::Instance,
+impl NotReadyBodies {
+    /// The answers for `progress`. `render_failure` is why the newest inputs made no generation: for a node that
+    /// registered with them it is the reason to wait.
+    pub(crate) fn new(progress: &Progress, render_failure: Option<&Failure>) -> Self {
+        let mut progress = progress.clone();
+        if let Some(failure) = render_failure {
+            let clause = format!("render: the newest one failed: {}", failure.reason);
+            progress.unmet.push(clause);
+        }
+        Self {
+            progress,
+            registered: OnceLock::new(),
+            unregistered: OnceLock::new(),
+        }
+    }
+
+    /// The encoded [`ErrorBody`] for a node that is registered, or is not.
+    pub(crate) fn body(&self, is_registered: bool) -> Bytes {
+        let body = match is_registered {
+            true => &self.registered,
+            false => &self.unregistered,
+        };
+        let encode = || ErrorBody::not_ready(&self.progress, is_registered).to_json();
+        body.get_or_init(|| encode().into()).clone()
+    }
+}
+
+impl InputRevisions {
+    /// Those of `state`.
+    pub(crate) fn of(state: &State) -> Self {
+        Self {
+            registrations: state.registrations_revision,
+            overrides: state.overrides_revision,
+        }
+    }
+
+    /// The newest of them.
+    pub(crate) fn newest(self) -> Revision {
+        self.registrations.max(self.overrides)
+    }
+}
+
+impl ServedGeneration {
+    /// Encodes all payloads of `generation` on all cores, with signatures by `key` if there is one.
+    pub(crate) fn new(
+        instance: Instance,
         generation: Arc<Generation>,
         key: Option<&Arc<SigningKey>>,
     ) -> Self {
-        let payloads = EncodedPayload::all_of(instance, &generation, key)
-            .into_iter()
-            .map(|(identifier, encoded)| {
-                let payload = Payload {
-                    encoded,
-                    secret: generation.has_secrets(identifier.as_str()),
-                    delivered: AtomicBool::new(false),
-                };
-                (identifier, payload)
-            })
-            .collect();
+        let encoder = PayloadEncoder::of(instance, &generation).signed_by(key);
+        let shared_secret = generation.shared.files().iter().any(|file| file.secret);
+        let nodes: Vec<_> = generation.nodes.iter().collect();
+        let payloads = parallel::map(&nodes, NODES_PER_THREAD_MIN, |(identifier, files)| {
+            ServedPayload {
+                encoded: Arc::new(encoder.encode(identifier, files)),
+                has_secrets: shared_secret || files.local.files().iter().any(|file| file.secret),
+                delivered: AtomicBool::new(false),
+            }
+        });
+        let identifiers = nodes.into_iter().map(|(identifier, _)| identifier.clone());
+        let payloads = identifiers.zip(payloads).collect();
         Self {
             generation,
             payloads,
         }
     }
 
-    /// The payload of `identifier`.
-    pub(super) fn payload(&self, identifier: &str) -> Option<&Payload> {
-        self.payloads.get(identifier)
-    }
-
-    /// Whether the payload of `identifier` was handed out, by this server.
-    pub(super) fn was_taken(&self, identifier: &str) -> bool {
-        let payload = self.payloads.get(identifier);
-        payload.is_some_and(|payload| payload.delivered.load(Ordering::Relaxed))
+    /// The payload of `identifier`, with the identifier as it is kept.
+    pub(crate) fn payload(&self, identifier: &str) -> Option<(&Identifier, &ServedPayload)> {
+        self.payloads.get_key_value(identifier)
     }
 
     /// Whether there is a payload for `identifier`.
-    pub(super) fn has(&self, identifier: &str) -> bool {
+    pub(crate) fn has(&self, identifier: &str) -> bool {
         self.payloads.contains_key(identifier)
+    }
+
+    /// Whether this server has delivered the payload of `identifier`.
+    pub(crate) fn was_delivered(&self, identifier: &str) -> bool {
+        let payload = self.payloads.get(identifier);
+        payload.is_some_and(|payload| payload.delivered.load(Ordering::Relaxed))
     }
 }
 
-impl Payload {
-    /// Marks it as handed out; answers whether this is the first time.
-    pub(super) fn take(&self) -> bool {
-        // A plain load first: after the first time nobody needs the cache line for itself.
+impl ServedPayload {
+    /// Marks it as delivered. Returns whether this is the first time.
+    pub(crate) fn mark_delivered(&self) -> bool {
+        // A plain load first: after the first time no core needs to own the cache line.
         !self.delivered.load(Ordering::Relaxed) && !self.delivered.swap(true, Ordering::Relaxed)
     }
 }

@@ -1,35 +1,35 @@
-//! `kind: exec`: a program makes the files.
+//! The kind `exec`: a program makes the files.
 //!
-//! It gets one JSON document on its standard input, `{cluster, revision, nodes, values, once}`, and answers
-//! with one on its standard output (see `answer`). Its standard error goes to the log. It runs in a process
-//! group of its own, which is killed when it takes too long or prints too much; a child that leaves the
-//! group (`setsid`) escapes that, but holds nothing up.
+//! The program reads one JSON document from its standard input, `{cluster, revision, nodes, values, once}`, and writes
+//! one to its standard output (see `answer`). Its standard error goes to the log.
+//!
+//! The program runs in its own process group. The group is killed if the program takes too long or prints too much. A
+//! child that leaves the group (`setsid`) is not killed, but the server does not wait for it.
 
 mod answer;
 mod run;
 #[cfg(test)]
 mod tests;
 
-use self::{
-    answer::read_answer,
-    run::{Ended, Run},
-};
 use tokio::sync::watch;
 
-use super::{MaterializationResult, MaterializeError, Materializer};
+use self::{
+    answer::read_answer,
+    run::{Finished, Run},
+};
 use cfgsync_model::RegistrationSnapshot;
-use cfgsync_spec::ExecSpec;
+use cfgsync_spec::{ExecSpec, MaterializationResult, MaterializeError, Materializer};
 
-/// Runs a program for every render.
-pub struct ExecMaterializer {
+/// Runs a program at each render.
+pub(super) struct ExecMaterializer {
     spec: ExecSpec,
-    /// Whether the server stops: no run may outlive it.
+    /// Whether the server is stopping. Then a program that runs is killed, so that it does not outlive the server.
     stopping: watch::Sender<bool>,
 }
 
 impl ExecMaterializer {
-    /// The program that `spec` names.
-    pub fn new(spec: &ExecSpec) -> Self {
+    /// Returns a materializer that runs the program of `spec`.
+    pub(super) fn new(spec: &ExecSpec) -> Self {
         Self {
             spec: spec.clone(),
             stopping: watch::Sender::new(false),
@@ -37,7 +37,7 @@ impl ExecMaterializer {
     }
 
     fn failed(&self, problem: impl std::fmt::Display) -> MaterializeError {
-        MaterializeError(format!("{}: {problem}", self.name()))
+        MaterializeError::new(format!("{}: {problem}", self.name()))
     }
 }
 
@@ -54,20 +54,19 @@ impl Materializer for ExecMaterializer {
         snapshot: &RegistrationSnapshot,
     ) -> Result<MaterializationResult, MaterializeError> {
         let input = serde_json::to_vec(snapshot)
-            .map_err(|error| self.failed(format!("the snapshot is not JSON: {error}")))?;
+            .map_err(|error| self.failed(format!("cannot write the snapshot as JSON: {error}")))?;
         let run = Run {
             spec: &self.spec,
             name: &self.name(),
             stopping: self.stopping.subscribe(),
         };
-        let output = match run.to_its_end(input).map_err(|error| self.failed(error))? {
-            Ended {
-                failure: Some(failure),
-                ..
-            } => return Err(self.failed(failure)),
-            Ended { stdout, .. } => stdout,
-        };
-        read_answer(&output, snapshot, self.spec.secret).map_err(|problem| self.failed(problem))
+        let Finished { failure, stdout } = run
+            .run_to_completion(input)
+            .map_err(|error| self.failed(error))?;
+        if let Some(failure) = failure {
+            return Err(self.failed(failure));
+        }
+        read_answer(&stdout, snapshot, self.spec.secret).map_err(|problem| self.failed(problem))
     }
 
     fn stop(&self) {

@@ -1,89 +1,38 @@
-//! Materializers turn a ready snapshot into artifacts.
+//! Materializers: they turn a ready snapshot into files.
 //!
-//! One file per kind. A Rust program that embeds cfgsync implements [`Materializer`] itself.
+//! There is one file for each kind that a spec can name. The trait [`Materializer`] is re-exported from `spec`, because
+//! a spec that a Rust program builds contains such materializers.
+//!
+//! **Neighbours.** `spec` describes the materializers, `template` renders texts. `cluster` calls the materializers and
+//! seals what they return.
+//!
+//! **Invariants.**
+//! - `template` and `precomputed` depend on the snapshot and on the files that the spec names. They do not depend on
+//!   time, environment, arrival order or the number of threads.
+//! - Reading, rendering and programs have bounds: sizes, steps and times.
+//! - No error contains the content of a secret file.
 
 mod exec;
 mod precomputed;
 mod template;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
-pub use self::{
+use self::{
     exec::ExecMaterializer, precomputed::PrecomputedMaterializer, template::TemplateMaterializer,
 };
-use cfgsync_model::{Identifier, MaterializedArtifacts, RegistrationSnapshot};
+pub use cfgsync_spec::{Audience, MaterializationResult, MaterializeError, Materializer};
 use cfgsync_spec::{MaterializerSpec, Spec};
 
-/// The materializers that `spec` names, in its order: the list of kinds there are.
+/// Returns the materializers of `spec`, in its order.
 pub fn build(spec: &Spec) -> Vec<Arc<dyn Materializer>> {
-    let one = |kind: &MaterializerSpec| -> Arc<dyn Materializer> {
+    let build_one = |kind: &MaterializerSpec| -> Arc<dyn Materializer> {
         match kind {
             MaterializerSpec::Template(spec) => Arc::new(TemplateMaterializer::new(spec)),
             MaterializerSpec::Precomputed(spec) => Arc::new(PrecomputedMaterializer::new(spec)),
             MaterializerSpec::Exec(spec) => Arc::new(ExecMaterializer::new(spec)),
+            MaterializerSpec::Embedded(materializer) => Arc::clone(&materializer.0),
         }
     };
-    spec.materializers.iter().map(one).collect()
+    spec.materializers.iter().map(build_one).collect()
 }
-
-/// Makes files from a snapshot. Called on a thread of its own: it may block, and a panic in it fails the
-/// render, not the server.
-pub trait Materializer: Send + Sync + 'static {
-    /// What messages call it, such as `template` or `exec ./make-genesis`.
-    fn name(&self) -> String;
-
-    /// The files for `snapshot`. Depends on nothing else where it can be helped: equal snapshots should give
-    /// equal bytes.
-    fn materialize(
-        &self,
-        snapshot: &RegistrationSnapshot,
-    ) -> Result<MaterializationResult, MaterializeError>;
-
-    /// The server stops while this works on files that nobody will get: ends what would outlive it. Whoever
-    /// does all of its work on the thread it is called on has nothing to do here.
-    fn stop(&self) {}
-
-    /// Whether it gives the same files again when it is asked again about the same snapshot, unless files on this
-    /// machine have changed that it reads. A server that comes back with its state asks such a materializer again;
-    /// where one may answer otherwise, what is sealed stands until an input or the spec changes.
-    fn repeats(&self) -> bool {
-        false
-    }
-
-    /// Whom it has files for.
-    fn audience(&self) -> Audience {
-        Audience::Registered
-    }
-}
-
-/// Whom a materializer has files for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Audience {
-    /// The nodes of the snapshot.
-    Registered,
-    /// Nodes that are known beforehand.
-    Listed {
-        /// Who they are.
-        identifiers: BTreeSet<Identifier>,
-        /// Whether they must register before they may fetch.
-        requires_registration: bool,
-    },
-}
-
-/// A materializer's answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MaterializationResult {
-    /// Something beyond the rule is missing still; asked again later, or when an input changes.
-    NotReady {
-        /// What is missing, in words for whoever waits.
-        message: String,
-    },
-    /// The files. Identifiers outside the snapshot are an error unless the audience lists them.
-    Ready(MaterializedArtifacts),
-}
-
-/// A render that failed, in words for operator and nodes: what, where (file, line, column, node) and how to
-/// mend it. Never holds the contents of files or variables.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct MaterializeError(pub String);

@@ -1,13 +1,14 @@
-//! `kind: precomputed`: the artifacts are already known.
+//! The kind `precomputed`: artifacts that are known in advance.
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
-use super::{Audience, MaterializationResult, MaterializeError, Materializer};
 use cfgsync_model::{Identifier, MaterializedArtifacts, RegistrationSnapshot};
-use cfgsync_spec::PrecomputedSpec;
+use cfgsync_spec::{
+    Audience, MaterializationResult, MaterializeError, Materializer, PrecomputedSpec,
+};
 
-/// Gives the listed nodes' files and the shared ones, whoever is registered.
-pub struct PrecomputedMaterializer {
+/// Returns the artifacts of a file. They do not depend on the registered nodes.
+pub(super) struct PrecomputedMaterializer {
     file: PathBuf,
     artifacts: Arc<MaterializedArtifacts>,
     identifiers: BTreeSet<Identifier>,
@@ -15,8 +16,8 @@ pub struct PrecomputedMaterializer {
 }
 
 impl PrecomputedMaterializer {
-    /// The artifacts that `spec` read.
-    pub fn new(spec: &PrecomputedSpec) -> Self {
+    /// Returns a materializer of the artifacts in `spec`.
+    pub(super) fn new(spec: &PrecomputedSpec) -> Self {
         Self {
             file: spec.file.clone(),
             artifacts: Arc::clone(&spec.artifacts),
@@ -31,7 +32,7 @@ impl Materializer for PrecomputedMaterializer {
         format!("precomputed {}", self.file.display())
     }
 
-    fn repeats(&self) -> bool {
+    fn is_repeatable(&self) -> bool {
         true
     }
 
@@ -39,7 +40,7 @@ impl Materializer for PrecomputedMaterializer {
         &self,
         _: &RegistrationSnapshot,
     ) -> Result<MaterializationResult, MaterializeError> {
-        // The contents are shared: this copies names and counts references.
+        // The clone shares the contents. It copies only names.
         let artifacts = MaterializedArtifacts::clone(&self.artifacts);
         Ok(MaterializationResult::Ready(artifacts))
     }

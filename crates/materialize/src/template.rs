@@ -1,44 +1,39 @@
-//! `kind: template`: renders what all share once, then every node's files on all cores.
+//! The kind `template`: renders fragments and shared files once, then each node's files on all cores.
 //!
-//! The result does not depend on how the work was split: nodes are taken in the snapshot's order, and of
-//! several errors the one of the first node is told.
+//! The result does not depend on how the nodes are distributed over threads: files are in the snapshot's order, and of
+//! several errors the one of the first node is returned.
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::Read,
-    num::NonZero,
     path::{Path, PathBuf},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+    sync::{Mutex, PoisonError},
 };
 
-use super::{MaterializationResult, MaterializeError, Materializer};
 use cfgsync_model::{
-    ArtifactFile, ArtifactSet, Content, Identifier, MaterializedArtifacts, RegistrationSnapshot,
-    SnapshotNode,
+    ArtifactFile, ArtifactSet, Chunk, Content, Identifier, MaterializedArtifacts,
+    RegistrationSnapshot, SnapshotNode,
 };
-use cfgsync_spec::{FileContent, FileSpec, TemplateSpec};
+use cfgsync_spec::{
+    FileContent, FileSpec, MaterializationResult, MaterializeError, Materializer, TemplateSpec,
+};
+use cfgsync_support::{bounded_file, parallel};
 use cfgsync_template::{JinjaError, NodeValue, Origin, RenderContext};
 
-/// Largest file that `source` reads, in bytes.
+/// The largest file that `source` reads, in bytes.
 const SOURCE_MAX_BYTES: u64 = 64 << 20;
 
-/// Fewer nodes than this are not worth a thread of their own.
+/// The least number of nodes for each thread. To start a thread for fewer costs more than it saves.
 const NODES_PER_THREAD_MIN: usize = 64;
 
-/// Files from templates.
+/// Renders files from templates.
 #[derive(Debug, Clone)]
-pub struct TemplateMaterializer {
+pub(super) struct TemplateMaterializer {
     spec: TemplateSpec,
 }
 
 impl TemplateMaterializer {
-    /// A materializer for what `spec` says.
-    pub fn new(spec: &TemplateSpec) -> Self {
+    /// Returns a materializer of the files in `spec`.
+    pub(super) fn new(spec: &TemplateSpec) -> Self {
         Self { spec: spec.clone() }
     }
 }
@@ -48,7 +43,7 @@ impl Materializer for TemplateMaterializer {
         "template".to_owned()
     }
 
-    fn repeats(&self) -> bool {
+    fn is_repeatable(&self) -> bool {
         true
     }
 
@@ -71,16 +66,16 @@ impl TemplateMaterializer {
     fn render_fragments(&self, context: RenderContext) -> Result<RenderContext, MaterializeError> {
         let mut fragments = BTreeMap::new();
         for fragment in &self.spec.fragments {
-            let content = fragment.template.render(&context, None).map_err(|error| {
-                failure(
+            let rendered = fragment.template.render(&context, None).map_err(|error| {
+                template_error(
                     &format!("fragment {}", fragment.name),
                     fragment.template.origin(),
                     &error,
                 )
             })?;
-            // A fragment includes no other, so it is one chunk; an empty one has none.
-            let chunk = content.chunks().first().cloned();
-            let chunk = chunk.unwrap_or_else(|| cfgsync_model::Chunk::new(content.to_bytes()));
+            // A fragment cannot include another, so it is one chunk, or none if it is empty.
+            let chunk = rendered.chunks().first().cloned();
+            let chunk = chunk.unwrap_or_else(|| Chunk::new(rendered.to_bytes()));
             fragments.insert(fragment.name.clone(), chunk);
         }
         Ok(context.with_fragments(fragments))
@@ -93,11 +88,11 @@ impl TemplateMaterializer {
     ) -> Result<ArtifactSet, MaterializeError> {
         let mut shared = ArtifactSet::default();
         for file in self.spec.files.iter().filter(|file| file.shared) {
-            let what = format!("{} (shared)", file.path);
-            let artifact = render_file(file, &what, context, None, sources)?;
+            let subject = || format!("{} (shared)", file.path);
+            let artifact = render_file(file, &subject, context, None, sources)?;
             shared
                 .push(artifact)
-                .map_err(|_| self.collision(file, &what))?;
+                .map_err(|_| self.collision(file, &subject()))?;
         }
         Ok(shared)
     }
@@ -109,50 +104,11 @@ impl TemplateMaterializer {
         shared: &ArtifactSet,
         sources: &Sources,
     ) -> Result<BTreeMap<Identifier, ArtifactSet>, MaterializeError> {
-        // Work on nodes behind the first one that failed is pointless.
-        let first_failed = AtomicUsize::new(usize::MAX);
-        let render = |first: usize, nodes: &[SnapshotNode]| {
-            let mut rendered = Vec::with_capacity(nodes.len());
-            for (at, node) in (first..).zip(nodes) {
-                if at > first_failed.load(Ordering::Relaxed) {
-                    break;
-                }
-                let files = self.render_node(node, context, &context.nodes()[at], shared, sources);
-                let failed = files.is_err();
-                rendered.push(files.map(|files| (node.identifier.clone(), files)));
-                if failed {
-                    first_failed.fetch_min(at, Ordering::Relaxed);
-                    break;
-                }
-            }
-            rendered
-        };
-        let threads = thread::available_parallelism()
-            .map_or(1, NonZero::get)
-            .min(snapshot.nodes.len() / NODES_PER_THREAD_MIN)
-            .max(1);
-        let share = snapshot.nodes.len().div_ceil(threads).max(1);
-        let parts: Vec<(usize, &[SnapshotNode])> = (0..)
-            .step_by(share)
-            .zip(snapshot.nodes.chunks(share))
-            .collect();
-        let [mine, others @ ..] = parts.as_slice() else {
-            return Ok(BTreeMap::new());
-        };
-        thread::scope(|scope| {
-            let others: Vec<_> = others
-                .iter()
-                .map(|&(first, nodes)| scope.spawn(move || render(first, nodes)))
-                .collect();
-            let mine = render(mine.0, mine.1);
-            // Parts come in the order of their nodes, so the first error is that of the first node.
-            mine.into_iter()
-                .chain(others.into_iter().flat_map(|part| {
-                    part.join()
-                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                }))
-                .collect()
-        })
+        let rendered = parallel::try_map(&snapshot.nodes, NODES_PER_THREAD_MIN, |at, node| {
+            self.render_node(node, context, &context.nodes()[at], shared, sources)
+        })?;
+        let identifiers = snapshot.nodes.iter().map(|node| node.identifier.clone());
+        Ok(identifiers.zip(rendered).collect())
     }
 
     fn render_node(
@@ -163,31 +119,36 @@ impl TemplateMaterializer {
         shared: &ArtifactSet,
         sources: &Sources,
     ) -> Result<ArtifactSet, MaterializeError> {
-        let mut files = ArtifactSet::default();
-        for file in self.spec.files.iter().filter(|file| !file.shared) {
+        let own = self.spec.files.iter().filter(|file| !file.shared);
+        let mut files = ArtifactSet::with_capacity(own.clone().count());
+        for file in own {
             if let Some(matching) = &file.matching {
                 let matches = matching.matches(context, value).map_err(|error| {
-                    let what = format!("`where` of {} for {}", file.path, node.identifier);
-                    failure(&what, matching.origin(), &error)
+                    let subject = format!("`where` of {} for {}", file.path, node.identifier);
+                    template_error(&subject, matching.origin(), &error)
                 })?;
                 if !matches {
                     continue;
                 }
             }
-            let what = format!("{} for {}", file.path, node.identifier);
+            let subject = || format!("{} for {}", file.path, node.identifier);
             if shared.get(&file.path).is_some() || files.get(&file.path).is_some() {
-                return Err(self.collision(file, &what));
+                return Err(self.collision(file, &subject()));
             }
-            let artifact = render_file(file, &what, context, Some(value), sources)?;
+            let artifact = render_file(file, &subject, context, Some(value), sources)?;
+            for chunk in artifact.content.chunks() {
+                // Hashed on this thread, while the bytes are in its cache. The digest needs the sum later.
+                chunk.sha256();
+            }
             files
                 .push(artifact)
-                .map_err(|_| self.collision(file, &what))?;
+                .map_err(|_| self.collision(file, &subject()))?;
         }
         Ok(files)
     }
 
-    /// Two files of one name meet in one payload: `file` and another one.
-    fn collision(&self, file: &FileSpec, what: &str) -> MaterializeError {
+    /// Returns the error for `file` and another file of the same name in one payload.
+    fn collision(&self, file: &FileSpec, subject: &str) -> MaterializeError {
         let places: Vec<String> = self
             .spec
             .files
@@ -201,35 +162,34 @@ impl TemplateMaterializer {
         } else {
             String::new()
         };
-        MaterializeError(format!(
-            "{what}: two files have this name{places}; give them other names, or `where`s that exclude each \
-             other"
+        MaterializeError::new(format!(
+            "{subject}: two files have this name{places}; rename one, or give them `where`s that exclude each other"
         ))
     }
 }
 
 fn render_file(
     file: &FileSpec,
-    what: &str,
+    subject: &impl Fn() -> String,
     context: &RenderContext,
     node: Option<&NodeValue>,
     sources: &Sources,
 ) -> Result<ArtifactFile, MaterializeError> {
-    let content = match &file.content {
+    let rendered = match &file.content {
         FileContent::Template(template) => template
             .render(context, node)
-            .map_err(|error| failure(what, template.origin(), &error))?,
+            .map_err(|error| template_error(&subject(), template.origin(), &error))?,
         FileContent::Source { path, directory } => {
-            let relative = path
-                .render_path(context, node)
-                .map_err(|error| failure(&format!("`source` of {what}"), path.origin(), &error))?;
+            let relative = path.render_path(context, node).map_err(|error| {
+                template_error(&format!("`source` of {}", subject()), path.origin(), &error)
+            })?;
             sources
                 .read(&directory.join(&relative))
                 .map_err(|problem| {
                     let place = path.origin().map_or_else(String::new, |origin| {
                         format!("{}:{}:{}: ", origin.file, origin.line, origin.column)
                     });
-                    MaterializeError(format!("`source` of {what}: {place}{problem}"))
+                    MaterializeError::new(format!("`source` of {}: {place}{problem}", subject()))
                 })?
         }
     };
@@ -237,48 +197,30 @@ fn render_file(
         path: file.path.clone(),
         mode: file.mode,
         secret: file.secret,
-        content,
+        content: rendered,
     })
 }
 
-fn failure(what: &str, origin: Option<&Origin>, error: &JinjaError) -> MaterializeError {
-    MaterializeError(format!("{what}: {}", error.describe(origin)))
+fn template_error(subject: &str, origin: Option<&Origin>, error: &JinjaError) -> MaterializeError {
+    MaterializeError::new(format!("{subject}: {}", error.describe(origin)))
 }
 
-/// The files that were read in this render: each is read once and shared by all that name it, so that all
-/// see the same bytes.
+/// The files that were read in this render. Each is read once, so that all nodes get the same bytes.
 #[derive(Default)]
 struct Sources(Mutex<BTreeMap<PathBuf, Content>>);
 
 impl Sources {
     fn read(&self, path: &Path) -> Result<Content, String> {
-        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(content) = known().get(path) {
+        let contents = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(content) = contents().get(path) {
             return Ok(content.clone());
         }
-        let content = Content::whole(read_bounded(path)?);
-        Ok(known().entry(path.to_owned()).or_insert(content).clone())
+        // The lock is not held here: reading can take long, and other threads read other files.
+        let bytes = bounded_file::read_regular(path, SOURCE_MAX_BYTES)
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let content = Content::whole(bytes);
+        Ok(contents().entry(path.to_owned()).or_insert(content).clone())
     }
-}
-
-fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
-    let said = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-    // Asked before it is opened: opening a pipe would wait for a writer.
-    if !fs::metadata(path).map_err(said)?.is_file() {
-        return Err(format!("{} is not a regular file", path.display()));
-    }
-    let mut bytes = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(SOURCE_MAX_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(said)?;
-    if bytes.len() as u64 > SOURCE_MAX_BYTES {
-        return Err(format!(
-            "{} is larger than {} MiB",
-            path.display(),
-            SOURCE_MAX_BYTES >> 20
-        ));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

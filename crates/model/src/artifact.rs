@@ -1,7 +1,8 @@
 //! Files as they are made and sealed: a path (a name), a mode, and content in pieces that may be shared.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
+    convert::Infallible,
     fmt,
     sync::{Arc, OnceLock},
 };
@@ -9,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Identifier};
+use super::{Digest, Identifier, InvalidIdentifier};
 
 /// Longest artifact path, in bytes.
 const PATH_MAX_BYTES: usize = 1024;
@@ -391,6 +392,29 @@ impl ArtifactFile {
         }
     }
 
+    /// Returns a file of mode 0644 with the name `path` and the content `text`.
+    ///
+    /// ```
+    /// use cfgsync_model::ArtifactFile;
+    ///
+    /// let file = ArtifactFile::text("/config.yaml", "port: 9000\n")?;
+    /// assert_eq!(file.path.name(), "config.yaml");
+    /// assert!(ArtifactFile::text("../config.yaml", "").is_err());
+    /// # Ok::<(), cfgsync_model::InvalidArtifactPath>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Fails if `path` is not an [`ArtifactPath`].
+    pub fn text(path: &str, text: impl Into<String>) -> Result<Self, InvalidArtifactPath> {
+        Ok(Self::new(ArtifactPath::new(path)?, text.into()))
+    }
+
+    /// Returns the same file with the permission bits `mode`.
+    #[must_use]
+    pub fn with_mode(self, mode: Mode) -> Self {
+        Self { mode, ..self }
+    }
+
     /// The same file, secret, with as much of its mode as is the owner's.
     #[must_use]
     pub fn kept_secret(self) -> Self {
@@ -432,12 +456,18 @@ pub struct DuplicatePath(pub ArtifactPath);
 impl ArtifactSet {
     /// A set of `files`; refused when two share a path.
     pub fn new(files: Vec<ArtifactFile>) -> Result<Self, DuplicatePath> {
-        let mut set = Self {
-            files: Vec::with_capacity(files.len()),
-            places: None,
-        };
+        let mut set = Self::with_capacity(files.len());
         files.into_iter().try_for_each(|file| set.push(file))?;
         Ok(set)
+    }
+
+    /// An empty set with memory for so many files. Thousands of nodes have a set of few files each, and a set that
+    /// grows takes memory for four at once.
+    pub fn with_capacity(files: usize) -> Self {
+        Self {
+            files: Vec::with_capacity(files),
+            places: None,
+        }
     }
 
     /// Adds `file`; refused when its path is taken.
@@ -476,6 +506,38 @@ impl ArtifactSet {
     }
 }
 
+impl From<ArtifactFile> for ArtifactSet {
+    fn from(file: ArtifactFile) -> Self {
+        Self {
+            files: vec![file],
+            places: None,
+        }
+    }
+}
+
+impl TryFrom<Vec<ArtifactFile>> for ArtifactSet {
+    type Error = DuplicatePath;
+
+    fn try_from(files: Vec<ArtifactFile>) -> Result<Self, Self::Error> {
+        Self::new(files)
+    }
+}
+
+impl<const N: usize> TryFrom<[ArtifactFile; N]> for ArtifactSet {
+    type Error = DuplicatePath;
+
+    fn try_from(files: [ArtifactFile; N]) -> Result<Self, Self::Error> {
+        Self::new(files.into())
+    }
+}
+
+/// A conversion that cannot fail, so that an [`ArtifactSet`] is accepted wherever files are.
+impl From<Infallible> for DuplicatePath {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
 /// What materializers make of a ready snapshot: each node's own files, and those that all share.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MaterializedArtifacts {
@@ -483,6 +545,83 @@ pub struct MaterializedArtifacts {
     pub nodes: BTreeMap<Identifier, ArtifactSet>,
     /// Files that every node gets after its own.
     pub shared: ArtifactSet,
+}
+
+impl MaterializedArtifacts {
+    /// Returns artifacts with each node's own files and no shared ones. A node's files are an [`ArtifactSet`], one
+    /// [`ArtifactFile`], or a list of them.
+    ///
+    /// ```
+    /// use cfgsync_model::{ArtifactFile, MaterializedArtifacts};
+    ///
+    /// let artifacts = MaterializedArtifacts::from_nodes([
+    ///     ("node-1", ArtifactFile::text("id", "1\n")?),
+    ///     ("node-2", ArtifactFile::text("id", "2\n")?),
+    /// ])?
+    /// .with_shared([ArtifactFile::text("genesis.json", "{}\n")?])?;
+    /// assert_eq!(artifacts.nodes.len(), 2);
+    /// assert_eq!(artifacts.shared.files().len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// See [`InvalidArtifacts`].
+    pub fn from_nodes<I, F>(
+        nodes: impl IntoIterator<Item = (I, F)>,
+    ) -> Result<Self, InvalidArtifacts>
+    where
+        I: TryInto<Identifier, Error: Into<InvalidIdentifier>>,
+        F: TryInto<ArtifactSet, Error: Into<DuplicatePath>>,
+    {
+        let mut artifacts = Self::default();
+        for (identifier, files) in nodes {
+            let identifier = identifier
+                .try_into()
+                .map_err(|error| InvalidArtifacts::Identifier(error.into()))?;
+            let files = files
+                .try_into()
+                .map_err(|error| InvalidArtifacts::NodeFiles(identifier.clone(), error.into()))?;
+            match artifacts.nodes.entry(identifier) {
+                Entry::Vacant(entry) => drop(entry.insert(files)),
+                Entry::Occupied(entry) => {
+                    return Err(InvalidArtifacts::DuplicateNode(entry.key().clone()));
+                }
+            }
+        }
+        Ok(artifacts)
+    }
+
+    /// Returns the same artifacts with these files for every node. [`Self::from_nodes`] has an example.
+    ///
+    /// # Errors
+    /// See [`InvalidArtifacts::SharedFiles`].
+    pub fn with_shared<F>(self, files: F) -> Result<Self, InvalidArtifacts>
+    where
+        F: TryInto<ArtifactSet, Error: Into<DuplicatePath>>,
+    {
+        let shared = files
+            .try_into()
+            .map_err(|error| InvalidArtifacts::SharedFiles(error.into()))?;
+        Ok(Self { shared, ..self })
+    }
+}
+
+/// The reason why files are not [`MaterializedArtifacts`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidArtifacts {
+    /// A node's identifier is not valid.
+    #[error(transparent)]
+    Identifier(InvalidIdentifier),
+    /// The same node occurs twice.
+    #[error("node {0} occurs twice")]
+    DuplicateNode(Identifier),
+    /// Two files of one node share a path.
+    #[error("node {0}: {1}")]
+    NodeFiles(Identifier, #[source] DuplicatePath),
+    /// Two shared files share a path.
+    #[error("shared files: {0}")]
+    SharedFiles(#[source] DuplicatePath),
 }
 
 #[cfg(test)]
@@ -528,6 +667,32 @@ mod tests {
         let file = |path: &str| ArtifactFile::new(path.parse().unwrap(), "x");
         assert!(ArtifactSet::new(vec![file("a"), file("b")]).is_ok());
         assert!(ArtifactSet::new(vec![file("a"), file("/a")]).is_err());
+    }
+
+    #[test]
+    fn artifacts_refuse_duplicate_nodes_and_files() {
+        let file = |path: &str| ArtifactFile::text(path, "x").unwrap();
+        let error = |nodes: Vec<(&str, Vec<ArtifactFile>)>| {
+            let refused = MaterializedArtifacts::from_nodes(nodes).unwrap_err();
+            refused.to_string()
+        };
+        assert_eq!(
+            error(vec![("a", vec![file("x")]), ("a", vec![])]),
+            "node a occurs twice"
+        );
+        assert_eq!(
+            error(vec![("a", vec![file("x"), file("/x")])]),
+            "node a: two files are called /x"
+        );
+        assert!(error(vec![("a/b", vec![])]).starts_with("identifier \"a/b\""));
+        let shared = MaterializedArtifacts::default().with_shared([file("x"), file("x")]);
+        assert_eq!(
+            shared.unwrap_err().to_string(),
+            "shared files: two files are called x"
+        );
+        let identifier: Identifier = "a".parse().unwrap();
+        let artifacts = MaterializedArtifacts::from_nodes([(identifier, file("x"))]).unwrap();
+        assert_eq!(artifacts.nodes["a"].files().len(), 1);
     }
 
     /// Each name was compared with all before it: a program that printed 300,000 files held a render for minutes.

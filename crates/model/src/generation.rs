@@ -7,7 +7,10 @@ use serde_json::{Map, Value};
 use super::{
     ArtifactFile, ArtifactSet, Digest, GenerationNumber, Identifier, Instance, Revision, Seat,
 };
-use cfgsync_support::clock::Timestamp;
+use cfgsync_support::{clock::Timestamp, parallel};
+
+/// For fewer nodes than this, a second thread costs more than it saves.
+const NODES_PER_THREAD_MIN: usize = 256;
 
 /// One node's own files in a generation, and the digest of its whole payload.
 #[derive(Debug, Clone)]
@@ -53,20 +56,22 @@ pub fn payload_digest<'a>(
     )
 }
 
-/// Works out each node's payload digest and, over the sorted (identifier, payload digest), the generation's.
+/// Computes each node's payload digest and, over the sorted (identifier, payload digest), the generation's.
 pub fn generation_digest(
     instance: Instance,
     artifacts: BTreeMap<Identifier, ArtifactSet>,
     shared: &ArtifactSet,
 ) -> (BTreeMap<Identifier, NodeFiles>, Digest) {
     let shared: Vec<[String; 3]> = shared.files().iter().map(canonical).collect();
-    let nodes: BTreeMap<_, _> = artifacts
+    let nodes: Vec<_> = artifacts.into_iter().collect();
+    let digests = parallel::map(&nodes, NODES_PER_THREAD_MIN, |(_, local)| {
+        let own: Vec<[String; 3]> = local.files().iter().map(canonical).collect();
+        digest_of(&instance, own.iter().chain(&shared))
+    });
+    let nodes: BTreeMap<_, _> = nodes
         .into_iter()
-        .map(|(identifier, local)| {
-            let own: Vec<[String; 3]> = local.files().iter().map(canonical).collect();
-            let digest = digest_of(&instance, own.iter().chain(&shared));
-            (identifier, NodeFiles { local, digest })
-        })
+        .zip(digests)
+        .map(|((identifier, local), digest)| (identifier, NodeFiles { local, digest }))
         .collect();
     let digest = Digest::of_parts(nodes.iter().flat_map(|(identifier, files)| {
         [
@@ -100,9 +105,10 @@ fn digest_of<'a>(instance: &'a Instance, files: impl Iterator<Item = &'a [String
 fn canonical(file: &ArtifactFile) -> [String; 3] {
     [
         file.path.as_str().to_owned(),
-        match file.secret {
-            true => format!("{} secret", file.mode),
-            false => file.mode.to_string(),
+        if file.secret {
+            format!("{} secret", file.mode)
+        } else {
+            file.mode.to_string()
         },
         file.content.id(),
     ]

@@ -83,6 +83,29 @@ impl Borrow<str> for Identifier {
     }
 }
 
+impl TryFrom<&str> for Identifier {
+    type Error = InvalidIdentifier;
+
+    fn try_from(text: &str) -> Result<Self, Self::Error> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<String> for Identifier {
+    type Error = InvalidIdentifier;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::new(&text)
+    }
+}
+
+/// A conversion that cannot fail, so that an [`Identifier`] is accepted wherever a text is.
+impl From<std::convert::Infallible> for InvalidIdentifier {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
 impl std::str::FromStr for Identifier {
     type Err = InvalidIdentifier;
 

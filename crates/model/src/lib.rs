@@ -14,7 +14,7 @@ mod failure;
 
 pub use artifact::{
     ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, DuplicatePath, InvalidArtifactPath,
-    InvalidMode, MaterializedArtifacts, Mode, NotSecret,
+    InvalidArtifacts, InvalidMode, MaterializedArtifacts, Mode, NotSecret,
 };
 pub use digest::{Digest, InvalidDigest};
 pub use failure::{Failure, FailureKind};
@@ -24,5 +24,7 @@ pub use instance::{GenerationNumber, Instance, Revision, Seat};
 pub use integer::{RoundedInteger, refuse_rounded};
 pub use pin::{InvalidPin, Pin};
 pub use readiness::{MISSING_NAMES_MAX, NODES_CLAUSE, Progress, Readiness};
-pub use registration::{Metadata, NobodysAddress, NodeRegistration, refuse_nobodys};
+pub use registration::{
+    InvalidRegistration, Metadata, NobodysAddress, NodeRegistration, refuse_nobodys,
+};
 pub use snapshot::{RegistrationSnapshot, SnapshotNode};

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::Identifier;
+use super::{Identifier, InvalidIdentifier};
 
 /// What a node brings beside its address: any JSON value, opaque but for what the spec asks of it.
 pub type Metadata = serde_json::Value;
@@ -22,8 +22,41 @@ pub struct NodeRegistration {
 }
 
 impl NodeRegistration {
-    /// A registration without metadata.
-    pub fn new(identifier: Identifier, ip: IpAddr) -> Self {
+    /// Returns a registration of `identifier` at `ip`, without metadata. Both are checked as a server checks them.
+    ///
+    /// ```
+    /// use cfgsync_model::NodeRegistration;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    /// struct Facts {
+    ///     port: u16,
+    /// }
+    ///
+    /// let registration =
+    ///     NodeRegistration::new("node-1", [10, 0, 0, 1])?.with_metadata(&Facts { port: 9000 })?;
+    /// assert_eq!(registration.metadata_as::<Facts>()?, Facts { port: 9000 });
+    ///
+    /// assert!(NodeRegistration::new("localhost", [10, 0, 0, 1]).is_err());
+    /// assert!(NodeRegistration::new("node-1", [0, 0, 0, 0]).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// See [`InvalidRegistration`].
+    pub fn new<I>(identifier: I, ip: impl Into<IpAddr>) -> Result<Self, InvalidRegistration>
+    where
+        I: TryInto<Identifier, Error: Into<InvalidIdentifier>>,
+    {
+        let identifier = identifier
+            .try_into()
+            .map_err(|error| InvalidRegistration::Identifier(error.into()))?;
+        let ip = refuse_nobodys(ip.into()).map_err(InvalidRegistration::Address)?;
+        Ok(Self::without_metadata(identifier, ip))
+    }
+
+    /// Returns a registration of a checked identifier and address, without metadata.
+    pub fn without_metadata(identifier: Identifier, ip: IpAddr) -> Self {
         Self {
             identifier,
             ip,
@@ -31,9 +64,21 @@ impl NodeRegistration {
         }
     }
 
-    /// The same with `metadata` (`null` means `{}`).
+    /// Returns the same registration with `metadata` as JSON. A value that is JSON's `null`, such as `()` or `None`,
+    /// gives `{}`.
+    ///
+    /// # Errors
+    /// Fails if `metadata` cannot be JSON, for example a map whose keys are not strings.
+    pub fn with_metadata<T: Serialize + ?Sized>(
+        self,
+        metadata: &T,
+    ) -> Result<Self, serde_json::Error> {
+        Ok(self.with_metadata_value(serde_json::to_value(metadata)?))
+    }
+
+    /// Returns the same registration with `metadata`, where `null` means `{}`.
     #[must_use]
-    pub fn with_metadata(mut self, metadata: Metadata) -> Self {
+    pub fn with_metadata_value(mut self, metadata: Metadata) -> Self {
         self.metadata = if metadata.is_null() {
             no_metadata()
         } else {
@@ -41,6 +86,26 @@ impl NodeRegistration {
         };
         self
     }
+
+    /// Reads the metadata as a `T`. [`NodeRegistration::new`] has an example.
+    ///
+    /// # Errors
+    /// Fails if the metadata lacks a field of `T` or has a value of another type. The error names the field.
+    pub fn metadata_as<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        T::deserialize(&self.metadata)
+    }
+}
+
+/// The reason why an identifier and an address are not a registration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidRegistration {
+    /// The identifier is not valid.
+    #[error(transparent)]
+    Identifier(InvalidIdentifier),
+    /// No node can have the address.
+    #[error(transparent)]
+    Address(NobodysAddress),
 }
 
 /// An address at which no node can ever be reached.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::{Identifier, Metadata, Revision, Seat};
@@ -18,6 +18,17 @@ pub struct SnapshotNode {
     pub metadata: Metadata,
     /// Its number, see [`Seat`].
     pub seat: Seat,
+}
+
+impl SnapshotNode {
+    /// Reads the node's metadata as a `T`.
+    ///
+    /// # Errors
+    /// Fails if the metadata lacks a field of `T` or has a value of another type. A spec whose `metadata:` section
+    /// declares these fields refuses such a node at registration.
+    pub fn metadata_as<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        T::deserialize(&self.metadata)
+    }
 }
 
 /// What a materializer works from, and all it may depend on: equal snapshots give equal bytes.

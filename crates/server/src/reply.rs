@@ -19,8 +19,8 @@ use cfgsync_access::{AuditUnavailable, Denial};
 use cfgsync_cluster::Refusal;
 use cfgsync_model::{Digest, Failure, GenerationNumber, Identifier};
 use cfgsync_wire::{
-    Code, DRAINING, EXPIRED_TOKEN, EncodedPayload, ErrorBody, NO_FILES, NO_KEY, NO_SUCH_GENERATION,
-    NO_SUCH_NODE, WrongBody,
+    Code, DRAINING, EXPIRED_TOKEN, EncodedPayload, ErrorBody, InvalidBody, NO_FILES, NO_KEY,
+    NO_SUCH_GENERATION, NO_SUCH_NODE,
 };
 
 /// An answer.
@@ -36,7 +36,7 @@ pub(super) enum Rejection {
     #[error("the body was cut short, or its chunks are not chunks")]
     Cut,
     #[error(transparent)]
-    Body(#[from] WrongBody),
+    Body(#[from] InvalidBody),
     #[error(transparent)]
     Path(#[from] WrongPath),
     #[error("there is no route {0}; the README lists all of them")]
@@ -106,11 +106,13 @@ impl Rejection {
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Code::Internal, "too_large"),
             Self::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, Code::Internal, "too_slow"),
             Self::Cut => (StatusCode::BAD_REQUEST, Code::Internal, "cut_short"),
-            Self::Body(WrongBody::NotJson(_)) => {
+            Self::Body(InvalidBody::NotJson(_)) => {
                 (StatusCode::BAD_REQUEST, Code::Internal, "not_json")
             }
-            Self::Body(WrongBody::TooDeep) => (StatusCode::BAD_REQUEST, Code::Internal, "too_deep"),
-            Self::Body(WrongBody::Field { .. }) => {
+            Self::Body(InvalidBody::NestedTooDeeply) => {
+                (StatusCode::BAD_REQUEST, Code::Internal, "too_deep")
+            }
+            Self::Body(InvalidBody::Field { .. }) => {
                 (StatusCode::BAD_REQUEST, Code::Internal, "wrong_field")
             }
             Self::Path(_) => (StatusCode::BAD_REQUEST, Code::Internal, "wrong_path"),

@@ -1,8 +1,10 @@
-//! Files of artifacts that are known beforehand, in the two formats of the field.
+//! Reads files of precomputed artifacts, in one of two formats.
 //!
-//! By node: `{nodes: {ID: {files: […]}}, shared: {files: […]}}`, where `shared` may be absent. Or the bundle:
-//! `{nodes: [{identifier, files}], shared_files: […]}`. Whether `nodes` is a mapping or a list tells which.
-//! A file is `{path, content}`, and may have a `mode`, and be `secret`.
+//! - By node: `{nodes: {ID: {files: […]}}, shared: {files: […]}}`. `shared` may be absent.
+//! - The bundle: `{nodes: [{identifier, files}], shared_files: […]}`. `shared_files` may be absent.
+//!
+//! The format is by node if `nodes` is a mapping, and the bundle if it is a list. A file is
+//! `{path, content, mode, secret}`. `mode` and `secret` may be absent.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -13,7 +15,7 @@ use super::{
     mistake::{Document, Mistake},
     scalars::{Mapped, ModeText},
     source::YamlPath,
-    typed,
+    syntax, typed,
 };
 use cfgsync_model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, Mode,
@@ -55,17 +57,17 @@ struct RawArtifact {
     secret: Option<bool>,
 }
 
-/// The artifacts in `text`, which stands in `file`.
+/// Reads the artifacts in `text`, the content of `file`.
 pub(super) fn read_artifacts(
     file: &Path,
     text: String,
 ) -> Result<MaterializedArtifacts, Vec<Mistake>> {
     let document = Document::new(file, text);
-    let value = typed::parse(&document)?;
+    let value = syntax::parse(&document)?;
     let mut reader = Reader {
         document,
         mistakes: Vec::new(),
-        places: BTreeMap::new(),
+        node_paths: BTreeMap::new(),
     };
     match reader.artifacts(&value) {
         Some(artifacts) if reader.mistakes.is_empty() => Ok(artifacts),
@@ -76,8 +78,8 @@ pub(super) fn read_artifacts(
 struct Reader {
     document: Document,
     mistakes: Vec<Mistake>,
-    /// Where each node is listed.
-    places: BTreeMap<Identifier, YamlPath>,
+    /// The path of each node's entry.
+    node_paths: BTreeMap<Identifier, YamlPath>,
 }
 
 impl Reader {
@@ -88,13 +90,14 @@ impl Reader {
             Some(Value::Mapping(_)) => self.by_node(value, &root)?,
             Some(other) => {
                 let expected = "a mapping of nodes, or a list of them";
-                let mistake = typed::wrong(&self.document, &root.key("nodes"), expected, other);
+                let mistake =
+                    typed::wrong_type(&self.document, &root.key("nodes"), expected, other);
                 self.mistakes.push(mistake);
                 return None;
             }
             None => {
                 let mistake = self.document.value(&root, "missing field `nodes`").help(
-                    "a file of artifacts is `{nodes: {ID: {files: […]}}, shared: {files: […]}}` \
+                    "write `{nodes: {ID: {files: […]}}, shared: {files: […]}}` \
                      or `{nodes: [{identifier, files}], shared_files: […]}`",
                 );
                 self.mistakes.push(mistake);
@@ -104,7 +107,7 @@ impl Reader {
         if artifacts.nodes.is_empty() && self.mistakes.is_empty() {
             self.note(
                 &root.key("nodes"),
-                "no node is listed, so none would get a file",
+                "`nodes` is empty, so no node would get a file",
             );
         }
         Some(artifacts)
@@ -120,10 +123,10 @@ impl Reader {
             let Some(RawFiles { files }) = self.section(value, &path) else {
                 continue;
             };
-            let files = self.set(files, &path.key("files"));
+            let files = self.artifact_set(files, &path.key("files"));
             match Identifier::new(identifier) {
                 Ok(identifier) => {
-                    self.places.insert(identifier.clone(), path);
+                    self.node_paths.insert(identifier.clone(), path);
                     artifacts.nodes.insert(identifier, files);
                 }
                 Err(error) => {
@@ -136,7 +139,7 @@ impl Reader {
         if let Some(shared) = &raw.shared
             && let Some(RawFiles { files }) = self.section(shared, &path)
         {
-            artifacts.shared = self.set(files, &path.key("files"));
+            artifacts.shared = self.artifact_set(files, &path.key("files"));
         }
         self.check_collisions(&artifacts);
         Some(artifacts)
@@ -147,10 +150,10 @@ impl Reader {
         let mut artifacts = MaterializedArtifacts::default();
         for (at, Mapped(node)) in raw.nodes.into_iter().enumerate() {
             let path = root.key("nodes").index(at);
-            let files = self.set(node.files, &path.key("files"));
+            let files = self.artifact_set(node.files, &path.key("files"));
             match Identifier::new(&node.identifier) {
                 Ok(identifier) => {
-                    self.places
+                    self.node_paths
                         .insert(identifier.clone(), path.key("identifier"));
                     if artifacts.nodes.insert(identifier, files).is_some() {
                         let title = format!("node `{}` is listed twice", node.identifier);
@@ -161,12 +164,12 @@ impl Reader {
             }
         }
         let shared = raw.shared_files.unwrap_or_default();
-        artifacts.shared = self.set(shared, &root.key("shared_files"));
+        artifacts.shared = self.artifact_set(shared, &root.key("shared_files"));
         self.check_collisions(&artifacts);
         Some(artifacts)
     }
 
-    fn set(&mut self, files: Vec<Mapped<RawArtifact>>, path: &YamlPath) -> ArtifactSet {
+    fn artifact_set(&mut self, files: Vec<Mapped<RawArtifact>>, path: &YamlPath) -> ArtifactSet {
         let mut set = ArtifactSet::default();
         for (at, Mapped(raw)) in files.into_iter().enumerate() {
             let place = path.index(at).key("path");
@@ -194,17 +197,17 @@ impl Reader {
         set
     }
 
-    /// A node's own file and a shared one of the same name would both go to it.
+    /// Refuses a node's file with the name of a shared one: the node would get both.
     fn check_collisions(&mut self, artifacts: &MaterializedArtifacts) {
         for (identifier, own) in &artifacts.nodes {
             for file in artifacts.shared.files() {
                 if own.get(&file.path).is_some() {
                     let title = format!(
-                        "node `{identifier}` has a file of its own called `{}`, and a shared one",
+                        "node `{identifier}` and the shared files both have a file called `{}`",
                         file.path
                     );
-                    let place = &self.places[identifier];
-                    self.mistakes.push(self.document.key(place, title));
+                    let path = &self.node_paths[identifier];
+                    self.mistakes.push(self.document.key(path, title));
                 }
             }
         }

@@ -1,31 +1,48 @@
-//! The spec: YAML in, a valid [`Spec`] out, or errors that say where and how to mend them.
+//! Specs: when a cluster's set of nodes is complete, and what makes its files.
 //!
-//! YAML is read only here. A `Spec` that exists is valid: its expressions and templates are compiled, its
-//! paths are names, its files were found.
+//! A [`Spec`] comes from YAML ([`Spec::load`]) or from a Rust program ([`Spec::rule`]). This is the only place where the
+//! YAML of specs is read.
+//!
+//! **Neighbours.** It stands on `model` (nouns) and `template` (expressions). `materialize` makes files with the
+//! materializers of a spec, and `cluster` evaluates its rule.
+//!
+//! **Invariants.**
+//! - A `Spec` that exists is valid: its expressions and templates are compiled, its paths are artifact names, and the
+//!   files that it names were found.
+//! - Nothing in a file is ignored: an unknown field or a wrong type is an error.
+//! - An error shows file, line, column, the text and, where there is one, the remedy. All mistakes are reported at once.
+//! - Specs with equal digests render equal files.
 
 mod source;
+mod locations;
 mod mistake;
 mod scalars;
 mod raw;
 mod metadata;
+mod materializer;
 mod types;
-mod remembered;
+mod restart;
+mod ready_rule;
+mod once_name;
+mod rule;
+mod syntax;
 mod typed;
 mod artifacts;
 mod files;
-mod plain;
+mod yaml_file;
 mod read;
 mod schema;
 #[cfg(test)]
 mod tests;
 
+pub use materializer::{Audience, MaterializationResult, MaterializeError, Materializer};
 pub use metadata::{MetadataError, MetadataRules};
 pub use mistake::SpecError;
-pub use mistake::did_you_mean;
-pub use plain::PlainFile;
+pub use rule::RuleBuilder;
 pub use scalars::Mapped;
 pub use source::Step;
 pub use types::{
-    ExecSpec, FileContent, FileSpec, FragmentSpec, Group, IdentityMode, Late, MaterializerSpec,
-    Members, PrecomputedSpec, ReadyRule, Spec, TemplateSpec,
+    EmbeddedMaterializer, ExecSpec, FileContent, FileSpec, FragmentSpec, Group, IdentityMode, Late,
+    MaterializerSpec, Members, PrecomputedSpec, ReadyRule, Spec, TemplateSpec,
 };
+pub use yaml_file::YamlFile;

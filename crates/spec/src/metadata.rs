@@ -1,4 +1,4 @@
-//! What a node must bring: the rules of `metadata:`, checked when it registers.
+//! The rules of the section `metadata`, checked when a node registers.
 
 use std::collections::BTreeMap;
 
@@ -7,23 +7,24 @@ use serde_json::{Map, Value};
 use super::raw::FieldType;
 use cfgsync_model::Metadata;
 
-/// Longest value that a message quotes, in characters.
+/// The longest value that a message quotes, in characters.
 const QUOTE_MAX_CHARS: usize = 40;
 
-/// The rules for the nodes' metadata. Fields without a rule are passed on as they are; without any rule all
-/// metadata is accepted.
+/// The rules for the nodes' metadata. A field without a rule is passed on unchanged. Without any rule all metadata is
+/// accepted.
 #[derive(Debug, Clone, Default)]
 pub struct MetadataRules {
     fields: BTreeMap<String, FieldRule>,
 }
 
-/// What the facts of one node lack.
+/// Metadata of a node that does not match the rules. It displays as `FIELD: PROBLEM`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
+#[non_exhaustive]
 pub struct MetadataError {
-    /// What it is about: `metadata.port`, or `metadata` itself.
+    /// The field, such as `metadata.port`, or `metadata` itself.
     pub field: String,
-    /// What was found there and what was expected.
+    /// The value that the rule expects and the value of the node.
     pub problem: String,
 }
 
@@ -42,19 +43,41 @@ impl MetadataRules {
         Self { fields }
     }
 
-    /// Whether nothing is asked of the nodes.
+    /// Returns whether there is no rule.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
 
-    /// The metadata with the spec's defaults filled in, or what is wrong with it.
+    /// Checks `metadata` and returns it with the defaults of absent fields. `null` is checked as `{}`.
+    ///
+    /// # Errors
+    /// Fails for the first field, in the order of names, that does not match its rule.
     pub fn complete(&self, metadata: &Metadata) -> Result<Metadata, MetadataError> {
+        self.check(metadata)?;
         if self.fields.is_empty() {
             return Ok(metadata.clone());
         }
-        let mut object = match metadata {
-            Value::Object(object) => object.clone(),
-            Value::Null => Map::new(),
+        let mut object = metadata.as_object().cloned().unwrap_or_default();
+        for (name, rule) in &self.fields {
+            if let Some(default) = &rule.default
+                && !object.contains_key(name)
+            {
+                object.insert(name.clone(), default.clone());
+            }
+        }
+        Ok(Value::Object(object))
+    }
+
+    /// Checks `metadata` without copying it, for each registration. `null` is checked as `{}`.
+    ///
+    /// # Errors
+    /// See [`MetadataRules::complete`].
+    pub fn check(&self, metadata: &Metadata) -> Result<(), MetadataError> {
+        let none = Map::new();
+        let object = match metadata {
+            _ if self.fields.is_empty() => return Ok(()),
+            Value::Object(object) => object,
+            Value::Null => &none,
             other => {
                 return Err(MetadataError {
                     field: "metadata".to_owned(),
@@ -65,15 +88,14 @@ impl MetadataRules {
         for (name, rule) in &self.fields {
             let problem = match (object.get(name), &rule.default) {
                 (Some(value), _) => rule.check(value).err().map(|problem| {
-                    // The commonest slip: `join --meta port=9000` gives a text.
-                    let slip = rule.is_numeric() && is_numeric_text(value);
-                    let hint = format!(" (`join --meta {name}:=NUMBER` gives a number)");
-                    problem + if slip { &hint } else { "" }
+                    // The commonest mistake: `join --meta port=9000` gives a string.
+                    if rule.is_numeric() && is_numeric_text(value) {
+                        format!("{problem} (`join --meta {name}:=NUMBER` gives a number)")
+                    } else {
+                        problem
+                    }
                 }),
-                (None, Some(default)) => {
-                    object.insert(name.clone(), default.clone());
-                    None
-                }
+                (None, Some(_)) => None,
                 (None, None) => Some(format!("missing; expected {}", rule.expected())),
             };
             if let Some(problem) = problem {
@@ -81,22 +103,22 @@ impl MetadataRules {
                 return Err(MetadataError { field, problem });
             }
         }
-        Ok(Value::Object(object))
+        Ok(())
     }
 
-    /// Metadata that the rules accept, invented for the node at `index` (`plan --fake`): values differ from
-    /// node to node where the rules leave room.
-    pub fn invent(&self, index: usize) -> Metadata {
-        let invented = self
+    /// Returns made-up metadata that the rules accept, for the node number `index` of `plan --fake`. The values differ
+    /// from node to node as far as the rules allow.
+    pub fn fake(&self, index: usize) -> Metadata {
+        let fields = self
             .fields
             .iter()
-            .map(|(name, rule)| (name.clone(), rule.invent(name, index)));
-        Value::Object(invented.collect())
+            .map(|(name, rule)| (name.clone(), rule.fake(name, index)));
+        Value::Object(fields.collect())
     }
 }
 
 impl FieldRule {
-    /// Whether `value` is what the rule asks for, or what is wrong.
+    /// Checks `value`. The error says what is expected and what was found.
     pub(super) fn check(&self, value: &Value) -> Result<(), String> {
         let wrong = || {
             let found = describe(value);
@@ -125,7 +147,7 @@ impl FieldRule {
         above && self.max.as_ref().is_none_or(|max| is_at_most(number, max))
     }
 
-    /// The rule in words.
+    /// Returns what the rule expects, such as `an integer from 1 to 65535`.
     fn expected(&self) -> String {
         if !self.one_of.is_empty() {
             let values: Vec<String> = self.one_of.iter().map(Value::to_string).collect();
@@ -134,7 +156,7 @@ impl FieldRule {
                 _ => format!("one of {}", values.join(", ")),
             };
         }
-        let kind = self.kind.map_or("a value", in_words);
+        let kind = self.kind.map_or("a value", type_name);
         match (&self.min, &self.max) {
             (Some(min), Some(max)) => format!("{kind} from {min} to {max}"),
             (Some(min), None) => format!("{kind} of at least {min}"),
@@ -143,7 +165,7 @@ impl FieldRule {
         }
     }
 
-    fn invent(&self, name: &str, index: usize) -> Value {
+    fn fake(&self, name: &str, index: usize) -> Value {
         if !self.one_of.is_empty() {
             return self.one_of[index % self.one_of.len()].clone();
         }
@@ -152,32 +174,26 @@ impl FieldRule {
             Some(FieldType::Boolean) => Value::Bool(index.is_multiple_of(2)),
             Some(FieldType::Object) => Value::Object(Map::new()),
             Some(FieldType::Array) => Value::Array(Vec::new()),
-            Some(FieldType::Integer | FieldType::Number) => self.invent_number(index),
+            Some(FieldType::Integer | FieldType::Number) => self.fake_number(index),
         }
     }
 
-    /// From the default, or the least allowed, or 1 upwards; around again at the greatest allowed.
-    fn invent_number(&self, index: usize) -> Value {
-        let whole = |number: &serde_json::Number| {
-            number
-                .as_i64()
-                .map(i128::from)
-                .or(number.as_u64().map(i128::from))
-        };
-        let min = self.min.as_ref().and_then(whole);
-        let max = self.max.as_ref().and_then(whole);
-        let fraction = |number: &Option<serde_json::Number>| {
+    /// Counts upwards from the default, the minimum or 1, and continues at the minimum after the maximum.
+    fn fake_number(&self, index: usize) -> Value {
+        let min = self.min.as_ref().and_then(to_integer);
+        let max = self.max.as_ref().and_then(to_integer);
+        let is_fraction = |number: &Option<serde_json::Number>| {
             number
                 .as_ref()
-                .is_some_and(|number| whole(number).is_none())
+                .is_some_and(|number| to_integer(number).is_none())
         };
-        if fraction(&self.min) || fraction(&self.max) {
-            // Between bounds with fractions there may be no whole number: the bound itself is valid.
+        if is_fraction(&self.min) || is_fraction(&self.max) {
+            // Between two fractions there may be no integer. The bound itself is always valid.
             let bound = self.min.clone().or_else(|| self.max.clone());
             return bound.map_or(Value::Null, Value::Number);
         }
         let default = match &self.default {
-            Some(Value::Number(number)) => whole(number),
+            Some(Value::Number(number)) => to_integer(number),
             _ => None,
         };
         let base = default
@@ -192,21 +208,20 @@ impl FieldRule {
         match (i64::try_from(number), u64::try_from(number)) {
             (Ok(number), _) => number.into(),
             (_, Ok(number)) => number.into(),
-            // Only an unbounded rule whose base is near the end gets here.
+            // Only a rule without a maximum whose first number is near the end gets here.
             _ => u64::MAX.into(),
         }
     }
 }
 
-/// Exact for whole numbers, which a float would round beyond 2^53.
+fn to_integer(number: &serde_json::Number) -> Option<i128> {
+    let signed = number.as_i64().map(i128::from);
+    signed.or(number.as_u64().map(i128::from))
+}
+
+/// Compares integers exactly. A float would round them beyond 2^53.
 pub(super) fn is_at_most(less: &serde_json::Number, more: &serde_json::Number) -> bool {
-    let whole = |number: &serde_json::Number| {
-        number
-            .as_i64()
-            .map(i128::from)
-            .or(number.as_u64().map(i128::from))
-    };
-    match (whole(less), whole(more)) {
+    match (to_integer(less), to_integer(more)) {
         (Some(less), Some(more)) => less <= more,
         _ => less.as_f64() <= more.as_f64(),
     }
@@ -229,7 +244,7 @@ fn is_numeric_text(value: &Value) -> bool {
         .is_some_and(|text| text.parse::<f64>().is_ok())
 }
 
-fn in_words(kind: FieldType) -> &'static str {
+fn type_name(kind: FieldType) -> &'static str {
     match kind {
         FieldType::String => "a string",
         FieldType::Integer => "an integer",
@@ -283,16 +298,16 @@ weight: { type: number, max: 1.5, default: 1 }
     }
 
     #[test]
-    fn defaults_are_filled_in_and_other_fields_kept() {
-        let brought = json!({ "port": 9000, "zone": "a", "rack": [7] });
+    fn fills_in_defaults_and_keeps_other_fields() {
+        let metadata = json!({ "port": 9000, "zone": "a", "rack": [7] });
         assert_eq!(
-            rules(RULES).complete(&brought).unwrap(),
+            rules(RULES).complete(&metadata).unwrap(),
             json!({ "port": 9000, "zone": "a", "rack": [7], "role": "observer", "weight": 1 })
         );
     }
 
     #[test]
-    fn without_rules_everything_is_accepted() {
+    fn accepts_everything_without_rules() {
         for metadata in [json!({}), json!([1]), json!("text"), json!(null)] {
             let rules = MetadataRules::default();
             assert_eq!(rules.complete(&metadata).unwrap(), metadata);
@@ -300,7 +315,7 @@ weight: { type: number, max: 1.5, default: 1 }
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_the_field_and_what_was_expected() {
+    fn errors_name_the_field_and_the_expected_value() {
         let cases = [
             json!([1]),
             json!({}),
@@ -316,8 +331,8 @@ weight: { type: number, max: 1.5, default: 1 }
             json!({ "port": 1, "zone": "a", "weight": "x".repeat(100) }),
         ];
         let rules = rules(RULES);
-        let told = cases.map(|metadata| rules.complete(&metadata).unwrap_err().to_string());
-        insta::assert_snapshot!(told.join("\n"), @r#"
+        let errors = cases.map(|metadata| rules.complete(&metadata).unwrap_err().to_string());
+        insta::assert_snapshot!(errors.join("\n"), @r#"
         metadata: expected an object, found an array
         metadata.port: missing; expected an integer from 1 to 65535
         metadata.port: expected an integer from 1 to 65535, found the string "9000" (`join --meta port:=NUMBER` gives a number)
@@ -334,7 +349,7 @@ weight: { type: number, max: 1.5, default: 1 }
     }
 
     #[test]
-    fn whole_numbers_beyond_floats_are_compared_exactly() {
+    fn compares_integers_beyond_2_pow_53_exactly() {
         let rules = rules("id: { type: integer, max: 9007199254740993 }");
         assert!(
             rules
@@ -351,10 +366,10 @@ weight: { type: number, max: 1.5, default: 1 }
     }
 
     #[test]
-    fn invented_nodes_differ_where_the_rules_leave_room() {
+    fn fake_nodes_differ_as_far_as_the_rules_allow() {
         let rules = rules(RULES);
         assert_eq!(
-            [0, 1, 65535].map(|index| rules.invent(index)),
+            [0, 1, 65535].map(|index| rules.fake(index)),
             [
                 json!({ "port": 1, "role": "validator", "zone": "zone-0", "weight": 1.5 }),
                 json!({ "port": 2, "role": "observer", "zone": "zone-1", "weight": 1.5 }),
@@ -364,9 +379,8 @@ weight: { type: number, max: 1.5, default: 1 }
     }
 
     proptest! {
-        /// Whatever the rule: what is invented for it, it accepts.
         #[test]
-        fn what_is_invented_is_accepted(
+        fn accepts_its_own_fake_metadata(
             min in proptest::option::of(any::<i64>()),
             above in proptest::option::of(any::<u32>()),
             default in any::<bool>(),
@@ -381,8 +395,8 @@ weight: { type: number, max: 1.5, default: 1 }
                 ..FieldRule::default()
             };
             let rules = MetadataRules::new([("n".to_owned(), rule)].into());
-            let invented = rules.invent(index);
-            prop_assert_eq!(rules.complete(&invented), Ok(invented));
+            let metadata = rules.fake(index);
+            prop_assert_eq!(rules.complete(&metadata), Ok(metadata));
         }
     }
 }

@@ -1,7 +1,8 @@
-//! The format as it is written: the typed shape of each section. The JSON Schema comes from these types.
+//! The types of the format as it is written. The JSON Schema is made from them, and its descriptions from their doc
+//! comments.
 //!
-//! What stands in a section is read section by section (see `typed`), so that mistakes in several sections
-//! are told at once; that is why some fields hold a plain [`Value`] here and only name their shape.
+//! Each section is read on its own (see `typed`), so that mistakes in several sections are reported at once. That is why
+//! some fields are a plain [`Value`] here and give their type only to the schema.
 
 use std::collections::BTreeMap;
 
@@ -11,41 +12,42 @@ use serde_yaml::{Mapping, Value};
 
 use super::scalars::{Count, DurationText, Mapped, ModeText, NodesClause};
 
-/// A cfgsync spec: when a cluster's set of nodes is complete, and which files each node then gets.
+/// A cfgsync spec. It says when a cluster's set of nodes is complete, and which files each node then gets.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Spec", title = "cfgsync spec")]
 pub(super) struct RawSpec {
-    /// The version of this format.
+    /// The version of the format.
     #[schemars(extend("const" = 1))]
-    #[expect(dead_code, reason = "looked at before the rest is read")]
+    #[expect(dead_code, reason = "checked before the rest is read")]
     pub(super) cfgsync: u64,
-    /// The cluster's name: 1 to 253 of `[A-Za-z0-9._-]`, starting with a letter or digit. It is shown in
-    /// logs, payloads and metrics, and `join --cluster` insists on it.
+    /// The cluster's name: 1 to 253 characters of `[A-Za-z0-9._-]`, the first a letter or a digit. Logs, payloads and
+    /// metrics show it. `join --cluster` refuses a server of another cluster.
     #[schemars(extend("pattern" = "^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$"))]
     pub(super) cluster: String,
-    /// What a node must bring: a rule for each field of its metadata. Checked at registration; fields that
-    /// are not named here are passed on as they are.
+    /// The rules for the fields of a node's metadata. The server checks them when the node registers. A field without a
+    /// rule is passed on unchanged.
     #[schemars(with = "Option<BTreeMap<String, RawField>>")]
     pub(super) metadata: Option<Mapping>,
-    /// When the set of nodes is complete. Absent only where all materializers are precomputed.
+    /// The rule that says when the set of nodes is complete. It may be absent only if all materializers are
+    /// precomputed.
     #[schemars(with = "Option<RawReady>")]
     pub(super) ready: Option<Value>,
-    /// What happens after the first seal: `follow` makes another generation of every change, `refuse`
-    /// refuses new nodes and removals.
+    /// The effect of a change after the first seal. With `follow`, the default, every change makes the next generation.
+    /// With `refuse`, the server refuses new nodes and removals.
     pub(super) late: Option<RawLate>,
-    /// How a node shows that an identifier is its own: `open` believes it; `first-use` wants the key that came
-    /// with the identifier's first registration; `certificate` a client certificate of that name; `token` a
-    /// token for nodes of that name. `open` if absent.
+    /// The way in which a node proves that it owns an identifier. `open`, the default, requires no proof. `first-use` requires the key
+    /// that was sent with the first registration of the identifier. `certificate` requires a client certificate for the
+    /// identifier. `token` requires a token for the identifier.
     pub(super) identity: Option<RawIdentity>,
-    /// Expressions drawn at the first seal, stored, and the same ever after. They see `nodes`, `values`,
-    /// `cluster`, what was drawn before them, and the functions `random_*` and `now`.
+    /// Expressions that are evaluated once, at the first seal. Their values are stored and never change. They may use
+    /// `nodes`, `values`, `cluster`, the entries of `once` above them, and the functions `random_*` and `now`.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub(super) once: Option<Mapping>,
     /// Constants for expressions and templates.
     #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
     pub(super) values: Option<Mapping>,
-    /// What makes the files, in order. No path may occur twice for one node.
+    /// The materializers, which make the files, in the order in which they run. No path may occur twice for one node.
     #[schemars(with = "Vec<RawMaterializer>", length(min = 1))]
     pub(super) materializers: Vec<Value>,
 }
@@ -55,29 +57,29 @@ pub(super) struct RawSpec {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "MetadataField")]
 pub(super) struct RawField {
-    /// What kind of value it is.
+    /// The type of the value.
     pub(super) r#type: Option<FieldType>,
-    /// The least number allowed; needs `type: integer` or `type: number`.
+    /// The least number that is allowed. It needs `type: integer` or `type: number`.
     #[schemars(with = "Option<serde_json::Number>")]
     pub(super) min: Option<Value>,
-    /// The greatest number allowed; needs `type: integer` or `type: number`.
+    /// The greatest number that is allowed. It needs `type: integer` or `type: number`.
     #[schemars(with = "Option<serde_json::Number>")]
     pub(super) max: Option<Value>,
-    /// The values allowed.
+    /// The values that are allowed.
     #[schemars(with = "Option<Vec<serde_json::Value>>", length(min = 1))]
     pub(super) one_of: Option<Vec<Value>>,
-    /// The value for a node that brings none.
+    /// The value for a node whose metadata lacks the field.
     #[schemars(with = "Option<serde_json::Value>")]
     pub(super) default: Option<Value>,
 }
 
-/// The kinds of values that metadata can hold.
+/// The type of a value in metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum FieldType {
     /// A text.
     String,
-    /// A whole number.
+    /// A number without a fraction.
     Integer,
     /// Any number.
     Number,
@@ -89,75 +91,76 @@ pub(super) enum FieldType {
     Array,
 }
 
-/// When the set of nodes is complete: all clauses given must hold.
+/// The rule that says when the set of nodes is complete. All given conditions must hold.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Ready")]
 pub(super) struct RawReady {
-    /// At least so many nodes; or a closed list of identifiers, which refuses all others.
+    /// The least number of nodes, or a closed list of identifiers. With a list, the server refuses all other nodes.
     pub(super) nodes: Option<NodesClause>,
-    /// Quorums among the nodes that match.
+    /// Least numbers of nodes that match an expression.
     pub(super) groups: Option<Vec<Mapped<RawGroup>>>,
     /// An expression on `nodes` that must be true.
     pub(super) when: Option<String>,
-    /// And no change for this long, such as `2s`.
+    /// The time without a change that must pass before the set counts as complete, such as `2s`. The default is `0s`.
     pub(super) settle: Option<DurationText>,
-    /// Not ready this long after the first registration: every waiter is told why. Such as `5m`.
+    /// The time from the first registration, such as `5m`, after which the attempt fails if the set is not sealed. Every
+    /// node that waits gets the reason. Without it the server waits forever.
     pub(super) deadline: Option<DurationText>,
 }
 
-/// At least `count` nodes for which `where` is true.
+/// A condition: `where` is true for at least `count` nodes.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Group")]
 pub(super) struct RawGroup {
     /// An expression on `node`, such as `node.metadata.role == "validator"`.
     pub(super) r#where: String,
-    /// How many must match.
+    /// The number of nodes that must match.
     pub(super) count: Count,
 }
 
-/// What happens after the first seal.
+/// The effect of a change after the first seal.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(rename = "Late")]
 pub(super) enum RawLate {
-    /// Every change makes another generation.
+    /// Every change makes the next generation.
     Follow,
-    /// New nodes and removals are refused.
+    /// The server refuses new nodes and removals.
     Refuse,
 }
 
-/// How a node shows that an identifier is its own.
+/// The way in which a node proves that it owns an identifier.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "Identity")]
 pub(super) enum RawIdentity {
-    /// It says so.
+    /// No proof is required.
     Open,
-    /// It has the key that came with the identifier's first registration.
+    /// The node has the key that was sent with the first registration of the identifier.
     FirstUse,
-    /// Its client certificate has that name.
+    /// The node has a client certificate for the identifier.
     Certificate,
-    /// Its token is for nodes of that name.
+    /// The node has a token for the identifier.
     Token,
 }
 
-// Only the schema is made of this: `kind` is read by hand.
-/// One materializer, by its kind.
+// Only the schema is made from this type: `kind` is read by hand.
+/// A materializer, which makes files.
 #[derive(JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 #[schemars(rename = "Materializer")]
 #[expect(
     dead_code,
-    reason = "the shape of a list whose entries are read one by one"
+    reason = "the type, for the schema, of a list whose items are read one by one"
 )]
 pub(super) enum RawMaterializer {
     /// Files from templates.
     Template(RawTemplate),
-    /// Files that are known beforehand.
+    /// Files that are known in advance.
     Precomputed(RawPrecomputed),
-    /// Files that a program makes: JSON in, JSON out.
+    /// Files that a program makes.
     Exec(RawExec),
 }
 
@@ -166,8 +169,8 @@ pub(super) enum RawMaterializer {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Template")]
 pub(super) struct RawTemplate {
-    /// Texts rendered once per generation, which files include with `fragment("name")`. `node` is not
-    /// defined in them.
+    /// Texts that are rendered once per generation. Files include them with `fragment("name")`. `node` is not defined in
+    /// them.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub(super) fragments: Option<Mapping>,
     /// The files.
@@ -175,7 +178,7 @@ pub(super) struct RawTemplate {
     pub(super) files: Vec<Value>,
 }
 
-/// One file. Exactly one of `template`, `template_file` and `source` says what stands in it.
+/// A file. Exactly one of `template`, `template_file` and `source` gives its content.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(
@@ -187,52 +190,52 @@ pub(super) struct RawTemplate {
     ])
 )]
 pub(super) struct RawFile {
-    /// The artifact's name, such as `/config.yaml`. The node's own routes say where it is written.
+    /// The artifact's name, such as `/config.yaml`. The routes on the node say where it is written.
     pub(super) path: String,
-    /// Permission bits in quotes; `"0644"` if absent, `"0600"` for a secret file.
+    /// The permission bits, in quotes. The default is `"0644"`, and `"0600"` for a secret file.
     pub(super) mode: Option<ModeText>,
-    /// Its contents are shown to nobody but the node: not in logs, errors and comparisons, and in `inspect` only
-    /// with `--reveal`. Its mode must keep out everybody but the owner.
+    /// Whether the content is secret. Logs, errors and comparisons do not show it, and `inspect` shows it only with
+    /// `--reveal`. The mode of a secret file must give no permission to the group and to others.
     pub(super) secret: Option<bool>,
-    /// Rendered once, the same for every node; `node` is not defined in it.
+    /// Whether the file is rendered once and is the same for every node. `node` is not defined in it.
     pub(super) shared: Option<bool>,
-    /// Only for the nodes for which this expression is true.
+    /// An expression on `node`. Only nodes for which it is true get the file.
     pub(super) r#where: Option<String>,
-    /// The text, as a template.
+    /// The content, as a template.
     pub(super) template: Option<String>,
-    /// A file that holds the template, relative to the spec.
+    /// The path of a file with the template, relative to the spec.
     pub(super) template_file: Option<String>,
-    /// A file whose bytes are taken as they are, relative to the spec. The path is a template.
+    /// The path of a file whose bytes are the content, relative to the spec. The path is a template.
     pub(super) source: Option<String>,
 }
 
-/// Files that are known beforehand.
+/// Files that are known in advance.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Precomputed")]
 pub(super) struct RawPrecomputed {
-    /// The file that holds the artifacts, relative to the spec.
+    /// The path of the file with the artifacts, relative to the spec.
     pub(super) artifacts: String,
-    /// Whether a node must register before it may fetch; `true` if absent.
+    /// Whether a node must register before it may fetch its files. The default is `true`.
     pub(super) requires_registration: Option<bool>,
 }
 
-/// Files that a program makes: the snapshot as JSON on its standard input, the files as JSON on its
+/// Files that a program makes. It reads the snapshot as JSON from its standard input and writes the files as JSON to its
 /// standard output.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Exec")]
 pub(super) struct RawExec {
-    /// The program and its arguments. A program with a `/` in it is relative to the spec, any other is
-    /// looked for in `PATH`.
+    /// The program and its arguments. A program whose name contains a `/` is relative to the spec. Any other is searched
+    /// in `PATH`.
     #[schemars(length(min = 1))]
     pub(super) command: Vec<String>,
-    /// The program and its children are killed after this long; `30s` if absent.
+    /// The time after which the program and its children are killed. The default is `30s`.
     pub(super) timeout: Option<DurationText>,
-    /// The program's whole environment; `PATH` is `/usr/local/bin:/usr/bin:/bin` unless given.
+    /// The program's whole environment. `PATH` is `/usr/local/bin:/usr/bin:/bin` unless it is given here.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub(super) env: Option<Mapping>,
-    /// All its files are secret, and nothing that it prints is shown. Without it, the program says of each file
-    /// whether it is.
+    /// Whether all its files are secret and nothing that it prints is shown. Otherwise the program says for each file
+    /// whether it is secret.
     pub(super) secret: Option<bool>,
 }

@@ -1,6 +1,6 @@
-//! From the text of a spec to a valid [`Spec`].
+//! Reads the text of a spec.
 //!
-//! Each section is read on its own and notes its mistakes, so that as many as possible are told at once.
+//! Each section is read on its own and adds its mistakes to a list, so that as many as possible are reported at once.
 
 mod materializers;
 mod metadata;
@@ -14,33 +14,45 @@ use serde_yaml::{Mapping, Value};
 use self::{materializers::read_materializers, metadata::read_metadata, ready::read_ready};
 use super::{
     IdentityMode, Late, MaterializerSpec, Spec, SpecError,
-    files::{Files, TEXT_MAX_BYTES, Unreadable, read_text},
-    mistake::{Document, Mistake, nearest, spec_error},
+    files::{SpecFiles, TEXT_MAX_BYTES, UnreadableFile, read_text},
+    mistake::{Document, Mistake, spec_error},
+    once_name,
     raw::{RawIdentity, RawLate, RawSpec},
     source::YamlPath,
-    typed,
+    syntax, typed,
 };
 use cfgsync_model::Identifier;
+use cfgsync_support::nearest::nearest;
 use cfgsync_template::{Declared, Expression, Scope};
 
-/// The version of the format that this reader knows.
+/// The version of the format that is read here.
 const VERSION: u64 = 1;
 
 impl Spec {
-    /// Reads the file at `path` and every file that it names. Files that it names lie relative to it.
+    /// Reads the file at `path` and every file that it names. The paths in it are relative to its directory.
+    ///
+    /// # Errors
+    /// Fails with all mistakes in these files, or if one of them cannot be read.
     pub fn load(path: &Path) -> Result<Self, SpecError> {
         let text = read_text(path, TEXT_MAX_BYTES)
-            .map_err(|unreadable| spec_error(vec![Mistake::of_file(unreadable.problem)]))?;
+            .map_err(|unreadable| spec_error(vec![Mistake::without_text(unreadable.message)]))?;
         let directory = path.parent().unwrap_or(Path::new(""));
         Self::parse(&text, &path.display().to_string(), directory)
     }
 
-    /// Reads `text`; relative paths in it are relative to `directory`; `name` is for messages.
+    /// Reads `text` and every file that it names. The paths in it are relative to `directory`. Messages call the text
+    /// `name`.
+    ///
+    /// # Errors
+    /// Fails with all mistakes in the text and these files, or if one of them cannot be read.
     pub fn parse(text: &str, name: &str, directory: &Path) -> Result<Self, SpecError> {
         Self::read(text, name, directory, true)
     }
 
-    /// The same for a program that brings materializers of its own: `materializers: []` is no mistake.
+    /// Reads the same, but accepts `materializers: []`, for a program that adds its own materializers at the server.
+    ///
+    /// # Errors
+    /// Fails like [`Spec::parse`].
     pub fn parse_rule(text: &str, name: &str, directory: &Path) -> Result<Self, SpecError> {
         Self::read(text, name, directory, false)
     }
@@ -52,10 +64,10 @@ impl Spec {
         needs_materializers: bool,
     ) -> Result<Self, SpecError> {
         let document = Document::new(Path::new(name), text.to_owned());
-        let value = typed::parse(&document).map_err(spec_error)?;
+        let value = syntax::parse(&document).map_err(spec_error)?;
         let mut reader = Reader {
             document,
-            files: Files::beside(directory),
+            files: SpecFiles::new(directory),
             declared: Declared::default(),
             mistakes: Vec::new(),
             needs_materializers,
@@ -67,19 +79,19 @@ impl Spec {
     }
 }
 
-/// What reading a spec goes along with.
+/// The state of reading a spec.
 struct Reader {
     document: Document,
-    files: Files,
-    /// What its texts may name.
+    files: SpecFiles,
+    /// The names that its expressions and templates may use.
     declared: Declared,
     mistakes: Vec<Mistake>,
-    /// Whether only the spec's own materializers make files.
+    /// Whether an empty list of materializers is a mistake.
     needs_materializers: bool,
 }
 
 impl Reader {
-    /// The spec, or `None` when a mistake leaves a hole in it.
+    /// Returns the spec, or `None` if a mistake leaves out a part of it.
     fn spec(&mut self, value: &Value) -> Option<Spec> {
         let root = YamlPath::default();
         if !self.is_known_version(value, &root) {
@@ -96,9 +108,9 @@ impl Reader {
         let ready = if let Some(ready) = &raw.ready {
             read_ready(self, ready, &root.key("ready")).map(Some)
         } else {
-            // Under a name with a slip it is no second mistake.
-            if !has_like(value, "ready") {
-                self.may_be_without_ready(&materializers, &root);
+            // A misspelt `ready` is reported already.
+            if !has_misspelt(value, "ready") {
+                self.require_ready(&materializers, &root);
             }
             Some(None)
         };
@@ -123,24 +135,22 @@ impl Reader {
         })
     }
 
-    /// The version is looked at first: of another version every other line would be a mistake.
+    /// Checks the version. It comes first, because in another version every other line could be a mistake.
     fn is_known_version(&mut self, value: &Value, root: &YamlPath) -> bool {
         let path = root.key("cfgsync");
         let mistake = match value {
             Value::Null => self
                 .document
                 .value(root, "the spec is empty")
-                .help("it begins with `cfgsync: 1`, the version of the format"),
+                .help("begin with `cfgsync: 1`, the version of the format"),
             Value::Mapping(_) => match value.get("cfgsync") {
                 Some(Value::Number(number)) if number.as_u64() == Some(VERSION) => return true,
-                Some(Value::Number(number)) => self.document.value(
-                    &path,
-                    format!(
-                        "version {number} of the format is not known; this cfgsync reads version \
-                         {VERSION}"
-                    ),
-                ),
-                Some(other) => typed::wrong(
+                Some(Value::Number(number)) => {
+                    let title = format!("unknown version {number} of the format");
+                    let help = format!("this cfgsync reads version {VERSION}");
+                    self.document.value(&path, title).help(help)
+                }
+                Some(other) => typed::wrong_type(
                     &self.document,
                     &path,
                     "the version of the format, `1`",
@@ -151,8 +161,8 @@ impl Reader {
                     .value(root, "missing field `cfgsync`, the version of the format")
                     .help("write `cfgsync: 1` at the top"),
             },
-            other => typed::wrong(&self.document, root, "a mapping", other)
-                .help("a spec begins with `cfgsync: 1`, the version of the format"),
+            other => typed::wrong_type(&self.document, root, "a mapping", other)
+                .help("begin with `cfgsync: 1`, the version of the format"),
         };
         self.mistakes.push(mistake);
         false
@@ -162,9 +172,9 @@ impl Reader {
         match Identifier::new(name) {
             Ok(_) => Some(name.to_owned()),
             Err(error) => {
-                let told = error.to_string();
-                let told = told.replace("an identifier", "a cluster's name");
-                self.note(path, told.replace("identifier ", "the cluster's name "));
+                let message = error.to_string();
+                let message = message.replace("an identifier", "a cluster's name");
+                self.report(path, message.replace("identifier ", "the cluster's name "));
                 None
             }
         }
@@ -176,7 +186,7 @@ impl Reader {
         let mut once = Vec::new();
         for (name, text) in texts {
             let path = path.key(name);
-            if is_name(name) {
+            if once_name::is_valid(name) {
                 let declared = self.declared.clone().before(name);
                 let all = std::mem::replace(&mut self.declared, declared);
                 let expression = self.expression(text, Scope::Once, &path);
@@ -184,16 +194,10 @@ impl Reader {
                 once.extend(expression.map(|expression| (name.to_owned(), expression)));
                 continue;
             }
-            let title = format!(
-                "`{name}` is not a name that expressions can use (letters, digits and '_', not \
-                 starting with a digit)"
-            );
-            let mistake = self.document.key(&path, title);
-            self.mistakes.push(match name.replace('-', "_") {
-                underlined if is_name(&underlined) => {
-                    mistake.help(format!("call it `{underlined}`"))
-                }
-                _ => mistake,
+            let mistake = self.document.key(&path, once_name::invalid(name));
+            self.mistakes.push(match once_name::suggestion(name) {
+                Some(valid) => mistake.help(format!("rename it to `{valid}`")),
+                None => mistake,
             });
         }
         once
@@ -212,16 +216,16 @@ impl Reader {
         values
     }
 
-    fn may_be_without_ready(&mut self, materializers: &[MaterializerSpec], root: &YamlPath) {
+    fn require_ready(&mut self, materializers: &[MaterializerSpec], root: &YamlPath) {
         let needs_nodes =
             |kind: &MaterializerSpec| !matches!(kind, MaterializerSpec::Precomputed(_));
         if materializers.iter().any(needs_nodes) {
-            let title = "missing field `ready`: when is the set of nodes complete?";
+            let title = "missing field `ready`, which says when the set of nodes is complete";
             let mistake = self.document.value(root, title);
             self.mistakes.push(
                 mistake
-                    .help("write for example `ready: { nodes: 3 }`")
-                    .help("only a spec whose materializers are all `precomputed` can go without"),
+                    .help("write, for example, `ready: { nodes: 3 }`")
+                    .help("`ready` may be absent only if all materializers are `precomputed`"),
             );
         }
     }
@@ -244,31 +248,32 @@ impl Reader {
             .ok()
     }
 
-    /// Notes that a file named at `path` cannot be read.
-    fn note_unreadable(&mut self, path: &YamlPath, unreadable: Unreadable) {
-        let mistake = self.document.value(path, unreadable.problem);
-        self.mistakes.push(if unreadable.is_absent {
-            mistake.help("relative paths are relative to the spec's directory")
+    /// Reports that the file named at `path` cannot be read.
+    fn report_unreadable(&mut self, path: &YamlPath, unreadable: UnreadableFile) {
+        let mistake = self.document.value(path, unreadable.message);
+        self.mistakes.push(if unreadable.is_missing {
+            mistake.help("the path is relative to the spec's directory")
         } else {
             mistake
         });
     }
 
-    /// Notes a mistake about the value at `path`.
-    fn note(&mut self, path: &YamlPath, title: impl Into<String>) {
+    /// Reports a mistake about the value at `path`.
+    fn report(&mut self, path: &YamlPath, title: impl Into<String>) {
         let mistake = self.document.value(path, title);
         self.mistakes.push(mistake);
     }
 }
 
-/// Whether `section` has a field whose name is nearly `name`.
-fn has_like(section: &Value, name: &str) -> bool {
+/// Returns whether `section` has a field with a misspelt `name`.
+fn has_misspelt(section: &Value, name: &str) -> bool {
     let keys = section.as_mapping().into_iter().flat_map(Mapping::keys);
     let mut keys = keys.filter_map(Value::as_str);
     keys.any(|key| nearest(key, [name]).is_some())
 }
 
-/// What the texts of the spec may name. What is declared with a mistake is known: to name it is no second one.
+/// Returns the names that expressions and templates may use. An entry with a mistake counts as declared, so that its
+/// uses are not reported as well.
 fn declared(raw: &RawSpec, values: &Map<String, serde_json::Value>) -> Declared {
     let names = |mapping: &Option<Mapping>| -> Vec<String> {
         let keys = mapping.iter().flat_map(Mapping::keys);
@@ -281,10 +286,4 @@ fn declared(raw: &RawSpec, values: &Map<String, serde_json::Value>) -> Declared 
     Declared::default()
         .with_once(names(&raw.once))
         .with_values(all)
-}
-
-/// Whether `text` is a name in an expression.
-fn is_name(text: &str) -> bool {
-    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    starts && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

@@ -1,4 +1,4 @@
-//! The small written forms: durations, modes, counts, the `nodes` clause.
+//! Reads the small written forms: durations, modes, counts, the `nodes` clause.
 
 use std::{borrow::Cow, fmt, marker::PhantomData, time::Duration};
 
@@ -9,13 +9,12 @@ use serde::{
 };
 
 use cfgsync_model::Mode;
+use cfgsync_support::duration::{self, InvalidDuration};
 
-/// Longest duration, in seconds: a year. Longer ones are slips.
-const DURATION_MAX_SECONDS: u64 = 366 * 24 * 60 * 60;
-
-/// A mapping that is read as `T`. Derived readers alone would take a list as the fields in their order.
+/// A `T` that is read from a mapping only. serde's derived readers alone would also accept a list of the fields'
+/// values in their order.
 pub struct Mapped<T>(
-    /// The value.
+    /// The value that was read.
     pub T,
 );
 
@@ -55,7 +54,7 @@ impl<T: JsonSchema> JsonSchema for Mapped<T> {
     }
 }
 
-/// A duration: numbers with the units `ms`, `s`, `m`, `h` or `d`, such as `500ms`, `2s`, `1h30m`.
+/// A duration, see [`duration::parse`].
 pub(super) struct DurationText(pub(super) Duration);
 
 const DURATION_EXPECTED: &str = "a duration such as `500ms`, `2s`, `5m` or `1h30m`";
@@ -71,20 +70,30 @@ impl<'de> Deserialize<'de> for DurationText {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-                match parse_duration(text) {
-                    Some(duration) => Ok(DurationText(duration)),
-                    None => Err(E::invalid_value(Unexpected::Str(text), &self)),
+                match duration::parse(text) {
+                    Ok(duration) => Ok(DurationText(duration)),
+                    Err(InvalidDuration::NoUnit) => Err(without_unit(text)),
+                    Err(InvalidDuration::TooLong) => {
+                        Err(E::custom(format!("{}: {text}", InvalidDuration::TooLong)))
+                    }
+                    Err(InvalidDuration::Form) => {
+                        Err(E::invalid_value(Unexpected::Str(text), &self))
+                    }
                 }
             }
 
             fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
-                Err(E::custom(format!(
-                    "a duration needs a unit: `{number}s` or `{number}m`?"
-                )))
+                Err(without_unit(number))
             }
         }
         deserializer.deserialize_any(Text)
     }
+}
+
+fn without_unit<E: Error>(number: impl fmt::Display) -> E {
+    E::custom(format!(
+        "a duration needs a unit, such as `{number}s` or `{number}m`"
+    ))
 }
 
 impl JsonSchema for DurationText {
@@ -94,36 +103,11 @@ impl JsonSchema for DurationText {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A duration: numbers with the units ms, s, m, h or d, such as 500ms, 2s, 1h30m.",
+            "description": "A duration of at most a year: numbers with the units d, h, m, s and ms, such as 500ms, 2s or 1h30m.",
             "type": "string",
             "pattern": "^([0-9]+(ms|s|m|h|d))+$",
         })
     }
-}
-
-/// Reads `1h30m`. Each unit may stand once, from the greatest to the least.
-fn parse_duration(text: &str) -> Option<Duration> {
-    const UNITS: [(&str, u64); 5] = [
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1_000),
-        ("ms", 1),
-    ];
-    let mut units = UNITS.iter();
-    let mut milliseconds = 0_u64;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let number: u64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
-        let (_, each) = units.find(|(unit, _)| *unit == &rest[..letters])?;
-        rest = &rest[letters..];
-        milliseconds = milliseconds.checked_add(number.checked_mul(*each)?)?;
-    }
-    let fits = !text.is_empty() && milliseconds <= DURATION_MAX_SECONDS * 1000;
-    fits.then(|| Duration::from_millis(milliseconds))
 }
 
 /// Permission bits: octal digits in quotes.
@@ -145,7 +129,7 @@ impl<'de> Deserialize<'de> for ModeText {
 
             fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
                 Err(E::custom(format!(
-                    "a mode is octal digits in quotes such as \"0640\"; without quotes YAML reads the \
+                    "a mode is octal digits in quotes, such as \"0640\"; without quotes YAML reads the \
                      number {number}"
                 )))
             }
@@ -177,7 +161,9 @@ const COUNT_EXPECTED: &str = "a whole number of at least 1";
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match deserializer.deserialize_any(Nodes { list: false })? {
+        match deserializer.deserialize_any(NodesVisitor {
+            accepts_list: false,
+        })? {
             NodesClause::AtLeast(count) => Ok(count),
             NodesClause::Closed(_) => Err(D::Error::custom(COUNT_EXPECTED)),
         }
@@ -198,16 +184,16 @@ impl JsonSchema for Count {
     }
 }
 
-/// How many nodes, or which.
+/// The `nodes` clause: a number of nodes, or a closed list.
 pub(super) enum NodesClause {
     AtLeast(Count),
-    /// Identifiers, not yet checked.
+    /// The identifiers, not checked yet.
     Closed(Vec<String>),
 }
 
 impl<'de> Deserialize<'de> for NodesClause {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Nodes { list: true })
+        deserializer.deserialize_any(NodesVisitor { accepts_list: true })
     }
 }
 
@@ -235,20 +221,20 @@ impl JsonSchema for NodesClause {
     }
 }
 
-struct Nodes {
-    list: bool,
+/// Reads a [`Count`], or a list where it is accepted.
+struct NodesVisitor {
+    accepts_list: bool,
 }
 
-impl<'de> Visitor<'de> for Nodes {
+impl<'de> Visitor<'de> for NodesVisitor {
     type Value = NodesClause;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(COUNT_EXPECTED)?;
-        f.write_str(if self.list {
-            ", or a list of identifiers"
-        } else {
-            ""
-        })
+        if self.accepts_list {
+            f.write_str(", or a list of identifiers")?;
+        }
+        Ok(())
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
@@ -263,7 +249,7 @@ impl<'de> Visitor<'de> for Nodes {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        if !self.list {
+        if !self.accepts_list {
             return Err(A::Error::invalid_type(Unexpected::Seq, &self));
         }
         let mut identifiers = Vec::new();
@@ -271,43 +257,5 @@ impl<'de> Visitor<'de> for Nodes {
             identifiers.push(identifier);
         }
         Ok(NodesClause::Closed(identifiers))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_numbers_with_units() {
-        for (text, milliseconds) in [
-            ("500ms", 500),
-            ("2s", 2_000),
-            ("5m", 300_000),
-            ("1h30m", 5_400_000),
-            ("0s", 0),
-            ("1d", 86_400_000),
-        ] {
-            let duration = parse_duration(text);
-            assert_eq!(
-                duration,
-                Some(Duration::from_millis(milliseconds)),
-                "{text}"
-            );
-        }
-        for text in [
-            "",
-            "5",
-            "s",
-            "1.5s",
-            "-1s",
-            "1s1m",
-            "1s 2ms",
-            "1m1m",
-            "9999999999d",
-            "2ſ",
-        ] {
-            assert_eq!(parse_duration(text), None, "{text:?}");
-        }
     }
 }

@@ -1,11 +1,11 @@
-//! The JSON Schema of the format, so that editors complete it.
+//! Makes the JSON Schema of the format, with which editors complete and check a spec.
 
 use serde_json::Value;
 
 use super::{Spec, raw::RawSpec};
 
 impl Spec {
-    /// The JSON Schema of the format.
+    /// Returns the JSON Schema of the format. Its descriptions are the doc comments of the types in `raw`.
     pub fn json_schema() -> Value {
         let mut schema = schemars::schema_for!(RawSpec).to_value();
         join_lines(&mut schema);
@@ -13,7 +13,7 @@ impl Spec {
     }
 }
 
-/// Descriptions come from doc comments, whose lines end where the source's do.
+/// Joins the lines of descriptions, which are wrapped like the source.
 fn join_lines(schema: &mut Value) {
     match schema {
         Value::Object(object) => {

@@ -1,4 +1,4 @@
-//! What is true of all specs.
+//! Tests of whole specs.
 
 use std::{fmt::Write, fs, path::Path};
 
@@ -7,13 +7,13 @@ use super::*;
 const SPEC: &str = "cfgsync: 1\ncluster: c\nready: { nodes: 1 }\nmaterializers:\n  - kind: template\n    \
                     files:\n      - path: a\n        template_file: a.j2\n";
 
-fn told(text: &str) -> String {
+fn error_text(text: &str) -> String {
     let parsed = Spec::parse(text, "cluster.yaml", Path::new(""));
     parsed.expect_err("a mistake").to_string()
 }
 
 #[test]
-fn equal_specs_have_equal_digests_wherever_they_lie() {
+fn equal_specs_in_different_directories_have_equal_digests() {
     let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let load = |directory: &Path, text: &str, template: &str| {
         fs::write(directory.join("cluster.yaml"), text).unwrap();
@@ -28,7 +28,7 @@ fn equal_specs_have_equal_digests_wherever_they_lie() {
 }
 
 #[test]
-fn a_mended_program_is_another_spec() {
+fn a_changed_program_changes_the_digest() {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("make");
@@ -45,7 +45,7 @@ fn a_mended_program_is_another_spec() {
 }
 
 #[test]
-fn a_spec_that_cannot_be_read_is_named() {
+fn names_a_spec_that_cannot_be_read() {
     let directory = tempfile::tempdir().unwrap();
     let load = |name: &str| {
         let error = Spec::load(&directory.path().join(name))
@@ -66,7 +66,7 @@ fn a_spec_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn texts_that_grow_when_read_are_refused() {
+fn rejects_texts_that_expand_without_bound() {
     // Each line holds nine of the one before.
     let mut laughs = "cfgsync: 1\ncluster: c\nvalues:\n  a0: &a0 [lol]\n".to_owned();
     for level in 1..12 {
@@ -80,26 +80,32 @@ fn texts_that_grow_when_read_are_refused() {
         "}".repeat(5_000)
     );
     assert!(
-        told(&laughs).contains("--> cluster.yaml:5:12\n"),
+        error_text(&laughs).contains("--> cluster.yaml:5:12\n"),
         "{}",
-        told(&laughs)
+        error_text(&laughs)
     );
-    let first_line = |text: &str| told(text).lines().next().unwrap_or_default().to_owned();
+    let first_line = |text: &str| {
+        error_text(text)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
     let cases = [laughs.as_str(), &nested, &flow];
     insta::assert_snapshot!(cases.map(first_line).join("\n"), @r#"
-    error: the aliases (`*name`) repeat more than is read
-    error: more than 100 lists and mappings within each other
-    error: more than 100 lists and mappings within each other
+    error: the aliases (`*name`) expand to too much text
+    error: lists and mappings are nested deeper than 100 levels
+    error: lists and mappings are nested deeper than 100 levels
     "#);
 }
 
 #[test]
-fn many_mistakes_are_told_up_to_a_bound() {
+fn shows_at_most_20_mistakes() {
     let mut text = SPEC.replace("template_file: a.j2", "template: x");
     for number in 0..100 {
         writeln!(text, "      - {{ path: \"{number}=\", template: x }}").unwrap();
     }
-    assert!(told(&text).ends_with("and 80 more"));
+    assert!(error_text(&text).ends_with("and 80 more mistakes"));
 }
 
 #[test]
@@ -107,7 +113,7 @@ fn anchors_and_merges_are_read() {
     let text = SPEC.replace("template_file: a.j2", "<<: *text")
         + "values:\n  all: &text { template: hello }\n";
     // An anchor stands before its use.
-    assert!(told(&text).contains("unknown anchor"));
+    assert!(error_text(&text).contains("unknown anchor"));
     let text = text.replace(
         "cluster: c\n",
         "cluster: c\nvalues:\n  all: &text { template: hello }\n",
@@ -117,11 +123,11 @@ fn anchors_and_merges_are_read() {
 }
 
 #[test]
-fn a_mistake_in_a_merged_text_is_shown_where_it_is_used() {
+fn locates_a_mistake_in_a_merged_text_at_its_use() {
     let text = "cfgsync: 1\ncluster: c\nvalues:\n  all: &text { template: '{{ nood }}' }\n\
                 ready: { nodes: 1 }\nmaterializers:\n  - kind: template\n    files:\n      - path: a\n        \
                 <<: *text\n";
-    insta::assert_snapshot!(told(text), @r#"
+    insta::assert_snapshot!(error_text(text), @r#"
     error: unknown variable `nood`
      --> cluster.yaml:9:9
       |
@@ -133,22 +139,22 @@ fn a_mistake_in_a_merged_text_is_shown_where_it_is_used() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_second_document() {
+fn ignores_a_byte_order_mark() {
     let text = format!("\u{feff}{SPEC}");
-    let told =
+    let parse =
         |text: &str| Spec::parse(text, "cluster.yaml", Path::new("")).map_err(|e| e.to_string());
-    assert_eq!(told(&text).err(), told(SPEC).err());
+    assert_eq!(parse(&text).err(), parse(SPEC).err());
 }
 
-/// A hundred thousand brackets took a minute to be refused.
+/// The parser took a minute to refuse a hundred thousand brackets.
 #[test]
-fn what_nests_without_end_is_refused_before_it_is_parsed() {
+fn rejects_deep_nesting_before_parsing() {
     for deep in ["[", "{a: ", "- ", "? "] {
-        let told = told(&format!("cfgsync: 1\nvalues:\n  {}", deep.repeat(100_000)));
-        let title = "error: more than 100 lists and mappings within each other\n";
-        assert!(told.starts_with(title), "{deep}: {told:.200}");
+        let error = error_text(&format!("cfgsync: 1\nvalues:\n  {}", deep.repeat(100_000)));
+        let title = "error: lists and mappings are nested deeper than 100 levels\n";
+        assert!(error.starts_with(title), "{deep}: {error:.200}");
     }
     let deep = format!("{}1{}", "[".repeat(90), "]".repeat(90));
-    let told = told(&format!("cfgsync: 1\nvalues: {{ a: {deep} }}\n"));
-    assert!(!told.contains("within each other"), "{told}");
+    let error = error_text(&format!("cfgsync: 1\nvalues: {{ a: {deep} }}\n"));
+    assert!(!error.contains("nested deeper"), "{error}");
 }

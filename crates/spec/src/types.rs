@@ -1,96 +1,98 @@
-//! A valid spec, as the rest of cfgsync sees it.
+//! A valid spec, as the other crates see it.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 
-use super::MetadataRules;
-use cfgsync_model::{ArtifactPath, Digest, Identifier, Mode};
+use super::{materializer::Materializer, metadata::MetadataRules};
+use cfgsync_model::{ArtifactPath, Digest, Identifier, MaterializedArtifacts, Mode};
 use cfgsync_template::{Expression, Origin, Template};
 
-/// The YAML file: readiness rule and materializers.
+/// A readiness rule and the materializers that make the files.
+///
+/// [`Spec::load`] and [`Spec::parse`] read it from YAML. [`Spec::rule`] builds it in a Rust program.
 #[derive(Debug, Clone)]
 pub struct Spec {
     /// The cluster's name.
     pub cluster: String,
-    /// What a node must bring.
+    /// The rules for the nodes' metadata.
     pub metadata: MetadataRules,
-    /// When the set is complete. Absent only where all materializers are precomputed: then the files are
-    /// known from the start and generation 1 is sealed at once.
+    /// The readiness rule. It is absent only if all materializers are precomputed: then generation 1 is sealed at
+    /// startup.
     pub ready: Option<ReadyRule>,
-    /// What happens after the first seal.
+    /// The effect of a change after the first seal.
     pub late: Late,
-    /// How a node shows that an identifier is its own.
+    /// The way in which a node proves that it owns an identifier.
     pub identity: IdentityMode,
-    /// What is drawn at the first seal, in the order of the file.
+    /// The values that are evaluated once, at the first seal, in this order.
     pub once: Vec<(String, Expression)>,
-    /// Constants for expressions and templates.
+    /// The constants for expressions and templates.
     pub values: Map<String, Value>,
-    /// What makes the files, in order.
+    /// The materializers, in the order in which they run.
     pub materializers: Vec<MaterializerSpec>,
-    /// Over the YAML and every file read with it: specs with equal digests render alike.
+    /// The digest of the YAML and of every file that was read with it. Specs with equal digests render equal files.
     pub digest: Digest,
 }
 
-/// All clauses that are given must hold.
-#[derive(Debug, Clone)]
+/// The readiness rule. The set of nodes is complete if all given conditions hold.
+#[derive(Debug, Clone, Default)]
 pub struct ReadyRule {
-    /// How many, or who.
+    /// The number of nodes, or the closed list of nodes.
     pub nodes: Option<Members>,
-    /// Quorums among those that match.
+    /// The numbers of nodes that match an expression.
     pub groups: Vec<Group>,
     /// A condition on the whole set.
     pub when: Option<Expression>,
-    /// No input may have changed for this long.
+    /// The time without a change of the inputs that must pass before the set counts as complete.
     pub settle: Duration,
-    /// The attempt fails when it takes longer than this, from its first registration to the first seal.
+    /// The time from an attempt's first registration to the first seal, after which the attempt fails.
     pub deadline: Option<Duration>,
 }
 
-/// How many nodes make the set complete, or exactly which.
+/// The nodes that make the set complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Members {
-    /// At least so many.
+    /// At least this number of nodes.
     AtLeast(usize),
-    /// These and no others.
+    /// All of these nodes. The server refuses any other.
     Closed(BTreeSet<Identifier>),
 }
 
-/// At least `count` nodes that match.
+/// A condition of the rule: at least `count` nodes match an expression.
 #[derive(Debug, Clone)]
 pub struct Group {
-    /// Which nodes count.
+    /// The expression on `node`.
     pub matching: Expression,
-    /// How many of them are needed.
+    /// The number of nodes that must match, at least 1.
     pub count: usize,
 }
 
-/// What a change after the first seal does.
+/// The effect of a change after the first seal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Late {
     /// It makes the next generation.
     #[default]
     Follow,
-    /// New identifiers and removals are refused.
+    /// The server refuses new identifiers and removals. Changed facts of a sealed node make the next generation.
     Refuse,
 }
 
-/// How a node shows that an identifier is its own.
+/// The way in which a node proves that it owns an identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IdentityMode {
-    /// It says so.
+    /// No proof is required.
     #[default]
     Open,
-    /// It has the key that came with the identifier's first registration.
+    /// The node has the key that was sent with the first registration of the identifier.
     FirstUse,
-    /// Its client certificate has that name.
+    /// The node has a client certificate for the identifier.
     Certificate,
-    /// Its token is for nodes of that name.
+    /// The node has a token for the identifier.
     Token,
 }
 
-impl std::fmt::Display for IdentityMode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for IdentityMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Open => "open",
             Self::FirstUse => "first-use",
@@ -100,60 +102,72 @@ impl std::fmt::Display for IdentityMode {
     }
 }
 
-/// One materializer.
+/// One materializer of a spec.
 #[derive(Debug, Clone)]
 pub enum MaterializerSpec {
     /// Files from templates.
     Template(TemplateSpec),
-    /// Files known beforehand.
+    /// Files that are known in advance.
     Precomputed(PrecomputedSpec),
     /// Files that a program makes.
     Exec(ExecSpec),
+    /// Files that the embedding Rust program makes. YAML cannot name this kind.
+    Embedded(EmbeddedMaterializer),
 }
 
-/// `kind: template`.
+/// A materializer of the embedding program. Clones share it.
+#[derive(Clone)]
+pub struct EmbeddedMaterializer(pub Arc<dyn Materializer>);
+
+impl fmt::Debug for EmbeddedMaterializer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EmbeddedMaterializer({:?})", self.0.name())
+    }
+}
+
+/// A materializer of `kind: template`.
 #[derive(Debug, Clone)]
 pub struct TemplateSpec {
-    /// Texts rendered once per generation.
+    /// The texts that are rendered once per generation.
     pub fragments: Vec<FragmentSpec>,
     /// The files.
     pub files: Vec<FileSpec>,
 }
 
-/// A text rendered once per generation and included by many files.
+/// A text that is rendered once per generation and included by many files.
 #[derive(Debug, Clone)]
 pub struct FragmentSpec {
-    /// What `fragment(name)` calls it.
+    /// The argument of `fragment(name)`.
     pub name: String,
-    /// Its text.
+    /// The template of the text.
     pub template: Template,
 }
 
 /// A file of a `template` materializer.
 #[derive(Debug, Clone)]
 pub struct FileSpec {
-    /// Its name.
+    /// The artifact's name.
     pub path: ArtifactPath,
-    /// Its mode on the node.
+    /// The permission bits of the file on the node.
     pub mode: Mode,
-    /// Whether its contents are shown to nobody but the node.
+    /// Whether the content is shown to the node only, and not in logs, errors and comparisons.
     pub secret: bool,
-    /// Rendered once, the same for every node.
+    /// Whether the file is rendered once and is the same for every node.
     pub shared: bool,
-    /// Only for the nodes that match.
+    /// The expression that selects the nodes that get the file. If it is absent, every node gets it.
     pub matching: Option<Expression>,
-    /// Where its bytes come from.
+    /// The source of the content.
     pub content: FileContent,
 }
 
-/// Where the bytes of a [`FileSpec`] come from.
+/// The source of the content of a [`FileSpec`].
 #[derive(Debug, Clone)]
 pub enum FileContent {
     /// A template.
     Template(Template),
-    /// A file beside the spec, read at the render: its path as a template, relative to `directory`.
+    /// A file beside the spec that is read at the render.
     Source {
-        /// The path, which may use `node`.
+        /// The template of the path, relative to `directory`. It may use `node`.
         path: Template,
         /// The spec's directory.
         directory: PathBuf,
@@ -161,7 +175,7 @@ pub enum FileContent {
 }
 
 impl FileContent {
-    /// Returns the position of the template in the spec, where it is known.
+    /// Returns the position of the template in the spec, if it is known.
     pub fn origin(&self) -> Option<&Origin> {
         match self {
             Self::Template(template) | Self::Source { path: template, .. } => template.origin(),
@@ -169,30 +183,30 @@ impl FileContent {
     }
 }
 
-/// `kind: precomputed`.
+/// A materializer of `kind: precomputed`.
 #[derive(Debug, Clone)]
 pub struct PrecomputedSpec {
-    /// The file that was read, for messages.
+    /// The path of the file that was read, for messages.
     pub file: PathBuf,
-    /// The artifacts in it.
-    pub artifacts: std::sync::Arc<cfgsync_model::MaterializedArtifacts>,
-    /// Whether a node must register before it may fetch.
+    /// The artifacts in the file.
+    pub artifacts: Arc<MaterializedArtifacts>,
+    /// Whether a node must register before it may fetch its files.
     pub requires_registration: bool,
 }
 
-/// `kind: exec`.
+/// A materializer of `kind: exec`.
 #[derive(Debug, Clone)]
 pub struct ExecSpec {
-    /// Program and arguments, as the spec writes them.
+    /// The program and its arguments, as the spec has them.
     pub command: Vec<String>,
-    /// Where the program was found, absolute.
+    /// The absolute path of the program.
     pub program: PathBuf,
-    /// The spec's directory, absolute: the program's working directory.
+    /// The spec's directory as an absolute path. It is the program's working directory.
     pub directory: PathBuf,
-    /// The whole environment of the program.
+    /// The program's whole environment.
     pub env: Vec<(String, String)>,
-    /// The program and its children are killed after this long.
+    /// The time after which the program and its children are killed.
     pub timeout: Duration,
-    /// Whether all its files are secret, and nothing that it prints is shown.
+    /// Whether all its files are secret and nothing that it prints is shown.
     pub secret: bool,
 }

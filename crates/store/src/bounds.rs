@@ -1,20 +1,20 @@
-//! How much there may be of nodes: what a registration must find room in.
+//! Bounds on what nodes make a store keep, and the size of metadata in memory.
 
 use serde_json::Value;
 
 use cfgsync_model::Metadata;
 
-/// Bounds on what nodes make a store keep. What is there already stays, also beyond them.
+/// Bounds that a registration must fit in. What exceeds them already, stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// How many nodes are registered.
+    /// The number of registered nodes.
     pub nodes_max: usize,
-    /// The metadata of all of them together, in bytes as they take them in memory.
+    /// The metadata of all nodes together, in bytes of memory.
     pub metadata_total_max_bytes: usize,
 }
 
 impl Bounds {
-    /// Everything finds room.
+    /// No bounds.
     pub const NONE: Self = Self {
         nodes_max: usize::MAX,
         metadata_total_max_bytes: usize::MAX,
@@ -30,57 +30,56 @@ impl Default for Bounds {
     }
 }
 
-/// There is no room for a registration. Nothing was changed.
+/// A registration or a claim does not fit in its [`Bounds`]. Nothing was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Full {
-    /// There are as many nodes as there may be.
+pub enum CapacityExceeded {
+    /// The maximum number of nodes is registered.
     #[error(
-        "there is no room for another node, there are {max} already; remove some (cfgsync rm), or raise serve --nodes-max"
+        "the maximum of {max} nodes is registered; remove some (cfgsync rm), or raise serve --nodes-max"
     )]
     Nodes {
-        /// As many as there may be.
+        /// The maximum.
         max: usize,
     },
-    /// As many names have owners as there may be nodes.
+    /// The maximum number of identifiers is owned by keys. It is the same as for nodes.
     #[error(
-        "there is no room for another name with a key, {max} have one already; release some (cfgsync release), or raise \
-         serve --nodes-max"
+        "the maximum of {max} names is owned by node keys; release some (cfgsync release), or raise serve --nodes-max"
     )]
     Names {
-        /// As many as there may be.
+        /// The maximum.
         max: usize,
     },
-    /// All metadata together would take more memory than they may.
+    /// The metadata of all nodes together would take too much memory.
     #[error(
-        "there is no room for so much metadata, those of all nodes may take {max_bytes} bytes of memory together; bring \
-         less, remove nodes (cfgsync rm), or raise serve --metadata-total-max"
+        "the metadata of all nodes would take more than {max_bytes} bytes of memory; register with less metadata, remove \
+         nodes (cfgsync rm), or raise serve --metadata-total-max"
     )]
     Metadata {
-        /// As many as they may.
+        /// The maximum, in bytes.
         max_bytes: usize,
     },
 }
 
-/// What a value takes beside its text, in bytes; a member of an object takes as much beside its name.
+/// The size of a value beside its text, in bytes. A member of an object has this size beside its name.
 const VALUE_BYTES: usize = 64;
 
-/// What an array takes that is not empty, beside its values.
+/// The size of a non-empty array beside its values, in bytes.
 const ARRAY_BYTES: usize = 64;
 
-/// What an object takes that is not empty, beside its members.
+/// The size of a non-empty object beside its members, in bytes.
 const OBJECT_BYTES: usize = 512;
 
-/// How many bytes `metadata` take in memory, roughly and on every machine alike. Their length as JSON would say little:
-/// a list of small numbers takes sixteen times as much. A node that brings none costs nothing.
+/// Estimates the size of `metadata` in memory, in bytes, equally on every machine. The length as JSON would be
+/// misleading: a list of small numbers takes sixteen times as much memory. Empty metadata count as nothing.
 pub(super) fn bytes_of(metadata: &Metadata) -> usize {
     match metadata {
-        Value::Object(none) if none.is_empty() => 0,
-        some => bytes_of_value(some),
+        Value::Object(members) if members.is_empty() => 0,
+        value => bytes_of_value(value),
     }
 }
 
 fn bytes_of_value(value: &Value) -> usize {
-    let within = match value {
+    let contents = match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
         Value::String(text) => text.len(),
         Value::Array(values) if values.is_empty() => 0,
@@ -93,7 +92,7 @@ fn bytes_of_value(value: &Value) -> usize {
             OBJECT_BYTES + members.map(member).sum::<usize>()
         }
     };
-    VALUE_BYTES + within
+    VALUE_BYTES + contents
 }
 
 #[cfg(test)]
@@ -103,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metadata_take_what_their_values_and_texts_take() {
+    fn metadata_size_counts_values_and_texts() {
         for (metadata, bytes) in [
             (json!({}), 0),
             (json!([]), 64),

@@ -1,22 +1,33 @@
-//! A store that keeps what was acknowledged in a directory, whatever ends the server.
+//! A store in a directory: acknowledged changes survive a crash of the server or of the machine.
 //!
-//! An append-only log of batches, cut after snapshots, and a file for each sealed generation. What changes mean is
-//! [`State`]'s: the log holds the changes that it accepted, and is read back through it.
+//! The directory has an append-only log of changes, a snapshot that replaces the older part of the log, and one file for
+//! each sealed generation. A request takes this path: [`JournalStore`] → [`writer`] (queue, thread) → [`commit`] (apply,
+//! encode, sync) → [`log`]. A start goes the other way: [`recover`] reads snapshot and log, and replays changes through
+//! [`State`], which says what they mean.
+//!
+//! Invariants:
+//! - A change is synced before it is visible and before it is acknowledged.
+//! - The files of a generation are synced before its seal is written.
+//! - A torn last frame is the trace of a crash and is removed. Any other damage refuses the start.
+//! - Files are replaced atomically; older formats are read, newer ones refuse the start.
 
 mod error;
 mod disk;
 mod directory;
 mod frame;
+mod header;
 mod entry;
 mod log;
 mod snapshot;
-mod artifacts;
+mod generation_files;
 mod recover;
-mod look;
+mod contents;
 mod commit;
 mod writer;
 #[cfg(test)]
 mod format_tests;
+#[cfg(test)]
+mod simulated_disk;
 #[cfg(test)]
 mod simulated_tests;
 #[cfg(test)]
@@ -27,51 +38,60 @@ use std::{path::PathBuf, sync::Arc, thread::JoinHandle};
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use error::JournalError;
-pub use look::JournalContents;
+pub use contents::DirectoryContents;
+pub(crate) use error::DirectoryError;
 
-use super::{BoxFuture, Input, Outcome, Record, Seal, State, StateGuard, Store, Unavailable};
-use artifacts::{Shelf, Ticket};
+use crate::{
+    BoxFuture, Change, Commit, CommitError, SealOutcome, State, StateGuard, Store, StoreError,
+};
 use cfgsync_model::{Generation, Instance, Revision};
-use commit::{Change, Done, Journal, Settings, unavailable};
+use commit::{Answer, Journal, Request, Response, Settings, unavailable};
 use directory::Directory;
-use disk::{Disk, Trouble};
+use disk::{Disk, WriteError};
+use generation_files::{GenerationWriter, PendingSeal};
 use log::LogHead;
 use writer::{Job, Published};
 
-/// Where a journal is, and what it is for.
+/// Which directory a store uses, and how.
 #[derive(Debug, Clone)]
-pub struct JournalConfig {
-    /// The state directory; made if need be.
+pub struct DirectoryConfig {
+    /// The state directory. It is created if it does not exist.
     pub directory: PathBuf,
-    /// The cluster's name: a directory holds the state of one cluster.
+    /// The name of the cluster. A directory holds the state of one cluster.
     pub cluster: String,
-    /// How many generations are kept (at least one), from the next seal on.
+    /// How many generations are kept, at least one. A new value takes effect at the next seal.
     pub history: usize,
 }
 
-/// Keeps everything in a directory. Dropping it waits until all that was taken is written.
-pub struct JournalStore {
+impl DirectoryConfig {
+    /// Opens the state directory, or creates it, and locks it against other servers. Dropping the store waits until all
+    /// requests are written.
+    ///
+    /// # Errors
+    /// See [`StoreErrorKind`](crate::StoreErrorKind). A directory that is refused is not changed, except for its mode.
+    pub fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(Arc::new(JournalStore::open(self)?))
+    }
+}
+
+/// A store in a directory. Dropping it waits until all requests are written.
+pub(crate) struct JournalStore {
     instance: Instance,
     published: Arc<Published>,
-    shelf: Arc<Shelf>,
-    /// Taken out when it is dropped.
+    generations: Arc<GenerationWriter>,
+    /// `None` only while the store is dropped.
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl JournalStore {
-    /// Opens a state directory, or makes a new one, and holds it.
-    ///
-    /// # Errors
-    /// See [`JournalError`]. Nothing is changed in a directory that is refused, but its permissions.
-    pub fn open(config: &JournalConfig) -> Result<Self, JournalError> {
-        let disk = Arc::new(Directory::hold(&config.directory)?);
-        Self::on(disk, config)
+    fn open(config: &DirectoryConfig) -> Result<Self, DirectoryError> {
+        let disk = Arc::new(Directory::open_locked(&config.directory)?);
+        Self::open_on(disk, config)
     }
 
-    fn on(disk: Arc<dyn Disk>, config: &JournalConfig) -> Result<Self, JournalError> {
-        let failed = |action, error| JournalError::Io {
+    fn open_on(disk: Arc<dyn Disk>, config: &DirectoryConfig) -> Result<Self, DirectoryError> {
+        let failed = |action, error| DirectoryError::Io {
             action,
             path: config.directory.clone(),
             error,
@@ -82,60 +102,49 @@ impl JournalStore {
             history: config.history,
         };
         let journal = Journal::open(disk, &settings)?;
-        let (instance, shelf) = (journal.instance, journal.shelf());
+        let (instance, generations) = (journal.instance, journal.generations());
         let published = Arc::new(Published {
             changed: watch::Sender::new(journal.state.revision),
             state: ArcSwap::new(journal.state.clone()),
-            broken: watch::Sender::new(None),
+            failure: watch::Sender::new(None),
         });
         let (jobs, thread) = writer::start(journal, published.clone())
             .map_err(|error| failed("start a thread for", error))?;
         Ok(Self {
             instance,
             published,
-            shelf,
+            generations,
             jobs: Some(jobs),
             thread: Some(thread),
         })
     }
 
-    /// Waits until the journal cannot go on, which is never if all is well; answers why. Whatever was acknowledged
-    /// is kept; the server must end, because nobody knows what became of the rest.
-    pub async fn broken(&self) -> String {
-        let mut broken = self.published.broken.subscribe();
-        let reason = broken.wait_for(Option::is_some).await;
-        let reason = reason.ok().and_then(|reason| reason.clone());
-        match reason {
-            Some(reason) => reason,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Gives `change` to the writer; answers once it is durable.
-    async fn submit(&self, change: Change) -> Result<Done, Unavailable> {
-        let ended =
-            || Unavailable("the server is ending: its state could not be written".to_owned());
+    /// Gives `request` to the writer; answers once it is durable.
+    async fn submit(&self, request: Request) -> Answer {
+        const ENDED: &str = "the server is ending because its state could not be written";
         let (answer, answered) = oneshot::channel();
         let jobs = self.jobs.as_ref().expect("taken out when it is dropped");
-        let job = Job { change, answer };
-        jobs.send(job).await.map_err(|_| ended())?;
-        answered.await.map_err(|_| ended())?
+        let job = Job { request, answer };
+        let sent = jobs.send(job).await;
+        sent.map_err(|_| CommitError::Unavailable(ENDED.to_owned()))?;
+        let answered = answered.await;
+        answered.map_err(|_| CommitError::Unknown(ENDED.to_owned()))?
     }
 
-    /// Makes the files of `generation` durable, off the async threads: nobody else waits for it.
-    async fn store_files(&self, generation: Arc<Generation>) -> Result<Ticket, Unavailable> {
-        let files = self.shelf.clone();
-        let put = tokio::task::spawn_blocking(move || files.put(&generation));
-        match put.await {
-            Ok(Ok(ticket)) => Ok(ticket),
-            Ok(Err(refused @ Trouble::Refused { .. })) => Err(unavailable(&refused)),
-            Ok(Err(fatal @ Trouble::Fatal { .. })) => {
-                let reason = fatal.to_string();
-                self.published.broken.send_replace(Some(reason));
-                Err(unavailable(&fatal))
+    /// Makes the files of `generation` durable, on a blocking thread so that no other request waits.
+    async fn write_files(&self, generation: Arc<Generation>) -> Result<PendingSeal, CommitError> {
+        let generations = self.generations.clone();
+        let written = tokio::task::spawn_blocking(move || generations.write(&generation));
+        match written.await {
+            Ok(Ok(pending)) => Ok(pending),
+            Ok(Err(error @ WriteError::NotWritten { .. })) => Err(unavailable(&error)),
+            Ok(Err(error @ WriteError::NotSynced { .. })) => {
+                let reason = error.to_string();
+                self.published.failure.send_replace(Some(reason));
+                Err(unavailable(&error))
             }
-            Err(panic) => Err(Unavailable(format!(
-                "it cannot store a generation: {panic}"
+            Err(panic) => Err(CommitError::Unavailable(format!(
+                "writing the files of a generation failed: {panic}"
             ))),
         }
     }
@@ -147,49 +156,51 @@ impl Store for JournalStore {
     }
 
     fn state(&self) -> StateGuard {
-        self.published.state.load()
+        self.published.state.load().into()
     }
 
     fn follow(&self) -> watch::Receiver<Revision> {
         self.published.changed.subscribe()
     }
 
-    fn put(&self, input: Input) -> BoxFuture<'_, Result<Outcome, Unavailable>> {
+    fn apply(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Commit, CommitError>> {
         Box::pin(async move {
-            match self.submit(Change::Input(input)).await? {
-                Done::Input(outcome) => Ok(outcome),
-                _ => unreachable!("an input is answered as one"),
+            match self.submit(Request::Apply(changes)).await? {
+                Response::Applied(commit) => Ok(commit),
+                Response::Sealed(_) => unreachable!("a batch is not answered as a seal"),
             }
         })
     }
 
-    fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<Revision, Unavailable>> {
-        Box::pin(async move {
-            match self.submit(Change::Records(records)).await? {
-                Done::Records(revision) => Ok(revision),
-                _ => unreachable!("records are answered as such"),
-            }
-        })
-    }
-
-    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Seal> {
+    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
         Box::pin(async move {
             let state = self.state();
             let newest = state.generation().map(|newest| newest.number);
             if generation.number != newest.unwrap_or_default().next() {
-                // Its files are nowhere, so it must not win, whatever is sealed meanwhile.
-                return State::clone(&state).seal(generation, 1);
+                // Its files are not stored, so it must not win, even if a seal in between makes its number the next.
+                let mut state = State::clone(&state);
+                let next = state.revision.next();
+                return Ok(state.seal(generation, 1, next)?);
             }
-            let ticket = match self.store_files(generation.clone()).await {
-                Ok(ticket) => ticket,
-                Err(unavailable) => return Seal::Unavailable(unavailable),
-            };
-            let sealed = self.submit(Change::Seal(generation)).await;
-            drop(ticket);
-            match sealed {
-                Ok(Done::Seal(seal)) => seal,
-                Ok(_) => unreachable!("a seal is answered as one"),
-                Err(unavailable) => Seal::Unavailable(unavailable),
+            drop(state);
+            let pending = self.write_files(generation.clone()).await?;
+            let sealed = self.submit(Request::Seal(generation)).await;
+            drop(pending);
+            match sealed? {
+                Response::Sealed(outcome) => Ok(outcome),
+                Response::Applied(_) => unreachable!("a seal is not answered as a batch"),
+            }
+        })
+    }
+
+    /// Resolves when the journal could not be synced, or its thread has ended.
+    fn failed(&self) -> BoxFuture<'_, String> {
+        Box::pin(async {
+            let mut failure = self.published.failure.subscribe();
+            let reason = failure.wait_for(Option::is_some).await;
+            match reason.ok().and_then(|reason| reason.clone()) {
+                Some(reason) => reason,
+                None => std::future::pending().await,
             }
         })
     }
@@ -199,12 +210,13 @@ impl Drop for JournalStore {
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
-            // What it died of was said.
+            // A panic of the thread was reported as a failure.
             let _ = thread.join();
         }
     }
 }
 
+/// The head of a new log, with a random instance and marker.
 fn new_head(cluster: &str) -> std::io::Result<LogHead> {
     let mut random = [0; 24];
     getrandom::fill(&mut random).map_err(|error| std::io::Error::other(error.to_string()))?;

@@ -14,9 +14,13 @@ use super::{
     nearest::nearest_key,
 };
 use cfgsync_model::{Chunk, Metadata, NodeRegistration, RegistrationSnapshot, SnapshotNode};
+use cfgsync_support::parallel;
 
 /// The fields of a node.
 pub(super) const NODE_FIELDS: &[&str] = &["identifier", "ip", "metadata", "seat"];
+
+/// For fewer nodes than this, a second thread costs more than it saves.
+const NODES_PER_THREAD_MIN: usize = 1024;
 
 /// Most nodes whose fields are searched for a name that is nearly right.
 const NODES_SEARCHED_MAX: usize = 64;
@@ -37,6 +41,11 @@ impl NodeValue {
             &node.metadata,
             Some(node.seat.0),
         )
+    }
+
+    /// All nodes of a sealed set, converted on all cores, in the snapshot's order.
+    pub fn all_of(snapshot: &RegistrationSnapshot) -> Vec<Self> {
+        parallel::map(&snapshot.nodes, NODES_PER_THREAD_MIN, Self::new)
     }
 
     /// A node before any seal: `seat` is not defined.
@@ -128,7 +137,7 @@ impl RenderContext {
             &snapshot.cluster,
             &snapshot.values,
             &snapshot.once,
-            snapshot.nodes.iter().map(NodeValue::new).collect(),
+            NodeValue::all_of(snapshot),
         )
     }
 
@@ -293,8 +302,8 @@ mod tests {
     fn scenes_and_nodes_are_shared_between_threads_and_print_no_values() {
         fn shared<T: Send + Sync>() {}
         shared::<(RenderContext, NodeValue)>();
-        let node = NodeRegistration::new("n-1".parse().unwrap(), [10, 0, 0, 1].into())
-            .with_metadata(serde_json::json!({"token": "secret"}));
+        let node = NodeRegistration::without_metadata("n-1".parse().unwrap(), [10, 0, 0, 1].into())
+            .with_metadata_value(serde_json::json!({"token": "secret"}));
         let node = NodeValue::unseated(&node, &node.metadata);
         let values = serde_json::json!({"key": "secret"});
         let context = RenderContext::unseated(

@@ -3,7 +3,7 @@
 use minijinja::machinery::ast::Expr;
 use serde_json::{Map, Value};
 
-use super::nearest::did_you_mean;
+use cfgsync_support::nearest::did_you_mean;
 
 /// Most names that a message lists.
 const LISTED_MAX: usize = 8;

@@ -4,7 +4,7 @@
 use data_encoding::BASE64;
 use minijinja::{
     Environment, Error, Value,
-    value::{Kwargs, ValueKind},
+    value::{Kwargs, Rest, ValueKind, ValueOrKwargs, from_args},
 };
 
 use super::{
@@ -34,12 +34,14 @@ pub(super) fn register(environment: &mut Environment<'_>) {
     environment.add_filter("join", join);
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the engine hands the options over"
-)]
-fn tojson(value: &Value, indent: Option<usize>, options: Kwargs) -> Result<String, Error> {
+fn tojson(value: &Value, options: Rest<ValueOrKwargs>) -> Result<String, Error> {
     defined(value)?;
+    let options = options.into_values();
+    // Reading options takes the engine several allocations, and most calls have none.
+    if options.is_empty() {
+        return json(value, None);
+    }
+    let (indent, options): (Option<usize>, Kwargs) = from_args(&options)?;
     let indent = match indent {
         Some(indent) => Some(indent),
         None => options.get::<Option<usize>>("indent")?,

@@ -16,8 +16,9 @@ use std::{
 
 use minijinja::{Error, Value};
 
-use super::{error::undefined, nearest::did_you_mean};
+use super::error::undefined;
 use cfgsync_model::Chunk;
+use cfgsync_support::nearest::did_you_mean;
 
 /// Shorter fragments are inlined: a chunk of their own would cost more than it saves.
 pub(super) const CHUNK_MIN_BYTES: usize = 256;

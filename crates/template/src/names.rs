@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, ops::Range};
 
+use cfgsync_support::nearest::did_you_mean;
 use minijinja::machinery::ast::{CallArg, CallType, Expr, Stmt};
 
 use super::{
@@ -9,7 +10,6 @@ use super::{
     declared::{Declared, Way},
     draw::{DRAWS, misuse},
     error::JinjaError,
-    nearest::did_you_mean,
     network::NETWORK,
     syntax_tree::{Part, walk_expression, walk_statement},
 };

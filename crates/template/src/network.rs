@@ -27,6 +27,9 @@ fn hostport(host: &str, port: &Value) -> Result<String, Error> {
         .map_or_else(|| port.as_i64(), |text| text.parse().ok())
         .and_then(|port| u16::try_from(port).ok())
         .ok_or_else(|| fault("`hostport` wants a port from 0 to 65535"))?;
+    if host.parse::<Ipv4Addr>().is_ok() {
+        return Ok(format!("{host}:{port}"));
+    }
     let bare = host
         .strip_prefix('[')
         .and_then(|h| h.strip_suffix(']'))

@@ -83,13 +83,19 @@ pub(super) struct OutputWriter<'a> {
 }
 
 impl<'a> OutputWriter<'a> {
-    pub(super) fn new(root: &'a Root) -> Self {
+    /// A writer for about `expected_bytes` of text.
+    pub(super) fn new(root: &'a Root, expected_bytes: usize) -> Self {
         Self {
             root,
-            text: Vec::new(),
+            text: Vec::with_capacity(expected_bytes),
             chunks: Vec::new(),
             length_bytes: 0,
         }
+    }
+
+    /// How many bytes were written.
+    pub(super) fn length_bytes(&self) -> usize {
+        self.length_bytes
     }
 
     pub(super) fn into_content(mut self) -> Content {

@@ -20,6 +20,10 @@ pub(super) fn text(value: &Value) -> Result<String, Error> {
 
 /// `value` as JSON: compact, or indented by so many spaces. Not escaped for HTML.
 pub(super) fn json(value: &Value, indent: Option<usize>) -> Result<String, Error> {
+    // The commonest case needs no second buffer.
+    if let Some(scalar) = scalar(value)? {
+        return Ok(scalar);
+    }
     let mut writer = Writer {
         out: String::new(),
         indent,
@@ -84,7 +88,7 @@ pub(super) fn too_long() -> Error {
 
 /// A JSON string, quotes included.
 pub(super) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    serde_json::to_string(text).expect("a text is JSON")
 }
 
 fn number(value: &Value) -> Result<String, Error> {

@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use minijinja::{Environment, Value};
@@ -18,6 +21,9 @@ use super::{
 };
 use cfgsync_model::Content;
 
+/// Largest buffer that a render gets before it writes anything.
+const BUFFER_MAX_BYTES: usize = 64 << 10;
+
 /// A template that compiled: its names exist. Cloning is cheap.
 #[derive(Clone)]
 pub struct Template {
@@ -31,6 +37,8 @@ struct Compiled {
     path_environment: OnceLock<Environment<'static>>,
     name: String,
     source: String,
+    /// The length of the longest output, in bytes. The next one gets a buffer of that size at once.
+    longest_output: AtomicUsize,
 }
 
 impl Template {
@@ -64,6 +72,7 @@ impl Template {
                 path_environment: OnceLock::new(),
                 name: name.to_owned(),
                 source: source.to_owned(),
+                longest_output: AtomicUsize::new(0),
             }),
             origin: None,
         })
@@ -112,8 +121,8 @@ impl Template {
             environment.set_formatter(print_path_part);
             environment
         });
-        let content = self.render_in(environment, context, node)?;
-        Ok(String::from_utf8_lossy(&content.to_bytes()).into_owned())
+        let path = self.render_in(environment, context, node)?;
+        Ok(String::from_utf8_lossy(&path.to_bytes()).into_owned())
     }
 
     fn render_in(
@@ -123,14 +132,21 @@ impl Template {
         node: Option<&NodeValue>,
     ) -> Result<Content, JinjaError> {
         let root = context.root(node, None);
-        let mut sink = OutputWriter::new(&root);
+        let longest = &self.compiled.longest_output;
+        let expected = longest.load(Ordering::Relaxed);
+        let mut sink = OutputWriter::new(&root, expected.min(BUFFER_MAX_BYTES));
         let result = guarded(|| {
             let template = environment.get_template(self.name())?;
             let variables = Value::from_dyn_object(Arc::clone(&root));
             template.render_captured_to(variables, &mut sink).map(drop)
         });
         match result {
-            Ok(()) => Ok(sink.into_content()),
+            Ok(()) => {
+                if sink.length_bytes() > expected {
+                    longest.fetch_max(sink.length_bytes(), Ordering::Relaxed);
+                }
+                Ok(sink.into_content())
+            }
             Err(error) => {
                 Err(from_engine(&error, self.source()).with_nearest(|path| root.nearest(path)))
             }

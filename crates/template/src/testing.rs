@@ -33,7 +33,7 @@ pub(super) fn nodes() -> Vec<NodeValue> {
 
 pub(super) fn node(at: usize, identifier: &str, metadata: &Metadata) -> NodeValue {
     let ip = std::net::Ipv4Addr::from_bits(0x0a00_0001 + u32::try_from(at).unwrap());
-    let registration = NodeRegistration::new(identifier.parse().unwrap(), ip.into());
+    let registration = NodeRegistration::without_metadata(identifier.parse().unwrap(), ip.into());
     NodeValue::unseated(&registration, metadata)
 }
 

@@ -1,4 +1,4 @@
-//! What operators read under `/v1/`.
+//! The bodies that operators read under `/v1/`.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -10,32 +10,32 @@ use cfgsync_model::{
 };
 use cfgsync_support::clock::Timestamp;
 
-/// `GET /v1/snapshot`.
+/// The body of `GET /v1/snapshot`: the cluster and its nodes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClusterBody {
     /// The cluster's name.
     pub cluster: String,
     /// The store's identity.
     pub instance: Instance,
-    /// The newest revision.
+    /// The newest revision of the store.
     pub revision: Revision,
-    /// In one word.
+    /// The state of the cluster.
     pub state: ClusterState,
-    /// How far the set has come.
+    /// The progress of the set of nodes towards the rule.
     pub progress: Progress,
-    /// The generation that is served.
+    /// The number of the generation that is served, if there is one.
     pub generation: Option<GenerationNumber>,
-    /// Why the cluster failed, or why the newest render did while an older generation is served.
+    /// The failure of the cluster, or of the newest render while an older generation is served.
     #[serde(default)]
     pub failure: Option<Failure>,
-    /// Who is here, sorted by identifier.
+    /// The registered nodes, sorted by identifier.
     pub registrations: Vec<NodeEntry>,
-    /// Whose files an operator has replaced, who is not here.
+    /// The nodes whose files an operator has replaced and that are not registered.
     #[serde(default)]
     pub overridden_absent: Vec<Identifier>,
 }
 
-/// A cluster's state.
+/// The state of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClusterState {
@@ -43,119 +43,119 @@ pub enum ClusterState {
     Waiting,
     /// A generation is served.
     Ready,
-    /// Every waiter was told why.
+    /// The cluster has failed. Nodes that waited received the reason.
     Failed,
 }
 
 /// One registered node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeEntry {
-    /// Its name.
+    /// The node's identifier.
     pub identifier: Identifier,
-    /// Its address.
+    /// The node's address.
     pub ip: IpAddr,
-    /// Its metadata, with the spec's defaults.
+    /// The node's metadata, with the defaults of the spec.
     pub metadata: Metadata,
-    /// Its number, once sealed.
+    /// The node's seat, after its first seal.
     pub seat: Option<Seat>,
-    /// The revision of its registration.
+    /// The revision of the node's registration.
     pub revision: Revision,
-    /// The newest generation handed to it.
+    /// The newest generation that the node has received.
     #[serde(default)]
     pub delivered: Option<GenerationNumber>,
-    /// Whether a generation is served that it has not received.
+    /// Whether the served generation is newer than the one that the node has received.
     #[serde(default)]
     pub behind: bool,
-    /// Whether an operator's files stand in place of its own.
+    /// Whether an operator has replaced the node's files.
     #[serde(default)]
     pub overridden: bool,
 }
 
-/// `GET /v1/nodes/{id}`.
+/// The body of `GET /v1/nodes/{id}`: one node and its files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeBody {
-    /// Its registration; absent for a node that is served without one, or not here.
+    /// The node's registration, if there is one.
     pub node: Option<NodeEntry>,
-    /// In one word.
+    /// The kind of response that the node would receive now.
     pub state: NodeState,
-    /// Why it waits or gets nothing, in words.
+    /// The reason why the node waits or gets nothing.
     #[serde(default)]
     pub reason: Option<String>,
-    /// The generation that it would receive now.
+    /// The number of the generation that the node would receive now.
     pub generation: Option<GenerationNumber>,
-    /// The files of it.
+    /// The files that the node would receive now.
     pub artifacts: Vec<ArtifactEntry>,
-    /// Whether an operator's files stand in place of its own, or will once it is here.
+    /// Whether an operator has replaced the node's files, or will have once it registers.
     #[serde(default)]
     pub overridden: bool,
 }
 
-/// What a node would be answered now.
+/// The kind of response that a node would receive if it fetched its files now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeState {
-    /// Its payload.
+    /// A payload.
     Ready,
-    /// Not yet.
+    /// Not ready: the set is not sealed yet.
     Waiting,
-    /// It is not registered, and must be.
+    /// Not ready: the node must register first.
     Unregistered,
-    /// Nothing, ever.
+    /// Nothing: the spec has no files for this node.
     Missing,
-    /// The failure.
+    /// The failure of the cluster.
     Failed,
 }
 
-/// One file, without its content.
+/// A file without its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArtifactEntry {
-    /// Its name.
+    /// The artifact's name.
     pub path: ArtifactPath,
-    /// Its mode.
+    /// The permission bits of the file.
     pub mode: Mode,
-    /// Its length.
+    /// The length of the content, in bytes.
     pub bytes: usize,
-    /// The sum of its content.
+    /// The SHA-256 digest of the content.
     pub sha256: Digest,
-    /// Whether all nodes get it.
+    /// Whether every node gets the file.
     #[serde(default)]
     pub shared: bool,
-    /// Whether its content is shown only to who asks for it.
+    /// Whether the content is secret, so that operators must ask for it explicitly.
     #[serde(default)]
     pub secret: bool,
 }
 
-/// One line of `GET /v1/generations`, newest first.
+/// An entry of `GET /v1/generations`, which lists the newest generation first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GenerationEntry {
-    /// Its number.
+    /// The generation's number.
     pub number: GenerationNumber,
-    /// Its digest.
+    /// The generation's digest.
     pub digest: Digest,
-    /// The input revision that it shows.
+    /// The input revision of the snapshot that it was rendered from.
     pub revision: Revision,
-    /// The digest of the spec that made it.
+    /// The digest of the spec that it was rendered with.
     pub spec: Digest,
-    /// When it was sealed.
+    /// The time at which it was sealed.
     pub sealed_at: Timestamp,
-    /// How many nodes have a payload in it.
+    /// The number of nodes that have a payload in it.
     pub nodes: usize,
 }
 
-/// `GET /v1/generations/{n}`.
+/// The body of `GET /v1/generations/{n}`: one generation and its files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GenerationBody {
-    /// What the list says of it.
+    /// The entry of the generation in the list.
     #[serde(flatten)]
     pub entry: GenerationEntry,
-    /// Each node's own files.
+    /// The files of each node.
     pub artifacts: BTreeMap<Identifier, Vec<ArtifactEntry>>,
-    /// The files of all.
+    /// The shared files.
     pub shared: Vec<ArtifactEntry>,
 }
 
 impl ArtifactEntry {
-    /// Describes `file`.
+    /// Returns the entry of `file`.
     pub fn of(file: &ArtifactFile, shared: bool) -> Self {
         Self {
             path: file.path.clone(),
@@ -167,7 +167,7 @@ impl ArtifactEntry {
         }
     }
 
-    /// Describes the payload of `identifier` in `generation`: its own files, then those of all.
+    /// Returns the entries of the payload of `identifier` in `generation`: its own files, then the shared ones.
     pub fn payload_of(generation: &Generation, identifier: &str) -> Vec<Self> {
         let own = generation.nodes.get(identifier);
         let mut all = own.map_or_else(Vec::new, |files| Self::all_of(&files.local, false));
@@ -182,7 +182,7 @@ impl ArtifactEntry {
 }
 
 impl GenerationEntry {
-    /// Describes `generation`.
+    /// Returns the entry of `generation`.
     pub fn of(generation: &Generation) -> Self {
         Self {
             number: generation.number,
@@ -196,7 +196,7 @@ impl GenerationEntry {
 }
 
 impl GenerationBody {
-    /// Describes `generation`, file by file.
+    /// Returns the body for `generation`.
     pub fn of(generation: &Generation) -> Self {
         let nodes = generation.nodes.iter();
         let own = nodes.map(|(identifier, files)| {

@@ -1,58 +1,58 @@
-//! The body of every answer that is not a success.
+//! The body of error responses.
 
 use serde::{Deserialize, Serialize};
 
 use cfgsync_model::{Failure, Progress};
 
-/// The reason of a server that stops: another one may be asked at once.
+/// The reason in the response of a server that is stopping. The client may try another server at once.
 pub const DRAINING: &str = "draining";
 
-/// The three codes that clients in the field can decode. Finer distinctions are in `reason`.
+/// The code of an error. Existing clients decode only these three, so finer distinctions are in `reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
-    /// There is nothing for this node, now or later. Status 404.
+    /// The server has no files for this node and will have none. The status is 404.
     MissingConfig,
-    /// Not yet; ask again. Status 425.
+    /// The files are not ready yet. The client asks again. The status is 425.
     NotReady,
-    /// Everything else.
+    /// Any other error.
     Internal,
 }
 
-/// The slug with which a server that speaks TLS answers plain HTTP.
+/// The reason in the response of a TLS server to plain HTTP.
 pub const TLS_REQUIRED: &str = "tls_required";
 
-/// An error as JSON.
+/// The body of an error response.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ErrorBody {
-    /// What old clients act on.
+    /// The code, on which existing clients act.
     pub code: Code,
-    /// What happened and the way out, in words.
+    /// The message: what happened, and what to do.
     pub message: String,
-    /// A slug, finer than the code: `not_listed`, `too_large`, `deadline` …
+    /// The reason, such as `not_listed`, `too_large` or `deadline`. It is finer than the code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// With [`Code::NotReady`]: how far the set has come.
+    /// The progress of the set of nodes, with [`Code::NotReady`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<ProgressBody>,
-    /// When the cluster failed: why.
+    /// The failure, if the cluster has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
 }
 
-/// [`Progress`] as one node is told it.
+/// The [`Progress`] in a response to one node.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ProgressBody {
-    /// The same for all.
+    /// The progress, which is the same for all nodes.
     #[serde(flatten)]
     pub progress: Progress,
-    /// Whether the node that asks is registered.
+    /// Whether the node that sent the request is registered.
     #[serde(default)]
     pub self_registered: bool,
 }
 
 impl ErrorBody {
-    /// An error with a message and a slug.
+    /// Returns an error with a reason and a message.
     pub fn new(code: Code, reason: &str, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -63,7 +63,7 @@ impl ErrorBody {
         }
     }
 
-    /// The not-ready answer.
+    /// Returns the response for files that are not ready.
     pub fn not_ready(progress: &Progress, self_registered: bool) -> Self {
         let message = if self_registered {
             format!("not ready: {progress}")
@@ -80,7 +80,7 @@ impl ErrorBody {
         }
     }
 
-    /// The answer of a cluster that failed.
+    /// Returns the response of a cluster that has failed.
     pub fn failed(failure: &Failure) -> Self {
         let message = format!("the cluster failed: {}", failure.reason);
         Self {
@@ -89,7 +89,7 @@ impl ErrorBody {
         }
     }
 
-    /// As bytes.
+    /// Returns the body as JSON.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("an error body has no map keys but strings")
     }
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn old_clients_find_code_and_message() {
+    fn encodes_code_and_message_for_existing_clients() {
         let progress = Progress {
             registered: 1,
             needed: 2,

@@ -1,7 +1,16 @@
-//! The versioned JSON on the wire, to and from the model.
+//! The versioned JSON on the wire.
 //!
-//! The bodies of `/register`, `/node`, `/node/replace` and their errors are an existing protocol with clients
-//! in the field: what they read must stay exactly so, everything more is in fields that they ignore.
+//! It reads requests, encodes and decodes payloads and error responses, and signs payloads. It knows no HTTP except the
+//! names of headers.
+//!
+//! **Neighbours.** It stands on `model`. `cluster` encodes payloads and errors with it, `server` reads requests, and
+//! `client` decodes responses.
+//!
+//! **Invariants.**
+//! - The bodies of `/register`, `/node`, `/node/replace` and their errors are an existing protocol. The fields that
+//!   existing clients read never change. New fields are ones that these clients ignore.
+//! - A [`ReceivedPayload`] has passed all its checks. Nothing else may be written on a node.
+//! - Decoding has limits: sizes, counts and depth.
 
 mod cluster;
 mod error;
@@ -18,33 +27,33 @@ pub use payload::{
     EncodedPayload, PayloadEncoder, PayloadLimits, ReceivedPayload, UnusablePayload,
 };
 pub use request::{
-    FailBody, LeaveBody, WrongBody, read_fail, read_identifier, read_leave, read_registration,
+    FailBody, InvalidBody, LeaveBody, read_fail, read_identifier, read_leave, read_registration,
     read_replacement,
 };
 pub use signature::{
-    InvalidKey, InvalidSignature, NotVerified, Signature, SignedFacts, SigningKey, VerifyKey,
+    InvalidKey, InvalidSignature, Signature, SignedFacts, SigningKey, VerifyError, VerifyKey,
 };
 
-/// The header with the instance of the store that answered, on every answer.
+/// The header of every response with the instance of the store.
 pub const INSTANCE_HEADER: &str = "cfgsync-instance";
 
-/// The header with a node's own key, where the spec says `identity: first-use`.
+/// The request header with the node's own key, under `identity: first-use`.
 pub const NODE_KEY_HEADER: &str = "cfgsync-node-key";
 
-/// The reason that tells a node to come with a key of its own.
+/// The reason in the response to a node that sent no key although the spec requires one.
 pub const NO_KEY: &str = "no_key";
 
-/// The slug that tells a client that its token was good until a moment that is past.
+/// The reason in the response to a token that has expired.
 pub const EXPIRED_TOKEN: &str = "expired_token";
 
-/// The reason of an answer to who asks for a node of which nothing is known.
+/// The reason in the response to a request for a node that the server does not know.
 pub const NO_SUCH_NODE: &str = "no_such_node";
 
-/// The same of a generation.
+/// The reason in the response to a request for a generation that the server does not have.
 pub const NO_SUCH_GENERATION: &str = "no_such_generation";
 
-/// The reason of an answer to who asks for the files of a node that gets none.
+/// The reason in the response to a request for the files of a node that gets none.
 pub const NO_FILES: &str = "no_files";
 
-/// The header with the cluster's name, on every answer: `join --cluster` insists on it.
+/// The header of every response with the cluster's name, which `join --cluster` compares.
 pub const CLUSTER_HEADER: &str = "cfgsync-cluster";

@@ -1,4 +1,4 @@
-//! The bodies that nodes and operators send.
+//! Reads the request bodies of nodes and operators.
 
 use std::net::IpAddr;
 
@@ -10,110 +10,125 @@ use cfgsync_model::{
     refuse_nobodys, refuse_rounded,
 };
 
-/// How many lists and objects may stand in each other: what serde_json reads.
+/// The greatest depth of lists and objects: that of serde_json.
 const NESTING_MAX: usize = 127;
 
-/// A body that cannot be used: the sender's fault. Names the field and the place.
+/// The reason why a request's body is refused. The message names the field and the position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum WrongBody {
-    /// Not JSON at all, or cut short.
+pub enum InvalidBody {
+    /// The body is not JSON, or it is incomplete.
     #[error("the body is not JSON: {0}")]
     NotJson(String),
-    /// JSON in more layers than anybody needs.
-    #[error(
-        "the body is nested too deeply: more than {NESTING_MAX} lists and objects in each other"
-    )]
-    TooDeep,
-    /// JSON of another shape.
+    /// The lists and objects of the JSON are nested too deeply.
+    #[error("the body is nested too deeply: the limit is {NESTING_MAX} levels")]
+    NestedTooDeeply,
+    /// A field is missing or has an invalid value.
     #[error("{field}: {problem}")]
     Field {
-        /// Which field, as a path.
+        /// The field's path, or `the body`.
         field: String,
-        /// What is wrong with it.
+        /// The problem with the field.
         problem: String,
     },
 }
 
-/// `POST /v1/leave`.
+/// The body of `POST /v1/leave`, with which a node withdraws its registration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct LeaveBody {
-    /// Who leaves.
+    /// The identifier of the node.
     pub identifier: Identifier,
-    /// With the facts of its own registration: another's registration under the same name then stays.
+    /// The address in the node's registration. If it is given and differs from the server's, the registration is another
+    /// node's and stays.
     #[serde(default)]
     pub ip: Option<IpAddr>,
-    /// As in the registration.
+    /// The metadata in the node's registration. It is compared like the address.
     #[serde(default)]
     pub metadata: Option<Metadata>,
 }
 
-/// `POST /v1/fail`.
+/// The body of `POST /v1/fail`, with which an operator fails the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct FailBody {
-    /// Why, for every node and operator to read.
+    /// The reason, which every node and operator sees.
     pub reason: String,
 }
 
-/// Reads the body of `/register`.
-pub fn read_registration(body: &[u8]) -> Result<NodeRegistration, WrongBody> {
+/// Reads the body of `POST /register`.
+///
+/// # Errors
+/// Fails if the body is not a registration, if no node can have its address, or if the metadata has an integer of more
+/// than 64 bits, which would be rounded.
+pub fn read_registration(body: &[u8]) -> Result<NodeRegistration, InvalidBody> {
     let registration: NodeRegistration = read(body)?;
-    refuse_nobodys(registration.ip).map_err(|error| WrongBody::field("ip", error.to_string()))?;
-    if holds_huge(&registration.metadata) {
-        // It was written so, or rounded to it: the text tells.
+    refuse_nobodys(registration.ip).map_err(|error| InvalidBody::field("ip", error.to_string()))?;
+    if has_large_float(&registration.metadata) {
+        // Such a number is either a float in the body, or a large integer that was rounded. The text tells which.
         #[derive(Deserialize)]
-        struct AsWritten<'b> {
+        struct Written<'b> {
             #[serde(borrow)]
             metadata: &'b RawValue,
         }
-        if let Ok(AsWritten { metadata }) = serde_json::from_slice(body) {
+        if let Ok(Written { metadata }) = serde_json::from_slice(body) {
             refuse_rounded(metadata.get())
-                .map_err(|error| WrongBody::field("metadata", error.to_string()))?;
+                .map_err(|error| InvalidBody::field("metadata", error.to_string()))?;
         }
     }
     Ok(registration)
 }
 
-/// Whether some number in `value` is what an integer of more than 64 bits is read as.
-fn holds_huge(value: &Metadata) -> bool {
+/// Returns whether `value` contains a float that may have been an integer of more than 64 bits.
+fn has_large_float(value: &Metadata) -> bool {
     match value {
         Metadata::Number(number) => {
             let float = number.as_f64().filter(|_| number.is_f64());
             float.is_some_and(|float| float.abs() >= 2_f64.powi(63))
         }
-        Metadata::Array(values) => values.iter().any(holds_huge),
-        Metadata::Object(fields) => fields.values().any(holds_huge),
+        Metadata::Array(values) => values.iter().any(has_large_float),
+        Metadata::Object(fields) => fields.values().any(has_large_float),
         _ => false,
     }
 }
 
-/// Reads the body of `/node`, of which only the identifier matters.
-pub fn read_identifier(body: &[u8]) -> Result<Identifier, WrongBody> {
+/// Reads the body of `POST /node`, of which only the identifier is used.
+///
+/// # Errors
+/// Fails if there is no valid identifier.
+pub fn read_identifier(body: &[u8]) -> Result<Identifier, InvalidBody> {
     #[derive(Deserialize)]
-    struct Named {
+    struct NodeBody {
         identifier: Identifier,
     }
-    read(body).map(|Named { identifier }| identifier)
+    read(body).map(|NodeBody { identifier }| identifier)
 }
 
-/// Reads the body of `/v1/leave`.
-pub fn read_leave(body: &[u8]) -> Result<LeaveBody, WrongBody> {
+/// Reads the body of `POST /v1/leave`.
+///
+/// # Errors
+/// Fails if there is no valid identifier, or if another field has a wrong type.
+pub fn read_leave(body: &[u8]) -> Result<LeaveBody, InvalidBody> {
     read(body)
 }
 
-/// Reads the body of `/v1/fail`.
-pub fn read_fail(body: &[u8]) -> Result<FailBody, WrongBody> {
+/// Reads the body of `POST /v1/fail`.
+///
+/// # Errors
+/// Fails if the reason is missing or empty.
+pub fn read_fail(body: &[u8]) -> Result<FailBody, InvalidBody> {
     let fail: FailBody = read(body)?;
     if fail.reason.trim().is_empty() {
-        return Err(WrongBody::field(
+        return Err(InvalidBody::field(
             "reason",
-            "must not be empty: every node is told it",
+            "must not be empty, because every node shows it",
         ));
     }
     Ok(fail)
 }
 
-/// Reads the body of `/node/replace`: whose files, and which.
-pub fn read_replacement(body: &[u8]) -> Result<(Identifier, ArtifactSet), WrongBody> {
+/// Reads the body of `POST /node/replace`: the identifier of a node, and the files that replace its own.
+///
+/// # Errors
+/// Fails if a path, a mode or an encoding is not valid, or if two files have the same path.
+pub fn read_replacement(body: &[u8]) -> Result<(Identifier, ArtifactSet), InvalidBody> {
     #[derive(Deserialize)]
     struct Replacement {
         identifier: Identifier,
@@ -148,50 +163,48 @@ pub fn read_replacement(body: &[u8]) -> Result<(Identifier, ArtifactSet), WrongB
             Some("base64") => data_encoding::BASE64
                 .decode(content.as_bytes())
                 .map_err(|e| {
-                    WrongBody::field(
+                    InvalidBody::field(
                         format!("files[{at}].content"),
                         format!("is not base64: {e}"),
                     )
                 })?,
             Some(other) => {
                 let problem = format!("unknown encoding {other:?}; expected \"base64\" or none");
-                return Err(WrongBody::field(format!("files[{at}].encoding"), problem));
+                return Err(InvalidBody::field(format!("files[{at}].encoding"), problem));
             }
         };
         let file = ArtifactFile {
             path,
             mode: Mode::of_file(mode, secret)
-                .map_err(|e| WrongBody::field(format!("files[{at}].mode"), e.to_string()))?,
+                .map_err(|e| InvalidBody::field(format!("files[{at}].mode"), e.to_string()))?,
             secret,
             content: Content::whole(content),
         };
         set.push(file)
-            .map_err(|e| WrongBody::field(format!("files[{at}].path"), e.to_string()))?;
+            .map_err(|e| InvalidBody::field(format!("files[{at}].path"), e.to_string()))?;
     }
     Ok((identifier, set))
 }
 
-/// Reads quickly, and once more with the path of the mistake when there is one.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, WrongBody> {
-    // A list of the fields in order would be read as well, but is no body of this protocol.
+/// Reads a JSON object. It reads a second time, more slowly, to find the path of a mistake.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, InvalidBody> {
+    // serde would also accept a list of the fields in their order, which is not a body of this protocol.
     let is_object = body.trim_ascii_start().first() == Some(&b'{');
     if is_object && let Ok(value) = serde_json::from_slice(body) {
         return Ok(value);
     }
     if body.is_empty() {
-        return Err(WrongBody::NotJson("it is empty".into()));
+        return Err(InvalidBody::NotJson("it is empty".into()));
     }
     if let Ok(value) = serde_json::from_slice::<serde_json::Value>(body)
         && !value.is_object()
     {
-        return Err(WrongBody::field("the body", "must be a JSON object"));
+        return Err(InvalidBody::field("the body", "expected a JSON object"));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut deserializer) else {
-        // The value is well: whatever follows it is the mistake.
-        return Err(WrongBody::NotJson(
-            "something follows the JSON value".into(),
-        ));
+        // The value itself is valid, so the mistake is what follows it.
+        return Err(InvalidBody::NotJson("text follows the JSON value".into()));
     };
     let field = error.path().to_string();
     let inner = error.into_inner();
@@ -202,14 +215,16 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, WrongBody> {
             } else {
                 field
             };
-            Err(WrongBody::field(field, inner.to_string()))
+            Err(InvalidBody::field(field, inner.to_string()))
         }
-        _ if inner.to_string().starts_with("recursion limit exceeded") => Err(WrongBody::TooDeep),
-        _ => Err(WrongBody::NotJson(inner.to_string())),
+        _ if inner.to_string().starts_with("recursion limit exceeded") => {
+            Err(InvalidBody::NestedTooDeeply)
+        }
+        _ => Err(InvalidBody::NotJson(inner.to_string())),
     }
 }
 
-impl WrongBody {
+impl InvalidBody {
     fn field(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Field {
             field: field.into(),
@@ -223,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_registration_may_lack_metadata_and_bring_unknown_fields() {
+    fn accepts_registrations_without_metadata_and_with_unknown_fields() {
         let plain = read_registration(br#"{"identifier":"a","ip":"10.0.0.1"}"#).unwrap();
         for body in [
             r#"{"identifier":"a","ip":"10.0.0.1","metadata":null}"#,
@@ -234,13 +249,13 @@ mod tests {
     }
 
     #[test]
-    fn metadata_may_be_any_value() {
+    fn accepts_any_json_as_metadata() {
         let read = read_registration(br#"{"identifier":"a","ip":"::1","metadata":[1,"x"]}"#);
         assert_eq!(read.unwrap().metadata, serde_json::json!([1, "x"]));
     }
 
     #[test]
-    fn an_integer_is_kept_to_the_last_digit_or_refused() {
+    fn rejects_integers_that_would_be_rounded() {
         let read = |metadata: &str| {
             let body = format!(
                 r#"{{"identifier":"a","ip":"::1","unknown":99999999999999999999,"metadata":{metadata}}}"#
@@ -250,7 +265,7 @@ mod tests {
         for kept in ["18446744073709551615", "-9223372036854775808", "[0.5]"] {
             assert_eq!(read(kept).unwrap().metadata.to_string(), kept);
         }
-        // It came back rounded.
+        // serde_json would round it to this text.
         let message = read(r#"{"a":[18446744073709551616]}"#)
             .unwrap_err()
             .to_string();
@@ -262,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_bodies_name_the_field() {
+    fn errors_name_the_field() {
         let deep = format!(
             r#"{{"identifier":"a","ip":"::1","metadata":{}1{}}}"#,
             "[".repeat(200),
@@ -272,8 +287,8 @@ mod tests {
             ("", "the body is not JSON: it is empty"),
             ("{", "the body is not JSON: EOF while parsing an object"),
             ("nonsense", "the body is not JSON: expected ident"),
-            ("[]", "the body: must be a JSON object"),
-            (r#"["a","::1"]"#, "the body: must be a JSON object"),
+            ("[]", "the body: expected a JSON object"),
+            (r#"["a","::1"]"#, "the body: expected a JSON object"),
             (r#"{"identifier":"a"}"#, "the body: missing field `ip`"),
             (
                 r#"{"identifier":"a/b","ip":"::1"}"#,
@@ -293,9 +308,12 @@ mod tests {
             ),
             (
                 r#"{"identifier":"a","ip":"::1"} x"#,
-                "the body is not JSON: something follows",
+                "the body is not JSON: text follows",
             ),
-            (&deep, "the body is nested too deeply: more than 127"),
+            (
+                &deep,
+                "the body is nested too deeply: the limit is 127 levels",
+            ),
         ] {
             let message = read_registration(body.as_bytes()).unwrap_err().to_string();
             assert!(message.starts_with(start), "{body}: {message}");
@@ -303,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replacement_refuses_twice_the_same_name() {
+    fn rejects_a_replacement_with_duplicate_paths() {
         let body = br#"{"identifier":"a","files":[{"path":"/x","content":"1"},{"path":"x","content":"2"}]}"#;
         let message = read_replacement(body).unwrap_err().to_string();
         assert_eq!(message, "files[1].path: two files are called x");

@@ -1,5 +1,7 @@
-//! Signed payloads: Ed25519 over what a payload is, and for whom. Whoever holds the signing key alone decides what
-//! nodes write that verify, whatever stands between.
+//! Signs payloads and verifies signatures (Ed25519).
+//!
+//! A signature covers the payload, its generation and its node. A node that verifies signatures writes only files that the
+//! holder of the signing key has signed, whatever proxy is between the two.
 
 use std::fmt;
 
@@ -9,87 +11,89 @@ use rustls_pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer, pem::PemObje
 
 use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance};
 
-/// What every signed message begins with, so that no signature made for another purpose fits.
+/// The beginning of every signed message. A signature for another purpose therefore never fits.
 const DOMAIN: &[u8] = b"cfgsync payload signature 1\0";
-/// PKCS#8, version 1, of an Ed25519 key (RFC 8410), up to the 32 secret bytes.
+/// The beginning of an Ed25519 key in PKCS#8, version 1 (RFC 8410), up to the 32 secret bytes.
 const PKCS8_PREFIX: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
 ];
-/// The SubjectPublicKeyInfo of an Ed25519 key (RFC 8410), up to the 32 public bytes.
+/// The beginning of an Ed25519 key's SubjectPublicKeyInfo (RFC 8410), up to the 32 public bytes.
 const SPKI_PREFIX: [u8; 12] = [
     0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
 ];
 
-/// What a signature is over: this payload, of this generation, for this node.
+/// The facts that a signature covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignedFacts<'a> {
-    /// Whose generations these are.
+    /// The instance of the store that numbers the generations.
     pub instance: Instance,
-    /// Which one.
+    /// The number of the generation.
     pub generation: GenerationNumber,
-    /// For whom.
+    /// The node that the payload is for.
     pub identifier: &'a Identifier,
-    /// The payload digest, which stands for every path, mode and byte.
+    /// The payload digest, which covers every path, mode and byte.
     pub digest: Digest,
 }
 
-/// The server's key.
+/// A private Ed25519 key, with which a server signs payloads.
 pub struct SigningKey(Ed25519KeyPair);
 
-/// What a node needs to know of it.
+/// A public Ed25519 key, with which a node verifies signatures.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct VerifyKey([u8; 32]);
 
-/// A signature, written as base64.
+/// A signature of 64 bytes. It is written in base64.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Signature([u8; 64]);
 
-/// A text that is not the key that it should be. Never says what stands in it.
+/// The reason why a text is not the expected key. Its message never contains the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidKey {
-    /// No PEM section of a private key.
-    #[error("it holds no private key: expected PEM with BEGIN PRIVATE KEY (PKCS#8)")]
+    /// The text has no PEM section of a private key.
+    #[error("it contains no private key: expected PEM with BEGIN PRIVATE KEY (PKCS#8)")]
     NoPrivateKey,
-    /// A private key of another kind.
+    /// The private key is of another kind.
     #[error("its private key is not an Ed25519 key")]
     NotEd25519Private,
-    /// No PEM section of a public key.
-    #[error("it holds no public key: expected PEM with BEGIN PUBLIC KEY")]
+    /// The text has no PEM section of a public key.
+    #[error("it contains no public key: expected PEM with BEGIN PUBLIC KEY")]
     NoPublicKey,
-    /// The private key where the public one belongs.
+    /// The text is the private key instead of the public one.
     #[error(
-        "it holds a private key, which belongs to the server alone: give the node the public one"
+        "it contains a private key, which only the server may have: give the node the public key"
     )]
     PrivateForPublic,
-    /// A public key of another kind.
+    /// The public key is of another kind.
     #[error("its public key is not an Ed25519 key")]
     NotEd25519Public,
-    /// The operating system gives no randomness for a new key.
-    #[error("the operating system gives no randomness")]
+    /// The operating system provides no random numbers for a new key.
+    #[error("the operating system provides no random numbers")]
     NoRandomness,
 }
 
-/// A text that is not a signature.
+/// The reason why a text is not a [`Signature`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a signature is 64 bytes in base64")]
 pub struct InvalidSignature;
 
-/// Why a payload must not be written.
+/// The reason why the signature of a payload is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotVerified {
-    /// It says nothing that could be signed: the older protocol.
-    #[error("it is not signed, nor does it say of which generation it is")]
-    NoFacts,
-    /// It has no signature.
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The payload lacks the facts that a signature covers. The server speaks the older protocol.
+    #[error("it is not signed, and it has no instance, generation and digest that could be signed")]
+    NotSignable,
+    /// The payload has no signature.
     #[error("it is not signed")]
     Unsigned,
-    /// It has one that no key fits.
-    #[error("its signature is not by a key that is trusted here, or is another payload's")]
-    Forged,
+    /// The signature is by another key, or of another payload.
+    #[error("its signature is by a key that is not trusted here, or belongs to another payload")]
+    BadSignature,
 }
 
 impl SignedFacts<'_> {
-    /// The message that is signed.
+    /// Returns the message that is signed.
     fn message(&self) -> Vec<u8> {
         let identifier = self.identifier.as_str().as_bytes();
         let mut message = Vec::with_capacity(DOMAIN.len() + 16 + 8 + 32 + identifier.len());
@@ -97,34 +101,44 @@ impl SignedFacts<'_> {
         message.extend_from_slice(self.instance.as_bytes());
         message.extend_from_slice(&self.generation.0.to_be_bytes());
         message.extend_from_slice(self.digest.as_bytes());
-        // Last, for it alone varies in length.
+        // It comes last because its length varies.
         message.extend_from_slice(identifier);
         message
     }
 
     /// Checks that one of `keys` signed these facts.
-    pub fn verify(&self, signature: &Signature, keys: &[VerifyKey]) -> Result<(), NotVerified> {
+    ///
+    /// # Errors
+    /// Fails with [`VerifyError::BadSignature`].
+    pub fn verify(&self, signature: &Signature, keys: &[VerifyKey]) -> Result<(), VerifyError> {
         let message = self.message();
         let fits = |key: &VerifyKey| {
             let key = UnparsedPublicKey::new(&ED25519, key.0);
             key.verify(&message, &signature.0).is_ok()
         };
-        match keys.iter().any(fits) {
-            true => Ok(()),
-            false => Err(NotVerified::Forged),
+        if keys.iter().any(fits) {
+            Ok(())
+        } else {
+            Err(VerifyError::BadSignature)
         }
     }
 }
 
 impl SigningKey {
-    /// Reads a private key in PEM: PKCS#8, as [`Self::generate`] and `openssl genpkey -algorithm ed25519` write it.
+    /// Reads a private key in PEM (PKCS#8), as [`Self::generate`] and `openssl genpkey -algorithm ed25519` write it.
+    ///
+    /// # Errors
+    /// See [`InvalidKey`].
     pub fn from_pem(pem: &[u8]) -> Result<Self, InvalidKey> {
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|_| InvalidKey::NoPrivateKey)?;
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der());
         Ok(Self(pair.map_err(|_| InvalidKey::NotEd25519Private)?))
     }
 
-    /// A new key, and its PEM.
+    /// Returns a new key and its PEM.
+    ///
+    /// # Errors
+    /// Fails with [`InvalidKey::NoRandomness`].
     pub fn generate() -> Result<(Self, String), InvalidKey> {
         let mut der = [0; PKCS8_PREFIX.len() + 32];
         let (prefix, secret) = der.split_at_mut(PKCS8_PREFIX.len());
@@ -135,7 +149,7 @@ impl SigningKey {
         Ok((key, to_pem("PRIVATE KEY", &der)))
     }
 
-    /// Its public half.
+    /// Returns the public key.
     pub fn verify_key(&self) -> VerifyKey {
         let public = self.0.public_key().as_ref().try_into();
         VerifyKey(public.expect("an Ed25519 public key has 32 bytes"))
@@ -155,6 +169,9 @@ impl SigningKey {
 
 impl VerifyKey {
     /// Reads a public key in PEM.
+    ///
+    /// # Errors
+    /// See [`InvalidKey`].
     pub fn from_pem(pem: &[u8]) -> Result<Self, InvalidKey> {
         let Ok(der) = SubjectPublicKeyInfoDer::from_pem_slice(pem) else {
             return Err(match PrivatePkcs8KeyDer::from_pem_slice(pem) {
@@ -167,13 +184,13 @@ impl VerifyKey {
         public.map(Self).ok_or(InvalidKey::NotEd25519Public)
     }
 
-    /// In PEM, as `openssl pkey -pubout` writes it.
+    /// Returns the PEM, as `openssl pkey -pubout` writes it.
     pub fn to_pem(&self) -> String {
         to_pem("PUBLIC KEY", &[&SPKI_PREFIX[..], &self.0].concat())
     }
 }
 
-/// One line is enough for 48 bytes.
+/// Returns the PEM of at most 48 bytes, which need only one line.
 fn to_pem(label: &str, der: &[u8]) -> String {
     format!(
         "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
@@ -188,10 +205,11 @@ impl std::str::FromStr for Signature {
         let bytes = BASE64.decode(text.as_bytes());
         let bytes = bytes.map_err(|_| InvalidSignature)?.try_into();
         let signature = Self(bytes.map_err(|_| InvalidSignature)?);
-        // The decoder takes padding in the middle as well; a signature is written in one way.
-        match signature.to_string() == text {
-            true => Ok(signature),
-            false => Err(InvalidSignature),
+        // The decoder also accepts padding in the middle. Only one spelling of a signature is accepted here.
+        if signature.to_string() == text {
+            Ok(signature)
+        } else {
+            Err(InvalidSignature)
         }
     }
 }
@@ -208,14 +226,14 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// Never the key.
+/// Shows the fingerprint of the public key, never the private one.
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SigningKey({:?})", self.verify_key())
     }
 }
 
-/// By its fingerprint, which logs may show: the sum of the 32 public bytes.
+/// Shows the fingerprint: the SHA-256 digest of the 32 public bytes.
 impl fmt::Display for VerifyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sha256:{}", Digest::of(&self.0))
@@ -232,7 +250,7 @@ impl fmt::Debug for VerifyKey {
 mod tests {
     use super::*;
 
-    /// As `openssl genpkey -algorithm ed25519` and `openssl pkey -pubout` wrote them.
+    /// These keys were written by `openssl genpkey -algorithm ed25519` and `openssl pkey -pubout`.
     const OPENSSL_PRIVATE: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA1e+vqIWoQmC0cHU63K05x6YFG49EadB+MvAyzbPXAN\n-----END PRIVATE KEY-----\n";
     const OPENSSL_PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA3iImVCgLp5crD6nwv6jyiwjEnK4m9FOwPybH/2sXI2E=\n-----END PUBLIC KEY-----\n";
 
@@ -246,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_is_for_these_facts_alone() {
+    fn signature_covers_all_facts() {
         let (key, pem) = SigningKey::generate().unwrap();
         let (a, b): (Identifier, Identifier) = ("a".parse().unwrap(), "b".parse().unwrap());
         let signature = key.sign(&facts(&a));
@@ -256,7 +274,7 @@ mod tests {
         assert_eq!(again.sign(&facts(&a)), signature);
         assert_eq!(signature.to_string().parse(), Ok(signature));
 
-        let forged = Err(NotVerified::Forged);
+        let refused = Err(VerifyError::BadSignature);
         let others = [
             SignedFacts {
                 instance: Instance::from_bytes([8; 16]),
@@ -273,21 +291,21 @@ mod tests {
             facts(&b),
         ];
         for other in others {
-            assert_eq!(other.verify(&signature, &keys), forged);
+            assert_eq!(other.verify(&signature, &keys), refused);
         }
         let (another, _) = SigningKey::generate().unwrap();
         assert_eq!(
             facts(&a).verify(&signature, &[another.verify_key()]),
-            forged
+            refused
         );
-        assert_eq!(facts(&a).verify(&signature, &[]), forged);
+        assert_eq!(facts(&a).verify(&signature, &[]), refused);
         let both = [another.verify_key(), key.verify_key()];
         assert_eq!(facts(&a).verify(&signature, &both), Ok(()));
     }
 
-    /// Found by fuzzing: the same bytes were read from a text with padding in its middle.
+    /// Found by fuzzing: a text with padding in the middle was read as the same signature.
     #[test]
-    fn a_signature_is_written_in_one_way() {
+    fn accepts_one_spelling_of_a_signature() {
         let zeros = BASE64.encode(&[0; 64]);
         assert_eq!(zeros.parse(), Ok(Signature([0; 64])));
         let padded_inside = format!("AA=={}", BASE64.encode(&[0; 63]));
@@ -297,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_openssl_are_understood() {
+    fn reads_keys_of_openssl() {
         let key = SigningKey::from_pem(OPENSSL_PRIVATE.as_bytes()).unwrap();
         let public = VerifyKey::from_pem(OPENSSL_PUBLIC.as_bytes()).unwrap();
         assert_eq!(key.verify_key(), public);
@@ -305,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_with_keys_are_told_apart() {
+    fn errors_distinguish_wrong_keys() {
         let (private, public) = (OPENSSL_PRIVATE.as_bytes(), OPENSSL_PUBLIC.as_bytes());
         assert_eq!(
             SigningKey::from_pem(public).unwrap_err(),
@@ -331,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signing_key_does_not_show_itself() {
+    fn debug_output_hides_the_private_key() {
         let key = SigningKey::from_pem(OPENSSL_PRIVATE.as_bytes()).unwrap();
         let shown = format!("{key:?}");
         assert_eq!(

@@ -1,7 +1,7 @@
 //! Answers of a state directory in the types of the wire protocol, so that they print like those of a server.
 
 use cfgsync_model::{Generation, GenerationNumber, Identifier, Instance, Progress, Revision};
-use cfgsync_store::{JournalContents, Registered, State};
+use cfgsync_store::{DirectoryContents, RegisteredNode, State};
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, ClusterState, GenerationEntry, NodeBody, NodeEntry, NodeState,
 };
@@ -11,7 +11,7 @@ use super::InspectError;
 use crate::cmd::{progress::counted, settings::nearest};
 
 /// Returns the state of the cluster.
-pub(super) fn cluster(contents: &JournalContents) -> ClusterBody {
+pub(super) fn cluster(contents: &DirectoryContents) -> ClusterBody {
     let state = &contents.state;
     let nodes = state.registrations.values();
     ClusterBody {
@@ -37,14 +37,14 @@ pub(super) fn cluster(contents: &JournalContents) -> ClusterBody {
 
 /// Returns the state of one node.
 pub(super) fn node(
-    contents: &JournalContents,
+    contents: &DirectoryContents,
     identifier: &Identifier,
 ) -> Result<NodeBody, InspectError> {
     let state = &contents.state;
-    if !state.names(identifier.as_str()) && sealed_for(state, identifier).is_none() {
+    if !state.mentions(identifier.as_str()) && sealed_for(state, identifier).is_none() {
         let near = nearest(
             identifier.as_str(),
-            state.all_names().map(Identifier::as_str),
+            state.mentioned_identifiers().map(Identifier::as_str),
         );
         let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         return Err(InspectError::NoNode(format!(
@@ -83,7 +83,7 @@ fn sealed_for<'a>(state: &'a State, identifier: &Identifier) -> Option<&'a Gener
 
 /// Returns a generation that is still kept.
 pub(super) fn generation(
-    contents: &JournalContents,
+    contents: &DirectoryContents,
     number: GenerationNumber,
 ) -> Result<&Generation, InspectError> {
     let mut kept = contents.state.generations.iter();
@@ -121,7 +121,7 @@ struct VerifiedSnapshot {
 
 impl Verified {
     /// Summarizes a directory that was verified.
-    pub(super) fn of(contents: &JournalContents) -> Self {
+    pub(super) fn of(contents: &DirectoryContents) -> Self {
         let kept = contents.state.generations.iter().rev();
         Self {
             cluster: contents.cluster.clone(),
@@ -129,7 +129,7 @@ impl Verified {
             revision: contents.state.revision,
             nodes: contents.state.registrations.len(),
             log: VerifiedLog {
-                batches: contents.log_batches,
+                batches: contents.log_frames,
                 bytes: contents.log_bytes,
                 unfinished: contents.is_torn,
             },
@@ -175,7 +175,7 @@ impl Verified {
     }
 }
 
-fn entry(state: &State, registered: &Registered) -> NodeEntry {
+fn entry(state: &State, registered: &RegisteredNode) -> NodeEntry {
     let node = &registered.registration;
     let newest = state.generation();
     let delivered = state.deliveries.get(&node.identifier).copied();

@@ -2,7 +2,7 @@
 
 use cfgsync_client::{CallError, Client};
 use cfgsync_model::{ArtifactSet, GenerationNumber, Identifier};
-use cfgsync_store::JournalContents;
+use cfgsync_store::DirectoryContents;
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, GenerationBody, GenerationEntry, NO_FILES, NO_SUCH_GENERATION,
     NO_SUCH_NODE, NodeBody,
@@ -14,7 +14,7 @@ use crate::cmd::error::CommandError;
 /// Where the answers come from. A state directory has no spec, so it cannot say what the rule still needs.
 pub(super) enum Source {
     Server(Box<Client>),
-    Directory(Box<JournalContents>),
+    Directory(Box<DirectoryContents>),
 }
 
 /// The files of a node, for an operator.

@@ -47,11 +47,10 @@ impl TrustArgs {
 
     /// Returns the limits.
     pub(super) fn limits(&self) -> PayloadLimits {
-        PayloadLimits {
-            payload_max_bytes: self.payload_max,
-            files_max: self.files_max as usize,
-            path_max_bytes: self.path_max_bytes.into(),
-        }
+        PayloadLimits::DEFAULT
+            .with_payload_max_bytes(self.payload_max)
+            .with_files_max(self.files_max as usize)
+            .with_path_max_bytes(self.path_max_bytes.into())
     }
 }
 

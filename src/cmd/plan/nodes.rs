@@ -7,9 +7,9 @@ use std::{
     path::Path,
 };
 
-use cfgsync_cluster::{Refusal, render::Program};
+use cfgsync_cluster::{check_registration, render::Pipeline};
 use cfgsync_model::{Identifier, NodeRegistration, Seat, refuse_nobodys};
-use cfgsync_spec::{Members, PlainFile, Spec, SpecError, Step};
+use cfgsync_spec::{Members, Spec, SpecError, Step, YamlFile};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -50,19 +50,12 @@ pub(super) struct Refused {
 }
 
 /// Returns why `serve` would refuse `node`, or `None` if it would not.
-pub(super) fn refusal(program: &Program, node: &NodeRegistration) -> Option<Refused> {
-    let identifier = node.identifier.clone();
-    let reason = if program.excludes(&identifier) {
-        Refusal::NotListed(identifier.clone()).to_string()
-    } else {
-        program
-            .spec
-            .metadata
-            .complete(&node.metadata)
-            .err()?
-            .to_string()
-    };
-    Some(Refused { identifier, reason })
+pub(super) fn refusal(pipeline: &Pipeline, node: &NodeRegistration) -> Option<Refused> {
+    let refusal = check_registration(pipeline, node).err()?;
+    Some(Refused {
+        identifier: node.identifier.clone(),
+        reason: refusal.to_string(),
+    })
 }
 
 /// Invents `count` nodes that the spec accepts.
@@ -91,7 +84,8 @@ pub(super) fn invent(spec: &Spec, count: usize) -> Result<Nodes, CommandError> {
         });
         let offset = u32::try_from(index).expect("less than FAKE_MAX");
         let ip = Ipv4Addr::from_bits(FIRST_ADDRESS.to_bits() + offset);
-        NodeRegistration::new(identifier, ip.into()).with_metadata(spec.metadata.invent(index))
+        NodeRegistration::without_metadata(identifier, ip.into())
+            .with_metadata_value(spec.metadata.fake(index))
     });
     Ok(Nodes {
         registrations: registrations.collect(),
@@ -105,7 +99,7 @@ pub(super) fn read(path: &Path) -> Result<Nodes, SpecError> {
     let file = if path.as_os_str() == "-" {
         read_stdin()?
     } else {
-        PlainFile::load(path)?
+        YamlFile::load(path)?
     };
     let mut at = Vec::new();
     let list = match file.value() {
@@ -155,13 +149,13 @@ pub(super) fn read(path: &Path) -> Result<Nodes, SpecError> {
     Ok(nodes)
 }
 
-fn read_stdin() -> Result<PlainFile, SpecError> {
+fn read_stdin() -> Result<YamlFile, SpecError> {
     let name = Path::new("<stdin>");
     let mut text = String::new();
     match std::io::stdin().read_to_string(&mut text) {
-        Ok(_) => PlainFile::parse(text, name),
+        Ok(_) => YamlFile::parse(text, name),
         Err(error) => {
-            let empty = PlainFile::parse(String::new(), name)?;
+            let empty = YamlFile::parse(String::new(), name)?;
             Err(empty.wrong_value(&[], &format!("cannot read standard input: {error}"), ""))
         }
     }
@@ -169,7 +163,7 @@ fn read_stdin() -> Result<PlainFile, SpecError> {
 
 /// Reads the node at the place `at` of a file.
 struct Reader<'a> {
-    file: &'a PlainFile,
+    file: &'a YamlFile,
     at: &'a [Step],
 }
 
@@ -227,7 +221,7 @@ impl Reader<'_> {
             }
         };
         Ok((
-            NodeRegistration::new(identifier, ip).with_metadata(metadata),
+            NodeRegistration::without_metadata(identifier, ip).with_metadata_value(metadata),
             seat,
         ))
     }

@@ -1,12 +1,11 @@
 //! `--state-dir`: where a server keeps its state.
 
-use std::{env, path::PathBuf};
+use std::{env, path::PathBuf, sync::Arc};
 
+use cfgsync::app;
 use cfgsync_spec::Spec;
-use cfgsync_store::{JournalConfig, JournalError, JournalStore, Store};
+use cfgsync_store::{Store, StoreError};
 use clap::Args;
-
-use crate::cmd::progress::counted;
 
 /// The variable that systemd sets for a unit with `StateDirectory=`. Colons separate several directories.
 const SYSTEMD_VARIABLE: &str = "STATE_DIRECTORY";
@@ -32,30 +31,11 @@ impl StateArgs {
     }
 }
 
-/// Opens the state directory for `spec`, if one is configured.
+/// Opens the store for `spec`: in the state directory, if one is configured, or else in memory.
 pub(super) fn open(
     args: &StateArgs,
     spec: &Spec,
     history: u16,
-) -> Result<Option<JournalStore>, JournalError> {
-    let Some(directory) = args.directory() else {
-        return Ok(None);
-    };
-    let journal = JournalStore::open(&JournalConfig {
-        directory: directory.clone(),
-        cluster: spec.cluster.clone(),
-        history: history.into(),
-    })?;
-    let state = journal.state();
-    let generation = match state.generation() {
-        Some(generation) => format!("generation {}", generation.number),
-        None => "no generation yet".to_owned(),
-    };
-    tracing::info!(
-        "instance {}; {} has {} and {generation}",
-        journal.instance(),
-        directory.display(),
-        counted(state.registrations.len(), "node")
-    );
-    Ok(Some(journal))
+) -> Result<Arc<dyn Store>, StoreError> {
+    app::open_store(args.directory(), spec, history.into())
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cfgsync_spec::{PlainFile, Step};
+use cfgsync_spec::{Step, YamlFile};
 use clap::{Arg, ArgAction, Command, CommandFactory};
 use serde_json::{Map, Value};
 
@@ -44,7 +44,7 @@ pub(super) fn setting(entries: &[Entry], section: Option<&str>, flag: &str) -> O
 
 /// Reads a settings file.
 pub(super) fn read(path: &Path) -> Result<Vec<Entry>, SettingsError> {
-    let file = PlainFile::load(path)?;
+    let file = YamlFile::load(path)?;
     let root = match file.value() {
         Value::Null => return Ok(vec![]),
         Value::Object(root) => root,
@@ -76,7 +76,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Entry>, SettingsError> {
 
 struct Reader<'a> {
     path: &'a Path,
-    file: &'a PlainFile,
+    file: &'a YamlFile,
 }
 
 impl Reader<'_> {

@@ -611,7 +611,8 @@ async fn operators_see_secrets_only_with_reveal_and_an_audit_entry() {
         };
         let server = TestServer::with(SECRET, http);
         for name in ["web-1", "web-2"] {
-            let node = NodeRegistration::new(name.parse().unwrap(), [10, 0, 0, 1].into());
+            let node =
+                NodeRegistration::without_metadata(name.parse().unwrap(), [10, 0, 0, 1].into());
             server.coordinator.register(node).await.unwrap();
         }
         let held = "prefer: wait=20\r\n";

@@ -107,13 +107,13 @@ async fn rejects_invalid_bodies() {
     not UTF-8 escaped
       400 internal not_json: the body is not JSON: unexpected end of hex escape at line 1 column 22
     not an object
-      400 internal wrong_field: the body: must be a JSON object
+      400 internal wrong_field: the body: expected a JSON object
     null
-      400 internal wrong_field: the body: must be a JSON object
+      400 internal wrong_field: the body: expected a JSON object
     deeply nested
-      400 internal too_deep: the body is nested too deeply: more than 127 lists and objects in each other
+      400 internal too_deep: the body is nested too deeply: the limit is 127 levels
     two values
-      400 internal not_json: the body is not JSON: something follows the JSON value
+      400 internal not_json: the body is not JSON: text follows the JSON value
     no ip
       400 internal wrong_field: the body: missing field `ip` at line 1 column 18
     ip of the wrong type
@@ -147,7 +147,7 @@ async fn rejects_invalid_bodies() {
     replace with duplicate paths
       400 internal wrong_field: files[1].path: two files are called /x
     fail without reason
-      400 internal wrong_field: reason: must not be empty: every node is told it
+      400 internal wrong_field: reason: must not be empty, because every node shows it
     leave of an unregistered node
       404 internal unregistered: zz is not registered
     "#);

@@ -1,4 +1,4 @@
-//! The table of results in Markdown, as in the README.
+//! The table of results, as docs/src/performance.md shows it.
 
 use std::fmt::Write as _;
 

@@ -64,8 +64,8 @@ impl Session {
                 }
             }
         };
-        let registration = NodeRegistration::new(self.options.identifier.clone(), ip)
-            .with_metadata(self.options.metadata.clone());
+        let registration = NodeRegistration::without_metadata(self.options.identifier.clone(), ip)
+            .with_metadata_value(self.options.metadata.clone());
         self.registration = Some(registration.clone());
         Ok(registration)
     }

@@ -1,4 +1,4 @@
-//! What a program answers: `{"status":"not_ready","message"?}` or
+//! Reads the answer of a program: `{"status":"not_ready","message"?}` or
 //! `{"status":"ready","nodes":{ID:[{path,content|content_base64,mode?,secret?}]},"shared":[…]}`.
 
 use std::{fmt, marker::PhantomData};
@@ -9,16 +9,16 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 
-use crate::MaterializationResult;
 use cfgsync_model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, Mode,
     RegistrationSnapshot,
 };
-use cfgsync_spec::{Mapped, did_you_mean};
+use cfgsync_spec::{Mapped, MaterializationResult};
+use cfgsync_support::nearest::did_you_mean_suffix;
 
-/// How much of an answer that is not JSON a message shows, in bytes.
+/// The part of an answer that is not JSON that a message shows, in bytes.
 const SHOWN_BYTES: usize = 60;
-/// Longest `message` of a `not_ready`, in characters: waiting nodes carry it.
+/// The longest `message` of a `not_ready`, in characters. Every node that waits receives it.
 const MESSAGE_MAX_CHARS: usize = 1000;
 
 #[derive(Deserialize)]
@@ -48,68 +48,76 @@ struct RawFile {
     secret: bool,
 }
 
-/// Reads what a program printed for `snapshot`, or says what is wrong with it. With `secret`, all its files are,
-/// and nothing of what it printed is said.
+/// Reads what a program printed for `snapshot`. With `secret`, all its files are secret, and neither messages nor errors
+/// contain what it printed.
 pub(super) fn read_answer(
     printed: &[u8],
     snapshot: &RegistrationSnapshot,
     secret: bool,
 ) -> Result<MaterializationResult, String> {
     if printed.iter().all(u8::is_ascii_whitespace) {
-        return Err("printed nothing; expected a JSON document with a `status`".to_owned());
+        return Err("printed nothing; expected a JSON object with `status`".to_owned());
     }
     let mut deserializer = serde_json::Deserializer::from_slice(printed);
     let Mapped(answer): Mapped<RawAnswer> = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| not_understood(&error, printed, secret))?;
+        .map_err(|error| parse_error(&error, printed, secret))?;
     deserializer
         .end()
         .map_err(|error| format!("printed more than one JSON document: {error}"))?;
     match answer.status {
         Status::NotReady => {
             if answer.nodes.is_some() || answer.shared.is_some() {
-                return Err("answered not_ready and files at once".to_owned());
+                return Err(
+                    "answered `not_ready` and returned files; only `ready` has files".to_owned(),
+                );
             }
             let message = answer
                 .message
                 .unwrap_or_else(|| "no reason given".to_owned());
-            let message = match secret {
-                true => "what it says is not shown, for it is secret".to_owned(),
-                false => message.chars().take(MESSAGE_MAX_CHARS).collect(),
+            let message = if secret {
+                "the message is not shown because the materializer is secret".to_owned()
+            } else {
+                message.chars().take(MESSAGE_MAX_CHARS).collect()
             };
             Ok(MaterializationResult::NotReady { message })
         }
-        Status::Ready => ready(answer, snapshot, secret).map(MaterializationResult::Ready),
+        Status::Ready => read_files(answer, snapshot, secret).map(MaterializationResult::Ready),
     }
 }
 
-fn ready(
+fn read_files(
     answer: RawAnswer,
     snapshot: &RegistrationSnapshot,
     secret: bool,
 ) -> Result<MaterializedArtifacts, String> {
     if answer.message.is_some() {
-        return Err("answered ready with a `message`, which only not_ready has".to_owned());
+        return Err("answered `ready` with a `message`; only `not_ready` has a message".to_owned());
     }
     let mut artifacts = MaterializedArtifacts::default();
     for (name, files) in answer.nodes.map_or_else(Vec::new, |nodes| nodes.0) {
         let Some(node) = snapshot.node(&name) else {
             let names = snapshot.nodes.iter().map(|node| node.identifier.as_str());
-            let near = did_you_mean(&name, names);
+            let near = did_you_mean_suffix(&name, names);
             return Err(format!(
-                "made files for {name:?}, which is no node of this set{near}"
+                "returned files for {name:?}, which is not a node of this snapshot{near}"
             ));
         };
         let identifier: &Identifier = &node.identifier;
-        let files = set(files, &format!("nodes.{name}"), secret)?;
+        let files = artifact_set(files, &format!("nodes.{name}"), secret)?;
         if artifacts.nodes.insert(identifier.clone(), files).is_some() {
-            return Err(format!("answered for node {name} twice"));
+            return Err(format!("returned files for node {name} twice"));
         }
     }
-    artifacts.shared = set(answer.shared.unwrap_or_default(), "shared", secret)?;
+    artifacts.shared = artifact_set(answer.shared.unwrap_or_default(), "shared", secret)?;
     Ok(artifacts)
 }
 
-fn set(files: Vec<Mapped<RawFile>>, owner: &str, secret: bool) -> Result<ArtifactSet, String> {
+/// Returns the files of `owner`, a path in the answer that messages name.
+fn artifact_set(
+    files: Vec<Mapped<RawFile>>,
+    owner: &str,
+    secret: bool,
+) -> Result<ArtifactSet, String> {
     let mut set = ArtifactSet::default();
     for (at, Mapped(file)) in files.into_iter().enumerate() {
         let place = format!("{owner}[{at}]");
@@ -140,32 +148,32 @@ fn set(files: Vec<Mapped<RawFile>>, owner: &str, secret: bool) -> Result<Artifac
     Ok(set)
 }
 
-fn not_understood(
+fn parse_error(
     error: &serde_path_to_error::Error<serde_json::Error>,
     printed: &[u8],
     secret: bool,
 ) -> String {
     let path = error.path().to_string();
-    let told = error.inner();
+    let inner = error.inner();
     if secret {
-        let (line, column) = (told.line(), told.column());
+        let (line, column) = (inner.line(), inner.column());
         return format!(
-            "its answer has a mistake at line {line}, column {column}; what stands there is not shown, for it \
-             is secret"
+            "invalid answer at line {line}, column {column}; the text is not shown because the materializer is \
+             secret"
         );
     }
     let field = path.rsplit('.').next().unwrap_or_default();
-    if told.is_data() && matches!(field, "content" | "content_base64") {
-        let (line, column) = (told.line(), told.column());
-        // What stands there may be a secret.
+    if inner.is_data() && matches!(field, "content" | "content_base64") {
+        let (line, column) = (inner.line(), inner.column());
+        // The error's own message would show the value, which may be secret.
         return format!(
-            "its answer has a mistake at {path}: expected a string at line {line} column {column}"
+            "invalid answer at {path}: expected a string at line {line} column {column}"
         );
     }
-    if told.is_data() {
+    if inner.is_data() {
         return match path.as_str() {
-            "." => format!("its answer has a mistake: {told}"),
-            path => format!("its answer has a mistake at {path}: {told}"),
+            "." => format!("invalid answer: {inner}"),
+            path => format!("invalid answer at {path}: {inner}"),
         };
     }
     let shown = &printed[..printed.len().min(SHOWN_BYTES)];
@@ -175,18 +183,19 @@ fn not_understood(
         ""
     };
     format!(
-        "printed what is not JSON: {told}; it begins with \"{}\"{more}",
+        "printed text that is not JSON: {inner}; it begins with \"{}\"{more}",
         shown.escape_ascii()
     )
 }
 
-/// The entries of a JSON object in their order, those under the same key included.
+/// The entries of a JSON object in their order. Unlike a map it keeps entries with the same key, so that they can be
+/// refused.
 struct Entries<T>(Vec<(String, T)>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Listing<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Listing<T> {
+        struct EntriesVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for EntriesVisitor<T> {
             type Value = Entries<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -201,6 +210,6 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
                 Ok(Entries(entries))
             }
         }
-        deserializer.deserialize_map(Listing(PhantomData))
+        deserializer.deserialize_map(EntriesVisitor(PhantomData))
     }
 }

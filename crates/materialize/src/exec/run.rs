@@ -1,4 +1,4 @@
-//! One run of a program: fed, listened to, bounded, and ended with all its children.
+//! Runs a program: writes its input, reads its output within bounds, and kills it with all its children at the end.
 
 use std::{
     io,
@@ -16,97 +16,106 @@ use tokio::{
 };
 
 use cfgsync_spec::ExecSpec;
+use cfgsync_support::duration;
 
-/// Most that a program may print on its standard output, in bytes.
+/// The most that a program may print on its standard output, in bytes.
 const STDOUT_MAX_BYTES: usize = 64 * 1024 * 1024;
-/// Most of a program's standard error that is logged per run, in bytes. More is read and dropped.
+/// The most of a program's standard error that is logged in a run, in bytes. More is read and dropped.
 const STDERR_LOGGED_MAX_BYTES: usize = 1024 * 1024;
-/// What each line counts beside its own bytes: a flood of empty ones is a flood, too.
-const STDERR_LINE_COSTS_BYTES: usize = 100;
-/// Longest line of standard error that is logged in one piece, in bytes.
+/// The bytes that each line counts in addition to its own, so that many short lines reach the limit as well.
+const STDERR_LINE_OVERHEAD_BYTES: usize = 100;
+/// The longest line of standard error that is logged in one piece, in bytes.
 const STDERR_LINE_MAX_BYTES: usize = 4096;
-/// How long a child that outlives the program may hold its pipes open.
+/// The time to wait for the pipes to close after the program has ended: a child may keep them open.
 const PIPES_GRACE: Duration = Duration::from_secs(1);
 
-/// A program about to run.
+/// A program that is about to run.
 pub(super) struct Run<'a> {
     pub(super) spec: &'a ExecSpec,
-    /// What the log calls it.
+    /// The materializer's name, for the log.
     pub(super) name: &'a str,
-    /// Becomes true when nobody waits for it any more.
+    /// Becomes true when the server stops.
     pub(super) stopping: watch::Receiver<bool>,
 }
 
-/// A program that has ended, of itself or not.
-pub(super) struct Ended {
-    /// Why what it printed is not to be used.
+/// A program that has ended or was killed.
+pub(super) struct Finished {
+    /// The reason why its output must not be used.
     pub(super) failure: Option<String>,
-    /// What it printed.
+    /// Its standard output.
     pub(super) stdout: Vec<u8>,
 }
 
-/// What was heard of a program up to now.
+/// The output of a program that was read so far.
 #[derive(Default)]
-struct Heard {
+struct Output {
     stdout: Vec<u8>,
+    /// The last line of its standard error that is not empty.
     last_line: Option<String>,
 }
 
 impl Run<'_> {
-    /// Starts the program, feeds it `input` and waits for its end. Blocks; not to be called on a thread that
+    /// Starts the program, writes `input` to it and waits until it ends. It blocks, so do not call it on a thread that
     /// runs async tasks.
-    pub(super) fn to_its_end(&self, input: Vec<u8>) -> Result<Ended, String> {
+    ///
+    /// # Errors
+    /// Fails if the program cannot be started. A program that fails is not an error here.
+    pub(super) fn run_to_completion(&self, input: Vec<u8>) -> Result<Finished, String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| format!("no runtime to watch the program with: {error}"))?;
-        let ended = runtime.block_on(self.watch(input));
-        // A thread that waits for a process which even SIGKILL does not end must not hold this one up.
+            .map_err(|error| format!("cannot create a runtime for the program: {error}"))?;
+        let finished = runtime.block_on(self.run(input));
+        // A thread may still wait for a process that SIGKILL does not end. Do not wait for that thread.
         runtime.shutdown_background();
-        ended
+        finished
     }
 
-    async fn watch(&self, input: Vec<u8>) -> Result<Ended, String> {
-        let mut program = Running::start(self.spec)?;
-        let mut heard = Heard::default();
+    async fn run(&self, input: Vec<u8>) -> Result<Finished, String> {
+        let mut program = RunningProgram::start(self.spec)?;
+        let mut output = Output::default();
         let limit = self.spec.timeout;
         let mut stopping = self.stopping.clone();
         let outcome = tokio::select! {
-            outcome = timeout(limit, self.listen(&mut program, input, &mut heard)) => outcome,
+            outcome = timeout(limit, self.communicate(&mut program, input, &mut output)) => outcome,
             _ = stopping.wait_for(|stopping| *stopping) => {
-                Ok(Err("was killed with its children, because the server stops".to_owned()))
+                Ok(Err("was killed with its children because the server is stopping".to_owned()))
             }
         };
-        // The group is killed while the program's own id cannot be another's: before it is reaped.
-        let status = program.end();
+        // Kill the group before the program is reaped: afterwards another process may have its id.
+        let status = program.kill_and_reap();
         let failure = match outcome {
             Err(_) => Some(format!(
-                "gave no answer within {limit:?}, so it and its children were killed"
+                "gave no answer within {}, so it and its children were killed",
+                duration::text(limit)
             )),
             Ok(Err(problem)) => Some(problem),
             Ok(Ok(())) => match status {
                 Ok(status) if status.success() => None,
-                Ok(status) => Some(in_words(status)),
-                Err(error) => Some(format!("its end could not be told: {error}")),
+                Ok(status) => Some(describe_status(status)),
+                Err(error) => Some(format!("cannot read its exit status: {error}")),
             },
         };
-        let failure = failure.map(|failure| match &heard.last_line {
+        let failure = failure.map(|failure| match &output.last_line {
             Some(line) => format!("{failure}; the last line of its standard error: {line}"),
             None => failure,
         });
-        Ok(Ended {
+        Ok(Finished {
             failure,
-            stdout: heard.stdout,
+            stdout: output.stdout,
         })
     }
 
-    /// Until the program has ended and its pipes are closed, or held open by others for longer than the
-    /// grace. Fails when it prints too much.
-    async fn listen(
+    /// Writes `input` and reads the output until the program has ended and its pipes are closed. If a child keeps the pipes
+    /// open, it returns after [`PIPES_GRACE`].
+    ///
+    /// # Errors
+    /// Fails if the program prints too much.
+    async fn communicate(
         &self,
-        program: &mut Running,
+        program: &mut RunningProgram,
         input: Vec<u8>,
-        heard: &mut Heard,
+        output: &mut Output,
     ) -> Result<(), String> {
         let Pipes {
             stdin,
@@ -114,13 +123,13 @@ impl Run<'_> {
             stderr,
         } = program.take_pipes()?;
         let ended = program.ended();
-        let Heard {
+        let Output {
             stdout: printed,
             last_line,
-        } = heard;
+        } = output;
         let pipes = async {
             let ((), read, ()) = tokio::join!(
-                feed(stdin, input),
+                write_stdin(stdin, input),
                 read_bounded(stdout, printed),
                 self.log_lines(stderr, last_line),
             );
@@ -128,7 +137,7 @@ impl Run<'_> {
         };
         tokio::pin!(pipes, ended);
         tokio::select! {
-            // What was printed counts before the end that came with it.
+            // If both are ready, read the rest of the output first.
             biased;
             read = &mut pipes => {
                 read?;
@@ -139,13 +148,13 @@ impl Run<'_> {
                 if let Ok(read) = timeout(PIPES_GRACE, pipes).await {
                     return read;
                 }
-                tracing::warn!(materializer = self.name, "a child of the program holds its pipes");
+                tracing::warn!(materializer = self.name, "a child of the program keeps its pipes open");
                 Ok(())
             }
         }
     }
 
-    /// Logs the lines of a program's standard error, and keeps the last that is not empty.
+    /// Logs the lines of the program's standard error, and keeps the last one that is not empty.
     async fn log_lines(&self, stderr: ChildStderr, last_line: &mut Option<String>) {
         let mut stderr = BufReader::new(stderr);
         let mut logged_bytes = 0;
@@ -158,13 +167,13 @@ impl Run<'_> {
             }
             let text = String::from_utf8_lossy(&line);
             let text = text.trim_end();
-            // What belongs to a secret is read and dropped.
+            // The output of a secret materializer is read and dropped.
             if text.is_empty() || self.spec.secret {
                 continue;
             }
             *last_line = Some(text.escape_debug().to_string());
             let before = logged_bytes;
-            logged_bytes += line.len() + STDERR_LINE_COSTS_BYTES;
+            logged_bytes += line.len() + STDERR_LINE_OVERHEAD_BYTES;
             if logged_bytes <= STDERR_LOGGED_MAX_BYTES {
                 tracing::info!(materializer = self.name, "{}", text.escape_debug());
             } else if before <= STDERR_LOGGED_MAX_BYTES {
@@ -177,8 +186,8 @@ impl Run<'_> {
     }
 }
 
-async fn feed(mut stdin: ChildStdin, input: Vec<u8>) {
-    // A program need not read its input: that it closed the pipe is no failure.
+async fn write_stdin(mut stdin: ChildStdin, input: Vec<u8>) {
+    // A program may close its input without reading it.
     let _ = stdin.write_all(&input).await;
     let _ = stdin.shutdown().await;
 }
@@ -188,7 +197,7 @@ async fn read_bounded(stdout: impl AsyncRead + Unpin, printed: &mut Vec<u8>) -> 
     bounded
         .read_to_end(printed)
         .await
-        .map_err(|error| format!("its standard output could not be read: {error}"))?;
+        .map_err(|error| format!("cannot read its standard output: {error}"))?;
     if printed.len() > STDOUT_MAX_BYTES {
         let max_mib = STDOUT_MAX_BYTES / (1024 * 1024);
         return Err(format!("printed more than {max_mib} MiB, so it was killed"));
@@ -196,8 +205,8 @@ async fn read_bounded(stdout: impl AsyncRead + Unpin, printed: &mut Vec<u8>) -> 
     Ok(())
 }
 
-/// A program that runs, or has ended and is not reaped yet.
-struct Running {
+/// A program that runs, or that has ended and is not reaped yet.
+struct RunningProgram {
     child: Option<Child>,
     group: Pid,
 }
@@ -208,7 +217,7 @@ struct Pipes {
     stderr: ChildStderr,
 }
 
-impl Running {
+impl RunningProgram {
     fn start(spec: &ExecSpec) -> Result<Self, String> {
         let child = Command::new(&spec.program)
             .args(spec.command.iter().skip(1))
@@ -220,7 +229,7 @@ impl Running {
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()
-            .map_err(|error| format!("{} cannot be started: {error}", spec.program.display()))?;
+            .map_err(|error| format!("cannot start {}: {error}", spec.program.display()))?;
         let group = Pid::from_child(&child);
         Ok(Self {
             child: Some(child),
@@ -233,7 +242,7 @@ impl Running {
             .child
             .as_mut()
             .expect("a program is reaped once, at its end");
-        let taken = || -> io::Result<Pipes> {
+        let mut take = || -> io::Result<Pipes> {
             let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
             Ok(Pipes {
                 stdin: ChildStdin::from_std(child.stdin.take().ok_or_else(closed)?)?,
@@ -241,11 +250,10 @@ impl Running {
                 stderr: ChildStderr::from_std(child.stderr.take().ok_or_else(closed)?)?,
             })
         };
-        let mut taken = taken;
-        taken().map_err(|error| format!("no pipes to it: {error}"))
+        take().map_err(|error| format!("cannot use its pipes: {error}"))
     }
 
-    /// Resolves when the program has ended. It is not reaped, so that its id stays its own.
+    /// Waits until the program has ended. It does not reap it, so that no other process gets its id.
     fn ended(&self) -> impl Future<Output = ()> + use<> {
         let id = WaitId::Pid(self.group);
         let waiting = tokio::task::spawn_blocking(move || {
@@ -253,33 +261,33 @@ impl Running {
             while matches!(waitid(id.clone(), how), Err(rustix::io::Errno::INTR)) {}
         });
         async {
-            // It neither panics nor is cancelled; if it did, the program would count as ended.
+            // The task neither panics nor is cancelled.
             let _ = waiting.await;
         }
     }
 
-    /// Kills whatever is left of the group, then reaps the program.
-    fn end(&mut self) -> io::Result<ExitStatus> {
+    /// Kills what is left of the group, then reaps the program.
+    fn kill_and_reap(&mut self) -> io::Result<ExitStatus> {
         let mut child = self
             .child
             .take()
             .expect("a program is reaped once, at its end");
-        // An empty group cannot be killed, and need not.
+        // To kill an empty group fails, which is fine.
         let _ = kill_process_group(self.group, Signal::KILL);
         child.wait()
     }
 }
 
-/// A panic or an early return leaves no program behind.
-impl Drop for Running {
+/// Kills the program after a panic or an early return.
+impl Drop for RunningProgram {
     fn drop(&mut self) {
         if self.child.is_some() {
-            let _ = self.end();
+            let _ = self.kill_and_reap();
         }
     }
 }
 
-fn in_words(status: ExitStatus) -> String {
+fn describe_status(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with {code}"),
         (None, Some(signal)) => format!("was killed by signal {signal}"),

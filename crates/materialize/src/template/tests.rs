@@ -1,6 +1,6 @@
-//! What is rendered for whom, and what is said when it fails.
+//! Tests of the files that are rendered for each node, and of the errors.
 
-use std::sync::Arc;
+use std::{fs, sync::Arc};
 
 use serde_json::{Map, json};
 
@@ -102,7 +102,7 @@ fn text(set: &ArtifactSet, path: &str) -> Option<String> {
 }
 
 #[test]
-fn files_are_rendered_for_each_node_and_once_for_all() {
+fn renders_node_files_and_shared_files() {
     let artifacts = run(
         vec![peers("{% for p in nodes %}{{ p.identifier }},{% endfor %}")],
         vec![
@@ -136,7 +136,7 @@ fn files_are_rendered_for_each_node_and_once_for_all() {
 }
 
 #[test]
-fn many_nodes_on_many_threads_give_the_same_files() {
+fn renders_many_nodes_on_many_threads() {
     let files = || {
         vec![file(
             "a",
@@ -155,7 +155,7 @@ fn many_nodes_on_many_threads_give_the_same_files() {
 }
 
 #[test]
-fn a_fragment_is_one_chunk_in_all_files() {
+fn files_share_the_chunk_of_a_fragment() {
     let artifacts = run(
         vec![peers(
             "{% for p in nodes %}{{ p.identifier }}={{ p.ip }}\n{% endfor %}",
@@ -176,7 +176,7 @@ fn a_fragment_is_one_chunk_in_all_files() {
 }
 
 #[test]
-fn failures_say_what_where_for_whom_and_the_way_out() {
+fn errors_name_file_position_node_and_remedy() {
     let missing = "x\n  {{ node.metadata.prot }}\n";
     let cases = [
         run(vec![], vec![file("/config.yaml", 10, missing)], 300),
@@ -206,16 +206,16 @@ fn failures_say_what_where_for_whom_and_the_way_out() {
     fragment peers: cluster.yaml:5:14: `values.nope` is undefined
     all (shared): cluster.yaml:20:14: `values.nope` is undefined
     `where` of a for n-0: cluster.yaml:99:11: it must give true or false, but it gives a value of type number; compare it: `… == …`, `… > 0`, `… is defined`
-    /a for n-0: two files have this name (cluster.yaml:1, cluster.yaml:7); give them other names, or `where`s that exclude each other
-    /a for n-0: two files have this name (cluster.yaml:1, cluster.yaml:7); give them other names, or `where`s that exclude each other
-    a (shared): two files have this name (cluster.yaml:1, cluster.yaml:7); give them other names, or `where`s that exclude each other
-    a for n-1: two files have this name (cluster.yaml:1, cluster.yaml:7); give them other names, or `where`s that exclude each other
+    /a for n-0: two files have this name (cluster.yaml:1, cluster.yaml:7); rename one, or give them `where`s that exclude each other
+    /a for n-0: two files have this name (cluster.yaml:1, cluster.yaml:7); rename one, or give them `where`s that exclude each other
+    a (shared): two files have this name (cluster.yaml:1, cluster.yaml:7); rename one, or give them `where`s that exclude each other
+    a for n-1: two files have this name (cluster.yaml:1, cluster.yaml:7); rename one, or give them `where`s that exclude each other
     "
     );
 }
 
 #[test]
-fn disjoint_conditions_may_share_a_name() {
+fn files_with_disjoint_conditions_may_share_a_name() {
     let files = vec![
         matching(file("a", 1, "first"), "node.seat == 0"),
         matching(file("a", 7, "other"), "node.seat != 0"),
@@ -226,7 +226,7 @@ fn disjoint_conditions_may_share_a_name() {
 }
 
 #[test]
-fn sources_are_read_at_the_render() {
+fn reads_sources_at_the_render() {
     let directory = tempfile::tempdir().unwrap();
     let keys = directory.path().join("keys");
     fs::create_dir(&keys).unwrap();
@@ -254,7 +254,7 @@ fn sources_are_read_at_the_render() {
     );
     assert_eq!(text(set, "absolute").unwrap(), "all");
 
-    // One file for many nodes is read and held once.
+    // A file for many nodes is read once.
     let artifacts = run(vec![], vec![source("all", "all", here)], 200).unwrap();
     let chunk = |id: &str| Arc::clone(&artifacts.nodes[id].files()[0].content.chunks()[0]);
     assert!(Arc::ptr_eq(&chunk("n-0"), &chunk("n-1")));
@@ -274,10 +274,10 @@ fn sources_are_read_at_the_render() {
         ]
         .join("\n"),
         @"
-    `source` of key for n-1: cluster.yaml:50:11: cannot read DIR/keys/n-1.key: No such file or directory (os error 2)
+    `source` of key for n-1: cluster.yaml:50:11: cannot read DIR/keys/n-1.key: no such file
     `source` of key for n-1: cluster.yaml:50:18: what is printed into a path must not be `.` or `..`
     `source` of key for n-0: cluster.yaml:50:14: what is printed into a path must not hold `/` or control characters
-    `source` of key for n-0: cluster.yaml:50:11: DIR/keys is not a regular file
+    `source` of key for n-0: cluster.yaml:50:11: cannot read DIR/keys: it is a directory
     `source` of key for n-0: cluster.yaml:50:14: `node.metadata.nope` is undefined
     "
     );

@@ -1,4 +1,4 @@
-//! The section `materializers`.
+//! Reads the section `materializers`.
 
 mod exec;
 mod paths;
@@ -6,27 +6,31 @@ mod template;
 
 use serde_yaml::Value;
 
-use self::{exec::read_exec, paths::Paths, template::read_template};
+use self::{exec::read_exec, paths::PathClaims, template::read_template};
 use super::Reader;
 use crate::{
     MaterializerSpec, PrecomputedSpec, artifacts::read_artifacts, files::ARTIFACTS_MAX_BYTES,
-    mistake::did_you_mean, raw::RawPrecomputed, source::YamlPath, typed,
+    raw::RawPrecomputed, source::YamlPath, typed,
 };
 use cfgsync_model::ArtifactSet;
+use cfgsync_support::nearest::did_you_mean_suffix;
 
-/// The kinds there are.
+/// The kinds that `kind` accepts.
 const KINDS: [&str; 3] = ["template", "precomputed", "exec"];
 
-/// The materializers that have no mistake.
+/// Returns the materializers without a mistake.
 pub(super) fn read_materializers(
     reader: &mut Reader,
     list: &[Value],
     path: &YamlPath,
 ) -> Vec<MaterializerSpec> {
     if list.is_empty() && reader.needs_materializers {
-        reader.note(path, "without a materializer there is no file for any node");
+        reader.report(
+            path,
+            "the spec has no materializer, so no node would get a file",
+        );
     }
-    let mut paths = Paths::default();
+    let mut paths = PathClaims::default();
     let mut materializers = Vec::new();
     for (at, value) in list.iter().enumerate() {
         materializers.extend(read_one(reader, value, &path.index(at), &mut paths));
@@ -34,15 +38,15 @@ pub(super) fn read_materializers(
     materializers
 }
 
-/// The kind is read first, and decides how the rest is.
+/// Reads one materializer. Its kind decides which fields it has.
 fn read_one(
     reader: &mut Reader,
     value: &Value,
     path: &YamlPath,
-    paths: &mut Paths,
+    paths: &mut PathClaims,
 ) -> Option<MaterializerSpec> {
     let Value::Mapping(mapping) = value else {
-        let mistake = typed::wrong(&reader.document, path, "a mapping with `kind`", value);
+        let mistake = typed::wrong_type(&reader.document, path, "a mapping with `kind`", value);
         reader.mistakes.push(mistake);
         return None;
     };
@@ -50,7 +54,8 @@ fn read_one(
     let kind = match rest.remove("kind") {
         Some(Value::String(kind)) => kind,
         Some(other) => {
-            let mistake = typed::wrong(&reader.document, &path.key("kind"), "a string", &other);
+            let mistake =
+                typed::wrong_type(&reader.document, &path.key("kind"), "a string", &other);
             reader.mistakes.push(mistake);
             return None;
         }
@@ -69,8 +74,8 @@ fn read_one(
         }
         "exec" => read_exec(reader, &rest, path).map(MaterializerSpec::Exec),
         unknown => {
-            let near = did_you_mean(unknown, KINDS);
-            let title = format!("unknown kind of materializer `{unknown}`{near}");
+            let near = did_you_mean_suffix(unknown, KINDS);
+            let title = format!("unknown materializer kind `{unknown}`{near}");
             let mistake = reader.document.value(&path.key("kind"), title);
             reader.mistakes.push(mistake.help(typed::one_of(&KINDS)));
             None
@@ -82,14 +87,14 @@ fn read_precomputed(
     reader: &mut Reader,
     value: &Value,
     path: &YamlPath,
-    paths: &mut Paths,
+    paths: &mut PathClaims,
 ) -> Option<PrecomputedSpec> {
     let raw: RawPrecomputed = reader.section(value, path)?;
-    let place = path.key("artifacts");
+    let artifacts_path = path.key("artifacts");
     let text = match reader.files.read_text(&raw.artifacts, ARTIFACTS_MAX_BYTES) {
         Ok(text) => text,
         Err(unreadable) => {
-            reader.note_unreadable(&place, unreadable);
+            reader.report_unreadable(&artifacts_path, unreadable);
             return None;
         }
     };
@@ -102,18 +107,18 @@ fn read_precomputed(
         }
     };
     for file in artifacts.shared.files() {
-        paths.claim(reader, &file.path, &place, true);
+        paths.claim(reader, &file.path, &artifacts_path, true);
     }
-    let mut of_nodes: Vec<_> = artifacts
+    let mut node_paths: Vec<_> = artifacts
         .nodes
         .values()
         .flat_map(ArtifactSet::files)
         .map(|file| &file.path)
         .collect();
-    of_nodes.sort();
-    of_nodes.dedup();
-    for file in of_nodes {
-        paths.claim(reader, file, &place, false);
+    node_paths.sort();
+    node_paths.dedup();
+    for file in node_paths {
+        paths.claim(reader, file, &artifacts_path, false);
     }
     Some(PrecomputedSpec {
         file,

@@ -1,4 +1,4 @@
-//! The section `metadata`.
+//! Reads the section `metadata`.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     typed,
 };
 
-/// The rules, or `None` when a mistake leaves a hole in them.
+/// Returns the rules, or `None` if a mistake leaves out one of them.
 pub(super) fn read_metadata(
     reader: &mut Reader,
     mapping: Option<&Mapping>,
@@ -21,13 +21,13 @@ pub(super) fn read_metadata(
 ) -> Option<MetadataRules> {
     let entries = typed::entries(&reader.document, mapping, path, &mut reader.mistakes);
     let mut fields = BTreeMap::new();
-    let mut whole = true;
+    let mut all_read = true;
     for (name, value) in entries {
         let rule = read_field(reader, value, &path.key(name));
-        whole &= rule.is_some();
+        all_read &= rule.is_some();
         fields.extend(rule.map(|rule| (name.to_owned(), rule)));
     }
-    whole.then(|| MetadataRules::new(fields))
+    all_read.then(|| MetadataRules::new(fields))
 }
 
 fn read_field(reader: &mut Reader, value: &Value, path: &YamlPath) -> Option<FieldRule> {
@@ -42,7 +42,7 @@ fn read_field(reader: &mut Reader, value: &Value, path: &YamlPath) -> Option<Fie
     let mistakes_before = reader.mistakes.len();
     let raw: RawField = reader.section(value, path)?;
     if reader.mistakes.len() > mistakes_before {
-        // Without what was left out the rest would be judged wrongly.
+        // A part of the rule was removed, so the rest could give false mistakes.
         return None;
     }
     let mut rule = FieldRule {
@@ -61,8 +61,8 @@ fn read_field(reader: &mut Reader, value: &Value, path: &YamlPath) -> Option<Fie
     if let (Some(min), Some(max)) = (&rule.min, &rule.max)
         && !is_at_most(min, max)
     {
-        let title = format!("no number is at least {min} and at most {max}");
-        reader.note(&path.key("max"), title);
+        let title = format!("`max` is less than `min` ({max} is less than {min})");
+        reader.report(&path.key("max"), title);
         return None;
     }
     rule.one_of = one_of(reader, raw.one_of, &rule, &path.key("one_of"))?;
@@ -83,7 +83,7 @@ fn bound(
     if let serde_json::Value::Number(number) = read {
         return Some(number);
     }
-    let mistake = typed::wrong(&reader.document, path, "a number", value);
+    let mistake = typed::wrong_type(&reader.document, path, "a number", value);
     reader.mistakes.push(mistake);
     None
 }
@@ -98,7 +98,7 @@ fn one_of(
         return Some(Vec::new());
     };
     if list.is_empty() {
-        reader.note(path, "an empty `one_of` allows no value");
+        reader.report(path, "`one_of` is empty, so no value would be accepted");
         return None;
     }
     let mut allowed = Vec::new();
@@ -106,14 +106,14 @@ fn one_of(
         let place = path.index(at);
         let value = valid(reader, value, rule, &place)?;
         if allowed.contains(&value) {
-            reader.note(&place, format!("{value} is listed twice"));
+            reader.report(&place, format!("{value} is listed twice"));
         }
         allowed.push(value);
     }
     Some(allowed)
 }
 
-/// A value that the rule, as far as it is known, accepts.
+/// Returns a value if the parts of the rule that were read accept it.
 fn valid(
     reader: &mut Reader,
     value: &Value,
@@ -122,9 +122,9 @@ fn valid(
 ) -> Option<serde_json::Value> {
     let value = typed::json(&reader.document, value, path, &mut reader.mistakes)?;
     if let Err(problem) = rule.check(&value) {
-        reader.note(
+        reader.report(
             path,
-            format!("the field's own rule refuses this: {problem}"),
+            format!("the value does not match the rule of its field: {problem}"),
         );
         return None;
     }

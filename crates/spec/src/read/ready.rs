@@ -1,6 +1,6 @@
-//! The section `ready`.
+//! Reads the section `ready`.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use serde_yaml::Value;
 
@@ -8,6 +8,7 @@ use super::Reader;
 use crate::{
     Group, Members, ReadyRule,
     raw::RawReady,
+    ready_rule::{NO_CONDITION, NO_CONDITION_HELP, RuleProblem},
     scalars::{DurationText, NodesClause},
     source::YamlPath,
     typed,
@@ -15,93 +16,93 @@ use crate::{
 use cfgsync_model::Identifier;
 use cfgsync_template::Scope;
 
-/// The rule, or `None` when a mistake leaves a hole in it.
+/// Returns the rule, or `None` if a mistake leaves out a part of it.
 pub(super) fn read_ready(reader: &mut Reader, value: &Value, path: &YamlPath) -> Option<ReadyRule> {
     if let Value::Number(number) = value {
-        let mistake = typed::wrong(&reader.document, path, "a mapping", value);
+        let mistake = typed::wrong_type(&reader.document, path, "a mapping", value);
         let help = format!("write `ready: {{ nodes: {number} }}`");
         reader.mistakes.push(mistake.help(help));
         return None;
     }
     let mistakes_before = reader.mistakes.len();
     let raw: RawReady = reader.section(value, path)?;
-    let is_whole = reader.mistakes.len() == mistakes_before;
-    if is_whole && raw.nodes.is_none() && raw.groups.is_none() && raw.when.is_none() {
+    let is_complete = reader.mistakes.len() == mistakes_before;
+    if is_complete && raw.nodes.is_none() && raw.groups.is_none() && raw.when.is_none() {
         let mistake = reader
             .document
-            .key(path, "`ready` says neither how many nodes nor which")
-            .help("give at least one of `nodes`, `groups` and `when`");
+            .key(path, NO_CONDITION)
+            .help(NO_CONDITION_HELP);
         reader.mistakes.push(mistake);
     }
-    let nodes = raw.nodes.and_then(|nodes| match nodes {
-        NodesClause::AtLeast(count) => Some(Members::AtLeast(count.0)),
+    let nodes = raw.nodes.map(|nodes| match nodes {
+        NodesClause::AtLeast(count) => Members::AtLeast(count.0),
         NodesClause::Closed(list) => closed_list(reader, &list, &path.key("nodes")),
     });
     let mut groups = Vec::new();
+    let mut group_paths = Vec::new();
     for (at, group) in raw.groups.into_iter().flatten().enumerate() {
         let path = path.key("groups").index(at);
         let text = &group.0.r#where;
-        let Some(matching) = reader.expression(text, Scope::Node, &path.key("where")) else {
-            continue;
-        };
-        let count = group.0.count.0;
-        if let Some(Members::Closed(list)) = &nodes
-            && count > list.len()
-        {
-            let listed = list.len();
-            let title = format!("a group of {count} among {listed} listed nodes is never complete");
-            reader.note(&path.key("count"), title);
+        if let Some(matching) = reader.expression(text, Scope::Node, &path.key("where")) {
+            let count = group.0.count.0;
+            groups.push(Group { matching, count });
+            group_paths.push(path);
         }
-        groups.push(Group { matching, count });
     }
     let when = raw
         .when
         .and_then(|text| reader.expression(&text, Scope::When, &path.key("when")));
     let duration = |text: Option<DurationText>| text.map(|text| text.0);
-    let settle = duration(raw.settle).unwrap_or_default();
-    let deadline = duration(raw.deadline);
-    if deadline == Some(Duration::ZERO) {
-        let title = "a deadline of nothing passes before any node is here";
-        let mistake = reader.document.value(&path.key("deadline"), title);
-        reader
-            .mistakes
-            .push(mistake.help("leave it out to wait forever"));
-    } else if deadline.is_some_and(|deadline| deadline <= settle) {
-        let title = "the deadline passes before the nodes can settle";
-        let mistake = reader.document.value(&path.key("deadline"), title);
-        let settle = reader.document.places().value(&path.key("settle"));
-        reader
-            .mistakes
-            .push(mistake.first(settle, "no change for this long"));
-    }
-    Some(ReadyRule {
+    let rule = ReadyRule {
         nodes,
         groups,
         when,
-        settle,
-        deadline,
-    })
+        settle: duration(raw.settle).unwrap_or_default(),
+        deadline: duration(raw.deadline),
+    };
+    for problem in RuleProblem::all_of(&rule) {
+        report_problem(reader, &problem, path, &group_paths);
+    }
+    Some(rule)
 }
 
-fn closed_list(reader: &mut Reader, list: &[String], path: &YamlPath) -> Option<Members> {
-    if list.is_empty() {
-        reader.note(
-            path,
-            "an empty list of nodes is complete before anyone came",
-        );
-        return None;
+fn report_problem(
+    reader: &mut Reader,
+    problem: &RuleProblem,
+    path: &YamlPath,
+    group_paths: &[YamlPath],
+) {
+    let wrong = match problem {
+        RuleProblem::EmptyList => path.key("nodes"),
+        RuleProblem::GroupTooLarge { index, .. } => group_paths[*index].key("count"),
+        RuleProblem::ZeroDeadline | RuleProblem::DeadlineWithinSettle { .. } => {
+            path.key("deadline")
+        }
+    };
+    let mut mistake = reader.document.value(&wrong, problem.title());
+    if let RuleProblem::DeadlineWithinSettle { .. } = problem {
+        let settle = reader.document.locations().value(&path.key("settle"));
+        mistake = mistake.context(settle, "the time to settle");
     }
+    if let Some(help) = problem.help() {
+        mistake = mistake.help(help);
+    }
+    reader.mistakes.push(mistake);
+}
+
+/// Returns the list of nodes, without those that are reported.
+fn closed_list(reader: &mut Reader, list: &[String], path: &YamlPath) -> Members {
     let mut identifiers = BTreeSet::new();
     for (at, text) in list.iter().enumerate() {
         let place = path.index(at);
         match Identifier::new(text) {
             Ok(identifier) => {
                 if !identifiers.insert(identifier) {
-                    reader.note(&place, format!("node `{text}` is listed twice"));
+                    reader.report(&place, format!("node `{text}` is listed twice"));
                 }
             }
-            Err(error) => reader.note(&place, error.to_string()),
+            Err(error) => reader.report(&place, error.to_string()),
         }
     }
-    Some(Members::Closed(identifiers))
+    Members::Closed(identifiers)
 }

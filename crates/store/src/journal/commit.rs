@@ -1,120 +1,127 @@
-//! One batch: judged by the rules of every store, written as one frame, synced, and only then the state.
+//! Group commit: applies requests by the rules of every store, writes them as one frame, syncs it, and only then makes
+//! the new state the current one.
 
 use std::sync::Arc;
 
 use super::{
-    artifacts::Shelf,
-    disk::{Disk, STAGED, Trouble},
-    entry::{self, Entry, SealEntry},
-    error::JournalError,
+    disk::{Disk, STAGED_SUFFIX, WriteError},
+    entry::{self, CommitEntry, SealEntry},
+    error::DirectoryError,
     frame,
+    generation_files::GenerationWriter,
+    header::FORMAT,
     log::{LOG, Log, LogHead},
     recover::{Recovered, recover},
     snapshot::{self, SNAPSHOT},
 };
-use crate::{Input, Outcome, Record, Seal, State, Unavailable};
+use crate::{Change, Commit, CommitError, SealOutcome, State};
 use cfgsync_model::{Generation, Instance, Revision};
 
-/// A log is cut once it has so many bytes, or twice those of the last snapshot: to write snapshots stays cheap
-/// beside writing the log, and to read both stays quick.
+/// The length of a log, in bytes, at which a snapshot is taken; or twice the length of the last snapshot, if that is
+/// more. Both writing snapshots and reading the log at a start stay cheap.
 const SNAPSHOT_AFTER_BYTES: u64 = 4 << 20;
 
-/// Something to be written.
-pub(super) enum Change {
-    Input(Input),
-    Records(Vec<Record>),
-    /// Its files are durable already.
+/// The maximum length of a frame beside its commits, in bytes: its head and two revisions.
+const FRAME_OVERHEAD_BYTES: usize = frame::HEAD_BYTES + 20;
+
+/// A request to write something.
+pub(super) enum Request {
+    Apply(Vec<Change>),
+    /// The files of the generation are durable already.
     Seal(Arc<Generation>),
 }
 
-/// What became of a [`Change`].
+/// The successful result of a [`Request`].
 #[derive(Debug)]
-pub(super) enum Done {
-    Input(Outcome),
-    Records(Revision),
-    Seal(Seal),
+pub(super) enum Response {
+    Applied(Commit),
+    Sealed(SealOutcome),
 }
 
-/// The answer to a [`Change`].
-pub(super) type Answer = Result<Done, Unavailable>;
+/// The result of a [`Request`].
+pub(super) type Answer = Result<Response, CommitError>;
 
-/// A directory at work: its newest state, and the log that holds it.
+/// An open directory: its newest state, and the log that holds it.
 pub(super) struct Journal {
     disk: Arc<dyn Disk>,
     pub(super) instance: Instance,
     pub(super) state: Arc<State>,
     log: Log,
-    shelf: Arc<Shelf>,
+    generations: Arc<GenerationWriter>,
     history: usize,
-    /// The log's length at which it is cut.
+    /// The length of the log, in bytes, at which a snapshot is taken.
     snapshot_at_bytes: u64,
-    /// Whether the last batch was refused: said once, and once when it is over.
+    /// Whether the last frame could not be written. The change is logged once in each direction.
     is_refusing: bool,
 }
 
-/// How a directory is made and kept.
+/// How a directory is created and used.
 pub(super) struct Settings {
-    /// What a new log begins with, and whose state an old one must be.
+    /// The head of a new log. An existing log must belong to the same cluster.
     pub(super) head: LogHead,
     /// How many generations are kept, from the next seal on.
     pub(super) history: usize,
 }
 
 impl Journal {
-    /// Reads `disk`, or makes it new, and mends what a crash left.
-    pub(super) fn open(disk: Arc<dyn Disk>, settings: &Settings) -> Result<Self, JournalError> {
+    /// Reads `disk`, or creates a new log on it, and repairs what a crash left.
+    pub(super) fn open(disk: Arc<dyn Disk>, settings: &Settings) -> Result<Self, DirectoryError> {
         let Settings { head, history } = settings;
         let (log, head, state, snapshot_bytes) = match recover(&*disk)? {
             None => {
-                let log = Log::create(&*disk, head).map_err(not_written)?;
+                let log = Log::create(&*disk, head, &[]).map_err(start_failed)?;
                 (log, head.clone(), State::default(), 0)
             }
             Some(recovered) => {
                 if recovered.head.cluster != head.cluster {
-                    return Err(JournalError::AnotherCluster {
+                    return Err(DirectoryError::AnotherCluster {
                         directory: disk.path(""),
                         found: recovered.head.cluster,
                         wanted: head.cluster.clone(),
                     });
                 }
-                let log = reopen(&*disk, &recovered)?;
-                let snapshot_bytes = recovered.snapshot.map_or(0, |(_, bytes)| bytes);
+                let (log, snapshot_bytes) = if recovered.format == FORMAT {
+                    let snapshot_bytes = recovered.snapshot.map_or(0, |(_, bytes)| bytes);
+                    (reopen(&*disk, &recovered)?, snapshot_bytes)
+                } else {
+                    upgrade(&*disk, &recovered, *history).map_err(start_failed)?
+                };
                 (log, recovered.head, recovered.state, snapshot_bytes)
             }
         };
         for name in [LOG, SNAPSHOT] {
-            // What a crash left half; most often there is none.
-            let _ = disk.remove(&format!("{name}{STAGED}"));
+            // A crash may have left a staged file. Usually there is none.
+            let _ = disk.remove(&format!("{name}{STAGED_SUFFIX}"));
         }
-        let shelf = Arc::new(Shelf::new(disk.clone()));
-        shelf.tidy(&state);
+        let generations = Arc::new(GenerationWriter::new(disk.clone()));
+        generations.remove_unreferenced(&state);
         Ok(Self {
             disk,
             instance: head.instance,
             state: Arc::new(state),
             log,
-            shelf,
+            generations,
             history: *history,
-            snapshot_at_bytes: snapshot_at(snapshot_bytes),
+            snapshot_at_bytes: snapshot_at_bytes(snapshot_bytes),
             is_refusing: false,
         })
     }
 
-    /// Where files of generations are put before they are sealed.
-    pub(super) fn shelf(&self) -> Arc<Shelf> {
-        self.shelf.clone()
+    /// The writer for files of generations, which must be durable before their seal is requested.
+    pub(super) fn generations(&self) -> Arc<GenerationWriter> {
+        self.generations.clone()
     }
 
-    /// Applies `changes`, in order, as one frame. Answers once it is synced, or says of each change that it is not
-    /// taken. After a fatal error nobody knows what was: nothing may be answered, and this must not be used again.
-    pub(super) fn commit(&mut self, changes: Vec<Change>) -> Result<Vec<Answer>, Trouble> {
-        let mut batch = Batch::new(&self.state, self.log.marker, self.history);
-        let done: Vec<Done> = changes
+    /// Handles `requests`, in order, and writes one frame. Answers once it is synced, or refuses each request. After an
+    /// error it is unknown what is durable: no request may be answered, and this journal must not be used again.
+    pub(super) fn commit(&mut self, requests: Vec<Request>) -> Result<Vec<Answer>, WriteError> {
+        let mut builder = FrameBuilder::new(&self.state, self.log.marker, self.history);
+        let answers: Vec<Answer> = requests
             .into_iter()
-            .map(|change| batch.add(change))
+            .map(|request| builder.add(request))
             .collect();
-        let Some((frame, state)) = batch.finish() else {
-            return Ok(done.into_iter().map(Ok).collect());
+        let Some((frame, state)) = builder.finish() else {
+            return Ok(answers);
         };
         match self.log.append(&frame) {
             Ok(()) => {
@@ -122,156 +129,182 @@ impl Journal {
                     tracing::info!("the state directory can be written to again");
                 }
                 self.state = Arc::new(state);
-                Ok(done.into_iter().map(Ok).collect())
+                Ok(answers)
             }
-            Err(refused @ Trouble::Refused { .. }) => Ok(self.refuse(&refused, done)),
-            Err(fatal) => Err(fatal),
+            Err(error @ WriteError::NotWritten { .. }) => Ok(self.refuse(&error, answers)),
+            Err(error @ WriteError::NotSynced { .. }) => Err(error),
         }
     }
 
-    /// Does what is due after a batch that was answered: a snapshot, and to take away what `tidy` says nobody needs.
-    pub(super) fn keep_house(&mut self, tidy: bool) -> Result<(), Trouble> {
-        if tidy {
-            self.shelf.tidy(&self.state);
+    /// Does the work that is due after a frame was answered: removes files of old generations if `is_sealed`, and takes
+    /// a snapshot if the log is long.
+    pub(super) fn maintain(&mut self, is_sealed: bool) -> Result<(), WriteError> {
+        if is_sealed {
+            self.generations.remove_unreferenced(&self.state);
         }
         if self.log.len_bytes() < self.snapshot_at_bytes {
             return Ok(());
         }
         match self.snapshot() {
-            Err(refused @ Trouble::Refused { .. }) => {
-                tracing::warn!("no snapshot, and the log grows on: {refused}");
+            Err(error @ WriteError::NotWritten { .. }) => {
+                tracing::warn!("cannot take a snapshot, so the log keeps growing: {error}");
                 self.snapshot_at_bytes = self.log.len_bytes() + SNAPSHOT_AFTER_BYTES;
                 Ok(())
             }
-            ended => ended,
+            result => result,
         }
     }
 
-    /// Writes a snapshot and empties the log, but for a batch without changes: it says which revision the snapshot
-    /// has at least, so that one which is missing, or older, is noticed.
-    pub(super) fn snapshot(&mut self) -> Result<(), Trouble> {
+    /// Takes a snapshot and clears the log, except for an [`empty_frame`].
+    pub(super) fn snapshot(&mut self) -> Result<(), WriteError> {
         let bytes = snapshot::write(&*self.disk, self.instance, &self.state, self.history)?;
-        self.snapshot_at_bytes = snapshot_at(bytes);
-        self.log.empty()?;
-        let empty = Batch::new(&self.state, self.log.marker, self.history);
-        self.log.append(&empty.into_frame())
+        self.snapshot_at_bytes = snapshot_at_bytes(bytes);
+        self.log.clear()?;
+        self.log.append(&empty_frame(&self.state, self.log.marker))
     }
 
-    /// What is so already is said also now; everything else is not taken.
-    fn refuse(&mut self, why: &Trouble, done: Vec<Done>) -> Vec<Answer> {
+    /// Refuses all requests, except those whose changes were in effect before the frame.
+    fn refuse(&mut self, error: &WriteError, answers: Vec<Answer>) -> Vec<Answer> {
         if !std::mem::replace(&mut self.is_refusing, true) {
-            tracing::error!("changes are refused, what is sealed stays served: {why}");
+            tracing::error!("all changes are refused, and sealed files are still served: {error}");
         }
         let newest = self.state.revision;
-        let was_so = |done: &Done| matches!(done, Done::Input(Outcome::Unchanged(since)) if *since <= newest);
-        let reason = unavailable(why);
-        let answer = |done| match was_so(&done) {
-            true => Ok(done),
-            false => Err(reason.clone()),
+        let was_in_effect = |answer: &Answer| match answer {
+            Ok(Response::Applied(commit)) => !commit.is_changed() && commit.revision <= newest,
+            Ok(Response::Sealed(_)) | Err(_) => false,
         };
-        done.into_iter().map(answer).collect()
+        let refusal = unavailable(error);
+        let refuse = |answer| match was_in_effect(&answer) {
+            true => answer,
+            false => Err(refusal.clone()),
+        };
+        answers.into_iter().map(refuse).collect()
     }
 }
 
-/// What is told of `trouble` to whoever asked for a change: no paths.
-pub(super) fn unavailable(trouble: &Trouble) -> Unavailable {
-    let (Trouble::Refused { error, .. } | Trouble::Fatal { error, .. }) = trouble;
-    Unavailable(format!(
+/// The answer to a request that was not written. It goes to clients, so it names no path.
+pub(super) fn unavailable(error: &WriteError) -> CommitError {
+    let (WriteError::NotWritten { error, .. } | WriteError::NotSynced { error, .. }) = error;
+    CommitError::Unavailable(format!(
         "its state directory cannot be written to ({error}); nothing was changed, try again later"
     ))
 }
 
-/// A frame that grows.
-struct Batch {
-    frame: Vec<u8>,
-    start: usize,
+/// A frame under construction. Its body is the revision before its first commit, the revision of its last one, and the
+/// commits.
+struct FrameBuilder {
+    /// The encoded commits.
+    commits: Vec<u8>,
+    marker: frame::Marker,
     state: State,
     before: Revision,
     history: usize,
 }
 
-impl Batch {
+impl FrameBuilder {
     fn new(state: &State, marker: frame::Marker, history: usize) -> Self {
-        let mut frame = Vec::new();
-        let start = frame::begin(&mut frame, marker);
-        entry::write(&mut frame, &state.revision.0);
         Self {
-            frame,
-            start,
+            commits: Vec::new(),
+            marker,
             state: state.clone(),
             before: state.revision,
             history,
         }
     }
 
-    fn add(&mut self, change: Change) -> Done {
-        let (before, length) = (self.state.revision, self.frame.len());
-        let done = match change {
-            Change::Input(input) => {
-                entry::write(&mut self.frame, &Entry::of_input(&input));
-                Done::Input(self.state.apply(input))
+    fn add(&mut self, request: Request) -> Answer {
+        let (before, length) = (self.state.revision, self.commits.len());
+        let next = before.next();
+        let answer = match request {
+            Request::Apply(changes) => {
+                entry::write(&mut self.commits, &CommitEntry::of_changes(next, &changes));
+                self.state.apply(changes, next).map(Response::Applied)
             }
-            Change::Records(records) => {
-                entry::write(&mut self.frame, &Entry::of_records(&records));
-                self.state.note(records);
-                Done::Records(self.state.revision)
-            }
-            Change::Seal(generation) => {
+            Request::Seal(generation) => {
                 let newest = self.state.generation().map(Arc::as_ref);
                 let seal = SealEntry::of(&generation, newest, self.history);
-                entry::write(&mut self.frame, &Entry::Seal(seal));
-                Done::Seal(self.state.seal(generation, self.history))
+                entry::write(&mut self.commits, &CommitEntry::of_seal(next, seal));
+                let sealed = self.state.seal(generation, self.history, next);
+                sealed.map(Response::Sealed)
             }
         };
         if self.state.revision == before {
-            // It changed nothing, so there is nothing to write.
-            self.frame.truncate(length);
+            // The request changed nothing, so nothing is written.
+            self.commits.truncate(length);
         }
-        done
+        Ok(answer?)
     }
 
-    /// The frame and the state after it, if anything changed.
-    fn finish(mut self) -> Option<(Vec<u8>, State)> {
+    /// Returns the frame and the state after it, if anything changed.
+    fn finish(self) -> Option<(Vec<u8>, State)> {
         if self.state.revision == self.before {
             return None;
         }
-        frame::finish(&mut self.frame, self.start);
-        Some((self.frame, self.state))
+        Some((self.frame(), self.state))
     }
 
-    /// The frame, whether anything changed or not.
-    fn into_frame(mut self) -> Vec<u8> {
-        frame::finish(&mut self.frame, self.start);
-        self.frame
+    fn frame(&self) -> Vec<u8> {
+        let mut frame = Vec::with_capacity(self.commits.len() + FRAME_OVERHEAD_BYTES);
+        let start = frame::begin(&mut frame, self.marker);
+        entry::write(&mut frame, &(self.before.0, self.state.revision.0));
+        frame.extend_from_slice(&self.commits);
+        frame::finish(&mut frame, start);
+        frame
     }
 }
 
-fn reopen(disk: &dyn Disk, recovered: &Recovered) -> Result<Log, JournalError> {
-    let facts = &recovered.log;
+/// A frame without commits. It states the revision of the snapshot before it, so that a missing or older snapshot is
+/// noticed.
+fn empty_frame(state: &State, marker: frame::Marker) -> Vec<u8> {
+    FrameBuilder::new(state, marker, 1).frame()
+}
+
+/// Continues a directory of an older format in the current one: writes a snapshot of everything, and then replaces the
+/// log by an empty one. After a crash between the two, the old log is beside a snapshot that holds all its changes, and
+/// the next start upgrades again. Returns the length of the snapshot in bytes, too.
+fn upgrade(
+    disk: &dyn Disk,
+    recovered: &Recovered,
+    history: usize,
+) -> Result<(Log, u64), WriteError> {
+    let Recovered { head, state, .. } = recovered;
+    let snapshot_bytes = snapshot::write(disk, head.instance, state, history)?;
+    let log = Log::create(disk, head, &empty_frame(state, head.marker))?;
+    tracing::info!(
+        "{}: upgraded the state from format {} to format {FORMAT}",
+        disk.path("").display(),
+        recovered.format
+    );
+    Ok((log, snapshot_bytes))
+}
+
+fn reopen(disk: &dyn Disk, recovered: &Recovered) -> Result<Log, DirectoryError> {
+    let extent = &recovered.log;
     let marker = recovered.head.marker;
-    let mut log =
-        Log::open(disk, marker, facts.start, facts.end, facts.length).map_err(not_written)?;
-    if facts.is_torn {
+    let log = Log::open(disk, marker, extent.start, extent.end, extent.file_length);
+    let mut log = log.map_err(start_failed)?;
+    if extent.is_torn {
         tracing::warn!(
-            "{} ends in an unfinished batch at byte {}, which is cut: the last server ended while it wrote, and had \
-             not acknowledged what is in it",
+            "{}: removing an unfinished frame at byte {}: the last server ended while it wrote the frame, and had not \
+             acknowledged the changes in it",
             disk.path(LOG).display(),
-            facts.end
+            extent.end
         );
     }
-    log.make_sure(&recovered.last_frame).map_err(not_written)?;
+    log.make_durable(&recovered.last_frame)
+        .map_err(start_failed)?;
     Ok(log)
 }
 
-fn not_written(trouble: Trouble) -> JournalError {
-    let (Trouble::Refused { path, error } | Trouble::Fatal { path, error }) = trouble;
-    JournalError::Io {
+fn start_failed(error: WriteError) -> DirectoryError {
+    let (WriteError::NotWritten { path, error } | WriteError::NotSynced { path, error }) = error;
+    DirectoryError::Io {
         action: "write",
         path,
         error,
     }
 }
 
-fn snapshot_at(snapshot_bytes: u64) -> u64 {
+fn snapshot_at_bytes(snapshot_bytes: u64) -> u64 {
     SNAPSHOT_AFTER_BYTES.max(2 * snapshot_bytes)
 }

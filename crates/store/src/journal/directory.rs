@@ -1,4 +1,4 @@
-//! The real disk: one directory, held by one server, closed to others.
+//! The real disk: a directory that one server locks, and that other users cannot read.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -14,7 +14,7 @@ use rustix::{
 
 use super::{
     disk::{Disk, DiskFile},
-    error::JournalError,
+    error::DirectoryError,
 };
 
 /// The directory of sealed generations.
@@ -23,29 +23,30 @@ pub(super) const GENERATIONS: &str = "generations";
 const LOCK: &str = "lock";
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
-const OF_OTHERS: u32 = 0o077;
-/// Zeros are written so many at a time where the filesystem cannot reserve space.
-const ZEROS_BYTES: usize = 64 << 10;
+/// The permission bits of group and others.
+const OTHERS_MASK: u32 = 0o077;
+/// The size of one write of zeros, where the filesystem cannot reserve space.
+const ZEROS_WRITE_BYTES: usize = 64 << 10;
 
-/// A state directory. Whoever opened it to write holds it until this is dropped.
+/// A state directory. A directory that is open for writing stays locked until this is dropped.
 pub(super) struct Directory {
     path: PathBuf,
-    held: Option<Held>,
+    locks: Option<Locks>,
 }
 
-/// Both are locked: the file says who has the directory and may be removed by whoever takes it for stale; the
-/// directory itself cannot be locked on every filesystem.
-struct Held {
+/// Two locks. The lock file names the process, but an operator may remove it as stale. The directory itself cannot be
+/// locked on every filesystem.
+struct Locks {
     file: File,
     directory: File,
 }
 
 impl Directory {
-    /// Opens `path` to write, makes it if need be, and holds it.
-    pub(super) fn hold(path: &Path) -> Result<Self, JournalError> {
+    /// Opens `path` for writing, creates it if it does not exist, and locks it.
+    pub(super) fn open_locked(path: &Path) -> Result<Self, DirectoryError> {
         let failed = |action| {
             let path = path.to_owned();
-            move |error| JournalError::Io {
+            move |error| DirectoryError::Io {
                 action,
                 path,
                 error,
@@ -54,88 +55,89 @@ impl Directory {
         let mut builder = DirBuilder::new();
         builder.mode(DIRECTORY_MODE).recursive(true);
         let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
-        let made: Vec<&Path> = path.ancestors().take_while(missing).collect();
+        let created: Vec<&Path> = path.ancestors().take_while(missing).collect();
         builder.create(path).map_err(failed("create"))?;
-        close_to_others(path)?;
-        let held = lock(path)?;
+        restrict_access(path)?;
+        let locks = lock(path)?;
         builder
             .create(path.join(GENERATIONS))
             .map_err(failed("create directories in"))?;
         let directory = Self {
             path: path.to_owned(),
-            held: Some(held),
+            locks: Some(locks),
         };
         directory.sync_directory("").map_err(failed("sync"))?;
-        // Its own name must last as well, and those of the directories that it lies in.
-        for made in made {
-            File::open(made.join(".."))
+        // The names of the new directories must be durable as well.
+        for created in created {
+            File::open(created.join(".."))
                 .and_then(|parent| parent.sync_all())
                 .map_err(failed("sync the directory of"))?;
         }
         Ok(directory)
     }
 
-    /// Opens `path` to read, also while a server holds it.
-    pub(super) fn look(path: &Path) -> Self {
+    /// Opens `path` for reading, also while a server has locked it.
+    pub(super) fn open_unlocked(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
-            held: None,
+            locks: None,
         }
     }
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        if let Some(Held { file, directory }) = &self.held {
-            // Closing would do, but for a child that was forked meanwhile and has a copy until it executes.
+        if let Some(Locks { file, directory }) = &self.locks {
+            // Closing is not enough: a child that was forked meanwhile has copies of both until it executes a program.
             let _ = flock(file, FlockOperation::Unlock);
             let _ = flock(directory, FlockOperation::Unlock);
         }
     }
 }
 
-fn close_to_others(path: &Path) -> Result<(), JournalError> {
-    let failed = |error| JournalError::Io {
-        action: "look at",
+/// Removes the permissions of group and others, if the directory is empty or ours.
+fn restrict_access(path: &Path) -> Result<(), DirectoryError> {
+    let failed = |error| DirectoryError::Io {
+        action: "read the mode of",
         path: path.to_owned(),
         error,
     };
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o7777;
-    if mode & OF_OTHERS == 0 {
+    if mode & OTHERS_MASK == 0 {
         return Ok(());
     }
     let is_empty = fs::read_dir(path).map_err(failed)?.next().is_none();
     let is_ours = is_empty || path.join(LOCK).exists();
-    let closed = || fs::set_permissions(path, fs::Permissions::from_mode(DIRECTORY_MODE));
-    // Closing a directory that others use would break more than it protects.
-    match is_ours && closed().is_ok() {
-        true => Ok(()),
-        false => Err(JournalError::Exposed {
-            directory: path.to_owned(),
-            mode,
-        }),
+    let restrict = || fs::set_permissions(path, fs::Permissions::from_mode(DIRECTORY_MODE));
+    // Restricting a directory that other programs use would break them.
+    if is_ours && restrict().is_ok() {
+        return Ok(());
     }
+    Err(DirectoryError::Exposed {
+        directory: path.to_owned(),
+        mode,
+    })
 }
 
-fn lock(path: &Path) -> Result<Held, JournalError> {
-    let file = path.join(LOCK);
-    let failed = |error: io::Error| JournalError::Io {
+fn lock(path: &Path) -> Result<Locks, DirectoryError> {
+    let lock_path = path.join(LOCK);
+    let failed = |error: io::Error| DirectoryError::Io {
         action: "lock",
-        path: file.clone(),
+        path: lock_path.clone(),
         error,
     };
-    let mut held = OpenOptions::new()
+    let mut file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(FILE_MODE)
-        .open(&file)
+        .open(&lock_path)
         .map_err(failed)?;
     let directory = File::open(path).map_err(failed)?;
-    let lock = |what: &File| flock(what, FlockOperation::NonBlockingLockExclusive);
-    let locked = lock(&held).and_then(|()| match lock(&directory) {
-        // Over a network a lock may need a file that is open to write, which no directory is.
+    let lock = |file: &File| flock(file, FlockOperation::NonBlockingLockExclusive);
+    let locked = lock(&file).and_then(|()| match lock(&directory) {
+        // A network filesystem may lock only files that are open for writing, which a directory cannot be.
         Err(error) if error != Errno::WOULDBLOCK => Ok(()),
         locked => locked,
     });
@@ -143,22 +145,19 @@ fn lock(path: &Path) -> Result<Held, JournalError> {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
             let mut text = String::new();
-            // Whoever holds it may be about to write its number.
-            let _ = held.read_to_string(&mut text);
-            return Err(JournalError::InUse {
+            // The other server may not have written its process id yet.
+            let _ = file.read_to_string(&mut text);
+            return Err(DirectoryError::InUse {
                 directory: path.to_owned(),
                 pid: text.trim().parse().ok(),
             });
         }
         Err(error) => return Err(failed(error.into())),
     }
-    held.set_len(0)
-        .and_then(|()| writeln!(held, "{}", std::process::id()))
+    file.set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
         .map_err(failed)?;
-    Ok(Held {
-        file: held,
-        directory,
-    })
+    Ok(Locks { file, directory })
 }
 
 impl Disk for Directory {
@@ -227,32 +226,33 @@ impl DiskFile for File {
             match fallocate(&*self, FallocateFlags::empty(), from, to - from) {
                 Ok(()) => return Ok(()),
                 Err(Errno::INTR) => {}
-                // As posix_fallocate does it where the filesystem cannot.
+                // As posix_fallocate does where the filesystem cannot reserve space.
                 Err(Errno::OPNOTSUPP | Errno::NOSYS) => return write_zeros(self, from, to),
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    fn cut(&mut self, length: u64) -> io::Result<()> {
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
         self.set_len(length)
     }
 
     fn sync(&mut self) -> io::Result<()> {
         fdatasync(&*self)?;
-        // What nobody will find again was not written down.
-        match self.metadata()?.nlink() {
-            0 => Err(io::Error::other("somebody has removed it")),
-            _ => Ok(()),
+        // Data in a removed file are lost when it is closed.
+        if self.metadata()?.nlink() == 0 {
+            return Err(io::Error::other("the file was removed"));
         }
+        Ok(())
     }
 }
 
 fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
-    let zeros = vec![0; ZEROS_BYTES];
+    let zeros = vec![0; ZEROS_WRITE_BYTES];
     let mut at = from;
     while at < to {
-        let length = usize::try_from(to - at).map_or(ZEROS_BYTES, |left| left.min(ZEROS_BYTES));
+        let length =
+            usize::try_from(to - at).map_or(ZEROS_WRITE_BYTES, |left| left.min(ZEROS_WRITE_BYTES));
         file.write_all_at(&zeros[..length], at)?;
         at += length as u64;
     }

@@ -1,25 +1,26 @@
-//! What the journal needs of a disk: so little that a test can stand in for it and fail at every step.
+//! The operations that the journal needs of a disk. They are few, so that a test can simulate a disk and let each
+//! operation fail.
 
 use std::{io, path::PathBuf};
 
-/// A directory of files that are named like `log` or `generations/<digest>`.
+/// A directory of files with names like `log` or `generations/<digest>`.
 pub(super) trait Disk: Send + Sync + 'static {
-    /// Where `name` is, for messages.
+    /// The full path of `name`, for messages.
     fn path(&self, name: &str) -> PathBuf;
 
-    /// All bytes of a file; `None` when there is none.
+    /// All bytes of a file; `None` if it does not exist.
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
 
-    /// The names of the files in `directory`, which is empty for the top.
+    /// The names of the files in `directory`. The empty name is the top directory.
     fn list(&self, directory: &str) -> io::Result<Vec<String>>;
 
-    /// A file that is there, to write to.
+    /// Opens an existing file for writing.
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
 
-    /// A new file, empty; one of that name is emptied.
+    /// Creates an empty file. An existing file of that name is truncated.
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
 
-    /// Puts `from` in the place of `to`.
+    /// Renames `from` to `to`, replacing `to`.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a file.
@@ -29,68 +30,67 @@ pub(super) trait Disk: Send + Sync + 'static {
     fn sync_directory(&self, directory: &str) -> io::Result<()>;
 }
 
-/// An open file. What is written is durable after [`DiskFile::sync`], and not before.
+/// An open file. Written data are durable only after [`DiskFile::sync`].
 pub(super) trait DiskFile: Send {
-    /// Writes `bytes` at `offset`. When it fails, some of them may have been written.
+    /// Writes `bytes` at `offset`. After an error some of them may have been written.
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
-    /// Takes the space from `from`, the file's end, to `to`, and fills it with zeros.
+    /// Reserves the space from `from`, the end of the file, to `to`, and fills it with zeros.
     fn allocate(&mut self, from: u64, to: u64) -> io::Result<()>;
 
-    /// Cuts the file to `length` bytes.
-    fn cut(&mut self, length: u64) -> io::Result<()>;
+    /// Truncates the file to `length` bytes.
+    fn truncate(&mut self, length: u64) -> io::Result<()>;
 
-    /// Makes the contents and the length durable. After a failure nobody knows what is: to try again may
-    /// succeed without having written anything.
+    /// Makes the content and the length durable. After an error it is unknown what is durable, and a second try may
+    /// succeed without writing anything.
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// Why something was not written.
+/// Why a write failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
-    /// Nothing has changed; it may be tried again.
+pub(super) enum WriteError {
+    /// Nothing has changed, so the write may be tried again.
     #[error("cannot write {}: {error}", path.display())]
-    Refused { path: PathBuf, error: io::Error },
-    /// Nobody knows what has changed; the server must end, and a new one looks at what is there.
-    #[error("{} could not be synced: {error}", path.display())]
-    Fatal { path: PathBuf, error: io::Error },
+    NotWritten { path: PathBuf, error: io::Error },
+    /// It is unknown what has changed. The server must end; the next one reads what is there.
+    #[error("cannot sync {}: {error}", path.display())]
+    NotSynced { path: PathBuf, error: io::Error },
 }
 
-/// The end of names of files that are on their way. What is left of them is removed at the next start.
-pub(super) const STAGED: &str = ".tmp";
+/// The suffix of files that are being written. Remaining ones are removed at the next start.
+pub(super) const STAGED_SUFFIX: &str = ".tmp";
 
-/// Puts a whole file in place: under another name, synced, renamed, its directory synced. One that is there
-/// under this name is the old one or the new one, never half of one.
-pub(super) fn put(disk: &dyn Disk, name: &str, parts: &[&[u8]]) -> Result<(), Trouble> {
-    let refused = |error| Trouble::Refused {
-        path: disk.path(name),
-        error,
-    };
-    let staged = format!("{name}{STAGED}");
-    let written = write_whole(disk, &staged, parts).and_then(|()| disk.rename(&staged, name));
+/// Replaces a whole file atomically: writes it under another name, syncs it, renames it, and syncs its directory. A
+/// reader finds the old file or the new one.
+pub(super) fn replace_file(disk: &dyn Disk, name: &str, parts: &[&[u8]]) -> Result<(), WriteError> {
+    let staged = format!("{name}{STAGED_SUFFIX}");
+    let written = write_new(disk, &staged, parts).and_then(|()| disk.rename(&staged, name));
     if let Err(error) = written {
-        // Only space is lost when this fails too, until the next start.
+        // If this fails too, only space is lost, until the next start.
         let _ = disk.remove(&staged);
-        return Err(refused(error));
+        return Err(WriteError::NotWritten {
+            path: disk.path(name),
+            error,
+        });
     }
     let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory);
     disk.sync_directory(directory)
-        .map_err(|error| Trouble::Fatal {
+        .map_err(|error| WriteError::NotSynced {
             path: disk.path(directory),
             error,
         })
 }
 
-fn write_whole(disk: &dyn Disk, name: &str, parts: &[&[u8]]) -> io::Result<()> {
+fn write_new(disk: &dyn Disk, name: &str, parts: &[&[u8]]) -> io::Result<()> {
     let mut file = disk.create(name)?;
     let length: usize = parts.iter().map(|part| part.len()).sum();
-    // A full disk is met here.
+    // A full disk fails here, before anything is written.
     file.allocate(0, length as u64)?;
     let mut offset = 0;
     for part in parts {
         file.write_at(part, offset)?;
         offset += part.len() as u64;
     }
-    // This file is thrown away when it cannot be synced, and never synced again.
+    // If this fails, the file is removed and never synced again.
     file.sync()
 }

@@ -1,28 +1,54 @@
-//! What a change looks like on disk, and back. The order of fields and variants is the format.
+//! The encoding of changes on disk. The order of fields and variants is the format: new variants go to the end.
 //!
-//! Bodies are postcard: compact, and read without copying. Metadata and what was drawn once are JSON texts within.
+//! The encoding is postcard: compact, and decoded without copying. Metadata and drawn values are JSON texts in it.
 
 use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::error::Unreadable;
-use crate::{Input, Record, State};
+use super::error::DecodeError;
+use crate::{Bounds, Change, RejectionReason, SealOutcome, State};
 use cfgsync_model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Digest, Failure, FailureKind,
     Generation, GenerationNumber, Identifier, Metadata, Mode, NodeRegistration, Revision, Seat,
 };
 use cfgsync_support::clock::Timestamp;
 
-/// One accepted change.
+/// The highest revision that is read.
+const REVISION_MAX: u64 = i64::MAX as u64;
+
+/// One commit of format 2: a batch of changes, or a seal, at one revision.
 #[derive(Serialize, Deserialize)]
-pub(super) enum Entry<'a> {
+pub(super) struct CommitEntry<'a> {
+    pub(super) revision: u64,
+    #[serde(borrow)]
+    changes: Vec<ChangeEntry<'a>>,
+}
+
+/// One change of a commit. A seal is the only change of its commit.
+#[derive(Serialize, Deserialize)]
+enum ChangeEntry<'a> {
     Register(#[serde(borrow)] NodeEntry<'a>),
     Remove(&'a str),
     Override(&'a str, #[serde(borrow)] Vec<FileEntry<'a>>),
     RemoveOverride(&'a str),
-    Note(#[serde(borrow)] Vec<NoteEntry<'a>>),
+    Seal(#[serde(borrow)] SealEntry<'a>),
+    Deliver(&'a str, u64),
+    Fail(#[serde(borrow)] FailureEntry<'a>),
+    Reset,
+    Claim(&'a str, [u8; 32]),
+    Release(&'a str),
+}
+
+/// One accepted change of format 1, which raised the revision by one. Only read.
+#[derive(Deserialize)]
+pub(super) enum EntryV1<'a> {
+    Register(#[serde(borrow)] NodeEntry<'a>),
+    Remove(&'a str),
+    Override(&'a str, #[serde(borrow)] Vec<FileEntry<'a>>),
+    RemoveOverride(&'a str),
+    Note(#[serde(borrow)] Vec<NoteEntryV1<'a>>),
     Seal(#[serde(borrow)] SealEntry<'a>),
 }
 
@@ -35,19 +61,19 @@ pub(super) struct NodeEntry<'a> {
     metadata: Cow<'a, str>,
 }
 
-/// A file of an override.
+/// One file of an override.
 #[derive(Serialize, Deserialize)]
 pub(super) struct FileEntry<'a> {
     path: &'a str,
     mode: u32,
     secret: bool,
     #[serde(borrow)]
-    chunks: Vec<Raw<'a>>,
+    chunks: Vec<BytesEntry<'a>>,
 }
 
-/// A record.
-#[derive(Serialize, Deserialize)]
-pub(super) enum NoteEntry<'a> {
+/// A record of format 1. Only read.
+#[derive(Deserialize)]
+pub(super) enum NoteEntryV1<'a> {
     Delivered(&'a str, u64),
     Failed(#[serde(borrow)] FailureEntry<'a>),
     Reset,
@@ -55,47 +81,47 @@ pub(super) enum NoteEntry<'a> {
     Released(&'a str),
 }
 
-/// A failure.
+/// A declared failure.
 #[derive(Serialize, Deserialize)]
 pub(super) struct FailureEntry<'a> {
-    kind: FailureWord,
+    kind: FailureKindEntry,
     reason: &'a str,
-    at: Moment,
+    at: TimestampEntry,
 }
 
-/// A generation without its files: those stand in a file of their own, named by the digest.
+/// A generation without its files, which are in a file of their own, named by the digest.
 #[derive(Serialize, Deserialize)]
 pub(super) struct SealEntry<'a> {
     number: u64,
     digest: [u8; 32],
     revision: u64,
     spec: [u8; 32],
-    sealed_at: Moment,
+    sealed_at: TimestampEntry,
     #[serde(borrow)]
     once: Cow<'a, str>,
-    /// Seats that the generation before has not; all, if `all_seats`.
+    /// The seats that the previous generation does not have, or all seats if `all_seats`.
     seats: Vec<(&'a str, u32)>,
     all_seats: bool,
-    /// How many generations were kept then: files of older ones may be gone.
+    /// How many generations were kept at that time. The files of older ones may have been removed.
     pub(super) history: u32,
 }
 
 /// Seconds and nanoseconds of Unix time.
 #[derive(Serialize, Deserialize, Clone, Copy)]
-pub(super) struct Moment(i64, i32);
+pub(super) struct TimestampEntry(i64, i32);
 
 #[derive(Serialize, Deserialize)]
-enum FailureWord {
+enum FailureKindEntry {
     Deadline,
     Render,
     Operator,
 }
 
-/// Bytes, written at once.
+/// Bytes, encoded in one step.
 #[derive(Deserialize, Clone, Copy)]
-pub(super) struct Raw<'a>(#[serde(borrow)] pub(super) &'a [u8]);
+pub(super) struct BytesEntry<'a>(#[serde(borrow)] pub(super) &'a [u8]);
 
-impl Serialize for Raw<'_> {
+impl Serialize for BytesEntry<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(self.0)
     }
@@ -103,14 +129,14 @@ impl Serialize for Raw<'_> {
 
 /// Appends `value` to `out`.
 pub(super) fn write(out: &mut Vec<u8>, value: &impl Serialize) {
-    postcard::serialize_with_flavor(value, Tail(out))
-        .expect("lengths are known, and memory takes all");
+    postcard::serialize_with_flavor(value, AppendFlavor(out))
+        .expect("lengths are known, and a vector takes all bytes");
 }
 
-/// The end of a buffer, for postcard.
-struct Tail<'a>(&'a mut Vec<u8>);
+/// Lets postcard append to a vector.
+struct AppendFlavor<'a>(&'a mut Vec<u8>);
 
-impl postcard::ser_flavors::Flavor for Tail<'_> {
+impl postcard::ser_flavors::Flavor for AppendFlavor<'_> {
     type Output = ();
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
@@ -128,70 +154,186 @@ impl postcard::ser_flavors::Flavor for Tail<'_> {
     }
 }
 
-/// Reads one value; answers what follows it as well.
-pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<(T, &'a [u8]), Unreadable> {
+/// Decodes one value; returns the rest of `body` as well.
+pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<(T, &'a [u8]), DecodeError> {
     Ok(postcard::take_from_bytes(body)?)
 }
 
-impl<'a> Entry<'a> {
-    /// How `input` is written.
-    pub(super) fn of_input(input: &'a Input) -> Self {
-        match input {
-            // Whether there is room was judged before it was accepted.
-            Input::Register { registration, .. } => Self::Register(NodeEntry::of(registration)),
-            // On which facts it insisted was judged before it was accepted.
-            Input::Remove { identifier, .. } => Self::Remove(identifier.as_str()),
-            Input::Override { identifier, files } => {
+impl<'a> CommitEntry<'a> {
+    /// The entry of a batch that is applied at `revision`.
+    pub(super) fn of_changes(revision: Revision, changes: &'a [Change]) -> Self {
+        Self {
+            revision: revision.0,
+            changes: changes.iter().map(ChangeEntry::of).collect(),
+        }
+    }
+
+    /// The entry of a seal at `revision`.
+    pub(super) fn of_seal(revision: Revision, seal: SealEntry<'a>) -> Self {
+        Self {
+            revision: revision.0,
+            changes: vec![ChangeEntry::Seal(seal)],
+        }
+    }
+
+    /// Applies the commit to `state`, by the rules of every store. A sealed generation has no files yet.
+    pub(super) fn replay(self, state: &mut State) -> Result<(), DecodeError> {
+        let revision = revision(self.revision)?;
+        if revision <= state.revision {
+            return Err(DecodeError::Other(format!(
+                "a commit has revision {revision}, and the one before it has {}",
+                state.revision
+            )));
+        }
+        let mut changes = Vec::with_capacity(self.changes.len());
+        for entry in self.changes {
+            match entry.change() {
+                Ok(change) => changes.push(change?),
+                Err(seal) => replay_seal(&seal, state, revision)?,
+            }
+        }
+        let applied = state.apply(changes, revision);
+        applied.map_err(|rejection| DecodeError::Other(rejection.to_string()))?;
+        match state.revision == revision {
+            true => Ok(()),
+            false => Err(DecodeError::Other("a commit changes nothing".to_owned())),
+        }
+    }
+}
+
+fn replay_seal(seal: &SealEntry, state: &mut State, revision: Revision) -> Result<(), DecodeError> {
+    let generation = seal.generation(state.generation().map(Arc::as_ref))?;
+    match state.seal(Arc::new(generation), seal.history as usize, revision) {
+        Ok(SealOutcome::Won) => Ok(()),
+        Ok(SealOutcome::Lost(newest)) => Err(DecodeError::Other(format!(
+            "generation {} follows generation {}",
+            seal.number, newest.number
+        ))),
+        Err(rejection) => Err(DecodeError::Other(rejection.to_string())),
+    }
+}
+
+impl<'a> ChangeEntry<'a> {
+    fn of(change: &'a Change) -> Self {
+        match change {
+            // Bounds and conditions were checked before the change was accepted.
+            Change::Register { registration, .. } => Self::Register(NodeEntry::of(registration)),
+            Change::Remove { identifier, .. } => Self::Remove(identifier.as_str()),
+            Change::Override { identifier, files } => {
                 Self::Override(identifier.as_str(), FileEntry::all_of(files))
             }
-            Input::RemoveOverride(identifier) => Self::RemoveOverride(identifier.as_str()),
+            Change::RemoveOverride(identifier) => Self::RemoveOverride(identifier.as_str()),
+            Change::Deliver {
+                identifier,
+                generation,
+            } => Self::Deliver(identifier.as_str(), generation.0),
+            Change::Claim {
+                identifier, key, ..
+            } => Self::Claim(identifier.as_str(), *key.as_bytes()),
+            Change::Release(identifier) => Self::Release(identifier.as_str()),
+            Change::Fail(failure) => Self::Fail(FailureEntry::of(failure)),
+            Change::Reset => Self::Reset,
         }
     }
 
-    /// How `records` are written.
-    pub(super) fn of_records(records: &'a [Record]) -> Self {
-        Self::Note(records.iter().map(NoteEntry::of).collect())
+    /// The change, or the seal that this is.
+    fn change(self) -> Result<Result<Change, DecodeError>, SealEntry<'a>> {
+        Ok(match self {
+            Self::Seal(seal) => return Err(seal),
+            Self::Register(node) => node.registration().map(Change::register),
+            Self::Remove(identifier) => remove(identifier),
+            Self::Override(identifier, files) => set_override(identifier, files),
+            Self::RemoveOverride(identifier) => remove_override(identifier),
+            Self::Deliver(identifier, number) => deliver(identifier, number),
+            Self::Fail(failure) => failure.failure().map(Change::Fail),
+            Self::Reset => Ok(Change::Reset),
+            Self::Claim(identifier, key) => claim(identifier, key),
+            Self::Release(identifier) => release(identifier),
+        })
     }
+}
 
-    /// Applies it to `state`, by the rules of every store. A sealed generation has no files yet.
-    pub(super) fn replay(self, state: &mut State) -> Result<(), Unreadable> {
-        let before = state.revision;
-        match self {
-            Self::Register(node) => {
-                state.apply(Input::register(node.registration()?));
-            }
-            Self::Remove(identifier) => {
-                state.apply(Input::Remove {
-                    identifier: identifier.parse()?,
-                    only_if: None,
-                });
-            }
-            Self::Override(identifier, files) => {
-                state.apply(Input::Override {
-                    identifier: identifier.parse()?,
-                    files: FileEntry::set(files)?,
-                });
-            }
-            Self::RemoveOverride(identifier) => {
-                state.apply(Input::RemoveOverride(identifier.parse()?));
-            }
+impl EntryV1<'_> {
+    /// Applies the entry to `state` at `revision`.
+    pub(super) fn replay(self, state: &mut State, revision: Revision) -> Result<(), DecodeError> {
+        let change = match self {
+            Self::Register(node) => Change::register(node.registration()?),
+            Self::Remove(identifier) => remove(identifier)?,
+            Self::Override(identifier, files) => set_override(identifier, files)?,
+            Self::RemoveOverride(identifier) => remove_override(identifier)?,
+            Self::Seal(seal) => return replay_seal(&seal, state, revision),
             Self::Note(notes) => {
-                let records: Result<_, _> = notes.into_iter().map(NoteEntry::record).collect();
-                state.note(records?);
+                for note in notes {
+                    match state
+                        .apply(vec![note.change()?], revision)
+                        .map_err(|e| e.reason)
+                    {
+                        // Format 1 wrote also the claims of keys that came second.
+                        Ok(_) | Err(RejectionReason::DifferentKey(_)) => {}
+                        Err(reason) => return Err(DecodeError::Other(reason.to_string())),
+                    }
+                }
+                // Format 1 gave a revision also to records that changed nothing.
+                state.revision = revision;
+                return Ok(());
             }
-            Self::Seal(seal) => {
-                let history = seal.history as usize;
-                let generation = seal.generation(state.generation().map(Arc::as_ref))?;
-                state.seal(Arc::new(generation), history);
-            }
-        }
-        match state.revision == before {
-            true => Err(Unreadable::Other(
-                "a change that changes nothing there".to_owned(),
-            )),
-            false => Ok(()),
+        };
+        let applied = state.apply(vec![change], revision);
+        applied.map_err(|rejection| DecodeError::Other(rejection.to_string()))?;
+        match state.revision == revision {
+            true => Ok(()),
+            false => Err(DecodeError::Other("a change changes nothing".to_owned())),
         }
     }
+}
+
+impl NoteEntryV1<'_> {
+    fn change(self) -> Result<Change, DecodeError> {
+        match self {
+            Self::Delivered(identifier, number) => deliver(identifier, number),
+            Self::Failed(failure) => failure.failure().map(Change::Fail),
+            Self::Reset => Ok(Change::Reset),
+            Self::Claimed(identifier, key) => claim(identifier, key),
+            Self::Released(identifier) => release(identifier),
+        }
+    }
+}
+
+fn remove(identifier: &str) -> Result<Change, DecodeError> {
+    Ok(Change::Remove {
+        identifier: identifier.parse()?,
+        only_if: None,
+    })
+}
+
+fn set_override(identifier: &str, files: Vec<FileEntry>) -> Result<Change, DecodeError> {
+    Ok(Change::Override {
+        identifier: identifier.parse()?,
+        files: FileEntry::set(files)?,
+    })
+}
+
+fn remove_override(identifier: &str) -> Result<Change, DecodeError> {
+    Ok(Change::RemoveOverride(identifier.parse()?))
+}
+
+fn deliver(identifier: &str, number: u64) -> Result<Change, DecodeError> {
+    Ok(Change::Deliver {
+        identifier: identifier.parse()?,
+        generation: GenerationNumber(number),
+    })
+}
+
+fn claim(identifier: &str, key: [u8; 32]) -> Result<Change, DecodeError> {
+    Ok(Change::Claim {
+        identifier: identifier.parse()?,
+        key: Digest::from_bytes(key),
+        within: Bounds::NONE,
+    })
+}
+
+fn release(identifier: &str) -> Result<Change, DecodeError> {
+    Ok(Change::Release(identifier.parse()?))
 }
 
 impl<'a> NodeEntry<'a> {
@@ -203,9 +345,12 @@ impl<'a> NodeEntry<'a> {
         }
     }
 
-    pub(super) fn registration(&self) -> Result<NodeRegistration, Unreadable> {
+    pub(super) fn registration(&self) -> Result<NodeRegistration, DecodeError> {
         let metadata: Metadata = serde_json::from_str(&self.metadata)?;
-        Ok(NodeRegistration::new(self.identifier.parse()?, self.ip).with_metadata(metadata))
+        Ok(
+            NodeRegistration::without_metadata(self.identifier.parse()?, self.ip)
+                .with_metadata_value(metadata),
+        )
     }
 }
 
@@ -215,59 +360,28 @@ impl<'a> FileEntry<'a> {
             path: file.path.as_str(),
             mode: file.mode.bits(),
             secret: file.secret,
-            chunks: written(&file.content)
-                .map(|chunk| Raw(chunk.bytes()))
+            chunks: non_empty_chunks(&file.content)
+                .map(|chunk| BytesEntry(chunk.bytes()))
                 .collect(),
         };
         files.files().iter().map(one).collect()
     }
 
-    pub(super) fn set(files: Vec<Self>) -> Result<ArtifactSet, Unreadable> {
+    pub(super) fn set(files: Vec<Self>) -> Result<ArtifactSet, DecodeError> {
         let mut set = ArtifactSet::default();
         for file in files {
             let chunks = file.chunks.iter();
             set.push(ArtifactFile {
                 path: ArtifactPath::new(file.path)?,
                 mode: mode(file.mode)?,
-                content: Content::from_chunks(chunks.map(|Raw(bytes)| Chunk::new(bytes.to_vec()))),
+                content: Content::from_chunks(
+                    chunks.map(|BytesEntry(bytes)| Chunk::new(bytes.to_vec())),
+                ),
                 secret: file.secret,
             })
-            .map_err(|error| Unreadable::Other(error.to_string()))?;
+            .map_err(|error| DecodeError::Other(error.to_string()))?;
         }
         Ok(set)
-    }
-}
-
-impl<'a> NoteEntry<'a> {
-    fn of(record: &'a Record) -> Self {
-        match record {
-            Record::Delivered {
-                identifier,
-                generation,
-            } => Self::Delivered(identifier.as_str(), generation.0),
-            Record::Failed(failure) => Self::Failed(FailureEntry::of(failure)),
-            Record::Reset => Self::Reset,
-            Record::Claimed { identifier, key } => {
-                Self::Claimed(identifier.as_str(), *key.as_bytes())
-            }
-            Record::Released(identifier) => Self::Released(identifier.as_str()),
-        }
-    }
-
-    fn record(self) -> Result<Record, Unreadable> {
-        Ok(match self {
-            Self::Delivered(identifier, generation) => Record::Delivered {
-                identifier: identifier.parse()?,
-                generation: GenerationNumber(generation),
-            },
-            Self::Failed(failure) => Record::Failed(failure.failure()?),
-            Self::Reset => Record::Reset,
-            Self::Claimed(identifier, key) => Record::Claimed {
-                identifier: identifier.parse()?,
-                key: Digest::from_bytes(key),
-            },
-            Self::Released(identifier) => Record::Released(identifier.parse()?),
-        })
     }
 }
 
@@ -275,21 +389,21 @@ impl<'a> FailureEntry<'a> {
     pub(super) fn of(failure: &'a Failure) -> Self {
         Self {
             kind: match failure.kind {
-                FailureKind::Deadline => FailureWord::Deadline,
-                FailureKind::Render => FailureWord::Render,
-                FailureKind::Operator => FailureWord::Operator,
+                FailureKind::Deadline => FailureKindEntry::Deadline,
+                FailureKind::Render => FailureKindEntry::Render,
+                FailureKind::Operator => FailureKindEntry::Operator,
             },
             reason: &failure.reason,
-            at: Moment::of(failure.at),
+            at: TimestampEntry::of(failure.at),
         }
     }
 
-    pub(super) fn failure(&self) -> Result<Failure, Unreadable> {
+    pub(super) fn failure(&self) -> Result<Failure, DecodeError> {
         Ok(Failure {
             kind: match self.kind {
-                FailureWord::Deadline => FailureKind::Deadline,
-                FailureWord::Render => FailureKind::Render,
-                FailureWord::Operator => FailureKind::Operator,
+                FailureKindEntry::Deadline => FailureKind::Deadline,
+                FailureKindEntry::Render => FailureKind::Render,
+                FailureKindEntry::Operator => FailureKind::Operator,
             },
             reason: self.reason.to_owned(),
             at: self.at.timestamp()?,
@@ -298,7 +412,7 @@ impl<'a> FailureEntry<'a> {
 }
 
 impl<'a> SealEntry<'a> {
-    /// How `generation` is written after `before`, where the newest `history` generations are kept.
+    /// The entry of `generation` after `before`, if the newest `history` generations are kept.
     pub(super) fn of(
         generation: &'a Generation,
         before: Option<&Generation>,
@@ -314,7 +428,7 @@ impl<'a> SealEntry<'a> {
             digest: *generation.digest.as_bytes(),
             revision: generation.revision.0,
             spec: *generation.spec.as_bytes(),
-            sealed_at: Moment::of(generation.sealed_at),
+            sealed_at: TimestampEntry::of(generation.sealed_at),
             once: json(&*generation.once).into(),
             seats: seats.map(|(name, seat)| (name.as_str(), seat.0)).collect(),
             all_seats,
@@ -322,8 +436,11 @@ impl<'a> SealEntry<'a> {
         }
     }
 
-    /// The generation, still without its files.
-    pub(super) fn generation(&self, before: Option<&Generation>) -> Result<Generation, Unreadable> {
+    /// The generation that follows `before`, without its files.
+    pub(super) fn generation(
+        &self,
+        before: Option<&Generation>,
+    ) -> Result<Generation, DecodeError> {
         let mut seats = match before {
             Some(before) if !self.all_seats => before.seats.clone(),
             _ => Arc::default(),
@@ -349,25 +466,33 @@ impl<'a> SealEntry<'a> {
     }
 }
 
-impl Moment {
+impl TimestampEntry {
     fn of(at: Timestamp) -> Self {
         Self(at.as_second(), at.subsec_nanosecond())
     }
 
-    fn timestamp(self) -> Result<Timestamp, Unreadable> {
-        Timestamp::new(self.0, self.1).map_err(|error| Unreadable::Other(error.to_string()))
+    fn timestamp(self) -> Result<Timestamp, DecodeError> {
+        Timestamp::new(self.0, self.1).map_err(|error| DecodeError::Other(error.to_string()))
     }
 }
 
-/// The pieces of `content` that are written: an empty one says nothing.
-pub(super) fn written(content: &Content) -> impl Iterator<Item = &Arc<Chunk>> {
+/// The revision with this number. The next numbers must not overflow.
+pub(super) fn revision(number: u64) -> Result<Revision, DecodeError> {
+    match number <= REVISION_MAX {
+        true => Ok(Revision(number)),
+        false => Err(DecodeError::Other(format!("{number} is not a revision"))),
+    }
+}
+
+/// The chunks of `content` that are written: empty ones are left out.
+pub(super) fn non_empty_chunks(content: &Content) -> impl Iterator<Item = &Arc<Chunk>> {
     let chunks = content.chunks().iter();
     chunks.filter(|chunk| !chunk.bytes().is_empty())
 }
 
 /// The mode with these bits.
-pub(super) fn mode(bits: u32) -> Result<Mode, Unreadable> {
-    Mode::from_bits(bits).ok_or_else(|| Unreadable::Other(format!("mode {bits:o} is none")))
+pub(super) fn mode(bits: u32) -> Result<Mode, DecodeError> {
+    Mode::from_bits(bits).ok_or_else(|| DecodeError::Other(format!("{bits:o} is not a file mode")))
 }
 
 fn json(value: &impl Serialize) -> String {

@@ -1,4 +1,4 @@
-//! What can be wrong with a state directory, each with the way out.
+//! Errors of a state directory.
 
 use std::{io, path::PathBuf};
 
@@ -6,77 +6,68 @@ use cfgsync_model::{Instance, InvalidArtifactPath, InvalidIdentifier};
 
 /// Why a state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// Another server has it.
+pub(crate) enum DirectoryError {
+    /// Another server uses the directory.
     #[error("{} is in use by {}", directory.display(), holder(*pid))]
     InUse {
-        /// The state directory.
         directory: PathBuf,
-        /// Who holds it, where that can be told.
+        /// The process that holds the lock, where the lock file names one.
         pid: Option<u32>,
     },
-    /// Not what was written, in a place where no crash can have left it so.
+    /// The content differs from what was written, at a place where no crash can cause that.
     #[error("{} is damaged at byte {offset}: {what}", file.display())]
     Damaged {
-        /// Which file.
         file: PathBuf,
-        /// Where in it.
         offset: u64,
-        /// What is wrong there.
         what: String,
     },
-    /// Written by a later cfgsync.
-    #[error("{} has format version {version}; this cfgsync reads version {known}", file.display())]
-    Version {
-        /// Which file.
+    /// A newer cfgsync wrote the file.
+    #[error(
+        "{} has format {version} and was written by {}; this is cfgsync {program}, which reads formats up to {known}",
+        file.display(), writer(writer_version.as_deref())
+    )]
+    NewerFormat {
         file: PathBuf,
-        /// Its version.
         version: u32,
-        /// The newest version that can be read.
+        /// The version of the program that wrote the file, if the file says so.
+        writer_version: Option<String>,
+        /// The newest format that this program reads.
         known: u32,
+        /// The version of this program.
+        program: &'static str,
     },
-    /// It holds the state of another cluster.
+    /// The directory holds the state of another cluster.
     #[error("{} holds the state of cluster {found:?}, not of {wanted:?}", directory.display())]
     AnotherCluster {
-        /// The state directory.
         directory: PathBuf,
-        /// Whose state it is.
         found: String,
-        /// Whose was wanted.
         wanted: String,
     },
-    /// There is no state in it.
-    #[error("{} is no state directory: there is no log in it", directory.display())]
-    NoState {
-        /// The directory.
-        directory: PathBuf,
-    },
-    /// Others than its owner may read it, and it is not known to be only ours to close.
-    #[error("{} has mode {mode:04o}: others may read what is kept in it", directory.display())]
-    Exposed {
-        /// The directory.
-        directory: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// The operating system refused.
+    /// The directory holds no state.
+    #[error("{} is not a state directory: it contains no log", directory.display())]
+    NoState { directory: PathBuf },
+    /// Other users may read the directory, and it contains files that are not known to be ours.
+    #[error(
+        "{} has mode {mode:04o}, so other users can read the state that is kept in it",
+        directory.display()
+    )]
+    Exposed { directory: PathBuf, mode: u32 },
+    /// An operation of the operating system failed.
     #[error("cannot {action} {}: {error}", path.display())]
     Io {
-        /// What was to be done, such as `read`.
+        /// What failed, such as `read`.
         action: &'static str,
-        /// With what.
         path: PathBuf,
-        /// What the operating system said.
         error: io::Error,
     },
 }
 
-/// Why a body that arrived whole is not one of ours: a bug, or a file that was made by hand.
+/// Why the body of an intact frame cannot be decoded. The cause is a bug, or a file that was edited by hand.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unreadable {
-    #[error("a body is not in this format")]
+pub(super) enum DecodeError {
+    #[error("a frame cannot be decoded")]
     Body(#[from] postcard::Error),
-    #[error("a JSON value in it is none")]
+    #[error("a frame contains invalid JSON")]
     Json(#[from] serde_json::Error),
     #[error(transparent)]
     Identifier(#[from] InvalidIdentifier),
@@ -92,5 +83,12 @@ fn holder(pid: Option<u32>) -> String {
     match pid {
         Some(pid) => format!("the server with process id {pid}"),
         None => "another server".to_owned(),
+    }
+}
+
+fn writer(version: Option<&str>) -> String {
+    match version {
+        Some(version) => format!("cfgsync {version}"),
+        None => "a newer cfgsync".to_owned(),
     }
 }

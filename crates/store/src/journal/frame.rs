@@ -1,92 +1,34 @@
-//! Bytes on disk: a first line that says what a file is, then frames, each with its length and checksum.
+//! Frames: bodies with a length and a checksum, one after the other.
 //!
 //! ```text
-//! file   "cfgsync log 1\n"  frame…  zeros (space that is reserved)
 //! frame  marker (8)  length of the body (8, little endian)  CRC-32 of length and body (4)  body
 //! ```
 //!
-//! A frame begins with a marker so that frames behind a bad one can be found. A log's marker is random and never
-//! leaves its directory: nobody can send a node's metadata that look like a frame.
+//! A log reserves space ahead, so zeros follow its last frame. Each frame begins with a marker so that intact frames
+//! after a damaged one can be found. The marker of a log is random and never leaves its directory: no node can send
+//! metadata that look like a frame.
 
-/// The version of what is written. Older ones are read.
-pub(super) const VERSION: u32 = 1;
-
-/// What begins a frame.
+/// The bytes that begin a frame.
 pub(super) type Marker = [u8; 8];
 
-/// Begins the frames of files whose frames nobody searches for.
+/// The marker of the first frame of each file, which is never searched for.
 pub(super) const FIXED_MARKER: Marker = *b"cfgframe";
 
-/// Length of what stands before a body.
+/// The length of a frame without its body.
 pub(super) const HEAD_BYTES: usize = 20;
 
-/// The longest first line, in bytes.
-const LINE_MAX_BYTES: usize = 40;
-
-/// What a file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Log,
-    Snapshot,
-    Generation,
-}
-
-impl Kind {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Log => "log",
-            Self::Snapshot => "snapshot",
-            Self::Generation => "generation",
-        }
-    }
-}
-
-/// A first line that is not the one expected.
+/// What is at a position of a file.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum WrongLine {
-    /// Of a later version.
-    Version(u32),
-    /// Of anything else.
-    Other,
-}
-
-/// What stands at a place in a file.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found<'a> {
-    /// A whole frame, and where it ends.
+pub(super) enum FrameRead<'a> {
+    /// An intact frame, which ends at `end`.
     Frame { body: &'a [u8], end: usize },
-    /// Zeros up to the end of the file, or the end itself.
+    /// The end of the file, or zeros up to it.
     End,
-    /// No frame, and why.
-    Bad(&'static str),
+    /// Anything else, and why it is no frame.
+    Invalid(&'static str),
 }
 
-/// The first line of a file.
-pub(super) fn first_line(kind: Kind) -> String {
-    format!("cfgsync {} {VERSION}\n", kind.word())
-}
-
-/// Reads the first line; answers where the frames begin.
-pub(super) fn read_first_line(file: &[u8], kind: Kind) -> Result<usize, WrongLine> {
-    let length = file
-        .iter()
-        .take(LINE_MAX_BYTES)
-        .position(|byte| *byte == b'\n')
-        .ok_or(WrongLine::Other)?;
-    let line = std::str::from_utf8(&file[..length]).map_err(|_| WrongLine::Other)?;
-    let version = line
-        .strip_prefix("cfgsync ")
-        .and_then(|rest| rest.strip_prefix(kind.word()))
-        .and_then(|rest| rest.strip_prefix(' '))
-        .and_then(|version| version.parse().ok())
-        .ok_or(WrongLine::Other)?;
-    match version {
-        1..=VERSION => Ok(length + 1),
-        version => Err(WrongLine::Version(version)),
-    }
-}
-
-/// Begins a frame at the end of `out`; its body is to be appended, and [`finish`] called with the answer.
+/// Begins a frame at the end of `out`. The caller appends the body and calls [`finish`] with the returned position.
 pub(super) fn begin(out: &mut Vec<u8>, marker: Marker) -> usize {
     let start = out.len();
     out.extend_from_slice(&marker);
@@ -94,7 +36,7 @@ pub(super) fn begin(out: &mut Vec<u8>, marker: Marker) -> usize {
     start
 }
 
-/// Completes the frame that began at `start`: all that follows is its body.
+/// Completes the frame that begins at `start` and whose body is the rest of `out`.
 pub(super) fn finish(out: &mut [u8], start: usize) {
     let (head, body) = out[start..].split_at_mut(HEAD_BYTES);
     let length = (body.len() as u64).to_le_bytes();
@@ -102,29 +44,21 @@ pub(super) fn finish(out: &mut [u8], start: usize) {
     head[16..20].copy_from_slice(&checksum(length, body).to_le_bytes());
 }
 
-/// A file of one frame.
-pub(super) fn whole_file(kind: Kind, body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut file = first_line(kind).into_bytes();
-    let start = begin(&mut file, FIXED_MARKER);
-    body(&mut file);
-    finish(&mut file, start);
-    file
-}
-
-/// Reads what stands at `at`.
-pub(super) fn read(file: &[u8], at: usize, marker: Marker) -> Found<'_> {
+/// Reads what is at position `at`.
+pub(super) fn read(file: &[u8], at: usize, marker: Marker) -> FrameRead<'_> {
     let rest = &file[at..];
     if rest.iter().take(HEAD_BYTES).all(|byte| *byte == 0) {
-        return match without_zeros(rest).is_empty() {
-            true => Found::End,
-            false => Found::Bad("a frame is missing where more bytes follow"),
+        return if trim_zeros(rest).is_empty() {
+            FrameRead::End
+        } else {
+            FrameRead::Invalid("a frame is missing, and more bytes follow")
         };
     }
     let Some((head, rest)) = rest.split_at_checked(HEAD_BYTES) else {
-        return Found::Bad("a frame is cut short");
+        return FrameRead::Invalid("a frame is truncated");
     };
     if head[..8] != marker {
-        return Found::Bad("no frame begins there");
+        return FrameRead::Invalid("no frame begins here");
     }
     let length: [u8; 8] = head[8..16].try_into().expect("eight bytes");
     let sum: [u8; 4] = head[16..20].try_into().expect("four bytes");
@@ -132,31 +66,31 @@ pub(super) fn read(file: &[u8], at: usize, marker: Marker) -> Found<'_> {
         .ok()
         .and_then(|length| rest.get(..length));
     let Some(body) = body else {
-        return Found::Bad("a frame is longer than the file");
+        return FrameRead::Invalid("a frame is longer than the file");
     };
     if checksum(length, body) != u32::from_le_bytes(sum) {
-        return Found::Bad("a frame's checksum does not match");
+        return FrameRead::Invalid("the checksum of a frame does not match");
     }
-    Found::Frame {
+    FrameRead::Frame {
         body,
         end: at + HEAD_BYTES + body.len(),
     }
 }
 
-/// Where the first whole frame stands that begins after `at`.
-pub(super) fn next_whole(file: &[u8], at: usize, marker: Marker) -> Option<usize> {
-    let after = without_zeros(file.get(at + 1..)?);
-    let places = after.windows(marker.len()).enumerate();
-    places
+/// The position of the first intact frame that begins after `at`.
+pub(super) fn find_frame_after(file: &[u8], at: usize, marker: Marker) -> Option<usize> {
+    let after = trim_zeros(file.get(at + 1..)?);
+    let windows = after.windows(marker.len()).enumerate();
+    windows
         .filter(|(_, window)| **window == marker)
-        .map(|(place, _)| at + 1 + place)
-        .find(|place| matches!(read(file, *place, marker), Found::Frame { .. }))
+        .map(|(position, _)| at + 1 + position)
+        .find(|position| matches!(read(file, *position, marker), FrameRead::Frame { .. }))
 }
 
-/// `bytes` but for the zeros at their end.
-fn without_zeros(mut bytes: &[u8]) -> &[u8] {
+/// `bytes` without the zeros at their end.
+fn trim_zeros(mut bytes: &[u8]) -> &[u8] {
     const ZEROS: &[u8] = &[0; 4096];
-    // Most of a log is space that is reserved: it is compared a page at a time.
+    // Most of a log is reserved space, so compare a page at a time.
     while let Some(rest) = bytes.strip_suffix(ZEROS) {
         bytes = rest;
     }

@@ -1,31 +1,31 @@
-//! The append-only file: one frame per batch, synced before the next is written, cut after a snapshot.
+//! The log: an append-only file of frames. Each frame is synced before the next one is written. After a snapshot the
+//! log is cleared.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    disk::{Disk, DiskFile, Trouble, put},
+    disk::{Disk, DiskFile, WriteError, replace_file},
     entry,
-    error::{JournalError, Unreadable},
-    frame::{self, FIXED_MARKER, Found, Kind, Marker},
+    error::DirectoryError,
+    frame::Marker,
+    header::{self, FileKind},
 };
 use cfgsync_model::Instance;
 
-/// Its name in the directory.
+/// The name of the log in the directory.
 pub(super) const LOG: &str = "log";
 
-/// Space is taken in steps of so many bytes, ahead of what is written.
-const STEP_BYTES: u64 = 1 << 20;
+/// Space is reserved in steps of this size, ahead of what is written.
+const RESERVE_STEP_BYTES: u64 = 1 << 20;
 
-/// What its first frame says; it never changes.
+/// The content of the first frame of a log. It never changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LogHead {
-    /// Whose revisions these are.
     pub(super) instance: Instance,
-    /// What begins the frames after this one.
+    /// The marker of the frames after this one.
     pub(super) marker: Marker,
-    /// The cluster's name.
     pub(super) cluster: String,
 }
 
@@ -36,10 +36,18 @@ struct HeadEntry<'a> {
     cluster: &'a str,
 }
 
+/// A log head that was read.
+pub(super) struct ReadHead {
+    pub(super) head: LogHead,
+    pub(super) format: u32,
+    /// Where the frames of changes begin.
+    pub(super) end: usize,
+}
+
 impl LogHead {
-    /// A log that holds nothing but this.
+    /// A log that holds only this head.
     fn to_file(&self) -> Vec<u8> {
-        frame::whole_file(Kind::Log, |body| {
+        header::new_file(FileKind::Log, |body| {
             let head = HeadEntry {
                 instance: *self.instance.as_bytes(),
                 marker: self.marker,
@@ -49,100 +57,66 @@ impl LogHead {
         })
     }
 
-    /// Reads the head of `file`; answers where the batches begin.
+    /// Reads the head of the log `file`. `path` is for error messages.
     pub(super) fn read(
         file: &[u8],
         path: impl Fn() -> PathBuf,
-    ) -> Result<(Self, usize), JournalError> {
-        read_first(file, Kind::Log, path, |body, end| {
-            let (head, _): (HeadEntry, _) = entry::read(body)?;
-            let head = Self {
-                instance: Instance::from_bytes(head.instance),
-                marker: head.marker,
-                cluster: head.cluster.to_owned(),
-            };
-            Ok((head, end))
+    ) -> Result<ReadHead, DirectoryError> {
+        header::read_file(file, FileKind::Log, path, |frame| {
+            let (head, _): (HeadEntry, _) = entry::read(frame.body)?;
+            Ok(ReadHead {
+                head: Self {
+                    instance: Instance::from_bytes(head.instance),
+                    marker: head.marker,
+                    cluster: head.cluster.to_owned(),
+                },
+                format: frame.format,
+                end: frame.end,
+            })
         })
     }
 }
 
-/// Reads the first line and the first frame of a file of the directory; `contents` gets the frame's body and where it
-/// ends.
-pub(super) fn read_first<'a, T>(
-    file: &'a [u8],
-    kind: Kind,
-    path: impl Fn() -> PathBuf,
-    contents: impl FnOnce(&'a [u8], usize) -> Result<T, Unreadable>,
-) -> Result<T, JournalError> {
-    let start = read_first_line(file, kind, &path)?;
-    let damaged = |what: String| JournalError::Damaged {
-        file: path(),
-        offset: start as u64,
-        what,
-    };
-    match frame::read(file, start, FIXED_MARKER) {
-        Found::Frame { body, end } => {
-            contents(body, end).map_err(|error| damaged(error.to_string()))
-        }
-        Found::End => Err(damaged("there is nothing".to_owned())),
-        Found::Bad(what) => Err(damaged(what.to_owned())),
-    }
-}
-
-fn read_first_line(
-    file: &[u8],
-    kind: Kind,
-    path: impl Fn() -> PathBuf,
-) -> Result<usize, JournalError> {
-    frame::read_first_line(file, kind).map_err(|wrong| match wrong {
-        frame::WrongLine::Version(version) => JournalError::Version {
-            file: path(),
-            version,
-            known: frame::VERSION,
-        },
-        frame::WrongLine::Other => JournalError::Damaged {
-            file: path(),
-            offset: 0,
-            what: "its first line is not one of cfgsync's".to_owned(),
-        },
-    })
-}
-
-/// A log to append to.
+/// An open log.
 pub(super) struct Log {
     file: Box<dyn DiskFile>,
     path: PathBuf,
-    /// What begins each frame.
+    /// The marker that begins each frame.
     pub(super) marker: Marker,
-    /// Where the batches begin.
+    /// Where the frames begin.
     start: u64,
-    /// Where the next one goes.
+    /// Where the next frame goes.
     end: u64,
-    /// Up to where space is taken: the file's length.
-    taken: u64,
-    /// A write failed: what stands after `end` must go first.
+    /// The length of the file, with the space that is reserved.
+    reserved_end: u64,
+    /// A write failed, so the file must be truncated to `end` before the next write.
     is_torn: bool,
 }
 
 impl Log {
-    /// Makes the log of a new directory.
-    pub(super) fn create(disk: &dyn Disk, head: &LogHead) -> Result<Self, Trouble> {
-        let bytes = head.to_file();
-        put(disk, LOG, &[&bytes])?;
-        let length = bytes.len() as u64;
-        Self::open(disk, head.marker, length, length, length)
+    /// Creates a log that holds `head` and then `frames`. An existing log is replaced atomically.
+    pub(super) fn create(
+        disk: &dyn Disk,
+        head: &LogHead,
+        frames: &[u8],
+    ) -> Result<Self, WriteError> {
+        let file = head.to_file();
+        replace_file(disk, LOG, &[&file, frames])?;
+        let start = file.len() as u64;
+        let end = start + frames.len() as u64;
+        Self::open(disk, head.marker, start, end, end)
     }
 
-    /// Opens a log that was read: its batches stand from `start` to `end`, and it is `taken` bytes long.
+    /// Opens a log that was read: its frames are from `start` to `end`, and the file ends at `reserved_end`.
     pub(super) fn open(
         disk: &dyn Disk,
         marker: Marker,
         start: u64,
         end: u64,
-        taken: u64,
-    ) -> Result<Self, Trouble> {
+        reserved_end: u64,
+    ) -> Result<Self, WriteError> {
         let path = disk.path(LOG);
-        let file = disk.open(LOG).map_err(|error| Trouble::Refused {
+        let file = disk.open(LOG).map_err(|error| WriteError::NotWritten {
             path: path.clone(),
             error,
         })?;
@@ -152,91 +126,91 @@ impl Log {
             marker,
             start,
             end,
-            taken,
+            reserved_end,
             is_torn: false,
         })
     }
 
-    /// How many bytes of batches there are.
+    /// The length of all frames, in bytes.
     pub(super) fn len_bytes(&self) -> u64 {
         self.end - self.start
     }
 
-    /// Makes sure that what was read is on the disk, and nothing behind it. A server that was killed before it synced
-    /// its `last` frame leaves it where this one reads it, and a power cut would take it away; a disk that failed to
-    /// take it may no longer know that it should, so it is written once more.
-    pub(super) fn make_sure(&mut self, last: &[u8]) -> Result<(), Trouble> {
+    /// Makes the frames that were read durable, and removes what follows them. A server that was killed before it
+    /// synced its `last` frame leaves it in the page cache, where a later power failure would lose it. After a failed
+    /// write the kernel may no longer know that the page is dirty, so the frame is written once more.
+    pub(super) fn make_durable(&mut self, last: &[u8]) -> Result<(), WriteError> {
         let at = self.end - last.len() as u64;
         let written = self.file.write_at(last, at);
-        written.map_err(|error| self.refused(error))?;
+        written.map_err(|error| self.not_written(error))?;
         self.is_torn = true;
-        self.mend()?;
+        self.truncate_torn_tail()?;
         self.sync()
     }
 
-    /// Appends `frame` and syncs it. When it is refused, the log is as it was before.
-    pub(super) fn append(&mut self, frame: &[u8]) -> Result<(), Trouble> {
-        self.mend()?;
+    /// Appends `frame` and syncs it. After [`WriteError::NotWritten`] the log is as before.
+    pub(super) fn append(&mut self, frame: &[u8]) -> Result<(), WriteError> {
+        self.truncate_torn_tail()?;
         let end = self.end + frame.len() as u64;
-        self.take(end)?;
+        self.reserve(end)?;
         if let Err(error) = self.file.write_at(frame, self.end) {
             self.is_torn = true;
-            // If this fails as well, the next batch begins with it.
-            let _ = self.mend();
-            return Err(self.refused(error));
+            // If this fails too, the next append tries again.
+            let _ = self.truncate_torn_tail();
+            return Err(self.not_written(error));
         }
         self.sync()?;
         self.end = end;
         Ok(())
     }
 
-    /// Removes all batches: a snapshot that is durable holds what they said.
-    pub(super) fn empty(&mut self) -> Result<(), Trouble> {
-        let cut = self.file.cut(self.start);
-        cut.map_err(|error| self.refused(error))?;
-        (self.end, self.taken) = (self.start, self.start);
+    /// Removes all frames. A durable snapshot must hold their content.
+    pub(super) fn clear(&mut self) -> Result<(), WriteError> {
+        let truncated = self.file.truncate(self.start);
+        truncated.map_err(|error| self.not_written(error))?;
+        (self.end, self.reserved_end) = (self.start, self.start);
         self.is_torn = false;
-        // Where there is no room now, the next batch finds out.
-        let _ = self.take(self.start);
-        // Before anything is written over them: old batches must not come back behind new ones.
+        // If there is no space now, the next append reports it.
+        let _ = self.reserve(self.start);
+        // Sync before new frames are written, so that old frames cannot come back behind new ones.
         self.sync()
     }
 
-    /// Takes space up to `end` and a step beyond.
-    fn take(&mut self, end: u64) -> Result<(), Trouble> {
-        if end < self.taken {
+    /// Reserves space up to `end` and to the next step after it.
+    fn reserve(&mut self, end: u64) -> Result<(), WriteError> {
+        if end < self.reserved_end {
             return Ok(());
         }
-        let wanted = (end / STEP_BYTES + 1) * STEP_BYTES;
-        if let Err(error) = self.file.allocate(self.taken, wanted) {
+        let wanted = (end / RESERVE_STEP_BYTES + 1) * RESERVE_STEP_BYTES;
+        if let Err(error) = self.file.allocate(self.reserved_end, wanted) {
             self.is_torn = true;
-            let _ = self.mend();
-            return Err(self.refused(error));
+            let _ = self.truncate_torn_tail();
+            return Err(self.not_written(error));
         }
-        self.taken = wanted;
+        self.reserved_end = wanted;
         Ok(())
     }
 
-    /// Goes back to the last good frame.
-    fn mend(&mut self) -> Result<(), Trouble> {
+    /// Removes what a failed write left after the last good frame.
+    fn truncate_torn_tail(&mut self) -> Result<(), WriteError> {
         if self.is_torn {
-            let cut = self.file.cut(self.end);
-            cut.map_err(|error| self.refused(error))?;
-            self.taken = self.end;
+            let truncated = self.file.truncate(self.end);
+            truncated.map_err(|error| self.not_written(error))?;
+            self.reserved_end = self.end;
             self.is_torn = false;
         }
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<(), Trouble> {
-        self.file.sync().map_err(|error| Trouble::Fatal {
+    fn sync(&mut self) -> Result<(), WriteError> {
+        self.file.sync().map_err(|error| WriteError::NotSynced {
             path: self.path.clone(),
             error,
         })
     }
 
-    fn refused(&self, error: std::io::Error) -> Trouble {
-        Trouble::Refused {
+    fn not_written(&self, error: std::io::Error) -> WriteError {
+        WriteError::NotWritten {
             path: self.path.clone(),
             error,
         }

@@ -1,163 +1,211 @@
-//! From a directory to the state that it holds. Reads only; what is to be mended is said, not done.
+//! Recovery: reads the state that a directory holds. It only reads; the caller repairs what a crash left.
 
 use std::{sync::Arc, thread};
 
 use super::{
-    artifacts,
     directory::GENERATIONS,
     disk::Disk,
-    entry::{self, Entry},
-    error::{JournalError, Unreadable},
-    frame::{self, Found},
+    entry::{self, CommitEntry, EntryV1},
+    error::{DecodeError, DirectoryError},
+    frame::{self, FrameRead, Marker},
+    generation_files,
     log::{LOG, LogHead},
     snapshot::{self, SNAPSHOT},
 };
 use crate::State;
 use cfgsync_model::{Generation, Revision};
 
-/// What a directory holds.
+/// The content of a directory.
 pub(super) struct Recovered {
     pub(super) head: LogHead,
+    /// The format of the log.
+    pub(super) format: u32,
     pub(super) state: State,
-    pub(super) log: LogFacts,
-    /// The last good batch as it stands in the log; empty if there is none.
+    pub(super) log: LogExtent,
+    /// The bytes of the last intact frame of the log. Empty if there is none.
     pub(super) last_frame: Vec<u8>,
-    /// The snapshot's revision and length in bytes.
+    /// The revision of the snapshot, and its length in bytes.
     pub(super) snapshot: Option<(Revision, u64)>,
 }
 
-/// What there is of a log.
+/// Where the frames of a log are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LogFacts {
-    /// Where its batches begin.
+pub(super) struct LogExtent {
+    /// Where the frames begin.
     pub(super) start: u64,
-    /// Where the last good one ends.
+    /// Where the last intact frame ends.
     pub(super) end: u64,
-    /// The file's length, with the space that is reserved.
-    pub(super) length: u64,
-    /// How many batches it holds.
-    pub(super) batches: u64,
-    /// Whether there is an unfinished batch after `end`.
+    /// The length of the file, with the space that is reserved.
+    pub(super) file_length: u64,
+    /// The number of frames.
+    pub(super) frames: u64,
+    /// Whether an unfinished frame follows `end`.
     pub(super) is_torn: bool,
 }
 
-/// Reads all of `disk`; `None` when it is empty.
-pub(super) fn recover(disk: &dyn Disk) -> Result<Option<Recovered>, JournalError> {
-    // The log first: a server that is at work writes the snapshot first and cuts the log then, so that what is
-    // missing in a log that was read is in the snapshot that is read after it.
+/// Reads all of `disk`. Returns `None` if it is empty.
+pub(super) fn recover(disk: &dyn Disk) -> Result<Option<Recovered>, DirectoryError> {
+    // Read the log before the snapshot. A running server writes the snapshot first and then clears the log, so changes
+    // that are missing in the log are in the snapshot that is read after it.
     let Some(log) = load(disk, LOG)? else {
-        return refuse_leftovers(disk).map(|()| None);
+        return refuse_directory_without_log(disk).map(|()| None);
     };
     let path = || disk.path(LOG);
-    let (head, start) = LogHead::read(&log, path)?;
+    let log_head = LogHead::read(&log, path)?;
     let (mut state, snapshot) = match load(disk, SNAPSHOT)? {
         None => (State::default(), None),
         Some(file) => {
-            let state = snapshot::read(&file, head.instance, || disk.path(SNAPSHOT))?;
+            let instance = log_head.head.instance;
+            let state = snapshot::read(&file, instance, || disk.path(SNAPSHOT))?;
             let facts = (state.revision, file.len() as u64);
             (state, Some(facts))
         }
     };
-    let (facts, last_frame) = replay(&log, start, &head, &mut state, |offset, what| {
-        JournalError::Damaged {
-            file: path(),
-            offset: offset as u64,
-            what,
-        }
+    let replay_frame = match log_head.format {
+        1 => replay_frame_v1,
+        _ => replay_frame,
+    };
+    let replayed = replay(&log, log_head.end, log_head.head.marker, |body| {
+        replay_frame(body, &mut state)
+    });
+    let (extent, last_frame) = replayed.map_err(|damage| DirectoryError::Damaged {
+        file: path(),
+        offset: damage.offset as u64,
+        what: damage.what,
     })?;
     load_generations(disk, &mut state)?;
     Ok(Some(Recovered {
-        head,
+        head: log_head.head,
+        format: log_head.format,
         state,
-        last_frame,
-        log: facts,
+        last_frame: last_frame.to_vec(),
+        log: extent,
         snapshot,
     }))
 }
 
-fn load(disk: &dyn Disk, name: &str) -> Result<Option<Vec<u8>>, JournalError> {
-    disk.read(name).map_err(|error| JournalError::Io {
+fn load(disk: &dyn Disk, name: &str) -> Result<Option<Vec<u8>>, DirectoryError> {
+    disk.read(name).map_err(|error| DirectoryError::Io {
         action: "read",
         path: disk.path(name),
         error,
     })
 }
 
-/// A directory without a log must be new: otherwise what the log said is lost.
-fn refuse_leftovers(disk: &dyn Disk) -> Result<(), JournalError> {
+/// A directory without a log must be new. If it holds anything else, the changes that were in the log are lost.
+fn refuse_directory_without_log(disk: &dyn Disk) -> Result<(), DirectoryError> {
     let sealed = disk.list(GENERATIONS).unwrap_or_default();
-    match load(disk, SNAPSHOT)?.is_some() || !sealed.is_empty() {
-        false => Ok(()),
-        true => Err(JournalError::Damaged {
-            file: disk.path(LOG),
-            offset: 0,
-            what: "it is missing, and what belongs to it is there".to_owned(),
-        }),
+    if load(disk, SNAPSHOT)?.is_none() && sealed.is_empty() {
+        return Ok(());
     }
+    Err(DirectoryError::Damaged {
+        file: disk.path(LOG),
+        offset: 0,
+        what: "it is missing, and other files of the state are there".to_owned(),
+    })
 }
 
-/// Applies the batches that `state` does not have yet. Answers with the last one as it stands there.
+/// Damage in a log.
+struct Damage {
+    offset: usize,
+    what: String,
+}
+
+/// Gives the body of each intact frame to `replay_frame`. Returns the last one as well.
 fn replay(
     log: &[u8],
     start: usize,
-    head: &LogHead,
-    state: &mut State,
-    damaged: impl Fn(usize, String) -> JournalError,
-) -> Result<(LogFacts, Vec<u8>), JournalError> {
+    marker: Marker,
+    mut replay_frame: impl FnMut(&[u8]) -> Result<(), DecodeError>,
+) -> Result<(LogExtent, &[u8]), Damage> {
     let (mut last, mut at) = (start, start);
-    let mut batches = 0;
+    let mut frames = 0;
     let is_torn = loop {
-        match frame::read(log, at, head.marker) {
-            Found::Frame { body, end } => {
-                replay_batch(body, state).map_err(|error| damaged(at, error.to_string()))?;
+        match frame::read(log, at, marker) {
+            FrameRead::Frame { body, end } => {
+                replay_frame(body).map_err(|error| Damage {
+                    offset: at,
+                    what: error.to_string(),
+                })?;
                 (last, at) = (at, end);
-                batches += 1;
+                frames += 1;
             }
-            Found::End => break false,
-            Found::Bad(what) => match frame::next_whole(log, at, head.marker) {
-                // The next batch is written once this one is synced: no crash leaves it so.
+            FrameRead::End => break false,
+            FrameRead::Invalid(what) => match frame::find_frame_after(log, at, marker) {
+                // A frame is written only after the previous one is synced, so no crash leaves this.
                 Some(next) => {
-                    let what = format!("{what}, and a whole one follows at byte {next}");
-                    return Err(damaged(at, what));
+                    return Err(Damage {
+                        offset: at,
+                        what: format!("{what}, and an intact one follows at byte {next}"),
+                    });
                 }
                 None => break true,
             },
         }
     };
-    let facts = LogFacts {
+    let extent = LogExtent {
         start: start as u64,
         end: at as u64,
-        length: log.len() as u64,
-        batches,
+        file_length: log.len() as u64,
+        frames,
         is_torn,
     };
-    Ok((facts, log[last..at].to_vec()))
+    Ok((extent, &log[last..at]))
 }
 
-pub(super) fn replay_batch(body: &[u8], state: &mut State) -> Result<(), Unreadable> {
-    let (base, mut rest): (u64, _) = entry::read(body)?;
-    let (newest, mut next): (u64, _) = (state.revision.0, base);
-    if base > newest {
-        return Err(Unreadable::Other(format!(
-            "a batch follows revision {base}, and what comes before it ends at {newest}"
+/// Applies the commits of a frame that `state` does not have yet. The frame begins with two revisions: the one before
+/// its first commit, and the one of its last.
+pub(super) fn replay_frame(body: &[u8], state: &mut State) -> Result<(), DecodeError> {
+    let ((begin, end), mut rest): ((u64, u64), _) = entry::read(body)?;
+    refuse_gap(begin, state)?;
+    while !rest.is_empty() {
+        let (commit, behind): (CommitEntry, _) = entry::read(rest)?;
+        // After a crash the log may hold commits that are in the snapshot already.
+        if commit.revision > state.revision.0 {
+            commit.replay(state)?;
+        }
+        rest = behind;
+    }
+    if state.revision.0 < end {
+        return Err(DecodeError::Other(format!(
+            "a frame ends at revision {end}, and its last commit has revision {}",
+            state.revision
         )));
     }
+    Ok(())
+}
+
+/// Does the same for format 1: the frame begins with the revision before its first entry, and each entry raises it by
+/// one.
+pub(super) fn replay_frame_v1(body: &[u8], state: &mut State) -> Result<(), DecodeError> {
+    let (begin, mut rest): (u64, _) = entry::read(body)?;
+    refuse_gap(begin, state)?;
+    let mut revision = Revision(begin);
     while !rest.is_empty() {
-        let (change, behind): (Entry, _) = entry::read(rest)?;
-        // A log that was to be cut after a snapshot may not have been.
-        if next >= newest {
-            change.replay(state)?;
+        let (entry, behind): (EntryV1, _) = entry::read(rest)?;
+        revision = revision.next();
+        if revision > state.revision {
+            entry.replay(state, revision)?;
         }
-        next += 1;
         rest = behind;
     }
     Ok(())
 }
 
-fn load_generations(disk: &dyn Disk, state: &mut State) -> Result<(), JournalError> {
+fn refuse_gap(begin: u64, state: &State) -> Result<(), DecodeError> {
+    if begin > state.revision.0 {
+        return Err(DecodeError::Other(format!(
+            "a frame follows revision {begin}, and the changes before it end at revision {}",
+            state.revision
+        )));
+    }
+    Ok(())
+}
+
+fn load_generations(disk: &dyn Disk, state: &mut State) -> Result<(), DirectoryError> {
     let generations = Arc::make_mut(&mut state.generations);
     let generations = generations.make_contiguous();
-    // A start waits for nothing else for so long.
+    // This is the longest part of a start, so use all processors.
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let each = generations.len().div_ceil(threads).max(1);
     thread::scope(|scope| {
@@ -166,13 +214,13 @@ fn load_generations(disk: &dyn Disk, state: &mut State) -> Result<(), JournalErr
             .map(|some| scope.spawn(|| load_some(disk, some)))
             .collect();
         let mut ended = threads.into_iter().map(thread::ScopedJoinHandle::join);
-        ended.try_for_each(|ended| ended.expect("what is read there does not panic"))
+        ended.try_for_each(|ended| ended.expect("reading does not panic"))
     })
 }
 
-fn load_some(disk: &dyn Disk, generations: &mut [Arc<Generation>]) -> Result<(), JournalError> {
+fn load_some(disk: &dyn Disk, generations: &mut [Arc<Generation>]) -> Result<(), DirectoryError> {
     for generation in generations {
-        let files = artifacts::read(disk, generation.digest)?;
+        let files = generation_files::read(disk, generation.digest)?;
         *generation = Arc::new(files.complete(generation));
     }
     Ok(())

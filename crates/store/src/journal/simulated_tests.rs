@@ -1,22 +1,20 @@
-//! A disk that fails, tears and forgets, at every single operation of a story; and a checker of the promises:
-//! what was acknowledged is there, a generation number has one digest, a directory that a crash left can be opened.
+//! Durability on a simulated disk: a fault at every single operation, then a crash, then a new start. Checked each time:
+//! acknowledged changes are there, a generation number has one digest, and a directory that a crash left can be opened.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    io,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard},
-};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use super::{
-    commit::{Answer, Change, Done, Journal, Settings},
-    disk::{Disk, DiskFile, Trouble},
-    error::JournalError,
+    commit::{Answer, Journal, Request, Response, Settings},
+    disk::{Disk, WriteError},
+    error::DirectoryError,
+    generation_files,
+    header::FORMAT,
     log::LogHead,
     recover::recover,
+    simulated_disk::{Fault, Random, SECTOR_BYTES, SimulatedDisk},
     tests::assert_same,
 };
-use crate::{Input, Outcome, Record, Seal, State};
+use crate::{Change, SealOutcome, State};
 use cfgsync_model::{
     ArtifactFile, ArtifactSet, Digest, Generation, GenerationNumber, Identifier, Instance,
     NodeRegistration, Revision, Seat, generation_digest,
@@ -24,443 +22,31 @@ use cfgsync_model::{
 use cfgsync_support::clock::Timestamp;
 
 const INSTANCE: Instance = Instance::from_bytes([3; 16]);
-const SECTOR_BYTES: usize = 512;
 const HISTORY: usize = 2;
-/// In how many ways a crash leaves what was not synced, for each fault; `TEST_CRASHES` says otherwise.
-const CRASHES_EACH: u64 = 3;
 
-/// What happens to the operation with a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    /// The machine stops before it.
-    Before,
-    /// The machine stops in the midst of it: it may or may not come to last, or in part.
-    Amid,
-    /// It fails, once, and what is written until then stays.
-    Once,
-    /// It fails, and so does every one after it for so many operations: a full disk, until there is room.
-    For(u64),
-}
+/// How many different crashes follow each fault, unless `TEST_CRASHES` is set.
+const CRASHES_PER_FAULT: u64 = 3;
 
-/// A small generator of numbers, the same ones for the same seed.
-struct Dice(u64);
+/// A full disk that gets space again after a few operations.
+const FULL_DISK: Fault = Fault::FailFor(6);
 
-impl Dice {
-    fn next(&mut self) -> u64 {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
+const FAULTS: [Fault; 4] = [
+    Fault::StopBefore,
+    Fault::StopDuring,
+    Fault::FailOnce,
+    FULL_DISK,
+];
 
-    fn flip(&mut self) -> bool {
-        self.next() & 1 == 1
-    }
-}
-
-/// What was asked of a file and is not synced.
-#[derive(Clone)]
-enum Pending {
-    Write(usize, Vec<u8>),
-    Length(usize),
-}
-
-/// The bytes of a file, without the zeros at its end.
-#[derive(Clone, Default)]
-struct Contents {
-    bytes: Vec<u8>,
-    length: usize,
-}
-
-#[derive(Clone, Default)]
-struct Inode {
-    /// What is read.
-    now: Contents,
-    /// What lasts.
-    durable: Contents,
-    pending: Vec<Pending>,
-}
-
-#[derive(Clone)]
-enum Naming {
-    Link(String, u64),
-    Rename(String, String),
-    Unlink(String),
-}
-
+/// What the clients of a server know.
 #[derive(Default)]
-struct Medium {
-    inodes: HashMap<u64, Inode>,
-    names: BTreeMap<String, u64>,
-    durable_names: BTreeMap<String, u64>,
-    /// Changes of names that are not synced, by directory.
-    namings: Vec<Naming>,
-    next_inode: u64,
-    operations: u64,
-    fault: Option<(u64, Fault)>,
-    is_off: bool,
-    syncs_fail: bool,
-}
-
-#[derive(Clone, Default)]
-pub(super) struct Simulated(Arc<Mutex<Medium>>);
-
-struct OpenFile {
-    medium: Simulated,
-    inode: u64,
-}
-
-/// Whether an operation is to be done.
-enum Verdict {
-    Do,
-    /// Do it, or a part of it, and then the machine is off.
-    DoAndStop,
-    /// Do a part of it if it has parts, and fail.
-    Fail,
-}
-
-impl Simulated {
-    fn medium(&self) -> MutexGuard<'_, Medium> {
-        self.0.lock().unwrap()
-    }
-
-    /// The same medium after the machine stopped: of what was not synced, some lasts.
-    fn after_crash(&self, dice: &mut Dice) -> Self {
-        let medium = self.medium();
-        let mut names = medium.durable_names.clone();
-        // Any of the changes of names may come to last, and none need to.
-        for naming in &medium.namings {
-            if dice.flip() {
-                rename_in(&mut names, naming);
-            }
-        }
-        let inodes = medium.inodes.iter().map(|(number, inode)| {
-            let contents = torn(inode, dice);
-            let inode = Inode {
-                now: contents.clone(),
-                durable: contents,
-                pending: vec![],
-            };
-            (*number, inode)
-        });
-        Self(Arc::new(Mutex::new(Medium {
-            inodes: inodes.collect(),
-            durable_names: names.clone(),
-            names,
-            next_inode: medium.next_inode,
-            ..Medium::default()
-        })))
-    }
-
-    /// The same medium after its server was killed: all that was written is there to be read, and what was not synced
-    /// does not last through the next crash.
-    fn after_kill(&self) -> Self {
-        let medium = self.medium();
-        Self(Arc::new(Mutex::new(Medium {
-            inodes: medium.inodes.clone(),
-            names: medium.names.clone(),
-            durable_names: medium.durable_names.clone(),
-            namings: medium.namings.clone(),
-            next_inode: medium.next_inode,
-            ..Medium::default()
-        })))
-    }
-
-    /// Does `act` while no operation comes to an end.
-    pub(super) fn while_it_hangs(&self, act: impl FnOnce()) {
-        let _hanging = self.medium();
-        act();
-    }
-
-    /// From now on nothing can be synced.
-    pub(super) fn fail_syncs(&self) {
-        self.medium().syncs_fail = true;
-    }
-
-    fn with_fault(self, fault: Option<(u64, Fault)>) -> Self {
-        self.medium().fault = fault;
-        self
-    }
-
-    fn operations(&self) -> u64 {
-        self.medium().operations
-    }
-}
-
-fn rename_in(names: &mut BTreeMap<String, u64>, naming: &Naming) {
-    match naming {
-        Naming::Link(name, inode) => {
-            names.insert(name.clone(), *inode);
-        }
-        Naming::Rename(from, to) => {
-            if let Some(inode) = names.remove(from) {
-                names.insert(to.clone(), inode);
-            }
-        }
-        Naming::Unlink(name) => {
-            names.remove(name);
-        }
-    }
-}
-
-/// What is left of a file: each sector of each write that was not synced lasts or not, in any order.
-fn torn(inode: &Inode, dice: &mut Dice) -> Contents {
-    let mut contents = inode.durable.clone();
-    let mut pieces: Vec<Pending> = Vec::new();
-    for pending in &inode.pending {
-        match pending {
-            Pending::Length(_) => pieces.push(pending.clone()),
-            Pending::Write(at, data) => {
-                let mut at = *at;
-                let mut rest = &data[..];
-                while !rest.is_empty() {
-                    let length = (SECTOR_BYTES - at % SECTOR_BYTES).min(rest.len());
-                    pieces.push(Pending::Write(at, rest[..length].to_vec()));
-                    (at, rest) = (at + length, &rest[length..]);
-                }
-            }
-        }
-    }
-    let in_order = dice.flip();
-    while !pieces.is_empty() {
-        let at = match in_order {
-            true => 0,
-            false => usize::try_from(dice.next() % pieces.len() as u64).unwrap(),
-        };
-        let piece = pieces.remove(at);
-        if dice.flip() {
-            contents.apply(&piece);
-        }
-    }
-    contents
-}
-
-impl Contents {
-    fn apply(&mut self, pending: &Pending) {
-        match pending {
-            Pending::Length(length) => {
-                self.bytes.truncate(*length);
-                self.length = *length;
-            }
-            Pending::Write(at, data) => {
-                let end = at + data.len();
-                if self.bytes.len() < end {
-                    self.bytes.resize(end, 0);
-                }
-                self.bytes[*at..end].copy_from_slice(data);
-                self.length = self.length.max(end);
-            }
-        }
-    }
-
-    fn to_vec(&self) -> Vec<u8> {
-        let mut all = self.bytes.clone();
-        all.resize(self.length, 0);
-        all
-    }
-}
-
-fn off() -> io::Error {
-    io::Error::other("the machine is off")
-}
-
-fn full() -> io::Error {
-    io::ErrorKind::StorageFull.into()
-}
-
-impl Medium {
-    fn verdict(&mut self) -> io::Result<Verdict> {
-        if self.is_off {
-            return Err(off());
-        }
-        let number = self.operations;
-        self.operations += 1;
-        let Some((at, fault)) = self.fault else {
-            return Ok(Verdict::Do);
-        };
-        match fault {
-            Fault::Before if number == at => {
-                self.is_off = true;
-                Err(off())
-            }
-            Fault::Amid if number == at => Ok(Verdict::DoAndStop),
-            Fault::Once if number == at => Ok(Verdict::Fail),
-            Fault::For(count) if (at..at + count).contains(&number) => Ok(Verdict::Fail),
-            _ => Ok(Verdict::Do),
-        }
-    }
-
-    /// Does `act`, unless it is to fail.
-    fn operation(&mut self, act: impl FnOnce(&mut Self)) -> io::Result<()> {
-        match self.verdict()? {
-            Verdict::Do => {
-                act(self);
-                Ok(())
-            }
-            Verdict::DoAndStop => {
-                act(self);
-                self.is_off = true;
-                Err(off())
-            }
-            Verdict::Fail => Err(full()),
-        }
-    }
-
-    fn name(&mut self, naming: Naming) {
-        rename_in(&mut self.names, &naming);
-        self.namings.push(naming);
-    }
-}
-
-fn directory_of(name: &str) -> &str {
-    name.rsplit_once('/').map_or("", |(directory, _)| directory)
-}
-
-impl Disk for Simulated {
-    fn path(&self, name: &str) -> PathBuf {
-        PathBuf::from("simulated").join(name)
-    }
-
-    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        let medium = self.medium();
-        let inode = medium.names.get(name);
-        Ok(inode.map(|inode| medium.inodes[inode].now.to_vec()))
-    }
-
-    fn list(&self, directory: &str) -> io::Result<Vec<String>> {
-        let medium = self.medium();
-        let names = medium.names.keys().filter(|n| directory_of(n) == directory);
-        let names = names.map(|name| name.rsplit('/').next().unwrap().to_owned());
-        Ok(names.collect())
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let inode = self.medium().names[name];
-        Ok(Box::new(OpenFile {
-            medium: self.clone(),
-            inode,
-        }))
-    }
-
-    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let mut medium = self.medium();
-        let inode = medium.next_inode;
-        medium.operation(|medium| {
-            medium.next_inode += 1;
-            medium.inodes.insert(inode, Inode::default());
-            medium.name(Naming::Link(name.to_owned(), inode));
-        })?;
-        drop(medium);
-        Ok(Box::new(OpenFile {
-            medium: self.clone(),
-            inode,
-        }))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let naming = Naming::Rename(from.to_owned(), to.to_owned());
-        self.medium().operation(|medium| medium.name(naming))
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        let mut medium = self.medium();
-        if !medium.names.contains_key(name) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        medium.operation(|medium| medium.name(Naming::Unlink(name.to_owned())))
-    }
-
-    fn sync_directory(&self, directory: &str) -> io::Result<()> {
-        self.medium().operation(|medium| {
-            let is_here = |naming: &Naming| {
-                let (Naming::Link(name, _) | Naming::Rename(_, name) | Naming::Unlink(name)) =
-                    naming;
-                directory_of(name) == directory
-            };
-            let (here, rest) = medium.namings.drain(..).partition(is_here);
-            medium.namings = rest;
-            let here: Vec<Naming> = here;
-            for naming in here {
-                rename_in(&mut medium.durable_names, &naming);
-            }
-        })
-    }
-}
-
-impl OpenFile {
-    fn change(&self, pending: Pending) -> io::Result<()> {
-        let inode = self.inode;
-        let mut medium = self.medium.medium();
-        let record = |medium: &mut Medium, pending: Pending| {
-            let file = medium.inodes.get_mut(&inode).unwrap();
-            file.now.apply(&pending);
-            file.pending.push(pending);
-        };
-        let verdict = medium.verdict()?;
-        match (verdict, pending) {
-            (Verdict::Do, pending) => {
-                record(&mut medium, pending);
-                Ok(())
-            }
-            (Verdict::DoAndStop, pending) => {
-                record(&mut medium, pending);
-                medium.is_off = true;
-                Err(off())
-            }
-            (Verdict::Fail, Pending::Write(at, data)) => {
-                // What was written until then stays: half of it, or all.
-                let length = match medium.operations % 2 {
-                    0 => data.len(),
-                    _ => data.len() / 2,
-                };
-                record(&mut medium, Pending::Write(at, data[..length].to_vec()));
-                Err(full())
-            }
-            (Verdict::Fail, Pending::Length(_)) => Err(full()),
-        }
-    }
-}
-
-impl DiskFile for OpenFile {
-    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let offset = usize::try_from(offset).unwrap();
-        self.change(Pending::Write(offset, bytes.to_vec()))
-    }
-
-    fn allocate(&mut self, from: u64, to: u64) -> io::Result<()> {
-        if from == to {
-            return Ok(());
-        }
-        self.change(Pending::Length(usize::try_from(to).unwrap()))
-    }
-
-    fn cut(&mut self, length: u64) -> io::Result<()> {
-        self.change(Pending::Length(usize::try_from(length).unwrap()))
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        let inode = self.inode;
-        if self.medium.medium().syncs_fail {
-            return Err(io::Error::other("a broken disk"));
-        }
-        self.medium.medium().operation(|medium| {
-            let file = medium.inodes.get_mut(&inode).unwrap();
-            file.durable = file.now.clone();
-            file.pending.clear();
-        })
-    }
-}
-
-/// What whoever spoke to the server knows.
-#[derive(Default)]
-struct Promised {
-    /// The newest facts that were acknowledged; those that were sent later and not answered may be there instead.
+struct Expected {
+    /// The facts of each node that a later state may hold: the newest acknowledged ones, and those that were sent after
+    /// them without an answer.
     nodes: BTreeMap<Identifier, Vec<NodeRegistration>>,
-    /// Digests of the generations that were sealed and might have been handed out.
+    /// The digests of generations that were sealed, and may have been delivered.
     sealed: BTreeMap<u64, Digest>,
     revision: Revision,
+    /// The newest state that clients saw.
     state: Option<Arc<State>>,
 }
 
@@ -475,14 +61,23 @@ fn settings() -> Settings {
     }
 }
 
-fn node(name: &str, turn: u64) -> NodeRegistration {
-    let node = NodeRegistration::new(name.parse().unwrap(), "10.0.0.1".parse().unwrap());
-    // Long enough to span sectors, of which each differs.
-    node.with_metadata(
-        serde_json::json!({ "turn": turn, "padding": format!("{name}{turn}").repeat(300) }),
-    )
+fn open(disk: &SimulatedDisk) -> Result<Journal, DirectoryError> {
+    Journal::open(Arc::new(disk.clone()), &settings())
 }
 
+fn node(name: &str, turn: u64) -> NodeRegistration {
+    let node =
+        NodeRegistration::without_metadata(name.parse().unwrap(), "10.0.0.1".parse().unwrap());
+    // The metadata span several sectors, and each sector differs.
+    let padding = format!("{name}{turn}").repeat(300);
+    node.with_metadata_value(serde_json::json!({ "turn": turn, "padding": padding }))
+}
+
+fn register(registration: NodeRegistration) -> Request {
+    Request::Apply(vec![Change::register(registration)])
+}
+
+/// The next generation of the nodes of `state`.
 fn generation(state: &State, salt: u64) -> Arc<Generation> {
     let newest = state.generation();
     let names = state.registrations.keys();
@@ -510,95 +105,111 @@ fn generation(state: &State, salt: u64) -> Arc<Generation> {
     })
 }
 
-impl Promised {
-    /// Registers nodes in one batch; answers whether the journal goes on.
+impl Expected {
+    /// Registers each node with a request of its own, all in one frame. Returns whether the journal can continue.
     fn register(&mut self, journal: &mut Journal, names: &[&str], turn: u64) -> bool {
-        let facts: Vec<_> = names.iter().map(|name| node(name, turn)).collect();
-        for facts in &facts {
-            self.nodes
-                .entry(facts.identifier.clone())
-                .or_default()
-                .push(facts.clone());
-        }
-        let changes = facts
-            .iter()
-            .cloned()
-            .map(Input::register)
-            .map(Change::Input);
-        let Some(answers) = self.commit(journal, changes.collect()) else {
+        let nodes: Vec<_> = names.iter().map(|name| node(name, turn)).collect();
+        self.sent(&nodes);
+        let requests = nodes.iter().cloned().map(register);
+        let Some(answers) = self.commit(journal, requests.collect()) else {
             return false;
         };
-        for (facts, answer) in facts.iter().zip(answers) {
-            if let Ok(Done::Input(Outcome::Changed(_) | Outcome::Unchanged(_))) = answer {
-                // Older ones may not come back.
-                self.nodes
-                    .insert(facts.identifier.clone(), vec![facts.clone()]);
+        for (node, answer) in nodes.into_iter().zip(answers) {
+            if answer.is_ok() {
+                self.acknowledged(node);
             }
         }
         true
     }
 
-    fn seal(&mut self, journal: &mut Journal, salt: u64) -> bool {
-        let generation = generation(&journal.state, salt);
-        let ticket = match journal.shelf().put(&generation) {
-            Ok(ticket) => ticket,
-            Err(Trouble::Refused { .. }) => return true,
-            Err(Trouble::Fatal { .. }) => return false,
-        };
-        let Some(answers) = self.commit(journal, vec![Change::Seal(generation.clone())]) else {
+    /// Registers all nodes with one batch. Returns whether the journal can continue.
+    fn register_batch(&mut self, journal: &mut Journal, names: &[&str], turn: u64) -> bool {
+        let nodes: Vec<_> = names.iter().map(|name| node(name, turn)).collect();
+        self.sent(&nodes);
+        let changes = nodes.iter().cloned().map(Change::register).collect();
+        let Some(answers) = self.commit(journal, vec![Request::Apply(changes)]) else {
             return false;
         };
-        if let [Ok(Done::Seal(Seal::Won))] = &answers[..] {
+        if answers[0].is_ok() {
+            nodes.into_iter().for_each(|node| self.acknowledged(node));
+        }
+        true
+    }
+
+    fn sent(&mut self, nodes: &[NodeRegistration]) {
+        for node in nodes {
+            let identifier = node.identifier.clone();
+            self.nodes.entry(identifier).or_default().push(node.clone());
+        }
+    }
+
+    /// Earlier facts of this node may not come back.
+    fn acknowledged(&mut self, node: NodeRegistration) {
+        self.nodes.insert(node.identifier.clone(), vec![node]);
+    }
+
+    fn seal(&mut self, journal: &mut Journal, salt: u64) -> bool {
+        let generation = generation(&journal.state, salt);
+        let pending = match journal.generations().write(&generation) {
+            Ok(pending) => pending,
+            Err(WriteError::NotWritten { .. }) => return true,
+            Err(WriteError::NotSynced { .. }) => return false,
+        };
+        let Some(answers) = self.commit(journal, vec![Request::Seal(generation.clone())]) else {
+            return false;
+        };
+        if let [Ok(Response::Sealed(SealOutcome::Won))] = &answers[..] {
             let before = self.sealed.insert(generation.number.0, generation.digest);
             assert_eq!(before, None, "a number was given twice");
         }
-        drop(ticket);
-        journal.keep_house(true).is_ok()
+        drop(pending);
+        journal.maintain(true).is_ok()
     }
 
-    fn note(&mut self, journal: &mut Journal, name: &str) -> bool {
-        let delivered = Record::Delivered {
+    fn deliver(&mut self, journal: &mut Journal, name: &str) -> bool {
+        let newest = journal.state.generation();
+        let delivered = Change::Deliver {
             identifier: name.parse().unwrap(),
-            generation: GenerationNumber(1),
+            generation: newest.map(|newest| newest.number).unwrap_or_default(),
         };
-        self.commit(journal, vec![Change::Records(vec![delivered])])
+        self.commit(journal, vec![Request::Apply(vec![delivered])])
             .is_some()
     }
 
-    fn commit(&mut self, journal: &mut Journal, changes: Vec<Change>) -> Option<Vec<Answer>> {
-        let answers = journal.commit(changes).ok()?;
+    /// Commits one frame. Returns `None` if the journal cannot continue.
+    fn commit(&mut self, journal: &mut Journal, requests: Vec<Request>) -> Option<Vec<Answer>> {
+        let answers = journal.commit(requests).ok()?;
         assert!(journal.state.revision >= self.revision);
-        self.revision = journal.state.revision;
-        self.state = Some(journal.state.clone());
+        self.show(journal);
         Some(answers)
     }
 
-    /// What must hold of a state that is found again.
-    /// Everybody sees what a server that was started has.
-    fn look(&mut self, journal: &Journal) {
-        self.check(&journal.state);
+    /// Clients see the state of a running server.
+    fn show(&mut self, journal: &Journal) {
         self.revision = journal.state.revision;
         self.state = Some(journal.state.clone());
+    }
+
+    /// Checks the state of a server that was started again, and shows it to clients.
+    fn check_restarted(&mut self, journal: &Journal) {
+        self.check(&journal.state);
+        self.show(journal);
     }
 
     fn check(&mut self, found: &State) {
         assert!(found.revision >= self.revision, "a revision is lost");
+        let was_registered = |identifier| {
+            let state = self.state.as_ref();
+            state.is_some_and(|state| state.registrations.contains_key(identifier))
+        };
         for (identifier, allowed) in &mut self.nodes {
-            let kept = found.registrations.get(identifier);
-            let kept = kept.map(|kept| NodeRegistration::clone(&kept.registration));
-            match kept {
-                Some(kept) => {
-                    assert!(allowed.contains(&kept), "{identifier} has facts of before");
-                    *allowed = vec![kept];
+            match found.registrations.get(identifier) {
+                Some(known) => {
+                    let facts = NodeRegistration::clone(&known.registration);
+                    assert!(allowed.contains(&facts), "{identifier} has older facts");
+                    *allowed = vec![facts];
                 }
-                // Only what was never acknowledged may be missing: those have no revision yet.
-                None => assert!(
-                    !self
-                        .state
-                        .as_ref()
-                        .is_some_and(|s| s.registrations.contains_key(identifier)),
-                    "{identifier} is lost"
-                ),
+                None => assert!(!was_registered(identifier), "{identifier} is lost"),
             }
         }
         let newest = self.sealed.keys().last().copied().unwrap_or(0);
@@ -612,102 +223,194 @@ impl Promised {
                 known.is_none_or(|known| known == generation.digest),
                 "two digests"
             );
-            super::artifacts::check(INSTANCE, generation).unwrap();
-            assert!(!generation.once.is_empty() && !generation.seats.is_empty());
+            generation_files::verify_digests(INSTANCE, generation).unwrap();
+            assert!(!generation.once.is_empty());
+            assert!(generation.seats.keys().eq(generation.nodes.keys()));
         }
+        // A batch is there completely or not at all.
+        let batch = ["f", "g"].map(|name| found.registrations.get(name));
+        let turn = |node: &NodeRegistration| node.metadata["turn"].clone();
+        let turns = batch.map(|known| known.map(|known| turn(&known.registration)));
+        assert_eq!(turns[0], turns[1], "half a batch");
     }
 }
 
-/// One thing that a server does; whether it can go on.
-type Step<'a> = &'a dyn Fn(&mut Promised, &mut Journal) -> bool;
+/// One action of a server. Returns whether the server can continue.
+type Step<'a> = &'a dyn Fn(&mut Expected, &mut Journal) -> bool;
 
-/// A server's life: it opens the directory, registers, seals, notes, cuts its log. Ends early when it must.
-fn live(disk: &Simulated, promised: &mut Promised, turn: u64) -> Result<(), JournalError> {
-    let mut journal = Journal::open(Arc::new(disk.clone()), &settings())?;
-    promised.look(&journal);
-    let story: [Step<'_>; 9] = [
-        &|promised, journal| promised.register(journal, &["a"], turn),
-        &|promised, journal| promised.register(journal, &["b", "c", "a"], turn),
-        &|promised, journal| promised.seal(journal, turn),
-        &|promised, journal| promised.note(journal, "a"),
-        &|_, journal| !matches!(journal.snapshot(), Err(Trouble::Fatal { .. })),
-        &|promised, journal| promised.register(journal, &["d"], turn),
-        &|promised, journal| promised.seal(journal, turn + 1000),
-        &|promised, journal| promised.seal(journal, turn),
-        &|promised, journal| promised.register(journal, &["a", "e"], turn + 1),
+/// Runs a server once: it opens the directory, registers nodes, seals, and takes a snapshot. It ends early after an
+/// error that the journal cannot survive.
+fn run_server(
+    disk: &SimulatedDisk,
+    expected: &mut Expected,
+    turn: u64,
+) -> Result<(), DirectoryError> {
+    let mut journal = open(disk)?;
+    expected.check_restarted(&journal);
+    let steps: [Step<'_>; 10] = [
+        &|expected, journal| expected.register(journal, &["a"], turn),
+        &|expected, journal| expected.register(journal, &["b", "c", "a"], turn),
+        &|expected, journal| expected.seal(journal, turn),
+        &|expected, journal| expected.deliver(journal, "a"),
+        &|_, journal| !matches!(journal.snapshot(), Err(WriteError::NotSynced { .. })),
+        &|expected, journal| expected.register_batch(journal, &["f", "g"], turn),
+        &|expected, journal| expected.register(journal, &["d"], turn),
+        &|expected, journal| expected.seal(journal, turn + 1000),
+        &|expected, journal| expected.seal(journal, turn),
+        &|expected, journal| expected.register(journal, &["a", "e"], turn + 1),
     ];
-    for step in story {
-        if !step(promised, &mut journal) {
+    for step in steps {
+        if !step(expected, &mut journal) {
             break;
         }
     }
     Ok(())
 }
 
-/// Lives with `fault`, then crashes in several ways, and lives again and again on what is left.
-fn survive(fault: Option<(u64, Fault)>) -> u64 {
-    let mut operations = 0;
+fn crashes_per_fault() -> u64 {
     let crashes = std::env::var("TEST_CRASHES").map(|count| count.parse().unwrap());
-    for seed in 0..crashes.unwrap_or(CRASHES_EACH) {
-        let mut dice = Dice(seed ^ fault.map_or(0, |(at, _)| at << 8));
-        let mut promised = Promised::default();
-        let mut disk = Simulated::default().with_fault(fault);
+    crashes.unwrap_or(CRASHES_PER_FAULT)
+}
+
+/// Runs a server with `fault`, lets the machine crash in several ways, and runs servers on what is left. Returns the
+/// number of operations of the first run.
+fn run_and_crash(fault: Option<(u64, Fault)>) -> u64 {
+    let mut operations = 0;
+    for seed in 0..crashes_per_fault() {
+        let mut random = Random(seed ^ fault.map_or(0, |(at, _)| at << 8));
+        let mut expected = Expected::default();
+        let mut disk = SimulatedDisk::default();
+        disk.set_fault(fault);
         for turn in 0..3 {
-            let lived = live(&disk, &mut promised, turn * 10);
+            let result = run_server(&disk, &mut expected, turn * 10);
             if turn == 0 {
                 operations = disk.operations();
             }
-            match lived {
+            match result {
                 Ok(()) => {}
-                Err(JournalError::Io { .. }) => assert!(turn == 0, "a healthy disk: {lived:?}"),
+                Err(DirectoryError::Io { .. }) => assert!(turn == 0, "no fault: {result:?}"),
                 Err(error) => panic!("{fault:?}, seed {seed}, turn {turn}: {error}"),
             }
             if turn == 0 && seed % 2 == 0 {
-                // Where a server was only killed, the next one reads more than lasts, and shows it to everybody.
+                // A server that is only killed leaves data that can be read but are not durable. The next server shows
+                // them to clients, so it must make them durable.
                 disk = disk.after_kill();
-                promised.look(&Journal::open(Arc::new(disk.clone()), &settings()).unwrap());
+                expected.check_restarted(&open(&disk).unwrap());
             }
-            disk = disk.after_crash(&mut dice);
+            disk = disk.after_crash(&mut random);
         }
     }
     operations
 }
 
-#[test]
-fn a_crash_or_an_error_at_any_operation_loses_nothing() {
-    let operations = survive(None);
+/// Lets `fault` hit each operation of a server in turn.
+fn hit_each_operation(fault: Fault) {
+    let operations = run_and_crash(None);
     assert!(operations > 40, "{operations}");
     for at in 0..operations {
-        for fault in [Fault::Before, Fault::Amid, Fault::Once, Fault::For(6)] {
-            survive(Some((at, fault)));
+        run_and_crash(Some((at, fault)));
+    }
+}
+
+#[test]
+fn stop_before_any_operation_loses_nothing() {
+    hit_each_operation(Fault::StopBefore);
+}
+
+#[test]
+fn stop_during_any_operation_loses_nothing() {
+    hit_each_operation(Fault::StopDuring);
+}
+
+#[test]
+fn error_of_any_operation_loses_nothing() {
+    hit_each_operation(Fault::FailOnce);
+}
+
+#[test]
+fn full_disk_at_any_operation_loses_nothing() {
+    hit_each_operation(FULL_DISK);
+}
+
+/// The files of a state directory of this repository.
+fn fixture(path: &str) -> SimulatedDisk {
+    let mut files = Vec::new();
+    for directory in ["", "generations"] {
+        for file in fs::read_dir(Path::new(path).join(directory)).unwrap() {
+            let file = file.unwrap();
+            if file.file_type().unwrap().is_file() {
+                let name = Path::new(directory).join(file.file_name());
+                let name = name.to_str().unwrap().to_owned();
+                files.push((name, fs::read(file.path()).unwrap()));
+            }
+        }
+    }
+    SimulatedDisk::with_files(files)
+}
+
+#[test]
+fn crash_or_error_at_any_operation_of_an_upgrade_loses_nothing() {
+    let old = || fixture(super::format_tests::FIXTURE_V1);
+    let before = recover(&old()).unwrap().unwrap();
+    assert_eq!(before.format, 1);
+    let upgrade = |fault, seed| {
+        let disk = old();
+        disk.set_fault(fault);
+        let opened = open(&disk);
+        assert!(
+            matches!(opened, Ok(_) | Err(DirectoryError::Io { .. })),
+            "{fault:?}: {:?}",
+            opened.err()
+        );
+        let operations = disk.operations();
+        let mut random = Random(seed);
+        // The first start after the crash may crash as well, after it has shown the state to clients.
+        for _ in 0..2 {
+            let after_crash = disk.after_crash(&mut random);
+            let mut journal = open(&after_crash).unwrap();
+            assert_same(&before.state, &journal.state);
+            let answers = journal.commit(vec![register(node("new", seed))]).unwrap();
+            assert!(answers[0].is_ok());
+            let again = recover(&after_crash.after_crash(&mut random));
+            let again = again.unwrap().unwrap();
+            assert_eq!((again.format, &again.head), (FORMAT, &before.head));
+            assert_same(&journal.state, &again.state);
+        }
+        operations
+    };
+    let operations = upgrade(None, 0);
+    assert!(operations >= 10, "{operations}");
+    for at in 0..operations {
+        for fault in FAULTS {
+            for seed in 0..crashes_per_fault() {
+                upgrade(Some((at, fault)), seed ^ (at << 8));
+            }
         }
     }
 }
 
 #[test]
-fn the_state_that_is_read_is_the_state_that_was() {
-    let disk = Simulated::default();
-    let mut promised = Promised::default();
+fn recovered_state_equals_the_last_state() {
+    let disk = SimulatedDisk::default();
+    let mut expected = Expected::default();
     for turn in 0..4 {
-        live(&disk, &mut promised, turn * 10).unwrap();
-        let again = Journal::open(Arc::new(disk.clone()), &settings()).unwrap();
-        assert_same(promised.state.as_ref().unwrap(), &again.state);
+        run_server(&disk, &mut expected, turn * 10).unwrap();
+        let again = open(&disk).unwrap();
+        assert_same(expected.state.as_ref().unwrap(), &again.state);
         assert_eq!(disk.list("generations").unwrap().len(), HISTORY);
     }
 }
 
 #[test]
-fn a_log_that_has_grown_is_cut_after_a_snapshot() {
-    let disk = Simulated::default();
-    let mut journal = Journal::open(Arc::new(disk.clone()), &settings()).unwrap();
+fn long_log_is_replaced_by_a_snapshot() {
+    let disk = SimulatedDisk::default();
+    let mut journal = open(&disk).unwrap();
     let mut before = 0;
     for turn in 0..80 {
-        let facts = node(&format!("n{turn}"), turn);
-        let facts = facts.with_metadata("x".repeat(64 << 10).into());
-        journal
-            .commit(vec![Change::Input(Input::register(facts))])
-            .unwrap();
-        journal.keep_house(false).unwrap();
+        let node = node(&format!("n{turn}"), turn);
+        let node = node.with_metadata_value("x".repeat(64 << 10).into());
+        journal.commit(vec![register(node)]).unwrap();
+        journal.maintain(false).unwrap();
         let length = recover(&disk).unwrap().unwrap().log.end;
         if length < before {
             break;
@@ -716,134 +419,166 @@ fn a_log_that_has_grown_is_cut_after_a_snapshot() {
     }
     assert!(before > 3 << 20, "{before}");
     let found = recover(&disk).unwrap().unwrap();
-    // The one without changes.
-    assert_eq!(found.log.batches, 1);
+    // Only the frame without commits is left.
+    assert_eq!(found.log.frames, 1);
     assert_eq!(found.snapshot.unwrap().0, journal.state.revision);
     assert_same(&found.state, &journal.state);
-    // Without its snapshot such a directory was taken for one in which nothing had happened yet.
+    // That frame tells a directory without its snapshot from a new one.
     disk.remove("snapshot").unwrap();
     let missing = recover(&disk).err();
     assert!(
-        matches!(missing, Some(JournalError::Damaged { .. })),
+        matches!(missing, Some(DirectoryError::Damaged { .. })),
         "{missing:?}"
     );
 }
 
 #[test]
-fn a_full_disk_refuses_changes_and_recovers() {
-    let disk = Simulated::default();
-    let mut journal = Journal::open(Arc::new(disk.clone()), &settings()).unwrap();
-    let register = |journal: &mut Journal, name: &str, turn| {
-        let changes = vec![Change::Input(Input::register(node(name, turn)))];
-        journal.commit(changes).unwrap().pop().unwrap()
+fn full_disk_refuses_changes_until_there_is_space() {
+    let disk = SimulatedDisk::default();
+    let mut journal = open(&disk).unwrap();
+    let attempt = |journal: &mut Journal, name: &str, turn| {
+        let answers = journal.commit(vec![register(node(name, turn))]);
+        answers.unwrap().pop().unwrap()
     };
-    register(&mut journal, "a", 0).unwrap();
-    let at = disk.operations();
-    disk.medium().fault = Some((at, Fault::For(100)));
+    let fail_for = |count| disk.set_fault(Some((disk.operations(), Fault::FailFor(count))));
+    attempt(&mut journal, "a", 0).unwrap();
+    fail_for(100);
     for turn in 1..4 {
-        let refused = register(&mut journal, "b", turn).unwrap_err();
+        let refused = attempt(&mut journal, "b", turn).unwrap_err();
         assert!(refused.to_string().contains("storage"), "{refused}");
         assert!(!refused.to_string().contains("simulated"), "{refused}");
     }
-    disk.medium().fault = None;
-    // With space taken, it is the write that fails, in the midst or at the end of it.
+    disk.set_fault(None);
+    // The space is reserved now, so it is the write that fails, in the middle or at the end.
     for turn in 4..8 {
-        register(&mut journal, "a", turn).unwrap();
-        let at = disk.operations();
-        disk.medium().fault = Some((at, Fault::Once));
-        register(&mut journal, "b", turn).unwrap_err();
-        let again = Journal::open(Arc::new(disk.clone()), &settings()).unwrap();
+        attempt(&mut journal, "a", turn).unwrap();
+        disk.set_fault(Some((disk.operations(), Fault::FailOnce)));
+        attempt(&mut journal, "b", turn).unwrap_err();
+        let again = open(&disk).unwrap();
         assert_same(&journal.state, &again.state);
     }
     let before = journal.state.clone();
-    let at = disk.operations();
-    disk.medium().fault = Some((at, Fault::For(100)));
-    // What is so already is said still.
-    assert!(matches!(
-        register(&mut journal, "a", 7),
-        Ok(Done::Input(Outcome::Unchanged(_)))
-    ));
+    fail_for(100);
+    // Facts that are in effect already are still acknowledged.
+    let unchanged = attempt(&mut journal, "a", 7);
+    assert!(
+        matches!(&unchanged, Ok(Response::Applied(commit)) if !commit.is_changed()),
+        "{unchanged:?}"
+    );
     assert_same(&before, &journal.state);
-    disk.medium().fault = None;
-    register(&mut journal, "b", 9).unwrap();
-    let again = Journal::open(Arc::new(disk.clone()), &settings()).unwrap();
+    disk.set_fault(None);
+    attempt(&mut journal, "b", 9).unwrap();
+    let again = open(&disk).unwrap();
     assert_same(&journal.state, &again.state);
 }
 
 #[test]
-fn files_of_a_seal_on_its_way_stay() {
-    let disk = Simulated::default();
-    let journal = Journal::open(Arc::new(disk.clone()), &settings()).unwrap();
+fn refused_frame_acknowledges_nothing_that_depends_on_it() {
+    let disk = SimulatedDisk::default();
+    let mut journal = open(&disk).unwrap();
+    disk.set_fault(Some((disk.operations(), Fault::FailFor(100))));
+    let claim = || {
+        Request::Apply(vec![Change::Claim {
+            identifier: "a".parse().unwrap(),
+            key: Digest::of(b"key"),
+            within: crate::Bounds::NONE,
+        }])
+    };
+    // The repetitions change nothing, but only because of requests in the same frame.
+    let requests = vec![
+        register(node("a", 0)),
+        register(node("a", 0)),
+        claim(),
+        claim(),
+        Request::Apply(vec![Change::Remove {
+            identifier: "b".parse().unwrap(),
+            only_if: None,
+        }]),
+    ];
+    for answer in journal.commit(requests).unwrap() {
+        let unavailable = matches!(answer, Err(crate::CommitError::Unavailable(_)));
+        assert!(unavailable, "{answer:?}");
+    }
+    assert_eq!(journal.state.revision, Revision(0));
+}
+
+#[test]
+fn files_of_a_seal_in_flight_are_kept() {
+    let disk = SimulatedDisk::default();
+    let journal = open(&disk).unwrap();
     let generation = generation(&journal.state, 0);
-    let ticket = journal.shelf().put(&generation).unwrap();
-    journal.shelf().tidy(&journal.state);
+    let pending = journal.generations().write(&generation).unwrap();
+    journal.generations().remove_unreferenced(&journal.state);
     assert_eq!(disk.list("generations").unwrap().len(), 1);
-    drop(ticket);
-    journal.shelf().tidy(&journal.state);
+    drop(pending);
+    journal.generations().remove_unreferenced(&journal.state);
     assert_eq!(disk.list("generations").unwrap(), [""; 0]);
 }
 
 #[test]
-fn a_sync_that_fails_is_not_tried_again() {
-    let disk = Simulated::default();
-    let mut journal = Journal::open(Arc::new(disk.clone()), &settings()).unwrap();
-    let register = || vec![Change::Input(Input::register(node("a", 0)))];
-    // Space is taken, the frame is written, and then it is synced.
-    let at = disk.operations() + 2;
-    disk.medium().fault = Some((at, Fault::Once));
+fn failed_sync_is_not_tried_again() {
+    let disk = SimulatedDisk::default();
+    let mut journal = open(&disk).unwrap();
+    // The operations of a commit: reserve space, write the frame, sync it.
+    disk.set_fault(Some((disk.operations() + 2, Fault::FailOnce)));
     assert!(matches!(
-        journal.commit(register()),
-        Err(Trouble::Fatal { .. })
+        journal.commit(vec![register(node("a", 0))]),
+        Err(WriteError::NotSynced { .. })
     ));
 }
 
 #[test]
-fn damage_is_refused_with_its_place_and_a_torn_tail_is_cut() {
-    let disk = Simulated::default();
-    let mut journal = Journal::open(Arc::new(disk.clone()), &settings()).unwrap();
+fn damage_is_refused_with_its_position_and_a_torn_tail_is_removed() {
+    let disk = SimulatedDisk::default();
+    let mut journal = open(&disk).unwrap();
     let mut ends = vec![];
     for (name, turn) in [("a", 0), ("b", 0), ("c", 0)] {
-        let changes = vec![Change::Input(Input::register(node(name, turn)))];
-        journal.commit(changes).unwrap().pop().unwrap().unwrap();
+        let answers = journal.commit(vec![register(node(name, turn))]);
+        answers.unwrap().pop().unwrap().unwrap();
         let log = disk.read("log").unwrap().unwrap();
         ends.push(log.iter().rposition(|byte| *byte != 0).unwrap() + 1);
     }
     drop(journal);
-    let mut whole = disk.read("log").unwrap().unwrap();
-    // Of the space that is reserved a little will do.
-    whole.truncate(ends[2] + SECTOR_BYTES);
-    let open = |log: &[u8]| {
-        let disk = disk.after_crash(&mut Dice(0));
-        let inode = disk.medium().names["log"];
-        disk.medium().inodes.get_mut(&inode).unwrap().now = Contents {
-            bytes: log.to_vec(),
-            length: log.len(),
-        };
-        Journal::open(Arc::new(disk), &settings())
+    let mut intact = disk.read("log").unwrap().unwrap();
+    // Leave out most of the reserved space, to be faster.
+    intact.truncate(ends[2] + SECTOR_BYTES);
+    let open_log = |log: &[u8]| {
+        let disk = disk.after_crash(&mut Random(0));
+        disk.overwrite("log", log);
+        open(&disk)
     };
-    // Any byte of the last frame: what was not finished is cut.
+    // A change of any byte of the last frame looks like an unfinished frame.
     for at in ends[1]..ends[2] {
-        let mut log = whole.clone();
+        let mut log = intact.clone();
         log[at] ^= 0x40;
-        assert_eq!(open(&log).unwrap().state.registrations.len(), 2, "{at}");
+        assert_eq!(open_log(&log).unwrap().state.registrations.len(), 2, "{at}");
     }
     for cut in ends[1]..ends[2] {
-        let mut log = whole.clone();
+        let mut log = intact.clone();
         log[cut..].fill(0);
-        assert_eq!(open(&log).unwrap().state.registrations.len(), 2, "{cut}");
+        assert_eq!(
+            open_log(&log).unwrap().state.registrations.len(),
+            2,
+            "{cut}"
+        );
         log.truncate(cut);
-        assert_eq!(open(&log).unwrap().state.registrations.len(), 2, "{cut}");
+        assert_eq!(
+            open_log(&log).unwrap().state.registrations.len(),
+            2,
+            "{cut}"
+        );
     }
-    // Any byte before it: no crash does that.
+    // No crash changes a byte before the last frame.
     for at in 0..ends[1] {
-        let mut log = whole.clone();
+        let mut log = intact.clone();
         log[at] ^= 0x40;
-        let refused = open(&log).err();
-        let place = match refused {
-            Some(JournalError::Damaged { offset, .. }) => offset,
-            Some(JournalError::Version { .. }) => 0,
+        let position = match open_log(&log).err() {
+            Some(DirectoryError::Damaged { offset, .. }) => offset,
             other => panic!("{at}: {other:?}"),
         };
-        assert!(usize::try_from(place).unwrap() <= at, "{place} for {at}");
+        assert!(
+            usize::try_from(position).unwrap() <= at,
+            "{position} for {at}"
+        );
     }
 }

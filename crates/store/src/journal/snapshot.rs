@@ -1,23 +1,22 @@
-//! A state in one file: what the log said up to a revision. The generations' files stand beside it.
+//! The snapshot: the state at one revision in one file. The files of generations are separate.
 
 use std::{path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    disk::{Disk, Trouble, put},
+    disk::{Disk, WriteError, replace_file},
     entry::{self, FailureEntry, FileEntry, NodeEntry, SealEntry},
-    error::{JournalError, Unreadable},
-    frame::{self, Kind},
-    log::read_first,
+    error::{DecodeError, DirectoryError},
+    header::{self, FileKind},
 };
-use crate::{Overridden, State, bounds::bytes_of};
+use crate::{NodeOverride, State, bounds::bytes_of, event::EventHistory};
 use cfgsync_model::{Digest, GenerationNumber, Instance, Revision};
 
-/// Its name in the directory.
+/// The name of the snapshot in the directory.
 pub(super) const SNAPSHOT: &str = "snapshot";
 
-/// A snapshot is a list of these. The order of fields and variants is the format; new ones come last.
+/// One part of a snapshot. The order of fields and variants is the format: new variants go to the end.
 #[derive(Serialize, Deserialize)]
 enum Part<'a> {
     Head {
@@ -28,49 +27,55 @@ enum Part<'a> {
     },
     /// A registration and its revision.
     Node(#[serde(borrow)] NodeEntry<'a>, u64),
-    /// Whose override, its files and its revision.
+    /// The node, the files and the revision of an override.
     Override(&'a str, #[serde(borrow)] Vec<FileEntry<'a>>, u64),
-    /// The newest generation that was handed to a node.
+    /// A node, and the newest generation that was handed to it.
     Delivered(&'a str, u64),
-    /// An operator's.
+    /// A declared failure.
     Failure(#[serde(borrow)] FailureEntry<'a>),
-    /// A generation, the oldest first.
+    /// A generation. The oldest comes first.
     Generation(#[serde(borrow)] SealEntry<'a>),
-    /// Whose key has which identifier.
+    /// An identifier, and the hash of the key that owns it.
     Key(&'a str, [u8; 32]),
+    /// The newest revision of each kind of input. Format 1 does not have this part.
+    Revisions { registrations: u64, overrides: u64 },
 }
 
-/// Writes `state` in the place of the last snapshot; answers how many bytes it has.
+/// Replaces the snapshot by one of `state`; returns its length in bytes.
 pub(super) fn write(
     disk: &dyn Disk,
     instance: Instance,
     state: &State,
     history: usize,
-) -> Result<u64, Trouble> {
+) -> Result<u64, WriteError> {
     let file = to_file(instance, state, history);
-    put(disk, SNAPSHOT, &[&file])?;
+    replace_file(disk, SNAPSHOT, &[&file])?;
     Ok(file.len() as u64)
 }
 
-/// Reads a snapshot. Its generations have no files yet.
+/// Reads a snapshot, without the files of its generations.
 pub(super) fn read(
     file: &[u8],
     instance: Instance,
     path: impl Fn() -> PathBuf,
-) -> Result<State, JournalError> {
-    read_first(file, Kind::Snapshot, path, |body, _| {
-        from_body(body, instance)
+) -> Result<State, DirectoryError> {
+    header::read_file(file, FileKind::Snapshot, path, |frame| {
+        from_body(frame.body, instance)
     })
 }
 
 pub(super) fn to_file(instance: Instance, state: &State, history: usize) -> Vec<u8> {
-    frame::whole_file(Kind::Snapshot, |body| {
+    header::new_file(FileKind::Snapshot, |body| {
         let mut part = |part: &Part| entry::write(body, part);
         part(&Part::Head {
             instance: *instance.as_bytes(),
             revision: state.revision.0,
             inputs: state.inputs.0,
-            override_inputs: state.override_inputs.0,
+            override_inputs: state.overrides_revision.0,
+        });
+        part(&Part::Revisions {
+            registrations: state.registrations_revision.0,
+            overrides: state.overrides_revision.0,
         });
         for known in state.registrations.values() {
             let node = NodeEntry::of(&known.registration);
@@ -102,8 +107,9 @@ pub(super) fn to_file(instance: Instance, state: &State, history: usize) -> Vec<
     })
 }
 
-fn from_body(mut rest: &[u8], instance: Instance) -> Result<State, Unreadable> {
+fn from_body(body: &[u8], instance: Instance) -> Result<State, DecodeError> {
     let mut state = State::default();
+    let mut rest = body;
     while !rest.is_empty() {
         let (part, behind): (Part, _) = entry::read(rest)?;
         part.add_to(&mut state, instance)?;
@@ -113,7 +119,7 @@ fn from_body(mut rest: &[u8], instance: Instance) -> Result<State, Unreadable> {
 }
 
 impl Part<'_> {
-    fn add_to(self, state: &mut State, ours: Instance) -> Result<(), Unreadable> {
+    fn add_to(self, state: &mut State, instance_of_log: Instance) -> Result<(), DecodeError> {
         match self {
             Self::Head {
                 instance,
@@ -122,20 +128,31 @@ impl Part<'_> {
                 override_inputs,
             } => {
                 let found = Instance::from_bytes(instance);
-                if found != ours {
-                    return Err(Unreadable::Instance(found));
+                if found != instance_of_log {
+                    return Err(DecodeError::Instance(found));
                 }
-                state.revision = Revision(revision);
+                state.revision = entry::revision(revision)?;
                 state.inputs = Revision(inputs);
-                state.override_inputs = Revision(override_inputs);
+                // Format 1 does not say when a registration changed last. The newest input is not older.
+                state.registrations_revision = Revision(inputs);
+                state.overrides_revision = Revision(override_inputs);
+                state.events = EventHistory::starting_after(state.revision);
+            }
+            Self::Revisions {
+                registrations,
+                overrides,
+            } => {
+                state.registrations_revision = Revision(registrations);
+                state.overrides_revision = Revision(overrides);
             }
             Self::Node(node, revision) => {
                 let registration = node.registration()?;
                 let bytes = bytes_of(&registration.metadata);
-                state.enter(registration, bytes, Revision(revision));
+                let registration = Arc::new(registration);
+                state.insert_registration(registration, bytes, Revision(revision));
             }
             Self::Override(identifier, files, revision) => {
-                let overridden = Overridden {
+                let overridden = NodeOverride {
                     files: Arc::new(FileEntry::set(files)?),
                     revision: Revision(revision),
                 };

@@ -1,4 +1,5 @@
-//! The journal as a store on a real disk: the suite of all stores, also reopened after every step.
+//! The journal as a store: the conformance suite on a real disk, also with a restart after every change, and faults
+//! that reach its callers.
 
 use std::{
     path::Path,
@@ -6,34 +7,34 @@ use std::{
     task::{Context, Waker},
 };
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::ArcSwap;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, watch};
 
 use super::{
-    JournalConfig, JournalError, JournalStore, artifacts, recover::recover,
-    simulated_tests::Simulated, snapshot,
+    DirectoryConfig, DirectoryError, JournalStore, generation_files, recover::recover,
+    simulated_disk::SimulatedDisk, snapshot,
 };
 use crate::{
-    BoxFuture, Input, Outcome, Record, Seal, State, StateGuard, Store, Unavailable, conformance,
+    BoxFuture, Change, Commit, CommitError, SealOutcome, State, StateGuard, Store, conformance,
 };
 use cfgsync_model::{Generation, Instance, NodeRegistration, Revision};
 
-fn config(directory: &Path) -> JournalConfig {
-    JournalConfig {
+fn config(directory: &Path) -> DirectoryConfig {
+    DirectoryConfig {
         directory: directory.to_owned(),
         cluster: "devnet".to_owned(),
         history: 3,
     }
 }
 
-/// A journal in a directory that goes with it.
-struct Fresh {
+/// A journal in a temporary directory.
+struct TemporaryJournal {
     journal: JournalStore,
     _directory: TempDir,
 }
 
-impl Fresh {
+impl TemporaryJournal {
     fn new() -> Arc<Self> {
         let directory = tempfile::tempdir().unwrap();
         Arc::new(Self {
@@ -43,7 +44,7 @@ impl Fresh {
     }
 }
 
-impl Store for Fresh {
+impl Store for TemporaryJournal {
     fn instance(&self) -> Instance {
         self.journal.instance()
     }
@@ -56,21 +57,17 @@ impl Store for Fresh {
         self.journal.follow()
     }
 
-    fn put(&self, input: Input) -> BoxFuture<'_, Result<Outcome, Unavailable>> {
-        self.journal.put(input)
+    fn apply(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Commit, CommitError>> {
+        self.journal.apply(changes)
     }
 
-    fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<Revision, Unavailable>> {
-        self.journal.record(records)
-    }
-
-    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Seal> {
+    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
         self.journal.seal(generation)
     }
 }
 
-/// A journal that is closed and opened again after every change, and must be the same then.
-struct Reopened {
+/// A journal that is closed and opened again after every change, and must have the same state then.
+struct RestartingJournal {
     directory: TempDir,
     instance: Instance,
     journal: Mutex<Option<JournalStore>>,
@@ -78,13 +75,13 @@ struct Reopened {
     changed: watch::Sender<Revision>,
 }
 
-impl Reopened {
+impl RestartingJournal {
     fn new() -> Arc<Self> {
         let directory = tempfile::tempdir().unwrap();
         let journal = JournalStore::open(&config(directory.path())).unwrap();
         Arc::new(Self {
             instance: journal.instance(),
-            state: ArcSwap::new(Guard::into_inner(journal.state())),
+            state: ArcSwap::new(journal.state().into_arc()),
             journal: Mutex::new(Some(journal)),
             changed: watch::Sender::default(),
             directory,
@@ -103,40 +100,37 @@ impl Reopened {
         assert_same(&before, &after);
         *slot = Some(journal);
         if self.state.load().revision != after.revision {
-            self.state.store(after.clone());
-            self.changed.send_replace(after.revision);
+            let revision = after.revision;
+            self.state.store(after.into_arc());
+            self.changed.send_replace(revision);
         }
         done
     }
 }
 
-impl Store for Reopened {
+impl Store for RestartingJournal {
     fn instance(&self) -> Instance {
         self.instance
     }
 
     fn state(&self) -> StateGuard {
-        self.state.load()
+        self.state.load().into()
     }
 
     fn follow(&self) -> watch::Receiver<Revision> {
         self.changed.subscribe()
     }
 
-    fn put(&self, input: Input) -> BoxFuture<'_, Result<Outcome, Unavailable>> {
-        Box::pin(self.change(async move |journal: &JournalStore| journal.put(input).await))
+    fn apply(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Commit, CommitError>> {
+        Box::pin(self.change(async move |journal: &JournalStore| journal.apply(changes).await))
     }
 
-    fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<Revision, Unavailable>> {
-        Box::pin(self.change(async move |journal: &JournalStore| journal.record(records).await))
-    }
-
-    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Seal> {
+    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
         Box::pin(self.change(async move |journal: &JournalStore| journal.seal(generation).await))
     }
 }
 
-/// Whether two states are equal to the last byte.
+/// Checks that two states are equal, with all files. Their event histories may differ.
 pub(super) fn assert_same(one: &State, other: &State) {
     let instance = Instance::from_bytes([0; 16]);
     assert_eq!(
@@ -146,121 +140,138 @@ pub(super) fn assert_same(one: &State, other: &State) {
     );
     let files = |state: &State| -> Vec<_> {
         let generations = state.generations.iter();
-        generations.map(|g| artifacts::to_file(g)).collect()
+        generations.map(|g| generation_files::to_file(g)).collect()
     };
     assert_eq!(files(one), files(other));
     assert_eq!(one.metadata_total_bytes, other.metadata_total_bytes);
 }
 
-#[tokio::test]
-async fn conforms() {
-    conformance::check(Fresh::new).await;
+/// A directory has one server: both handles are the same.
+fn twice<S>(store: Arc<S>) -> [Arc<S>; 2] {
+    [store.clone(), store]
 }
 
 #[tokio::test]
-async fn conforms_when_it_is_opened_again_after_every_change() {
-    conformance::check(Reopened::new).await;
+async fn conforms() {
+    conformance::check(async || twice(TemporaryJournal::new())).await;
+}
+
+#[tokio::test]
+async fn conforms_with_a_restart_after_every_change() {
+    conformance::check(async || twice(RestartingJournal::new())).await;
 }
 
 #[test]
-fn a_second_server_is_told_who_holds_the_directory() {
+fn second_server_is_told_which_process_uses_the_directory() {
     let directory = tempfile::tempdir().unwrap();
     let _first = JournalStore::open(&config(directory.path())).unwrap();
     let second = JournalStore::open(&config(directory.path())).err();
     let own = std::process::id();
     assert!(
-        matches!(second, Some(JournalError::InUse { pid, .. }) if pid == Some(own)),
+        matches!(second, Some(DirectoryError::InUse { pid, .. }) if pid == Some(own)),
         "{second:?}"
     );
 }
 
-/// Whoever took the file with the number in it for stale let a second server in, and both wrote.
 #[test]
-fn a_second_server_stays_out_although_the_lock_was_removed() {
+fn second_server_is_refused_after_the_lock_file_was_removed() {
     let directory = tempfile::tempdir().unwrap();
     let _first = JournalStore::open(&config(directory.path())).unwrap();
     std::fs::remove_file(directory.path().join("lock")).unwrap();
     let second = JournalStore::open(&config(directory.path())).err();
     assert!(
-        matches!(second, Some(JournalError::InUse { pid: None, .. })),
+        matches!(second, Some(DirectoryError::InUse { pid: None, .. })),
         "{second:?}"
     );
 }
 
-/// Changes were acknowledged that stood in a log which nobody would find again.
 #[tokio::test]
-async fn a_log_that_was_removed_takes_nothing() {
+async fn removed_log_acknowledges_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let journal = JournalStore::open(&config(directory.path())).unwrap();
     std::fs::remove_file(directory.path().join("log")).unwrap();
-    let node = NodeRegistration::new("a".parse().unwrap(), "10.0.0.1".parse().unwrap());
-    journal.put(Input::register(node)).await.unwrap_err();
-    let reason = journal.broken().await;
-    assert!(reason.contains("somebody has removed it"), "{reason}");
+    let node =
+        NodeRegistration::without_metadata("a".parse().unwrap(), "10.0.0.1".parse().unwrap());
+    journal
+        .apply(vec![Change::register(node)])
+        .await
+        .unwrap_err();
+    let reason = journal.failed().await;
+    assert!(reason.contains("the file was removed"), "{reason}");
 }
 
 #[tokio::test]
-async fn many_changes_share_one_sync_and_none_is_seen_before_it() {
-    let disk = Simulated::default();
+async fn changes_share_one_sync_and_are_invisible_before_it() {
+    let disk = SimulatedDisk::default();
     let directory = Path::new("simulated");
-    let journal = JournalStore::on(Arc::new(disk.clone()), &config(directory)).unwrap();
-    // As many as one task may begin without a pause.
-    let mut puts: Vec<_> = (0..50)
+    let journal = JournalStore::open_on(Arc::new(disk.clone()), &config(directory)).unwrap();
+    // A task may poll this many channel operations before tokio makes it yield.
+    let mut registrations: Vec<_> = (0..50)
         .map(|at| {
             let name = format!("n{at}").parse().unwrap();
-            let node = NodeRegistration::new(name, "10.0.0.1".parse().unwrap());
-            journal.put(Input::register(node))
+            let node = NodeRegistration::without_metadata(name, "10.0.0.1".parse().unwrap());
+            journal.apply(vec![Change::register(node)])
         })
         .collect();
-    disk.while_it_hangs(|| {
-        for put in &mut puts {
-            let polled = put.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    disk.while_blocked(|| {
+        for registration in &mut registrations {
+            let polled = registration
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()));
             assert!(polled.is_pending());
         }
         assert!(journal.state().registrations.is_empty());
     });
-    for put in puts {
-        assert!(matches!(put.await, Ok(Outcome::Changed(_))));
+    for registration in registrations {
+        assert!(matches!(registration.await, Ok(commit) if commit.is_changed()));
     }
     assert_eq!(journal.state().registrations.len(), 50);
-    let batches = recover(&disk).unwrap().unwrap().log.batches;
-    assert!(batches <= 2, "{batches}");
+    let frames = recover(&disk).unwrap().unwrap().log.frames;
+    assert!(frames <= 2, "{frames}");
 }
 
 #[tokio::test]
-async fn a_sync_that_fails_breaks_the_store_and_says_why() {
-    let disk = Simulated::default();
+async fn failed_sync_fails_the_store_with_its_reason() {
+    let disk = SimulatedDisk::default();
     let directory = Path::new("simulated");
-    let journal = JournalStore::on(Arc::new(disk.clone()), &config(directory)).unwrap();
+    let journal = JournalStore::open_on(Arc::new(disk.clone()), &config(directory)).unwrap();
     let register = |name: &str| {
         let ip = "10.0.0.1".parse().unwrap();
-        Input::register(NodeRegistration::new(name.parse().unwrap(), ip))
+        vec![Change::register(NodeRegistration::without_metadata(
+            name.parse().unwrap(),
+            ip,
+        ))]
     };
-    journal.put(register("a")).await.unwrap();
+    journal.apply(register("a")).await.unwrap();
     disk.fail_syncs();
-    journal.put(register("b")).await.unwrap_err();
-    let reason = journal.broken().await;
+    let unknown = journal.apply(register("b")).await;
     assert!(
-        reason.starts_with("simulated/log could not be synced"),
-        "{reason}"
+        matches!(unknown, Err(CommitError::Unknown(_))),
+        "{unknown:?}"
     );
-    // Nothing is taken any more, and what was acknowledged is seen still.
-    journal.put(register("a")).await.unwrap_err();
+    let reason = journal.failed().await;
+    assert!(reason.starts_with("cannot sync simulated/log"), "{reason}");
+    // The store takes no more changes, and what was acknowledged stays visible.
+    let refused = journal.apply(register("a")).await;
+    assert!(
+        matches!(refused, Err(CommitError::Unavailable(_))),
+        "{refused:?}"
+    );
     let state = journal.state();
     assert!(state.registrations.contains_key("a") && !state.registrations.contains_key("b"));
 }
 
 #[test]
-fn another_clusters_directory_and_one_that_others_use_are_refused() {
+fn directory_of_another_cluster_or_program_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     drop(JournalStore::open(&config(directory.path())).unwrap());
-    let other = JournalConfig {
+    let other = DirectoryConfig {
         cluster: "other".to_owned(),
         ..config(directory.path())
     };
     assert!(matches!(
         JournalStore::open(&other).err(),
-        Some(JournalError::AnotherCluster { .. })
+        Some(DirectoryError::AnotherCluster { .. })
     ));
     let shared = tempfile::tempdir().unwrap();
     let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -268,16 +279,16 @@ fn another_clusters_directory_and_one_that_others_use_are_refused() {
     std::fs::write(shared.path().join("theirs"), "x").unwrap();
     assert!(matches!(
         JournalStore::open(&config(shared.path())).err(),
-        Some(JournalError::Exposed { mode: 0o755, .. })
+        Some(DirectoryError::Exposed { mode: 0o755, .. })
     ));
     assert_eq!(std::fs::read_dir(shared.path()).unwrap().count(), 1);
 }
 
 #[tokio::test]
-async fn a_longer_history_does_not_ask_for_what_is_gone() {
+async fn raised_history_does_not_need_removed_generations() {
     let directory = tempfile::tempdir().unwrap();
     let open = |history| {
-        JournalStore::open(&JournalConfig {
+        JournalStore::open(&DirectoryConfig {
             history,
             ..config(directory.path())
         })
@@ -289,7 +300,7 @@ async fn a_longer_history_does_not_ask_for_what_is_gone() {
     };
     let seal = async |journal: &JournalStore, number| {
         let sealed = journal.seal(conformance::generation(number, &number.to_string()));
-        assert!(matches!(sealed.await, Seal::Won));
+        assert!(matches!(sealed.await, Ok(SealOutcome::Won)));
     };
     let journal = open(2);
     for number in 1..=4 {
@@ -300,7 +311,7 @@ async fn a_longer_history_does_not_ask_for_what_is_gone() {
     assert_eq!(kept(&journal), [3, 4]);
     seal(&journal, 5).await;
     drop(journal);
-    // Fewer are kept from the next seal on, so that what is gone is what the log says is gone.
+    // A shorter history takes effect at the next seal, so that the log agrees with the files that are removed.
     let journal = open(1);
     assert_eq!(kept(&journal), [3, 4, 5]);
     drop(journal);

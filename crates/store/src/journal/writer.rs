@@ -1,4 +1,4 @@
-//! The thread that writes: while one batch is synced, the next one gathers.
+//! The writer thread: while it syncs one frame, the requests for the next one queue up.
 
 use std::{
     sync::Arc,
@@ -9,49 +9,49 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    commit::{Answer, Change, Done, Journal},
-    disk::Trouble,
+    commit::{Answer, Journal, Request, Response},
+    disk::WriteError,
 };
-use crate::{Seal, State};
+use crate::{SealOutcome, State};
 use cfgsync_model::Revision;
 
-/// How many changes may wait to be written; senders wait beyond that.
-const QUEUE_MAX_CHANGES: usize = 1024;
+/// How many requests may wait. Senders wait when the queue is full.
+const QUEUE_MAX_REQUESTS: usize = 1024;
 
-/// How many changes become one batch at most.
-const BATCH_MAX_CHANGES: usize = 1024;
+/// How many requests share one frame at most.
+const FRAME_MAX_REQUESTS: usize = 1024;
 
-/// A change and whom to tell.
+/// A request, and where its answer goes.
 pub(super) struct Job {
-    pub(super) change: Change,
+    pub(super) request: Request,
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
-/// What readers see of the journal.
+/// What the writer publishes to readers.
 pub(super) struct Published {
     pub(super) state: ArcSwap<State>,
     pub(super) changed: watch::Sender<Revision>,
-    /// Why the journal has ended before its time.
-    pub(super) broken: watch::Sender<Option<String>>,
+    /// Why the journal can take no more changes.
+    pub(super) failure: watch::Sender<Option<String>>,
 }
 
-/// Starts the thread. It ends once all senders are gone and everything is written.
+/// Starts the thread. It ends when all senders are dropped and all requests are written.
 pub(super) fn start(
     journal: Journal,
     published: Arc<Published>,
 ) -> std::io::Result<(mpsc::Sender<Job>, JoinHandle<()>)> {
-    let (jobs, queue) = mpsc::channel(QUEUE_MAX_CHANGES);
+    let (jobs, queue) = mpsc::channel(QUEUE_MAX_REQUESTS);
     let thread = thread::Builder::new()
         .name("journal".to_owned())
         .spawn(move || {
-            let mut guard = Guard {
+            let mut reporter = PanicReporter {
                 published: published.clone(),
                 is_done: false,
             };
-            if let Err(fatal) = write_all(journal, queue, &published) {
-                guard.say(fatal.to_string());
+            if let Err(error) = write_all(journal, queue, &published) {
+                reporter.report(error.to_string());
             }
-            guard.is_done = true;
+            reporter.is_done = true;
         })?;
     Ok((jobs, thread))
 }
@@ -60,49 +60,50 @@ fn write_all(
     mut journal: Journal,
     mut queue: mpsc::Receiver<Job>,
     published: &Published,
-) -> Result<(), Trouble> {
-    let mut jobs = Vec::with_capacity(BATCH_MAX_CHANGES);
-    while queue.blocking_recv_many(&mut jobs, BATCH_MAX_CHANGES) > 0 {
-        let (changes, answers): (Vec<_>, Vec<_>) =
-            jobs.drain(..).map(|job| (job.change, job.answer)).unzip();
-        let done = journal.commit(changes)?;
-        // First it can be seen, then it is acknowledged.
+) -> Result<(), WriteError> {
+    let mut jobs = Vec::with_capacity(FRAME_MAX_REQUESTS);
+    while queue.blocking_recv_many(&mut jobs, FRAME_MAX_REQUESTS) > 0 {
+        let (requests, senders): (Vec<_>, Vec<_>) =
+            jobs.drain(..).map(|job| (job.request, job.answer)).unzip();
+        let answers = journal.commit(requests)?;
+        // Publish the state before the answers, so that callers read their own writes.
         let revision = journal.state.revision;
         if published.state.load().revision != revision {
             published.state.store(journal.state.clone());
             published.changed.send_replace(revision);
         }
-        let is_sealed = |done: &Answer| matches!(done, Ok(Done::Seal(Seal::Won)));
-        let tidy = done.iter().any(is_sealed);
-        for (answer, done) in answers.into_iter().zip(done) {
-            // Whoever asked may be gone; the change stands.
-            let _ = answer.send(done);
+        let is_won = |answer: &Answer| matches!(answer, Ok(Response::Sealed(SealOutcome::Won)));
+        let is_sealed = answers.iter().any(is_won);
+        for (sender, answer) in senders.into_iter().zip(answers) {
+            // The caller may have gone away. The change stands.
+            let _ = sender.send(answer);
         }
-        journal.keep_house(tidy)?;
+        journal.maintain(is_sealed)?;
     }
     Ok(())
 }
 
-/// Says that the thread has ended before its time, also when it panics.
-struct Guard {
+/// Reports a failure also if the thread panics.
+struct PanicReporter {
     published: Arc<Published>,
     is_done: bool,
 }
 
-impl Guard {
-    fn say(&self, reason: String) {
-        self.published.broken.send_if_modified(|broken| {
-            let is_new = broken.is_none();
-            broken.get_or_insert(reason);
-            is_new
+impl PanicReporter {
+    /// Reports `reason`, unless another failure was reported before.
+    fn report(&self, reason: String) {
+        self.published.failure.send_if_modified(|failure| {
+            let is_first = failure.is_none();
+            failure.get_or_insert(reason);
+            is_first
         });
     }
 }
 
-impl Drop for Guard {
+impl Drop for PanicReporter {
     fn drop(&mut self) {
         if !self.is_done {
-            self.say("its thread has panicked, which is a bug".to_owned());
+            self.report("its thread panicked, which is a bug".to_owned());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `kind: exec`.
+//! Reads a materializer of `kind: exec`.
 
 use std::{
     os::unix::fs::PermissionsExt,
@@ -9,29 +9,31 @@ use std::{
 use serde_yaml::Value;
 
 use super::Reader;
-use crate::{ExecSpec, files::in_words, raw::RawExec, source::YamlPath, typed};
+use crate::{ExecSpec, raw::RawExec, source::YamlPath, typed};
+use cfgsync_support::bounded_file::ReadError;
 
-/// How long a program may take unless the spec says.
+/// The default of `timeout`.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Where programs are looked for unless the spec says.
+/// The default of the variable `PATH`.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 pub(super) fn read_exec(reader: &mut Reader, value: &Value, path: &YamlPath) -> Option<ExecSpec> {
     let raw: RawExec = reader.section(value, path)?;
-    let place = path.key("env");
+    let env_path = path.key("env");
     let texts = typed::texts(
         &reader.document,
         raw.env.as_ref(),
-        &place,
+        &env_path,
         &mut reader.mistakes,
     );
     let mut env: Vec<(String, String)> = Vec::new();
     for (name, text) in texts {
-        if name.is_empty() || name.contains(['=', '\0']) || text.contains('\0') {
-            reader.note(
-                &place.key(name),
-                format!("{name:?} cannot be a variable of a program"),
-            );
+        if name.is_empty() || name.contains(['=', '\0']) {
+            let title = format!("{name:?} is not a valid name of an environment variable");
+            reader.report(&env_path.key(name), title);
+        } else if text.contains('\0') {
+            let title = format!("the environment variable `{name}` contains a NUL byte");
+            reader.report(&env_path.key(name), title);
         }
         env.push((name.to_owned(), text.to_owned()));
     }
@@ -40,36 +42,34 @@ pub(super) fn read_exec(reader: &mut Reader, value: &Value, path: &YamlPath) -> 
     }
     let timeout = raw.timeout.map_or(TIMEOUT, |timeout| timeout.0);
     if timeout.is_zero() {
-        let title = "a timeout of nothing leaves the program no time";
-        reader.note(&path.key("timeout"), title);
+        let title = "the timeout must be longer than 0s";
+        reader.report(&path.key("timeout"), title);
     }
-    let place = path.key("command");
+    let command_path = path.key("command");
     let Some(name) = raw.command.first() else {
-        reader.note(&place, "an empty command names no program");
+        reader.report(&command_path, "the command is empty");
         return None;
     };
     if raw.command.iter().any(|word| word.contains('\0')) {
-        reader.note(&place, "a command cannot hold a NUL byte");
+        reader.report(&command_path, "the command contains a NUL byte");
     }
     let directory = match std::path::absolute(reader.files.directory()) {
         Ok(directory) => directory,
         Err(error) => {
-            reader.note(
-                &place,
-                format!("the spec's directory cannot be told: {error}"),
-            );
+            let title = format!("cannot find out the spec's directory: {error}");
+            reader.report(&command_path, title);
             return None;
         }
     };
     let program = match find_program(reader, name, &directory, &env) {
         Ok(program) => program,
         Err(problem) => {
-            let mistake = reader.document.value(&place.index(0), problem.title);
+            let mistake = reader.document.value(&command_path.index(0), problem.title);
             reader.mistakes.push(mistake.help(problem.help));
             return None;
         }
     };
-    reader.files.note_program(name, &program);
+    reader.files.add_program(name, &program);
     Some(ExecSpec {
         command: raw.command,
         program,
@@ -80,7 +80,8 @@ pub(super) fn read_exec(reader: &mut Reader, value: &Value, path: &YamlPath) -> 
     })
 }
 
-struct NoProgram {
+/// The reason why a program was not found.
+struct ProgramNotFound {
     title: String,
     help: String,
 }
@@ -90,22 +91,25 @@ fn find_program(
     name: &str,
     directory: &Path,
     env: &[(String, String)],
-) -> Result<PathBuf, NoProgram> {
+) -> Result<PathBuf, ProgramNotFound> {
     if name.contains('/') {
         let path = directory.join(name);
         let shown = reader.files.resolve(name).display().to_string();
         return match path.metadata() {
-            Ok(facts) if facts.is_dir() => Err(NoProgram {
+            Ok(facts) if facts.is_dir() => Err(ProgramNotFound {
                 title: format!("{shown} is a directory, not a program"),
-                help: "give the program's path relative to the spec's directory".to_owned(),
+                help: "give the path of the program, relative to the spec's directory".to_owned(),
             }),
-            Ok(facts) if facts.permissions().mode() & 0o111 == 0 => Err(NoProgram {
+            Ok(facts) if facts.permissions().mode() & 0o111 == 0 => Err(ProgramNotFound {
                 title: format!("{shown} cannot be executed"),
-                help: format!("chmod +x {shown}"),
+                help: format!("make it executable: chmod +x {shown}"),
             }),
             Ok(_) => Ok(path),
-            Err(error) => Err(NoProgram {
-                title: format!("cannot find the program {shown}: {}", in_words(&error)),
+            Err(error) => Err(ProgramNotFound {
+                title: format!(
+                    "cannot find the program {shown}: {}",
+                    ReadError::from(error)
+                ),
                 help: "the path is relative to the spec's directory".to_owned(),
             }),
         };
@@ -121,8 +125,10 @@ fn find_program(
         .filter(|entry| !entry.is_empty())
         .map(|entry| directory.join(entry).join(name))
         .find(is_program);
-    found.ok_or_else(|| NoProgram {
-        title: format!("there is no program `{name}` in {path}"),
-        help: format!("for a program beside the spec write `./{name}`; `env: {{ PATH: … }}` sets where to look"),
+    found.ok_or_else(|| ProgramNotFound {
+        title: format!("cannot find the program `{name}` in {path}"),
+        help: format!(
+            "for a program beside the spec write `./{name}`; to search elsewhere set `env: {{ PATH: … }}`"
+        ),
     })
 }

@@ -1,4 +1,4 @@
-//! No path may occur twice for one node: what can be told of that before there are nodes.
+//! Checks that no path occurs twice for one node, as far as this is known before there are nodes.
 
 use std::collections::HashMap;
 
@@ -6,47 +6,48 @@ use super::Reader;
 use crate::source::YamlPath;
 use cfgsync_model::ArtifactPath;
 
-/// The paths claimed up to now.
+/// The paths that the files read so far have.
 #[derive(Default)]
-pub(super) struct Paths(HashMap<ArtifactPath, Claim>);
+pub(super) struct PathClaims(HashMap<ArtifactPath, Claim>);
 
 struct Claim {
-    place: YamlPath,
-    /// Every node gets the file, not only those that match or are listed.
+    /// The part of the spec that claims the path.
+    claimed_at: YamlPath,
+    /// Whether every node gets the file, not only those that match or are listed.
     every_node: bool,
 }
 
-impl Paths {
-    /// Notes that the file called `path`, at `place` of the spec, goes to every node or to some. Files that
-    /// both go to some may go to different ones; that shows at the render.
+impl PathClaims {
+    /// Claims `path` for a file of the spec at `claimed_at`, which goes to every node or to some nodes. Two files that go to
+    /// some nodes are accepted: they may go to different ones. The render checks that.
     pub(super) fn claim(
         &mut self,
         reader: &mut Reader,
         path: &ArtifactPath,
-        place: &YamlPath,
+        claimed_at: &YamlPath,
         every_node: bool,
     ) {
         let Some(first) = self.0.get(path) else {
-            let place = place.clone();
-            self.0.insert(path.clone(), Claim { place, every_node });
+            let claim = Claim {
+                claimed_at: claimed_at.clone(),
+                every_node,
+            };
+            self.0.insert(path.clone(), claim);
             return;
         };
         if !every_node && !first.every_node {
             return;
         }
         let title = format!("two files are called `{path}`");
-        let places = reader.document.places();
-        let first_place = places.value(&first.place);
-        let mistake = reader.document.value(place, title);
-        let mistake = if first.place == *place {
-            mistake
-        } else {
-            mistake.label("again here").first(first_place, "first here")
-        };
+        let mut mistake = reader.document.value(claimed_at, title);
+        if first.claimed_at != *claimed_at {
+            let first = reader.document.locations().value(&first.claimed_at);
+            mistake = mistake.label("second file").context(first, "first file");
+        }
         let help = if every_node && first.every_node {
-            "a leading `/` does not make another name; with disjoint `where`s they may share one"
+            "rename one (`/a` and `a` are the same name), or give them `where`s that exclude each other"
         } else {
-            "one of them goes to every node: those that get the other would have both"
+            "one of them goes to every node, so the nodes of the other would get both: rename one"
         };
         reader.mistakes.push(mistake.help(help));
     }

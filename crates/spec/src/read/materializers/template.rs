@@ -1,10 +1,10 @@
-//! `kind: template`.
+//! Reads a materializer of `kind: template`.
 
 use std::rc::Rc;
 
 use serde_yaml::{Mapping, Value};
 
-use super::{Paths, Reader};
+use super::{PathClaims, Reader};
 use crate::{
     FileContent, FileSpec, FragmentSpec, TemplateSpec,
     files::TEXT_MAX_BYTES,
@@ -20,30 +20,41 @@ pub(super) fn read_template(
     reader: &mut Reader,
     value: &Value,
     path: &YamlPath,
-    paths: &mut Paths,
+    paths: &mut PathClaims,
 ) -> Option<TemplateSpec> {
     let raw: RawTemplate = reader.section(value, path)?;
-    let place = path.key("fragments");
+    let fragments_path = path.key("fragments");
     let mapping = raw.fragments.as_ref();
-    let texts = typed::texts(&reader.document, mapping, &place, &mut reader.mistakes);
-    // A fragment with a mistake is known by name: asking for it is no second mistake.
+    let texts = typed::texts(
+        &reader.document,
+        mapping,
+        &fragments_path,
+        &mut reader.mistakes,
+    );
+    // A fragment with a mistake counts as defined, so that its uses are not reported as well.
     let keys = mapping.into_iter().flat_map(Mapping::keys);
     let names: Vec<String> = keys.filter_map(Value::as_str).map(str::to_owned).collect();
     let mut fragments = Vec::new();
     for (name, text) in texts {
-        let place = place.key(name);
-        if let Some(template) = inline(reader, text, Scope::Fragment, &[], &place) {
+        let path = fragments_path.key(name);
+        if let Some(template) = inline_template(reader, text, Scope::Fragment, &[], &path) {
             let name = name.to_owned();
             fragments.push(FragmentSpec { name, template });
         }
     }
-    let place = path.key("files");
+    let files_path = path.key("files");
     if raw.files.is_empty() {
-        reader.note(&place, "an empty list of files makes no file");
+        reader.report(&files_path, "the list of files is empty");
     }
     let mut files = Vec::new();
     for (at, file) in raw.files.iter().enumerate() {
-        files.extend(read_file(reader, file, &place.index(at), &names, paths));
+        files.extend(read_file(
+            reader,
+            file,
+            &files_path.index(at),
+            &names,
+            paths,
+        ));
     }
     Some(TemplateSpec { fragments, files })
 }
@@ -53,11 +64,11 @@ fn read_file(
     value: &Value,
     path: &YamlPath,
     fragments: &[String],
-    paths: &mut Paths,
+    paths: &mut PathClaims,
 ) -> Option<FileSpec> {
     let mistakes_before = reader.mistakes.len();
     let raw: RawFile = reader.section(value, path)?;
-    let is_whole = reader.mistakes.len() == mistakes_before;
+    let is_complete = reader.mistakes.len() == mistakes_before;
     let shared = raw.shared.unwrap_or(false);
     let secret = raw.secret.unwrap_or(false);
     let given = raw.mode.as_ref().map(|mode| mode.0);
@@ -65,7 +76,7 @@ fn read_file(
         let mistake = reader.document.value(&path.key("mode"), error.to_string());
         reader
             .mistakes
-            .push(mistake.help("leave out `mode`, or `secret: true`"));
+            .push(mistake.help("remove `mode`, or `secret: true`"));
         Mode::default()
     });
     let name = match ArtifactPath::new(&raw.path) {
@@ -75,15 +86,18 @@ fn read_file(
             Some(name)
         }
         Err(error) => {
-            reader.note(&path.key("path"), error.to_string());
+            reader.report(&path.key("path"), error.to_string());
             None
         }
     };
     if shared && raw.r#where.is_some() {
         let mistake = reader
             .document
-            .key(&path.key("where"), "a shared file goes to every node")
-            .help("leave out `where`, or `shared: true`");
+            .key(
+                &path.key("where"),
+                "a shared file goes to every node, so it cannot have `where`",
+            )
+            .help("remove `where`, or `shared: true`");
         reader.mistakes.push(mistake);
     }
     let matching = match &raw.r#where {
@@ -92,8 +106,8 @@ fn read_file(
     };
     let scope = if shared { Scope::Shared } else { Scope::Node };
     let given = [&raw.template, &raw.template_file, &raw.source];
-    if !is_whole && given.iter().all(|content| content.is_none()) {
-        // It may have been left out with its mistake.
+    if !is_complete && given.iter().all(|content| content.is_none()) {
+        // The content was probably removed because it has a mistake.
         return None;
     }
     let content = read_content(reader, &raw, path, scope, fragments)?;
@@ -116,28 +130,29 @@ fn read_content(
 ) -> Option<FileContent> {
     match (&raw.template, &raw.template_file, &raw.source) {
         (Some(text), None, None) => {
-            inline(reader, text, scope, fragments, &path.key("template")).map(FileContent::Template)
+            inline_template(reader, text, scope, fragments, &path.key("template"))
+                .map(FileContent::Template)
         }
         (None, Some(name), None) => {
-            let place = path.key("template_file");
-            template_file(reader, name, scope, fragments, &place).map(FileContent::Template)
+            let path = path.key("template_file");
+            template_file(reader, name, scope, fragments, &path).map(FileContent::Template)
         }
         (None, None, Some(text)) => {
-            // A path holds no fragments.
+            // A path cannot contain fragments.
             Some(FileContent::Source {
-                path: inline(reader, text, scope, &[], &path.key("source"))?,
+                path: inline_template(reader, text, scope, &[], &path.key("source"))?,
                 directory: reader.files.directory().to_owned(),
             })
         }
         (None, None, None) => {
-            let title = format!("nothing says what stands in `{}`", raw.path);
+            let title = format!("the file `{}` has no content", raw.path);
             let mistake = reader.document.value(&path.key("path"), title);
             let help = "give one of `template`, `template_file` and `source`";
             reader.mistakes.push(mistake.help(help));
             None
         }
         _ => {
-            let title = format!("more than one thing says what stands in `{}`", raw.path);
+            let title = format!("the file `{}` has more than one content", raw.path);
             let mistake = reader.document.value(&path.key("path"), title);
             let help = "keep one of `template`, `template_file` and `source`";
             reader.mistakes.push(mistake.help(help));
@@ -146,8 +161,8 @@ fn read_content(
     }
 }
 
-/// A template in the spec itself.
-fn inline(
+/// Compiles a template in the spec itself.
+fn inline_template(
     reader: &mut Reader,
     text: &str,
     scope: Scope,
@@ -165,7 +180,7 @@ fn inline(
     }
 }
 
-/// A template in a file of its own.
+/// Compiles a template in a file of its own.
 fn template_file(
     reader: &mut Reader,
     name: &str,
@@ -176,7 +191,7 @@ fn template_file(
     let text = match reader.files.read_text(name, TEXT_MAX_BYTES) {
         Ok(text) => text,
         Err(unreadable) => {
-            reader.note_unreadable(path, unreadable);
+            reader.report_unreadable(path, unreadable);
             return None;
         }
     };

@@ -1,26 +1,40 @@
-//! What operators are told: the cluster, a node, generations. Reads the published view and the store's
-//! newest state, and costs what it describes.
+//! Queries of operators: the cluster, a node, generations. They read the published view and the store's newest state,
+//! and cost as much as they describe.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use super::{
-    Coordinator,
-    answer::{Answer, Delivery, Refusal},
-    current,
-    view::View,
+use crate::{
+    AccessKind, Answer, Coordinator, Delivery, Refusal,
+    view::{ServedGeneration, ServedPayload, View},
 };
 use cfgsync_model::{Failure, FailureKind, Generation, GenerationNumber, Identifier};
-use cfgsync_spec::did_you_mean;
-use cfgsync_store::{Registered, State};
+use cfgsync_store::{RegisteredNode, State};
+use cfgsync_support::nearest::did_you_mean_suffix;
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, ClusterState, EncodedPayload, ErrorBody, GenerationBody,
     GenerationEntry, NodeBody, NodeEntry, NodeState, PayloadEncoder,
 };
 
+/// How long a query waits for the evaluation of the newest inputs.
+const CATCH_UP_MAX: Duration = Duration::from_millis(200);
+
 impl Coordinator {
-    /// Who is here, what is missing, what is served.
+    /// Waits until the newest inputs are evaluated, at most a moment. An operator who registers a node and looks then
+    /// sees the registration together with the progress after it.
+    pub async fn caught_up(&self) {
+        // Subscribe first, compare then, so that a publication in between is not lost.
+        let mut published = self.shared.published.subscribe();
+        let inputs = self.shared.store.state().inputs;
+        let evaluated = async {
+            while self.shared.view.load().evaluated < inputs && published.changed().await.is_ok() {}
+        };
+        // After that time the query shows what there is.
+        let _ = tokio::time::timeout(CATCH_UP_MAX, evaluated).await;
+    }
+
+    /// The registrations, the progress and the served generation.
     pub fn cluster(&self) -> ClusterBody {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
@@ -30,7 +44,7 @@ impl Coordinator {
             .map(|node| entry(&state, &view, node));
         let failed = failure(&view, &state);
         ClusterBody {
-            cluster: view.program.spec.cluster.clone(),
+            cluster: view.pipeline.spec.cluster.clone(),
             instance: self.instance(),
             revision: state.revision,
             state: match (failed, &view.served) {
@@ -40,37 +54,39 @@ impl Coordinator {
             },
             progress: view.progress.clone(),
             generation: view.served.as_ref().map(|served| served.generation.number),
-            failure: failed.or(view.trouble.as_deref()).cloned(),
+            failure: failed.or(view.render_failure.as_deref()).cloned(),
             registrations: entries.collect(),
             overridden_absent: state.overridden_absent().cloned().collect(),
         }
     }
 
-    /// The cluster in one line.
+    /// The state of the cluster in one line.
     pub fn status(&self) -> String {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
-        match (failure(&view, &state), &view.served, &view.trouble) {
+        match (failure(&view, &state), &view.served, &view.render_failure) {
             (Some(failure), ..) => format!("failed: {}", failure.reason),
             (None, None, _) => format!("waiting: {}", view.progress),
-            (None, Some(served), trouble) => {
+            (None, Some(served), render_failure) => {
                 let Generation { number, nodes, .. } = &*served.generation;
-                let served = format!("generation {number} is served to {} nodes", nodes.len());
-                match trouble {
-                    Some(trouble) => format!("{served}; the newest failed: {}", trouble.reason),
+                let served = format!("serving generation {number} to {} nodes", nodes.len());
+                match render_failure {
+                    Some(failure) => {
+                        format!("{served}; the newest render failed: {}", failure.reason)
+                    }
                     None => served,
                 }
             }
         }
     }
 
-    /// Keeps `status` to [`Coordinator::status`] until nobody looks at it any more.
+    /// Keeps `status` equal to [`Coordinator::status`] until it has no receiver any more.
     pub async fn keep_status(&self, status: watch::Sender<String>) {
-        let mut evaluated = self.shared.evaluated.subscribe();
+        let mut published = self.shared.published.subscribe();
         let mut release = self.shared.release.subscribe();
         loop {
-            // Marked as seen first, looked at then.
-            evaluated.borrow_and_update();
+            // Mark as seen first, read then, so that a change in between is not lost.
+            published.borrow_and_update();
             release.borrow_and_update();
             let line = self.status();
             status.send_if_modified(|told| {
@@ -78,33 +94,37 @@ impl Coordinator {
                 *told = line;
                 is_news
             });
-            // What is followed lives as long as this handle.
+            // Both senders live as long as this handle.
             tokio::select! {
-                _ = evaluated.changed() => {}
+                _ = published.changed() => {}
                 _ = release.changed() => {}
                 () = status.closed() => return,
             }
         }
     }
 
-    /// What one node would be answered now, and why. A name of which nothing is known is refused: most likely it is a
-    /// slip.
+    /// What one node would get now, and why.
+    ///
+    /// # Errors
+    /// Nothing is known about this identifier; it is probably misspelled.
     pub fn node(&self, identifier: &Identifier) -> Result<NodeBody, Refusal> {
         let body = self.describe(identifier.as_str());
         let view = self.shared.view.load();
         let state = self.shared.store.state();
-        let is_known = state.names(identifier.as_str()) || view.program.expects(identifier);
+        let is_known = state.mentions(identifier.as_str()) || view.pipeline.expects(identifier);
         if body.state == NodeState::Ready || is_known {
             return Ok(body);
         }
-        let names = state.all_names().chain(view.program.expected());
+        let names = state
+            .mentioned_identifiers()
+            .chain(view.pipeline.expected());
         Err(Refusal::Unknown {
             identifier: identifier.clone(),
             why: match (body.state, body.reason) {
                 (NodeState::Missing, Some(reason)) => reason,
-                _ => "nobody has registered by that name".to_owned(),
+                _ => "no node with this identifier has registered".to_owned(),
             },
-            near: did_you_mean(identifier.as_str(), names.map(Identifier::as_str)),
+            near: did_you_mean_suffix(identifier.as_str(), names.map(Identifier::as_str)),
         })
     }
 
@@ -120,7 +140,7 @@ impl Coordinator {
             artifacts: vec![],
             overridden: state.overrides.contains_key(identifier),
         };
-        match self.look(identifier, true) {
+        match self.answer_for(AccessKind::Look { reveal: true }, identifier) {
             Answer::Payload(_) => {
                 let generation = view.served.as_ref().map(|served| &served.generation);
                 body.state = NodeState::Ready;
@@ -140,7 +160,7 @@ impl Coordinator {
                          and there is no newer one yet: {}",
                         served.generation.number,
                         registered.revision,
-                        view.trouble.as_ref().map_or_else(
+                        view.render_failure.as_ref().map_or_else(
                             || view.progress.to_string(),
                             |failure| format!("the newest render failed: {}", failure.reason)
                         )
@@ -167,31 +187,32 @@ impl Coordinator {
         body
     }
 
-    /// What `identifier` would be handed now, for an operator's eyes: nothing counts as delivered.
-    pub(super) fn look(&self, identifier: &str, reveal: bool) -> Answer {
-        let view = self.shared.view.load();
-        let state = self.shared.store.state();
-        let Some((served, payload)) = current(&view, &state, identifier) else {
-            return self.why_not(&view, &state, identifier);
+    /// What an operator sees of a payload. Nothing counts as delivered. Secret files are listed without their content,
+    /// unless the operator wants to `reveal` them.
+    pub(super) fn show(
+        &self,
+        served: &ServedGeneration,
+        identifier: &Identifier,
+        payload: &ServedPayload,
+        reveal: bool,
+    ) -> Answer {
+        let shows_secrets = payload.has_secrets && reveal;
+        let payload = match payload.has_secrets && !reveal {
+            false => payload.encoded.clone(),
+            true => {
+                let shown = self.without_secrets(&served.generation, identifier.as_str());
+                Arc::new(shown.expect("every served node is in the generation"))
+            }
         };
-        let handed = Delivery {
-            payload: payload.encoded.clone(),
+        Answer::Payload(Delivery {
+            payload,
             generation: served.generation.number,
             is_first: false,
-            shows_secrets: payload.secret,
-        };
-        if reveal || !payload.secret {
-            return Answer::Payload(handed);
-        }
-        let shown = self.without_secrets(&served.generation, identifier);
-        Answer::Payload(Delivery {
-            payload: Arc::new(shown.expect("what is served to a node is in the generation")),
-            shows_secrets: false,
-            ..handed
+            shows_secrets,
         })
     }
 
-    /// The payload of `identifier` in `generation`, if it has one, with its secret files named and not shown.
+    /// The payload of `identifier` in `generation`, if it has one, with secret files listed without their content.
     fn without_secrets(&self, generation: &Generation, identifier: &str) -> Option<EncodedPayload> {
         let files = generation.nodes.get(identifier)?;
         let instance = self.instance();
@@ -217,8 +238,8 @@ impl Coordinator {
         Some(GenerationBody::of(generation))
     }
 
-    /// One node's payload of one kept generation, encoded on demand. An operator's look, not a delivery: secret files
-    /// are named and not shown, unless the operator wants to `reveal` them.
+    /// One node's payload of one kept generation, encoded on demand. Nothing counts as delivered. Secret files are
+    /// listed without their content, unless the operator wants to `reveal` them.
     pub fn payload_of(
         &self,
         number: GenerationNumber,
@@ -233,11 +254,11 @@ impl Coordinator {
         let files = generation.nodes.get(identifier)?;
         let identifier: Identifier = identifier.parse().ok()?;
         let encoder = PayloadEncoder::of(self.instance(), generation);
-        let mut encoder = encoder.signed_by(self.shared.sign_key.as_ref());
+        let encoder = encoder.signed_by(self.shared.sign_key.as_ref());
         Some(encoder.encode(&identifier, files))
     }
 
-    /// All metrics as text, those that depend on who asks when brought up to date.
+    /// All metrics as text. Those that cost something to compute are computed here.
     pub fn metrics_text(&self) -> String {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
@@ -253,46 +274,43 @@ impl Coordinator {
 
 /// Why the cluster has failed, if it has.
 fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
-    state.failure.as_deref().or_else(|| {
-        let failed = view.failure.as_ref()?;
-        (failed.inputs.is_none_or(|inputs| inputs == state.inputs)).then_some(&*failed.failure)
-    })
+    let attempt = || view.admission(state).failed_attempt();
+    state
+        .failure
+        .as_ref()
+        .or_else(attempt)
+        .map(|failure| &**failure)
 }
 
-fn entry(state: &State, view: &View, registered: &Registered) -> NodeEntry {
+fn entry(state: &State, view: &View, registered: &RegisteredNode) -> NodeEntry {
     let node = &registered.registration;
-    let served = view.served.as_ref().map(|served| &served.generation);
-    // What templates see; raw where the spec does not accept it.
-    let metadata = view.program.spec.metadata.complete(&node.metadata);
-    let behind = is_behind(state, view, &node.identifier);
-    let noted = state.deliveries.get(&node.identifier).copied();
-    let taken = view
-        .served
-        .as_ref()
-        .filter(|s| s.was_taken(node.identifier.as_str()));
+    let served = view.served.as_ref();
+    let generation = served.map(|served| &served.generation);
+    // What templates see; as sent if the spec does not accept it.
+    let metadata = view.pipeline.spec.metadata.complete(&node.metadata);
+    let recorded = state.deliveries.get(&node.identifier).copied();
+    let delivered = served.filter(|served| served.was_delivered(node.identifier.as_str()));
     NodeEntry {
         identifier: node.identifier.clone(),
         ip: node.ip,
         metadata: metadata.unwrap_or_else(|_| node.metadata.clone()),
-        seat: served.and_then(|generation| generation.seats.get(&node.identifier).copied()),
+        seat: generation.and_then(|generation| generation.seats.get(&node.identifier).copied()),
         revision: registered.revision,
-        delivered: taken.map(|served| served.generation.number).or(noted),
-        behind,
+        delivered: delivered
+            .map(|served| served.generation.number)
+            .or(recorded),
+        behind: is_behind(state, view, &node.identifier),
         overridden: state.overrides.contains_key(&node.identifier),
     }
 }
 
-/// Whether a generation is served that this registered node is to receive and has not. Who is given nothing, because
-/// the list or the files leave it out, is not behind.
+/// Whether this registered node is to receive the served generation and has not.
 fn is_behind(state: &State, view: &View, identifier: &Identifier) -> bool {
     let Some(served) = &view.served else {
         return false;
     };
-    let is_left_out = match served.has(identifier.as_str()) {
-        true => view.program.excludes(identifier) && !state.overrides.contains_key(identifier),
-        false => view.program.excludes(identifier) || view.is_gate_open,
-    };
-    !is_left_out
+    let has_payload = served.has(identifier.as_str());
+    view.admission(state).is_recipient(identifier, has_payload)
         && state.deliveries.get(identifier) != Some(&served.generation.number)
-        && !served.was_taken(identifier.as_str())
+        && !served.was_delivered(identifier.as_str())
 }

@@ -1,13 +1,8 @@
-//! Who is refused for want of room, and who never is.
+//! The limits on nodes, metadata and owned names.
 
 use serde_json::json;
 
-use super::{
-    Config, Refusal,
-    tests::{Cluster, PEERS, node, spec, start_with, store},
-};
-use cfgsync_model::Digest;
-use cfgsync_store::{Bounds, Full};
+use super::*;
 
 fn start(rest: &str, bounds: Bounds) -> Cluster {
     let config = Config {
@@ -23,71 +18,71 @@ const TWO_NODES: Bounds = Bounds {
 };
 
 #[tokio::test(start_paused = true)]
-async fn one_node_too_many_is_refused_until_another_has_gone() {
+async fn node_limit_refuses_new_nodes_until_one_is_removed() {
     let cluster = start("ready: {nodes: 1}", TWO_NODES);
-    cluster.come("a").await;
-    cluster.come("b").await;
-    let refused = Err(Refusal::Full(Full::Nodes { max: 2 }));
+    cluster.add("a").await;
+    cluster.add("b").await;
+    let refused = Err(Refusal::Full(CapacityExceeded::Nodes { max: 2 }));
     assert_eq!(cluster.register(node("c", "10.0.0.1")).await, refused);
-    // Whoever is there may come again, also with other facts.
-    cluster.come("a").await;
+    // Registered nodes may register again, also with other facts.
+    cluster.add("a").await;
     cluster.register(node("a", "10.0.0.2")).await.unwrap();
     cluster.remove(&"b".parse().unwrap()).await.unwrap();
-    cluster.come("c").await;
+    cluster.add("c").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn whom_the_spec_names_is_not_one_too_many() {
+async fn node_limit_does_not_apply_to_nodes_named_in_the_spec() {
     let one = Bounds {
         nodes_max: 1,
         ..Bounds::NONE
     };
     let cluster = start("ready: {nodes: [a, b, c]}", one);
     for name in ["a", "b", "c"] {
-        cluster.come(name).await;
+        cluster.add(name).await;
     }
     cluster.files("a").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn metadata_are_bounded_for_all_together() {
+async fn metadata_limit_applies_to_all_nodes_together() {
     let bounds = Bounds {
         metadata_total_max_bytes: 144,
         ..Bounds::NONE
     };
     let cluster = start("ready: {nodes: 1}", bounds);
-    let with = |name: &str, text: &str| node(name, "10.0.0.1").with_metadata(json!(text));
+    let with = |name: &str, text: &str| node(name, "10.0.0.1").with_metadata_value(json!(text));
     // 72 bytes in memory.
     cluster.register(with("a", "12345678")).await.unwrap();
     cluster.register(with("b", "12345678")).await.unwrap();
-    let refused = Err(Refusal::Full(Full::Metadata { max_bytes: 144 }));
+    let refused = Err(Refusal::Full(CapacityExceeded::Metadata { max_bytes: 144 }));
     assert_eq!(cluster.register(with("b", "123456789")).await, refused);
     assert_eq!(cluster.register(with("c", "")).await, refused);
-    // Others of the same length, and none.
+    // Other metadata of the same size, and none.
     cluster.register(with("b", "abcdefgh")).await.unwrap();
-    cluster.come("c").await;
+    cluster.add("c").await;
     cluster.register(with("a", "1234567")).await.unwrap();
     cluster.register(with("b", "123456789")).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_finds_no_room_leaves_no_name_with_a_key() {
+async fn refused_registration_claims_no_name() {
     let cluster = start("ready: {nodes: 1}", TWO_NODES);
     let key = |name: &str| Some(Digest::of(name.as_bytes()));
-    let come = |name: &'static str| cluster.register_as(node(name, "10.0.0.1"), key(name));
-    come("a").await.unwrap();
-    cluster.come("b").await;
-    let refused = Refusal::Full(Full::Nodes { max: 2 });
-    assert_eq!(come("c").await, Err(refused));
+    let register = |name: &'static str| cluster.register_as(node(name, "10.0.0.1"), key(name));
+    register("a").await.unwrap();
+    cluster.add("b").await;
+    let refused = Refusal::Full(CapacityExceeded::Nodes { max: 2 });
+    assert_eq!(register("c").await, Err(refused));
     assert_eq!(cluster.owner(&"c".parse().unwrap()), None);
 
-    // Names that were removed have their keys still, and count.
+    // Removed nodes keep their keys, and these count.
     let [a, b] = ["a", "b"].map(|name| name.parse().unwrap());
     cluster.remove(&b).await.unwrap();
-    come("b").await.unwrap();
+    register("b").await.unwrap();
     cluster.remove(&a).await.unwrap();
-    let refused = Refusal::Full(Full::Names { max: 2 });
-    assert_eq!(come("c").await, Err(refused));
+    let refused = Refusal::Full(CapacityExceeded::Names { max: 2 });
+    assert_eq!(register("c").await, Err(refused));
     cluster.release(&a).await.unwrap();
-    come("c").await.unwrap();
+    register("c").await.unwrap();
 }

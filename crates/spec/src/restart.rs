@@ -1,4 +1,4 @@
-//! What of a spec must outlive a server to mean anything.
+//! Tells which parts of a spec need a durable store.
 
 use super::{
     IdentityMode, Spec,
@@ -7,26 +7,29 @@ use super::{
 use cfgsync_template::Template;
 
 impl Spec {
-    /// What a server without a durable store gives anew after a restart, and this spec uses; in words.
-    pub fn remembered(&self) -> Vec<&'static str> {
+    /// Returns what this spec uses and a server without a durable store loses at a restart, such as `seats`. Each item
+    /// completes the sentence "this spec uses …".
+    pub fn state_lost_on_restart(&self) -> Vec<&'static str> {
         let mut used = vec![];
         if !self.once.is_empty() {
             used.push("values of `once`");
         }
-        if self.texts().any(names_seats) {
+        if self.templates().any(mentions_seat) {
             used.push("seats");
         }
         if self.identity == IdentityMode::FirstUse {
-            used.push("the owners of names (`identity: first-use`)");
+            used.push("the owners of identifiers (`identity: first-use`)");
         }
         used
     }
 
-    /// The texts of templates and fragments.
-    fn texts(&self) -> impl Iterator<Item = &str> {
+    /// Returns the source texts of templates and fragments.
+    fn templates(&self) -> impl Iterator<Item = &str> {
         let templates = self.materializers.iter().filter_map(|one| match one {
             MaterializerSpec::Template(template) => Some(template),
-            MaterializerSpec::Precomputed(_) | MaterializerSpec::Exec(_) => None,
+            MaterializerSpec::Precomputed(_)
+            | MaterializerSpec::Exec(_)
+            | MaterializerSpec::Embedded(_) => None,
         });
         templates.flat_map(|spec| {
             let fragments = spec.fragments.iter().map(|fragment| &fragment.template);
@@ -39,8 +42,8 @@ impl Spec {
     }
 }
 
-/// Whether `seat` stands in `text` as a word. One that is no more than prose costs a warning.
-fn names_seats(text: &str) -> bool {
+/// Returns whether `text` contains the word `seat`. A false positive only costs a warning.
+fn mentions_seat(text: &str) -> bool {
     let mut words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
     words.any(|word| word == "seat")
 }

@@ -1,4 +1,5 @@
-//! Other YAML files that people write, read with the same care as specs: settings, the nodes of `plan`.
+//! Reads other YAML files that people write: settings, and the nodes of `plan`. Mistakes in them are located like those
+//! in a spec.
 
 use std::path::Path;
 
@@ -9,27 +10,33 @@ use super::{
     files::{TEXT_MAX_BYTES, read_text},
     mistake::{Document, Mistake, spec_error},
     source::{Step, YamlPath},
-    typed,
+    syntax, typed,
 };
 
-/// A YAML or JSON file that was read, and the places in it for messages.
-pub struct PlainFile {
+/// A YAML or JSON file of at most 16 MiB, and the locations of its values for messages.
+pub struct YamlFile {
     document: Document,
     value: Value,
 }
 
-impl PlainFile {
+impl YamlFile {
     /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read, is not YAML, or contains something that JSON cannot represent.
     pub fn load(path: &Path) -> Result<Self, SpecError> {
         let text = read_text(path, TEXT_MAX_BYTES)
-            .map_err(|unreadable| spec_error(vec![Mistake::of_file(unreadable.problem)]))?;
+            .map_err(|unreadable| spec_error(vec![Mistake::without_text(unreadable.message)]))?;
         Self::parse(text, path)
     }
 
-    /// Reads `text`; `name` is for messages.
+    /// Reads `text`. Messages call the file `name`.
+    ///
+    /// # Errors
+    /// Fails if the text is not YAML, or contains something that JSON cannot represent.
     pub fn parse(text: String, name: &Path) -> Result<Self, SpecError> {
         let document = Document::new(name, text);
-        let yaml = typed::parse(&document).map_err(spec_error)?;
+        let yaml = syntax::parse(&document).map_err(spec_error)?;
         let mut mistakes = Vec::new();
         match typed::json(&document, &yaml, &YamlPath::default(), &mut mistakes) {
             Some(value) if mistakes.is_empty() => Ok(Self { document, value }),
@@ -37,38 +44,34 @@ impl PlainFile {
         }
     }
 
-    /// What stands in it.
+    /// Returns the file's content as JSON.
     pub fn value(&self) -> &Value {
         &self.value
     }
 
-    /// The 1-based line of the key at `path`, or of the value where it has none.
+    /// Returns the line, from 1, of the key at `path`, or of the value if it is an item of a list.
     pub fn line(&self, path: &[Step]) -> usize {
-        let range = self.document.places().key(&yaml_path(path));
+        let range = self.document.locations().key(&yaml_path(path));
         self.document.source.text[..range.start]
             .matches('\n')
             .count()
             + 1
     }
 
-    /// A mistake about the key at `path`, and the way out (may be empty).
+    /// Returns a mistake about the key at `path`. `help` says what to do, or is empty.
     pub fn wrong_key(&self, path: &[Step], what: &str, help: &str) -> SpecError {
-        spec_error(vec![helped(
-            self.document.key(&yaml_path(path), what),
-            help,
-        )])
+        let mistake = self.document.key(&yaml_path(path), what);
+        spec_error(vec![with_help(mistake, help)])
     }
 
-    /// A mistake about the value at `path`, and the way out (may be empty).
+    /// Returns a mistake about the value at `path`. `help` says what to do, or is empty.
     pub fn wrong_value(&self, path: &[Step], what: &str, help: &str) -> SpecError {
-        spec_error(vec![helped(
-            self.document.value(&yaml_path(path), what),
-            help,
-        )])
+        let mistake = self.document.value(&yaml_path(path), what);
+        spec_error(vec![with_help(mistake, help)])
     }
 }
 
-fn helped(mistake: Mistake, help: &str) -> Mistake {
+fn with_help(mistake: Mistake, help: &str) -> Mistake {
     match help {
         "" => mistake,
         help => mistake.help(help),

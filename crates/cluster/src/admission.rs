@@ -1,0 +1,240 @@
+//! All decisions about one identifier: may it register, own its name, fetch, leave or be removed, and is there room
+//! for it. The answers depend on the spec, on the store's state and on what is served, and on nothing else.
+
+use std::sync::Arc;
+
+use crate::{
+    answer::Refusal,
+    render::Pipeline,
+    view::{AttemptFailure, InputRevisions},
+};
+use cfgsync_model::{ArtifactSet, Digest, Failure, Identifier, NodeRegistration, Revision};
+use cfgsync_store::{Bounds, State};
+
+/// What the decisions depend on, at one moment.
+#[derive(Clone, Copy)]
+pub(crate) struct Admission<'a> {
+    /// The spec and its materializers.
+    pub(crate) pipeline: &'a Pipeline,
+    /// The store's newest state.
+    pub(crate) state: &'a State,
+    /// Which registrations the served generation includes; `None` before the first seal.
+    pub(crate) sealed: Option<Coverage>,
+    /// Why the waiting nodes were released before the first seal.
+    pub(crate) failure: Option<&'a AttemptFailure>,
+}
+
+/// Which registrations a generation includes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Coverage {
+    /// Those accepted up to this revision.
+    pub(crate) up_to: Revision,
+    /// All, whenever they were accepted: the files are static, and the current pipeline made them.
+    pub(crate) is_complete: bool,
+}
+
+/// The decision about a registration that may be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Permit {
+    /// The bounds within which the store must find room for it.
+    pub(crate) within: Bounds,
+    /// The key that becomes the owner of the identifier in the same batch.
+    pub(crate) claim: Option<Digest>,
+}
+
+/// The decision about a fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FetchDecision {
+    /// The node gets its payload of the served generation.
+    Serve,
+    /// There is no payload for it, now or later.
+    Refuse(Refusal),
+    /// The cluster failed.
+    Failed(Arc<Failure>),
+    /// There is no payload for it yet.
+    Wait {
+        /// Whether it is registered.
+        is_registered: bool,
+    },
+}
+
+/// Decides what does not depend on the state of the cluster: whether the spec accepts this registration.
+///
+/// # Errors
+/// [`Refusal::NotListed`] or [`Refusal::Metadata`].
+pub fn check_registration(
+    pipeline: &Pipeline,
+    registration: &NodeRegistration,
+) -> Result<(), Refusal> {
+    if pipeline.excludes(&registration.identifier) {
+        return Err(Refusal::NotListed(registration.identifier.clone()));
+    }
+    check_metadata(pipeline, registration)
+}
+
+fn check_metadata(pipeline: &Pipeline, registration: &NodeRegistration) -> Result<(), Refusal> {
+    pipeline.spec.metadata.check(&registration.metadata)?;
+    Ok(())
+}
+
+impl<'a> Admission<'a> {
+    /// Decides whether a node may register. `key` is the hash of the key with which it claims the identifier. The store
+    /// checks the bounds and the owner again when it applies the batch, since other nodes register at the same time.
+    pub(crate) fn register(
+        &self,
+        registration: &NodeRegistration,
+        key: Option<Digest>,
+        limits: Bounds,
+    ) -> Result<Permit, Refusal> {
+        let identifier = &registration.identifier;
+        // An override gives files to a node that the spec has none for.
+        let has_override = self.pipeline.is_unlisted(identifier.as_str())
+            && self.state.overrides.contains_key(identifier);
+        if self.pipeline.excludes(identifier) && !has_override {
+            return Err(Refusal::NotListed(identifier.clone()));
+        }
+        if self.is_closed_to(identifier) && !self.is_registered(identifier.as_str()) {
+            return Err(Refusal::TooLate(identifier.clone()));
+        }
+        check_metadata(self.pipeline, registration)?;
+        let within = self.bounds_for(identifier, limits);
+        let claim = match (key, self.state.keys.get(identifier)) {
+            (None, _) => None,
+            (Some(key), Some(owner)) if key == *owner => None,
+            (Some(_), Some(_)) => return Err(Refusal::OtherKey(identifier.clone())),
+            (Some(key), None) => Some(key),
+        };
+        Ok(Permit { within, claim })
+    }
+
+    /// The bounds for `identifier`. The number of nodes has no limit for those that the spec names.
+    fn bounds_for(&self, identifier: &Identifier, limits: Bounds) -> Bounds {
+        match self.pipeline.expects(identifier) {
+            true => Bounds {
+                nodes_max: usize::MAX,
+                ..limits
+            },
+            false => limits,
+        }
+    }
+
+    /// Decides whether an operator may remove `identifier`.
+    pub(crate) fn remove(&self, identifier: &Identifier) -> Result<(), Refusal> {
+        match (
+            self.is_closed_to(identifier),
+            self.is_registered(identifier.as_str()),
+        ) {
+            (true, true) => Err(Refusal::Sealed(identifier.clone())),
+            (_, false) => Err(Refusal::Unregistered(identifier.clone())),
+            (false, true) => Ok(()),
+        }
+    }
+
+    /// Decides whether a node may withdraw its own registration. `has_payload`: whether the served generation has
+    /// files for it.
+    pub(crate) fn leave(&self, identifier: &Identifier, has_payload: bool) -> Result<(), Refusal> {
+        match (self.is_registered(identifier.as_str()), has_payload) {
+            (false, _) => Err(Refusal::Unregistered(identifier.clone())),
+            (true, true) => Err(Refusal::LeftTooLate(identifier.clone())),
+            (true, false) => Ok(()),
+        }
+    }
+
+    /// Decides whether an operator may replace a node's own files by `files`. `sealed` are the shared files of the
+    /// served generation. An override that is bound to fail would fail the generation of all nodes.
+    pub(crate) fn replace(
+        &self,
+        files: &ArtifactSet,
+        sealed: Option<&ArtifactSet>,
+    ) -> Result<(), Refusal> {
+        let paths = files.files().iter().map(|file| &file.path);
+        let mut shared = paths.filter(|path| {
+            self.pipeline.declares_shared(path)
+                || sealed.is_some_and(|sealed| sealed.get(path).is_some())
+        });
+        match shared.next() {
+            Some(path) => Err(Refusal::SharedPath { path: path.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Decides what a node that asks for its files gets. `has_payload`: whether the served generation has files for
+    /// it. Costs one look-up, whatever the number of nodes.
+    pub(crate) fn fetch(&self, identifier: &str, has_payload: bool) -> FetchDecision {
+        if let Some(failure) = &self.state.failure {
+            return FetchDecision::Failed(failure.clone());
+        }
+        if has_payload && self.may_have_payload(identifier) {
+            return FetchDecision::Serve;
+        }
+        let is_registered = self.is_registered(identifier);
+        if let Ok(identifier) = Identifier::new(identifier) {
+            if self.pipeline.excludes(&identifier) {
+                return FetchDecision::Refuse(Refusal::NotListed(identifier));
+            }
+            if self.sealed.is_some_and(|sealed| sealed.is_complete) && is_registered {
+                return FetchDecision::Refuse(Refusal::NoFiles(identifier));
+            }
+            if self.is_closed_to(&identifier) && !is_registered {
+                return FetchDecision::Refuse(Refusal::TooLate(identifier));
+            }
+        }
+        match self.failed_attempt() {
+            Some(failure) => FetchDecision::Failed(failure.clone()),
+            None => FetchDecision::Wait { is_registered },
+        }
+    }
+
+    /// Whether a payload of the served generation may go to `identifier`: never one that is older than the node's own
+    /// registration.
+    fn may_have_payload(&self, identifier: &str) -> bool {
+        let Some(sealed) = self.sealed else {
+            return false;
+        };
+        // If no registration changed since the generation was made, every node with a payload is registered as it was
+        // then. A static generation also has payloads for nodes that are not registered.
+        let nothing_changed = InputRevisions::of(self.state).registrations <= sealed.up_to
+            && !self.pipeline.is_static();
+        nothing_changed
+            || self.pipeline.is_open_to(identifier)
+            // An unlisted node has a payload only if an override gave it one.
+            || self.pipeline.is_unlisted(identifier)
+            || self
+                .state
+                .registrations
+                .get(identifier)
+                .is_some_and(|node| sealed.is_complete || node.revision <= sealed.up_to)
+    }
+
+    /// Why the cluster has failed before the first seal. A failed render is over as soon as an input changes.
+    pub(crate) fn failed_attempt(&self) -> Option<&'a Arc<Failure>> {
+        let AttemptFailure { failure, inputs } = self.failure?;
+        let is_current = inputs.is_none_or(|inputs| inputs == InputRevisions::of(self.state));
+        is_current.then_some(failure)
+    }
+
+    /// Whether the registered node `identifier` is to receive the served generation. The list or the files may leave
+    /// it out.
+    pub(crate) fn is_recipient(&self, identifier: &Identifier, has_payload: bool) -> bool {
+        let Some(sealed) = self.sealed else {
+            return false;
+        };
+        let is_excluded = self.pipeline.excludes(identifier);
+        match has_payload {
+            true => !is_excluded || self.state.overrides.contains_key(identifier),
+            false => !is_excluded && !sealed.is_complete,
+        }
+    }
+
+    fn is_registered(&self, identifier: &str) -> bool {
+        self.state.registrations.contains_key(identifier)
+    }
+
+    /// Whether the cluster is sealed and adds and removes no nodes (`late: refuse`).
+    fn is_closed_to(&self, identifier: &Identifier) -> bool {
+        self.sealed.is_some() && self.pipeline.is_closed_after_seal(identifier.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! How many nodes and how much metadata this server takes, and the warning when a limit is reached.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::answer::Refusal;
+use cfgsync_store::{Bounds, CapacityExceeded};
+
+/// The shortest time between two warnings that registrations are refused.
+const WARN_INTERVAL: Duration = Duration::from_mins(1);
+
+/// The limits of a server, and when it last warned that one is reached.
+pub(crate) struct CapacityLimits {
+    bounds: Bounds,
+    warned: Mutex<Option<Instant>>,
+}
+
+impl CapacityLimits {
+    /// Limits with these bounds.
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            warned: Mutex::default(),
+        }
+    }
+
+    /// The bounds for nodes that the spec does not name.
+    pub(crate) fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// Returns the refusal for a registration that exceeds a limit, and logs a warning now and then.
+    pub(crate) fn refuse(&self, full: CapacityExceeded) -> Refusal {
+        let now = Instant::now();
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_none_or(|warned| now - warned >= WARN_INTERVAL) {
+            *warned = Some(now);
+            tracing::warn!("registrations are refused: {full}");
+        }
+        Refusal::Full(full)
+    }
+}

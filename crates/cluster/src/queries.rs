@@ -1,0 +1,165 @@
+//! Queries of nodes: what a node gets now, and waiting until it gets something else. They read the published view and
+//! the store's newest state, and cost one look-up, whatever the number of nodes.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use tokio::time::Instant;
+
+use crate::{
+    AccessKind, Answer, Coordinator, Delivery,
+    admission::FetchDecision,
+    metrics::Metrics,
+    view::{ServedGeneration, ServedPayload, View},
+};
+use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance};
+use cfgsync_spec::IdentityMode;
+use cfgsync_store::State;
+
+impl Coordinator {
+    /// The identity of the store. Revisions and generation numbers are comparable only within one instance.
+    pub fn instance(&self) -> Instance {
+        self.shared.store.instance()
+    }
+
+    /// The cluster's name. It never changes: one server serves one cluster.
+    pub fn cluster_name(&self) -> String {
+        self.shared.view.load().pipeline.spec.cluster.clone()
+    }
+
+    /// The server's metrics.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.shared.metrics
+    }
+
+    /// How a node proves that an identifier is its own.
+    pub fn identity(&self) -> IdentityMode {
+        self.shared.view.load().pipeline.spec.identity
+    }
+
+    /// The hash of the key that owns `identifier`, if one does.
+    pub fn owner(&self, identifier: &Identifier) -> Option<Digest> {
+        self.shared.store.state().keys.get(identifier).copied()
+    }
+
+    /// The registered nodes whose identifier no key owns.
+    pub fn registered_without_key(&self) -> Vec<Identifier> {
+        let state = self.shared.store.state();
+        state.registered_without_key().cloned().collect()
+    }
+
+    /// The answer to a node that must register before it owns the identifier that it asks for.
+    pub fn unregistered(&self) -> Answer {
+        Answer::NotReady(self.shared.view.load().not_ready.body(false))
+    }
+
+    /// The answer to `identifier` now. Never waits. A payload counts as delivered.
+    pub fn answer(&self, identifier: &str) -> Answer {
+        self.answer_for(AccessKind::Delivery, identifier)
+    }
+
+    /// Like [`Coordinator::answer`], for a delivery or for an operator's look.
+    pub fn answer_for(&self, kind: AccessKind, identifier: &str) -> Answer {
+        let view = self.shared.view.load();
+        let state = self.shared.store.state();
+        match self.fetch(&view, &state, identifier) {
+            Ok((served, identifier, payload)) => match kind {
+                AccessKind::Delivery => Answer::Payload(self.deliver(served, identifier, payload)),
+                AccessKind::Look { reveal } => self.show(served, identifier, payload, reveal),
+            },
+            Err(answer) => answer,
+        }
+    }
+
+    /// The payload for `identifier`, or the answer why there is none.
+    fn fetch<'a>(
+        &self,
+        view: &'a View,
+        state: &State,
+        identifier: &str,
+    ) -> Result<(&'a ServedGeneration, &'a Identifier, &'a ServedPayload), Answer> {
+        let served = view.served.as_deref();
+        let found = served.and_then(|served| {
+            let (identifier, payload) = served.payload(identifier)?;
+            Some((served, identifier, payload))
+        });
+        let decision = view.admission(state).fetch(identifier, found.is_some());
+        match (decision, found) {
+            (FetchDecision::Serve, Some(found)) => Ok(found),
+            (FetchDecision::Serve, None) => unreachable!("only a payload is served"),
+            (FetchDecision::Refuse(refusal), _) => Err(Answer::Missing(refusal)),
+            (FetchDecision::Failed(failure), _) => Err(Answer::Failed(failure)),
+            (FetchDecision::Wait { is_registered }, _) => {
+                let body = view.not_ready.body(is_registered);
+                Err(match self.shared.draining.load(Ordering::Relaxed) {
+                    true => Answer::Draining(body),
+                    false => Answer::NotReady(body),
+                })
+            }
+        }
+    }
+
+    fn deliver(
+        &self,
+        served: &ServedGeneration,
+        identifier: &Identifier,
+        payload: &ServedPayload,
+    ) -> Delivery {
+        let generation = served.generation.number;
+        let is_first = payload.mark_delivered();
+        if is_first {
+            self.note_delivery(identifier.clone(), generation);
+        }
+        Delivery {
+            payload: payload.encoded.clone(),
+            generation,
+            is_first,
+            shows_secrets: payload.has_secrets,
+        }
+    }
+
+    /// Queues a first delivery for the reconciler, which records many at once.
+    fn note_delivery(&self, identifier: Identifier, generation: GenerationNumber) {
+        let mut deliveries = self.shared.deliveries();
+        deliveries.push((identifier, generation));
+        if deliveries.len() == 1 {
+            self.shared.delivered.notify_one();
+        }
+    }
+
+    /// Waits until the answer is another one than "not ready" or the payload `held`, at most until `until`. Then the
+    /// answer is the one at that moment.
+    pub async fn wait(&self, identifier: &str, held: Option<Digest>, until: Instant) -> Answer {
+        self.wait_for(AccessKind::Delivery, identifier, held, until)
+            .await
+    }
+
+    /// Like [`Coordinator::wait`], for a delivery or for an operator's look.
+    pub async fn wait_for(
+        &self,
+        kind: AccessKind,
+        identifier: &str,
+        held: Option<Digest>,
+        until: Instant,
+    ) -> Answer {
+        // Subscribe first, compare then, so that a release in between is not lost.
+        let mut release = self.shared.release.subscribe();
+        loop {
+            release.borrow_and_update();
+            let answer = self.answer_for(kind, identifier);
+            let is_same = match &answer {
+                Answer::Payload(delivery) => held == Some(delivery.payload.digest),
+                Answer::NotReady(_) => true,
+                Answer::Missing(_) | Answer::Failed(_) | Answer::Draining(_) => false,
+            };
+            if !is_same || self.shared.draining.load(Ordering::Relaxed) {
+                return answer;
+            }
+            if tokio::time::timeout_at(until, release.changed())
+                .await
+                .is_err()
+            {
+                return self.answer_for(kind, identifier);
+            }
+        }
+    }
+}

@@ -1,0 +1,551 @@
+//! The reconciler: one task that brings what is served up to what is registered.
+//!
+//! Each round of [`Reconciler::run`] takes the same steps: follow the store, evaluate the newest state, start the work
+//! that is due, publish. Renders, seals, adoptions of other servers' generations and delivery records run beside the
+//! loop. The loop waits for none of them, so deadlines, reloads and publishing go on whatever the store or a
+//! materializer does. At most one render, seal or adoption is in flight.
+
+mod attempt;
+mod follower;
+mod renderer;
+mod render_job;
+mod sealer;
+mod adopter;
+mod deliveries;
+mod publisher;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
+use crate::{
+    Config, Shared,
+    audit_sink::{AuditEvent, RenderOutcome},
+    render::Pipeline,
+    view::{InputRevisions, ServedGeneration},
+};
+use adopter::Adopter;
+use attempt::Attempt;
+use cfgsync_model::{Failure, FailureKind, Generation, Progress, Readiness, Revision};
+use deliveries::DeliveryRecorder;
+use follower::{Follower, log_registrations};
+use publisher::{Publisher, Serving};
+use render_job::{RenderJob, RenderedGeneration};
+use renderer::{FinishedRender, RenderKey, RenderResult, Renderer};
+use sealer::{PendingSeal, SealAnswer, Sealer, seal_event, unsealed};
+
+/// An evaluation takes in all registrations of a burst: it is at most this late.
+const EVALUATION_PAUSE: Duration = Duration::from_millis(1);
+
+/// When the server stops, a seal and delivery records that are in flight have this long to end.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A request to the reconciler, beside the changes of the store. Each is answered once its effect is published.
+pub(crate) enum Command {
+    /// Begin a new attempt: a node registered after the last one had failed by its deadline.
+    BeginAttempt(oneshot::Sender<()>),
+    /// Try failed renders and attempts again.
+    Retry(oneshot::Sender<()>),
+    /// Use another spec from now on.
+    Reload(Arc<Pipeline>, oneshot::Sender<()>),
+}
+
+/// The state of the task. Only the task has it, so it needs no lock.
+pub(crate) struct Reconciler {
+    shared: Arc<Shared>,
+    config: Config,
+    commands: mpsc::Receiver<Command>,
+    pipeline: Arc<Pipeline>,
+    /// How often the spec was read.
+    spec_reading: u32,
+    /// The spec was reloaded since the last evaluation.
+    is_reloaded: bool,
+    follower: Follower,
+    attempt: Attempt,
+    renderer: Renderer,
+    sealer: Sealer,
+    adopter: Adopter,
+    deliveries: DeliveryRecorder,
+    serving: Serving,
+    publisher: Publisher,
+}
+
+/// The readiness rule's answer with the timers around it.
+struct Evaluation {
+    /// What is here, and every reason to wait.
+    progress: Progress,
+    /// Whether only `settle` or another reason beside the rule delays the next generation.
+    is_settling: bool,
+    /// When the answer changes by itself.
+    wake_at: WakeAt,
+}
+
+impl Evaluation {
+    fn is_ready(&self) -> bool {
+        self.progress.unmet.is_empty()
+    }
+}
+
+/// The earliest of several times.
+#[derive(Default)]
+struct WakeAt(Option<Instant>);
+
+impl WakeAt {
+    fn add(&mut self, at: Option<Instant>) {
+        self.0 = [self.0, at].into_iter().flatten().min();
+    }
+}
+
+impl Reconciler {
+    /// A reconciler for what `shared` holds. It does nothing before [`Reconciler::run`].
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        config: Config,
+        commands: mpsc::Receiver<Command>,
+    ) -> Self {
+        let view = shared.view.load_full();
+        let pipeline = view.pipeline.clone();
+        let changes = shared.store.follow();
+        let mut reconciler = Self {
+            follower: Follower::new(&*shared.store, changes, &pipeline.spec),
+            config,
+            commands,
+            pipeline,
+            spec_reading: 0,
+            is_reloaded: false,
+            attempt: Attempt::new(Instant::now()),
+            renderer: Renderer::default(),
+            sealer: Sealer::default(),
+            adopter: Adopter::default(),
+            deliveries: DeliveryRecorder::default(),
+            serving: Serving::new(view.served.clone(), view.coverage.up_to),
+            publisher: Publisher::default(),
+            shared,
+        };
+        reconciler.resume();
+        reconciler
+    }
+
+    /// After a restart, does not repeat a render that may have other results, such as a program's: the sealed
+    /// generation is the result for these inputs.
+    fn resume(&mut self) {
+        let Some(served) = &self.serving.generation else {
+            return;
+        };
+        let (sealed, key) = (&served.generation, self.render_key());
+        if sealed.spec == key.spec
+            && key.inputs.newest() <= sealed.revision
+            && !self.pipeline.is_repeatable()
+        {
+            self.renderer.set_result(key, RenderResult::Sealed);
+            self.serving.rendered_from = Some(key);
+        }
+    }
+
+    /// Runs until `shutdown` is complete.
+    pub(crate) async fn run(mut self, shutdown: impl Future<Output = ()> + Send + 'static) {
+        tokio::pin!(shutdown);
+        loop {
+            let registered = self.follow();
+            let evaluation = self.evaluate();
+            log_registrations(&registered, &evaluation.progress);
+            self.warn_unsatisfied_spec(&evaluation.progress);
+            self.start_due_work(&evaluation);
+            let mut wake_at = WakeAt(evaluation.wake_at.0);
+            wake_at.add(
+                self.deliveries
+                    .record_if_due(&self.shared, &self.follower.state),
+            );
+            self.publish(evaluation);
+            tokio::select! {
+                () = &mut shutdown => break,
+                is_open = self.follower.changed() => {
+                    if !is_open {
+                        break;
+                    }
+                    tokio::time::sleep(EVALUATION_PAUSE).await;
+                }
+                Some(command) = self.commands.recv() => self.handle_command(command),
+                render = self.renderer.finished() => self.on_render_finished(render),
+                (seal, answer) = self.sealer.answered() => self.on_seal_answered(seal, answer),
+                served = self.adopter.finished() => self.on_generation_adopted(served),
+                () = self.deliveries.recorded(&self.shared) => {}
+                () = self.shared.delivered.notified() => {}
+                () = sleep_until(wake_at.0) => {}
+            }
+        }
+        self.shut_down().await;
+    }
+
+    /// Brings the task's state up to the store's newest. Returns the nodes that registered.
+    fn follow(&mut self) -> Vec<Arc<cfgsync_model::NodeRegistration>> {
+        let now = Instant::now();
+        let changed = self.follower.follow(&*self.shared.store);
+        if changed.registrations {
+            self.attempt.on_registrations_changed(now);
+        }
+        if !changed.registered.is_empty() {
+            // A node that registered while the attempt was failing could not know that it had to begin the next one.
+            self.attempt.clear_failure();
+        }
+        let has_nodes = !self.follower.tracker.is_empty();
+        let is_sealed = self.serving.generation.is_some();
+        self.attempt.update(has_nodes, is_sealed, now);
+        changed.registered
+    }
+
+    /// Evaluates the rule and the timers. Fails the attempt if its deadline has passed.
+    fn evaluate(&mut self) -> Evaluation {
+        let now = Instant::now();
+        let readiness = match &self.serving.generation {
+            Some(served) => self.follower.tracker.readiness(&served.generation.once),
+            None => self.follower.tracker.readiness(&serde_json::Map::new()),
+        };
+        let is_satisfied = readiness.is_ready();
+        let (Readiness::Ready(mut progress) | Readiness::Waiting(mut progress)) = readiness;
+        let mut wake_at = WakeAt::default();
+        let mut is_settling = false;
+        let key = self.render_key();
+        let rule = self.pipeline.spec.ready.as_ref();
+        if let Some(rule) = rule.filter(|_| is_satisfied)
+            && let Some(settles_at) = self.attempt.settles_at(rule.settle, now)
+        {
+            is_settling = true;
+            let clause = format!("settle: waiting for {:?} without a change", rule.settle);
+            progress.unmet.push(clause);
+            wake_at.add(Some(settles_at));
+        }
+        if let Some((clause, retry_at)) = self.renderer.result(key).and_then(RenderResult::retry) {
+            progress.unmet.push(clause.to_owned());
+            wake_at.add((retry_at > now).then_some(retry_at));
+        }
+        let is_seal_slow = self.sealer.slow_at().is_some_and(|at| at <= now);
+        if is_seal_slow {
+            progress.unmet.push(sealer::SLOW_CLAUSE.to_owned());
+        } else {
+            wake_at.add(self.sealer.slow_at());
+        }
+        // A set that became ready in time is not failed while its files are made or sealed.
+        let is_in_time = self.is_working() && !is_seal_slow;
+        if let Some(ends_at) = self.attempt.ends_at(rule.and_then(|rule| rule.deadline))
+            && !is_in_time
+        {
+            let is_ready_now = progress.unmet.is_empty() && self.renderer.result(key).is_none();
+            if ends_at > now {
+                wake_at.add(Some(ends_at));
+            } else if !is_ready_now {
+                self.miss_deadline(&progress);
+            }
+        }
+        let interval = self.config.min_generation_interval;
+        wake_at.add(self.renderer.next_start(interval, now));
+        Evaluation {
+            progress,
+            is_settling,
+            wake_at,
+        }
+    }
+
+    fn miss_deadline(&mut self, progress: &Progress) {
+        let deadline = self
+            .pipeline
+            .spec
+            .ready
+            .as_ref()
+            .and_then(|rule| rule.deadline);
+        let reason = format!(
+            "not ready within {:?}: {progress}",
+            deadline.unwrap_or_default()
+        );
+        tracing::error!("the attempt failed: {reason}; the next registration begins a new attempt");
+        self.audit(AuditEvent::Attempt, RenderOutcome::Failed("deadline"));
+        self.attempt.fail(Arc::new(Failure {
+            kind: FailureKind::Deadline,
+            reason,
+            at: self.shared.clock.now(),
+        }));
+        self.publisher.release();
+    }
+
+    /// A reloaded spec may ask for more than the old one did.
+    fn warn_unsatisfied_spec(&mut self, progress: &Progress) {
+        if std::mem::take(&mut self.is_reloaded)
+            && !progress.unmet.is_empty()
+            && let Some(served) = &self.serving.generation
+        {
+            tracing::warn!(
+                "the new spec is not satisfied ({progress}); still serving generation {}",
+                served.generation.number
+            );
+        }
+    }
+
+    /// Whether a render, a seal or an adoption is in flight.
+    fn is_working(&self) -> bool {
+        self.renderer.is_running() || self.sealer.is_running() || self.adopter.is_running()
+    }
+
+    /// Starts what is due: an adoption, another try to seal, or a render of the newest state.
+    fn start_due_work(&mut self, evaluation: &Evaluation) {
+        if self.is_working() {
+            return;
+        }
+        if let Some(newest) = self.follower.state.generation().cloned() {
+            self.adopt(newest);
+        }
+        let is_failed = self.attempt.failure().is_some() || self.follower.state.failure.is_some();
+        if is_failed || self.is_working() {
+            return;
+        }
+        let (key, now) = (self.render_key(), Instant::now());
+        if let Some(served) = self.renderer.take_unsealed(key, now) {
+            self.seal(PendingSeal { key, served });
+            return;
+        }
+        let is_due = match self.renderer.result(key) {
+            None => evaluation.is_ready(),
+            // A materializer's own "not ready" must not keep it from running again.
+            Some(result) => result.retry().is_some_and(|(_, retry_at)| retry_at <= now),
+        };
+        let interval = self.config.min_generation_interval;
+        if is_due && self.renderer.next_start(interval, now).is_none() {
+            let job = self.render_job();
+            self.renderer.start(key, job);
+        }
+    }
+
+    /// Starts to serve a generation that another server sealed, if it is newer than the served one.
+    fn adopt(&mut self, generation: Arc<Generation>) {
+        let served = self.serving.generation.as_ref();
+        if served.is_none_or(|served| served.generation.number < generation.number) {
+            let instance = self.shared.store.instance();
+            let sign_key = self.shared.sign_key.clone();
+            self.adopter.start(instance, generation, sign_key);
+        }
+    }
+
+    fn seal(&mut self, seal: PendingSeal) {
+        let audit_sink = self.config.audit_sink.clone();
+        self.sealer
+            .start(seal, self.shared.store.clone(), audit_sink);
+    }
+
+    fn render_job(&self) -> RenderJob {
+        RenderJob {
+            pipeline: self.pipeline.clone(),
+            state: self.follower.state.clone(),
+            members: self.follower.tracker.members().clone(),
+            revision: self.follower.state.inputs,
+            served: self.serving.generation.clone(),
+            instance: self.shared.store.instance(),
+            drawn_at: self.shared.clock.now(),
+            sign_key: self.shared.sign_key.clone(),
+        }
+    }
+
+    /// What a render would read now. Static files do not depend on registrations.
+    fn render_key(&self) -> RenderKey {
+        let mut inputs = InputRevisions::of(&self.follower.state);
+        if self.pipeline.is_static() {
+            inputs.registrations = Revision::default();
+        }
+        RenderKey {
+            inputs,
+            spec: self.pipeline.spec.digest,
+            spec_reading: self.spec_reading,
+        }
+    }
+
+    /// Does what a command asks for. It is answered after the next publication.
+    fn handle_command(&mut self, command: Command) {
+        let answer = match command {
+            Command::BeginAttempt(answer) => {
+                self.attempt.clear_failure();
+                answer
+            }
+            Command::Retry(answer) => {
+                self.attempt.clear_failure();
+                if matches!(
+                    self.renderer.newest_result(),
+                    Some((_, RenderResult::Failed(_)))
+                ) {
+                    self.renderer.clear_result();
+                }
+                answer
+            }
+            Command::Reload(pipeline, answer) => {
+                self.pipeline = pipeline;
+                self.spec_reading += 1;
+                self.is_reloaded = true;
+                self.follower.track(&self.pipeline.spec);
+                self.publisher.release();
+                answer
+            }
+        };
+        self.publisher.acknowledge(answer);
+    }
+
+    /// Seals what a render made, or keeps its failure.
+    fn on_render_finished(&mut self, render: FinishedRender) {
+        let FinishedRender {
+            key,
+            revision,
+            took,
+            rendering,
+        } = render;
+        let metrics = &self.shared.metrics;
+        metrics.render_seconds.observe(took.as_secs_f64());
+        let result = match rendering {
+            Ok(RenderedGeneration::New(served)) => {
+                tracing::debug!(
+                    "rendered generation {} in {took:?}",
+                    served.generation.number
+                );
+                self.renderer.clear_result();
+                self.seal(PendingSeal { key, served });
+                return;
+            }
+            Ok(RenderedGeneration::Unchanged) => {
+                self.serving.covers(key, revision);
+                RenderResult::Sealed
+            }
+            Ok(RenderedGeneration::NotReady(message)) => self.renderer.not_ready(key, message),
+            Err(error) => {
+                metrics.render_failures.inc();
+                tracing::error!("the render of revision {revision} failed: {error}");
+                self.audit(
+                    AuditEvent::Render { revision },
+                    RenderOutcome::Failed("materializer"),
+                );
+                RenderResult::Failed(Arc::new(Failure {
+                    kind: FailureKind::Render,
+                    reason: error.to_string(),
+                    at: self.shared.clock.now(),
+                }))
+            }
+        };
+        self.renderer.set_result(key, result);
+        self.publisher.release();
+    }
+
+    /// Serves a sealed generation, or keeps it for the next try.
+    fn on_seal_answered(&mut self, seal: PendingSeal, answer: SealAnswer) {
+        let PendingSeal { key, served } = seal;
+        let event = seal_event(&served.generation);
+        match answer {
+            SealAnswer::Won => {
+                self.audit(event, RenderOutcome::Done);
+                let generation = &served.generation;
+                let nodes = match generation.nodes.len() {
+                    1 => "1 node".to_owned(),
+                    count => format!("{count} nodes"),
+                };
+                let (number, digest) = (generation.number, generation.digest);
+                tracing::info!("sealed generation {number} for {nodes} (digest {digest})");
+                let revision = generation.revision;
+                if self.serve(*served) {
+                    self.serving.covers(key, revision);
+                }
+                self.renderer.set_result(key, RenderResult::Sealed);
+            }
+            SealAnswer::Lost(winner) => {
+                self.audit(event, RenderOutcome::Failed("sealed_elsewhere"));
+                self.renderer.clear_result();
+                self.adopt(winner);
+            }
+            SealAnswer::NotSealed {
+                clause,
+                reason,
+                slug,
+            } => {
+                if let Some(slug) = slug {
+                    self.audit(event, RenderOutcome::Failed(slug));
+                }
+                let before = self.renderer.result(key);
+                let result = unsealed(before, clause, &reason, served);
+                self.renderer.set_result(key, result);
+            }
+        }
+        self.publisher.release();
+    }
+
+    /// Serves a generation that another server sealed. The newest state is rendered again, unless it has the same
+    /// files.
+    fn on_generation_adopted(&mut self, served: ServedGeneration) {
+        if self.serve(served) {
+            self.renderer.clear_result();
+            self.publisher.release();
+        }
+    }
+
+    /// Serves `served` and ends the attempt. Returns `false`, and changes nothing, if a newer one is served already.
+    fn serve(&mut self, served: ServedGeneration) -> bool {
+        let is_newer = self.serving.serve(served);
+        if is_newer {
+            self.attempt.on_sealed();
+        }
+        is_newer
+    }
+
+    /// Whether the newest inputs need a generation that is still to be made.
+    fn is_generation_due(&self, evaluation: &Evaluation) -> bool {
+        // After a seal, waiting only delays the generation that a change is owed.
+        let is_sealed = self.serving.generation.is_some();
+        let is_due = match self.renderer.result(self.render_key()) {
+            None => evaluation.is_ready() || (evaluation.is_settling && is_sealed),
+            Some(result) => result.is_retried() && is_sealed,
+        };
+        is_due && self.follower.state.failure.is_none()
+    }
+
+    /// What nodes wait for while the rule is satisfied.
+    fn work_clause(&self) -> String {
+        let interval = self.config.min_generation_interval;
+        if self.renderer.is_running() {
+            "render: the files are being made".to_owned()
+        } else if self.sealer.is_running() {
+            "seal: the files are being stored".to_owned()
+        } else if self.adopter.is_running() {
+            "seal: the files of another server are being loaded".to_owned()
+        } else {
+            format!("render: changes are collected, files are made at most once in {interval:?}")
+        }
+    }
+
+    fn audit(&self, event: AuditEvent, outcome: RenderOutcome) {
+        if let Some(audit_sink) = &self.config.audit_sink {
+            audit_sink.record(event, outcome);
+        }
+    }
+
+    /// Lets a seal and delivery records that are in flight end.
+    async fn shut_down(&mut self) {
+        let finish = async {
+            if self.sealer.is_running() {
+                let (seal, answer) = self.sealer.answered().await;
+                self.on_seal_answered(seal, answer);
+            }
+            self.deliveries
+                .flush(&self.shared, &self.follower.state)
+                .await;
+        };
+        if tokio::time::timeout(SHUTDOWN_PATIENCE, finish)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "the store did not answer within {SHUTDOWN_PATIENCE:?} while the server stopped"
+            );
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,54 @@
+//! Adopts generations that another server sealed: their payloads are encoded beside the loop, then served.
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use crate::view::ServedGeneration;
+use cfgsync_model::{Generation, Instance};
+use cfgsync_wire::SigningKey;
+
+/// The generation that is being encoded, if any.
+#[derive(Default)]
+pub(super) struct Adopter {
+    running: Option<JoinHandle<ServedGeneration>>,
+}
+
+impl Adopter {
+    /// Whether a generation is being encoded.
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Starts to encode `generation` on a thread of its own.
+    pub(super) fn start(
+        &mut self,
+        instance: Instance,
+        generation: Arc<Generation>,
+        sign_key: Option<Arc<SigningKey>>,
+    ) {
+        tracing::info!(
+            "adopting generation {}, which another server sealed",
+            generation.number
+        );
+        let encode = move || ServedGeneration::new(instance, generation, sign_key.as_ref());
+        self.running = Some(tokio::task::spawn_blocking(encode));
+    }
+
+    /// Waits for the encoded generation, and takes it out. Never returns without one.
+    pub(super) async fn finished(&mut self) -> ServedGeneration {
+        let Some(running) = &mut self.running else {
+            return std::future::pending().await;
+        };
+        let encoded = running.await;
+        self.running = None;
+        match encoded {
+            Ok(served) => served,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and this task with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The attempt to reach the first seal: when it began, how it failed, and when registrations last changed. The timers
+//! `settle` and `deadline` are computed from it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use cfgsync_model::Failure;
+
+/// The timers around the readiness rule, on the server's monotonic clock.
+pub(super) struct Attempt {
+    /// When the attempt's first node registered; `None` without nodes, after a failure and after the first seal.
+    started: Option<Instant>,
+    /// Why the attempt failed, until the next one begins.
+    failure: Option<Arc<Failure>>,
+    /// When a registration last changed.
+    last_change: Instant,
+}
+
+impl Attempt {
+    /// No attempt yet. `settle` counts from `now`.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            started: None,
+            failure: None,
+            last_change: now,
+        }
+    }
+
+    /// Restarts `settle`.
+    pub(super) fn on_registrations_changed(&mut self, now: Instant) {
+        self.last_change = now;
+    }
+
+    /// Starts the attempt if there are nodes, and ends it if there are none or a generation is sealed.
+    pub(super) fn update(&mut self, has_nodes: bool, is_sealed: bool, now: Instant) {
+        if !has_nodes || is_sealed {
+            self.started = None;
+        } else if self.failure.is_none() {
+            self.started.get_or_insert(now);
+        }
+    }
+
+    /// When registrations count as settled, if that is after `now`.
+    pub(super) fn settles_at(&self, settle: Duration, now: Instant) -> Option<Instant> {
+        let at = self.last_change + settle;
+        (at > now).then_some(at)
+    }
+
+    /// When the attempt fails, if one runs and there is a deadline.
+    pub(super) fn ends_at(&self, deadline: Option<Duration>) -> Option<Instant> {
+        Some(self.started? + deadline?)
+    }
+
+    /// Fails the attempt. The next one begins after [`Attempt::clear_failure`].
+    pub(super) fn fail(&mut self, failure: Arc<Failure>) {
+        self.started = None;
+        self.failure = Some(failure);
+    }
+
+    /// Why the attempt failed.
+    pub(super) fn failure(&self) -> Option<&Arc<Failure>> {
+        self.failure.as_ref()
+    }
+
+    /// Lets the next attempt begin.
+    pub(super) fn clear_failure(&mut self) {
+        self.failure = None;
+    }
+
+    /// Ends the attempt: a generation is sealed.
+    pub(super) fn on_sealed(&mut self) {
+        self.started = None;
+        self.failure = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn failure() -> Arc<Failure> {
+        Arc::new(Failure {
+            kind: cfgsync_model::FailureKind::Deadline,
+            reason: "late".to_owned(),
+            at: cfgsync_support::clock::Timestamp::UNIX_EPOCH,
+        })
+    }
+
+    #[test]
+    fn deadline_counts_from_the_first_node_and_ends_with_the_seal() {
+        let start = Instant::now();
+        let mut attempt = Attempt::new(start);
+        attempt.update(false, false, start);
+        assert_eq!(attempt.ends_at(Some(SECOND)), None, "no nodes");
+        attempt.update(true, false, start + SECOND);
+        attempt.update(true, false, start + 2 * SECOND);
+        assert_eq!(attempt.ends_at(Some(SECOND)), Some(start + 2 * SECOND));
+        assert_eq!(attempt.ends_at(None), None, "no deadline");
+        attempt.update(true, true, start + 2 * SECOND);
+        assert_eq!(attempt.ends_at(Some(SECOND)), None, "sealed");
+    }
+
+    #[test]
+    fn next_attempt_begins_only_after_the_failure_is_cleared() {
+        let start = Instant::now();
+        let mut attempt = Attempt::new(start);
+        attempt.update(true, false, start);
+        attempt.fail(failure());
+        attempt.update(true, false, start + SECOND);
+        assert_eq!(attempt.ends_at(Some(SECOND)), None);
+        attempt.clear_failure();
+        attempt.update(true, false, start + 5 * SECOND);
+        assert_eq!(attempt.ends_at(Some(SECOND)), Some(start + 6 * SECOND));
+    }
+
+    #[test]
+    fn settle_counts_from_the_last_change() {
+        let start = Instant::now();
+        let mut attempt = Attempt::new(start);
+        assert_eq!(attempt.settles_at(SECOND, start), Some(start + SECOND));
+        attempt.on_registrations_changed(start + SECOND);
+        assert_eq!(
+            attempt.settles_at(SECOND, start + SECOND),
+            Some(start + 2 * SECOND)
+        );
+        assert_eq!(attempt.settles_at(SECOND, start + 2 * SECOND), None);
+        assert_eq!(attempt.settles_at(Duration::ZERO, start + SECOND), None);
+    }
+}

@@ -1,0 +1,178 @@
+//! Follows the store: brings the readiness tracker up to the newest state and logs what changed. The cost is that of
+//! the changes, not of the number of nodes.
+
+use std::sync::Arc;
+
+use imbl::ordmap::DiffItem;
+use tokio::sync::watch;
+
+use crate::readiness::ReadinessTracker;
+use cfgsync_model::{NodeRegistration, Progress, Revision};
+use cfgsync_spec::Spec;
+use cfgsync_store::{EventKind, State, Store};
+
+/// In one evaluation, up to this many registrations are logged one by one. More are counted in one line.
+const LOGGED_ONE_BY_ONE_MAX: usize = 8;
+
+/// The newest state that was read, and the tracker that reflects it.
+pub(super) struct Follower {
+    changes: watch::Receiver<Revision>,
+    pub(super) state: Arc<State>,
+    pub(super) tracker: ReadinessTracker,
+}
+
+/// What a newer state brought.
+#[derive(Default)]
+pub(super) struct Changed {
+    /// Nodes that registered, or whose facts changed.
+    pub(super) registered: Vec<Arc<NodeRegistration>>,
+    /// Whether a registration changed or was removed.
+    pub(super) registrations: bool,
+}
+
+impl Follower {
+    /// Starts with the store's state of now, evaluated by `spec`.
+    pub(super) fn new(
+        store: &dyn Store,
+        changes: watch::Receiver<Revision>,
+        spec: &Arc<Spec>,
+    ) -> Self {
+        let mut follower = Self {
+            changes,
+            state: store.state().into_arc(),
+            tracker: ReadinessTracker::new(spec.clone()),
+        };
+        follower.track(spec);
+        if let Some(failure) = &follower.state.failure {
+            tracing::error!(
+                "an operator declared the cluster failed: {}",
+                failure.reason
+            );
+        }
+        follower
+    }
+
+    /// Waits until there may be a newer state. Returns `false` once the store is gone.
+    pub(super) async fn changed(&mut self) -> bool {
+        self.changes.changed().await.is_ok()
+    }
+
+    /// Evaluates the registrations by another spec.
+    pub(super) fn track(&mut self, spec: &Arc<Spec>) {
+        self.tracker = ReadinessTracker::new(spec.clone());
+        for registered in self.state.registrations.values() {
+            self.tracker.insert(registered.registration.clone());
+        }
+    }
+
+    /// Reads the newest state.
+    pub(super) fn follow(&mut self, store: &dyn Store) -> Changed {
+        self.changes.mark_unchanged();
+        let state = store.state().into_arc();
+        let mut changed = Changed::default();
+        if state.revision != self.state.revision {
+            match state.events_after(self.state.revision) {
+                Some(commits) => {
+                    for events in commits {
+                        for event in &*events {
+                            self.apply(&event.kind, &mut changed);
+                        }
+                    }
+                }
+                None => self.compare(&state, &mut changed),
+            }
+        }
+        self.state = state;
+        changed
+    }
+
+    fn apply(&mut self, kind: &EventKind, changed: &mut Changed) {
+        match kind {
+            EventKind::NodeRegistered { registration } => {
+                self.tracker.insert(registration.clone());
+                changed.registrations = true;
+                changed.registered.push(registration.clone());
+            }
+            EventKind::NodeRemoved { identifier } => {
+                tracing::info!("{identifier} was removed");
+                self.tracker.remove(identifier.as_str());
+                changed.registrations = true;
+            }
+            EventKind::OverrideSet { identifier } => {
+                tracing::info!("an operator's files now replace the files of {identifier}");
+            }
+            EventKind::OverrideRemoved { identifier } => {
+                tracing::info!("{identifier} has its own files again: its override was removed");
+            }
+            EventKind::ClusterFailed { failure } => {
+                tracing::error!(
+                    "an operator declared the cluster failed: {}",
+                    failure.reason
+                );
+            }
+            EventKind::ClusterReset => tracing::info!("an operator ended the declared failure"),
+            // The sealer and the server log these where they happen.
+            EventKind::Delivered { .. }
+            | EventKind::NameClaimed { .. }
+            | EventKind::NameReleased { .. }
+            | EventKind::GenerationSealed { .. } => {}
+        }
+    }
+
+    /// Finds out what changed when the store's event history does not reach back far enough.
+    fn compare(&mut self, newer: &State, changed: &mut Changed) {
+        let older = self.state.clone();
+        let mut apply = |kind| self.apply(&kind, changed);
+        for item in older.registrations.diff(&newer.registrations) {
+            match item {
+                DiffItem::Add(_, new) | DiffItem::Update { new: (_, new), .. } => {
+                    let registration = new.registration.clone();
+                    apply(EventKind::NodeRegistered { registration });
+                }
+                DiffItem::Remove(identifier, _) => {
+                    let identifier = identifier.clone();
+                    apply(EventKind::NodeRemoved { identifier });
+                }
+            }
+        }
+        for item in older.overrides.diff(&newer.overrides) {
+            match item {
+                DiffItem::Add(identifier, _)
+                | DiffItem::Update {
+                    new: (identifier, _),
+                    ..
+                } => {
+                    let identifier = identifier.clone();
+                    apply(EventKind::OverrideSet { identifier });
+                }
+                DiffItem::Remove(identifier, _) => {
+                    let identifier = identifier.clone();
+                    apply(EventKind::OverrideRemoved { identifier });
+                }
+            }
+        }
+        match (&older.failure, &newer.failure) {
+            (Some(_), None) => apply(EventKind::ClusterReset),
+            (before, Some(failure)) if before.as_ref() != Some(failure) => {
+                let failure = failure.clone();
+                apply(EventKind::ClusterFailed { failure });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Logs who registered, with the progress after it.
+pub(super) fn log_registrations(registered: &[Arc<NodeRegistration>], progress: &Progress) {
+    if registered.len() > LOGGED_ONE_BY_ONE_MAX {
+        tracing::info!("{} nodes registered ({progress})", registered.len());
+        return;
+    }
+    for node in registered {
+        tracing::info!(
+            "{} registered from {} ({progress})",
+            node.identifier,
+            node.ip
+        );
+    }
+}

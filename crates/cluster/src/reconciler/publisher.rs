@@ -1,0 +1,186 @@
+//! Publishes what an evaluation found: the view that readers see, the metrics, the wake-up of waiting nodes, and the
+//! answers to commands.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{
+    Evaluation, Reconciler,
+    renderer::{RenderKey, RenderResult},
+};
+use crate::{
+    admission::Coverage,
+    view::{AttemptFailure, InputRevisions, NotReadyBodies, ServedGeneration, View},
+};
+use cfgsync_model::{Failure, Revision};
+
+/// The generation that is served, and which inputs it includes.
+pub(super) struct Serving {
+    pub(super) generation: Option<Arc<ServedGeneration>>,
+    /// Registrations up to this revision are in it.
+    up_to: Revision,
+    /// The key of the newest render that gave these files; `None` for a generation of another server.
+    pub(super) rendered_from: Option<RenderKey>,
+}
+
+/// What is published besides the view.
+#[derive(Default)]
+pub(super) struct Publisher {
+    /// Waiting nodes may get another answer once the next view is published.
+    is_release_due: bool,
+    /// Commands that are answered once the next view is published.
+    commands: Vec<oneshot::Sender<()>>,
+}
+
+impl Serving {
+    pub(super) fn new(generation: Option<Arc<ServedGeneration>>, up_to: Revision) -> Self {
+        Self {
+            generation,
+            up_to,
+            rendered_from: None,
+        }
+    }
+
+    /// Serves `served`, unless the served generation is the same or a newer one.
+    pub(super) fn serve(&mut self, served: ServedGeneration) -> bool {
+        let number = served.generation.number;
+        let current = self.generation.as_ref();
+        if current.is_some_and(|current| current.generation.number >= number) {
+            return false;
+        }
+        self.up_to = served.generation.revision;
+        self.rendered_from = None;
+        self.generation = Some(Arc::new(served));
+        true
+    }
+
+    /// Notes that a render of `key` at `revision` gives the files of the served generation.
+    pub(super) fn covers(&mut self, key: RenderKey, revision: Revision) {
+        self.up_to = self.up_to.max(revision);
+        self.rendered_from = Some(key);
+    }
+}
+
+impl Publisher {
+    /// Wakes waiting nodes after the next publication.
+    pub(super) fn release(&mut self) {
+        self.is_release_due = true;
+    }
+
+    /// Answers a command after the next publication.
+    pub(super) fn acknowledge(&mut self, command: oneshot::Sender<()>) {
+        self.commands.push(command);
+    }
+}
+
+impl Reconciler {
+    /// Publishes the evaluation and what is served.
+    pub(super) fn publish(&mut self, evaluation: Evaluation) {
+        let is_due = self.is_working() || self.is_generation_due(&evaluation);
+        let mut progress = evaluation.progress;
+        if is_due && progress.unmet.is_empty() {
+            progress.unmet.push(self.work_clause());
+        }
+        let old = self.shared.view.load();
+        let (failure, render_failure) = self.failures();
+        let is_new_failure = failure.as_ref().is_some_and(|failure| {
+            let before = old.failure.as_ref();
+            before.is_none_or(|before| before.inputs != failure.inputs)
+        });
+        if is_new_failure {
+            // Nodes that asked between the newer input and this view were told to wait.
+            self.publisher.release();
+        }
+        let inputs = self.follower.state.inputs;
+        let completed = match (is_due, self.renderer.newest_result()) {
+            (false, _) => inputs,
+            // Where inputs change all the time, a generation is always due: what ended counts.
+            (true, Some((of, result))) if !result.is_retried() => {
+                old.completed.max(of.inputs.newest())
+            }
+            (true, _) => old.completed,
+        };
+        let is_same_reason = old.progress == progress && old.render_failure == render_failure;
+        let not_ready = match is_same_reason {
+            true => old.not_ready.clone(),
+            false => Arc::new(NotReadyBodies::new(&progress, render_failure.as_deref())),
+        };
+        let view = View {
+            pipeline: self.pipeline.clone(),
+            not_ready,
+            progress,
+            evaluated: inputs,
+            completed,
+            served: self.serving.generation.clone(),
+            coverage: self.coverage(),
+            failure,
+            render_failure,
+        };
+        self.update_metrics(&view);
+        self.shared.view.store(Arc::new(view));
+        self.shared.published.send_replace(completed);
+        if std::mem::take(&mut self.publisher.is_release_due) {
+            self.shared.release.send_replace(());
+        }
+        for command in self.publisher.commands.drain(..) {
+            // An error means that the sender no longer waits.
+            let _ = command.send(());
+        }
+    }
+
+    /// Why waiting nodes are released before the first seal, and why the newest render failed after it.
+    fn failures(&self) -> (Option<AttemptFailure>, Option<Arc<Failure>>) {
+        let failed_render = match self.renderer.result(self.render_key()) {
+            Some(RenderResult::Failed(failure)) => Some(failure.clone()),
+            _ => None,
+        };
+        if self.serving.generation.is_some() {
+            return (None, failed_render);
+        }
+        let failure = match (self.attempt.failure(), failed_render) {
+            (Some(failure), _) => Some(AttemptFailure {
+                failure: failure.clone(),
+                inputs: None,
+            }),
+            (None, Some(failure)) => Some(AttemptFailure {
+                failure,
+                inputs: Some(InputRevisions::of(&self.follower.state)),
+            }),
+            (None, None) => None,
+        };
+        (failure, None)
+    }
+
+    fn coverage(&self) -> Coverage {
+        let key = self.render_key();
+        let is_current = self
+            .serving
+            .rendered_from
+            .is_some_and(|of| (of.spec, of.spec_reading) == (key.spec, key.spec_reading));
+        Coverage {
+            up_to: self.serving.up_to,
+            is_complete: self.pipeline.is_static() && is_current,
+        }
+    }
+
+    fn update_metrics(&self, view: &View) {
+        let metrics = &self.shared.metrics;
+        metrics
+            .registered
+            .set(gauge(view.progress.registered as u64));
+        metrics.needed.set(gauge(view.progress.needed as u64));
+        let served = view.served.as_ref();
+        metrics
+            .generation
+            .set(gauge(served.map_or(0, |served| served.generation.number.0)));
+        let is_failed = view.failure.is_some()
+            || view.render_failure.is_some()
+            || self.follower.state.failure.is_some();
+        metrics.failed.set(i64::from(is_failed));
+    }
+}
+
+fn gauge(figure: u64) -> i64 {
+    i64::try_from(figure).unwrap_or(i64::MAX)
+}

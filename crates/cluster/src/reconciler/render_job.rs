@@ -1,0 +1,92 @@
+//! What a render does on its own thread: draw, materialize, digest, encode. It owns everything that it needs, so it
+//! blocks no reader and no loop.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::Map;
+
+use crate::{
+    readiness::Members,
+    render::{Pipeline, Rendered},
+    view::ServedGeneration,
+};
+use cfgsync_materialize::MaterializeError;
+use cfgsync_model::{Generation, GenerationNumber, Instance, Revision, Seat, generation_digest};
+use cfgsync_store::State;
+use cfgsync_support::clock::Timestamp;
+use cfgsync_template::Draw;
+use cfgsync_wire::SigningKey;
+
+/// What a render makes, or why it failed.
+pub(super) type Rendering = Result<RenderedGeneration, MaterializeError>;
+
+/// What a successful render makes.
+pub(super) enum RenderedGeneration {
+    /// A materializer waits for something beyond the rule.
+    NotReady(String),
+    /// The files are those of the served generation.
+    Unchanged,
+    /// A generation that is not sealed yet, encoded.
+    New(Box<ServedGeneration>),
+}
+
+/// Everything that a render needs.
+pub(super) struct RenderJob {
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) state: Arc<State>,
+    pub(super) members: Members,
+    /// The input revision of `state` and `members`.
+    pub(super) revision: Revision,
+    pub(super) served: Option<Arc<ServedGeneration>>,
+    pub(super) instance: Instance,
+    pub(super) drawn_at: Timestamp,
+    pub(super) sign_key: Option<Arc<SigningKey>>,
+}
+
+impl RenderJob {
+    /// Draws, renders, computes digests and encodes.
+    pub(super) fn run(self) -> Rendering {
+        let span = tracing::debug_span!("render", revision = %self.revision);
+        let _entered = span.enter();
+        let last = self.served.as_ref().map(|served| &served.generation);
+        let no_seats = BTreeMap::<_, Seat>::new();
+        let mut snapshot = self.members.snapshot(
+            self.revision,
+            last.map_or(&no_seats, |last| &last.seats),
+            last.map_or_else(Map::new, |last| Map::clone(&last.once)),
+        );
+        snapshot.once = self
+            .pipeline
+            .draw_once(&snapshot, &Draw::Real(self.drawn_at))?;
+        let overrides = self.state.overrides.iter();
+        let overrides = overrides.map(|(id, overridden)| (id.clone(), overridden.files.clone()));
+        let artifacts = match self.pipeline.render(&snapshot, &overrides.collect())? {
+            Rendered::NotReady(message) => return Ok(RenderedGeneration::NotReady(message)),
+            Rendered::Ready(artifacts) => artifacts,
+        };
+        let shared = Arc::new(artifacts.shared);
+        let (nodes, digest) = generation_digest(self.instance, artifacts.nodes, &shared);
+        if last.is_some_and(|last| last.digest == digest) {
+            return Ok(RenderedGeneration::Unchanged);
+        }
+        let mut seats = last.map_or_else(BTreeMap::new, |last| BTreeMap::clone(&last.seats));
+        let given = snapshot.nodes.iter();
+        seats.extend(given.map(|node| (node.identifier.clone(), node.seat)));
+        let generation = Generation {
+            number: last.map_or(GenerationNumber(0), |last| last.number).next(),
+            digest,
+            revision: snapshot.revision,
+            spec: self.pipeline.spec.digest,
+            sealed_at: self.drawn_at,
+            nodes,
+            shared,
+            seats: Arc::new(seats),
+            once: Arc::new(snapshot.once),
+        };
+        // The nodes' metadata take more memory than their files, and are not needed any more.
+        drop(snapshot.nodes);
+        let generation = Arc::new(generation);
+        let served = ServedGeneration::new(self.instance, generation, self.sign_key.as_ref());
+        Ok(RenderedGeneration::New(Box::new(served)))
+    }
+}

@@ -1,0 +1,170 @@
+//! Seals beside the loop: asks the audit sink, then the store. A store that does not answer holds up nothing.
+
+use std::{fmt::Display, sync::Arc, time::Duration};
+
+use tokio::{task::JoinHandle, time::Instant};
+use tracing::Instrument as _;
+
+use super::renderer::{RenderKey, RenderResult};
+use crate::{
+    audit_sink::{AuditEvent, AuditSink},
+    view::ServedGeneration,
+};
+use cfgsync_model::Generation;
+use cfgsync_store::{CommitError, SealOutcome, Store};
+
+/// A seal that was not made is tried again after this long.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The store has this long to answer. After that, nodes are told that it is waited for, and the deadline counts.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The clause for nodes that wait for a store that does not answer.
+pub(super) const SLOW_CLAUSE: &str = "seal: the store has not answered yet";
+
+/// The state of sealing.
+#[derive(Default)]
+pub(super) struct Sealer {
+    running: Option<RunningSeal>,
+}
+
+struct RunningSeal {
+    seal: PendingSeal,
+    started: Instant,
+    task: JoinHandle<SealAnswer>,
+}
+
+/// A generation to seal.
+pub(super) struct PendingSeal {
+    /// What it was rendered from.
+    pub(super) key: RenderKey,
+    /// The generation, encoded.
+    pub(super) served: Box<ServedGeneration>,
+}
+
+/// The answer to a seal.
+pub(super) enum SealAnswer {
+    /// The generation is sealed, now or by an earlier try.
+    Won,
+    /// This generation was sealed first.
+    Lost(Arc<Generation>),
+    /// It is not known to be sealed. The same generation is tried again.
+    NotSealed {
+        /// What nodes are told.
+        clause: String,
+        /// What the log says.
+        reason: String,
+        /// The slug for the audit log; `None` if the audit log itself refused the seal.
+        slug: Option<&'static str>,
+    },
+}
+
+impl Sealer {
+    /// Whether a seal runs.
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// When the running seal becomes slow: the store has not answered for so long that nodes are told.
+    pub(super) fn slow_at(&self) -> Option<Instant> {
+        self.running
+            .as_ref()
+            .map(|running| running.started + PATIENCE)
+    }
+
+    /// Starts to seal a generation.
+    pub(super) fn start(
+        &mut self,
+        seal: PendingSeal,
+        store: Arc<dyn Store>,
+        audit_sink: Option<Arc<dyn AuditSink>>,
+    ) {
+        let generation = seal.served.generation.clone();
+        let span = tracing::debug_span!("seal", generation = %generation.number);
+        let answer = ask(generation, store, audit_sink).instrument(span);
+        self.running = Some(RunningSeal {
+            seal,
+            started: Instant::now(),
+            task: tokio::spawn(answer),
+        });
+    }
+
+    /// Waits for the answer to the running seal, and takes it out. Never returns without one.
+    pub(super) async fn answered(&mut self) -> (PendingSeal, SealAnswer) {
+        let Some(running) = &mut self.running else {
+            return std::future::pending().await;
+        };
+        let answer = (&mut running.task).await;
+        let running = self.running.take().expect("it is awaited");
+        let answer = answer.unwrap_or_else(|panic| unknown(&panic));
+        (running.seal, answer)
+    }
+}
+
+async fn ask(
+    generation: Arc<Generation>,
+    store: Arc<dyn Store>,
+    audit_sink: Option<Arc<dyn AuditSink>>,
+) -> SealAnswer {
+    if let Some(audit_sink) = audit_sink
+        && let Err(refused) = audit_sink.allows(seal_event(&generation)).await
+    {
+        return SealAnswer::NotSealed {
+            clause: format!("seal: {refused}; it is tried again"),
+            reason: refused.to_string(),
+            slug: None,
+        };
+    }
+    match store.seal(generation).await {
+        Ok(SealOutcome::Won) => SealAnswer::Won,
+        Ok(SealOutcome::Lost(winner)) => SealAnswer::Lost(winner),
+        Err(CommitError::Unknown(reason)) => unknown(&reason),
+        Err(error @ (CommitError::Unavailable(_) | CommitError::Rejected(_))) => {
+            SealAnswer::NotSealed {
+                clause: "seal: the store is unavailable; it is tried again".to_owned(),
+                reason: error.to_string(),
+                slug: Some("store"),
+            }
+        }
+    }
+}
+
+/// Nobody knows whether the generation is sealed. Another try finds out: it wins if the first one did.
+fn unknown(reason: &dyn Display) -> SealAnswer {
+    SealAnswer::NotSealed {
+        clause: "seal: the store did not confirm it; it is tried again".to_owned(),
+        reason: format!("the store did not confirm the seal: {reason}"),
+        slug: Some("unknown"),
+    }
+}
+
+/// The result of a render whose generation is not sealed yet. Logs the reason unless the log's last one was the same.
+pub(super) fn unsealed(
+    before: Option<&RenderResult>,
+    clause: String,
+    reason: &str,
+    generation: Box<ServedGeneration>,
+) -> RenderResult {
+    let is_known =
+        matches!(before, Some(RenderResult::Unsealed { clause: known, .. }) if *known == clause);
+    if !is_known {
+        tracing::error!(
+            "cannot seal generation {}: {reason}; trying again every {RETRY:?}",
+            generation.generation.number
+        );
+    }
+    RenderResult::Unsealed {
+        clause,
+        retry_at: Instant::now() + RETRY,
+        generation: Some(generation),
+    }
+}
+
+/// What the audit log says about a seal.
+pub(super) fn seal_event(generation: &Generation) -> AuditEvent {
+    AuditEvent::Seal {
+        generation: generation.number,
+        revision: generation.revision,
+        digest: generation.digest,
+    }
+}

@@ -1,0 +1,94 @@
+//! Which nodes may register, leave and be removed, before and after the seal.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn late_refuse_rejects_new_nodes_and_removals_after_the_seal() {
+    let cluster = start("ready: {nodes: 1}\nlate: refuse");
+    cluster.add("a").await;
+    cluster.files("a").await;
+    let late: Identifier = "b".parse().unwrap();
+    let refused = cluster.register(node("b", "10.0.0.2")).await;
+    assert_eq!(refused, Err(Refusal::TooLate(late)));
+    assert!(matches!(cluster.answer("b"), Answer::Missing(_)));
+    let member: Identifier = "a".parse().unwrap();
+    assert_eq!(cluster.remove(&member).await, Err(Refusal::Sealed(member)));
+    cluster.add("a").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejects_node_that_is_not_on_the_closed_list() {
+    let cluster = start("ready: {nodes: [a]}");
+    let stranger: Identifier = "b".parse().unwrap();
+    let refused = cluster.register(node("b", "10.0.0.2")).await;
+    assert_eq!(refused, Err(Refusal::NotListed(stranger)));
+    assert!(matches!(cluster.answer("b"), Answer::Missing(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn removed_node_never_gets_its_old_files() {
+    let cluster = start("ready: {nodes: 1}");
+    for name in ["a", "b"] {
+        cluster.add(name).await;
+    }
+    cluster.files("b").await;
+    cluster.remove(&"b".parse().unwrap()).await.unwrap();
+    assert!(matches!(cluster.answer("b"), Answer::NotReady(_)));
+    cluster.evaluated("a").await;
+    assert_eq!(text(&cluster.files("a").await, "peers"), "0:a@10.0.0.1 ");
+    cluster.add("b").await;
+    let back = cluster.files("b").await;
+    assert_eq!(
+        text(&back, "peers"),
+        "0:a@10.0.0.1 1:b@10.0.0.1 ",
+        "the seat is kept"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn set_that_is_no_longer_ready_keeps_its_last_generation() {
+    let cluster = start("ready: {nodes: 2}");
+    for name in ["a", "b"] {
+        cluster.add(name).await;
+    }
+    cluster.files("a").await;
+    cluster.remove(&"b".parse().unwrap()).await.unwrap();
+    let payload = received(cluster.evaluated("a").await);
+    assert_eq!((number(&payload), cluster.generations().len()), (1, 1));
+    let changed = cluster.register(node("a", "10.0.0.9")).await;
+    changed.unwrap();
+    cluster.evaluated("a").await;
+    assert!(
+        matches!(cluster.answer("a"), Answer::NotReady(_)),
+        "older than its facts"
+    );
+    let described = cluster.node(&"a".parse().unwrap()).unwrap();
+    assert_eq!(described.state, NodeState::Waiting);
+    assert!(
+        described
+            .reason
+            .unwrap()
+            .starts_with("generation 1 is older than")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_may_leave_before_the_seal_with_its_current_facts_only() {
+    let cluster = start("ready: {nodes: 2}");
+    cluster.add("a").await;
+    let leave = |ip: &str| LeaveBody {
+        identifier: "a".parse().unwrap(),
+        ip: Some(ip.parse().unwrap()),
+        metadata: None,
+    };
+    let others = cluster.leave(leave("10.0.0.9")).await;
+    assert!(matches!(others, Err(Refusal::OtherFacts(_))));
+    cluster.leave(leave("10.0.0.1")).await.unwrap();
+    assert!(cluster.cluster().registrations.is_empty());
+    for name in ["a", "b"] {
+        cluster.add(name).await;
+    }
+    cluster.files("a").await;
+    let late = cluster.leave(leave("10.0.0.1")).await;
+    assert!(matches!(late, Err(Refusal::LeftTooLate(_))));
+}

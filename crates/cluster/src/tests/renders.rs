@@ -1,0 +1,136 @@
+//! When renders run, and what follows when one fails or is not ready.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn renders_respect_the_interval_and_use_the_newest_inputs() {
+    let cluster = start("ready: {nodes: 1}");
+    cluster.add("a").await;
+    cluster.files("a").await;
+    for name in ["b", "c", "d"] {
+        cluster.add(name).await;
+    }
+    let soon = Instant::now() + Duration::from_millis(100);
+    assert_eq!(
+        message_of(cluster.wait("d", None, soon).await),
+        "not ready: 4/1; render: changes are collected, files are made at most once in 1s"
+    );
+    let payload = cluster.files("d").await;
+    assert_eq!(number(&payload), 2, "three registrations, one generation");
+}
+
+#[tokio::test(start_paused = true)]
+async fn reason_names_a_render_in_progress() {
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let gone = Mutex::new(gone);
+    let slow = Scripted(move |snapshot: &RegistrationSnapshot| {
+        let _ = gone.lock().unwrap().recv();
+        Ok(one_file_each(snapshot, "x"))
+    });
+    let cluster = start_on(
+        store(),
+        spec(&format!("ready: {{nodes: 1}}{PEERS}")),
+        vec![Arc::new(slow)],
+    );
+    cluster.add("a").await;
+    let expected = "not ready: 1/1; render: the files are being made";
+    while message_of(cluster.answer("a")) != expected {
+        // By hand: the clock does not advance by itself while a blocking thread works.
+        advance(Duration::from_millis(1)).await;
+    }
+    drop(go);
+    assert_eq!(number(&cluster.files("a").await), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_render_releases_waiting_nodes_until_an_input_changes() {
+    let by_address = Scripted(|snapshot: &RegistrationSnapshot| {
+        match snapshot.nodes[0].ip.to_string().as_str() {
+            "10.0.0.1" => Err(MaterializeError::new("no files for 10.0.0.1")),
+            "10.0.0.2" => panic!("scripted"),
+            _ => Ok(one_file_each(snapshot, "x")),
+        }
+    });
+    let spec = spec(&format!("ready: {{nodes: 1}}{PEERS}"));
+    let cluster = start_on(store(), spec, vec![Arc::new(by_address)]);
+    cluster.add("a").await;
+    match cluster.fetch("a").await {
+        Answer::Failed(failure) => assert_eq!(failure.reason, "no files for 10.0.0.1"),
+        other => panic!("{other:?}"),
+    }
+    cluster.register(node("a", "10.0.0.2")).await.unwrap();
+    assert!(
+        matches!(cluster.answer("a"), Answer::NotReady(_)),
+        "the failure was of older inputs"
+    );
+    match cluster.fetch("a").await {
+        Answer::Failed(failure) => assert!(failure.reason.contains("panicked"), "{failure:?}"),
+        other => panic!("{other:?}"),
+    }
+    cluster.register(node("a", "10.0.0.3")).await.unwrap();
+    assert_eq!(number(&cluster.files("a").await), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_render_after_a_seal_is_reported_and_the_last_generation_stays() {
+    let at_most_one = Scripted(
+        |snapshot: &RegistrationSnapshot| match snapshot.nodes.len() {
+            1 => Ok(one_file_each(snapshot, "x")),
+            _ => Err(MaterializeError::new("too many")),
+        },
+    );
+    let spec = spec(&format!("ready: {{nodes: 1}}{PEERS}"));
+    let cluster = start_on(store(), spec, vec![Arc::new(at_most_one)]);
+    cluster.add("a").await;
+    cluster.files("a").await;
+    cluster.add("b").await;
+    cluster.evaluated("b").await;
+    assert_eq!(number(&received(cluster.answer("a"))), 1);
+    assert_eq!(
+        cluster.reason("b").await,
+        "not ready: 2/1; render: the newest one failed: too many"
+    );
+    let described = cluster.cluster();
+    assert_eq!(described.state, ClusterState::Ready);
+    assert_eq!(described.failure.unwrap().reason, "too many");
+}
+
+#[tokio::test(start_paused = true)]
+async fn materializer_that_is_not_ready_is_retried_and_its_reason_shown() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let third_time = {
+        let asked = asked.clone();
+        Scripted(move |snapshot: &RegistrationSnapshot| {
+            match asked.fetch_add(1, Ordering::Relaxed) {
+                0 | 1 => Ok(MaterializationResult::NotReady {
+                    message: "no quorum".into(),
+                }),
+                _ => Ok(one_file_each(snapshot, "x")),
+            }
+        })
+    };
+    let spec = spec(&format!("ready: {{nodes: 1}}{PEERS}"));
+    let cluster = start_on(store(), spec, vec![Arc::new(third_time)]);
+    cluster.add("a").await;
+    assert_eq!(
+        cluster.reason("a").await,
+        "not ready: 1/1; scripted: no quorum"
+    );
+    assert_eq!(number(&cluster.files("a").await), 1);
+    assert_eq!(asked.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn declared_failure_stays_until_reset() {
+    let cluster = start("ready: {nodes: 1}");
+    cluster.add("a").await;
+    cluster.files("a").await;
+    cluster.fail("wrong image".into()).await.unwrap();
+    cluster.add("b").await;
+    match cluster.fetch("a").await {
+        Answer::Failed(failure) => assert_eq!(failure.reason, "wrong image"),
+        other => panic!("{other:?}"),
+    }
+    cluster.reset().await.unwrap();
+    assert_eq!(number(&cluster.files("b").await), 2);
+}

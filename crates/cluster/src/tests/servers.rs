@@ -1,0 +1,53 @@
+//! Restarts, and several servers on one store.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn two_coordinators_on_one_store_serve_one_generation() {
+    let store = store();
+    let clusters: Vec<Cluster> = (0..2)
+        .map(|_| {
+            start_on(
+                store.clone(),
+                spec(&format!(
+                    "ready: {{nodes: 1}}\nonce: {{c: random_hex(8)}}{PEERS}"
+                )),
+                vec![],
+            )
+        })
+        .collect();
+    clusters[0].add("a").await;
+    let digests: Vec<_> = [clusters[0].files("a").await, clusters[1].files("a").await]
+        .map(|payload| (number(&payload), payload.digest))
+        .into();
+    assert_eq!(digests[0], digests[1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn restart_does_not_repeat_renders_with_varying_results() {
+    let store = store();
+    let renders = Arc::new(AtomicUsize::new(0));
+    let start = || {
+        let renders = renders.clone();
+        let never_twice = Scripted(move |snapshot: &RegistrationSnapshot| {
+            let render = renders.fetch_add(1, Ordering::Relaxed);
+            Ok(one_file_each(snapshot, &render.to_string()))
+        });
+        let spec = spec(&format!("ready: {{nodes: 1}}{PEERS}"));
+        start_on(store.clone(), spec, vec![Arc::new(never_twice)])
+    };
+    let first = start();
+    first.add("a").await;
+    let sealed = first.files("a").await;
+    drop(first);
+    let second = start();
+    // The same facts again, as a node sends them when it reaches its server again.
+    second.add("a").await;
+    second.evaluated("a").await;
+    advance(Duration::from_mins(1)).await;
+    let again = second.files("a").await;
+    assert_eq!((number(&again), again.digest), (1, sealed.digest));
+    assert_eq!(renders.load(Ordering::Relaxed), 1);
+    second.add("b").await;
+    assert_eq!(number(&second.files("b").await), 2);
+}

@@ -1,0 +1,62 @@
+//! Waiting for an answer, and what ends it.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn waiting_node_is_answered_when_the_last_node_registers() {
+    let cluster = start("ready: {nodes: [a, b]}");
+    cluster.add("a").await;
+    let waiter = {
+        let coordinator = cluster.coordinator.clone();
+        tokio::spawn(async move {
+            coordinator
+                .wait("a", None, Instant::now() + Duration::from_mins(1))
+                .await
+        })
+    };
+    assert_eq!(cluster.reason("a").await, "not ready: 1/2, missing b");
+    cluster.add("b").await;
+    assert_eq!(number(&received(waiter.await.unwrap())), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn wait_ends_with_the_reason_at_its_timeout() {
+    let cluster = start("ready: {nodes: 2}");
+    cluster.add("a").await;
+    let answer = cluster
+        .wait("a", None, Instant::now() + Duration::from_secs(5))
+        .await;
+    assert!(matches!(answer, Answer::NotReady(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wait_with_a_held_payload_returns_only_a_different_one() {
+    let cluster = start("ready: {nodes: 1}");
+    cluster.add("a").await;
+    let first = cluster.files("a").await;
+    let soon = Instant::now() + Duration::from_secs(5);
+    let same = received(cluster.wait("a", first.digest, soon).await);
+    assert_eq!(same.digest, first.digest);
+    cluster.add("b").await;
+    let later = Instant::now() + Duration::from_mins(1);
+    let next = received(cluster.wait("a", first.digest, later).await);
+    assert_eq!((number(&next), next.digest == first.digest), (2, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn operator_sees_a_registration_together_with_its_progress() {
+    let cluster = start("ready: {nodes: 2}");
+    cluster.add("a").await;
+    cluster.caught_up().await;
+    let body = cluster.cluster();
+    assert_eq!((body.registrations.len(), body.progress.registered), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_server_tells_waiting_nodes_to_ask_elsewhere() {
+    let cluster = start("ready: {nodes: 2}");
+    cluster.add("a").await;
+    cluster.evaluated("a").await;
+    cluster.drain();
+    assert!(matches!(cluster.fetch("a").await, Answer::Draining(_)));
+}

@@ -1,0 +1,159 @@
+//! Single changes: what each one does, and which revisions it raises.
+
+use super::{apply, claim, deliver, id, node, register, rejected, remove};
+use crate::{Change, RejectionReason, Store};
+use cfgsync_model::{ArtifactFile, ArtifactSet, Digest, Failure, FailureKind, Revision};
+use cfgsync_support::clock::Timestamp;
+
+pub(super) async fn revisions_rise_with_each_change(store: &impl Store) {
+    let before = store.state().revision;
+    let first = register(store, "a", "10.0.0.1").await;
+    let second = register(store, "a", "10.0.0.2").await;
+    assert!(first.is_changed() && second.is_changed());
+    assert!(before < first.revision && first.revision < second.revision);
+    let state = store.state();
+    assert!(state.inputs >= second.revision && state.revision >= state.inputs);
+    assert_eq!(state.registrations["a"].revision, second.revision);
+}
+
+pub(super) async fn equal_facts_change_nothing(store: &impl Store) {
+    let first = register(store, "a", "10.0.0.1").await;
+    let again = register(store, "a", "10.0.0.1").await;
+    assert!(!again.is_changed());
+    assert_eq!(again.revision, first.revision);
+    assert_eq!(store.state().revision, first.revision);
+}
+
+pub(super) async fn removal_checks_required_facts(store: &impl Store) {
+    let not_registered = RejectionReason::NotRegistered(id("a"));
+    assert_eq!(
+        rejected(store, vec![remove("a")]).await,
+        (0, not_registered)
+    );
+    let remove_if = |ip| {
+        vec![Change::Remove {
+            identifier: id("a"),
+            only_if: Some(node("a", ip)),
+        }]
+    };
+    register(store, "a", "10.0.0.1").await;
+    let different_facts = RejectionReason::DifferentFacts(id("a"));
+    assert_eq!(
+        rejected(store, remove_if("10.0.0.9")).await,
+        (0, different_facts)
+    );
+    assert!(store.state().registrations.contains_key("a"));
+    assert!(apply(store, remove_if("10.0.0.1")).await.is_changed());
+    assert!(store.state().registrations.is_empty());
+}
+
+pub(super) async fn overrides_are_inputs(store: &impl Store) {
+    let put = || vec![override_of("n")];
+    let commit = apply(store, put()).await;
+    let again = apply(store, put()).await;
+    assert!(commit.is_changed() && !again.is_changed());
+    assert_eq!(again.revision, commit.revision);
+    let state = store.state();
+    assert_eq!(state.inputs, commit.revision);
+    assert_eq!(*state.overrides["n"].files, files());
+    let end = || vec![Change::RemoveOverride(id("n"))];
+    let ended = apply(store, end()).await;
+    assert!(ended.is_changed() && store.state().inputs == ended.revision);
+    let no_override = RejectionReason::NoOverride(id("n"));
+    assert_eq!(rejected(store, end()).await, (0, no_override));
+}
+
+pub(super) async fn records_are_not_inputs(store: &impl Store) {
+    register(store, "a", "10.0.0.1").await;
+    let before = store.state();
+    let failure = Failure {
+        kind: FailureKind::Operator,
+        reason: "no".into(),
+        at: Timestamp::UNIX_EPOCH,
+    };
+    let changes = vec![
+        deliver("a", 1),
+        deliver("stranger", 1),
+        claim("a", "key"),
+        Change::Fail(failure),
+    ];
+    assert!(changes.iter().all(|change| !change.is_input()));
+    apply(store, changes).await;
+    let state = store.state();
+    assert!(state.revision > before.revision);
+    assert_eq!(state.inputs, before.inputs);
+    assert_eq!(state.deliveries.len(), 1);
+    assert_eq!(state.failure.as_ref().unwrap().reason, "no");
+    apply(store, vec![Change::Reset, Change::Release(id("a"))]).await;
+    let state = store.state();
+    assert!(state.failure.is_none() && state.keys.is_empty());
+    assert_eq!(state.inputs, before.inputs);
+}
+
+pub(super) async fn each_kind_of_input_has_a_revision(store: &impl Store) {
+    let revisions = || {
+        let state = store.state();
+        let kinds = [state.registrations_revision, state.overrides_revision];
+        assert_eq!(Some(&state.inputs), kinds.iter().max());
+        kinds
+    };
+    assert_eq!(revisions(), [Revision(0); 2]);
+    let registered = register(store, "a", "10.0.0.1").await.revision;
+    assert_eq!(revisions(), [registered, Revision(0)]);
+    let overridden = apply(store, vec![override_of("a")]).await.revision;
+    assert_eq!(revisions(), [registered, overridden]);
+    let removed = apply(store, vec![remove("a")]).await.revision;
+    assert_eq!(revisions(), [removed, overridden]);
+    let ended = apply(store, vec![Change::RemoveOverride(id("a"))]).await;
+    assert_eq!(revisions(), [removed, ended.revision]);
+}
+
+pub(super) async fn first_key_owns_an_identifier(store: &impl Store) {
+    let different_key = || (0, RejectionReason::DifferentKey(id("a")));
+    for first in ["one", "two"] {
+        assert!(apply(store, vec![claim("a", first)]).await.is_changed());
+        assert!(!apply(store, vec![claim("a", first)]).await.is_changed());
+        assert_eq!(
+            rejected(store, vec![claim("a", "other")]).await,
+            different_key()
+        );
+        assert_eq!(store.state().keys["a"], Digest::of(first.as_bytes()));
+        // A removed node keeps its name.
+        register(store, "a", "10.0.0.1").await;
+        apply(store, vec![remove("a")]).await;
+        assert_eq!(store.state().keys.len(), 1);
+        let release = || vec![Change::Release(id("a"))];
+        assert!(apply(store, release()).await.is_changed());
+        assert!(!apply(store, release()).await.is_changed());
+        assert!(store.state().keys.is_empty());
+    }
+}
+
+pub(super) async fn a_held_state_does_not_change(store: &impl Store) {
+    register(store, "a", "10.0.0.1").await;
+    let held = store.state();
+    register(store, "b", "10.0.0.2").await;
+    assert_eq!(
+        (held.registrations.len(), store.state().registrations.len()),
+        (1, 2)
+    );
+}
+
+pub(super) async fn follower_is_woken_by_earlier_changes(store: &impl Store) {
+    let mut follower = store.follow();
+    register(store, "a", "10.0.0.1").await;
+    let newest = register(store, "b", "10.0.0.2").await;
+    follower.changed().await.unwrap();
+    assert_eq!(*follower.borrow_and_update(), newest.revision);
+}
+
+fn files() -> ArtifactSet {
+    ArtifactSet::new(vec![ArtifactFile::new("a".parse().unwrap(), "x")]).unwrap()
+}
+
+fn override_of(name: &str) -> Change {
+    Change::Override {
+        identifier: id(name),
+        files: files(),
+    }
+}

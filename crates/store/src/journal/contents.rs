@@ -1,0 +1,93 @@
+//! Reads a state directory without locking it, also while a server uses it.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    directory::Directory,
+    disk::Disk,
+    error::DirectoryError,
+    generation_files,
+    recover::{Recovered, recover},
+};
+use crate::{State, StoreError};
+use cfgsync_model::{Instance, Revision};
+
+/// How often a directory is read again if it seems damaged: a server may be replacing a file.
+const READS_MAX: u32 = 5;
+
+/// The content of a state directory.
+#[derive(Debug)]
+pub struct DirectoryContents {
+    /// The path that was read.
+    pub directory: PathBuf,
+    /// The instance of the state.
+    pub instance: Instance,
+    /// The name of the cluster.
+    pub cluster: String,
+    /// The newest state.
+    pub state: State,
+    /// The number of frames in the log. One frame holds the batches that were synced together.
+    pub log_frames: u64,
+    /// The length of these frames, in bytes.
+    pub log_bytes: u64,
+    /// Whether an unfinished frame follows: one that is being written, or that a crash left.
+    pub is_torn: bool,
+    /// The revision of the snapshot, and its length in bytes.
+    pub snapshot: Option<(Revision, u64)>,
+}
+
+impl DirectoryContents {
+    /// Reads all of `directory`, and checks the checksum of each frame.
+    ///
+    /// # Errors
+    /// See [`StoreErrorKind`](crate::StoreErrorKind).
+    pub fn read(directory: &Path) -> Result<Self, StoreError> {
+        let disk = Directory::open_unlocked(directory);
+        let mut reads = 1;
+        let recovered = loop {
+            match recover(&disk) {
+                Err(DirectoryError::Damaged { .. }) if reads < READS_MAX => reads += 1,
+                result => break result?,
+            }
+        };
+        let Some(recovered) = recovered else {
+            let directory = directory.to_owned();
+            return Err(DirectoryError::NoState { directory }.into());
+        };
+        let Recovered {
+            head,
+            format: _,
+            state,
+            log,
+            last_frame: _,
+            snapshot,
+        } = recovered;
+        Ok(Self {
+            directory: directory.to_owned(),
+            instance: head.instance,
+            cluster: head.cluster,
+            state,
+            log_frames: log.frames,
+            log_bytes: log.end - log.start,
+            is_torn: log.is_torn,
+            snapshot,
+        })
+    }
+
+    /// Computes the digests of all generations again, to check that every byte is the sealed one.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Damaged`](crate::StoreErrorKind::Damaged) with the file that differs.
+    pub fn verify(&self) -> Result<(), StoreError> {
+        let disk = Directory::open_unlocked(&self.directory);
+        for generation in self.state.generations.iter() {
+            let verified = generation_files::verify_digests(self.instance, generation);
+            verified.map_err(|what| DirectoryError::Damaged {
+                file: disk.path(&generation_files::name_of(generation.digest)),
+                offset: 0,
+                what,
+            })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,348 @@
+//! The files of sealed generations: one file on disk for each generation, named by its digest. Each chunk is stored
+//! once in it.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    directory::GENERATIONS,
+    disk::{Disk, STAGED_SUFFIX, WriteError, replace_file},
+    entry::{self, BytesEntry, mode, non_empty_chunks},
+    error::{DecodeError, DirectoryError},
+    header::{self, FileKind},
+};
+use crate::State;
+use cfgsync_model::{
+    ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Digest, Generation, Identifier,
+    Instance, NodeFiles, generation_digest,
+};
+
+/// The content of the file. Paths and chunks are stored once, and referred to by their index.
+#[derive(Serialize, Deserialize)]
+struct GenerationEntry<'a> {
+    digest: [u8; 32],
+    paths: Vec<&'a str>,
+    /// Chunks with their SHA-256.
+    #[serde(borrow)]
+    chunks: Vec<([u8; 32], BytesEntry<'a>)>,
+    shared: Vec<FileRef>,
+    /// Nodes with their payload digest and their own files.
+    nodes: Vec<(&'a str, [u8; 32], Vec<FileRef>)>,
+}
+
+/// A file, with the indexes of its path and its chunks.
+#[derive(Serialize, Deserialize)]
+struct FileRef {
+    path: u32,
+    mode: u32,
+    secret: bool,
+    chunks: Vec<u32>,
+}
+
+/// The files of one generation that was read.
+pub(super) struct GenerationFiles {
+    nodes: BTreeMap<Identifier, NodeFiles>,
+    shared: Arc<ArtifactSet>,
+}
+
+/// Writes the files of generations, and removes those that are no longer referred to.
+pub(super) struct GenerationWriter {
+    disk: Arc<dyn Disk>,
+    /// Generations that are being sealed, with the number of their seals in flight. Their files are not removed.
+    pending: Mutex<HashMap<Digest, usize>>,
+    /// Held while a file is written: one at a time.
+    writing: Mutex<()>,
+}
+
+/// Keeps the file of a generation while its seal is in flight.
+pub(super) struct PendingSeal {
+    writer: Arc<GenerationWriter>,
+    digest: Digest,
+}
+
+impl Drop for PendingSeal {
+    fn drop(&mut self) {
+        let mut pending = self.writer.pending();
+        if let Some(count) = pending.get_mut(&self.digest) {
+            *count -= 1;
+            if *count == 0 {
+                pending.remove(&self.digest);
+            }
+        }
+    }
+}
+
+impl GenerationWriter {
+    pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
+        Self {
+            disk,
+            pending: Mutex::default(),
+            writing: Mutex::default(),
+        }
+    }
+
+    /// Makes the files of `generation` durable. Blocks this thread.
+    pub(super) fn write(
+        self: Arc<Self>,
+        generation: &Generation,
+    ) -> Result<PendingSeal, WriteError> {
+        *self.pending().entry(generation.digest).or_default() += 1;
+        let pending = PendingSeal {
+            writer: self.clone(),
+            digest: generation.digest,
+        };
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = to_file(generation);
+        replace_file(&*self.disk, &name_of(generation.digest), &[&file])?;
+        Ok(pending)
+    }
+
+    /// Removes the files that neither `state` nor a seal in flight refers to. If one cannot be removed, the next call
+    /// tries again.
+    pub(super) fn remove_unreferenced(&self, state: &State) {
+        let kept: HashSet<String> = state
+            .generations
+            .iter()
+            .map(|generation| generation.digest.to_string())
+            .collect();
+        // Held to the end, so that a seal that begins meanwhile waits.
+        let pending = self.pending();
+        let names = match self.disk.list(GENERATIONS) {
+            Ok(names) => names,
+            Err(error) => {
+                let directory = self.disk.path(GENERATIONS);
+                tracing::warn!("cannot list {}: {error}", directory.display());
+                return;
+            }
+        };
+        for name in names {
+            let digest = name.strip_suffix(STAGED_SUFFIX).unwrap_or(&name);
+            let is_pending = digest
+                .parse()
+                .is_ok_and(|digest| pending.contains_key(&digest));
+            if is_pending || kept.contains(&name) {
+                continue;
+            }
+            let name = format!("{GENERATIONS}/{name}");
+            if let Err(error) = self.disk.remove(&name) {
+                tracing::warn!("cannot remove {}: {error}", self.disk.path(&name).display());
+            }
+        }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, HashMap<Digest, usize>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The name of the file of the generation with this digest.
+pub(super) fn name_of(digest: Digest) -> String {
+    format!("{GENERATIONS}/{digest}")
+}
+
+/// Reads the files of the generation with this digest.
+pub(super) fn read(disk: &dyn Disk, digest: Digest) -> Result<GenerationFiles, DirectoryError> {
+    let name = name_of(digest);
+    let path = || disk.path(&name);
+    let file = disk.read(&name).map_err(|error| DirectoryError::Io {
+        action: "read",
+        path: path(),
+        error,
+    })?;
+    let Some(file) = file else {
+        return Err(DirectoryError::Damaged {
+            file: path(),
+            offset: 0,
+            what: "it is missing, and the log refers to it".to_owned(),
+        });
+    };
+    from_file(&file.into(), digest, path)
+}
+
+impl GenerationFiles {
+    /// `generation` with these files.
+    pub(super) fn complete(self, generation: &Generation) -> Generation {
+        Generation {
+            nodes: self.nodes,
+            shared: self.shared,
+            ..generation.clone()
+        }
+    }
+}
+
+/// Computes all digests of `generation` again, and compares them with the sealed ones.
+pub(super) fn verify_digests(instance: Instance, generation: &Generation) -> Result<(), String> {
+    let mut chunks = RehashedChunks::default();
+    let shared = chunks.rehash(&generation.shared);
+    let nodes = generation.nodes.iter();
+    let nodes = nodes.map(|(identifier, files)| (identifier.clone(), chunks.rehash(&files.local)));
+    let (nodes, digest) = generation_digest(instance, nodes.collect(), &shared);
+    for (identifier, files) in &nodes {
+        if generation.nodes[identifier].digest != files.digest {
+            return Err(format!("the files of {identifier} are not the sealed ones"));
+        }
+    }
+    if digest != generation.digest {
+        return Err("the files do not have the digest that names this file".to_owned());
+    }
+    Ok(())
+}
+
+/// New chunks in place of those whose hashes were read and not computed.
+#[derive(Default)]
+struct RehashedChunks {
+    chunks: HashMap<*const Chunk, Arc<Chunk>>,
+}
+
+impl RehashedChunks {
+    fn rehash(&mut self, set: &ArtifactSet) -> ArtifactSet {
+        let files = set.files().iter().map(|file| {
+            let chunks = file.content.chunks().iter();
+            let chunks = chunks.map(|chunk| {
+                let new = || Chunk::new(chunk.bytes().clone());
+                let known = self.chunks.entry(Arc::as_ptr(chunk));
+                known.or_insert_with(new).clone()
+            });
+            ArtifactFile {
+                content: Content::from_chunks(chunks),
+                ..file.clone()
+            }
+        });
+        ArtifactSet::new(files.collect()).expect("the paths were distinct")
+    }
+}
+
+pub(super) fn to_file(generation: &Generation) -> Vec<u8> {
+    let mut interner = Interner::default();
+    let shared = interner.files(&generation.shared);
+    let nodes = generation.nodes.iter();
+    let nodes = nodes
+        .map(|(identifier, files)| {
+            (
+                identifier.as_str(),
+                *files.digest.as_bytes(),
+                interner.files(&files.local),
+            )
+        })
+        .collect();
+    let entry = GenerationEntry {
+        digest: *generation.digest.as_bytes(),
+        paths: interner.paths,
+        chunks: interner.chunks,
+        shared,
+        nodes,
+    };
+    header::new_file(FileKind::Generation, |body| entry::write(body, &entry))
+}
+
+/// Assigns indexes to paths and chunks, so that each is stored once.
+#[derive(Default)]
+struct Interner<'a> {
+    paths: Vec<&'a str>,
+    path_indexes: HashMap<&'a str, u32>,
+    chunks: Vec<([u8; 32], BytesEntry<'a>)>,
+    chunk_indexes: HashMap<Digest, u32>,
+}
+
+impl<'a> Interner<'a> {
+    fn files(&mut self, set: &'a ArtifactSet) -> Vec<FileRef> {
+        set.files().iter().map(|file| self.file(file)).collect()
+    }
+
+    fn file(&mut self, file: &'a ArtifactFile) -> FileRef {
+        let path = file.path.as_str();
+        let path = *self.path_indexes.entry(path).or_insert_with(|| {
+            self.paths.push(path);
+            last_index(&self.paths)
+        });
+        let chunks = non_empty_chunks(&file.content).map(|chunk| {
+            let sum = chunk.sha256();
+            *self.chunk_indexes.entry(sum).or_insert_with(|| {
+                let bytes = BytesEntry(chunk.bytes());
+                self.chunks.push((*sum.as_bytes(), bytes));
+                last_index(&self.chunks)
+            })
+        });
+        FileRef {
+            path,
+            mode: file.mode.bits(),
+            secret: file.secret,
+            chunks: chunks.collect(),
+        }
+    }
+}
+
+fn last_index<T>(items: &[T]) -> u32 {
+    u32::try_from(items.len() - 1).expect("four billion chunks do not fit in memory")
+}
+
+pub(super) fn from_file(
+    file: &Bytes,
+    digest: Digest,
+    path: impl Fn() -> PathBuf,
+) -> Result<GenerationFiles, DirectoryError> {
+    header::read_file(file, FileKind::Generation, path, |frame| {
+        if frame.end != file.len() {
+            let what = format!("unexpected bytes follow from byte {} on", frame.end);
+            return Err(DecodeError::Other(what));
+        }
+        from_body(file, frame.body, digest)
+    })
+}
+
+fn from_body(file: &Bytes, body: &[u8], digest: Digest) -> Result<GenerationFiles, DecodeError> {
+    let (entry, _): (GenerationEntry, _) = entry::read(body)?;
+    if entry.digest != *digest.as_bytes() {
+        return Err(DecodeError::Other(
+            "it holds another generation than the one that names it".to_owned(),
+        ));
+    }
+    let paths: Result<Vec<_>, _> = entry
+        .paths
+        .iter()
+        .map(|path| ArtifactPath::new(path))
+        .collect();
+    let (paths, all_chunks) = (paths?, entry.chunks.iter());
+    // The chunks borrow the bytes that were read, without copying.
+    let all_chunks: Vec<Arc<Chunk>> = all_chunks
+        .map(|(sum, BytesEntry(bytes))| {
+            Chunk::with_sha256(file.slice_ref(bytes), Digest::from_bytes(*sum))
+        })
+        .collect();
+    let set = |files: Vec<FileRef>| -> Result<ArtifactSet, DecodeError> {
+        let bad_index =
+            || DecodeError::Other("a file refers to a path or chunk that is not there".to_owned());
+        let files = files.into_iter().map(|file| {
+            let chunks: Option<Vec<_>> = file
+                .chunks
+                .iter()
+                .map(|at| all_chunks.get(*at as usize).cloned())
+                .collect();
+            let path = paths.get(file.path as usize).ok_or_else(bad_index)?;
+            Ok(ArtifactFile {
+                path: path.clone(),
+                mode: mode(file.mode)?,
+                content: Content::from_chunks(chunks.ok_or_else(bad_index)?),
+                secret: file.secret,
+            })
+        });
+        let files: Result<Vec<_>, DecodeError> = files.collect();
+        ArtifactSet::new(files?).map_err(|error| DecodeError::Other(error.to_string()))
+    };
+    let shared = Arc::new(set(entry.shared)?);
+    let mut nodes = BTreeMap::new();
+    for (identifier, digest, files) in entry.nodes {
+        let files = NodeFiles {
+            local: set(files)?,
+            digest: Digest::from_bytes(digest),
+        };
+        nodes.insert(identifier.parse()?, files);
+    }
+    Ok(GenerationFiles { nodes, shared })
+}

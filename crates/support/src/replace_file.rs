@@ -1,0 +1,66 @@
+//! Puts one file in the place of another: a reader sees all of the old one or all of the new one.
+
+use std::{
+    fs::{File, Permissions},
+    io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+};
+
+/// The beginning of the names of files that are not yet in their place. A crash may leave one.
+const STAGED_PREFIX: &str = ".cfgsync-new-";
+
+/// Writes `bytes` to a new file beside `path` and renames it to `path`. The permission bits are `mode` less the umask.
+///
+/// The new file has a name that nobody can guess, so what others put into the directory beforehand is neither followed
+/// nor written to. The file and its directory are synced: after a power cut one of the two files stands there, whole.
+///
+/// # Errors
+/// The operating system's. Then `path` is as it was, and nothing is left beside it.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+    // The parent of a bare name is the empty path.
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut staged = tempfile::Builder::new()
+        .prefix(STAGED_PREFIX)
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(directory)?;
+    staged.write_all(bytes)?;
+    staged.as_file().sync_all()?;
+    staged.persist(path)?;
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn replaces_the_file_and_leaves_nothing_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        for text in ["one", "two"] {
+            replace(&path, text.as_bytes(), 0o600).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn leaves_the_old_file_when_it_fails() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("taken");
+        fs::create_dir_all(path.join("inside")).unwrap();
+        assert!(replace(&path, b"x", 0o600).is_err());
+        assert!(replace(Path::new("/"), b"x", 0o600).is_err());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,153 @@
+#!/bin/sh
+# Provokes each message that docs/src/troubleshooting.md explains, so that the page quotes what cfgsync says.
+# shellcheck source-path=SCRIPTDIR source=../../examples/common.sh
+. "${0%/*}/../../examples/common.sh"
+cd "${0%/*}/../.."
+page=$PWD/docs/src/troubleshooting.md
+cd "$scratch"
+command -v "$CFGSYNC" >/dev/null || fail "CFGSYNC must be an absolute path"
+
+# pattern HEADING: the message as a regular expression; words in capitals are any text.
+pattern() {
+    printf '%s\n' "$1" | sed 's/[][().?*^$\\|+{}]/\\&/g; s/[A-Z][A-Z]*[A-Z]/.*/g; s/byte N$/byte [0-9]+/'
+}
+
+# says HEADING FILE: the page has this heading, and the file has a message that fits it.
+says() {
+    grep -qxF "### \`$1\`" "$page" || fail "the page has no heading: $1"
+    grep -qE -e "$(pattern "$1")" "$2" || {
+        cat "$2"
+        fail "cfgsync does not say: $1"
+    }
+    printf '%s\n' "$1" >>"$scratch/said"
+}
+
+# provokes HEADING EXIT_CODE COMMAND...: the command ends with this code and this message.
+provokes() {
+    provoked=$1
+    shift
+    expect_exit "$@" >"$scratch/output" 2>&1 || {
+        cat "$scratch/output"
+        fail "not as expected for: $provoked"
+    }
+    says "$provoked" "$scratch/output"
+}
+
+join() {
+    "$CFGSYNC" join --ip 10.0.0.1 "$@"
+}
+
+# spec NAME LINE...: a spec with these lines beside the usual ones.
+spec() {
+    spec_name=$1
+    shift
+    {
+        printf 'cfgsync: 1\ncluster: %s\n' "$spec_name"
+        printf '%s\n' "$@"
+        echo 'materializers: [{ kind: template, files: [{ path: config.yaml, template: "{{ values.x }}{{ node.ip }}\n" }, { path: extra, template: x }] }]'
+    } >"$spec_name.yaml"
+}
+
+say "a cluster of two listed nodes that admits no late node"
+spec listed 'values: { x: 1 }' 'metadata: { port: { type: integer, default: 1 } }' 'ready: { nodes: [node-1, node-2] }'
+"$CFGSYNC" serve listed.yaml --listen 127.0.0.1:0 --port-file port --state-dir state >listed.log 2>&1 &
+pids="$pids $!"
+listed_pid=$!
+until_true 10 "the server listens" test -s port
+CFGSYNC_SERVER=http://127.0.0.1:$(cat port)
+export CFGSYNC_SERVER
+provokes 'not ready within TIME: REASON' 124 join --id node-1 --out-dir out --timeout 1s
+provokes 'no answer within TIME: REASON' 69 join --id node-1 --out-dir out --timeout 1s --server http://127.0.0.1:1
+provokes "NODE is not on this cluster's list of nodes" 77 join --id node-3 --out-dir out
+provokes 'metadata.FIELD: expected TYPE, found VALUE' 77 join --id node-1 --meta port=1 --out-dir out
+provokes 'SERVER serves the cluster "NAME", not the cluster "NAME"' 77 join --id node-1 --cluster x --out-dir out
+provokes 'no place for the files: add --out ARTIFACT=PATH, --out-dir DIR or --env ARTIFACT' 2 join --id node-1
+provokes 'it does not speak TLS' 65 join --id node-1 --out-dir out --timeout 1s \
+    --server "https://127.0.0.1:$(cat port)"
+provokes 'cannot listen on ADDRESS: Address already in use' 1 \
+    "$CFGSYNC" serve listed.yaml --listen "127.0.0.1:$(cat port)"
+provokes 'DIRECTORY is in use by the server with process id PID' 1 \
+    "$CFGSYNC" serve listed.yaml --listen 127.0.0.1:0 --state-dir state
+"$CFGSYNC" fail --reason maintenance
+provokes 'the cluster failed (operator): REASON' 70 join --id node-1 --out-dir out
+"$CFGSYNC" reset
+start node-1 "$CFGSYNC" join --ip 10.0.0.1 --id node-1 --out-dir out --receipt receipt.json
+node_1=$started
+join --id node-2 --out-dir out-2
+wait "$node_1"
+provokes 'no route for the artifact ARTIFACT, so nothing was written' 65 join --id node-1 --out config.yaml=x
+provokes 'the route ROUTE matches no artifact' 65 join --id node-1 --out confg.yaml=x --out-dir out
+mkdir directory
+provokes 'cannot write PATH: REASON' 73 join --id node-1 --out-dir out --out config.yaml=directory
+provokes 'CMD: command not found' 127 join --id node-1 --out-dir out -- no-such-program
+sed -i 's/ready:/redy:/' listed.yaml
+kill -HUP "$listed_pid"
+until_true 10 "the server reads the spec again" grep -q SIGHUP.*spec listed.log
+says 'the last good spec stays in force' listed.log
+provokes 'unknown field FIELD; did you mean FIELD?' 78 "$CFGSYNC" plan listed.yaml
+kill "$listed_pid"
+wait "$listed_pid" || :
+echo changed >out/config.yaml
+provokes 'nothing was delivered within TIME, and the files that are there are not those of the receipt' 69 \
+    join --id node-1 --out-dir out --receipt receipt.json --fallback existing=1ms --timeout 1s
+spec other 'values: { x: 1 }' 'ready: { nodes: 1 }'
+provokes 'DIRECTORY holds the state of cluster "NAME", not of "NAME"' 78 \
+    "$CFGSYNC" serve other.yaml --listen 127.0.0.1:0 --state-dir state
+printf x | dd of=state/log bs=1 seek=60 conv=notrunc 2>dd.log
+sed -i 's/redy:/ready:/' listed.yaml
+provokes 'FILE is damaged at byte N' 65 "$CFGSYNC" serve listed.yaml --listen 127.0.0.1:0 --state-dir state
+
+say "small clusters with one fault each"
+# with_server SPEC FLAG...: starts another server in place of the last one.
+with_server() {
+    rm -f port
+    start "$1-server" "$CFGSYNC" serve "$@" --listen 127.0.0.1:0 --port-file port
+    until_true 10 "serve $1" test -s port
+    CFGSYNC_SERVER=http://127.0.0.1:$(cat port)
+}
+provokes 'refusing to listen on ADDRESS without authentication' 78 "$CFGSYNC" serve other.yaml --listen 0.0.0.0:0
+spec late 'late: refuse' 'values: { x: 1 }' 'ready: { nodes: 1 }'
+with_server late.yaml
+join --id node-1 --out-dir late
+provokes 'the cluster is sealed and takes no new nodes' 77 join --id node-2 --out-dir late
+spec short 'values: { x: 1 }' 'ready: { nodes: 2, deadline: 500ms }'
+with_server short.yaml
+provokes 'the cluster failed (deadline): REASON' 70 join --id node-1 --out-dir short
+spec broken 'metadata: { port: { type: integer, default: 1 } }' 'ready: { nodes: 1 }' 'values: { x: 1 }'
+sed -i 's/node.ip/node.metadata.prot/' broken.yaml
+with_server broken.yaml
+provokes 'the cluster failed (render): REASON' 70 join --id node-1 --out-dir broken
+with_server other.yaml --nodes-max 1
+join --id node-1 --out-dir full
+provokes 'there is no room for another node' 69 join --id node-2 --out-dir full --timeout 1s
+with_server other.yaml --rate-burst 1 --rate-max 1
+"$CFGSYNC" inspect
+provokes 'too many requests from this address' 69 "$CFGSYNC" inspect
+
+say "a server with TLS, tokens and identities"
+umask 077
+spec guarded 'identity: first-use' 'values: { x: 1 }' 'ready: { nodes: 1 }'
+"$CFGSYNC" token new --role operator --name ops --append tokens >ops.token
+"$CFGSYNC" token new --role node --name web --identifier 'web-*' --append tokens >web.token
+with_server guarded.yaml --tokens tokens --tls self-signed --state-dir guarded --join-url-file url
+until_true 10 "the join URL" test -s url
+port=$(cat port)
+CFGSYNC_SERVER=$(cat url)
+provokes 'credentials are needed' 77 join --id web-1 --out-dir web
+echo unknown >unknown.token
+provokes 'this server does not know the token' 77 join --id web-1 --out-dir web --token-file unknown.token
+provokes 'the token NAME is for nodes called PATTERN, not for NODE' 77 join --id db-1 --out-dir web --token-file web.token
+provokes 'only an operator may do that' 77 "$CFGSYNC" inspect --token-file web.token
+join --id web-1 --out-dir web --token-file web.token --identity-file key-1
+provokes "another key than this node's was the first to come as NODE" 77 \
+    join --id web-1 --out-dir web --token-file web.token --identity-file key-2
+provokes 'SERVER is not trusted: no authority that is trusted has signed its certificate' 77 \
+    join --id web-1 --out-dir web --server "https://127.0.0.1:$port"
+provokes 'SERVER is not trusted: its key has the pin PIN, which is not the one expected' 77 \
+    join --id web-1 --out-dir web --server "cfgsync://127.0.0.1:$port/?pin=sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+provokes 'this port speaks TLS' 77 join --id web-1 --out-dir web --token-file web.token --server "http://127.0.0.1:$port"
+
+say "the page explains no other message"
+sed -n 's/^### `\(.*\)`$/\1/p' "$page" | sort >headings
+sort said | diff headings - || fail "the page and this script differ"
+[ "$(wc -l <headings)" -ge 20 ] || fail "fewer than twenty messages"
