@@ -253,7 +253,17 @@ fn port_in_use_is_reported_with_a_fix() {
     let sandbox = Sandbox::new();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let transcript = sandbox.transcript(&["serve", "cluster.yaml", "--listen", &address], &[]);
+    let transcript = sandbox.transcript(
+        &[
+            "serve",
+            "cluster.yaml",
+            "--listen",
+            &address,
+            "--log-level",
+            "off",
+        ],
+        &[],
+    );
     insta::assert_snapshot!(transcript.replace(&address, "[ADDRESS]"));
 }
 
