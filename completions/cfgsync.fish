@@ -92,7 +92,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l timeout -d 'How
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l env -d 'A dotenv artifact that becomes the environment of CMD instead of a file; repeatable [env: CFGSYNC_ENV, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l receipt -d 'Write a receipt of the delivery to this file: instance, generation, digest, and the checksum of each file [env: CFGSYNC_RECEIPT]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l fallback -d 'Continue with the files of the receipt, if they are unchanged, when nothing is delivered within this time, or when a token or certificate has expired [env: CFGSYNC_FALLBACK]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l verify-key -d 'Accept only payloads that are signed with the key in this PEM file; repeatable, for a change of keys [env: CFGSYNC_VERIFY_KEY, one per line]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l verify-key -d 'Accept only payloads that are signed with the key in this PEM file; repeatable, to replace a key [env: CFGSYNC_VERIFY_KEY, one per line]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l payload-max -d 'Largest payload [env: CFGSYNC_PAYLOAD_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l files-max -d 'Most files of a payload, up to 100000 [env: CFGSYNC_FILES_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l path-max-bytes -d 'Longest artifact path in bytes, up to 1024 [env: CFGSYNC_PATH_MAX_BYTES]' -r

@@ -197,7 +197,7 @@ async fn last_line_gives_exit_code_and_reason() {
             answer(200, r#"{"schema_version":9,"files":[]}"#),
             &["--out-dir", "."],
             65,
-            "cannot use the response of SERVER: the payload has schema version 9; this cfgsync understands 1 and 2: update it",
+            "cannot use the response of SERVER: the payload has schema version 9, but this cfgsync supports only 1 and 2: update cfgsync",
         ),
         (
             Reply::Close,

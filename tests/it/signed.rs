@@ -249,16 +249,16 @@ fn rejects_invalid_keys() {
     help: remove the file if no node uses that key, or choose another --out-dir
     [exit 73]
     $ cfgsync serve cluster.yaml --sign-key verify-key.pem
-    cfgsync: exit 78: --sign-key verify-key.pem: it holds no private key: expected PEM with BEGIN PRIVATE KEY (PKCS#8)
+    cfgsync: exit 78: --sign-key verify-key.pem: it contains no private key: expected PEM with BEGIN PRIVATE KEY (PKCS#8)
     [exit 78]
     $ cfgsync serve cluster.yaml --sign-key none.pem
     cfgsync: exit 78: cannot read --sign-key none.pem: No such file or directory (os error 2)
     [exit 78]
     $ cfgsync join --server http://127.0.0.1:1 --out-dir o --id a --verify-key sign-key.pem
-    cfgsync: exit 78: --verify-key sign-key.pem: it holds a private key, which belongs to the server alone: give the node the public one
+    cfgsync: exit 78: --verify-key sign-key.pem: it contains a private key, which only the server may have: give the node the public key
     [exit 78]
     $ cfgsync join --server http://127.0.0.1:1 --out-dir o --id a --verify-key empty.pem
-    cfgsync: exit 78: --verify-key empty.pem: it holds no public key: expected PEM with BEGIN PUBLIC KEY
+    cfgsync: exit 78: --verify-key empty.pem: it contains no public key: expected PEM with BEGIN PUBLIC KEY
     [exit 78]
     ");
     assert!(!transcripts.concat().contains(secret(sandbox.path()).trim()));

@@ -1,4 +1,4 @@
-//! cfgsync-production(7): the section "In production" of the documentation, whose commands the end-to-end tests run.
+//! cfgsync-production(7): the section "In production" of docs/src/operating.md, whose commands the end-to-end tests run.
 
 use super::page::Page;
 
@@ -13,7 +13,9 @@ pub(super) fn render(markdown: &str) -> Option<String> {
         .map_or(rest, |(section, _)| section);
     let mut page = Page::new("cfgsync-production", "7");
     page.section("NAME");
-    page.text("cfgsync-production - commands for TLS, tokens, a state directory and systemd");
+    page.text(
+        "cfgsync-production - a production setup with TLS, tokens, a state directory and systemd",
+    );
     page.section("DESCRIPTION");
     // Fences separate text and code, so every second part is code.
     for (at, part) in section.split(FENCE).enumerate() {

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use cfgsync_cluster::{Refusal, render::Pipeline};
+use cfgsync_cluster::{check_registration, render::Pipeline};
 use cfgsync_model::{Identifier, NodeRegistration, Seat, check_node_address};
 use cfgsync_spec::{Members, Spec, SpecError, Step, YamlFile};
 use serde::Serialize;
@@ -51,18 +51,11 @@ pub(super) struct Refused {
 
 /// Returns why `serve` would refuse `node`, or `None` if it would not.
 pub(super) fn refusal(pipeline: &Pipeline, node: &NodeRegistration) -> Option<Refused> {
-    let identifier = node.identifier.clone();
-    let reason = if pipeline.excludes(&identifier) {
-        Refusal::NotListed(identifier.clone()).to_string()
-    } else {
-        pipeline
-            .spec
-            .metadata
-            .complete(&node.metadata)
-            .err()?
-            .to_string()
-    };
-    Some(Refused { identifier, reason })
+    let refusal = check_registration(pipeline, node).err()?;
+    Some(Refused {
+        identifier: node.identifier.clone(),
+        reason: refusal.to_string(),
+    })
 }
 
 /// Invents `count` nodes that the spec accepts.
