@@ -45,7 +45,7 @@ pub async fn check<S: Store>(make: impl AsyncFn() -> Handles<S>) {
     changes::records_are_not_inputs(&*one().await).await;
     changes::each_kind_of_input_has_a_revision(&*one().await).await;
     changes::first_key_owns_an_identifier(&*one().await).await;
-    changes::a_held_state_does_not_change(&*one().await).await;
+    changes::held_state_does_not_change(&*one().await).await;
     changes::follower_is_woken_by_earlier_changes(&*one().await).await;
     batches::rejected_batch_changes_nothing(&*one().await).await;
     batches::batch_takes_effect_in_order_at_one_revision(&*one().await).await;

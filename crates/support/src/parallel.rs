@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_reaches_the_caller() {
+    fn panic_reaches_the_caller() {
         let items = [0; 100];
         let caught = std::panic::catch_unwind(|| {
             try_map_on(4, &items, |at, _| {

@@ -129,7 +129,7 @@ pub(super) async fn first_key_owns_an_identifier(store: &impl Store) {
     }
 }
 
-pub(super) async fn a_held_state_does_not_change(store: &impl Store) {
+pub(super) async fn held_state_does_not_change(store: &impl Store) {
     register(store, "a", "10.0.0.1").await;
     let held = store.state();
     register(store, "b", "10.0.0.2").await;
