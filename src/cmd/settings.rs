@@ -228,13 +228,3 @@ fn flags(command: &Command) -> BTreeMap<&str, &Arg> {
     }
     flags
 }
-
-/// Returns the name that is nearest to `name`, if it is near enough to be a misspelling.
-pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let edits_max = (name.chars().count() / 4).clamp(1, 3);
-    names
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(edits, _)| *edits <= edits_max)
-        .min_by_key(|(edits, _)| *edits)
-        .map(|(_, candidate)| candidate)
-}

@@ -5,8 +5,7 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -21,6 +20,7 @@ use cfgsync_model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Digest, DuplicatePath, GenerationNumber, Identifier,
     Instance, Mode,
 };
+use cfgsync_support::bounded_file::{self, ReadError};
 use cfgsync_wire::ReceivedPayload;
 
 /// The version of the format that is written and read.
@@ -102,7 +102,7 @@ pub enum ReceiptError {
     Io {
         /// The path of the receipt.
         path: PathBuf,
-        /// The error of the operating system.
+        /// The error of the operating system, or the reason why such a file is not read.
         problem: io::Error,
     },
     /// The file is not a receipt, or it is damaged.
@@ -227,12 +227,14 @@ impl Receipt {
         struct Version {
             cfgsync_receipt: u64,
         }
-        let json = match read_bounded(path) {
+        let json = match bounded_file::read_regular(path, RECEIPT_MAX_BYTES) {
             Ok(json) => json,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(problem) => {
-                let path = path.to_owned();
-                return Err(ReceiptError::Io { path, problem });
+            Err(ReadError::Missing) => return Ok(None),
+            Err(error) => {
+                return Err(ReceiptError::Io {
+                    path: path.to_owned(),
+                    problem: error.into(),
+                });
             }
         };
         let invalid = |error: serde_json::Error| ReceiptError::Invalid {
@@ -306,20 +308,4 @@ impl ReceiptEntry {
             }
         }
     }
-}
-
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    // Checked before it is opened: opening a pipe would wait for a writer.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut json = Vec::new();
-    File::open(path)?
-        .take(RECEIPT_MAX_BYTES + 1)
-        .read_to_end(&mut json)?;
-    if json.len() as u64 > RECEIPT_MAX_BYTES {
-        let message = format!("it is larger than {} MiB", RECEIPT_MAX_BYTES >> 20);
-        return Err(io::Error::other(message));
-    }
-    Ok(json)
 }

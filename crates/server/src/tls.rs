@@ -32,6 +32,7 @@ use super::{
 };
 use cfgsync_certificate::{self, CertificateError, dates_of, names_of, pin_of, provider};
 use cfgsync_model::Pin;
+use cfgsync_support::duration;
 use cfgsync_wire::{Code, ErrorBody, TLS_REQUIRED};
 use client_verifier::ClientVerifier;
 
@@ -228,7 +229,8 @@ impl Tls {
                 respond_and_linger(stream, &[]).await;
             }
             Err(_) => {
-                tracing::debug!(%peer, "the TLS handshake took longer than {limit:?}");
+                let limit = duration::text(limit);
+                tracing::debug!(%peer, "the TLS handshake took longer than {limit}");
             }
         }
         None

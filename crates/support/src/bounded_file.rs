@@ -39,6 +39,16 @@ impl From<io::Error> for ReadError {
     }
 }
 
+/// For callers whose own errors hold an [`io::Error`]. The text stays the same.
+impl From<ReadError> for io::Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Io(error) => error,
+            error => Self::other(error),
+        }
+    }
+}
+
 /// Reads the file at `path`, which may be a pipe.
 ///
 /// # Errors

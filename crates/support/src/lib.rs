@@ -6,6 +6,7 @@
 pub mod bounded_file;
 pub mod clock;
 pub mod duration;
+pub mod escape;
 pub mod nearest;
 pub mod parallel;
 pub mod replace_file;

@@ -1,11 +1,13 @@
-//! Replaces a file atomically: a reader sees either the complete old file or the complete new one.
+//! Writes one file atomically: a reader sees the complete new file, or what was there before.
 
 use std::{
-    fs::{File, Permissions},
+    fs::{self, File, Permissions},
     io::{self, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::Path,
 };
+
+use tempfile::NamedTempFile;
 
 /// The beginning of the names of temporary files. A crash may leave such a file behind.
 const STAGED_PREFIX: &str = ".cfgsync-new-";
@@ -19,27 +21,53 @@ const STAGED_PREFIX: &str = ".cfgsync-new-";
 /// # Errors
 /// Fails with the operating system's error. Then `path` is unchanged, and no temporary file is left.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let directory = directory_of(path)?;
+    stage(directory, bytes, mode)?.persist(path)?;
+    File::open(directory)?.sync_all()
+}
+
+/// Like [`replace`], but keeps a file that stands at `path` already.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] if there is something at `path`; else the operating system's. On a file system
+/// without hard links, a file that appears at `path` during the call is replaced.
+pub fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let directory = directory_of(path)?;
+    let staged = stage(directory, bytes, mode)?;
+    match fs::hard_link(staged.path(), path) {
+        Ok(()) => staged.close()?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+        Err(_) => {
+            staged.persist(path)?;
+        }
+    }
+    File::open(directory)?.sync_all()
+}
+
+/// Returns the directory in which `path` is an entry.
+fn directory_of(path: &Path) -> io::Result<&Path> {
     path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     // `Path::parent` of a name without a slash is the empty path, which cannot be opened.
-    let directory = match path.parent() {
+    Ok(match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
+    })
+}
+
+/// Writes and syncs a new file in `directory`. Dropping it removes it.
+fn stage(directory: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile> {
     let mut staged = tempfile::Builder::new()
         .prefix(STAGED_PREFIX)
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(directory)?;
     staged.write_all(bytes)?;
     staged.as_file().sync_all()?;
-    staged.persist(path)?;
-    File::open(directory)?.sync_all()
+    Ok(staged)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
@@ -52,6 +80,19 @@ mod tests {
             let mode = fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn create_keeps_an_existing_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        create(&path, b"one", 0o600).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let error = create(&path, b"two", 0o600).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"one");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
