@@ -15,8 +15,8 @@ mod error;
 mod disk;
 mod directory;
 mod frame;
-mod header;
 mod entry;
+mod header;
 mod entry_v1;
 mod log;
 mod snapshot;
@@ -39,7 +39,6 @@ use std::{path::PathBuf, sync::Arc, thread::JoinHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use contents::DirectoryContents;
-pub(crate) use error::DirectoryError;
 
 use crate::{
     BoxFuture, Change, Commit, CommitError, PublishedState, SealOutcome, State, StateGuard, Store,
@@ -49,6 +48,7 @@ use cfgsync_model::{Generation, Instance, Revision};
 use commit::{Answer, Journal, Request, Response, Settings, unavailable};
 use directory::Directory;
 use disk::{Disk, WriteError};
+use error::DirectoryError;
 use generation_files::{GenerationWriter, PendingSeal};
 use log::LogHead;
 use writer::{Job, Published};
