@@ -307,7 +307,7 @@ fn exit_codes_are_the_same_on_every_page() {
     let section = section.split("\n.SH ").next().unwrap();
     let known: BTreeSet<u8> = section
         .lines()
-        .filter_map(|line| line.strip_prefix(".B "))
+        .filter_map(|line| line.strip_prefix(r"\fB")?.strip_suffix(r"\fR"))
         .flat_map(|codes| codes.split(", "))
         .map(|code| code.parse().unwrap())
         .collect();
