@@ -1,4 +1,4 @@
-//! Who may do what: authentication, authorization, rates and the audit log.
+//! Authentication, authorization, rates and the audit log.
 //!
 //! **Job.** A protocol server hands over [`Credentials`] as a client presented them. [`authenticate`] turns them into a
 //! [`Principal`]; [`authorize`] decides whether that principal may do an [`Action`] to a [`Resource`], and answers with

@@ -6,7 +6,7 @@ use cfgsync_model::Identifier;
 
 use super::{CertificateNames, Credentials, Token};
 
-/// What a holder of credentials may do.
+/// The rights of a holder of credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Register, fetch its own payload, and leave.
@@ -53,7 +53,7 @@ pub struct Principal<'a> {
 /// By what a principal is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrincipalKind<'a> {
-    /// Anybody, on a server that requires no credentials.
+    /// Any client, on a server that requires no credentials.
     Anybody,
     /// A client without credentials, on a server that knows tokens or certificates.
     Anonymous,

@@ -36,7 +36,7 @@ pub fn client_network(address: IpAddr) -> IpAddr {
 }
 
 /// A rate limit for each client network, in constant memory. Networks that hash to the same counter share it; the
-/// hash is keyed, so that nobody can choose addresses that share one with a victim.
+/// hash is keyed, so that an attacker cannot choose addresses that share one with a victim.
 pub(super) struct AddressRates {
     limiter: RateLimiter<usize, Counters, DefaultClock>,
     hasher: RandomState,

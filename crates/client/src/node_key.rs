@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use cfgsync_model::Identifier;
 use key_file::{IfExists, KeyFile};
 
-/// Where a node stores its key.
+/// The place where a node stores its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyLocation {
@@ -30,7 +30,7 @@ pub enum KeyLocation {
     None,
 }
 
-/// Why the node's key cannot be used. The messages never show the content of the file.
+/// The reason why the node's key cannot be used. The messages never show the content of the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {

@@ -93,7 +93,7 @@ pub struct VerifiedFile {
     pub path: PathBuf,
 }
 
-/// Why a receipt cannot be read.
+/// The reason why a receipt cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiptError {
@@ -123,7 +123,7 @@ pub enum ReceiptError {
     },
 }
 
-/// Why the files on disk are not those of a receipt.
+/// The reason why the files on disk are not those of a receipt.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiptMismatch {

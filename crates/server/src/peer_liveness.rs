@@ -1,4 +1,4 @@
-//! What a connection is doing, as far as the client's end of the stream is concerned.
+//! The activity of a connection, as far as the client's end of the stream is concerned.
 //!
 //! A client may shut down its write side once its request is sent, and still read the response. hyper takes that end
 //! for a closed connection and drops the request: a change that is already made, or the rest of a payload. So the end

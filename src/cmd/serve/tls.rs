@@ -162,7 +162,7 @@ impl TlsArgs {
     }
 }
 
-/// Where key and certificate are.
+/// The files with key and certificate.
 enum KeySource {
     Files(TlsFiles),
     Memory(Option<PathBuf>),
