@@ -152,9 +152,9 @@ fn list(directory: &Path, found: &mut Vec<(String, u32)>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            list(&path, found)
+            list(&path, found);
         } else {
-            found.push((path.display().to_string(), mode(&path)))
+            found.push((path.display().to_string(), mode(&path)));
         }
     }
 }

@@ -58,7 +58,7 @@ pub enum AuditOutcome {
     Delivered,
     /// An operator read secret content.
     Revealed,
-    /// The operation failed, although nobody refused it.
+    /// The operation was authorized, but failed.
     Failed,
     /// The operation was refused and not done.
     Refused,

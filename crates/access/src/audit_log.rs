@@ -34,7 +34,7 @@ pub struct AuditLog {
     lost: Arc<AtomicU64>,
 }
 
-/// What the writer's thread receives.
+/// A message to the writer's thread.
 pub(super) enum Message {
     /// Write a line. The sender, if there is one, learns whether the line is on disk.
     Line(Box<AuditLine>, Option<oneshot::Sender<bool>>),

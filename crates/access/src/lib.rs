@@ -1,9 +1,9 @@
 //! Authentication, authorization, rates and the audit log.
 //!
 //! **Job.** A protocol server hands over [`Credentials`] as a client presented them. [`authenticate`] turns them into a
-//! [`Principal`]; [`authorize`] decides whether that principal may do an [`Action`] to a [`Resource`], and answers with
-//! a [`Grant`] or a [`Denial`]. [`AccessControl`] holds what these decisions need on a running server, limits the rate
-//! of each client address, and writes the audit log.
+//! [`Principal`]. [`authorize`] decides whether that principal may do an [`Action`] to a [`Resource`]. It returns a
+//! [`Grant`] or a [`Denial`]. [`AccessControl`] holds what these decisions need on a running server, limits the rate of
+//! each client address, and writes the audit log.
 //!
 //! **Neighbours.** Above stand `model` and `spec`, which give identifiers, digests and the spec's `identity:`. Below
 //! stands `server`, which maps requests to actions and denials to responses.

@@ -1,5 +1,5 @@
-//! A node's own key: created once, stored in a file that only its owner can read, and sent only to the servers that it
-//! was created for.
+//! A node's own key: created once and stored in a file that only its owner can read. It is sent only to the servers
+//! that it was created for.
 //!
 //! Over TLS, the key file lists the pins or certificate names of those servers. A server that proves none of them
 //! does not receive the key, whatever name it gives its cluster. A file without such a list was written by hand, by
