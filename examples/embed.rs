@@ -1,25 +1,23 @@
-//! A program that embeds cfgsync: it brings its own materializer, serves it, and joins to it, all in one.
+//! A program that embeds cfgsync: it serves a cluster with a materializer of its own, and joins it with two nodes.
 //!
 //! `cargo run --example embed`
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "an example shows what it does"
-)]
+#![allow(clippy::print_stdout, reason = "an example shows its results")]
 
-use std::{error::Error, net::Ipv4Addr, time::Duration};
+use std::error::Error;
 
 use cfgsync::{
-    ArtifactFile, Client, MaterializationResult, MaterializedArtifacts, Materializer,
-    RegistrationSnapshot, Server, serve,
+    ArtifactFile, MaterializationResult, MaterializeError, MaterializedArtifacts, Materializer,
+    NodeRegistration, OutputMap, RegistrationSnapshot, Server, Spec, fetch_and_write,
 };
-use cfgsync_client::{JoinOptions, ServerUrl, Session};
-use cfgsync_materialize::MaterializeError;
-use cfgsync_spec::Spec;
-use cfgsync_wire::ReceivedPayload;
-use tokio::sync::{mpsc, oneshot};
+use serde::{Deserialize, Serialize};
 
-/// Gives every node the names and addresses of all others, one on each line.
+/// The metadata that each node sends.
+#[derive(Serialize, Deserialize)]
+struct Metadata {
+    port: u16,
+}
+
+/// Gives each node the names and addresses of all others, one on each line.
 struct Neighbours;
 
 impl Materializer for Neighbours {
@@ -33,54 +31,44 @@ impl Materializer for Neighbours {
     ) -> Result<MaterializationResult, MaterializeError> {
         let mut nodes = Vec::new();
         for node in &snapshot.nodes {
-            let others = snapshot
-                .nodes
-                .iter()
-                .filter(|other| other.identifier != node.identifier);
-            let lines = others.map(|other| format!("{} {}\n", other.identifier, other.ip));
-            let file = ArtifactFile::text("neighbours", lines.collect::<String>())?;
+            let mut text = String::new();
+            for other in &snapshot.nodes {
+                if other.identifier != node.identifier {
+                    let Metadata { port } = other.metadata_as()?;
+                    text += &format!("{} {}:{port}\n", other.identifier, other.ip);
+                }
+            }
+            let file = ArtifactFile::text("neighbours", text)?;
             nodes.push((node.identifier.clone(), file));
         }
-        let artifacts = MaterializedArtifacts::from_nodes(nodes)?;
+        let cluster = ArtifactFile::text("cluster", format!("{}\n", snapshot.cluster))?;
+        let artifacts = MaterializedArtifacts::from_nodes(nodes)?.with_shared(cluster)?;
         Ok(MaterializationResult::Ready(artifacts))
     }
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let spec = Spec::rule("embedded")
-        .nodes(2)
-        .materializer(Neighbours)
-        .build()?;
-    let listener = cfgsync_server::listen((Ipv4Addr::LOCALHOST, 0).into())?;
-    let server_url: ServerUrl = format!("http://{}", listener.local_addr()?).parse()?;
+    let rule = Spec::rule("embedded").nodes(2).materializer(Neighbours);
+    let server = Server::bind("127.0.0.1:0", rule)
+        .on_seal(|generation| println!("generation {} is sealed", generation.number))
+        .start()
+        .await?;
+    let url = format!("http://{}", server.addresses()[0]);
 
-    let (stop, stopped) = oneshot::channel::<()>();
-    // Held to the end: specs sent here would be served from then on.
-    let (_reload, reloads) = mpsc::channel(1);
-    let server = Server::new(spec, listener);
-    let server = tokio::spawn(serve(server, reloads, async {
-        let _ = stopped.await;
-    }));
-
-    let (alpha, beta) = tokio::try_join!(join("alpha", &server_url), join("beta", &server_url))?;
-    for (name, payload) in [("alpha", alpha), ("beta", beta)] {
-        for file in payload.files.files() {
-            let text = String::from_utf8_lossy(&file.content.to_bytes()).into_owned();
-            println!("{name} received {}: {text}", file.path);
-        }
+    let directory = tempfile::tempdir()?;
+    let join = async |name: &str, last_byte: u8| -> Result<(), Box<dyn Error>> {
+        let node = NodeRegistration::new(name, [10, 0, 0, last_byte])?
+            .with_metadata(&Metadata { port: 9000 })?;
+        let outputs = OutputMap::new().under(directory.path().join(name))?;
+        fetch_and_write(&node, url.as_str(), &outputs).await?;
+        Ok(())
+    };
+    tokio::try_join!(join("alpha", 1), join("beta", 2))?;
+    for name in ["alpha", "beta"] {
+        let neighbours = std::fs::read_to_string(directory.path().join(name).join("neighbours"))?;
+        print!("{name} has the neighbour {neighbours}");
     }
-
-    drop(stop);
-    server.await??;
+    server.stop().await?;
     Ok(())
-}
-
-/// What `cfgsync join` does, short of writing the files.
-async fn join(name: &str, server: &ServerUrl) -> Result<ReceivedPayload, Box<dyn Error>> {
-    let options = JoinOptions::new(name.parse()?)
-        .with_cluster("embedded")
-        .with_timeout(Duration::from_secs(30));
-    let mut session = Session::new(Client::new([server.clone()]), options);
-    Ok(session.run(|event| eprintln!("{name}: {event:?}")).await?)
 }

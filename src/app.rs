@@ -1,4 +1,4 @@
-//! The composition root of `serve`: store, coordinator and HTTP server, wired once and run until told to stop.
+//! Wires a store, the coordinator and the HTTP server together, and runs them until told to stop.
 
 mod account;
 
@@ -10,19 +10,19 @@ use std::{
 
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
 };
 
 use account::Account;
 use cfgsync_cluster::Coordinator;
 use cfgsync_materialize::Materializer;
 use cfgsync_server::{DrainReport, HttpConfig};
-use cfgsync_spec::Spec;
-use cfgsync_store::{DirectoryConfig, MemoryStore, Store, StoreError};
+use cfgsync_spec::{Spec, SpecError};
+use cfgsync_store::{BoxFuture, DirectoryConfig, MemoryStore, Store, StoreError};
 use cfgsync_support::clock::WallClock;
 
-/// The parts of a server. The caller binds the listeners, so that it knows their ports.
-pub struct Server {
+/// The parts of a server, for `cfgsync serve`. The caller binds the listeners, so that it knows their ports.
+pub struct Service {
     /// The spec.
     pub spec: Spec,
     /// The bound listeners.
@@ -46,8 +46,8 @@ pub struct Server {
 /// How many generations a store keeps by default.
 pub const HISTORY_GENERATIONS: usize = 8;
 
-impl Server {
-    /// Returns a server of `spec` on `listener`, with defaults for everything else.
+impl Service {
+    /// Returns a service of `spec` on `listener`, with defaults for everything else.
     pub fn new(spec: Spec, listener: TcpListener) -> Self {
         Self {
             spec,
@@ -61,18 +61,28 @@ impl Server {
             status: None,
         }
     }
-
-    /// Adds a materializer.
-    #[must_use]
-    pub fn with_materializer(mut self, materializer: impl Materializer) -> Self {
-        self.materializers.push(Arc::new(materializer));
-        self
-    }
 }
 
-/// Why a server could not start or had to end.
+/// The reason why a server could not start or had to end.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServerError {
+    /// The spec is not valid.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The address cannot be resolved or listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address as it was given.
+        address: String,
+        /// The operating system's error.
+        error: std::io::Error,
+    },
+    /// The address is reachable from other machines, and anonymous access is not allowed.
+    #[error(
+        "refusing to listen on {0} without authentication; listen on 127.0.0.1, or call `allow_anonymous`"
+    )]
+    Exposed(String),
     /// The store cannot be opened.
     #[error(transparent)]
     OpenStore(#[from] StoreError),
@@ -88,77 +98,113 @@ pub enum ServerError {
 /// # Errors
 /// See [`ServerError`].
 pub async fn serve(
-    mut server: Server,
-    mut reload: mpsc::Receiver<Spec>,
+    service: Service,
+    reload: mpsc::Receiver<Spec>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<DrainReport, ServerError> {
-    let store = match server.store {
-        Some(store) => store,
-        None => open_store(None, &server.spec, server.history_generations)?,
-    };
-    let guard = server.http.access.clone();
-    let account = Arc::new(Account {
-        guard: guard.clone(),
-    });
-    if guard.audit().is_some() && server.coordinator.audit_sink.is_none() {
-        server.coordinator.audit_sink = Some(account.clone());
-    }
-    let (stop_reconciler, reconciler_stopped) = tokio::sync::oneshot::channel::<()>();
-    let (coordinator, reconciler) = Coordinator::new(
-        store.clone(),
-        server.spec,
-        server.materializers,
-        server.coordinator,
-        server.clock,
-        async {
-            let _ = reconciler_stopped.await;
-        },
-    );
-    account::warn_of_unclaimed(&coordinator, coordinator.identity());
-    let (at_work, mut ended_early) = tokio::sync::oneshot::channel::<()>();
-    let reconciler = tokio::spawn(async move {
-        // Dropped when the reconciler ends, also by a panic.
-        let _at_work = at_work;
-        reconciler.await;
-    });
-    // Without its reconciler, a server would accept registrations and never seal a generation.
-    let (store_failed, mut store_failure) = tokio::sync::oneshot::channel();
-    let shutdown = async move {
-        tokio::select! {
-            () = shutdown => {}
-            _ = &mut ended_early => {}
-            reason = store.failed() => {
-                tracing::error!("the store failed: {reason}; the server ends");
-                // Looked at once everything has ended.
-                let _ = store_failed.send(reason);
-            }
+    Wired::new(service)?.run(reload, shutdown).await
+}
+
+/// A service whose parts know each other, before it runs.
+pub(crate) struct Wired {
+    pub(crate) coordinator: Coordinator,
+    pub(crate) store: Arc<dyn Store>,
+    reconciler: BoxFuture<'static, ()>,
+    stop_reconciler: oneshot::Sender<()>,
+    account: Arc<Account>,
+    listeners: Vec<TcpListener>,
+    http: HttpConfig,
+    status: Option<watch::Sender<String>>,
+}
+
+impl Wired {
+    pub(crate) fn new(mut service: Service) -> Result<Self, ServerError> {
+        let store = match service.store {
+            Some(store) => store,
+            None => open_store(None, &service.spec, service.history_generations)?,
+        };
+        let account = Arc::new(Account {
+            guard: service.http.access.clone(),
+        });
+        if account.guard.audit().is_some() && service.coordinator.audit_sink.is_none() {
+            service.coordinator.audit_sink = Some(account.clone());
         }
-    };
-    let reloading = tokio::spawn({
-        let coordinator = coordinator.clone();
-        async move {
-            while let Some(spec) = reload.recv().await {
-                account.reload(&coordinator, spec).await;
+        let (stop_reconciler, reconciler_stopped) = oneshot::channel::<()>();
+        let (coordinator, reconciler) = Coordinator::new(
+            store.clone(),
+            service.spec,
+            service.materializers,
+            service.coordinator,
+            service.clock,
+            async {
+                let _ = reconciler_stopped.await;
+            },
+        );
+        account::warn_of_unclaimed(&coordinator, coordinator.identity());
+        Ok(Self {
+            coordinator,
+            store,
+            reconciler: Box::pin(reconciler),
+            stop_reconciler,
+            account,
+            listeners: service.listeners,
+            http: service.http,
+            status: service.status,
+        })
+    }
+
+    /// Serves until `shutdown` is complete, then drains.
+    pub(crate) async fn run(
+        self,
+        mut reload: mpsc::Receiver<Spec>,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<DrainReport, ServerError> {
+        let (running, mut ended_early) = oneshot::channel::<()>();
+        let reconciler = tokio::spawn(async move {
+            // Dropped when the reconciler ends, also by a panic.
+            let _running = running;
+            self.reconciler.await;
+        });
+        let (store, coordinator) = (self.store, self.coordinator);
+        let (store_failed, mut store_failure) = oneshot::channel();
+        let shutdown = async move {
+            tokio::select! {
+                () = shutdown => {}
+                // Without its reconciler, a server would accept registrations and never seal a generation.
+                _ = &mut ended_early => {}
+                reason = store.failed() => {
+                    tracing::error!("the store failed: {reason}; the server ends");
+                    // The receiver looks at it after everything has ended.
+                    let _ = store_failed.send(reason);
+                }
             }
+        };
+        let reloading = tokio::spawn({
+            let (coordinator, account) = (coordinator.clone(), self.account.clone());
+            async move {
+                while let Some(spec) = reload.recv().await {
+                    account.reload(&coordinator, spec).await;
+                }
+            }
+        });
+        if let Some(status) = self.status {
+            let coordinator = coordinator.clone();
+            tokio::spawn(async move { coordinator.keep_status(status).await });
         }
-    });
-    if let Some(status) = server.status {
-        let coordinator = coordinator.clone();
-        tokio::spawn(async move { coordinator.keep_status(status).await });
-    }
-    let report = cfgsync_server::serve(server.listeners, coordinator, server.http, shutdown).await;
-    reloading.abort();
-    // The reconciler ends last: it records the deliveries of the last responses.
-    drop(stop_reconciler);
-    if let Err(panic) = reconciler.await {
-        tracing::error!("the coordinator ended early: {panic}");
-    }
-    if let Some(audit) = guard.audit() {
-        audit.flush().await;
-    }
-    match store_failure.try_recv() {
-        Ok(reason) => Err(ServerError::StoreFailed(reason)),
-        Err(_) => Ok(report),
+        let report = cfgsync_server::serve(self.listeners, coordinator, self.http, shutdown).await;
+        reloading.abort();
+        // The reconciler ends last: it records the deliveries of the last responses.
+        drop(self.stop_reconciler);
+        if let Err(panic) = reconciler.await {
+            tracing::error!("the coordinator ended early: {panic}");
+        }
+        if let Some(audit) = self.account.guard.audit() {
+            audit.flush().await;
+        }
+        match store_failure.try_recv() {
+            Ok(reason) => Err(ServerError::StoreFailed(reason)),
+            Err(_) => Ok(report),
+        }
     }
 }
 

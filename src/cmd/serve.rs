@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use cfgsync::app::{self, Server, ServerError};
+use cfgsync::app::{self, ServerError, Service};
 use cfgsync_access::AccessControl;
 use cfgsync_cluster as cluster;
 use cfgsync_server::DrainReport;
@@ -273,7 +273,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
         None => None,
     };
     let (status, status_line) = watch::channel(String::new());
-    let server = Server {
+    let server = Service {
         spec,
         listeners,
         materializers: vec![],

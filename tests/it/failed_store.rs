@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use cfgsync::app::{self, Server};
+use cfgsync::app::{self, Service};
 use cfgsync_model::{Generation, Instance, Revision};
 use cfgsync_server::listen;
 use cfgsync_spec::Spec;
@@ -69,9 +69,9 @@ async fn server_ends_with_the_reason_when_its_store_fails() {
         memory: MemoryStore::new(INSTANCE, 8),
         has_failed: watch::Sender::new(false),
     };
-    let server = Server {
+    let server = Service {
         store: Some(Arc::new(store)),
-        ..Server::new(spec, listener)
+        ..Service::new(spec, listener)
     };
     let (_reload, reloaded) = mpsc::channel(1);
     let serving = tokio::spawn(app::serve(server, reloaded, std::future::pending()));

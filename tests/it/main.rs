@@ -8,6 +8,7 @@ mod credentials;
 mod delivery;
 mod disk;
 mod durable;
+mod embedded;
 mod failed_store;
 mod fake;
 mod fuzzed;

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use cfgsync::app::{self, Server};
+use cfgsync::app::{self, Service};
 use cfgsync_server::listen;
 use cfgsync_spec::Spec;
 use cfgsync_support::clock::WallClock;
@@ -78,9 +78,9 @@ async fn server_stops_if_its_coordinator_panics() {
     let spec = Spec::parse(text, "cluster.yaml", std::path::Path::new(".")).unwrap();
     let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server {
+    let server = Service {
         clock: WallClock::from_fn(|| panic!("a clock of the embedding program")),
-        ..Server::new(spec, listener)
+        ..Service::new(spec, listener)
     };
     let (_reload, reloaded) = tokio::sync::mpsc::channel(1);
     let serving = tokio::spawn(app::serve(server, reloaded, std::future::pending()));

@@ -12,7 +12,8 @@
 //! - This crate knows no protocol: no method, path, status or header appears here.
 //! - Secrets are hashed where they arrive. Only hashes are stored and compared, in constant time.
 //! - Decisions are pure functions of their arguments. The same functions serve every protocol.
-//! - Every action that is not allowed explicitly is denied, and a wrong token is never ignored in favour of other credentials.
+//! - Every action that is not allowed explicitly is denied. A wrong token is never ignored in favour of other
+//!   credentials.
 
 mod action;
 mod pattern;

@@ -1,4 +1,4 @@
-//! What readers see: published as a whole after each evaluation, read without a lock.
+//! The view for readers: it is published as a whole after each evaluation and read without a lock.
 
 use std::{
     collections::HashMap,
@@ -21,28 +21,29 @@ use cfgsync_store::{State, Store};
 use cfgsync_support::parallel;
 use cfgsync_wire::{EncodedPayload, ErrorBody, PayloadEncoder, SigningKey};
 
-/// For fewer nodes than this, a second thread costs more than it saves.
+/// The smallest number of nodes for each thread. Starting a thread for fewer nodes costs more than it saves.
 const NODES_PER_THREAD_MIN: usize = 256;
 
 /// The result of the newest evaluation.
 pub(crate) struct View {
     /// The spec and materializers in force.
     pub(crate) pipeline: Arc<Pipeline>,
-    /// What is registered and what is missing.
+    /// The registered nodes, and the conditions that are not met.
     pub(crate) progress: Progress,
-    /// The newest input that was evaluated: `progress` includes it.
+    /// The revision of the newest evaluated input. `progress` includes it.
     pub(crate) evaluated: Revision,
-    /// The newest input for which no work is left: evaluated, and rendered and sealed if that was due.
+    /// The revision of the newest input for which no work is left: it is evaluated, and rendered and sealed if that was
+    /// due.
     pub(crate) completed: Revision,
     /// The bodies of the not-ready answers.
     pub(crate) not_ready: Arc<NotReadyBodies>,
     /// The generation that is served.
     pub(crate) served: Option<Arc<ServedGeneration>>,
-    /// Which registrations the served generation includes.
+    /// The registrations that the served generation includes.
     pub(crate) coverage: Coverage,
-    /// Why the waiting nodes were released before the first seal.
+    /// The reason why the waiting nodes were released before the first seal.
     pub(crate) failure: Option<AttemptFailure>,
-    /// Why the newest render failed, while an older generation stays served.
+    /// The reason why the newest render failed, while an older generation stays served.
     pub(crate) render_failure: Option<Arc<Failure>>,
 }
 
@@ -56,29 +57,29 @@ pub(crate) struct NotReadyBodies {
 /// A failure before the first seal.
 #[derive(Clone)]
 pub(crate) struct AttemptFailure {
-    /// The reason.
+    /// The reason, with its kind and time.
     pub(crate) failure: Arc<Failure>,
-    /// The inputs of a failed render: newer ones end the failure. `None`: the deadline passed.
+    /// The inputs of a failed render. Newer inputs end the failure. `None` if the deadline passed.
     pub(crate) inputs: Option<InputRevisions>,
 }
 
-/// The newest change of each kind of input.
+/// The revision of the newest change of each kind of input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct InputRevisions {
-    /// The newest registration or removal of a node.
+    /// The revision of the newest registration or removal of a node.
     pub(crate) registrations: Revision,
-    /// The newest change of an override.
+    /// The revision of the newest change of an override.
     pub(crate) overrides: Revision,
 }
 
 /// A generation with all of its payloads encoded.
 pub(crate) struct ServedGeneration {
-    /// What was sealed.
+    /// The generation, which is sealed or about to be sealed.
     pub(crate) generation: Arc<Generation>,
     payloads: HashMap<Identifier, ServedPayload>,
 }
 
-/// One node's payload.
+/// The encoded payload of one node.
 pub(crate) struct ServedPayload {
     /// The bytes for the socket.
     pub(crate) encoded: Arc<EncodedPayload>,
@@ -89,7 +90,7 @@ pub(crate) struct ServedPayload {
 }
 
 impl View {
-    /// The view before the first evaluation.
+    /// Returns the view before the first evaluation.
     pub(crate) fn before_evaluation(
         pipeline: &Arc<Pipeline>,
         store: &dyn Store,
@@ -116,7 +117,7 @@ impl View {
         }
     }
 
-    /// The decisions about identifiers, for this view and a state of the store.
+    /// Returns the decisions about identifiers, for this view and a state of the store.
     pub(crate) fn admission<'a>(&'a self, state: &'a State) -> Admission<'a> {
         Admission {
             pipeline: &self.pipeline,
@@ -128,8 +129,8 @@ impl View {
 }
 
 impl NotReadyBodies {
-    /// The answers for `progress`. `render_failure` is why the newest inputs made no generation: for a node that
-    /// registered with them it is the reason to wait.
+    /// Returns the answers for `progress`. `render_failure` is the failure of a render of the newest inputs. It is the
+    /// reason why a node with these inputs waits.
     pub(crate) fn new(progress: &Progress, render_failure: Option<&Failure>) -> Self {
         let mut progress = progress.clone();
         if let Some(failure) = render_failure {
@@ -143,7 +144,7 @@ impl NotReadyBodies {
         }
     }
 
-    /// The encoded [`ErrorBody`] for a node that is registered, or is not.
+    /// Returns the encoded [`ErrorBody`] for a registered or an unregistered node.
     pub(crate) fn body(&self, is_registered: bool) -> Bytes {
         let body = if is_registered {
             &self.registered
@@ -156,7 +157,7 @@ impl NotReadyBodies {
 }
 
 impl InputRevisions {
-    /// Those of `state`.
+    /// Returns the revisions of `state`.
     pub(crate) fn of(state: &State) -> Self {
         Self {
             registrations: state.registrations_revision,
@@ -164,7 +165,7 @@ impl InputRevisions {
         }
     }
 
-    /// The newest of them.
+    /// Returns the newest of these revisions.
     pub(crate) fn newest(self) -> Revision {
         self.registrations.max(self.overrides)
     }
@@ -195,17 +196,17 @@ impl ServedGeneration {
         }
     }
 
-    /// The payload of `identifier`, with the identifier as it is kept.
+    /// Returns the payload of `identifier`, and the stored identifier.
     pub(crate) fn payload(&self, identifier: &str) -> Option<(&Identifier, &ServedPayload)> {
         self.payloads.get_key_value(identifier)
     }
 
-    /// Whether there is a payload for `identifier`.
+    /// Returns whether there is a payload for `identifier`.
     pub(crate) fn has(&self, identifier: &str) -> bool {
         self.payloads.contains_key(identifier)
     }
 
-    /// Whether this server has delivered the payload of `identifier`.
+    /// Returns whether this server has delivered the payload of `identifier`.
     pub(crate) fn was_delivered(&self, identifier: &str) -> bool {
         let payload = self.payloads.get(identifier);
         payload.is_some_and(|payload| payload.delivered.load(Ordering::Relaxed))
@@ -213,7 +214,7 @@ impl ServedGeneration {
 }
 
 impl ServedPayload {
-    /// Marks it as delivered. Returns whether this is the first time.
+    /// Marks the payload as delivered. Returns whether this is the first time.
     pub(crate) fn mark_delivered(&self) -> bool {
         // A plain load first: after the first time no core needs to own the cache line.
         !self.delivered.load(Ordering::Relaxed) && !self.delivered.swap(true, Ordering::Relaxed)

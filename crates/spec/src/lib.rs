@@ -35,7 +35,9 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-pub use materializer::{Audience, MaterializationResult, MaterializeError, Materializer};
+pub use materializer::{
+    Audience, MaterializationResult, MaterializeError, Materializer, materializer,
+};
 pub use metadata::{MetadataError, MetadataRules};
 pub use mistake::SpecError;
 pub use rule::RuleBuilder;

@@ -75,6 +75,56 @@ pub trait Materializer: Send + Sync + 'static {
     }
 }
 
+/// Returns a materializer that calls a function. `name` is for messages and for the digest of a rule.
+///
+/// ```
+/// use cfgsync_model::{ArtifactFile, MaterializedArtifacts};
+/// use cfgsync_spec::{MaterializationResult, materializer};
+///
+/// let size = materializer("size", |snapshot| {
+///     let file = ArtifactFile::text("size", snapshot.nodes.len().to_string())?;
+///     Ok(MaterializationResult::Ready(MaterializedArtifacts::default().with_shared(file)?))
+/// });
+/// # let _ = size;
+/// ```
+pub fn materializer<F>(name: impl Into<String>, make: F) -> impl Materializer
+where
+    F: Fn(&RegistrationSnapshot) -> Result<MaterializationResult, MaterializeError>
+        + Send
+        + Sync
+        + 'static,
+{
+    Function {
+        name: name.into(),
+        make,
+    }
+}
+
+/// A materializer that calls a function.
+struct Function<F> {
+    name: String,
+    make: F,
+}
+
+impl<F> Materializer for Function<F>
+where
+    F: Fn(&RegistrationSnapshot) -> Result<MaterializationResult, MaterializeError>
+        + Send
+        + Sync
+        + 'static,
+{
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn materialize(
+        &self,
+        snapshot: &RegistrationSnapshot,
+    ) -> Result<MaterializationResult, MaterializeError> {
+        (self.make)(snapshot)
+    }
+}
+
 /// The nodes that a materializer has files for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Audience {

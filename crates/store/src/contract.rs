@@ -1,4 +1,4 @@
-//! The contract of every store: what it takes, what it answers, and what its callers may rely on.
+//! The contract of every store: its requests, its answers, and the guarantees for its callers.
 //!
 //! Callers know only this contract. They never ask which store they have, so a new store changes nothing above it.
 
@@ -35,22 +35,22 @@ pub trait Store: Send + Sync + 'static {
     /// arrive as one; [`State::events_after`](crate::State::events_after) tells them apart.
     fn follow(&self) -> watch::Receiver<Revision>;
 
-    /// Applies all of `changes`, in order, or none of them. Answers when they are as durable as this store makes them,
-    /// and visible. Changes that are in effect already are no error: the commit then has no events.
+    /// Applies all of `changes`, in order, or none of them. Answers when they are visible and as durable as this store
+    /// makes them. Changes that are already in effect are not an error: the commit then has no events.
     ///
     /// # Errors
-    /// See [`CommitError`].
+    /// Fails with a [`CommitError`].
     fn apply(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Commit, CommitError>>;
 
     /// Seals `generation` as the newest one if its number directly follows the newest number (compare-and-set).
     ///
     /// # Errors
-    /// See [`CommitError`]. After [`CommitError::Unknown`] the caller may try the same generation again: if the first
-    /// try took effect, the second one answers [`SealOutcome::Won`].
+    /// Fails with a [`CommitError`]. After [`CommitError::Unknown`] the caller may seal the same generation again. If the
+    /// first request took effect, the second one answers [`SealOutcome::Won`].
     fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>>;
 
-    /// Resolves with the reason when the store can never take another change. Acknowledged changes are kept; the
-    /// server must end. Never resolves for a store that cannot fail in this way.
+    /// Resolves with the reason when the store can never accept another change. Acknowledged changes are kept, but the
+    /// server must end. For a store that cannot fail in this way it never resolves.
     fn failed(&self) -> BoxFuture<'_, String> {
         Box::pin(std::future::pending())
     }
@@ -61,7 +61,7 @@ pub trait Store: Send + Sync + 'static {
 pub enum Change {
     /// Registers a node, or replaces its facts. Equal facts change nothing. An input.
     Register {
-        /// The node's facts.
+        /// The registration to store.
         registration: NodeRegistration,
         /// The bounds that the registration must fit in.
         within: Bounds,
@@ -82,18 +82,18 @@ pub enum Change {
     },
     /// Ends an override. Rejected if there is none. An input.
     RemoveOverride(Identifier),
-    /// Notes that a node was handed a generation. Ignored for nodes that are not registered. A record.
+    /// Records that a node has received a generation. Ignored for nodes that are not registered. A record.
     Deliver {
         /// The node that received the generation.
         identifier: Identifier,
         /// The generation it received.
         generation: GenerationNumber,
     },
-    /// Makes an identifier the property of a key. Rejected if another key owns it. A record.
+    /// Makes a key the owner of an identifier. Rejected if another key owns it. A record.
     ///
-    /// A batch of a claim and a registration is one decision: the node is registered only if it owns its name.
+    /// If a batch has a claim and a registration, the node is registered only if its key owns the identifier.
     Claim {
-        /// The claimed identifier.
+        /// The identifier to claim.
         identifier: Identifier,
         /// The hash of the key.
         key: Digest,
@@ -109,7 +109,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// A registration without bounds.
+    /// Returns the change that registers a node without bounds.
     pub fn register(registration: NodeRegistration) -> Self {
         Self::Register {
             registration,
@@ -117,7 +117,7 @@ impl Change {
         }
     }
 
-    /// Whether this is an input: rendering depends on inputs, and never on records.
+    /// Returns whether this is an input. Rendering depends on inputs, and never on records.
     pub fn is_input(&self) -> bool {
         match self {
             Self::Register { .. }
@@ -136,14 +136,14 @@ impl Change {
 /// The answer to a batch that was applied.
 #[derive(Debug, Clone)]
 pub struct Commit {
-    /// The revision of the batch. If it changed nothing: a revision at which all of it was in effect already.
+    /// The revision of the batch. If the batch changed nothing, a revision at which all of it was already in effect.
     pub revision: Revision,
-    /// What changed, in the order of the batch. Empty if everything was in effect already.
+    /// The effects, in the order of the batch. Empty if everything was already in effect.
     pub events: Arc<[Event]>,
 }
 
 impl Commit {
-    /// Whether the batch changed anything.
+    /// Returns whether the batch changed anything.
     pub fn is_changed(&self) -> bool {
         !self.events.is_empty()
     }
@@ -152,38 +152,38 @@ impl Commit {
 /// The result of a [`Store::seal`] that was decided.
 #[derive(Debug, Clone)]
 pub enum SealOutcome {
-    /// This very generation (same number and digest) is sealed, now or by an earlier try.
+    /// This generation (same number and digest) is sealed, by this request or by an earlier one.
     Won,
-    /// Another generation was sealed first. This is the newest one.
+    /// Another generation was sealed first. The value is the newest one.
     Lost(Arc<Generation>),
 }
 
-/// Why a batch or a seal was not acknowledged.
+/// The reason why a batch or a seal was not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
-    /// A change is not allowed in the current state. Nothing was changed, and trying again has the same result until
-    /// the state changes.
+    /// A change is not allowed in the current state. Nothing was changed. A retry has the same result until the state
+    /// changes.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// The store cannot take changes now. Nothing was changed; a later try may succeed.
+    /// The store cannot accept changes now. Nothing was changed, and a later retry may succeed.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// The change may or may not have taken effect. It is safe to try again.
+    /// The change may or may not have taken effect. It is safe to retry.
     #[error("the store did not confirm the change, which may or may not be in effect: {0}")]
     Unknown(String),
 }
 
-/// The change of a batch that was rejected, and why. All changes of the batch are without effect.
+/// The rejected change of a batch, and the reason. No change of the batch takes effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Rejection {
     /// The position of the rejected change in the batch, from 0.
     pub index: usize,
-    /// Why it was rejected.
+    /// The reason for the rejection.
     pub reason: RejectionReason,
 }
 
-/// Why a change was rejected.
+/// The reason why a change was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RejectionReason {
     /// The node to remove is not registered.
@@ -201,7 +201,7 @@ pub enum RejectionReason {
     /// The change does not fit in the bounds that it came with.
     #[error(transparent)]
     CapacityExceeded(#[from] CapacityExceeded),
-    /// The number of the generation to seal does not follow the newest one, and there is no newest one to answer with.
+    /// No generation is sealed yet, and the number of the generation to seal is not 1.
     #[error("generation {0} cannot be the first one")]
     NotFirstGeneration(GenerationNumber),
 }

@@ -1,4 +1,4 @@
-//! Writes one file so that a reader sees all of it: in the place of an older one, or only if there is none.
+//! Writes one file atomically: a reader sees the complete new file, or what was there before.
 
 use std::{
     fs::{self, File, Permissions},
@@ -9,16 +9,17 @@ use std::{
 
 use tempfile::NamedTempFile;
 
-/// The beginning of the names of files that are not yet in their place. A crash may leave one.
+/// The beginning of the names of temporary files. A crash may leave such a file behind.
 const STAGED_PREFIX: &str = ".cfgsync-new-";
 
 /// Writes `bytes` to a new file beside `path` and renames it to `path`. The permission bits are `mode` less the umask.
 ///
-/// The new file has a name that nobody can guess, so what others put into the directory beforehand is neither followed
-/// nor written to. The file and its directory are synced: after a power cut one of the two files stands there, whole.
+/// The new file has a random name, so that no other process can create a file or a symbolic link of this name
+/// beforehand. The file and its directory are synced. After a power failure, `path` is either the complete old file or
+/// the complete new one.
 ///
 /// # Errors
-/// The operating system's. Then `path` is as it was, and nothing is left beside it.
+/// Fails with the operating system's error. Then `path` is unchanged, and no temporary file is left.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let directory = directory_of(path)?;
     stage(directory, bytes, mode)?.persist(path)?;
@@ -46,7 +47,7 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 /// Returns the directory in which `path` is an entry.
 fn directory_of(path: &Path) -> io::Result<&Path> {
     path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
-    // The parent of a bare name is the empty path.
+    // `Path::parent` of a name without a slash is the empty path, which cannot be opened.
     Ok(match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -25,7 +25,7 @@ const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// The permission bits of group and others.
 const OTHERS_MASK: u32 = 0o077;
-/// The size of one write of zeros, where the filesystem cannot reserve space.
+/// The size of one write of zeros, in bytes, on a filesystem that cannot reserve space.
 const ZEROS_WRITE_BYTES: usize = 64 << 10;
 
 /// A state directory. A directory that is open for writing stays locked until this is dropped.
@@ -67,7 +67,7 @@ impl Directory {
             locks: Some(locks),
         };
         directory.sync_directory("").map_err(failed("sync"))?;
-        // The names of the new directories must be durable as well.
+        // The directory entries of the new directories must be durable as well.
         for created in created {
             File::open(created.join(".."))
                 .and_then(|parent| parent.sync_all())
@@ -88,7 +88,8 @@ impl Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         if let Some(Locks { file, directory }) = &self.locks {
-            // Closing is not enough: a child that was forked meanwhile has copies of both until it executes a program.
+            // Closing is not enough: a child that was forked in the meantime holds copies of both until it executes a
+            // program.
             let _ = file.unlock();
             let _ = directory.unlock();
         }
@@ -225,7 +226,7 @@ impl DiskFile for File {
             match fallocate(&*self, FallocateFlags::empty(), from, to - from) {
                 Ok(()) => return Ok(()),
                 Err(Errno::INTR) => {}
-                // As posix_fallocate does where the filesystem cannot reserve space.
+                // posix_fallocate does the same on filesystems that cannot reserve space.
                 Err(Errno::OPNOTSUPP | Errno::NOSYS) => return write_zeros(self, from, to),
                 Err(error) => return Err(error.into()),
             }
@@ -238,7 +239,7 @@ impl DiskFile for File {
 
     fn sync(&mut self) -> io::Result<()> {
         fdatasync(&*self)?;
-        // Data in a removed file are lost when it is closed.
+        // The data in a removed file is lost when the file is closed.
         if self.metadata()?.nlink() == 0 {
             return Err(io::Error::other("the file was removed"));
         }

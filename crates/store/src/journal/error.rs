@@ -4,17 +4,17 @@ use std::{io, path::PathBuf};
 
 use cfgsync_model::{Instance, InvalidArtifactPath, InvalidIdentifier};
 
-/// Why a state directory cannot be used.
+/// The reason why a state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DirectoryError {
     /// Another server uses the directory.
     #[error("{} is in use by {}", directory.display(), holder(*pid))]
     InUse {
         directory: PathBuf,
-        /// The process that holds the lock, where the lock file names one.
+        /// The process that holds the lock, if the lock file names one.
         pid: Option<u32>,
     },
-    /// The content differs from what was written, at a place where no crash can cause that.
+    /// The content differs from the written one, at a position where no crash can cause that.
     #[error("{} is damaged at byte {offset}: {what}", file.display())]
     Damaged {
         file: PathBuf,
@@ -55,14 +55,14 @@ pub(crate) enum DirectoryError {
     /// An operation of the operating system failed.
     #[error("cannot {action} {}: {error}", path.display())]
     Io {
-        /// What failed, such as `read`.
+        /// The operation that failed, such as `read`.
         action: &'static str,
         path: PathBuf,
         error: io::Error,
     },
 }
 
-/// Why the body of an intact frame cannot be decoded. The cause is a bug, or a file that was edited by hand.
+/// The reason why the body of an intact frame cannot be decoded. The cause is a bug, or a file that was edited by hand.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DecodeError {
     #[error("a frame cannot be decoded")]
