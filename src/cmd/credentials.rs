@@ -25,7 +25,7 @@ const TOKEN_MAX_BYTES: usize = 4_096;
 /// Largest token file, in bytes: a token and the blank space around it.
 const FILE_MAX_BYTES: u64 = 2 * TOKEN_MAX_BYTES as u64;
 
-/// Where to find the token.
+/// The place where the token is found.
 #[derive(Debug, Args)]
 pub(crate) struct TokenSource {
     /// The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd's credential
@@ -61,7 +61,7 @@ fn contains_token(servers: &OsStr) -> bool {
     servers.to_string_lossy().contains("token=")
 }
 
-/// Why the token cannot be used. The message never shows the token.
+/// The reason why the token cannot be used. The message never shows the token.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use the token in {place}: {problem}")]
 pub(crate) struct CredentialError {

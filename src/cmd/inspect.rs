@@ -136,7 +136,7 @@ struct RevealArgs {
     reveal: bool,
 }
 
-/// Why there is nothing to show.
+/// The reason why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InspectError {
     /// The cluster failed while `--wait ready` waited.

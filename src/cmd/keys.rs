@@ -11,7 +11,7 @@ use cfgsync_wire::{InvalidKey, SigningKey, VerifyKey};
 /// Largest key file that is read, in bytes. An Ed25519 key in PEM has a few hundred.
 const KEY_FILE_MAX_BYTES: u64 = 64 << 10;
 
-/// Why a key file cannot be used.
+/// The reason why a key file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyError {
     /// The file cannot be read.
@@ -31,7 +31,7 @@ pub(crate) enum KeyError {
         flag: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the file contains instead.
+        /// A description of the file's actual content.
         problem: InvalidKey,
     },
 }

@@ -58,7 +58,7 @@ pub enum Outcome {
     Overwritten,
 }
 
-/// Why files could not be written.
+/// The reason why files could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiskError {

@@ -1,7 +1,7 @@
 //! The receipt of a delivery: which generation and which files a node received, with checksums and without contents.
 //!
-//! A node that starts while the server is unreachable can verify with it that the files at its routes are still those
-//! of the last delivery. A later delivery reads from it which generation was delivered before.
+//! With it, a node that starts while the server is unreachable can verify the files at its routes: they must still be
+//! those of the last delivery. A later delivery reads from it which generation was delivered before.
 
 use std::{
     collections::HashMap,
@@ -93,7 +93,7 @@ pub struct VerifiedFile {
     pub path: PathBuf,
 }
 
-/// Why a receipt cannot be read.
+/// The reason why a receipt cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiptError {
@@ -123,7 +123,7 @@ pub enum ReceiptError {
     },
 }
 
-/// Why the files on disk are not those of a receipt.
+/// The reason why the files on disk are not those of a receipt.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiptMismatch {
@@ -191,7 +191,7 @@ impl Receipt {
         }
     }
 
-    /// Returns the file to write. It must be the last of a transaction: after a crash in between, the receipt then
+    /// Returns the file to write. It must be the last file of a transaction. After a crash in between, the receipt then
     /// matches neither the old files nor the incomplete set of new ones.
     pub(crate) fn to_file(&self) -> ArtifactFile {
         let mut json = serde_json::to_vec_pretty(self).expect("numbers and texts");
@@ -251,8 +251,8 @@ impl Receipt {
         serde_json::from_slice(&json).map(Some).map_err(invalid)
     }
 
-    /// Verifies that every file of the receipt is on disk, unchanged, at the place where `outputs` routes it now,
-    /// and that the receipt is for `identifier` and for `cluster`, if one is given. Returns the files. Modes and
+    /// Verifies that every file of the receipt is on disk, unchanged, at the place where `outputs` routes it now. Also
+    /// verifies that the receipt is for `identifier`, and for `cluster` if one is given. Returns the files. Modes and
     /// owners are not compared, because an operator may change them.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::cmd::progress::Progress;
 
-/// Why the wait is over.
+/// The reason why the wait is over.
 pub(super) enum Outcome {
     /// The server delivered the payload.
     Payload(Box<ReceivedPayload>),

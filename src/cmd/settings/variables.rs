@@ -12,7 +12,7 @@ use clap::CommandFactory;
 use super::{Setting, SettingsError, flags};
 use crate::cmd::{Cli, credentials::TOKEN_VARIABLE};
 
-/// What the names of all variables begin with.
+/// The beginning of the names of all variables.
 const PREFIX: &str = "CFGSYNC_";
 
 /// Returns the variables of `all` that are ours. An empty variable counts as unset.

@@ -1,14 +1,14 @@
 //! The real disk: a directory that one server locks, and that other users cannot read.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{FallocateFlags, FlockOperation, fallocate, fdatasync, flock},
+    fs::{FallocateFlags, fallocate, fdatasync},
     io::Errno,
 };
 
@@ -88,9 +88,10 @@ impl Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         if let Some(Locks { file, directory }) = &self.locks {
-            // Closing is not enough: a child that was forked in the meantime holds copies of both until it executes a program.
-            let _ = flock(file, FlockOperation::Unlock);
-            let _ = flock(directory, FlockOperation::Unlock);
+            // Closing is not enough: a child that was forked in the meantime holds copies of both until it executes a
+            // program.
+            let _ = file.unlock();
+            let _ = directory.unlock();
         }
     }
 }
@@ -135,15 +136,14 @@ fn lock(path: &Path) -> Result<Locks, DirectoryError> {
         .open(&lock_path)
         .map_err(failed)?;
     let directory = File::open(path).map_err(failed)?;
-    let lock = |file: &File| flock(file, FlockOperation::NonBlockingLockExclusive);
-    let locked = lock(&file).and_then(|()| match lock(&directory) {
+    let locked = file.try_lock().and_then(|()| match directory.try_lock() {
         // A network filesystem may lock only files that are open for writing, which a directory cannot be.
-        Err(error) if error != Errno::WOULDBLOCK => Ok(()),
+        Err(TryLockError::Error(_)) => Ok(()),
         locked => locked,
     });
     match locked {
         Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => {
+        Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
             // The other server may not have written its process id yet.
             let _ = file.read_to_string(&mut text);
@@ -152,7 +152,7 @@ fn lock(path: &Path) -> Result<Locks, DirectoryError> {
                 pid: text.trim().parse().ok(),
             });
         }
-        Err(error) => return Err(failed(error.into())),
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
     file.set_len(0)
         .and_then(|()| writeln!(file, "{}", std::process::id()))
