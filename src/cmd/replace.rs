@@ -182,7 +182,7 @@ mod tests {
             (vec![&*a, &a], vec![], vec![], "a"),
             (vec![&*a], vec![], vec!["b=0600"], "--mode names b"),
             (vec![&*a], vec![], vec!["a=0600", "a=0644"], "two modes"),
-            (vec![], vec![&*c], vec!["c=0644"], "lets others in"),
+            (vec![], vec![&*c], vec!["c=0644"], "gives other users access"),
             (vec!["a=/nowhere/at/all"], vec![], vec![], "cannot read"),
         ] {
             let error = files(&plain, &secret, &modes).unwrap_err();
