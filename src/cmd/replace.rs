@@ -67,7 +67,7 @@ impl<T: FromStr<Err: std::fmt::Display>> FromStr for Assignment<T> {
     }
 }
 
-/// The reason why the files cannot be sent.
+/// Why the files cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReplaceError {
     /// A local file cannot be read.
@@ -182,7 +182,12 @@ mod tests {
             (vec![&*a, &a], vec![], vec![], "a"),
             (vec![&*a], vec![], vec!["b=0600"], "--mode names b"),
             (vec![&*a], vec![], vec!["a=0600", "a=0644"], "two modes"),
-            (vec![], vec![&*c], vec!["c=0644"], "gives other users access"),
+            (
+                vec![],
+                vec![&*c],
+                vec!["c=0644"],
+                "gives other users access",
+            ),
             (vec!["a=/nowhere/at/all"], vec![], vec![], "cannot read"),
         ] {
             let error = files(&plain, &secret, &modes).unwrap_err();
