@@ -178,7 +178,7 @@ fn places_that_the_pages_name_exist() {
 /// `file::function`, in `tests/it` or, from the crate's name on, in a crate.
 fn test_exists(name: &str) -> bool {
     let (path, function) = name.rsplit_once("::").unwrap();
-    let declared = format!("fn {function}(");
+    let declared = [format!("fn {function}("), format!("fn {function}<")];
     let mut places = vec![Path::new("tests/it").join(path.replace("::", "/"))];
     places.push(Path::new("src").join(path.replace("::", "/")));
     let (krate, file) = path.split_once("::").unwrap_or((path, "lib"));
@@ -189,7 +189,8 @@ fn test_exists(name: &str) -> bool {
             .join(file.replace("::", "/")),
     );
     places.iter().any(|place| {
-        fs::read_to_string(place.with_extension("rs")).is_ok_and(|code| code.contains(&declared))
+        fs::read_to_string(place.with_extension("rs"))
+            .is_ok_and(|code| declared.iter().any(|name| code.contains(name)))
     })
 }
 

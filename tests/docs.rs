@@ -303,11 +303,11 @@ fn codes_in_table(page: &str) -> BTreeSet<u8> {
 #[test]
 fn exit_codes_are_the_same_on_every_page() {
     let manual = fs::read_to_string("man/cfgsync.1").unwrap();
-    let (_, section) = manual.split_once(".SH EXIT STATUS\n").unwrap();
+    let (_, section) = manual.split_once(".SH \"EXIT STATUS\"\n").unwrap();
     let section = section.split("\n.SH ").next().unwrap();
     let known: BTreeSet<u8> = section
         .lines()
-        .filter_map(|line| line.strip_prefix(".B "))
+        .filter_map(|line| line.strip_prefix(r"\fB")?.strip_suffix(r"\fR"))
         .flat_map(|codes| codes.split(", "))
         .map(|code| code.parse().unwrap())
         .collect();

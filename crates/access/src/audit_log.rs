@@ -11,7 +11,11 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{audit_line::AuditLine, audit_target::AuditTarget, audit_writer::AuditWriter};
+use super::{
+    audit_line::AuditLine,
+    audit_target::AuditTarget,
+    audit_writer::{AuditWriter, Message},
+};
 
 /// How many lines may wait for the writer: those of ten thousand nodes that are released at once. Further lines are
 /// lost, counted and reported; where the log is required, their senders wait instead.
@@ -32,16 +36,6 @@ pub struct AuditLog {
     messages: mpsc::Sender<Message>,
     required: bool,
     lost: Arc<AtomicU64>,
-}
-
-/// A message to the writer's thread.
-pub(super) enum Message {
-    /// Write a line. The sender, if there is one, learns whether the line is on disk.
-    Line(Box<AuditLine>, Option<oneshot::Sender<bool>>),
-    /// Open the file again by its name.
-    Reopen,
-    /// Tell the sender when everything before this message is written.
-    Flush(oneshot::Sender<bool>),
 }
 
 impl AuditLog {

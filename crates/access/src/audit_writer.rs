@@ -9,15 +9,25 @@ use std::{
     },
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    audit_log::Message,
+    audit_line::AuditLine,
     audit_target::{AuditOutput, AuditTarget},
 };
 
 /// How many lines are written with one system call at most.
 const BATCH_MAX_LINES: u64 = 256;
+
+/// A message to the writer's thread.
+pub(super) enum Message {
+    /// Write a line. The sender, if there is one, learns whether the line is on disk.
+    Line(Box<AuditLine>, Option<oneshot::Sender<bool>>),
+    /// Open the file again by its name.
+    Reopen,
+    /// Tell the sender when everything before this message is written.
+    Flush(oneshot::Sender<bool>),
+}
 
 pub(super) struct AuditWriter {
     target: AuditTarget,

@@ -15,11 +15,12 @@
 //! - Every action that is not allowed explicitly is denied. A wrong token is never ignored in favour of other
 //!   credentials.
 
+mod role;
 mod action;
 mod pattern;
 mod credentials;
-mod principal;
 mod token;
+mod principal;
 mod tokens_file;
 mod denial;
 mod decisions;
@@ -39,8 +40,9 @@ pub use credentials::{CertificateNames, Credentials, PresentedToken};
 pub use decisions::{Grant, Policy, authenticate, authorize};
 pub use denial::Denial;
 pub use pattern::{InvalidPattern, Pattern};
-pub use principal::{Principal, PrincipalKind, Role};
+pub use principal::{Principal, PrincipalKind};
 pub use rates::{Rate, client_network};
+pub use role::Role;
 pub use token::{Token, hash, new_secret};
 pub use tokens_file::{Tokens, TokensError, check_name};
 

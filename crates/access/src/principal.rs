@@ -4,44 +4,7 @@ use std::fmt;
 
 use cfgsync_model::Identifier;
 
-use super::{CertificateNames, Credentials, Token};
-
-/// The rights of a holder of credentials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Register, fetch its own payload, and leave.
-    Node,
-    /// Everything.
-    Operator,
-}
-
-impl Role {
-    /// The role as it is written in the tokens file: `node` or `operator`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Node => "node",
-            Self::Operator => "operator",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl std::str::FromStr for Role {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "node" => Ok(Self::Node),
-            "operator" => Ok(Self::Operator),
-            _ => Err("a role is `node` or `operator`".to_owned()),
-        }
-    }
-}
+use super::{CertificateNames, Credentials, Role, Token};
 
 /// The authenticated sender of a request: who it is, and what else it presented to prove which node it is.
 #[derive(Debug, Clone, Copy)]

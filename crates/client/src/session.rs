@@ -6,10 +6,10 @@
 //! server.
 
 mod options;
-mod events;
 mod error;
-mod attempt;
+mod events;
 mod retry;
+mod attempt;
 
 use std::time::Duration;
 

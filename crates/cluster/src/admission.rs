@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::{
     answer::Refusal,
+    attempt_failure::{AttemptFailure, InputRevisions},
     render::Pipeline,
-    view::{AttemptFailure, InputRevisions},
 };
 use cfgsync_model::{ArtifactSet, Digest, Failure, Identifier, NodeRegistration, Revision};
 use cfgsync_store::{Bounds, State};

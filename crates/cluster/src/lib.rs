@@ -24,13 +24,14 @@ mod answer;
 mod audit_sink;
 pub mod readiness;
 pub mod render;
+mod attempt_failure;
 mod admission;
 mod capacity;
 mod view;
-mod commands;
 mod queries;
 mod inspect;
 mod reconciler;
+mod commands;
 
 pub use admission::check_registration;
 pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, Refusal};

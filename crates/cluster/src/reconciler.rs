@@ -7,10 +7,10 @@
 
 mod follower;
 mod attempt;
-mod evaluation;
-mod renderer;
 mod render_job;
+mod renderer;
 mod sealer;
+mod evaluation;
 mod adopter;
 mod deliveries;
 mod publisher;
@@ -24,9 +24,10 @@ use tokio::{
 
 use crate::{
     Config, Shared,
+    attempt_failure::InputRevisions,
     audit_sink::{AuditEvent, RenderOutcome},
     render::Pipeline,
-    view::{InputRevisions, ServedGeneration},
+    view::ServedGeneration,
 };
 use adopter::Adopter;
 use attempt::Attempt;

@@ -13,6 +13,7 @@ use serde_json::Map;
 
 use crate::{
     admission::{Admission, Coverage},
+    attempt_failure::AttemptFailure,
     readiness::ReadinessTracker,
     render::Pipeline,
 };
@@ -52,24 +53,6 @@ pub(crate) struct NotReadyBodies {
     progress: Progress,
     registered: OnceLock<Bytes>,
     unregistered: OnceLock<Bytes>,
-}
-
-/// A failure before the first seal.
-#[derive(Clone)]
-pub(crate) struct AttemptFailure {
-    /// The reason, with its kind and time.
-    pub(crate) failure: Arc<Failure>,
-    /// The inputs of a failed render. Newer inputs end the failure. `None` if the deadline passed.
-    pub(crate) inputs: Option<InputRevisions>,
-}
-
-/// The revision of the newest change of each kind of input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct InputRevisions {
-    /// The revision of the newest registration or removal of a node.
-    pub(crate) registrations: Revision,
-    /// The revision of the newest change of an override.
-    pub(crate) overrides: Revision,
 }
 
 /// A generation with all of its payloads encoded.
@@ -153,21 +136,6 @@ impl NotReadyBodies {
         };
         let encode = || ErrorBody::not_ready(&self.progress, is_registered).to_json();
         body.get_or_init(|| encode().into()).clone()
-    }
-}
-
-impl InputRevisions {
-    /// Returns the revisions of `state`.
-    pub(crate) fn of(state: &State) -> Self {
-        Self {
-            registrations: state.registrations_revision,
-            overrides: state.overrides_revision,
-        }
-    }
-
-    /// Returns the newest of these revisions.
-    pub(crate) fn newest(self) -> Revision {
-        self.registrations.max(self.overrides)
     }
 }
 

@@ -177,9 +177,8 @@ mod tests {
             WallClock::system(),
             std::future::pending(),
         );
-        let mut server = ServerState::new(coordinator, HttpConfig::default());
-        server.router = axum::Router::new().route("/readyz", handler);
-        server
+        let router = axum::Router::new().route("/readyz", handler);
+        ServerState::new(coordinator, HttpConfig::default(), router)
     }
 
     /// Serves one connection in a task. Returns the client's end.

@@ -45,20 +45,21 @@
 //! admits it: rate, framing, route, origin, authentication and authorization. A handler in `handlers` calls the
 //! coordinator and builds the response with `reply`, or returns a `rejection`.
 
-mod config;
 mod loopback;
 mod socket;
 mod peer_liveness;
 mod peer;
+mod tls;
+mod config;
 mod connection_quota;
 mod linger;
-mod tls;
+mod handshake;
 mod request_headers;
 mod write_slots;
 mod reply_body;
 mod held_requests;
-mod request_metrics;
 mod routes;
+mod request_metrics;
 mod state;
 mod reply;
 mod rejection;
@@ -67,6 +68,7 @@ mod audit_draft;
 mod context;
 mod request_body;
 mod handlers;
+mod router;
 mod service;
 mod error_pages;
 mod connection_io;

@@ -246,6 +246,13 @@ pub(super) fn reason_of_refusal(refusal: &Refusal) -> &'static str {
     outline_of_refusal(refusal).2
 }
 
+/// 404: the cluster has nothing for this node, now or later.
+pub(super) fn missing(refusal: &Refusal) -> Reply {
+    let reason = reason_of_refusal(refusal);
+    let body = ErrorBody::new(Code::MissingConfig, reason, refusal.to_string());
+    reply::json_bytes(StatusCode::NOT_FOUND, body.to_json().into())
+}
+
 fn outline_of_refusal(refusal: &Refusal) -> Outline {
     let (status, reason) = match refusal {
         Refusal::NotListed(_) => {

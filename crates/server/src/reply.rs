@@ -11,12 +11,10 @@ use hyper::{
 use serde::Serialize;
 
 use super::{
-    rejection::reason_of_refusal,
     reply_body::{BytesBody, ReplyBody},
     request_headers::PREFERENCE_APPLIED,
     state::ServerState,
 };
-use cfgsync_cluster::Refusal;
 use cfgsync_model::{Digest, Failure};
 use cfgsync_wire::{Code, DRAINING, EncodedPayload, ErrorBody};
 
@@ -100,13 +98,6 @@ pub(super) fn draining(not_ready_body: &[u8]) -> Reply {
     retry_after(&mut reply, "1");
     close_after(&mut reply);
     reply
-}
-
-/// 404: the cluster has nothing for this node, now or later.
-pub(super) fn missing(refusal: &Refusal) -> Reply {
-    let reason = reason_of_refusal(refusal);
-    let body = ErrorBody::new(Code::MissingConfig, reason, refusal.to_string());
-    json_bytes(StatusCode::NOT_FOUND, body.to_json().into())
 }
 
 /// 410: the cluster has failed.

@@ -3,16 +3,13 @@
 //! Routing, `Allow`, authorization, audit names, metrics labels and the documentation come from [`ROUTES`]. To add a
 //! route, add a row and its handler.
 //!
-//! Registering, waiting and fetching are served natively on hyper. All other handlers stand behind an axum router, see
-//! [`router`].
+//! Registering, waiting and fetching are served natively on hyper. All other handlers stand behind an axum router.
 
 use std::sync::LazyLock;
 
-use axum::routing::{MethodFilter, MethodRouter, on};
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 
-use super::handlers::{node, operator, probe};
 use cfgsync_access::Action;
 use cfgsync_model::{GenerationNumber, Identifier, InvalidIdentifier};
 
@@ -52,25 +49,40 @@ pub(super) enum Verb {
 pub(super) enum Handler {
     /// By this function, directly on hyper.
     Native(NativeHandler),
-    /// By a handler behind the axum router.
-    Routed(fn(MethodFilter) -> MethodRouter),
+    /// By this handler, behind the axum router.
+    Routed(RoutedHandler),
 }
 
 /// The handlers of the hot path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NativeHandler {
-    /// [`node::register`]
+    /// `handlers::node::register`
     Register,
-    /// [`node::fetch`]
+    /// `handlers::node::fetch`
     Fetch,
-    /// [`node::fetch_tagged`]
+    /// `handlers::node::fetch_tagged`
     FetchTagged,
 }
 
-macro_rules! routed {
-    ($handler:path) => {
-        Handler::Routed(|filter| on(filter, $handler))
-    };
+/// The handlers behind the router. `router.rs` has the function of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RoutedHandler {
+    Replace,
+    Snapshot,
+    Nodes,
+    OneNode,
+    Remove,
+    RemoveOverride,
+    Release,
+    Generations,
+    OneGeneration,
+    Payload,
+    Leave,
+    Fail,
+    Reset,
+    Livez,
+    Readyz,
+    Metrics,
 }
 
 /// All routes.
@@ -107,7 +119,7 @@ pub(super) static ROUTES: &[Route] = &[
         endpoints: &[Endpoint {
             verb: Verb::Post,
             action: Action::Operate,
-            handler: routed!(operator::replace),
+            handler: Handler::Routed(RoutedHandler::Replace),
             doc: "puts an override in place of a node's own files",
         }],
     },
@@ -116,7 +128,7 @@ pub(super) static ROUTES: &[Route] = &[
         endpoints: &[Endpoint {
             verb: Verb::Get,
             action: Action::Inspect,
-            handler: routed!(operator::snapshot),
+            handler: Handler::Routed(RoutedHandler::Snapshot),
             doc: "describes the cluster: state, progress, generation, registrations",
         }],
     },
@@ -125,7 +137,7 @@ pub(super) static ROUTES: &[Route] = &[
         endpoints: &[Endpoint {
             verb: Verb::Get,
             action: Action::Inspect,
-            handler: routed!(operator::nodes),
+            handler: Handler::Routed(RoutedHandler::Nodes),
             doc: "lists the registrations",
         }],
     },
@@ -135,13 +147,13 @@ pub(super) static ROUTES: &[Route] = &[
             Endpoint {
                 verb: Verb::Get,
                 action: Action::Inspect,
-                handler: routed!(operator::one_node),
+                handler: Handler::Routed(RoutedHandler::OneNode),
                 doc: "describes one node: its files, or why it waits",
             },
             Endpoint {
                 verb: Verb::Delete,
                 action: Action::Operate,
-                handler: routed!(operator::remove),
+                handler: Handler::Routed(RoutedHandler::Remove),
                 doc: "removes a node",
             },
         ],
@@ -160,7 +172,7 @@ pub(super) static ROUTES: &[Route] = &[
         endpoints: &[Endpoint {
             verb: Verb::Delete,
             action: Action::Operate,
-            handler: routed!(operator::remove_override),
+            handler: Handler::Routed(RoutedHandler::RemoveOverride),
             doc: "ends an override",
         }],
     },
@@ -169,7 +181,7 @@ pub(super) static ROUTES: &[Route] = &[
         endpoints: &[Endpoint {
             verb: Verb::Delete,
             action: Action::Operate,
-            handler: routed!(operator::release),
+            handler: Handler::Routed(RoutedHandler::Release),
             doc: "releases a node's name from the key that owns it",
         }],
     },
@@ -178,7 +190,7 @@ pub(super) static ROUTES: &[Route] = &[
         endpoints: &[Endpoint {
             verb: Verb::Get,
             action: Action::Inspect,
-            handler: routed!(operator::generations),
+            handler: Handler::Routed(RoutedHandler::Generations),
             doc: "lists the sealed generations, newest first",
         }],
     },
@@ -187,7 +199,7 @@ pub(super) static ROUTES: &[Route] = &[
         endpoints: &[Endpoint {
             verb: Verb::Get,
             action: Action::Inspect,
-            handler: routed!(operator::one_generation),
+            handler: Handler::Routed(RoutedHandler::OneGeneration),
             doc: "describes one generation, file by file",
         }],
     },
@@ -196,7 +208,7 @@ pub(super) static ROUTES: &[Route] = &[
         endpoints: &[Endpoint {
             verb: Verb::Get,
             action: Action::Inspect,
-            handler: routed!(operator::payload),
+            handler: Handler::Routed(RoutedHandler::Payload),
             doc: "shows what one node received of a generation; delivers nothing",
         }],
     },
@@ -205,7 +217,7 @@ pub(super) static ROUTES: &[Route] = &[
         endpoints: &[Endpoint {
             verb: Verb::Post,
             action: Action::Leave,
-            handler: routed!(node::leave),
+            handler: Handler::Routed(RoutedHandler::Leave),
             doc: "withdraws a node's own registration",
         }],
     },
@@ -214,7 +226,7 @@ pub(super) static ROUTES: &[Route] = &[
         endpoints: &[Endpoint {
             verb: Verb::Post,
             action: Action::Operate,
-            handler: routed!(operator::fail),
+            handler: Handler::Routed(RoutedHandler::Fail),
             doc: "fails the cluster, with a reason for all that wait",
         }],
     },
@@ -223,7 +235,7 @@ pub(super) static ROUTES: &[Route] = &[
         endpoints: &[Endpoint {
             verb: Verb::Post,
             action: Action::Operate,
-            handler: routed!(operator::reset),
+            handler: Handler::Routed(RoutedHandler::Reset),
             doc: "ends the failure that an operator declared",
         }],
     },
@@ -232,7 +244,7 @@ pub(super) static ROUTES: &[Route] = &[
         endpoints: &[Endpoint {
             verb: Verb::Get,
             action: Action::Probe,
-            handler: routed!(probe::livez),
+            handler: Handler::Routed(RoutedHandler::Livez),
             doc: "answers if the server runs",
         }],
     },
@@ -241,7 +253,7 @@ pub(super) static ROUTES: &[Route] = &[
         endpoints: &[Endpoint {
             verb: Verb::Get,
             action: Action::Probe,
-            handler: routed!(probe::readyz),
+            handler: Handler::Routed(RoutedHandler::Readyz),
             doc: "answers 200 if new requests should come here, 503 while the server drains",
         }],
     },
@@ -250,7 +262,7 @@ pub(super) static ROUTES: &[Route] = &[
         endpoints: &[Endpoint {
             verb: Verb::Get,
             action: Action::Inspect,
-            handler: routed!(operator::metrics),
+            handler: Handler::Routed(RoutedHandler::Metrics),
             doc: "returns the metrics in the OpenMetrics format",
         }],
     },
@@ -310,15 +322,6 @@ impl Verb {
             Self::Delete => "DELETE",
         }
     }
-
-    /// The methods that the router passes on. axum serves `HEAD` with the handler of `GET` by itself.
-    fn filter(self) -> MethodFilter {
-        match self {
-            Self::Get => MethodFilter::GET,
-            Self::Post => MethodFilter::POST,
-            Self::Delete => MethodFilter::DELETE,
-        }
-    }
 }
 
 /// The index of each pattern of [`ROUTES`].
@@ -330,19 +333,6 @@ static MATCHER: LazyLock<matchit::Router<usize>> = LazyLock::new(|| {
     }
     matcher
 });
-
-/// Returns the router with the handlers that are not native.
-pub(super) fn router() -> axum::Router {
-    let mut router = axum::Router::new();
-    for route in ROUTES {
-        for endpoint in route.endpoints {
-            if let Handler::Routed(method_router) = endpoint.handler {
-                router = router.route(route.pattern, method_router(endpoint.verb.filter()));
-            }
-        }
-    }
-    router
-}
 
 impl<'a> PathMatch<'a> {
     /// Looks `path` up in the table.

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, futures::Notified};
 
 use super::{
     HttpConfig, connection_quota::QuotaSlot, held_requests::HeldRequests, peer::Peer,
-    request_metrics::GaugeGuard, request_metrics::RequestMetrics, routes, write_slots::WriteSlots,
+    request_metrics::GaugeGuard, request_metrics::RequestMetrics, write_slots::WriteSlots,
 };
 use cfgsync_cluster::Coordinator;
 
@@ -60,7 +60,7 @@ impl Connection {
 }
 
 impl ServerState {
-    pub(super) fn new(coordinator: Coordinator, config: HttpConfig) -> Self {
+    pub(super) fn new(coordinator: Coordinator, config: HttpConfig, router: axum::Router) -> Self {
         let instance = HeaderValue::try_from(coordinator.instance().to_string());
         let cluster = HeaderValue::try_from(coordinator.cluster_name());
         Self {
@@ -71,7 +71,7 @@ impl ServerState {
             replace_bodies: Semaphore::new(config.replace_bodies_at_once_max),
             held_requests: HeldRequests::default(),
             metrics: RequestMetrics::new(Arc::clone(coordinator.metrics())),
-            router: routes::router(),
+            router,
             instance: instance.expect("an instance is hexadecimal digits"),
             cluster: cluster.expect("a cluster's name is an identifier"),
             stopping: AtomicBool::new(false),

@@ -1,14 +1,10 @@
-//! TLS: the server's certificate, the client certificates that it trusts, and handshakes.
-//!
-//! The first byte of a connection tells whether the client speaks TLS, before anything is allocated for it. The
-//! handshake runs in the connection's own task, within a time limit, and its buffers are released when it is over.
+//! TLS settings: the server's certificate, and the client certificates that it trusts.
 
-mod handshake_refusal;
 mod self_signed;
 mod client_verifier;
 
 use std::{
-    fmt, io,
+    fmt,
     ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,35 +12,21 @@ use std::{
 
 use arc_swap::ArcSwap;
 use rustls::{
-    ServerConfig, ServerConnection,
+    ServerConfig,
     crypto::ring::Ticketer,
     server::NoServerSessionStorage,
     sign::{CertifiedKey, SingleCertAndKey},
 };
-use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::TlsAcceptor;
 
-use super::{
-    HttpConfig,
-    linger::respond_and_linger,
-    peer::{Peer, PeerCertificate},
-    socket::StallGuard,
-};
-use cfgsync_certificate::{self, CertificateError, dates_of, names_of, pin_of, provider};
+use super::peer::Peer;
+use cfgsync_certificate::{self, CertificateError, dates_of, pin_of, provider};
 use cfgsync_model::Pin;
-use cfgsync_support::duration;
-use cfgsync_wire::{Code, ErrorBody, TLS_REQUIRED};
 use client_verifier::ClientVerifier;
 
 /// The protocols that the server offers by ALPN. The branch for each stands in
 /// [`connection`](super::connection)'s `serve_requests`.
 const ALPN_PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
-
-/// The first byte of every TLS handshake.
-const HANDSHAKE_BYTE: u8 = 0x16;
-
-/// How much of a response a connection buffers encrypted, in bytes.
-const ENCRYPTED_MAX_BYTES: usize = 64 << 10;
 
 /// The files with a server's certificate and key, in PEM format.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,93 +173,11 @@ impl Tls {
         })
     }
 
-    /// Does the handshake with `peer`, and notes its certificate in it. `None` if the handshake failed: then the
-    /// connection is closed, and the log says why.
-    pub(super) async fn accept(
-        &self,
-        stream: TcpStream,
-        peer: &mut Peer,
-        config: &HttpConfig,
-    ) -> Option<TlsConnection> {
-        let limit = config.handshake_timeout;
-        match timeout(limit, self.handshake(stream, peer, config)).await {
-            Ok(Ok((stream, certificate, authorities_version))) => {
-                peer.certificate = certificate.map(Arc::new);
-                peer.authorities_version = authorities_version;
-                return Some(stream);
-            }
-            Ok(Err(Failure::Closed)) => {
-                tracing::debug!(%peer, "closed before the TLS handshake");
-            }
-            Ok(Err(Failure::RateExceeded)) => {
-                tracing::debug!(%peer, "too many TLS handshakes from this address");
-            }
-            Ok(Err(Failure::NotTls { is_http, stream })) => {
-                tracing::debug!(%peer, is_http, "the client does not speak TLS");
-                let response = if is_http {
-                    tls_required_response()
-                } else {
-                    vec![]
-                };
-                respond_and_linger(stream, &response).await;
-            }
-            Ok(Err(Failure::Handshake { error, stream })) => {
-                tracing::debug!(%peer, "the TLS handshake failed: {error}");
-                if let Some(reason) = handshake_refusal::reason(&error) {
-                    handshake_refusal::report(&config.access, peer, reason, &error);
-                }
-                respond_and_linger(stream, &[]).await;
-            }
-            Err(_) => {
-                let limit = duration::text(limit);
-                tracing::debug!(%peer, "the TLS handshake took longer than {limit}");
-            }
-        }
-        None
-    }
-
-    async fn handshake(
-        &self,
-        stream: TcpStream,
-        peer: &Peer,
-        config: &HttpConfig,
-    ) -> Result<(TlsConnection, Option<PeerCertificate>, u64), Failure> {
-        // The first byte is checked before anything is allocated for the connection.
-        let mut first = [0];
-        let peeked = stream.peek(&mut first).await;
-        let stream = StallGuard::new(stream, config.write_stall_timeout);
-        // A handshake costs as much as a request, so it counts as one, before any cryptography is done for it.
-        let has_byte = matches!(peeked, Ok(1..));
-        if has_byte && config.access.check_rate(peer.address.ip()).is_err() {
-            return Err(Failure::RateExceeded);
-        }
-        match peeked {
-            Ok(1..) if first[0] == HANDSHAKE_BYTE => {}
-            Ok(1..) => {
-                let is_http = first[0].is_ascii_uppercase();
-                return Err(Failure::NotTls { is_http, stream });
-            }
-            _ => return Err(Failure::Closed),
-        }
-        let (acceptor, authorities_version) = {
-            let active = self.active.load();
-            let acceptor = TlsAcceptor::from(Arc::clone(&active.config));
-            (acceptor, active.authorities_version)
-        };
-        let set_limits = |session: &mut ServerConnection| {
-            session.set_buffer_limit(Some(ENCRYPTED_MAX_BYTES));
-        };
-        let accepted = acceptor
-            .accept_with(stream, set_limits)
-            .into_fallible()
-            .await;
-        let stream = accepted.map_err(|(error, stream)| Failure::Handshake { error, stream })?;
-        let stream = Box::new(stream);
-        let chain = stream.get_ref().1.peer_certificates();
-        let certificate = chain.and_then(<[_]>::first);
-        // The verifier accepts only certificates whose names can be read.
-        let certificate = certificate.map(|own| names_of(own).unwrap_or_default());
-        Ok((stream, certificate, authorities_version))
+    /// Returns an acceptor for one handshake, and the version of the authorities that it trusts.
+    pub(super) fn acceptor(&self) -> (TlsAcceptor, u64) {
+        let active = self.active.load();
+        let acceptor = TlsAcceptor::from(Arc::clone(&active.config));
+        (acceptor, active.authorities_version)
     }
 }
 
@@ -285,28 +185,6 @@ impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Tls").field(&self.pin()).finish()
     }
-}
-
-/// A connection over TLS. Boxed, because its state takes more than a kilobyte, and a task reserves memory for each value
-/// that it moves.
-pub(super) type TlsConnection = Box<TlsStream<StallGuard<TcpStream>>>;
-
-/// How a handshake failed.
-enum Failure {
-    /// The client closed the connection, or it broke.
-    Closed,
-    /// The client's address exceeded its rate. TLS has no alert for that, so the connection is just closed.
-    RateExceeded,
-    /// The client does not speak TLS.
-    NotTls {
-        is_http: bool,
-        stream: StallGuard<TcpStream>,
-    },
-    /// The handshake was refused by one side. An alert has told the client.
-    Handshake {
-        error: io::Error,
-        stream: StallGuard<TcpStream>,
-    },
 }
 
 fn config(
@@ -334,17 +212,4 @@ fn config(
         config.send_tls13_tickets = 1;
     }
     Ok(config)
-}
-
-/// Returns the response for a client that speaks plain HTTP to a TLS port.
-fn tls_required_response() -> Vec<u8> {
-    let message = "this port speaks TLS: use https://, or the join URL that `serve` printed";
-    let body = ErrorBody::new(Code::Internal, TLS_REQUIRED, message);
-    let body = serde_json::to_string(&body).expect("text");
-    let length = body.len();
-    format!(
-        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n\
-         content-length: {length}\r\n\r\n{body}"
-    )
-    .into_bytes()
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::journal::DirectoryError;
+use crate::directory_error::DirectoryError;
 
 /// The reason why a store cannot be opened or read. The message names the file or directory and the cause.
 #[derive(Debug, thiserror::Error)]

@@ -16,8 +16,8 @@ mod error;
 mod disk;
 mod directory;
 mod frame;
-mod header;
 mod entry;
+mod header;
 mod entry_v1;
 mod log;
 mod snapshot;
@@ -40,7 +40,6 @@ use std::{path::PathBuf, sync::Arc, thread::JoinHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use contents::DirectoryContents;
-pub(crate) use error::DirectoryError;
 
 use crate::{
     BoxFuture, Change, Commit, CommitError, PublishedState, SealOutcome, State, StateGuard, Store,
@@ -50,6 +49,7 @@ use cfgsync_model::{Generation, Instance, Revision};
 use commit::{Answer, Journal, Request, Response, Settings, unavailable};
 use directory::Directory;
 use disk::{Disk, WriteError};
+use error::DirectoryError;
 use generation_files::{GenerationWriter, PendingSeal};
 use log::LogHead;
 use writer::{Job, Published};

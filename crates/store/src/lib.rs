@@ -10,20 +10,21 @@
 //! - An acknowledged change is visible in [`Store::state`], and is as durable as the store makes it.
 
 mod bounds;
-mod contract;
+mod directory_error;
 mod error;
 mod event;
+mod change;
 mod state;
 mod published;
+mod contract;
 mod memory;
 mod journal;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 
 pub use bounds::{Bounds, CapacityExceeded};
-pub use contract::{
-    BoxFuture, Change, Commit, CommitError, Rejection, RejectionReason, SealOutcome, Store,
-};
+pub use change::{Change, Commit, CommitError, Rejection, RejectionReason, SealOutcome};
+pub use contract::{BoxFuture, Store};
 pub use error::{StoreError, StoreErrorKind};
 pub use event::{EVENT_HISTORY_MAX_EVENTS, Event, EventKind};
 pub use journal::{DirectoryConfig, DirectoryContents};

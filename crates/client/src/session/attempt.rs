@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     AcceptedRegistration, AttemptError, Event, JoinOptions, LastResponse, NodeAddress, Session,
-    retry::{is_final, refused},
+    retry::{FetchRequest, is_final, refused},
 };
 use crate::{CallError, ResponseMeta, connect::local_address};
 use cfgsync_model::NodeRegistration;
@@ -15,15 +15,6 @@ use cfgsync_wire::ReceivedPayload;
 /// The last wait that a session asks of a server ends so long before the timeout, so that the last response says what
 /// is missing.
 const LAST_RESPONSE_BEFORE_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// A request for the payload that was sent.
-#[derive(Clone, Copy)]
-pub(super) struct FetchRequest {
-    /// When it was sent.
-    pub(super) at: Instant,
-    /// How long the server was asked to hold it.
-    pub(super) wait: Duration,
-}
 
 impl Session {
     pub(super) async fn attempt(

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
+use tokio::time::Instant;
 
-use super::{AttemptError, Event, JoinError, LastResponse, Session, attempt::FetchRequest};
+use super::{AttemptError, Event, JoinError, LastResponse, Session};
 use crate::{CallError, ResponseMeta, ServerUrl};
 use cfgsync_model::NodeRegistration;
 use cfgsync_wire::{Code, DRAINING, ErrorBody, NO_KEY};
@@ -19,6 +20,15 @@ const IMMEDIATE_RETRIES_MAX: u32 = 5;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// How often a session registers again with a server that does not say whether it still knows the node.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(15);
+
+/// A request for the payload that was sent.
+#[derive(Clone, Copy)]
+pub(super) struct FetchRequest {
+    /// When it was sent.
+    pub(super) at: Instant,
+    /// How long the server was asked to hold it.
+    pub(super) wait: Duration,
+}
 
 impl Session {
     /// Handles an error response to a fetch.

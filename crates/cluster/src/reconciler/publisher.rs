@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     admission::Coverage,
-    view::{AttemptFailure, InputRevisions, NotReadyBodies, ServedGeneration, View},
+    attempt_failure::{AttemptFailure, InputRevisions},
+    view::{NotReadyBodies, ServedGeneration, View},
 };
 use cfgsync_model::{Failure, Revision};
 

@@ -9,10 +9,7 @@ use tokio::{
 };
 
 use super::render_job::{RenderJob, Rendering};
-use crate::{
-    render::Pipeline,
-    view::{InputRevisions, ServedGeneration},
-};
+use crate::{attempt_failure::InputRevisions, render::Pipeline, view::ServedGeneration};
 use cfgsync_materialize::MaterializeError;
 use cfgsync_model::{Digest, Failure, Revision};
 

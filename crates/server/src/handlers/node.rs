@@ -9,7 +9,7 @@ use super::{
     super::{
         context::{Context, RequestContext},
         held_requests::HeldSlot,
-        rejection::{Rejection, reason_of_refusal},
+        rejection::{Rejection, missing, reason_of_refusal},
         reply::{self, Reply, RoutedReply},
         request_headers::{EntityTags, prefer_wait},
         request_metrics::GaugeGuard,
@@ -195,7 +195,7 @@ async fn reply_to(
         }
         Answer::Missing(refusal) => {
             context.set_refusal(reason_of_refusal(&refusal));
-            reply::missing(&refusal)
+            missing(&refusal)
         }
         Answer::Failed(failure) => reply::failed(&failure),
         Answer::Draining(body) => reply::draining(&body),

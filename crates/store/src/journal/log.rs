@@ -137,8 +137,8 @@ impl Log {
     }
 
     /// Makes the frames that were read durable, and removes the bytes after them. If a server was killed before it
-    /// synced its `last` frame, that frame may be only in the page cache, and a power failure would lose it. After a
-    /// failed write the kernel may no longer know that the page is dirty, so the frame is written once more.
+    /// synced its `last` frame, that frame may be only in the page cache. A power failure would lose it. After a failed
+    /// write the kernel may no longer know that the page is dirty, so the frame is written once more.
     pub(super) fn make_durable(&mut self, last: &[u8]) -> Result<(), WriteError> {
         let at = self.end - last.len() as u64;
         let written = self.file.write_at(last, at);

@@ -1,5 +1,5 @@
-//! Tests of the journal as a store: the conformance suite on a real disk, also with a restart after every change, and
-//! the errors that callers receive.
+//! Tests of the journal as a store: the conformance suite on a real disk, and the errors that callers receive. The
+//! suite also runs with a restart after every change.
 
 use std::{
     path::Path,

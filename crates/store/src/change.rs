@@ -1,0 +1,159 @@
+//! The changes that a store takes, and its answers to them.
+
+use std::sync::Arc;
+
+use crate::{Bounds, CapacityExceeded, event::Event};
+use cfgsync_model::{
+    ArtifactSet, Digest, Failure, Generation, GenerationNumber, Identifier, NodeRegistration,
+    Revision,
+};
+
+/// One change. A change is either an input, which causes rendering, or a record, which never does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// Registers a node, or replaces its facts. Equal facts change nothing. An input.
+    Register {
+        /// The node's facts.
+        registration: NodeRegistration,
+        /// The bounds that the registration must fit in.
+        within: Bounds,
+    },
+    /// Removes a registered node and forgets its delivery. Rejected if the node is not registered. An input.
+    Remove {
+        /// The node to remove.
+        identifier: Identifier,
+        /// If given, the removal is rejected unless the node is registered with exactly these facts.
+        only_if: Option<NodeRegistration>,
+    },
+    /// Replaces a node's own files by an operator's. Equal files change nothing. An input.
+    Override {
+        /// The node whose files are replaced. It need not be registered.
+        identifier: Identifier,
+        /// The files that replace them.
+        files: ArtifactSet,
+    },
+    /// Ends an override. Rejected if there is none. An input.
+    RemoveOverride(Identifier),
+    /// Notes that a node was handed a generation. Ignored for nodes that are not registered. A record.
+    Deliver {
+        /// The node that received the generation.
+        identifier: Identifier,
+        /// The generation it received.
+        generation: GenerationNumber,
+    },
+    /// Makes an identifier the property of a key. Rejected if another key owns it. A record.
+    ///
+    /// A batch of a claim and a registration is one decision: the node is registered only if it owns its name.
+    Claim {
+        /// The claimed identifier.
+        identifier: Identifier,
+        /// The hash of the key.
+        key: Digest,
+        /// The bounds for identifiers with an owner: at most `nodes_max`, except for registered nodes.
+        within: Bounds,
+    },
+    /// Ends the ownership of an identifier. Changes nothing if no key owns it. A record.
+    Release(Identifier),
+    /// Declares the cluster failed, until [`Change::Reset`]. A record.
+    Fail(Failure),
+    /// Ends a declared failure. Changes nothing if there is none. A record.
+    Reset,
+}
+
+impl Change {
+    /// A registration without bounds.
+    pub fn register(registration: NodeRegistration) -> Self {
+        Self::Register {
+            registration,
+            within: Bounds::NONE,
+        }
+    }
+
+    /// Whether this is an input: rendering depends on inputs, and never on records.
+    pub fn is_input(&self) -> bool {
+        match self {
+            Self::Register { .. }
+            | Self::Remove { .. }
+            | Self::Override { .. }
+            | Self::RemoveOverride(_) => true,
+            Self::Deliver { .. }
+            | Self::Claim { .. }
+            | Self::Release(_)
+            | Self::Fail(_)
+            | Self::Reset => false,
+        }
+    }
+}
+
+/// The answer to a batch that was applied.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// The revision of the batch. If it changed nothing: a revision at which all of it was in effect already.
+    pub revision: Revision,
+    /// What changed, in the order of the batch. Empty if everything was in effect already.
+    pub events: Arc<[Event]>,
+}
+
+impl Commit {
+    /// Whether the batch changed anything.
+    pub fn is_changed(&self) -> bool {
+        !self.events.is_empty()
+    }
+}
+
+/// The result of a [`Store::seal`] that was decided.
+#[derive(Debug, Clone)]
+pub enum SealOutcome {
+    /// This very generation (same number and digest) is sealed, now or by an earlier try.
+    Won,
+    /// Another generation was sealed first. This is the newest one.
+    Lost(Arc<Generation>),
+}
+
+/// Why a batch or a seal was not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// A change is not allowed in the current state. Nothing was changed, and trying again has the same result until
+    /// the state changes.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The store cannot take changes now. Nothing was changed; a later try may succeed.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// The change may or may not have taken effect. It is safe to try again.
+    #[error("the store did not confirm the change, which may or may not be in effect: {0}")]
+    Unknown(String),
+}
+
+/// The change of a batch that was rejected, and why. All changes of the batch are without effect.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Rejection {
+    /// The position of the rejected change in the batch, from 0.
+    pub index: usize,
+    /// Why it was rejected.
+    pub reason: RejectionReason,
+}
+
+/// Why a change was rejected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RejectionReason {
+    /// The node to remove is not registered.
+    #[error("{0} is not registered")]
+    NotRegistered(Identifier),
+    /// The node is registered with other facts than the removal requires.
+    #[error("{0} is registered with different facts")]
+    DifferentFacts(Identifier),
+    /// There is no override to remove.
+    #[error("{0} has no override")]
+    NoOverride(Identifier),
+    /// Another key owns the identifier.
+    #[error("{0} is owned by a different key")]
+    DifferentKey(Identifier),
+    /// The change does not fit in the bounds that it came with.
+    #[error(transparent)]
+    CapacityExceeded(#[from] CapacityExceeded),
+    /// The number of the generation to seal does not follow the newest one, and there is no newest one to answer with.
+    #[error("generation {0} cannot be the first one")]
+    NotFirstGeneration(GenerationNumber),
+}
