@@ -61,8 +61,8 @@ provokes 'no answer within TIME: REASON' 69 join --id node-1 --out-dir out --tim
 provokes "NODE is not on this cluster's list of nodes" 77 join --id node-3 --out-dir out
 provokes 'metadata.FIELD: expected TYPE, found VALUE' 77 join --id node-1 --meta port=1 --out-dir out
 provokes 'SERVER serves the cluster "NAME", not the cluster "NAME"' 77 join --id node-1 --cluster x --out-dir out
-provokes 'no place for the files: add --out ARTIFACT=PATH, --out-dir DIR or --env ARTIFACT' 2 join --id node-1
-provokes 'it does not speak TLS' 65 join --id node-1 --out-dir out --timeout 1s \
+provokes 'no output for the files: add --out ARTIFACT=PATH, --out-dir DIR or --env ARTIFACT' 2 join --id node-1
+provokes 'the server does not speak TLS; for plain HTTP, use http://' 65 join --id node-1 --out-dir out --timeout 1s \
     --server "https://127.0.0.1:$(cat port)"
 provokes 'cannot listen on ADDRESS: Address already in use' 1 \
     "$CFGSYNC" serve listed.yaml --listen "127.0.0.1:$(cat port)"
@@ -88,7 +88,7 @@ provokes 'unknown field FIELD; did you mean FIELD?' 78 "$CFGSYNC" plan listed.ya
 kill "$listed_pid"
 wait "$listed_pid" || :
 echo changed >out/config.yaml
-provokes 'nothing was delivered within TIME, and the files that are there are not those of the receipt' 69 \
+provokes 'nothing was delivered within TIME, and the existing files are not those of the receipt' 69 \
     join --id node-1 --out-dir out --receipt receipt.json --fallback existing=1ms --timeout 1s
 spec other 'values: { x: 1 }' 'ready: { nodes: 1 }'
 provokes 'DIRECTORY holds the state of cluster "NAME", not of "NAME"' 78 \
