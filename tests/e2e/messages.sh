@@ -109,7 +109,7 @@ provokes 'refusing to listen on ADDRESS without authentication' 78 "$CFGSYNC" se
 spec late 'late: refuse' 'values: { x: 1 }' 'ready: { nodes: 1 }'
 with_server late.yaml
 join --id node-1 --out-dir late
-provokes 'the cluster is sealed and takes no new nodes' 77 join --id node-2 --out-dir late
+provokes 'the cluster is sealed and accepts no new nodes' 77 join --id node-2 --out-dir late
 spec short 'values: { x: 1 }' 'ready: { nodes: 2, deadline: 500ms }'
 with_server short.yaml
 provokes 'the cluster failed (deadline): REASON' 70 join --id node-1 --out-dir short
@@ -141,9 +141,9 @@ provokes 'only an operator may do that' 77 "$CFGSYNC" inspect --token-file web.t
 join --id web-1 --out-dir web --token-file web.token --identity-file key-1
 provokes 'NODE is already registered with a different key' 77 \
     join --id web-1 --out-dir web --token-file web.token --identity-file key-2
-provokes 'SERVER is not trusted: no authority that is trusted has signed its certificate' 77 \
+provokes 'SERVER is not trusted: its certificate is not signed by a trusted certificate authority' 77 \
     join --id web-1 --out-dir web --server "https://127.0.0.1:$port"
-provokes 'SERVER is not trusted: its key has the pin PIN, which is not the one expected' 77 \
+provokes 'SERVER is not trusted: its key has the unexpected pin PIN' 77 \
     join --id web-1 --out-dir web --server "cfgsync://127.0.0.1:$port/?pin=sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 provokes 'this port speaks TLS' 77 join --id web-1 --out-dir web --token-file web.token --server "http://127.0.0.1:$port"
 
