@@ -5,12 +5,11 @@
 use std::{
     env,
     ffi::OsStr,
-    fs::File,
-    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
 use cfgsync_client::Client;
+use cfgsync_support::bounded_file;
 use clap::Args;
 use secrecy::SecretString;
 
@@ -22,9 +21,11 @@ const SERVER_VARIABLE: &str = "CFGSYNC_SERVER";
 /// The name of the token among systemd's credentials.
 const CREDENTIAL: &str = "cfgsync-token";
 /// Longest token, in bytes: it must fit into a header.
-const TOKEN_MAX_BYTES: u64 = 4_096;
+const TOKEN_MAX_BYTES: usize = 4_096;
+/// Largest token file, in bytes: a token and the blank space around it.
+const FILE_MAX_BYTES: u64 = 2 * TOKEN_MAX_BYTES as u64;
 
-/// Where to find the token.
+/// The place where the token is found.
 #[derive(Debug, Args)]
 pub(crate) struct TokenSource {
     /// The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd's credential
@@ -60,7 +61,7 @@ fn contains_token(servers: &OsStr) -> bool {
     servers.to_string_lossy().contains("token=")
 }
 
-/// Why the token cannot be used. The message never shows the token.
+/// The reason why the token cannot be used. The message never shows the token.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use the token in {place}: {problem}")]
 pub(crate) struct CredentialError {
@@ -110,13 +111,7 @@ impl TokenSource {
 
 fn read(path: &Path) -> Result<SecretString, CredentialError> {
     let place = path.display().to_string();
-    let read = || -> io::Result<String> {
-        let mut text = String::new();
-        let mut file = File::open(path)?.take(TOKEN_MAX_BYTES + 1);
-        file.read_to_string(&mut text)?;
-        Ok(text)
-    };
-    match read() {
+    match bounded_file::read_text(path, FILE_MAX_BYTES) {
         Ok(text) => check(text, &place),
         Err(error) => Err(CredentialError {
             place,
@@ -132,7 +127,7 @@ fn check(text: String, place: &str) -> Result<SecretString, CredentialError> {
     let word = secrecy::ExposeSecret::expose_secret(&secret);
     let problem = if word.is_empty() {
         "the token is empty"
-    } else if word.len() as u64 > TOKEN_MAX_BYTES {
+    } else if word.len() > TOKEN_MAX_BYTES {
         "the token is longer than 4096 bytes"
     } else if !word.bytes().all(|byte| byte.is_ascii_graphic()) {
         "a token is one word of visible ASCII characters"

@@ -1,4 +1,4 @@
-//! Why a command failed: its message, its hint and its exit code.
+//! The reason why a command failed: its message, its hint and its exit code.
 
 use std::{borrow::Cow, fmt};
 
@@ -6,7 +6,7 @@ use cfgsync_spec::SpecError;
 
 use super::exit::Exit;
 
-/// Why a command failed.
+/// The reason why a command failed.
 #[derive(Debug)]
 pub(crate) struct CommandError {
     exit: Exit,
@@ -14,14 +14,14 @@ pub(crate) struct CommandError {
     hint: Option<Cow<'static, str>>,
 }
 
-/// What is printed for a failure.
+/// The text that is printed for a failure.
 #[derive(Debug)]
 pub(crate) enum Report {
     /// A message in words.
     Message(String),
     /// Mistakes in a file, rendered with the text around them.
     Diagnostic(String),
-    /// What clap prints: a mistake on the command line, or the help or version that was asked for.
+    /// The output of clap: a mistake on the command line, or the help or version that was asked for.
     CommandLine(Box<clap::Error>),
     /// Nothing: the reader of standard output has gone, as `head` does.
     Nothing,
@@ -42,7 +42,7 @@ impl CommandError {
         Self::new(Exit::Usage, message)
     }
 
-    /// What clap prints instead of running a command.
+    /// The output of clap instead of running a command.
     pub(super) fn command_line(error: clap::Error) -> Self {
         Self {
             exit: if error.use_stderr() {
@@ -96,7 +96,7 @@ impl CommandError {
         self.exit
     }
 
-    /// What is printed.
+    /// Returns the text to print.
     pub(crate) fn report(&self) -> &Report {
         &self.report
     }

@@ -27,7 +27,7 @@ pub(crate) struct GenerateArgs {
     root: PathBuf,
 }
 
-/// Why the files were not generated: one could not be written, or a source could not be read.
+/// The reason why the files were not generated: one could not be written, or a source could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot generate below {}: {error}", root.display())]
 pub(crate) struct GenerateError {

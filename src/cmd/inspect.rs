@@ -10,6 +10,7 @@ use std::{path::PathBuf, time::Duration};
 
 use cfgsync_model::{ArtifactPath, Digest, GenerationNumber, Identifier};
 use cfgsync_store::DirectoryContents;
+use cfgsync_support::{duration, nearest::nearest};
 use clap::{Args, Subcommand};
 
 use poll::WaitFor;
@@ -20,9 +21,8 @@ use super::{
     exit::Exit,
     output::{Format, print, print_as},
     server::{ServerArgs, block_on},
-    settings::nearest,
     sources::WithSources,
-    values::{duration, limit},
+    values::{self, limit},
 };
 
 /// Show the cluster: its state, its nodes and the nodes that are missing
@@ -53,7 +53,7 @@ pub(crate) struct InspectArgs {
         env = "CFGSYNC_TIMEOUT",
         value_name = "DURATION",
         default_value = "10m",
-        value_parser = duration
+        value_parser = values::duration
     )]
     timeout: Duration,
     /// Print the cluster again after each change
@@ -136,14 +136,14 @@ struct RevealArgs {
     reveal: bool,
 }
 
-/// Why there is nothing to show.
+/// The reason why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InspectError {
     /// The cluster failed while `--wait ready` waited.
     #[error("the cluster failed: {0}")]
     Failed(String),
     /// The cluster was not in the wanted state within the timeout.
-    #[error("not {wanted} within {waited:?}: {last}")]
+    #[error("not {wanted} within {}: {last}", duration::text(*.waited))]
     NotReady {
         /// The wanted state.
         wanted: &'static str,

@@ -137,7 +137,7 @@ enum JoinFormat {
     Json,
 }
 
-/// Why `join` ended without executing CMD.
+/// The reason why `join` ended without executing CMD.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JoinFailure {
     /// The command line makes no sense (2).

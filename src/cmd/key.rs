@@ -39,7 +39,7 @@ enum KeyCommand {
     },
 }
 
-/// Why no key pair was made.
+/// The reason why no key pair was made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyPairError {
     /// One of the two files exists.

@@ -1,18 +1,17 @@
 //! Reads key files. Messages never show their content.
 
 use std::{
-    fs::File,
-    io::{self, Read},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
+use cfgsync_support::bounded_file::{self, ReadError};
 use cfgsync_wire::{InvalidKey, SigningKey, VerifyKey};
 
 /// Largest key file that is read, in bytes. An Ed25519 key in PEM has a few hundred.
 const KEY_FILE_MAX_BYTES: u64 = 64 << 10;
 
-/// Why a key file cannot be used.
+/// The reason why a key file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyError {
     /// The file cannot be read.
@@ -22,8 +21,8 @@ pub(crate) enum KeyError {
         flag: &'static str,
         /// The file.
         path: PathBuf,
-        /// The operating system's error.
-        problem: io::Error,
+        /// The reason: the operating system's error, or a file that is too large.
+        problem: ReadError,
     },
     /// The file does not contain such a key.
     #[error("{flag} {}: {problem}", path.display())]
@@ -32,7 +31,7 @@ pub(crate) enum KeyError {
         flag: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the file contains instead.
+        /// A description of the file's actual content.
         problem: InvalidKey,
     },
 }
@@ -59,17 +58,11 @@ pub(crate) fn read_verify_key(path: &Path) -> Result<VerifyKey, KeyError> {
 }
 
 fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, KeyError> {
-    let mut pem = Vec::new();
-    let read =
-        File::open(path).and_then(|file| file.take(KEY_FILE_MAX_BYTES).read_to_end(&mut pem));
-    match read {
-        Ok(_) => Ok(pem),
-        Err(problem) => Err(KeyError::Io {
-            flag,
-            path: path.to_owned(),
-            problem,
-        }),
-    }
+    bounded_file::read(path, KEY_FILE_MAX_BYTES).map_err(|problem| KeyError::Io {
+        flag,
+        path: path.to_owned(),
+        problem,
+    })
 }
 
 fn invalid(flag: &'static str, path: &Path) -> impl FnOnce(InvalidKey) -> KeyError {

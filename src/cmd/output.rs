@@ -16,7 +16,7 @@ pub(crate) enum Format {
     Yaml,
 }
 
-/// Why nothing could be printed.
+/// The reason why nothing could be printed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OutputError {
     /// The reader of standard output has gone, as `head` does. That is no failure.

@@ -75,7 +75,7 @@ pub(crate) struct PlanArgs {
     output: Format,
 }
 
-/// Why there is no plan.
+/// The reason why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlanError {
     /// The nodes file has a mistake.
@@ -111,7 +111,7 @@ struct Plan {
     /// Whether the nodes would be ready; `None` without nodes.
     ready: Option<bool>,
     progress: Progress,
-    /// What a materializer waits for, if the rule is satisfied.
+    /// The condition that a materializer waits for, if the rule is satisfied.
     waiting_for: Option<String>,
     /// Nodes that the server would refuse.
     refused: Vec<Refused>,

@@ -1,4 +1,4 @@
-//! Why a node is still waiting, as text for a log or for one line of a terminal.
+//! The reason why a node is still waiting, as text for a log or for one line of a terminal.
 
 use cfgsync_model::Progress;
 use console::{measure_text_width, truncate_str};

@@ -12,7 +12,7 @@ use super::{
     exit::Exit,
 };
 
-/// Where Kubernetes looks for the last message of a container.
+/// The file in which Kubernetes looks for the last message of a container.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
 /// Reports how a command ended.
@@ -62,7 +62,7 @@ impl Reporter {
     }
 }
 
-/// What stderr gets, with colours.
+/// Returns the text for stderr, with colours.
 fn text(error: &CommandError) -> String {
     let bold = anstyle::Style::new().bold();
     let red = bold.fg_color(Some(anstyle::AnsiColor::Red.into()));
@@ -92,7 +92,7 @@ fn text(error: &CommandError) -> String {
     text
 }
 
-/// What the termination log gets: the failure on one line, and the hint below it.
+/// Returns the text for the termination log: the failure on one line, and the hint below it.
 fn termination_message(error: &CommandError) -> String {
     let (line, help) = match error.report() {
         Report::Message(message) => (one_line(message), error.hint_text()),
@@ -121,7 +121,7 @@ fn one_line(text: &str) -> String {
 
 /// The first of some rendered mistakes, without the text around it.
 struct Summary<'a> {
-    /// What is wrong, and where.
+    /// The mistake and its place.
     line: String,
     help: Option<&'a str>,
 }

@@ -124,7 +124,7 @@ pub(crate) struct ServeArgs {
     command: Vec<std::ffi::OsString>,
 }
 
-/// Why the server did not start, or did not continue.
+/// The reason why the server did not start, or did not continue.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
     /// Other machines could use the server without authentication, and no flag permits it.

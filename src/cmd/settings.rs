@@ -1,9 +1,9 @@
 //! Resolves the value of every flag, once: flags override variables, variables override settings files, and settings
 //! files override defaults.
 //!
-//! Variables and entries of files become the defaults of clap's arguments before the command line is parsed. Clap's
-//! own handling of variables is switched off: it splits the values of repeatable flags on the command line as well,
-//! and its messages blame the flag for a wrong variable.
+//! Variables and entries of files become the defaults of clap's arguments before the command line is parsed. Clap's own
+//! handling of variables is switched off, because it splits the values of repeatable flags on the command line as well.
+//! Its messages also blame the flag for a wrong variable.
 
 mod file;
 mod variables;
@@ -164,7 +164,8 @@ fn document_variable(arg: Arg, variable: &str, repeats: bool) -> Arg {
     }
 }
 
-/// Clap's message names the flag. Where the invalid value comes from a variable or a file, this names that instead.
+/// Clap's message names the flag. If the invalid value comes from a variable or a file, this function names that
+/// instead.
 fn name_origin(error: clap::Error, applied: &[Applied], arguments: &[OsString]) -> CommandError {
     if !matches!(
         error.kind(),
@@ -227,14 +228,4 @@ fn flags(command: &Command) -> BTreeMap<&str, &Arg> {
         }
     }
     flags
-}
-
-/// Returns the name that is nearest to `name`, if it is near enough to be a misspelling.
-pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let edits_max = (name.chars().count() / 4).clamp(1, 3);
-    names
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(edits, _)| *edits <= edits_max)
-        .min_by_key(|(edits, _)| *edits)
-        .map(|(_, candidate)| candidate)
 }

@@ -7,8 +7,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Handles these signals from now on, until the process exits.
 ///
-/// Call it before a runtime runs: its thread could take a signal that has a handler but no receiver yet, and the signal
-/// would be lost. PID 1 also needs its handlers early, because the kernel drops signals to PID 1 without a handler.
+/// Call it before a runtime runs. Otherwise a thread of the runtime could take a signal that has a handler but no
+/// receiver yet, and the signal would be lost. PID 1 also needs its handlers early, because the kernel drops signals to
+/// PID 1 without a handler.
 pub(crate) fn catch<const N: usize>(kinds: [SignalKind; N]) -> io::Result<[Signal; N]> {
     // tokio creates the pipe for its handlers with the first runtime, and panics if there are no descriptors left.
     // This returns an error instead.

@@ -24,7 +24,7 @@ pub(crate) struct ClientTlsArgs {
     client_key: Option<PathBuf>,
 }
 
-/// Why the TLS flags cannot be followed.
+/// The reason why the TLS flags cannot be followed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TrustFailure {
     /// Flags that contradict each other.

@@ -61,7 +61,7 @@ struct NewArgs {
     append: Option<PathBuf>,
 }
 
-/// Why no token was made.
+/// The reason why no token was made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TokenError {
     /// The line could not be added to the file.
@@ -72,12 +72,12 @@ pub(crate) enum TokenError {
         /// The operating system's error, or the mistake that the line would be (kind `Other`).
         error: io::Error,
     },
-    /// The secret could not be printed, so nobody has it.
+    /// The secret could not be printed, so it is lost.
     #[error("cannot write the token to standard output: {problem}; {left}")]
     NotPrinted {
         /// The operating system's error.
         problem: io::Error,
-        /// What happened to the line in the file.
+        /// The state of the line in the file.
         left: String,
     },
     /// A URL that cannot contain a token.

@@ -1,12 +1,10 @@
 //! Parsers for values on the command line: durations, sizes and JSON; and URLs without their secrets, for messages.
 
-use std::time::Duration;
+use std::{str::FromStr as _, time::Duration};
 
 use cfgsync_model::check_integer_range;
+use cfgsync_support::duration::{self, DURATION_MAX, InvalidDuration};
 use serde_json::Value;
-
-/// The longest duration, one year. A longer one is most likely a typing error.
-const DURATION_MAX: Duration = Duration::from_hours(366 * 24);
 
 /// Parses a duration such as `500ms`, `2s`, `10m` or `1h30m`. `0` needs no unit.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -14,17 +12,22 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!(
+    let parsed = match duration::parse(text) {
+        // A flag also takes forms that a spec does not, such as `1.5s` and `2 min`.
+        Err(InvalidDuration::Form) => jiff::SignedDuration::from_str(text)
+            .ok()
+            .and_then(|signed| Duration::try_from(signed).ok())
+            .ok_or(InvalidDuration::Form),
+        parsed => parsed,
+    };
+    match parsed {
+        Ok(duration) if duration <= DURATION_MAX => Ok(duration),
+        Ok(_) | Err(InvalidDuration::TooLong) => Err("a duration is at most one year".to_owned()),
+        Err(InvalidDuration::NoUnit) => Err(format!(
             "a duration needs a unit, such as `{text}s` or `{text}m`"
-        ));
+        )),
+        Err(InvalidDuration::Form) => Err(EXPECTED.to_owned()),
     }
-    let duration: jiff::SignedDuration = text.parse().map_err(|_| EXPECTED.to_owned())?;
-    let duration = Duration::try_from(duration).map_err(|_| EXPECTED.to_owned())?;
-    if duration > DURATION_MAX {
-        return Err("a duration is at most one year".to_owned());
-    }
-    Ok(duration)
 }
 
 /// Returns `None` for a duration of 0, which means "without a limit".
@@ -85,6 +88,8 @@ mod tests {
             ("2s", 2_000),
             ("10m", 600_000),
             ("1h30m", 5_400_000),
+            ("1.5s", 1_500),
+            ("2 min", 120_000),
         ] {
             assert_eq!(
                 duration(text),

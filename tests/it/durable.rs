@@ -151,9 +151,10 @@ fn list(directory: &Path, found: &mut Vec<(String, u32)>) {
     found.push((directory.display().to_string(), mode(directory)));
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => list(&path, found),
-            false => found.push((path.display().to_string(), mode(&path))),
+        if path.is_dir() {
+            list(&path, found);
+        } else {
+            found.push((path.display().to_string(), mode(&path)));
         }
     }
 }

@@ -141,15 +141,17 @@ fn signal_while_reading_settings_ends_the_process() {
     let with_token = [&with_token[..], &["--token-file", "pipe"]].concat();
     for (arguments, code) in [(&serve[..], 0), (&with_command, 143), (&with_token, 143)] {
         for is_pid_1 in [false, true] {
-            let process = match is_pid_1 {
-                true => pid_1(&sandbox, arguments),
-                false => sandbox.start(arguments),
+            let process = if is_pid_1 {
+                pid_1(&sandbox, arguments)
+            } else {
+                sandbox.start(arguments)
             };
             // This open returns once the process opens the pipe. The process then blocks in its read.
             let writer = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
-            let pid = match is_pid_1 {
-                true => outer_pid(&process),
-                false => process.pid(),
+            let pid = if is_pid_1 {
+                outer_pid(&process)
+            } else {
+                process.pid()
             };
             kill_process(pid, Signal::TERM).unwrap();
             let (ended, log) = process.end();
@@ -169,16 +171,18 @@ fn server_handles_signals_once_its_port_file_exists() {
     let serve = [&serve[..], &["--port-file", "port"]].concat();
     for at in 0..40 {
         let is_pid_1 = at % 4 == 0;
-        let server = match is_pid_1 {
-            true => pid_1(&sandbox, &serve),
-            false => sandbox.start(&serve),
+        let server = if is_pid_1 {
+            pid_1(&sandbox, &serve)
+        } else {
+            sandbox.start(&serve)
         };
         while fs::remove_file(&port_file).is_err() {
             std::thread::yield_now();
         }
-        let pid = match is_pid_1 {
-            true => outer_pid(&server),
-            false => server.pid(),
+        let pid = if is_pid_1 {
+            outer_pid(&server)
+        } else {
+            server.pid()
         };
         kill_process(pid, Signal::TERM).unwrap();
         let (ended, log) = server.end();

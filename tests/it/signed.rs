@@ -252,7 +252,7 @@ fn rejects_invalid_keys() {
     cfgsync: exit 78: --sign-key verify-key.pem: it contains no private key: expected PEM with BEGIN PRIVATE KEY (PKCS#8)
     [exit 78]
     $ cfgsync serve cluster.yaml --sign-key none.pem
-    cfgsync: exit 78: cannot read --sign-key none.pem: No such file or directory (os error 2)
+    cfgsync: exit 78: cannot read --sign-key none.pem: no such file
     [exit 78]
     $ cfgsync join --server http://127.0.0.1:1 --out-dir o --id a --verify-key sign-key.pem
     cfgsync: exit 78: --verify-key sign-key.pem: it contains a private key, which only the server may have: give the node the public key

@@ -1,4 +1,5 @@
-//! What a client wants to do, and to what: the vocabulary of authorization, the same for every protocol.
+//! The vocabulary of authorization: actions of clients, and the resources that they act on. It is the same for every
+//! protocol.
 
 use cfgsync_model::{Digest, Identifier};
 use cfgsync_spec::IdentityMode;
@@ -8,7 +9,7 @@ use super::Role;
 /// One kind of operation that a client may ask the server for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// Ask whether the server is alive or ready. Open to everybody.
+    /// Ask whether the server is alive or ready. Open to every client.
     Probe,
     /// Put a node's registration.
     Register,
@@ -23,7 +24,8 @@ pub enum Action {
 }
 
 impl Action {
-    /// The role that the action requires; `None` if it is open to everybody. An operator may also do what a node may.
+    /// The role that the action requires; `None` if it is open to every client. An operator may also do what a node
+    /// may.
     pub const fn required_role(self) -> Option<Role> {
         match self {
             Self::Probe => None,
@@ -41,7 +43,7 @@ impl Action {
     }
 }
 
-/// What an action is about.
+/// The object of an action.
 #[derive(Debug, Clone, Copy)]
 pub enum Resource<'a> {
     /// The cluster as a whole. Only the role decides.

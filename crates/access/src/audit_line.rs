@@ -35,7 +35,7 @@ pub struct AuditLine {
     /// The status of the response, by the protocol's own numbers; absent before there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Why the operation was refused or failed, as a short identifier.
+    /// The reason why the operation was refused or failed, as a short identifier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The SHA-256 hashes of the contents involved, by name: `facts` (a registration), the path of each file of an
@@ -58,7 +58,7 @@ pub enum AuditOutcome {
     Delivered,
     /// An operator read secret content.
     Revealed,
-    /// The operation failed, although nobody refused it.
+    /// The operation was authorized, but failed.
     Failed,
     /// The operation was refused and not done.
     Refused,

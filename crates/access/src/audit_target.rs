@@ -1,4 +1,4 @@
-//! Where the audit log goes: how its file is opened, synced, and found unfinished.
+//! The destination of the audit log: opens and syncs its file, and finds an unfinished last line.
 
 use std::{
     fmt,

@@ -1,5 +1,5 @@
-//! The thread that writes the audit log: batches lines, syncs those that somebody waits for, and recovers from a
-//! target that cannot be written for a while.
+//! The thread that writes the audit log. It batches lines, syncs those that a caller waits for, and recovers when the
+//! target cannot be written for a while.
 
 use std::{
     io,
@@ -99,7 +99,7 @@ impl AuditWriter {
         }
     }
 
-    /// Writes `text`, which has so many `lines`, and syncs it if somebody waits for that. Returns whether that
+    /// Writes `text`, which has so many `lines`, and syncs it if a caller waits for that. Returns whether that
     /// succeeded; a failure is counted and reported.
     fn write(&mut self, text: &[u8], lines: u64, sync: bool) -> bool {
         match self.try_write(text, sync) {

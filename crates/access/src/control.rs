@@ -26,7 +26,7 @@ pub struct AccessConfig {
     pub policy: Policy,
     /// The request rate of each client address; `None` means unlimited.
     pub rate: Option<Rate>,
-    /// Where changes and denials are logged; `None` means nowhere.
+    /// The log of changes and denials; `None` if there is none.
     pub audit: Option<AuditLog>,
     /// The clock by which tokens expire and audit lines are dated.
     pub clock: WallClock,
@@ -95,7 +95,7 @@ impl AccessControl {
         }
     }
 
-    /// Returns whether the server knows any credentials at all. If not, everything is allowed to everybody.
+    /// Returns whether the server knows any credentials at all. If not, every client may do everything.
     pub fn requires_credentials(&self) -> bool {
         self.shared.tokens.is_some() || self.shared.policy.certificates
     }

@@ -1,4 +1,4 @@
-//! What a client presents to prove who it is. Secrets arrive as text and are hashed here.
+//! The credentials that a client presents to prove its identity. Secrets arrive as text and are hashed here.
 
 use cfgsync_model::Digest;
 

@@ -1,4 +1,4 @@
-//! Who a client is, and what it may do: pure decisions, without I/O and without a clock.
+//! Decides about a client's identity and permissions, without I/O and without a clock.
 
 use cfgsync_model::Digest;
 use cfgsync_spec::IdentityMode;
@@ -20,7 +20,7 @@ pub struct Policy {
     pub operator_certificates: Vec<Pattern>,
 }
 
-/// What an allowed principal may do.
+/// The permissions of an allowed principal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grant {
     /// The action may go ahead.
@@ -108,7 +108,7 @@ fn check_role(policy: &Policy, principal: &Principal<'_>, action: Action) -> Res
     };
     let is_anonymous = principal.kind == PrincipalKind::Anonymous;
     match (required, principal.role()) {
-        // Nobody is asked for credentials, or the operator role includes all others.
+        // The server requires no credentials, or the operator role includes all others.
         (_, None | Some(Role::Operator)) => Ok(()),
         (Role::Node, _) if !is_anonymous || policy.allow_anonymous => Ok(()),
         (required, _) if is_anonymous => Err(Denial::NoCredentials(required)),
@@ -200,7 +200,7 @@ mod tests {
         }
     }
 
-    /// What a client presents, as the tables below write it: `nothing`, `token:NAME`, `certificate:NAME`, or
+    /// The credentials of a client, as the tables below write it: `nothing`, `token:NAME`, `certificate:NAME`, or
     /// `both:NAME` for a token beside an operator's certificate.
     fn decide<R>(
         policy: &Policy,
@@ -233,7 +233,7 @@ mod tests {
         let open = &[Probe][..];
         let nodes = &[Probe, Register, Fetch, Leave][..];
         let all = &[Probe, Register, Fetch, Leave, Inspect, Operate][..];
-        // What the client presents, whether nodes may be anonymous, and the actions that are allowed then.
+        // The client's credentials, whether nodes may be anonymous, and the actions that are allowed then.
         for (presents, anonymous, allowed) in [
             ("nothing", false, open),
             ("nothing", true, nodes),
@@ -308,7 +308,7 @@ mod tests {
         use IdentityMode::{Certificate, FirstUse, Open, Token};
         let all = [Open, FirstUse, Certificate, Token];
         let web_1 = "web-1".parse().unwrap();
-        // What the client presents beside its own key, which key owns `web-1`, and the modes in which it is allowed.
+        // The client's credentials beside its own key, which key owns `web-1`, and the modes in which it is allowed.
         for (presents, owner, allowed) in [
             ("nothing", OWN_KEY, &[Open, FirstUse][..]),
             ("nothing", OTHER_KEY, &[Open]),

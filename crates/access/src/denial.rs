@@ -1,4 +1,4 @@
-//! Why a principal may not do something.
+//! The reason why a principal may not do something.
 
 use cfgsync_model::Identifier;
 use cfgsync_support::clock::Timestamp;
@@ -45,7 +45,7 @@ pub enum Denial {
          `identifier=` matches it"
     )]
     NamesNoNode {
-        /// Who sent the request.
+        /// The sender of the request.
         principal: String,
         /// The node that the request is about.
         identifier: Identifier,

@@ -1,9 +1,9 @@
-//! Who may do what: authentication, authorization, rates and the audit log.
+//! Authentication, authorization, rates and the audit log.
 //!
 //! **Job.** A protocol server hands over [`Credentials`] as a client presented them. [`authenticate`] turns them into a
-//! [`Principal`]; [`authorize`] decides whether that principal may do an [`Action`] to a [`Resource`], and answers with
-//! a [`Grant`] or a [`Denial`]. [`AccessControl`] holds what these decisions need on a running server, limits the rate
-//! of each client address, and writes the audit log.
+//! [`Principal`]. [`authorize`] decides whether that principal may do an [`Action`] to a [`Resource`]. It returns a
+//! [`Grant`] or a [`Denial`]. [`AccessControl`] holds what these decisions need on a running server, limits the rate of
+//! each client address, and writes the audit log.
 //!
 //! **Neighbours.** Above stand `model` and `spec`, which give identifiers, digests and the spec's `identity:`. Below
 //! stands `server`, which maps requests to actions and denials to responses.
@@ -12,7 +12,8 @@
 //! - This crate knows no protocol: no method, path, status or header appears here.
 //! - Secrets are hashed where they arrive. Only hashes are stored and compared, in constant time.
 //! - Decisions are pure functions of their arguments. The same functions serve every protocol.
-//! - Whatever is not allowed explicitly is denied, and a wrong token is never ignored in favour of other credentials.
+//! - Every action that is not allowed explicitly is denied. A wrong token is never ignored in favour of other
+//!   credentials.
 
 mod role;
 mod action;

@@ -16,7 +16,7 @@ pub struct Principal<'a> {
 /// By what a principal is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrincipalKind<'a> {
-    /// Anybody, on a server that requires no credentials.
+    /// Any client, on a server that requires no credentials.
     Anybody,
     /// A client without credentials, on a server that knows tokens or certificates.
     Anonymous,

@@ -26,8 +26,8 @@ pub struct Rate {
     pub burst: NonZeroU32,
 }
 
-/// Returns the network that counts as one client: an IPv4 address itself, and the /64 of an IPv6 address, because one
-/// machine may use all addresses of it.
+/// Returns the network that counts as one client: an IPv4 address itself, or the /64 of an IPv6 address. One machine
+/// may use all addresses of a /64.
 pub fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.into(),
@@ -35,8 +35,8 @@ pub fn client_network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// A rate limit for each client network, in constant memory. Networks that hash to the same counter share it; the
-/// hash is keyed, so that nobody can choose addresses that share one with a victim.
+/// A rate limit for each client network, in constant memory. Networks that hash to the same counter share it. The hash
+/// is keyed, so an attacker cannot choose addresses that share one with a victim.
 pub(super) struct AddressRates {
     limiter: RateLimiter<usize, Counters, DefaultClock>,
     hasher: RandomState,

@@ -14,7 +14,7 @@ use cfgsync_support::clock::Timestamp;
 pub struct Token {
     /// The name that logs and messages show.
     pub name: String,
-    /// What its holder may do.
+    /// The rights of its holder.
     pub role: Role,
     /// The SHA-256 hash of the secret.
     pub hash: Digest,

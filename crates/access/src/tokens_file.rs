@@ -5,8 +5,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::File,
-    io::Read,
     path::Path,
 };
 
@@ -15,6 +13,7 @@ use super::{
     token::{Token, hashes_match},
 };
 use cfgsync_model::Digest;
+use cfgsync_support::{bounded_file, nearest::did_you_mean_suffix};
 
 /// The largest accepted file, in bytes.
 const FILE_MAX_BYTES: u64 = 4 << 20;
@@ -44,15 +43,8 @@ impl Tokens {
     /// Reads the file at `path`, which may have up to 4 MiB.
     pub fn load(path: &Path) -> Result<Self, TokensError> {
         let name = path.display();
-        let unreadable =
-            |error| TokensError(format!("cannot read the tokens file {name}: {error}"));
-        let file = File::open(path).map_err(unreadable)?;
-        let mut text = String::new();
-        let read = file.take(FILE_MAX_BYTES + 1).read_to_string(&mut text);
-        if read.map_err(unreadable)? as u64 > FILE_MAX_BYTES {
-            let problem = format!("{name} is larger than {} MiB", FILE_MAX_BYTES >> 20);
-            return Err(TokensError(problem));
-        }
+        let text = bounded_file::read_text(path, FILE_MAX_BYTES)
+            .map_err(|error| TokensError(format!("cannot read the tokens file {name}: {error}")))?;
         Self::parse(&text, &name.to_string())
     }
 
@@ -187,8 +179,7 @@ fn parse_line(line: &str) -> Result<Token, String> {
             }
             "identifier" | "expires" => return Err(format!("`{key}` is given twice")),
             _ => {
-                let near =
-                    cfgsync_support::nearest::did_you_mean_suffix(key, ["identifier", "expires"]);
+                let near = did_you_mean_suffix(key, ["identifier", "expires"]);
                 return Err(format!(
                     "unknown key; expected `identifier` or `expires`{near}"
                 ));

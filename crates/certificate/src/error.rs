@@ -8,7 +8,7 @@ pub enum CertificateError {
     /// The operating system cannot read the file.
     #[error("cannot read {}: {problem}", path.display())]
     Unreadable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// The operating system's reason.
         problem: String,
@@ -16,7 +16,7 @@ pub enum CertificateError {
     /// The file has no PEM block of the expected kind.
     #[error("{} contains no {expected} in PEM form (`-----BEGIN …`)", path.display())]
     Missing {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// The kind of PEM block that was expected, such as `certificate`.
         expected: &'static str,
@@ -24,7 +24,7 @@ pub enum CertificateError {
     /// A certificate or key in the file is damaged or has a form that cannot be used.
     #[error("{}: {problem}", path.display())]
     Unusable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// The problem and, where there is one, the solution.
         problem: String,
@@ -36,9 +36,9 @@ pub enum CertificateError {
         certificate.display()
     )]
     NotAPair {
-        /// The certificate's file.
+        /// The path of the certificate's file.
         certificate: PathBuf,
-        /// The key's file.
+        /// The path of the key's file.
         key: PathBuf,
     },
 }

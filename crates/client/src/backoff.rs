@@ -1,5 +1,5 @@
-//! How long to wait before a retry: exponential backoff with full jitter, so that a thousand nodes that lost the
-//! same server do not reconnect at the same instant.
+//! The delay before a retry: exponential backoff with full jitter. A thousand nodes that lost the same server then do
+//! not reconnect at the same instant.
 
 use std::time::Duration;
 

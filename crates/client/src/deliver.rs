@@ -17,7 +17,7 @@ use crate::{
 use cfgsync_model::{ArtifactFile, Identifier};
 use cfgsync_wire::ReceivedPayload;
 
-/// Where and how a node writes its payloads.
+/// The places and the rules by which a node writes its payloads.
 ///
 /// ```no_run
 /// # async fn example(mut session: cfgsync_client::Session) -> Result<(), Box<dyn std::error::Error>> {

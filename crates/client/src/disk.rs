@@ -14,7 +14,6 @@
 mod step;
 mod owner;
 mod tree;
-mod beside;
 mod stage;
 mod install;
 mod transaction;
@@ -26,7 +25,6 @@ use std::{
 };
 
 use crate::Target;
-pub use beside::create_beside;
 use cfgsync_model::{ArtifactFile, ArtifactPath};
 pub use checksum::{Checksum, checksum};
 use owner::CHANGE_OWNER;
@@ -60,7 +58,7 @@ pub enum Outcome {
     Overwritten,
 }
 
-/// Why files could not be written.
+/// The reason why files could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiskError {

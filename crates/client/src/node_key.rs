@@ -1,5 +1,5 @@
-//! A node's own key: created once, stored in a file that only its owner can read, and sent only to the servers that it
-//! was created for.
+//! A node's own key: created once and stored in a file that only its owner can read. It is sent only to the servers
+//! that it was created for.
 //!
 //! Over TLS, the key file lists the pins or certificate names of those servers. A server that proves none of them
 //! does not receive the key, whatever name it gives its cluster. A file without such a list was written by hand, by
@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use cfgsync_model::Identifier;
 use key_file::{IfExists, KeyFile};
 
-/// Where a node stores its key.
+/// The place where a node stores its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyLocation {
@@ -30,7 +30,7 @@ pub enum KeyLocation {
     None,
 }
 
-/// Why the node's key cannot be used. The messages never show the content of the file.
+/// The reason why the node's key cannot be used. The messages never show the content of the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {

@@ -12,8 +12,8 @@ pub use placement::{PlacedArtifact, Placement, RouteError, Target};
 
 /// The output routes of one node.
 ///
-/// A route for one artifact wins over a route for a prefix, a longer prefix over a shorter one, and every route over
-/// the output directory. An artifact without a route makes [`OutputMap::place`] refuse the whole payload.
+/// A route for one artifact wins over a route for a prefix, and a longer prefix over a shorter one. Every route wins
+/// over the output directory. An artifact without a route makes [`OutputMap::place`] refuse the whole payload.
 ///
 /// ```
 /// use cfgsync_client::OutputMap;

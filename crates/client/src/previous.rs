@@ -12,7 +12,7 @@ pub struct PreviousDelivery {
     pub files: Vec<VerifiedFile>,
 }
 
-/// Why the files on disk cannot be used in place of a delivery.
+/// The reason why the files on disk cannot be used in place of a delivery.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PreviousDeliveryError {

@@ -1,12 +1,11 @@
 //! The receipt of a delivery: which generation and which files a node received, with checksums and without contents.
 //!
-//! A node that starts while the server is unreachable can verify with it that the files at its routes are still those
-//! of the last delivery. A later delivery reads from it which generation was delivered before.
+//! With it, a node that starts while the server is unreachable can verify the files at its routes: they must still be
+//! those of the last delivery. A later delivery reads from it which generation was delivered before.
 
 use std::{
     collections::HashMap,
-    fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -21,6 +20,7 @@ use cfgsync_model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Digest, DuplicatePath, GenerationNumber, Identifier,
     Instance, Mode,
 };
+use cfgsync_support::bounded_file::{self, ReadError};
 use cfgsync_wire::ReceivedPayload;
 
 /// The version of the format that is written and read.
@@ -93,7 +93,7 @@ pub struct VerifiedFile {
     pub path: PathBuf,
 }
 
-/// Why a receipt cannot be read.
+/// The reason why a receipt cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiptError {
@@ -102,7 +102,7 @@ pub enum ReceiptError {
     Io {
         /// The path of the receipt.
         path: PathBuf,
-        /// The error of the operating system.
+        /// The error of the operating system, or the reason why such a file is not read.
         problem: io::Error,
     },
     /// The file is not a receipt, or it is damaged.
@@ -123,7 +123,7 @@ pub enum ReceiptError {
     },
 }
 
-/// Why the files on disk are not those of a receipt.
+/// The reason why the files on disk are not those of a receipt.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiptMismatch {
@@ -191,7 +191,7 @@ impl Receipt {
         }
     }
 
-    /// Returns the file to write. It must be the last of a transaction: after a crash in between, the receipt then
+    /// Returns the file to write. It must be the last file of a transaction. After a crash in between, the receipt then
     /// matches neither the old files nor the incomplete set of new ones.
     pub(crate) fn to_file(&self) -> ArtifactFile {
         let mut json = serde_json::to_vec_pretty(self).expect("numbers and texts");
@@ -227,12 +227,14 @@ impl Receipt {
         struct Version {
             cfgsync_receipt: u64,
         }
-        let json = match read_bounded(path) {
+        let json = match bounded_file::read_regular(path, RECEIPT_MAX_BYTES) {
             Ok(json) => json,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(problem) => {
-                let path = path.to_owned();
-                return Err(ReceiptError::Io { path, problem });
+            Err(ReadError::Missing) => return Ok(None),
+            Err(error) => {
+                return Err(ReceiptError::Io {
+                    path: path.to_owned(),
+                    problem: error.into(),
+                });
             }
         };
         let invalid = |error: serde_json::Error| ReceiptError::Invalid {
@@ -249,8 +251,8 @@ impl Receipt {
         serde_json::from_slice(&json).map(Some).map_err(invalid)
     }
 
-    /// Verifies that every file of the receipt is on disk, unchanged, at the place where `outputs` routes it now,
-    /// and that the receipt is for `identifier` and for `cluster`, if one is given. Returns the files. Modes and
+    /// Verifies that every file of the receipt is on disk, unchanged, at the place where `outputs` routes it now. Also
+    /// verifies that the receipt is for `identifier`, and for `cluster` if one is given. Returns the files. Modes and
     /// owners are not compared, because an operator may change them.
     ///
     /// # Errors
@@ -306,20 +308,4 @@ impl ReceiptEntry {
             }
         }
     }
-}
-
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    // Checked before it is opened: opening a pipe would wait for a writer.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut json = Vec::new();
-    File::open(path)?
-        .take(RECEIPT_MAX_BYTES + 1)
-        .read_to_end(&mut json)?;
-    if json.len() as u64 > RECEIPT_MAX_BYTES {
-        let message = format!("it is larger than {} MiB", RECEIPT_MAX_BYTES >> 20);
-        return Err(io::Error::other(message));
-    }
-    Ok(json)
 }

@@ -2,27 +2,12 @@
 
 use std::fmt;
 
+pub use cfgsync_support::escape::escape_for_terminal;
+
 /// Longest text that is kept from a server, in characters.
 const TEXT_MAX_CHARS: usize = 1_000;
 /// Most entries that are kept of a list from a server.
 const LIST_MAX_ENTRIES: usize = 32;
-
-/// Returns `text` with control characters and bidirectional overrides as escapes such as `\u{1b}`, so that it
-/// cannot move a terminal's cursor or reorder a line. Line ends stay.
-///
-/// ```
-/// assert_eq!(cfgsync_client::escape_for_terminal("a\u{1b}[2J"), "a\\u{1b}[2J");
-/// ```
-pub fn escape_for_terminal(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '"' | '\'' | '\\' => escaped.push(c),
-            c => escaped.extend(c.escape_debug()),
-        }
-    }
-    escaped
-}
 
 /// Escapes `text` for a terminal and cuts it after [`TEXT_MAX_CHARS`] characters.
 pub(crate) fn sanitize(text: &str) -> String {
@@ -60,19 +45,6 @@ impl fmt::Display for ClusterName<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn control_characters_are_escaped() {
-        // `inspect node` used to print the last two unchanged.
-        for (text, escaped) in [
-            ("a \"b\" 'c' \\ é\nd", "a \"b\" 'c' \\ é\nd"),
-            ("\u{1b}[2J\r\t\u{7f}", "\\u{1b}[2J\\r\\t\\u{7f}"),
-            ("\u{9b}31m", "\\u{9b}31m"),
-            ("\u{202e}abc", "\\u{202e}abc"),
-        ] {
-            assert_eq!(escape_for_terminal(text), escaped);
-        }
-    }
 
     #[test]
     fn long_text_is_cut() {

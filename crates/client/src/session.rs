@@ -91,7 +91,7 @@ enum LastResponse {
     NotReady(String),
 }
 
-/// Why an attempt has no payload.
+/// The reason why an attempt has no payload.
 enum AttemptError {
     /// The session ends.
     Fatal(JoinError),

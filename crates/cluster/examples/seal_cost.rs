@@ -1,4 +1,4 @@
-//! Measures what a seal costs without HTTP: registrations, the render of each node's files, the seal, the encoded
+//! Measures the cost of a seal without HTTP: registrations, the render of each node's files, the seal, and the encoded
 //! payloads.
 //!
 //! `seal_cost SPEC NODES [ROUNDS]` prints one line per round. The spec needs `ready: {nodes: NODES}` or a rule that
@@ -70,7 +70,7 @@ async fn round(spec: Spec, nodes: usize) {
     let _ = working.await;
 }
 
-/// The resident memory of this process, from `/proc`.
+/// Returns the resident memory of this process in MiB, from `/proc`.
 fn resident_mib() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -1,5 +1,5 @@
-//! All decisions about one identifier: may it register, own its name, fetch, leave or be removed, and is there room
-//! for it. The answers depend on the spec, on the store's state and on what is served, and on nothing else.
+//! All decisions about one identifier: whether it may register, claim its identifier, fetch, leave or be removed, and
+//! which capacity limits apply. The decisions depend only on the spec, the store's state and the served generation.
 
 use std::sync::Arc;
 
@@ -11,32 +11,32 @@ use crate::{
 use cfgsync_model::{ArtifactSet, Digest, Failure, Identifier, NodeRegistration, Revision};
 use cfgsync_store::{Bounds, State};
 
-/// What the decisions depend on, at one moment.
+/// The inputs of the decisions, at one moment.
 #[derive(Clone, Copy)]
 pub(crate) struct Admission<'a> {
     /// The spec and its materializers.
     pub(crate) pipeline: &'a Pipeline,
     /// The store's newest state.
     pub(crate) state: &'a State,
-    /// Which registrations the served generation includes; `None` before the first seal.
+    /// The registrations that the served generation includes. `None` before the first seal.
     pub(crate) sealed: Option<Coverage>,
-    /// Why the waiting nodes were released before the first seal.
+    /// The reason why the waiting nodes were released before the first seal.
     pub(crate) failure: Option<&'a AttemptFailure>,
 }
 
-/// Which registrations a generation includes.
+/// The registrations that a generation includes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Coverage {
-    /// Those accepted up to this revision.
+    /// The registrations up to this revision are included.
     pub(crate) up_to: Revision,
-    /// All, whenever they were accepted: the files are static, and the current pipeline made them.
+    /// Whether all registrations are included, because the files are static and the current pipeline made them.
     pub(crate) is_complete: bool,
 }
 
 /// The decision about a registration that may be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Permit {
-    /// The bounds within which the store must find room for it.
+    /// The bounds that the registration must fit in.
     pub(crate) within: Bounds,
     /// The key that becomes the owner of the identifier in the same batch.
     pub(crate) claim: Option<Digest>,
@@ -45,23 +45,23 @@ pub(crate) struct Permit {
 /// The decision about a fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FetchDecision {
-    /// The node gets its payload of the served generation.
+    /// The node receives its payload of the served generation.
     Serve,
-    /// There is no payload for it, now or later.
+    /// There is no payload for the node, now or later.
     Refuse(Refusal),
-    /// The cluster failed.
+    /// The cluster has failed, with this reason.
     Failed(Arc<Failure>),
-    /// There is no payload for it yet.
+    /// There is no payload for the node yet.
     Wait {
-        /// Whether it is registered.
+        /// Whether the node is registered.
         is_registered: bool,
     },
 }
 
-/// Decides what does not depend on the state of the cluster: whether the spec accepts this registration.
+/// Decides whether the spec accepts this registration. This does not depend on the state of the cluster.
 ///
 /// # Errors
-/// [`Refusal::NotListed`] or [`Refusal::Metadata`].
+/// Fails with [`Refusal::NotListed`] or [`Refusal::Metadata`].
 pub fn check_registration(
     pipeline: &Pipeline,
     registration: &NodeRegistration,
@@ -78,8 +78,8 @@ fn check_metadata(pipeline: &Pipeline, registration: &NodeRegistration) -> Resul
 }
 
 impl<'a> Admission<'a> {
-    /// Decides whether a node may register. `key` is the hash of the key with which it claims the identifier. The store
-    /// checks the bounds and the owner again when it applies the batch, since other nodes register at the same time.
+    /// Decides whether a node may register. `key` is the hash of the key with which it claims the identifier. Other nodes
+    /// register at the same time, so the store checks the bounds and the owner again when it applies the batch.
     pub(crate) fn register(
         &self,
         registration: &NodeRegistration,
@@ -87,7 +87,7 @@ impl<'a> Admission<'a> {
         limits: Bounds,
     ) -> Result<Permit, Refusal> {
         let identifier = &registration.identifier;
-        // An override gives files to a node that the spec has none for.
+        // An override gives files to a node for which the spec has none.
         let has_override = self.pipeline.is_unlisted(identifier.as_str())
             && self.state.overrides.contains_key(identifier);
         if self.pipeline.excludes(identifier) && !has_override {
@@ -107,7 +107,7 @@ impl<'a> Admission<'a> {
         Ok(Permit { within, claim })
     }
 
-    /// The bounds for `identifier`. The number of nodes has no limit for those that the spec names.
+    /// Returns the bounds for `identifier`. The limit on the number of nodes does not apply to nodes that the spec names.
     fn bounds_for(&self, identifier: &Identifier, limits: Bounds) -> Bounds {
         if self.pipeline.expects(identifier) {
             Bounds {
@@ -131,7 +131,7 @@ impl<'a> Admission<'a> {
         }
     }
 
-    /// Decides whether a node may withdraw its own registration. `has_payload`: whether the served generation has
+    /// Decides whether a node may withdraw its own registration. `has_payload` says whether the served generation has
     /// files for it.
     pub(crate) fn leave(&self, identifier: &Identifier, has_payload: bool) -> Result<(), Refusal> {
         match (self.is_registered(identifier.as_str()), has_payload) {
@@ -141,8 +141,8 @@ impl<'a> Admission<'a> {
         }
     }
 
-    /// Decides whether an operator may replace a node's own files by `files`. `sealed` are the shared files of the
-    /// served generation. An override that is bound to fail would fail the generation of all nodes.
+    /// Decides whether an operator may replace a node's own files by `files`. `sealed` is the set of shared files of the
+    /// served generation. A conflicting override would fail the render for all nodes.
     pub(crate) fn replace(
         &self,
         files: &ArtifactSet,
@@ -159,8 +159,8 @@ impl<'a> Admission<'a> {
         }
     }
 
-    /// Decides what a node that asks for its files gets. `has_payload`: whether the served generation has files for
-    /// it. Costs one look-up, whatever the number of nodes.
+    /// Decides the answer to a node that fetches its files. `has_payload` says whether the served generation has files
+    /// for it. The cost is one look-up for any number of nodes.
     pub(crate) fn fetch(&self, identifier: &str, has_payload: bool) -> FetchDecision {
         if let Some(failure) = &self.state.failure {
             return FetchDecision::Failed(failure.clone());
@@ -186,19 +186,19 @@ impl<'a> Admission<'a> {
         }
     }
 
-    /// Whether a payload of the served generation may go to `identifier`: never one that is older than the node's own
-    /// registration.
+    /// Returns whether `identifier` may receive its payload of the served generation. It may not if the generation is
+    /// older than the node's own registration.
     fn may_have_payload(&self, identifier: &str) -> bool {
         let Some(sealed) = self.sealed else {
             return false;
         };
-        // If no registration changed since the generation was made, every node with a payload is registered as it was
-        // then. A static generation also has payloads for nodes that are not registered.
+        // If no registration has changed since the generation was made, every node with a payload has the same
+        // registration as then. A static generation also has payloads for nodes that are not registered.
         let nothing_changed = InputRevisions::of(self.state).registrations <= sealed.up_to
             && !self.pipeline.is_static();
         nothing_changed
             || self.pipeline.is_open_to(identifier)
-            // An unlisted node has a payload only if an override gave it one.
+            // An unlisted node has a payload only because of an override.
             || self.pipeline.is_unlisted(identifier)
             || self
                 .state
@@ -207,15 +207,16 @@ impl<'a> Admission<'a> {
                 .is_some_and(|node| sealed.is_complete || node.revision <= sealed.up_to)
     }
 
-    /// Why the cluster has failed before the first seal. A failed render is over as soon as an input changes.
+    /// Returns the reason why the cluster has failed before the first seal. A failed render no longer counts as soon as
+    /// an input changes.
     pub(crate) fn failed_attempt(&self) -> Option<&'a Arc<Failure>> {
         let AttemptFailure { failure, inputs } = self.failure?;
         let is_current = inputs.is_none_or(|inputs| inputs == InputRevisions::of(self.state));
         is_current.then_some(failure)
     }
 
-    /// Whether the registered node `identifier` is to receive the served generation. The list or the files may leave
-    /// it out.
+    /// Returns whether the registered node `identifier` should receive the served generation. The closed list or the
+    /// files may exclude it.
     pub(crate) fn is_recipient(&self, identifier: &Identifier, has_payload: bool) -> bool {
         let Some(sealed) = self.sealed else {
             return false;
@@ -232,7 +233,7 @@ impl<'a> Admission<'a> {
         self.state.registrations.contains_key(identifier)
     }
 
-    /// Whether the cluster is sealed and adds and removes no nodes (`late: refuse`).
+    /// Returns whether the cluster is sealed and refuses to add or remove `identifier` (`late: refuse`).
     fn is_closed_to(&self, identifier: &Identifier) -> bool {
         self.sealed.is_some() && self.pipeline.is_closed_after_seal(identifier.as_str())
     }

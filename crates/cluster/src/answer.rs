@@ -1,4 +1,4 @@
-//! What the coordinator answers, in terms that know nothing of HTTP.
+//! The answers and refusals of the coordinator, independent of HTTP.
 
 use std::sync::Arc;
 
@@ -9,19 +9,19 @@ use cfgsync_spec::MetadataError;
 use cfgsync_store::{CapacityExceeded, CommitError};
 use cfgsync_wire::EncodedPayload;
 
-/// The answer to a node that asks for its files.
+/// The answer to a node that fetches its files.
 #[derive(Debug, Clone)]
 pub enum Answer {
-    /// Its files.
+    /// The payload of the node.
     Payload(Delivery),
-    /// There are no files yet. Holds the encoded [`cfgsync_wire::ErrorBody`], which all waiting nodes share.
+    /// There are no files yet. The value is the encoded [`cfgsync_wire::ErrorBody`], which all waiting nodes share.
     NotReady(Bytes),
     /// There are no files for this node, now or later.
     Missing(Refusal),
-    /// The cluster failed.
+    /// The cluster has failed, with this reason.
     Failed(Arc<Failure>),
-    /// This server stops. The node should ask again at once, here or at another server. Holds the same body as
-    /// [`Answer::NotReady`].
+    /// This server is stopping. The node should retry at once, here or at another server. The value is the same body as
+    /// in [`Answer::NotReady`].
     Draining(Bytes),
 }
 
@@ -43,7 +43,7 @@ pub struct Delivery {
 pub enum AccessKind {
     /// The node receives its files.
     Delivery,
-    /// An operator looks at them. Nothing counts as delivered.
+    /// An operator reads them. Nothing counts as delivered.
     Look {
         /// Whether the content of secret files is shown. Otherwise they are only listed.
         reveal: bool,
@@ -55,11 +55,11 @@ pub enum AccessKind {
 pub struct Accepted {
     /// The revision at which these facts were accepted.
     pub revision: Revision,
-    /// Whether anything changed. The same facts again change nothing.
+    /// Whether the registration changed anything. Equal facts change nothing.
     pub changed: bool,
 }
 
-/// Why a request was refused. Nothing was changed.
+/// The reason why a request was refused. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The spec lists its nodes, and this one is not on the list.
@@ -77,20 +77,20 @@ pub enum Refusal {
     /// A node withdraws its registration after the first seal.
     #[error("{0} is sealed; only an operator can remove it (DELETE /v1/nodes/{0})")]
     LeftTooLate(Identifier),
-    /// The metadata do not satisfy the spec.
+    /// The metadata does not match the rules of the spec.
     #[error("{0}")]
     Metadata(#[from] MetadataError),
     /// The node is not registered.
     #[error("{0} is not registered")]
     Unregistered(Identifier),
-    /// The node is not registered, and nothing else is known about this identifier.
+    /// The node is not registered, and the identifier does not occur elsewhere in the spec or the state.
     #[error("there is no node {identifier}: {why}{near}")]
     Unknown {
-        /// The identifier that was asked for.
+        /// The identifier in the request.
         identifier: Identifier,
-        /// Why there is no such node.
+        /// The reason why there is no such node.
         why: String,
-        /// The nearest identifier that exists, as `; did you mean …?`; may be empty.
+        /// The nearest identifier that exists, as `; did you mean …?`. Empty if none is near.
         near: String,
     },
     /// The node has no override.
@@ -105,7 +105,7 @@ pub enum Refusal {
          cfgsync release {0}"
     )]
     OtherKey(Identifier),
-    /// The node has registered with other facts since.
+    /// The node is now registered with different facts.
     #[error("{0} is registered with different facts, which are kept")]
     OtherFacts(Identifier),
     /// An override contains the path of a shared file.
@@ -116,7 +116,7 @@ pub enum Refusal {
         /// The path of the shared file.
         path: cfgsync_model::ArtifactPath,
     },
-    /// A limit is reached. An operator can raise it or free some of it, so a retry may succeed.
+    /// A capacity limit is reached. An operator can raise it or remove nodes, so a retry may succeed.
     #[error(transparent)]
     Full(CapacityExceeded),
     /// The store did not acknowledge the change. This is not the client's fault.
@@ -124,7 +124,7 @@ pub enum Refusal {
     Store(CommitError),
 }
 
-/// A reloaded spec that belongs to another cluster than the served one.
+/// A reloaded spec belongs to another cluster than the served one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the spec is now of cluster {found}, but this server serves {served}; run another server for another cluster"

@@ -1,49 +1,49 @@
-//! The interface to an audit log, for what the coordinator does without a request.
+//! The interface to an audit log, for the actions that the coordinator takes without a request.
 
 use std::fmt;
 
 use cfgsync_model::{Digest, GenerationNumber, Revision};
 use cfgsync_store::BoxFuture;
 
-/// An action of the coordinator that no request asked for.
+/// An action that the coordinator takes without a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuditEvent {
     /// A generation is sealed.
     Seal {
-        /// Its number.
+        /// The number of the generation.
         generation: GenerationNumber,
-        /// The revision of its inputs.
+        /// The revision of the inputs.
         revision: Revision,
-        /// Its digest.
+        /// The digest of the generation.
         digest: Digest,
     },
-    /// A render. Recorded when it fails: waiting nodes are released, or an older generation stays served.
+    /// A render failed. Waiting nodes are released, or an older generation stays served.
     Render {
-        /// The revision of its inputs.
+        /// The revision of the inputs.
         revision: Revision,
     },
-    /// An attempt to reach the first seal. Recorded when its deadline passes: waiting nodes are released.
+    /// The deadline of the attempt to reach the first seal passed. Waiting nodes are released.
     Attempt,
 }
 
-/// How an action ended.
+/// The result of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RenderOutcome {
-    /// It is done.
+    /// The action succeeded.
     Done,
-    /// It failed; the slug says why.
+    /// The action failed. The value is a short code for the reason.
     Failed(&'static str),
 }
 
-/// Why the audit log refuses an action for now, as a clause for waiting nodes.
+/// The reason why the audit log refuses an action for now, as a clause for waiting nodes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct AuditRefused(pub String);
 
-/// Keeps account of the coordinator's own actions.
+/// Records the coordinator's own actions.
 pub trait AuditSink: fmt::Debug + Send + Sync + 'static {
-    /// Called before a seal. If the answer is a refusal, the generation is not sealed, and this is called again a
-    /// second later.
+    /// Called before a seal. If it refuses, the generation is not sealed, and the coordinator calls it again after a
+    /// second.
     fn allows(&self, event: AuditEvent) -> BoxFuture<'_, Result<(), AuditRefused>>;
 
     /// Called after an action. Must not block.

@@ -1,4 +1,4 @@
-//! How many nodes and how much metadata this server takes, and the warning when a limit is reached.
+//! The limits on nodes and metadata, and the warning when a limit is reached.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -13,14 +13,14 @@ use cfgsync_store::{Bounds, CapacityExceeded};
 /// The shortest time between two warnings that registrations are refused.
 const WARN_INTERVAL: Duration = Duration::from_mins(1);
 
-/// The limits of a server, and when it last warned that one is reached.
+/// The limits of a server, and the time of its last warning that one is reached.
 pub(crate) struct CapacityLimits {
     bounds: Bounds,
     warned: Mutex<Option<Instant>>,
 }
 
 impl CapacityLimits {
-    /// Limits with these bounds.
+    /// Returns limits with these bounds. No warning was logged yet.
     pub(crate) fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
@@ -28,12 +28,12 @@ impl CapacityLimits {
         }
     }
 
-    /// The bounds for nodes that the spec does not name.
+    /// Returns the bounds for nodes that the spec does not name.
     pub(crate) fn bounds(&self) -> Bounds {
         self.bounds
     }
 
-    /// Returns the refusal for a registration that exceeds a limit, and logs a warning now and then.
+    /// Returns the refusal for a registration that exceeds a limit. Logs a warning at most once per [`WARN_INTERVAL`].
     pub(crate) fn refuse(&self, full: CapacityExceeded) -> Refusal {
         let now = Instant::now();
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);

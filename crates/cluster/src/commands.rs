@@ -1,5 +1,5 @@
-//! Commands: everything that changes the cluster. Each is decided by [`crate::admission`], stored in one batch, and
-//! acknowledged by the store.
+//! Commands: all operations that change the cluster. [`crate::admission`] decides each command, and the store applies
+//! it in one batch and acknowledges it.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -17,25 +17,26 @@ use cfgsync_spec::Spec;
 use cfgsync_store::{Change, Commit, CommitError, RejectionReason};
 use cfgsync_wire::LeaveBody;
 
-/// How long [`Coordinator::replace`] waits for the generation with the new files. They are stored in any case.
+/// The longest time that [`Coordinator::replace`] waits for the generation with the new files. The files are stored
+/// even if it takes longer.
 const REPLACE_WAIT_MAX: Duration = Duration::from_mins(1);
 
 impl Coordinator {
-    /// Registers a node. The same facts again change nothing.
+    /// Registers a node. Equal facts change nothing.
     ///
     /// # Errors
-    /// See [`Coordinator::register_as`].
+    /// Fails as [`Coordinator::register_as`] does.
     pub async fn register(&self, registration: NodeRegistration) -> Result<Revision, Refusal> {
         let accepted = self.register_as(registration, None).await?;
         Ok(accepted.revision)
     }
 
-    /// Registers a node that proves its identity by a key, of which `key` is the hash. The key becomes the owner of the
-    /// identifier in the same batch.
+    /// Registers a node that proves its identity by a key. `key` is the hash of this key. The key becomes the owner of
+    /// the identifier in the same batch.
     ///
     /// # Errors
-    /// The node is not listed, late, not the owner of its identifier or has wrong metadata; a limit is reached; or the
-    /// store does not acknowledge the registration.
+    /// Fails if the node is not listed, is late, does not own its identifier or has invalid metadata. Fails as well if a
+    /// limit is reached, or if the store does not acknowledge the registration.
     pub async fn register_as(
         &self,
         registration: NodeRegistration,
@@ -49,13 +50,13 @@ impl Coordinator {
             (view.failure.is_some(), view.coverage.is_complete)
         };
         if is_failed {
-            // Answered once a new attempt is published. Otherwise this node's next fetch could still get the failure.
+            // Wait until the new attempt is published. Otherwise this node's next fetch could still return the failure.
             self.command(Command::BeginAttempt).await;
         }
         if commit.is_changed() {
             self.shared.metrics.changes.register.inc();
             if is_complete {
-                // No render follows that would wake the clients that wait under this name.
+                // No render follows, so nothing else wakes the clients that wait for this node.
                 self.shared.release.send_replace(());
             }
         }
@@ -65,8 +66,8 @@ impl Coordinator {
         })
     }
 
-    /// Decides whether the registration is stored. Returns its batch: a claim and the registration, or the
-    /// registration alone.
+    /// Decides whether the node may register. Returns the batch to store: the registration, with a claim if the node
+    /// needs one.
     fn admit(
         &self,
         registration: NodeRegistration,
@@ -92,10 +93,10 @@ impl Coordinator {
         })
     }
 
-    /// Ends the ownership of `identifier`: the next node that registers with a key becomes its owner.
+    /// Ends the ownership of `identifier`. The next key with which a node registers as `identifier` becomes its owner.
     ///
     /// # Errors
-    /// No key owns it, or the store does not acknowledge the change.
+    /// Fails if no key owns it, or if the store does not acknowledge the change.
     pub async fn release(&self, identifier: &Identifier) -> Result<Revision, Refusal> {
         let commit = self
             .apply(vec![Change::Release(identifier.clone())])
@@ -107,11 +108,11 @@ impl Coordinator {
         Ok(commit.revision)
     }
 
-    /// Replaces a node's own files by an operator's. After a seal, returns once the generation with these files is
-    /// sealed, or after a minute.
+    /// Replaces a node's own files by an operator's. After the first seal, it returns once the generation with these
+    /// files is sealed, or after a minute.
     ///
     /// # Errors
-    /// A file has the path of a shared file, or the store does not acknowledge the change.
+    /// Fails if a file has the path of a shared file, or if the store does not acknowledge the change.
     pub async fn replace(
         &self,
         identifier: Identifier,
@@ -133,7 +134,7 @@ impl Coordinator {
     /// Ends an override. Returns at the same time as [`Coordinator::replace`].
     ///
     /// # Errors
-    /// There is no override, or the store does not acknowledge the change.
+    /// Fails if there is no override, or if the store does not acknowledge the change.
     pub async fn remove_override(&self, identifier: &Identifier) -> Result<Revision, Refusal> {
         let commit = self
             .apply(vec![Change::RemoveOverride(identifier.clone())])
@@ -150,16 +151,17 @@ impl Coordinator {
         if is_sealed {
             let mut published = self.shared.published.subscribe();
             let is_served = published.wait_for(|completed| *completed >= revision);
-            // If the render takes longer, or fails, `inspect` says so.
+            // If the render takes longer or fails, `inspect` shows it.
             let _ = tokio::time::timeout(REPLACE_WAIT_MAX, is_served).await;
         }
         revision
     }
 
-    /// Removes a node, for an operator.
+    /// Removes a node on behalf of an operator.
     ///
     /// # Errors
-    /// The node is not registered, the sealed cluster removes no nodes, or the store does not acknowledge the change.
+    /// Fails if the node is not registered, if the sealed cluster refuses removals, or if the store does not acknowledge
+    /// the change.
     pub async fn remove(&self, identifier: &Identifier) -> Result<Revision, Refusal> {
         {
             let view = self.shared.view.load();
@@ -173,12 +175,12 @@ impl Coordinator {
         .await
     }
 
-    /// Withdraws a node's own registration before the first seal, and ends the ownership of its name: the node may
-    /// register again from another machine.
+    /// Withdraws a node's own registration before the first seal, and ends the ownership of its identifier. The node may
+    /// then register again from another machine.
     ///
     /// # Errors
-    /// The node is not registered, is registered with other facts, or has files already; or the store does not
-    /// acknowledge the change.
+    /// Fails if the node is not registered, is registered with different facts, or already has files. Fails as well if
+    /// the store does not acknowledge the change.
     pub async fn leave(&self, leave: LeaveBody) -> Result<Revision, Refusal> {
         let LeaveBody {
             identifier,
@@ -211,15 +213,15 @@ impl Coordinator {
     async fn apply_removal(&self, changes: Vec<Change>) -> Result<Revision, Refusal> {
         let commit = self.apply(changes).await?;
         self.shared.metrics.changes.remove.inc();
-        // Clients that wait under that name have another answer now.
+        // The answer to clients that wait for this node has changed.
         self.shared.release.send_replace(());
         Ok(commit.revision)
     }
 
-    /// Declares the cluster failed: every node gets `reason` until [`Coordinator::reset`].
+    /// Declares the cluster failed. Every node receives `reason` until [`Coordinator::reset`].
     ///
     /// # Errors
-    /// The store does not acknowledge the change.
+    /// Fails if the store does not acknowledge the change.
     pub async fn fail(&self, reason: String) -> Result<Revision, Refusal> {
         let failure = Failure {
             kind: FailureKind::Operator,
@@ -232,10 +234,10 @@ impl Coordinator {
         Ok(commit.revision)
     }
 
-    /// Ends a declared failure, and tries again what failed by itself.
+    /// Ends a declared failure, and retries a failed attempt or render.
     ///
     /// # Errors
-    /// The store does not acknowledge the change.
+    /// Fails if the store does not acknowledge the change.
     pub async fn reset(&self) -> Result<Revision, Refusal> {
         let commit = self.apply(vec![Change::Reset]).await?;
         self.shared.metrics.changes.reset.inc();
@@ -243,10 +245,10 @@ impl Coordinator {
         Ok(commit.revision)
     }
 
-    /// Uses another spec from now on. Returns once it is in force.
+    /// Replaces the spec. Returns once the new spec is in force.
     ///
     /// # Errors
-    /// The spec is of another cluster. The old one stays in force.
+    /// Fails if the spec is for another cluster. Then the old spec stays in force.
     pub async fn reload(&self, spec: Spec) -> Result<(), AnotherCluster> {
         let served = self.cluster_name();
         if spec.cluster != served {
@@ -261,7 +263,7 @@ impl Coordinator {
         Ok(())
     }
 
-    /// From now on, waiting clients are told to ask again, here or at another server.
+    /// From now on, answers fetches that wait or would have to wait with [`crate::Answer::Draining`].
     pub fn drain(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
         self.shared.release.send_replace(());
@@ -290,7 +292,7 @@ impl Coordinator {
     async fn command(&self, command: impl FnOnce(oneshot::Sender<()>) -> Command) {
         let (answer, answered) = oneshot::channel();
         if self.shared.commands.send(command(answer)).await.is_ok() {
-            // An error means that the reconciler has ended, and then no node is answered any more.
+            // An error means that the reconciler has ended, so there is no effect to wait for.
             let _ = answered.await;
         }
     }

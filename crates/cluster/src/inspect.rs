@@ -1,5 +1,5 @@
-//! Queries of operators: the cluster, a node, generations. They read the published view and the store's newest state,
-//! and cost as much as they describe.
+//! Queries of operators: the cluster, a node, generations. They read the published view and the store's newest state.
+//! The cost is proportional to the size of the answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,24 +17,24 @@ use cfgsync_wire::{
     GenerationEntry, NodeBody, NodeEntry, NodeState, PayloadEncoder,
 };
 
-/// How long a query waits for the evaluation of the newest inputs.
+/// The longest time that a query waits for the evaluation of the newest inputs.
 const CATCH_UP_MAX: Duration = Duration::from_millis(200);
 
 impl Coordinator {
-    /// Waits until the newest inputs are evaluated, at most a moment. An operator who registers a node and looks then
-    /// sees the registration together with the progress after it.
+    /// Waits until the newest inputs are evaluated, for at most 200 ms. An operator who registers a node and then inspects
+    /// the cluster thus sees the registration together with the progress after it.
     pub async fn caught_up(&self) {
-        // Subscribe first, compare then, so that a publication in between is not lost.
+        // Subscribe before comparing, so that a publication in between is not lost.
         let mut published = self.shared.published.subscribe();
         let inputs = self.shared.store.state().inputs;
         let evaluated = async {
             while self.shared.view.load().evaluated < inputs && published.changed().await.is_ok() {}
         };
-        // After that time the query shows what there is.
+        // After a timeout the query shows the older evaluation.
         let _ = tokio::time::timeout(CATCH_UP_MAX, evaluated).await;
     }
 
-    /// The registrations, the progress and the served generation.
+    /// Returns the registrations, the progress and the served generation.
     pub fn cluster(&self) -> ClusterBody {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
@@ -60,7 +60,7 @@ impl Coordinator {
         }
     }
 
-    /// The state of the cluster in one line.
+    /// Returns the state of the cluster in one line.
     pub fn status(&self) -> String {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
@@ -80,12 +80,12 @@ impl Coordinator {
         }
     }
 
-    /// Keeps `status` equal to [`Coordinator::status`] until it has no receiver any more.
+    /// Keeps `status` equal to [`Coordinator::status`] until all its receivers are dropped.
     pub async fn keep_status(&self, status: watch::Sender<String>) {
         let mut published = self.shared.published.subscribe();
         let mut release = self.shared.release.subscribe();
         loop {
-            // Mark as seen first, read then, so that a change in between is not lost.
+            // Mark the change as seen before reading the status, so that a change in between is not lost.
             published.borrow_and_update();
             release.borrow_and_update();
             let line = self.status();
@@ -94,7 +94,7 @@ impl Coordinator {
                 *current = line;
                 is_news
             });
-            // Both senders live as long as this handle.
+            // Neither fails, because this handle owns both senders.
             tokio::select! {
                 _ = published.changed() => {}
                 _ = release.changed() => {}
@@ -103,10 +103,10 @@ impl Coordinator {
         }
     }
 
-    /// What one node would get now, and why.
+    /// Returns one node, the response that it would receive now, and the reason.
     ///
     /// # Errors
-    /// Nothing is known about this identifier; it is probably misspelled.
+    /// Fails if the identifier does not occur in the spec or the state. It is probably misspelt.
     pub fn node(&self, identifier: &Identifier) -> Result<NodeBody, Refusal> {
         let body = self.describe(identifier.as_str());
         let view = self.shared.view.load();
@@ -187,8 +187,8 @@ impl Coordinator {
         body
     }
 
-    /// What an operator sees of a payload. Nothing counts as delivered. Secret files are listed without their content,
-    /// unless the operator wants to `reveal` them.
+    /// Returns a payload for an operator. Nothing counts as delivered. Secret files are listed without their content,
+    /// unless `reveal` is set.
     pub(super) fn show(
         &self,
         served: &ServedGeneration,
@@ -211,14 +211,14 @@ impl Coordinator {
         })
     }
 
-    /// The payload of `identifier` in `generation`, if it has one, with secret files listed without their content.
+    /// Returns the payload of `identifier` in `generation`, if it has one. Secret files are listed without their content.
     fn without_secrets(&self, generation: &Generation, identifier: &str) -> Option<EncodedPayload> {
         let files = generation.nodes.get(identifier)?;
         let instance = self.instance();
         Some(EncodedPayload::without_secrets(instance, generation, files))
     }
 
-    /// The generations that are kept, newest first.
+    /// Returns the generations that are kept, newest first.
     pub fn generations(&self) -> Vec<GenerationEntry> {
         self.shared
             .store
@@ -230,15 +230,15 @@ impl Coordinator {
             .collect()
     }
 
-    /// One generation that is kept.
+    /// Returns the generation with this number, if it is kept.
     pub fn generation(&self, number: GenerationNumber) -> Option<GenerationBody> {
         let state = self.shared.store.state();
         let generation = state.generations.iter().find(|g| g.number == number)?;
         Some(GenerationBody::of(generation))
     }
 
-    /// One node's payload of one kept generation, encoded on demand. Nothing counts as delivered. Secret files are
-    /// listed without their content, unless the operator wants to `reveal` them.
+    /// Returns one node's payload of a kept generation, encoded on demand. Nothing counts as delivered. Secret files are
+    /// listed without their content, unless `reveal` is set.
     pub fn payload_of(
         &self,
         number: GenerationNumber,
@@ -257,7 +257,7 @@ impl Coordinator {
         Some(encoder.encode(&identifier, files))
     }
 
-    /// All metrics as text. Those that cost something to compute are computed here.
+    /// Returns all metrics as text. It first computes the metrics that are too expensive to keep up to date.
     pub fn metrics_text(&self) -> String {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
@@ -271,7 +271,7 @@ impl Coordinator {
     }
 }
 
-/// Why the cluster has failed, if it has.
+/// Returns the failure of the cluster, if it has failed.
 fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
     let attempt = || view.admission(state).failed_attempt();
     state
@@ -285,7 +285,7 @@ fn entry(state: &State, view: &View, registered: &RegisteredNode) -> NodeEntry {
     let node = &registered.registration;
     let served = view.served.as_ref();
     let generation = served.map(|served| &served.generation);
-    // What templates see; as sent if the spec does not accept it.
+    // Show the metadata with the defaults, as templates get it. If the spec rejects it, show it as sent.
     let metadata = view.pipeline.spec.metadata.complete(&node.metadata);
     let recorded = state.deliveries.get(&node.identifier).copied();
     let delivered = served.filter(|served| served.was_delivered(node.identifier.as_str()));
@@ -303,7 +303,7 @@ fn entry(state: &State, view: &View, registered: &RegisteredNode) -> NodeEntry {
     }
 }
 
-/// Whether this registered node is to receive the served generation and has not.
+/// Returns whether this registered node should receive the served generation and has not received it yet.
 fn is_behind(state: &State, view: &View, identifier: &Identifier) -> bool {
     let Some(served) = &view.served else {
         return false;

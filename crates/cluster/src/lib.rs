@@ -1,7 +1,8 @@
-//! The coordinator: it decides who is a member, and turns the registered nodes into sealed generations of files.
+//! The coordinator: it decides which nodes are members, and turns the registered nodes into sealed generations of
+//! files.
 //!
-//! Above this crate, the HTTP server calls the handle, [`Coordinator`]. Below it, the store keeps what was
-//! acknowledged, and materializers make the files. The crate knows neither HTTP nor which store it has.
+//! The HTTP server calls the handle, [`Coordinator`]. The coordinator keeps acknowledged changes in a store and makes
+//! files with materializers. It depends neither on HTTP nor on an implementation of the store.
 //!
 //! ```text
 //! Coordinator::register ─▶ admission ─▶ store ─▶ reconciler: follow ─▶ evaluate ─▶ render ─▶ seal ─▶ publish
@@ -9,12 +10,12 @@
 //! ```
 //!
 //! Invariants:
-//! - A command is acknowledged by the store. It never waits for an evaluation, a render or a seal (only an override
-//!   after a seal does, by contract).
+//! - The store acknowledges each command. A command never waits for an evaluation, a render or a seal. The only
+//!   exception is an override after a seal.
 //! - Readers take no lock: they read the published view and the store's newest state.
 //! - A node never gets a generation that is older than its own registration.
 //! - All files of a generation come from one snapshot. The store decides which generation gets a number.
-//! - The reconciler waits for nothing that it starts.
+//! - The reconciler's loop never blocks on the work that it starts.
 //!
 //! The modules in reading order:
 
@@ -59,7 +60,7 @@ use cfgsync_store::{Bounds, Store};
 use cfgsync_support::clock::WallClock;
 use cfgsync_wire::SigningKey;
 
-/// How many commands may be queued for the reconciler. Further senders wait.
+/// The number of commands that may be queued for the reconciler. Further senders wait.
 const COMMANDS_MAX: usize = 64;
 
 /// The settings of a coordinator.
@@ -67,11 +68,11 @@ const COMMANDS_MAX: usize = 64;
 pub struct Config {
     /// The shortest time between the starts of two renders. Default: 1 s.
     pub min_generation_interval: Duration,
-    /// How many nodes and how much metadata the store takes.
+    /// The limits on registered nodes and on their metadata.
     pub bounds: Bounds,
-    /// Signs all payloads, if given.
+    /// The key that signs all payloads, if there is one.
     pub sign_key: Option<Arc<SigningKey>>,
-    /// Records what the coordinator does without a request, and may delay seals.
+    /// The audit log for actions without a request. It may delay seals.
     pub audit_sink: Option<Arc<dyn AuditSink>>,
 }
 
@@ -86,37 +87,37 @@ impl Default for Config {
     }
 }
 
-/// The handle of a coordinator. Cloning is cheap; all clones are the same coordinator.
+/// The handle of a coordinator. Cloning is cheap, and all clones refer to the same coordinator.
 #[derive(Clone)]
 pub struct Coordinator {
     shared: Arc<Shared>,
 }
 
-/// What the handle and the reconciler share.
+/// The state that the handle and the reconciler share.
 struct Shared {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     clock: WallClock,
     sign_key: Option<Arc<SigningKey>>,
     capacity: CapacityLimits,
-    /// Materializers of the embedding program. They run after those of the spec.
+    /// The materializers of the embedding program. They run after those of the spec.
     embedded: Vec<Arc<dyn Materializer>>,
     view: ArcSwap<View>,
-    /// Marked changed when waiting nodes may get another answer. Progress alone is no other answer.
+    /// Marked changed when the answer to waiting nodes may have changed. New progress alone does not count.
     release: watch::Sender<()>,
-    /// Marked changed after each publication; holds [`View::completed`].
+    /// Marked changed after each publication. The value is [`View::completed`].
     published: watch::Sender<Revision>,
     commands: mpsc::Sender<Command>,
     /// First deliveries that the reconciler has not recorded yet.
     deliveries: Mutex<Vec<(Identifier, GenerationNumber)>>,
-    /// Wakes the reconciler for them.
+    /// Wakes the reconciler when `deliveries` has new entries.
     delivered: Notify,
     draining: AtomicBool,
 }
 
 impl Coordinator {
-    /// Returns the handle and the reconciler: a future that runs until `shutdown` is complete. Without it,
-    /// registrations are stored and nothing is ever sealed.
+    /// Returns the handle and the reconciler, a future that runs until `shutdown` is complete. If the caller does not
+    /// run it, registrations are stored but nothing is ever sealed.
     pub fn new(
         store: Arc<dyn Store>,
         spec: Spec,
@@ -157,7 +158,7 @@ impl Shared {
     }
 }
 
-/// The spec's materializers, then those of the embedding program.
+/// Returns a pipeline of the spec's materializers, followed by those of the embedding program.
 fn pipeline(spec: Spec, embedded: &[Arc<dyn Materializer>]) -> Pipeline {
     let mut materializers = cfgsync_materialize::build(&spec);
     materializers.extend(embedded.iter().cloned());

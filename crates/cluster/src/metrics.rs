@@ -10,7 +10,7 @@ use prometheus_client::{
 const RENDER_BUCKETS_SECONDS: [f64; 10] =
     [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0];
 
-/// Upper bounds of the request histogram's buckets, in seconds: a held request may take minutes.
+/// Upper bounds of the request histogram's buckets, in seconds. A held request may take minutes.
 const REQUEST_BUCKETS_SECONDS: [f64; 10] =
     [0.0001, 0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0];
 
@@ -18,31 +18,31 @@ const REQUEST_BUCKETS_SECONDS: [f64; 10] =
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Nodes that are registered.
+    /// The number of registered nodes.
     pub registered: Gauge,
-    /// Nodes that the spec asks for.
+    /// The number of nodes that the spec requires.
     pub needed: Gauge,
-    /// Requests that are held until there is an answer.
+    /// The number of requests that are held until there is an answer.
     pub waiting: Gauge,
-    /// The generation that is served; 0 before the first seal.
+    /// The number of the served generation, 0 before the first seal.
     pub generation: Gauge,
-    /// Registered nodes that have not received the served generation.
+    /// The number of registered nodes that have not received the served generation.
     pub nodes_behind: Gauge,
-    /// 1 while the cluster is failed, or the newest render is.
+    /// 1 while the cluster or its newest render has failed, otherwise 0.
     pub failed: Gauge,
-    /// Changes accepted, by kind.
+    /// Accepted changes, by kind.
     pub changes: ChangeCounters,
-    /// How long renders took, in seconds, the failed ones included.
+    /// The duration of renders in seconds, including failed ones.
     pub render_seconds: Histogram,
-    /// Renders that failed.
+    /// The number of failed renders.
     pub render_failures: Counter,
-    /// Requests answered, by route and status.
+    /// Answered requests, by route and status.
     pub requests: Family<RequestLabels, Counter>,
-    /// How long requests took, in seconds, by route, waiting included.
+    /// The duration of requests in seconds, including waiting, by route.
     pub request_seconds: Family<RouteLabels, Histogram>,
-    /// Open connections.
+    /// The number of open connections.
     pub connections: Gauge,
-    /// Connections that were closed at once because their address had too many open.
+    /// Connections that were closed at once because their address had too many open connections.
     pub connections_refused: Counter,
     /// Failed TLS handshakes, such as clients without TLS and refused certificates.
     pub tls_failures: Counter,
@@ -54,15 +54,15 @@ pub struct ChangeCounters {
     family: Family<ChangeLabels, Counter>,
     /// Registrations with new facts.
     pub register: Counter,
-    /// Names that were released.
+    /// Identifiers that were released.
     pub release: Counter,
     /// Nodes that were removed or left.
     pub remove: Counter,
     /// Overrides that were set or removed.
     pub overrides: Counter,
-    /// Declared failures.
+    /// Failures that operators declared.
     pub fail: Counter,
-    /// Resets of them.
+    /// Failures that operators reset.
     pub reset: Counter,
 }
 
@@ -91,16 +91,16 @@ struct ChangeLabels {
 /// The labels of `requests`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
-    /// The route's pattern, never the path itself: clients must not be able to create series.
+    /// The pattern of the route. It is never the path itself, so that clients cannot create time series.
     pub route: &'static str,
-    /// The status code.
+    /// The status code of the response.
     pub status: u16,
 }
 
 /// The labels of `request_seconds`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RouteLabels {
-    /// The route's pattern.
+    /// The pattern of the route.
     pub route: &'static str,
 }
 
@@ -135,7 +135,7 @@ impl Metrics {
         let registry = &mut self.registry;
         let mut gauge = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
         gauge("registered", "Nodes that are registered", &self.registered);
-        gauge("needed", "Nodes that the spec asks for", &self.needed);
+        gauge("needed", "Nodes that the spec requires", &self.needed);
         gauge(
             "waiting",
             "Requests held until there is an answer",
@@ -159,12 +159,12 @@ impl Metrics {
         gauge("connections", "Open connections", &self.connections);
         registry.register(
             "connections_refused",
-            "Connections closed at once, because their address had its share",
+            "Connections closed at once because their address had too many open connections",
             self.connections_refused.clone(),
         );
         registry.register(
             "tls_failures",
-            "Connections that did not come to speak TLS",
+            "Failed TLS handshakes",
             self.tls_failures.clone(),
         );
         registry.register(

@@ -1,5 +1,5 @@
-//! Queries of nodes: what a node gets now, and waiting until it gets something else. They read the published view and
-//! the store's newest state, and cost one look-up, whatever the number of nodes.
+//! Queries of nodes: the current answer to a node, and waiting until it changes. They read the published view and the
+//! store's newest state. Each costs one look-up for any number of nodes.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -16,48 +16,48 @@ use cfgsync_spec::IdentityMode;
 use cfgsync_store::State;
 
 impl Coordinator {
-    /// The identity of the store. Revisions and generation numbers are comparable only within one instance.
+    /// Returns the identity of the store. Revisions and generation numbers are comparable only within one instance.
     pub fn instance(&self) -> Instance {
         self.shared.store.instance()
     }
 
-    /// The cluster's name. It never changes: one server serves one cluster.
+    /// Returns the cluster's name. It never changes, because one server serves one cluster.
     pub fn cluster_name(&self) -> String {
         self.shared.view.load().pipeline.spec.cluster.clone()
     }
 
-    /// The server's metrics.
+    /// Returns the metrics of this server.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.shared.metrics
     }
 
-    /// How a node proves that an identifier is its own.
+    /// Returns the way in which a node proves that it owns an identifier.
     pub fn identity(&self) -> IdentityMode {
         self.shared.view.load().pipeline.spec.identity
     }
 
-    /// The hash of the key that owns `identifier`, if one does.
+    /// Returns the hash of the key that owns `identifier`, if one does.
     pub fn owner(&self, identifier: &Identifier) -> Option<Digest> {
         self.shared.store.state().keys.get(identifier).copied()
     }
 
-    /// The registered nodes whose identifier no key owns.
+    /// Returns the registered nodes whose identifier no key owns.
     pub fn registered_without_key(&self) -> Vec<Identifier> {
         let state = self.shared.store.state();
         state.registered_without_key().cloned().collect()
     }
 
-    /// The answer to a node that must register before it owns the identifier that it asks for.
+    /// Returns the answer to a node that must register first, because it does not own the requested identifier yet.
     pub fn unregistered(&self) -> Answer {
         Answer::NotReady(self.shared.view.load().not_ready.body(false))
     }
 
-    /// The answer to `identifier` now. Never waits. A payload counts as delivered.
+    /// Returns the current answer to `identifier`, without waiting. A payload counts as delivered.
     pub fn answer(&self, identifier: &str) -> Answer {
         self.answer_for(AccessKind::Delivery, identifier)
     }
 
-    /// Like [`Coordinator::answer`], for a delivery or for an operator's look.
+    /// Like [`Coordinator::answer`], for a delivery or for an operator.
     pub fn answer_for(&self, kind: AccessKind, identifier: &str) -> Answer {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
@@ -70,7 +70,7 @@ impl Coordinator {
         }
     }
 
-    /// The payload for `identifier`, or the answer why there is none.
+    /// Returns the payload for `identifier`, or the answer that says why there is none.
     fn fetch<'a>(
         &self,
         view: &'a View,
@@ -127,14 +127,14 @@ impl Coordinator {
         }
     }
 
-    /// Waits until the answer is another one than "not ready" or the payload `held`, at most until `until`. Then the
-    /// answer is the one at that moment.
+    /// Waits until the answer is neither "not ready" nor the payload `held`, at most until `until`. At that time it
+    /// returns the current answer.
     pub async fn wait(&self, identifier: &str, held: Option<Digest>, until: Instant) -> Answer {
         self.wait_for(AccessKind::Delivery, identifier, held, until)
             .await
     }
 
-    /// Like [`Coordinator::wait`], for a delivery or for an operator's look.
+    /// Like [`Coordinator::wait`], for a delivery or for an operator.
     pub async fn wait_for(
         &self,
         kind: AccessKind,
@@ -142,7 +142,7 @@ impl Coordinator {
         held: Option<Digest>,
         until: Instant,
     ) -> Answer {
-        // Subscribe first, compare then, so that a release in between is not lost.
+        // Subscribe before comparing, so that a release in between is not lost.
         let mut release = self.shared.release.subscribe();
         loop {
             release.borrow_and_update();

@@ -1,5 +1,5 @@
-//! The readiness rule, evaluated incrementracker. A registration updates counts when it arrives, and the answer is a
-//! comparison of counts. `when` and groups that look at the whole set are evaluated only once everything else holds.
+//! The readiness rule, evaluated incrementally. Each registration updates counts, and the rule compares these counts.
+//! `when` and groups that depend on the whole set are evaluated only if all other conditions hold.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,22 +16,22 @@ use cfgsync_model::{
 use cfgsync_spec::{Group, Members as RuleMembers, MetadataError, Spec};
 use cfgsync_template::{JinjaError, NodeValue, RenderContext};
 
-/// The registrations that one spec counts as members, and what the rule says about them.
+/// The registrations that one spec counts as members, and the counts that its rule needs.
 #[derive(Debug)]
 pub struct ReadinessTracker {
     spec: Arc<Spec>,
     members: Members,
-    /// The identifiers of the closed list that are not registered; empty without such a list.
+    /// The identifiers of the closed list that are not registered. Empty without such a list.
     missing: BTreeSet<Identifier>,
     /// Members whose metadata the spec does not accept. They registered under another spec.
     invalid: BTreeMap<Identifier, MetadataError>,
-    /// For each group of the rule, how many members match.
+    /// The number of matching members for each group of the rule.
     matching: Vec<usize>,
-    /// What groups see when they are counted node by node.
+    /// The context for groups that are counted node by node.
     context: RenderContext,
 }
 
-/// The members at one moment. Cloning is cheap: a render takes them to its own thread.
+/// The members at one moment. Cloning is cheap, so that a render can use them on its own thread.
 #[derive(Debug, Clone)]
 pub struct Members {
     spec: Arc<Spec>,
@@ -43,7 +43,7 @@ struct Member {
     registration: Arc<NodeRegistration>,
     /// The metadata with the spec's defaults.
     metadata: SharedMetadata,
-    /// For each group, whether it matches, or the error of its expression.
+    /// For each group, whether the member matches, or the error of the expression.
     matches: Box<[Result<bool, JinjaError>]>,
 }
 
@@ -64,8 +64,8 @@ impl ReadinessTracker {
         }
     }
 
-    /// Counts `registration`, in place of an earlier one with the same identifier. An identifier that a closed list
-    /// does not contain is not counted.
+    /// Counts `registration` and replaces an earlier one with the same identifier. An identifier that is not on the
+    /// closed list is not counted.
     pub fn insert(&mut self, registration: Arc<NodeRegistration>) {
         let identifier = registration.identifier.clone();
         self.remove(identifier.as_str());
@@ -93,7 +93,7 @@ impl ReadinessTracker {
         self.members.nodes.insert(identifier, Arc::new(member));
     }
 
-    /// Whether each group that is counted node by node matches `member`.
+    /// Returns for each group that is counted node by node whether `member` matches.
     fn matches(&self, member: &Member) -> Box<[Result<bool, JinjaError>]> {
         let Some(rule) = &self.spec.ready else {
             return Box::default();
@@ -112,7 +112,7 @@ impl ReadinessTracker {
         rule.groups.iter().map(matches).collect()
     }
 
-    /// Stops counting `identifier`.
+    /// Removes the registration of `identifier` from the counts.
     pub fn remove(&mut self, identifier: &str) {
         self.invalid.remove(identifier);
         let Some((identifier, member)) = self.members.nodes.remove_with_key(identifier) else {
@@ -126,17 +126,17 @@ impl ReadinessTracker {
         }
     }
 
-    /// The members, to take a snapshot of.
+    /// Returns the members, from which a render takes its snapshot.
     pub fn members(&self) -> &Members {
         &self.members
     }
 
-    /// Whether there are no members.
+    /// Returns whether there are no members.
     pub fn is_empty(&self) -> bool {
         self.members.nodes.is_empty()
     }
 
-    /// Evaluates the rule. `once` holds the values drawn at the first seal. Without a rule the set is always ready.
+    /// Evaluates the rule. `once` holds the values from the first seal. Without a rule the set is always ready.
     pub fn readiness(&self, once: &Map<String, Value>) -> Readiness {
         let mut progress = Progress {
             registered: self.members.nodes.len(),
@@ -213,7 +213,7 @@ impl ReadinessTracker {
         }
     }
 
-    /// Evaluates the expressions that look at all nodes at once. They cost the most, so they come last.
+    /// Evaluates the expressions that depend on all nodes. They cost the most, so they come last.
     fn check_whole_set(&self, once: &Map<String, Value>, progress: &mut Progress) {
         let Some(rule) = &self.spec.ready else { return };
         let groups: Vec<&Group> = rule
@@ -291,7 +291,7 @@ impl Members {
     }
 }
 
-/// The spec's closed list of nodes, if it has one.
+/// Returns the spec's closed list of nodes, if it has one.
 pub(crate) fn closed_list(spec: &Spec) -> Option<&BTreeSet<Identifier>> {
     match spec.ready.as_ref()?.nodes.as_ref()? {
         RuleMembers::Closed(list) => Some(list),
@@ -299,12 +299,12 @@ pub(crate) fn closed_list(spec: &Spec) -> Option<&BTreeSet<Identifier>> {
     }
 }
 
-/// Whether the spec has no closed list of nodes, or `identifier` is on it.
+/// Returns whether the spec has no closed list of nodes, or `identifier` is on it.
 pub(crate) fn is_listed(spec: &Spec, identifier: &Identifier) -> bool {
     closed_list(spec).is_none_or(|list| list.contains(identifier))
 }
 
-/// Whether a group can be counted node by node: its expression reads only the node and constants.
+/// Returns whether a group can be counted node by node, because its expression reads only the node and constants.
 fn is_counted_alone(group: &Group) -> bool {
     !group.matching.uses_variable("nodes") && !group.matching.uses_variable("once")
 }
@@ -435,7 +435,7 @@ mod tests {
     }
 
     proptest! {
-        /// Snapshots do not depend on the order of arrival, on re-registration or on removal.
+        /// Snapshots do not depend on the order of registrations, on repeated registrations or on removals.
         #[test]
         fn equal_sets_give_equal_snapshots(
             steps in proptest::collection::vec((0..8_u8, 0..3_u8), 1..40),

@@ -1,9 +1,9 @@
-//! The reconciler: one task that brings what is served up to what is registered.
+//! The reconciler: one task that keeps the served generation up to date with the registrations.
 //!
 //! Each round of [`Reconciler::run`] takes the same steps: follow the store, evaluate the newest state, start the work
-//! that is due, publish. Renders, seals, adoptions of other servers' generations and delivery records run beside the
-//! loop. The loop waits for none of them, so deadlines, reloads and publishing go on whatever the store or a
-//! materializer does. At most one render, seal or adoption is in flight.
+//! that is due, publish. Renders, seals, adoptions of other servers' generations and delivery records run as separate
+//! tasks. The loop never blocks on them: deadlines, reloads and publishing work even if the store or a materializer
+//! hangs. At most one render, seal or adoption runs at a time.
 
 mod follower;
 mod attempt;
@@ -40,35 +40,35 @@ use render_job::{RenderJob, RenderedGeneration};
 use renderer::{FinishedRender, RenderKey, RenderResult, Renderer};
 use sealer::{PendingSeal, SealAnswer, Sealer, seal_event, unsealed};
 
-/// An evaluation takes in all registrations of a burst: it is at most this late.
+/// The delay of an evaluation after a change, so that one evaluation includes all registrations of a burst.
 const EVALUATION_PAUSE: Duration = Duration::from_millis(1);
 
-/// Registrations cause a failed render of the same inputs to run again, at most once in this time.
+/// The shortest time between two retries of a failed render that registrations without new inputs cause.
 const FAILED_RENDER_RETRY: Duration = Duration::from_secs(1);
 
-/// When the server stops, a seal and delivery records that are in flight have this long to end.
+/// The time that a running seal and pending delivery records have to finish when the server stops.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A request to the reconciler, beside the changes of the store. Each is answered once its effect is published.
+/// A request to the reconciler that is not a change of the store. Each is answered once its effect is published.
 pub(crate) enum Command {
-    /// Begin a new attempt, because a node registered after a failure had released the waiting nodes. A failed render
-    /// runs again at most once a second.
+    /// Begin a new attempt, because a node registered after a failure had released the waiting nodes. It retries a failed
+    /// render at most once a second.
     BeginAttempt(oneshot::Sender<()>),
-    /// Try a failed attempt or render again, because an operator asks for it.
+    /// Retry a failed attempt or render, because an operator requested it.
     Retry(oneshot::Sender<()>),
-    /// Use another spec from now on.
+    /// Replace the spec and its materializers.
     Reload(Arc<Pipeline>, oneshot::Sender<()>),
 }
 
-/// The state of the task. Only the task has it, so it needs no lock.
+/// The state of the task. Only the task uses it, so it needs no lock.
 pub(crate) struct Reconciler {
     shared: Arc<Shared>,
     config: Config,
     commands: mpsc::Receiver<Command>,
     pipeline: Arc<Pipeline>,
-    /// How often the spec was read.
+    /// The number of times that the spec was read.
     spec_reading: u32,
-    /// The spec was reloaded since the last evaluation.
+    /// Whether the spec was reloaded since the last evaluation.
     is_reloaded: bool,
     follower: Follower,
     attempt: Attempt,
@@ -81,7 +81,7 @@ pub(crate) struct Reconciler {
 }
 
 impl Reconciler {
-    /// A reconciler for what `shared` holds. It does nothing before [`Reconciler::run`].
+    /// Returns a reconciler for the store and the view in `shared`. It does nothing before [`Reconciler::run`].
     pub(crate) fn new(
         shared: Arc<Shared>,
         config: Config,
@@ -110,15 +110,15 @@ impl Reconciler {
         reconciler
     }
 
-    /// After a restart, does not repeat a render that may have other results, such as a program's.
+    /// After a restart, accepts the served generation if a new render could give other results, as a program's does.
     fn resume(&mut self) {
         if !self.pipeline.is_repeatable() {
             self.accept_served();
         }
     }
 
-    /// If the served generation was made from the newest inputs and the current spec, it is their result: they are not
-    /// rendered again.
+    /// Accepts the served generation as the result of the newest inputs, if it was made from them and the current spec.
+    /// They are then not rendered again.
     fn accept_served(&mut self) {
         let Some(served) = &self.serving.generation else {
             return;
@@ -166,7 +166,7 @@ impl Reconciler {
         self.shut_down().await;
     }
 
-    /// Brings the task's state up to the store's newest. Returns the nodes that registered.
+    /// Updates the task's state to the newest state of the store. Returns the nodes that registered.
     fn follow(&mut self) -> Vec<Arc<NodeRegistration>> {
         let now = Instant::now();
         let changed = self.follower.follow(&*self.shared.store);
@@ -174,7 +174,7 @@ impl Reconciler {
             self.attempt.on_registrations_changed(now);
         }
         if !changed.registered.is_empty() {
-            // A node that registered while the attempt was failing could not know that it had to begin the next one.
+            // A node that registered while the attempt was failing has not begun the next attempt, so begin it here.
             self.attempt.clear_failure();
         }
         let has_nodes = !self.follower.tracker.is_empty();
@@ -183,12 +183,12 @@ impl Reconciler {
         changed.registered
     }
 
-    /// Whether a render, a seal or an adoption is in flight.
+    /// Returns whether a render, a seal or an adoption is running.
     fn is_working(&self) -> bool {
         self.renderer.is_running() || self.sealer.is_running() || self.adopter.is_running()
     }
 
-    /// Starts what is due: an adoption, another try to seal, or a render of the newest state.
+    /// Starts the work that is due: an adoption, a retry of a seal, or a render of the newest state.
     fn start_due_work(&mut self, evaluation: &Evaluation) {
         if self.is_working() {
             return;
@@ -207,7 +207,7 @@ impl Reconciler {
         }
         let is_due = match self.renderer.result(key) {
             None => evaluation.is_ready(),
-            // A materializer's own "not ready" must not keep it from running again.
+            // The reasons of a materializer that was not ready must not prevent its retry.
             Some(result) => result.retry().is_some_and(|(_, retry_at)| retry_at <= now),
         };
         let interval = self.config.min_generation_interval;
@@ -246,7 +246,7 @@ impl Reconciler {
         }
     }
 
-    /// What a render would read now. Static files do not depend on registrations.
+    /// Returns the key of a render that starts now. Static files do not depend on registrations.
     fn render_key(&self) -> RenderKey {
         let mut inputs = InputRevisions::of(&self.follower.state);
         if self.pipeline.is_static() {
@@ -259,7 +259,7 @@ impl Reconciler {
         }
     }
 
-    /// Does what a command asks for. It is answered after the next publication.
+    /// Executes a command. It is answered after the next publication.
     fn handle_command(&mut self, command: Command) {
         let answer = match command {
             Command::BeginAttempt(answer) => {
@@ -287,7 +287,7 @@ impl Reconciler {
         self.publisher.acknowledge(answer);
     }
 
-    /// Seals what a render made, or keeps its failure.
+    /// Seals the generation of a finished render, or keeps the failure.
     fn on_render_finished(&mut self, render: FinishedRender) {
         let FinishedRender {
             key,
@@ -330,7 +330,7 @@ impl Reconciler {
         self.publisher.release();
     }
 
-    /// Serves a sealed generation, or keeps it for the next try.
+    /// Serves a sealed generation, or keeps it for a retry.
     fn on_seal_answered(&mut self, seal: PendingSeal, answer: SealAnswer) {
         let PendingSeal { key, served } = seal;
         let event = seal_event(&served.generation);
@@ -380,7 +380,7 @@ impl Reconciler {
         }
     }
 
-    /// Serves `served` and ends the attempt. Returns `false`, and changes nothing, if a newer one is served already.
+    /// Serves `served` and ends the attempt. Returns `false`, and changes nothing, if a newer one is already served.
     fn serve(&mut self, served: ServedGeneration) -> bool {
         let is_newer = self.serving.serve(served);
         if is_newer {
@@ -389,9 +389,9 @@ impl Reconciler {
         is_newer
     }
 
-    /// Whether the newest inputs need a generation that is still to be made.
+    /// Returns whether the newest inputs still need a generation.
     fn is_generation_due(&self, evaluation: &Evaluation) -> bool {
-        // After a seal, waiting only delays the generation that a change is owed.
+        // After the first seal, `settle` and retries only delay the generation, so it is still due.
         let is_sealed = self.serving.generation.is_some();
         let is_due = match self.renderer.result(self.render_key()) {
             None => evaluation.is_ready() || (evaluation.is_settling && is_sealed),
@@ -400,7 +400,7 @@ impl Reconciler {
         is_due && self.follower.state.failure.is_none()
     }
 
-    /// What nodes wait for while the rule is satisfied.
+    /// Returns the clause that says what nodes wait for while the rule is satisfied.
     fn work_clause(&self) -> String {
         let interval = self.config.min_generation_interval;
         if self.renderer.is_running() {
@@ -420,7 +420,7 @@ impl Reconciler {
         }
     }
 
-    /// Lets a seal and delivery records that are in flight end.
+    /// Waits until a running seal and pending delivery records have finished.
     async fn shut_down(&mut self) {
         let finish = async {
             if self.sealer.is_running() {

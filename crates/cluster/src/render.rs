@@ -1,6 +1,6 @@
-//! From a ready snapshot to each node's files: all materializers in order, then the operators' overrides.
+//! Turns a ready snapshot into each node's files: runs all materializers in order, then applies operators' overrides.
 //!
-//! Apart from what materializers do, this is pure. `serve` and `plan` run the same code.
+//! Apart from the materializers, this is pure. `serve` and `plan` run the same code.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, btree_map::Entry},
@@ -17,16 +17,16 @@ use cfgsync_model::{
 use cfgsync_spec::{Late, MaterializerSpec, Spec};
 use cfgsync_template::{NodeValue, OnceSource, RenderContext};
 
-/// A spec and its materializers: turns snapshots into files.
+/// A spec and its materializers, which turn snapshots into files.
 pub struct Pipeline {
     /// The readiness rule and everything else in the spec file.
     pub spec: Arc<Spec>,
     materializers: Vec<Arc<dyn Materializer>>,
     /// The nodes that a materializer lists in advance.
     listed: BTreeSet<Identifier>,
-    /// Those of them that may fetch without registering.
+    /// The listed nodes that may fetch without registering.
     open: BTreeSet<Identifier>,
-    /// All materializers list their nodes in advance.
+    /// Whether all materializers list their nodes in advance.
     is_static: bool,
     /// The paths of the shared files that the spec declares.
     shared: HashSet<ArtifactPath>,
@@ -35,14 +35,14 @@ pub struct Pipeline {
 /// The result of a render.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rendered {
-    /// A materializer waits for something beyond the rule. The message names the materializer.
+    /// A materializer waits for a condition outside the rule. The message names the materializer.
     NotReady(String),
     /// All files. Each node that gets a payload has an entry, which may be empty.
     Ready(MaterializedArtifacts),
 }
 
 impl Pipeline {
-    /// Joins a spec and its materializers, which run in this order.
+    /// Creates a pipeline of a spec and its materializers, which run in this order.
     pub fn new(spec: Arc<Spec>, materializers: Vec<Arc<dyn Materializer>>) -> Self {
         let (mut listed, mut open) = (BTreeSet::new(), BTreeSet::new());
         let mut is_static = !materializers.is_empty();
@@ -70,67 +70,69 @@ impl Pipeline {
         }
     }
 
-    /// The nodes that are known before they register: those on the closed list and those with files of their own.
+    /// Returns the nodes that are known before they register: those on the closed list and those that a materializer
+    /// lists.
     pub fn expected(&self) -> impl Iterator<Item = &Identifier> {
         let list = closed_list(&self.spec);
         list.into_iter().flatten().chain(&self.listed)
     }
 
-    /// Whether `identifier` is one of [`Pipeline::expected`].
+    /// Returns whether `identifier` is one of [`Pipeline::expected`].
     pub fn expects(&self, identifier: &Identifier) -> bool {
         self.listed.contains(identifier)
             || closed_list(&self.spec).is_some_and(|list| list.contains(identifier))
     }
 
-    /// Whether the spec declares a shared file with this path. The shared files of programs are known only after a
-    /// render.
+    /// Returns whether the spec declares a shared file with this path. The shared files of programs are known only after
+    /// a render.
     pub fn declares_shared(&self, path: &ArtifactPath) -> bool {
         self.shared.contains(path)
     }
 
-    /// Whether the files do not depend on the registrations: all materializers list their nodes in advance.
+    /// Returns whether the files do not depend on the registrations, because all materializers list their nodes in
+    /// advance.
     pub fn is_static(&self) -> bool {
         self.is_static
     }
 
-    /// Whether another render of the same snapshot gives the same files, unless files on this machine have changed.
+    /// Returns whether another render of the same snapshot gives the same files, unless files on this machine have changed.
     pub fn is_repeatable(&self) -> bool {
         self.materializers.iter().all(|one| one.is_repeatable())
     }
 
-    /// Whether `identifier` may fetch without being registered.
+    /// Returns whether `identifier` may fetch without being registered.
     pub fn is_open_to(&self, identifier: &str) -> bool {
         self.open.contains(identifier)
     }
 
-    /// Whether only listed nodes may register, and `identifier` is not listed. This is so if all files are static
-    /// and some may be fetched without registering.
+    /// Returns whether only listed nodes may register and `identifier` is not listed. Only listed nodes may register if
+    /// all files are static and some may be fetched without registering.
     pub fn is_unlisted(&self, identifier: &str) -> bool {
         self.is_static && !self.open.is_empty() && !self.listed.contains(identifier)
     }
 
-    /// Whether there can never be files for `identifier`, so that it may not register.
+    /// Returns whether there can never be files for `identifier`, so that it may not register.
     pub fn excludes(&self, identifier: &Identifier) -> bool {
         self.is_unlisted(identifier.as_str()) || !is_listed(&self.spec, identifier)
     }
 
-    /// Whether the sealed cluster refuses to add or remove `identifier` (`late: refuse`). This does not apply where
-    /// registering changes nothing: without a rule, all files are static, and nodes that may fetch without
-    /// registering may register at any time.
+    /// Returns whether the sealed cluster refuses to add or remove `identifier` (`late: refuse`). It does not refuse if
+    /// registrations have no effect: without a rule, all files are static. Nodes that may fetch without registering may
+    /// register at any time as well.
     pub fn is_closed_after_seal(&self, identifier: &str) -> bool {
         let changes_nothing =
             self.is_static && (self.spec.ready.is_none() || self.is_open_to(identifier));
         self.spec.late == Late::Refuse && !changes_nothing
     }
 
-    /// Returns the snapshot's `once` values, and draws those of the spec that are missing, in the spec's order.
+    /// Returns the snapshot's `once` values, and evaluates the missing ones in the order of the spec.
     pub fn draw_once(
         &self,
         snapshot: &RegistrationSnapshot,
         draw: &OnceSource,
     ) -> Result<Map<String, Value>, MaterializeError> {
         let mut once = snapshot.once.clone();
-        // Converting the nodes costs the most, so it is done at most once.
+        // Converting the nodes costs the most, so convert them at most once.
         let mut nodes: Option<Vec<NodeValue>> = None;
         for (name, expression) in &self.spec.once {
             if once.contains_key(name) {
@@ -152,7 +154,7 @@ impl Pipeline {
         Ok(once)
     }
 
-    /// Stops running materializers for good. Called when the server stops.
+    /// Stops all running materializers. The server calls it when it stops.
     pub fn stop(&self) {
         for materializer in &self.materializers {
             materializer.stop();
@@ -188,7 +190,7 @@ impl Pipeline {
         } else {
             registered.chain(&self.open).collect()
         };
-        // Both are sorted, so one walk joins them.
+        // Both are sorted, so one pass joins them.
         let mut made = all.nodes.into_iter().peekable();
         let files_of = |identifier: &Identifier| {
             while made.next_if(|(other, _)| other < identifier).is_some() {}
@@ -239,7 +241,7 @@ fn keep_secret(own: &ArtifactSet, files: &ArtifactSet) -> ArtifactSet {
     ArtifactSet::new(files.collect()).expect("the paths of a set are distinct")
 }
 
-/// The files of several materializers, merged.
+/// The merged files of several materializers.
 #[derive(Default)]
 struct MergedArtifacts {
     nodes: BTreeMap<Identifier, ArtifactSet>,
@@ -295,7 +297,7 @@ fn refuse_unregistered(
     snapshot: &RegistrationSnapshot,
     artifacts: &MaterializedArtifacts,
 ) -> Result<(), MaterializeError> {
-    // Both are sorted, so one walk over the snapshot finds all.
+    // Both are sorted, so one pass over the snapshot finds all unregistered nodes.
     let mut registered = snapshot.nodes.iter();
     let unregistered = artifacts
         .nodes

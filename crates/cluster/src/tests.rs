@@ -1,5 +1,5 @@
-//! The coordinator's promises, by subject, on a paused clock: time passes only where a test lets it. This file has what
-//! the subjects share.
+//! Tests of the coordinator, one file for each subject. The clock is paused, so time passes only if a test advances it.
+//! This file has the helpers that the subjects share.
 
 mod generations;
 mod waiting;
@@ -52,7 +52,7 @@ materializers:
         template: '{% for n in nodes %}{{ n.seat }}:{{ n.identifier }}@{{ n.ip }} {% endfor %}'
 ";
 
-/// A running coordinator. Its reconciler ends with it.
+/// A running coordinator. Its reconciler ends when this is dropped.
 pub(super) struct Cluster {
     coordinator: Coordinator,
     _running: oneshot::Sender<()>,
@@ -115,7 +115,7 @@ impl Cluster {
         self.register(node(name, "10.0.0.1")).await.unwrap();
     }
 
-    /// Waits for an answer as a patient node does, up to an hour.
+    /// Waits for an answer for up to an hour.
     pub(super) async fn fetch(&self, name: &str) -> Answer {
         self.wait(name, None, Instant::now() + Duration::from_hours(1))
             .await
@@ -125,7 +125,7 @@ impl Cluster {
         received(self.fetch(name).await)
     }
 
-    /// Waits until no work is left for the newest inputs. Returns the answer to a node then.
+    /// Waits until no work is left for the newest inputs. Returns the answer to a node after that.
     pub(super) async fn evaluated(&self, name: &str) -> Answer {
         let inputs = self.shared.store.state().inputs;
         let mut published = self.shared.published.subscribe();
@@ -136,7 +136,7 @@ impl Cluster {
         self.answer(name)
     }
 
-    /// The reason that a waiting node gets.
+    /// Returns the reason that a waiting node receives.
     pub(super) async fn reason(&self, name: &str) -> String {
         message_of(self.evaluated(name).await)
     }
@@ -187,7 +187,7 @@ where
     }
 }
 
-/// Gives every node `file` with `content`.
+/// Returns a result in which every node has the file `file` with `content`.
 pub(super) fn one_file_each(
     snapshot: &RegistrationSnapshot,
     content: &str,

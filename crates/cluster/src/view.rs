@@ -1,4 +1,4 @@
-//! What readers see: published as a whole after each evaluation, read without a lock.
+//! The view for readers: it is published as a whole after each evaluation and read without a lock.
 
 use std::{
     collections::HashMap,
@@ -22,28 +22,29 @@ use cfgsync_store::{State, Store};
 use cfgsync_support::parallel;
 use cfgsync_wire::{EncodedPayload, ErrorBody, PayloadEncoder, SigningKey};
 
-/// For fewer nodes than this, a second thread costs more than it saves.
+/// The smallest number of nodes for each thread. Starting a thread for fewer nodes costs more than it saves.
 const NODES_PER_THREAD_MIN: usize = 256;
 
 /// The result of the newest evaluation.
 pub(crate) struct View {
     /// The spec and materializers in force.
     pub(crate) pipeline: Arc<Pipeline>,
-    /// What is registered and what is missing.
+    /// The registered nodes, and the conditions that are not met.
     pub(crate) progress: Progress,
-    /// The newest input that was evaluated: `progress` includes it.
+    /// The revision of the newest evaluated input. `progress` includes it.
     pub(crate) evaluated: Revision,
-    /// The newest input for which no work is left: evaluated, and rendered and sealed if that was due.
+    /// The revision of the newest input for which no work is left: it is evaluated, and rendered and sealed if that was
+    /// due.
     pub(crate) completed: Revision,
     /// The bodies of the not-ready answers.
     pub(crate) not_ready: Arc<NotReadyBodies>,
     /// The generation that is served.
     pub(crate) served: Option<Arc<ServedGeneration>>,
-    /// Which registrations the served generation includes.
+    /// The registrations that the served generation includes.
     pub(crate) coverage: Coverage,
-    /// Why the waiting nodes were released before the first seal.
+    /// The reason why the waiting nodes were released before the first seal.
     pub(crate) failure: Option<AttemptFailure>,
-    /// Why the newest render failed, while an older generation stays served.
+    /// The reason why the newest render failed, while an older generation stays served.
     pub(crate) render_failure: Option<Arc<Failure>>,
 }
 
@@ -56,12 +57,12 @@ pub(crate) struct NotReadyBodies {
 
 /// A generation with all of its payloads encoded.
 pub(crate) struct ServedGeneration {
-    /// What was sealed.
+    /// The generation, which is sealed or about to be sealed.
     pub(crate) generation: Arc<Generation>,
     payloads: HashMap<Identifier, ServedPayload>,
 }
 
-/// One node's payload.
+/// The encoded payload of one node.
 pub(crate) struct ServedPayload {
     /// The bytes for the socket.
     pub(crate) encoded: Arc<EncodedPayload>,
@@ -72,7 +73,7 @@ pub(crate) struct ServedPayload {
 }
 
 impl View {
-    /// The view before the first evaluation.
+    /// Returns the view before the first evaluation.
     pub(crate) fn before_evaluation(
         pipeline: &Arc<Pipeline>,
         store: &dyn Store,
@@ -99,7 +100,7 @@ impl View {
         }
     }
 
-    /// The decisions about identifiers, for this view and a state of the store.
+    /// Returns the decisions about identifiers, for this view and a state of the store.
     pub(crate) fn admission<'a>(&'a self, state: &'a State) -> Admission<'a> {
         Admission {
             pipeline: &self.pipeline,
@@ -111,8 +112,8 @@ impl View {
 }
 
 impl NotReadyBodies {
-    /// The answers for `progress`. `render_failure` is why the newest inputs made no generation: for a node that
-    /// registered with them it is the reason to wait.
+    /// Returns the answers for `progress`. `render_failure` is the failure of a render of the newest inputs. It is the
+    /// reason why a node with these inputs waits.
     pub(crate) fn new(progress: &Progress, render_failure: Option<&Failure>) -> Self {
         let mut progress = progress.clone();
         if let Some(failure) = render_failure {
@@ -126,7 +127,7 @@ impl NotReadyBodies {
         }
     }
 
-    /// The encoded [`ErrorBody`] for a node that is registered, or is not.
+    /// Returns the encoded [`ErrorBody`] for a registered or an unregistered node.
     pub(crate) fn body(&self, is_registered: bool) -> Bytes {
         let body = if is_registered {
             &self.registered
@@ -163,17 +164,17 @@ impl ServedGeneration {
         }
     }
 
-    /// The payload of `identifier`, with the identifier as it is kept.
+    /// Returns the payload of `identifier`, and the stored identifier.
     pub(crate) fn payload(&self, identifier: &str) -> Option<(&Identifier, &ServedPayload)> {
         self.payloads.get_key_value(identifier)
     }
 
-    /// Whether there is a payload for `identifier`.
+    /// Returns whether there is a payload for `identifier`.
     pub(crate) fn has(&self, identifier: &str) -> bool {
         self.payloads.contains_key(identifier)
     }
 
-    /// Whether this server has delivered the payload of `identifier`.
+    /// Returns whether this server has delivered the payload of `identifier`.
     pub(crate) fn was_delivered(&self, identifier: &str) -> bool {
         let payload = self.payloads.get(identifier);
         payload.is_some_and(|payload| payload.delivered.load(Ordering::Relaxed))
@@ -181,7 +182,7 @@ impl ServedGeneration {
 }
 
 impl ServedPayload {
-    /// Marks it as delivered. Returns whether this is the first time.
+    /// Marks the payload as delivered. Returns whether this is the first time.
     pub(crate) fn mark_delivered(&self) -> bool {
         // A plain load first: after the first time no core needs to own the cache line.
         !self.delivered.load(Ordering::Relaxed) && !self.delivered.swap(true, Ordering::Relaxed)

@@ -1,7 +1,7 @@
 //! The kind `template`: renders fragments and shared files once, then each node's files on all cores.
 //!
-//! The result does not depend on how the nodes are distributed over threads: files are in the snapshot's order, and of
-//! several errors the one of the first node is returned.
+//! The result does not depend on how the nodes are distributed over threads. Files are in the snapshot's order. If
+//! several nodes fail, the error of the first node is returned.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ use cfgsync_template::{JinjaError, NodeValue, Origin, RenderContext};
 /// The largest file that `source` reads, in bytes.
 const SOURCE_MAX_BYTES: u64 = 64 << 20;
 
-/// The least number of nodes for each thread. To start a thread for fewer costs more than it saves.
+/// The smallest number of nodes for each thread. Starting a thread for fewer nodes costs more than it saves.
 const NODES_PER_THREAD_MIN: usize = 64;
 
 /// Renders files from templates.

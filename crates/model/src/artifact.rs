@@ -16,10 +16,10 @@ pub struct ArtifactFile {
     pub path: ArtifactPath,
     /// The file's permission bits on the node.
     pub mode: Mode,
-    /// Whether only the node may see the content. Logs, errors and comparisons never show it, and operators see it
-    /// only if they ask for it.
+    /// Whether the content is secret. Logs, errors and comparisons never show it, and operators see it only if they
+    /// request it explicitly.
     pub secret: bool,
-    /// The file's bytes.
+    /// The bytes of the file.
     pub content: Content,
 }
 
@@ -215,7 +215,7 @@ impl MaterializedArtifacts {
     /// ```
     ///
     /// # Errors
-    /// See [`InvalidArtifacts`].
+    /// Fails with [`InvalidArtifacts`], which names the node.
     pub fn from_nodes<I, F>(
         nodes: impl IntoIterator<Item = (I, F)>,
     ) -> Result<Self, InvalidArtifacts>
@@ -244,7 +244,7 @@ impl MaterializedArtifacts {
     /// Returns the same artifacts with these files for every node. [`Self::from_nodes`] has an example.
     ///
     /// # Errors
-    /// See [`InvalidArtifacts::SharedFiles`].
+    /// Fails with [`InvalidArtifacts::SharedFiles`] if two of the files have the same path.
     pub fn with_shared<F>(self, files: F) -> Result<Self, InvalidArtifacts>
     where
         F: TryInto<ArtifactSet, Error: Into<DuplicatePath>>,

@@ -15,7 +15,7 @@ const PATH_MAX_BYTES: usize = 1024;
 #[serde(try_from = "String", into = "String")]
 pub struct ArtifactPath(Arc<str>);
 
-/// Why a text is not an [`ArtifactPath`].
+/// The reason why a text is not an [`ArtifactPath`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidArtifactPath {
     /// The text is empty, or only `/`.

@@ -130,8 +130,8 @@ impl Content {
         }
     }
 
-    /// Returns the text that represents the content in payload digests: `sha256:DIGEST`, or
-    /// `chunks:LENGTH:DIGEST…` with the length in bytes and the checksum of each of several chunks.
+    /// Returns the text that represents the content in payload digests. For one chunk it is `sha256:DIGEST`. For several
+    /// it is `chunks:LENGTH:DIGEST…`, with the length in bytes and the checksum of each chunk.
     pub fn id(&self) -> String {
         if !self.is_chunked() {
             return format!("sha256:{}", self.sha256());

@@ -17,7 +17,7 @@ const LENGTH_MAX_BYTES: usize = 253;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identifier(Arc<str>);
 
-/// Why a text is not an [`Identifier`].
+/// The reason why a text is not an [`Identifier`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidIdentifier {
@@ -130,7 +130,7 @@ impl Serialize for Identifier {
 
 impl<'de> Deserialize<'de> for Identifier {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // A visitor borrows the text from the request. Every request names a node, so a copy would cost.
+        // A visitor borrows the text from the request, which avoids a copy for every request.
         struct Text;
 
         impl Visitor<'_> for Text {

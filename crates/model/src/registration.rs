@@ -43,7 +43,7 @@ impl NodeRegistration {
     /// ```
     ///
     /// # Errors
-    /// See [`InvalidRegistration`].
+    /// Fails with [`InvalidRegistration`] if the identifier or the address is not valid.
     pub fn new<I>(identifier: I, ip: impl Into<IpAddr>) -> Result<Self, InvalidRegistration>
     where
         I: TryInto<Identifier, Error: Into<InvalidIdentifier>>,

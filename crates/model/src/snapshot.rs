@@ -14,9 +14,9 @@ pub struct SharedMetadata(Source);
 
 #[derive(Clone)]
 enum Source {
-    /// As the node sent them.
+    /// The metadata that the node sent.
     Registration(Arc<NodeRegistration>),
-    /// With the spec's defaults.
+    /// The metadata that the node sent, completed by the spec's defaults.
     Completed(Arc<Metadata>),
 }
 

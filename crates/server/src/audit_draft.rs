@@ -1,4 +1,4 @@
-//! What the audit log will say about a request, collected while the request is served.
+//! The audit entry of a request, collected while the request is served.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ impl AuditDraft {
         refusal: Option<&'static str>,
     ) -> Option<AuditOutcome> {
         if refusal.is_some() {
-            // These are counted in metrics instead, because anybody could fill the log with them.
+            // These are counted in metrics instead, because any client could fill the log with them.
             if status == StatusCode::TOO_MANY_REQUESTS || self.is_suppressed {
                 return None;
             }

@@ -45,7 +45,7 @@ pub struct HttpConfig {
     pub drain_timeout: Duration,
     /// How many requests are held for one node at a time; more are answered at once. 8 by default.
     pub waiters_per_node_max: usize,
-    /// Who may do what. By default everything is allowed to everybody.
+    /// The access rules. By default every client may do everything.
     pub access: AccessControl,
 }
 

@@ -76,7 +76,7 @@ pub(super) async fn serve_tls(
 
 /// Serves the requests that arrive over `stream`, in the protocol that the client speaks.
 ///
-/// HTTP/1.1 is the only one today: over TLS the server offers no other by ALPN, and the preface of HTTP/2 gets an error
+/// HTTP/1.1 is the only one today. Over TLS, the server offers no other by ALPN. The preface of HTTP/2 gets an error
 /// that says so. Another protocol gets its branch here.
 async fn serve_requests<S>(stream: S, connection: Arc<Connection>)
 where

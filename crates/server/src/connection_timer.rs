@@ -15,7 +15,7 @@ use hyper::rt::{Sleep, Timer};
 /// The timer of one connection.
 #[derive(Clone, Default)]
 pub(super) struct ConnectionTimer {
-    /// Created when it is first polled. Nobody polls it between requests, so that it may fire without effect.
+    /// Created when it is first polled. It is not polled between requests, so it may fire without effect.
     sleep: Arc<Mutex<Option<Pin<Box<tokio::time::Sleep>>>>>,
 }
 

@@ -1,5 +1,4 @@
-//! The context of one request: who sent it, which route it is for, whether it may go ahead, and what the audit log will
-//! say about it.
+//! The context of one request: its sender, its route, its authorization and its audit entry.
 //!
 //! The checks run in this order: the client's rate, the framing of the request, its route and method, the origin of a
 //! browser's request, authentication and authorization. A handler that learns from the body which node the request is
@@ -41,7 +40,8 @@ pub(super) struct RequestContext {
     /// The row that serves the request; `None` for an unknown path or method.
     endpoint: Option<&'static Endpoint>,
     token: Option<PresentedToken>,
-    /// The role that the sender has proven; `None` until it is authenticated, and where nobody is asked.
+    /// The role that the sender has proven; `None` until it is authenticated, and on a server that requires no
+    /// credentials.
     role: Option<Role>,
     audit: AuditDraft,
 }
@@ -106,7 +106,7 @@ impl RequestContext {
     /// Decides whether the request may go ahead at all, and which handler serves it.
     pub(super) fn admit(&mut self) -> Result<Handler, Rejection> {
         let is_probe = self.endpoint.is_some_and(|row| row.action == Action::Probe);
-        // Whatever watches the server must not be locked out by others behind the same address.
+        // Monitoring must not be locked out by other clients behind the same address.
         if !is_probe {
             self.check_rate()?;
         }

@@ -1,5 +1,5 @@
-//! Responses that hyper does not send for us: to requests that never reach a handler, because they are not HTTP/1.1,
-//! their head is too long or incomplete, or their connection exceeds a quota.
+//! Responses that hyper does not send for us, to requests that never reach a handler. Such a request is not HTTP/1.1,
+//! has a head that is too long or incomplete, or exceeds its connection quota.
 
 use super::{HttpConfig, rejection::Rejection, state::ServerState};
 use cfgsync_wire::{CLUSTER_HEADER, INSTANCE_HEADER};
@@ -7,8 +7,8 @@ use cfgsync_wire::{CLUSTER_HEADER, INSTANCE_HEADER};
 /// The longest path that hyper accepts, in bytes.
 const PATH_MAX_BYTES: usize = u16::MAX as usize - 1;
 
-/// Returns the rejection that explains why hyper ended a connection with `error`; `None` if the client was not in the
-/// middle of a request and gets no response. `unparsed` is what hyper has read and not parsed.
+/// Returns the rejection that explains why hyper ended a connection with `error`. Returns `None` if the client was not
+/// in the middle of a request and gets no response. `unparsed` is what hyper has read and not parsed.
 pub(super) fn rejection_of(
     error: &hyper::Error,
     unparsed: &[u8],

@@ -19,6 +19,7 @@ use super::{
     tls::Tls,
 };
 use cfgsync_certificate::names_of;
+use cfgsync_support::duration;
 use cfgsync_wire::{Code, ErrorBody, TLS_REQUIRED};
 
 /// The first byte of every TLS handshake.
@@ -88,7 +89,7 @@ impl Tls {
                 respond_and_linger(stream, &[]).await;
             }
             Err(_) => {
-                tracing::debug!(%peer, "the TLS handshake took longer than {limit:?}");
+                tracing::debug!(%peer, "the TLS handshake took longer than {}", duration::text(limit));
             }
         }
         None

@@ -12,7 +12,7 @@ pub(super) struct Peer {
     pub(super) address: SocketAddr,
     /// Its verified certificate. Every connection has one if the server verifies client certificates.
     pub(super) certificate: Option<Arc<PeerCertificate>>,
-    /// What the connection is doing.
+    /// The current activity of the connection.
     pub(super) liveness: Arc<PeerLiveness>,
     /// How often the trusted authorities had changed when the certificate was verified.
     pub(super) authorities_version: u64,

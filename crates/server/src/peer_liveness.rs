@@ -1,9 +1,10 @@
-//! What a connection is doing, as far as the client's end of the stream is concerned.
+//! The activity of a connection, as far as the client's end of the stream is concerned.
 //!
 //! A client may shut down its write side once its request is sent, and still read the response. hyper takes that end
 //! for a closed connection and drops the request: a change that is already made, or the rest of a payload. So the end
-//! is kept from hyper from a request's head to the last byte of its response. It is not kept while a request is held:
-//! most clients that end there were killed, and a restarted node must not find its places taken by its own past.
+//! is kept from hyper from a request's head to the last byte of its response. It is not kept while a request is held.
+//! Most clients that disconnect then were killed, and a restarted node must not find its quota used by its previous
+//! connections.
 //!
 //! A body that is being read asks [`PeerLiveness::has_ended`] whether its rest can still arrive.
 

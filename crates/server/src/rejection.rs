@@ -1,4 +1,4 @@
-//! Why a request was not served, and the one place that gives each reason its status, code and message.
+//! The reason why a request was not served, and the one place that gives each reason its status, code and message.
 
 use std::time::Duration;
 

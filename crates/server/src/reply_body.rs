@@ -13,8 +13,8 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::{peer_liveness::RequestInProgress, write_slots::WriteSlot};
 use cfgsync_wire::EncodedPayload;
 
-/// The longest frame, in bytes. Longer pieces are cut, so that little of a large payload is on its way at a time and
-/// its write slot is released when the client has taken nearly all of it.
+/// The longest frame, in bytes. Longer pieces are cut, so that little of a large payload is in flight at a time. Its
+/// write slot is then released when the client has received nearly all of it.
 pub(super) const FRAME_MAX_BYTES: usize = 64 << 10;
 
 /// The body of a response.
@@ -31,7 +31,7 @@ enum Source {
     Bytes(Bytes),
     /// A payload, which many responses share.
     Payload(PayloadReader),
-    /// Whatever a handler behind the router produces, which may have no end.
+    /// A body that a handler behind the router produces. It may have no end.
     Stream(axum::body::Body),
 }
 

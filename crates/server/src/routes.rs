@@ -27,7 +27,7 @@ pub(super) struct Route {
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) verb: Verb,
-    /// What authorization decides about.
+    /// The resource that authorization decides about.
     pub(super) action: Action,
     pub(super) handler: Handler,
     /// What it does. Tests compare the documentation with it.

@@ -33,8 +33,8 @@ use cfgsync_cluster::Coordinator;
 /// How long accepting pauses when the operating system has no more descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How many connections over their quota are told so at a time; more are closed without a response. They are not counted
-/// among the open connections, and their descriptors are reserved beside those.
+/// How many connections over their quota get an error response at a time. Further ones are closed without a response.
+/// They are not counted among the open connections, and their descriptors are reserved beside those.
 const REFUSALS_AT_ONCE_MAX: usize = 16;
 
 /// How long such a connection may take to send a request.
@@ -51,8 +51,9 @@ pub struct DrainReport {
     pub took: Duration,
 }
 
-/// Serves `coordinator` on all `listeners` until `shutdown` completes, then drains: the server accepts no connections,
-/// held requests are told to ask again, and requests in progress may end within `drain_timeout`.
+/// Serves `coordinator` on all `listeners` until `shutdown` completes, then drains. While it drains, the server accepts
+/// no connections and answers held requests with a request to retry. Requests in progress may end within
+/// `drain_timeout`.
 ///
 /// Dropping the future cuts all connections.
 pub async fn serve(

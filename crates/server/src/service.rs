@@ -1,7 +1,7 @@
-//! What all requests have in common: the tower service that serves a connection's requests.
+//! The tower service that serves a connection's requests.
 //!
-//! The service admits a request, passes it to its native handler or to the router, and completes the response: headers
-//! that every response has, metrics, the audit line. A panic in a handler costs its request alone.
+//! The service admits a request, passes it to its native handler or to the router, and completes the response. It adds
+//! headers that every response has, metrics, the audit line. A panic in a handler costs its request alone.
 
 use std::{
     convert::Infallible,

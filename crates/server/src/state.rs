@@ -1,4 +1,4 @@
-//! What requests share: the state of the server, and of their connection.
+//! The state that requests share: that of the server, and of their connection.
 
 use std::sync::{
     Arc,

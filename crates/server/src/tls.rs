@@ -46,7 +46,7 @@ pub struct Tls {
     active: Arc<ArcSwap<Active>>,
 }
 
-/// Why TLS cannot be used.
+/// The reason why TLS cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TlsError {
     /// A file of certificates or keys cannot be used.
@@ -164,8 +164,8 @@ impl Tls {
         })
     }
 
-    /// Whether the certificate that `peer` proved in its handshake is still trusted: the authorities have not changed
-    /// since, and it has not expired at `now`, in seconds since 1970.
+    /// Whether the certificate that `peer` proved in its handshake is still trusted. It is if the authorities have not
+    /// changed since, and it has not expired at `now`, in seconds since 1970.
     pub(super) fn still_trusts(&self, peer: &Peer, now: impl FnOnce() -> i64) -> bool {
         peer.certificate.as_ref().is_none_or(|certificate| {
             peer.authorities_version == self.active.load().authorities_version
@@ -202,8 +202,8 @@ fn config(
     let mut config = builder.with_cert_resolver(resolver);
     config.alpn_protocols = ALPN_PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     // Sessions are resumed with tickets that the client stores, so that the server stores nothing. With client
-    // certificates there is no resumption: each handshake must verify the certificate again, because it may have
-    // expired, or its issuer may no longer be trusted.
+    // certificates there is no resumption. Each handshake must verify the certificate again: it may have expired, or
+    // its issuer may no longer be trusted.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     if verifier.is_none() {

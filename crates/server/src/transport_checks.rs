@@ -1,4 +1,4 @@
-//! Checks of a request's headers that protect against what stands between client and server: proxies that read a
+//! Checks of a request's headers that protect against intermediaries between client and server: proxies that read a
 //! request differently, and browsers that send one for another site.
 
 use hyper::{
@@ -22,9 +22,9 @@ pub(super) fn check_framing(headers: &HeaderMap) -> Result<(), Rejection> {
     }
 }
 
-/// Refuses a request that a browser sends for a page of another origin, whose author may not be allowed to reach this
-/// server although the browser's user is. Browsers send `Origin` with every request that could change something; other
-/// clients do not send it.
+/// Refuses a request that a browser sends for a page of another origin. The page's author may not be allowed to reach
+/// this server, although the browser's user is. Browsers send `Origin` with every request that could change something;
+/// other clients do not send it.
 pub(super) fn check_origin(headers: &HeaderMap) -> Result<(), Rejection> {
     let Some(origin) = headers.get(ORIGIN).map(HeaderValue::as_bytes) else {
         return Ok(());

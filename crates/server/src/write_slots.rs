@@ -17,8 +17,8 @@ use tokio::{
 pub(super) struct WriteSlots {
     free: Arc<Semaphore>,
     max_duration: Duration,
-    /// The slots in use, oldest first, with the time at which each may be taken away. No task watches the times:
-    /// whoever waits for a slot does.
+    /// The slots in use, oldest first, with the time at which each may be taken away. No task watches the times. A
+    /// request that waits for a slot does.
     in_use: Mutex<VecDeque<(Instant, Weak<SlotPermit>)>>,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct WriteSlots {
 type SlotPermit = Mutex<Option<OwnedSemaphorePermit>>;
 
 /// The slot of one large payload. It is released when it is dropped, or taken away when others wait and the client has
-/// been too slow; that client continues without a slot.
+/// been too slow. That client continues without a slot.
 pub(super) struct WriteSlot {
     _permit: Arc<SlotPermit>,
 }

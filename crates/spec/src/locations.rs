@@ -346,7 +346,7 @@ impl<'a> Recorder<'a> {
         let Some(&start) = self.locations.line_starts.get(line.saturating_sub(1)) else {
             return self.text.len();
         };
-        // To count from the beginning of the line each time would take quadratic time for a long line.
+        // Counting from the beginning of the line each time would take quadratic time for a long line.
         let (from_column, from) = match self.last.get() {
             (last_line, last_column, at) if last_line == line && last_column <= column => {
                 (last_column, at)

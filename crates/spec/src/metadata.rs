@@ -71,7 +71,7 @@ impl MetadataRules {
     /// Checks `metadata` without copying it, for each registration. `null` is checked as `{}`.
     ///
     /// # Errors
-    /// See [`MetadataRules::complete`].
+    /// Fails for the first field, in the order of names, that does not match its rule.
     pub fn check(&self, metadata: &Metadata) -> Result<(), MetadataError> {
         let none = Map::new();
         let object = match metadata {
@@ -88,7 +88,7 @@ impl MetadataRules {
         for (name, rule) in &self.fields {
             let problem = match (object.get(name), &rule.default) {
                 (Some(value), _) => rule.check(value).err().map(|problem| {
-                    // The commonest mistake: `join --meta port=9000` gives a string.
+                    // The most common mistake: `join --meta port=9000` gives a string.
                     if rule.is_numeric() && is_numeric_text(value) {
                         format!("{problem} (`join --meta {name}:=NUMBER` gives a number)")
                     } else {

@@ -158,7 +158,7 @@ pub(super) struct Document {
 impl Document {
     pub(super) fn new(name: &Path, text: String) -> Self {
         let name = name.display().to_string();
-        // Some editors write a byte order mark. YAML would take it for the beginning of another document.
+        // Some editors write a byte order mark. The YAML parser would treat it as the beginning of another document.
         let text = match text.strip_prefix('\u{feff}') {
             Some(rest) => rest.to_owned(),
             None => text,

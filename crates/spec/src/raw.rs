@@ -36,9 +36,9 @@ pub(super) struct RawSpec {
     /// The effect of a change after the first seal. With `follow`, the default, every change makes the next generation.
     /// With `refuse`, the server refuses new nodes and removals.
     pub(super) late: Option<RawLate>,
-    /// The way in which a node proves that it owns an identifier. `open`, the default, requires no proof. `first-use` requires the key
-    /// that was sent with the first registration of the identifier. `certificate` requires a client certificate for the
-    /// identifier. `token` requires a token for the identifier.
+    /// The way in which a node proves that it owns an identifier. `open`, the default, requires no proof. `first-use`
+    /// requires the key that was sent with the first registration of the identifier. `certificate` requires a client
+    /// certificate for the identifier. `token` requires a token for the identifier.
     pub(super) identity: Option<RawIdentity>,
     /// Expressions that are evaluated once, at the first seal. Their values are stored and never change. They may use
     /// `nodes`, `values`, `cluster`, the entries of `once` above them, and the functions `random_*` and `now`.
@@ -77,17 +77,17 @@ pub(super) struct RawField {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum FieldType {
-    /// A text.
+    /// The value is a string.
     String,
     /// A number without a fraction.
     Integer,
-    /// Any number.
+    /// A number, with or without a fraction.
     Number,
-    /// `true` or `false`.
+    /// The boolean `true` or `false`.
     Boolean,
-    /// A mapping.
+    /// A mapping with any keys.
     Object,
-    /// A list.
+    /// A list of any values.
     Array,
 }
 
@@ -156,15 +156,15 @@ pub(super) enum RawIdentity {
     reason = "the type, for the schema, of a list whose items are read one by one"
 )]
 pub(super) enum RawMaterializer {
-    /// Files from templates.
+    /// A materializer that renders files from templates.
     Template(RawTemplate),
-    /// Files that are known in advance.
+    /// A materializer whose files are known in advance.
     Precomputed(RawPrecomputed),
     /// Files that a program makes.
     Exec(RawExec),
 }
 
-/// Files from templates.
+/// A materializer that renders files from templates.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Template")]
@@ -173,7 +173,7 @@ pub(super) struct RawTemplate {
     /// them.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub(super) fragments: Option<Mapping>,
-    /// The files.
+    /// The files to render.
     #[schemars(with = "Vec<RawFile>", length(min = 1))]
     pub(super) files: Vec<Value>,
 }
@@ -209,7 +209,7 @@ pub(super) struct RawFile {
     pub(super) source: Option<String>,
 }
 
-/// Files that are known in advance.
+/// A materializer whose files are known in advance.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Precomputed")]

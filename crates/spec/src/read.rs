@@ -52,7 +52,7 @@ impl Spec {
     /// Reads the same, but accepts `materializers: []`, for a program that adds its own materializers at the server.
     ///
     /// # Errors
-    /// Fails like [`Spec::parse`].
+    /// Fails as [`Spec::parse`] does.
     pub fn parse_rule(text: &str, name: &str, directory: &Path) -> Result<Self, SpecError> {
         Self::read(text, name, directory, false)
     }

@@ -61,7 +61,7 @@ impl RuleProblem {
         problems
     }
 
-    /// Returns the message.
+    /// Returns the message, without the hint.
     pub(super) fn title(&self) -> String {
         match self {
             Self::EmptyList => "the list of nodes is empty".to_owned(),
@@ -77,7 +77,7 @@ impl RuleProblem {
         }
     }
 
-    /// Returns the hint, if there is one.
+    /// Returns the hint that says what to do, if there is one.
     pub(super) fn help(&self) -> Option<&'static str> {
         match self {
             Self::EmptyList => Some("list the identifiers of the nodes, or give their number"),

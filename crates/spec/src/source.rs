@@ -62,6 +62,6 @@ impl fmt::Display for YamlPath {
 pub(super) struct Source {
     /// The file's path as the operator gave it.
     pub(super) name: String,
-    /// The file's text.
+    /// The text of the file.
     pub(super) text: String,
 }

@@ -28,7 +28,7 @@ fn equal_specs_in_different_directories_have_equal_digests() {
 }
 
 #[test]
-fn a_changed_program_changes_the_digest() {
+fn changed_program_changes_the_digest() {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("make");

@@ -1,4 +1,4 @@
-//! A valid spec, as the other crates see it.
+//! The types of a valid spec, which the other crates use.
 
 use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use cfgsync_template::{Expression, Origin, Template};
 /// [`Spec::load`] and [`Spec::parse`] read it from YAML. [`Spec::rule`] builds it in a Rust program.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// The cluster's name.
+    /// The name of the cluster.
     pub cluster: String,
     /// The rules for the nodes' metadata.
     pub metadata: MetadataRules,
@@ -105,13 +105,13 @@ impl fmt::Display for IdentityMode {
 /// One materializer of a spec.
 #[derive(Debug, Clone)]
 pub enum MaterializerSpec {
-    /// Files from templates.
+    /// A materializer that renders files from templates.
     Template(TemplateSpec),
-    /// Files that are known in advance.
+    /// A materializer whose files are known in advance.
     Precomputed(PrecomputedSpec),
-    /// Files that a program makes.
+    /// A materializer that runs a program.
     Exec(ExecSpec),
-    /// Files that the embedding Rust program makes. YAML cannot name this kind.
+    /// A materializer of the embedding Rust program. YAML cannot name this kind.
     Embedded(EmbeddedMaterializer),
 }
 
@@ -130,7 +130,7 @@ impl fmt::Debug for EmbeddedMaterializer {
 pub struct TemplateSpec {
     /// The texts that are rendered once per generation.
     pub fragments: Vec<FragmentSpec>,
-    /// The files.
+    /// The files, in the order of the spec.
     pub files: Vec<FileSpec>,
 }
 
@@ -146,7 +146,7 @@ pub struct FragmentSpec {
 /// A file of a `template` materializer.
 #[derive(Debug, Clone)]
 pub struct FileSpec {
-    /// The artifact's name.
+    /// The path of the artifact.
     pub path: ArtifactPath,
     /// The permission bits of the file on the node.
     pub mode: Mode,
@@ -163,13 +163,13 @@ pub struct FileSpec {
 /// The source of the content of a [`FileSpec`].
 #[derive(Debug, Clone)]
 pub enum FileContent {
-    /// A template.
+    /// The content is the output of a template.
     Template(Template),
-    /// A file beside the spec that is read at the render.
+    /// The content is that of a file that is read at each render.
     Source {
         /// The template of the path, relative to `directory`. It may use `node`.
         path: Template,
-        /// The spec's directory.
+        /// The directory of the spec.
         directory: PathBuf,
     },
 }

@@ -1,10 +1,10 @@
-//! Bounds on what nodes make a store keep, and the size of metadata in memory.
+//! Bounds on the data that nodes can add to a store, and the size of metadata in memory.
 
 use serde_json::Value;
 
 use cfgsync_model::Metadata;
 
-/// Bounds that a registration must fit in. What exceeds them already, stays.
+/// Bounds that a registration must fit in. They do not remove data that already exceeds them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// The number of registered nodes.
@@ -14,7 +14,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// No bounds.
+    /// Bounds that every registration fits in.
     pub const NONE: Self = Self {
         nodes_max: usize::MAX,
         metadata_total_max_bytes: usize::MAX,
@@ -38,7 +38,7 @@ pub enum CapacityExceeded {
         "there is no room for another node: the maximum of {max} is registered; remove some (cfgsync rm), or raise serve --nodes-max"
     )]
     Nodes {
-        /// The maximum.
+        /// The maximum that was reached.
         max: usize,
     },
     /// The maximum number of identifiers is owned by keys. It is the same as for nodes.
@@ -46,7 +46,7 @@ pub enum CapacityExceeded {
         "there is no room for another name with a key: the maximum of {max} is owned already; release some (cfgsync release), or raise serve --nodes-max"
     )]
     Names {
-        /// The maximum.
+        /// The maximum that was reached.
         max: usize,
     },
     /// The metadata of all nodes together would take too much memory.
@@ -60,17 +60,17 @@ pub enum CapacityExceeded {
     },
 }
 
-/// The size of a value beside its text, in bytes. A member of an object has this size beside its name.
+/// The size of a value without its text, in bytes. A member of an object adds this size and the length of its name.
 const VALUE_BYTES: usize = 64;
 
-/// The size of a non-empty array beside its values, in bytes.
+/// The size of a non-empty array without its values, in bytes.
 const ARRAY_BYTES: usize = 64;
 
-/// The size of a non-empty object beside its members, in bytes.
+/// The size of a non-empty object without its members, in bytes.
 const OBJECT_BYTES: usize = 512;
 
-/// Estimates the size of `metadata` in memory, in bytes, equally on every machine. The length as JSON would be
-/// misleading: a list of small numbers takes sixteen times as much memory. Empty metadata count as nothing.
+/// Estimates the size of `metadata` in memory, in bytes. The result is the same on every machine. The length as JSON
+/// would be misleading: a list of small numbers takes sixteen times as much memory. Empty metadata counts as zero.
 pub(super) fn bytes_of(metadata: &Metadata) -> usize {
     match metadata {
         Value::Object(members) if members.is_empty() => 0,

@@ -1,4 +1,4 @@
-//! The conformance suite: what every store must do, whatever it is made of.
+//! The conformance suite: checks of the contract that every implementation of [`Store`] must pass.
 //!
 //! A store passes if [`check`] returns. Each check gets a fresh store. The suite makes no assumption about the distance
 //! between two revisions.
@@ -19,20 +19,20 @@ use crate::{Change, Commit, CommitError, RejectionReason, Store};
 use cfgsync_model::{Digest, Generation, GenerationNumber, Identifier, NodeRegistration, Revision};
 use cfgsync_support::clock::Timestamp;
 
-/// How many generations the stores of the suite keep.
+/// The number of generations that the stores of the suite keep.
 pub const HISTORY_GENERATIONS: usize = 3;
 
-/// How long a handle may take to show what another handle wrote.
+/// The longest time until one handle shows a change that another handle wrote.
 const REPLICATION_MAX: Duration = Duration::from_secs(10);
 
-/// Two handles of one fresh store, as two servers have them. A store that only one process can open returns the same
-/// handle twice.
+/// Two handles of one fresh store, one for each of two servers. A store that only one process can open returns the
+/// same handle twice.
 pub type Handles<S> = [Arc<S>; 2];
 
 /// Runs all checks against fresh stores, which must keep [`HISTORY_GENERATIONS`] generations.
 ///
 /// # Panics
-/// If the store breaks the contract.
+/// Panics if the store breaks the contract.
 pub async fn check<S: Store>(make: impl AsyncFn() -> Handles<S>) {
     let one = async || {
         let [first, _second] = make().await;
@@ -45,7 +45,7 @@ pub async fn check<S: Store>(make: impl AsyncFn() -> Handles<S>) {
     changes::records_are_not_inputs(&*one().await).await;
     changes::each_kind_of_input_has_a_revision(&*one().await).await;
     changes::first_key_owns_an_identifier(&*one().await).await;
-    changes::a_held_state_does_not_change(&*one().await).await;
+    changes::held_state_does_not_change(&*one().await).await;
     changes::follower_is_woken_by_earlier_changes(&*one().await).await;
     batches::rejected_batch_changes_nothing(&*one().await).await;
     batches::batch_takes_effect_in_order_at_one_revision(&*one().await).await;
@@ -109,7 +109,7 @@ async fn register(store: &impl Store, name: &str, ip: &str) -> Commit {
     apply(store, vec![Change::register(node(name, ip))]).await
 }
 
-/// Applies changes of which one must be rejected; answers its index and the reason.
+/// Applies changes of which one must be rejected. Returns its index and the reason.
 async fn rejected(store: &impl Store, changes: Vec<Change>) -> (usize, RejectionReason) {
     match store.apply(changes).await {
         Err(CommitError::Rejected(rejection)) => (rejection.index, rejection.reason),

@@ -1,4 +1,4 @@
-//! The contract of every store: what it takes, what it answers, and what its callers may rely on.
+//! The contract of every store: its requests, its answers, and the guarantees for its callers.
 //!
 //! Callers know only this contract. They never ask which store they have, so a new store changes nothing above it.
 
@@ -32,22 +32,22 @@ pub trait Store: Send + Sync + 'static {
     /// arrive as one; [`State::events_after`](crate::State::events_after) tells them apart.
     fn follow(&self) -> watch::Receiver<Revision>;
 
-    /// Applies all of `changes`, in order, or none of them. Answers when they are as durable as this store makes them,
-    /// and visible. Changes that are in effect already are no error: the commit then has no events.
+    /// Applies all of `changes`, in order, or none of them. Answers when they are visible and as durable as this store
+    /// makes them. Changes that are already in effect are not an error: the commit then has no events.
     ///
     /// # Errors
-    /// See [`CommitError`].
+    /// Fails with a [`CommitError`].
     fn apply(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Commit, CommitError>>;
 
     /// Seals `generation` as the newest one if its number directly follows the newest number (compare-and-set).
     ///
     /// # Errors
-    /// See [`CommitError`]. After [`CommitError::Unknown`] the caller may try the same generation again: if the first
-    /// try took effect, the second one answers [`SealOutcome::Won`].
+    /// Fails with a [`CommitError`]. After [`CommitError::Unknown`] the caller may seal the same generation again. If the
+    /// first request took effect, the second one answers [`SealOutcome::Won`].
     fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>>;
 
-    /// Resolves with the reason when the store can never take another change. Acknowledged changes are kept; the
-    /// server must end. Never resolves for a store that cannot fail in this way.
+    /// Resolves with the reason when the store can never accept another change. Acknowledged changes are kept, but the
+    /// server must end. For a store that cannot fail in this way it never resolves.
     fn failed(&self) -> BoxFuture<'_, String> {
         Box::pin(std::future::pending())
     }

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::directory_error::DirectoryError;
 
-/// Why a store cannot be opened or read. The message names the file or directory and the cause.
+/// The reason why a store cannot be opened or read. The message names the file or directory and the cause.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct StoreError(Cause);
@@ -17,27 +17,27 @@ enum Cause {
     Random(io::Error),
 }
 
-/// The kind of a [`StoreError`]. Callers choose the advice to the operator by it, so it is matched exhaustively.
+/// The kind of a [`StoreError`]. Callers choose their advice to the operator by the kind and match it exhaustively.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreErrorKind {
     /// Another server uses the store.
     InUse,
-    /// Stored data are damaged. Nothing was changed.
+    /// Stored data is damaged. Nothing was changed.
     Damaged,
     /// A newer version of this program wrote the store.
     NewerFormat,
     /// The store belongs to another cluster.
     AnotherCluster,
-    /// There is no store at this place.
+    /// There is no store at this path.
     NotFound,
-    /// Other users can read the place where the store is to be kept.
+    /// Other users can read the directory of the store.
     Exposed,
-    /// An operation of the operating system failed in this way.
+    /// An operation of the operating system failed with this kind of error.
     Io(io::ErrorKind),
 }
 
 impl StoreError {
-    /// The kind of this error.
+    /// Returns the kind of this error.
     pub fn kind(&self) -> StoreErrorKind {
         match &self.0 {
             Cause::Directory(error) => kind_of(error),
@@ -45,7 +45,7 @@ impl StoreError {
         }
     }
 
-    /// The operating system supplies no random numbers.
+    /// Returns the error for an operating system that provides no random numbers.
     pub(crate) fn random(error: io::Error) -> Self {
         Self(Cause::Random(error))
     }

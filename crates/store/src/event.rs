@@ -1,4 +1,4 @@
-//! Events: what a commit changed, with names and a JSON form that stay stable, and a bounded history of them.
+//! Events: the effects of a commit, with stable names and a stable JSON form, and a bounded history of them.
 
 use std::{cmp::Ordering, fmt, sync::Arc};
 
@@ -7,11 +7,10 @@ use serde::Serialize;
 
 use cfgsync_model::{Digest, Failure, GenerationNumber, Identifier, NodeRegistration, Revision};
 
-/// How many events a state keeps for followers that resume.
+/// The number of events that a state keeps for followers that resume.
 pub const EVENT_HISTORY_MAX_EVENTS: usize = 8192;
 
-/// One thing that a commit changed. Its JSON form is one flat object: `revision`, `part`, `kind` and the fields of
-/// that kind.
+/// One effect of a commit. Its JSON form is one flat object: `revision`, `part`, `kind` and the fields of that kind.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Event {
     /// The revision of the commit.
@@ -19,71 +18,71 @@ pub struct Event {
     /// The position among the events of this revision, from 0. Revision and part together identify an event within
     /// an instance.
     pub part: u32,
-    /// What changed.
+    /// The kind of effect, with its fields.
     #[serde(flatten)]
     pub kind: EventKind,
 }
 
-/// What changed, named as in the JSON form: `node_registered`, `node_removed`, ….
+/// The kind of an event. In the JSON form its name is `node_registered`, `node_removed`, and so on.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EventKind {
     /// A node registered, or its facts changed.
     NodeRegistered {
-        /// The new facts.
+        /// The new registration of the node.
         #[serde(flatten)]
         registration: Arc<NodeRegistration>,
     },
     /// A node is no longer registered.
     NodeRemoved {
-        /// The node.
+        /// The identifier of the node.
         identifier: Identifier,
     },
     /// An operator's files replace a node's own.
     OverrideSet {
-        /// The node.
+        /// The identifier of the node.
         identifier: Identifier,
     },
     /// A node has its own files again.
     OverrideRemoved {
-        /// The node.
+        /// The identifier of the node.
         identifier: Identifier,
     },
-    /// A node was handed a generation for the first time.
+    /// A node has received a generation for the first time.
     Delivered {
-        /// The node.
+        /// The identifier of the node.
         identifier: Identifier,
-        /// The generation.
+        /// The number of the generation.
         generation: GenerationNumber,
     },
-    /// A key owns an identifier from now on.
+    /// A key now owns an identifier.
     NameClaimed {
-        /// The identifier.
+        /// The identifier in question.
         identifier: Identifier,
     },
     /// No key owns an identifier any more.
     NameReleased {
-        /// The identifier.
+        /// The identifier in question.
         identifier: Identifier,
     },
     /// An operator declared the cluster failed.
     ClusterFailed {
-        /// The reason, its kind and when it happened.
+        /// The kind, the reason and the time of the failure.
         failure: Arc<Failure>,
     },
     /// An operator ended the declared failure.
     ClusterReset,
     /// A generation was sealed.
     GenerationSealed {
-        /// Its number.
+        /// The number of the generation.
         generation: GenerationNumber,
-        /// Its digest.
+        /// The digest of the generation.
         digest: Digest,
     },
 }
 
 impl EventKind {
-    /// The name of this kind, as in the JSON form.
+    /// Returns the name of this kind, as in the JSON form.
     pub fn name(&self) -> &'static str {
         match self {
             Self::NodeRegistered { .. } => "node_registered",
@@ -103,23 +102,23 @@ impl EventKind {
 /// The newest events of a store, at most [`EVENT_HISTORY_MAX_EVENTS`]. Cloning is cheap.
 #[derive(Clone, Default)]
 pub(crate) struct EventHistory {
-    /// The events of one commit each, oldest first. Never empty slices.
+    /// One slice of events for each commit, oldest first. No slice is empty.
     commits: Vector<Arc<[Event]>>,
-    /// How many events `commits` holds together.
+    /// The number of events in all of `commits`.
     count: usize,
-    /// All events after this revision are here.
+    /// The history has all events after this revision.
     complete_after: Revision,
 }
 
 impl fmt::Debug for EventHistory {
-    /// Leaves out the events, which are many.
+    /// Prints the counters only, because there may be thousands of events.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventHistory").finish_non_exhaustive()
     }
 }
 
 impl EventHistory {
-    /// A history that begins after `revision`.
+    /// Returns an empty history that begins after `revision`.
     pub(crate) fn starting_after(revision: Revision) -> Self {
         Self {
             complete_after: revision,
@@ -127,7 +126,7 @@ impl EventHistory {
         }
     }
 
-    /// The part number of the next event at `revision`.
+    /// Returns the part number of the next event at `revision`.
     pub(crate) fn next_part(&self, revision: Revision) -> u32 {
         let newest = self.commits.back().and_then(|events| events.last());
         let newest = newest.filter(|newest| newest.revision == revision);
@@ -146,7 +145,7 @@ impl EventHistory {
         }
     }
 
-    /// The events of each commit after `revision`, oldest first; `None` if some of them are no longer here.
+    /// Returns the events of each commit after `revision`, oldest first. `None` if the history has lost some of them.
     pub(crate) fn after(
         &self,
         revision: Revision,
@@ -176,7 +175,7 @@ mod tests {
     use cfgsync_model::{ArtifactSet, FailureKind, Generation};
     use cfgsync_support::clock::Timestamp;
 
-    /// Applies `changes` to a new state; returns its events as JSON.
+    /// Applies `changes` to a new state and returns its events as JSON.
     fn events_of(changes: Vec<Change>) -> Vec<Value> {
         let commit = State::default().apply(changes, Revision(7)).unwrap();
         let events = commit.events.iter();

@@ -2,14 +2,15 @@
 //!
 //! The directory has an append-only log of changes, a snapshot that replaces the older part of the log, and one file for
 //! each sealed generation. A request takes this path: [`JournalStore`] → [`writer`] (queue, thread) → [`commit`] (apply,
-//! encode, sync) → [`log`]. A start goes the other way: [`recover`] reads snapshot and log, and replays changes through
-//! [`State`], which says what they mean.
+//! encode, sync) → [`log`]. At startup, [`recover`] reads the snapshot and the log, and replays the changes through
+//! [`State`], which defines their effects.
 //!
 //! Invariants:
 //! - A change is synced before it is visible and before it is acknowledged.
 //! - The files of a generation are synced before its seal is written.
-//! - A torn last frame is the trace of a crash and is removed. Any other damage refuses the start.
-//! - Files are replaced atomically; older formats are read, newer ones refuse the start.
+//! - A torn last frame comes from a crash and is removed. With any other damage, the store does not open.
+//! - Files are replaced atomically.
+//! - Older formats are read. With a newer format, the store does not open.
 
 mod error;
 mod disk;
@@ -53,14 +54,14 @@ use generation_files::{GenerationWriter, PendingSeal};
 use log::LogHead;
 use writer::{Job, Published};
 
-/// Which directory a store uses, and how.
+/// The directory of a store, and how the store uses it.
 #[derive(Debug, Clone)]
 pub struct DirectoryConfig {
     /// The state directory. It is created if it does not exist.
     pub directory: PathBuf,
     /// The name of the cluster. A directory holds the state of one cluster.
     pub cluster: String,
-    /// How many generations are kept, at least one. A new value takes effect at the next seal.
+    /// The number of generations that are kept, at least one. A new value takes effect at the next seal.
     pub history: usize,
 }
 
@@ -69,7 +70,8 @@ impl DirectoryConfig {
     /// requests are written.
     ///
     /// # Errors
-    /// See [`StoreErrorKind`](crate::StoreErrorKind). A directory that is refused is not changed, except for its mode.
+    /// [`StoreErrorKind`](crate::StoreErrorKind) lists the reasons. After an error the directory is unchanged, except for
+    /// its mode.
     pub fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
         Ok(Arc::new(JournalStore::open(self)?))
     }
@@ -119,7 +121,7 @@ impl JournalStore {
         })
     }
 
-    /// Gives `request` to the writer; answers once it is durable.
+    /// Sends `request` to the writer. Returns once the request is durable.
     async fn submit(&self, request: Request) -> Answer {
         const ENDED: &str = "the server is ending because its state could not be written";
         let (answer, answered) = oneshot::channel();
@@ -131,7 +133,7 @@ impl JournalStore {
         answered.map_err(|_| CommitError::Unknown(ENDED.to_owned()))?
     }
 
-    /// Makes the files of `generation` durable, on a blocking thread so that no other request waits.
+    /// Makes the files of `generation` durable. It runs on a blocking thread, so that no other request waits.
     async fn write_files(&self, generation: Arc<Generation>) -> Result<PendingSeal, CommitError> {
         let generations = self.generations.clone();
         let written = tokio::task::spawn_blocking(move || generations.write(&generation));
@@ -177,7 +179,7 @@ impl Store for JournalStore {
             let state = self.state();
             let newest = state.generation().map(|newest| newest.number);
             if generation.number != newest.unwrap_or_default().next() {
-                // Its files are not stored, so it must not win, even if a seal in between makes its number the next.
+                // The files of this generation are not stored, so it must not win, even if its number follows a concurrent seal.
                 let mut state = State::clone(&state);
                 let next = state.revision.next();
                 return Ok(state.seal(generation, 1, next)?);
@@ -210,13 +212,13 @@ impl Drop for JournalStore {
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread was reported as a failure.
+            // If the thread panicked, `failed` has already reported it.
             let _ = thread.join();
         }
     }
 }
 
-/// The head of a new log, with a random instance and marker.
+/// Returns the head of a new log, with a random instance and marker.
 fn new_head(cluster: &str) -> std::io::Result<LogHead> {
     let mut random = [0; 24];
     getrandom::fill(&mut random).map_err(|error| std::io::Error::other(error.to_string()))?;

@@ -1,10 +1,11 @@
-//! Where registrations, overrides, records and sealed generations are kept.
+//! Stores of registrations, overrides, records and sealed generations.
 //!
-//! The cluster above this crate calls a [`Store`] and never asks which one it has. The model below it supplies the
-//! nouns. A store publishes immutable [`State`]s, so readers take no lock, and a slow follower finds a newer state.
+//! `cfgsync-cluster` calls a [`Store`] through its contract and does not depend on an implementation. `cfgsync-model`
+//! has the data types. A store publishes immutable [`State`]s, so readers take no lock, and a slow follower skips to a
+//! newer state.
 //!
 //! Invariants:
-//! - [`State::apply`] and [`State::seal`] are the only places that say what a change means. All stores use them.
+//! - Only [`State::apply`] and [`State::seal`] define the effect of a change. All stores use them.
 //! - A batch of changes takes effect completely or not at all, at one revision.
 //! - An acknowledged change is visible in [`Store::state`], and is as durable as the store makes it.
 

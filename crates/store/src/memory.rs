@@ -13,11 +13,11 @@ use crate::{
 };
 use cfgsync_model::{Generation, Instance, Revision};
 
-/// Keeps everything in memory. Each new store has the instance that it is given, which should be random.
+/// Keeps everything in memory. The caller chooses the instance of a new store, which should be random.
 #[derive(Debug)]
 pub struct MemoryStore {
     instance: Instance,
-    /// How many generations are kept.
+    /// The number of generations that are kept.
     history: usize,
     /// The distance between two revisions.
     revision_step: u64,
@@ -27,10 +27,10 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store with a random instance that keeps the newest `history` generations, at least one.
+    /// Returns an empty store with a random instance that keeps the newest `history` generations, at least one.
     ///
     /// # Errors
-    /// The operating system supplies no random numbers.
+    /// Fails if the operating system provides no random numbers.
     pub fn open(history: usize) -> Result<Self, StoreError> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes)
@@ -38,7 +38,7 @@ impl MemoryStore {
         Ok(Self::new(Instance::from_bytes(bytes), history))
     }
 
-    /// The same with this instance.
+    /// Returns an empty store with this instance that keeps the newest `history` generations, at least one.
     pub fn new(instance: Instance, history: usize) -> Self {
         Self {
             instance,
@@ -49,7 +49,7 @@ impl MemoryStore {
         }
     }
 
-    /// The same with revisions that are `step` apart, as a database that others write to as well assigns them.
+    /// Returns the same store with a distance of `step` between revisions. A shared database assigns such revisions.
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn with_revision_step(self, step: u64) -> Self {

@@ -1,4 +1,4 @@
-//! The newest state of a store, as readers and followers see it.
+//! The newest state of a store, shared with readers and followers.
 
 use std::{ops::Deref, sync::Arc};
 
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::State;
 use cfgsync_model::Revision;
 
-/// The newest state, which one writer replaces and many readers borrow without a lock. Every store has one.
+/// The newest state of a store. One writer replaces it, and many readers borrow it without a lock.
 #[derive(Debug)]
 pub struct PublishedState {
     state: ArcSwap<State>,
@@ -16,7 +16,7 @@ pub struct PublishedState {
 }
 
 impl PublishedState {
-    /// Publishes a first state.
+    /// Creates a publisher whose first state is `state`.
     pub fn new(state: Arc<State>) -> Self {
         Self {
             changed: watch::Sender::new(state.revision),
@@ -34,8 +34,7 @@ impl PublishedState {
         self.changed.subscribe()
     }
 
-    /// Makes `state` the newest one and then wakes the followers, if its revision is another than before. Calls must not
-    /// overlap.
+    /// Makes `state` the newest one. Then it wakes the followers, if the revision has changed. Calls must not overlap.
     pub fn publish(&self, state: Arc<State>) {
         let revision = state.revision;
         if self.state.load().revision != revision {
@@ -45,12 +44,12 @@ impl PublishedState {
     }
 }
 
-/// A borrowed [`State`]. It stays as it is for as long as the guard is held. Hold it briefly, and call
-/// [`StateGuard::into_arc`] to keep it: the borrow is cheap because it counts no shared reference.
+/// A borrowed [`State`], which does not change while the guard exists. Hold the guard briefly. To keep the state, call
+/// [`StateGuard::into_arc`]. The borrow is cheap because it does not count references.
 pub struct StateGuard(Guard<Arc<State>>);
 
 impl StateGuard {
-    /// Makes an owned reference of the guard.
+    /// Converts the guard into an owned reference.
     pub fn into_arc(self) -> Arc<State> {
         Guard::into_inner(self.0)
     }

@@ -1,4 +1,4 @@
-//! The state of a store at one revision, and the meaning of every change to it.
+//! The state of a store at one revision, and the effect of every change on it.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -14,7 +14,7 @@ use cfgsync_model::{
     Revision,
 };
 
-/// The content of a store at one revision. Cloning is cheap: clones share what did not change.
+/// The content of a store at one revision. Cloning is cheap, because clones share unchanged data.
 #[derive(Debug, Clone, Default)]
 pub struct State {
     /// The revision of the newest change of any kind.
@@ -31,7 +31,7 @@ pub struct State {
     pub metadata_total_bytes: usize,
     /// The overrides, by node.
     pub overrides: OrdMap<Identifier, NodeOverride>,
-    /// The newest generation that was handed to each registered node.
+    /// The newest generation that each registered node has received.
     pub deliveries: OrdMap<Identifier, GenerationNumber>,
     /// The hash of the key that owns an identifier.
     pub keys: OrdMap<Identifier, Digest>,
@@ -39,16 +39,16 @@ pub struct State {
     pub failure: Option<Arc<Failure>>,
     /// The newest generations, oldest first. A store keeps a bounded number.
     pub generations: Arc<VecDeque<Arc<Generation>>>,
-    /// The newest events.
+    /// The history of the newest events.
     pub(crate) events: EventHistory,
 }
 
 /// A registration and its revision. Two are equal if they were accepted at the same revision.
 #[derive(Debug, Clone)]
 pub struct RegisteredNode {
-    /// The node's facts.
+    /// The registration of the node.
     pub registration: Arc<NodeRegistration>,
-    /// The revision at which they were accepted.
+    /// The revision at which it was accepted.
     pub revision: Revision,
     /// The size of the metadata, in bytes of memory.
     pub metadata_bytes: usize,
@@ -59,7 +59,7 @@ pub struct RegisteredNode {
 pub struct NodeOverride {
     /// The files that replace the node's own.
     pub files: Arc<ArtifactSet>,
-    /// The revision at which they were accepted.
+    /// The revision at which it was accepted.
     pub revision: Revision,
 }
 
@@ -76,24 +76,24 @@ impl PartialEq for NodeOverride {
 }
 
 impl State {
-    /// The newest generation.
+    /// Returns the newest generation, if one is sealed.
     pub fn generation(&self) -> Option<&Arc<Generation>> {
         self.generations.back()
     }
 
-    /// The nodes that have an override and are not registered.
+    /// Returns the nodes that have an override and are not registered.
     pub fn overridden_absent(&self) -> impl Iterator<Item = &Identifier> {
         let identifiers = self.overrides.keys();
         identifiers.filter(|identifier| !self.registrations.contains_key(*identifier))
     }
 
-    /// The registered nodes whose identifier no key owns.
+    /// Returns the registered nodes whose identifier no key owns.
     pub fn registered_without_key(&self) -> impl Iterator<Item = &Identifier> {
         let identifiers = self.registrations.keys();
         identifiers.filter(|identifier| !self.keys.contains_key(*identifier))
     }
 
-    /// Whether `identifier` is registered, sealed, owned by a key, or overridden.
+    /// Returns whether `identifier` is registered, sealed, owned by a key, or overridden.
     pub fn mentions(&self, identifier: &str) -> bool {
         self.registrations.contains_key(identifier)
             || self.overrides.contains_key(identifier)
@@ -103,7 +103,7 @@ impl State {
                 .is_some_and(|newest| newest.seats.contains_key(identifier))
     }
 
-    /// All identifiers that [`State::mentions`] is true for. Some occur more than once.
+    /// Returns all identifiers for which [`State::mentions`] is true. Some occur more than once.
     pub fn mentioned_identifiers(&self) -> impl Iterator<Item = &Identifier> {
         let sealed = self.generation().into_iter();
         let sealed = sealed.flat_map(|newest| newest.seats.keys());
@@ -111,8 +111,8 @@ impl State {
         identifiers.chain(self.keys.keys()).chain(sealed)
     }
 
-    /// Checks that `registration` fits in `within`; returns the size of its metadata, in bytes. A registered node may
-    /// always change its facts if its metadata do not grow.
+    /// Checks that `registration` fits in `within`. Returns the size of its metadata, in bytes. A registered node may
+    /// always change its facts if its metadata does not grow.
     fn check_capacity(
         &self,
         registration: &NodeRegistration,
@@ -133,7 +133,7 @@ impl State {
         Ok(bytes)
     }
 
-    /// The events of each commit after `revision`, oldest first: complete, each event once. `None` if the history
+    /// Returns the events of each commit after `revision`, oldest first. Each event occurs once. `None` if the history
     /// does not reach back to `revision`, or if `revision` is newer than this state. The caller then reads the state
     /// itself and resumes at [`State::revision`].
     pub fn events_after(
@@ -165,12 +165,12 @@ impl State {
         }
     }
 
-    /// Applies `changes` at `revision`, all or none. This is the one place that says what a change means; every store
-    /// uses it. If nothing changes, `revision` is not used up. `revision` must be newer than this state, or equal if
-    /// the store shows several batches of one revision together.
+    /// Applies all of `changes` at `revision`, or none of them. Only this function defines the effect of a change, and
+    /// every store uses it. If nothing changes, the state keeps its revision. `revision` must be newer than this state,
+    /// or equal if the store shows several batches of one revision together.
     ///
     /// # Errors
-    /// The first change that is not allowed. The state is then as before.
+    /// Fails with the first change that is not allowed. Then the state is unchanged.
     pub fn apply(&mut self, changes: Vec<Change>, revision: Revision) -> Result<Commit, Rejection> {
         // A single change is checked before it changes anything.
         let before = (changes.len() > 1).then(|| self.clone());
@@ -197,7 +197,7 @@ impl State {
         Ok(self.commit(kinds, revision))
     }
 
-    /// Records what changed at `revision`.
+    /// Records the effects of the changes at `revision`.
     fn commit(&mut self, kinds: Vec<EventKind>, revision: Revision) -> Commit {
         let parts = self.events.next_part(revision)..;
         let events: Arc<[Event]> = kinds
@@ -354,11 +354,11 @@ impl State {
         Effect::Changed(EventKind::ClusterFailed { failure })
     }
 
-    /// Seals `generation` at `revision` if its number follows the newest one. The newest `history` generations, at
-    /// least one, stay.
+    /// Seals `generation` at `revision` if its number follows the newest one. Only the newest `history` generations, at
+    /// least one, are kept.
     ///
     /// # Errors
-    /// A number other than 1 while nothing is sealed.
+    /// Fails if nothing is sealed yet and the number is not 1.
     pub fn seal(
         &mut self,
         generation: Arc<Generation>,
@@ -368,7 +368,7 @@ impl State {
         let newest = self.generation();
         let number = newest.map_or(GenerationNumber(0), |newest| newest.number);
         if generation.number != number.next() {
-            // Equal files are not enough: later generations continue these seats and drawn values.
+            // Equal files are not enough: later generations reuse these seats and `once` values.
             let is_same = |sealed: &Arc<Generation>| {
                 (sealed.number, sealed.digest) == (generation.number, generation.digest)
                     && sealed.seats == generation.seats
@@ -399,9 +399,9 @@ impl State {
     }
 }
 
-/// The effect of one change.
+/// The effect of one change on the state.
 enum Effect {
     Changed(EventKind),
-    /// It was in effect already, since this revision where that is known.
+    /// The change was already in effect, since this revision if it is known.
     Unchanged(Option<Revision>),
 }

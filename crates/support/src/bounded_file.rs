@@ -1,4 +1,4 @@
-//! Reads whole files that somebody else wrote, up to a size.
+//! Reads whole files from untrusted places, up to a size limit.
 
 use std::{
     fs::File,
@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-/// The reason why a file was not read. Its text names no path: the caller knows it.
+/// The reason why a file was not read. The text names no path: the caller knows it and adds it to its own message.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// There is no such file.
@@ -24,7 +24,7 @@ pub enum ReadError {
     /// The file is not UTF-8 text; the number is the offset of the first wrong byte.
     #[error("it is not UTF-8 text (byte {0})")]
     NotText(usize),
-    /// The operating system refuses.
+    /// The operating system failed to open or read the file.
     #[error("{}", os_text(.0))]
     Io(io::Error),
 }
@@ -39,12 +39,22 @@ impl From<io::Error> for ReadError {
     }
 }
 
+/// For callers whose own errors hold an [`io::Error`]. The text stays the same.
+impl From<ReadError> for io::Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Io(error) => error,
+            error => Self::other(error),
+        }
+    }
+}
+
 /// Reads the file at `path`, which may be a pipe.
 ///
 /// # Errors
 /// See [`ReadError`]. A file of more than `max_bytes` is refused, and no more of it is read.
 pub fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>, ReadError> {
-    // A directory can be opened: without this look the error would come from the read.
+    // Opening a directory succeeds. Without this check, the read would fail with an unclear error.
     if path.metadata()?.is_dir() {
         return Err(ReadError::Directory);
     }
@@ -54,7 +64,7 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>, ReadError> {
 /// Reads the regular file at `path`.
 ///
 /// # Errors
-/// See [`ReadError`]. A pipe is refused without being opened: to open one waits for a writer.
+/// See [`ReadError`]. A pipe is refused without being opened, because opening a pipe waits for a writer.
 pub fn read_regular(path: &Path, max_bytes: u64) -> Result<Vec<u8>, ReadError> {
     let facts = path.metadata()?;
     if facts.is_dir() {
@@ -69,7 +79,7 @@ pub fn read_regular(path: &Path, max_bytes: u64) -> Result<Vec<u8>, ReadError> {
 /// Reads the text of the file at `path`, which may be a pipe.
 ///
 /// # Errors
-/// See [`ReadError`].
+/// Fails with a [`ReadError`].
 pub fn read_text(path: &Path, max_bytes: u64) -> Result<String, ReadError> {
     String::from_utf8(read(path, max_bytes)?)
         .map_err(|error| ReadError::NotText(error.utf8_error().valid_up_to()))
@@ -94,7 +104,7 @@ fn size_text(bytes: u64) -> String {
     }
 }
 
-/// Returns the operating system's words without its number.
+/// Returns the operating system's message without the error number.
 fn os_text(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
@@ -120,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn says_why_a_file_was_not_read() {
+    fn errors_say_why_a_file_was_not_read() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         let told = |result: Result<String, ReadError>| result.unwrap_err().to_string();

@@ -1,27 +1,27 @@
-//! The wall clock, passed in so that tests decide what time it is.
+//! The wall clock, which callers pass in, so that tests control the time.
 //!
-//! Timers use tokio's monotonic clock, which tests can pause; the wall clock only stamps what people read.
+//! Timers use tokio's monotonic clock, which tests can pause. The wall clock only gives the timestamps that people read.
 
 use std::sync::Arc;
 
 pub use jiff::Timestamp;
 
-/// Tells the time of day. Cloning shares the same clock.
+/// A source of the current date and time. Clones share one source.
 #[derive(Clone)]
 pub struct WallClock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl WallClock {
-    /// The machine's clock.
+    /// Returns the clock of the operating system.
     pub fn system() -> Self {
         Self(Arc::new(Timestamp::now))
     }
 
-    /// A clock that answers what `read` says.
+    /// Returns a clock whose time is the result of `read`.
     pub fn from_fn(read: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(read))
     }
 
-    /// The time now, UTC.
+    /// Returns the current time, in UTC.
     pub fn now(&self) -> Timestamp {
         (self.0)()
     }

@@ -7,7 +7,7 @@ use jiff::{
     fmt::friendly::{Designator, Spacing, SpanPrinter},
 };
 
-/// The longest duration that is accepted: a year. A longer one is a slip.
+/// The longest duration that is accepted: a year. A longer one is probably a typing error.
 pub const DURATION_MAX: Duration = Duration::from_hours(366 * 24);
 
 /// The reason why a text is not a duration.
@@ -24,7 +24,7 @@ pub enum InvalidDuration {
     TooLong,
 }
 
-/// Reads numbers with the units `d`, `h`, `m`, `s` and `ms`, each unit at most once, the greatest first.
+/// Reads numbers with the units `d`, `h`, `m`, `s` and `ms`. Each unit occurs at most once, and larger units come first.
 ///
 /// # Errors
 /// See [`InvalidDuration`]. A bare `0` has no unit and is refused like any other bare number.
@@ -32,7 +32,7 @@ pub fn parse(text: &str) -> Result<Duration, InvalidDuration> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(InvalidDuration::NoUnit);
     }
-    // The reader knows more forms ("2 seconds", "PT2S", "-1h"); a spec has one.
+    // jiff accepts more forms ("2 seconds", "PT2S", "-1h"). A spec allows only one.
     let is_plain = |byte: u8| byte.is_ascii_digit() || b"dhms".contains(&byte);
     if !text.starts_with(|c: char| c.is_ascii_digit()) || !text.bytes().all(is_plain) {
         return Err(InvalidDuration::Form);

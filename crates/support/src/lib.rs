@@ -1,11 +1,12 @@
-//! Small parts that several crates share and that belong to no stage of the data's route.
+//! Small parts that several crates share: files, the clock, durations, suggestions for misspelt names, and threads.
 //!
-//! Each file has one job, and its name says which. Nothing here knows a noun of cfgsync: this crate imports no other
-//! crate of the workspace, and every other crate may import it.
+//! Nothing here depends on the concepts of cfgsync. This crate imports no other crate of the workspace, and every other
+//! crate may import it.
 
 pub mod bounded_file;
 pub mod clock;
 pub mod duration;
+pub mod escape;
 pub mod nearest;
 pub mod parallel;
 pub mod replace_file;

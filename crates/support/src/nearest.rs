@@ -1,17 +1,18 @@
-//! Finds the name that a misspelt one was probably meant to be.
+//! Finds the name that the user probably meant by a misspelt name.
 
 use strsim::damerau_levenshtein;
 
-/// How many candidates are compared at most: a registered name may be one of a hundred thousand.
+/// The largest number of candidates that are compared. A cluster may have a hundred thousand registered names.
 const CANDIDATES_MAX: usize = 4_096;
 
-/// A name of at least this many bytes counts as an abbreviation of a longer one that begins with it.
+/// The shortest name, in bytes, that counts as an abbreviation of a longer name that begins with it.
 const ABBREVIATION_MIN_BYTES: usize = 3;
 
-/// Returns the candidate nearest to `name`, if one is near enough for a slip.
+/// Returns the candidate nearest to `name`, if one is near enough to be what the user meant.
 ///
-/// A candidate is near if one of the two begins with the other, or if at most a third of the characters of `name`
-/// have to be changed. Only the first 4,096 candidates are compared. Of equally near ones the first wins.
+/// A candidate is near if one of the two begins with the other. It is also near if at most a third of the characters
+/// of `name` have to be changed. Only the first 4,096 candidates are compared. If several are equally near, the first
+/// one is returned.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let candidates: Vec<&str> = candidates.into_iter().take(CANDIDATES_MAX).collect();
     let is_longer =
@@ -30,7 +31,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .into_iter()
         .filter(|candidate| *candidate != name)
         .map(|candidate| (damerau_levenshtein(name, candidate), candidate))
-        // A name that has to be changed completely is another name.
+        // If every character has to change, the two names have nothing in common.
         .filter(|(edits, candidate)| *edits <= edits_max && *edits < candidate.chars().count())
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, candidate)| candidate)
@@ -44,7 +45,8 @@ pub fn did_you_mean<'a>(
     nearest(name, candidates).map(|found| format!("did you mean `{found}`?"))
 }
 
-/// Returns [`did_you_mean`] as the end of a message, ``; did you mean `settle`?``, or an empty text.
+/// Returns [`did_you_mean`] as the end of a message, ``; did you mean `settle`?``, or an empty string if no candidate
+/// is near.
 pub fn did_you_mean_suffix<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,

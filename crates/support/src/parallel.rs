@@ -1,6 +1,6 @@
-//! Work on the items of a slice, split over the machine's cores, with results in the order of the items.
+//! Applies a function to the items of a slice on several threads, with results in the order of the items.
 //!
-//! The result is the same for any number of threads, also which error is returned.
+//! The results are the same for any number of threads. So is the returned error.
 
 use std::{
     num::NonZero,
@@ -9,14 +9,14 @@ use std::{
     thread,
 };
 
-/// How many pieces each thread gets on average. With one each, all would wait for the slowest.
+/// The average number of pieces for each thread. With one piece each, all threads would wait for the slowest piece.
 const PIECES_PER_THREAD: usize = 8;
 
-/// Returns what `map` returns for each item, in order. Uses one thread per `items_per_thread_min` items, at most one
-/// per core; the calling thread is one of them.
+/// Returns the results of `map` for all items, in order. Uses one thread per `items_per_thread_min` items, and at most
+/// one per core. The calling thread is one of them.
 ///
 /// # Panics
-/// If `map` panics.
+/// Panics if `map` panics.
 pub fn map<T: Sync, R: Send>(
     items: &[T],
     items_per_thread_min: usize,
@@ -40,7 +40,7 @@ pub fn map<T: Sync, R: Send>(
 /// The error of the first failing item.
 ///
 /// # Panics
-/// If `map` panics.
+/// Panics if `map` panics.
 pub fn try_map<T: Sync, R: Send, E: Send>(
     items: &[T],
     items_per_thread_min: usize,
@@ -69,7 +69,7 @@ fn try_map_on<T: Sync, R: Send, E: Send>(
         let mut done: Vec<(usize, Result<Vec<R>, E>)> = Vec::new();
         loop {
             let start = next.fetch_add(length, Ordering::Relaxed);
-            // Pieces are claimed in order, so everything before the first failure is worked on.
+            // Threads claim pieces in order. Every item before the first failure has therefore been claimed as well.
             if start >= items.len() || start > first_failed.load(Ordering::Relaxed) {
                 return done;
             }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_reaches_the_caller() {
+    fn panic_reaches_the_caller() {
         let items = [0; 100];
         let caught = std::panic::catch_unwind(|| {
             try_map_on(4, &items, |at, _| {

@@ -107,7 +107,7 @@ fn unknown_entry<'a>(
 /// A path into `once` or `values` whose names are all in the text, such as `values.limits["max"]`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct DeclaredPath {
-    /// `once` or `values`.
+    /// The variable at its beginning: `once` or `values`.
     pub(super) root: String,
     pub(super) steps: Vec<String>,
 }

@@ -106,7 +106,7 @@ impl Expression {
         }
     }
 
-    /// Evaluates a `when`.
+    /// Evaluates a `when` on all nodes.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Fragments: texts that are rendered once and included by many files.
 //!
-//! A fragment is an ordinary string value, so filters, captures and macros see its bytes. Where it stands alone in a
-//! file, all files share its bytes as one [`Chunk`].
+//! A fragment is an ordinary string value, so filters, captures and macros see its bytes. If an expression of a file is
+//! only the fragment, all files share its bytes as one [`Chunk`].
 //!
 //! Sharing needs to know whether the engine captures the output at that moment (`{% set %}`, a macro, a filter block),
 //! and the engine does not tell. The formatter (`output`) finds out as follows:

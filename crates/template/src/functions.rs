@@ -31,16 +31,16 @@ pub struct Builtin {
     pub kind: BuiltinKind,
     /// One sentence that says what it does.
     pub doc: &'static str,
-    /// Adds it to the environment. The engine already has those without one.
+    /// Adds it to the environment. `None` if the engine or the variables of an evaluation already provide it.
     register: Option<Register>,
 }
 
 /// How a name of the template language is used, and where it exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BuiltinKind {
-    /// `VALUE | name(ARGUMENTS)`
+    /// A filter, used as `VALUE | name(ARGUMENTS)`.
     Filter,
-    /// `name(ARGUMENTS)`
+    /// A function, called as `name(ARGUMENTS)`.
     Function,
     /// A function whose first argument can also be on the left of `|`.
     FunctionAndFilter,
@@ -48,7 +48,7 @@ pub enum BuiltinKind {
     FileFunction,
     /// A function that exists only in `once`.
     OnceFunction,
-    /// `VALUE is name(ARGUMENTS)`
+    /// A test, used as `VALUE is name(ARGUMENTS)`.
     Test,
     /// An operator such as `==`, as an argument of `select` and its relatives.
     OperatorTest,

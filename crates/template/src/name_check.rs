@@ -66,8 +66,8 @@ struct NameCheck<'a> {
     scope: Scope,
     declarations: &'a Declarations,
     fragments: &'a [String],
-    /// The names that `set`, loops and macros of the text define. Where each is visible is left to the engine, which
-    /// fails at runtime if a name is used outside.
+    /// The names that `set`, loops and macros of the text define. This check ignores the scopes of these names: the
+    /// engine fails at runtime if a name is used outside its scope.
     defined_names: BTreeSet<String>,
     /// The paths for which the text has `is defined`, `is undefined` or `default`. They may be undeclared.
     optional_paths: BTreeSet<DeclaredPath>,

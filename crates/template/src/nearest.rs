@@ -1,4 +1,4 @@
-//! Finds the key of a template's value that a misspelt one was probably meant to be.
+//! Finds the key of an object that the author of a template probably meant by a misspelt key.
 
 use cfgsync_support::nearest::did_you_mean;
 use minijinja::{Value, value::ValueKind};

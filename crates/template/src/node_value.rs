@@ -1,4 +1,4 @@
-//! Nodes as templates and expressions see them.
+//! Nodes as values of templates and expressions.
 
 use std::{fmt, sync::Arc};
 

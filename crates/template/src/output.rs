@@ -20,7 +20,7 @@ pub(super) fn print(
     value: &Value,
 ) -> Result<(), Error> {
     if value.is_undefined() {
-        // The engine has refused every undefined value but that of an `if` without `else`.
+        // The engine refuses every undefined value except the result of an `if` without `else`.
         return Ok(());
     }
     let Some(string) = value.as_str() else {

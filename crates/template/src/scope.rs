@@ -11,9 +11,9 @@ pub enum Scope {
     Node,
     /// A file with `shared: true`: also `fragment`.
     Shared,
-    /// A fragment.
+    /// A fragment, which has no `node`.
     Fragment,
-    /// The rule's `when`.
+    /// The `when` of the readiness rule.
     When,
     /// An entry of `once`: also the functions `random_hex`, `random_base64url` and `now`. The variable `once` has the
     /// entries above this one.

@@ -111,8 +111,8 @@ impl Template {
         &self.compiled.source
     }
 
-    /// Renders the template for `node`, or for all nodes if it is `None`. A fragment that stands alone becomes a shared
-    /// chunk.
+    /// Renders the template for `node`, or for all nodes if it is `None`. An expression that is only a fragment becomes a
+    /// shared chunk.
     ///
     /// # Errors
     ///

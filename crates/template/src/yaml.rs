@@ -37,7 +37,7 @@ fn write(out: &mut String, value: &Value, depth: usize, position: Position) -> R
         }
         return Ok(());
     }
-    // The first item of a block can stand on the line of a dash, but not on the line of a key.
+    // The first item of a block can follow a dash on the same line, but not a key.
     let mut can_use_this_line = match position {
         Position::Start => true,
         Position::AfterDash => {

@@ -13,9 +13,9 @@ use cfgsync_support::clock::Timestamp;
 /// The body of `GET /v1/snapshot`: the cluster and its nodes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClusterBody {
-    /// The cluster's name.
+    /// The name of the cluster.
     pub cluster: String,
-    /// The store's identity.
+    /// The identity of the store.
     pub instance: Instance,
     /// The newest revision of the store.
     pub revision: Revision,
@@ -47,12 +47,12 @@ pub enum ClusterState {
     Failed,
 }
 
-/// One registered node.
+/// The entry of one registered node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeEntry {
-    /// The node's identifier.
+    /// The identifier of the node.
     pub identifier: Identifier,
-    /// The node's address.
+    /// The address of the node.
     pub ip: IpAddr,
     /// The node's metadata, with the defaults of the spec.
     pub metadata: Metadata,
@@ -94,22 +94,22 @@ pub struct NodeBody {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeState {
-    /// A payload.
+    /// The node would receive a payload.
     Ready,
-    /// Not ready: the set is not sealed yet.
+    /// The node would wait, because no generation includes it yet.
     Waiting,
-    /// Not ready: the node must register first.
+    /// The node would wait, because it must register first.
     Unregistered,
-    /// Nothing: the spec has no files for this node.
+    /// The node would receive nothing, because the spec has no files for it.
     Missing,
-    /// The failure of the cluster.
+    /// The node would receive the failure of the cluster.
     Failed,
 }
 
 /// A file without its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArtifactEntry {
-    /// The artifact's name.
+    /// The path of the artifact.
     pub path: ArtifactPath,
     /// The permission bits of the file.
     pub mode: Mode,
@@ -128,9 +128,9 @@ pub struct ArtifactEntry {
 /// An entry of `GET /v1/generations`, which lists the newest generation first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GenerationEntry {
-    /// The generation's number.
+    /// The number of the generation.
     pub number: GenerationNumber,
-    /// The generation's digest.
+    /// The digest of the generation.
     pub digest: Digest,
     /// The input revision of the snapshot that it was rendered from.
     pub revision: Revision,
@@ -150,7 +150,7 @@ pub struct GenerationBody {
     pub entry: GenerationEntry,
     /// The files of each node.
     pub artifacts: BTreeMap<Identifier, Vec<ArtifactEntry>>,
-    /// The shared files.
+    /// The files that every node receives.
     pub shared: Vec<ArtifactEntry>,
 }
 

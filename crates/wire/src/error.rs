@@ -15,7 +15,7 @@ pub enum Code {
     MissingConfig,
     /// The files are not ready yet. The client asks again. The status is 425.
     NotReady,
-    /// Any other error.
+    /// Any other error; the status and `reason` say which.
     Internal,
 }
 

@@ -56,8 +56,8 @@ pub struct FailBody {
 /// Reads the body of `POST /register`.
 ///
 /// # Errors
-/// Fails if the body is not a registration, if no node can have its address, or if the metadata has an integer of more
-/// than 64 bits, which would be rounded.
+/// Fails if the body is not a registration or if no node can have its address. Fails as well if the metadata has an
+/// integer of more than 64 bits, which would be rounded.
 pub fn read_registration(body: &[u8]) -> Result<NodeRegistration, InvalidBody> {
     let registration: NodeRegistration = read(body)?;
     check_node_address(registration.ip)

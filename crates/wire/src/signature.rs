@@ -109,7 +109,7 @@ impl SignedFacts<'_> {
     /// Checks that one of `keys` signed these facts.
     ///
     /// # Errors
-    /// Fails with [`VerifyError::BadSignature`].
+    /// Fails with [`VerifyError::BadSignature`] if none of the keys did.
     pub fn verify(&self, signature: &Signature, keys: &[VerifyKey]) -> Result<(), VerifyError> {
         let message = self.message();
         let fits = |key: &VerifyKey| {
@@ -128,7 +128,7 @@ impl SigningKey {
     /// Reads a private key in PEM (PKCS#8), as [`Self::generate`] and `openssl genpkey -algorithm ed25519` write it.
     ///
     /// # Errors
-    /// See [`InvalidKey`].
+    /// Fails with [`InvalidKey`], which says what the text is instead.
     pub fn from_pem(pem: &[u8]) -> Result<Self, InvalidKey> {
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|_| InvalidKey::NoPrivateKey)?;
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der());
@@ -138,7 +138,7 @@ impl SigningKey {
     /// Returns a new key and its PEM.
     ///
     /// # Errors
-    /// Fails with [`InvalidKey::NoRandomness`].
+    /// Fails with [`InvalidKey::NoRandomness`] if the operating system provides no random bytes.
     pub fn generate() -> Result<(Self, String), InvalidKey> {
         let mut der = [0; PKCS8_PREFIX.len() + 32];
         let (prefix, secret) = der.split_at_mut(PKCS8_PREFIX.len());
@@ -171,7 +171,7 @@ impl VerifyKey {
     /// Reads a public key in PEM.
     ///
     /// # Errors
-    /// See [`InvalidKey`].
+    /// Fails with [`InvalidKey`], which says what the text is instead.
     pub fn from_pem(pem: &[u8]) -> Result<Self, InvalidKey> {
         let Ok(der) = SubjectPublicKeyInfoDer::from_pem_slice(pem) else {
             return Err(match PrivatePkcs8KeyDer::from_pem_slice(pem) {

@@ -2,13 +2,14 @@
 
 use cfgsync_model::{Generation, GenerationNumber, Identifier, Instance, Progress, Revision};
 use cfgsync_store::{DirectoryContents, RegisteredNode, State};
+use cfgsync_support::nearest::did_you_mean_suffix;
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, ClusterState, GenerationEntry, NodeBody, NodeEntry, NodeState,
 };
 use serde::Serialize;
 
 use super::InspectError;
-use crate::cmd::{progress::counted, settings::nearest};
+use crate::cmd::progress::counted;
 
 /// Returns the state of the cluster.
 pub(super) fn cluster(contents: &DirectoryContents) -> ClusterBody {
@@ -42,11 +43,10 @@ pub(super) fn node(
 ) -> Result<NodeBody, InspectError> {
     let state = &contents.state;
     if !state.mentions(identifier.as_str()) && sealed_for(state, identifier).is_none() {
-        let near = nearest(
+        let near = did_you_mean_suffix(
             identifier.as_str(),
             state.mentioned_identifiers().map(Identifier::as_str),
         );
-        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         return Err(InspectError::NoNode(format!(
             "there is no node {identifier} in the state directory{near}"
         )));

@@ -11,7 +11,7 @@ use cfgsync_wire::{
 use super::{InspectError, offline};
 use crate::cmd::error::CommandError;
 
-/// Where the answers come from. A state directory has no spec, so it cannot say what the rule still needs.
+/// The source of the answers. A state directory has no spec, so it cannot say what the rule still needs.
 pub(super) enum Source {
     Server(Box<Client>),
     Directory(Box<DirectoryContents>),

@@ -21,7 +21,7 @@ pub(super) struct Document<'a> {
     files: Vec<DocumentFile<'a>>,
 }
 
-/// Where the files come from.
+/// The source of the files.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Source {

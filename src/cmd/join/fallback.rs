@@ -8,6 +8,7 @@ use cfgsync_client::{
     DeliveredGeneration, DeliveryOptions, JoinOptions, PreviousDelivery, PreviousDeliveryError,
     Receipt, Target,
 };
+use cfgsync_support::duration;
 use clap::Args;
 use tracing::warn;
 
@@ -66,7 +67,9 @@ impl ReceiptArgs {
         {
             // Only a warning: one may be set in a unit file and the other by its user.
             warn!(
-                "--fallback has no effect: --timeout ends the join after {timeout:?}, before {fallback:?} have passed"
+                "--fallback has no effect: --timeout ends the join after {}, before {} have passed",
+                duration::text(timeout),
+                duration::text(fallback)
             );
         }
         Ok(Some(ReceiptSettings { path, fallback }))

@@ -1,4 +1,4 @@
-//! Where the node's own key is stored.
+//! Finds the place where the node's own key is stored.
 
 use std::{env, path::PathBuf};
 

@@ -28,7 +28,7 @@ pub(crate) struct MetadataArgs {
     pub(super) meta_json: Option<Value>,
 }
 
-/// Why the metadata cannot be read or merged.
+/// The reason why the metadata cannot be read or merged.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MetadataError {
     /// The file of a value cannot be read.

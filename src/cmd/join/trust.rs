@@ -1,4 +1,4 @@
-//! Which payloads are accepted: signatures and limits.
+//! The flags that say which payloads are accepted: signatures and limits.
 
 use std::path::PathBuf;
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use cfgsync_client::{JoinError, PreviousDelivery, Session};
+use cfgsync_support::duration;
 use cfgsync_wire::ReceivedPayload;
 use tracing::{info, warn};
 
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::cmd::progress::Progress;
 
-/// Why the wait is over.
+/// The reason why the wait is over.
 pub(super) enum Outcome {
     /// The server delivered the payload.
     Payload(Box<ReceivedPayload>),
@@ -99,12 +100,13 @@ fn after_timeout(
     plan: &Plan,
     progress: &Progress,
 ) -> Option<PreviousDelivery> {
+    let after = duration::text(after);
     match verified {
         Verified::Files(previous) => {
             let kept = describe_files(previous.files.len(), previous.receipt.generation);
             progress.line(|| {
                 warn!(
-                    "nothing was delivered within {after:?}: continuing with the previous delivery, {kept}, unchanged \
+                    "nothing was delivered within {after}: continuing with the previous delivery, {kept}, unchanged \
                      since"
                 );
             });
@@ -113,12 +115,12 @@ fn after_timeout(
         Verified::NoReceipt => progress.line(|| {
             let receipt = plan.delivery.receipt().unwrap_or("".as_ref()).display();
             info!(
-                "nothing was delivered within {after:?}, and there is no receipt {receipt} of a previous delivery; \
+                "nothing was delivered within {after}, and there is no receipt {receipt} of a previous delivery; \
                  still waiting"
             );
         }),
         Verified::Different(problem) => progress.line(|| {
-            warn!("nothing was delivered within {after:?}, and {problem}; still waiting");
+            warn!("nothing was delivered within {after}, and {problem}; still waiting");
         }),
     }
     None

@@ -10,11 +10,11 @@ use std::{
 use cfgsync_cluster::{check_registration, render::Pipeline};
 use cfgsync_model::{Identifier, NodeRegistration, Seat, check_node_address};
 use cfgsync_spec::{Members, Spec, SpecError, Step, YamlFile};
+use cfgsync_support::nearest::did_you_mean;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::cmd::error::CommandError;
-use crate::cmd::settings::nearest;
 
 /// How many mistakes are reported at most.
 const MISTAKES_MAX: usize = 20;
@@ -177,10 +177,9 @@ impl Reader<'_> {
             ));
         };
         if let Some(unknown) = fields.keys().find(|key| !FIELDS.contains(&key.as_str())) {
-            let help = match nearest(unknown, FIELDS.into_iter()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "the fields of a node are `identifier`, `ip` and `metadata`".to_owned(),
-            };
+            let help = did_you_mean(unknown, FIELDS).unwrap_or_else(|| {
+                "the fields of a node are `identifier`, `ip` and `metadata`".to_owned()
+            });
             let at = self.field(unknown);
             return Err(self
                 .file

@@ -58,7 +58,7 @@ pub(super) struct AccessArgs {
     pub(super) waiters_per_node_max: u16,
 }
 
-/// Why the access flags cannot be followed.
+/// The reason why the access flags cannot be followed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccessError {
     /// The file of tokens cannot be used.

@@ -1,12 +1,8 @@
 //! Writes the files that other processes wait for: the port file and the join URL.
 
-use std::{
-    io::{self, Write as _},
-    net::SocketAddr,
-    path::Path,
-};
+use std::{io, net::SocketAddr, path::Path};
 
-use cfgsync_client::disk::create_beside;
+use cfgsync_support::replace_file;
 
 /// The mode of these files, before the umask.
 const MODE: u32 = 0o666;
@@ -29,13 +25,7 @@ pub(super) fn write_atomic(path: &Path, text: &str) -> io::Result<()> {
     if is_special || into_proc {
         return std::fs::write(path, text);
     }
-    let (staged, mut file) = create_beside(path, MODE)?;
-    let written = file.write_all(text.as_bytes());
-    let put = written.and_then(|()| std::fs::rename(&staged, path));
-    put.inspect_err(|_| {
-        // The first error is the one to report.
-        let _ = std::fs::remove_file(&staged);
-    })
+    replace_file::replace(path, text.as_bytes(), MODE)
 }
 
 #[cfg(test)]

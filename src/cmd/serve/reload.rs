@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{ServeArgs, blocking::read_blocking};
 
-/// What a reload needs.
+/// The inputs of a reload.
 pub(super) struct Reload<'a> {
     /// The flags, which name the files.
     pub(super) args: &'a ServeArgs,

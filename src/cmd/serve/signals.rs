@@ -13,7 +13,7 @@ pub(super) struct Stop {
     pub(super) signal: rustix::process::Signal,
 }
 
-/// What a signal asks for.
+/// The action that a signal requests.
 pub(super) enum Request {
     Stop(Stop),
     Reload,

@@ -63,7 +63,7 @@ enum OwnKey {
     SelfSigned,
 }
 
-/// Why TLS cannot be set up.
+/// The reason why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsSetupError {
     /// Flags that contradict each other.
@@ -162,7 +162,7 @@ impl TlsArgs {
     }
 }
 
-/// Where key and certificate are.
+/// The files with key and certificate.
 enum KeySource {
     Files(TlsFiles),
     Memory(Option<PathBuf>),
@@ -184,8 +184,8 @@ impl ServeTls {
         self.url(&local_address(&self.addresses).to_string())
     }
 
-    /// Returns the join URL, which contains the pin of the server's key. If the server listens on all addresses, the URL
-    /// has the name of the host.
+    /// Returns the join URL, which contains the pin of the server's key. If the server listens on all addresses, the
+    /// URL contains the host's name.
     fn join_url(&self) -> String {
         let address = self.addresses[0];
         match host_name() {

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use cfgsync_spec::{Step, YamlFile};
+use cfgsync_support::nearest::did_you_mean;
 use clap::{Arg, ArgAction, Command, CommandFactory};
 use serde_json::{Map, Value};
 
-use super::{Setting, SettingsError, flags, nearest};
+use super::{Setting, SettingsError, flags};
 use crate::cmd::Cli;
 
 /// The name of the file below a configuration directory.
@@ -143,10 +144,8 @@ impl Reader<'_> {
         key: &str,
         names: impl Iterator<Item = &'n str>,
     ) -> SettingsError {
-        let help = match nearest(key, names) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "a setting has the name of its flag, without the dashes".to_owned(),
-        };
+        let help = did_you_mean(key, names)
+            .unwrap_or_else(|| "a setting is named like its flag, without the dashes".to_owned());
         self.file.wrong_key(at, what, &help).into()
     }
 }

@@ -6,12 +6,13 @@ use std::{
     ffi::OsString,
 };
 
+use cfgsync_support::nearest::nearest;
 use clap::CommandFactory;
 
-use super::{Setting, SettingsError, flags, nearest};
+use super::{Setting, SettingsError, flags};
 use crate::cmd::{Cli, credentials::TOKEN_VARIABLE};
 
-/// What the names of all variables begin with.
+/// The beginning of the names of all variables.
 const PREFIX: &str = "CFGSYNC_";
 
 /// Returns the variables of `all` that are ours. An empty variable counts as unset.
@@ -73,8 +74,10 @@ fn unknown(set: &[(String, String)]) -> Vec<String> {
     let unknown = set
         .iter()
         .filter(|(name, value)| !known.contains(name) && !is_from_kubernetes(name, value));
-    let warning = |name: &str| match nearest(name, known.iter().map(String::as_str)) {
-        Some(near) => format!("ignoring the unknown variable {name}; did you mean {near}?"),
+    // Compared without the prefix: it would make short names look alike.
+    let known_suffixes = || known.iter().filter_map(|name| name.strip_prefix(PREFIX));
+    let warning = |name: &str| match nearest(&name[PREFIX.len()..], known_suffixes()) {
+        Some(near) => format!("ignoring the unknown variable {name}; did you mean {PREFIX}{near}?"),
         None => format!("ignoring the unknown variable {name}"),
     };
     unknown.map(|(name, _)| warning(name)).collect()

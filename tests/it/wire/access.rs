@@ -89,12 +89,13 @@ fn register(identifier: &str, headers: &str) -> String {
 
 /// Returns the `reason` of an error response, or an empty string.
 fn reason(reply: &Reply) -> String {
-    match reply.body.is_empty() {
-        true => String::new(),
-        false => reply.json()["reason"]
+    if reply.body.is_empty() {
+        String::new()
+    } else {
+        reply.json()["reason"]
             .as_str()
             .unwrap_or_default()
-            .to_owned(),
+            .to_owned()
     }
 }
 

@@ -12,7 +12,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time for the whole body: half a gigabyte at a megabyte a second.
 const TOTAL_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// Why a body could not be read.
+/// The reason why a body could not be read.
 #[derive(Debug, PartialEq)]
 pub(super) enum BodyError {
     /// The connection broke or stalled, for this reason.

@@ -1,4 +1,4 @@
-//! Why a call failed, and how the body of an error response is read.
+//! The reason why a call failed, and how the body of an error response is read.
 
 use hyper::StatusCode;
 
@@ -12,7 +12,7 @@ use cfgsync_wire::{Code, ErrorBody};
 #[error("a token or key must be one line of visible ASCII characters")]
 pub struct InvalidSecret;
 
-/// Why a [`Client`](crate::Client) cannot be configured as requested.
+/// The reason why a [`Client`](crate::Client) cannot be configured as requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrustError {
@@ -29,7 +29,7 @@ pub enum TrustError {
     Token(ServerUrl, InvalidSecret),
 }
 
-/// Why a call failed.
+/// The reason why a call failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
@@ -64,7 +64,7 @@ pub enum CallError {
     Untrusted {
         /// The server with which the handshake failed.
         server: ServerUrl,
-        /// Why the handshake failed.
+        /// The reason why the handshake failed.
         reason: HandshakeError,
     },
 }

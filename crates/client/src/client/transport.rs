@@ -16,6 +16,7 @@ use super::{
     error::error_body,
 };
 use crate::tls::{self, TlsFailure};
+use cfgsync_support::duration;
 use cfgsync_wire::NODE_KEY_HEADER;
 
 /// Largest body of a successful response without a bound of its own, in bytes: a snapshot of ten thousand nodes with
@@ -155,7 +156,10 @@ impl Client {
                     None => unreachable(root_cause(&error)),
                 });
             }
-            Err(_) => return Err(unreachable(format!("no response within {limit:?}"))),
+            Err(_) => {
+                let limit = duration::text(limit);
+                return Err(unreachable(format!("no response within {limit}")));
+            }
         };
         let status = response.status();
         let meta = ResponseMeta::read(server.clone(), response.headers());

@@ -4,8 +4,8 @@
 //! key was created for.
 
 use std::{
-    fs::{self, DirBuilder, File, TryLockError},
-    io::{self, Read as _, Write as _},
+    fs::{DirBuilder, File, TryLockError},
+    io::{self, Read as _},
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::Path,
     thread,
@@ -16,7 +16,7 @@ use rustix::fs::{Mode, OFlags};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::parent_directory;
-use crate::disk::create_beside;
+use cfgsync_support::replace_file;
 
 /// Random bytes in a new key.
 const KEY_BYTES: usize = 32;
@@ -143,27 +143,15 @@ impl KeyFile {
             servers.collect::<String>()
         );
         let text = SecretString::from(text);
-        let (staged, mut file) = create_beside(path, FILE_MODE)?;
-        let mut write = || -> io::Result<()> {
-            file.write_all(text.expose_secret().as_bytes())?;
-            file.sync_all()?;
-            if if_exists == IfExists::Replace {
-                return fs::rename(&staged, path);
-            }
-            match fs::hard_link(&staged, path) {
+        let bytes = text.expose_secret().as_bytes();
+        match if_exists {
+            IfExists::Replace => replace_file::replace(path, bytes, FILE_MODE)?,
+            IfExists::Keep => match replace_file::create(path, bytes, FILE_MODE) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Ok(()) => {}
-                // Some file systems have no hard links.
-                Err(_) => return fs::rename(&staged, path),
-            }
-            fs::remove_file(&staged)
-        };
-        write().inspect_err(|_| {
-            // The first error is reported.
-            let _ = fs::remove_file(&staged);
-        })?;
-        // A lost key is a lost identifier. Syncs the directories, so that the file survives a power failure.
-        File::open(directory)?.sync_all()?;
+                created => created?,
+            },
+        }
+        // A lost key is a lost identifier. Syncs the new directories, so that the file survives a power failure.
         created
             .iter()
             .try_for_each(|created| File::open(created.join(".."))?.sync_all())

@@ -19,11 +19,11 @@ const NAMES_MAX: usize = 20;
 pub struct PlacedArtifact<'a> {
     /// The artifact of the payload.
     pub file: &'a ArtifactFile,
-    /// Where its content goes.
+    /// The destination of its content.
     pub placement: Placement,
 }
 
-/// Where the content of an artifact goes.
+/// The destination of an artifact's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placement {
     /// To standard output, byte for byte.
@@ -43,7 +43,7 @@ pub struct Target {
     pub below: Vec<String>,
 }
 
-/// Why a payload does not match the routes. Nothing is written.
+/// The reason why a payload does not match the routes. Nothing is written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RouteError {

@@ -1,4 +1,4 @@
-//! Why a join failed.
+//! The reason why a join failed.
 
 use std::{fmt, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
 use cfgsync_model::Identifier;
 use cfgsync_wire::EXPIRED_TOKEN;
 
-/// Why a join failed. [`JoinError::kind`] groups the variants.
+/// The reason why a join failed. [`JoinError::kind`] groups the variants.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
@@ -35,7 +35,7 @@ pub enum JoinError {
     Untrusted {
         /// The server with which the handshake failed.
         server: ServerUrl,
-        /// Why the handshake failed.
+        /// The reason why the handshake failed.
         reason: HandshakeError,
     },
     /// Files could not be written.

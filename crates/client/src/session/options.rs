@@ -41,7 +41,7 @@ pub struct JoinOptions {
     pub timeout: Option<Duration>,
     /// The longest wait that one request asks of the server. Short waits report progress sooner. Default: 30 s.
     pub wait_max: Duration,
-    /// Where the node's own key is stored, for a server that requires one. Default: [`KeyLocation::None`].
+    /// The place of the node's own key, for a server that requires one. Default: [`KeyLocation::None`].
     pub key: KeyLocation,
 }
 

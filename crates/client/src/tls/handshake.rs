@@ -1,4 +1,4 @@
-//! Why a TLS handshake failed, in terms of what an operator can change.
+//! The reason why a TLS handshake failed, in terms of what an operator can change.
 
 use std::{error::Error, io};
 
@@ -7,7 +7,7 @@ use rustls::{AlertDescription, CertificateError as RustlsCertificateError, pki_t
 use super::UnexpectedPin;
 use cfgsync_model::Pin;
 
-/// Why a TLS handshake failed. A retry does not help. The messages complete a sentence that begins with the server.
+/// The reason why a TLS handshake failed. A retry does not help. The messages complete a sentence that begins with the server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
@@ -45,7 +45,7 @@ pub enum HandshakeError {
     ClientCertificateRejected(CertificateRejection),
 }
 
-/// Why a server rejected a client's certificate, as far as a TLS alert can say it.
+/// The reason why a server rejected a client's certificate, as far as a TLS alert can say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateRejection {

@@ -1,4 +1,4 @@
-//! The decisions as tables.
+//! Tests of the decisions, as tables.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ const LIMITS: Bounds = Bounds {
     metadata_total_max_bytes: 1000,
 };
 
-/// A pipeline of one template, with these lines of the spec.
+/// Returns a pipeline of one template, with these lines of the spec.
 fn templates(rest: &str) -> Pipeline {
     pipeline(&format!(
         "{rest}\nmaterializers: [{{kind: template, files: [{{path: own, template: x}}, {{path: all, shared: true, \
@@ -22,7 +22,7 @@ fn templates(rest: &str) -> Pipeline {
     ))
 }
 
-/// A pipeline of static files for `a`, with these lines of the spec.
+/// Returns a pipeline of static files for `a`, with these lines of the spec.
 fn static_files(requires_registration: bool, rest: &str) -> Pipeline {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(
@@ -56,7 +56,7 @@ fn node(name: &str) -> NodeRegistration {
     NodeRegistration::without_metadata(id(name), [10, 0, 0, 1].into())
 }
 
-/// A state after these changes: the first at revision 1, and so on.
+/// Returns the state after these changes. The first change has revision 1, and so on.
 fn state(changes: Vec<Change>) -> State {
     let mut state = State::default();
     for change in changes {
@@ -128,7 +128,7 @@ fn failure(reason: &str) -> Arc<Failure> {
     })
 }
 
-/// The name of a decision's variant, for tables.
+/// Returns the name of a decision's variant, for tables.
 fn kind<T>(decision: &Result<T, Refusal>) -> &'static str {
     match decision {
         Ok(_) => "ok",
@@ -220,7 +220,7 @@ fn override_admits_a_node_that_static_files_leave_out() {
 }
 
 #[test]
-fn metadata_are_checked_after_list_and_late_rule() {
+fn metadata_is_checked_after_list_and_late_rule() {
     let pipeline =
         templates("metadata: {port: {type: integer}}\nready: {nodes: [a, b]}\nlate: refuse");
     let state = registered(&["a"]);
@@ -246,7 +246,7 @@ fn metadata_are_checked_after_list_and_late_rule() {
 }
 
 #[test]
-fn name_belongs_to_the_first_key() {
+fn first_key_owns_an_identifier() {
     let pipeline = templates("ready: {nodes: 2}");
     let state = state(vec![claim("a", "k")]);
     let key = |text: &str| Some(Digest::of(text.as_bytes()));
@@ -349,7 +349,7 @@ fn fetch_serves_no_generation_older_than_the_registration() {
         (covering(1), "a", true, FetchDecision::Serve),
         (covering(1), "b", true, wait(true)),
         (covering(1), "b", false, wait(true)),
-        // Removed since: it is in the generation, and not registered.
+        // The node was removed after the seal: the generation includes it, but it is not registered.
         (covering(1), "c", true, wait(false)),
         (covering(2), "c", false, wait(false)),
         (covering(2), "not an identifier", false, wait(false)),
@@ -485,7 +485,7 @@ fn recipients_are_the_nodes_that_the_generation_is_for() {
 fn decisions_do_not_depend_on_unrelated_inputs() {
     let pipeline = templates("ready: {nodes: 1}");
     let state = state(vec![Change::register(node("a")), overridden("b")]);
-    // The override is newer than the generation, and concerns another node.
+    // The override is newer than the generation, but belongs to another node.
     let admission = admission(&pipeline, &state, covering(1));
     assert_eq!(admission.fetch("a", true), FetchDecision::Serve);
 }

@@ -1,4 +1,4 @@
-//! Adopts generations that another server sealed: their payloads are encoded beside the loop, then served.
+//! Adopts generations that another server sealed. Their payloads are encoded on another thread before they are served.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub(super) struct Adopter {
 }
 
 impl Adopter {
-    /// Whether a generation is being encoded.
+    /// Returns whether a generation is being encoded.
     pub(super) fn is_running(&self) -> bool {
         self.running.is_some()
     }
@@ -35,7 +35,7 @@ impl Adopter {
         self.running = Some(tokio::task::spawn_blocking(encode));
     }
 
-    /// Waits for the encoded generation, and takes it out. Never returns without one.
+    /// Waits for the encoded generation and returns it. Never resolves if none is being encoded.
     pub(super) async fn finished(&mut self) -> ServedGeneration {
         let Some(running) = &mut self.running else {
             return std::future::pending().await;
@@ -46,7 +46,7 @@ impl Adopter {
             Ok(served) => served,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime ends, and this task with it.
+                // The task was cancelled, so the runtime is ending, and this task as well.
                 Err(_) => std::future::pending().await,
             },
         }

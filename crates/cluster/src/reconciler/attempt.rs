@@ -1,5 +1,5 @@
-//! The attempt to reach the first seal: when it began, how it failed, and when registrations last changed. The timers
-//! `settle` and `deadline` are computed from it.
+//! The attempt to reach the first seal: its start, its failure, and the last change of a registration. The timers
+//! `settle` and `deadline` are computed from these.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,16 +9,17 @@ use cfgsync_model::Failure;
 
 /// The timers around the readiness rule, on the server's monotonic clock.
 pub(super) struct Attempt {
-    /// When the attempt's first node registered; `None` without nodes, after a failure and after the first seal.
+    /// The time at which the attempt's first node registered. `None` without nodes, after a failure and after the first
+    /// seal.
     started: Option<Instant>,
-    /// Why the attempt failed, until the next one begins.
+    /// The reason why the attempt failed, until the next one begins.
     failure: Option<Arc<Failure>>,
-    /// When a registration last changed.
+    /// The time at which a registration last changed.
     last_change: Instant,
 }
 
 impl Attempt {
-    /// No attempt yet. `settle` counts from `now`.
+    /// Returns the state before the first attempt. `settle` counts from `now`.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             started: None,
@@ -27,7 +28,7 @@ impl Attempt {
         }
     }
 
-    /// Restarts `settle`.
+    /// Restarts the timer `settle`.
     pub(super) fn on_registrations_changed(&mut self, now: Instant) {
         self.last_change = now;
     }
@@ -41,13 +42,13 @@ impl Attempt {
         }
     }
 
-    /// When registrations count as settled, if that is after `now`.
+    /// Returns the time at which registrations count as settled, if that is after `now`.
     pub(super) fn settles_at(&self, settle: Duration, now: Instant) -> Option<Instant> {
         let at = self.last_change + settle;
         (at > now).then_some(at)
     }
 
-    /// When the attempt fails, if one runs and there is a deadline.
+    /// Returns the time at which the attempt fails, if one runs and there is a deadline.
     pub(super) fn ends_at(&self, deadline: Option<Duration>) -> Option<Instant> {
         Some(self.started? + deadline?)
     }
@@ -58,17 +59,17 @@ impl Attempt {
         self.failure = Some(failure);
     }
 
-    /// Why the attempt failed.
+    /// Returns the reason why the attempt failed.
     pub(super) fn failure(&self) -> Option<&Arc<Failure>> {
         self.failure.as_ref()
     }
 
-    /// Lets the next attempt begin.
+    /// Forgets the failure, so that the next attempt can begin.
     pub(super) fn clear_failure(&mut self) {
         self.failure = None;
     }
 
-    /// Ends the attempt: a generation is sealed.
+    /// Ends the attempt, because a generation is sealed.
     pub(super) fn on_sealed(&mut self) {
         self.started = None;
         self.failure = None;

@@ -1,4 +1,4 @@
-//! Records first deliveries in the store, many in one batch, beside the loop.
+//! Records first deliveries in the store, many in one batch, in a separate task.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -8,18 +8,18 @@ use crate::Shared;
 use cfgsync_model::{GenerationNumber, Identifier};
 use cfgsync_store::{Change, CommitError, State};
 
-/// Deliveries wait this long for others, so that one batch records many.
+/// The time that a delivery waits for others, so that one batch records many.
 const BATCH_PAUSE: Duration = Duration::from_millis(100);
 
-/// Deliveries that were not recorded are tried again after this long.
+/// The pause before a failed batch is retried.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// When deliveries are recorded next, and the batch that is being recorded.
+/// The time of the next batch, and the batch that is being recorded.
 #[derive(Default)]
 pub(super) struct DeliveryRecorder {
     due: Option<Instant>,
     running: Option<RunningBatch>,
-    /// The last batch failed, and the log says so.
+    /// Whether the last batch failed and this was logged.
     is_failing: bool,
 }
 
@@ -29,7 +29,7 @@ struct RunningBatch {
 }
 
 impl DeliveryRecorder {
-    /// Records what is due. Returns when to call this again; `None` if nothing is waiting.
+    /// Records deliveries if a batch is due. Returns the time of the next call. `None` if no delivery waits.
     pub(super) fn record_if_due(&mut self, shared: &Arc<Shared>, state: &State) -> Option<Instant> {
         if self.running.is_some() || shared.deliveries().is_empty() {
             return None;
@@ -44,9 +44,9 @@ impl DeliveryRecorder {
         None
     }
 
-    /// Starts to record all deliveries that wait.
+    /// Starts to record all waiting deliveries.
     fn start(&mut self, shared: &Arc<Shared>, state: &State) {
-        // After a restart, nodes fetch again what is recorded already.
+        // After a restart, nodes fetch generations again whose delivery is already recorded.
         let is_news = |(identifier, generation): &(Identifier, GenerationNumber)| {
             state.deliveries.get(identifier) != Some(generation)
         };
@@ -67,7 +67,7 @@ impl DeliveryRecorder {
         self.running = Some(RunningBatch { batch, task });
     }
 
-    /// Waits until the running batch is recorded, or puts it back for another try. Never returns without one.
+    /// Waits until the running batch is recorded, or puts it back for a retry. Never resolves if no batch is running.
     pub(super) async fn recorded(&mut self, shared: &Shared) {
         let Some(running) = &mut self.running else {
             return std::future::pending().await;
@@ -83,14 +83,14 @@ impl DeliveryRecorder {
             Err(panic) => panic.to_string(),
         };
         if !std::mem::replace(&mut self.is_failing, true) {
-            // Only what `inspect` shows about nodes that are behind depends on it.
+            // A warning suffices: only the nodes that `inspect` shows as behind depend on these records.
             tracing::warn!("cannot record deliveries: {error}; trying again every {RETRY:?}");
         }
         put_back(shared, batch);
         self.due = Some(Instant::now() + RETRY);
     }
 
-    /// Records all that is left, for a server that stops.
+    /// Records all remaining deliveries, for a server that stops.
     pub(super) async fn flush(&mut self, shared: &Arc<Shared>, state: &State) {
         if self.running.is_some() {
             self.recorded(shared).await;

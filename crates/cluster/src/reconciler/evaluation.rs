@@ -1,4 +1,4 @@
-//! The evaluation: the readiness rule's answer, with the timers around it.
+//! The evaluation: the result of the readiness rule, combined with the timers `settle` and `deadline`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,18 +8,18 @@ use super::{Reconciler, renderer::RenderResult, sealer};
 use crate::audit_sink::{AuditEvent, RenderOutcome};
 use cfgsync_model::{Failure, FailureKind, Progress, Readiness};
 
-/// The readiness rule's answer with the timers around it.
+/// The result of the readiness rule, combined with the timers.
 pub(super) struct Evaluation {
-    /// What is here, and every reason to wait.
+    /// The registered nodes, and every reason to wait.
     pub(super) progress: Progress,
-    /// Whether the rule is satisfied and `settle` is waited for.
+    /// Whether the rule is satisfied but `settle` has not passed yet.
     pub(super) is_settling: bool,
-    /// When the answer changes by itself.
+    /// The time at which the result changes without an input.
     pub(super) wake_at: WakeAt,
 }
 
 impl Evaluation {
-    /// Whether nothing delays a render.
+    /// Returns whether nothing delays a render.
     pub(super) fn is_ready(&self) -> bool {
         self.progress.unmet.is_empty()
     }
@@ -68,7 +68,7 @@ impl Reconciler {
         } else {
             wake_at.add(self.sealer.slow_at());
         }
-        // A set that became ready in time is not failed while its files are made or sealed.
+        // If the set became ready in time, the deadline does not fail it while its files are rendered or sealed.
         let is_in_time = self.is_working() && !is_seal_slow;
         let deadline = rule.and_then(|rule| rule.deadline);
         if let (Some(deadline), Some(ends_at)) = (deadline, self.attempt.ends_at(deadline))
@@ -102,7 +102,7 @@ impl Reconciler {
         self.publisher.release();
     }
 
-    /// Warns if a reloaded spec asks for more than the old one did.
+    /// Warns if a reloaded spec requires more than the old one did.
     pub(super) fn warn_unsatisfied_spec(&mut self, progress: &Progress) {
         if std::mem::take(&mut self.is_reloaded)
             && !progress.unmet.is_empty()

@@ -1,5 +1,5 @@
-//! Follows the store: brings the readiness tracker up to the newest state and logs what changed. The cost is that of
-//! the changes, not of the number of nodes.
+//! Follows the store: updates the readiness tracker to the newest state and logs the changes. The cost depends on the
+//! number of changes, not on the number of nodes.
 
 use std::sync::Arc;
 
@@ -11,7 +11,8 @@ use cfgsync_model::{NodeRegistration, Progress, Revision};
 use cfgsync_spec::Spec;
 use cfgsync_store::{EventKind, State, Store};
 
-/// In one evaluation, up to this many registrations are logged one by one. More are counted in one line.
+/// The number of registrations in one evaluation that are logged one by one. If there are more, one line has their
+/// number.
 const LOGGED_ONE_BY_ONE_MAX: usize = 8;
 
 /// The newest state that was read, and the tracker that reflects it.
@@ -21,7 +22,7 @@ pub(super) struct Follower {
     pub(super) tracker: ReadinessTracker,
 }
 
-/// What a newer state brought.
+/// The changes between two states.
 #[derive(Default)]
 pub(super) struct Changed {
     /// Nodes that registered, or whose facts changed.
@@ -31,7 +32,7 @@ pub(super) struct Changed {
 }
 
 impl Follower {
-    /// Starts with the store's state of now, evaluated by `spec`.
+    /// Creates a follower that starts with the store's current state, evaluated by `spec`.
     pub(super) fn new(
         store: &dyn Store,
         changes: watch::Receiver<Revision>,
@@ -52,7 +53,7 @@ impl Follower {
         follower
     }
 
-    /// Waits until there may be a newer state. Returns `false` once the store is gone.
+    /// Waits until there may be a newer state. Returns `false` once the store is closed.
     pub(super) async fn changed(&mut self) -> bool {
         self.changes.changed().await.is_ok()
     }
@@ -65,7 +66,7 @@ impl Follower {
         }
     }
 
-    /// Reads the newest state.
+    /// Reads the newest state and applies the changes to the tracker.
     pub(super) fn follow(&mut self, store: &dyn Store) -> Changed {
         self.changes.mark_unchanged();
         let state = store.state().into_arc();
@@ -111,7 +112,7 @@ impl Follower {
                 );
             }
             EventKind::ClusterReset => tracing::info!("an operator ended the declared failure"),
-            // The sealer and the server log these where they happen.
+            // The sealer and the server log these themselves.
             EventKind::Delivered { .. }
             | EventKind::NameClaimed { .. }
             | EventKind::NameReleased { .. }
@@ -119,7 +120,7 @@ impl Follower {
         }
     }
 
-    /// Finds out what changed when the store's event history does not reach back far enough.
+    /// Compares two states, for the case that the store's event history does not reach back far enough.
     fn compare(&mut self, newer: &State, changed: &mut Changed) {
         let older = self.state.clone();
         let mut apply = |kind| self.apply(&kind, changed);

@@ -1,4 +1,4 @@
-//! Publishes what an evaluation found: the view that readers see, the metrics, the wake-up of waiting nodes, and the
+//! Publishes the result of an evaluation: the view for readers, the metrics, the wake-up of waiting nodes, and the
 //! answers to commands.
 
 use std::sync::Arc;
@@ -17,21 +17,21 @@ use crate::{
 };
 use cfgsync_model::{Failure, Revision};
 
-/// The generation that is served, and which inputs it includes.
+/// The generation that is served, and the inputs that it includes.
 pub(super) struct Serving {
     pub(super) generation: Option<Arc<ServedGeneration>>,
-    /// Registrations up to this revision are in it.
+    /// The generation includes registrations up to this revision.
     up_to: Revision,
-    /// The key of the newest render that gave these files; `None` for a generation of another server.
+    /// The key of the newest render that gave these files. `None` for a generation of another server.
     pub(super) rendered_from: Option<RenderKey>,
 }
 
-/// What is published besides the view.
+/// The wake-ups and answers that follow the publication of a view.
 #[derive(Default)]
 pub(super) struct Publisher {
-    /// Waiting nodes may get another answer once the next view is published.
+    /// Whether waiting nodes are woken after the next publication.
     is_release_due: bool,
-    /// Commands that are answered once the next view is published.
+    /// Commands that are answered after the next publication.
     commands: Vec<oneshot::Sender<()>>,
 }
 
@@ -57,7 +57,7 @@ impl Serving {
         true
     }
 
-    /// Notes that a render of `key` at `revision` gives the files of the served generation.
+    /// Records that a render of `key` at `revision` gives the files of the served generation.
     pub(super) fn covers(&mut self, key: RenderKey, revision: Revision) {
         self.up_to = self.up_to.max(revision);
         self.rendered_from = Some(key);
@@ -77,7 +77,7 @@ impl Publisher {
 }
 
 impl Reconciler {
-    /// Publishes the evaluation and what is served.
+    /// Publishes the evaluation and the served generation.
     pub(super) fn publish(&mut self, evaluation: Evaluation) {
         let is_due = self.is_working() || self.is_generation_due(&evaluation);
         let mut progress = evaluation.progress;
@@ -91,13 +91,13 @@ impl Reconciler {
             before.is_none_or(|before| before.inputs != failure.inputs)
         });
         if is_new_failure {
-            // Nodes that asked between the newer input and this view were told to wait.
+            // Nodes that fetched between the newer input and this view are waiting, so wake them.
             self.publisher.release();
         }
         let inputs = self.follower.state.inputs;
         let completed = match (is_due, self.renderer.newest_result()) {
             (false, _) => inputs,
-            // Where inputs change all the time, a generation is always due: what ended counts.
+            // If inputs change all the time, a generation is always due. Then the newest finished render counts.
             (true, Some((of, result))) if !result.is_retried() => {
                 old.completed.max(of.inputs.newest())
             }
@@ -127,12 +127,13 @@ impl Reconciler {
             self.shared.release.send_replace(());
         }
         for command in self.publisher.commands.drain(..) {
-            // An error means that the sender no longer waits.
+            // An error means that the sender of the command no longer waits.
             let _ = command.send(());
         }
     }
 
-    /// Why waiting nodes are released before the first seal, and why the newest render failed after it.
+    /// Returns the failure that releases waiting nodes before the first seal, and the failure of the newest render after
+    /// it.
     fn failures(&self) -> (Option<AttemptFailure>, Option<Arc<Failure>>) {
         let failed_render = match self.renderer.result(self.render_key()) {
             Some(RenderResult::Failed(failure)) => Some(failure.clone()),

@@ -1,5 +1,5 @@
-//! What a render does on its own thread: draw, materialize, digest, encode. It owns everything that it needs, so it
-//! blocks no reader and no loop.
+//! The work of a render on its own thread: evaluate `once`, materialize, compute digests, encode. It owns all its
+//! inputs, so it blocks neither readers nor the reconciler.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,12 +17,12 @@ use cfgsync_support::clock::Timestamp;
 use cfgsync_template::OnceSource;
 use cfgsync_wire::SigningKey;
 
-/// What a render makes, or why it failed.
+/// The result of a render, or the reason why it failed.
 pub(super) type Rendering = Result<RenderedGeneration, MaterializeError>;
 
-/// What a successful render makes.
+/// The result of a successful render.
 pub(super) enum RenderedGeneration {
-    /// A materializer waits for something beyond the rule.
+    /// A materializer waits for a condition outside the rule. The value says which.
     NotReady(String),
     /// The files are those of the served generation.
     Unchanged,
@@ -30,7 +30,7 @@ pub(super) enum RenderedGeneration {
     New(Box<ServedGeneration>),
 }
 
-/// Everything that a render needs.
+/// The inputs of a render.
 pub(super) struct RenderJob {
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) state: Arc<State>,
@@ -44,7 +44,7 @@ pub(super) struct RenderJob {
 }
 
 impl RenderJob {
-    /// Draws, renders, computes digests and encodes.
+    /// Evaluates `once`, renders all files, computes their digests and encodes the payloads. It blocks the thread.
     pub(super) fn run(self) -> Rendering {
         let span = tracing::debug_span!("render", revision = %self.revision);
         let _entered = span.enter();
@@ -83,7 +83,7 @@ impl RenderJob {
             seats: Arc::new(seats),
             once: Arc::new(snapshot.once),
         };
-        // The nodes' metadata take more memory than their files, and are not needed any more.
+        // The nodes' metadata takes more memory than their files and is no longer needed.
         drop(snapshot.nodes);
         let generation = Arc::new(generation);
         let served = ServedGeneration::new(self.instance, generation, self.sign_key.as_ref());

@@ -1,5 +1,5 @@
-//! Renders beside the loop: at most one at a time, not more often than the interval allows, and never twice of the
-//! same inputs without a reason.
+//! Runs renders on their own thread: at most one at a time, and not more often than the interval allows. The same
+//! inputs are rendered again only for a retry.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,23 +13,23 @@ use crate::{attempt_failure::InputRevisions, render::Pipeline, view::ServedGener
 use cfgsync_materialize::MaterializeError;
 use cfgsync_model::{Digest, Failure, Revision};
 
-/// A materializer that is not ready runs again after this long, then after twice as long, …
+/// The first pause before a materializer that was not ready runs again. Each further pause is twice as long.
 const NOT_READY_RETRY_MIN: Duration = Duration::from_secs(1);
-/// … up to this long.
+/// The longest pause before a materializer that was not ready runs again.
 const NOT_READY_RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// What a render reads. A render with an equal key gives the same files.
+/// The inputs of a render. Renders with equal keys give the same files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RenderKey {
     /// The inputs that the pipeline reads.
     pub(super) inputs: InputRevisions,
     /// The digest of the spec.
     pub(super) spec: Digest,
-    /// How often the spec was read. Files that the spec only names may differ each time.
+    /// The number of times that the spec was read. The files that it names may differ each time.
     pub(super) spec_reading: u32,
 }
 
-/// The state of rendering.
+/// The running render, and the result of the newest finished one.
 #[derive(Default)]
 pub(super) struct Renderer {
     running: Option<RunningRender>,
@@ -38,7 +38,7 @@ pub(super) struct Renderer {
     result: Option<(RenderKey, RenderResult)>,
 }
 
-/// How a render ended.
+/// The result of a finished render.
 pub(super) enum RenderResult {
     /// Its generation is sealed, or its files are those of the served generation.
     Sealed,
@@ -48,9 +48,9 @@ pub(super) enum RenderResult {
         retry_at: Instant,
         pause: Duration,
     },
-    /// A materializer failed.
+    /// A materializer failed, with this reason.
     Failed(Arc<Failure>),
-    /// The generation could not be sealed yet. It is kept for the next try, and taken out for the time of the try.
+    /// The generation could not be sealed yet. It is kept for a retry. During a retry it is `None`.
     Unsealed {
         clause: String,
         retry_at: Instant,
@@ -59,12 +59,12 @@ pub(super) enum RenderResult {
 }
 
 impl RenderResult {
-    /// Whether the reconciler tries again without a change of the key.
+    /// Returns whether the reconciler retries without a change of the key.
     pub(super) fn is_retried(&self) -> bool {
         matches!(self, Self::NotReady { .. } | Self::Unsealed { .. })
     }
 
-    /// For a result that is retried: why it is waited for, and until when.
+    /// Returns the reason and the time of the retry, for a result that is retried.
     pub(super) fn retry(&self) -> Option<(&str, Instant)> {
         match self {
             Self::NotReady {
@@ -99,18 +99,18 @@ impl Drop for RunningRender {
 
 /// A render that has ended.
 pub(super) struct FinishedRender {
-    /// What it read.
+    /// The inputs that it read.
     pub(super) key: RenderKey,
-    /// The revision of its snapshot.
+    /// The revision of the snapshot.
     pub(super) revision: Revision,
-    /// How long it took.
+    /// The duration of the render.
     pub(super) took: Duration,
-    /// What it made.
+    /// The files, or the reason for the failure.
     pub(super) rendering: Rendering,
 }
 
 impl Renderer {
-    /// Whether a render runs.
+    /// Returns whether a render is running.
     pub(super) fn is_running(&self) -> bool {
         self.running.is_some()
     }
@@ -128,7 +128,7 @@ impl Renderer {
         });
     }
 
-    /// Waits until the running render ends, and takes it out. Never returns without one.
+    /// Waits until the running render ends and returns it. Never resolves if none is running.
     pub(super) async fn finished(&mut self) -> FinishedRender {
         let Some(running) = &mut self.running else {
             return std::future::pending().await;
@@ -143,19 +143,19 @@ impl Renderer {
         }
     }
 
-    /// When the next render may start, if that is after `now`.
+    /// Returns the time at which the next render may start, if that is after `now`.
     pub(super) fn next_start(&self, interval: Duration, now: Instant) -> Option<Instant> {
         let next = self.last_started? + interval;
         (next > now).then_some(next)
     }
 
-    /// The result of the newest render, if it was of `key`.
+    /// Returns the result of the newest render, if it had this key.
     pub(super) fn result(&self, key: RenderKey) -> Option<&RenderResult> {
         let (of, result) = self.result.as_ref()?;
         (*of == key).then_some(result)
     }
 
-    /// The newest result, with its key.
+    /// Returns the newest result and its key.
     pub(super) fn newest_result(&self) -> Option<&(RenderKey, RenderResult)> {
         self.result.as_ref()
     }
@@ -165,19 +165,19 @@ impl Renderer {
         self.result = Some((key, result));
     }
 
-    /// Forgets the newest result: what is due is rendered again.
+    /// Forgets the newest result, so that its inputs are rendered again.
     pub(super) fn clear_result(&mut self) {
         self.result = None;
     }
 
-    /// Forgets a failure: the render runs again.
+    /// Forgets a failure, so that the render runs again.
     pub(super) fn clear_failure(&mut self) {
         if matches!(self.result, Some((_, RenderResult::Failed(_)))) {
             self.result = None;
         }
     }
 
-    /// Takes out the unsealed generation of `key`, if it is time for another try.
+    /// Takes the unsealed generation of `key`, if its retry is due.
     pub(super) fn take_unsealed(
         &mut self,
         key: RenderKey,
@@ -196,7 +196,8 @@ impl Renderer {
         }
     }
 
-    /// The result of a render of `key` in which a materializer was not ready: the pauses grow with each one.
+    /// Returns the result of a render of `key` in which a materializer was not ready. Each pause is longer than the one
+    /// before.
     pub(super) fn not_ready(&self, key: RenderKey, message: String) -> RenderResult {
         let pause = match self.result(key) {
             Some(RenderResult::NotReady { pause, .. }) => (*pause * 2).min(NOT_READY_RETRY_MAX),

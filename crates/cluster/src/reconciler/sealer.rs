@@ -1,4 +1,5 @@
-//! Seals beside the loop: asks the audit sink, then the store. A store that does not answer holds up nothing.
+//! Seals generations in a separate task: asks the audit sink, then the store. A store that does not answer does not
+//! block the reconciler.
 
 use std::{fmt::Display, sync::Arc, time::Duration};
 
@@ -13,16 +14,16 @@ use crate::{
 use cfgsync_model::Generation;
 use cfgsync_store::{CommitError, SealOutcome, Store};
 
-/// A seal that was not made is tried again after this long.
+/// The pause before a failed seal is retried.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The store has this long to answer. After that, the reason that nodes get says so, and the deadline counts.
+/// The time after which waiting nodes learn that the store has not answered. From then on the deadline applies again.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The clause for nodes that wait for a store that does not answer.
 pub(super) const SLOW_CLAUSE: &str = "seal: the store has not answered yet";
 
-/// The state of sealing.
+/// The seal that is running, if there is one.
 #[derive(Default)]
 pub(super) struct Sealer {
     running: Option<RunningSeal>,
@@ -34,38 +35,38 @@ struct RunningSeal {
     task: JoinHandle<SealAnswer>,
 }
 
-/// A generation to seal.
+/// A generation that should be sealed.
 pub(super) struct PendingSeal {
-    /// What it was rendered from.
+    /// The key of its render.
     pub(super) key: RenderKey,
-    /// The generation, encoded.
+    /// The generation with its encoded payloads.
     pub(super) served: Box<ServedGeneration>,
 }
 
-/// The answer to a seal.
+/// The result of a seal.
 pub(super) enum SealAnswer {
-    /// The generation is sealed, now or by an earlier try.
+    /// The generation is sealed, by this request or by an earlier one.
     Won,
-    /// This generation was sealed first.
+    /// Another generation, the value, was sealed first.
     Lost(Arc<Generation>),
-    /// It is not known to be sealed. The same generation is tried again.
+    /// The generation is not known to be sealed. The same generation is retried.
     NotSealed {
         /// The clause in the reason that waiting nodes get.
         clause: String,
         /// The reason for the log.
         reason: String,
-        /// The slug for the audit log; `None` if the audit log itself refused the seal.
+        /// The code of the reason for the audit log. `None` if the audit log itself refused the seal.
         slug: Option<&'static str>,
     },
 }
 
 impl Sealer {
-    /// Whether a seal runs.
+    /// Returns whether a seal is running.
     pub(super) fn is_running(&self) -> bool {
         self.running.is_some()
     }
 
-    /// When the running seal has taken so long that waiting nodes get it as a reason.
+    /// Returns the time from which waiting nodes learn that the running seal is slow.
     pub(super) fn slow_at(&self) -> Option<Instant> {
         self.running
             .as_ref()
@@ -89,7 +90,7 @@ impl Sealer {
         });
     }
 
-    /// Waits for the answer to the running seal, and takes it out. Never returns without one.
+    /// Waits for the result of the running seal and returns it. Never resolves if none is running.
     pub(super) async fn answered(&mut self) -> (PendingSeal, SealAnswer) {
         let Some(running) = &mut self.running else {
             return std::future::pending().await;
@@ -129,7 +130,7 @@ async fn ask(
     }
 }
 
-/// It is unknown whether the generation is sealed. Another try finds out: it wins if the first one did.
+/// Returns the result if it is unknown whether the generation is sealed. A retry wins if the first seal took effect.
 fn unknown(reason: &dyn Display) -> SealAnswer {
     SealAnswer::NotSealed {
         clause: "seal: the store did not confirm it; it is tried again".to_owned(),
@@ -138,7 +139,7 @@ fn unknown(reason: &dyn Display) -> SealAnswer {
     }
 }
 
-/// The result of a render whose generation is not sealed yet. Logs the reason unless the log's last one was the same.
+/// Returns the result of a render whose generation is not sealed yet. Logs the reason unless it was logged last time.
 pub(super) fn unsealed(
     before: Option<&RenderResult>,
     clause: String,
@@ -160,7 +161,7 @@ pub(super) fn unsealed(
     }
 }
 
-/// What the audit log says about a seal.
+/// Returns the event of a seal for the audit log.
 pub(super) fn seal_event(generation: &Generation) -> AuditEvent {
     AuditEvent::Seal {
         generation: generation.number,

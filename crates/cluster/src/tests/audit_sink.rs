@@ -1,4 +1,4 @@
-//! The calls to the audit sink.
+//! Tests of the calls to the audit sink.
 
 use std::sync::atomic::AtomicBool;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::{AuditEvent, AuditRefused, AuditSink, RenderOutcome};
 use cfgsync_model::{GenerationNumber, Revision};
 
-/// Allows every seal or none, and keeps what it recorded.
+/// An audit sink that allows every seal or none, and keeps the recorded actions.
 #[derive(Debug)]
 struct RecordingSink {
     allows: AtomicBool,
@@ -90,7 +90,7 @@ async fn unsealed_generation_is_not_rendered_again() {
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(cluster.generations().len(), 0);
     assert_eq!(asked.load(Ordering::Relaxed), 1);
-    // A node that registers meanwhile is in the sealed generation.
+    // A registration before the seal causes another render, so the sealed generation includes the node.
     cluster.add("b").await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(asked.load(Ordering::Relaxed), 2);

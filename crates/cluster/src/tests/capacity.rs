@@ -1,4 +1,4 @@
-//! The limits on nodes, metadata and owned names.
+//! Tests of the limits on nodes, metadata and owned identifiers.
 
 use serde_json::json;
 
@@ -52,13 +52,13 @@ async fn metadata_limit_applies_to_all_nodes_together() {
     };
     let cluster = start("ready: {nodes: 1}", bounds);
     let with = |name: &str, text: &str| node(name, "10.0.0.1").with_metadata_value(json!(text));
-    // 72 bytes in memory.
+    // This metadata takes 72 bytes in memory.
     cluster.register(with("a", "12345678")).await.unwrap();
     cluster.register(with("b", "12345678")).await.unwrap();
     let refused = Err(Refusal::Full(CapacityExceeded::Metadata { max_bytes: 144 }));
     assert_eq!(cluster.register(with("b", "123456789")).await, refused);
     assert_eq!(cluster.register(with("c", "")).await, refused);
-    // Other metadata of the same size, and none.
+    // Metadata of the same size, and no metadata, are accepted.
     cluster.register(with("b", "abcdefgh")).await.unwrap();
     cluster.add("c").await;
     cluster.register(with("a", "1234567")).await.unwrap();
@@ -66,7 +66,7 @@ async fn metadata_limit_applies_to_all_nodes_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_registration_claims_no_name() {
+async fn refused_registration_claims_no_identifier() {
     let cluster = start("ready: {nodes: 1}", TWO_NODES);
     let key = |name: &str| Some(Digest::of(name.as_bytes()));
     let register = |name: &'static str| cluster.register_as(node(name, "10.0.0.1"), key(name));
@@ -76,7 +76,7 @@ async fn refused_registration_claims_no_name() {
     assert_eq!(register("c").await, Err(refused));
     assert_eq!(cluster.owner(&"c".parse().unwrap()), None);
 
-    // Removed nodes keep their keys, and these count.
+    // The keys of removed nodes still own their identifiers, and these count.
     let [a, b] = ["a", "b"].map(|name| name.parse().unwrap());
     cluster.remove(&b).await.unwrap();
     register("b").await.unwrap();

@@ -1,4 +1,4 @@
-//! Which node received which generation.
+//! Tests of the records of the generations that nodes have received.
 
 use super::*;
 
@@ -47,7 +47,7 @@ async fn node_that_gets_no_files_is_not_behind() {
     assert!(matches!(cluster.evaluated("b").await, Answer::Missing(_)));
     assert_eq!(behind(&cluster), [""; 0]);
 
-    // Static files, and none for this node.
+    // The files are static, and there are none for this node.
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(
         directory.path().join("files.yaml"),

@@ -1,4 +1,4 @@
-//! What a generation contains: one snapshot, stable seats and drawn values, one digest per number.
+//! Tests of the content of generations: one snapshot, stable seats and `once` values, one digest per number.
 
 use super::*;
 use cfgsync_model::payload_digest;
@@ -132,7 +132,7 @@ async fn each_generation_number_has_one_digest_under_concurrency() {
     assert_eq!(kept.len(), digests.len());
 }
 
-/// So many nodes are rendered, hashed and encoded by several threads, where the machine has several cores.
+/// This number of nodes is rendered, hashed and encoded on several threads, if the machine has several cores.
 #[tokio::test]
 async fn bytes_do_not_depend_on_the_number_of_threads() {
     const NODES: usize = 1500;

@@ -1,4 +1,4 @@
-//! Which nodes may register, leave and be removed, before and after the seal.
+//! Tests of registering, leaving and removals, before and after the seal.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Overrides: an operator's files in place of a node's own.
+//! Tests of overrides, which replace a node's own files by an operator's.
 
 use super::*;
 

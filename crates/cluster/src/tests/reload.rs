@@ -1,4 +1,4 @@
-//! Another spec while the server runs.
+//! Tests of a new spec while the server runs.
 
 use super::*;
 

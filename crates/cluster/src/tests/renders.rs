@@ -1,4 +1,4 @@
-//! When renders run, and what follows when one fails or is not ready.
+//! Tests of the times at which renders run, and of renders that fail or are not ready.
 
 use super::*;
 
@@ -35,7 +35,7 @@ async fn reason_names_a_render_in_progress() {
     cluster.add("a").await;
     let expected = "not ready: 1/1; render: the files are being made";
     while message_of(cluster.answer("a")) != expected {
-        // By hand: the clock does not advance by itself while a blocking thread works.
+        // Advance the clock explicitly: a paused clock does not advance while a blocking thread works.
         advance(Duration::from_millis(1)).await;
     }
     drop(go);

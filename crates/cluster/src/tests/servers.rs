@@ -1,4 +1,4 @@
-//! Restarts, and several servers on one store.
+//! Tests of restarts, and of several servers on one store.
 
 use super::*;
 
@@ -41,7 +41,7 @@ async fn restart_does_not_repeat_renders_with_varying_results() {
     let sealed = first.files("a").await;
     drop(first);
     let second = start();
-    // The same facts again, as a node sends them when it reaches its server again.
+    // A node sends the same facts again when it reconnects to its server.
     second.add("a").await;
     second.evaluated("a").await;
     advance(Duration::from_mins(1)).await;

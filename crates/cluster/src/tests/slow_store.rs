@@ -1,4 +1,4 @@
-//! A store that hangs, fails or does not confirm: the reconciler goes on, and nothing is sealed twice.
+//! Tests with a store that hangs, fails or does not confirm: the reconciler continues, and nothing is sealed twice.
 
 use std::collections::VecDeque;
 
@@ -7,18 +7,18 @@ use tokio::sync::{Notify, watch};
 use super::*;
 use cfgsync_model::{Generation, GenerationNumber, Revision};
 
-/// What the store does with the next seal.
+/// The behaviour of the store at the next seal.
 #[derive(Clone, Copy, Debug)]
 enum Seal {
-    /// Never answers, and does not seal.
+    /// The store never answers, and does not seal.
     Hang,
-    /// Waits for `go_on`, then seals.
+    /// Waits for `proceed`, then seals.
     Wait,
-    /// Seals, but answers that it does not know.
+    /// The store seals, but answers [`CommitError::Unknown`].
     Unconfirmed,
-    /// Does not seal, and answers that it does not know.
+    /// The store does not seal, and answers [`CommitError::Unknown`].
     LostUnconfirmed,
-    /// Answers that it cannot seal now.
+    /// The store answers that it cannot seal now.
     Unavailable,
 }
 
@@ -26,10 +26,10 @@ enum Seal {
 struct ScriptedStore {
     inner: Arc<MemoryStore>,
     seals: Mutex<VecDeque<Seal>>,
-    go_on: Notify,
-    /// How often a seal was asked for.
+    proceed: Notify,
+    /// The number of seals that were requested.
     asked: AtomicUsize,
-    /// Batches of deliveries never end.
+    /// Whether batches of deliveries never end.
     deliveries_hang: bool,
 }
 
@@ -65,7 +65,7 @@ impl Store for ScriptedStore {
                 Some(Seal::LostUnconfirmed) => Err(unknown()),
                 Some(Seal::Unavailable) => Err(CommitError::Unavailable("no quorum".to_owned())),
                 Some(Seal::Wait) => {
-                    self.go_on.notified().await;
+                    self.proceed.notified().await;
                     self.inner.seal(generation).await
                 }
                 Some(Seal::Unconfirmed) => {
@@ -82,29 +82,29 @@ fn scripted(seals: &[Seal]) -> Arc<ScriptedStore> {
     Arc::new(ScriptedStore {
         inner: store(),
         seals: Mutex::new(seals.iter().copied().collect()),
-        go_on: Notify::new(),
+        proceed: Notify::new(),
         asked: AtomicUsize::new(0),
         deliveries_hang: false,
     })
 }
 
-/// A cluster with `seals` as the script of its store.
+/// Returns a cluster with `seals` as the script of its store.
 fn start_with_seals(rest: &str, seals: &[Seal]) -> (Cluster, Arc<ScriptedStore>) {
     let store = scripted(seals);
     let cluster = start_on(store.clone(), spec(&format!("{rest}{PEERS}")), vec![]);
     (cluster, store)
 }
 
-/// Waits until the store was asked to seal so often.
+/// Waits until the number of requested seals is `times`.
 async fn asked_to_seal(store: &ScriptedStore, times: usize) {
     while store.asked.load(Ordering::Relaxed) < times {
-        // By hand: the clock does not advance by itself while a blocking thread works.
+        // Advance the clock explicitly: a paused clock does not advance while a blocking thread works.
         advance(Duration::from_millis(1)).await;
         tokio::task::yield_now().await;
     }
 }
 
-/// Waits until a registered node gets `reason`.
+/// Waits until a registered node receives `reason`.
 async fn reason_is(cluster: &Cluster, name: &str, reason: &str) {
     for _ in 0..10_000 {
         if message_of(cluster.answer(name)) == reason {
@@ -136,12 +136,12 @@ async fn quick_seal_at_the_deadline_is_in_time() {
     cluster.add("a").await;
     asked_to_seal(&store, 1).await;
     advance(Duration::from_millis(500)).await;
-    store.go_on.notify_one();
+    store.proceed.notify_one();
     assert_eq!(number(&cluster.files("a").await), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn reload_and_publishing_go_on_while_a_seal_hangs() {
+async fn reload_and_publishing_work_while_a_seal_hangs() {
     let (cluster, store) = start_with_seals("ready: {nodes: 1}", &[Seal::Wait]);
     cluster.add("a").await;
     asked_to_seal(&store, 1).await;
@@ -167,7 +167,7 @@ async fn reload_and_publishing_go_on_while_a_seal_hangs() {
         "not ready: 2/3, missing c; seal: the store has not answered yet",
     )
     .await;
-    store.go_on.notify_one();
+    store.proceed.notify_one();
     let first = cluster.files("a").await;
     assert_eq!(
         (number(&first), text(&first, "peers").as_str()),
@@ -184,7 +184,7 @@ async fn reload_and_publishing_go_on_while_a_seal_hangs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hanging_delivery_records_hold_up_nothing() {
+async fn hanging_delivery_records_delay_nothing() {
     let store = Arc::new(ScriptedStore {
         deliveries_hang: true,
         ..Arc::into_inner(scripted(&[])).unwrap()
@@ -240,7 +240,7 @@ async fn seal_that_took_no_effect_is_retried_with_the_same_generation() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_nodes_are_told_why_a_seal_is_retried() {
+async fn waiting_nodes_get_the_reason_why_a_seal_is_retried() {
     for (script, clause) in [
         (
             Seal::LostUnconfirmed,
@@ -275,7 +275,7 @@ async fn generation_of_another_server_is_adopted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn seal_in_flight_is_finished_at_shutdown() {
+async fn running_seal_is_finished_at_shutdown() {
     let store = scripted(&[Seal::Wait]);
     let (stop, stopped) = oneshot::channel::<()>();
     let (coordinator, reconciler) = Coordinator::new(
@@ -292,7 +292,7 @@ async fn seal_in_flight_is_finished_at_shutdown() {
     coordinator.register(node("a", "10.0.0.1")).await.unwrap();
     asked_to_seal(&store, 1).await;
     stop.send(()).unwrap();
-    store.go_on.notify_one();
+    store.proceed.notify_one();
     reconciler.await.unwrap();
     let sealed = store.inner.state().generation().map(|sealed| sealed.number);
     assert_eq!(sealed, Some(GenerationNumber(1)));

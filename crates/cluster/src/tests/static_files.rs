@@ -1,11 +1,11 @@
-//! Files that are known in advance: registering is only a condition for fetching them.
+//! Tests of files that are known in advance: registering is only a condition for fetching them.
 
 use std::collections::BTreeSet;
 
 use super::*;
 use cfgsync_materialize::Audience;
 
-/// A spec with static files for `a` and `b`.
+/// Returns a spec with static files for `a` and `b`.
 fn static_spec(rest: &str) -> (tempfile::TempDir, Spec) {
     static_spec_that(true, rest)
 }
@@ -23,7 +23,7 @@ fn static_spec_that(requires_registration: bool, rest: &str) -> (tempfile::TempD
     (directory, spec)
 }
 
-/// A static materializer that fails.
+/// A materializer of static files that fails.
 struct Broken;
 
 impl Materializer for Broken {
@@ -83,7 +83,7 @@ async fn static_files_are_served_only_after_their_own_generation_is_sealed() {
     cluster.reload(spec).await.unwrap();
     cluster.register(node("a", "10.0.0.2")).await.unwrap();
     cluster.add("b").await;
-    // The next render waits for the interval. Until then there are no files for these facts.
+    // The next render waits for the interval. Until then there are no files for the new facts.
     for name in ["a", "b"] {
         let answer = cluster.answer(name);
         assert!(
@@ -155,7 +155,7 @@ async fn override_admits_an_unlisted_node() {
     assert!(matches!(cluster.answer("c"), Answer::Missing(_)));
 }
 
-/// A static materializer that counts its renders.
+/// A materializer of static files that counts its renders.
 struct Counting(Arc<AtomicUsize>);
 
 impl Materializer for Counting {

@@ -1,4 +1,4 @@
-//! The timers around the rule: `settle` and `deadline`.
+//! Tests of the timers `settle` and `deadline`.
 
 use super::*;
 
@@ -56,7 +56,7 @@ async fn registration_during_the_deadline_failure_starts_the_next_attempt() {
     );
     cluster.add("a").await;
     assert!(matches!(cluster.fetch("a").await, Answer::Failed(_)));
-    // As if it was accepted just before the failure was published: no command begins the next attempt.
+    // The node registers just before the failure is published, so no command begins the next attempt.
     store
         .apply(vec![Change::register(node("b", "10.0.0.1"))])
         .await

@@ -1,4 +1,4 @@
-//! Waiting for an answer, and what ends it.
+//! Tests of waiting for an answer, and of the events that end it.
 
 use super::*;
 
@@ -53,7 +53,7 @@ async fn operator_sees_a_registration_together_with_its_progress() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn draining_server_tells_waiting_nodes_to_ask_elsewhere() {
+async fn draining_server_releases_waiting_nodes() {
     let cluster = start("ready: {nodes: 2}");
     cluster.add("a").await;
     cluster.evaluated("a").await;

@@ -188,8 +188,8 @@ fn parse_error(
     )
 }
 
-/// The entries of a JSON object in their order. Unlike a map it keeps entries with the same key, so that they can be
-/// refused.
+/// The entries of a JSON object in their order. Unlike a map, it keeps entries with the same key, so that the caller
+/// can reject duplicates.
 struct Entries<T>(Vec<(String, T)>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {

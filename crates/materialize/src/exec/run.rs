@@ -42,7 +42,7 @@ pub(super) struct Run<'a> {
 pub(super) struct Finished {
     /// The reason why its output must not be used.
     pub(super) failure: Option<String>,
-    /// Its standard output.
+    /// The bytes of its standard output.
     pub(super) stdout: Vec<u8>,
 }
 
@@ -266,13 +266,13 @@ impl RunningProgram {
         }
     }
 
-    /// Kills what is left of the group, then reaps the program.
+    /// Kills the remaining processes of the group, then reaps the program.
     fn kill_and_reap(&mut self) -> io::Result<ExitStatus> {
         let mut child = self
             .child
             .take()
             .expect("a program is reaped once, at its end");
-        // To kill an empty group fails, which is fine.
+        // The kill fails if no process is left, which is fine.
         let _ = kill_process_group(self.group, Signal::KILL);
         child.wait()
     }

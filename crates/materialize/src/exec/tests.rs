@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use super::*;
 use cfgsync_model::{ArtifactSet, Revision, Seat, SnapshotNode};
 
-/// Long enough for every script here on a busy machine.
+/// A timeout that every script here meets on a busy machine.
 const LONG_TIMEOUT: Duration = Duration::from_mins(1);
 
 fn snapshot(nodes: u32) -> RegistrationSnapshot {
@@ -28,8 +28,8 @@ fn snapshot(nodes: u32) -> RegistrationSnapshot {
 }
 
 fn run_in(directory: &Path, script: &str, timeout: Duration, nodes: u32) -> String {
-    // The shell reads the script. To execute it could fail: another test that forks now keeps the file open for
-    // writing.
+    // The shell reads the script. Executing the script itself could fail, because a test that forks at this moment keeps
+    // the file open for writing.
     fs::write(directory.join("plugin"), script).unwrap();
     let exec = ExecMaterializer::new(&ExecSpec {
         command: ["sh", "plugin", "an argument"].map(str::to_owned).to_vec(),

@@ -24,7 +24,7 @@ pub(super) fn reason(error: &io::Error) -> Option<&'static str> {
 }
 
 /// Logs the refusal and writes its audit line, within the same rate as other denials. Beyond that rate it is only
-/// counted in metrics, because anybody who can connect could fill the disk.
+/// counted in metrics, because any client that can connect could fill the disk.
 pub(super) fn report(access: &AccessControl, peer: &Peer, reason: &str, error: &io::Error) {
     let address = peer.address.ip();
     if access.check_failure_rate(address).is_err() {

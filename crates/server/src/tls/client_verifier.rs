@@ -1,4 +1,4 @@
-//! Which client certificates are trusted: those that an authority has signed, and whose names can be read. Both are
+//! Decides which client certificates are trusted: those that an authority has signed, and whose names can be read. Both are
 //! checked in the handshake, where an alert can still tell the client why it is refused.
 
 use std::{path::Path, sync::Arc};

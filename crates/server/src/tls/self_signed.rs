@@ -1,11 +1,6 @@
 //! A self-signed certificate, for clients that know the server by the pin of its key.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::path::Path;
 
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::{
@@ -15,6 +10,10 @@ use rustls::{
 
 use super::TlsError;
 use cfgsync_certificate::provider;
+use cfgsync_support::replace_file;
+
+/// Mode of the file: only its owner reads the key.
+const FILE_MODE: u32 = 0o600;
 
 /// A key and the certificate for it.
 pub(super) struct SelfSigned {
@@ -46,24 +45,9 @@ impl SelfSigned {
     /// Writes both into one file that only its owner reads. After a crash the file is complete or absent.
     pub(super) fn store(&self, path: &Path) -> Result<(), TlsError> {
         let pem = self.certificate.pem() + &self.key.serialize_pem();
-        write(path, &pem).map_err(|error| TlsError::Store {
+        replace_file::replace(path, pem.as_bytes(), FILE_MODE).map_err(|error| TlsError::Store {
             path: path.to_owned(),
             problem: error.to_string(),
         })
     }
-}
-
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let staged = path.with_extension("new");
-    // An earlier attempt may have left it.
-    let _ = std::fs::remove_file(&staged);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&staged)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&staged, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }

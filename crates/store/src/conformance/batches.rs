@@ -1,4 +1,4 @@
-//! Batches: all or none, in order, at one revision.
+//! Checks of batches: a batch takes effect completely or not at all, in order, at one revision.
 
 use super::{apply, claim, deliver, id, node, register, rejected, remove};
 use crate::{Change, EventKind, RejectionReason, Store};

@@ -1,4 +1,4 @@
-//! Bounds: what does not fit is rejected and changes nothing.
+//! Checks of bounds: a change that does not fit is rejected and changes nothing.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ fn exceeded(reason: CapacityExceeded) -> (usize, RejectionReason) {
 pub(super) async fn registrations_must_fit_or_change_nothing(store: &impl Store) {
     let within = Bounds {
         nodes_max: 2,
-        // A text takes 64 bytes beside its length.
+        // A text takes 64 bytes and its length.
         metadata_total_max_bytes: 136,
     };
     let put = |name: &str, text: &str| register_within(name, text, within);
@@ -39,7 +39,7 @@ pub(super) async fn registrations_must_fit_or_change_nothing(store: &impl Store)
     assert_eq!((again.is_changed(), again.revision), (false, first));
     assert_eq!(store.state().metadata_total_bytes, 136);
 
-    // What exceeds the bounds already stays, and may change if it does not grow.
+    // Data that already exceeds the bounds stays. It may change if it does not grow.
     assert!(register(store, "c", "10.0.0.1").await.is_changed());
     let grown = register_within("a", "1234567890", Bounds::NONE);
     assert!(apply(store, grown).await.is_changed());

@@ -1,4 +1,4 @@
-//! Single changes: what each one does, and which revisions it raises.
+//! Checks of single changes: the effect of each change, and the revisions that it raises.
 
 use super::{apply, claim, deliver, id, node, register, rejected, remove};
 use crate::{Change, RejectionReason, Store};
@@ -118,7 +118,7 @@ pub(super) async fn first_key_owns_an_identifier(store: &impl Store) {
             different_key()
         );
         assert_eq!(store.state().keys["a"], Digest::of(first.as_bytes()));
-        // A removed node keeps its name.
+        // The key of a removed node still owns its identifier.
         register(store, "a", "10.0.0.1").await;
         apply(store, vec![remove("a")]).await;
         assert_eq!(store.state().keys.len(), 1);
@@ -129,7 +129,7 @@ pub(super) async fn first_key_owns_an_identifier(store: &impl Store) {
     }
 }
 
-pub(super) async fn a_held_state_does_not_change(store: &impl Store) {
+pub(super) async fn held_state_does_not_change(store: &impl Store) {
     register(store, "a", "10.0.0.1").await;
     let held = store.state();
     register(store, "b", "10.0.0.2").await;

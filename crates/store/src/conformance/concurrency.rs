@@ -1,4 +1,4 @@
-//! Two writers at once.
+//! Checks with concurrent writers on two handles.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(super) async fn concurrent_registrations_are_all_kept<S: Store>(handles: Han
     }
 }
 
-/// The answer of a write comes after the state that shows it, and no later read goes back.
+/// When a write is answered, the state already shows it. Later reads never return an older state.
 pub(super) async fn writer_reads_its_own_writes<S: Store>(handles: Handles<S>) {
     let mut tasks = tokio::task::JoinSet::new();
     for writer in 0..8 {

@@ -1,4 +1,4 @@
-//! Events: complete, in order, each once, and a history with a bound.
+//! Checks of events: followers see each event once and in order, and the history is bounded.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -6,10 +6,10 @@ use super::{Handles, accepted, apply, claim, deliver, generation, id, node, regi
 use crate::{Change, EVENT_HISTORY_MAX_EVENTS, Event, EventKind, State, Store};
 use cfgsync_model::{Identifier, NodeRegistration, Revision};
 
-/// How many changes of one batch every store must take.
+/// The number of changes in one batch that every store must accept.
 const BATCH_CHANGES: usize = 64;
 
-/// All events of `state` after `revision`.
+/// Returns all events of `state` after `revision`.
 fn events_after(state: &State, revision: Revision) -> Option<Vec<Event>> {
     let commits = state.events_after(revision)?;
     Some(commits.flat_map(|events| events.to_vec()).collect())
@@ -139,7 +139,7 @@ pub(super) async fn history_reaches_back_a_bounded_number_of_events(store: &impl
     assert_eq!(all.len(), EVENT_HISTORY_MAX_EVENTS);
     assert_eq!(all[..BATCH_CHANGES], *registered.events);
 
-    // One event more, and the oldest commit is gone as a whole.
+    // One more event removes the oldest commit with all its events.
     register(store, "one-more", "10.0.0.1").await;
     let state = store.state();
     assert!(events_after(&state, Revision(0)).is_none());

@@ -1,4 +1,4 @@
-//! Answers that are lost: the change took effect, the caller does not know, and tries again.
+//! Checks with lost answers: the change takes effect, but the caller does not learn it and tries again.
 
 use std::sync::{
     Arc,
@@ -13,7 +13,7 @@ use crate::{
 };
 use cfgsync_model::{Generation, Instance, Revision};
 
-/// A store that carries out each request and loses the first `lost` answers.
+/// A store that handles each request and loses the first `lost` answers.
 struct LostAnswers<S> {
     store: Arc<S>,
     lost: AtomicUsize,
@@ -81,7 +81,7 @@ pub(super) async fn unknown_registration_can_be_repeated(store: Arc<impl Store>)
         store.lose_next(turn);
         let registration = node("a", &format!("10.0.0.{turn}"));
         let commit = apply_until_known(&store, vec![Change::register(registration.clone())]).await;
-        // The answer that arrives is the one of a repetition: it names the revision of the change.
+        // The answer is that of a repeated request. It has the revision at which the change took effect.
         assert!(!commit.is_changed());
         let state = store.state();
         assert_eq!(*state.registrations["a"].registration, registration);
@@ -97,7 +97,7 @@ pub(super) async fn unknown_batch_can_be_repeated(store: Arc<impl Store>) {
     let commit = apply_until_known(&store, changes).await;
     assert!(!commit.is_changed());
     assert_eq!(store.state().revision, commit.revision);
-    // A removal that is repeated finds nothing to remove, which is what its caller wanted.
+    // A repeated removal is rejected because the node is gone. Its caller wanted exactly that.
     store.lose_next(1);
     let lost = store.apply(vec![remove("a")]).await;
     assert!(matches!(lost, Err(CommitError::Unknown(_))), "{lost:?}");

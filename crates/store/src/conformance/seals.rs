@@ -1,4 +1,4 @@
-//! Seals: compare-and-set on the newest generation, safe to repeat.
+//! Checks of seals: compare-and-set on the newest generation, which is safe to repeat.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ async fn win(store: &impl Store, generation: Arc<Generation>) {
     assert!(matches!(outcome, SealOutcome::Won), "{outcome:?}");
 }
 
-/// Seals a generation that must lose; answers the one that it lost to.
+/// Seals a generation that must lose. Returns the generation that it lost to.
 async fn lose(store: &impl Store, generation: Arc<Generation>) -> Arc<Generation> {
     match accepted(store.seal(generation).await) {
         SealOutcome::Lost(newest) => newest,
@@ -55,7 +55,7 @@ pub(super) async fn repeated_seal_is_won(store: &impl Store) {
     assert_eq!(store.state().revision, revision);
     win(store, generation(2, "second")).await;
     let revision = store.state().revision;
-    // The first try of an older generation took effect, although a newer one follows it.
+    // The seal of an older generation took effect, although a newer generation follows it.
     win(store, first).await;
     assert_eq!(store.state().revision, revision);
     let newest = lose(store, generation(1, "other")).await;

@@ -1,5 +1,5 @@
-//! Group commit: applies requests by the rules of every store, writes them as one frame, syncs it, and only then makes
-//! the new state the current one.
+//! Group commit: applies several requests, writes them as one frame, and syncs it. Only then the new state becomes the
+//! current one.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use super::{
 use crate::{Change, Commit, CommitError, SealOutcome, State};
 use cfgsync_model::{Generation, Instance, Revision};
 
-/// The length of a log, in bytes, at which a snapshot is taken; or twice the length of the last snapshot, if that is
-/// more. Both writing snapshots and reading the log at a start stay cheap.
+/// The length of a log, in bytes, at which a snapshot is taken. If twice the length of the last snapshot is more, that
+/// length counts. This keeps the cost of both low: writing snapshots, and reading the log at startup.
 const SNAPSHOT_AFTER_BYTES: u64 = 4 << 20;
 
-/// The maximum length of a frame beside its commits, in bytes: its head and two revisions.
+/// The maximum length of a frame without its commits, in bytes: its head and two revisions.
 const FRAME_OVERHEAD_BYTES: usize = frame::HEAD_BYTES + 20;
 
 /// A request to write something.
@@ -51,7 +51,7 @@ pub(super) struct Journal {
     history: usize,
     /// The length of the log, in bytes, at which a snapshot is taken.
     snapshot_at_bytes: u64,
-    /// Whether the last frame could not be written. The change is logged once in each direction.
+    /// Whether the last frame could not be written. The log reports only the first failure and the first success after it.
     is_refusing: bool,
 }
 
@@ -59,12 +59,12 @@ pub(super) struct Journal {
 pub(super) struct Settings {
     /// The head of a new log. An existing log must belong to the same cluster.
     pub(super) head: LogHead,
-    /// How many generations are kept, from the next seal on.
+    /// The number of generations that are kept, from the next seal on.
     pub(super) history: usize,
 }
 
 impl Journal {
-    /// Reads `disk`, or creates a new log on it, and repairs what a crash left.
+    /// Reads `disk`, or creates a new log on it, and repairs the damage of a crash.
     pub(super) fn open(disk: Arc<dyn Disk>, settings: &Settings) -> Result<Self, DirectoryError> {
         let Settings { head, history } = settings;
         let (log, head, state, snapshot_bytes) = match recover(&*disk)? {
@@ -107,13 +107,13 @@ impl Journal {
         })
     }
 
-    /// The writer for files of generations, which must be durable before their seal is requested.
+    /// Returns the writer for files of generations. They must be durable before their seal is requested.
     pub(super) fn generations(&self) -> Arc<GenerationWriter> {
         self.generations.clone()
     }
 
-    /// Handles `requests`, in order, and writes one frame. Answers once it is synced, or refuses each request. After an
-    /// error it is unknown what is durable: no request may be answered, and this journal must not be used again.
+    /// Handles `requests`, in order, and writes one frame. Returns once it is synced, or refuses each request. After an
+    /// error it is unknown which data is durable. Then no request may be answered, and this journal must not be used again.
     pub(super) fn commit(&mut self, requests: Vec<Request>) -> Result<Vec<Answer>, WriteError> {
         let mut builder = FrameBuilder::new(&self.state, self.log.marker, self.history);
         let answers: Vec<Answer> = requests
@@ -136,8 +136,8 @@ impl Journal {
         }
     }
 
-    /// Does the work that is due after a frame was answered: removes files of old generations if `is_sealed`, and takes
-    /// a snapshot if the log is long.
+    /// Does the maintenance after a frame was answered. If `is_sealed`, it removes files of old generations. If the log
+    /// is long, it takes a snapshot.
     pub(super) fn maintain(&mut self, is_sealed: bool) -> Result<(), WriteError> {
         if is_sealed {
             self.generations.remove_unreferenced(&self.state);
@@ -163,7 +163,7 @@ impl Journal {
         self.log.append(&empty_frame(&self.state, self.log.marker))
     }
 
-    /// Refuses all requests, except those whose changes were in effect before the frame.
+    /// Refuses all requests, except those whose changes were already in effect before the frame.
     fn refuse(&mut self, error: &WriteError, answers: Vec<Answer>) -> Vec<Answer> {
         if !std::mem::replace(&mut self.is_refusing, true) {
             tracing::error!("all changes are refused, and sealed files are still served: {error}");
@@ -185,7 +185,7 @@ impl Journal {
     }
 }
 
-/// The answer to a request that was not written. It goes to clients, so it names no path.
+/// Returns the answer to a request that was not written. Clients receive it, so it names no path.
 pub(super) fn unavailable(error: &WriteError) -> CommitError {
     let (WriteError::NotWritten { error, .. } | WriteError::NotSynced { error, .. }) = error;
     CommitError::Unavailable(format!(
@@ -196,7 +196,7 @@ pub(super) fn unavailable(error: &WriteError) -> CommitError {
 /// A frame under construction. Its body is the revision before its first commit, the revision of its last one, and the
 /// commits.
 struct FrameBuilder {
-    /// The encoded commits.
+    /// The commits, encoded in order.
     commits: Vec<u8>,
     marker: frame::Marker,
     state: State,
@@ -238,7 +238,7 @@ impl FrameBuilder {
         Ok(answer?)
     }
 
-    /// Returns the frame and the state after it, if anything changed.
+    /// Returns the frame and the state after it. `None` if nothing changed.
     fn finish(self) -> Option<(Vec<u8>, State)> {
         if self.state.revision == self.before {
             return None;
@@ -256,15 +256,15 @@ impl FrameBuilder {
     }
 }
 
-/// A frame without commits. It states the revision of the snapshot before it, so that a missing or older snapshot is
-/// noticed.
+/// Returns a frame without commits. It has the revision of the snapshot before it, so that recovery detects a missing
+/// or older snapshot.
 fn empty_frame(state: &State, marker: frame::Marker) -> Vec<u8> {
     FrameBuilder::new(state, marker, 1).frame()
 }
 
-/// Continues a directory of an older format in the current one: writes a snapshot of everything, and then replaces the
-/// log by an empty one. After a crash between the two, the old log is beside a snapshot that holds all its changes, and
-/// the next start upgrades again. Returns the length of the snapshot in bytes, too.
+/// Upgrades a directory of an older format: writes a snapshot of everything, and then replaces the log by an empty one.
+/// After a crash between the two steps, the snapshot has all changes of the old log, and the next start upgrades again.
+/// Returns the log and the length of the snapshot in bytes.
 fn upgrade(
     disk: &dyn Disk,
     recovered: &Recovered,

@@ -12,7 +12,7 @@ use super::{
 use crate::{State, StoreError};
 use cfgsync_model::{Instance, Revision};
 
-/// How often a directory is read again if it seems damaged: a server may be replacing a file.
+/// The number of reads after which damage is reported. Before that, a running server may be replacing a file.
 const READS_MAX: u32 = 5;
 
 /// The content of a state directory.
@@ -24,13 +24,13 @@ pub struct DirectoryContents {
     pub instance: Instance,
     /// The name of the cluster.
     pub cluster: String,
-    /// The newest state.
+    /// The newest state, with all files.
     pub state: State,
     /// The number of frames in the log. One frame holds the batches that were synced together.
     pub log_frames: u64,
     /// The length of these frames, in bytes.
     pub log_bytes: u64,
-    /// Whether an unfinished frame follows: one that is being written, or that a crash left.
+    /// Whether an unfinished frame follows: a server is writing it, or a crash left it.
     pub is_torn: bool,
     /// The revision of the snapshot, and its length in bytes.
     pub snapshot: Option<(Revision, u64)>,
@@ -40,7 +40,7 @@ impl DirectoryContents {
     /// Reads all of `directory`, and checks the checksum of each frame.
     ///
     /// # Errors
-    /// See [`StoreErrorKind`](crate::StoreErrorKind).
+    /// [`StoreErrorKind`](crate::StoreErrorKind) lists the reasons.
     pub fn read(directory: &Path) -> Result<Self, StoreError> {
         let disk = Directory::open_unlocked(directory);
         let mut reads = 1;
@@ -74,10 +74,10 @@ impl DirectoryContents {
         })
     }
 
-    /// Computes the digests of all generations again, to check that every byte is the sealed one.
+    /// Computes the digests of all generations again, to check that no byte has changed since the seal.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Damaged`](crate::StoreErrorKind::Damaged) with the file that differs.
+    /// Fails with [`StoreErrorKind::Damaged`](crate::StoreErrorKind::Damaged) and the file that differs.
     pub fn verify(&self) -> Result<(), StoreError> {
         let disk = Directory::open_unlocked(&self.directory);
         for generation in self.state.generations.iter() {

@@ -1,14 +1,14 @@
 //! The real disk: a directory that one server locks, and that other users cannot read.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{FallocateFlags, FlockOperation, fallocate, fdatasync, flock},
+    fs::{FallocateFlags, fallocate, fdatasync},
     io::Errno,
 };
 
@@ -25,7 +25,7 @@ const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// The permission bits of group and others.
 const OTHERS_MASK: u32 = 0o077;
-/// The size of one write of zeros, where the filesystem cannot reserve space.
+/// The size of one write of zeros, in bytes, on a filesystem that cannot reserve space.
 const ZEROS_WRITE_BYTES: usize = 64 << 10;
 
 /// A state directory. A directory that is open for writing stays locked until this is dropped.
@@ -67,7 +67,7 @@ impl Directory {
             locks: Some(locks),
         };
         directory.sync_directory("").map_err(failed("sync"))?;
-        // The names of the new directories must be durable as well.
+        // The directory entries of the new directories must be durable as well.
         for created in created {
             File::open(created.join(".."))
                 .and_then(|parent| parent.sync_all())
@@ -88,9 +88,10 @@ impl Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         if let Some(Locks { file, directory }) = &self.locks {
-            // Closing is not enough: a child that was forked meanwhile has copies of both until it executes a program.
-            let _ = flock(file, FlockOperation::Unlock);
-            let _ = flock(directory, FlockOperation::Unlock);
+            // Closing is not enough: a child that was forked in the meantime holds copies of both until it executes a
+            // program.
+            let _ = file.unlock();
+            let _ = directory.unlock();
         }
     }
 }
@@ -135,15 +136,14 @@ fn lock(path: &Path) -> Result<Locks, DirectoryError> {
         .open(&lock_path)
         .map_err(failed)?;
     let directory = File::open(path).map_err(failed)?;
-    let lock = |file: &File| flock(file, FlockOperation::NonBlockingLockExclusive);
-    let locked = lock(&file).and_then(|()| match lock(&directory) {
+    let locked = file.try_lock().and_then(|()| match directory.try_lock() {
         // A network filesystem may lock only files that are open for writing, which a directory cannot be.
-        Err(error) if error != Errno::WOULDBLOCK => Ok(()),
+        Err(TryLockError::Error(_)) => Ok(()),
         locked => locked,
     });
     match locked {
         Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => {
+        Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
             // The other server may not have written its process id yet.
             let _ = file.read_to_string(&mut text);
@@ -152,7 +152,7 @@ fn lock(path: &Path) -> Result<Locks, DirectoryError> {
                 pid: text.trim().parse().ok(),
             });
         }
-        Err(error) => return Err(failed(error.into())),
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
     file.set_len(0)
         .and_then(|()| writeln!(file, "{}", std::process::id()))
@@ -226,7 +226,7 @@ impl DiskFile for File {
             match fallocate(&*self, FallocateFlags::empty(), from, to - from) {
                 Ok(()) => return Ok(()),
                 Err(Errno::INTR) => {}
-                // As posix_fallocate does where the filesystem cannot reserve space.
+                // posix_fallocate does the same on filesystems that cannot reserve space.
                 Err(Errno::OPNOTSUPP | Errno::NOSYS) => return write_zeros(self, from, to),
                 Err(error) => return Err(error.into()),
             }
@@ -239,7 +239,7 @@ impl DiskFile for File {
 
     fn sync(&mut self) -> io::Result<()> {
         fdatasync(&*self)?;
-        // Data in a removed file are lost when it is closed.
+        // The data in a removed file is lost when the file is closed.
         if self.metadata()?.nlink() == 0 {
             return Err(io::Error::other("the file was removed"));
         }

@@ -1,17 +1,16 @@
-//! The operations that the journal needs of a disk. They are few, so that a test can simulate a disk and let each
-//! operation fail.
+//! The disk operations of the journal. There are few, so that tests can simulate a disk on which each operation fails.
 
 use std::{io, path::PathBuf};
 
 /// A directory of files with names like `log` or `generations/<digest>`.
 pub(super) trait Disk: Send + Sync + 'static {
-    /// The full path of `name`, for messages.
+    /// Returns the full path of `name`, for messages.
     fn path(&self, name: &str) -> PathBuf;
 
-    /// All bytes of a file; `None` if it does not exist.
+    /// Returns all bytes of a file. `None` if it does not exist.
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
 
-    /// The names of the files in `directory`. The empty name is the top directory.
+    /// Returns the names of the files in `directory`. The empty name is the top directory.
     fn list(&self, directory: &str) -> io::Result<Vec<String>>;
 
     /// Opens an existing file for writing.
@@ -23,14 +22,14 @@ pub(super) trait Disk: Send + Sync + 'static {
     /// Renames `from` to `to`, replacing `to`.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
-    /// Removes a file.
+    /// Removes the file called `name`.
     fn remove(&self, name: &str) -> io::Result<()>;
 
     /// Makes the names in `directory` durable.
     fn sync_directory(&self, directory: &str) -> io::Result<()>;
 }
 
-/// An open file. Written data are durable only after [`DiskFile::sync`].
+/// An open file. Written data is durable only after [`DiskFile::sync`].
 pub(super) trait DiskFile: Send {
     /// Writes `bytes` at `offset`. After an error some of them may have been written.
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
@@ -41,32 +40,32 @@ pub(super) trait DiskFile: Send {
     /// Truncates the file to `length` bytes.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
 
-    /// Makes the content and the length durable. After an error it is unknown what is durable, and a second try may
-    /// succeed without writing anything.
+    /// Makes the content and the length durable. After an error it is unknown which data is durable. A second call may
+    /// then succeed without writing anything.
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// Why a write failed.
+/// The reason why a write failed, and whether it may be retried.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WriteError {
-    /// Nothing has changed, so the write may be tried again.
+    /// Nothing has changed, so the write may be retried.
     #[error("cannot write {}: {error}", path.display())]
     NotWritten { path: PathBuf, error: io::Error },
-    /// It is unknown what has changed. The server must end; the next one reads what is there.
+    /// It is unknown which data is durable. The server must end. The next server reads the data that is there.
     #[error("cannot sync {}: {error}", path.display())]
     NotSynced { path: PathBuf, error: io::Error },
 }
 
-/// The suffix of files that are being written. Remaining ones are removed at the next start.
+/// The suffix of files that are being written. The next start removes those that remain.
 pub(super) const STAGED_SUFFIX: &str = ".tmp";
 
 /// Replaces a whole file atomically: writes it under another name, syncs it, renames it, and syncs its directory. A
-/// reader finds the old file or the new one.
+/// reader sees the old file or the new one.
 pub(super) fn replace_file(disk: &dyn Disk, name: &str, parts: &[&[u8]]) -> Result<(), WriteError> {
     let staged = format!("{name}{STAGED_SUFFIX}");
     let written = write_new(disk, &staged, parts).and_then(|()| disk.rename(&staged, name));
     if let Err(error) = written {
-        // If this fails too, only space is lost, until the next start.
+        // If this fails as well, the file only uses space until the next start.
         let _ = disk.remove(&staged);
         return Err(WriteError::NotWritten {
             path: disk.path(name),
@@ -91,6 +90,6 @@ fn write_new(disk: &dyn Disk, name: &str, parts: &[&[u8]]) -> io::Result<()> {
         file.write_at(part, offset)?;
         offset += part.len() as u64;
     }
-    // If this fails, the file is removed and never synced again.
+    // If the sync fails, the caller removes the file and never syncs it again.
     file.sync()
 }

@@ -15,10 +15,10 @@ use cfgsync_model::{
 };
 use cfgsync_support::clock::Timestamp;
 
-/// The highest revision that is read.
+/// The highest revision that an entry may have.
 const REVISION_MAX: u64 = i64::MAX as u64;
 
-/// One commit of format 2.
+/// One commit in format 2.
 #[derive(Serialize, Deserialize)]
 pub(super) struct CommitEntry<'a> {
     pub(super) revision: u64,
@@ -32,7 +32,7 @@ enum CommitContent<'a> {
     Seal(#[serde(borrow)] SealEntry<'a>),
 }
 
-/// One change of a batch.
+/// The encoding of one change of a batch.
 #[derive(Serialize, Deserialize)]
 enum ChangeEntry<'a> {
     Register(#[serde(borrow)] NodeEntry<'a>),
@@ -46,7 +46,7 @@ enum ChangeEntry<'a> {
     Release(&'a str),
 }
 
-/// A node's facts.
+/// The encoding of a registration.
 #[derive(Serialize, Deserialize)]
 pub(super) struct NodeEntry<'a> {
     identifier: &'a str,
@@ -55,7 +55,7 @@ pub(super) struct NodeEntry<'a> {
     metadata: Cow<'a, str>,
 }
 
-/// One file of an override.
+/// The encoding of one file of an override.
 #[derive(Serialize, Deserialize)]
 pub(super) struct FileEntry<'a> {
     path: &'a str,
@@ -65,7 +65,7 @@ pub(super) struct FileEntry<'a> {
     chunks: Vec<BytesEntry<'a>>,
 }
 
-/// A declared failure.
+/// The encoding of a declared failure.
 #[derive(Serialize, Deserialize)]
 pub(super) struct FailureEntry<'a> {
     kind: FailureKindEntry,
@@ -86,7 +86,7 @@ pub(super) struct SealEntry<'a> {
     /// The seats that the previous generation does not have, or all seats if `all_seats`.
     seats: Vec<(&'a str, u32)>,
     all_seats: bool,
-    /// How many generations were kept at that time. The files of older ones may have been removed.
+    /// The number of generations that were kept at that time. The files of older ones may have been removed.
     pub(super) history: u32,
 }
 
@@ -117,7 +117,7 @@ pub(super) fn write(out: &mut Vec<u8>, value: &impl Serialize) {
         .expect("lengths are known, and a vector takes all bytes");
 }
 
-/// Lets postcard append to a vector.
+/// Makes postcard append to an existing vector.
 struct AppendFlavor<'a>(&'a mut Vec<u8>);
 
 impl postcard::ser_flavors::Flavor for AppendFlavor<'_> {
@@ -138,13 +138,13 @@ impl postcard::ser_flavors::Flavor for AppendFlavor<'_> {
     }
 }
 
-/// Decodes one value; returns the rest of `body` as well.
+/// Decodes one value. Returns it and the rest of `body`.
 pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<(T, &'a [u8]), DecodeError> {
     Ok(postcard::take_from_bytes(body)?)
 }
 
 impl<'a> CommitEntry<'a> {
-    /// The entry of a batch that is applied at `revision`.
+    /// Returns the entry of a batch that is applied at `revision`.
     pub(super) fn of_changes(revision: Revision, changes: &'a [Change]) -> Self {
         Self {
             revision: revision.0,
@@ -152,7 +152,7 @@ impl<'a> CommitEntry<'a> {
         }
     }
 
-    /// The entry of a seal at `revision`.
+    /// Returns the entry of a seal at `revision`.
     pub(super) fn of_seal(revision: Revision, seal: SealEntry<'a>) -> Self {
         Self {
             revision: revision.0,
@@ -160,7 +160,7 @@ impl<'a> CommitEntry<'a> {
         }
     }
 
-    /// Applies the commit to `state`, by the rules of every store. A sealed generation has no files yet.
+    /// Applies the commit to `state`. A sealed generation has no files yet.
     pub(super) fn replay(self, state: &mut State) -> Result<(), DecodeError> {
         let revision = revision(self.revision)?;
         if revision <= state.revision {
@@ -359,7 +359,7 @@ impl<'a> FailureEntry<'a> {
 }
 
 impl<'a> SealEntry<'a> {
-    /// The entry of `generation` after `before`, if the newest `history` generations are kept.
+    /// Returns the entry of `generation` after `before`, if the newest `history` generations are kept.
     pub(super) fn of(
         generation: &'a Generation,
         before: Option<&Generation>,
@@ -383,7 +383,7 @@ impl<'a> SealEntry<'a> {
         }
     }
 
-    /// The generation that follows `before`, without its files.
+    /// Returns the generation that follows `before`, without its files.
     pub(super) fn generation(
         &self,
         before: Option<&Generation>,
@@ -423,7 +423,7 @@ impl TimestampEntry {
     }
 }
 
-/// The revision with this number. The next numbers must not overflow.
+/// Returns the revision with this number. It fails above [`REVISION_MAX`], so that later revisions do not overflow.
 pub(super) fn revision(number: u64) -> Result<Revision, DecodeError> {
     if number > REVISION_MAX {
         return Err(DecodeError::Other(format!("{number} is not a revision")));
@@ -431,13 +431,13 @@ pub(super) fn revision(number: u64) -> Result<Revision, DecodeError> {
     Ok(Revision(number))
 }
 
-/// The chunks of `content` that are written: empty ones are left out.
+/// Returns the chunks of `content` without the empty ones, which are not written.
 pub(super) fn non_empty_chunks(content: &Content) -> impl Iterator<Item = &Arc<Chunk>> {
     let chunks = content.chunks().iter();
     chunks.filter(|chunk| !chunk.bytes().is_empty())
 }
 
-/// The mode with these bits.
+/// Returns the mode with these bits.
 pub(super) fn mode(bits: u32) -> Result<Mode, DecodeError> {
     Mode::from_bits(bits).ok_or_else(|| DecodeError::Other(format!("{bits:o} is not a file mode")))
 }

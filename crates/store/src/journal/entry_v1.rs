@@ -1,4 +1,4 @@
-//! The entries of format 1, which are only read.
+//! The entries of format 1, which this program reads but does not write.
 
 use serde::Deserialize;
 
@@ -23,7 +23,7 @@ pub(super) enum EntryV1<'a> {
     Seal(#[serde(borrow)] SealEntry<'a>),
 }
 
-/// A record of format 1.
+/// The encoding of a record in format 1.
 #[derive(Deserialize)]
 pub(super) enum NoteEntryV1<'a> {
     Delivered(&'a str, u64),
@@ -48,12 +48,12 @@ impl EntryV1<'_> {
                         .apply(vec![note.change()?], revision)
                         .map_err(|e| e.reason)
                     {
-                        // Format 1 wrote also the claims of keys that came second.
+                        // Format 1 also wrote claims that were rejected because another key owned the identifier.
                         Ok(_) | Err(RejectionReason::DifferentKey(_)) => {}
                         Err(reason) => return Err(DecodeError::Other(reason.to_string())),
                     }
                 }
-                // Format 1 gave a revision also to records that changed nothing.
+                // Format 1 also gave a revision to records that changed nothing.
                 state.revision = revision;
                 return Ok(());
             }

@@ -4,7 +4,7 @@ use cfgsync_model::{Instance, InvalidArtifactPath, InvalidIdentifier};
 
 pub(super) use crate::directory_error::DirectoryError;
 
-/// Why the body of an intact frame cannot be decoded. The cause is a bug, or a file that was edited by hand.
+/// The reason why the body of an intact frame cannot be decoded. The cause is a bug, or a file that was edited by hand.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DecodeError {
     #[error("a frame cannot be decoded")]

@@ -1,4 +1,4 @@
-//! The format on disk: older formats stay readable, and the bytes of the current one do not change unnoticed.
+//! Tests of the format on disk: older formats stay readable, and every change of the current format fails a test.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -32,9 +32,9 @@ const MARKER: Marker = *b"\x91\x02\x03\x04\xff\xfe\xfd\xfc";
 
 /// A directory of the current format.
 const FIXTURE: &str = "fixtures/state-2";
-/// A directory of format 1. No program writes it any more.
+/// A directory of format 1, which this program no longer writes.
 pub(super) const FIXTURE_V1: &str = "fixtures/state-1";
-/// A directory of format 1 as its first programs wrote it: the log has no frame that states which snapshot it follows.
+/// A directory that the first programs of format 1 wrote. Its log has no frame that names the snapshot before it.
 const FIXTURE_V1_FIRST: &str = "fixtures/state-1-unmarked";
 
 fn node(name: &str, ip: &str, metadata: serde_json::Value) -> NodeRegistration {
@@ -74,7 +74,7 @@ fn generation(number: u64, names: &[&str]) -> Arc<Generation> {
     })
 }
 
-/// A directory with every kind of change, and its state.
+/// Returns a directory with every kind of change, and its state.
 fn written() -> (SimulatedDisk, Arc<State>) {
     let disk = SimulatedDisk::default();
     let settings = Settings {
@@ -164,7 +164,7 @@ fn written() -> (SimulatedDisk, Arc<State>) {
     (disk, journal.state)
 }
 
-/// The files of `disk`, without the space that the log reserves.
+/// Returns the files of `disk`, without the space that the log reserves.
 fn files_of(disk: &SimulatedDisk) -> Vec<(String, Vec<u8>)> {
     let names = ["", "generations"].into_iter().flat_map(|directory| {
         let names = disk.list(directory).unwrap();
@@ -271,7 +271,7 @@ fn open_with_newer(name: &str) -> DirectoryError {
     error
 }
 
-/// All files of `disk`.
+/// Returns all files of `disk`.
 fn all_files(disk: &SimulatedDisk) -> Vec<(String, Option<Vec<u8>>)> {
     let mut names = disk.list("").unwrap();
     let generations = disk.list("generations").unwrap();
@@ -298,7 +298,7 @@ fn newer_format_refuses_the_start_and_names_the_program() {
     }
 }
 
-/// The body of a frame from `begin` to `end` with one commit for each revision.
+/// Returns the body of a frame from `begin` to `end` with one commit for each revision.
 fn frame_body(begin: u64, end: u64, revisions: &[u64]) -> Vec<u8> {
     let mut body = vec![];
     entry::write(&mut body, &(begin, end));
@@ -318,7 +318,7 @@ fn replays_revisions_with_gaps() {
     let mut state = State::default();
     replay_frame(&frame_body(0, 9, &[5, 9]), &mut state).unwrap();
     replay_frame(&frame_body(9, 20, &[12, 20]), &mut state).unwrap();
-    // A crash can leave frames that the snapshot holds already.
+    // A crash can leave frames whose commits are already in the snapshot.
     replay_frame(&frame_body(0, 9, &[5, 9]), &mut state).unwrap();
     replay_frame(&frame_body(9, 30, &[12, 20, 30]), &mut state).unwrap();
     let revisions: Vec<u64> = state
@@ -515,8 +515,8 @@ proptest! {
 }
 
 #[test]
-fn frame_in_metadata_is_not_taken_for_a_frame() {
-    // A node sends the frame of another log as metadata, and the machine stops while the metadata are written.
+fn frame_in_metadata_is_not_read_as_a_frame() {
+    // A node sends the frame of another log as metadata, and the machine stops while the metadata is written.
     let mut sent = vec![];
     let start = frame::begin(&mut sent, *b"theirs!!");
     sent.extend_from_slice(b"x");

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! A log reserves space ahead, so zeros follow its last frame. Each frame begins with a marker so that intact frames
-//! after a damaged one can be found. The marker of a log is random and never leaves its directory: no node can send
-//! metadata that look like a frame.
+//! after a damaged one can be found. The marker of a log is random and never leaves its directory. Therefore no node
+//! can send metadata that looks like a frame.
 
 /// The bytes that begin a frame.
 pub(super) type Marker = [u8; 8];
@@ -17,14 +17,14 @@ pub(super) const FIXED_MARKER: Marker = *b"cfgframe";
 /// The length of a frame without its body.
 pub(super) const HEAD_BYTES: usize = 20;
 
-/// What is at a position of a file.
+/// The content of a file at one position.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FrameRead<'a> {
     /// An intact frame, which ends at `end`.
     Frame { body: &'a [u8], end: usize },
     /// The end of the file, or zeros up to it.
     End,
-    /// Anything else, and why it is no frame.
+    /// Any other bytes. The value says why they are not a frame.
     Invalid(&'static str),
 }
 
@@ -44,7 +44,7 @@ pub(super) fn finish(out: &mut [u8], start: usize) {
     head[16..20].copy_from_slice(&checksum(length, body).to_le_bytes());
 }
 
-/// Reads what is at position `at`.
+/// Reads the content at position `at`.
 pub(super) fn read(file: &[u8], at: usize, marker: Marker) -> FrameRead<'_> {
     let rest = &file[at..];
     if rest.iter().take(HEAD_BYTES).all(|byte| *byte == 0) {
@@ -77,7 +77,7 @@ pub(super) fn read(file: &[u8], at: usize, marker: Marker) -> FrameRead<'_> {
     }
 }
 
-/// The position of the first intact frame that begins after `at`.
+/// Returns the position of the first intact frame that begins after `at`.
 pub(super) fn find_frame_after(file: &[u8], at: usize, marker: Marker) -> Option<usize> {
     let after = trim_zeros(file.get(at + 1..)?);
     let windows = after.windows(marker.len()).enumerate();
@@ -87,7 +87,7 @@ pub(super) fn find_frame_after(file: &[u8], at: usize, marker: Marker) -> Option
         .find(|position| matches!(read(file, *position, marker), FrameRead::Frame { .. }))
 }
 
-/// `bytes` without the zeros at their end.
+/// Returns `bytes` without the zeros at their end.
 fn trim_zeros(mut bytes: &[u8]) -> &[u8] {
     const ZEROS: &[u8] = &[0; 4096];
     // Most of a log is reserved space, so compare a page at a time.

@@ -23,7 +23,7 @@ use cfgsync_model::{
     Instance, NodeFiles, generation_digest,
 };
 
-/// The content of the file. Paths and chunks are stored once, and referred to by their index.
+/// The content of the file. Each path and chunk is stored once, and files refer to it by its index.
 #[derive(Serialize, Deserialize)]
 struct GenerationEntry<'a> {
     digest: [u8; 32],
@@ -45,22 +45,22 @@ struct FileRef {
     chunks: Vec<u32>,
 }
 
-/// The files of one generation that was read.
+/// The files of one generation, read from disk.
 pub(super) struct GenerationFiles {
     nodes: BTreeMap<Identifier, NodeFiles>,
     shared: Arc<ArtifactSet>,
 }
 
-/// Writes the files of generations, and removes those that are no longer referred to.
+/// Writes the files of generations, and removes files without references.
 pub(super) struct GenerationWriter {
     disk: Arc<dyn Disk>,
-    /// Generations that are being sealed, with the number of their seals in flight. Their files are not removed.
+    /// Generations that are being sealed, with the number of their pending seals. Their files are not removed.
     pending: Mutex<HashMap<Digest, usize>>,
-    /// Held while a file is written: one at a time.
+    /// Held while a file is written, so that only one is written at a time.
     writing: Mutex<()>,
 }
 
-/// Keeps the file of a generation while its seal is in flight.
+/// Keeps the file of a generation while its seal is pending.
 pub(super) struct PendingSeal {
     writer: Arc<GenerationWriter>,
     digest: Digest,
@@ -87,7 +87,7 @@ impl GenerationWriter {
         }
     }
 
-    /// Makes the files of `generation` durable. Blocks this thread.
+    /// Makes the files of `generation` durable. It blocks the calling thread.
     pub(super) fn write(
         self: Arc<Self>,
         generation: &Generation,
@@ -103,7 +103,7 @@ impl GenerationWriter {
         Ok(pending)
     }
 
-    /// Removes the files that neither `state` nor a seal in flight refers to. If one cannot be removed, the next call
+    /// Removes the files that neither `state` nor a pending seal refers to. If a file cannot be removed, the next call
     /// tries again.
     pub(super) fn remove_unreferenced(&self, state: &State) {
         let kept: HashSet<String> = state
@@ -111,7 +111,7 @@ impl GenerationWriter {
             .iter()
             .map(|generation| generation.digest.to_string())
             .collect();
-        // Held to the end, so that a seal that begins meanwhile waits.
+        // The lock is held to the end, so that a seal that begins in the meantime waits.
         let pending = self.pending();
         let names = match self.disk.list(GENERATIONS) {
             Ok(names) => names,
@@ -141,7 +141,7 @@ impl GenerationWriter {
     }
 }
 
-/// The name of the file of the generation with this digest.
+/// Returns the name of the file of the generation with this digest.
 pub(super) fn name_of(digest: Digest) -> String {
     format!("{GENERATIONS}/{digest}")
 }
@@ -166,7 +166,7 @@ pub(super) fn read(disk: &dyn Disk, digest: Digest) -> Result<GenerationFiles, D
 }
 
 impl GenerationFiles {
-    /// `generation` with these files.
+    /// Returns `generation` with these files.
     pub(super) fn complete(self, generation: &Generation) -> Generation {
         Generation {
             nodes: self.nodes,
@@ -194,7 +194,7 @@ pub(super) fn verify_digests(instance: Instance, generation: &Generation) -> Res
     Ok(())
 }
 
-/// New chunks in place of those whose hashes were read and not computed.
+/// New chunks, with computed checksums, for chunks whose checksums were read from disk.
 #[derive(Default)]
 struct RehashedChunks {
     chunks: HashMap<*const Chunk, Arc<Chunk>>,

@@ -1,12 +1,12 @@
-//! The header of every file in a state directory: what the file is, its format, and which program wrote it.
+//! The header of every file in a state directory: the kind of the file, its format, and the program that wrote it.
 //!
 //! ```text
 //! format 2  "cfgsync log 2\n" "written by cfgsync 0.1.0\n" first frame  more frames in a log
 //! format 1  "cfgsync log 1\n"                              first frame  more frames in a log
 //! ```
 //!
-//! Later formats keep both lines, so that an older program can name the program that it would take to read them. The
-//! body of the first frame repeats the program version, so that its checksum covers the second line as well.
+//! Later formats keep both lines, so that an older program can say which version can read the file. The body of the
+//! first frame repeats the program version, so that its checksum covers the second line as well.
 
 use std::path::PathBuf;
 
@@ -16,10 +16,10 @@ use super::{
     frame::{self, FIXED_MARKER, FrameRead},
 };
 
-/// The format that is written. Older formats are read.
+/// The format that this program writes. It also reads older formats.
 pub(super) const FORMAT: u32 = 2;
 
-/// The version of this program. Tests compare files byte by byte, so it is fixed there.
+/// The version of this program. In tests it is fixed, because they compare files byte by byte.
 pub(super) const PROGRAM_VERSION: &str = if cfg!(test) {
     "1.2.3"
 } else {
@@ -31,7 +31,7 @@ const WRITER_PREFIX: &str = "written by cfgsync ";
 /// The maximum length of a line, in bytes.
 const LINE_MAX_BYTES: usize = 80;
 
-/// The kind of a file.
+/// The kind of a file in a state directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FileKind {
     Log,
@@ -59,7 +59,7 @@ pub(super) struct Header<'a> {
     pub(super) length: usize,
 }
 
-/// Why a file has no usable header.
+/// The reason why a file has no usable header.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum HeaderError<'a> {
     /// A newer program wrote the file.
@@ -71,7 +71,7 @@ pub(super) enum HeaderError<'a> {
     Invalid,
 }
 
-/// The header lines of a file of the current format.
+/// Returns the header lines of a file of the current format.
 pub(super) fn lines(kind: FileKind) -> String {
     format!(
         "cfgsync {} {FORMAT}\n{WRITER_PREFIX}{PROGRAM_VERSION}\n",
@@ -110,14 +110,14 @@ pub(super) fn read_lines(file: &[u8], kind: FileKind) -> Result<Header<'_>, Head
     }
 }
 
-/// The first line of `bytes`, without its end.
+/// Returns the first line of `bytes`, without its line feed.
 fn line(bytes: &[u8]) -> Option<&str> {
     let mut start = bytes.iter().take(LINE_MAX_BYTES);
     let length = start.position(|byte| *byte == b'\n')?;
     std::str::from_utf8(&bytes[..length]).ok()
 }
 
-/// A file with one frame, whose body `write_body` appends.
+/// Returns a file with one frame, whose body `write_body` appends.
 pub(super) fn new_file(kind: FileKind, write_body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut file = lines(kind).into_bytes();
     let start = frame::begin(&mut file, FIXED_MARKER);
@@ -132,7 +132,7 @@ pub(super) struct FirstFrame<'a> {
     pub(super) format: u32,
     /// The body, without the program version.
     pub(super) body: &'a [u8],
-    /// Where the frame ends in the file.
+    /// The position in the file at which the frame ends.
     pub(super) end: usize,
 }
 

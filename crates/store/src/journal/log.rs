@@ -17,7 +17,7 @@ use cfgsync_model::Instance;
 /// The name of the log in the directory.
 pub(super) const LOG: &str = "log";
 
-/// Space is reserved in steps of this size, ahead of what is written.
+/// Space is reserved ahead of the written frames, in steps of this size.
 const RESERVE_STEP_BYTES: u64 = 1 << 20;
 
 /// The content of the first frame of a log. It never changes.
@@ -36,16 +36,16 @@ struct HeadEntry<'a> {
     cluster: &'a str,
 }
 
-/// A log head that was read.
+/// The head of a log file, read from disk.
 pub(super) struct ReadHead {
     pub(super) head: LogHead,
     pub(super) format: u32,
-    /// Where the frames of changes begin.
+    /// The position at which the frames of changes begin.
     pub(super) end: usize,
 }
 
 impl LogHead {
-    /// A log that holds only this head.
+    /// Returns the bytes of a log that holds only this head.
     fn to_file(&self) -> Vec<u8> {
         header::new_file(FileKind::Log, |body| {
             let head = HeadEntry {
@@ -77,19 +77,19 @@ impl LogHead {
     }
 }
 
-/// An open log.
+/// A log that is open for writing.
 pub(super) struct Log {
     file: Box<dyn DiskFile>,
     path: PathBuf,
     /// The marker that begins each frame.
     pub(super) marker: Marker,
-    /// Where the frames begin.
+    /// The position at which the frames begin.
     start: u64,
-    /// Where the next frame goes.
+    /// The position of the next frame.
     end: u64,
-    /// The length of the file, with the space that is reserved.
+    /// The length of the file, including the reserved space.
     reserved_end: u64,
-    /// A write failed, so the file must be truncated to `end` before the next write.
+    /// Whether a write failed, so that the file must be truncated to `end` before the next write.
     is_torn: bool,
 }
 
@@ -131,13 +131,13 @@ impl Log {
         })
     }
 
-    /// The length of all frames, in bytes.
+    /// Returns the length of all frames, in bytes.
     pub(super) fn len_bytes(&self) -> u64 {
         self.end - self.start
     }
 
-    /// Makes the frames that were read durable, and removes what follows them. A server that was killed before it
-    /// synced its `last` frame leaves it in the page cache, where a later power failure would lose it. After a failed
+    /// Makes the frames that were read durable, and removes the bytes after them. If a server was killed before it
+    /// synced its `last` frame, that frame may be only in the page cache. A power failure would lose it. After a failed
     /// write the kernel may no longer know that the page is dirty, so the frame is written once more.
     pub(super) fn make_durable(&mut self, last: &[u8]) -> Result<(), WriteError> {
         let at = self.end - last.len() as u64;
@@ -148,14 +148,14 @@ impl Log {
         self.sync()
     }
 
-    /// Appends `frame` and syncs it. After [`WriteError::NotWritten`] the log is as before.
+    /// Appends `frame` and syncs it. After [`WriteError::NotWritten`] the log is unchanged.
     pub(super) fn append(&mut self, frame: &[u8]) -> Result<(), WriteError> {
         self.truncate_torn_tail()?;
         let end = self.end + frame.len() as u64;
         self.reserve(end)?;
         if let Err(error) = self.file.write_at(frame, self.end) {
             self.is_torn = true;
-            // If this fails too, the next append tries again.
+            // If this fails as well, the next append tries again.
             let _ = self.truncate_torn_tail();
             return Err(self.not_written(error));
         }
@@ -172,7 +172,7 @@ impl Log {
         self.is_torn = false;
         // If there is no space now, the next append reports it.
         let _ = self.reserve(self.start);
-        // Sync before new frames are written, so that old frames cannot come back behind new ones.
+        // Sync before new frames are written, so that no old frame can reappear after a new one.
         self.sync()
     }
 
@@ -191,7 +191,7 @@ impl Log {
         Ok(())
     }
 
-    /// Removes what a failed write left after the last good frame.
+    /// Removes the bytes that a failed write left after the last intact frame.
     fn truncate_torn_tail(&mut self) -> Result<(), WriteError> {
         if self.is_torn {
             let truncated = self.file.truncate(self.end);

@@ -1,4 +1,4 @@
-//! Recovery: reads the state that a directory holds. It only reads; the caller repairs what a crash left.
+//! Recovery: reads the state that a directory holds. It only reads. The caller repairs the damage of a crash.
 
 use std::{sync::Arc, thread};
 
@@ -16,7 +16,7 @@ use super::{
 use crate::State;
 use cfgsync_model::{Generation, Revision};
 
-/// The content of a directory.
+/// The content of a state directory.
 pub(super) struct Recovered {
     pub(super) head: LogHead,
     /// The format of the log.
@@ -29,14 +29,14 @@ pub(super) struct Recovered {
     pub(super) snapshot: Option<(Revision, u64)>,
 }
 
-/// Where the frames of a log are.
+/// The positions of the frames of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LogExtent {
-    /// Where the frames begin.
+    /// The position at which the frames begin.
     pub(super) start: u64,
-    /// Where the last intact frame ends.
+    /// The position at which the last intact frame ends.
     pub(super) end: u64,
-    /// The length of the file, with the space that is reserved.
+    /// The length of the file, including the reserved space.
     pub(super) file_length: u64,
     /// The number of frames.
     pub(super) frames: u64,
@@ -46,8 +46,8 @@ pub(super) struct LogExtent {
 
 /// Reads all of `disk`. Returns `None` if it is empty.
 pub(super) fn recover(disk: &dyn Disk) -> Result<Option<Recovered>, DirectoryError> {
-    // Read the log before the snapshot. A running server writes the snapshot first and then clears the log, so changes
-    // that are missing in the log are in the snapshot that is read after it.
+    // Read the log before the snapshot. A running server writes the snapshot first and then clears the log. Changes that
+    // are missing in the log are therefore in the snapshot that is read after it.
     let Some(log) = load(disk, LOG)? else {
         return refuse_directory_without_log(disk).map(|()| None);
     };
@@ -93,7 +93,7 @@ fn load(disk: &dyn Disk, name: &str) -> Result<Option<Vec<u8>>, DirectoryError> 
     })
 }
 
-/// A directory without a log must be new. If it holds anything else, the changes that were in the log are lost.
+/// Fails if a directory without a log holds other files of the state: then the changes of the log are lost.
 fn refuse_directory_without_log(disk: &dyn Disk) -> Result<(), DirectoryError> {
     let sealed = disk.list(GENERATIONS).unwrap_or_default();
     if load(disk, SNAPSHOT)?.is_none() && sealed.is_empty() {
@@ -106,13 +106,13 @@ fn refuse_directory_without_log(disk: &dyn Disk) -> Result<(), DirectoryError> {
     })
 }
 
-/// Damage in a log.
+/// The position and description of damage in a log.
 struct Damage {
     offset: usize,
     what: String,
 }
 
-/// Gives the body of each intact frame to `replay_frame`. Returns the last one as well.
+/// Passes the body of each intact frame to `replay_frame`. Returns the extent of the frames and the last frame.
 fn replay(
     log: &[u8],
     start: usize,
@@ -154,14 +154,14 @@ fn replay(
     Ok((extent, &log[last..at]))
 }
 
-/// Applies the commits of a frame that `state` does not have yet. The frame begins with two revisions: the one before
-/// its first commit, and the one of its last.
+/// Applies the commits of a frame that `state` does not have yet. The frame begins with two revisions: the revision
+/// before its first commit, and the revision of its last commit.
 pub(super) fn replay_frame(body: &[u8], state: &mut State) -> Result<(), DecodeError> {
     let ((begin, end), mut rest): ((u64, u64), _) = entry::read(body)?;
     refuse_gap(begin, state)?;
     while !rest.is_empty() {
         let (commit, behind): (CommitEntry, _) = entry::read(rest)?;
-        // After a crash the log may hold commits that are in the snapshot already.
+        // After a crash the log may hold commits that are already in the snapshot.
         if commit.revision > state.revision.0 {
             commit.replay(state)?;
         }
@@ -176,8 +176,8 @@ pub(super) fn replay_frame(body: &[u8], state: &mut State) -> Result<(), DecodeE
     Ok(())
 }
 
-/// Does the same for format 1: the frame begins with the revision before its first entry, and each entry raises it by
-/// one.
+/// Applies the entries of a frame of format 1 that `state` does not have yet. The frame begins with the revision before
+/// its first entry, and each entry raises it by one.
 pub(super) fn replay_frame_v1(body: &[u8], state: &mut State) -> Result<(), DecodeError> {
     let (begin, mut rest): (u64, _) = entry::read(body)?;
     refuse_gap(begin, state)?;

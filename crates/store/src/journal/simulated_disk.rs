@@ -1,4 +1,4 @@
-//! A disk in memory for tests. Any operation can fail, and a crash keeps an arbitrary part of what was not synced.
+//! A disk in memory for tests. Any operation can fail, and a crash keeps an arbitrary part of the unsynced data.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,7 +11,7 @@ use super::disk::{Disk, DiskFile};
 
 pub(super) const SECTOR_BYTES: usize = 512;
 
-/// What happens to one operation.
+/// The way in which an operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// The machine stops before the operation.
@@ -41,14 +41,14 @@ impl Random {
     }
 }
 
-/// A change of a file that is not synced.
+/// An unsynced change of a file.
 #[derive(Clone)]
 enum FileChange {
     Write(usize, Vec<u8>),
     SetLength(usize),
 }
 
-/// The content of a file. Zeros at the end are in `length` only.
+/// The content of a file. Zeros at the end count in `length` only and are not in `bytes`.
 #[derive(Clone, Default)]
 struct Contents {
     bytes: Vec<u8>,
@@ -57,14 +57,14 @@ struct Contents {
 
 #[derive(Clone, Default)]
 struct Inode {
-    /// What a read returns.
+    /// The content that a read returns.
     current: Contents,
-    /// What survives a crash.
+    /// The content that certainly survives a crash.
     durable: Contents,
     unsynced: Vec<FileChange>,
 }
 
-/// A change of a directory that is not synced.
+/// An unsynced change of a directory.
 #[derive(Clone)]
 enum NameChange {
     Link(String, u64),
@@ -79,9 +79,9 @@ struct DiskState {
     durable_names: BTreeMap<String, u64>,
     unsynced_names: Vec<NameChange>,
     next_inode: u64,
-    /// How many operations were requested.
+    /// The number of operations that were requested.
     operations: u64,
-    /// The operation that a fault hits first, and the fault.
+    /// The number of the first operation that fails, and the fault.
     fault: Option<(u64, Fault)>,
     is_off: bool,
     syncs_fail: bool,
@@ -96,17 +96,17 @@ struct OpenFile {
     inode: u64,
 }
 
-/// How an operation is carried out.
+/// The way in which an operation is carried out.
 enum Execution {
     Complete,
-    /// Complete, and then the machine stops.
+    /// The operation takes effect completely, and then the machine stops.
     CompleteAndStop,
-    /// In part if possible, and with an error.
+    /// The operation takes effect in part, if possible, and returns an error.
     Fail,
 }
 
 impl SimulatedDisk {
-    /// A disk that holds these files durably.
+    /// Returns a disk that holds these files durably.
     pub(super) fn with_files(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
         let mut state = DiskState::default();
         for ((name, bytes), inode) in files.into_iter().zip(0..) {
@@ -131,7 +131,7 @@ impl SimulatedDisk {
         self.0.lock().unwrap()
     }
 
-    /// The disk after the machine stopped: an arbitrary part of what was not synced survives.
+    /// Returns the disk after a crash of the machine: an arbitrary part of the unsynced data survives.
     pub(super) fn after_crash(&self, random: &mut Random) -> Self {
         let state = self.lock();
         let mut names = state.durable_names.clone();
@@ -158,8 +158,8 @@ impl SimulatedDisk {
         })))
     }
 
-    /// The disk after its server was killed: everything that was written can be read, and what was not synced does not
-    /// survive the next crash.
+    /// Returns the disk after a kill of its server. All written data can be read, but unsynced data need not survive the
+    /// next crash.
     pub(super) fn after_kill(&self) -> Self {
         let state = self.lock();
         Self(Arc::new(Mutex::new(DiskState {
@@ -178,17 +178,17 @@ impl SimulatedDisk {
         action();
     }
 
-    /// Lets every later sync fail.
+    /// Makes every later sync fail.
     pub(super) fn fail_syncs(&self) {
         self.lock().syncs_fail = true;
     }
 
-    /// Lets `fault` hit the operation with this number.
+    /// Makes the operation with this number fail with `fault`.
     pub(super) fn set_fault(&self, fault: Option<(u64, Fault)>) {
         self.lock().fault = fault;
     }
 
-    /// How many operations were requested.
+    /// The number of operations that were requested.
     pub(super) fn operations(&self) -> u64 {
         self.lock().operations
     }
@@ -220,7 +220,7 @@ fn apply_name_change(names: &mut BTreeMap<String, u64>, change: &NameChange) {
     }
 }
 
-/// The content of a file after a crash: each sector of each unsynced write survives or not, in any order.
+/// Returns the content of a file after a crash: each sector of each unsynced write survives or not, in any order.
 fn surviving_contents(inode: &Inode, random: &mut Random) -> Contents {
     let mut contents = inode.durable.clone();
     let mut pieces: Vec<FileChange> = Vec::new();
@@ -287,7 +287,7 @@ fn disk_is_full() -> io::Error {
 }
 
 impl DiskState {
-    /// Counts one operation; decides how it is carried out.
+    /// Counts one operation and decides how it is carried out.
     fn begin_operation(&mut self) -> io::Result<Execution> {
         if self.is_off {
             return Err(machine_is_off());

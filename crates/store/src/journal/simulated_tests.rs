@@ -1,5 +1,6 @@
-//! Durability on a simulated disk: a fault at every single operation, then a crash, then a new start. Checked each time:
-//! acknowledged changes are there, a generation number has one digest, and a directory that a crash left can be opened.
+//! Tests of durability on a simulated disk. Each test injects a fault at every single operation, then a crash, and then
+//! starts a new server. It checks that acknowledged changes exist, that a generation number has one digest, and that
+//! the directory can be opened.
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
@@ -24,7 +25,7 @@ use cfgsync_support::clock::Timestamp;
 const INSTANCE: Instance = Instance::from_bytes([3; 16]);
 const HISTORY: usize = 2;
 
-/// How many different crashes follow each fault, unless `TEST_CRASHES` is set.
+/// The number of different crashes after each fault, unless `TEST_CRASHES` is set.
 const CRASHES_PER_FAULT: u64 = 3;
 
 /// A full disk that gets space again after a few operations.
@@ -37,13 +38,13 @@ const FAULTS: [Fault; 4] = [
     FULL_DISK,
 ];
 
-/// What the clients of a server know.
+/// The facts that the clients of a server know.
 #[derive(Default)]
 struct Expected {
-    /// The facts of each node that a later state may hold: the newest acknowledged ones, and those that were sent after
-    /// them without an answer.
+    /// The registrations of each node that a later state may hold: the newest acknowledged one, and those that were sent
+    /// after it without an answer.
     nodes: BTreeMap<Identifier, Vec<NodeRegistration>>,
-    /// The digests of generations that were sealed, and may have been delivered.
+    /// The digests of generations that were sealed and may have been delivered.
     sealed: BTreeMap<u64, Digest>,
     revision: Revision,
     /// The newest state that clients saw.
@@ -68,7 +69,7 @@ fn open(disk: &SimulatedDisk) -> Result<Journal, DirectoryError> {
 fn node(name: &str, turn: u64) -> NodeRegistration {
     let node =
         NodeRegistration::without_metadata(name.parse().unwrap(), "10.0.0.1".parse().unwrap());
-    // The metadata span several sectors, and each sector differs.
+    // The metadata spans several sectors, and each sector differs.
     let padding = format!("{name}{turn}").repeat(300);
     node.with_metadata_value(serde_json::json!({ "turn": turn, "padding": padding }))
 }
@@ -77,7 +78,7 @@ fn register(registration: NodeRegistration) -> Request {
     Request::Apply(vec![Change::register(registration)])
 }
 
-/// The next generation of the nodes of `state`.
+/// Returns the next generation of the nodes of `state`.
 fn generation(state: &State, salt: u64) -> Arc<Generation> {
     let newest = state.generation();
     let names = state.registrations.keys();
@@ -145,7 +146,7 @@ impl Expected {
         }
     }
 
-    /// Earlier facts of this node may not come back.
+    /// Records that earlier registrations of this node must not reappear.
     fn acknowledged(&mut self, node: NodeRegistration) {
         self.nodes.insert(node.identifier.clone(), vec![node]);
     }
@@ -186,7 +187,7 @@ impl Expected {
         Some(answers)
     }
 
-    /// Clients see the state of a running server.
+    /// Checks the state of a running server, which its clients then know.
     fn show(&mut self, journal: &Journal) {
         self.revision = journal.state.revision;
         self.state = Some(journal.state.clone());
@@ -229,7 +230,7 @@ impl Expected {
             assert!(!generation.once.is_empty());
             assert!(generation.seats.keys().eq(generation.nodes.keys()));
         }
-        // A batch is there completely or not at all.
+        // A batch takes effect completely or not at all.
         let batch = ["f", "g"].map(|name| found.registrations.get(name));
         let turn = |node: &NodeRegistration| node.metadata["turn"].clone();
         let turns = batch.map(|known| known.map(|known| turn(&known.registration)));
@@ -274,7 +275,7 @@ fn crashes_per_fault() -> u64 {
     crashes.unwrap_or(CRASHES_PER_FAULT)
 }
 
-/// Runs a server with `fault`, lets the machine crash in several ways, and runs servers on what is left. Returns the
+/// Runs a server with `fault`, crashes the machine in several ways, and runs servers on the remaining data. Returns the
 /// number of operations of the first run.
 fn run_and_crash(fault: Option<(u64, Fault)>) -> u64 {
     let mut operations = 0;
@@ -294,8 +295,8 @@ fn run_and_crash(fault: Option<(u64, Fault)>) -> u64 {
                 Err(error) => panic!("{fault:?}, seed {seed}, turn {turn}: {error}"),
             }
             if turn == 0 && seed % 2 == 0 {
-                // A server that is only killed leaves data that can be read but are not durable. The next server shows
-                // them to clients, so it must make them durable.
+                // A server that is only killed leaves data that can be read but is not durable. The next server shows
+                // this data to clients, so it must make it durable.
                 disk = disk.after_kill();
                 expected.check_restarted(&open(&disk).unwrap());
             }
@@ -305,7 +306,7 @@ fn run_and_crash(fault: Option<(u64, Fault)>) -> u64 {
     operations
 }
 
-/// Lets `fault` hit each operation of a server in turn.
+/// Injects `fault` at each operation of a server in turn.
 fn hit_each_operation(fault: Fault) {
     let operations = run_and_crash(None);
     assert!(operations > 40, "{operations}");
@@ -334,7 +335,7 @@ fn full_disk_at_any_operation_loses_nothing() {
     hit_each_operation(FULL_DISK);
 }
 
-/// The files of a state directory of this repository.
+/// Returns a disk with the files of a state directory of this repository.
 fn fixture(path: &str) -> SimulatedDisk {
     let mut files = Vec::new();
     for directory in ["", "generations"] {
@@ -421,11 +422,11 @@ fn long_log_is_replaced_by_a_snapshot() {
     }
     assert!(before > 3 << 20, "{before}");
     let found = recover(&disk).unwrap().unwrap();
-    // Only the frame without commits is left.
+    // The log has only the frame without commits.
     assert_eq!(found.log.frames, 1);
     assert_eq!(found.snapshot.unwrap().0, journal.state.revision);
     assert_same(&found.state, &journal.state);
-    // That frame tells a directory without its snapshot from a new one.
+    // Because of this frame, a directory that lost its snapshot differs from a new one.
     disk.remove("snapshot").unwrap();
     let missing = recover(&disk).err();
     assert!(
@@ -451,7 +452,7 @@ fn full_disk_refuses_changes_until_there_is_space() {
         assert!(!refused.to_string().contains("simulated"), "{refused}");
     }
     disk.set_fault(None);
-    // The space is reserved now, so it is the write that fails, in the middle or at the end.
+    // The space is reserved now, so the write fails, in the middle or at the end.
     for turn in 4..8 {
         attempt(&mut journal, "a", turn).unwrap();
         disk.set_fault(Some((disk.operations(), Fault::FailOnce)));
@@ -461,7 +462,7 @@ fn full_disk_refuses_changes_until_there_is_space() {
     }
     let before = journal.state.clone();
     fail_for(100);
-    // Facts that are in effect already are still acknowledged.
+    // Registrations that are already in effect are still acknowledged.
     let unchanged = attempt(&mut journal, "a", 7);
     assert!(
         matches!(&unchanged, Ok(Response::Applied(commit)) if !commit.is_changed()),
@@ -505,7 +506,7 @@ fn refused_frame_acknowledges_nothing_that_depends_on_it() {
 }
 
 #[test]
-fn files_of_a_seal_in_flight_are_kept() {
+fn files_of_a_pending_seal_are_kept() {
     let disk = SimulatedDisk::default();
     let journal = open(&disk).unwrap();
     let generation = generation(&journal.state, 0);
@@ -518,7 +519,7 @@ fn files_of_a_seal_in_flight_are_kept() {
 }
 
 #[test]
-fn failed_sync_is_not_tried_again() {
+fn failed_sync_is_not_retried() {
     let disk = SimulatedDisk::default();
     let mut journal = open(&disk).unwrap();
     // The operations of a commit: reserve space, write the frame, sync it.

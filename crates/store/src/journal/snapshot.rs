@@ -25,13 +25,13 @@ enum Part<'a> {
         inputs: u64,
         overrides: u64,
     },
-    /// A registration and its revision.
+    /// The registration of a node and its revision.
     Node(#[serde(borrow)] NodeEntry<'a>, u64),
     /// The node, the files and the revision of an override.
     Override(&'a str, #[serde(borrow)] Vec<FileEntry<'a>>, u64),
-    /// A node, and the newest generation that was handed to it.
+    /// A node, and the newest generation that it has received.
     Delivered(&'a str, u64),
-    /// A declared failure.
+    /// The failure that an operator declared.
     Failure(#[serde(borrow)] FailureEntry<'a>),
     /// A generation. The oldest comes first.
     Generation(#[serde(borrow)] SealEntry<'a>),
@@ -41,7 +41,7 @@ enum Part<'a> {
     Revisions { registrations: u64, overrides: u64 },
 }
 
-/// Replaces the snapshot by one of `state`; returns its length in bytes.
+/// Replaces the snapshot by one of `state`. Returns its length in bytes.
 pub(super) fn write(
     disk: &dyn Disk,
     instance: Instance,
@@ -133,7 +133,7 @@ impl Part<'_> {
                 }
                 state.revision = entry::revision(revision)?;
                 state.inputs = Revision(inputs);
-                // Format 1 does not say when a registration changed last. The newest input is not older.
+                // Format 1 does not store the newest change of a registration. The newest input is at least as new.
                 state.registrations_revision = Revision(inputs);
                 state.overrides_revision = Revision(overrides);
                 state.events = EventHistory::starting_after(state.revision);

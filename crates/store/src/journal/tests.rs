@@ -1,5 +1,5 @@
-//! The journal as a store: the conformance suite on a real disk, also with a restart after every change, and faults
-//! that reach its callers.
+//! Tests of the journal as a store: the conformance suite on a real disk, and the errors that callers receive. The
+//! suite also runs with a restart after every change.
 
 use std::{
     path::Path,
@@ -66,7 +66,7 @@ impl Store for TemporaryJournal {
     }
 }
 
-/// A journal that is closed and opened again after every change, and must have the same state then.
+/// A journal that is closed and reopened after every change. It must then have the same state.
 struct RestartingJournal {
     directory: TempDir,
     instance: Instance,
@@ -140,7 +140,7 @@ pub(super) fn assert_same(one: &State, other: &State) {
     assert_eq!(one.metadata_total_bytes, other.metadata_total_bytes);
 }
 
-/// A directory has one server: both handles are the same.
+/// Returns two handles of one store, because only one server can open a directory.
 fn twice<S>(store: Arc<S>) -> [Arc<S>; 2] {
     [store.clone(), store]
 }
@@ -199,7 +199,7 @@ async fn changes_share_one_sync_and_are_invisible_before_it() {
     let disk = SimulatedDisk::default();
     let directory = Path::new("simulated");
     let journal = JournalStore::open_on(Arc::new(disk.clone()), &config(directory)).unwrap();
-    // A task may poll this many channel operations before tokio makes it yield.
+    // Tokio makes a task yield after this number of channel operations.
     let mut registrations: Vec<_> = (0..50)
         .map(|at| {
             let name = format!("n{at}").parse().unwrap();
@@ -245,7 +245,7 @@ async fn failed_sync_fails_the_store_with_its_reason() {
     );
     let reason = journal.failed().await;
     assert!(reason.starts_with("cannot sync simulated/log"), "{reason}");
-    // The store takes no more changes, and what was acknowledged stays visible.
+    // The store accepts no more changes, and acknowledged changes stay visible.
     let refused = journal.apply(register("a")).await;
     assert!(
         matches!(refused, Err(CommitError::Unavailable(_))),

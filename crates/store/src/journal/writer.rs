@@ -13,22 +13,22 @@ use super::{
 };
 use crate::{PublishedState, SealOutcome};
 
-/// How many requests may wait. Senders wait when the queue is full.
+/// The capacity of the queue. Senders wait when it is full.
 const QUEUE_MAX_REQUESTS: usize = 1024;
 
-/// How many requests share one frame at most.
+/// The largest number of requests that share one frame.
 const FRAME_MAX_REQUESTS: usize = 1024;
 
-/// A request, and where its answer goes.
+/// A request, and the channel for its answer.
 pub(super) struct Job {
     pub(super) request: Request,
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
-/// What the writer publishes to readers.
+/// The state and the failure that the writer publishes to readers.
 pub(super) struct Published {
     pub(super) state: PublishedState,
-    /// Why the journal can take no more changes.
+    /// The reason why the journal can accept no more changes.
     pub(super) failure: watch::Sender<Option<String>>,
 }
 
@@ -68,7 +68,7 @@ fn write_all(
         let is_won = |answer: &Answer| matches!(answer, Ok(Response::Sealed(SealOutcome::Won)));
         let is_sealed = answers.iter().any(is_won);
         for (sender, answer) in senders.into_iter().zip(answers) {
-            // The caller may have gone away. The change stands.
+            // The caller may no longer wait for the answer. The change stays in effect.
             let _ = sender.send(answer);
         }
         journal.maintain(is_sealed)?;

@@ -1,4 +1,4 @@
-//! The results and errors of each kind of expression.
+//! Tests of the results and errors of each kind of expression.
 
 use serde_json::{Map, json};
 

@@ -15,7 +15,7 @@ use crate::{
 };
 use cfgsync_model::Digest;
 
-/// `VALUE | tojson(indent=SPACES)`
+/// `VALUE | tojson(indent=SPACES)`: prints the value as JSON.
 pub(super) fn tojson(value: &Value, options: Rest<ValueOrKwargs>) -> Result<String, Error> {
     require_defined(value)?;
     let options = options.into_values();
@@ -37,23 +37,23 @@ pub(super) fn tojson(value: &Value, options: Rest<ValueOrKwargs>) -> Result<Stri
     to_json(value, indent)
 }
 
-/// `VALUE | toyaml`
+/// `VALUE | toyaml`: prints the value as block YAML.
 pub(super) fn toyaml(value: &Value) -> Result<String, Error> {
     require_defined(value)?;
     to_yaml(value)
 }
 
-/// `VALUE | b64encode`
+/// `VALUE | b64encode`: encodes the printed value as base64.
 pub(super) fn b64encode(value: &Value) -> Result<String, Error> {
     bytes_of(value).map(|bytes| BASE64.encode(&bytes))
 }
 
-/// `VALUE | sha256`
+/// `VALUE | sha256`: returns the checksum of the printed value.
 pub(super) fn sha256(value: &Value) -> Result<String, Error> {
     bytes_of(value).map(|bytes| Digest::of(&bytes).to_string())
 }
 
-/// `STRING | b64decode`
+/// `STRING | b64decode`: decodes base64 to a string.
 pub(super) fn b64decode(value: &Value) -> Result<String, Error> {
     require_defined(value)?;
     let Some(encoded) = value.as_str() else {

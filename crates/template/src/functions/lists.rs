@@ -15,13 +15,13 @@ use crate::{engine_error::undefined_value, nearest::nearest_key, node_value::ide
 pub(super) enum AttributeArgument {
     /// The filter has no such argument. It uses the items themselves.
     None,
-    /// `attribute=NAME`
+    /// The option `attribute=NAME`.
     Keyword,
-    /// `attribute=NAMES`, with commas between the names.
+    /// The option `attribute=NAMES`, with commas between the names.
     KeywordList,
-    /// The first argument.
+    /// The first argument names it.
     First,
-    /// The first argument or `attribute=NAME`.
+    /// The first argument or the option `attribute=NAME`.
     FirstOrKeyword,
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn check_call(name: &str, args: &[CallArg<'_>]) -> Option<(String, St
     }
 }
 
-/// The bytes of placeholders, repeated: `0badc0de` in hexadecimal, `placeholder-` in base64url.
+/// The bytes that a placeholder repeats: `0badc0de` in hexadecimal, `placeholder-` in base64url.
 const HEX_PLACEHOLDER: &[u8] = b"\x0b\xad\xc0\xde";
 const BASE64URL_PLACEHOLDER: &[u8] = b"\xa6\x56\x9c\x7a\x1a\x25\x75\xea\xfe";
 

@@ -11,13 +11,13 @@ use crate::{
     formatter::{check_size, to_text},
 };
 
-/// `VALUE | string`
+/// `VALUE | string`: converts the value to a string.
 pub(super) fn string(value: &Value) -> Result<String, Error> {
     require_defined(value)?;
     to_text(value)
 }
 
-/// `LIST | join(SEPARATOR, attribute=PATH)`
+/// `LIST | join(SEPARATOR, attribute=PATH)`: joins the printed items.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "the engine passes the options by value"

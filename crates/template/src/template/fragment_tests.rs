@@ -1,4 +1,4 @@
-//! Fragments: where they are shared, and that sharing changes no byte of the output.
+//! Tests of fragments: the conditions under which files share them. Sharing changes no byte of the output.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[test]
-fn fragment_is_shared_only_where_it_stands_alone() {
+fn fragment_is_shared_only_if_it_is_the_whole_expression() {
     let context = context_with_fragment(&long_text());
     for (source, chunks) in [
         ("{{ fragment('f') }}", 1),

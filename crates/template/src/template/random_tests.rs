@@ -1,4 +1,4 @@
-//! Random texts: the engine does not panic, and errors contain no values.
+//! Tests with random texts: the engine does not panic, and errors contain no values.
 
 use proptest::{prelude::*, sample::select};
 

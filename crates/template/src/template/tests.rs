@@ -1,4 +1,4 @@
-//! The output and the errors of templates.
+//! Tests of the output and the errors of templates.
 
 use std::collections::BTreeMap;
 

@@ -107,7 +107,7 @@ pub enum UnusablePayload {
     /// The content of a file does not match its digest.
     #[error("the content of {path} does not match its digest")]
     File {
-        /// The file.
+        /// The path of the file.
         path: ArtifactPath,
     },
     /// The files do not match the payload digest.
@@ -159,7 +159,7 @@ impl ReceivedPayload {
     /// Decodes and checks `body` within the default limits.
     ///
     /// # Errors
-    /// See [`UnusablePayload`].
+    /// Fails with [`UnusablePayload`], which says what is wrong.
     pub fn decode(body: &[u8]) -> Result<Self, UnusablePayload> {
         Self::decode_within(body, PayloadLimits::default())
     }
@@ -168,7 +168,7 @@ impl ReceivedPayload {
     /// while it reads.
     ///
     /// # Errors
-    /// See [`UnusablePayload`].
+    /// Fails with [`UnusablePayload`], which says what is wrong.
     pub fn decode_within(body: &[u8], limits: PayloadLimits) -> Result<Self, UnusablePayload> {
         #[derive(Deserialize)]
         struct Version {
@@ -215,7 +215,7 @@ impl ReceivedPayload {
     /// Checks that one of `keys` signed this payload of this generation for `identifier`.
     ///
     /// # Errors
-    /// See [`VerifyError`].
+    /// Fails with [`VerifyError`] if no key matches.
     pub fn verify(&self, identifier: &Identifier, keys: &[VerifyKey]) -> Result<(), VerifyError> {
         let (Some(instance), Some(generation), Some(digest)) =
             (self.instance, self.generation, self.digest)

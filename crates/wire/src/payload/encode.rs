@@ -45,8 +45,8 @@ pub struct EncodedPayload {
 
 /// The signature of a payload and the text around it.
 ///
-/// It is computed when the payload is first sent, so that a render or a restart with ten thousand nodes need not wait for
-/// ten thousand signatures.
+/// It is computed when the payload is first sent. A render or a restart with ten thousand nodes therefore does not wait
+/// for ten thousand signatures.
 #[derive(Clone)]
 struct SignatureTail {
     key: Arc<SigningKey>,
