@@ -61,8 +61,8 @@ provokes 'no answer within TIME: REASON' 69 join --id node-1 --out-dir out --tim
 provokes "NODE is not on this cluster's list of nodes" 77 join --id node-3 --out-dir out
 provokes 'metadata.FIELD: expected TYPE, found VALUE' 77 join --id node-1 --meta port=1 --out-dir out
 provokes 'SERVER serves the cluster "NAME", not the cluster "NAME"' 77 join --id node-1 --cluster x --out-dir out
-provokes 'no place for the files: add --out ARTIFACT=PATH, --out-dir DIR or --env ARTIFACT' 2 join --id node-1
-provokes 'it does not speak TLS' 65 join --id node-1 --out-dir out --timeout 1s \
+provokes 'no output for the files: add --out ARTIFACT=PATH, --out-dir DIR or --env ARTIFACT' 2 join --id node-1
+provokes 'the server does not speak TLS; for plain HTTP, use http://' 65 join --id node-1 --out-dir out --timeout 1s \
     --server "https://127.0.0.1:$(cat port)"
 provokes 'cannot listen on ADDRESS: Address already in use' 1 \
     "$CFGSYNC" serve listed.yaml --listen "127.0.0.1:$(cat port)"
@@ -88,7 +88,7 @@ provokes 'unknown field FIELD; did you mean FIELD?' 78 "$CFGSYNC" plan listed.ya
 kill "$listed_pid"
 wait "$listed_pid" || :
 echo changed >out/config.yaml
-provokes 'nothing was delivered within TIME, and the files that are there are not those of the receipt' 69 \
+provokes 'nothing was delivered within TIME, and the existing files are not those of the receipt' 69 \
     join --id node-1 --out-dir out --receipt receipt.json --fallback existing=1ms --timeout 1s
 spec other 'values: { x: 1 }' 'ready: { nodes: 1 }'
 provokes 'DIRECTORY holds the state of cluster "NAME", not of "NAME"' 78 \
@@ -109,7 +109,7 @@ provokes 'refusing to listen on ADDRESS without authentication' 78 "$CFGSYNC" se
 spec late 'late: refuse' 'values: { x: 1 }' 'ready: { nodes: 1 }'
 with_server late.yaml
 join --id node-1 --out-dir late
-provokes 'the cluster is sealed and takes no new nodes' 77 join --id node-2 --out-dir late
+provokes 'the cluster is sealed and accepts no new nodes' 77 join --id node-2 --out-dir late
 spec short 'values: { x: 1 }' 'ready: { nodes: 2, deadline: 500ms }'
 with_server short.yaml
 provokes 'the cluster failed (deadline): REASON' 70 join --id node-1 --out-dir short
@@ -141,9 +141,9 @@ provokes 'only an operator may do that' 77 "$CFGSYNC" inspect --token-file web.t
 join --id web-1 --out-dir web --token-file web.token --identity-file key-1
 provokes 'NODE is already registered with a different key' 77 \
     join --id web-1 --out-dir web --token-file web.token --identity-file key-2
-provokes 'SERVER is not trusted: no authority that is trusted has signed its certificate' 77 \
+provokes 'SERVER is not trusted: its certificate is not signed by a trusted certificate authority' 77 \
     join --id web-1 --out-dir web --server "https://127.0.0.1:$port"
-provokes 'SERVER is not trusted: its key has the pin PIN, which is not the one expected' 77 \
+provokes 'SERVER is not trusted: its key has the unexpected pin PIN' 77 \
     join --id web-1 --out-dir web --server "cfgsync://127.0.0.1:$port/?pin=sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 provokes 'this port speaks TLS' 77 join --id web-1 --out-dir web --token-file web.token --server "http://127.0.0.1:$port"
 

@@ -6,12 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use hyper::server::conn::http1;
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
+use tower::Service as _;
 
 use super::{
     connection_io::ConnectionIo,
@@ -89,7 +90,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let server = &*connection.server;
-    let service = TowerToHyperService::new(request_service(Arc::clone(&connection)));
+    // The service is called as soon as the head has arrived. hyper-util's adapter would call it when the response is
+    // polled. Until then hyper may read the end of the stream, and would drop the request of a client that shut down its
+    // write side.
+    let service = request_service(Arc::clone(&connection));
+    let service = service_fn(move |request| service.clone().call(request));
     let stream = ConnectionIo::new(stream, Arc::clone(&connection));
     let mut serving = http1::Builder::new()
         .timer(ConnectionTimer::default())
@@ -248,6 +253,21 @@ mod tests {
         started.recv().await.unwrap().await.unwrap();
         assert_eq!(open.get(), 0);
         assert!(quota.take("127.0.0.1".parse().unwrap()).is_ok());
+    }
+
+    /// The end of the stream arrives together with the request.
+    #[tokio::test]
+    async fn half_closed_request_gets_its_response() {
+        let server = Arc::new(server_with(get(|| async { "yes" })));
+        let (mut client, serving) = connect(&server, &ConnectionQuota::new(1, Some(1)));
+        let request = b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut response = String::new();
+        client.read_to_string(&mut response).await.unwrap();
+        assert!(response.starts_with("HTTP/1.1 200 "), "{response:?}");
+        assert!(response.ends_with("yes"), "{response:?}");
+        serving.await.unwrap();
     }
 
     /// A body whose frames a test sends.
