@@ -148,7 +148,7 @@ impl Server {
                 .run(no_specs, async {
                     // An error says that the running server was dropped: it serves on.
                     if stopping.await.is_err() {
-                        std::future::pending().await
+                        std::future::pending::<()>().await;
                     }
                 })
                 .await;
@@ -259,7 +259,7 @@ impl ServerHandle {
                 return Some(newest);
             }
             tokio::select! {
-                changed = changes.changed() => changed.ok()?,
+                newer = changes.changed() => newer.ok()?,
                 // The sender is dropped when the server has stopped.
                 _ = stopped.changed() => return self.generation(),
             }
@@ -316,7 +316,9 @@ async fn call_hooks(store: Arc<dyn Store>, mut seen: GenerationNumber, hooks: Ve
         for generation in generations.iter() {
             if generation.number > seen {
                 seen = generation.number;
-                hooks.iter().for_each(|hook| hook(generation));
+                for hook in &hooks {
+                    hook(generation);
+                }
             }
         }
         if changes.changed().await.is_err() {

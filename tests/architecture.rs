@@ -365,7 +365,7 @@ struct Imports<'a> {
 }
 
 impl Imports<'_> {
-    fn note(&mut self, path: Vec<String>) {
+    fn note(&mut self, path: &[String]) {
         let ups = path.iter().take_while(|step| *step == "super").count();
         let rest = match path.first().map(String::as_str) {
             Some("crate") => path[1..].to_vec(),
@@ -395,23 +395,23 @@ impl Imports<'_> {
                 TokenTree::Punct(mark) if mark.as_char() == ':' => colons += 1,
                 TokenTree::Ident(name) => {
                     if colons != 2 {
-                        self.note(std::mem::take(&mut path));
+                        self.note(&std::mem::take(&mut path));
                     }
                     path.push(name.to_string());
                     colons = 0;
                 }
                 TokenTree::Group(group) => {
-                    self.note(std::mem::take(&mut path));
+                    self.note(&std::mem::take(&mut path));
                     self.note_tokens(group.stream());
                     colons = 0;
                 }
                 _ => {
-                    self.note(std::mem::take(&mut path));
+                    self.note(&std::mem::take(&mut path));
                     colons = 0;
                 }
             }
         }
-        self.note(path);
+        self.note(&path);
     }
 }
 
@@ -459,17 +459,17 @@ impl<'ast> Visit<'ast> for Imports<'_> {
                         .push(format!("use {}", path.join("::")));
                 }
             }
-            self.note(path);
+            self.note(&path);
         }
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        self.note(
-            path.segments
-                .iter()
-                .map(|step| step.ident.to_string())
-                .collect(),
-        );
+        let steps: Vec<String> = path
+            .segments
+            .iter()
+            .map(|step| step.ident.to_string())
+            .collect();
+        self.note(&steps);
         visit::visit_path(self, path);
     }
 

@@ -101,7 +101,7 @@ impl Commit {
     }
 }
 
-/// The result of a [`Store::seal`] that was decided.
+/// The result of a [`Store::seal`](crate::Store::seal) that was decided.
 #[derive(Debug, Clone)]
 pub enum SealOutcome {
     /// This very generation (same number and digest) is sealed, now or by an earlier try.

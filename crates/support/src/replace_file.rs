@@ -1,9 +1,9 @@
 //! Writes one file atomically: a reader sees the complete new file, or what was there before.
 
 use std::{
-    fs::{self, File, Permissions},
+    fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
@@ -56,10 +56,13 @@ fn directory_of(path: &Path) -> io::Result<&Path> {
 
 /// Writes and syncs a new file in `directory`. Dropping it removes it.
 fn stage(directory: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile> {
+    // `tempfile_in` would name its own random path in each error.
     let mut staged = tempfile::Builder::new()
         .prefix(STAGED_PREFIX)
-        .permissions(Permissions::from_mode(mode))
-        .tempfile_in(directory)?;
+        .make_in(directory, |path| {
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true).mode(mode).open(path)
+        })?;
     staged.write_all(bytes)?;
     staged.as_file().sync_all()?;
     Ok(staged)
@@ -68,6 +71,8 @@ fn stage(directory: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile>
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
