@@ -67,7 +67,7 @@ impl<T: FromStr<Err: std::fmt::Display>> FromStr for Assignment<T> {
     }
 }
 
-/// The reason why the files cannot be sent.
+/// Why the files cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReplaceError {
     /// A local file cannot be read.

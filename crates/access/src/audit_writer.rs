@@ -19,7 +19,7 @@ use super::{
 /// How many lines are written with one system call at most.
 const BATCH_MAX_LINES: u64 = 256;
 
-/// What the writer's thread receives.
+/// A message to the writer's thread.
 pub(super) enum Message {
     /// Write a line. The sender, if there is one, learns whether the line is on disk.
     Line(Box<AuditLine>, Option<oneshot::Sender<bool>>),

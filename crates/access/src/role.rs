@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What a holder of credentials may do.
+/// The rights of a holder of credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Register, fetch its own payload, and leave.
