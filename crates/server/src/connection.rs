@@ -347,7 +347,9 @@ mod tests {
             .with_ansi(false)
             .with_writer(log.clone())
             .finish();
-        let _default = tracing::subscriber::set_default(subscriber);
+        // For all threads: a subscriber of one thread misses spans that another test's thread reaches first.
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+        tracing::callsite::rebuild_interest_cache();
         let server = Arc::new(server_with(get(|| async {})));
         let (mut client, serving) = connect(&server, &ConnectionQuota::new(1, Some(1)));
         let body = r#"{"identifier":"node-1","ip":"10.0.0.1"}"#;
