@@ -10,11 +10,12 @@ debug   := $(target)/debug/cfgsync
 # QUICK=1 runs fewer pairs and requests. The table in docs/src/performance.md comes from the full run.
 BENCH_FLAGS ?= $(if $(QUICK),--pairs 1 --fetches 20000)
 
-.PHONY: help build demo test lint unit e2e e2e-packages generate bench deny fuzz clean
+.PHONY: help build demo test test-all lint unit e2e e2e-packages generate bench deny fuzz clean
 
 help:
 	@echo 'make demo      build, and let three nodes join on this machine'
 	@echo 'make test      run everything that CI runs'
+	@echo 'make test-all  the same, and tests that take longer'
 	@echo 'make build     build the release binary: $(release)'
 	@echo 'make generate  write completions/, man/ and schema/ from the code'
 	@echo 'make fuzz      fuzz every parser of untrusted input, SECONDS_EACH=60 each (TARGETS="spec wire": only some)'
@@ -31,6 +32,12 @@ demo:
 	@CFGSYNC='$(abspath $(quick))' examples/quickstart/demo.sh
 
 test: lint unit e2e
+
+# Also tests that take longer: many kills of a real server, many crashes of a simulated disk, and each fuzz target.
+test-all: test
+	TEST_KILLS=300 cargo test --locked --package cfgsync --test it durable
+	TEST_CRASHES=50 cargo test --locked --package cfgsync-store journal
+	fuzz/run.sh
 
 lint:
 	cargo fmt --all --check
