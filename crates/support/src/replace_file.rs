@@ -56,14 +56,14 @@ fn directory_of(path: &Path) -> io::Result<&Path> {
 
 /// Writes and syncs a new file in `directory`. Dropping it removes it.
 fn stage(directory: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile> {
-    // `tempfile_in` would name its own random path in each error.
+    // `tempfile_in`, and writing through `NamedTempFile`, would name the random path in each error.
     let mut staged = tempfile::Builder::new()
         .prefix(STAGED_PREFIX)
         .make_in(directory, |path| {
             let mut options = OpenOptions::new();
             options.write(true).create_new(true).mode(mode).open(path)
         })?;
-    staged.write_all(bytes)?;
+    staged.as_file_mut().write_all(bytes)?;
     staged.as_file().sync_all()?;
     Ok(staged)
 }
