@@ -254,7 +254,7 @@ fn half_closed_registration_is_answered_once_durable() {
     }
 }
 
-/// What the clients observed across all restarts of the server.
+/// The observations of the clients across all restarts of the server.
 #[derive(Default)]
 struct Observed {
     /// The newest acknowledged sequence number of each node.

@@ -33,7 +33,7 @@ const LIMITS: PayloadLimits = PayloadLimits::DEFAULT
     .with_files_max(100)
     .with_path_max_bytes(200);
 
-/// What the server sends instead of a valid response.
+/// The bytes that the server sends instead of a valid response.
 #[derive(Clone)]
 enum Attack {
     /// Sends these bytes and closes the connection.

@@ -30,7 +30,7 @@ pub(super) struct Endpoint {
     /// The resource that authorization decides about.
     pub(super) action: Action,
     pub(super) handler: Handler,
-    /// What it does. Tests compare the documentation with it.
+    /// The effect of the route. Tests compare the documentation with it.
     #[allow(dead_code, reason = "read by tests")]
     pub(super) doc: &'static str,
 }

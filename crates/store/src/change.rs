@@ -90,7 +90,7 @@ impl Change {
 pub struct Commit {
     /// The revision of the batch. If it changed nothing: a revision at which all of it was in effect already.
     pub revision: Revision,
-    /// What changed, in the order of the batch. Empty if everything was in effect already.
+    /// The changes that took effect, in the order of the batch. Empty if everything was in effect already.
     pub events: Arc<[Event]>,
 }
 

@@ -53,7 +53,7 @@ pub(crate) enum DirectoryError {
     /// An operation of the operating system failed.
     #[error("cannot {action} {}: {error}", path.display())]
     Io {
-        /// What failed, such as `read`.
+        /// The operation that failed, such as `read`.
         action: &'static str,
         path: PathBuf,
         error: io::Error,

@@ -61,7 +61,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What all clients have observed. Two different observations of the same thing fail the test.
+/// The observations of all clients. Two different observations of the same thing fail the test.
 #[derive(Default)]
 struct Observations {
     /// The digest of each generation.
