@@ -40,8 +40,9 @@ use render_job::{RenderJob, RenderedGeneration};
 use renderer::{FinishedRender, RenderKey, RenderResult, Renderer};
 use sealer::{PendingSeal, SealAnswer, Sealer, seal_event, unsealed};
 
-/// The delay of an evaluation after a change, so that one evaluation includes all registrations of a burst.
-const EVALUATION_PAUSE: Duration = Duration::from_millis(1);
+/// The shortest time between two evaluations because of changes, so that one evaluation includes many registrations of a
+/// burst. A change after a quiet time is evaluated at once.
+const EVALUATION_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The shortest time between two retries of a failed render that registrations without new inputs cause.
 const FAILED_RENDER_RETRY: Duration = Duration::from_secs(1);
@@ -146,13 +147,13 @@ impl Reconciler {
                     .record_if_due(&self.shared, &self.follower.state),
             );
             self.publish(evaluation);
+            let next_evaluation = Instant::now() + EVALUATION_INTERVAL;
             tokio::select! {
                 () = &mut shutdown => break,
-                is_open = self.follower.changed() => {
+                is_open = self.follower.changed_after(next_evaluation) => {
                     if !is_open {
                         break;
                     }
-                    tokio::time::sleep(EVALUATION_PAUSE).await;
                 }
                 Some(command) = self.commands.recv() => self.handle_command(command),
                 render = self.renderer.finished() => self.on_render_finished(render),

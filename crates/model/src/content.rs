@@ -1,7 +1,7 @@
 //! The bytes of files: chunks that files share, and content made of chunks.
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     sync::{Arc, OnceLock},
 };
 
@@ -138,7 +138,8 @@ impl Content {
         }
         let mut id = String::from("chunks");
         for chunk in &self.chunks {
-            id.push_str(&format!(":{}:{}", chunk.bytes.len(), chunk.sha256()));
+            write!(id, ":{}:{}", chunk.bytes.len(), chunk.sha256())
+                .expect("a string accepts every write");
         }
         id
     }

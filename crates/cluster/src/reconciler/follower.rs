@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::readiness::ReadinessTracker;
 use cfgsync_model::{NodeRegistration, Progress, Revision};
@@ -53,8 +53,9 @@ impl Follower {
         follower
     }
 
-    /// Waits until there may be a newer state. Returns `false` once the store is closed.
-    pub(super) async fn changed(&mut self) -> bool {
+    /// Waits until `time`, and then until there may be a newer state. Returns `false` once the store is closed.
+    pub(super) async fn changed_after(&mut self, time: Instant) -> bool {
+        tokio::time::sleep_until(time).await;
         self.changes.changed().await.is_ok()
     }
 

@@ -5,6 +5,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    io::Write as _,
     sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
@@ -189,22 +190,23 @@ impl PayloadEncoder {
         } else {
             2
         };
-        let digest = digest.map(|digest| format!(r#""digest":"{digest}","#));
         let mut pieces = Pieces::default();
         let content: usize = own.iter().map(|file| file.content.len()).sum();
         // JSON escapes lengthen a text a little.
         let escaped = content + content / 8;
         let files = own.len() * FILE_OVERHEAD_BYTES + escaped + self.shared.buffer.len();
         pieces.buffer.reserve(PAYLOAD_OVERHEAD_BYTES + files);
-        pieces.buffer.extend_from_slice(
-            format!(
-                r#"{{"schema_version":{version},"instance":"{}","generation":{},{}"files":["#,
-                self.instance,
-                self.number,
-                digest.unwrap_or_default()
-            )
-            .as_bytes(),
+        let (instance, number) = (self.instance, self.number);
+        push_text(
+            &mut pieces.buffer,
+            format_args!(
+                r#"{{"schema_version":{version},"instance":"{instance}","generation":{number},"#
+            ),
         );
+        if let Some(digest) = digest {
+            push_text(&mut pieces.buffer, format_args!(r#""digest":"{digest}","#));
+        }
+        pieces.buffer.extend_from_slice(b"\"files\":[");
         for (at, file) in own.iter().enumerate() {
             self.file(&mut pieces, at > 0, file);
         }
@@ -221,9 +223,10 @@ impl PayloadEncoder {
         }
         pieces.buffer.extend_from_slice(b"{\"path\":");
         push_json(&mut pieces.buffer, file.path.as_str());
-        pieces
-            .buffer
-            .extend_from_slice(format!(r#","mode":"{}","#, file.mode).as_bytes());
+        push_text(
+            &mut pieces.buffer,
+            format_args!(r#","mode":"{}","#, file.mode),
+        );
         if file.secret {
             pieces.buffer.extend_from_slice(b"\"secret\":true,");
         }
@@ -237,8 +240,8 @@ impl PayloadEncoder {
             pieces.buffer.extend_from_slice(b"\"chunks\":");
             serde_json::to_writer(&mut pieces.buffer, &sums).expect("numbers and texts");
         } else {
-            let sum = format!(r#""sha256":"{}""#, file.content.sha256());
-            pieces.buffer.extend_from_slice(sum.as_bytes());
+            let sum = file.content.sha256();
+            push_text(&mut pieces.buffer, format_args!(r#""sha256":"{sum}""#));
         }
         if !is_text(file) {
             pieces
@@ -279,6 +282,11 @@ impl PayloadEncoder {
 
 fn is_text(file: &ArtifactFile) -> bool {
     file.content.chunks().iter().all(|chunk| chunk.is_text())
+}
+
+/// Appends a formatted text without an allocation of its own.
+fn push_text(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a vector accepts every write");
 }
 
 fn push_json(out: &mut Vec<u8>, text: &str) {
