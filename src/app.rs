@@ -88,7 +88,7 @@ pub enum ServerError {
     OpenStore(#[from] StoreError),
     /// The store can take no more changes. A durable store keeps what was acknowledged for the next start.
     #[error(
-        "the store failed: {0}; a durable store keeps what was acknowledged for the next start"
+        "the store failed: {0}; restart the server: a state directory keeps all acknowledged changes"
     )]
     StoreFailed(String),
 }
@@ -173,7 +173,7 @@ impl Wired {
                 // Without its reconciler, a server would accept registrations and never seal a generation.
                 _ = &mut ended_early => {}
                 reason = store.failed() => {
-                    tracing::error!("the store failed: {reason}; the server ends");
+                    tracing::error!("the server stops, because the store failed: {reason}");
                     // The receiver looks at it after everything has ended.
                     let _ = store_failed.send(reason);
                 }
@@ -196,7 +196,7 @@ impl Wired {
         // The reconciler ends last: it records the deliveries of the last responses.
         drop(self.stop_reconciler);
         if let Err(panic) = reconciler.await {
-            tracing::error!("the coordinator ended early: {panic}");
+            tracing::error!("the coordinator stopped because of a bug: {panic}");
         }
         if let Some(audit) = self.account.guard.audit() {
             audit.flush().await;
@@ -233,16 +233,16 @@ pub fn open_store(
     Ok(store)
 }
 
-/// Says what a restart of the server loses.
+/// Logs that the state is in memory, and what a restart of the server loses.
 fn log_memory(store: &MemoryStore, spec: &Spec) {
     tracing::info!(
-        "instance {}; the state is kept in memory: registrations are lost when this server ends",
+        "instance {}; the state is only in memory, so a restart of the server loses all registrations",
         store.instance()
     );
     let forgotten = spec.state_lost_on_restart();
     if !forgotten.is_empty() {
         tracing::warn!(
-            "this spec uses {}, which changes at each restart of a server without a state directory",
+            "this spec uses {}; without a state directory, a restart of the server loses them",
             forgotten.join(" and ")
         );
     }

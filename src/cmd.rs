@@ -45,15 +45,15 @@ use exit::Exit;
 ///
 /// `serve` reads a spec, which says when the set of nodes is complete and which files each node gets. `join` runs on
 /// each node: it registers the node, waits, writes its files and starts a program. `inspect` shows the cluster. `plan`
-/// shows offline what a spec gives.
+/// checks a spec offline and shows which files each node would get.
 #[derive(Debug, Parser)]
 #[command(
     name = "cfgsync",
     version,
     max_term_width = 100,
     disable_help_subcommand = true,
-    after_help = "Each flag can also be set with its CFGSYNC_… variable, or in cfgsync/config.yaml in the \
-                  user's configuration directory or in /etc."
+    after_help = "You can also set each flag with its CFGSYNC_… variable, or in cfgsync/config.yaml in your \
+                  configuration directory or in /etc."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]

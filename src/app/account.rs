@@ -25,7 +25,9 @@ impl Account {
             .server_line("spec")
             .with_hash("spec", spec.digest);
         if let Err(error) = self.guard.announce(&line).await {
-            tracing::error!("the last good spec stays in force: {error}");
+            tracing::error!(
+                "the spec was not reloaded, and the last good one stays in force: {error}"
+            );
             let refused = line.with_outcome(AuditOutcome::Refused, Some("audit"));
             self.guard.record(refused);
             return;
@@ -37,7 +39,9 @@ impl Account {
                 warn_of_unclaimed(coordinator, identity);
             }
             Err(error) => {
-                tracing::error!("the last good spec stays in force: {error}");
+                tracing::error!(
+                    "the spec was not reloaded, and the last good one stays in force: {error}"
+                );
                 let refused = line.with_outcome(AuditOutcome::Refused, Some("another_cluster"));
                 self.guard.record(refused);
             }

@@ -10,11 +10,11 @@ use super::{
 
 /// Declare the cluster failed
 ///
-/// Each node that joins or waits gets the reason, and its `join` exits with code 70. `cfgsync reset` ends the failure.
+/// Each node that joins or waits gets the reason, and `join` exits with code 70. `cfgsync reset` ends the failure.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  cfgsync fail --reason 'wrong network'")]
 pub(crate) struct FailArgs {
-    /// The reason, as it is printed in the logs of the nodes
+    /// The reason, which every node prints
     #[arg(
         long,
         env = "CFGSYNC_REASON",

@@ -221,6 +221,15 @@ impl From<JoinError> for CommandError {
                 Some("choose another file with --identity-file")
             }
             JoinError::Untrusted { reason, .. } => Some(reason.hint()),
+            JoinError::Refused { reason, .. } => match reason.as_deref() {
+                Some("not_listed") => {
+                    Some("correct --id, or add the identifier to `nodes` under `ready` in the spec")
+                }
+                Some("too_late") => {
+                    Some("use the identifier of a known node, or set `late: follow` in the spec")
+                }
+                _ => None,
+            },
             _ => None,
         };
         Self::new(error.kind().into(), &error).maybe_hint(hint)
@@ -231,9 +240,9 @@ impl From<CallError> for CommandError {
     fn from(error: CallError) -> Self {
         let hint = match &error {
             CallError::Untrusted { reason, .. } => Some(reason.hint()),
-            CallError::Unreachable { .. } => {
-                Some("name the server with --server or CFGSYNC_SERVER")
-            }
+            CallError::Unreachable { .. } => Some(
+                "check that `cfgsync serve` runs, and name its URL with --server or CFGSYNC_SERVER",
+            ),
             CallError::Unusable { .. } => Some("check that --server names a cfgsync server"),
             CallError::Refused { .. } if error.kind() == FailureKind::Unreachable => {
                 Some("the server, or a proxy in front of it, is busy: try again later")
@@ -257,7 +266,7 @@ impl From<TrustFailure> for CommandError {
 
 impl From<AccessError> for CommandError {
     fn from(error: AccessError) -> Self {
-        const NEW_TOKEN: &str = "`cfgsync token new --append FILE` makes a token and its line";
+        const NEW_TOKEN: &str = "make a token and its line with `cfgsync token new --append FILE`";
         let (exit, hint) = match &error {
             AccessError::Tokens(mistakes) => {
                 let is_said = mistakes.to_string().contains("cfgsync token new");
@@ -291,7 +300,7 @@ impl From<ServeError> for CommandError {
                 Exit::WrongSetting,
                 Some(
                     "listen on 127.0.0.1 or [::1], require tokens with --tokens (see `cfgsync token new`), or add \
-                     --allow-anonymous if everybody who reaches that address may register and read",
+                     --allow-anonymous if every client that can reach this address may register and read",
                 ),
             ),
             ServeError::Listen { error, .. } => (

@@ -47,7 +47,7 @@ pub(crate) struct InspectArgs {
     /// Wait until the cluster is in this state, then print it
     #[arg(long, env = "CFGSYNC_WAIT", value_name = "STATE")]
     wait: Option<WaitFor>,
-    /// How long --wait waits; 0 means without limit
+    /// How long --wait waits; 0 means no limit
     #[arg(
         long,
         env = "CFGSYNC_TIMEOUT",
@@ -61,9 +61,9 @@ pub(crate) struct InspectArgs {
     watch: bool,
     #[command(flatten)]
     output: WithSources<OutputArgs>,
-    /// Read this state directory instead of asking a server; a running server may use it
+    /// Read this state directory instead of asking a server, even while a server uses it
     ///
-    /// This flag has no variable: where CFGSYNC_STATE_DIR is set for `serve`, `inspect` still asks the server.
+    /// This flag has no variable: if CFGSYNC_STATE_DIR is set for `serve`, `inspect` still asks the server.
     #[arg(long, value_name = "DIR", global = true)]
     state_dir: Option<PathBuf>,
     /// Verify every record and every sealed file in the state directory

@@ -49,7 +49,7 @@ pub(crate) struct JoinArgs {
     /// The join URL that `serve` prints, or another URL of the server; replaces --server
     #[arg(value_name = "URL", value_parser = UrlParser, conflicts_with = "server")]
     url: Option<ServerUrl>,
-    /// The URL of the server; repeatable: the servers are tried in turn
+    /// The URL of the server; repeatable: the servers are tried in order
     #[arg(long, env = "CFGSYNC_SERVER", value_name = "URL", value_parser = UrlParser)]
     server: Vec<ServerUrl>,
     #[command(flatten)]
@@ -99,7 +99,7 @@ pub(crate) struct JoinArgs {
         help_heading = "Files"
     )]
     owner: Option<Owner>,
-    /// How long to try; 0 means without a limit
+    /// How long to try; 0 means no limit
     #[arg(
         long,
         env = "CFGSYNC_TIMEOUT",
@@ -108,7 +108,7 @@ pub(crate) struct JoinArgs {
         value_parser = values::duration
     )]
     timeout: Duration,
-    /// A dotenv artifact that becomes the environment of CMD instead of a file; repeatable
+    /// Pass the variables in this dotenv artifact to CMD, instead of writing it to a file; repeatable
     #[arg(
         long,
         env = "CFGSYNC_ENV",
@@ -140,7 +140,7 @@ enum JoinFormat {
 /// The reason why `join` ended without executing CMD.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JoinFailure {
-    /// The command line makes no sense (2).
+    /// The command line contradicts itself or lacks something (2).
     #[error("{0}")]
     Usage(String),
     /// A setting outside the command line is wrong (78).

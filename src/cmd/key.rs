@@ -43,7 +43,7 @@ enum KeyCommand {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyPairError {
     /// One of the two files exists.
-    #[error("{} already exists", .0.display())]
+    #[error("cannot write {}: it already exists", .0.display())]
     Exists(PathBuf),
     /// The operating system has no random numbers for a key.
     #[error("cannot make a key: {0}")]

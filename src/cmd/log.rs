@@ -23,7 +23,7 @@ pub(crate) struct LogArgs {
         help_heading = "Log"
     )]
     log_format: LogFormat,
-    /// What is logged: off, error, warn, info, debug or trace; also for single crates, as in
+    /// Level of the log: off, error, warn, info, debug or trace; also for single crates, as in
     /// `info,cfgsync_server=debug`
     #[arg(
         long,

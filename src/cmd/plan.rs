@@ -25,9 +25,9 @@ use super::{
 use nodes::{Nodes, Refused};
 use tree::Difference;
 
-/// Show offline what a spec gives: whether it is valid and the nodes would be ready, and which files they would get
+/// Check a spec offline: whether it is valid, whether nodes would be ready, and which files they would get
 ///
-/// Without nodes, it only validates the spec. Placeholders stand for values from `once:`. The timers `settle` and
+/// Without nodes, `plan` only validates the spec. Placeholders replace the values of `once:`. The timers `settle` and
 /// `deadline` do not apply.
 #[derive(Debug, Args)]
 #[command(

@@ -7,6 +7,7 @@ use std::{
 };
 
 use cfgsync_client::Event;
+use cfgsync_support::duration;
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{debug, info, warn};
@@ -173,11 +174,9 @@ impl Progress {
             return;
         };
         self.logged_at = Instant::now();
-        let seconds = self.started.elapsed().as_secs();
-        let elapsed = match (seconds / 60, seconds % 60) {
-            (0, 0) => String::new(),
-            (0, seconds) => format!(" ({seconds} s)"),
-            (minutes, seconds) => format!(" ({minutes} min {seconds} s)"),
+        let elapsed = match self.started.elapsed().as_secs() {
+            0 => String::new(),
+            seconds => format!(" ({})", duration::text(Duration::from_secs(seconds))),
         };
         if *is_problem {
             warn!("{text}{elapsed}");

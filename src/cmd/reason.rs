@@ -15,7 +15,7 @@ pub(crate) struct Reason {
 }
 
 impl Reason {
-    /// The cluster is not ready.
+    /// Creates the reason of a cluster that is not ready.
     pub(crate) fn waiting(message: &str, progress: Option<Progress>) -> Self {
         Self {
             text: format!("waiting: {message}"),
@@ -24,7 +24,7 @@ impl Reason {
         }
     }
 
-    /// No server works.
+    /// Creates the reason of a session whose servers all fail.
     pub(crate) fn problem(text: String) -> Self {
         Self {
             text,

@@ -12,7 +12,8 @@ use super::{
 /// Release a node's name, so that another machine can register with it
 ///
 /// With `identity: first-use` in the spec, a name belongs to the key of the first machine that registers with it. Use
-/// this if that machine is gone or has lost its key. Its registration stays until another machine registers.
+/// `release` if that machine is gone or has lost its key. The registration stays until another machine registers with
+/// the name.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  cfgsync release node-3")]
 pub(crate) struct ReleaseArgs {
@@ -29,7 +30,7 @@ pub(crate) fn run(args: ReleaseArgs) -> Result<Exit, CommandError> {
         let identifier = &args.identifier;
         client.release(identifier).await?;
         tracing::info!(
-            "released the name {identifier}: the next node to register as it will own it"
+            "released the name {identifier}; the next node that registers with it owns it"
         );
         Ok(Exit::Done)
     })

@@ -15,7 +15,7 @@ use super::{
 
 /// Override the files of one node
 ///
-/// The node gets these files instead of its own ones, with the next generation. Files that all nodes share stay.
+/// From the next generation on, the node gets these files instead of its own files. It still gets the shared files.
 /// `cfgsync rm ID --override` ends the override.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -67,7 +67,7 @@ impl<T: FromStr<Err: std::fmt::Display>> FromStr for Assignment<T> {
     }
 }
 
-/// Why the files cannot be sent.
+/// The reason why the files cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReplaceError {
     /// A local file cannot be read.
@@ -135,7 +135,10 @@ fn read(
         .iter()
         .find(|mode| files.get(&mode.artifact).is_none())
     {
-        let message = format!("--mode names {}, but --file does not", unused.artifact);
+        let message = format!(
+            "--mode names {}, but --file and --secret-file do not",
+            unused.artifact
+        );
         return Err(ReplaceError::Artifacts(message));
     }
     Ok(files)

@@ -138,7 +138,7 @@ impl<'a> Summary<'a> {
         let is_title = |line: &&str| line.starts_with("error: ");
         // The renderer counts the mistakes that it leaves out.
         let left_out = rendered.lines().next_back().and_then(|line| {
-            let count = line.strip_prefix("and ")?.strip_suffix(" more")?;
+            let (count, _) = line.strip_prefix("and ")?.split_once(" more mistake")?;
             count.parse::<usize>().ok()
         });
         let shown = rendered.lines().filter(is_title).count();
@@ -224,7 +224,7 @@ mod tests {
     fn summary_counts_the_other_mistakes() {
         let rendered = "error: a\n --> f:1:1\n  |\n1 | error: x\n\nerror: b\n --> f:2:1";
         assert_eq!(Summary::of(rendered).line, "a (f:1:1), and 1 more mistake");
-        let rendered = "error: a\n\nerror: b\n\nand 3 more";
+        let rendered = "error: a\n\nerror: b\n\nand 3 more mistakes";
         assert_eq!(Summary::of(rendered).line, "a, and 4 more mistakes");
     }
 }

@@ -10,8 +10,8 @@ use super::{
 
 /// End a failure of the cluster
 ///
-/// After `cfgsync fail`, an expired deadline or a failed render, the server tries again. Registrations and generations
-/// stay.
+/// Use it after `cfgsync fail`, a missed deadline or a failed render. The server then starts a new attempt. It keeps
+/// all registrations and generations.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  cfgsync reset")]
 pub(crate) struct ResetArgs {

@@ -21,7 +21,7 @@ pub(crate) struct RmArgs {
     /// The identifier of the node
     #[arg(value_name = "ID")]
     identifier: Identifier,
-    /// End the node's override instead: its own files come back with the next generation
+    /// End the override of the node instead of removing it; the next generation has its own files again
     #[arg(long = "override", env = "CFGSYNC_OVERRIDE")]
     only_override: bool,
     #[command(flatten)]

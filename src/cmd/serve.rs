@@ -53,9 +53,9 @@ const THREADS_GRACE: Duration = Duration::from_secs(2);
 
 /// Run the server: register nodes until the set is complete, then deliver their files
 ///
-/// On SIGTERM and SIGINT, the server accepts no new connections, finishes the requests in flight and exits. On SIGHUP, it
-/// reads the spec again; if the spec has a mistake, the last good one stays in force. With `-- CMD`, the server runs CMD
-/// with its URL in CFGSYNC_SERVER, stops when CMD exits, and exits with the code of CMD.
+/// On SIGTERM and SIGINT, the server accepts no new connections, finishes the requests in flight and exits. On SIGHUP,
+/// it reads the spec again. If the spec has a mistake, the last good one stays in force. With `-- CMD`, the server runs
+/// CMD with its URL in CFGSYNC_SERVER, stops when CMD exits, and exits with the code of CMD.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cfgsync serve cluster.yaml
@@ -104,7 +104,7 @@ pub(crate) struct ServeArgs {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     history: u16,
-    /// How long requests in flight, and CMD, may take to finish when the server stops
+    /// How long requests in flight and CMD may take to finish when the server stops
     #[arg(
         long,
         env = "CFGSYNC_DRAIN_TIMEOUT",
@@ -119,7 +119,7 @@ pub(crate) struct ServeArgs {
     tls: TlsArgs,
     #[command(flatten)]
     limits: LimitArgs,
-    /// The program to run with the server; its exit code becomes that of the server
+    /// The program to run beside the server; the server exits with its exit code
     #[arg(last = true, value_name = "CMD")]
     command: Vec<std::ffi::OsString>,
 }
@@ -354,11 +354,11 @@ fn announce(
 }
 
 fn report_drain(report: &DrainReport) {
+    let took = report.took.as_secs_f64();
     match report.cut {
-        0 => tracing::info!("stopped after {:.1?}", report.took),
+        0 => tracing::info!("stopped after {took:.3} s"),
         cut => tracing::warn!(
-            "stopped after {:.1?}; closed {cut} of {} connections whose requests took longer than --drain-timeout",
-            report.took,
+            "stopped after {took:.3} s; closed {cut} of {} connections whose requests took longer than --drain-timeout",
             report.open
         ),
     }

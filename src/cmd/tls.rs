@@ -13,7 +13,7 @@ pub(crate) struct ClientTlsArgs {
     /// Trust the certificate authorities in this PEM file instead of those of the public web
     #[arg(long, env = "CFGSYNC_CA_FILE", value_name = "FILE", global = true)]
     ca_file: Option<PathBuf>,
-    /// Trust the server with this key, whatever its certificate says; repeatable, for the time of a key change
+    /// Trust only a server with this key, whatever its certificate says; repeatable, for a key change
     #[arg(long, env = "CFGSYNC_PIN", value_name = "sha256-…", global = true)]
     pin: Vec<Pin>,
     /// Present the client certificate in this PEM file to the server

@@ -41,19 +41,19 @@ enum TokenCommand {
   kill -HUP \"$(pidof cfgsync)\"                       # the server reads the file again
   cfgsync inspect --token-file operator.token")]
 struct NewArgs {
-    /// What the token permits: a node registers, fetches its own files and leaves; an operator may do everything
+    /// The role of the token: `node` may register, fetch its own files and leave; `operator` may do everything
     #[arg(long, env = "CFGSYNC_ROLE", value_name = "node|operator")]
     role: Role,
-    /// The name of the token in logs [default: its role and the start of its hash]
+    /// The name of the token, which logs show [default: its role and the start of its hash]
     #[arg(long, env = "CFGSYNC_NAME", value_name = "NAME", value_parser = name)]
     name: Option<String>,
     /// The nodes that may use the token: `*` matches any text, `?` one character, as in `web-*` [default: all]
     #[arg(long, env = "CFGSYNC_IDENTIFIER", value_name = "PATTERN")]
     identifier: Option<Pattern>,
-    /// How long the token is valid from now [default: without limit]
+    /// How long the token is valid from now on [default: no limit]
     #[arg(long, env = "CFGSYNC_EXPIRES", value_name = "DURATION", value_parser = duration)]
     expires: Option<Duration>,
-    /// Print a join URL that contains the secret, made from this URL, which `serve` prints; for `cfgsync join URL`
+    /// Print the secret as part of this join URL, which `serve` prints, for `cfgsync join URL`
     #[arg(long, env = "CFGSYNC_URL", value_name = "URL", value_parser = UrlParser)]
     url: Option<ServerUrl>,
     /// Add the line to this tokens file; if it does not exist, it is created with mode 0600

@@ -83,7 +83,7 @@ provokes 'CMD: command not found' 127 join --id node-1 --out-dir out -- no-such-
 sed -i 's/ready:/redy:/' listed.yaml
 kill -HUP "$listed_pid"
 until_true 10 "the server reads the spec again" grep -q SIGHUP.*spec listed.log
-says 'the last good spec stays in force' listed.log
+says 'the spec was not reloaded, and the last good one stays in force' listed.log
 provokes 'unknown field FIELD; did you mean FIELD?' 78 "$CFGSYNC" plan listed.yaml
 kill "$listed_pid"
 wait "$listed_pid" || :
@@ -119,7 +119,7 @@ with_server broken.yaml
 provokes 'the cluster failed (render): REASON' 70 join --id node-1 --out-dir broken
 with_server other.yaml --nodes-max 1
 join --id node-1 --out-dir full
-provokes 'there is no room for another node' 69 join --id node-2 --out-dir full --timeout 1s
+provokes 'the limit of registered nodes (NUMBER) is reached' 69 join --id node-2 --out-dir full --timeout 1s
 with_server other.yaml --rate-burst 1 --rate-max 1
 "$CFGSYNC" inspect
 provokes 'too many requests from this address' 69 "$CFGSYNC" inspect
@@ -133,11 +133,11 @@ with_server guarded.yaml --tokens tokens --tls self-signed --state-dir guarded -
 until_true 10 "the join URL" test -s url
 port=$(cat port)
 CFGSYNC_SERVER=$(cat url)
-provokes 'credentials are needed' 77 join --id web-1 --out-dir web
+provokes 'the request has no credentials' 77 join --id web-1 --out-dir web
 echo unknown >unknown.token
 provokes 'this server does not know the token' 77 join --id web-1 --out-dir web --token-file unknown.token
-provokes 'the token NAME is for nodes called PATTERN, not for NODE' 77 join --id db-1 --out-dir web --token-file web.token
-provokes 'only an operator may do that' 77 "$CFGSYNC" inspect --token-file web.token
+provokes 'the token NAME is for nodes that match PATTERN, not for NODE' 77 join --id db-1 --out-dir web --token-file web.token
+provokes 'only an operator may do this' 77 "$CFGSYNC" inspect --token-file web.token
 join --id web-1 --out-dir web --token-file web.token --identity-file key-1
 provokes 'NODE is already registered with a different key' 77 \
     join --id web-1 --out-dir web --token-file web.token --identity-file key-2

@@ -64,6 +64,57 @@ fn usage_errors_exit_2() {
 }
 
 #[test]
+fn refused_join_says_what_to_change() {
+    let sandbox = Sandbox::new();
+    let join = |url: &str, id: &str| {
+        let ip = "10.0.0.1";
+        let output = sandbox.run(
+            &["join", url, "--id", id, "--ip", ip, "--out-dir", "out"],
+            &[],
+        );
+        (code(&output), text(&output.stderr))
+    };
+    let listed = SPEC.replace("nodes: 2", "nodes: [node-1]");
+    sandbox.put("cluster.yaml", &listed);
+    let server = sandbox.serve(&[]);
+    let (exit, log) = join(&server.url, "node-2");
+    assert_eq!(exit, 77, "{log}");
+    assert!(
+        log.contains("\nhelp: correct --id, or add the identifier"),
+        "{log}"
+    );
+
+    let late = SPEC.replace("nodes: 2", "nodes: 1") + "late: refuse\n";
+    sandbox.put("cluster.yaml", &late);
+    let server = sandbox.serve(&[]);
+    let (exit, log) = join(&server.url, "node-1");
+    assert_eq!(exit, 0, "{log}");
+    let (exit, log) = join(&server.url, "node-2");
+    assert_eq!(exit, 77, "{log}");
+    assert!(
+        log.contains("\nhelp: use the identifier of a known node"),
+        "{log}"
+    );
+}
+
+#[test]
+fn last_line_counts_the_mistakes_that_are_not_shown() {
+    let sandbox = Sandbox::new();
+    for (count, end) in [(21, "and 20 more mistakes"), (30, "and 29 more mistakes")] {
+        let mut spec =
+            "cfgsync: 1\ncluster: c\nready: { nodes: 1 }\nmaterializers:\n  - kind: template\n    files:\n"
+                .to_owned();
+        for at in 0..count {
+            spec += &format!("      - {{ path: ../{at}, template: x }}\n");
+        }
+        sandbox.put("cluster.yaml", &spec);
+        let output = sandbox.run(&["plan", "cluster.yaml"], &[]);
+        let log = text(&output.stderr);
+        assert!(log.trim_end().ends_with(end), "{log}");
+    }
+}
+
+#[test]
 fn invalid_settings_exit_78() {
     let sandbox = Sandbox::new();
     sandbox.put("broken.yaml", "cfgsync: 1\nclutser: x\n");
@@ -321,7 +372,7 @@ fn sighup_keeps_the_last_valid_spec() {
     let mut server = sandbox.serve(&[]);
     sandbox.put("cluster.yaml", "cfgsync: 2\n");
     server.signal(Signal::HUP);
-    server.log_until("the last good spec stays in force");
+    server.log_until("the spec was not reloaded");
     server.register("node-1");
     sandbox.put("cluster.yaml", &SPEC.replace("nodes: 2", "nodes: 1"));
     server.signal(Signal::HUP);

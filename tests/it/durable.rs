@@ -104,7 +104,7 @@ fn lower_node_limit_after_restart_keeps_existing_nodes() {
     let mut server = port.serve_with(&sandbox, &less);
     server.register("node-1");
     let mut new = sandbox.join(&port.url(), "node-2", &["--timeout", "50s"]);
-    server.log_until("registrations are refused: there is no room for another node");
+    server.log_until("registrations are refused: the limit of registered nodes");
     let message = new.log_until("503");
     assert!(message.contains("raise serve --nodes-max"), "{message}");
     // The node retries until an operator has removed others.
@@ -163,9 +163,9 @@ fn list(directory: &Path, found: &mut Vec<(String, u32)>) {
 fn warns_what_is_lost_without_a_state_directory() {
     let sandbox = Sandbox::new();
     let mut server = sandbox.serve(&[]);
-    server.log_until("the state is kept in memory");
+    server.log_until("the state is only in memory");
     server.log_until(
-        "this spec uses values of `once`, which changes at each restart of a server without",
+        "this spec uses values of `once`; without a state directory, a restart of the server loses them",
     );
 }
 

@@ -268,7 +268,7 @@ fn attacks() -> Vec<Case> {
             "a stalled body",
             Attack::Hang(head("content-length: 100\r\n")),
             is_timeout,
-            "the response stalled for 30s",
+            "no byte of the response arrived for 30s",
         ),
         (
             "a truncated body",

@@ -205,7 +205,7 @@ async fn waits_for_an_unreachable_server() {
     let failed = absent.run(|event| events.push(event)).await.unwrap_err();
     assert_eq!(
         failed.to_string(),
-        format!("no answer within 30 s: {url}: Connection refused (os error 111)")
+        format!("no answer within 30s: {url}: Connection refused (os error 111)")
     );
     assert!(matches!(failed, JoinError::Unreachable { .. }));
     assert!((6..60).contains(&events.len()), "{} attempts", events.len());
@@ -543,7 +543,7 @@ async fn last_response_determines_the_error_at_the_timeout() {
     let fake = FakeServer::start(registered(|_| Reply::Held(425, HELD, not_ready(3, true)))).await;
     let error = join(&fake, options(90)).await.0.unwrap_err();
     assert!(matches!(error, JoinError::NotReady { .. }), "{error}");
-    let expected = "not ready within 1 min 30 s: 3/4, missing node-3; zones: 1 of 2";
+    let expected = "not ready within 1m30s: 3/4, missing node-3; zones: 1 of 2";
     assert_eq!(error.to_string(), expected);
 
     let fake = FakeServer::start(registered(|request| match request.index {

@@ -227,7 +227,7 @@ async fn last_line_gives_exit_code_and_reason() {
             answer(425, not_ready),
             &["--out-dir", ".", "--timeout", "300ms"],
             124,
-            "not ready within 300 ms: 1/2, missing node-2",
+            "not ready within 300ms: 1/2, missing node-2",
         ),
         (
             ready(),
@@ -413,7 +413,7 @@ async fn variables_of_legacy_clients_work() {
     let body = r#"{"identifier":"old-1","ip":"10.1.2.3","metadata":{"port":1}}"#;
     assert_eq!(fake.requests()[0].body, body);
     assert!(directory.path().join("there/config.yaml").exists());
-    let used = "used the variables CFG_FILE_PATH, CFG_DEPLOYMENT_PATH, CFG_SERVER_ADDR, \
+    let used = "using the variables of the existing clients: CFG_FILE_PATH, CFG_DEPLOYMENT_PATH, CFG_SERVER_ADDR, \
                 CFG_HOST_IDENTIFIER, CFG_HOST_IP, CFG_REGISTRATION_METADATA_JSON";
     assert!(stderr(&output).contains(used), "{}", stderr(&output));
 }

@@ -66,7 +66,7 @@ fn node_joins_once_its_address_is_below_the_connection_quota() {
     let address: SocketAddr = server.url["http://".len()..].parse().unwrap();
     let held = TcpStream::connect(address).unwrap();
     let mut node = sandbox.join(&server.url, "node-1", &["--timeout", "50s"]);
-    server.log_until("127.0.0.1 has as many connections open as one address may (1)");
+    server.log_until("127.0.0.1 has reached the limit of open connections for one address (1)");
     let message = node.log_until("429");
     assert!(
         message.contains("raise --connections-per-address-max on the server"),

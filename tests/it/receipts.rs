@@ -323,7 +323,7 @@ fn expired_token_falls_back_and_revoked_token_does_not() {
     assert!(started());
     for words in [
         "the token node expired at 2001-01-01T00:00:00Z; ask an operator for a new one",
-        "until it is renewed: continuing with the previous delivery, 2 files of generation 1",
+        "until the credential is renewed: continuing with the previous delivery, 2 files of generation 1",
     ] {
         assert_eq!(log.matches(words).count(), 1, "{log}");
     }
@@ -384,7 +384,7 @@ fn rejects_invalid_receipt_flags_before_registration() {
     insta::assert_snapshot!(messages, @r"
     cfgsync: exit 2: --fallback needs --receipt FILE, which lists the delivered files
     cfgsync: exit 2: invalid value '10s' for '--fallback <existing=DURATION>': expected `existing=` and a duration, such as `existing=10s`
-    cfgsync: exit 2: invalid value 'existing=0' for '--fallback <existing=DURATION>': the duration must not be zero: the server would never be asked
+    cfgsync: exit 2: invalid value 'existing=0' for '--fallback <existing=DURATION>': the duration must not be zero, because `join` would never ask the server
     cfgsync: exit 2: --fallback needs every artifact in a file: it cannot be combined with --env or a route to '-'
     cfgsync: exit 2: invalid value 'r/' for '--receipt <FILE>': expected the path of a file
     ");

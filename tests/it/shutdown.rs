@@ -51,7 +51,7 @@ fn command_that_ignores_signals_is_killed() {
             server.log_until("SIGTERM");
         }
         if signals == 1 {
-            server.log_until(&format!("the command is killed: {why}"));
+            server.log_until(&format!("killed the command: {why}"));
         }
         assert_eq!(server.end(), 128 + 9);
     }

@@ -89,7 +89,7 @@ async fn accepts_only_payloads_signed_for_this_node() {
         ),
         (
             r#"{"schema_version":1,"files":[{"path":"a","content":"x"}]}"#.to_owned(),
-            "it is not signed, and it has no instance, generation and digest",
+            "it is not signed; its server may be too old",
         ),
         // Valid digest and file, with the signature of another generation.
         (
@@ -245,7 +245,7 @@ fn rejects_invalid_keys() {
     ];
     insta::assert_snapshot!(transcripts.concat(), @r"
     $ cfgsync key new
-    cfgsync: exit 73: ./sign-key.pem already exists
+    cfgsync: exit 73: cannot write ./sign-key.pem: it already exists
     help: remove the file if no node uses that key, or choose another --out-dir
     [exit 73]
     $ cfgsync serve cluster.yaml --sign-key verify-key.pem

@@ -70,7 +70,7 @@ fn self_signed_key_survives_a_restart_and_is_pinned_by_nodes() {
 
     // Without a state directory, each start creates a new key.
     let mut server = sandbox.serve(&SELF_SIGNED);
-    server.log_until("the TLS key is lost when the server stops");
+    server.log_until("the TLS key is only in memory");
     assert_ne!(pin(&join_url(&mut server)), pin(&first));
 }
 
@@ -248,7 +248,7 @@ fn changed_certificate_is_reloaded_and_the_last_valid_one_kept() {
     // The server notices changed files without a signal.
     let other = Authority::new(sandbox.path(), "other").sign("127.0.0.1");
     fs::copy(&other.key, &pair.key).unwrap();
-    server.log_until("the last good TLS certificate stays in use: the key in ");
+    server.log_until("the last good one stays in use: the key in ");
     assert_eq!(sandbox.registered(&first), [""; 0]);
     fs::copy(&other.certificate, &pair.certificate).unwrap();
     server.log_until("the TLS certificate was read again");
@@ -265,7 +265,7 @@ fn changed_certificate_is_reloaded_and_the_last_valid_one_kept() {
     // SIGHUP reloads them at once.
     fs::write(&pair.certificate, "").unwrap();
     server.signal(Signal::HUP);
-    server.log_until("the last good TLS certificate stays in use: ");
+    server.log_until("the last good one stays in use: ");
     assert_eq!(sandbox.registered(&second), [""; 0]);
 }
 

@@ -26,7 +26,8 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// The audit log cannot be written, although the server may change nothing without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the audit log cannot be written, and this server changes nothing without it (--audit-required)"
+    "the audit log cannot be written, and the server refuses changes without it (--audit-required); its log gives \
+     the reason"
 )]
 pub struct AuditUnavailable;
 
@@ -104,7 +105,9 @@ impl AuditLog {
             }
         };
         if tokio::time::timeout(FLUSH_TIMEOUT, flush).await.is_err() {
-            tracing::error!("the last lines of the audit log could not be written within 2 s");
+            tracing::error!(
+                "the last lines of the audit log were not written within 2 s and may be missing"
+            );
         }
     }
 }

@@ -99,7 +99,7 @@ impl AuditWriter {
         }
     }
 
-    /// Writes `text`, which has so many `lines`, and syncs it if a caller waits for that. Returns whether that
+    /// Writes `text`, which has this number of `lines`, and syncs it if a caller waits for that. Returns whether that
     /// succeeded; a failure is counted and reported.
     fn write(&mut self, text: &[u8], lines: u64, sync: bool) -> bool {
         match self.try_write(text, sync) {
@@ -121,7 +121,10 @@ impl AuditWriter {
                 self.output = None;
                 if !self.is_loss_reported {
                     self.is_loss_reported = true;
-                    tracing::error!("cannot write the audit log {}: {error}", self.target);
+                    tracing::error!(
+                        "cannot write the audit log {}: {error}; its lines are lost until it can be written again",
+                        self.target
+                    );
                 }
                 false
             }

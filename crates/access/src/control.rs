@@ -33,7 +33,7 @@ pub struct AccessConfig {
 }
 
 impl Default for AccessConfig {
-    /// No tokens, no certificates, no limits, no log: everything is allowed.
+    /// Returns settings without tokens, certificates, limits and log: everything is allowed.
     fn default() -> Self {
         Self {
             tokens: None,
@@ -61,13 +61,13 @@ struct Shared {
     clock: WallClock,
 }
 
-/// The spec's `identity:` needs proof that this server never asks for.
+/// The reason why the server cannot verify the identity that the spec's `identity:` requires.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityUnsupported {
     /// The server requires no credentials, so every client has the rights of an operator.
     #[error(
-        "the spec says `identity: {0}`, but this server requires no credentials, so every client may do what operators \
-         may"
+        "the spec says `identity: {0}`, but this server requires no credentials, so every client has the rights of an \
+         operator"
     )]
     NoCredentials(IdentityMode),
     /// The server verifies no client certificates.
@@ -100,7 +100,7 @@ impl AccessControl {
         self.shared.tokens.is_some() || self.shared.policy.certificates
     }
 
-    /// Checks that the server can prove the identity of nodes as `mode` demands.
+    /// Checks that the server can verify the identity of nodes as `mode` requires.
     ///
     /// # Errors
     /// The kind of credentials that the server lacks.
@@ -185,7 +185,7 @@ impl AccessControl {
         AuditLine::for_server(self.shared.clock.now(), what)
     }
 
-    /// Announces that change before it is made, see [`AuditLog::write_ahead`].
+    /// Announces a change before it is made, see [`AuditLog::write_ahead`].
     ///
     /// # Errors
     /// If the log is required and cannot be written. The change must not be made then.
@@ -199,7 +199,7 @@ impl AccessControl {
         }
     }
 
-    /// Logs the end of that change, or its refusal, see [`AuditLog::record`].
+    /// Logs the end of an operation, or its refusal, see [`AuditLog::record`].
     pub fn record(&self, line: AuditLine) {
         if let Some(audit) = self.audit() {
             audit.record(line);
@@ -213,7 +213,7 @@ impl AccessControl {
 }
 
 impl Default for AccessControl {
-    /// See [`AccessConfig::default`]: everything is allowed.
+    /// Returns an access control that allows everything, see [`AccessConfig::default`].
     fn default() -> Self {
         Self::new(AccessConfig::default())
     }

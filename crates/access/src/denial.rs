@@ -10,12 +10,13 @@ use super::Role;
 pub enum Denial {
     /// The request brought no credentials, and the action requires this role.
     #[error(
-        "credentials are needed: give `join` or `inspect` {} token with --token-file or CFGSYNC_TOKEN", role_with_article(*.0)
+        "the request has no credentials: pass {} token with --token-file or CFGSYNC_TOKEN", role_with_article(*.0)
     )]
     NoCredentials(Role),
     /// The server has no such token.
     #[error(
-        "this server does not know the token: it was revoked, belongs to another server, or was truncated"
+        "this server does not know the token: it was revoked, belongs to another server, or is incomplete; ask an \
+         operator for a new one"
     )]
     UnknownToken,
     /// The token was valid once.
@@ -27,10 +28,15 @@ pub enum Denial {
         at: Timestamp,
     },
     /// The action requires an operator, and this principal has the node role.
-    #[error("only an operator may do that, and {0} has the role node")]
+    #[error(
+        "only an operator may do this, and {0} has the role `node`; use an operator's token or certificate"
+    )]
     NotOperator(String),
     /// The token's pattern does not match the node.
-    #[error("the token {name} is for nodes called {pattern}, not for {identifier}")]
+    #[error(
+        "the token {name} is for nodes that match {pattern}, not for {identifier}; use an identifier that matches, or \
+         another token"
+    )]
     OtherNodes {
         /// The token's name.
         name: String,
@@ -41,8 +47,8 @@ pub enum Denial {
     },
     /// With `identity: token`, the token must name the nodes that it is for.
     #[error(
-        "the spec says `identity: token`, but {principal} names no nodes: {identifier} needs a token whose \
-         `identifier=` matches it"
+        "the spec says `identity: token`, but {principal} does not prove that the node is {identifier}; use a token \
+         whose `identifier=` matches it"
     )]
     NamesNoNode {
         /// The sender of the request.
@@ -52,7 +58,8 @@ pub enum Denial {
     },
     /// With `identity: certificate`, the certificate must contain the node's name.
     #[error(
-        "the spec says `identity: certificate`, but the client certificate does not contain the name {0}"
+        "the spec says `identity: certificate`, but the client certificate does not contain the name {0}; use a \
+         certificate for {0}"
     )]
     OtherCertificate(Identifier),
     /// With `identity: first-use`, a node must present its own key.

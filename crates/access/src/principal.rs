@@ -13,7 +13,7 @@ pub struct Principal<'a> {
     pub(super) credentials: Credentials<'a>,
 }
 
-/// By what a principal is known.
+/// The credentials by which a principal is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrincipalKind<'a> {
     /// Any client, on a server that requires no credentials.
@@ -32,7 +32,7 @@ pub enum PrincipalKind<'a> {
 }
 
 impl<'a> Principal<'a> {
-    /// By what the principal is known.
+    /// Returns the credentials by which the principal is known.
     pub fn kind(&self) -> PrincipalKind<'a> {
         self.kind
     }

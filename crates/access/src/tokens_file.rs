@@ -91,8 +91,8 @@ impl Tokens {
         // Refused, because a file that is just being written is empty too. A comment says that no tokens is intended.
         if text.trim().is_empty() {
             mistakes.push(format!(
-                "{file} is empty; create a token with `cfgsync token new --append {file}`, or write a comment \
-                 (`# none`) if no tokens is what you want"
+                "the tokens file {file} is empty; add a token with `cfgsync token new --append {file}`, or a comment \
+                 such as `# none` to start without tokens"
             ));
         }
         if mistakes.is_empty() {
@@ -236,8 +236,8 @@ mod tests {
     fn mistakes_name_their_line_and_never_repeat_a_secret() {
         let secret = "cfgsync_PLANTED";
         for (text, message) in [
-            (String::new(), "tokens is empty"),
-            ("\n  \n".to_owned(), "tokens is empty"),
+            (String::new(), "the tokens file tokens is empty"),
+            ("\n  \n".to_owned(), "the tokens file tokens is empty"),
             (
                 format!("{}\n", "x".repeat(65)),
                 "tokens:1: a token's name has 1 to 64",

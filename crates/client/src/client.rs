@@ -94,7 +94,7 @@ impl Client {
         Self::with_trust(servers, &Trust::default()).expect("sendable tokens, and no file to read")
     }
 
-    /// As [`Client::new`], with `trust` in addition to the pins of join URLs.
+    /// Creates a client as [`Client::new`] does, with `trust` in addition to the pins of join URLs.
     ///
     /// # Errors
     /// `trust` names a file that cannot be used, a server uses plain HTTP although `trust` is not the default, or

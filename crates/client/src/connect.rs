@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use cfgsync_support::duration;
 use hyper::Uri;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::{
@@ -64,8 +65,9 @@ where
         let connecting = self.0.call(address);
         Box::pin(async move {
             let connected = timeout(READY_TIMEOUT, connecting).await;
-            connected
-                .unwrap_or_else(|_| Err(format!("no connection within {READY_TIMEOUT:?}").into()))
+            connected.unwrap_or_else(|_| {
+                Err(format!("no connection within {}", duration::text(READY_TIMEOUT)).into())
+            })
         })
     }
 }

@@ -91,7 +91,7 @@ impl OutputMap {
         self.add(artifact, path.as_ref(), false)
     }
 
-    /// As [`OutputMap::route`], for an artifact that may be absent from the payload.
+    /// Adds a route as [`OutputMap::route`] does, for an artifact that may be absent from the payload.
     pub fn optional_route(
         self,
         artifact: &str,

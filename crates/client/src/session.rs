@@ -207,7 +207,7 @@ impl Session {
                     None => "the server accepted the registration and did not say what is missing"
                         .to_owned(),
                     Some(error) => format!(
-                        "the server accepted the registration, and then there was no usable response: {error}"
+                        "the server accepted the registration, but its last response could not be used: {error}"
                     ),
                 },
             },

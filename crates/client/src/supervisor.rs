@@ -91,7 +91,7 @@ impl Supervisor {
         }
     }
 
-    /// As [`Supervisor::wait`], but also returns when the child has been killed after the timeout.
+    /// Waits as [`Supervisor::wait`] does, but also returns when the child has been killed after the timeout.
     ///
     /// Dropping the future changes nothing.
     pub async fn wait_or_kill(&mut self) -> io::Result<Ended> {

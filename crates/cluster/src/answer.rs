@@ -66,7 +66,7 @@ pub enum Refusal {
     #[error("{0} is not on this cluster's list of nodes")]
     NotListed(Identifier),
     /// All files are static, and none of them is for this node.
-    #[error("there are no files for {0}")]
+    #[error("the spec has no files for {0}")]
     NoFiles(Identifier),
     /// The first generation is sealed, and the spec says `late: refuse`.
     #[error("{0} is too late: the cluster is sealed and accepts no new nodes (`late: refuse`)")]
@@ -75,7 +75,7 @@ pub enum Refusal {
     #[error("cannot remove {0}: the cluster is sealed and keeps its nodes (`late: refuse`)")]
     Sealed(Identifier),
     /// A node withdraws its registration after the first seal.
-    #[error("{0} is sealed; only an operator can remove it (DELETE /v1/nodes/{0})")]
+    #[error("{0} belongs to a sealed generation; only an operator can remove it (cfgsync rm {0})")]
     LeftTooLate(Identifier),
     /// The metadata does not match the rules of the spec.
     #[error("{0}")]
@@ -106,7 +106,7 @@ pub enum Refusal {
     )]
     OtherKey(Identifier),
     /// The node is now registered with different facts.
-    #[error("{0} is registered with different facts, which are kept")]
+    #[error("{0} is registered with another address or other metadata, and stays registered")]
     OtherFacts(Identifier),
     /// An override contains the path of a shared file.
     #[error(
@@ -127,7 +127,7 @@ pub enum Refusal {
 /// A reloaded spec belongs to another cluster than the served one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the spec is now of cluster {found}, but this server serves {served}; run another server for another cluster"
+    "the spec names the cluster {found}, but this server serves {served}; start another server for {found}"
 )]
 pub struct AnotherCluster {
     /// The cluster that this server serves.

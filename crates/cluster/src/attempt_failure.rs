@@ -1,4 +1,4 @@
-//! Why waiting nodes were released before the first seal, and which inputs end that failure.
+//! The reason why waiting nodes were released before the first seal, and which inputs end that failure.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(crate) struct InputRevisions {
 }
 
 impl InputRevisions {
-    /// Those of `state`.
+    /// Returns the newest changes in `state`.
     pub(crate) fn of(state: &State) -> Self {
         Self {
             registrations: state.registrations_revision,
@@ -32,7 +32,7 @@ impl InputRevisions {
         }
     }
 
-    /// The newest of them.
+    /// Returns the newest of these revisions.
     pub(crate) fn newest(self) -> Revision {
         self.registrations.max(self.overrides)
     }

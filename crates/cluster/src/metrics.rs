@@ -138,22 +138,22 @@ impl Metrics {
         gauge("needed", "Nodes that the spec requires", &self.needed);
         gauge(
             "waiting",
-            "Requests held until there is an answer",
+            "Requests that are held until there is an answer",
             &self.waiting,
         );
         gauge(
             "generation",
-            "The generation served, 0 before the first seal",
+            "Number of the served generation, 0 before the first seal",
             &self.generation,
         );
         gauge(
             "nodes_behind",
-            "Registered nodes that have not received the generation served",
+            "Registered nodes that have not received the served generation",
             &self.nodes_behind,
         );
         gauge(
             "failed",
-            "1 while the cluster or its newest render is failed",
+            "1 while the cluster or its newest render has failed, otherwise 0",
             &self.failed,
         );
         gauge("connections", "Open connections", &self.connections);
@@ -169,27 +169,27 @@ impl Metrics {
         );
         registry.register(
             "changes",
-            "Changes accepted, by kind",
+            "Accepted changes, by kind",
             self.changes.family.clone(),
         );
         registry.register(
             "render_seconds",
-            "How long renders took",
+            "Duration of renders",
             self.render_seconds.clone(),
         );
         registry.register(
             "render_failures",
-            "Renders that failed",
+            "Failed renders",
             self.render_failures.clone(),
         );
         registry.register(
             "requests",
-            "Requests answered, by route and status",
+            "Answered requests, by route and status",
             self.requests.clone(),
         );
         registry.register(
             "request_seconds",
-            "How long requests took, waiting included",
+            "Duration of requests, including waiting",
             self.request_seconds.clone(),
         );
     }

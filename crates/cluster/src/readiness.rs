@@ -315,7 +315,9 @@ fn unmet_group(group: &Group, count: usize, error: Option<(&Identifier, &JinjaEr
     if let Some((identifier, error)) = error {
         clause.push_str(&format!(" ({identifier}: {error})"));
     } else if source.contains("node.seat") || group.matching.uses_variable("once") {
-        clause.push_str("; seats and `once` exist only after the first seal, and this group delays it: use metadata instead");
+        clause.push_str(
+            "; seats and `once` exist only after the first seal, which this group prevents: use metadata instead",
+        );
     }
     clause
 }
@@ -354,8 +356,8 @@ mod tests {
             ));
             let mut tracker = ReadinessTracker::new(spec);
             tracker.insert(node("a", serde_json::json!({})));
-            let why = "seats and `once` exist only after the first seal, and this group delays it: use \
-                       metadata instead";
+            let why = "seats and `once` exist only after the first seal, which this group prevents: \
+                       use metadata instead";
             assert_eq!(
                 unmet(&tracker),
                 [format!("group {rule}: 0 of 1 match; {why}")]

@@ -32,6 +32,7 @@ use crate::{
 use adopter::Adopter;
 use attempt::Attempt;
 use cfgsync_model::{Failure, FailureKind, Generation, NodeRegistration, Revision};
+use cfgsync_support::duration;
 use deliveries::DeliveryRecorder;
 use evaluation::Evaluation;
 use follower::{Follower, log_registrations};
@@ -301,8 +302,9 @@ impl Reconciler {
         let result = match rendering {
             Ok(RenderedGeneration::New(served)) => {
                 tracing::debug!(
-                    "rendered generation {} in {took:?}",
-                    served.generation.number
+                    "rendered generation {} in {:.3} s",
+                    served.generation.number,
+                    took.as_secs_f64()
                 );
                 self.renderer.clear_result();
                 self.seal(PendingSeal { key, served });
@@ -403,15 +405,17 @@ impl Reconciler {
 
     /// Returns the clause that says what nodes wait for while the rule is satisfied.
     fn work_clause(&self) -> String {
-        let interval = self.config.min_generation_interval;
         if self.renderer.is_running() {
-            "render: the files are being made".to_owned()
+            "render: the server is rendering the files".to_owned()
         } else if self.sealer.is_running() {
-            "seal: the files are being stored".to_owned()
+            "seal: the server is storing the files".to_owned()
         } else if self.adopter.is_running() {
-            "seal: the files of another server are being loaded".to_owned()
+            "seal: the server is loading the files that another server sealed".to_owned()
         } else {
-            format!("render: changes are collected, files are made at most once in {interval:?}")
+            let interval = duration::text(self.config.min_generation_interval);
+            format!(
+                "render: the server is collecting changes; it renders at most once in {interval}"
+            )
         }
     }
 
@@ -437,7 +441,8 @@ impl Reconciler {
             .is_err()
         {
             tracing::warn!(
-                "the store did not answer within {SHUTDOWN_PATIENCE:?} while the server stopped"
+                "the store did not answer within {} while the server stopped",
+                duration::text(SHUTDOWN_PATIENCE)
             );
         }
     }

@@ -306,7 +306,7 @@ fn refuse_unregistered(
     match unregistered {
         None => Ok(()),
         Some(identifier) => Err(MaterializeError::new(format!(
-            "{name}: it made files for {identifier}, which is not registered"
+            "{name}: the materializer made files for {identifier}, which is not registered"
         ))),
     }
 }
@@ -329,7 +329,7 @@ fn refuse_shared_paths(
             let message = if overrides.contains_key(identifier) {
                 format!(
                     "{}: the override of {identifier} contains this path, which is a shared file; remove the \
-                     override with DELETE /v1/nodes/{identifier}/override",
+                     override with `cfgsync rm {identifier} --override`",
                     file.path
                 )
             } else {

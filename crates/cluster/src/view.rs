@@ -117,7 +117,7 @@ impl NotReadyBodies {
     pub(crate) fn new(progress: &Progress, render_failure: Option<&Failure>) -> Self {
         let mut progress = progress.clone();
         if let Some(failure) = render_failure {
-            let clause = format!("render: the newest one failed: {}", failure.reason);
+            let clause = format!("render: the newest render failed: {}", failure.reason);
             progress.unmet.push(clause);
         }
         Self {

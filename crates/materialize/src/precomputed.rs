@@ -7,7 +7,7 @@ use cfgsync_spec::{
     Audience, MaterializationResult, MaterializeError, Materializer, PrecomputedSpec,
 };
 
-/// Returns the artifacts of a file. They do not depend on the registered nodes.
+/// A materializer that returns the artifacts of a file. They do not depend on the registered nodes.
 pub(super) struct PrecomputedMaterializer {
     file: PathBuf,
     artifacts: Arc<MaterializedArtifacts>,

@@ -31,7 +31,7 @@ impl Digest {
         Self(hasher.finalize().into())
     }
 
-    /// Returns the checksum that these 32 bytes are.
+    /// Returns the checksum with these 32 bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

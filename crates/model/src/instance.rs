@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Instance([u8; 16]);
 
 impl Instance {
-    /// Returns the instance that these 16 bytes are.
+    /// Returns the instance with these 16 bytes.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }

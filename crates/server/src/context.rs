@@ -239,7 +239,7 @@ impl RequestContext {
         match access.check_failure_rate(self.peer().address.ip()) {
             Ok(()) => {
                 let (peer, method, route) = (self.peer(), &self.head.method, self.pattern());
-                tracing::warn!("{peer} is denied {method} {route}: {rejection}");
+                tracing::warn!("denied {method} {route} to {peer}: {rejection}");
                 None
             }
             Err(wait) => {

@@ -18,10 +18,10 @@
 //!
 //! | route | methods | action | what it does |
 //! | --- | --- | --- | --- |
-//! | `/register` | POST | Register | puts a registration |
+//! | `/register` | POST | Register | registers a node, or replaces its registration |
 //! | `/node` | POST | Fetch | returns a node's payload, or holds the request until there is one |
 //! | `/init-with-node` | POST | Fetch | the legacy name of `/node` |
-//! | `/node/replace` | POST | Operate | puts an override in place of a node's own files |
+//! | `/node/replace` | POST | Operate | replaces a node's own files by an operator's |
 //! | `/v1/snapshot` | GET, HEAD | Inspect | describes the cluster: state, progress, generation, registrations |
 //! | `/v1/nodes` | GET, HEAD | Inspect | lists the registrations |
 //! | `/v1/nodes/{id}` | GET, HEAD | Inspect | describes one node: its files, or why it waits |
@@ -31,15 +31,15 @@
 //! | `/v1/nodes/{id}/key` | DELETE | Operate | releases a node's name from the key that owns it |
 //! | `/v1/generations` | GET, HEAD | Inspect | lists the sealed generations, newest first |
 //! | `/v1/generations/{n}` | GET, HEAD | Inspect | describes one generation, file by file |
-//! | `/v1/generations/{n}/nodes/{id}/payload` | GET, HEAD | Inspect | shows what one node received of a generation; delivers nothing |
+//! | `/v1/generations/{n}/nodes/{id}/payload` | GET, HEAD | Inspect | returns a node's payload of a generation; this is no delivery |
 //! | `/v1/leave` | POST | Leave | withdraws a node's own registration |
-//! | `/v1/fail` | POST | Operate | fails the cluster, with a reason for all that wait |
+//! | `/v1/fail` | POST | Operate | declares the cluster failed, with a reason for all waiting nodes |
 //! | `/v1/reset` | POST | Operate | ends the failure that an operator declared |
 //! | `/livez` | GET, HEAD | Probe | answers if the server runs |
 //! | `/readyz` | GET, HEAD | Probe | answers 200 if new requests should come here, 503 while the server drains |
 //! | `/metrics` | GET, HEAD | Inspect | returns the metrics in the OpenMetrics format |
 //!
-//! # The way of a request
+//! # The path of a request
 //!
 //! `server` accepts the connection, `connection` speaks TLS and HTTP, and `service` serves each request. `context`
 //! admits it: rate, framing, route, origin, authentication and authorization. A handler in `handlers` calls the

@@ -19,7 +19,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// A client that has shown no certificate.
+    /// Creates a client without a certificate.
     pub(super) fn at(address: SocketAddr) -> Self {
         Self {
             address: SocketAddr::new(address.ip().to_canonical(), address.port()),

@@ -43,20 +43,20 @@ pub(super) struct RequestInProgress(Arc<PeerLiveness>);
 pub(super) struct HeldStage<'a>(&'a PeerLiveness);
 
 impl PeerLiveness {
-    /// A request has arrived.
+    /// Records that a request has arrived.
     pub(super) fn begin_request(self: &Arc<Self>) -> RequestInProgress {
         self.stage.store(IN_PROGRESS, Ordering::Relaxed);
         RequestInProgress(Arc::clone(self))
     }
 
-    /// The request that is being served is held from now on.
+    /// Records that the request is held, until the returned value is dropped.
     pub(super) fn hold(&self) -> HeldStage<'_> {
         self.stage.store(HELD, Ordering::Relaxed);
         self.release_end();
         HeldStage(self)
     }
 
-    /// The connection is handed over to another protocol with the response to this request.
+    /// Records that the connection speaks another protocol after the response to this request.
     pub(super) fn upgrade(&self) {
         self.stage.store(UPGRADED, Ordering::Relaxed);
         self.release_end();
@@ -72,7 +72,8 @@ impl PeerLiveness {
         self.stage.load(Ordering::Relaxed) == IDLE
     }
 
-    /// The end of the stream was just read. Returns whether the reader must not be told yet; it is woken when it may be.
+    /// Records that the end of the stream was read. Returns whether the reader must not be told yet; it is woken when it
+    /// may be.
     pub(super) fn withholds_end(&self, cx: &Context<'_>) -> bool {
         let stage = self.stage.load(Ordering::Relaxed);
         let is_withheld = stage == IN_PROGRESS || stage == ANSWERED;
@@ -82,7 +83,7 @@ impl PeerLiveness {
         is_withheld
     }
 
-    /// Everything that was written so far has been flushed.
+    /// Records that everything written so far has been flushed.
     pub(super) fn on_flushed(&self) {
         if self.stage.load(Ordering::Relaxed) == ANSWERED {
             self.stage.store(IDLE, Ordering::Relaxed);

@@ -16,6 +16,7 @@ use super::{
 use cfgsync_access::{AuditUnavailable, Denial};
 use cfgsync_cluster::Refusal;
 use cfgsync_model::{GenerationNumber, Identifier};
+use cfgsync_support::duration;
 use cfgsync_wire::{
     Code, DRAINING, EXPIRED_TOKEN, ErrorBody, InvalidBody, NO_FILES, NO_KEY, NO_SUCH_GENERATION,
     NO_SUCH_NODE,
@@ -26,9 +27,9 @@ use cfgsync_wire::{
 pub(super) enum Rejection {
     #[error("the body has more than the {max_bytes} bytes that this route accepts")]
     TooLarge { max_bytes: usize },
-    #[error("the body did not arrive within {} seconds", limit.as_secs_f64())]
+    #[error("the body did not arrive within {}", duration::text(*limit))]
     TooSlow { limit: Duration },
-    #[error("the body was cut short, or its chunks are malformed")]
+    #[error("the body is incomplete, or its chunks are malformed")]
     Cut,
     #[error(transparent)]
     Body(#[from] InvalidBody),
@@ -46,11 +47,11 @@ pub(super) enum Rejection {
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error(
-        "there is no generation {0}, or it is no longer kept; GET /v1/generations lists those that are"
+        "generation {0} does not exist or is no longer kept; GET /v1/generations lists the others"
     )]
     NoGeneration(GenerationNumber),
     #[error(
-        "generation {0} has no files for {1}; GET /v1/generations/{0} lists the nodes that have some"
+        "generation {0} has no files for {1}; GET /v1/generations/{0} lists the nodes that have files"
     )]
     NoPayload(GenerationNumber, Identifier),
     #[error("{}", denial_message(.0))]
@@ -60,14 +61,16 @@ pub(super) enum Rejection {
          origin only"
     )]
     OtherOrigin,
-    #[error("too many requests from this address; ask again in {} s", whole_seconds(*wait))]
+    #[error(
+        "too many requests from this address; try again in {} s, or raise --rate-max on the server", whole_seconds(*wait)
+    )]
     TooManyRequests { wait: Duration },
     #[error(
-        "too many denied requests from this address; ask again in {} s, with valid credentials", whole_seconds(*wait)
+        "too many denied requests from this address; try again in {} s, with valid credentials", whole_seconds(*wait)
     )]
     TooManyDenied { wait: Duration },
     #[error(
-        "this address has as many connections open as it may ({max}); ask again when one is closed, or raise \
+        "this address has reached its limit of open connections ({max}); try again when one is closed, or raise \
          --connections-per-address-max on the server"
     )]
     TooManyConnections { max: usize },
@@ -82,18 +85,18 @@ pub(super) enum Rejection {
     LongPath,
     #[error(
         "the request's headers are too long or too many (at most {} KiB, and at most 100), or its content-length is \
-         no valid number",
+         not a valid number",
         FRAME_MAX_BYTES >> 10
     )]
     LongHead,
-    #[error("the request's head did not arrive within {} seconds", limit.as_secs_f64())]
+    #[error("the request's head did not arrive within {}", duration::text(*limit))]
     SlowHead { limit: Duration },
     #[error("the request has more than one `host` header, so its destination is ambiguous")]
     TwoHosts,
     #[error("the only transfer-encoding that this server accepts is `chunked`, given once")]
     Encoding,
     #[error(
-        "the client certificate of this connection has expired, or the server now trusts other authorities: connect \
+        "the client certificate of this connection has expired, or the server now trusts other authorities; connect \
          again"
     )]
     CertificateOutdated,
@@ -221,8 +224,10 @@ impl IntoResponse for Rejection {
 /// Returns the message of a denial, with the header that an HTTP client needs to send.
 fn denial_message(denial: &Denial) -> String {
     match denial {
-        Denial::NoCredentials(_) => format!("{denial}; on the wire: `Authorization: Bearer TOKEN`"),
-        Denial::NoKey(_) => format!("{denial}; on the wire: `Cfgsync-Node-Key`"),
+        Denial::NoCredentials(_) => {
+            format!("{denial}; the HTTP header is `Authorization: Bearer TOKEN`")
+        }
+        Denial::NoKey(_) => format!("{denial}; the HTTP header is `Cfgsync-Node-Key`"),
         _ => denial.to_string(),
     }
 }

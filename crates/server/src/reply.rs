@@ -91,7 +91,7 @@ pub(super) fn draining(not_ready_body: &[u8]) -> Reply {
         ..ErrorBody::new(
             Code::NotReady,
             DRAINING,
-            "this server is stopping: ask again in a second, or another server at once",
+            "this server is stopping; try again in 1 s, or try another server now",
         )
     };
     let mut reply = not_ready(body.to_json().into());

@@ -129,17 +129,17 @@ impl PayloadReader {
 }
 
 impl ReplyBody {
-    /// A body without bytes.
+    /// Creates a body without bytes.
     pub(super) fn empty() -> Self {
         Self::from_bytes(Bytes::new())
     }
 
-    /// These bytes.
+    /// Creates a body of these bytes.
     pub(super) fn from_bytes(bytes: impl Into<Bytes>) -> Self {
         Self::from_source(Source::Bytes(bytes.into()), None)
     }
 
-    /// A payload. A large one comes with the slot in which it is written.
+    /// Creates the body of a payload. A large one comes with the slot in which it is written.
     pub(super) fn payload(payload: Arc<EncodedPayload>, slot: Option<WriteSlot>) -> Self {
         let reader = PayloadReader {
             left: payload.len_bytes,
@@ -150,7 +150,7 @@ impl ReplyBody {
         Self::from_source(Source::Payload(reader), slot)
     }
 
-    /// A body that a handler behind the router produces.
+    /// Creates a body from the stream of a handler behind the router.
     pub(super) fn stream(body: axum::body::Body) -> Self {
         Self::from_source(Source::Stream(body), None)
     }

@@ -93,7 +93,7 @@ pub(super) static ROUTES: &[Route] = &[
             verb: Verb::Post,
             action: Action::Register,
             handler: Handler::Native(NativeHandler::Register),
-            doc: "puts a registration",
+            doc: "registers a node, or replaces its registration",
         }],
     },
     Route {
@@ -120,7 +120,7 @@ pub(super) static ROUTES: &[Route] = &[
             verb: Verb::Post,
             action: Action::Operate,
             handler: Handler::Routed(RoutedHandler::Replace),
-            doc: "puts an override in place of a node's own files",
+            doc: "replaces a node's own files by an operator's",
         }],
     },
     Route {
@@ -209,7 +209,7 @@ pub(super) static ROUTES: &[Route] = &[
             verb: Verb::Get,
             action: Action::Inspect,
             handler: Handler::Routed(RoutedHandler::Payload),
-            doc: "shows what one node received of a generation; delivers nothing",
+            doc: "returns a node's payload of a generation; this is no delivery",
         }],
     },
     Route {
@@ -227,7 +227,7 @@ pub(super) static ROUTES: &[Route] = &[
             verb: Verb::Post,
             action: Action::Operate,
             handler: Handler::Routed(RoutedHandler::Fail),
-            doc: "fails the cluster, with a reason for all that wait",
+            doc: "declares the cluster failed, with a reason for all waiting nodes",
         }],
     },
     Route {
@@ -286,7 +286,7 @@ pub(super) enum WrongPath {
     Identifier(#[from] InvalidIdentifier),
     #[error("the path names no node: its percent-encoding is not UTF-8")]
     Encoding,
-    #[error("the path names no generation: {0:?} is not a number from 1")]
+    #[error("the path names no generation: {0:?} is not a whole number of at least 1")]
     Generation(String),
 }
 

@@ -40,7 +40,7 @@ const REFUSALS_AT_ONCE_MAX: usize = 16;
 /// How long such a connection may take to send a request.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How the drain went.
+/// The result of the drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DrainReport {
     /// How many connections were open when the server stopped.
@@ -160,8 +160,8 @@ fn take_quota(
     server.coordinator.metrics().connections_refused.inc();
     if exceeded.should_warn {
         tracing::warn!(
-            "{} has as many connections open as one address may ({}), so further ones are closed; if most nodes connect \
-             from there, raise --connections-per-address-max",
+            "{} has reached the limit of open connections for one address ({}), so the server closes further ones; if \
+             most nodes connect from there, raise --connections-per-address-max",
             exceeded.network,
             quota.max()
         );

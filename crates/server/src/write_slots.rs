@@ -32,7 +32,7 @@ pub(super) struct WriteSlot {
 }
 
 impl WriteSlots {
-    /// So many slots at a time, each for `max_duration` if others wait.
+    /// Creates `at_once_max` slots. While others wait, a slot is released after `max_duration`.
     pub(super) fn new(at_once_max: usize, max_duration: Duration) -> Self {
         Self {
             free: Arc::new(Semaphore::new(at_once_max)),
@@ -41,7 +41,7 @@ impl WriteSlots {
         }
     }
 
-    /// Waits for a slot; first come, first served.
+    /// Waits for a slot, in the order of the calls.
     pub(super) async fn take(&self) -> WriteSlot {
         let mut free = pin!(Arc::clone(&self.free).acquire_owned());
         let permit = loop {
@@ -56,7 +56,7 @@ impl WriteSlots {
         WriteSlot { _permit: permit }
     }
 
-    /// Takes away the slots that have lasted too long. Returns when the next one will have.
+    /// Releases the slots that have lasted too long. Returns the time at which the next one will have.
     fn release_expired(&self) -> Instant {
         let now = Instant::now();
         let mut in_use = self.in_use();

@@ -90,7 +90,7 @@ impl MetadataRules {
                 (Some(value), _) => rule.check(value).err().map(|problem| {
                     // The most common mistake: `join --meta port=9000` gives a string.
                     if rule.is_numeric() && is_numeric_text(value) {
-                        format!("{problem} (`join --meta {name}:=NUMBER` gives a number)")
+                        format!("{problem} (`join --meta {name}:=NUMBER` sends a number)")
                     } else {
                         problem
                     }
@@ -335,7 +335,7 @@ weight: { type: number, max: 1.5, default: 1 }
         insta::assert_snapshot!(errors.join("\n"), @r#"
         metadata: expected an object, found an array
         metadata.port: missing; expected an integer from 1 to 65535
-        metadata.port: expected an integer from 1 to 65535, found the string "9000" (`join --meta port:=NUMBER` gives a number)
+        metadata.port: expected an integer from 1 to 65535, found the string "9000" (`join --meta port:=NUMBER` sends a number)
         metadata.port: expected an integer from 1 to 65535, found the number 0
         metadata.port: expected an integer from 1 to 65535, found the number 70000
         metadata.port: expected an integer from 1 to 65535, found the number 9000.5

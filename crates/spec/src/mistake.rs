@@ -143,8 +143,10 @@ pub(super) fn spec_error(mut mistakes: Vec<Mistake>) -> SpecError {
         .take(SHOWN_MAX)
         .map(Mistake::render)
         .collect();
-    if mistakes.len() > SHOWN_MAX {
-        rendered.push(format!("and {} more mistakes", mistakes.len() - SHOWN_MAX));
+    match mistakes.len().saturating_sub(SHOWN_MAX) {
+        0 => {}
+        1 => rendered.push("and 1 more mistake".to_owned()),
+        more => rendered.push(format!("and {more} more mistakes")),
     }
     SpecError(rendered.join("\n\n"))
 }

@@ -17,7 +17,7 @@ use super::scalars::{Count, DurationText, Mapped, ModeText, NodesClause};
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Spec", title = "cfgsync spec")]
 pub(super) struct RawSpec {
-    /// The version of the format.
+    /// The version of the format: always `1`.
     #[schemars(extend("const" = 1))]
     #[expect(dead_code, reason = "checked before the rest is read")]
     pub(super) cfgsync: u64,
@@ -59,13 +59,13 @@ pub(super) struct RawSpec {
 pub(super) struct RawField {
     /// The type of the value.
     pub(super) r#type: Option<FieldType>,
-    /// The least number that is allowed. It needs `type: integer` or `type: number`.
+    /// The smallest allowed number. It needs `type: integer` or `type: number`.
     #[schemars(with = "Option<serde_json::Number>")]
     pub(super) min: Option<Value>,
-    /// The greatest number that is allowed. It needs `type: integer` or `type: number`.
+    /// The largest allowed number. It needs `type: integer` or `type: number`.
     #[schemars(with = "Option<serde_json::Number>")]
     pub(super) max: Option<Value>,
-    /// The values that are allowed.
+    /// The allowed values.
     #[schemars(with = "Option<Vec<serde_json::Value>>", length(min = 1))]
     pub(super) one_of: Option<Vec<Value>>,
     /// The value for a node whose metadata lacks the field.
@@ -77,13 +77,13 @@ pub(super) struct RawField {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum FieldType {
-    /// The value is a string.
+    /// A string.
     String,
     /// A number without a fraction.
     Integer,
     /// A number, with or without a fraction.
     Number,
-    /// The boolean `true` or `false`.
+    /// `true` or `false`.
     Boolean,
     /// A mapping with any keys.
     Object,
@@ -160,7 +160,8 @@ pub(super) enum RawMaterializer {
     Template(RawTemplate),
     /// A materializer whose files are known in advance.
     Precomputed(RawPrecomputed),
-    /// Files that a program makes.
+    /// A materializer that runs a program. The program reads the snapshot as JSON from its standard input and writes
+    /// the files as JSON to its standard output.
     Exec(RawExec),
 }
 
@@ -169,8 +170,8 @@ pub(super) enum RawMaterializer {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Template")]
 pub(super) struct RawTemplate {
-    /// Texts that are rendered once per generation. Files include them with `fragment("name")`. `node` is not defined in
-    /// them.
+    /// Texts that are rendered once per generation. A template includes one with `fragment("name")`. A fragment cannot
+    /// use `node`.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub(super) fragments: Option<Mapping>,
     /// The files to render.
@@ -195,11 +196,12 @@ pub(super) struct RawFile {
     /// The permission bits, in quotes. The default is `"0644"`, and `"0600"` for a secret file.
     pub(super) mode: Option<ModeText>,
     /// Whether the content is secret. Logs, errors and comparisons do not show it, and `inspect` shows it only with
-    /// `--reveal`. The mode of a secret file must give no permission to the group and to others.
+    /// `--reveal`. The mode of a secret file must give no permission to the group or to others. The default is `false`.
     pub(super) secret: Option<bool>,
-    /// Whether the file is rendered once and is the same for every node. `node` is not defined in it.
+    /// Whether the file is rendered once and is the same for every node. Its template cannot use `node`. The default is
+    /// `false`.
     pub(super) shared: Option<bool>,
-    /// An expression on `node`. Only nodes for which it is true get the file.
+    /// An expression on `node`. Only nodes for which it is true get the file. Without it, every node gets the file.
     pub(super) r#where: Option<String>,
     /// The content, as a template.
     pub(super) template: Option<String>,
@@ -220,22 +222,23 @@ pub(super) struct RawPrecomputed {
     pub(super) requires_registration: Option<bool>,
 }
 
-/// Files that a program makes. It reads the snapshot as JSON from its standard input and writes the files as JSON to its
-/// standard output.
+/// A materializer that runs a program. The program reads the snapshot as JSON from its standard input and writes the
+/// files as JSON to its standard output.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Exec")]
 pub(super) struct RawExec {
     /// The program and its arguments. If the program contains a `/`, it is a path relative to the spec's directory.
-    /// Otherwise it is searched in `PATH`.
+    /// Otherwise the server looks for it in `PATH`.
     #[schemars(length(min = 1))]
     pub(super) command: Vec<String>,
-    /// The time after which the program and its children are killed. The default is `30s`.
+    /// The time after which the server kills the program and its children. The default is `30s`.
     pub(super) timeout: Option<DurationText>,
-    /// The program's whole environment. `PATH` is `/usr/local/bin:/usr/bin:/bin` unless it is given here.
+    /// The variables of the program's environment. It inherits none from the server. The default of `PATH` is
+    /// `/usr/local/bin:/usr/bin:/bin`.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub(super) env: Option<Mapping>,
-    /// Whether all its files are secret and nothing that it prints is shown. Otherwise the program says for each file
-    /// whether it is secret.
+    /// Whether all files of the program are secret. Logs and errors then show nothing that it prints. With `false`, the
+    /// default, the program says for each file whether it is secret.
     pub(super) secret: Option<bool>,
 }

@@ -203,10 +203,10 @@ pub struct ExecSpec {
     pub program: PathBuf,
     /// The spec's directory as an absolute path. It is the program's working directory.
     pub directory: PathBuf,
-    /// The program's whole environment.
+    /// All variables of the program's environment.
     pub env: Vec<(String, String)>,
     /// The time after which the program and its children are killed.
     pub timeout: Duration,
-    /// Whether all its files are secret and nothing that it prints is shown.
+    /// Whether all files of the program are secret, so that nothing that it prints is shown.
     pub secret: bool,
 }

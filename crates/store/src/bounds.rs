@@ -35,7 +35,7 @@ impl Default for Bounds {
 pub enum CapacityExceeded {
     /// The maximum number of nodes is registered.
     #[error(
-        "there is no room for another node: the maximum of {max} is registered; remove some (cfgsync rm), or raise serve --nodes-max"
+        "the limit of registered nodes ({max}) is reached; remove nodes (cfgsync rm), or raise serve --nodes-max"
     )]
     Nodes {
         /// The maximum that was reached.
@@ -43,7 +43,7 @@ pub enum CapacityExceeded {
     },
     /// The maximum number of identifiers is owned by keys. It is the same as for nodes.
     #[error(
-        "there is no room for another name with a key: the maximum of {max} is owned already; release some (cfgsync release), or raise serve --nodes-max"
+        "the limit of names with a key ({max}) is reached; release names (cfgsync release), or raise serve --nodes-max"
     )]
     Names {
         /// The maximum that was reached.

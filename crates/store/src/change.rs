@@ -61,7 +61,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// A registration without bounds.
+    /// Creates a registration without bounds.
     pub fn register(registration: NodeRegistration) -> Self {
         Self::Register {
             registration,
@@ -110,7 +110,7 @@ pub enum SealOutcome {
     Lost(Arc<Generation>),
 }
 
-/// Why a batch or a seal was not acknowledged.
+/// The reason why a batch or a seal was not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
     /// A change is not allowed in the current state. Nothing was changed, and trying again has the same result until
@@ -125,24 +125,24 @@ pub enum CommitError {
     Unknown(String),
 }
 
-/// The change of a batch that was rejected, and why. All changes of the batch are without effect.
+/// The change of a batch that was rejected, and the reason. All changes of the batch are without effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Rejection {
     /// The position of the rejected change in the batch, from 0.
     pub index: usize,
-    /// Why it was rejected.
+    /// The reason why it was rejected.
     pub reason: RejectionReason,
 }
 
-/// Why a change was rejected.
+/// The reason why a change was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RejectionReason {
     /// The node to remove is not registered.
     #[error("{0} is not registered")]
     NotRegistered(Identifier),
     /// The node is registered with other facts than the removal requires.
-    #[error("{0} is registered with different facts")]
+    #[error("{0} is registered with another address or other metadata")]
     DifferentFacts(Identifier),
     /// There is no override to remove.
     #[error("{0} has no override")]

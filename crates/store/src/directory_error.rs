@@ -1,8 +1,8 @@
-//! Why a state directory cannot be used.
+//! The reason why a state directory cannot be used.
 
 use std::{io, path::PathBuf};
 
-/// Why a state directory cannot be used.
+/// The reason why a state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DirectoryError {
     /// Another server uses the directory.

@@ -13,7 +13,7 @@ pub struct StoreError(Cause);
 enum Cause {
     #[error(transparent)]
     Directory(DirectoryError),
-    #[error("cannot draw random numbers for the instance of the store: {0}")]
+    #[error("cannot get random numbers for the identity of the store: {0}")]
     Random(io::Error),
 }
 

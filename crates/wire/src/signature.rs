@@ -82,7 +82,7 @@ pub struct InvalidSignature;
 #[non_exhaustive]
 pub enum VerifyError {
     /// The payload lacks the facts that a signature covers. The server speaks the older protocol.
-    #[error("it is not signed, and it has no instance, generation and digest that could be signed")]
+    #[error("it is not signed; its server may be too old to sign payloads")]
     NotSignable,
     /// The payload has no signature.
     #[error("it is not signed")]

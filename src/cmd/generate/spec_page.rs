@@ -64,7 +64,7 @@ pub(super) fn render(schema: &Value) -> String {
     page.text(
         "A spec is a YAML file. `cfgsync serve` reads it and registers nodes until the rule in `ready` is satisfied. \
          Then it renders all files from one snapshot of the registrations, and seals them as a generation. `cfgsync \
-         plan` shows offline what a spec gives.",
+         plan` checks a spec offline and shows which files each node would get.",
     );
     page.paragraph(
         "Unknown fields and wrong types are errors. Relative paths in a spec are relative to its directory.",

@@ -32,8 +32,8 @@ const EXIT_CODES: [(&str, &str); 13] = [
     ("73", "Files could not be written."),
     (
         "77",
-        "The server refused the request, its spec does not accept the metadata, it serves another cluster, or it is \
-         not trusted.",
+        "The server refused the request, its spec does not accept the metadata, it serves another cluster, or the \
+         client does not trust it.",
     ),
     ("78", "The spec or a setting is wrong."),
     (
@@ -57,8 +57,8 @@ pub(super) fn add(page: &mut Page) {
     page.section("FILES");
     page.item(
         "$XDG_CONFIG_HOME/cfgsync/config.yaml, /etc/cfgsync/config.yaml",
-        "Defaults for flags. A key is the name of a flag without its dashes. At the top level it is for all \
-         subcommands; below the name of a subcommand, for this one only:",
+        "Defaults for flags. A key is the name of a flag without its dashes. At the top level, it applies to \
+         all subcommands. Below the name of a subcommand, it applies to that subcommand only:",
     );
     page.literal("server: http://boot:4400\nserve:\n  listen: [127.0.0.1:4400, \"[::1]:4400\"]\n");
     page.paragraph(

@@ -3,6 +3,7 @@
 use std::{io::IsTerminal, time::Duration};
 
 use cfgsync_client::{CallError, Client};
+use cfgsync_support::duration;
 use cfgsync_wire::{ClusterBody, ClusterState, TLS_REQUIRED};
 use clap::ValueEnum;
 use tokio::time::{Instant, sleep, timeout};
@@ -43,7 +44,7 @@ pub(super) async fn health(client: &Client) -> Result<Exit, CommandError> {
             return Ok(Exit::Done);
         }
         Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {HEALTH_TIMEOUT:?}"),
+        Err(_) => format!("no answer within {}", duration::text(HEALTH_TIMEOUT)),
     };
     Err(InspectError::Unhealthy(unhealthy).into())
 }

@@ -13,11 +13,13 @@ pub(super) fn read(file: &ArtifactFile) -> Result<Vec<(String, String)>, String>
     let bytes = file.content.to_bytes();
     let text = std::str::from_utf8(&bytes)
         .map_err(|error| format!("{name} is not a dotenv file: {error}"))?;
-    let variables = dotenv::parse(text).map_err(|error| format!("{name}, {error}"))?;
+    let variables =
+        dotenv::parse(text).map_err(|error| format!("{name} is not a dotenv file: {error}"))?;
     for (key, value) in &variables {
         if key == "PATH" || key.starts_with("LD_") {
             return Err(format!(
-                "{name} sets {key}, which is refused because it decides which code runs"
+                "{name} sets {key}, which `join` refuses because it decides which code runs; remove it from the \
+                 artifact"
             ));
         }
         if value.contains('\0') {
@@ -51,8 +53,10 @@ mod tests {
     #[test]
     fn refuses_variables_that_decide_which_code_runs() {
         for key in ["PATH", "LD_PRELOAD", "LD_LIBRARY_PATH"] {
-            let expected =
-                format!("app.env sets {key}, which is refused because it decides which code runs");
+            let expected = format!(
+                "app.env sets {key}, which `join` refuses because it decides which code runs; remove it from the \
+                 artifact"
+            );
             assert_eq!(
                 read_text(&format!("A=1\n{key}=/tmp")).unwrap_err(),
                 expected
@@ -64,7 +68,10 @@ mod tests {
     #[test]
     fn mistake_names_the_line_without_its_text() {
         let message = read_text("A=1\nsecret words\n").unwrap_err();
-        assert_eq!(message, "app.env, line 2: expected KEY=VALUE");
+        assert_eq!(
+            message,
+            "app.env is not a dotenv file: line 2: expected KEY=VALUE"
+        );
         let message = read_text("A='sec\0ret'").unwrap_err();
         assert_eq!(message, "app.env sets A to a value with a NUL byte");
     }

@@ -21,8 +21,8 @@ pub(crate) struct ReceiptArgs {
     /// Write a receipt of the delivery to this file: instance, generation, digest, and the checksum of each file
     #[arg(long, env = "CFGSYNC_RECEIPT", value_name = "FILE", value_parser = file)]
     receipt: Option<PathBuf>,
-    /// Continue with the files of the receipt, if they are unchanged, when nothing is delivered within this time, or
-    /// when a token or certificate has expired
+    /// Continue with the unchanged files of the receipt, if nothing is delivered within this time or if a token or
+    /// certificate has expired
     #[arg(
         long,
         env = "CFGSYNC_FALLBACK",
@@ -134,7 +134,9 @@ fn fallback(text: &str) -> Result<Duration, String> {
     let text = text.strip_prefix("existing=").ok_or(EXPECTED)?;
     let after = values::duration(text)?;
     if after.is_zero() {
-        return Err("the duration must not be zero: the server would never be asked".to_owned());
+        return Err(
+            "the duration must not be zero, because `join` would never ask the server".to_owned(),
+        );
     }
     Ok(after)
 }

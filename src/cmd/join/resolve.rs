@@ -55,7 +55,7 @@ pub(super) fn plan(args: JoinArgs, is_interactive: bool) -> Result<Plan, JoinFai
     let plan = resolve(args, is_interactive, &mut legacy)?;
     if !legacy.used.is_empty() {
         info!(
-            "used the variables {} of the existing clients",
+            "using the variables of the existing clients: {}",
             legacy.used.join(", ")
         );
     }

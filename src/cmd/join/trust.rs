@@ -11,13 +11,13 @@ use crate::cmd::{keys::read_verify_key, values};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Trust")]
 pub(crate) struct TrustArgs {
-    /// Accept only payloads that are signed with the key in this PEM file; repeatable, to replace a key
+    /// Accept only payloads that are signed with the key in this PEM file; repeatable, for a key change
     #[arg(long, env = "CFGSYNC_VERIFY_KEY", value_name = "FILE")]
     verify_key: Vec<PathBuf>,
-    /// Largest payload
+    /// Largest payload that this node accepts
     #[arg(long, env = "CFGSYNC_PAYLOAD_MAX", value_name = "SIZE", default_value = "512MiB", value_parser = values::bytes)]
     payload_max: usize,
-    /// Most files of a payload, up to 100000
+    /// Most files in a payload, up to 100000
     #[arg(
         long,
         env = "CFGSYNC_FILES_MAX",

@@ -134,8 +134,8 @@ async fn after_expiry(error: JoinError, plan: &Plan) -> Outcome {
             let kept = describe_files(previous.files.len(), previous.receipt.generation);
             warn!("{error}");
             warn!(
-                "nothing is delivered until it is renewed: continuing with the previous delivery, {kept}, unchanged \
-                 since"
+                "the server delivers nothing until the credential is renewed: continuing with the previous delivery, \
+                 {kept}, unchanged since"
             );
             Outcome::Previous(previous)
         }

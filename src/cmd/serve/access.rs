@@ -19,19 +19,19 @@ pub(super) struct AccessArgs {
     /// The file of accepted tokens (see `cfgsync token new`); read again on SIGHUP
     #[arg(long, env = "CFGSYNC_TOKENS", value_name = "FILE")]
     tokens: Option<PathBuf>,
-    /// Client certificates with a name that matches are those of operators; `*` matches any text; repeatable
+    /// Give the role of an operator to client certificates with this name; `*` matches any text; repeatable
     #[arg(long, env = "CFGSYNC_OPERATOR_CERT", value_name = "PATTERN")]
     operator_cert: Vec<Pattern>,
-    /// Accept nodes without credentials; if neither tokens nor certificates are configured, operators as well
+    /// Accept nodes without credentials; without --tokens and --client-ca, every client may also act as an operator
     #[arg(long, env = "CFGSYNC_ALLOW_ANONYMOUS")]
     allow_anonymous: bool,
     /// Write each change, refusal and first delivery to this file, or to stdout (`-`); reopened on SIGHUP
     #[arg(long, env = "CFGSYNC_AUDIT_LOG", value_name = "FILE", value_parser = target)]
     audit_log: Option<AuditTarget>,
-    /// Refuse changes that cannot be written to the audit log; each is on disk there before it takes effect
+    /// Write each change to the audit log on disk before it takes effect, and refuse it if that fails
     #[arg(long, env = "CFGSYNC_AUDIT_REQUIRED")]
     audit_required: bool,
-    /// Requests and TLS handshakes per second of one address, after its burst; 0 means without limit
+    /// Most requests and TLS handshakes per second from one address, after its burst; 0 means no limit
     #[arg(
         long,
         env = "CFGSYNC_RATE_MAX",
@@ -39,7 +39,7 @@ pub(super) struct AccessArgs {
         default_value = "2000"
     )]
     rate_max: u32,
-    /// Burst of requests and TLS handshakes of one address: the default lets 10,000 nodes behind NAT boot at once
+    /// Burst of requests and TLS handshakes from one address; the default lets 10,000 nodes behind NAT boot at once
     #[arg(
         long,
         env = "CFGSYNC_RATE_BURST",
@@ -47,7 +47,7 @@ pub(super) struct AccessArgs {
         default_value = "60000"
     )]
     rate_burst: NonZeroU32,
-    /// Most requests that wait for one node; further ones are answered at once
+    /// Most requests that the server holds for one node; it answers further ones at once
     #[arg(
         long,
         env = "CFGSYNC_WAITERS_PER_NODE_MAX",
@@ -160,7 +160,9 @@ impl AccessArgs {
             Ok(Err(error)) => ("mistake", format!("\n{error}")),
             Err(problem) => ("mistake", format!(" {problem}")),
         };
-        tracing::error!("SIGHUP: the last good tokens stay in force:{problem}");
+        tracing::error!(
+            "SIGHUP: the tokens were not reloaded, and the last good ones stay in force:{problem}"
+        );
         let line = guard.server_line("tokens");
         guard.record(line.with_outcome(AuditOutcome::Refused, Some(reason)));
     }

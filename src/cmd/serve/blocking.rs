@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use cfgsync_support::duration;
+
 /// How long reading may take. A pipe without a writer would block for ever.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -16,7 +18,10 @@ pub(super) async fn read_blocking<T: Send + 'static>(
     match tokio::time::timeout(READ_TIMEOUT, reading).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(panic)) => Err(panic.to_string()),
-        Err(_) => Err(format!("it could not be read within {READ_TIMEOUT:?}")),
+        Err(_) => Err(format!(
+            "it could not be read within {}",
+            duration::text(READ_TIMEOUT)
+        )),
     }
 }
 

@@ -57,7 +57,7 @@ impl Child {
             match self.supervisor.wait_or_kill().await? {
                 Ended::Exited(status) => break status,
                 Ended::TimedOut => {
-                    tracing::warn!("the command is killed: it did not exit within --drain-timeout");
+                    tracing::warn!("killed the command: it did not exit within --drain-timeout");
                 }
             }
         };
@@ -78,7 +78,7 @@ impl Child {
             StopAction::SentByTerminal => {
                 tracing::info!("{}: waiting for the command to exit", stop.name);
             }
-            StopAction::Killed => tracing::warn!("the command is killed: a second {}", stop.name),
+            StopAction::Killed => tracing::warn!("killed the command: a second {}", stop.name),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::cmd::values::{bytes, duration};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(super) struct LimitArgs {
-    /// Longest wait that a client may request; longer ones are shortened
+    /// Longest wait that a client may request; the server shortens longer ones
     #[arg(long, env = "CFGSYNC_WAIT_MAX", value_name = "DURATION", default_value = "1h", value_parser = duration)]
     wait_max: Duration,
     /// Largest request body, except for /node/replace
@@ -23,8 +23,8 @@ pub(super) struct LimitArgs {
     /// Largest request body for /node/replace
     #[arg(long, env = "CFGSYNC_REPLACE_BODY_MAX", value_name = "BYTES", default_value = "32MiB", value_parser = bytes)]
     replace_body_max: usize,
-    /// Most registered nodes. The server refuses more for the time being, and `join` retries. Nodes that the spec lists
-    /// are always accepted
+    /// Most registered nodes. Beyond it, the server refuses registrations, and `join` retries. Nodes that the spec
+    /// lists are always accepted
     #[arg(
         long,
         env = "CFGSYNC_NODES_MAX",
@@ -33,10 +33,10 @@ pub(super) struct LimitArgs {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     nodes_max: u32,
-    /// Memory for the metadata of all nodes. The server refuses more for the time being, and `join` retries
+    /// Memory for the metadata of all nodes. Beyond it, the server refuses registrations, and `join` retries
     ///
-    /// A text counts with its length. Each value, name and list adds 64 bytes, an object 512 bytes. The server keeps
-    /// two copies.
+    /// A text counts as its length. Each value, name and list adds 64 bytes, and each object 512 bytes. The server
+    /// keeps two copies of the metadata.
     #[arg(long, env = "CFGSYNC_METADATA_TOTAL_MAX", value_name = "BYTES", default_value = "256MiB", value_parser = bytes)]
     metadata_total_max: usize,
     /// Most open connections; more wait in the listen backlog
@@ -64,7 +64,7 @@ pub(super) struct LimitArgs {
     /// How long the body of a request may take
     #[arg(long, env = "CFGSYNC_BODY_TIMEOUT", value_name = "DURATION", default_value = "1m", value_parser = duration)]
     body_timeout: Duration,
-    /// How long a client may read no byte of a response
+    /// Close the connection of a client that reads no byte of a response for this time
     #[arg(
         long,
         env = "CFGSYNC_WRITE_STALL_TIMEOUT",
@@ -96,8 +96,8 @@ pub(super) fn http_config(
     let connections_max = wanted.min(descriptors.connections_max());
     if connections_max < wanted {
         tracing::warn!(
-            "limiting connections to {connections_max} instead of {wanted}: this process may not open more files; \
-             raise the limit with `ulimit -Hn` or LimitNOFILE="
+            "limiting connections to {connections_max} instead of {wanted}, because this process may not open more \
+             files; raise the limit with `ulimit -Hn` or LimitNOFILE="
         );
     }
     HttpConfig {

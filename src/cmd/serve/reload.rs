@@ -55,7 +55,9 @@ impl Reload<'_> {
                 format!(" {problem}"),
             ),
         };
-        tracing::error!("SIGHUP: the last good spec stays in force:{problem}");
+        tracing::error!(
+            "SIGHUP: the spec was not reloaded, and the last good one stays in force:{problem}"
+        );
         let refused = line.with_outcome(AuditOutcome::Refused, Some(reason));
         self.guard.record(refused);
     }

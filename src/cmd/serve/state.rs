@@ -12,10 +12,11 @@ const SYSTEMD_VARIABLE: &str = "STATE_DIRECTORY";
 
 #[derive(Debug, Args)]
 pub(super) struct StateArgs {
-    /// Keep the state in this directory, so that a server continues after a restart or a crash
+    /// Keep the state in this directory, so that the server continues after a restart or a crash
     ///
-    /// The server creates the directory if necessary, closes it to other users, and locks it. Under systemd, the default
-    /// is `$STATE_DIRECTORY`. Without a state directory, a restarted server knows nothing and the nodes register again.
+    /// The server creates the directory if necessary, denies other users access to it, and locks it. Under systemd, the
+    /// default is `$STATE_DIRECTORY`. Without a state directory, a restarted server has no registrations, and the nodes
+    /// register again.
     #[arg(long, env = "CFGSYNC_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }

@@ -29,10 +29,10 @@ const SELF_SIGNED_FILE: &str = "tls-self-signed.pem";
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "TLS")]
 pub(super) struct TlsArgs {
-    /// Use TLS with a key that the server makes itself; nodes trust it by the pin in the join URL
+    /// Use TLS with a key that the server makes; nodes recognize it by the pin in the join URL
     #[arg(long, env = "CFGSYNC_TLS", value_name = "HOW")]
     tls: Option<OwnKey>,
-    /// Use TLS with this certificate (PEM), followed by those of its issuers; read again when the file changes
+    /// Use TLS with the certificate in this PEM file, followed by those of its issuers; read again when it changes
     #[arg(
         long,
         env = "CFGSYNC_TLS_CERT",
@@ -48,7 +48,7 @@ pub(super) struct TlsArgs {
         conflicts_with = "tls"
     )]
     tls_key: Option<PathBuf>,
-    /// Require a client certificate that is signed by a certificate authority in this file (PEM)
+    /// Require a client certificate that is signed by a certificate authority in this PEM file
     #[arg(long, env = "CFGSYNC_CLIENT_CA", value_name = "FILE")]
     client_ca: Option<PathBuf>,
     /// Write the join URL to this file once the server listens, and again after a key change
@@ -59,7 +59,7 @@ pub(super) struct TlsArgs {
 /// How the server gets a key of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum OwnKey {
-    /// Made at the first start, and kept in the state directory
+    /// The server makes the key at its first start, and keeps it in the state directory
     SelfSigned,
 }
 
@@ -142,7 +142,7 @@ impl TlsArgs {
             }
             KeySource::Memory(client_ca) => {
                 tracing::warn!(
-                    "the TLS key is lost when the server stops, and the next one has another join URL; keep it with \
+                    "the TLS key is only in memory, so a restart of the server changes the join URL; keep the key with \
                      --state-dir"
                 );
                 (
@@ -267,7 +267,9 @@ impl ServeTls {
             Ok(Err(error)) => ("mistake", error.to_string()),
             Err(problem) => ("mistake", problem),
         };
-        tracing::error!("the last good TLS certificate stays in use: {problem}");
+        tracing::error!(
+            "the TLS certificate was not reloaded, and the last good one stays in use: {problem}"
+        );
         let line = guard.server_line("certificate");
         guard.record(line.with_outcome(AuditOutcome::Refused, Some(reason)));
         reason != "audit"

@@ -281,7 +281,7 @@ async fn one_address_cannot_use_up_all_connections() {
         );
         assert_eq!(
             message,
-            "this address has as many connections open as it may (3); ask again when one is closed, or raise \
+            "this address has reached its limit of open connections (3); try again when one is closed, or raise \
              --connections-per-address-max on the server"
         );
         assert_eq!(reply.header("retry-after"), Some("1"));
@@ -376,8 +376,7 @@ async fn node_and_metadata_limits_reject_new_nodes_and_keep_others_served() {
     let mut accepted = count_accepted(&mut metadata, large, metadata_limit).await;
     assert_eq!(accepted, 10);
     let small = |at| register(&format!("small-{at}"));
-    let node_limit = "there is no room for another node: the maximum of 50 is registered; remove some (cfgsync rm), or \
-                      raise serve --nodes-max";
+    let node_limit = "the limit of registered nodes (50) is reached; remove nodes (cfgsync rm), or raise serve --nodes-max";
     accepted += count_accepted(&mut names, small, node_limit).await;
     assert_eq!(accepted, 48);
     // Registered nodes can register again and get their files. An operator can make room for new ones.

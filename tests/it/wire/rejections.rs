@@ -197,13 +197,13 @@ async fn rejects_invalid_paths() {
     broken encoding
       400 internal wrong_path: the path names no node: identifier "%zz" contains '%'; use only letters, digits, '.', '_' and '-'
     generation zero
-      400 internal wrong_path: the path names no generation: "0" is not a number from 1
+      400 internal wrong_path: the path names no generation: "0" is not a whole number of at least 1
     generation that is not a number
-      400 internal wrong_path: the path names no generation: "last" is not a number from 1
+      400 internal wrong_path: the path names no generation: "last" is not a whole number of at least 1
     unknown generation
-      404 internal no_such_generation: there is no generation 9, or it is no longer kept; GET /v1/generations lists those that are
+      404 internal no_such_generation: generation 9 does not exist or is no longer kept; GET /v1/generations lists the others
     payload of an unknown generation
-      404 internal no_such_generation: there is no generation 9, or it is no longer kept; GET /v1/generations lists those that are
+      404 internal no_such_generation: generation 9 does not exist or is no longer kept; GET /v1/generations lists the others
     delete without an override
       404 internal no_override: a has no override
     unsupported method
@@ -240,7 +240,7 @@ async fn rejects_invalid_registrations() {
     port missing
       400 internal wrong_metadata: metadata.port: missing; expected an integer from 1 to 65535
     port of the wrong type
-      400 internal wrong_metadata: metadata.port: expected an integer from 1 to 65535, found the string "1" (`join --meta port:=NUMBER` gives a number)
+      400 internal wrong_metadata: metadata.port: expected an integer from 1 to 65535, found the string "1" (`join --meta port:=NUMBER` sends a number)
     port out of range
       400 internal wrong_metadata: metadata.port: expected an integer from 1 to 65535, found the number 65536
     "#);
@@ -353,13 +353,13 @@ async fn requests_that_reach_no_handler_get_an_error_response() {
     long path
       414 internal long_path: the request's path is too long
     long headers
-      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no valid number
+      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is not a valid number
     many headers
-      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no valid number
+      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is not a valid number
     two lengths
       400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
     length out of range
-      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is no valid number
+      431 internal long_head: the request's headers are too long or too many (at most 64 KiB, and at most 100), or its content-length is not a valid number
     after a request
       400 internal not_http: this is not a valid HTTP/1.1 request: its first line must look like `GET /livez HTTP/1.1`, its headers like `name: value`, and at most one header may give its length
     ");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use cfgsync_support::duration;
 use http_body_util::BodyExt as _;
 use hyper::body::Body;
 use tokio::time::{Instant, timeout_at};
@@ -40,11 +41,17 @@ where
             Ok(Some(Err(error))) => return Err(BodyError::Broken(root_cause(&error))),
             Ok(None) => break,
             Err(_) if Instant::now() >= deadline => {
-                let problem = format!("the response was incomplete after {TOTAL_TIMEOUT:?}");
+                let problem = format!(
+                    "the response was incomplete after {}",
+                    duration::text(TOTAL_TIMEOUT)
+                );
                 return Err(BodyError::Broken(problem));
             }
             Err(_) => {
-                let problem = format!("the response stalled for {IDLE_TIMEOUT:?}");
+                let problem = format!(
+                    "no byte of the response arrived for {}",
+                    duration::text(IDLE_TIMEOUT)
+                );
                 return Err(BodyError::Broken(problem));
             }
         };
@@ -124,11 +131,11 @@ mod tests {
     async fn slow_body_is_bounded_in_time_and_size() {
         let started = Instant::now();
         let broken = read_body(SlowBody::new(Duration::from_secs(20)), 1000).await;
-        let problem = "the response was incomplete after 600s".to_owned();
+        let problem = "the response was incomplete after 10m".to_owned();
         assert_eq!(broken, Err(BodyError::Broken(problem)));
         assert_eq!(started.elapsed(), TOTAL_TIMEOUT);
         let broken = read_body(SlowBody::new(Duration::from_secs(40)), 1000).await;
-        let problem = "the response stalled for 30s".to_owned();
+        let problem = "no byte of the response arrived for 30s".to_owned();
         assert_eq!(broken, Err(BodyError::Broken(problem)));
         let broken = read_body(SlowBody::new(Duration::from_millis(1)), 1000).await;
         assert_eq!(broken, Err(BodyError::TooLarge));

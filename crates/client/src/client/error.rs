@@ -113,7 +113,7 @@ pub(super) fn error_body(status: StatusCode, body: &[u8]) -> ErrorBody {
         // The body of a newer server may not parse here. Its message still says why.
         let message = message.unwrap_or_else(|| {
             format!(
-                "{status}, without a reason that cfgsync understands: is this a cfgsync server?"
+                "{status}, without a message of cfgsync; check that the URL is that of a cfgsync server"
             )
         });
         ErrorBody {
@@ -140,8 +140,7 @@ mod tests {
         );
         for body in [&b"<html>"[..], b"", b"{}", b"[]", br#"{"message":7}"#] {
             let message = error_body(status, body).message;
-            let expected =
-                "410 Gone, without a reason that cfgsync understands: is this a cfgsync server?";
+            let expected = "410 Gone, without a message of cfgsync; check that the URL is that of a cfgsync server";
             assert_eq!(message, expected);
             assert_eq!(describe(status, &message), expected);
         }

@@ -65,8 +65,8 @@ impl Transaction<'static> {
 }
 
 impl<'h> Transaction<'h> {
-    /// As [`Transaction::stage`], with a hook before each change to the disk, for tests. An error of the hook counts
-    /// as an error of the change.
+    /// Stages files as [`Transaction::stage`] does, with a hook before each change to the disk, for tests. An error of
+    /// the hook counts as an error of the change.
     #[doc(hidden)]
     pub fn stage_with_hook(
         files: &[(&ArtifactFile, &Target)],

@@ -66,7 +66,7 @@ pub enum RouteError {
         artifact: ArtifactPath,
     },
     /// Two artifacts have the same target.
-    #[error("{first} and {second} are both routed to {}", target.display())]
+    #[error("{first} and {second} are both routed to {}; route one of them to another path", target.display())]
     SameTarget {
         /// The artifact that comes first in the payload.
         first: ArtifactPath,
@@ -76,7 +76,9 @@ pub enum RouteError {
         target: PathBuf,
     },
     /// The target of one artifact is a parent directory of another's.
-    #[error("{file} is routed to {}, where {below} needs a directory", target.display())]
+    #[error(
+        "{file} is routed to {}, where {below} needs a directory; route one of them to another path", target.display()
+    )]
     FileAndDirectory {
         /// The artifact whose target is the path.
         file: ArtifactPath,
@@ -379,12 +381,12 @@ mod tests {
             (
                 vec!["a=x", "b=./x"],
                 vec!["a", "b"],
-                "a and b are both routed to x",
+                "a and b are both routed to x; route one of them to another path",
             ),
             (
                 vec!["a=x", "b=x/y"],
                 vec!["a", "b"],
-                "a is routed to x, where b needs a directory",
+                "a is routed to x, where b needs a directory; route one of them to another path",
             ),
         ] {
             assert_eq!(places(&map(&routes, None), &names).unwrap_err(), message);

@@ -165,7 +165,7 @@ impl Session {
 fn verify(options: &JoinOptions, payload: &ReceivedPayload) -> Result<(), String> {
     if !options.verify_keys.is_empty() {
         let verified = payload.verify(&options.identifier, &options.verify_keys);
-        verified.map_err(|error| format!("the payload's signature is not valid: {error}"))?;
+        verified.map_err(|error| format!("the payload is not trusted: {error}"))?;
     }
     let (Some(before), Some(generation)) = (options.delivered, payload.generation) else {
         return Ok(());

@@ -1,12 +1,13 @@
 //! The reason why a join failed.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use crate::{
     FailureKind, HandshakeError, InvalidServer, KeyError, RouteError, ServerUrl, TrustError,
     disk::DiskError, sanitize::ClusterName,
 };
 use cfgsync_model::Identifier;
+use cfgsync_support::duration;
 use cfgsync_wire::EXPIRED_TOKEN;
 
 /// The reason why a join failed. [`JoinError::kind`] groups the variants.
@@ -20,7 +21,7 @@ pub enum JoinError {
     #[error(transparent)]
     Route(#[from] RouteError),
     /// No server could be reached within the timeout.
-    #[error("no answer within {}: {last}", Elapsed(*.waited))]
+    #[error("no answer within {}: {last}", duration::text(*.waited))]
     Unreachable {
         /// The time that was spent, which is the timeout.
         waited: Duration,
@@ -67,7 +68,7 @@ pub enum JoinError {
         found: Option<String>,
     },
     /// The cluster was not ready within the timeout.
-    #[error("not ready within {}: {message}", Elapsed(*.waited))]
+    #[error("not ready within {}: {message}", duration::text(*.waited))]
     NotReady {
         /// The time that was spent, which is the timeout.
         waited: Duration,
@@ -114,19 +115,5 @@ impl JoinError {
 impl From<std::convert::Infallible> for JoinError {
     fn from(never: std::convert::Infallible) -> Self {
         match never {}
-    }
-}
-
-/// Displays a duration in minutes and seconds.
-struct Elapsed(Duration);
-
-impl fmt::Display for Elapsed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.as_secs() {
-            0 => write!(f, "{} ms", self.0.as_millis()),
-            seconds @ 1..60 => write!(f, "{seconds} s"),
-            seconds if seconds % 60 == 0 => write!(f, "{} min", seconds / 60),
-            seconds => write!(f, "{} min {} s", seconds / 60, seconds % 60),
-        }
     }
 }

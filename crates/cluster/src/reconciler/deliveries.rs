@@ -7,6 +7,7 @@ use tokio::{task::JoinHandle, time::Instant};
 use crate::Shared;
 use cfgsync_model::{GenerationNumber, Identifier};
 use cfgsync_store::{Change, CommitError, State};
+use cfgsync_support::duration;
 
 /// The time that a delivery waits for others, so that one batch records many.
 const BATCH_PAUSE: Duration = Duration::from_millis(100);
@@ -84,7 +85,10 @@ impl DeliveryRecorder {
         };
         if !std::mem::replace(&mut self.is_failing, true) {
             // A warning suffices: only the nodes that `inspect` shows as behind depend on these records.
-            tracing::warn!("cannot record deliveries: {error}; trying again every {RETRY:?}");
+            tracing::warn!(
+                "cannot record deliveries: {error}; trying again every {}",
+                duration::text(RETRY)
+            );
         }
         put_back(shared, batch);
         self.due = Some(Instant::now() + RETRY);

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{Reconciler, renderer::RenderResult, sealer};
 use crate::audit_sink::{AuditEvent, RenderOutcome};
 use cfgsync_model::{Failure, FailureKind, Progress, Readiness};
+use cfgsync_support::duration;
 
 /// The result of the readiness rule, combined with the timers.
 pub(super) struct Evaluation {
@@ -54,7 +55,8 @@ impl Reconciler {
             && let Some(settles_at) = self.attempt.settles_at(rule.settle, now)
         {
             is_settling = true;
-            let clause = format!("settle: waiting for {:?} without a change", rule.settle);
+            let settle = duration::text(rule.settle);
+            let clause = format!("settle: waiting for {settle} without a change");
             progress.unmet.push(clause);
             wake_at.add(Some(settles_at));
         }
@@ -91,7 +93,8 @@ impl Reconciler {
     }
 
     fn miss_deadline(&mut self, deadline: Duration, progress: &Progress) {
-        let reason = format!("not ready within {deadline:?}: {progress}");
+        let deadline = duration::text(deadline);
+        let reason = format!("not ready within {deadline}: {progress}");
         tracing::error!("the attempt failed: {reason}; the next registration begins a new attempt");
         self.audit(AuditEvent::Attempt, RenderOutcome::Failed("deadline"));
         self.attempt.fail(Arc::new(Failure {

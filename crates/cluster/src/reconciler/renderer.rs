@@ -208,7 +208,9 @@ impl Renderer {
             _ => None,
         };
         if before != Some(&message) {
-            tracing::info!("the readiness rule is satisfied, but {message}");
+            tracing::info!(
+                "the readiness rule is satisfied, but a materializer is not ready: {message}"
+            );
         }
         RenderResult::NotReady {
             message,

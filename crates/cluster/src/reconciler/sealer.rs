@@ -13,6 +13,7 @@ use crate::{
 };
 use cfgsync_model::Generation;
 use cfgsync_store::{CommitError, SealOutcome, Store};
+use cfgsync_support::duration;
 
 /// The pause before a failed seal is retried.
 const RETRY: Duration = Duration::from_secs(1);
@@ -111,7 +112,7 @@ async fn ask(
         && let Err(refused) = audit_sink.allows(seal_event(&generation)).await
     {
         return SealAnswer::NotSealed {
-            clause: format!("seal: {refused}; it is tried again"),
+            clause: format!("seal: {refused}; trying again"),
             reason: refused.to_string(),
             slug: None,
         };
@@ -122,7 +123,7 @@ async fn ask(
         Err(CommitError::Unknown(reason)) => unknown(&reason),
         Err(error @ (CommitError::Unavailable(_) | CommitError::Rejected(_))) => {
             SealAnswer::NotSealed {
-                clause: "seal: the store is unavailable; it is tried again".to_owned(),
+                clause: "seal: the store is unavailable; trying again".to_owned(),
                 reason: error.to_string(),
                 slug: Some("store"),
             }
@@ -133,7 +134,7 @@ async fn ask(
 /// Returns the result if it is unknown whether the generation is sealed. A retry wins if the first seal took effect.
 fn unknown(reason: &dyn Display) -> SealAnswer {
     SealAnswer::NotSealed {
-        clause: "seal: the store did not confirm it; it is tried again".to_owned(),
+        clause: "seal: the store did not confirm it; trying again".to_owned(),
         reason: format!("the store did not confirm the seal: {reason}"),
         slug: Some("unknown"),
     }
@@ -150,8 +151,9 @@ pub(super) fn unsealed(
         matches!(before, Some(RenderResult::Unsealed { clause: known, .. }) if *known == clause);
     if !is_known {
         tracing::error!(
-            "cannot seal generation {}: {reason}; trying again every {RETRY:?}",
-            generation.generation.number
+            "cannot seal generation {}: {reason}; trying again every {}",
+            generation.generation.number,
+            duration::text(RETRY)
         );
     }
     RenderResult::Unsealed {

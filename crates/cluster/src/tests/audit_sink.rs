@@ -56,7 +56,7 @@ async fn refused_seal_is_retried_and_its_reason_shown() {
     let (cluster, sink) = audited(&format!("ready: {{nodes: 1}}{PEERS}"), false);
     cluster.add("a").await;
     let reason = cluster.reason("a").await;
-    let expected = "seal: the disk is full; it is tried again";
+    let expected = "seal: the disk is full; trying again";
     assert!(reason.contains(expected), "{reason}");
     assert_eq!(cluster.generations().len(), 0);
     assert_eq!(*sink.recorded.lock().unwrap(), []);

@@ -143,7 +143,7 @@ async fn render_error_names_an_override_that_conflicts_with_a_new_shared_file() 
         Answer::Failed(failure) => assert_eq!(
             failure.reason,
             "all: the override of a contains this path, which is a shared file; remove the override with \
-             DELETE /v1/nodes/a/override"
+             `cfgsync rm a --override`"
         ),
         other => panic!("{other:?}"),
     }

@@ -13,7 +13,7 @@ async fn renders_respect_the_interval_and_use_the_newest_inputs() {
     let soon = Instant::now() + Duration::from_millis(100);
     assert_eq!(
         message_of(cluster.wait("d", None, soon).await),
-        "not ready: 4/1; render: changes are collected, files are made at most once in 1s"
+        "not ready: 4/1; render: the server is collecting changes; it renders at most once in 1s"
     );
     let payload = cluster.files("d").await;
     assert_eq!(number(&payload), 2, "three registrations, one generation");
@@ -33,7 +33,7 @@ async fn reason_names_a_render_in_progress() {
         vec![Arc::new(slow)],
     );
     cluster.add("a").await;
-    let expected = "not ready: 1/1; render: the files are being made";
+    let expected = "not ready: 1/1; render: the server is rendering the files";
     while message_of(cluster.answer("a")) != expected {
         // Advance the clock explicitly: a paused clock does not advance while a blocking thread works.
         advance(Duration::from_millis(1)).await;
@@ -88,7 +88,7 @@ async fn failed_render_after_a_seal_is_reported_and_the_last_generation_stays() 
     assert_eq!(number(&received(cluster.answer("a"))), 1);
     assert_eq!(
         cluster.reason("b").await,
-        "not ready: 2/1; render: the newest one failed: too many"
+        "not ready: 2/1; render: the newest render failed: too many"
     );
     let described = cluster.cluster();
     assert_eq!(described.state, ClusterState::Ready);

@@ -124,7 +124,7 @@ async fn deadline_fires_while_a_seal_hangs() {
     match cluster.fetch("a").await {
         Answer::Failed(failure) => assert_eq!(
             failure.reason,
-            "not ready within 300s: 1/1; seal: the store has not answered yet"
+            "not ready within 5m: 1/1; seal: the store has not answered yet"
         ),
         other => panic!("{other:?}"),
     }
@@ -244,11 +244,11 @@ async fn waiting_nodes_get_the_reason_why_a_seal_is_retried() {
     for (script, clause) in [
         (
             Seal::LostUnconfirmed,
-            "seal: the store did not confirm it; it is tried again",
+            "seal: the store did not confirm it; trying again",
         ),
         (
             Seal::Unavailable,
-            "seal: the store is unavailable; it is tried again",
+            "seal: the store is unavailable; trying again",
         ),
     ] {
         let (cluster, store) = start_with_seals("ready: {nodes: 1}", &[script, Seal::Hang]);

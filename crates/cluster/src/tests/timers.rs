@@ -7,7 +7,7 @@ async fn deadline_releases_waiting_nodes_and_the_next_registration_starts_over()
     let cluster = start("ready: {nodes: 2, deadline: 5m}");
     cluster.add("a").await;
     match cluster.fetch("a").await {
-        Answer::Failed(failure) => assert_eq!(failure.reason, "not ready within 300s: 1/2"),
+        Answer::Failed(failure) => assert_eq!(failure.reason, "not ready within 5m: 1/2"),
         other => panic!("{other:?}"),
     }
     assert_eq!(cluster.cluster().state, ClusterState::Failed);

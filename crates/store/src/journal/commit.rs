@@ -166,7 +166,9 @@ impl Journal {
     /// Refuses all requests, except those whose changes were already in effect before the frame.
     fn refuse(&mut self, error: &WriteError, answers: Vec<Answer>) -> Vec<Answer> {
         if !std::mem::replace(&mut self.is_refusing, true) {
-            tracing::error!("all changes are refused, and sealed files are still served: {error}");
+            tracing::error!(
+                "the server refuses all changes, and still serves sealed files: {error}"
+            );
         }
         let newest = self.state.revision;
         let was_in_effect = |answer: &Answer| match answer {
@@ -189,7 +191,7 @@ impl Journal {
 pub(super) fn unavailable(error: &WriteError) -> CommitError {
     let (WriteError::NotWritten { error, .. } | WriteError::NotSynced { error, .. }) = error;
     CommitError::Unavailable(format!(
-        "its state directory cannot be written to ({error}); nothing was changed, try again later"
+        "its state directory cannot be written to ({error}); nothing was changed; try again later"
     ))
 }
 

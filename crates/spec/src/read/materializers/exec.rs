@@ -47,7 +47,9 @@ pub(super) fn read_exec(reader: &mut Reader, value: &Value, path: &YamlPath) -> 
     }
     let command_path = path.key("command");
     let Some(name) = raw.command.first() else {
-        reader.report(&command_path, "the command is empty");
+        let mistake = reader.document.value(&command_path, "the command is empty");
+        let help = "give the program and its arguments, such as `[./make-genesis, --fast]`";
+        reader.mistakes.push(mistake.help(help));
         return None;
     };
     if raw.command.iter().any(|word| word.contains('\0')) {
@@ -56,7 +58,7 @@ pub(super) fn read_exec(reader: &mut Reader, value: &Value, path: &YamlPath) -> 
     let directory = match std::path::absolute(reader.files.directory()) {
         Ok(directory) => directory,
         Err(error) => {
-            let title = format!("cannot find out the spec's directory: {error}");
+            let title = format!("cannot determine the spec's directory: {error}");
             reader.report(&command_path, title);
             return None;
         }

@@ -47,7 +47,7 @@ impl PathClaims {
         let help = if every_node && first.every_node {
             "rename one (`/a` and `a` are the same name), or give them `where`s that exclude each other"
         } else {
-            "every node gets one of them, so the nodes of the other would get both: rename one"
+            "one of them is for every node, so some nodes would get both: rename one"
         };
         reader.mistakes.push(mistake.help(help));
     }
