@@ -175,6 +175,26 @@ fn places_that_the_pages_name_exist() {
     }
 }
 
+#[test]
+fn functions_that_the_pages_name_exist() {
+    let files = rust_files(Path::new("crates")).into_iter();
+    let code: String = files
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(page).unwrap();
+        for name in code_spans(&text) {
+            let Some((owner, function)) = name.split_once("::") else {
+                continue;
+            };
+            if owner.starts_with(char::is_uppercase) {
+                let declared = format!("fn {function}(");
+                assert!(code.contains(&declared), "{page}: there is no {name}");
+            }
+        }
+    }
+}
+
 /// `file::function`, in `tests/it` or, from the crate's name on, in a crate.
 fn test_exists(name: &str) -> bool {
     let (path, function) = name.rsplit_once("::").unwrap();
