@@ -116,6 +116,14 @@ pub(crate) struct JoinArgs {
         help_heading = "Files"
     )]
     env: Vec<ArtifactPath>,
+    /// Let --env set only these variables; PREFIX_* names all with this prefix; repeatable
+    #[arg(
+        long,
+        env = "CFGSYNC_ENV_ALLOW",
+        value_name = "NAME|PREFIX_*",
+        help_heading = "Files"
+    )]
+    env_allow: Vec<environment::EnvPattern>,
     #[command(flatten)]
     receipt: fallback::ReceiptArgs,
     #[command(flatten)]

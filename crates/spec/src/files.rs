@@ -90,10 +90,15 @@ pub(super) struct UnreadableFile {
     pub(super) is_missing: bool,
 }
 
-/// Returns the text of the file at `path`.
+/// Returns the text of the file at `path`, without a byte order mark at its beginning: some editors write one, and it
+/// must not become a part of a rendered file.
 pub(super) fn read_text(path: &Path, max_bytes: u64) -> Result<String, UnreadableFile> {
-    bounded_file::read_text(path, max_bytes).map_err(|error| UnreadableFile {
+    let text = bounded_file::read_text(path, max_bytes).map_err(|error| UnreadableFile {
         message: format!("cannot read {}: {error}", path.display()),
         is_missing: matches!(error, ReadError::Missing),
+    })?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(text) => text.to_owned(),
+        None => text,
     })
 }

@@ -1,5 +1,6 @@
-//! Parses YAML and explains its syntax errors.
+//! Parses YAML or JSON, and explains syntax errors.
 
+use cfgsync_model::check_integer_range;
 use serde_yaml::Value;
 
 use super::{
@@ -9,6 +10,10 @@ use super::{
 };
 
 /// Parses the text of `document`, with its merges (`<<: *name`) applied.
+///
+/// A text that begins with `{` or `[` is read as JSON first. Not all JSON is YAML: the parser rejects surrogate pairs,
+/// control characters such as U+007F, and long keys. An integer of more than 64 bits is left to the YAML parser, which
+/// refuses it instead of rounding.
 pub(super) fn parse(document: &Document) -> Result<Value, Vec<Mistake>> {
     let text = &document.source.text;
     // This check comes first: serde's parser takes quadratic time in the depth, a minute for 100 KB.
@@ -16,6 +21,12 @@ pub(super) fn parse(document: &Document) -> Result<Value, Vec<Mistake>> {
         let title = format!("lists and mappings are nested deeper than {NESTING_MAX} levels");
         let mistake = Mistake::at(&document.source, range, title);
         return Err(vec![mistake.help("check for an unclosed bracket")]);
+    }
+    if text.trim_start().starts_with(['{', '['])
+        && check_integer_range(text).is_ok()
+        && let Ok(value) = serde_json::from_str(text)
+    {
+        return Ok(value);
     }
     let parsed = serde_yaml::from_str(text).and_then(|mut value: Value| {
         value.apply_merge()?;

@@ -28,6 +28,43 @@ fn equal_specs_in_different_directories_have_equal_digests() {
 }
 
 #[test]
+fn byte_order_mark_is_not_a_part_of_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cluster.yaml");
+    fs::write(&path, format!("\u{feff}{SPEC}")).unwrap();
+    fs::write(directory.path().join("a.j2"), "\u{feff}x").unwrap();
+    let digest = Spec::load(&path).unwrap().digest;
+    fs::write(&path, SPEC).unwrap();
+    fs::write(directory.path().join("a.j2"), "x").unwrap();
+    assert_eq!(digest, Spec::load(&path).unwrap().digest);
+}
+
+/// Files that `inspect -o json` printed could not be read back: the YAML parser rejects some JSON texts.
+#[test]
+fn json_is_read_as_json() {
+    let long_key = "k".repeat(2000);
+    let json = serde_json::json!({
+        "astral": "\u{1f600}", "delete": "\u{7f}", "last": "\u{ffff}", "line": "a\u{2028}b", (&*long_key): [1, -1, 1.5],
+    });
+    let ascii = r#"{"astral": "\ud83d\ude00", "key": {"a": null}}"#;
+    let read = |text: &str| YamlFile::parse(text.to_owned(), Path::new("nodes.json")).unwrap();
+    assert_eq!(*read(&json.to_string()).value(), json);
+    assert_eq!(*read(&format!("\n  {json:#}\n")).value(), json);
+    assert_eq!(read(ascii).value()["astral"], "\u{1f600}");
+    let flow = read("{a: [b, c], d: 'e'} # YAML, not JSON");
+    assert_eq!(
+        *flow.value(),
+        serde_json::json!({"a": ["b", "c"], "d": "e"})
+    );
+    let error = |text: &str| {
+        let parsed = YamlFile::parse(text.to_owned(), Path::new("nodes.json"));
+        parsed.err().unwrap().to_string()
+    };
+    assert!(error(r#"{"a": 18446744073709551616}"#).contains("needs more than 64 bits"));
+    assert!(error(r#"{"a": 1, "a": 2}"#).contains("duplicate key `a`"));
+}
+
+#[test]
 fn changed_program_changes_the_digest() {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();

@@ -25,7 +25,8 @@ pub(super) fn deliver(
         .iter()
         .filter_map(|artifact| payload.files.get(artifact))
     {
-        variables.extend(environment::read(file).map_err(JoinFailure::Environment)?);
+        variables
+            .extend(environment::read(file, &plan.env_allow).map_err(JoinFailure::Environment)?);
     }
     let committed = plan.delivery.commit(session, payload)?;
     // The printed content is part of the delivery: if stdout does not accept it, the files are restored.

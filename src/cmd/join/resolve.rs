@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::{
     JoinArgs, JoinFailure,
+    environment::EnvPattern,
     fallback::ReceiptSettings,
     metadata::{self, MetadataArgs, MetadataError},
 };
@@ -26,6 +27,8 @@ pub(super) struct Plan {
     pub(super) delivery: DeliveryOptions,
     /// The artifacts that become the environment of CMD.
     pub(super) env: Vec<ArtifactPath>,
+    /// The variables that these artifacts may set. If there are none, all that are not known to be dangerous.
+    pub(super) env_allow: Vec<EnvPattern>,
     pub(super) receipt: Option<ReceiptSettings>,
     /// Whether a report is printed.
     pub(super) json: bool,
@@ -148,6 +151,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         options,
         delivery,
         env: args.env,
+        env_allow: args.env_allow,
         receipt,
         json: args.output.is_some(),
         command: args.command,
