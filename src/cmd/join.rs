@@ -7,12 +7,12 @@ mod identity;
 mod metadata;
 mod trust;
 mod fallback;
+mod dotenv;
+mod environment;
 mod resolve;
 mod signals;
 mod wait;
 mod document;
-mod dotenv;
-mod environment;
 mod deliver;
 mod handover;
 

@@ -22,6 +22,7 @@
 pub mod metrics;
 mod answer;
 mod audit_sink;
+mod unique_values;
 pub mod readiness;
 pub mod render;
 mod attempt_failure;

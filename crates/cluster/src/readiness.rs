@@ -9,6 +9,7 @@ use std::{
 use imbl::OrdMap;
 use serde_json::{Map, Value};
 
+use crate::unique_values::UniqueValues;
 use cfgsync_model::{
     Identifier, MISSING_NAMES_MAX, NODES_CLAUSE_PREFIX, NodeRegistration, Progress, Readiness,
     RegistrationSnapshot, Revision, Seat, SharedMetadata, SnapshotNode,
@@ -25,6 +26,8 @@ pub struct ReadinessTracker {
     missing: BTreeSet<Identifier>,
     /// Members whose metadata the spec does not accept. They registered under another spec.
     invalid: BTreeMap<Identifier, MetadataError>,
+    /// The members by the values that must be unique.
+    unique: UniqueValues,
     /// The number of matching members for each group of the rule.
     matching: Vec<usize>,
     /// The context for groups that are counted node by node.
@@ -58,6 +61,7 @@ impl ReadinessTracker {
             },
             missing: closed_list(&spec).cloned().unwrap_or_default(),
             invalid: BTreeMap::new(),
+            unique: UniqueValues::new(&spec.metadata),
             matching: vec![0; groups],
             context: RenderContext::without_nodes(&spec.cluster, &spec.values),
             spec,
@@ -90,6 +94,7 @@ impl ReadinessTracker {
         for (count, matched) in self.matching.iter_mut().zip(&member.matches) {
             *count += usize::from(*matched == Ok(true));
         }
+        self.unique.insert(&identifier, &member.metadata);
         self.members.nodes.insert(identifier, Arc::new(member));
     }
 
@@ -118,6 +123,7 @@ impl ReadinessTracker {
         let Some((identifier, member)) = self.members.nodes.remove_with_key(identifier) else {
             return;
         };
+        self.unique.remove(&identifier, &member.metadata);
         if closed_list(&self.spec).is_some() {
             self.missing.insert(identifier);
         }
@@ -176,6 +182,8 @@ impl ReadinessTracker {
             }
         }
         self.check_metadata(&mut progress);
+        let repeated = self.unique.clauses().take(MISSING_NAMES_MAX);
+        progress.unmet.extend(repeated);
         if progress.unmet.is_empty() {
             self.check_whole_set(once, &mut progress);
         }

@@ -18,6 +18,7 @@ mod locations;
 mod mistake;
 mod scalars;
 mod raw;
+mod pattern;
 mod metadata;
 mod materializer;
 mod types;

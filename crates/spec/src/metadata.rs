@@ -1,10 +1,16 @@
 //! The rules of the section `metadata`, checked when a node registers.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use serde_json::{Map, Value};
 
-use super::raw::FieldType;
+use super::{
+    pattern::Pattern,
+    raw::{FieldFormat, FieldType},
+};
 use cfgsync_model::Metadata;
 
 /// The longest value that a message quotes, in characters.
@@ -36,6 +42,13 @@ pub(super) struct FieldRule {
     pub(super) max: Option<serde_json::Number>,
     pub(super) one_of: Vec<Value>,
     pub(super) default: Option<Value>,
+    pub(super) pattern: Option<Pattern>,
+    pub(super) format: Option<FieldFormat>,
+    pub(super) min_length: Option<usize>,
+    pub(super) max_length: Option<usize>,
+    pub(super) items: Option<FieldType>,
+    pub(super) unique: bool,
+    pub(super) secret: bool,
 }
 
 impl MetadataRules {
@@ -89,14 +102,18 @@ impl MetadataRules {
             let problem = match (object.get(name), &rule.default) {
                 (Some(value), _) => rule.check(value).err().map(|problem| {
                     // The most common mistake: `join --meta port=9000` gives a string.
-                    if rule.is_numeric() && is_numeric_text(value) {
-                        format!("{problem} (`join --meta {name}:=NUMBER` sends a number)")
-                    } else {
-                        problem
+                    match value.as_str().filter(|text| rule.accepts_json(text)) {
+                        Some(text) => format!("{problem} (pass `--meta {name}:={text}`)"),
+                        None => problem,
                     }
                 }),
                 (None, Some(_)) => None,
-                (None, None) => Some(format!("missing; expected {}", rule.expected())),
+                (None, None) => {
+                    let (expected, flag) = (rule.expected(), rule.flag(name));
+                    Some(format!(
+                        "missing; expected {expected} (pass `--meta {flag}`)"
+                    ))
+                }
             };
             if let Some(problem) = problem {
                 let field = format!("metadata.{name}");
@@ -106,14 +123,39 @@ impl MetadataRules {
         Ok(())
     }
 
+    /// Returns the names of the fields whose values must differ from node to node.
+    pub fn unique_fields(&self) -> impl Iterator<Item = &str> {
+        self.fields_where(|rule| rule.unique)
+    }
+
+    /// Returns the names of the fields whose values are secret.
+    pub fn secret_fields(&self) -> impl Iterator<Item = &str> {
+        self.fields_where(|rule| rule.secret)
+    }
+
+    fn fields_where(&self, is_meant: fn(&FieldRule) -> bool) -> impl Iterator<Item = &str> {
+        let fields = self.fields.iter();
+        fields.filter_map(move |(name, rule)| is_meant(rule).then_some(name.as_str()))
+    }
+
     /// Returns made-up metadata that the rules accept, for the node number `index` of `plan --fake`. The values differ
     /// from node to node as far as the rules allow.
-    pub fn fake(&self, index: usize) -> Metadata {
-        let fields = self
-            .fields
-            .iter()
-            .map(|(name, rule)| (name.clone(), rule.fake(name, index)));
-        Value::Object(fields.collect())
+    ///
+    /// # Errors
+    /// Fails for the first field for which no value can be made up, such as one with a `pattern`.
+    pub fn fake(&self, index: usize) -> Result<Metadata, MetadataError> {
+        let mut object = Map::new();
+        for (name, rule) in &self.fields {
+            let mut value = rule.fake(name, index);
+            if rule.check(&value).is_err() {
+                value = rule.default.clone().ok_or_else(|| MetadataError {
+                    field: format!("metadata.{name}"),
+                    problem: format!("no value can be made up for {}", rule.expected()),
+                })?;
+            }
+            object.insert(name.clone(), value);
+        }
+        Ok(Value::Object(object))
     }
 }
 
@@ -130,9 +172,19 @@ impl FieldRule {
         if !self.one_of.is_empty() && !self.one_of.contains(value) {
             return wrong();
         }
-        if let Value::Number(number) = value
-            && !self.is_in_bounds(number)
-        {
+        let fits = match value {
+            Value::Number(number) => self.is_in_bounds(number),
+            Value::String(text) => {
+                self.is_length(text.chars().count())
+                    && self.pattern.as_ref().is_none_or(|one| one.matches(text))
+            }
+            Value::Array(list) => {
+                let is_item = |item: &Value| self.items.is_none_or(|kind| is_of(kind, item));
+                self.is_length(list.len()) && list.iter().all(is_item)
+            }
+            Value::Null | Value::Bool(_) | Value::Object(_) => true,
+        };
+        if !fits || !self.format.is_none_or(|format| has_format(format, value)) {
             return wrong();
         }
         Ok(())
@@ -140,6 +192,30 @@ impl FieldRule {
 
     pub(super) fn is_numeric(&self) -> bool {
         matches!(self.kind, Some(FieldType::Integer | FieldType::Number))
+    }
+
+    /// Returns whether `text` is JSON that the rule accepts, and not a string.
+    fn accepts_json(&self, text: &str) -> bool {
+        let value = serde_json::from_str::<Value>(text);
+        value.is_ok_and(|value| !value.is_string() && self.check(&value).is_ok())
+    }
+
+    /// Returns the argument of `--meta` that sends a value for the field `name`.
+    fn flag(&self, name: &str) -> String {
+        match (self.one_of.first(), self.kind) {
+            (Some(Value::String(text)), _) => format!("{name}={text}"),
+            (Some(value), _) => format!("{name}:={value}"),
+            (None, Some(FieldType::Integer | FieldType::Number)) => format!("{name}:=NUMBER"),
+            (None, Some(FieldType::Boolean)) => format!("{name}:=true"),
+            (None, Some(FieldType::Object)) => format!("{name}:={{…}}"),
+            (None, Some(FieldType::Array)) => format!("{name}:=[…]"),
+            (None, None | Some(FieldType::String)) => format!("{name}=TEXT"),
+        }
+    }
+
+    fn is_length(&self, length: usize) -> bool {
+        self.min_length.is_none_or(|min| min <= length)
+            && self.max_length.is_none_or(|max| length <= max)
     }
 
     fn is_in_bounds(&self, number: &serde_json::Number) -> bool {
@@ -156,21 +232,54 @@ impl FieldRule {
                 _ => format!("one of {}", values.join(", ")),
             };
         }
-        let kind = self.kind.map_or("a value", type_name);
-        match (&self.min, &self.max) {
-            (Some(min), Some(max)) => format!("{kind} from {min} to {max}"),
-            (Some(min), None) => format!("{kind} of at least {min}"),
-            (None, Some(max)) => format!("{kind} of at most {max}"),
-            (None, None) => kind.to_owned(),
+        let mut expected = match self.format {
+            Some(FieldFormat::Ip) => "an IP address",
+            Some(FieldFormat::Hostname) => "a host name",
+            Some(FieldFormat::Port) => return "a port from 1 to 65535".to_owned(),
+            None => self.kind.map_or("a value", type_name),
         }
+        .to_owned();
+        match (&self.min, &self.max) {
+            (Some(min), Some(max)) => expected.push_str(&format!(" from {min} to {max}")),
+            (Some(min), None) => expected.push_str(&format!(" of at least {min}")),
+            (None, Some(max)) => expected.push_str(&format!(" of at most {max}")),
+            (None, None) => {}
+        }
+        let unit = match self.kind {
+            Some(FieldType::Array) => "items",
+            _ => "characters",
+        };
+        match (self.min_length, self.max_length) {
+            (Some(min), Some(max)) => expected.push_str(&format!(" of {min} to {max} {unit}")),
+            (Some(min), None) => expected.push_str(&format!(" of at least {min} {unit}")),
+            (None, Some(max)) => expected.push_str(&format!(" of at most {max} {unit}")),
+            (None, None) => {}
+        }
+        if let Some(pattern) = &self.pattern {
+            expected.push_str(&format!(" that matches {pattern}"));
+        }
+        if let Some(kind) = self.items {
+            expected.push_str(&format!(", each {}", type_name(kind)));
+        }
+        expected
     }
 
     fn fake(&self, name: &str, index: usize) -> Value {
         if !self.one_of.is_empty() {
             return self.one_of[index % self.one_of.len()].clone();
         }
+        match self.format {
+            Some(FieldFormat::Ip) => return Value::String(fake_address(index)),
+            Some(FieldFormat::Hostname) => return Value::String(format!("host-{index}")),
+            Some(FieldFormat::Port) => return (index % 65535 + 1).into(),
+            None => {}
+        }
         match self.kind {
-            None | Some(FieldType::String) => Value::String(format!("{name}-{index}")),
+            None | Some(FieldType::String) => {
+                let text = format!("{name}-{index}");
+                let length = self.min_length.unwrap_or(0);
+                Value::String(format!("{text:-<length$}"))
+            }
             Some(FieldType::Boolean) => Value::Bool(index.is_multiple_of(2)),
             Some(FieldType::Object) => Value::Object(Map::new()),
             Some(FieldType::Array) => Value::Array(Vec::new()),
@@ -238,10 +347,35 @@ fn is_of(kind: FieldType, value: &Value) -> bool {
     }
 }
 
-fn is_numeric_text(value: &Value) -> bool {
-    value
-        .as_str()
-        .is_some_and(|text| text.parse::<f64>().is_ok())
+/// Returns whether a string or number has the form. Other values are refused by their type.
+fn has_format(format: FieldFormat, value: &Value) -> bool {
+    match (format, value) {
+        (FieldFormat::Ip, Value::String(text)) => text.parse::<IpAddr>().is_ok(),
+        (FieldFormat::Hostname, Value::String(text)) => is_host_name(text),
+        (FieldFormat::Port, Value::Number(number)) => number
+            .as_u64()
+            .is_some_and(|port| (1..=65535).contains(&port)),
+        _ => false,
+    }
+}
+
+/// Returns whether `text` is a host name by RFC 1123: labels of at most 63 letters, digits and `-`, at most 253
+/// characters together.
+fn is_host_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+fn fake_address(index: usize) -> String {
+    let host = u32::try_from(index % (1 << 24)).unwrap_or(0);
+    Ipv4Addr::from_bits(0x0a00_0000 | host).to_string()
 }
 
 fn type_name(kind: FieldType) -> &'static str {
@@ -334,8 +468,8 @@ weight: { type: number, max: 1.5, default: 1 }
         let errors = cases.map(|metadata| rules.complete(&metadata).unwrap_err().to_string());
         insta::assert_snapshot!(errors.join("\n"), @r#"
         metadata: expected an object, found an array
-        metadata.port: missing; expected an integer from 1 to 65535
-        metadata.port: expected an integer from 1 to 65535, found the string "9000" (`join --meta port:=NUMBER` sends a number)
+        metadata.port: missing; expected an integer from 1 to 65535 (pass `--meta port:=NUMBER`)
+        metadata.port: expected an integer from 1 to 65535, found the string "9000" (pass `--meta port:=9000`)
         metadata.port: expected an integer from 1 to 65535, found the number 0
         metadata.port: expected an integer from 1 to 65535, found the number 70000
         metadata.port: expected an integer from 1 to 65535, found the number 9000.5
@@ -346,6 +480,68 @@ weight: { type: number, max: 1.5, default: 1 }
         metadata.weight: expected a number of at most 1.5, found the number 1.6
         metadata.weight: expected a number of at most 1.5, found the string "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"…
         "#);
+    }
+
+    #[test]
+    fn checks_formats_lengths_patterns_and_items() {
+        let rules = rules(
+            r"
+address: { format: ip, default: 10.0.0.1 }
+host: { format: hostname, default: localhost }
+port: { format: port, default: 80 }
+name: { type: string, min_length: 2, max_length: 4, default: ab }
+key: { pattern: '[a-z]+', default: a }
+disks: { type: array, items: string, min_length: 1, default: [sda] }
+",
+        );
+        for accepted in [
+            json!({ "address": "fd00::1", "host": "n-1.example", "port": 65535 }),
+            json!({ "name": "äöüß", "key": "xyz", "disks": ["a", "b"] }),
+        ] {
+            assert_eq!(rules.check(&accepted), Ok(()));
+        }
+        let refused = [
+            json!({ "address": "10.0.0.256" }),
+            json!({ "host": "-a" }),
+            json!({ "host": "a..b" }),
+            json!({ "port": 0 }),
+            json!({ "port": "80" }),
+            json!({ "name": "a" }),
+            json!({ "name": "abcde" }),
+            json!({ "key": "a1" }),
+            json!({ "disks": [] }),
+            json!({ "disks": ["a", 1] }),
+        ];
+        let errors = refused.map(|metadata| rules.check(&metadata).unwrap_err().to_string());
+        insta::assert_snapshot!(errors.join("\n"), @r#"
+        metadata.address: expected an IP address, found the string "10.0.0.256"
+        metadata.host: expected a host name, found the string "-a"
+        metadata.host: expected a host name, found the string "a..b"
+        metadata.port: expected a port from 1 to 65535, found the number 0
+        metadata.port: expected a port from 1 to 65535, found the string "80" (pass `--meta port:=80`)
+        metadata.name: expected a string of 2 to 4 characters, found the string "a"
+        metadata.name: expected a string of 2 to 4 characters, found the string "abcde"
+        metadata.key: expected a string that matches [a-z]+, found the string "a1"
+        metadata.disks: expected an array of at least 1 items, each a string, found an array
+        metadata.disks: expected an array of at least 1 items, each a string, found an array
+        "#);
+    }
+
+    #[test]
+    fn fake_values_fit_their_rule_or_are_refused() {
+        let accepted =
+            rules("a: { format: ip }\nb: { format: port }\nc: { type: string, min_length: 12 }");
+        for index in [0, 1, 70_000] {
+            assert_eq!(accepted.check(&accepted.fake(index).unwrap()), Ok(()));
+        }
+        assert_ne!(accepted.fake(0), accepted.fake(1));
+        let error = rules("key: { pattern: '[0-9]{4}' }").fake(0).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "metadata.key: no value can be made up for a string that matches [0-9]{4}"
+        );
+        let with_default = rules("key: { pattern: '[0-9]{4}', default: '1234' }");
+        assert_eq!(with_default.fake(7).unwrap(), json!({ "key": "1234" }));
     }
 
     #[test]
@@ -369,7 +565,7 @@ weight: { type: number, max: 1.5, default: 1 }
     fn fake_nodes_differ_as_far_as_the_rules_allow() {
         let rules = rules(RULES);
         assert_eq!(
-            [0, 1, 65535].map(|index| rules.fake(index)),
+            [0, 1, 65535].map(|index| rules.fake(index).unwrap()),
             [
                 json!({ "port": 1, "role": "validator", "zone": "zone-0", "weight": 1.5 }),
                 json!({ "port": 2, "role": "observer", "zone": "zone-1", "weight": 1.5 }),
@@ -395,7 +591,7 @@ weight: { type: number, max: 1.5, default: 1 }
                 ..FieldRule::default()
             };
             let rules = MetadataRules::new([("n".to_owned(), rule)].into());
-            let metadata = rules.fake(index);
+            let metadata = rules.fake(index).unwrap();
             prop_assert_eq!(rules.complete(&metadata), Ok(metadata));
         }
     }

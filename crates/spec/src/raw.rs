@@ -71,6 +71,34 @@ pub(super) struct RawField {
     /// The value for a node whose metadata lacks the field.
     #[schemars(with = "Option<serde_json::Value>")]
     pub(super) default: Option<Value>,
+    /// A regular expression that the whole string must match. It needs `type: string`.
+    pub(super) pattern: Option<String>,
+    /// The form of the value: `ip` and `hostname` are strings, `port` is an integer from 1 to 65535.
+    pub(super) format: Option<FieldFormat>,
+    /// The smallest number of characters of a string, or of items of an array.
+    pub(super) min_length: Option<usize>,
+    /// The largest number of characters of a string, or of items of an array.
+    pub(super) max_length: Option<usize>,
+    /// The type of each item. It needs `type: array`.
+    pub(super) items: Option<FieldType>,
+    /// Whether each node must have another value (default: `false`). The set is not ready while two nodes have the same.
+    #[serde(default)]
+    pub(super) unique: bool,
+    /// Whether the value is secret (default: `false`). Messages about `unique` do not show it.
+    #[serde(default)]
+    pub(super) secret: bool,
+}
+
+/// The form of a value in metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum FieldFormat {
+    /// An IPv4 or IPv6 address.
+    Ip,
+    /// A host name: labels of letters, digits and `-`, separated by dots.
+    Hostname,
+    /// A port of TCP or UDP.
+    Port,
 }
 
 /// The type of a value in metadata.

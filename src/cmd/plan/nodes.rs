@@ -78,17 +78,23 @@ pub(super) fn invent(spec: &Spec, count: usize) -> Result<Nodes, CommandError> {
         return Err(CommandError::usage(message));
     }
     let mut names = listed.into_iter().flatten();
-    let registrations = (0..count).map(|index| {
+    let invent = |index| {
         let identifier = names.next().cloned().unwrap_or_else(|| {
             Identifier::new(&format!("node-{index}")).expect("letters, digits and a dash")
         });
         let offset = u32::try_from(index).expect("less than FAKE_MAX");
         let ip = Ipv4Addr::from_bits(FIRST_ADDRESS.to_bits() + offset);
-        NodeRegistration::without_metadata(identifier, ip.into())
-            .with_metadata_value(spec.metadata.fake(index))
-    });
+        let metadata = spec.metadata.fake(index).map_err(|error| {
+            let message = format!("--fake {count}: {error}; pass nodes with --nodes instead");
+            CommandError::usage(message)
+        })?;
+        Ok(NodeRegistration::without_metadata(identifier, ip.into()).with_metadata_value(metadata))
+    };
+    let registrations = (0..count)
+        .map(invent)
+        .collect::<Result<_, CommandError>>()?;
     Ok(Nodes {
-        registrations: registrations.collect(),
+        registrations,
         seats: BTreeMap::new(),
     })
 }

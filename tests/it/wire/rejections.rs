@@ -238,9 +238,9 @@ async fn rejects_invalid_registrations() {
     unlisted node fetches
       404 missing_config not_listed: c is not on this cluster's list of nodes
     port missing
-      400 internal wrong_metadata: metadata.port: missing; expected an integer from 1 to 65535
+      400 internal wrong_metadata: metadata.port: missing; expected an integer from 1 to 65535 (pass `--meta port:=NUMBER`)
     port of the wrong type
-      400 internal wrong_metadata: metadata.port: expected an integer from 1 to 65535, found the string "1" (`join --meta port:=NUMBER` sends a number)
+      400 internal wrong_metadata: metadata.port: expected an integer from 1 to 65535, found the string "1" (pass `--meta port:=1`)
     port out of range
       400 internal wrong_metadata: metadata.port: expected an integer from 1 to 65535, found the number 65536
     "#);

@@ -8,7 +8,8 @@ use super::Reader;
 use crate::{
     MetadataRules,
     metadata::{FieldRule, is_at_most},
-    raw::RawField,
+    pattern::Pattern,
+    raw::{FieldFormat, FieldType, RawField},
     source::YamlPath,
     typed,
 };
@@ -46,7 +47,13 @@ fn read_field(reader: &mut Reader, value: &Value, path: &YamlPath) -> Option<Fie
         return None;
     }
     let mut rule = FieldRule {
-        kind: raw.r#type,
+        kind: raw.r#type.or_else(|| implied_kind(&raw)),
+        format: raw.format,
+        min_length: raw.min_length,
+        max_length: raw.max_length,
+        items: raw.items,
+        unique: raw.unique,
+        secret: raw.secret,
         min: bound(reader, raw.min.as_ref(), &path.key("min")),
         max: bound(reader, raw.max.as_ref(), &path.key("max")),
         ..FieldRule::default()
@@ -65,12 +72,92 @@ fn read_field(reader: &mut Reader, value: &Value, path: &YamlPath) -> Option<Fie
         reader.report(&path.key("max"), title);
         return None;
     }
+    check_kinds(reader, &raw, &rule, path);
+    if let (Some(min), Some(max)) = (rule.min_length, rule.max_length)
+        && min > max
+    {
+        let title = format!("`max_length` is less than `min_length` ({max} is less than {min})");
+        reader.report(&path.key("max_length"), title);
+    }
+    if let Some(text) = &raw.pattern {
+        match Pattern::new(text) {
+            Ok(pattern) => rule.pattern = Some(pattern),
+            Err(problem) => {
+                let title = format!("`pattern` is not a regular expression: {problem}");
+                reader.report(&path.key("pattern"), title);
+            }
+        }
+    }
+    if rule.unique && raw.default.is_some() {
+        let title = "a field with `unique` cannot have a default, which would be the same for several nodes";
+        reader.report(&path.key("default"), title);
+    }
+    if reader.mistakes.len() > mistakes_before {
+        return None;
+    }
     rule.one_of = one_of(reader, raw.one_of, &rule, &path.key("one_of"))?;
     rule.default = match raw.default {
         Some(value) => Some(valid(reader, &value, &rule, &path.key("default"))?),
         None => None,
     };
     Some(rule)
+}
+
+/// Returns the only type that the other fields of a rule allow.
+fn implied_kind(raw: &RawField) -> Option<FieldType> {
+    match raw.format {
+        Some(FieldFormat::Port) => Some(FieldType::Integer),
+        Some(FieldFormat::Ip | FieldFormat::Hostname) => Some(FieldType::String),
+        None if raw.pattern.is_some() => Some(FieldType::String),
+        None => raw.items.map(|_| FieldType::Array),
+    }
+}
+
+/// Reports each field that does not fit the type of the rule.
+fn check_kinds(reader: &mut Reader, raw: &RawField, rule: &FieldRule, path: &YamlPath) {
+    let is = |kind| rule.kind == Some(kind);
+    let (is_text, is_list) = (is(FieldType::String), is(FieldType::Array));
+    let format = match raw.format {
+        Some(FieldFormat::Port) => (
+            is(FieldType::Integer),
+            "`format: port` needs `type: integer`",
+        ),
+        _ => (is_text, "this `format` needs `type: string`"),
+    };
+    let is_measured = is_text || is_list;
+    let needs = [
+        ("format", raw.format.is_some(), format.0, format.1),
+        (
+            "pattern",
+            raw.pattern.is_some(),
+            is_text,
+            "`pattern` needs `type: string`",
+        ),
+        (
+            "items",
+            raw.items.is_some(),
+            is_list,
+            "`items` needs `type: array`",
+        ),
+        (
+            "min_length",
+            raw.min_length.is_some(),
+            is_measured,
+            "`min_length` needs `type: string` or `type: array`",
+        ),
+        (
+            "max_length",
+            raw.max_length.is_some(),
+            is_measured,
+            "`max_length` needs `type: string` or `type: array`",
+        ),
+    ];
+    for (name, is_given, fits, title) in needs {
+        if is_given && !fits {
+            let mistake = reader.document.key(&path.key(name), title);
+            reader.mistakes.push(mistake);
+        }
+    }
 }
 
 fn bound(
