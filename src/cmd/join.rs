@@ -19,9 +19,7 @@ mod handover;
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
 use cfgsync::Identifier;
-use cfgsync_client::{
-    CallError, FailureKind, JoinError, OutputMap, ServerUrl, Session, disk::Owner,
-};
+use cfgsync_client::{FailureKind, JoinError, OutputMap, ServerUrl, Session, disk::Owner};
 use cfgsync_model::{ArtifactPath, GenerationNumber, check_node_address};
 use clap::{Args, ValueEnum};
 use tracing::warn;
@@ -263,11 +261,12 @@ async fn withdraw_after(error: &JoinError, session: &Session) {
         return;
     }
     match session.withdraw().await {
-        // If the server has refused the node or sealed its files, the registration does not make others wait.
-        Ok(()) | Err(CallError::Refused { .. }) => {}
-        // The error itself says so already.
-        Err(_) if error.kind() == FailureKind::Unreachable => {}
-        Err(problem) => warn!("cannot withdraw the registration: {problem}"),
+        // The server responded until now, so the other nodes may still count this one.
+        Err(problem) if error.kind() == FailureKind::NotReady => {
+            warn!("cannot withdraw the registration: {problem}");
+        }
+        // Otherwise `error` already says that the server cannot be reached, or that it does not accept this node.
+        _ => {}
     }
 }
 

@@ -19,6 +19,7 @@ const FILES: &str = r#"{"schema_version":1,"files":[
 fn script(node: Reply) -> impl Fn(&ReceivedRequest) -> Reply {
     move |request| match (request.line.as_str(), &node) {
         (_, Reply::Close) => Reply::Close,
+        ("GET /livez", _) => Reply::Answer(404, "", String::new()),
         ("POST /register" | "POST /v1/leave", _) => Reply::Answer(202, "", String::new()),
         _ => node.clone(),
     }
@@ -346,7 +347,12 @@ async fn signal_withdraws_the_registration() {
         assert_eq!(failure(&output), expected);
         assert_eq!(
             fake.request_lines(),
-            ["POST /register", "POST /node", "POST /v1/leave"]
+            [
+                "GET /livez",
+                "POST /register",
+                "POST /node",
+                "POST /v1/leave"
+            ]
         );
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
