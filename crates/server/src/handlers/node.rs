@@ -51,6 +51,8 @@ pub(in super::super) async fn fetch(
     let preferred = prefer_wait(&context.head.headers);
     let config = &context.server().config;
     let wait = preferred.unwrap_or(config.hold).min(config.wait_max);
+    // Clients of the older protocol ask for about a second only, so a render must not answer "not ready".
+    let render = preferred.map_or(config.hold_render, |_| Duration::ZERO);
     let grant = context.authorize_identifier(&identifier)?;
     let connection = context.connection().clone();
     let server = &*connection.server;
@@ -59,8 +61,6 @@ pub(in super::super) async fn fetch(
         return reply_to(context, coordinator.unregistered(), preferred).await;
     }
     let mut answer = coordinator.answer(identifier.as_str());
-    // Clients of the older protocol ask for about a second only, so a render must not answer "not ready".
-    let render = preferred.map_or(config.hold_render, |_| Duration::ZERO);
     if !matches!(answer, Answer::NotReady(_)) || wait.max(render).is_zero() {
         return reply_to(context, answer, preferred).await;
     }
