@@ -19,7 +19,9 @@ mod handover;
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
 use cfgsync::Identifier;
-use cfgsync_client::{JoinError, OutputMap, ServerUrl, Session, disk::Owner};
+use cfgsync_client::{
+    CallError, FailureKind, JoinError, OutputMap, ServerUrl, Session, disk::Owner,
+};
 use cfgsync_model::{ArtifactPath, GenerationNumber, check_node_address};
 use clap::{Args, ValueEnum};
 use tracing::warn;
@@ -236,7 +238,10 @@ async fn join(
             deliver::report_previous(plan, &session, &previous)?;
             vec![]
         }
-        Outcome::Failed(error) => return Err(JoinFailure::Join(error).into()),
+        Outcome::Failed(error) => {
+            withdraw_after(&error, &session).await;
+            return Err(JoinFailure::Join(error).into());
+        }
         Outcome::Ended(ended_by) => {
             if let Err(error) = session.withdraw().await {
                 warn!("cannot withdraw the registration: {error}");
@@ -248,6 +253,21 @@ async fn join(
     match signals.pending().await {
         Some(ended_by) => Err(JoinFailure::Ended(ended_by).into()),
         None => Ok(variables),
+    }
+}
+
+/// Withdraws the registration of a join that failed, so that the cluster does not count a node that no longer waits.
+async fn withdraw_after(error: &JoinError, session: &Session) {
+    // A missed deadline ends the wait of all nodes. They stay members, so that the set can still become complete.
+    if matches!(error, JoinError::Failed(_)) {
+        return;
+    }
+    match session.withdraw().await {
+        // If the server has refused the node or sealed its files, the registration does not make others wait.
+        Ok(()) | Err(CallError::Refused { .. }) => {}
+        // The error itself says so already.
+        Err(_) if error.kind() == FailureKind::Unreachable => {}
+        Err(problem) => warn!("cannot withdraw the registration: {problem}"),
     }
 }
 
