@@ -179,6 +179,13 @@ impl Reconciler {
             // A node that registered while the attempt was failing has not begun the next attempt, so begin it here.
             self.attempt.clear_failure();
         }
+        if let Some(served) = &self.serving.generation {
+            let sealed = &served.generation.nodes;
+            let is_new = |node: &Arc<NodeRegistration>| !sealed.contains_key(&node.identifier);
+            if changed.registered.iter().any(is_new) {
+                self.renderer.hurry();
+            }
+        }
         let has_nodes = !self.follower.tracker.is_empty();
         let is_sealed = self.serving.generation.is_some();
         self.attempt.update(has_nodes, is_sealed, now);

@@ -11,6 +11,9 @@ use super::Tls;
 pub struct HttpConfig {
     /// How long `POST /node` without `Prefer: wait` is held when there is no payload yet. Zero by default.
     pub hold: Duration,
+    /// How long `POST /node` without `Prefer: wait` is held while the files of a complete set are rendered and sealed.
+    /// Zero means not at all. 5 s by default.
+    pub hold_render: Duration,
     /// The longest wait that a client may ask for; longer ones are cut to it. 1 h by default.
     pub wait_max: Duration,
     /// The largest body of every route but `/node/replace`, in bytes. 64 KiB by default.
@@ -53,6 +56,7 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             hold: Duration::ZERO,
+            hold_render: Duration::from_secs(5),
             wait_max: Duration::from_hours(1),
             register_body_max_bytes: 64 << 10,
             replace_body_max_bytes: 32 << 20,

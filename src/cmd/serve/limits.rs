@@ -102,6 +102,7 @@ pub(super) fn http_config(
     }
     HttpConfig {
         hold: args.hold,
+        hold_render: args.hold_render,
         wait_max: limits.wait_max,
         register_body_max_bytes: limits.register_body_max,
         replace_body_max_bytes: limits.replace_body_max,
