@@ -287,7 +287,7 @@ mod tests {
             }
             fn call(&mut self, _: Uri) -> Self::Future {
                 Box::pin(async {
-                    tokio::time::sleep(READY_TIMEOUT - Duration::from_secs(1)).await;
+                    tokio::time::sleep(READY_TIMEOUT * 9 / 10).await;
                     Ok(())
                 })
             }
