@@ -41,6 +41,16 @@ impl EngineFailure {
 
 /// Converts an error that the engine gave for `source`.
 pub(super) fn from_engine(error: &Error, source: &str) -> EngineFailure {
+    from_engine_at(error, source, |position| position)
+}
+
+/// Converts an error that the engine gave for a changed form of `source`. `original` converts a position in it, in bytes,
+/// to one in `source`.
+pub(super) fn from_engine_at(
+    error: &Error,
+    source: &str,
+    original: impl Fn(usize) -> usize,
+) -> EngineFailure {
     // The engine wraps errors, for example in blocks and in `sort`. The innermost error has the cause and, in most
     // cases, the position.
     let mut innermost = error;
@@ -68,6 +78,7 @@ pub(super) fn from_engine(error: &Error, source: &str) -> EngineFailure {
     let (message, default_help) = message(innermost.kind(), detail);
     let error = match located.range() {
         Some(range) => {
+            let range = original(range.start)..original(range.end);
             let range = expression
                 .as_deref()
                 .and_then(|expression| range_of_expression(source, &range, expression))

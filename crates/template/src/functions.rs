@@ -18,7 +18,7 @@ use self::{
     BuiltinKind::{
         FileFunction, Filter, Function, FunctionAndFilter, OnceFunction, OperatorTest, Test,
     },
-    bounded::add_bounded,
+    bounded::{add_bounded, add_text, check_assigned_text, check_assigned_value, no_check},
     lists::{AttributeArgument, add_strict},
 };
 
@@ -118,22 +118,42 @@ pub static BUILTINS: &[Builtin] = &[
     own("b64encode", Filter, "Encodes a string as base64.", |e, name| e.add_filter(name, encoding::b64encode)),
     own("b64decode", Filter, "Decodes base64 to a string.", |e, name| e.add_filter(name, encoding::b64decode)),
     own("sha256", Filter, "Returns the SHA-256 checksum of a string.", |e, name| e.add_filter(name, encoding::sha256)),
-    existing("escape", Filter, "Escapes a string for HTML and XML."),
-    existing("e", Filter, "Short name of `escape`."),
-    existing("safe", Filter, "Marks a string as already escaped."),
+    own("escape", Filter, "Escapes a string for HTML and XML.", |e, name| {
+        add_text(e, name, Value::from_function(filters::escape), no_check);
+    }),
+    own("e", Filter, "Short name of `escape`.", |e, name| {
+        add_text(e, name, Value::from_function(filters::escape), no_check);
+    }),
+    own("safe", Filter, "Marks a string as already escaped.", |e, name| {
+        add_text(e, name, Value::from_function(filters::safe), no_check);
+    }),
 
     // functions/text.rs
     own("string", Filter, "Converts a value to a string, as it is printed.", |e, name| e.add_filter(name, text::string)),
     own("join", Filter, "Joins the items of a list to a string.", |e, name| e.add_filter(name, text::join)),
 
-    // The engine's filters for strings and numbers.
-    existing("capitalize", Filter, "Changes the first letter to upper case and the others to lower case."),
-    existing("title", Filter, "Changes the first letter of each word to upper case."),
-    existing("lower", Filter, "Changes all letters to lower case."),
-    existing("upper", Filter, "Changes all letters to upper case."),
-    existing("trim", Filter, "Removes white space, or other characters, from both ends."),
-    existing("split", Filter, "Splits a string at a separator."),
-    existing("lines", Filter, "Splits a string into its lines."),
+    // The engine's filters for strings, and for numbers.
+    own("capitalize", Filter, "Changes the first letter to upper case and the others to lower case.", |e, name| {
+        add_text(e, name, Value::from_function(filters::capitalize), no_check);
+    }),
+    own("title", Filter, "Changes the first letter of each word to upper case.", |e, name| {
+        add_text(e, name, Value::from_function(filters::title), no_check);
+    }),
+    own("lower", Filter, "Changes all letters to lower case.", |e, name| {
+        add_text(e, name, Value::from_function(filters::lower), no_check);
+    }),
+    own("upper", Filter, "Changes all letters to upper case.", |e, name| {
+        add_text(e, name, Value::from_function(filters::upper), no_check);
+    }),
+    own("trim", Filter, "Removes white space, or other characters, from both ends.", |e, name| {
+        add_text(e, name, Value::from_function(filters::trim), no_check);
+    }),
+    own("split", Filter, "Splits a string at a separator.", |e, name| {
+        add_text(e, name, Value::from_function(filters::split), no_check);
+    }),
+    own("lines", Filter, "Splits a string into its lines.", |e, name| {
+        add_text(e, name, Value::from_function(filters::lines), no_check);
+    }),
     existing("abs", Filter, "Returns the absolute value of a number."),
     existing("round", Filter, "Rounds a number."),
     existing("int", Filter, "Converts a value to an integer."),
@@ -142,10 +162,10 @@ pub static BUILTINS: &[Builtin] = &[
 
     // functions/bounded.rs
     own("replace", Filter, "Replaces a text within a string.", |e, name| {
-        add_bounded(e, name, Value::from_function(filters::replace), bounded::check_replace);
+        add_text(e, name, Value::from_function(filters::replace), bounded::check_replace);
     }),
     own("indent", Filter, "Indents the lines of a string.", |e, name| {
-        add_bounded(e, name, Value::from_function(filters::indent), bounded::check_indent);
+        add_text(e, name, Value::from_function(filters::indent), bounded::check_indent);
     }),
     own("format", Filter, "Fills the fields of a printf format.", |e, name| {
         add_bounded(e, name, Value::from_function(filters::format), bounded::check_format);
@@ -254,8 +274,16 @@ pub static BUILTINS: &[Builtin] = &[
     existing(">=", OperatorTest, "Tests whether a value is greater than another or equal to it."),
 ];
 
+/// The filter that checks a value which `set` keeps in a variable. No template can use it, because it has no row.
+pub(super) const ASSIGNED_TEXT_FILTER: &str = "cfgsync_text";
+
+/// The filter that checks a value which `set` keeps in a namespace. No template can use it, because it has no row.
+pub(super) const ASSIGNED_VALUE_FILTER: &str = "cfgsync_value";
+
 /// Adds all functions, filters and tests that the engine does not have.
 pub(super) fn register(environment: &mut Environment<'static>) {
+    environment.add_filter(ASSIGNED_TEXT_FILTER, check_assigned_text);
+    environment.add_filter(ASSIGNED_VALUE_FILTER, check_assigned_value);
     for builtin in BUILTINS {
         if let Some(register) = builtin.register {
             register(environment, builtin.name);

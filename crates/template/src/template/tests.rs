@@ -342,6 +342,32 @@ fn limits_stop_accidents() {
         ("{{ range(1000000000) }}", "range has too many elements"),
         ("{{ 'x' * 1000000000 }}", "repeated string is too large"),
         (
+            "{% set n = namespace(x=[]) %}{% for a in range(99999) %}{% set n.x = [n.x] %}{% endfor %}",
+            "this value has more than 160 levels of nesting",
+        ),
+        (
+            "{% set n = namespace(x=[]) %}{% for a in range(99999) %}{% set n.x = {'a': n.x} %}{% endfor %}",
+            "this value has more than 160 levels of nesting",
+        ),
+        (
+            "{% set n = namespace(x='x') %}{% for a in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+            "the output exceeds 64 MiB",
+        ),
+        (
+            "{% set n = namespace(x=['x']) %}{% for a in range(99) %}{% set n.x = [n.x[0] + n.x[0]] %}{% endfor %}",
+            "the output exceeds 64 MiB",
+        ),
+        (
+            "{% set n = namespace(x='x') %}{% for a in range(99) %}\
+             {% set n.x %}{{ n.x }}{{ n.x }}{% endset %}{% endfor %}",
+            "the output exceeds 64 MiB",
+        ),
+        (
+            "{% set n = namespace(x=[1]) %}{% for a in range(99) %}{% set n.x = [n.x, n.x] %}{% endfor %}\
+             {{ n.x | upper }}",
+            "the output exceeds 64 MiB",
+        ),
+        (
             "{% set n = namespace() %}{% set n.n = n %}{{ n }}",
             "this value has more than 160 levels of nesting",
         ),
