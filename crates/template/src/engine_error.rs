@@ -96,13 +96,18 @@ pub(super) fn from_engine_at(
 
 /// Returns the range of the whole undefined `expression`.
 ///
-/// The engine's range only begins at the last dot of the expression, or at the filter that received it. So this searches
-/// for the text of the expression before that position on the same line.
+/// The engine's range is that of the call that received the expression, or it only begins at the last dot of the
+/// expression, or at the filter that received it. So this searches for the text of the expression within the range, and
+/// then before it on the same line.
 fn range_of_expression(
     source: &str,
     range: &Range<usize>,
     expression: &str,
 ) -> Option<Range<usize>> {
+    if let Some(at) = source.get(range.clone())?.find(expression) {
+        let start = range.start + at;
+        return Some(start..start + expression.len());
+    }
     let line = source
         .get(..range.start)?
         .rfind('\n')

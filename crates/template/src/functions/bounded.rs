@@ -7,6 +7,7 @@ use minijinja::{
     value::{Kwargs, Rest, ValueKind, ValueOrKwargs},
 };
 
+use super::lists::require_defined_arguments;
 use crate::{
     engine_error::invalid_operation,
     formatter::{check_size, output_too_long, to_text},
@@ -40,24 +41,27 @@ pub(super) fn add_bounded(
         name,
         move |state: &mut State<'_, '_>, args: Rest<ValueOrKwargs>| -> Result<Value, Error> {
             let args = args.into_values();
+            require_defined_arguments(&args)?;
             check(&args)?;
             filter.call(state, &args)
         },
     );
 }
 
-/// Adds the engine's `filter` for strings to the environment with `check` before it. A list or object is printed as
+/// Adds the engine's `filter` for strings to the environment, with `check` before it if its result can be much longer than its
+/// input. A list or object is printed as
 /// `{{ }}` prints it. The engine would print it in its own notation, and without a limit.
 pub(super) fn add_text(
     environment: &mut Environment<'_>,
     name: &'static str,
     filter: Value,
-    check: Check,
+    check: Option<Check>,
 ) {
     environment.add_filter(
         name,
         move |state: &mut State<'_, '_>, args: Rest<ValueOrKwargs>| -> Result<Value, Error> {
             let mut args = args.into_values();
+            require_defined_arguments(&args)?;
             for arg in args.iter_mut().filter(|arg| !arg.is_kwargs()) {
                 if matches!(
                     arg.kind(),
@@ -66,15 +70,12 @@ pub(super) fn add_text(
                     *arg = Value::from(to_text(arg)?);
                 }
             }
-            check(&args)?;
+            if let Some(check) = check {
+                check(&args)?;
+            }
             filter.call(state, &args)
         },
     );
-}
-
-/// The check of a filter whose result is not much longer than its input.
-pub(super) fn no_check(_: &[Value]) -> Result<(), Error> {
-    Ok(())
 }
 
 /// Limits the number of parts of `batch` and `slice`.
