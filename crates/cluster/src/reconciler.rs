@@ -7,6 +7,8 @@
 
 mod follower;
 mod attempt;
+mod render_key;
+mod crash_mark;
 mod render_job;
 mod renderer;
 mod sealer;
@@ -32,13 +34,15 @@ use crate::{
 use adopter::Adopter;
 use attempt::Attempt;
 use cfgsync_model::{Failure, FailureKind, Generation, NodeRegistration, Revision};
-use cfgsync_support::duration;
+use cfgsync_support::{clock::WallClock, duration};
+use crash_mark::CrashMark;
 use deliveries::DeliveryRecorder;
 use evaluation::Evaluation;
 use follower::{Follower, log_registrations};
 use publisher::{Publisher, Serving};
 use render_job::{RenderJob, RenderedGeneration};
-use renderer::{FinishedRender, RenderKey, RenderResult, Renderer};
+use render_key::RenderKey;
+use renderer::{FinishedRender, RenderResult, Renderer};
 use sealer::{PendingSeal, SealAnswer, Sealer, seal_event, unsealed};
 
 /// The shortest time between two evaluations because of changes, so that one evaluation includes many registrations of a
@@ -47,6 +51,9 @@ const EVALUATION_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The shortest time between two retries of a failed render that registrations without new inputs cause.
 const FAILED_RENDER_RETRY: Duration = Duration::from_secs(1);
+
+/// The pause before a render during which the server before has ended.
+const CRASHED_RENDER_RETRY: Duration = Duration::from_secs(10);
 
 /// The time that a running seal and pending delivery records have to finish when the server stops.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
@@ -75,6 +82,7 @@ pub(crate) struct Reconciler {
     follower: Follower,
     attempt: Attempt,
     renderer: Renderer,
+    crash_mark: Arc<CrashMark>,
     sealer: Sealer,
     adopter: Adopter,
     deliveries: DeliveryRecorder,
@@ -101,6 +109,7 @@ impl Reconciler {
             is_reloaded: false,
             attempt: Attempt::new(Instant::now()),
             renderer: Renderer::default(),
+            crash_mark: Arc::new(CrashMark::open(shared.store.crash_mark())),
             sealer: Sealer::default(),
             adopter: Adopter::default(),
             deliveries: DeliveryRecorder::default(),
@@ -113,9 +122,15 @@ impl Reconciler {
     }
 
     /// After a restart, accepts the served generation if a new render could give other results, as a program's does.
+    /// Delays a render during which the server before ended, or pauses it.
     fn resume(&mut self) {
         if !self.pipeline.is_repeatable() {
             self.accept_served();
+        }
+        let key = self.render_key();
+        let crashes = self.crash_mark.crashes_of(key);
+        if let Some(result) = after_crash(crashes, &self.shared.clock) {
+            self.renderer.set_result(key, result);
         }
     }
 
@@ -221,7 +236,7 @@ impl Reconciler {
         };
         let interval = self.config.min_generation_interval;
         if is_due && self.renderer.next_start(interval, now).is_none() {
-            let job = self.render_job();
+            let job = self.render_job(key);
             self.renderer.start(key, job);
         }
     }
@@ -242,8 +257,10 @@ impl Reconciler {
             .start(seal, self.shared.store.clone(), audit_sink);
     }
 
-    fn render_job(&self) -> RenderJob {
+    fn render_job(&self, key: RenderKey) -> RenderJob {
         RenderJob {
+            key,
+            crash_mark: self.crash_mark.clone(),
             pipeline: self.pipeline.clone(),
             state: self.follower.state.clone(),
             members: self.follower.tracker.members().clone(),
@@ -282,6 +299,7 @@ impl Reconciler {
             Command::Retry(answer) => {
                 self.attempt.clear_failure();
                 self.renderer.clear_failure();
+                self.renderer.clear_pause();
                 answer
             }
             Command::Reload(pipeline, answer) => {
@@ -322,6 +340,7 @@ impl Reconciler {
                 RenderResult::Sealed
             }
             Ok(RenderedGeneration::NotReady(message)) => self.renderer.not_ready(key, message),
+            Ok(RenderedGeneration::NoThread(error)) => self.renderer.without_thread(key, &error),
             Err(error) => {
                 metrics.render_failures.inc();
                 tracing::error!("the render of revision {revision} failed: {error}");
@@ -451,6 +470,39 @@ impl Reconciler {
                 "the store did not answer within {} while the server stopped",
                 duration::text(SHUTDOWN_PATIENCE)
             );
+        }
+    }
+}
+
+/// Returns the result of a render during which so many servers in a row have ended, or `None` if none has. The first may
+/// have been killed for another reason, so the render is repeated once.
+fn after_crash(crashes: u32, clock: &WallClock) -> Option<RenderResult> {
+    match crashes {
+        0 => None,
+        1 => {
+            let pause = duration::text(CRASHED_RENDER_RETRY);
+            let message = format!(
+                "render: the server before ended while it rendered these files; trying again after {pause}"
+            );
+            tracing::warn!("{message}");
+            Some(RenderResult::NotReady {
+                message,
+                retry_at: Instant::now() + CRASHED_RENDER_RETRY,
+                pause: CRASHED_RENDER_RETRY,
+            })
+        }
+        _ => {
+            let reason = format!(
+                "rendering is paused, because {crashes} servers in a row ended while they rendered these files (out of \
+                 memory, or a value that is nested too deeply); correct the spec or the node that registered last, or \
+                 try again with SIGHUP or `cfgsync reset`"
+            );
+            tracing::error!("{reason}");
+            Some(RenderResult::Paused(Arc::new(Failure {
+                kind: FailureKind::Render,
+                reason,
+                at: clock.now(),
+            })))
         }
     }
 }

@@ -6,6 +6,7 @@ mod waiting;
 mod membership;
 mod timers;
 mod renders;
+mod crash_mark;
 mod overrides;
 mod reload;
 mod deliveries;

@@ -6,7 +6,10 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use cfgsync_model::{
@@ -22,6 +25,9 @@ use cfgsync_template::{JinjaError, NodeValue, Origin, RenderContext};
 /// The largest file that `source` reads, in bytes.
 const SOURCE_MAX_BYTES: u64 = 64 << 20;
 
+/// The largest sum of all files of a render, in bytes. A text that several files share counts once.
+const GENERATION_MAX_BYTES: usize = 1 << 30;
+
 /// The smallest number of nodes for each thread. Starting a thread for fewer nodes costs more than it saves.
 const NODES_PER_THREAD_MIN: usize = 64;
 
@@ -29,12 +35,16 @@ const NODES_PER_THREAD_MIN: usize = 64;
 #[derive(Debug, Clone)]
 pub(super) struct TemplateMaterializer {
     spec: TemplateSpec,
+    generation_max_bytes: usize,
 }
 
 impl TemplateMaterializer {
     /// Returns a materializer of the files in `spec`.
     pub(super) fn new(spec: &TemplateSpec) -> Self {
-        Self { spec: spec.clone() }
+        Self {
+            spec: spec.clone(),
+            generation_max_bytes: GENERATION_MAX_BYTES,
+        }
     }
 }
 
@@ -51,10 +61,14 @@ impl Materializer for TemplateMaterializer {
         &self,
         snapshot: &RegistrationSnapshot,
     ) -> Result<MaterializationResult, MaterializeError> {
-        let sources = Sources::default();
+        let run = Run {
+            sources: Sources::default(),
+            size_bytes: AtomicUsize::new(0),
+            max_bytes: self.generation_max_bytes,
+        };
         let context = self.render_fragments(RenderContext::new(snapshot))?;
-        let shared = self.render_shared(&context, &sources)?;
-        let nodes = self.render_nodes(snapshot, &context, &shared, &sources)?;
+        let shared = self.render_shared(&context, &run)?;
+        let nodes = self.render_nodes(snapshot, &context, &shared, &run)?;
         Ok(MaterializationResult::Ready(MaterializedArtifacts {
             nodes,
             shared,
@@ -84,12 +98,12 @@ impl TemplateMaterializer {
     fn render_shared(
         &self,
         context: &RenderContext,
-        sources: &Sources,
+        run: &Run,
     ) -> Result<ArtifactSet, MaterializeError> {
         let mut shared = ArtifactSet::default();
         for file in self.spec.files.iter().filter(|file| file.shared) {
             let subject = || format!("{} (shared)", file.path);
-            let artifact = render_file(file, &subject, context, None, sources)?;
+            let artifact = render_file(file, &subject, context, None, run)?;
             shared
                 .push(artifact)
                 .map_err(|_| self.collision(file, &subject()))?;
@@ -102,10 +116,10 @@ impl TemplateMaterializer {
         snapshot: &RegistrationSnapshot,
         context: &RenderContext,
         shared: &ArtifactSet,
-        sources: &Sources,
+        run: &Run,
     ) -> Result<BTreeMap<Identifier, ArtifactSet>, MaterializeError> {
         let rendered = parallel::try_map(&snapshot.nodes, NODES_PER_THREAD_MIN, |at, node| {
-            self.render_node(node, context, &context.nodes()[at], shared, sources)
+            self.render_node(node, context, &context.nodes()[at], shared, run)
         })?;
         let identifiers = snapshot.nodes.iter().map(|node| node.identifier.clone());
         Ok(identifiers.zip(rendered).collect())
@@ -117,7 +131,7 @@ impl TemplateMaterializer {
         context: &RenderContext,
         value: &NodeValue,
         shared: &ArtifactSet,
-        sources: &Sources,
+        run: &Run,
     ) -> Result<ArtifactSet, MaterializeError> {
         let own = self.spec.files.iter().filter(|file| !file.shared);
         let mut files = ArtifactSet::with_capacity(own.clone().count());
@@ -135,7 +149,7 @@ impl TemplateMaterializer {
             if shared.get(&file.path).is_some() || files.get(&file.path).is_some() {
                 return Err(self.collision(file, &subject()));
             }
-            let artifact = render_file(file, &subject, context, Some(value), sources)?;
+            let artifact = render_file(file, &subject, context, Some(value), run)?;
             for chunk in artifact.content.chunks() {
                 // Hashed on this thread, while the bytes are in its cache. The digest needs the sum later.
                 chunk.sha256();
@@ -173,7 +187,7 @@ fn render_file(
     subject: &impl Fn() -> String,
     context: &RenderContext,
     node: Option<&NodeValue>,
-    sources: &Sources,
+    run: &Run,
 ) -> Result<ArtifactFile, MaterializeError> {
     let rendered = match &file.content {
         FileContent::Template(template) => template
@@ -183,7 +197,7 @@ fn render_file(
             let relative = path.render_path(context, node).map_err(|error| {
                 template_error(&format!("`source` of {}", subject()), path.origin(), &error)
             })?;
-            sources
+            run.sources
                 .read(&directory.join(&relative))
                 .map_err(|problem| {
                     let place = path.origin().map_or_else(String::new, |origin| {
@@ -193,6 +207,8 @@ fn render_file(
                 })?
         }
     };
+    run.add(&rendered)
+        .map_err(|error| MaterializeError::new(format!("{}: {error}", subject())))?;
     Ok(ArtifactFile {
         path: file.path.clone(),
         mode: file.mode,
@@ -203,6 +219,32 @@ fn render_file(
 
 fn template_error(subject: &str, origin: Option<&Origin>, error: &JinjaError) -> MaterializeError {
     MaterializeError::new(format!("{subject}: {}", error.describe(origin)))
+}
+
+/// What the files of one render share.
+struct Run {
+    sources: Sources,
+    /// The sum of the files so far, in bytes.
+    size_bytes: AtomicUsize,
+    max_bytes: usize,
+}
+
+impl Run {
+    /// Adds the size of `content`. Chunks that something else holds as well are shared and count as nothing.
+    fn add(&self, content: &Content) -> Result<(), String> {
+        let own = content.chunks().iter();
+        let own = own.filter(|chunk| Arc::strong_count(chunk) == 1);
+        let own_bytes: usize = own.map(|chunk| chunk.bytes().len()).sum();
+        let before = self.size_bytes.fetch_add(own_bytes, Ordering::Relaxed);
+        if before + own_bytes <= self.max_bytes {
+            return Ok(());
+        }
+        let max_mib = self.max_bytes >> 20;
+        Err(format!(
+            "with this file, the generation exceeds {max_mib} MiB; put what all nodes share into a fragment or a \
+             shared file, or limit the nodes' metadata in the spec"
+        ))
+    }
 }
 
 /// The files that were read in this render. Each is read once, so that all nodes get the same bytes.

@@ -9,6 +9,9 @@ use super::Tls;
 /// The bounds of a server. All listeners share them. Start from [`Default`], and change what differs.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
+    /// The host names for which a server without credentials answers, beside IP addresses, `localhost` and names without
+    /// a dot. None by default.
+    pub hosts: Vec<String>,
     /// How long `POST /node` without `Prefer: wait` is held when there is no payload yet. Zero by default.
     pub hold: Duration,
     /// How long `POST /node` without `Prefer: wait` is held while the files of a complete set are rendered and sealed.
@@ -55,6 +58,7 @@ pub struct HttpConfig {
 impl Default for HttpConfig {
     fn default() -> Self {
         Self {
+            hosts: Vec::new(),
             hold: Duration::ZERO,
             hold_render: Duration::from_secs(5),
             wait_max: Duration::from_hours(1),

@@ -2,7 +2,7 @@
 //!
 //! Callers know only this contract. They never ask which store they have, so a new store changes nothing above it.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
 use tokio::sync::watch;
 
@@ -45,6 +45,12 @@ pub trait Store: Send + Sync + 'static {
     /// Fails with a [`CommitError`]. After [`CommitError::Unknown`] the caller may seal the same generation again. If the
     /// first request took effect, the second one answers [`SealOutcome::Won`].
     fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>>;
+
+    /// Returns a file that the caller may write while it renders, and finds again after a restart. A store whose state
+    /// does not survive a restart has none.
+    fn crash_mark(&self) -> Option<PathBuf> {
+        None
+    }
 
     /// Resolves with the reason when the store can never accept another change. Acknowledged changes are kept, but the
     /// server must end. For a store that cannot fail in this way it never resolves.

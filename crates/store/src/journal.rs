@@ -54,6 +54,9 @@ use generation_files::{GenerationWriter, PendingSeal};
 use log::LogHead;
 use writer::{Job, Published};
 
+/// The file that exists while the server renders.
+const CRASH_MARK: &str = "rendering";
+
 /// The directory of a store, and how the store uses it.
 #[derive(Debug, Clone)]
 pub struct DirectoryConfig {
@@ -80,6 +83,7 @@ impl DirectoryConfig {
 /// A store in a directory. Dropping it waits until all requests are written.
 pub(crate) struct JournalStore {
     instance: Instance,
+    crash_mark: PathBuf,
     published: Arc<Published>,
     generations: Arc<GenerationWriter>,
     /// `None` only while the store is dropped.
@@ -104,6 +108,7 @@ impl JournalStore {
                 .map_err(|error| failed("draw random numbers for", error))?,
             history: config.history,
         };
+        let crash_mark = disk.path(CRASH_MARK);
         let journal = Journal::open(disk, &settings)?;
         let (instance, generations) = (journal.instance, journal.generations());
         let published = Arc::new(Published {
@@ -114,6 +119,7 @@ impl JournalStore {
             .map_err(|error| failed("start a thread for", error))?;
         Ok(Self {
             instance,
+            crash_mark,
             published,
             generations,
             jobs: Some(jobs),
@@ -193,6 +199,10 @@ impl Store for JournalStore {
                 Response::Applied(_) => unreachable!("a seal is not answered as a batch"),
             }
         })
+    }
+
+    fn crash_mark(&self) -> Option<PathBuf> {
+        Some(self.crash_mark.clone())
     }
 
     /// Resolves when the journal could not be synced, or its thread has ended.

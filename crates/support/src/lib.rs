@@ -8,5 +8,6 @@ pub mod clock;
 pub mod duration;
 pub mod escape;
 pub mod nearest;
+pub mod deep_stack;
 pub mod parallel;
 pub mod replace_file;

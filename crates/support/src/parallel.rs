@@ -9,11 +9,13 @@ use std::{
     thread,
 };
 
+use crate::deep_stack;
+
 /// The average number of pieces for each thread. With one piece each, all threads would wait for the slowest piece.
 const PIECES_PER_THREAD: usize = 8;
 
 /// Returns the results of `map` for all items, in order. Uses one thread per `items_per_thread_min` items, and at most
-/// one per core. The calling thread is one of them.
+/// one per core. The calling thread is one of them. The others have a stack of [`deep_stack::STACK_BYTES`].
 ///
 /// # Panics
 /// Panics if `map` panics.
@@ -85,7 +87,10 @@ fn try_map_on<T: Sync, R: Send, E: Send>(
         }
     };
     let mut pieces = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        // If the operating system refuses a thread, the others do its work.
+        let others: Vec<_> = (1..threads)
+            .map_while(|_| deep_stack::builder().spawn_scoped(scope, work).ok())
+            .collect();
         let mut pieces = work();
         for other in others {
             pieces.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));

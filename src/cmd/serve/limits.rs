@@ -101,6 +101,7 @@ pub(super) fn http_config(
         );
     }
     HttpConfig {
+        hosts: args.host.clone(),
         hold: args.hold,
         hold_render: args.hold_render,
         wait_max: limits.wait_max,

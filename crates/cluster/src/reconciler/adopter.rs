@@ -1,6 +1,9 @@
 //! Adopts generations that another server sealed. Their payloads are encoded on another thread before they are served.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use tokio::task::JoinHandle;
 
@@ -32,7 +35,10 @@ impl Adopter {
             generation.number
         );
         let encode = move || ServedGeneration::new(instance, generation, sign_key.as_ref());
-        self.running = Some(tokio::task::spawn_blocking(encode));
+        // The runtime panics if it cannot start a thread. Then the work runs on a thread that it has.
+        let on_new_thread = AssertUnwindSafe(|| tokio::task::spawn_blocking(encode.clone()));
+        let running = catch_unwind(on_new_thread);
+        self.running = Some(running.unwrap_or_else(|_| tokio::spawn(async move { encode() })));
     }
 
     /// Waits for the encoded generation and returns it. Never resolves if none is being encoded.

@@ -5,11 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{
-    Reconciler,
-    evaluation::Evaluation,
-    renderer::{RenderKey, RenderResult},
-};
+use super::{Reconciler, evaluation::Evaluation, render_key::RenderKey, renderer::RenderResult};
 use crate::{
     admission::Coverage,
     attempt_failure::{AttemptFailure, InputRevisions},
@@ -137,7 +133,9 @@ impl Reconciler {
     /// it.
     fn failures(&self) -> (Option<AttemptFailure>, Option<Arc<Failure>>) {
         let failed_render = match self.renderer.result(self.render_key()) {
-            Some(RenderResult::Failed(failure)) => Some(failure.clone()),
+            Some(RenderResult::Failed(failure) | RenderResult::Paused(failure)) => {
+                Some(failure.clone())
+            }
             _ => None,
         };
         if self.serving.generation.is_some() {

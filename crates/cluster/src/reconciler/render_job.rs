@@ -1,10 +1,12 @@
 //! The work of a render on its own thread: evaluate `once`, materialize, compute digests, encode. It owns all its
 //! inputs, so it blocks neither readers nor the reconciler.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use serde_json::Map;
+use tokio::runtime::Handle;
 
+use super::{crash_mark::CrashMark, render_key::RenderKey};
 use crate::{
     readiness::Members,
     render::{Pipeline, Rendered},
@@ -13,7 +15,7 @@ use crate::{
 use cfgsync_materialize::MaterializeError;
 use cfgsync_model::{Generation, GenerationNumber, Instance, Revision, Seat, generation_digest};
 use cfgsync_store::State;
-use cfgsync_support::clock::Timestamp;
+use cfgsync_support::{clock::Timestamp, deep_stack};
 use cfgsync_template::OnceSource;
 use cfgsync_wire::SigningKey;
 
@@ -24,6 +26,8 @@ pub(super) type Rendering = Result<RenderedGeneration, MaterializeError>;
 pub(super) enum RenderedGeneration {
     /// A materializer waits for a condition outside the rule. The value says which.
     NotReady(String),
+    /// The operating system refused the thread. Nothing was rendered.
+    NoThread(io::Error),
     /// The files are those of the served generation.
     Unchanged,
     /// A generation that is not sealed yet, encoded.
@@ -32,6 +36,8 @@ pub(super) enum RenderedGeneration {
 
 /// The inputs of a render.
 pub(super) struct RenderJob {
+    pub(super) key: RenderKey,
+    pub(super) crash_mark: Arc<CrashMark>,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) state: Arc<State>,
     pub(super) members: Members,
@@ -44,8 +50,21 @@ pub(super) struct RenderJob {
 }
 
 impl RenderJob {
-    /// Evaluates `once`, renders all files, computes their digests and encodes the payloads. It blocks the thread.
+    /// Renders on a new thread with a deep stack, and sets the crash mark meanwhile. It blocks the calling thread.
     pub(super) fn run(self) -> Rendering {
+        // Materializers of an embedding program may use its runtime.
+        let runtime = Handle::current();
+        let crash_mark = self.crash_mark.clone();
+        let _marked = crash_mark.set(self.key);
+        deep_stack::run(|| {
+            let _entered = runtime.enter();
+            self.render()
+        })
+        .unwrap_or_else(|error| Ok(RenderedGeneration::NoThread(error)))
+    }
+
+    /// Evaluates `once`, renders all files, computes their digests and encodes the payloads.
+    fn render(self) -> Rendering {
         let span = tracing::debug_span!("render", revision = %self.revision);
         let _entered = span.enter();
         let last = self.served.as_ref().map(|served| &served.generation);

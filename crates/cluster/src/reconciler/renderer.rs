@@ -1,33 +1,31 @@
 //! Runs renders on their own thread: at most one at a time, and not more often than the interval allows. The same
 //! inputs are rendered again only for a retry.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     task::{JoinError, JoinHandle},
     time::Instant,
 };
 
-use super::render_job::{RenderJob, Rendering};
-use crate::{attempt_failure::InputRevisions, render::Pipeline, view::ServedGeneration};
+use super::{
+    crash_mark::CrashMark,
+    render_job::{RenderJob, RenderedGeneration, Rendering},
+    render_key::RenderKey,
+};
+use crate::{render::Pipeline, view::ServedGeneration};
 use cfgsync_materialize::MaterializeError;
-use cfgsync_model::{Digest, Failure, Revision};
+use cfgsync_model::{Failure, Revision};
 
 /// The first pause before a materializer that was not ready runs again. Each further pause is twice as long.
 const NOT_READY_RETRY_MIN: Duration = Duration::from_secs(1);
 /// The longest pause before a materializer that was not ready runs again.
 const NOT_READY_RETRY_MAX: Duration = Duration::from_secs(30);
-
-/// The inputs of a render. Renders with equal keys give the same files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RenderKey {
-    /// The inputs that the pipeline reads.
-    pub(super) inputs: InputRevisions,
-    /// The digest of the spec.
-    pub(super) spec: Digest,
-    /// The number of times that the spec was read. The files that it names may differ each time.
-    pub(super) spec_reading: u32,
-}
 
 /// The running render, and the result of the newest finished one.
 #[derive(Default)]
@@ -52,6 +50,8 @@ pub(super) enum RenderResult {
     },
     /// A materializer failed, with this reason.
     Failed(Arc<Failure>),
+    /// Servers before this one ended during this render. An operator or another input ends the pause.
+    Paused(Arc<Failure>),
     /// The generation could not be sealed yet. It is kept for a retry. During a retry it is `None`.
     Unsealed {
         clause: String,
@@ -77,7 +77,7 @@ impl RenderResult {
             | Self::Unsealed {
                 clause, retry_at, ..
             } => Some((clause, *retry_at)),
-            Self::Sealed | Self::Failed(_) => None,
+            Self::Sealed | Self::Failed(_) | Self::Paused(_) => None,
         }
     }
 }
@@ -87,14 +87,17 @@ struct RunningRender {
     revision: Revision,
     started: Instant,
     pipeline: Arc<Pipeline>,
-    task: JoinHandle<Rendering>,
+    crash_mark: Arc<CrashMark>,
+    /// `None` if the runtime could not start a thread.
+    task: Option<JoinHandle<Rendering>>,
 }
 
 impl Drop for RunningRender {
     /// Stops materializers that still run when the server stops.
     fn drop(&mut self) {
-        if !self.task.is_finished() {
+        if self.task.as_ref().is_some_and(|task| !task.is_finished()) {
             self.pipeline.stop();
+            self.crash_mark.close();
         }
     }
 }
@@ -127,7 +130,8 @@ impl Renderer {
             revision: job.revision,
             started: now,
             pipeline: job.pipeline.clone(),
-            task: tokio::task::spawn_blocking(move || job.run()),
+            crash_mark: job.crash_mark.clone(),
+            task: spawn(job),
         });
     }
 
@@ -136,13 +140,18 @@ impl Renderer {
         let Some(running) = &mut self.running else {
             return std::future::pending().await;
         };
-        let ended = (&mut running.task).await;
+        let rendering = match &mut running.task {
+            Some(task) => task.await.unwrap_or_else(|error| Err(panicked(&error))),
+            None => Ok(RenderedGeneration::NoThread(
+                io::ErrorKind::WouldBlock.into(),
+            )),
+        };
         let running = self.running.take().expect("it is awaited");
         FinishedRender {
             key: running.key,
             revision: running.revision,
             took: running.started.elapsed(),
-            rendering: ended.unwrap_or_else(|error| Err(panicked(&error))),
+            rendering,
         }
     }
 
@@ -189,6 +198,13 @@ impl Renderer {
         }
     }
 
+    /// Ends the pause after servers that ended during this render.
+    pub(super) fn clear_pause(&mut self) {
+        if matches!(self.result, Some((_, RenderResult::Paused(_)))) {
+            self.result = None;
+        }
+    }
+
     /// Takes the unsealed generation of `key`, if its retry is due.
     pub(super) fn take_unsealed(
         &mut self,
@@ -211,10 +227,6 @@ impl Renderer {
     /// Returns the result of a render of `key` in which a materializer was not ready. Each pause is longer than the one
     /// before.
     pub(super) fn not_ready(&self, key: RenderKey, message: String) -> RenderResult {
-        let pause = match self.result(key) {
-            Some(RenderResult::NotReady { pause, .. }) => (*pause * 2).min(NOT_READY_RETRY_MAX),
-            _ => NOT_READY_RETRY_MIN,
-        };
         let before = match &self.result {
             Some((_, RenderResult::NotReady { message, .. })) => Some(message),
             _ => None,
@@ -224,12 +236,47 @@ impl Renderer {
                 "the readiness rule is satisfied, but a materializer is not ready: {message}"
             );
         }
+        self.retried(key, message)
+    }
+
+    /// Returns the result of a render of `key` for which the operating system refused a thread.
+    pub(super) fn without_thread(&self, key: RenderKey, error: &io::Error) -> RenderResult {
+        let message =
+            format!("render: the operating system refused a thread ({error}); trying again");
+        tracing::warn!("{message}");
+        self.retried(key, message)
+    }
+
+    fn retried(&self, key: RenderKey, message: String) -> RenderResult {
+        let pause = match self.result(key) {
+            Some(RenderResult::NotReady { pause, .. }) => (*pause * 2).min(NOT_READY_RETRY_MAX),
+            _ => NOT_READY_RETRY_MIN,
+        };
         RenderResult::NotReady {
             message,
             retry_at: Instant::now() + pause,
             pause,
         }
     }
+}
+
+/// Runs `job` on a thread of the runtime. Returns `None` if the operating system refuses to start one.
+fn spawn(job: RenderJob) -> Option<JoinHandle<Rendering>> {
+    let job = Arc::new(Mutex::new(Some(job)));
+    let take =
+        |job: &Mutex<Option<RenderJob>>| job.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let queued = job.clone();
+    let run = move || match take(&queued) {
+        Some(job) => job.run(),
+        None => Ok(RenderedGeneration::Unchanged),
+    };
+    // The runtime panics if it has no thread at all and cannot start one. It then keeps the work in its queue, so the
+    // job is taken away from it.
+    let spawned = catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(run)));
+    if spawned.is_err() {
+        drop(take(&job));
+    }
+    spawned.ok()
 }
 
 fn panicked(error: &JoinError) -> MaterializeError {

@@ -6,7 +6,7 @@ use std::{fmt::Display, sync::Arc, time::Duration};
 use tokio::{task::JoinHandle, time::Instant};
 use tracing::Instrument as _;
 
-use super::renderer::{RenderKey, RenderResult};
+use super::{render_key::RenderKey, renderer::RenderResult};
 use crate::{
     audit_sink::{AuditEvent, AuditSink},
     view::ServedGeneration,

@@ -176,6 +176,27 @@ fn files_share_the_chunk_of_a_fragment() {
 }
 
 #[test]
+fn size_of_all_files_is_limited_and_shared_text_counts_once() {
+    let render = |source: &str, count: usize| {
+        let fragments = vec![peers("{% for p in nodes %}{{ 'x' * 4096 }}{% endfor %}")];
+        let files = vec![file("/config", 10, source)];
+        let materializer = TemplateMaterializer {
+            generation_max_bytes: 1 << 20,
+            ..TemplateMaterializer::new(&TemplateSpec { fragments, files })
+        };
+        materializer.materialize(&snapshot(count)).map(drop)
+    };
+    render("{{ fragment('peers') }}{{ node.identifier }}", 200).unwrap();
+    render("{{ 'x' * 4096 }}", 200).unwrap();
+    let error = render("{% for p in nodes %}{{ 'x' * 4096 }}{% endfor %}", 60).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "/config for n-12: with this file, the generation exceeds 1 MiB; put what all nodes share into a fragment \
+         or a shared file, or limit the nodes' metadata in the spec"
+    );
+}
+
+#[test]
 fn errors_name_file_position_node_and_remedy() {
     let missing = "x\n  {{ node.metadata.prot }}\n";
     let cases = [
