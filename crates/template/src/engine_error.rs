@@ -41,6 +41,16 @@ impl EngineFailure {
 
 /// Converts an error that the engine gave for `source`.
 pub(super) fn from_engine(error: &Error, source: &str) -> EngineFailure {
+    from_engine_at(error, source, |position| position)
+}
+
+/// Converts an error that the engine gave for a changed form of `source`. `original` converts a position in it, in bytes,
+/// to one in `source`.
+pub(super) fn from_engine_at(
+    error: &Error,
+    source: &str,
+    original: impl Fn(usize) -> usize,
+) -> EngineFailure {
     // The engine wraps errors, for example in blocks and in `sort`. The innermost error has the cause and, in most
     // cases, the position.
     let mut innermost = error;
@@ -68,6 +78,7 @@ pub(super) fn from_engine(error: &Error, source: &str) -> EngineFailure {
     let (message, default_help) = message(innermost.kind(), detail);
     let error = match located.range() {
         Some(range) => {
+            let range = original(range.start)..original(range.end);
             let range = expression
                 .as_deref()
                 .and_then(|expression| range_of_expression(source, &range, expression))
@@ -85,13 +96,18 @@ pub(super) fn from_engine(error: &Error, source: &str) -> EngineFailure {
 
 /// Returns the range of the whole undefined `expression`.
 ///
-/// The engine's range only begins at the last dot of the expression, or at the filter that received it. So this searches
-/// for the text of the expression before that position on the same line.
+/// The engine's range is that of the call that received the expression, or it only begins at the last dot of the
+/// expression, or at the filter that received it. So this searches for the text of the expression within the range, and
+/// then before it on the same line.
 fn range_of_expression(
     source: &str,
     range: &Range<usize>,
     expression: &str,
 ) -> Option<Range<usize>> {
+    if let Some(at) = source.get(range.clone())?.find(expression) {
+        let start = range.start + at;
+        return Some(start..start + expression.len());
+    }
     let line = source
         .get(..range.start)?
         .rfind('\n')

@@ -11,15 +11,17 @@ mod encoding;
 mod network;
 pub(super) mod once;
 mod text;
+mod quoting;
+mod patterns;
 
-use minijinja::{Environment, Value, filters};
+use minijinja::{Environment, Value, filters, functions};
 
 use self::{
     BuiltinKind::{
         FileFunction, Filter, Function, FunctionAndFilter, OnceFunction, OperatorTest, Test,
     },
-    bounded::add_bounded,
-    lists::{AttributeArgument, add_strict},
+    bounded::{add_bounded, add_text, check_assigned_text, check_assigned_value},
+    lists::{AttributeArgument, add_filter, add_function, add_strict},
 };
 
 /// One function, filter or test of the template language.
@@ -91,12 +93,12 @@ pub static BUILTINS: &[Builtin] = &[
         environment.add_function(name, network::hostport);
     }),
     own("cidr_host", FunctionAndFilter, "Returns an address of a network by its number.", |environment, name| {
-        environment.add_filter(name, network::cidr_host);
-        environment.add_function(name, network::cidr_host);
+        add_filter(environment, name, Value::from_function(network::cidr_host));
+        add_function(environment, name, Value::from_function(network::cidr_host));
     }),
     own("ordinal", FunctionAndFilter, "Returns the number at the end of a name.", |environment, name| {
-        environment.add_filter(name, network::ordinal);
-        environment.add_function(name, network::ordinal);
+        add_filter(environment, name, Value::from_function(network::ordinal));
+        add_function(environment, name, Value::from_function(network::ordinal));
     }),
 
     // fragment.rs
@@ -108,7 +110,9 @@ pub static BUILTINS: &[Builtin] = &[
     existing("now", OnceFunction, "Returns the time in UTC, to the second."),
 
     // The engine's functions.
-    existing("range", Function, "Returns a list of integers."),
+    own("range", Function, "Returns a list of integers.", |e, name| {
+        add_function(e, name, Value::from_function(functions::range));
+    }),
     existing("dict", Function, "Returns an object of its named arguments."),
     existing("namespace", Function, "Returns an object whose fields can be set, also in a loop."),
 
@@ -116,24 +120,67 @@ pub static BUILTINS: &[Builtin] = &[
     own("tojson", Filter, "Prints a value as JSON.", |e, name| e.add_filter(name, encoding::tojson)),
     own("toyaml", Filter, "Prints a value as block YAML.", |e, name| e.add_filter(name, encoding::toyaml)),
     own("b64encode", Filter, "Encodes a string as base64.", |e, name| e.add_filter(name, encoding::b64encode)),
-    own("b64decode", Filter, "Decodes base64 to a string.", |e, name| e.add_filter(name, encoding::b64decode)),
-    own("sha256", Filter, "Returns the SHA-256 checksum of a string.", |e, name| e.add_filter(name, encoding::sha256)),
-    existing("escape", Filter, "Escapes a string for HTML and XML."),
-    existing("e", Filter, "Short name of `escape`."),
-    existing("safe", Filter, "Marks a string as already escaped."),
+    own("b64decode", Filter, "Decodes base64 to a string, or to bytes.", |e, name| e.add_filter(name, encoding::b64decode)),
+    own("sha256", Filter, "Returns the SHA-256 checksum of a string or of bytes.", |e, name| e.add_filter(name, encoding::sha256)),
+    own("hex", Filter, "Returns a string or bytes as hexadecimal digits.", |e, name| e.add_filter(name, encoding::hex)),
+    own("fromjson", Filter, "Reads JSON.", |e, name| e.add_filter(name, encoding::fromjson)),
+    own("fromyaml", Filter, "Reads YAML.", |e, name| e.add_filter(name, encoding::fromyaml)),
+    own("uuid5", Function, "Returns the UUID (version 5) of a name.", |e, name| {
+        add_function(e, name, Value::from_function(encoding::uuid5));
+    }),
+    own("escape", Filter, "Escapes a string for HTML and XML.", |e, name| {
+        add_text(e, name, Value::from_function(filters::escape), None);
+    }),
+    own("e", Filter, "Short name of `escape`.", |e, name| {
+        add_text(e, name, Value::from_function(filters::escape), None);
+    }),
+    own("safe", Filter, "Marks a string as already escaped.", |e, name| {
+        add_text(e, name, Value::from_function(filters::safe), None);
+    }),
+
+    // functions/quoting.rs
+    own("shellquote", Filter, "Writes a value as one word of a shell.", |e, name| e.add_filter(name, quoting::shellquote)),
+    own("dotenv", Filter, "Writes the lines of a dotenv file.", |e, name| e.add_filter(name, quoting::dotenv)),
+    own("urlencode", Filter, "Encodes a text for a URL, or an object as a query.", |e, name| e.add_filter(name, quoting::urlencode)),
+
+    // functions/patterns.rs
+    own("regex_match", Filter, "Tests whether a regular expression matches.", |e, name| e.add_filter(name, patterns::regex_match)),
+    own("regex_replace", Filter, "Replaces the matches of a regular expression.", |e, name| e.add_filter(name, patterns::regex_replace)),
 
     // functions/text.rs
+    own("center", Filter, "Pads a string on both sides.", |e, name| {
+        add_filter(e, name, Value::from_function(text::center));
+    }),
+    own("truncate", Filter, "Shortens a string.", |e, name| {
+        add_filter(e, name, Value::from_function(text::truncate));
+    }),
     own("string", Filter, "Converts a value to a string, as it is printed.", |e, name| e.add_filter(name, text::string)),
-    own("join", Filter, "Joins the items of a list to a string.", |e, name| e.add_filter(name, text::join)),
+    own("join", Filter, "Joins the items of a list to a string.", |e, name| {
+        add_filter(e, name, Value::from_function(text::join));
+    }),
 
-    // The engine's filters for strings and numbers.
-    existing("capitalize", Filter, "Changes the first letter to upper case and the others to lower case."),
-    existing("title", Filter, "Changes the first letter of each word to upper case."),
-    existing("lower", Filter, "Changes all letters to lower case."),
-    existing("upper", Filter, "Changes all letters to upper case."),
-    existing("trim", Filter, "Removes white space, or other characters, from both ends."),
-    existing("split", Filter, "Splits a string at a separator."),
-    existing("lines", Filter, "Splits a string into its lines."),
+    // The engine's filters for strings, and for numbers.
+    own("capitalize", Filter, "Changes the first letter to upper case and the others to lower case.", |e, name| {
+        add_text(e, name, Value::from_function(filters::capitalize), None);
+    }),
+    own("title", Filter, "Changes the first letter of each word to upper case.", |e, name| {
+        add_text(e, name, Value::from_function(filters::title), None);
+    }),
+    own("lower", Filter, "Changes all letters to lower case.", |e, name| {
+        add_text(e, name, Value::from_function(filters::lower), None);
+    }),
+    own("upper", Filter, "Changes all letters to upper case.", |e, name| {
+        add_text(e, name, Value::from_function(filters::upper), None);
+    }),
+    own("trim", Filter, "Removes white space, or other characters, from both ends.", |e, name| {
+        add_text(e, name, Value::from_function(filters::trim), None);
+    }),
+    own("split", Filter, "Splits a string at a separator.", |e, name| {
+        add_text(e, name, Value::from_function(filters::split), None);
+    }),
+    own("lines", Filter, "Splits a string into its lines.", |e, name| {
+        add_text(e, name, Value::from_function(filters::lines), None);
+    }),
     existing("abs", Filter, "Returns the absolute value of a number."),
     existing("round", Filter, "Rounds a number."),
     existing("int", Filter, "Converts a value to an integer."),
@@ -142,10 +189,10 @@ pub static BUILTINS: &[Builtin] = &[
 
     // functions/bounded.rs
     own("replace", Filter, "Replaces a text within a string.", |e, name| {
-        add_bounded(e, name, Value::from_function(filters::replace), bounded::check_replace);
+        add_text(e, name, Value::from_function(filters::replace), Some(bounded::check_replace));
     }),
     own("indent", Filter, "Indents the lines of a string.", |e, name| {
-        add_bounded(e, name, Value::from_function(filters::indent), bounded::check_indent);
+        add_text(e, name, Value::from_function(filters::indent), Some(bounded::check_indent));
     }),
     own("format", Filter, "Fills the fields of a printf format.", |e, name| {
         add_bounded(e, name, Value::from_function(filters::format), bounded::check_format);
@@ -254,8 +301,16 @@ pub static BUILTINS: &[Builtin] = &[
     existing(">=", OperatorTest, "Tests whether a value is greater than another or equal to it."),
 ];
 
+/// The filter that checks a value which `set` keeps in a variable. No template can use it, because it has no row.
+pub(super) const ASSIGNED_TEXT_FILTER: &str = "cfgsync_text";
+
+/// The filter that checks a value which `set` keeps in a namespace. No template can use it, because it has no row.
+pub(super) const ASSIGNED_VALUE_FILTER: &str = "cfgsync_value";
+
 /// Adds all functions, filters and tests that the engine does not have.
 pub(super) fn register(environment: &mut Environment<'static>) {
+    environment.add_filter(ASSIGNED_TEXT_FILTER, check_assigned_text);
+    environment.add_filter(ASSIGNED_VALUE_FILTER, check_assigned_value);
     for builtin in BUILTINS {
         if let Some(register) = builtin.register {
             register(environment, builtin.name);

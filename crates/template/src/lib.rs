@@ -17,8 +17,8 @@
 //! - No error contains the value of a variable, because values may be secret.
 //!
 //! Limits stop accidents: 50,000,000 instructions for each evaluation, 64 MiB of output, and limits for filters that
-//! multiply their input. Memory for intermediate values is not limited: a loop can double a string with `~`, or nest
-//! lists without end. Templates are the operator's code and are not sandboxed against their author.
+//! multiply their input and for values that `set` keeps. Other intermediate values are not limited: a macro that calls
+//! itself can double a string with `~`. Templates are the operator's code and are not sandboxed against their author.
 
 mod limits;
 mod error;
@@ -35,6 +35,7 @@ mod context;
 mod output;
 mod engine;
 mod parser;
+mod assignments;
 mod syntax_tree;
 mod declarations;
 mod scope;

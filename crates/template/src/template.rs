@@ -11,10 +11,11 @@ use std::{
 use minijinja::{Environment, Value};
 
 use super::{
+    assignments::CheckedText,
     context::RenderContext,
     declarations::Declarations,
     engine::{ENVIRONMENT, catch_panic},
-    engine_error::from_engine,
+    engine_error::from_engine_at,
     error::{JinjaError, Origin},
     name_check::check_template,
     node_value::NodeValue,
@@ -40,6 +41,8 @@ struct Compiled {
     path_environment: OnceLock<Environment<'static>>,
     name: String,
     source: String,
+    /// The text that the engine runs.
+    checked: CheckedText,
     /// The length of the longest output so far, in bytes. The next render starts with a buffer of this size.
     longest_output: AtomicUsize,
 }
@@ -75,14 +78,17 @@ impl Template {
         let parsed = parse_template(name, source)?;
         check_template(&parsed, source, scope, declarations, fragments)?;
         let mut environment = ENVIRONMENT.clone();
-        catch_panic(|| environment.add_template_owned(name.to_owned(), source.to_owned()))
-            .map_err(|error| from_engine(&error, source).error)?;
+        let checked = CheckedText::new(source);
+        let original = |position| checked.original_position(position);
+        catch_panic(|| environment.add_template_owned(name.to_owned(), checked.text.clone()))
+            .map_err(|error| from_engine_at(&error, source, original).error)?;
         Ok(Self {
             compiled: Arc::new(Compiled {
                 environment,
                 path_environment: OnceLock::new(),
                 name: name.to_owned(),
                 source: source.to_owned(),
+                checked,
                 longest_output: AtomicUsize::new(0),
             }),
             origin: None,
@@ -168,8 +174,11 @@ impl Template {
                 }
                 Ok(writer.into_content())
             }
-            Err(error) => Err(from_engine(&error, self.source())
-                .with_suggestion(|path| variables.suggestion(path))),
+            Err(error) => {
+                let original = |position| self.compiled.checked.original_position(position);
+                Err(from_engine_at(&error, self.source(), original)
+                    .with_suggestion(|path| variables.suggestion(path)))
+            }
         }
     }
 }

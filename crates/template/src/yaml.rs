@@ -33,7 +33,7 @@ fn write(out: &mut String, value: &Value, depth: usize, position: Position) -> R
         }
         match value.as_str() {
             Some(text) => out.push_str(&plain_or_quoted(text)),
-            None => out.push_str(&scalar),
+            None => out.push_str(&float_of_yaml_1_1(scalar)),
         }
         return Ok(());
     }
@@ -81,6 +81,23 @@ fn write(out: &mut String, value: &Value, depth: usize, position: Position) -> R
         out.push_str(empty);
     }
     Ok(())
+}
+
+/// Returns a scalar with the dot and the sign that YAML 1.1 requires in a number with an exponent: `1e300` is a string
+/// there, and `1.0e+300` is a number in YAML 1.1 and 1.2.
+fn float_of_yaml_1_1(scalar: String) -> String {
+    match scalar.split_once('e') {
+        Some((mantissa, exponent)) if exponent.ends_with(|c: char| c.is_ascii_digit()) => {
+            let fraction = if mantissa.contains('.') { "" } else { ".0" };
+            let sign = if exponent.starts_with(['-', '+']) {
+                ""
+            } else {
+                "+"
+            };
+            format!("{mantissa}{fraction}e{sign}{exponent}")
+        }
+        _ => scalar,
+    }
 }
 
 fn plain_or_quoted(text: &str) -> String {
@@ -137,6 +154,27 @@ mod tests {
         port: 9000
         tls: true
         "#);
+    }
+
+    #[test]
+    fn floats_are_numbers_in_yaml_1_1() {
+        for (float, printed) in [
+            (1e300, "1.0e+300"),
+            (-1e300, "-1.0e+300"),
+            (1.5e-10, "1.5e-10"),
+            (1e-10, "1.0e-10"),
+            (2.0, "2.0"),
+            (0.25, "0.25"),
+        ] {
+            let text = to_yaml(&from_json(&json!([float]))).unwrap();
+            assert_eq!(text, format!("- {printed}"));
+            let read: serde_json::Value = serde_yaml::from_str(&text).unwrap();
+            assert_eq!(read, json!([float]));
+        }
+        // The only other scalars with an `e`.
+        for word in [json!(true), json!(false)] {
+            assert_eq!(to_yaml(&from_json(&word)).unwrap(), word.to_string());
+        }
     }
 
     fn any_json() -> impl Strategy<Value = serde_json::Value> {

@@ -4,12 +4,13 @@
 
 use minijinja::{
     Environment, Error, State, Value,
-    value::{Kwargs, Rest, ValueOrKwargs},
+    value::{Kwargs, Rest, ValueKind, ValueOrKwargs},
 };
 
+use super::lists::require_defined_arguments;
 use crate::{
     engine_error::invalid_operation,
-    formatter::output_too_long,
+    formatter::{check_size, output_too_long, to_text},
     limits::{INDENT_MAX, OUTPUT_MAX_BYTES},
 };
 
@@ -18,6 +19,10 @@ const PARTS_MAX: i64 = 100_000;
 
 /// Maximum length of a string that `list` splits, in bytes. Each character becomes a value of many times its size.
 const LIST_TEXT_MAX_BYTES: usize = 64 << 10;
+
+/// Maximum number of items that are checked in a value which a namespace keeps. A list of many nodes would otherwise be
+/// read again for each node that is appended to it.
+const ASSIGNED_ITEMS_CHECKED_MAX: usize = 1000;
 
 /// Maximum width of a field of `format`, in characters.
 const FIELD_WIDTH_MAX: usize = 1000;
@@ -36,7 +41,38 @@ pub(super) fn add_bounded(
         name,
         move |state: &mut State<'_, '_>, args: Rest<ValueOrKwargs>| -> Result<Value, Error> {
             let args = args.into_values();
+            require_defined_arguments(&args)?;
             check(&args)?;
+            filter.call(state, &args)
+        },
+    );
+}
+
+/// Adds the engine's `filter` for strings to the environment, with `check` before it if its result can be much longer than its
+/// input. A list or object is printed as
+/// `{{ }}` prints it. The engine would print it in its own notation, and without a limit.
+pub(super) fn add_text(
+    environment: &mut Environment<'_>,
+    name: &'static str,
+    filter: Value,
+    check: Option<Check>,
+) {
+    environment.add_filter(
+        name,
+        move |state: &mut State<'_, '_>, args: Rest<ValueOrKwargs>| -> Result<Value, Error> {
+            let mut args = args.into_values();
+            require_defined_arguments(&args)?;
+            for arg in args.iter_mut().filter(|arg| !arg.is_kwargs()) {
+                if matches!(
+                    arg.kind(),
+                    ValueKind::Seq | ValueKind::Iterable | ValueKind::Map
+                ) {
+                    *arg = Value::from(to_text(arg)?);
+                }
+            }
+            if let Some(check) = check {
+                check(&args)?;
+            }
             filter.call(state, &args)
         },
     );
@@ -123,6 +159,60 @@ pub(super) fn check_format(args: &[Value]) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Returns `value`, which `set` keeps in a variable. Limits the length of a string.
+pub(super) fn check_assigned_text(value: &Value) -> Result<Value, Error> {
+    check_length(value.as_str().map_or(0, str::len))?;
+    Ok(value.clone())
+}
+
+/// Returns `value`, which `set` keeps in a namespace. Limits its nesting and the length of its strings, so that it cannot
+/// grow without end in a loop.
+pub(super) fn check_assigned_value(value: &Value) -> Result<Value, Error> {
+    let mut length_bytes = 0;
+    check_nested(
+        value,
+        0,
+        &mut { ASSIGNED_ITEMS_CHECKED_MAX },
+        &mut length_bytes,
+    )?;
+    Ok(value.clone())
+}
+
+fn check_nested(
+    value: &Value,
+    depth: usize,
+    items_left: &mut usize,
+    length_bytes: &mut usize,
+) -> Result<(), Error> {
+    *length_bytes += value.as_str().map_or(0, str::len);
+    check_size(depth, *length_bytes)?;
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Iterable => {
+            for item in value.try_iter()? {
+                if !take_one(items_left) {
+                    break;
+                }
+                check_nested(&item, depth + 1, items_left, length_bytes)?;
+            }
+        }
+        ValueKind::Map => {
+            for key in value.try_iter()? {
+                if !take_one(items_left) {
+                    break;
+                }
+                check_nested(&value.get_item(&key)?, depth + 1, items_left, length_bytes)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn take_one(left: &mut usize) -> bool {
+    *left = left.saturating_sub(1);
+    *left > 0
 }
 
 /// Returns the integer in the second argument, or in the option `keyword`.

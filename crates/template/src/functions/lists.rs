@@ -36,6 +36,7 @@ pub(super) fn add_strict(
         name,
         move |state: &mut State<'_, '_>, args: Rest<ValueOrKwargs>| -> Result<Value, Error> {
             let mut args = args.into_values();
+            require_defined_arguments(&args)?;
             check_items(name, attribute, &mut args)?;
             let result = filter.call(state, &args)?;
             // A filter that `map` applies can also give undefined values.
@@ -45,6 +46,45 @@ pub(super) fn add_strict(
             Ok(result)
         },
     );
+}
+
+/// Adds `function` to the environment. Its arguments must be defined.
+pub(super) fn add_function(environment: &mut Environment<'_>, name: &'static str, function: Value) {
+    environment.add_function(
+        name,
+        move |state: &mut State<'_, '_>, args: Rest<ValueOrKwargs>| -> Result<Value, Error> {
+            let args = args.into_values();
+            require_defined_arguments(&args)?;
+            function.call(state, &args)
+        },
+    );
+}
+
+/// Adds `filter` to the environment. Its value and its arguments must be defined.
+pub(super) fn add_filter(environment: &mut Environment<'_>, name: &'static str, filter: Value) {
+    environment.add_filter(
+        name,
+        move |state: &mut State<'_, '_>, args: Rest<ValueOrKwargs>| -> Result<Value, Error> {
+            let args = args.into_values();
+            require_defined_arguments(&args)?;
+            filter.call(state, &args)
+        },
+    );
+}
+
+/// Fails if an argument or an option is undefined.
+pub(super) fn require_defined_arguments(args: &[Value]) -> Result<(), Error> {
+    for arg in args {
+        if !arg.is_kwargs() {
+            require_defined(arg)?;
+            continue;
+        }
+        let options = Kwargs::try_from(arg.clone())?;
+        for name in options.args() {
+            require_defined(&options.peek::<Value>(name)?)?;
+        }
+    }
+    Ok(())
 }
 
 /// Fails if `value` is undefined.

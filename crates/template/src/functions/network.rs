@@ -5,10 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use minijinja::{Error, Value};
 
+use super::lists::require_defined;
 use crate::engine_error::invalid_operation;
 
 /// `hostport(HOST, PORT)`: joins an address or host name and a port, such as `10.0.0.1:80` or `[fd00::1]:80`.
-pub(super) fn hostport(host: &str, port: &Value) -> Result<String, Error> {
+pub(super) fn hostport(host: &Value, port: &Value) -> Result<String, Error> {
+    require_defined(host)?;
+    require_defined(port)?;
+    let host = host
+        .as_str()
+        .ok_or_else(|| invalid_operation("the host of `hostport` must be a string"))?;
     let port = port
         .as_str()
         .map_or_else(|| port.as_i64(), |text| text.parse().ok())
@@ -99,7 +105,7 @@ mod tests {
             ("[fd00:0::1]", Value::from(80), "[fd00::1]:80"),
             ("node-1.example", Value::from(0), "node-1.example:0"),
         ] {
-            assert_eq!(hostport(host, &port).unwrap(), expected);
+            assert_eq!(hostport(&host.into(), &port).unwrap(), expected);
         }
         for (host, port) in [
             ("", Value::from(80)),
@@ -110,7 +116,7 @@ mod tests {
             ("a", Value::from("x")),
             ("a", Value::from(1.5)),
         ] {
-            assert!(hostport(host, &port).is_err(), "{host} {port}");
+            assert!(hostport(&host.into(), &port).is_err(), "{host} {port}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Filters that make strings: `string` and `join`. They print values as `{{ }}` does, unlike the engine's own filters.
+//! Filters that make strings: `string`, `join`, `center` and `truncate`. They print values as `{{ }}` does, unlike the engine's own filters.
 
 use minijinja::{
     Error, Value,
@@ -10,6 +10,9 @@ use crate::{
     engine_error::invalid_operation,
     formatter::{check_size, to_text},
 };
+
+/// Maximum width of `center`, in characters.
+const WIDTH_MAX: usize = 1000;
 
 /// `VALUE | string`: converts the value to a string.
 pub(super) fn string(value: &Value) -> Result<String, Error> {
@@ -56,4 +59,50 @@ pub(super) fn join(
         check_size(0, out.len())?;
     }
     Ok(out)
+}
+
+/// `VALUE | center(WIDTH)`: pads the printed value with spaces on both sides.
+pub(super) fn center(value: &Value, width: Option<usize>) -> Result<String, Error> {
+    let text = string(value)?;
+    let width = width.unwrap_or(80);
+    if width > WIDTH_MAX {
+        return Err(invalid_operation(format!(
+            "`center` gives at most {WIDTH_MAX} characters"
+        )));
+    }
+    Ok(format!("{text:^width$}"))
+}
+
+/// `VALUE | truncate(LENGTH, KILLWORDS, END, leeway=NUMBER)`: shortens the printed value to a number of characters.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the engine passes the options by value"
+)]
+pub(super) fn truncate(
+    value: &Value,
+    length: Option<usize>,
+    killwords: Option<bool>,
+    end: Option<&str>,
+    options: Kwargs,
+) -> Result<String, Error> {
+    let text = string(value)?;
+    let length = length.or(options.get("length")?).unwrap_or(255);
+    let killwords = killwords.or(options.get("killwords")?).unwrap_or(false);
+    let end = end.or(options.get("end")?).unwrap_or("...");
+    let leeway = options.get::<Option<usize>>("leeway")?.unwrap_or(5);
+    options.assert_all_used()?;
+    let Some(kept) = length.checked_sub(end.chars().count()) else {
+        return Err(invalid_operation(
+            "the length of `truncate` includes its `end`, so it must not be shorter",
+        ));
+    };
+    if text.chars().count() <= length.saturating_add(leeway) {
+        return Ok(text);
+    }
+    let kept: String = text.chars().take(kept).collect();
+    let kept = match kept.rsplit_once(' ') {
+        Some((words, _)) if !killwords => words,
+        _ => &kept,
+    };
+    Ok(format!("{kept}{end}"))
 }

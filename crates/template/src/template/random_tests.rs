@@ -16,14 +16,15 @@ fn random_text() -> impl Strategy<Value = String> {
         "node\nnodes\nvalues\nvalues.secret\nvalues.list\nvalues.nope\nonce\ncluster\nnode.ip\nnodes[0]\n
         nodes[1:]\n'x'\n'ü\\n'\n'%5d'\n'%s'\n''\n[]\n{}\n[1, 'a', none]\n{'a': [1]}\n(1, 2)\nnone\ntrue\n
         0\n1\n-1\n2.5\n1e308\n99999999999999999999\n170141183460469231731687303715884105727\nrange(5)\n
-        namespace(x=1)\ndict(a=1)\nfragment('f')\nfragment(cluster)\nhostport('a', 1)\nordinal('a-1')\n
+        namespace(x=1)\ndict(a=1)\nfragment('f')\nfragment(cluster)\nhostport('a', 1)\nuuid5('dns', 'a')\nuuid5(cluster, node)\nordinal('a-1')\n
         cidr_host('10.0.0.0/8', 1)\nrange\nnode()\nvalues.secret.x()",
     );
     let operation = words(
         "| map(attribute='metadata.port')\n| map('upper')\n| selectattr('ip')\n| rejectattr('ip', '==', 1)\n
         | groupby('metadata.role')\n| groupby(attribute=0)\n| sort\n| sort(attribute='ip,seat')\n| unique\n| sum\n
         | sum('port')\n| min\n| max(attribute='ip')\n| join(',')\n| join(attribute='ip')\n| length\n| first\n
-        | last\n| list\n| tojson\n| tojson(indent=2)\n| toyaml\n| b64encode\n| b64decode\n| sha256\n
+        | last\n| list\n| tojson\n| tojson(indent=2)\n| toyaml\n| b64encode\n| b64decode\n| sha256\n| hex\n| fromjson\n| fromyaml\n
+        | shellquote\n| dotenv\n| urlencode\n| center(9)\n| truncate(3)\n| regex_match('x')\n| regex_replace('x', '$0y')\n
         | indent(2)\n| batch(2, 1)\n| slice(2)\n| replace('x', 'y')\n| format(1)\n| round(2)\n| int\n| float\n
         | reverse\n| dictsort\n| items\n| split\n| trim\n| upper\n| title\n| default(1)\n| string\n| zip([1])\n
         | chain([1])\n| select\n| reject('odd')\n| attr('a')\n| abs\n| bool\n| lines\n| hostport(1)\n| ordinal\n

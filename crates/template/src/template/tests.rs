@@ -259,12 +259,64 @@ fn undefined_values_are_errors() {
             "line 1, column 4: `values.nope` is undefined",
         ),
         (
+            "{{ hostport(node.ip, node.metadata.prot) }}",
+            "line 1, column 22: `node.metadata.prot` is undefined; did you mean `port`?",
+        ),
+        (
+            "{{ hostport(values.nope, 1) }}{{ node.ip }}",
+            "line 1, column 13: `values.nope` is undefined",
+        ),
+        (
+            "{{ node.ip | hostport(values.nope) }}",
+            "line 1, column 23: `values.nope` is undefined",
+        ),
+        (
+            "{{ cidr_host(values.nope, 1) }}",
+            "line 1, column 14: `values.nope` is undefined",
+        ),
+        (
+            "{{ cidr_host('10.0.0.0/8', values.nope) }}",
+            "line 1, column 28: `values.nope` is undefined",
+        ),
+        (
+            "{{ ordinal(values.nope) }}",
+            "line 1, column 12: `values.nope` is undefined",
+        ),
+        (
+            "{{ uuid5('dns', values.nope) }}",
+            "line 1, column 17: `values.nope` is undefined",
+        ),
+        (
+            "{{ 'x' | replace('x', values.nope) }}",
+            "line 1, column 23: `values.nope` is undefined",
+        ),
+        (
+            "{{ 'x' | regex_replace('x', values.nope) }}",
+            "line 1, column 29: `values.nope` is undefined",
+        ),
+        (
+            "{{ nodes | join(values.nope) }}",
+            "line 1, column 17: `values.nope` is undefined",
+        ),
+        (
+            "{{ [1] | batch(values.nope) }}",
+            "line 1, column 16: `values.nope` is undefined",
+        ),
+        (
+            "{{ nodes | map(attribute=values.nope) }}",
+            "line 1, column 26: `values.nope` is undefined",
+        ),
+        (
+            "{{ range(values.nope) }}",
+            "line 1, column 10: `values.nope` is undefined",
+        ),
+        (
             "{{ 'x' ~ values.nope }}",
-            "line 1, column 4: `values.nope` is undefined",
+            "line 1, column 10: `values.nope` is undefined",
         ),
         (
             "{{ nodes | map(attribute='metadata.zone') | join }}",
-            "line 1, column 12: `metadata.zone` is undefined for node n-1",
+            "line 1, column 27: `metadata.zone` is undefined for node n-1",
         ),
         (
             "{{ [] | first }}",
@@ -341,6 +393,32 @@ fn limits_stop_accidents() {
         ),
         ("{{ range(1000000000) }}", "range has too many elements"),
         ("{{ 'x' * 1000000000 }}", "repeated string is too large"),
+        (
+            "{% set n = namespace(x=[]) %}{% for a in range(99999) %}{% set n.x = [n.x] %}{% endfor %}",
+            "this value has more than 160 levels of nesting",
+        ),
+        (
+            "{% set n = namespace(x=[]) %}{% for a in range(99999) %}{% set n.x = {'a': n.x} %}{% endfor %}",
+            "this value has more than 160 levels of nesting",
+        ),
+        (
+            "{% set n = namespace(x='x') %}{% for a in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+            "the output exceeds 64 MiB",
+        ),
+        (
+            "{% set n = namespace(x=['x']) %}{% for a in range(99) %}{% set n.x = [n.x[0] + n.x[0]] %}{% endfor %}",
+            "the output exceeds 64 MiB",
+        ),
+        (
+            "{% set n = namespace(x='x') %}{% for a in range(99) %}\
+             {% set n.x %}{{ n.x }}{{ n.x }}{% endset %}{% endfor %}",
+            "the output exceeds 64 MiB",
+        ),
+        (
+            "{% set n = namespace(x=[1]) %}{% for a in range(99) %}{% set n.x = [n.x, n.x] %}{% endfor %}\
+             {{ n.x | upper }}",
+            "the output exceeds 64 MiB",
+        ),
         (
             "{% set n = namespace() %}{% set n.n = n %}{{ n }}",
             "this value has more than 160 levels of nesting",
