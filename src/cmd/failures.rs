@@ -225,6 +225,10 @@ impl From<JoinError> for CommandError {
                 Some("not_listed") => {
                     Some("correct --id, or add the identifier to `nodes` under `ready` in the spec")
                 }
+                Some("replaced" | "name_in_use") => Some(
+                    "give each machine an identifier of its own with --id; a cloned machine has the host name of the \
+                     original",
+                ),
                 Some("too_late") => {
                     Some("use the identifier of a known node, or set `late: follow` in the spec")
                 }
