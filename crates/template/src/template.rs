@@ -18,7 +18,7 @@ use super::{
     engine_error::from_engine_at,
     error::{JinjaError, Origin},
     name_check::check_template,
-    node_value::NodeValue,
+    node_value::{NodeValue, forget_last_read},
     output::{OutputWriter, print_path_part},
     parser::parse_template,
     scope::Scope,
@@ -158,6 +158,7 @@ impl Template {
         context: &RenderContext,
         node: Option<&NodeValue>,
     ) -> Result<Content, JinjaError> {
+        forget_last_read();
         let variables = context.variables(node, None);
         let longest = &self.compiled.longest_output;
         let expected = longest.load(Ordering::Relaxed);
@@ -175,9 +176,12 @@ impl Template {
                 Ok(writer.into_content())
             }
             Err(error) => {
+                // The search for a suggestion reads nodes as well.
+                let node_read = context.other_node_read_last(node);
                 let original = |position| self.compiled.checked.original_position(position);
                 Err(from_engine_at(&error, self.source(), original)
-                    .with_suggestion(|path| variables.suggestion(path)))
+                    .with_suggestion(|path| variables.suggestion(path))
+                    .with_node(node_read))
             }
         }
     }
