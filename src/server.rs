@@ -13,7 +13,7 @@ use cfgsync_cluster::{Coordinator, Refusal};
 use cfgsync_model::{
     ArtifactSet, Generation, GenerationNumber, Identifier, NodeRegistration, Revision,
 };
-use cfgsync_server::is_loopback_only;
+use cfgsync_server::{HttpConfig, is_loopback_only};
 use cfgsync_spec::{Spec, SpecError};
 use cfgsync_store::Store;
 
@@ -58,6 +58,7 @@ pub struct Server {
     spec: Result<Spec, SpecError>,
     state_dir: Option<PathBuf>,
     allow_anonymous: bool,
+    hosts: Vec<String>,
     on_seal: Vec<SealHook>,
 }
 
@@ -75,6 +76,7 @@ impl Server {
             spec: spec.try_into().map_err(Into::into),
             state_dir: None,
             allow_anonymous: false,
+            hosts: Vec::new(),
             on_seal: Vec::new(),
         }
     }
@@ -90,6 +92,13 @@ impl Server {
     /// files, and act as an operator.
     pub fn allow_anonymous(mut self) -> Self {
         self.allow_anonymous = true;
+        self
+    }
+
+    /// Also answers requests for the host name `name`. Without it, only IP addresses, `localhost` and names without a dot
+    /// are answered, so that web pages cannot reach the server through a name of their own.
+    pub fn host(mut self, name: impl Into<String>) -> Self {
+        self.hosts.push(name.into());
         self
     }
 
@@ -128,6 +137,10 @@ impl Server {
         let store = app::open_store(self.state_dir, &spec, history)?;
         let wired = Wired::new(Service {
             store: Some(store.clone()),
+            http: HttpConfig {
+                hosts: self.hosts,
+                ..HttpConfig::default()
+            },
             ..Service::new(spec, listener)
         })?;
         let (running, stopped) = watch::channel(());

@@ -243,6 +243,9 @@ impl From<CallError> for CommandError {
             CallError::Unreachable { .. } => Some(
                 "check that `cfgsync serve` runs, and name its URL with --server or CFGSYNC_SERVER",
             ),
+            CallError::Broken { .. } => Some(
+                "try again; if it happens again, look at the log of the server, and of a proxy in front of it",
+            ),
             CallError::Unusable { .. } => Some("check that --server names a cfgsync server"),
             CallError::Refused { .. } if error.kind() == FailureKind::Unreachable => {
                 Some("the server, or a proxy in front of it, is busy: try again later")

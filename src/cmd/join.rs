@@ -19,7 +19,7 @@ mod handover;
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
 use cfgsync::Identifier;
-use cfgsync_client::{JoinError, OutputMap, ServerUrl, Session, disk::Owner};
+use cfgsync_client::{FailureKind, JoinError, OutputMap, ServerUrl, Session, disk::Owner};
 use cfgsync_model::{ArtifactPath, GenerationNumber, check_node_address};
 use clap::{Args, ValueEnum};
 use tracing::warn;
@@ -236,7 +236,10 @@ async fn join(
             deliver::report_previous(plan, &session, &previous)?;
             vec![]
         }
-        Outcome::Failed(error) => return Err(JoinFailure::Join(error).into()),
+        Outcome::Failed(error) => {
+            withdraw_after(&error, &session).await;
+            return Err(JoinFailure::Join(error).into());
+        }
         Outcome::Ended(ended_by) => {
             if let Err(error) = session.withdraw().await {
                 warn!("cannot withdraw the registration: {error}");
@@ -248,6 +251,22 @@ async fn join(
     match signals.pending().await {
         Some(ended_by) => Err(JoinFailure::Ended(ended_by).into()),
         None => Ok(variables),
+    }
+}
+
+/// Withdraws the registration of a join that failed, so that the cluster does not count a node that no longer waits.
+async fn withdraw_after(error: &JoinError, session: &Session) {
+    // A missed deadline ends the wait of all nodes. They stay members, so that the set can still become complete.
+    if matches!(error, JoinError::Failed(_)) {
+        return;
+    }
+    match session.withdraw().await {
+        // The server responded until now, so the other nodes may still count this one.
+        Err(problem) if error.kind() == FailureKind::NotReady => {
+            warn!("cannot withdraw the registration: {problem}");
+        }
+        // Otherwise `error` already says that the server cannot be reached, or that it does not accept this node.
+        _ => {}
     }
 }
 

@@ -81,9 +81,22 @@ pub(crate) struct ServeArgs {
     port_file: Option<PathBuf>,
     #[command(flatten)]
     signing: signing::SigningArgs,
+    /// Answer requests for this host name too; repeatable. Without credentials, a server answers only for IP addresses,
+    /// `localhost` and names without a dot
+    #[arg(long, env = "CFGSYNC_HOST", value_name = "NAME")]
+    host: Vec<String>,
     /// How long to hold a fetch from a client that does not send `Prefer: wait`, while there is no payload yet
     #[arg(long, env = "CFGSYNC_HOLD", value_name = "DURATION", default_value = "0s", value_parser = duration)]
     hold: Duration,
+    /// How long to hold such a fetch at least, once the set is complete and its files are rendered and sealed
+    #[arg(
+        long,
+        env = "CFGSYNC_HOLD_RENDER",
+        value_name = "DURATION",
+        default_value = "5s",
+        value_parser = duration
+    )]
+    hold_render: Duration,
     /// Shortest time from one render to the next
     #[arg(
         long,

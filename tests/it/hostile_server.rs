@@ -198,13 +198,13 @@ fn attacks() -> Vec<Case> {
             "headers without end",
             Attack::Endless(ok.clone(), b"x-more: and more\r\n".to_vec()),
             is_timeout,
-            "message",
+            "the headers of the response are too long",
         ),
         (
             "one header without end",
             Attack::Endless(b"HTTP/1.1 200 OK\r\nx: ".to_vec(), vec![b'y'; 4096]),
             is_timeout,
-            "message head is too large",
+            "the headers of the response are too long",
         ),
         (
             "a status line without end",
@@ -274,7 +274,7 @@ fn attacks() -> Vec<Case> {
             "a truncated body",
             Attack::Once([head("content-length: 100\r\n"), b"{".to_vec()].concat()),
             is_timeout,
-            "the connection broke in the middle of the response",
+            "the server closed the connection before its response was complete",
         ),
         (
             "an invalid chunk length",
@@ -301,7 +301,7 @@ fn attacks() -> Vec<Case> {
             "another protocol",
             Attack::Once(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()),
             is_timeout,
-            "",
+            "the server does not speak HTTP/1.1",
         ),
         (
             "a TLS record",

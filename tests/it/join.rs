@@ -640,7 +640,98 @@ async fn own_address_is_the_one_that_reaches_the_server() {
     let (outcome, events) = join(&fake, options).await;
     outcome.unwrap();
     assert_eq!(events[0], Event::Address("127.0.0.1".parse().unwrap()));
-    assert!(fake.requests()[0].body.contains(r#""ip":"127.0.0.1""#));
+    assert_eq!(registered_addresses(&fake), ["127.0.0.1"]);
+}
+
+/// Returns the address in each registration.
+fn registered_addresses(fake: &FakeServer) -> Vec<String> {
+    let requests = fake.requests().into_iter();
+    let registrations = requests.filter(|request| request.line == "POST /register");
+    registrations
+        .map(|request| {
+            let body: serde_json::Value = serde_json::from_str(&request.body).unwrap();
+            body["ip"].as_str().unwrap().to_owned()
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn own_address_is_that_of_the_connection_if_the_name_has_several() {
+    // The name has 127.0.0.1 first, where nothing listens.
+    let fake = FakeServer::start_at("[::1]:0".parse().unwrap(), registered(|_| payload())).await;
+    let url = format!("http://localhost:{}", fake.url.port());
+    let options = options(0).with_address(NodeAddress::TowardsServer);
+    let client = Client::new([url.parse().unwrap()]);
+    Session::new(client, options).run(|_| {}).await.unwrap();
+    assert_eq!(registered_addresses(&fake), ["::1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn own_address_is_looked_up_anew_at_each_registration() {
+    let first = FakeServer::start(registered(|_| Reply::Close)).await;
+    let second = FakeServer::start_at(
+        "[::1]:0".parse().unwrap(),
+        registered(|request| match request.index {
+            0 => Reply::Answer(425, "", not_ready(1, true)),
+            _ => payload(),
+        }),
+    )
+    .await;
+    let options = options(0).with_address(NodeAddress::TowardsServer);
+    let client = Client::new([first.url.clone(), second.url.clone()]);
+    Session::new(client, options).run(|_| {}).await.unwrap();
+    assert_eq!(registered_addresses(&first), ["127.0.0.1"]);
+    assert_eq!(registered_addresses(&second), ["::1"]);
+}
+
+#[tokio::test]
+async fn own_address_leads_to_the_first_server_that_responds() {
+    let fake = FakeServer::start_at("[::1]:0".parse().unwrap(), registered(|_| payload())).await;
+    let options = options(0).with_address(NodeAddress::TowardsServer);
+    let client = Client::new(["http://127.0.0.1:1".parse().unwrap(), fake.url.clone()]);
+    Session::new(client, options).run(|_| {}).await.unwrap();
+    assert_eq!(registered_addresses(&fake), ["::1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_that_breaks_again_and_again_is_named() {
+    let fake = FakeServer::start(registered(|_| Reply::Close)).await;
+    let (outcome, events) = join(&fake, options(20)).await;
+    let error = outcome.unwrap_err().to_string();
+    let url = &fake.url;
+    let broke = format!(
+        "the connection to {url} broke: the server closed the connection before its response was complete"
+    );
+    let last = error.split_once(&broke).unwrap().1;
+    assert!(last.ends_with(" times in a row)"), "{error}");
+    assert!(events.contains(&Event::ServerFault { problem: broke }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn web_server_is_recognised_before_the_registration_counts() {
+    for status in [200, 404] {
+        let page = "content-type: text/html\r\n";
+        let fake = FakeServer::start(move |_| Reply::Answer(status, page, "<html>".into())).await;
+        let (outcome, events) = join(&fake, options(0)).await;
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, JoinError::Unusable(_)), "{error}");
+        let expected = "like a web server, not like cfgsync";
+        assert!(error.to_string().ends_with(expected), "{error}");
+        assert!(
+            events
+                .iter()
+                .all(|event| matches!(event, Event::ServerFault { .. }))
+        );
+    }
+    // A proxy responds in place of the server while it starts.
+    let fake = FakeServer::start(|request| match request.index {
+        0 => Reply::Answer(502, "content-type: text/html\r\n", "<html>".into()),
+        1 => accepted(),
+        _ => payload(),
+    })
+    .await;
+    let (outcome, _) = join(&fake, options(0)).await;
+    outcome.unwrap();
 }
 
 /// A spec for joins against a real server: ready with two nodes.

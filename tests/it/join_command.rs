@@ -19,6 +19,7 @@ const FILES: &str = r#"{"schema_version":1,"files":[
 fn script(node: Reply) -> impl Fn(&ReceivedRequest) -> Reply {
     move |request| match (request.line.as_str(), &node) {
         (_, Reply::Close) => Reply::Close,
+        ("GET /livez", _) => Reply::Answer(404, "", String::new()),
         ("POST /register" | "POST /v1/leave", _) => Reply::Answer(202, "", String::new()),
         _ => node.clone(),
     }
@@ -346,9 +347,43 @@ async fn signal_withdraws_the_registration() {
         assert_eq!(failure(&output), expected);
         assert_eq!(
             fake.request_lines(),
-            ["POST /register", "POST /node", "POST /v1/leave"]
+            [
+                "GET /livez",
+                "POST /register",
+                "POST /node",
+                "POST /v1/leave"
+            ]
         );
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn failed_join_withdraws_its_registration() {
+    let body = |code: &str| format!(r#"{{"code":"{code}","message":"m"}}"#);
+    let failed = r#"{"code":"internal","message":"m","failure":
+        {"kind":"deadline","reason":"1/2","at":"2026-01-01T00:00:00Z"}}"#;
+    for (node, code, withdraws) in [
+        (Reply::Answer(425, "", body("not_ready")), 124, true),
+        (Reply::Hang, 124, true),
+        (Reply::Answer(404, "", body("missing_config")), 77, true),
+        // A missed deadline withdraws no node.
+        (Reply::Answer(410, "", failed.to_owned()), 70, false),
+        // The files are sealed, so the server would refuse it.
+        (ready(), 65, false),
+    ] {
+        let fake = FakeServer::start(script(node)).await;
+        let directory = tempfile::tempdir().unwrap();
+        let arguments = ["--out", "config.yaml=x", "--timeout", "300ms"];
+        let output = join(&fake, directory.path(), &arguments).await;
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        let last = fake.request_lines().pop();
+        assert_eq!(
+            last.as_deref() == Some("POST /v1/leave"),
+            withdraws,
+            "{code}"
+        );
+        assert!(!stderr(&output).contains("cannot withdraw"));
     }
 }
 

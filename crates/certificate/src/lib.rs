@@ -13,7 +13,7 @@ mod provider;
 mod contents;
 mod pem_files;
 
-pub use contents::{PeerCertificate, dates_of, names_of, pin_of};
+pub use contents::{PeerCertificate, dates_of, is_constrained, names_of, pin_of};
 pub use error::CertificateError;
 pub use pem_files::{read_authorities, read_issuers, read_pair};
 pub use provider::provider;

@@ -1,5 +1,6 @@
 //! Typed calls of the server's routes. A client with several servers uses the first one that it can reach.
 
+mod cause;
 mod body;
 mod response;
 mod error;
@@ -24,7 +25,7 @@ use tokio::time::timeout;
 
 use crate::{
     ServerUrl,
-    connect::{Connector, connector},
+    connect::{Connector, NameLookup, connector},
     sanitize::sanitize,
     tls::{self, Trust},
 };
@@ -77,6 +78,8 @@ pub struct Client {
 struct ServerConnection {
     url: ServerUrl,
     http: legacy::Client<Connector, Full<Bytes>>,
+    /// The look-up of its name.
+    lookup: NameLookup,
     /// The token of the join URL, marked sensitive.
     authorization: Option<HeaderValue>,
     /// The identity that the server proves over TLS: one of these pins, or this name if there are no pins. Empty for
@@ -166,6 +169,11 @@ impl Client {
     pub(crate) fn server_identities(&self) -> impl Iterator<Item = &str> {
         let all = self.servers.iter().flat_map(|server| &server.identities);
         all.map(String::as_str)
+    }
+
+    /// Returns whether the name of the current server is being looked up.
+    pub(crate) fn is_looking_up(&self) -> bool {
+        self.current_server().lookup.is_running()
     }
 
     /// Returns whether there is more than one server.
@@ -406,14 +414,16 @@ impl ServerConnection {
         } else {
             return Err(TrustError::Plain(url));
         };
+        let lookup = NameLookup::default();
         let http = legacy::Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(1)
-            .build(connector(tls));
+            .build(connector(tls, lookup.clone()));
         let authorization = url.token().map(bearer).transpose();
         let authorization = authorization.map_err(|error| TrustError::Token(url.clone(), error))?;
         Ok(Self {
             url,
             http,
+            lookup,
             authorization,
             identities,
         })

@@ -1,9 +1,10 @@
-//! Opens connections: name resolution, timeouts, keepalive. Also finds the local address that reaches a server.
+//! Opens connections: name look-up, timeouts, keepalive.
 
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -11,158 +12,339 @@ use std::{
 use cfgsync_support::duration;
 use hyper::Uri;
 use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::{
-    HttpConnector,
-    dns::{GaiResolver, Name},
-};
+use hyper_util::client::legacy::connect::{HttpConnector, HttpInfo, dns::Name};
 use rustls::ClientConfig;
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 use tower_service::Service;
 
-use crate::server::{ServerUrl, is_localhost};
+use crate::{server::is_localhost, tls};
 
 /// Longest time to establish a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest time for name resolution, TCP and TLS handshake together.
+/// Longest time for the TCP and the TLS handshake together, after the name look-up.
 const READY_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest time that one attempt to connect waits for a name look-up. The look-up itself may take longer.
+const LOOKUP_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How often an idle connection is probed, so that a node notices a vanished server while it waits.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// How many of the addresses that were tried a message lists.
+const LISTED_ADDRESSES_MAX: usize = 4;
 
 /// The connector that [`connector`] builds.
 pub(crate) type Connector = Bounded<HttpsConnector<HttpConnector<Resolver>>>;
 
-/// Returns a connector over TCP. URLs that begin with `https` use TLS with the configuration `tls`.
-pub(crate) fn connector(tls: ClientConfig) -> Connector {
-    let mut connector = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
+/// Returns a connector over TCP to one server, whose name `lookup` resolves. URLs that begin with `https` use TLS with
+/// the configuration `tls`.
+pub(crate) fn connector(tls: ClientConfig, lookup: NameLookup) -> Connector {
+    let mut connector = HttpConnector::new_with_resolver(Resolver(lookup.clone()));
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
     connector.set_nodelay(true);
     connector.set_keepalive(Some(KEEPALIVE_INTERVAL));
     connector.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
     connector.set_keepalive_retries(Some(3));
     connector.enforce_http(false);
-    Bounded(HttpsConnector::from((connector, tls)))
+    Bounded {
+        inner: HttpsConnector::from((connector, tls)),
+        lookup,
+    }
 }
 
-/// A connector with a timeout for the whole of connecting. The inner connector bounds only TCP.
+/// A connector with timeouts for the whole of connecting. The inner connector bounds only TCP.
 #[derive(Debug, Clone)]
-pub(crate) struct Bounded<C>(C);
+pub(crate) struct Bounded<C> {
+    inner: C,
+    lookup: NameLookup,
+}
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 impl<C> Service<Uri> for Bounded<C>
 where
-    C: Service<Uri, Error = Failure, Future: Send + 'static>,
+    C: Service<Uri, Error = Failure, Future: Send + 'static> + Clone + Send + 'static,
 {
     type Response = C::Response;
     type Error = Failure;
     type Future = Pin<Box<dyn Future<Output = Result<C::Response, Failure>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.0.poll_ready(context)
+        self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, address: Uri) -> Self::Future {
-        let connecting = self.0.call(address);
+    fn call(&mut self, server: Uri) -> Self::Future {
+        let Self { mut inner, lookup } = self.clone();
         Box::pin(async move {
-            let connected = timeout(READY_TIMEOUT, connecting).await;
-            connected.unwrap_or_else(|_| {
+            let host = server.host().unwrap_or_default();
+            let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+            let mut tried = vec![];
+            if !is_address {
+                tried = match timeout(LOOKUP_WAIT_MAX, lookup.addresses(host)).await {
+                    Ok(found) => found.inspect_err(|_| lookup.forget())?,
+                    Err(_) => {
+                        return Err(format!("the name {host} is still being looked up").into());
+                    }
+                };
+            }
+            let port = server.port_u16();
+            let connected = timeout(READY_TIMEOUT, inner.call(server)).await;
+            let connected = connected.unwrap_or_else(|_| {
                 Err(format!("no connection within {}", duration::text(READY_TIMEOUT)).into())
-            })
+            });
+            connected.map_err(|error| with_addresses(error, &tried, port))
         })
     }
 }
 
-/// The system's resolver, except for `localhost`: a container image without /etc/hosts cannot resolve it.
-#[derive(Debug, Clone)]
-pub(crate) struct Resolver(GaiResolver);
+/// The two ends of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ConnectionPath {
+    local: IpAddr,
+    remote: SocketAddr,
+}
 
-/// The addresses that a name resolves to.
-pub(crate) type Addresses = std::vec::IntoIter<SocketAddr>;
+impl ConnectionPath {
+    pub(crate) fn of(info: &HttpInfo) -> Self {
+        Self {
+            // An IPv6 socket reports an IPv4 address as `::ffff:a.b.c.d`.
+            local: info.local_addr().ip().to_canonical(),
+            remote: info.remote_addr(),
+        }
+    }
+
+    /// Returns the local address, at which other nodes reach this one.
+    ///
+    /// # Errors
+    /// The connection begins at a loopback address although the server is on another machine.
+    pub(crate) fn node_address(self) -> Result<IpAddr, String> {
+        let Self { local, remote } = self;
+        if local.is_loopback() && !remote.ip().to_canonical().is_loopback() {
+            return Err(format!(
+                "the connection to {remote} begins at {local}, which other nodes cannot reach"
+            ));
+        }
+        Ok(local)
+    }
+}
+
+/// Adds the addresses that were tried to an error of TCP. An error of TLS stays as it is.
+fn with_addresses(error: Failure, tried: &[SocketAddr], port: Option<u16>) -> Failure {
+    if tried.is_empty() || tls::failure(&*error).is_some() {
+        return error;
+    }
+    let mut innermost: &dyn std::error::Error = &*error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    let shown = tried.iter().take(LISTED_ADDRESSES_MAX);
+    let shown = shown.map(|address| match port {
+        Some(port) => SocketAddr::new(address.ip(), port).to_string(),
+        None => address.ip().to_string(),
+    });
+    let mut list = shown.collect::<Vec<_>>().join(", ");
+    if tried.len() > LISTED_ADDRESSES_MAX {
+        let more = tried.len() - LISTED_ADDRESSES_MAX;
+        list.push_str(&format!(" and {more} more"));
+    }
+    format!("{innermost}; tried {list}").into()
+}
+
+/// The addresses of a name, or the reason why there are none.
+type LookupResult = Result<Vec<SocketAddr>, String>;
+
+/// The name look-up for one server.
+///
+/// A look-up goes on when nobody waits for it any more, and its result is kept for the next connection. A slow name
+/// server can therefore not prevent a connection for ever.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NameLookup(Arc<Mutex<Option<watch::Receiver<Option<LookupResult>>>>>);
+
+impl NameLookup {
+    /// Returns whether a look-up has begun and not ended yet.
+    pub(crate) fn is_running(&self) -> bool {
+        let lookup = self.lock();
+        lookup
+            .as_ref()
+            .is_some_and(|lookup| lookup.borrow().is_none())
+    }
+
+    /// Waits for the result of the latest look-up. Begins one if there is none.
+    async fn addresses(&self, host: &str) -> LookupResult {
+        let host = host.to_owned();
+        self.join(move || look_up(host)).await
+    }
+
+    /// Waits for the result of the latest look-up. If there is none, `begin` gives a new one.
+    async fn join<F>(&self, begin: impl FnOnce() -> F) -> LookupResult
+    where
+        F: Future<Output = LookupResult> + Send + 'static,
+    {
+        let mut lookup = {
+            let mut slot = self.lock();
+            let running = slot.get_or_insert_with(|| {
+                let (sender, receiver) = watch::channel(None);
+                let lookup = begin();
+                tokio::spawn(async move { sender.send_replace(Some(lookup.await)) });
+                receiver
+            });
+            running.clone()
+        };
+        match lookup.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(found)) => found.clone(),
+            _ => Err("the name look-up was aborted".to_owned()),
+        }
+    }
+
+    /// Drops the result of the latest look-up, so that the next connection begins a new one.
+    fn forget(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<watch::Receiver<Option<LookupResult>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks the system's resolver, except for `localhost`: a container image without /etc/hosts cannot resolve it.
+async fn look_up(host: String) -> LookupResult {
+    if is_localhost(&host) {
+        let addresses: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        return Ok(addresses.map(|ip| SocketAddr::new(ip, 0)).into());
+    }
+    match tokio::net::lookup_host((host.as_str(), 0)).await {
+        Ok(addresses) => Ok(addresses.collect()),
+        Err(error) => {
+            let text = error.to_string();
+            let reason = text.trim_start_matches("failed to lookup address information: ");
+            Err(format!("cannot look up the name {host}: {reason}"))
+        }
+    }
+}
+
+/// Gives the result of a [`NameLookup`] to the inner connector.
+#[derive(Debug, Clone)]
+pub(crate) struct Resolver(NameLookup);
 
 impl Service<Name> for Resolver {
-    type Response = Addresses;
+    type Response = std::vec::IntoIter<SocketAddr>;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Addresses>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_ready(context)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        if let Some(addresses) = localhost(name.as_str(), 0) {
-            return Box::pin(std::future::ready(Ok(Vec::from(addresses).into_iter())));
-        }
-        let found = self.0.call(name);
-        Box::pin(async move { Ok(found.await?.collect::<Vec<_>>().into_iter()) })
+        let lookup = self.0.clone();
+        Box::pin(async move {
+            let found = lookup.addresses(name.as_str()).await;
+            // The next connection may be made much later, when the addresses have changed.
+            lookup.forget();
+            Ok(found.map_err(io::Error::other)?.into_iter())
+        })
     }
-}
-
-fn localhost(name: &str, port: u16) -> Option<[SocketAddr; 2]> {
-    is_localhost(name).then(|| {
-        [
-            SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
-            SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port),
-        ]
-    })
-}
-
-/// Returns the local address from which the routing table would send packets to `server`. Sends nothing.
-///
-/// # Errors
-/// The name does not resolve, there is no route to it, or the route starts at a loopback address although the
-/// server is on another machine.
-pub(crate) async fn local_address(server: &ServerUrl) -> io::Result<IpAddr> {
-    let (host, port) = (server.host(), server.port());
-    let addresses: Vec<SocketAddr> = match localhost(host, port) {
-        Some(addresses) => addresses.to_vec(),
-        None => tokio::net::lookup_host((host, port)).await?.collect(),
-    };
-    let mut problem = io::Error::other(format!("{host} has no address"));
-    for remote in addresses {
-        match local_address_towards(remote) {
-            Ok(local) if local.is_loopback() && !remote.ip().is_loopback() => {
-                problem = io::Error::other(format!(
-                    "the route to {remote} starts at {local}, which other nodes cannot reach"
-                ));
-            }
-            Ok(local) => return Ok(local),
-            Err(error) => problem = error,
-        }
-    }
-    Err(problem)
-}
-
-fn local_address_towards(remote: SocketAddr) -> io::Result<IpAddr> {
-    let any: IpAddr = match remote {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = std::net::UdpSocket::bind((any, 0))?;
-    socket.connect(remote)?;
-    // An IPv6 socket reports an IPv4 address as `::ffff:a.b.c.d`.
-    Ok(socket.local_addr()?.ip().to_canonical())
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::*;
 
     #[tokio::test]
     async fn localhost_needs_no_hosts_file() {
-        let mut resolver = connector_resolver();
-        let name: Name = "LOCALHOST".parse().unwrap();
-        let found: Vec<_> = resolver.call(name).await.unwrap().collect();
+        let found = look_up("LOCALHOST".to_owned()).await.unwrap();
         assert_eq!(found[0].ip(), IpAddr::from(Ipv4Addr::LOCALHOST));
     }
 
-    #[tokio::test]
-    async fn local_server_is_reached_from_loopback() {
-        let server = "http://localhost:4400".parse().unwrap();
-        let local = local_address(&server).await.unwrap();
-        assert_eq!(local, IpAddr::from(Ipv4Addr::LOCALHOST));
+    #[tokio::test(start_paused = true)]
+    async fn slow_lookup_is_kept_for_the_next_connection() {
+        let lookup = NameLookup::default();
+        let address: SocketAddr = "10.0.0.5:0".parse().unwrap();
+        let (name_server, asked) = oneshot::channel::<()>();
+        let slow = move || async move {
+            asked.await.unwrap();
+            Ok(vec![address])
+        };
+        assert!(timeout(LOOKUP_WAIT_MAX, lookup.join(slow)).await.is_err());
+        assert!(lookup.is_running());
+        name_server.send(()).unwrap();
+        let again = || async { Err("a second look-up began".to_owned()) };
+        assert_eq!(lookup.join(again).await, Ok(vec![address]));
+        assert!(!lookup.is_running());
+        lookup.forget();
+        assert!(lookup.join(again).await.is_err());
     }
 
-    fn connector_resolver() -> Resolver {
-        Resolver(GaiResolver::new())
+    #[tokio::test(start_paused = true)]
+    async fn lookup_does_not_shorten_the_time_to_connect() {
+        #[derive(Clone)]
+        struct Slow;
+        impl Service<Uri> for Slow {
+            type Response = ();
+            type Error = Failure;
+            type Future = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+                Poll::Ready(Ok(()))
+            }
+            fn call(&mut self, _: Uri) -> Self::Future {
+                Box::pin(async {
+                    tokio::time::sleep(READY_TIMEOUT * 9 / 10).await;
+                    Ok(())
+                })
+            }
+        }
+        let lookup = NameLookup::default();
+        let address: SocketAddr = "10.0.0.5:0".parse().unwrap();
+        let slow = || async move {
+            tokio::time::sleep(LOOKUP_WAIT_MAX * 3).await;
+            Ok(vec![address])
+        };
+        let mut connector = Bounded {
+            inner: Slow,
+            lookup: lookup.clone(),
+        };
+        let server = Uri::from_static("http://boot.example:4400");
+        let early = timeout(Duration::from_millis(1), lookup.join(slow)).await;
+        assert!(early.is_err());
+        for _ in 0..2 {
+            let error = connector.call(server.clone()).await.unwrap_err();
+            let expected = "the name boot.example is still being looked up";
+            assert_eq!(error.to_string(), expected);
+        }
+        connector.call(server).await.unwrap();
+    }
+
+    #[test]
+    fn loopback_is_no_node_address_towards_another_machine() {
+        for (local, remote, expected) in [
+            ("10.0.0.1", "10.0.0.5:4400", true),
+            ("127.0.0.1", "127.0.0.1:4400", true),
+            ("127.0.0.1", "10.0.0.5:4400", false),
+            ("::1", "[fd00::5]:4400", false),
+        ] {
+            let path = ConnectionPath {
+                local: local.parse().unwrap(),
+                remote: remote.parse().unwrap(),
+            };
+            assert_eq!(path.node_address().is_ok(), expected, "{local} {remote}");
+        }
+    }
+
+    #[test]
+    fn refused_connection_names_the_addresses_that_were_tried() {
+        let tried: Vec<SocketAddr> = (1..=6)
+            .map(|n| SocketAddr::from(([10, 0, 0, n], 0)))
+            .collect();
+        for (count, expected) in [
+            (0, "connection refused"),
+            (1, "connection refused; tried 10.0.0.1:4400"),
+            (
+                6,
+                "connection refused; tried 10.0.0.1:4400, 10.0.0.2:4400, 10.0.0.3:4400, 10.0.0.4:4400 and 2 more",
+            ),
+        ] {
+            let error = io::Error::from(io::ErrorKind::ConnectionRefused).into();
+            let error = with_addresses(error, &tried[..count], Some(4400));
+            assert_eq!(error.to_string(), expected);
+        }
     }
 }

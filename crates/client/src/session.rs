@@ -70,6 +70,8 @@ pub struct Session {
     poll_backoff: Backoff,
     /// The wait that the next request asks of the server.
     wait: Duration,
+    /// Number of connections in a row that broke after they were established.
+    broken_connections: u32,
     /// Number of unusable responses in a row.
     unusable_responses: u32,
     /// Number of retries in a row without a pause.
@@ -118,6 +120,7 @@ impl Session {
             last_error: None,
             error_backoff: Backoff::default(),
             poll_backoff: Backoff::default(),
+            broken_connections: 0,
             unusable_responses: 0,
             immediate_retries: 0,
         }
@@ -213,7 +216,12 @@ impl Session {
             },
             LastResponse::None => JoinError::Unreachable {
                 waited,
-                last: format!("{} does not respond", self.client.server()),
+                last: if self.client.is_looking_up() {
+                    let server = self.client.server();
+                    format!("{server}: its name is still being looked up")
+                } else {
+                    format!("{} does not respond", self.client.server())
+                },
             },
         }
     }

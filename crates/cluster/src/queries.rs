@@ -134,6 +134,32 @@ impl Coordinator {
             .await
     }
 
+    /// Waits for work, but not for nodes: until the newest registrations are evaluated, and then, if they satisfy the
+    /// rule, until their files are sealed or have failed. It waits at most until `until`, and not at all for an
+    /// identifier that is not registered.
+    pub async fn wait_for_seal(&self, identifier: &str, until: Instant) -> Answer {
+        // Subscribe before comparing, so that no publication is lost.
+        let mut published = self.shared.published.subscribe();
+        let newest = {
+            let state = self.shared.store.state();
+            if !state.registrations.contains_key(identifier) {
+                drop(state);
+                return self.answer(identifier);
+            }
+            state.inputs
+        };
+        let evaluated = async {
+            while self.shared.view.load().evaluated < newest && published.changed().await.is_ok() {}
+        };
+        // If it takes too long, the current answer is the right one as well.
+        let _ = tokio::time::timeout_at(until, evaluated).await;
+        if self.shared.view.load().is_satisfied {
+            self.wait(identifier, None, until).await
+        } else {
+            self.answer(identifier)
+        }
+    }
+
     /// Like [`Coordinator::wait`], for a delivery or for an operator.
     pub async fn wait_for(
         &self,

@@ -34,7 +34,7 @@ use crate::{
 use adopter::Adopter;
 use attempt::Attempt;
 use cfgsync_model::{Failure, FailureKind, Generation, NodeRegistration, Revision};
-use cfgsync_support::{clock::Timestamp, duration};
+use cfgsync_support::{clock::WallClock, duration};
 use crash_mark::CrashMark;
 use deliveries::DeliveryRecorder;
 use evaluation::Evaluation;
@@ -129,7 +129,7 @@ impl Reconciler {
         }
         let key = self.render_key();
         let crashes = self.crash_mark.crashes_of(key);
-        if let Some(result) = after_crash(crashes, self.shared.clock.now()) {
+        if let Some(result) = after_crash(crashes, &self.shared.clock) {
             self.renderer.set_result(key, result);
         }
     }
@@ -193,6 +193,13 @@ impl Reconciler {
         if !changed.registered.is_empty() {
             // A node that registered while the attempt was failing has not begun the next attempt, so begin it here.
             self.attempt.clear_failure();
+        }
+        if let Some(served) = &self.serving.generation {
+            let sealed = &served.generation.nodes;
+            let is_new = |node: &Arc<NodeRegistration>| !sealed.contains_key(&node.identifier);
+            if changed.registered.iter().any(is_new) {
+                self.renderer.hurry();
+            }
         }
         let has_nodes = !self.follower.tracker.is_empty();
         let is_sealed = self.serving.generation.is_some();
@@ -469,7 +476,7 @@ impl Reconciler {
 
 /// Returns the result of a render during which so many servers in a row have ended, or `None` if none has. The first may
 /// have been killed for another reason, so the render is repeated once.
-fn after_crash(crashes: u32, now: Timestamp) -> Option<RenderResult> {
+fn after_crash(crashes: u32, clock: &WallClock) -> Option<RenderResult> {
     match crashes {
         0 => None,
         1 => {
@@ -494,7 +501,7 @@ fn after_crash(crashes: u32, now: Timestamp) -> Option<RenderResult> {
             Some(RenderResult::Paused(Arc::new(Failure {
                 kind: FailureKind::Render,
                 reason,
-                at: now,
+                at: clock.now(),
             })))
         }
     }

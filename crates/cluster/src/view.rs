@@ -31,6 +31,8 @@ pub(crate) struct View {
     pub(crate) pipeline: Arc<Pipeline>,
     /// The registered nodes, and the conditions that are not met.
     pub(crate) progress: Progress,
+    /// Whether the registrations satisfy the rule, without its timers.
+    pub(crate) is_satisfied: bool,
     /// The revision of the newest evaluated input. `progress` includes it.
     pub(crate) evaluated: Revision,
     /// The revision of the newest input for which no work is left: it is evaluated, and rendered and sealed if that was
@@ -88,6 +90,7 @@ impl View {
             pipeline: pipeline.clone(),
             not_ready: Arc::new(NotReadyBodies::new(&progress, None)),
             progress,
+            is_satisfied: false,
             evaluated: Revision::default(),
             completed: Revision::default(),
             served: served.map(Arc::new),

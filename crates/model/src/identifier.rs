@@ -10,8 +10,8 @@ use serde::{
 /// Longest identifier, in bytes. It is the limit for DNS names.
 const LENGTH_MAX_BYTES: usize = 253;
 
-/// The name of a node: 1 to 253 characters of `[A-Za-z0-9._-]` that start with a letter or a digit, and not
-/// `localhost`.
+/// The name of a node: 1 to 253 characters of `[A-Za-z0-9._-]` that start with a letter or a digit, and neither
+/// `localhost` nor a name in the domain `localhost`, such as `localhost.localdomain`.
 ///
 /// Cloning copies a pointer. Identifiers order by their bytes, the order of nodes in a snapshot.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,11 +33,9 @@ pub enum InvalidIdentifier {
     /// The text has a character outside `[A-Za-z0-9._-]`.
     #[error("identifier {0:?} contains {1:?}; use only letters, digits, '.', '_' and '-'")]
     Character(String, char),
-    /// The text is `localhost`, which is the name of every machine.
-    #[error(
-        "\"localhost\" is the name of every machine; choose an identifier that only this node has"
-    )]
-    Localhost,
+    /// The text is `localhost` or begins with `localhost.`, which is the name of every machine.
+    #[error("{0:?} is the name of every machine; choose an identifier that only this node has")]
+    Localhost(String),
 }
 
 impl Identifier {
@@ -47,6 +45,21 @@ impl Identifier {
     ///
     /// Fails if `text` breaks one of the rules above.
     pub fn new(text: &str) -> Result<Self, InvalidIdentifier> {
+        let identifier = Self::recorded(text)?;
+        let host = text.split('.').next();
+        if host.is_some_and(|host| host.eq_ignore_ascii_case("localhost")) {
+            return Err(InvalidIdentifier::Localhost(text.to_owned()));
+        }
+        Ok(identifier)
+    }
+
+    /// Returns an identifier that an earlier version accepted. That version may have accepted a name in the domain
+    /// `localhost`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the length or a character of `text` breaks one of the rules above.
+    pub fn recorded(text: &str) -> Result<Self, InvalidIdentifier> {
         let first = text.chars().next().ok_or(InvalidIdentifier::Empty)?;
         if text.len() > LENGTH_MAX_BYTES {
             return Err(InvalidIdentifier::TooLong(text.len()));
@@ -56,9 +69,6 @@ impl Identifier {
         }
         if !first.is_ascii_alphanumeric() {
             return Err(InvalidIdentifier::Start(text.to_owned()));
-        }
-        if text.eq_ignore_ascii_case("localhost") {
-            return Err(InvalidIdentifier::Localhost);
         }
         Ok(Self(text.into()))
     }
@@ -155,7 +165,14 @@ mod tests {
 
     #[test]
     fn accepts_host_names() {
-        for name in ["a", "0", "zk-10", "node_1.example.com", &"x".repeat(253)] {
+        for name in [
+            "a",
+            "0",
+            "zk-10",
+            "localhost-1",
+            "node_1.example.com",
+            &"x".repeat(253),
+        ] {
             assert_eq!(Identifier::new(name).unwrap().as_str(), name);
         }
     }
@@ -176,9 +193,19 @@ mod tests {
             "a=b",
             "localhost",
             "LocalHost",
+            "localhost.",
+            "localhost.localdomain",
+            "Localhost.example.com",
             &"x".repeat(254),
         ] {
             assert!(Identifier::new(name).is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn identifiers_of_earlier_versions_are_read() {
+        let name = "localhost.localdomain";
+        assert_eq!(Identifier::recorded(name).unwrap().as_str(), name);
+        assert!(Identifier::recorded("../a").is_err());
     }
 }

@@ -9,8 +9,14 @@ use super::Tls;
 /// The bounds of a server. All listeners share them. Start from [`Default`], and change what differs.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
+    /// The host names for which a server without credentials answers, beside IP addresses, `localhost` and names without
+    /// a dot. None by default.
+    pub hosts: Vec<String>,
     /// How long `POST /node` without `Prefer: wait` is held when there is no payload yet. Zero by default.
     pub hold: Duration,
+    /// How long `POST /node` without `Prefer: wait` is held while the files of a complete set are rendered and sealed.
+    /// Zero means not at all. 5 s by default.
+    pub hold_render: Duration,
     /// The longest wait that a client may ask for; longer ones are cut to it. 1 h by default.
     pub wait_max: Duration,
     /// The largest body of every route but `/node/replace`, in bytes. 64 KiB by default.
@@ -52,7 +58,9 @@ pub struct HttpConfig {
 impl Default for HttpConfig {
     fn default() -> Self {
         Self {
+            hosts: Vec::new(),
             hold: Duration::ZERO,
+            hold_render: Duration::from_secs(5),
             wait_max: Duration::from_hours(1),
             register_body_max_bytes: 64 << 10,
             replace_body_max_bytes: 32 << 20,

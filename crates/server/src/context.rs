@@ -21,7 +21,7 @@ use super::{
     rejection::Rejection,
     routes::{Endpoint, Handler, PathMatch, WrongPath},
     state::{Connection, ServerState},
-    transport_checks::{check_framing, check_origin},
+    transport_checks::{check_framing, check_host, check_origin},
 };
 use cfgsync_access::{
     Action, AuditLine, AuditOutcome, CertificateNames, Credentials, Denial, Grant, IdentityMode,
@@ -110,16 +110,27 @@ impl RequestContext {
         if !is_probe {
             self.check_rate()?;
         }
-        check_framing(&self.head.headers)?;
+        check_framing(&self.head)?;
         let endpoint = self.find_endpoint()?;
         if !is_probe {
-            if let Err(rejection) = check_origin(&self.head.headers) {
+            if let Err(rejection) = self.check_browser() {
                 self.report_denial(&rejection);
                 return Err(rejection);
             }
             self.authorize(endpoint.action)?;
         }
         Ok(endpoint.handler)
+    }
+
+    /// Refuses the requests that a browser sends for another site. A server that requires credentials needs no check of
+    /// the host name: a page of another site has none for it.
+    fn check_browser(&self) -> Result<(), Rejection> {
+        let (headers, config) = (&self.head.headers, &self.server().config);
+        check_origin(headers)?;
+        if config.access.requires_credentials() {
+            return Ok(());
+        }
+        check_host(headers, &config.hosts)
     }
 
     fn check_rate(&self) -> Result<(), Rejection> {

@@ -18,7 +18,6 @@ use super::{
     socket::StallGuard,
     tls::Tls,
 };
-use cfgsync_certificate::names_of;
 use cfgsync_support::duration;
 use cfgsync_wire::{Code, ErrorBody, TLS_REQUIRED};
 
@@ -118,21 +117,20 @@ impl Tls {
             }
             _ => return Err(Failure::Closed),
         }
-        let (acceptor, authorities_version) = self.acceptor();
+        let acceptor = self.acceptor();
         let set_limits = |session: &mut ServerConnection| {
             session.set_buffer_limit(Some(ENCRYPTED_MAX_BYTES));
         };
         let accepted = acceptor
+            .tls
             .accept_with(stream, set_limits)
             .into_fallible()
             .await;
         let stream = accepted.map_err(|(error, stream)| Failure::Handshake { error, stream })?;
         let stream = Box::new(stream);
         let chain = stream.get_ref().1.peer_certificates();
-        let certificate = chain.and_then(<[_]>::first);
-        // The verifier accepts only certificates whose names can be read.
-        let certificate = certificate.map(|own| names_of(own).unwrap_or_default());
-        Ok((stream, certificate, authorities_version))
+        let certificate = acceptor.names(chain);
+        Ok((stream, certificate, acceptor.authorities_version))
     }
 }
 

@@ -93,6 +93,15 @@ pub(super) enum Rejection {
     SlowHead { limit: Duration },
     #[error("the request has more than one `host` header, so its destination is ambiguous")]
     TwoHosts,
+    #[error("the request has no `host` header, which HTTP/1.1 requires")]
+    NoHost,
+    #[error("the request has more than one `authorization` header")]
+    TwoAuthorizations,
+    #[error(
+        "this server does not answer for the host name {0:?}: without credentials it would be open to web pages; use \
+         its IP address, or start it with `--host {0}`"
+    )]
+    OtherHost(String),
     #[error("the only transfer-encoding that this server accepts is `chunked`, given once")]
     Encoding,
     #[error(
@@ -147,6 +156,9 @@ impl Rejection {
             Self::LongHead => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "long_head"),
             Self::SlowHead { .. } => (StatusCode::REQUEST_TIMEOUT, "slow_head"),
             Self::TwoHosts => (StatusCode::BAD_REQUEST, "two_hosts"),
+            Self::NoHost => (StatusCode::BAD_REQUEST, "no_host"),
+            Self::TwoAuthorizations => (StatusCode::BAD_REQUEST, "two_authorizations"),
+            Self::OtherHost(_) => (StatusCode::MISDIRECTED_REQUEST, "other_host"),
             Self::Encoding => (StatusCode::BAD_REQUEST, "wrong_encoding"),
             Self::Bug => (StatusCode::INTERNAL_SERVER_ERROR, "bug"),
         };

@@ -14,13 +14,14 @@ use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig,
     crypto::ring::Ticketer,
+    pki_types::CertificateDer,
     server::NoServerSessionStorage,
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use tokio_rustls::TlsAcceptor;
 
 use super::peer::Peer;
-use cfgsync_certificate::{self, CertificateError, dates_of, pin_of, provider};
+use cfgsync_certificate::{self, CertificateError, PeerCertificate, dates_of, pin_of, provider};
 use cfgsync_model::Pin;
 use client_verifier::ClientVerifier;
 
@@ -75,6 +76,22 @@ struct Active {
     verifier: Option<Arc<ClientVerifier>>,
     /// How often the trusted authorities have changed.
     authorities_version: u64,
+}
+
+/// The settings of one handshake.
+pub(super) struct Acceptor {
+    pub(super) tls: TlsAcceptor,
+    verifier: Option<Arc<ClientVerifier>>,
+    /// The version of the authorities that the handshake trusts.
+    pub(super) authorities_version: u64,
+}
+
+impl Acceptor {
+    /// Returns the names in the certificate that the client proved, if it presented one. `chain` begins with it.
+    pub(super) fn names(&self, chain: Option<&[CertificateDer<'_>]>) -> Option<PeerCertificate> {
+        let verifier = self.verifier.as_ref()?;
+        Some(verifier.names(chain?))
+    }
 }
 
 impl Active {
@@ -173,11 +190,14 @@ impl Tls {
         })
     }
 
-    /// Returns an acceptor for one handshake, and the version of the authorities that it trusts.
-    pub(super) fn acceptor(&self) -> (TlsAcceptor, u64) {
+    /// Returns an acceptor for one handshake.
+    pub(super) fn acceptor(&self) -> Acceptor {
         let active = self.active.load();
-        let acceptor = TlsAcceptor::from(Arc::clone(&active.config));
-        (acceptor, active.authorities_version)
+        Acceptor {
+            tls: TlsAcceptor::from(Arc::clone(&active.config)),
+            verifier: active.verifier.clone(),
+            authorities_version: active.authorities_version,
+        }
     }
 }
 

@@ -87,7 +87,9 @@ pub(super) async fn wait(
                     .into(),
                 }
             }
-            Some(Err(error @ CallError::Unreachable { .. })) => error.into(),
+            Some(Err(error @ (CallError::Unreachable { .. } | CallError::Broken { .. }))) => {
+                error.into()
+            }
             Some(Err(error)) => return Err(error.into()),
             None => CallError::Unreachable {
                 server: client.server().clone(),
@@ -115,7 +117,9 @@ pub(super) async fn watch(client: &Client, format: Format) -> Result<Exit, Comma
                     shown = Some(answer.value);
                 }
             }
-            Err(error @ CallError::Unreachable { .. }) if shown.is_some() => {
+            Err(error @ (CallError::Unreachable { .. } | CallError::Broken { .. }))
+                if shown.is_some() =>
+            {
                 if std::mem::take(&mut reachable) {
                     tracing::warn!("{error}; retrying");
                 }

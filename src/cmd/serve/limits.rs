@@ -101,7 +101,9 @@ pub(super) fn http_config(
         );
     }
     HttpConfig {
+        hosts: args.host.clone(),
         hold: args.hold,
+        hold_render: args.hold_render,
         wait_max: limits.wait_max,
         register_body_max_bytes: limits.register_body_max,
         replace_body_max_bytes: limits.replace_body_max,

@@ -478,6 +478,32 @@ async fn rejects_cross_site_requests() {
 }
 
 #[tokio::test]
+async fn rejects_host_names_of_other_sites() {
+    let get = |host: &str| format!("GET /v1/snapshot HTTP/1.1\r\nhost: {host}\r\n\r\n");
+    let server = TestServer::start(READY);
+    for (host, status) in [
+        ("127.0.0.1:4400", 200),
+        ("cfgsync:4400", 200),
+        ("evil.example:4400", 421),
+    ] {
+        assert_eq!(server.request(&get(host)).await.status, status, "{host}");
+    }
+    let reply = server.request(&get("evil.example")).await;
+    let (_, reason, message) = reply.error();
+    assert_eq!(reason, "other_host");
+    assert!(message.contains("--host evil.example"), "{message}");
+    let http = HttpConfig {
+        hosts: vec!["config.example".to_owned()],
+        ..HttpConfig::default()
+    };
+    let server = TestServer::with(READY, http);
+    assert_eq!(server.request(&get("config.example")).await.status, 200);
+    // A probe reveals nothing.
+    let probe = "GET /livez HTTP/1.1\r\nhost: evil.example\r\n\r\n";
+    assert_eq!(server.request(probe).await.status, 200);
+}
+
+#[tokio::test]
 async fn held_requests_are_limited_for_each_node() {
     let http = HttpConfig {
         waiters_per_node_max: 2,

@@ -405,7 +405,7 @@ async fn rejects_ambiguous_request_heads() {
     unsupported encoding
       400 internal wrong_encoding: the only transfer-encoding that this server accepts is `chunked`, given once
     no path
-      404 internal no_such_route: there is no route livez:80; the documentation lists all routes on its page about the HTTP API
+      400 internal no_host: the request has no `host` header, which HTTP/1.1 requires
     ");
 }
 

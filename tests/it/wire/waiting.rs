@@ -105,6 +105,23 @@ async fn hold_applies_to_clients_without_prefer() {
     assert_eq!(reply.header("preference-applied"), None);
 }
 
+/// Existing clients fetch right after they registered, and give up after about a second.
+#[tokio::test]
+async fn complete_set_is_served_to_clients_without_prefer_although_it_settles_and_renders() {
+    let spec = PAIR.replace("nodes: 2", "nodes: 2, settle: 300ms");
+    assert_ne!(spec, PAIR);
+    let server = TestServer::start(&spec);
+    server.register("a").await;
+    let waiting = server.request(&node("a", "")).await;
+    assert_eq!(waiting.status, 425, "it does not wait for nodes");
+    server.register("b").await;
+    let brief = server.request(&node("a", "prefer: wait=0\r\n")).await;
+    assert_eq!(brief.status, 425, "an explicit wait is obeyed");
+    for name in ["a", "b"] {
+        assert_eq!(server.request(&node(name, "")).await.status, 200);
+    }
+}
+
 #[tokio::test]
 async fn failure_releases_waiters() {
     let server = TestServer::start(PAIR);

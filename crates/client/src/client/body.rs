@@ -8,6 +8,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body;
 use tokio::time::{Instant, timeout_at};
 
+use super::cause::cause;
+
 /// Longest time without a byte of the body.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time for the whole body: half a gigabyte at a megabyte a second.
@@ -26,7 +28,7 @@ pub(super) enum BodyError {
 pub(super) async fn read_body<B>(mut body: B, max_bytes: usize) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
-    B::Error: std::error::Error,
+    B::Error: std::error::Error + 'static,
 {
     if body.size_hint().lower() > max_bytes as u64 {
         return Err(BodyError::TooLarge);
@@ -38,7 +40,7 @@ where
         let next_deadline = deadline.min(Instant::now() + IDLE_TIMEOUT);
         let frame = match timeout_at(next_deadline, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(error))) => return Err(BodyError::Broken(root_cause(&error))),
+            Ok(Some(Err(error))) => return Err(BodyError::Broken(cause(&error))),
             Ok(None) => break,
             Err(_) if Instant::now() >= deadline => {
                 let problem = format!(
@@ -73,15 +75,6 @@ where
         joined.extend_from_slice(&data);
     }
     Ok(first.unwrap_or_else(|| joined.freeze()))
-}
-
-/// Returns the message of the innermost error: "connection refused" says more than "client error (Connect)".
-pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
 
 #[cfg(test)]

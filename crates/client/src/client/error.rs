@@ -33,12 +33,20 @@ pub enum TrustError {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// No server could be reached, the connection broke, or there was no response in time.
+    /// No server could be reached, or there was no response in time.
     #[error("{server} is not reachable: {problem}")]
     Unreachable {
         /// The server that was tried last.
         server: ServerUrl,
         /// The error of the connection, such as `connection refused`.
+        problem: String,
+    },
+    /// The connection was established, and it ended before the response was complete.
+    #[error("the connection to {server} broke: {problem}")]
+    Broken {
+        /// The server at the other end.
+        server: ServerUrl,
+        /// How the connection ended.
         problem: String,
     },
     /// The server responded with an error status.
@@ -73,7 +81,7 @@ impl CallError {
     /// Returns the kind of this failure.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::Unreachable { .. } => FailureKind::Unreachable,
+            Self::Unreachable { .. } | Self::Broken { .. } => FailureKind::Unreachable,
             Self::Unusable { .. } => FailureKind::UnusableResponse,
             Self::Untrusted { .. } => FailureKind::NotAllowed,
             Self::Refused { status, body, .. } => match (body.code, status.as_u16()) {

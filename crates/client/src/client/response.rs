@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use hyper::{
-    HeaderMap,
-    header::{self, HeaderName, HeaderValue},
-};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper_util::client::legacy::connect::HttpInfo;
 
-use crate::ServerUrl;
+use crate::{ServerUrl, connect::ConnectionPath};
 use cfgsync_model::Instance;
 use cfgsync_wire::{CLUSTER_HEADER, INSTANCE_HEADER};
 
@@ -40,15 +38,24 @@ pub struct ResponseMeta {
     pub waited: bool,
     /// `Retry-After`: how long to wait before the next request.
     pub retry_after: Option<Duration>,
+    /// Whether the body is a web page, and no header is one of cfgsync's.
+    pub(crate) is_web_page: bool,
+    /// The ends of the connection.
+    pub(crate) path: Option<ConnectionPath>,
 }
 
 impl ResponseMeta {
     /// Reads the headers of a response of `server`.
-    pub(super) fn read(server: ServerUrl, headers: &HeaderMap) -> Self {
+    pub(super) fn read<B>(server: ServerUrl, response: &hyper::Response<B>) -> Self {
+        let headers = response.headers();
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let instance = text(INSTANCE_HEADER).and_then(Instance::parse);
+        let is_html = text(header::CONTENT_TYPE.as_str())
+            .is_some_and(|kind| kind.trim_start().starts_with("text/html"));
         Self {
             server,
-            instance: text(INSTANCE_HEADER).and_then(Instance::parse),
+            instance,
+            is_web_page: is_html && instance.is_none(),
             cluster: text(CLUSTER_HEADER)
                 .filter(|name| name.len() <= CLUSTER_MAX_BYTES)
                 .map(str::to_owned),
@@ -61,6 +68,10 @@ impl ResponseMeta {
             retry_after: text(header::RETRY_AFTER.as_str())
                 .and_then(|seconds| seconds.trim().parse().ok())
                 .map(Duration::from_secs),
+            path: response
+                .extensions()
+                .get::<HttpInfo>()
+                .map(ConnectionPath::of),
         }
     }
 }

@@ -8,11 +8,13 @@ use hyper::{
     Method, Request, StatusCode,
     header::{self, HeaderName},
 };
-use tokio::time::timeout;
+use hyper_util::client::legacy::connect::capture_connection;
+use tokio::time::sleep;
 
 use super::{
     CallError, Client, ResponseMeta, ServerConnection,
-    body::{BodyError, read_body, root_cause},
+    body::{BodyError, read_body},
+    cause::cause,
     error::error_body,
 };
 use crate::tls::{self, TlsFailure};
@@ -91,12 +93,17 @@ impl Client {
             .map(|body| Bytes::from(body.to_string()));
         for _ in 1..self.servers.len() {
             match self.send_once(&method, route, options, body.clone()).await {
-                Err(CallError::Unreachable { .. }) => self.switch_server(),
+                Err(CallError::Unreachable { .. } | CallError::Broken { .. }) => {
+                    self.switch_server();
+                }
                 response => return response,
             }
         }
         let last = self.send_once(&method, route, options, body).await;
-        if matches!(last, Err(CallError::Unreachable { .. })) {
+        if matches!(
+            last,
+            Err(CallError::Unreachable { .. } | CallError::Broken { .. })
+        ) {
             self.switch_server();
         }
         last
@@ -113,10 +120,15 @@ impl Client {
             url,
             http,
             authorization,
+            lookup: _,
             identities: _,
         } = self.current_server();
         let server = url.clone();
         let unreachable = |problem: String| CallError::Unreachable {
+            server: server.clone(),
+            problem,
+        };
+        let broken = |problem: String| CallError::Broken {
             server: server.clone(),
             problem,
         };
@@ -138,14 +150,24 @@ impl Client {
         {
             request = request.header(NODE_KEY_HEADER, key);
         }
-        let request = request
+        let mut request = request
             .body(Full::new(body.unwrap_or_default()))
             .expect("a valid route and valid headers");
         let limit =
             options.response_timeout.unwrap_or(RESPONSE_TIMEOUT) + options.wait.unwrap_or_default();
-        let response = match timeout(limit, http.request(request)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => {
+        let mut connection = capture_connection(&mut request);
+        // Connecting has its own timeouts. A slow name server takes nothing from the time for the response.
+        let too_late = async {
+            connection.wait_for_connection_metadata().await;
+            sleep(limit).await;
+        };
+        let response = tokio::select! {
+            response = http.request(request) => Some(response),
+            () = too_late => None,
+        };
+        let response = match response {
+            Some(Ok(response)) => response,
+            Some(Err(error)) => {
                 return Err(match tls::failure(&error) {
                     Some(TlsFailure::Handshake(reason)) => CallError::Untrusted { server, reason },
                     Some(TlsFailure::NotTls) => CallError::Unusable {
@@ -153,16 +175,24 @@ impl Client {
                         problem: "the server does not speak TLS; for plain HTTP, use http://"
                             .to_owned(),
                     },
-                    None => unreachable(root_cause(&error)),
+                    None if error.is_connect() => unreachable(cause(&error)),
+                    None => broken(cause(&error)),
                 });
             }
-            Err(_) => {
+            None => {
                 let limit = duration::text(limit);
                 return Err(unreachable(format!("no response within {limit}")));
             }
         };
         let status = response.status();
-        let meta = ResponseMeta::read(server.clone(), response.headers());
+        let meta = ResponseMeta::read(server.clone(), &response);
+        // A proxy in front of the server may answer with a page while the server is down, with a status from 500.
+        if meta.is_web_page && !status.is_server_error() {
+            return Err(CallError::Unusable {
+                server,
+                problem: format!("it answered {status} like a web server, not like cfgsync"),
+            });
+        }
         let max_bytes = if status.is_success() {
             options.body_max_bytes.unwrap_or(BODY_MAX_BYTES)
         } else {
@@ -176,9 +206,7 @@ impl Client {
                 meta,
                 body: Bytes::new(),
             }),
-            Err(BodyError::Broken(problem)) => Err(unreachable(format!(
-                "the connection broke in the middle of the response: {problem}"
-            ))),
+            Err(BodyError::Broken(problem)) => Err(broken(problem)),
             Err(BodyError::TooLarge) => Err(CallError::Unusable {
                 server: meta.server,
                 problem: format!("it is longer than {max_bytes} bytes"),

@@ -8,7 +8,7 @@ use super::{
     AcceptedRegistration, AttemptError, Event, JoinOptions, LastResponse, NodeAddress, Session,
     retry::{FetchRequest, is_final, refused},
 };
-use crate::{CallError, ResponseMeta, connect::local_address};
+use crate::{CallError, ResponseMeta, connect::ConnectionPath};
 use cfgsync_model::NodeRegistration;
 use cfgsync_wire::ReceivedPayload;
 
@@ -22,62 +22,21 @@ impl Session {
         on_event: &mut impl FnMut(Event),
         deadline: Option<Instant>,
     ) -> Result<ReceivedPayload, AttemptError> {
-        let registration = self.prepare_registration(on_event).await?;
-        if self.accepted.is_none() {
-            self.register(&registration, on_event).await?;
-        }
+        let registration = match &self.registration {
+            Some(registration) if self.accepted.is_some() => registration.clone(),
+            _ => self.register(on_event).await?,
+        };
         self.fetch(&registration, on_event, deadline).await
     }
 
-    /// Returns the registration. Determines the node's address first, if need be.
-    async fn prepare_registration(
+    /// Registers the node with its address of this moment.
+    async fn register(
         &mut self,
         on_event: &mut impl FnMut(Event),
     ) -> Result<NodeRegistration, AttemptError> {
-        if let Some(registration) = &self.registration {
-            return Ok(registration.clone());
-        }
-        let ip = match self.options.address {
-            NodeAddress::Fixed(ip) => ip,
-            NodeAddress::TowardsServer => {
-                let server = self.client.server().clone();
-                match local_address(&server).await {
-                    Ok(ip) => {
-                        on_event(Event::Address(ip));
-                        ip
-                    }
-                    Err(error) => {
-                        self.client.switch_server();
-                        let problem = error.to_string();
-                        let unreachable = CallError::Unreachable { server, problem };
-                        return Err(self.on_call_error(unreachable, on_event));
-                    }
-                }
-            }
-        };
-        let registration = NodeRegistration::without_metadata(self.options.identifier.clone(), ip)
-            .with_metadata_value(self.options.metadata.clone());
-        self.registration = Some(registration.clone());
-        Ok(registration)
-    }
-
-    async fn register(
-        &mut self,
-        registration: &NodeRegistration,
-        on_event: &mut impl FnMut(Event),
-    ) -> Result<(), AttemptError> {
-        if self.options.cluster.is_some() {
-            // Checked before the registration, so that no other cluster counts this node even for a moment.
-            match self.client.livez().await {
-                Ok(response) => self.check_cluster(&response.meta)?,
-                Err(CallError::Refused { meta, status, .. }) if status.is_client_error() => {
-                    self.check_cluster(&meta)?;
-                }
-                Err(error) => return Err(self.on_call_error(error, on_event)),
-            }
-        }
+        let registration = self.prepare_registration(on_event).await?;
         self.is_sent = true;
-        let response = match self.client.register(registration).await {
+        let response = match self.client.register(&registration).await {
             Ok(response) => response,
             Err(CallError::Refused { status, body, meta }) if is_final(status) => {
                 self.is_sent = self.was_accepted;
@@ -86,7 +45,7 @@ impl Session {
                 }
                 return Err(AttemptError::Fatal(refused(
                     meta.server,
-                    registration,
+                    &registration,
                     *body,
                 )));
             }
@@ -94,8 +53,12 @@ impl Session {
         };
         if let Err(wrong_cluster) = self.check_cluster(&response.meta) {
             // Another cluster's server took the address since the check. Withdraw; a failure changes nothing.
-            let _ = self.client.leave(registration).await;
+            let _ = self.client.leave(&registration).await;
             return Err(wrong_cluster);
+        }
+        if self.has_moved(&response.meta) {
+            // The connection broke since the address was found, and this one begins at another address.
+            return Err(self.register_again());
         }
         if !std::mem::take(&mut self.is_renewal) {
             on_event(Event::Registered {
@@ -112,7 +75,54 @@ impl Session {
         if matches!(self.last_response, LastResponse::Unreachable(_)) {
             self.last_response = LastResponse::None;
         }
-        Ok(())
+        Ok(registration)
+    }
+
+    /// Returns the registration with the node's address of this moment. Checks the cluster before any server counts the
+    /// node even for a moment.
+    async fn prepare_registration(
+        &mut self,
+        on_event: &mut impl FnMut(Event),
+    ) -> Result<NodeRegistration, AttemptError> {
+        let ip = match self.options.address {
+            NodeAddress::Fixed(ip) if self.options.cluster.is_none() => ip,
+            address => {
+                let meta = match self.client.livez().await {
+                    Ok(response) => response.meta,
+                    // A server of the older protocol does not have this route.
+                    Err(CallError::Refused { meta, status, .. }) if status.is_client_error() => {
+                        *meta
+                    }
+                    Err(error) => return Err(self.on_call_error(error, on_event)),
+                };
+                self.check_cluster(&meta)?;
+                match address {
+                    NodeAddress::Fixed(ip) => ip,
+                    NodeAddress::TowardsServer => {
+                        let found = meta.path.map(ConnectionPath::node_address);
+                        let found = found.expect("every response came over a TCP connection");
+                        found.map_err(|problem| {
+                            self.client.switch_server();
+                            let server = meta.server;
+                            let unreachable = CallError::Unreachable { server, problem };
+                            self.on_call_error(unreachable, on_event)
+                        })?
+                    }
+                }
+            }
+        };
+        if let Some(registration) = &self.registration
+            && registration.ip == ip
+        {
+            return Ok(registration.clone());
+        }
+        if self.options.address == NodeAddress::TowardsServer {
+            on_event(Event::Address(ip));
+        }
+        let registration = NodeRegistration::without_metadata(self.options.identifier.clone(), ip)
+            .with_metadata_value(self.options.metadata.clone());
+        self.registration = Some(registration.clone());
+        Ok(registration)
     }
 
     async fn fetch(
@@ -148,6 +158,17 @@ impl Session {
         });
         self.cluster = response.meta.cluster;
         Ok(response.value)
+    }
+
+    /// Returns whether the connection of this response begins at another address than the one that is registered.
+    pub(super) fn has_moved(&self, meta: &ResponseMeta) -> bool {
+        let (Some(registration), Some(path)) = (&self.registration, meta.path) else {
+            return false;
+        };
+        self.options.address == NodeAddress::TowardsServer
+            && path
+                .node_address()
+                .is_ok_and(|found| found != registration.ip)
     }
 
     pub(super) fn is_another_instance(&self, meta: &ResponseMeta) -> bool {

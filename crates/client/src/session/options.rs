@@ -50,7 +50,7 @@ pub struct JoinOptions {
 pub enum NodeAddress {
     /// This address.
     Fixed(IpAddr),
-    /// The local address from which the server is reached. It is determined before the first registration.
+    /// The local address of the connection to the server. It is determined anew before each registration.
     TowardsServer,
 }
 

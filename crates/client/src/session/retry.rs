@@ -89,8 +89,9 @@ impl Session {
             progress: body.progress,
         });
         self.error_backoff.reset();
+        self.broken_connections = 0;
         self.unusable_responses = 0;
-        if is_registered == Some(false) || self.is_another_instance(meta) {
+        if is_registered == Some(false) || self.is_another_instance(meta) || self.has_moved(meta) {
             return self.register_again();
         }
         if is_registered.is_none() && meta.instance.is_none() {
@@ -191,7 +192,15 @@ impl Session {
         on_event: &mut impl FnMut(Event),
     ) -> AttemptError {
         let problem = error.to_string();
-        self.last_error = Some(problem.clone());
+        self.broken_connections = match error {
+            CallError::Broken { .. } => self.broken_connections + 1,
+            _ => 0,
+        };
+        let repeated = match self.broken_connections {
+            0 | 1 => problem.clone(),
+            times => format!("{problem} ({times} times in a row)"),
+        };
+        self.last_error = Some(repeated.clone());
         let least_pause = match error {
             CallError::Unreachable { server, problem } => {
                 // The server may come back without its state, and not say so.
@@ -199,6 +208,13 @@ impl Session {
                 self.is_renewal = false;
                 self.last_response = LastResponse::Unreachable(format!("{server}: {problem}"));
                 on_event(Event::Unreachable { server, problem });
+                Duration::ZERO
+            }
+            CallError::Broken { .. } => {
+                self.accepted = None;
+                self.is_renewal = false;
+                self.last_response = LastResponse::Unreachable(repeated);
+                on_event(Event::ServerFault { problem });
                 Duration::ZERO
             }
             CallError::Refused { meta, .. } => {

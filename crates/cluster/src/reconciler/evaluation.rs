@@ -13,6 +13,8 @@ use cfgsync_support::duration;
 pub(super) struct Evaluation {
     /// The registered nodes, and every reason to wait.
     pub(super) progress: Progress,
+    /// Whether the registrations satisfy the rule, without its timers.
+    pub(super) is_satisfied: bool,
     /// Whether the rule is satisfied but `settle` has not passed yet.
     pub(super) is_settling: bool,
     /// The time at which the result changes without an input.
@@ -87,6 +89,7 @@ impl Reconciler {
         wake_at.add(self.renderer.next_start(interval, now));
         Evaluation {
             progress,
+            is_satisfied,
             is_settling,
             wake_at,
         }

@@ -109,6 +109,7 @@ impl Reconciler {
             pipeline: self.pipeline.clone(),
             not_ready,
             progress,
+            is_satisfied: evaluation.is_satisfied,
             evaluated: inputs,
             completed,
             served: self.serving.generation.clone(),

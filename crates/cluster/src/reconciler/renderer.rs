@@ -32,6 +32,8 @@ const NOT_READY_RETRY_MAX: Duration = Duration::from_secs(30);
 pub(super) struct Renderer {
     running: Option<RunningRender>,
     last_started: Option<Instant>,
+    /// Whether the next render may start before the interval is over.
+    is_urgent: bool,
     /// The key and the result of the newest finished render.
     result: Option<(RenderKey, RenderResult)>,
 }
@@ -122,6 +124,7 @@ impl Renderer {
     pub(super) fn start(&mut self, key: RenderKey, job: RenderJob) {
         let now = Instant::now();
         self.last_started = Some(now);
+        self.is_urgent = false;
         self.running = Some(RunningRender {
             key,
             revision: job.revision,
@@ -152,8 +155,17 @@ impl Renderer {
         }
     }
 
+    /// Lets the next render start at once, because a node that no generation includes waits for it. After a failed
+    /// render the interval stays: each such node would otherwise cause another failure.
+    pub(super) fn hurry(&mut self) {
+        self.is_urgent = !matches!(self.result, Some((_, RenderResult::Failed(_))));
+    }
+
     /// Returns the time at which the next render may start, if that is after `now`.
     pub(super) fn next_start(&self, interval: Duration, now: Instant) -> Option<Instant> {
+        if self.is_urgent {
+            return None;
+        }
         let next = self.last_started? + interval;
         (next > now).then_some(next)
     }

@@ -7,16 +7,55 @@ async fn renders_respect_the_interval_and_use_the_newest_inputs() {
     let cluster = start("ready: {nodes: 1}");
     cluster.add("a").await;
     cluster.files("a").await;
-    for name in ["b", "c", "d"] {
-        cluster.add(name).await;
+    for ip in ["10.0.0.2", "10.0.0.3", "10.0.0.4"] {
+        cluster.register(node("a", ip)).await.unwrap();
     }
     let soon = Instant::now() + Duration::from_millis(100);
     assert_eq!(
-        message_of(cluster.wait("d", None, soon).await),
-        "not ready: 4/1; render: the server is collecting changes; it renders at most once in 1s"
+        message_of(cluster.wait("a", None, soon).await),
+        "not ready: 1/1; render: the server is collecting changes; it renders at most once in 1s"
     );
-    let payload = cluster.files("d").await;
+    let payload = cluster.files("a").await;
     assert_eq!(number(&payload), 2, "three registrations, one generation");
+}
+
+/// Clients of the older protocol give up after a second.
+#[tokio::test(start_paused = true)]
+async fn new_node_does_not_wait_for_the_interval() {
+    let cluster = start("ready: {nodes: 1}");
+    cluster.add("a").await;
+    cluster.files("a").await;
+    cluster.add("b").await;
+    let soon = Instant::now() + Duration::from_millis(100);
+    assert_eq!(number(&received(cluster.wait("b", None, soon).await)), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_node_waits_for_the_interval_after_a_failed_render() {
+    let failing = Scripted(
+        |snapshot: &RegistrationSnapshot| match snapshot.nodes.len() {
+            2 => Err(MaterializeError::new("no files")),
+            _ => Ok(one_file_each(snapshot, "x")),
+        },
+    );
+    let spec = spec(
+        "ready: {nodes: 1}\nmaterializers: [{kind: template, files: [{path: p, template: x}]}]",
+    );
+    let cluster = start_on(store(), spec, vec![Arc::new(failing)]);
+    cluster.add("a").await;
+    cluster.files("a").await;
+    cluster.add("b").await;
+    while cluster.cluster().failure.is_none() {
+        // Advance the clock explicitly: a paused clock does not advance while a blocking thread works.
+        advance(Duration::from_millis(1)).await;
+    }
+    cluster.add("c").await;
+    let soon = Instant::now() + Duration::from_millis(100);
+    assert!(matches!(
+        cluster.wait("c", None, soon).await,
+        Answer::NotReady(_)
+    ));
+    assert_eq!(number(&cluster.files("c").await), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,3 +60,38 @@ async fn draining_server_releases_waiting_nodes() {
     cluster.drain();
     assert!(matches!(cluster.fetch("a").await, Answer::Draining(_)));
 }
+
+/// Clients of the older protocol fetch right after the last registration and give up after a second.
+#[tokio::test(start_paused = true)]
+async fn wait_for_seal_includes_the_evaluation_settle_and_render() {
+    let cluster = start("ready: {nodes: 2, settle: 2s}");
+    cluster.add("a").await;
+    cluster.add("b").await;
+    let soon = Instant::now() + Duration::from_secs(5);
+    let payload = received(cluster.wait_for_seal("a", soon).await);
+    assert_eq!(number(&payload), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn wait_for_seal_does_not_wait_for_nodes() {
+    let cluster = start("ready: {nodes: 2}");
+    cluster.add("a").await;
+    let begun = Instant::now();
+    for name in ["a", "unregistered"] {
+        let answer = cluster
+            .wait_for_seal(name, begun + Duration::from_secs(5))
+            .await;
+        assert!(matches!(answer, Answer::NotReady(_)));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wait_for_seal_ends_at_its_time() {
+    let cluster = start("ready: {nodes: 1, settle: 1m}");
+    cluster.add("a").await;
+    let until = Instant::now() + Duration::from_secs(5);
+    let answer = cluster.wait_for_seal("a", until).await;
+    assert!(matches!(answer, Answer::NotReady(_)));
+    assert!(Instant::now() >= until);
+}

@@ -51,6 +51,8 @@ pub(in super::super) async fn fetch(
     let preferred = prefer_wait(&context.head.headers);
     let config = &context.server().config;
     let wait = preferred.unwrap_or(config.hold).min(config.wait_max);
+    // Clients of the older protocol ask for about a second only, so a render must not answer "not ready".
+    let render = preferred.map_or(config.hold_render, |_| Duration::ZERO);
     let grant = context.authorize_identifier(&identifier)?;
     let connection = context.connection().clone();
     let server = &*connection.server;
@@ -58,15 +60,21 @@ pub(in super::super) async fn fetch(
     if let Grant::Unclaimed { .. } = grant {
         return reply_to(context, coordinator.unregistered(), preferred).await;
     }
-    let answer = coordinator.answer(identifier.as_str());
-    if !matches!(answer, Answer::NotReady(_)) || wait.is_zero() {
+    let mut answer = coordinator.answer(identifier.as_str());
+    if !matches!(answer, Answer::NotReady(_)) || wait.max(render).is_zero() {
         return reply_to(context, answer, preferred).await;
     }
     let Some(slot) = hold_slot(server, &identifier) else {
         return reply_to(context, answer, None).await;
     };
-    let until = Instant::now() + wait;
-    let answer = wait_for(context, AccessKind::Delivery, &identifier, None, until).await?;
+    if !wait.is_zero() {
+        let until = Instant::now() + wait;
+        answer = wait_for(context, AccessKind::Delivery, &identifier, None, until).await?;
+    }
+    if matches!(answer, Answer::NotReady(_)) && !render.is_zero() {
+        let waiting = coordinator.wait_for_seal(identifier.as_str(), Instant::now() + render);
+        answer = hold(context, &identifier, waiting).await?;
+    }
     drop(slot);
     reply_to(context, answer, preferred).await
 }
@@ -153,8 +161,7 @@ fn hold_slot<'a>(server: &'a ServerState, identifier: &Identifier) -> Option<Hel
     server.held_requests.hold(identifier, max)
 }
 
-/// Holds the request until there is an answer other than `known`, or until `until`. The sender is authorized again
-/// before it gets the answer.
+/// Holds the request until there is an answer other than `known`, or until `until`.
 async fn wait_for(
     context: &mut RequestContext,
     kind: AccessKind,
@@ -162,11 +169,21 @@ async fn wait_for(
     known: Option<Digest>,
     until: Instant,
 ) -> Result<Answer, Rejection> {
+    let connection = context.connection().clone();
+    let coordinator = &connection.server.coordinator;
+    let waiting = coordinator.wait_for(kind, identifier.as_str(), known, until);
+    hold(context, identifier, waiting).await
+}
+
+/// Holds the request until `waiting` is complete. The sender is authorized again before it gets the answer.
+async fn hold(
+    context: &mut RequestContext,
+    identifier: &Identifier,
+    waiting: impl Future<Output = Answer>,
+) -> Result<Answer, Rejection> {
     let answer = {
-        let coordinator = &context.server().coordinator;
-        let _waiting = GaugeGuard::increment(&coordinator.metrics().waiting);
+        let _waiting = GaugeGuard::increment(&context.server().coordinator.metrics().waiting);
         let _held = context.peer().liveness.hold();
-        let waiting = coordinator.wait_for(kind, identifier.as_str(), known, until);
         waiting.await
     };
     match context.authorize_identifier(identifier)? {

@@ -14,7 +14,7 @@ use rustls::{
     },
 };
 
-use cfgsync_certificate::{self, CertificateError, names_of, provider};
+use cfgsync_certificate::{self, CertificateError, PeerCertificate, names_of, provider};
 
 /// Verifies client certificates by the authorities of one file.
 #[derive(Debug)]
@@ -46,6 +46,22 @@ impl ClientVerifier {
     }
 }
 
+impl ClientVerifier {
+    /// Returns the names in a certificate that the handshake has verified. `chain` begins with it.
+    pub(super) fn names(&self, chain: &[CertificateDer<'_>]) -> PeerCertificate {
+        let Some((own, intermediates)) = chain.split_first() else {
+            return PeerCertificate::default();
+        };
+        // The handshake accepts only certificates whose names can be read.
+        let mut names = names_of(own, intermediates).unwrap_or_default();
+        let mut authorities = self.authorities.roots.iter();
+        if authorities.any(|root| root.name_constraints.is_some()) {
+            names.common_name = None;
+        }
+        names
+    }
+}
+
 impl ClientCertVerifier for ClientVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.verifier.root_hint_subjects()
@@ -60,7 +76,7 @@ impl ClientCertVerifier for ClientVerifier {
         let verified = self
             .verifier
             .verify_client_cert(end_entity, intermediates, now)?;
-        match names_of(end_entity) {
+        match names_of(end_entity, intermediates) {
             Some(_) => Ok(verified),
             None => Err(CertificateFault::BadEncoding.into()),
         }

@@ -248,39 +248,39 @@ impl<'a> ChangeEntry<'a> {
 
 pub(super) fn remove(identifier: &str) -> Result<Change, DecodeError> {
     Ok(Change::Remove {
-        identifier: identifier.parse()?,
+        identifier: Identifier::recorded(identifier)?,
         only_if: None,
     })
 }
 
 pub(super) fn set_override(identifier: &str, files: Vec<FileEntry>) -> Result<Change, DecodeError> {
     Ok(Change::Override {
-        identifier: identifier.parse()?,
+        identifier: Identifier::recorded(identifier)?,
         files: FileEntry::set(files)?,
     })
 }
 
 pub(super) fn remove_override(identifier: &str) -> Result<Change, DecodeError> {
-    Ok(Change::RemoveOverride(identifier.parse()?))
+    Ok(Change::RemoveOverride(Identifier::recorded(identifier)?))
 }
 
 pub(super) fn deliver(identifier: &str, number: u64) -> Result<Change, DecodeError> {
     Ok(Change::Deliver {
-        identifier: identifier.parse()?,
+        identifier: Identifier::recorded(identifier)?,
         generation: GenerationNumber(number),
     })
 }
 
 pub(super) fn claim(identifier: &str, key: [u8; 32]) -> Result<Change, DecodeError> {
     Ok(Change::Claim {
-        identifier: identifier.parse()?,
+        identifier: Identifier::recorded(identifier)?,
         key: Digest::from_bytes(key),
         within: Bounds::NONE,
     })
 }
 
 pub(super) fn release(identifier: &str) -> Result<Change, DecodeError> {
-    Ok(Change::Release(identifier.parse()?))
+    Ok(Change::Release(Identifier::recorded(identifier)?))
 }
 
 impl<'a> NodeEntry<'a> {
@@ -295,7 +295,7 @@ impl<'a> NodeEntry<'a> {
     pub(super) fn registration(&self) -> Result<NodeRegistration, DecodeError> {
         let metadata: Metadata = serde_json::from_str(&self.metadata)?;
         Ok(
-            NodeRegistration::without_metadata(self.identifier.parse()?, self.ip)
+            NodeRegistration::without_metadata(Identifier::recorded(self.identifier)?, self.ip)
                 .with_metadata_value(metadata),
         )
     }
@@ -395,7 +395,7 @@ impl<'a> SealEntry<'a> {
         if !self.seats.is_empty() {
             let all: &mut BTreeMap<Identifier, Seat> = Arc::make_mut(&mut seats);
             for (identifier, seat) in &self.seats {
-                all.insert(identifier.parse()?, Seat(*seat));
+                all.insert(Identifier::recorded(identifier)?, Seat(*seat));
             }
         }
         let once: Map<String, Value> = serde_json::from_str(&self.once)?;

@@ -342,7 +342,7 @@ fn from_body(file: &Bytes, body: &[u8], digest: Digest) -> Result<GenerationFile
             local: set(files)?,
             digest: Digest::from_bytes(digest),
         };
-        nodes.insert(identifier.parse()?, files);
+        nodes.insert(Identifier::recorded(identifier)?, files);
     }
     Ok(GenerationFiles { nodes, shared })
 }

@@ -11,7 +11,7 @@ use super::{
     header::{self, FileKind},
 };
 use crate::{NodeOverride, State, bounds::bytes_of, event::EventHistory};
-use cfgsync_model::{Digest, GenerationNumber, Instance, Revision};
+use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance, Revision};
 
 /// The name of the snapshot in the directory.
 pub(super) const SNAPSHOT: &str = "snapshot";
@@ -156,11 +156,15 @@ impl Part<'_> {
                     files: Arc::new(FileEntry::set(files)?),
                     revision: Revision(revision),
                 };
-                state.overrides.insert(identifier.parse()?, node_override);
+                state
+                    .overrides
+                    .insert(Identifier::recorded(identifier)?, node_override);
             }
             Self::Delivered(identifier, number) => {
                 let number = GenerationNumber(number);
-                state.deliveries.insert(identifier.parse()?, number);
+                state
+                    .deliveries
+                    .insert(Identifier::recorded(identifier)?, number);
             }
             Self::Failure(failure) => state.failure = Some(Arc::new(failure.failure()?)),
             Self::Generation(seal) => {
@@ -169,7 +173,7 @@ impl Part<'_> {
             }
             Self::Key(identifier, key) => {
                 let key = Digest::from_bytes(key);
-                state.keys.insert(identifier.parse()?, key);
+                state.keys.insert(Identifier::recorded(identifier)?, key);
             }
         }
         Ok(())
