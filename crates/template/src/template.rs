@@ -14,7 +14,7 @@ use super::{
     assignments::CheckedText,
     context::RenderContext,
     declarations::Declarations,
-    engine::{ENVIRONMENT, catch_panic},
+    engine::{ENVIRONMENT, Whitespace, catch_panic, syntax},
     engine_error::from_engine_at,
     error::{JinjaError, Origin},
     name_check::check_template,
@@ -60,10 +60,12 @@ impl Template {
         scope: Scope,
         fragments: &[String],
     ) -> Result<Self, JinjaError> {
-        Self::compile_with(name, source, scope, fragments, &Declarations::default())
+        let declarations = Declarations::default();
+        let whitespace = Whitespace::default();
+        Self::compile_with(name, source, scope, fragments, &declarations, whitespace)
     }
 
-    /// Compiles `source` and checks entries of `values` and `once` against the declarations of the spec.
+    /// Compiles `source` with these settings of `whitespace`, and checks entries of `values` and `once` against the declarations of the spec.
     ///
     /// # Errors
     ///
@@ -74,10 +76,12 @@ impl Template {
         scope: Scope,
         fragments: &[String],
         declarations: &Declarations,
+        whitespace: Whitespace,
     ) -> Result<Self, JinjaError> {
-        let parsed = parse_template(name, source)?;
+        let parsed = parse_template(name, source, whitespace)?;
         check_template(&parsed, source, scope, declarations, fragments)?;
         let mut environment = ENVIRONMENT.clone();
+        environment.set_syntax(syntax(whitespace));
         let checked = CheckedText::new(source);
         let original = |position| checked.original_position(position);
         catch_panic(|| environment.add_template_owned(name.to_owned(), checked.text.clone()))
