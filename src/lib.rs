@@ -74,7 +74,7 @@ pub use cfgsync_model::{
     RegistrationSnapshot, SnapshotNode,
 };
 pub use cfgsync_spec::{
-    IdentityMode, Late, MaterializationResult, MaterializeError, Materializer, RuleBuilder, Spec,
-    SpecError, materializer,
+    IdentityMode, Late, MaterializationResult, MaterializeError, Materializer, OnConflict,
+    RuleBuilder, Spec, SpecError, materializer,
 };
 pub use server::{RunningServer, Server, ServerHandle};

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use cfgsync::Client;
 use cfgsync_client::{
-    CallError, Event, JoinError, JoinOptions, KeyLocation, NodeAddress, ServerUrl, Session,
+    CallError, Event, FailureKind, JoinError, JoinOptions, KeyLocation, NodeAddress, ServerUrl,
+    Session,
 };
 use cfgsync_wire::ReceivedPayload;
 use tokio::time::Instant;
@@ -840,4 +841,39 @@ async fn server_messages_are_escaped_for_the_terminal() {
     let fake = FakeServer::start(registered(|_| Reply::Answer(410, "", body.into()))).await;
     let error = join(&fake, options(0)).await.0.unwrap_err();
     assert_eq!(error.to_string(), "\\u{1b}[2Jboom\\u{7}\nhelp");
+}
+
+#[tokio::test]
+async fn node_whose_name_another_machine_takes_is_told_and_ends() {
+    let server = TestServer::start(PAIR);
+    let at = |ip: &str| {
+        let url: ServerUrl = format!("http://{}", server.address).parse().unwrap();
+        let address = NodeAddress::Fixed(ip.parse().unwrap());
+        Session::new(Client::new([url]), options(20).with_address(address))
+    };
+    let (mut first, mut second, mut other) =
+        (at("10.0.0.1"), at("10.0.0.2"), join_at(&server, "b"));
+    let (first, second, other) = tokio::join!(
+        first.run(|_| {}),
+        async {
+            server.wait_until_held(1).await;
+            second.run(|_| {}).await
+        },
+        async {
+            while server
+                .coordinator
+                .registration(&"node-1".parse().unwrap())
+                .is_none_or(|node| node.registration.ip.to_string() != "10.0.0.2")
+            {
+                tokio::task::yield_now().await;
+            }
+            other.run(|_| {}).await
+        }
+    );
+    second.unwrap();
+    other.unwrap();
+    let error = first.unwrap_err();
+    assert_eq!(error.kind(), FailureKind::NotAllowed);
+    let expected = "refused node-1: another machine registered as node-1 from 10.0.0.2";
+    assert!(error.to_string().ends_with(expected), "{error}");
 }

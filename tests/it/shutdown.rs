@@ -1,11 +1,15 @@
 //! Server shutdown: pending work must not block it, and an internal failure must cause it.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use cfgsync::app::{self, Service};
 use cfgsync_server::listen;
 use cfgsync_spec::Spec;
-use cfgsync_support::clock::WallClock;
+use cfgsync_support::clock::{Timestamp, WallClock};
 use rustix::process::Signal;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -78,8 +82,17 @@ async fn server_stops_if_its_coordinator_panics() {
     let spec = Spec::parse(text, "cluster.yaml", std::path::Path::new(".")).unwrap();
     let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
+    // The request reads the clock first, and then the coordinator reads it.
+    let was_read = AtomicBool::new(false);
+    let clock = WallClock::from_fn(move || {
+        assert!(
+            !was_read.swap(true, Ordering::Relaxed),
+            "a clock of the embedding program"
+        );
+        Timestamp::UNIX_EPOCH
+    });
     let server = Service {
-        clock: WallClock::from_fn(|| panic!("a clock of the embedding program")),
+        clock,
         ..Service::new(spec, listener)
     };
     let (_reload, reloaded) = tokio::sync::mpsc::channel(1);

@@ -1,6 +1,7 @@
 //! The HTTP API over raw sockets, against a complete server.
 
 mod access;
+mod conflicts;
 mod consistency;
 mod hostile;
 mod limits;

@@ -29,7 +29,9 @@ use crate::{
     sanitize::sanitize,
     tls::{self, Trust},
 };
-use cfgsync_model::{ArtifactFile, ArtifactSet, GenerationNumber, Identifier, NodeRegistration};
+use cfgsync_model::{
+    ArtifactFile, ArtifactSet, GenerationNumber, Identifier, JoinerId, NodeRegistration,
+};
 use cfgsync_wire::{
     ClusterBody, GenerationBody, GenerationEntry, NodeBody, NodeEntry, PayloadLimits,
     ReceivedPayload,
@@ -69,6 +71,8 @@ pub struct Client {
     authorization: Option<HeaderValue>,
     /// Marked sensitive as well.
     node_key: Option<HeaderValue>,
+    /// The identity of the process that registers a node.
+    joiner: Option<JoinerId>,
     /// The servers that receive the node's key. No other server does.
     node_key_servers: Vec<ServerUrl>,
 }
@@ -121,6 +125,7 @@ impl Client {
             current: Arc::default(),
             authorization: None,
             node_key: None,
+            joiner: None,
             node_key_servers: vec![],
         })
     }
@@ -140,6 +145,12 @@ impl Client {
         self.node_key = Some(sensitive(key)?);
         self.node_key_servers.push(server.clone());
         Ok(self)
+    }
+
+    /// Sends `joiner` with each request, so that servers tell this process from another machine with the same name.
+    pub(crate) fn with_joiner(mut self, joiner: JoinerId) -> Self {
+        self.joiner = Some(joiner);
+        self
     }
 
     /// Accepts payloads within `limits` only.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{CallError, Client, backoff::Backoff};
-use cfgsync_model::{Instance, NodeRegistration};
+use cfgsync_model::{Instance, JoinerId, NodeRegistration};
 use cfgsync_wire::ReceivedPayload;
 pub use error::JoinError;
 pub use events::{Event, Events};
@@ -104,6 +104,12 @@ enum AttemptError {
 impl Session {
     /// Prepares a session. The timeout counts from now.
     pub fn new(client: Client, options: JoinOptions) -> Self {
+        let mut joiner = [0; 16];
+        // Without random bytes, servers tell machines apart by their addresses.
+        let client = match getrandom::fill(&mut joiner) {
+            Ok(()) => client.with_joiner(JoinerId::from_bytes(joiner)),
+            Err(_) => client,
+        };
         Self {
             client,
             wait: FIRST_WAIT.min(options.wait_max),

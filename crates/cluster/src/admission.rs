@@ -1,14 +1,15 @@
 //! All decisions about one identifier: whether it may register, claim its identifier, fetch, leave or be removed, and
 //! which capacity limits apply. The decisions depend only on the spec, the store's state and the served generation.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use crate::{
     answer::Refusal,
     attempt_failure::{AttemptFailure, InputRevisions},
     render::Pipeline,
 };
-use cfgsync_model::{ArtifactSet, Digest, Failure, Identifier, NodeRegistration, Revision};
+use cfgsync_model::{ArtifactSet, Digest, Failure, Identifier, NodeRegistration, Revision, Sender};
+use cfgsync_spec::IdentityMode;
 use cfgsync_store::{Bounds, State};
 
 /// The inputs of the decisions, at one moment.
@@ -105,6 +106,17 @@ impl<'a> Admission<'a> {
             (Some(key), None) => Some(key),
         };
         Ok(Permit { within, claim })
+    }
+
+    /// Returns the address of the registration of `identifier` if another machine than `sender` sent it. Without proof of
+    /// identity only: a key, a certificate or a token proves that both are the same node.
+    pub(crate) fn other_machine(&self, identifier: &str, sender: Sender<'_>) -> Option<IpAddr> {
+        if self.pipeline.spec.identity != IdentityMode::Open {
+            return None;
+        }
+        let known = self.state.registrations.get(identifier)?;
+        let is_other = sender.conflicts_with(known.origin.joiner, &known.registration);
+        is_other.then_some(known.registration.ip)
     }
 
     /// Returns the bounds for `identifier`. The limit on the number of nodes does not apply to nodes that the spec names.

@@ -1,6 +1,6 @@
 //! The answers and refusals of the coordinator, independent of HTTP.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 
@@ -105,6 +105,24 @@ pub enum Refusal {
          cfgsync release {0}"
     )]
     OtherKey(Identifier),
+    /// Another machine has registered with the identifier of a node that waits.
+    #[error("another machine registered as {identifier} from {ip}")]
+    Replaced {
+        /// The identifier that both machines use.
+        identifier: Identifier,
+        /// The address of the machine that is registered now.
+        ip: IpAddr,
+    },
+    /// Another machine is registered with the identifier and still waits, and the spec says `on_conflict: refuse`.
+    #[error(
+        "another machine is registered as {identifier} from {ip} and still waits (`on_conflict: refuse`)"
+    )]
+    NameInUse {
+        /// The identifier that both machines use.
+        identifier: Identifier,
+        /// The address of the machine that is registered.
+        ip: IpAddr,
+    },
     /// The node is now registered with different facts.
     #[error("{0} is registered with another address or other metadata, and stays registered")]
     OtherFacts(Identifier),

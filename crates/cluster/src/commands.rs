@@ -2,6 +2,7 @@
 //! it in one batch and acknowledges it.
 
 use std::{
+    net::IpAddr,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -11,9 +12,10 @@ use tracing::Instrument as _;
 
 use crate::{Accepted, AnotherCluster, Coordinator, Refusal, pipeline, reconciler::Command};
 use cfgsync_model::{
-    ArtifactSet, Digest, Failure, FailureKind, Identifier, NodeRegistration, Revision,
+    ArtifactSet, Digest, Failure, FailureKind, Identifier, JoinerId, NodeRegistration, Origin,
+    Revision, Sender,
 };
-use cfgsync_spec::Spec;
+use cfgsync_spec::{OnConflict, Spec};
 use cfgsync_store::{Change, Commit, CommitError, RejectionReason};
 use cfgsync_wire::LeaveBody;
 
@@ -27,12 +29,14 @@ impl Coordinator {
     /// # Errors
     /// Fails as [`Coordinator::register_as`] does.
     pub async fn register(&self, registration: NodeRegistration) -> Result<Revision, Refusal> {
-        let accepted = self.register_as(registration, None).await?;
+        let accepted = self.register_as(registration, None, None).await?;
         Ok(accepted.revision)
     }
 
     /// Registers a node that proves its identity by a key. `key` is the hash of this key. The key becomes the owner of
-    /// the identifier in the same batch.
+    /// the identifier in the same batch. `joiner` is the process that registers the node.
+    ///
+    /// If another machine with the same identifier waits under `identity: open`, the spec decides which of the two counts.
     ///
     /// # Errors
     /// Fails if the node is not listed, is late, does not own its identifier or has invalid metadata. Fails as well if a
@@ -41,9 +45,13 @@ impl Coordinator {
         &self,
         registration: NodeRegistration,
         key: Option<Digest>,
+        joiner: Option<JoinerId>,
     ) -> Result<Accepted, Refusal> {
         let span = tracing::debug_span!("register", node = %registration.identifier);
-        let changes = self.admit(registration, key)?;
+        let identifier = registration.identifier.clone();
+        let ip = registration.ip;
+        let replaced = self.check_conflict(&registration, joiner)?;
+        let changes = self.admit(registration, key, joiner)?;
         let commit = self.apply(changes).instrument(span).await?;
         let (is_failed, is_complete) = {
             let view = self.shared.view.load();
@@ -52,6 +60,13 @@ impl Coordinator {
         if is_failed {
             // Wait until the new attempt is published. Otherwise this node's next fetch could still return the failure.
             self.command(Command::BeginAttempt).await;
+        }
+        if let Some(replaced) = replaced {
+            tracing::warn!(
+                "another machine registered as {identifier} from {ip}; the one at {replaced}, which was waiting, gets no \
+                 files"
+            );
+            self.shared.conflicts.send_replace(());
         }
         if commit.is_changed() {
             self.shared.metrics.changes.register.inc();
@@ -66,12 +81,35 @@ impl Coordinator {
         })
     }
 
+    /// Returns the address of another machine that is registered with the same identifier and still waits, if the spec
+    /// lets this registration replace it.
+    fn check_conflict(
+        &self,
+        registration: &NodeRegistration,
+        joiner: Option<JoinerId>,
+    ) -> Result<Option<IpAddr>, Refusal> {
+        let identifier = &registration.identifier;
+        let view = self.shared.view.load();
+        let state = self.shared.store.state();
+        let sender = Sender::new(joiner, registration);
+        let other = (view.admission(&state)).other_machine(identifier.as_str(), sender);
+        let waits = |_: &IpAddr| self.shared.held_requests.waits(identifier.as_str());
+        match (other.filter(waits), view.pipeline.spec.on_conflict) {
+            (Some(ip), OnConflict::Refuse) => Err(Refusal::NameInUse {
+                identifier: identifier.clone(),
+                ip,
+            }),
+            (other, _) => Ok(other),
+        }
+    }
+
     /// Decides whether the node may register. Returns the batch to store: the registration, with a claim if the node
     /// needs one.
     fn admit(
         &self,
         registration: NodeRegistration,
         key: Option<Digest>,
+        joiner: Option<JoinerId>,
     ) -> Result<Vec<Change>, Refusal> {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
@@ -85,6 +123,10 @@ impl Coordinator {
         });
         let register = Change::Register {
             registration,
+            origin: Origin {
+                joiner,
+                at: Some(self.shared.clock.now()),
+            },
             within: permit.within,
         };
         Ok(match claim {
@@ -171,17 +213,23 @@ impl Coordinator {
         self.apply_removal(vec![Change::Remove {
             identifier: identifier.clone(),
             only_if: None,
+            joiner: None,
         }])
         .await
     }
 
     /// Withdraws a node's own registration before the first seal, and ends the ownership of its identifier. The node may
-    /// then register again from another machine.
+    /// then register again from another machine. `joiner` is the process that withdraws. It withdraws only its own
+    /// registration.
     ///
     /// # Errors
     /// Fails if the node is not registered, is registered with different facts, or already has files. Fails as well if
     /// the store does not acknowledge the change.
-    pub async fn leave(&self, leave: LeaveBody) -> Result<Revision, Refusal> {
+    pub async fn leave(
+        &self,
+        leave: LeaveBody,
+        joiner: Option<JoinerId>,
+    ) -> Result<Revision, Refusal> {
         let LeaveBody {
             identifier,
             ip,
@@ -205,6 +253,7 @@ impl Coordinator {
         let remove = Change::Remove {
             identifier: identifier.clone(),
             only_if: Some(facts),
+            joiner,
         };
         self.apply_removal(vec![remove, Change::Release(identifier)])
             .await

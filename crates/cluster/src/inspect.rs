@@ -41,7 +41,7 @@ impl Coordinator {
         let entries = state
             .registrations
             .values()
-            .map(|node| entry(&state, &view, node));
+            .map(|node| self.entry(&state, &view, node));
         let failed = failure(&view, &state);
         ClusterBody {
             cluster: view.pipeline.spec.cluster.clone(),
@@ -133,7 +133,7 @@ impl Coordinator {
         let state = self.shared.store.state();
         let registered = state.registrations.get(identifier);
         let mut body = NodeBody {
-            node: registered.map(|registered| entry(&state, &view, registered)),
+            node: registered.map(|registered| self.entry(&state, &view, registered)),
             state: NodeState::Waiting,
             reason: None,
             generation: None,
@@ -185,6 +185,30 @@ impl Coordinator {
             }
         }
         body
+    }
+
+    fn entry(&self, state: &State, view: &View, registered: &RegisteredNode) -> NodeEntry {
+        let node = &registered.registration;
+        let served = view.served.as_ref();
+        let generation = served.map(|served| &served.generation);
+        // Show the metadata with the defaults, as templates get it. If the spec rejects it, show it as sent.
+        let metadata = view.pipeline.spec.metadata.complete(&node.metadata);
+        let recorded = state.deliveries.get(&node.identifier).copied();
+        let delivered = served.filter(|served| served.was_delivered(node.identifier.as_str()));
+        NodeEntry {
+            identifier: node.identifier.clone(),
+            ip: node.ip,
+            metadata: metadata.unwrap_or_else(|_| node.metadata.clone()),
+            seat: generation.and_then(|generation| generation.seats.get(&node.identifier).copied()),
+            revision: registered.revision,
+            since: registered.origin.at,
+            waits: self.shared.held_requests.waits(node.identifier.as_str()),
+            delivered: delivered
+                .map(|served| served.generation.number)
+                .or(recorded),
+            behind: is_behind(state, view, &node.identifier),
+            overridden: state.overrides.contains_key(&node.identifier),
+        }
     }
 
     /// Returns a payload for an operator. Nothing counts as delivered. Secret files are listed without their content,
@@ -279,28 +303,6 @@ fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
         .as_ref()
         .or_else(attempt)
         .map(|failure| &**failure)
-}
-
-fn entry(state: &State, view: &View, registered: &RegisteredNode) -> NodeEntry {
-    let node = &registered.registration;
-    let served = view.served.as_ref();
-    let generation = served.map(|served| &served.generation);
-    // Show the metadata with the defaults, as templates get it. If the spec rejects it, show it as sent.
-    let metadata = view.pipeline.spec.metadata.complete(&node.metadata);
-    let recorded = state.deliveries.get(&node.identifier).copied();
-    let delivered = served.filter(|served| served.was_delivered(node.identifier.as_str()));
-    NodeEntry {
-        identifier: node.identifier.clone(),
-        ip: node.ip,
-        metadata: metadata.unwrap_or_else(|_| node.metadata.clone()),
-        seat: generation.and_then(|generation| generation.seats.get(&node.identifier).copied()),
-        revision: registered.revision,
-        delivered: delivered
-            .map(|served| served.generation.number)
-            .or(recorded),
-        behind: is_behind(state, view, &node.identifier),
-        overridden: state.overrides.contains_key(&node.identifier),
-    }
 }
 
 /// Returns whether this registered node should receive the served generation and has not received it yet.

@@ -21,6 +21,7 @@
 
 pub mod metrics;
 mod answer;
+mod held_requests;
 mod audit_sink;
 mod unique_values;
 pub mod readiness;
@@ -37,6 +38,7 @@ mod commands;
 pub use admission::check_registration;
 pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, Refusal};
 pub use audit_sink::{AuditEvent, AuditRefused, AuditSink, RenderOutcome};
+pub use held_requests::HeldSlot;
 
 use std::{
     future::Future,
@@ -49,6 +51,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::{
     capacity::CapacityLimits,
+    held_requests::HeldRequests,
     metrics::Metrics,
     reconciler::{Command, Reconciler},
     render::Pipeline,
@@ -104,6 +107,9 @@ struct Shared {
     /// The materializers of the embedding program. They run after those of the spec.
     embedded: Vec<Arc<dyn Materializer>>,
     view: ArcSwap<View>,
+    held_requests: HeldRequests,
+    /// Marked changed when a registration has replaced that of another machine, which waits.
+    conflicts: watch::Sender<()>,
     /// Marked changed when the answer to waiting nodes may have changed. New progress alone does not count.
     release: watch::Sender<()>,
     /// Marked changed after each publication. The value is [`View::completed`].
@@ -139,6 +145,8 @@ impl Coordinator {
             capacity: CapacityLimits::new(config.bounds),
             embedded,
             view: ArcSwap::from_pointee(first),
+            held_requests: HeldRequests::default(),
+            conflicts: watch::Sender::new(()),
             release: watch::Sender::new(()),
             published: watch::Sender::new(Revision::default()),
             commands,

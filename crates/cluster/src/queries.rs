@@ -6,14 +6,14 @@ use std::sync::{Arc, atomic::Ordering};
 use tokio::time::Instant;
 
 use crate::{
-    AccessKind, Answer, Coordinator, Delivery,
+    AccessKind, Answer, Coordinator, Delivery, HeldSlot, Refusal,
     admission::FetchDecision,
     metrics::Metrics,
     view::{ServedGeneration, ServedPayload, View},
 };
-use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance};
+use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance, Sender};
 use cfgsync_spec::IdentityMode;
-use cfgsync_store::State;
+use cfgsync_store::{RegisteredNode, State};
 
 impl Coordinator {
     /// Returns the identity of the store. Revisions and generation numbers are comparable only within one instance.
@@ -45,6 +45,44 @@ impl Coordinator {
     pub fn registered_without_key(&self) -> Vec<Identifier> {
         let state = self.shared.store.state();
         state.registered_without_key().cloned().collect()
+    }
+
+    /// Holds a request for `identifier` until the slot is dropped. `None` if `max` requests are held for it already.
+    pub fn hold(
+        &self,
+        kind: AccessKind,
+        identifier: &Identifier,
+        max: usize,
+    ) -> Option<HeldSlot<'_>> {
+        self.shared.held_requests.hold(kind, identifier, max)
+    }
+
+    /// Returns the registration of `identifier` and its origin, if it is registered.
+    pub fn registration(&self, identifier: &Identifier) -> Option<RegisteredNode> {
+        let state = self.shared.store.state();
+        state.registrations.get(identifier).cloned()
+    }
+
+    /// Returns the refusal for `sender` if another machine is registered as `identifier`.
+    pub fn replaced(&self, identifier: &Identifier, sender: Sender<'_>) -> Option<Refusal> {
+        let view = self.shared.view.load();
+        let state = self.shared.store.state();
+        let ip = (view.admission(&state)).other_machine(identifier.as_str(), sender)?;
+        let identifier = identifier.clone();
+        Some(Refusal::Replaced { identifier, ip })
+    }
+
+    /// Waits until another machine than `sender` registers as `identifier`.
+    pub async fn until_replaced(&self, identifier: &Identifier, sender: Sender<'_>) -> Refusal {
+        // Subscribe before comparing, so that a conflict in between is not lost.
+        let mut conflicts = self.shared.conflicts.subscribe();
+        loop {
+            if let Some(refusal) = self.replaced(identifier, sender) {
+                return refusal;
+            }
+            // It does not fail, because this handle owns the sender.
+            let _ = conflicts.changed().await;
+        }
     }
 
     /// Returns the answer to a node that must register first, because it does not own the requested identifier yet.

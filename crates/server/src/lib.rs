@@ -57,7 +57,6 @@ mod handshake;
 mod request_headers;
 mod write_slots;
 mod reply_body;
-mod held_requests;
 mod routes;
 mod request_metrics;
 mod state;

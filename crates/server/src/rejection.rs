@@ -279,6 +279,8 @@ fn outline_of_refusal(refusal: &Refusal) -> Outline {
         Refusal::TooLate(_) => (StatusCode::CONFLICT, "too_late"),
         Refusal::Sealed(_) => (StatusCode::CONFLICT, "sealed"),
         Refusal::LeftTooLate(_) => (StatusCode::CONFLICT, "left_too_late"),
+        Refusal::Replaced { .. } => (StatusCode::CONFLICT, "replaced"),
+        Refusal::NameInUse { .. } => (StatusCode::CONFLICT, "name_in_use"),
         Refusal::OtherFacts(_) => (StatusCode::CONFLICT, "other_facts"),
         Refusal::SharedPath { .. } => (StatusCode::CONFLICT, "shared_path"),
         Refusal::Metadata(_) => (StatusCode::BAD_REQUEST, "wrong_metadata"),

@@ -1,4 +1,4 @@
-//! The request headers that change how a payload is delivered: `Prefer: wait` and `If-None-Match`.
+//! The request headers of nodes: `Prefer: wait`, `If-None-Match` and the joiner id.
 
 use std::time::Duration;
 
@@ -7,10 +7,16 @@ use hyper::{
     header::{HeaderName, IF_NONE_MATCH},
 };
 
-use cfgsync_model::Digest;
+use cfgsync_model::{Digest, JoinerId};
+use cfgsync_wire::JOINER_HEADER;
 
 pub(super) const PREFER: HeaderName = HeaderName::from_static("prefer");
 pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// Returns the identity of the process that registers a node. A value that is not one counts as absent.
+pub(super) fn joiner_id(headers: &HeaderMap) -> Option<JoinerId> {
+    JoinerId::parse(headers.get(JOINER_HEADER)?.to_str().ok()?)
+}
 
 /// Returns how long the client is willing to wait: the first `wait` preference, in seconds (RFC 7240). Unknown
 /// preferences are ignored, as the RFC demands.

@@ -9,8 +9,8 @@ use hyper::header::HeaderValue;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, futures::Notified};
 
 use super::{
-    HttpConfig, connection_quota::QuotaSlot, held_requests::HeldRequests, peer::Peer,
-    request_metrics::GaugeGuard, request_metrics::RequestMetrics, write_slots::WriteSlots,
+    HttpConfig, connection_quota::QuotaSlot, peer::Peer, request_metrics::GaugeGuard,
+    request_metrics::RequestMetrics, write_slots::WriteSlots,
 };
 use cfgsync_cluster::Coordinator;
 
@@ -22,8 +22,6 @@ pub(super) struct ServerState {
     pub(super) write_slots: WriteSlots,
     /// Bounds how many bodies of overrides are read at a time.
     pub(super) replace_bodies: Semaphore,
-    /// Bounds how many requests are held for one node.
-    pub(super) held_requests: HeldRequests,
     pub(super) metrics: RequestMetrics,
     /// Serves the routes that are not native.
     pub(super) router: axum::Router,
@@ -69,7 +67,6 @@ impl ServerState {
                 config.large_payload_slot_max,
             ),
             replace_bodies: Semaphore::new(config.replace_bodies_at_once_max),
-            held_requests: HeldRequests::default(),
             metrics: RequestMetrics::new(Arc::clone(coordinator.metrics())),
             router,
             instance: instance.expect("an instance is hexadecimal digits"),

@@ -46,6 +46,6 @@ pub use scalars::Mapped;
 pub use source::Step;
 pub use types::{
     EmbeddedMaterializer, ExecSpec, FileContent, FileSpec, FragmentSpec, Group, IdentityMode, Late,
-    MaterializerSpec, Members, PrecomputedSpec, ReadyRule, Spec, TemplateSpec,
+    MaterializerSpec, Members, OnConflict, PrecomputedSpec, ReadyRule, Spec, TemplateSpec,
 };
 pub use yaml_file::YamlFile;

@@ -40,6 +40,10 @@ pub(super) struct RawSpec {
     /// requires the key that was sent with the first registration of the identifier. `certificate` requires a client
     /// certificate for the identifier. `token` requires a token for the identifier.
     pub(super) identity: Option<RawIdentity>,
+    /// The effect of a registration from another machine while the registered one still waits, under `identity: open`.
+    /// With `replace`, the default, the newer registration counts, and the waiting node is told so. With `refuse`, the
+    /// server refuses the newer registration.
+    pub(super) on_conflict: Option<RawOnConflict>,
     /// Expressions that are evaluated once, at the first seal. Their values are stored and never change. They may use
     /// `nodes`, `values`, `cluster`, the entries of `once` above them, and the functions `random_*` and `now`.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
@@ -156,6 +160,17 @@ pub(super) enum RawLate {
     /// Every change makes the next generation.
     Follow,
     /// The server refuses new nodes and removals.
+    Refuse,
+}
+
+/// The effect of a registration from another machine while the registered one still waits.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "OnConflict")]
+pub(super) enum RawOnConflict {
+    /// The newer registration counts.
+    Replace,
+    /// The server refuses the newer registration.
     Refuse,
 }
 

@@ -13,11 +13,11 @@ use serde_yaml::{Mapping, Value};
 
 use self::{materializers::read_materializers, metadata::read_metadata, ready::read_ready};
 use super::{
-    IdentityMode, Late, MaterializerSpec, Spec, SpecError,
+    IdentityMode, Late, MaterializerSpec, OnConflict, Spec, SpecError,
     files::{SpecFiles, TEXT_MAX_BYTES, UnreadableFile, read_text},
     mistake::{Document, Mistake, spec_error},
     once_name,
-    raw::{RawIdentity, RawLate, RawSpec},
+    raw::{RawIdentity, RawLate, RawOnConflict, RawSpec},
     source::YamlPath,
     syntax, typed,
 };
@@ -127,6 +127,10 @@ impl Reader {
                 Some(RawIdentity::FirstUse) => IdentityMode::FirstUse,
                 Some(RawIdentity::Certificate) => IdentityMode::Certificate,
                 Some(RawIdentity::Token) => IdentityMode::Token,
+            },
+            on_conflict: match raw.on_conflict {
+                None | Some(RawOnConflict::Replace) => OnConflict::Replace,
+                Some(RawOnConflict::Refuse) => OnConflict::Refuse,
             },
             once,
             values,

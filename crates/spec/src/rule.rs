@@ -14,7 +14,8 @@ use super::{
     once_name,
     ready_rule::{NO_CONDITION_HELP, RuleProblem},
     types::{
-        EmbeddedMaterializer, Group, IdentityMode, Late, MaterializerSpec, Members, ReadyRule, Spec,
+        EmbeddedMaterializer, Group, IdentityMode, Late, MaterializerSpec, Members, OnConflict,
+        ReadyRule, Spec,
     },
 };
 
@@ -35,6 +36,7 @@ pub struct RuleBuilder {
     deadline: Option<Duration>,
     late: Late,
     identity: IdentityMode,
+    on_conflict: OnConflict,
     once: Vec<(String, String)>,
     values: Map<String, Value>,
     materializers: Vec<EmbeddedMaterializer>,
@@ -81,6 +83,7 @@ impl Spec {
             deadline: None,
             late: Late::default(),
             identity: IdentityMode::default(),
+            on_conflict: OnConflict::default(),
             once: Vec::new(),
             values: Map::new(),
             materializers: Vec::new(),
@@ -149,6 +152,13 @@ impl RuleBuilder {
     /// Sets how a node proves that it owns an identifier. The default is [`IdentityMode::Open`].
     pub fn identity(mut self, identity: IdentityMode) -> Self {
         self.identity = identity;
+        self
+    }
+
+    /// Sets what a registration from another machine does while the registered one still waits. The default is
+    /// [`OnConflict::Replace`].
+    pub fn on_conflict(mut self, on_conflict: OnConflict) -> Self {
+        self.on_conflict = on_conflict;
         self
     }
 
@@ -245,6 +255,7 @@ impl RuleBuilder {
             ready: Some(rule),
             late: self.late,
             identity: self.identity,
+            on_conflict: self.on_conflict,
             once,
             values: self.values,
             materializers: embedded.map(MaterializerSpec::Embedded).collect(),

@@ -24,6 +24,8 @@ pub struct Spec {
     pub late: Late,
     /// The way in which a node proves that it owns an identifier.
     pub identity: IdentityMode,
+    /// The effect of a registration with the identifier of another machine that still waits.
+    pub on_conflict: OnConflict,
     /// The values that are evaluated once, at the first seal, in this order.
     pub once: Vec<(String, Expression)>,
     /// The constants for expressions and templates.
@@ -89,6 +91,17 @@ pub enum IdentityMode {
     Certificate,
     /// The node has a token for the identifier.
     Token,
+}
+
+/// The effect of a registration with other facts, from another machine, while the registered machine still waits. It
+/// matters under [`IdentityMode::Open`] only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnConflict {
+    /// The newer registration counts. The machine that waits is told so.
+    #[default]
+    Replace,
+    /// The server refuses the newer registration.
+    Refuse,
 }
 
 impl fmt::Display for IdentityMode {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::{Bounds, CapacityExceeded, event::Event};
 use cfgsync_model::{
-    ArtifactSet, Digest, Failure, Generation, GenerationNumber, Identifier, NodeRegistration,
-    Revision,
+    ArtifactSet, Digest, Failure, Generation, GenerationNumber, Identifier, JoinerId,
+    NodeRegistration, Origin, Revision,
 };
 
 /// One change. A change is either an input, which causes rendering, or a record, which never does.
@@ -15,6 +15,8 @@ pub enum Change {
     Register {
         /// The node's facts.
         registration: NodeRegistration,
+        /// Where they come from. Another joiner with equal facts is a record and no input.
+        origin: Origin,
         /// The bounds that the registration must fit in.
         within: Bounds,
     },
@@ -24,6 +26,9 @@ pub enum Change {
         identifier: Identifier,
         /// If given, the removal is rejected unless the node is registered with exactly these facts.
         only_if: Option<NodeRegistration>,
+        /// The process that removes its own registration. If the registration has a joiner too, this one decides in place
+        /// of the facts.
+        joiner: Option<JoinerId>,
     },
     /// Replaces a node's own files by an operator's. Equal files change nothing. An input.
     Override {
@@ -61,10 +66,11 @@ pub enum Change {
 }
 
 impl Change {
-    /// Creates a registration without bounds.
+    /// Creates a registration of unknown origin, without bounds.
     pub fn register(registration: NodeRegistration) -> Self {
         Self::Register {
             registration,
+            origin: Origin::default(),
             within: Bounds::NONE,
         }
     }
@@ -141,7 +147,7 @@ pub enum RejectionReason {
     /// The node to remove is not registered.
     #[error("{0} is not registered")]
     NotRegistered(Identifier),
-    /// The node is registered with other facts than the removal requires.
+    /// The node is registered with other facts than the removal requires, or by another joiner.
     #[error("{0} is registered with another address or other metadata")]
     DifferentFacts(Identifier),
     /// There is no override to remove.

@@ -41,6 +41,8 @@ pub async fn check<S: Store>(make: impl AsyncFn() -> Handles<S>) {
     changes::equal_facts_change_nothing(&*one().await).await;
     changes::revisions_rise_with_each_change(&*one().await).await;
     changes::removal_checks_required_facts(&*one().await).await;
+    changes::another_joiner_with_equal_facts_is_a_record(&*one().await).await;
+    changes::joiner_removes_only_its_own_registration(&*one().await).await;
     changes::overrides_are_inputs(&*one().await).await;
     changes::records_are_not_inputs(&*one().await).await;
     changes::each_kind_of_input_has_a_revision(&*one().await).await;
@@ -82,6 +84,7 @@ fn remove(name: &str) -> Change {
     Change::Remove {
         identifier: id(name),
         only_if: None,
+        joiner: None,
     }
 }
 

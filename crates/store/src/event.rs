@@ -33,6 +33,11 @@ pub enum EventKind {
         #[serde(flatten)]
         registration: Arc<NodeRegistration>,
     },
+    /// Another process registered a node with equal facts.
+    JoinerChanged {
+        /// The identifier of the node.
+        identifier: Identifier,
+    },
     /// A node is no longer registered.
     NodeRemoved {
         /// The identifier of the node.
@@ -86,6 +91,7 @@ impl EventKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::NodeRegistered { .. } => "node_registered",
+            Self::JoinerChanged { .. } => "joiner_changed",
             Self::NodeRemoved { .. } => "node_removed",
             Self::OverrideSet { .. } => "override_set",
             Self::OverrideRemoved { .. } => "override_removed",
@@ -216,6 +222,7 @@ mod tests {
             Change::Remove {
                 identifier: id(),
                 only_if: None,
+                joiner: None,
             },
             Change::Release(id()),
             Change::Fail(failure),

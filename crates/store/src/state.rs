@@ -10,8 +10,8 @@ use crate::{
     event::{Event, EventHistory, EventKind},
 };
 use cfgsync_model::{
-    ArtifactSet, Digest, Failure, Generation, GenerationNumber, Identifier, NodeRegistration,
-    Revision,
+    ArtifactSet, Digest, Failure, Generation, GenerationNumber, Identifier, JoinerId,
+    NodeRegistration, Origin, Revision,
 };
 
 /// The content of a store at one revision. Cloning is cheap, because clones share unchanged data.
@@ -48,6 +48,8 @@ pub struct State {
 pub struct RegisteredNode {
     /// The registration of the node.
     pub registration: Arc<NodeRegistration>,
+    /// Where it comes from.
+    pub origin: Origin,
     /// The revision at which it was accepted.
     pub revision: Revision,
     /// The size of the metadata, in bytes of memory.
@@ -150,12 +152,14 @@ impl State {
     pub(crate) fn insert_registration(
         &mut self,
         registration: Arc<NodeRegistration>,
+        origin: Origin,
         metadata_bytes: usize,
         revision: Revision,
     ) {
         let identifier = registration.identifier.clone();
         let registered = RegisteredNode {
             registration,
+            origin,
             revision,
             metadata_bytes,
         };
@@ -218,12 +222,14 @@ impl State {
         let effect = match change {
             Change::Register {
                 registration,
+                origin,
                 within,
-            } => self.register(registration, within, revision)?,
+            } => self.register(registration, origin, within, revision)?,
             Change::Remove {
                 identifier,
                 only_if,
-            } => self.remove(identifier, only_if, revision)?,
+                joiner,
+            } => self.remove(identifier, only_if, joiner, revision)?,
             Change::Override { identifier, files } => {
                 self.set_override(identifier, files, revision)
             }
@@ -260,17 +266,27 @@ impl State {
     fn register(
         &mut self,
         registration: NodeRegistration,
+        origin: Origin,
         within: Bounds,
         revision: Revision,
     ) -> Result<Effect, RejectionReason> {
         if let Some(known) = self.registrations.get(&registration.identifier)
             && *known.registration == registration
         {
-            return Ok(Effect::Unchanged(Some(known.revision)));
+            if origin.joiner.is_none() || origin.joiner == known.origin.joiner {
+                return Ok(Effect::Unchanged(Some(known.revision)));
+            }
+            let identifier = registration.identifier;
+            let known = RegisteredNode {
+                origin,
+                ..known.clone()
+            };
+            self.registrations.insert(identifier.clone(), known);
+            return Ok(Effect::Changed(EventKind::JoinerChanged { identifier }));
         }
         let metadata_bytes = self.check_capacity(&registration, within)?;
         let registration = Arc::new(registration);
-        self.insert_registration(registration.clone(), metadata_bytes, revision);
+        self.insert_registration(registration.clone(), origin, metadata_bytes, revision);
         self.registrations_revision = revision;
         Ok(Effect::Changed(EventKind::NodeRegistered { registration }))
     }
@@ -279,12 +295,17 @@ impl State {
         &mut self,
         identifier: Identifier,
         only_if: Option<NodeRegistration>,
+        joiner: Option<JoinerId>,
         revision: Revision,
     ) -> Result<Effect, RejectionReason> {
         let Some(known) = self.registrations.get(&identifier) else {
             return Err(RejectionReason::NotRegistered(identifier));
         };
-        if only_if.is_some_and(|facts| *known.registration != facts) {
+        let is_other = match (joiner, known.origin.joiner) {
+            (Some(joiner), Some(known)) => joiner != known,
+            _ => only_if.is_some_and(|facts| *known.registration != facts),
+        };
+        if is_other {
             return Err(RejectionReason::DifferentFacts(identifier));
         }
         self.metadata_total_bytes -= known.metadata_bytes;

@@ -60,6 +60,12 @@ pub struct NodeEntry {
     pub seat: Option<Seat>,
     /// The revision of the node's registration.
     pub revision: Revision,
+    /// When the node registered. `None` if an earlier version accepted the registration.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// Whether a request of the node waits for its files now.
+    #[serde(default)]
+    pub waits: bool,
     /// The newest generation that the node has received.
     #[serde(default)]
     pub delivered: Option<GenerationNumber>,

@@ -40,6 +40,9 @@ pub const INSTANCE_HEADER: &str = "cfgsync-instance";
 /// The request header with the node's own key, under `identity: first-use`.
 pub const NODE_KEY_HEADER: &str = "cfgsync-node-key";
 
+/// The request header with the identity of the process that registers a node. It is no secret.
+pub const JOINER_HEADER: &str = "cfgsync-joiner";
+
 /// The reason in the response to a node that sent no key although the spec requires one.
 pub const NO_KEY: &str = "no_key";
 

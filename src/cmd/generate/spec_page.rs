@@ -5,13 +5,14 @@ use serde_json::Value;
 use super::page::Page;
 
 /// The sections in the order in which people write them; a schema has no order.
-const SECTIONS: [&str; 9] = [
+const SECTIONS: [&str; 10] = [
     "cfgsync",
     "cluster",
     "metadata",
     "ready",
     "late",
     "identity",
+    "on_conflict",
     "once",
     "values",
     "materializers",

@@ -186,6 +186,8 @@ fn entry(state: &State, registered: &RegisteredNode) -> NodeEntry {
         metadata: node.metadata.clone(),
         seat: newest.and_then(|newest| newest.seats.get(&node.identifier).copied()),
         revision: registered.revision,
+        since: registered.origin.at,
+        waits: false,
         delivered,
         behind: newest.is_some_and(|newest| delivered != Some(newest.number)),
         overridden: state.overrides.contains_key(&node.identifier),

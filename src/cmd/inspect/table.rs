@@ -55,7 +55,15 @@ pub(super) fn cluster(body: &ClusterBody) -> String {
     }
     let rows: Vec<Vec<String>> = body.registrations.iter().map(row).collect();
     text.push_str(&columns(
-        &["NODE", "IP", "SEAT", "GENERATION", "METADATA"],
+        &[
+            "NODE",
+            "IP",
+            "SINCE",
+            "WAITS",
+            "SEAT",
+            "GENERATION",
+            "METADATA",
+        ],
         &rows,
     ));
     text
@@ -143,11 +151,19 @@ fn row(node: &NodeEntry) -> Vec<String> {
     vec![
         node.identifier.to_string(),
         node.ip.to_string(),
+        since(node),
+        if node.waits { "yes" } else { "no" }.to_owned(),
         node.seat
             .map_or_else(|| "-".to_owned(), |seat| seat.to_string()),
         got,
         short(&node.metadata),
     ]
+}
+
+/// Returns the time of the node's registration.
+fn since(node: &NodeEntry) -> String {
+    node.since
+        .map_or_else(|| "-".to_owned(), |since| format!("{since:.0}"))
 }
 
 /// Returns metadata in the form `port=9000 role=validator`, shortened if it is long. Nodes send metadata, so control
@@ -194,6 +210,12 @@ pub(super) fn node(identifier: &Identifier, body: &NodeBody) -> String {
     }
     if let Some(node) = &body.node {
         let _ = writeln!(text, "ip: {}", node.ip);
+        let waits = if node.waits {
+            "waits now"
+        } else {
+            "does not wait now"
+        };
+        let _ = writeln!(text, "registered: {} ({waits})", since(node));
         if let Some(seat) = node.seat {
             let _ = writeln!(text, "seat: {seat}");
         }
@@ -308,7 +330,7 @@ mod tests {
             "generation": null,
             "registrations": [
                 {"identifier": "node-1", "ip": "10.0.0.1", "metadata": {"port": 9000, "zone": "a b"},
-                    "seat": null, "revision": 1},
+                    "seat": null, "revision": 1, "since": "2026-01-31T12:00:00.5Z", "waits": true},
                 {"identifier": "node-2", "ip": "fd00::2", "metadata": {"key": "x".repeat(100)},
                     "seat": null, "revision": 2, "overridden": true},
             ],
@@ -325,9 +347,9 @@ mod tests {
         unmet: nodes: 1 of 3 are missing
         overridden, but not registered: node-9
 
-        NODE    IP        SEAT  GENERATION    METADATA
-        node-1  10.0.0.1  -     -             port=9000 zone="a b"
-        node-2  fd00::2   -     - (override)  key=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+        NODE    IP        SINCE                 WAITS  SEAT  GENERATION    METADATA
+        node-1  10.0.0.1  2026-01-31T12:00:00Z  yes    -     -             port=9000 zone="a b"
+        node-2  fd00::2   -                     no     -     - (override)  key=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
         "#);
     }
 
@@ -351,9 +373,9 @@ mod tests {
         unmet: nodes: 1 of 3 are missing
         overridden, but not registered: node-9
 
-        NODE    IP        SEAT  GENERATION             METADATA
-        node-1  10.0.0.1  -     2                      port=9000 zone="a b"
-        node-2  fd00::2   -     - (behind) (override)  key=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+        NODE    IP        SINCE                 WAITS  SEAT  GENERATION             METADATA
+        node-1  10.0.0.1  2026-01-31T12:00:00Z  yes    -     2                      port=9000 zone="a b"
+        node-2  fd00::2   -                     no     -     - (behind) (override)  key=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
         "#);
     }
 

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::{Connection, TestServer, get, node, post, without_body};
+use crate::support::{Connection, Reply, TestServer, get, node, post, without_body};
 
 /// Two nodes stay registered, so the set stays complete while other nodes register and leave.
 const SPEC: &str = "
@@ -100,7 +100,7 @@ struct Client {
 }
 
 impl Client {
-    async fn request(&mut self, request: String) -> crate::support::Reply {
+    async fn request(&mut self, request: String) -> Reply {
         self.connection.send(request).await;
         self.connection.reply().await
     }
@@ -114,6 +114,10 @@ impl Client {
     /// Fetches the payload of a registered node. Returns its generation and the content of its own file.
     async fn fetch(&mut self, name: &str) -> (u64, String) {
         let reply = self.request(node(name, "prefer: wait=20\r\n")).await;
+        self.observe(name, reply)
+    }
+
+    fn observe(&self, name: &str, reply: Reply) -> (u64, String) {
         assert_eq!(reply.status, 200, "{}", reply.text());
         let json = reply.json();
         let generation = json["generation"].as_u64().unwrap();
@@ -194,7 +198,14 @@ impl Client {
             }
             Step::RegisterContested(last) => {
                 self.register("contested", &format!("10.9.9.{last}")).await;
-                let (_, own) = self.fetch("contested").await;
+                let fetch = node("contested", "prefer: wait=20\r\n");
+                let reply = self.request(fetch).await;
+                // Another client has taken the name while this one waited.
+                if reply.status == 409 {
+                    assert_eq!(reply.error().1, "replaced");
+                    return;
+                }
+                let (_, own) = self.observe("contested", reply);
                 assert!(own.starts_with("contested@10.9.9."), "{own}");
             }
             Step::ListGenerations => {

@@ -6,7 +6,7 @@ use cfgsync_server::HttpConfig;
 use cfgsync_support::clock::WallClock;
 
 use super::PAIR;
-use crate::support::{TestServer, get, post, register, without_body};
+use crate::support::{TestServer, get, node, post, without_body};
 
 const CLOSED: &str = "
 ready: { nodes: [a, b] }
@@ -425,6 +425,6 @@ async fn panic_affects_only_its_own_request() {
         message,
         "the server failed on this request, which is a bug; its log says more"
     );
-    connection.send(register("a")).await;
-    assert_eq!(connection.reply().await.status, 202);
+    connection.send(node("a", "")).await;
+    assert_eq!(connection.reply().await.status, 425);
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::tls::{self, TlsFailure};
 use cfgsync_support::duration;
-use cfgsync_wire::NODE_KEY_HEADER;
+use cfgsync_wire::{JOINER_HEADER, NODE_KEY_HEADER};
 
 /// Largest body of a successful response without a bound of its own, in bytes: a snapshot of ten thousand nodes with
 /// full metadata.
@@ -143,6 +143,9 @@ impl Client {
         }
         if let Some(authorization) = self.authorization.as_ref().or(authorization.as_ref()) {
             request = request.header(header::AUTHORIZATION, authorization);
+        }
+        if let Some(joiner) = self.joiner {
+            request = request.header(JOINER_HEADER, joiner.to_string());
         }
         if let Some(key) = &self.node_key
             && self.sends_node_key_to(url)

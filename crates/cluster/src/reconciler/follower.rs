@@ -114,7 +114,8 @@ impl Follower {
             }
             EventKind::ClusterReset => tracing::info!("an operator ended the declared failure"),
             // The sealer and the server log these themselves.
-            EventKind::Delivered { .. }
+            EventKind::JoinerChanged { .. }
+            | EventKind::Delivered { .. }
             | EventKind::NameClaimed { .. }
             | EventKind::NameReleased { .. }
             | EventKind::GenerationSealed { .. } => {}

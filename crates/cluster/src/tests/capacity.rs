@@ -69,7 +69,8 @@ async fn metadata_limit_applies_to_all_nodes_together() {
 async fn refused_registration_claims_no_identifier() {
     let cluster = start("ready: {nodes: 1}", TWO_NODES);
     let key = |name: &str| Some(Digest::of(name.as_bytes()));
-    let register = |name: &'static str| cluster.register_as(node(name, "10.0.0.1"), key(name));
+    let register =
+        |name: &'static str| cluster.register_as(node(name, "10.0.0.1"), key(name), None);
     register("a").await.unwrap();
     cluster.add("b").await;
     let refused = Refusal::Full(CapacityExceeded::Nodes { max: 2 });

@@ -1,6 +1,7 @@
 //! Tests of registering, leaving and removals, before and after the seal.
 
 use super::*;
+use cfgsync_model::{JoinerId, Sender};
 
 #[tokio::test(start_paused = true)]
 async fn late_refuse_rejects_new_nodes_and_removals_after_the_seal() {
@@ -81,14 +82,30 @@ async fn node_may_leave_before_the_seal_with_its_current_facts_only() {
         ip: Some(ip.parse().unwrap()),
         metadata: None,
     };
-    let others = cluster.leave(leave("10.0.0.9")).await;
+    let others = cluster.leave(leave("10.0.0.9"), None).await;
     assert!(matches!(others, Err(Refusal::OtherFacts(_))));
-    cluster.leave(leave("10.0.0.1")).await.unwrap();
+    cluster.leave(leave("10.0.0.1"), None).await.unwrap();
     assert!(cluster.cluster().registrations.is_empty());
     for name in ["a", "b"] {
         cluster.add(name).await;
     }
     cluster.files("a").await;
-    let late = cluster.leave(leave("10.0.0.1")).await;
+    let late = cluster.leave(leave("10.0.0.1"), None).await;
     assert!(matches!(late, Err(Refusal::LeftTooLate(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn proof_of_identity_rules_out_another_machine() {
+    for (identity, is_other) in [("open", true), ("token", false)] {
+        let cluster = start(&format!("ready: {{nodes: 2}}\nidentity: {identity}"));
+        let [older, newer] = [node("a", "10.0.0.1"), node("a", "10.0.0.2")];
+        let [first, second] = [1, 2].map(|byte| JoinerId::from_bytes([byte; 16]));
+        let sender = Sender::new(Some(first), &older);
+        cluster
+            .register_as(newer, None, Some(second))
+            .await
+            .unwrap();
+        let replaced = cluster.replaced(&older.identifier, sender);
+        assert_eq!(replaced.is_some(), is_other, "{identity}");
+    }
 }

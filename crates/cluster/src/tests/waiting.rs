@@ -1,6 +1,7 @@
 //! Tests of waiting for an answer, and of the events that end it.
 
 use super::*;
+use crate::AccessKind;
 
 #[tokio::test(start_paused = true)]
 async fn waiting_node_is_answered_when_the_last_node_registers() {
@@ -94,4 +95,16 @@ async fn wait_for_seal_ends_at_its_time() {
     let answer = cluster.wait_for_seal("a", until).await;
     assert!(matches!(answer, Answer::NotReady(_)));
     assert!(Instant::now() >= until);
+}
+
+#[tokio::test(start_paused = true)]
+async fn inspect_shows_since_when_a_node_is_registered_and_whether_it_waits() {
+    let cluster = start("ready: {nodes: 2}");
+    cluster.add("a").await;
+    let shown = || cluster.cluster().registrations.remove(0);
+    assert_eq!(shown().since, Some(Timestamp::UNIX_EPOCH));
+    let waits = cluster.hold(AccessKind::Delivery, &"a".parse().unwrap(), 1);
+    assert!(shown().waits);
+    drop(waits);
+    assert!(!shown().waits);
 }

@@ -1,6 +1,6 @@
 //! The routes of nodes: register, wait, fetch, leave.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -8,18 +8,17 @@ use tokio::time::Instant;
 use super::{
     super::{
         context::{Context, RequestContext},
-        held_requests::HeldSlot,
         rejection::{Rejection, missing, reason_of_refusal},
         reply::{self, Reply, RoutedReply},
-        request_headers::{EntityTags, prefer_wait},
+        request_headers::{EntityTags, joiner_id, prefer_wait},
         request_metrics::GaugeGuard,
         state::ServerState,
     },
     small_body,
 };
 use cfgsync_access::Grant;
-use cfgsync_cluster::{AccessKind, Answer, Delivery, Refusal};
-use cfgsync_model::{Digest, Identifier};
+use cfgsync_cluster::{AccessKind, Answer, Delivery, HeldSlot, Refusal};
+use cfgsync_model::{Digest, Identifier, Sender};
 use cfgsync_wire::{read_identifier, read_leave, read_registration};
 
 /// `POST /register`.
@@ -32,10 +31,11 @@ pub(in super::super) async fn register(
         Grant::Allowed => None,
         Grant::Unclaimed { key } => Some(key),
     };
+    let joiner = joiner_id(&context.head.headers);
     context.attach_registration(&registration);
     context.announce().await?;
     let coordinator = &context.server().coordinator;
-    let accepted = coordinator.register_as(registration, claim).await?;
+    let accepted = coordinator.register_as(registration, claim, joiner).await?;
     if !accepted.changed {
         context.set_unchanged();
     }
@@ -47,7 +47,8 @@ pub(in super::super) async fn fetch(
     context: &mut RequestContext,
     body: &mut Incoming,
 ) -> Result<Reply, Rejection> {
-    let identifier = read_identifier(&small_body(context, body).await?)?;
+    let body = small_body(context, body).await?;
+    let identifier = read_identifier(&body)?;
     let preferred = prefer_wait(&context.head.headers);
     let config = &context.server().config;
     let wait = preferred.unwrap_or(config.hold).min(config.wait_max);
@@ -60,22 +61,53 @@ pub(in super::super) async fn fetch(
     if let Grant::Unclaimed { .. } = grant {
         return reply_to(context, coordinator.unregistered(), preferred).await;
     }
+    let joiner = joiner_id(&context.head.headers);
+    let known = coordinator.registration(&identifier);
+    let facts = match (joiner, known) {
+        (Some(joiner), known)
+            if known.as_ref().and_then(|known| known.origin.joiner) != Some(joiner) =>
+        {
+            read_registration(&body).ok().map(Arc::new)
+        }
+        // A client without a joiner id need not send its address with a fetch. It has the one that is registered now.
+        (_, known) => known.map(|known| known.registration),
+    };
+    drop(body);
+    let sender = match &facts {
+        Some(facts) => Sender::new(joiner, facts),
+        None => Sender::Address(None),
+    };
+    if let Some(refusal) = coordinator.replaced(&identifier, sender) {
+        return Err(refusal.into());
+    }
     let mut answer = coordinator.answer(identifier.as_str());
     if !matches!(answer, Answer::NotReady(_)) || wait.max(render).is_zero() {
         return reply_to(context, answer, preferred).await;
     }
-    let Some(slot) = hold_slot(server, &identifier) else {
+    let Some(slot) = hold_slot(server, AccessKind::Delivery, &identifier) else {
         return reply_to(context, answer, None).await;
     };
-    if !wait.is_zero() {
-        let until = Instant::now() + wait;
-        answer = wait_for(context, AccessKind::Delivery, &identifier, None, until).await?;
-    }
-    if matches!(answer, Answer::NotReady(_)) && !render.is_zero() {
-        let waiting = coordinator.wait_for_seal(identifier.as_str(), Instant::now() + render);
-        answer = hold(context, &identifier, waiting).await?;
-    }
+    let waiting = async {
+        if !wait.is_zero() {
+            let until = Instant::now() + wait;
+            answer = wait_for(context, AccessKind::Delivery, &identifier, None, until).await?;
+        }
+        if matches!(answer, Answer::NotReady(_)) && !render.is_zero() {
+            let waiting = coordinator.wait_for_seal(identifier.as_str(), Instant::now() + render);
+            answer = hold(context, &identifier, waiting).await?;
+        }
+        Ok::<_, Rejection>(answer)
+    };
+    let answer = tokio::select! {
+        biased;
+        refusal = coordinator.until_replaced(&identifier, sender) => Err(refusal.into()),
+        answer = waiting => answer,
+    }?;
     drop(slot);
+    // The files may have been sealed between the other registration and its announcement.
+    if let Some(refusal) = coordinator.replaced(&identifier, sender) {
+        return Err(refusal.into());
+    }
     reply_to(context, answer, preferred).await
 }
 
@@ -94,12 +126,12 @@ pub(in super::super) async fn fetch_tagged(
     if let Grant::Unclaimed { .. } = grant {
         return reply_to(context, coordinator.unregistered(), preferred).await;
     }
-    let slot = preferred.and_then(|_| hold_slot(server, &identifier));
+    let kind = context.access_kind();
+    let slot = preferred.and_then(|_| hold_slot(server, kind, &identifier));
     if slot.is_none() {
         preferred = None;
     }
     let until = preferred.map(|wait| Instant::now() + wait.min(server.config.wait_max));
-    let kind = context.access_kind();
     let mut known = None;
     let answer = loop {
         let answer = match until {
@@ -151,14 +183,19 @@ pub(in super::super) async fn leave(
         return Err(Refusal::NoKey(identifier).into());
     }
     context.announce().await?;
-    context.server().coordinator.leave(leave).await?;
+    let joiner = joiner_id(&context.head.headers);
+    context.server().coordinator.leave(leave, joiner).await?;
     Ok(reply::accepted().into())
 }
 
 /// Takes a slot to hold a request of `identifier`. Without one the request is answered as if it had not asked to wait.
-fn hold_slot<'a>(server: &'a ServerState, identifier: &Identifier) -> Option<HeldSlot<'a>> {
+fn hold_slot<'a>(
+    server: &'a ServerState,
+    kind: AccessKind,
+    identifier: &Identifier,
+) -> Option<HeldSlot<'a>> {
     let max = server.config.waiters_per_node_max;
-    server.held_requests.hold(identifier, max)
+    server.coordinator.hold(kind, identifier, max)
 }
 
 /// Holds the request until there is an answer other than `known`, or until `until`.

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::{Handles, accepted, apply, catch_up, id, node, register, rejected, remove};
 use crate::{Bounds, CapacityExceeded, Change, CommitError, RejectionReason, Store};
-use cfgsync_model::Digest;
+use cfgsync_model::{Digest, Origin};
 
 fn register_within(name: &str, text: &str, within: Bounds) -> Vec<Change> {
     let registration = node(name, "10.0.0.1").with_metadata_value(text.into());
     vec![Change::Register {
+        origin: Origin::default(),
         registration,
         within,
     }]

@@ -1,8 +1,10 @@
 //! Checks of single changes: the effect of each change, and the revisions that it raises.
 
 use super::{apply, claim, deliver, id, node, register, rejected, remove};
-use crate::{Change, RejectionReason, Store};
-use cfgsync_model::{ArtifactFile, ArtifactSet, Digest, Failure, FailureKind, Revision};
+use crate::{Bounds, Change, RejectionReason, Store};
+use cfgsync_model::{
+    ArtifactFile, ArtifactSet, Digest, Failure, FailureKind, JoinerId, Origin, Revision,
+};
 use cfgsync_support::clock::Timestamp;
 
 pub(super) async fn revisions_rise_with_each_change(store: &impl Store) {
@@ -34,6 +36,7 @@ pub(super) async fn removal_checks_required_facts(store: &impl Store) {
         vec![Change::Remove {
             identifier: id("a"),
             only_if: Some(node("a", ip)),
+            joiner: None,
         }]
     };
     register(store, "a", "10.0.0.1").await;
@@ -44,6 +47,59 @@ pub(super) async fn removal_checks_required_facts(store: &impl Store) {
     );
     assert!(store.state().registrations.contains_key("a"));
     assert!(apply(store, remove_if("10.0.0.1")).await.is_changed());
+    assert!(store.state().registrations.is_empty());
+}
+
+fn register_from(joiner: u8, ip: &str) -> (Origin, Vec<Change>) {
+    let origin = Origin {
+        joiner: Some(JoinerId::from_bytes([joiner; 16])),
+        at: Some(Timestamp::UNIX_EPOCH),
+    };
+    let register = Change::Register {
+        registration: node("a", ip),
+        origin,
+        within: Bounds::NONE,
+    };
+    (origin, vec![register])
+}
+
+pub(super) async fn another_joiner_with_equal_facts_is_a_record(store: &impl Store) {
+    let (first, change) = register_from(1, "10.0.0.1");
+    let registered = apply(store, change.clone()).await;
+    assert_eq!(store.state().registrations["a"].origin, first);
+    assert!(!apply(store, change).await.is_changed());
+
+    let (second, change) = register_from(2, "10.0.0.1");
+    assert!(apply(store, change).await.is_changed());
+    let state = store.state();
+    assert_eq!(state.registrations["a"].origin, second);
+    assert_eq!(state.registrations["a"].revision, registered.revision);
+    assert_eq!(state.inputs, registered.revision);
+    drop(state);
+
+    // A client without a joiner id does not hide the joiner.
+    let again = register(store, "a", "10.0.0.1").await;
+    assert!(!again.is_changed());
+    assert_eq!(store.state().registrations["a"].origin, second);
+}
+
+pub(super) async fn joiner_removes_only_its_own_registration(store: &impl Store) {
+    let remove_by = |joiner: Option<u8>, ip| {
+        vec![Change::Remove {
+            identifier: id("a"),
+            only_if: Some(node("a", ip)),
+            joiner: joiner.map(|joiner| JoinerId::from_bytes([joiner; 16])),
+        }]
+    };
+    let register = register_from(1, "10.0.0.1").1;
+    apply(store, register.clone()).await;
+    let other = (0, RejectionReason::DifferentFacts(id("a")));
+    assert_eq!(rejected(store, remove_by(Some(2), "10.0.0.1")).await, other);
+    assert_eq!(rejected(store, remove_by(None, "10.0.0.2")).await, other);
+    // The joiner's address may have changed since.
+    apply(store, remove_by(Some(1), "10.0.0.2")).await;
+    apply(store, register).await;
+    apply(store, remove_by(None, "10.0.0.1")).await;
     assert!(store.state().registrations.is_empty());
 }
 

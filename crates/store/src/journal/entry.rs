@@ -11,7 +11,8 @@ use super::error::DecodeError;
 use crate::{Bounds, Change, SealOutcome, State};
 use cfgsync_model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Digest, Failure, FailureKind,
-    Generation, GenerationNumber, Identifier, Metadata, Mode, NodeRegistration, Revision, Seat,
+    Generation, GenerationNumber, Identifier, JoinerId, Metadata, Mode, NodeRegistration, Origin,
+    Revision, Seat,
 };
 use cfgsync_support::clock::Timestamp;
 
@@ -44,6 +45,7 @@ enum ChangeEntry<'a> {
     Reset,
     Claim(&'a str, [u8; 32]),
     Release(&'a str),
+    RegisterFrom(#[serde(borrow)] NodeEntry<'a>, OriginEntry),
 }
 
 /// The encoding of a registration.
@@ -53,6 +55,13 @@ pub(super) struct NodeEntry<'a> {
     ip: IpAddr,
     #[serde(borrow)]
     metadata: Cow<'a, str>,
+}
+
+/// The encoding of a registration's origin.
+#[derive(Serialize, Deserialize)]
+pub(super) struct OriginEntry {
+    joiner: Option<[u8; 16]>,
+    at: Option<TimestampEntry>,
 }
 
 /// The encoding of one file of an override.
@@ -212,7 +221,17 @@ impl<'a> ChangeEntry<'a> {
     fn of(change: &'a Change) -> Self {
         match change {
             // Bounds and conditions were checked before the change was accepted.
-            Change::Register { registration, .. } => Self::Register(NodeEntry::of(registration)),
+            Change::Register {
+                registration,
+                origin,
+                ..
+            } => {
+                let node = NodeEntry::of(registration);
+                match OriginEntry::of(origin) {
+                    None => Self::Register(node),
+                    Some(origin) => Self::RegisterFrom(node, origin),
+                }
+            }
             Change::Remove { identifier, .. } => Self::Remove(identifier.as_str()),
             Change::Override { identifier, files } => {
                 Self::Override(identifier.as_str(), FileEntry::all_of(files))
@@ -234,6 +253,11 @@ impl<'a> ChangeEntry<'a> {
     fn change(self) -> Result<Change, DecodeError> {
         match self {
             Self::Register(node) => node.registration().map(Change::register),
+            Self::RegisterFrom(node, origin) => Ok(Change::Register {
+                registration: node.registration()?,
+                origin: origin.origin()?,
+                within: Bounds::NONE,
+            }),
             Self::Remove(identifier) => remove(identifier),
             Self::Override(identifier, files) => set_override(identifier, files),
             Self::RemoveOverride(identifier) => remove_override(identifier),
@@ -250,6 +274,7 @@ pub(super) fn remove(identifier: &str) -> Result<Change, DecodeError> {
     Ok(Change::Remove {
         identifier: Identifier::recorded(identifier)?,
         only_if: None,
+        joiner: None,
     })
 }
 
@@ -298,6 +323,23 @@ impl<'a> NodeEntry<'a> {
             NodeRegistration::without_metadata(Identifier::recorded(self.identifier)?, self.ip)
                 .with_metadata_value(metadata),
         )
+    }
+}
+
+impl OriginEntry {
+    /// Returns the entry of `origin`. `None` if nothing is known of it.
+    pub(super) fn of(origin: &Origin) -> Option<Self> {
+        (*origin != Origin::default()).then(|| Self {
+            joiner: origin.joiner.map(|joiner| *joiner.as_bytes()),
+            at: origin.at.map(TimestampEntry::of),
+        })
+    }
+
+    pub(super) fn origin(&self) -> Result<Origin, DecodeError> {
+        Ok(Origin {
+            joiner: self.joiner.map(JoinerId::from_bytes),
+            at: self.at.map(TimestampEntry::timestamp).transpose()?,
+        })
     }
 }
 

@@ -113,6 +113,7 @@ fn written() -> (SimulatedDisk, Arc<State>) {
         Request::Apply(vec![Change::Remove {
             identifier: id(name),
             only_if: None,
+            joiner: None,
         }])
     };
     let seal = |journal: &mut Journal, generation: Arc<Generation>| {

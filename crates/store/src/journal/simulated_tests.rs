@@ -496,6 +496,7 @@ fn refused_frame_acknowledges_nothing_that_depends_on_it() {
         Request::Apply(vec![Change::Remove {
             identifier: "b".parse().unwrap(),
             only_if: None,
+            joiner: None,
         }]),
     ];
     for answer in journal.commit(requests).unwrap() {

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     disk::{Disk, WriteError, replace_file},
-    entry::{self, FailureEntry, FileEntry, NodeEntry, SealEntry},
+    entry::{self, FailureEntry, FileEntry, NodeEntry, OriginEntry, SealEntry},
     error::{DecodeError, DirectoryError},
     header::{self, FileKind},
 };
 use crate::{NodeOverride, State, bounds::bytes_of, event::EventHistory};
-use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance, Revision};
+use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance, Origin, Revision};
 
 /// The name of the snapshot in the directory.
 pub(super) const SNAPSHOT: &str = "snapshot";
@@ -39,6 +39,8 @@ enum Part<'a> {
     Key(&'a str, [u8; 32]),
     /// The newest revision of each kind of input. Format 1 does not have this part.
     Revisions { registrations: u64, overrides: u64 },
+    /// The registration of a node, its revision and its origin.
+    NodeFrom(#[serde(borrow)] NodeEntry<'a>, u64, OriginEntry),
 }
 
 /// Replaces the snapshot by one of `state`. Returns its length in bytes.
@@ -79,7 +81,11 @@ pub(super) fn to_file(instance: Instance, state: &State, history: usize) -> Vec<
         });
         for known in state.registrations.values() {
             let node = NodeEntry::of(&known.registration);
-            part(&Part::Node(node, known.revision.0));
+            let revision = known.revision.0;
+            part(&match OriginEntry::of(&known.origin) {
+                None => Part::Node(node, revision),
+                Some(origin) => Part::NodeFrom(node, revision, origin),
+            });
         }
         for (identifier, known) in &state.overrides {
             let files = FileEntry::all_of(&known.files);
@@ -146,10 +152,10 @@ impl Part<'_> {
                 state.overrides_revision = Revision(overrides);
             }
             Self::Node(node, revision) => {
-                let registration = node.registration()?;
-                let bytes = bytes_of(&registration.metadata);
-                let registration = Arc::new(registration);
-                state.insert_registration(registration, bytes, Revision(revision));
+                insert(state, &node, Origin::default(), revision)?;
+            }
+            Self::NodeFrom(node, revision, origin) => {
+                insert(state, &node, origin.origin()?, revision)?;
             }
             Self::Override(identifier, files, revision) => {
                 let node_override = NodeOverride {
@@ -177,5 +183,44 @@ impl Part<'_> {
             }
         }
         Ok(())
+    }
+}
+
+fn insert(
+    state: &mut State,
+    node: &NodeEntry,
+    origin: Origin,
+    revision: u64,
+) -> Result<(), DecodeError> {
+    let registration = node.registration()?;
+    let bytes = bytes_of(&registration.metadata);
+    state.insert_registration(Arc::new(registration), origin, bytes, Revision(revision));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Bounds, Change};
+    use cfgsync_model::{JoinerId, NodeRegistration};
+    use cfgsync_support::clock::Timestamp;
+
+    #[test]
+    fn origin_of_a_registration_is_kept() {
+        let origin = Origin {
+            joiner: Some(JoinerId::from_bytes([7; 16])),
+            at: Some(Timestamp::UNIX_EPOCH),
+        };
+        let mut state = State::default();
+        let register = Change::Register {
+            registration: NodeRegistration::new("a", [10, 0, 0, 1]).unwrap(),
+            origin,
+            within: Bounds::NONE,
+        };
+        state.apply(vec![register], Revision(1)).unwrap();
+        let instance = Instance::from_bytes([1; 16]);
+        let file = to_file(instance, &state, 1);
+        let read = read(&file, instance, PathBuf::new).unwrap();
+        assert_eq!(read.registrations["a"].origin, origin);
     }
 }

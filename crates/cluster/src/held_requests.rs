@@ -1,0 +1,113 @@
+//! Which nodes have a request that waits, and how many.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use crate::AccessKind;
+use cfgsync_model::Identifier;
+
+/// Counts the held requests by node. Its size is bounded by the number of held requests.
+#[derive(Default)]
+pub(crate) struct HeldRequests {
+    counts: Mutex<HashMap<Identifier, Count>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Count {
+    all: usize,
+    /// Those of the node itself, not of operators.
+    of_node: usize,
+}
+
+/// One held request, counted until this is dropped.
+pub struct HeldSlot<'a> {
+    requests: &'a HeldRequests,
+    kind: AccessKind,
+    identifier: Identifier,
+}
+
+impl HeldRequests {
+    /// Takes a slot for one more request of `identifier`; `None` if `max` are held already.
+    pub(crate) fn hold(
+        &self,
+        kind: AccessKind,
+        identifier: &Identifier,
+        max: usize,
+    ) -> Option<HeldSlot<'_>> {
+        let mut counts = self.lock();
+        let mut count = counts.get(identifier).copied().unwrap_or_default();
+        if count.all >= max {
+            return None;
+        }
+        count.all += 1;
+        count.of_node += usize::from(kind == AccessKind::Delivery);
+        counts.insert(identifier.clone(), count);
+        let identifier = identifier.clone();
+        Some(HeldSlot {
+            requests: self,
+            kind,
+            identifier,
+        })
+    }
+
+    /// Returns whether the node itself waits.
+    pub(crate) fn waits(&self, identifier: &str) -> bool {
+        let counts = self.lock();
+        counts
+            .get(identifier)
+            .is_some_and(|count| count.of_node > 0)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Identifier, Count>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for HeldSlot<'_> {
+    fn drop(&mut self) {
+        let mut counts = self.requests.lock();
+        if let Some(count) = counts.get_mut(&self.identifier) {
+            count.all -= 1;
+            count.of_node -= usize::from(self.kind == AccessKind::Delivery);
+            if count.all == 0 {
+                counts.remove(&self.identifier);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_given_back() {
+        let requests = HeldRequests::default();
+        let [a, b]: [Identifier; 2] = ["a", "b"].map(|name| name.parse().unwrap());
+        let first = requests.hold(AccessKind::Delivery, &a, 2);
+        let second = requests.hold(AccessKind::Delivery, &a, 2);
+        assert!(first.is_some() && second.is_some());
+        assert!(requests.hold(AccessKind::Delivery, &a, 2).is_none());
+        assert!(requests.hold(AccessKind::Delivery, &b, 2).is_some());
+        drop(first);
+        assert!(requests.hold(AccessKind::Delivery, &a, 2).is_some());
+        drop(second);
+        assert!(requests.lock().is_empty());
+        assert!(requests.hold(AccessKind::Delivery, &a, 0).is_none());
+    }
+
+    #[test]
+    fn only_requests_of_the_node_itself_count_as_waiting() {
+        let requests = HeldRequests::default();
+        let node: Identifier = "a".parse().unwrap();
+        let look = AccessKind::Look { reveal: false };
+        let _looks = requests.hold(look, &node, 9);
+        assert!(!requests.waits("a"));
+        let waits = requests.hold(AccessKind::Delivery, &node, 9);
+        assert!(requests.waits("a"));
+        drop(waits);
+        assert!(!requests.waits("a"));
+    }
+}
