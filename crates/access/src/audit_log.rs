@@ -216,7 +216,11 @@ mod tests {
         for _ in 0..20 {
             log.record(&wide);
         }
-        assert_eq!(log.lost.load(Ordering::Relaxed), 5, "15 of 20 fit into 16 MiB");
+        assert_eq!(
+            log.lost.load(Ordering::Relaxed),
+            5,
+            "15 of 20 fit into 16 MiB"
+        );
     }
 
     #[tokio::test]
