@@ -14,7 +14,7 @@ use super::{
     snapshot::{self, SNAPSHOT},
 };
 use crate::State;
-use cfgsync_model::Revision;
+use cfgsync_model::{Generation, Revision};
 use cfgsync_support::parallel;
 
 /// The content of a state directory.
@@ -205,13 +205,12 @@ fn refuse_gap(begin: u64, state: &State) -> Result<(), DecodeError> {
 }
 
 fn load_generations(disk: &dyn Disk, state: &mut State) -> Result<(), DirectoryError> {
-    let generations = Arc::make_mut(&mut state.generations);
-    let generations = generations.make_contiguous();
     // This is the longest part of a start, so use all processors.
-    let loaded = parallel::try_map(generations, 1, |_, generation| {
+    let sealed: Vec<Arc<Generation>> = state.generations.iter().cloned().collect();
+    let loaded = parallel::try_map(&sealed, 1, |_, generation| {
         let files = generation_files::read(disk, generation.digest)?;
         Ok::<_, DirectoryError>(Arc::new(files.complete(generation)))
     })?;
-    generations.clone_from_slice(&loaded);
+    state.generations = Arc::new(loaded.into_iter().collect());
     Ok(())
 }
