@@ -5,6 +5,8 @@
 //! variables, because a repeatable flag takes one value per line from its variable.
 
 pub(crate) mod names;
+pub(crate) mod ignored;
+pub(crate) mod program;
 pub(crate) mod log;
 pub(crate) mod exit;
 pub(crate) mod error;

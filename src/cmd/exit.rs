@@ -29,11 +29,7 @@ pub(crate) enum Exit {
     NotExecutable,
     /// CMD was not found.
     NotFound,
-    /// SIGINT ended the command.
-    Interrupted,
-    /// SIGTERM ended the command.
-    Terminated,
-    /// The exit code of the CMD that `serve` ran.
+    /// The exit code of the CMD that `serve` ran, or 128 and the number of the signal that ended the command.
     Child(u8),
 }
 
@@ -59,8 +55,6 @@ impl Exit {
             Self::NotReady => 124,
             Self::NotExecutable => 126,
             Self::NotFound => 127,
-            Self::Interrupted => 130,
-            Self::Terminated => 143,
             Self::Child(code) => code,
         }
     }

@@ -21,13 +21,14 @@ use super::{
     exit::Exit,
     generate::GenerateError,
     inspect::InspectError,
-    join::{EndedBy, JoinFailure},
+    join::JoinFailure,
     key::KeyPairError,
     keys::KeyError,
     output::OutputError,
     plan::PlanError,
+    program::ProgramError,
     replace::ReplaceError,
-    serve::{AccessError, ServeError, SpawnError, TlsSetupError},
+    serve::{AccessError, ServeError, TlsSetupError},
     server::DEFAULT_SERVER,
     settings::SettingsError,
     tls::TrustFailure,
@@ -132,11 +133,17 @@ impl From<PlanError> for CommandError {
     }
 }
 
-impl From<SpawnError> for CommandError {
-    fn from(error: SpawnError) -> Self {
-        match error.error.kind() {
-            ErrorKind::NotFound => Self::new(Exit::NotFound, error).hint(IN_PATH),
-            _ => Self::new(Exit::NotExecutable, error),
+impl From<ProgramError> for CommandError {
+    fn from(error: ProgramError) -> Self {
+        let exit = match &error {
+            ProgramError::NotInPath(_) | ProgramError::Missing(_) => Exit::NotFound,
+            ProgramError::NotExecutable { .. } => Exit::NotExecutable,
+        };
+        let hint = error.hint();
+        let error = Self::new(exit, error);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
         }
     }
 }
@@ -144,9 +151,6 @@ impl From<SpawnError> for CommandError {
 /// For a server that the user has named.
 const NOT_REACHABLE: &str = "check the address, and that `cfgsync serve` runs there; without --listen, it accepts \
                              connections from its own machine only";
-
-/// For a CMD that was not found.
-const IN_PATH: &str = "check the name of the program, and that its directory is in PATH";
 
 impl From<TokenError> for CommandError {
     fn from(error: TokenError) -> Self {
@@ -188,10 +192,8 @@ impl From<JoinFailure> for CommandError {
             JoinFailure::Usage(_) => Self::usage(error),
             JoinFailure::Setting(_) => Self::new(Exit::WrongSetting, error),
             JoinFailure::Environment(_) => Self::new(Exit::Unusable, error),
-            JoinFailure::Ended(EndedBy::Interrupt) => Self::new(Exit::Interrupted, error),
-            JoinFailure::Ended(EndedBy::Terminate) => Self::new(Exit::Terminated, error),
-            JoinFailure::CommandNotFound(_) => Self::new(Exit::NotFound, error).hint(IN_PATH),
-            JoinFailure::CommandNotExecutable(..) => Self::new(Exit::NotExecutable, error),
+            JoinFailure::Ended(signal) => Self::new(Exit::of_signal(signal.number), error),
+            JoinFailure::Program(error) => error.into(),
         }
     }
 }

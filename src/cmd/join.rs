@@ -29,14 +29,14 @@ use super::{
     error::CommandError,
     exit::Exit,
     manager::Manager,
+    program::ProgramError,
     progress::{Progress, counted},
     server::UrlParser,
     sources::WithSources,
     tls::{ClientTlsArgs, TrustFailure},
     values,
 };
-pub(crate) use signals::EndedBy;
-use signals::Signals;
+use signals::{EndedBy, Signals};
 use wait::Outcome;
 
 /// Register this node, wait until the cluster is complete, write its files, and run CMD
@@ -166,15 +166,12 @@ pub(crate) enum JoinFailure {
     /// The TLS flags cannot be followed.
     #[error(transparent)]
     Trust(#[from] TrustFailure),
-    /// SIGINT (130) or SIGTERM (143).
-    #[error("ended by {}", .0.name())]
+    /// A signal (128 and its number).
+    #[error("ended by {}", .0.name)]
     Ended(EndedBy),
-    /// CMD does not exist (127).
-    #[error("{}: command not found", if .0.is_empty() { "\"\"" } else { .0 })]
-    CommandNotFound(String),
-    /// CMD exists and cannot be executed (126).
-    #[error("cannot execute {0}: {1}")]
-    CommandNotExecutable(String, std::io::Error),
+    /// CMD cannot be run (126 or 127).
+    #[error(transparent)]
+    Program(#[from] ProgramError),
 }
 
 /// Joins the cluster and executes CMD. Returns only if there is no CMD, or after a failure.
@@ -208,7 +205,10 @@ pub(crate) fn run(args: JoinArgs) -> Result<Exit, CommandError> {
     let (command, variables) = done?;
     match command.split_first() {
         None => Ok(Exit::Done),
-        Some((program, arguments)) => Err(handover::execute(program, arguments, variables).into()),
+        Some((program, arguments)) => {
+            let failed = handover::execute(program, arguments, variables);
+            Err(JoinFailure::Program(failed).into())
+        }
     }
 }
 

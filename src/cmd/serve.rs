@@ -15,7 +15,7 @@ mod reload;
 mod supervise;
 
 use std::{
-    io,
+    env, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     pin::pin,
@@ -34,11 +34,10 @@ use cfgsync_wire::SigningKey;
 use clap::Args;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{error::CommandError, exit::Exit, manager::Manager, values::duration};
+use super::{error::CommandError, exit::Exit, manager::Manager, program, values::duration};
 use access::AccessArgs;
 pub(crate) use access::AccessError;
 use child::Child;
-pub(crate) use child::SpawnError;
 use descriptors::Descriptors;
 use limits::{LimitArgs, http_config};
 use publish::write_port_file;
@@ -199,6 +198,9 @@ struct Prepared {
 
 /// Reads all files. May block for ever, if one is a pipe.
 fn prepare(args: ServeArgs) -> Result<Prepared, CommandError> {
+    if let Some(program) = args.command.first() {
+        program::find(program, env::var_os("PATH").as_deref())?;
+    }
     listeners::refuse_exposure(&args.listen, args.may_be_exposed())?;
     let spec = Spec::load(&args.spec)?;
     let guard = args.access.guard(args.tls.authenticates())?;

@@ -11,6 +11,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// receiver yet, and the signal would be lost. PID 1 also needs its handlers early, because the kernel drops signals to
 /// PID 1 without a handler.
 pub(crate) fn catch<const N: usize>(kinds: [SignalKind; N]) -> io::Result<[Signal; N]> {
+    let caught = catch_all(&kinds)?;
+    Ok(caught.try_into().expect("one receiver for each kind"))
+}
+
+/// Does what [`catch`] does, for any number of signals.
+pub(crate) fn catch_all(kinds: &[SignalKind]) -> io::Result<Vec<Signal>> {
     // tokio creates the pipe for its handlers with the first runtime, and panics if there are no descriptors left.
     // This returns an error instead.
     drop([
@@ -23,12 +29,10 @@ pub(crate) fn catch<const N: usize>(kinds: [SignalKind; N]) -> io::Result<[Signa
         .enable_io()
         .build()?;
     let _within = idle.enter();
-    let mut caught = Vec::with_capacity(N);
-    for kind in kinds {
-        caught.push(signal(kind)?);
-    }
+    let caught = kinds.iter().map(|kind| signal(*kind));
+    let caught = caught.collect::<io::Result<_>>()?;
     // With this handler, a file at its size limit (`ulimit -f`) is a write error and does not kill the process. The
     // signal is not ignored instead, because CMD would inherit that.
     let _unused = signal(SignalKind::from_raw(Number::XFSZ.as_raw()))?;
-    Ok(caught.try_into().expect("one receiver for each kind"))
+    Ok(caught)
 }

@@ -80,6 +80,7 @@ provokes 'the route ROUTE matches no artifact' 65 join --id node-1 --out confg.y
 mkdir directory
 provokes 'cannot write PATH: REASON' 73 join --id node-1 --out-dir out --out config.yaml=directory
 provokes 'CMD: command not found' 127 join --id node-1 --out-dir out -- no-such-program
+provokes 'cannot execute PATH: REASON' 126 join --id node-1 --out-dir out -- ./listed.yaml
 sed -i 's/ready:/redy:/' listed.yaml
 kill -HUP "$listed_pid"
 until_true 10 "the server reads the spec again" grep -q SIGHUP.*spec listed.log

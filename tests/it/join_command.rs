@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Output, Stdio},
 };
@@ -153,24 +154,135 @@ async fn execs_the_program_with_its_environment_and_exit_code() {
         "x: 1 hello world\n"
     );
     assert_eq!(output.status.code(), Some(7));
+}
 
-    let here = ["--out-dir", ".", "--"];
-    for (program, named) in [("./nothing", "./nothing"), ("", "\"\"")] {
-        let arguments = [&here[..], &[program]].concat();
-        let output = join(&fake, directory.path(), &arguments).await;
-        assert_eq!(output.status.code(), Some(127));
-        assert_eq!(
-            failure(&output),
-            format!("cfgsync: exit 127: {named}: command not found")
+#[tokio::test]
+async fn program_that_cannot_run_is_found_before_registering() {
+    let fake = FakeServer::start(script(ready())).await;
+    let directory = tempfile::tempdir().unwrap();
+    let put = |name: &str, mode, bytes: &[u8]| {
+        let path = directory.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    put("plain", 0o644, b"#!/bin/sh\n");
+    put("crlf", 0o755, b"#!/bin/sh\r\nexit 0\r\n");
+    put("lost", 0o755, b"#! /opt/none/python -u\n");
+    fs::create_dir(directory.path().join("dir")).unwrap();
+    for (program, code, message, help) in [
+        (
+            "./none",
+            127,
+            "./none: no such file",
+            "check the path of the program",
+        ),
+        (
+            "",
+            127,
+            "\"\": command not found",
+            "check the name of the program",
+        ),
+        (
+            "no-such",
+            127,
+            "no-such: command not found",
+            "check the name of the program, and that",
+        ),
+        (
+            "./plain",
+            126,
+            "cannot execute ./plain: it is not executable",
+            "chmod +x ./plain",
+        ),
+        ("./dir", 126, "cannot execute ./dir: it is a directory", ""),
+        (
+            "./crlf",
+            126,
+            "cannot execute ./crlf: its first line ends with CRLF, so Linux looks for the interpreter \"/bin/sh\\r\"",
+            "remove the carriage returns: sed -i 's/\\r$//' ./crlf",
+        ),
+        (
+            "./lost",
+            126,
+            "cannot execute ./lost: its interpreter /opt/none/python does not exist",
+            "install the interpreter, or correct the first line of the file",
+        ),
+    ] {
+        let output = join(
+            &fake,
+            directory.path(),
+            &["--out-dir", "out", "--", program],
+        )
+        .await;
+        assert_eq!(failure(&output), format!("cfgsync: exit {code}: {message}"));
+        let help = format!("help: {help}");
+        assert!(
+            help == "help: " || stderr(&output).contains(&help),
+            "{}",
+            stderr(&output)
         );
     }
+    assert_eq!(fake.request_lines(), [""; 0]);
+}
+
+#[tokio::test]
+async fn directory_that_cannot_be_written_is_found_before_registering() {
+    let fake = FakeServer::start(script(ready())).await;
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("file"), "").unwrap();
+    for arguments in [
+        ["--out-dir", "file/out"],
+        ["--out", "config.yaml=file/config.yaml"],
+    ] {
+        let output = join(&fake, directory.path(), &arguments).await;
+        assert_eq!(
+            failure(&output),
+            "cfgsync: exit 73: cannot open the directory ./file: not a directory"
+        );
+    }
+    assert_eq!(fake.request_lines(), [""; 0]);
+}
+
+/// The kernel refuses the program, and a shell would take its bytes for commands.
+#[tokio::test]
+async fn program_of_another_architecture_is_not_given_to_a_shell() {
+    let fake = FakeServer::start(script(ready())).await;
+    let directory = tempfile::tempdir().unwrap();
+    let mut program = fs::read(env!("CARGO_BIN_EXE_cfgsync")).unwrap()[..64].to_vec();
+    let other: u16 = 258;
+    program[18..20].copy_from_slice(&other.to_le_bytes());
+    program.extend(b"\necho started >started\n");
+    let path = directory.path().join("app");
+    fs::write(&path, program).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let output = join(
         &fake,
         directory.path(),
-        &[&here[..], &["./config.yaml"]].concat(),
+        &["--out-dir", "out", "--", "./app"],
     )
     .await;
-    assert_eq!(output.status.code(), Some(126));
+    let architecture = std::env::consts::ARCH;
+    assert_eq!(
+        failure(&output),
+        format!(
+            "cfgsync: exit 126: cannot execute ./app: it is built for loongarch, but this machine is {architecture}"
+        )
+    );
+    assert!(!directory.path().join("started").exists());
+}
+
+#[tokio::test]
+async fn program_may_be_part_of_the_delivery() {
+    let files = r##"{"schema_version":2,"files":[{"path":"run","content":"#!/bin/sh\nexit 7\n","mode":"0755"}]}"##;
+    let fake = FakeServer::start(script(Reply::Answer(200, "", files.to_owned()))).await;
+    let directory = tempfile::tempdir().unwrap();
+    let output = join(
+        &fake,
+        directory.path(),
+        &["--out-dir", "out", "--", "out/run"],
+    )
+    .await;
+    assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
 }
 
 #[tokio::test]

@@ -96,7 +96,12 @@ fn nodes_register_again_after_a_restart_without_state() {
 fn signal_before_the_seal_removes_the_node() {
     let sandbox = Sandbox::new();
     let mut server = sandbox.serve(&[]);
-    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+    for (signal, code) in [
+        (Signal::TERM, 143),
+        (Signal::INT, 130),
+        (Signal::HUP, 129),
+        (Signal::QUIT, 131),
+    ] {
         let node = sandbox.join(&server.url, "node-1", &["--", "touch", "started"]);
         server.log_until("node-1 registered");
         assert_eq!(sandbox.registered(&server.url), ["node-1"]);
@@ -120,10 +125,23 @@ fn signal_before_the_seal_removes_the_node() {
 fn join_as_pid_1_handles_signals() {
     let sandbox = Sandbox::new();
     let mut server = sandbox.serve(&[]);
-    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+    for (signal, code) in [
+        ("TERM", 143),
+        ("INT", 130),
+        ("HUP", 129),
+        ("QUIT", 131),
+        ("USR1", 138),
+        ("USR2", 140),
+        ("WINCH", 156),
+        ("RTMIN+3", 165),
+    ] {
         let node = pid_1(&sandbox, &join(&server.url, "node-1"));
         server.log_until("node-1 registered");
-        kill_process(outer_pid(&node), signal).unwrap();
+        let pid = outer_pid(&node).to_string();
+        let kill = Command::new("bash")
+            .args(["-c", "kill -s $0 $1", signal, &pid])
+            .status();
+        assert!(kill.unwrap().success());
         let (ended, log) = node.end();
         assert_eq!(ended, code, "{log}");
         assert_eq!(sandbox.registered(&server.url), [""; 0]);
@@ -189,6 +207,32 @@ fn server_handles_signals_once_its_port_file_exists() {
         assert_eq!(ended, 0, "{log}");
         assert!(log.contains("SIGTERM: stopping"), "{log}");
     }
+}
+
+/// SIGPIPE is ignored under systemd, SIGHUP under nohup.
+#[test]
+fn signals_that_were_ignored_stay_ignored() {
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.serve(&[]);
+    let ignoring = ["sh", "-c", "trap '' HUP PIPE; exec \"$@\"", "sh"];
+    let program = ["--", "grep", "-H", "SigIgn", "/proc/self/status"];
+    let mut node = sandbox.command_under(
+        &ignoring,
+        &[&join(&server.url, "node-1")[..], &program].concat(),
+    );
+    let node = node.stdout(Stdio::piped()).spawn().unwrap();
+    server.log_until("node-1 registered");
+    kill_process(Pid::from_child(&node), Signal::HUP).unwrap();
+    server.register("node-2");
+    let ignored = crate::sandbox::text(&node.wait_with_output().unwrap().stdout);
+    let ignored = ignored.trim().rsplit('\t').next().unwrap();
+    let ignored = u64::from_str_radix(ignored, 16).unwrap();
+    let is_ignored = |signal: Signal| ignored & (1 << (signal.as_raw() - 1)) != 0;
+    assert!(
+        is_ignored(Signal::HUP) && is_ignored(Signal::PIPE),
+        "{ignored:x}"
+    );
+    assert!(!is_ignored(Signal::TERM), "{ignored:x}");
 }
 
 #[test]

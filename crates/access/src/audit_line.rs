@@ -38,6 +38,9 @@ pub struct AuditLine {
     /// The reason why the operation was refused or failed, as a short identifier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// How many refusals were left out before this one, because their number is limited.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub left_out: u64,
     /// The SHA-256 hashes of the contents involved, by name: `facts` (a registration), the path of each file of an
     /// override, `generation`, `payload`, `spec`, `tokens` (the tokens file), `key` (a certificate's public key).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -64,6 +67,14 @@ pub enum AuditOutcome {
     Refused,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl AuditLine {
     /// Returns a line for something that the server did by itself or on a signal, with the outcome `changed`.
     pub fn for_server(at: Timestamp, what: &str) -> Self {
@@ -78,6 +89,7 @@ impl AuditLine {
             revision: None,
             status: None,
             reason: None,
+            left_out: 0,
             sha256: BTreeMap::new(),
         }
     }

@@ -9,17 +9,19 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
     audit_line::AuditLine,
     audit_target::AuditTarget,
-    audit_writer::{AuditWriter, Message},
+    audit_writer::{AuditWriter, Message, QueuedLine},
 };
 
 /// How many lines may wait for the writer: those of ten thousand nodes that are released at once. Further lines are
 /// lost, counted and reported; where the log is required, their senders wait instead.
 const QUEUE_MAX_LINES: usize = 16_384;
+/// How many bytes of lines may wait for the writer.
+const QUEUE_MAX_BYTES: u32 = 16 << 20;
 /// How long a server that stops waits for lines that are not written yet.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -35,6 +37,8 @@ pub struct AuditUnavailable;
 #[derive(Clone)]
 pub struct AuditLog {
     messages: mpsc::Sender<Message>,
+    /// The bytes that the queue has left.
+    free: Arc<Semaphore>,
     required: bool,
     lost: Arc<AtomicU64>,
 }
@@ -54,6 +58,7 @@ impl AuditLog {
             .spawn(move || writer.run(received))?;
         Ok(Self {
             messages,
+            free: Arc::new(Semaphore::new(QUEUE_MAX_BYTES as usize)),
             required,
             lost,
         })
@@ -72,7 +77,10 @@ impl AuditLog {
             return Ok(());
         }
         let (written, answer) = oneshot::channel();
-        let message = Message::Line(Box::new(line()), Some(written));
+        let text = to_text(&line());
+        let free = Arc::clone(&self.free).acquire_many_owned(cost_of(&text));
+        let room = free.await.map_err(|_| AuditUnavailable)?;
+        let message = Message::Line(QueuedLine::new(text, room), Some(written));
         let sent = self.messages.send(message).await;
         if sent.is_ok() && answer.await.unwrap_or(false) {
             return Ok(());
@@ -82,9 +90,14 @@ impl AuditLog {
 
     /// Queues the line of an operation that has ended. Never waits: if the queue is full, the line is lost, counted
     /// and reported.
-    pub fn record(&self, line: AuditLine) {
-        let message = Message::Line(Box::new(line), None);
-        if self.messages.try_send(message).is_err() {
+    pub fn record(&self, line: &AuditLine) {
+        let text = to_text(line);
+        let free = Arc::clone(&self.free).try_acquire_many_owned(cost_of(&text));
+        let sent = free.is_ok_and(|room| {
+            let message = Message::Line(QueuedLine::new(text, room), None);
+            self.messages.try_send(message).is_ok()
+        });
+        if !sent {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -110,6 +123,17 @@ impl AuditLog {
             );
         }
     }
+}
+
+fn to_text(line: &AuditLine) -> Vec<u8> {
+    let mut text = serde_json::to_vec(line).expect("a line has string keys only");
+    text.push(b'\n');
+    text
+}
+
+/// Returns the bytes of the queue that a line takes. A line that is longer than the queue takes all of it.
+fn cost_of(text: &[u8]) -> u32 {
+    u32::try_from(text.len()).map_or(QUEUE_MAX_BYTES, |length| length.min(QUEUE_MAX_BYTES))
 }
 
 impl fmt::Debug for AuditLog {
@@ -149,13 +173,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit");
         let log = open(&path, false);
-        log.record(line("one"));
+        log.record(&line("one"));
         log.flush().await;
         let moved = directory.path().join("audit.1");
         std::fs::rename(&path, &moved).unwrap();
-        log.record(line("two"));
+        log.record(&line("two"));
         log.reopen().await;
-        log.record(line("three"));
+        log.record(&line("three"));
         log.flush().await;
         assert_eq!(operations(&moved), ["one", "two"]);
         assert_eq!(operations(&path), ["three"]);
@@ -170,11 +194,33 @@ mod tests {
         let path = directory.path().join("audit");
         let log = open(&path, false);
         for _ in 0..NODES {
-            log.record(line("POST /node"));
+            log.record(&line("POST /node"));
         }
         log.flush().await;
         assert_eq!(log.lost.load(Ordering::Relaxed), 0);
         assert_eq!(operations(&path).len() as u64, NODES);
+    }
+
+    /// Lines of any length filled the memory while the disk was slow.
+    #[test]
+    fn queue_is_bounded_in_bytes() {
+        // Nothing takes messages out of this queue.
+        let (messages, _received) = mpsc::channel(QUEUE_MAX_LINES);
+        let log = AuditLog {
+            messages,
+            free: Arc::new(Semaphore::new(QUEUE_MAX_BYTES as usize)),
+            required: false,
+            lost: Arc::default(),
+        };
+        let wide = line(&"x".repeat(1 << 20));
+        for _ in 0..20 {
+            log.record(&wide);
+        }
+        assert_eq!(
+            log.lost.load(Ordering::Relaxed),
+            5,
+            "15 of 20 fit into 16 MiB"
+        );
     }
 
     #[tokio::test]
@@ -199,13 +245,13 @@ mod tests {
         for (before, gap) in [("", ""), (full, ""), ("{\"wha", "\n")] {
             std::fs::write(&path, before).unwrap();
             let log = open(&path, false);
-            log.record(line("next"));
+            log.record(&line("next"));
             log.flush().await;
             // The same for a file that was moved into place while the server ran.
             std::fs::rename(&path, directory.path().join("moved")).unwrap();
             std::fs::write(&path, before).unwrap();
             log.reopen().await;
-            log.record(line("next"));
+            log.record(&line("next"));
             log.flush().await;
             for name in ["moved", "audit"] {
                 let text = std::fs::read_to_string(directory.path().join(name)).unwrap();

@@ -9,12 +9,9 @@ use std::{
     },
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::{
-    audit_line::AuditLine,
-    audit_target::{AuditOutput, AuditTarget},
-};
+use super::audit_target::{AuditOutput, AuditTarget};
 
 /// How many lines are written with one system call at most.
 const BATCH_MAX_LINES: u64 = 256;
@@ -22,11 +19,24 @@ const BATCH_MAX_LINES: u64 = 256;
 /// A message to the writer's thread.
 pub(super) enum Message {
     /// Write a line. The sender, if there is one, learns whether the line is on disk.
-    Line(Box<AuditLine>, Option<oneshot::Sender<bool>>),
+    Line(QueuedLine, Option<oneshot::Sender<bool>>),
     /// Open the file again by its name.
     Reopen,
     /// Tell the sender when everything before this message is written.
     Flush(oneshot::Sender<bool>),
+}
+
+/// A line that waits for the writer, and the part of the queue that it takes until then.
+pub(super) struct QueuedLine {
+    /// The line, with its end.
+    text: Vec<u8>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl QueuedLine {
+    pub(super) fn new(text: Vec<u8>, room: OwnedSemaphorePermit) -> Self {
+        Self { text, _room: room }
+    }
 }
 
 pub(super) struct AuditWriter {
@@ -70,9 +80,7 @@ impl AuditWriter {
             while let Some(message) = next {
                 match message {
                     Message::Line(line, answer) => {
-                        let written = serde_json::to_writer(&mut text, &line);
-                        written.expect("a line has string keys only, and memory takes it");
-                        text.push(b'\n');
+                        text.extend_from_slice(&line.text);
                         lines += 1;
                         waiting.extend(answer);
                     }

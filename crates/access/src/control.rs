@@ -9,6 +9,7 @@ use cfgsync_support::clock::WallClock;
 use super::{
     Action, AuditLine, AuditLog, AuditOutcome, AuditUnavailable, Credentials, Denial, Grant,
     Policy, Principal, Rate, Resource, Tokens, decisions, rates::AddressRates,
+    refusal_lines::RefusalLines,
 };
 
 /// How many wrong credentials, and how many reported denials, one address may cause at once; then one per second.
@@ -57,6 +58,7 @@ struct Shared {
     policy: Policy,
     rate: Option<AddressRates>,
     failures: AddressRates,
+    refusal_lines: RefusalLines,
     audit: Option<AuditLog>,
     clock: WallClock,
 }
@@ -89,6 +91,7 @@ impl AccessControl {
                 policy: config.policy,
                 rate: config.rate.map(AddressRates::new),
                 failures: AddressRates::new(FAILURE_RATE),
+                refusal_lines: RefusalLines::new(),
                 audit: config.audit,
                 clock: config.clock,
             }),
@@ -199,11 +202,21 @@ impl AccessControl {
         }
     }
 
-    /// Logs the end of an operation, or its refusal, see [`AuditLog::record`].
-    pub fn record(&self, line: AuditLine) {
-        if let Some(audit) = self.audit() {
-            audit.record(line);
+    /// Logs the end of an operation, or its refusal, see [`AuditLog::record`]. Refusals of a client's requests are
+    /// limited for each address and in all. The next recorded one says how many were left out.
+    pub fn record(&self, mut line: AuditLine) {
+        let Some(audit) = self.audit() else {
+            return;
+        };
+        if line.outcome == AuditOutcome::Refused
+            && let Some(address) = line.from
+        {
+            match self.shared.refusal_lines.record(address) {
+                Some(left_out) => line.left_out = left_out,
+                None => return,
+            }
         }
+        audit.record(&line);
     }
 
     /// The clock by which tokens expire and audit lines are dated.

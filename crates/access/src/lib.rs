@@ -25,6 +25,7 @@ mod tokens_file;
 mod denial;
 mod decisions;
 mod rates;
+mod refusal_lines;
 mod audit_line;
 mod audit_target;
 mod audit_writer;

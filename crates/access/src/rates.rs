@@ -58,7 +58,10 @@ impl StateStore for Counters {
 
 impl AddressRates {
     pub(super) fn new(rate: Rate) -> Self {
-        let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
+        Self::of(Quota::per_second(rate.per_second).allow_burst(rate.burst))
+    }
+
+    pub(super) fn of(quota: Quota) -> Self {
         let mut counters = Vec::new();
         counters.resize_with(COUNTERS, InMemoryState::default);
         Self {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::{
     JoinError, OutputMap, Placement, Receipt, Session, Target,
-    disk::{CommittedTransaction, DiskError, Owner, Transaction, WrittenFile},
+    disk::{self, CommittedTransaction, DiskError, Owner, Transaction, WrittenFile},
 };
 use cfgsync_model::{ArtifactFile, Identifier};
 use cfgsync_wire::ReceivedPayload;
@@ -101,6 +101,14 @@ impl DeliveryOptions {
     /// Returns the path of the receipt.
     pub fn receipt(&self) -> Option<&Path> {
         self.receipt.as_deref()
+    }
+
+    /// Fails if a directory of the routes or of the receipt cannot be written. Call it before the node registers: the
+    /// other nodes would wait for a node that cannot start.
+    pub fn check_directories(&self) -> Result<(), DiskError> {
+        let of_receipt = self.receipt.as_deref().and_then(Path::parent);
+        let mut all = self.outputs.directories().chain(of_receipt);
+        all.try_for_each(disk::check_directory)
     }
 
     /// Writes the payload of `session` and the receipt. The new files are in place afterwards, and the caller decides

@@ -18,6 +18,7 @@ mod stage;
 mod install;
 mod transaction;
 mod checksum;
+mod preview;
 
 use std::{
     io,
@@ -29,6 +30,7 @@ use cfgsync_model::{ArtifactFile, ArtifactPath};
 pub use checksum::{Checksum, checksum};
 use owner::CHANGE_OWNER;
 pub use owner::Owner;
+pub(crate) use preview::check_directory;
 #[doc(hidden)]
 pub use step::Step;
 pub use transaction::{CommittedTransaction, Transaction};

@@ -137,6 +137,31 @@ impl OutputMap {
         })
     }
 
+    /// Returns whether some payload would write to `path`. Compares the paths only, without a look at the disk.
+    pub fn may_write(&self, path: &Path) -> bool {
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let path = absolute(path);
+        self.destinations().any(|to| path.starts_with(absolute(to)))
+    }
+
+    /// Returns the directories of the files that a payload is written to.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = &Path> {
+        self.destinations().filter_map(|to| {
+            let is_directory = to.as_os_str().as_encoded_bytes().ends_with(b"/")
+                || self.directory.as_deref() == Some(to);
+            if is_directory { Some(to) } else { to.parent() }
+        })
+    }
+
+    /// The paths of the routes, and the output directory.
+    fn destinations(&self) -> impl Iterator<Item = &Path> {
+        let routes = self.routes.iter().filter_map(|route| match &route.to {
+            Destination::Stdout => None,
+            Destination::Path(to) => Some(to.as_path()),
+        });
+        routes.chain(self.directory.as_deref())
+    }
+
     /// Returns whether a route leads to standard output.
     pub fn uses_stdout(&self) -> bool {
         self.routes

@@ -78,6 +78,15 @@ impl RequestContext {
         route.map_or("unknown", |route| route.pattern)
     }
 
+    /// The request's method for logs. A method that the protocol does not know may be any text of any length.
+    fn method(&self) -> &str {
+        match self.head.method.as_str() {
+            known @ ("GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "PATCH" | "OPTIONS"
+            | "CONNECT" | "TRACE") => known,
+            _ => "other",
+        }
+    }
+
     fn path(&self) -> PathMatch<'_> {
         PathMatch::of(self.head.uri.path())
     }
@@ -249,7 +258,7 @@ impl RequestContext {
         let access = &self.server().config.access;
         match access.check_failure_rate(self.peer().address.ip()) {
             Ok(()) => {
-                let (peer, method, route) = (self.peer(), &self.head.method, self.pattern());
+                let (peer, method, route) = (self.peer(), self.method(), self.pattern());
                 tracing::warn!("denied {method} {route} to {peer}: {rejection}");
                 None
             }
@@ -337,13 +346,14 @@ impl RequestContext {
 
     /// Writes the audit line of the response, if the request belongs into the log.
     pub(super) fn finish(&mut self, status: StatusCode, reason: Option<&'static str>) {
-        let Some(audit) = self.server().config.access.audit() else {
+        let access = &self.server().config.access;
+        if access.audit().is_none() {
             return;
-        };
+        }
         let refusal = reason.or(self.audit.refusal);
         let is_change = self.endpoint.is_some_and(|row| row.action.is_change());
         if let Some(outcome) = self.audit.outcome(is_change, status, refusal) {
-            audit.record(self.audit_line(outcome, Some(status), refusal));
+            access.record(self.audit_line(outcome, Some(status), refusal));
         }
     }
 
@@ -358,7 +368,7 @@ impl RequestContext {
         let node = draft.node.clone().or_else(|| self.path_identifier().ok());
         AuditLine {
             at: self.server().config.access.clock().now(),
-            what: format!("{} {}", self.head.method, self.pattern()),
+            what: format!("{} {}", self.method(), self.pattern()),
             outcome,
             who: draft.principal.clone().unwrap_or_else(unknown),
             from: Some(self.peer().address.ip()),
@@ -367,6 +377,7 @@ impl RequestContext {
             revision: None,
             status: status.map(|status| status.as_u16()),
             reason: reason.map(str::to_owned),
+            left_out: 0,
             sha256: draft.sha256.clone(),
         }
     }

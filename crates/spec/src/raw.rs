@@ -217,6 +217,11 @@ pub(super) struct RawTemplate {
     /// use `node`.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub(super) fragments: Option<Mapping>,
+    /// Whether templates leave out the newline after a statement or comment. The default is `false`.
+    pub(super) trim_blocks: Option<bool>,
+    /// Whether templates leave out the blanks before a statement or comment that is first on its line. The default is
+    /// `false`.
+    pub(super) lstrip_blocks: Option<bool>,
     /// The files to render.
     #[schemars(with = "Vec<RawFile>", length(min = 1))]
     pub(super) files: Vec<Value>,
@@ -246,6 +251,11 @@ pub(super) struct RawFile {
     pub(super) shared: Option<bool>,
     /// An expression on `node`. Only nodes for which it is true get the file. Without it, every node gets the file.
     pub(super) r#where: Option<String>,
+    /// Whether the template leaves out the newline after a statement or comment. The default is that of the materializer.
+    pub(super) trim_blocks: Option<bool>,
+    /// Whether the template leaves out the blanks before a statement or comment that is first on its line. The default is
+    /// that of the materializer.
+    pub(super) lstrip_blocks: Option<bool>,
     /// The content, as a template.
     pub(super) template: Option<String>,
     /// The path of a file with the template, relative to the spec's directory.

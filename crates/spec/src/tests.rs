@@ -3,6 +3,7 @@
 use std::{fmt::Write, fs, path::Path};
 
 use super::*;
+use cfgsync_template::RenderContext;
 
 const SPEC: &str = "cfgsync: 1\ncluster: c\nready: { nodes: 1 }\nmaterializers:\n  - kind: template\n    \
                     files:\n      - path: a\n        template_file: a.j2\n";
@@ -25,6 +26,29 @@ fn equal_specs_in_different_directories_have_equal_digests() {
     assert_ne!(digest, load(here.path(), SPEC, "y"), "a template file");
     let other = SPEC.replace("nodes: 1", "nodes: 2");
     assert_ne!(digest, load(here.path(), &other, "x"), "the spec itself");
+}
+
+#[test]
+fn white_space_around_statements_is_set_for_a_materializer_or_a_file() {
+    let text = "cfgsync: 1\ncluster: c\nready: { nodes: 1 }\nmaterializers:\n  - kind: template\n    \
+                trim_blocks: true\n    lstrip_blocks: true\n    files:\n      - path: inherited\n        \
+                template: &t \"a\\n  {% set x = 'y' %}\\n{{ x }}\\n\"\n      - path: own\n        \
+                trim_blocks: false\n        template: *t\n      - path: none\n        trim_blocks: false\n        \
+                lstrip_blocks: false\n        template: *t\n";
+    let spec = Spec::parse(text, "cluster.yaml", Path::new("")).unwrap();
+    let MaterializerSpec::Template(template) = &spec.materializers[0] else {
+        panic!("a template");
+    };
+    let context = RenderContext::without_nodes("c", &serde_json::Map::new());
+    let rendered: Vec<_> = template
+        .files
+        .iter()
+        .map(|file| match &file.content {
+            FileContent::Template(template) => template.render(&context, None).unwrap().to_bytes(),
+            FileContent::Source { .. } => panic!("a template"),
+        })
+        .collect();
+    assert_eq!(rendered, ["a\ny\n", "a\n\ny\n", "a\n  \ny\n"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use minijinja::machinery::{self, Token};
 
 use super::{
-    engine::syntax,
+    engine::{Whitespace, syntax},
     functions::{ASSIGNED_TEXT_FILTER, ASSIGNED_VALUE_FILTER},
 };
 
@@ -31,7 +31,9 @@ impl CheckedText {
             checked.inserted.push((checked.text.len(), part.len()));
             copied = at;
         };
-        let mut tokens = machinery::tokenize(source, false, syntax()).map_while(Result::ok);
+        // The settings of white space do not change where a statement is.
+        let syntax = syntax(Whitespace::default());
+        let mut tokens = machinery::tokenize(source, false, syntax).map_while(Result::ok);
         while let Some((token, _)) = tokens.next() {
             if !matches!(token, Token::BlockStart)
                 || !matches!(tokens.next(), Some((Token::Ident("set"), _)))

@@ -75,6 +75,16 @@ impl RenderContext {
         &self.0.nodes
     }
 
+    /// Returns the identifier of the node that was read last on this thread, unless it is `node`.
+    pub(super) fn other_node_read_last(&self, node: Option<&NodeValue>) -> Option<&str> {
+        let identifier = self
+            .nodes()
+            .iter()
+            .find_map(NodeValue::identifier_if_read_last)?;
+        let is_other = node.is_none_or(|node| node.identifier_if_read_last().is_none());
+        is_other.then_some(identifier)
+    }
+
     /// Returns the variables of one evaluation. The functions of `once` exist if there is a `once_source`.
     pub(super) fn variables(
         &self,

@@ -22,17 +22,28 @@ pub(super) fn catch_panic<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T
     })
 }
 
-/// Returns the syntax of all templates: Jinja's. A newline at the end of the template is kept.
-pub(super) fn syntax() -> SyntaxConfig {
+/// The white space around statements that a template leaves out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Whitespace {
+    /// Whether the newline after a statement or comment is left out.
+    pub trim_blocks: bool,
+    /// Whether the blanks before a statement or comment are left out, if nothing else is before it on its line.
+    pub lstrip_blocks: bool,
+}
+
+/// Returns the syntax of a template: Jinja's. A newline at the end of the template is kept.
+pub(super) fn syntax(whitespace: Whitespace) -> SyntaxConfig {
     SyntaxConfig::builder()
         .keep_trailing_newline(true)
+        .trim_blocks(whitespace.trim_blocks)
+        .lstrip_blocks(whitespace.lstrip_blocks)
         .build()
         .expect("the standard delimiters are valid")
 }
 
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
-    environment.set_syntax(syntax());
+    environment.set_syntax(syntax(Whitespace::default()));
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(STEPS_MAX));

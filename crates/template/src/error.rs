@@ -89,6 +89,18 @@ impl JinjaError {
         }
     }
 
+    /// Adds the node whose facts the text read before the error, unless the message is about a node or item of a list.
+    #[must_use]
+    pub(super) fn with_node(mut self, identifier: Option<&str>) -> Self {
+        let is_about_item =
+            self.message.contains(" for node ") || self.message.contains("of the list");
+        if let Some(identifier) = identifier.filter(|_| !is_about_item) {
+            self.message
+                .push_str(&format!(" (last node read: {identifier})"));
+        }
+        self
+    }
+
     #[must_use]
     pub(super) fn with_help(mut self, help: impl Into<Option<String>>) -> Self {
         self.help = help.into();

@@ -14,7 +14,7 @@ use super::{
     formatter::to_json,
     functions::once::OnceSource,
     name_check::{check_expression, variables_of},
-    node_value::NodeValue,
+    node_value::{NodeValue, forget_last_read},
     parser::parse_expression,
     scope::Scope,
     variables::Variables,
@@ -115,7 +115,7 @@ impl Expression {
         let variables = context.variables(None, None);
         let value = self
             .evaluate(&variables)
-            .map_err(|failure| failure.with_suggestion(|path| variables.suggestion(path)))?;
+            .map_err(|failure| described(failure, context, &variables))?;
         self.require_boolean(&value)
     }
 
@@ -132,7 +132,7 @@ impl Expression {
         let variables = context.variables(None, Some(source));
         let value = self
             .evaluate(&variables)
-            .map_err(|failure| failure.with_suggestion(|path| variables.suggestion(path)))?;
+            .map_err(|failure| described(failure, context, &variables))?;
         if value.is_undefined() {
             return Err(self.error("the result is undefined", None));
         }
@@ -143,6 +143,7 @@ impl Expression {
     }
 
     fn evaluate(&self, variables: &Arc<Variables>) -> Result<Jinja, EngineFailure> {
+        forget_last_read();
         let variables = Jinja::from_dyn_object(Arc::clone(variables));
         catch_panic(|| self.compiled.expression.eval(variables))
             .map_err(|error| from_engine(&error, self.source()))
@@ -163,6 +164,19 @@ impl Expression {
     fn error(&self, message: impl Into<String>, help: Option<String>) -> JinjaError {
         JinjaError::at(self.source(), 0..self.source().len(), message).with_help(help)
     }
+}
+
+/// Returns the error of an expression about all nodes.
+fn described(
+    failure: EngineFailure,
+    context: &RenderContext,
+    variables: &Arc<Variables>,
+) -> JinjaError {
+    // The search for a suggestion reads nodes as well.
+    let node_read = context.other_node_read_last(None);
+    failure
+        .with_suggestion(|path| variables.suggestion(path))
+        .with_node(node_read)
 }
 
 impl fmt::Debug for Expression {

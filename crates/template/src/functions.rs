@@ -5,8 +5,8 @@
 //!
 //! To add one, write it in a file of `functions/`, add its row here, and document it in `docs/src/templates.md`.
 
-mod bounded;
 mod lists;
+mod bounded;
 mod encoding;
 mod network;
 pub(super) mod once;

@@ -47,6 +47,7 @@ mod testing;
 
 pub use context::RenderContext;
 pub use declarations::Declarations;
+pub use engine::Whitespace;
 pub use error::{JinjaError, Origin};
 pub use expression::Expression;
 pub use functions::{BUILTINS, Builtin, BuiltinKind, once::OnceSource};

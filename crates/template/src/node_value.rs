@@ -1,6 +1,6 @@
 //! Nodes as values of templates and expressions.
 
-use std::{fmt, sync::Arc};
+use std::{cell::Cell, fmt, ptr, sync::Arc};
 
 use minijinja::{
     Value as Jinja,
@@ -16,6 +16,16 @@ pub(super) const NODE_FIELDS: &[&str] = &["identifier", "ip", "metadata", "seat"
 
 /// Number of nodes from which a second thread saves more time than it costs.
 const NODES_PER_THREAD_MIN: usize = 1024;
+
+thread_local! {
+    /// The address of the node of which a field was read last on this thread. An error is most likely about this node.
+    static LAST_READ: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Forgets which node was read last on this thread.
+pub(super) fn forget_last_read() {
+    LAST_READ.set(0);
+}
 
 /// A node as a value of the template language. Cloning copies a pointer.
 #[derive(Clone)]
@@ -57,6 +67,12 @@ impl NodeValue {
         }))
     }
 
+    /// Returns the identifier if a field of this node was read last on this thread.
+    pub(super) fn identifier_if_read_last(&self) -> Option<&str> {
+        let node = self.0.downcast_object_ref::<NodeObject>()?;
+        (ptr::from_ref(node).addr() == LAST_READ.get()).then_some(node.identifier.as_str())?
+    }
+
     pub(super) fn as_jinja(&self) -> &Jinja {
         &self.0
     }
@@ -90,6 +106,7 @@ impl Object for NodeObject {
     }
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Jinja> {
+        LAST_READ.set(Arc::as_ptr(self).addr());
         match key {
             "identifier" => Some(self.identifier.clone()),
             "ip" => Some(self.ip.clone()),

@@ -9,7 +9,7 @@ use minijinja::{
 };
 
 use super::{
-    engine::{catch_panic, syntax},
+    engine::{Whitespace, catch_panic, syntax},
     engine_error::{from_engine, invalid_operation},
     error::JinjaError,
 };
@@ -19,9 +19,14 @@ use super::{
 const NESTING_MAX: usize = 500;
 
 /// Parses a template. Fails with the first syntax error.
-pub(super) fn parse_template<'a>(name: &'a str, source: &'a str) -> Result<Stmt<'a>, JinjaError> {
+pub(super) fn parse_template<'a>(
+    name: &'a str,
+    source: &'a str,
+    whitespace: Whitespace,
+) -> Result<Stmt<'a>, JinjaError> {
     catch_panic(|| {
-        check_tokens(source, false).and_then(|()| machinery::parse(source, name, syntax()))
+        check_tokens(source, false)?;
+        machinery::parse(source, name, syntax(whitespace))
     })
     .map_err(|error| syntax_error(&error, source))
 }
@@ -50,7 +55,7 @@ fn check_tokens(source: &str, in_expression: bool) -> Result<(), Error> {
     let mut brackets = vec![0];
     let mut branches = 0;
     let mut after_value = false;
-    for token in machinery::tokenize(source, in_expression, syntax()) {
+    for token in machinery::tokenize(source, in_expression, syntax(Whitespace::default())) {
         let (token, _) = token?;
         let is_opening = matches!(
             token,
@@ -159,7 +164,7 @@ mod tests {
                     "{operator}"
                 );
                 let template = format!("{{{{ {} }}}}", chain(length));
-                assert!(parse_template("t", &template).is_err());
+                assert!(parse_template("t", &template, Whitespace::default()).is_err());
             }
         }
         parse_expression(&format!(
@@ -168,14 +173,14 @@ mod tests {
         ))
         .map(drop)
         .unwrap();
-        parse_template("t", &"{{ a.b }}".repeat(5000))
+        parse_template("t", &"{{ a.b }}".repeat(5000), Whitespace::default())
             .map(drop)
             .unwrap();
         let branches = format!(
             "{{% if x %}}{}{{% endif %}}",
             "{% elif x %}".repeat(100_000)
         );
-        assert!(parse_template("t", &branches).is_err());
+        assert!(parse_template("t", &branches, Whitespace::default()).is_err());
         for deep in ["(", "[", "{1:", "not "] {
             assert!(parse_expression(&deep.repeat(100_000)).is_err());
         }

@@ -14,11 +14,11 @@ use super::{
     assignments::CheckedText,
     context::RenderContext,
     declarations::Declarations,
-    engine::{ENVIRONMENT, catch_panic},
+    engine::{ENVIRONMENT, Whitespace, catch_panic, syntax},
     engine_error::from_engine_at,
     error::{JinjaError, Origin},
     name_check::check_template,
-    node_value::NodeValue,
+    node_value::{NodeValue, forget_last_read},
     output::{OutputWriter, print_path_part},
     parser::parse_template,
     scope::Scope,
@@ -60,10 +60,12 @@ impl Template {
         scope: Scope,
         fragments: &[String],
     ) -> Result<Self, JinjaError> {
-        Self::compile_with(name, source, scope, fragments, &Declarations::default())
+        let declarations = Declarations::default();
+        let whitespace = Whitespace::default();
+        Self::compile_with(name, source, scope, fragments, &declarations, whitespace)
     }
 
-    /// Compiles `source` and checks entries of `values` and `once` against the declarations of the spec.
+    /// Compiles `source` with these settings of `whitespace`, and checks entries of `values` and `once` against the declarations of the spec.
     ///
     /// # Errors
     ///
@@ -74,10 +76,12 @@ impl Template {
         scope: Scope,
         fragments: &[String],
         declarations: &Declarations,
+        whitespace: Whitespace,
     ) -> Result<Self, JinjaError> {
-        let parsed = parse_template(name, source)?;
+        let parsed = parse_template(name, source, whitespace)?;
         check_template(&parsed, source, scope, declarations, fragments)?;
         let mut environment = ENVIRONMENT.clone();
+        environment.set_syntax(syntax(whitespace));
         let checked = CheckedText::new(source);
         let original = |position| checked.original_position(position);
         catch_panic(|| environment.add_template_owned(name.to_owned(), checked.text.clone()))
@@ -158,6 +162,7 @@ impl Template {
         context: &RenderContext,
         node: Option<&NodeValue>,
     ) -> Result<Content, JinjaError> {
+        forget_last_read();
         let variables = context.variables(node, None);
         let longest = &self.compiled.longest_output;
         let expected = longest.load(Ordering::Relaxed);
@@ -175,9 +180,12 @@ impl Template {
                 Ok(writer.into_content())
             }
             Err(error) => {
+                // The search for a suggestion reads nodes as well.
+                let node_read = context.other_node_read_last(node);
                 let original = |position| self.compiled.checked.original_position(position);
                 Err(from_engine_at(&error, self.source(), original)
-                    .with_suggestion(|path| variables.suggestion(path)))
+                    .with_suggestion(|path| variables.suggestion(path))
+                    .with_node(node_read))
             }
         }
     }

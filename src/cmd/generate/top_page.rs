@@ -41,7 +41,10 @@ const EXIT_CODES: [(&str, &str); 13] = [
         "The cluster was not ready within the timeout. The message says what was missing.",
     ),
     ("126, 127", "CMD cannot be executed, or was not found."),
-    ("130, 143", "SIGINT or SIGTERM ended the command."),
+    (
+        "129, 130, 131, 143",
+        "SIGHUP, SIGINT, SIGQUIT or SIGTERM ended the command.",
+    ),
 ];
 
 /// Adds the sections to the page.
@@ -92,8 +95,8 @@ mod tests {
             Exit::NotReady,
             Exit::NotExecutable,
             Exit::NotFound,
-            Exit::Interrupted,
-            Exit::Terminated,
+            Exit::of_signal(2),
+            Exit::of_signal(15),
         ] {
             let code = exit.code().to_string();
             assert!(explained.contains(&code.as_str()), "{code}");

@@ -79,7 +79,7 @@ const CODE_VARIABLES: &[&str] = &[
 pub(super) struct EnvPattern(String);
 
 impl EnvPattern {
-    fn matches(&self, name: &str) -> bool {
+    pub(super) fn matches(&self, name: &str) -> bool {
         matches(&self.0, name)
     }
 }

@@ -1,26 +1,37 @@
 //! Replaces this process with CMD.
 
-use std::{ffi::OsString, io::ErrorKind, os::unix::process::CommandExt as _, process::Command};
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    os::unix::process::CommandExt as _,
+};
 
-use super::JoinFailure;
-use crate::cmd::credentials;
+use crate::cmd::{
+    credentials,
+    program::{self, ProgramError},
+};
 
 /// Executes `program` with these additional variables, and without those that hold this program's token. Returns only
 /// if that fails.
 pub(super) fn execute(
-    program: &OsString,
+    program: &OsStr,
     arguments: &[OsString],
     variables: Vec<(String, String)>,
-) -> JoinFailure {
-    let mut command = Command::new(program);
-    command.args(arguments);
+) -> ProgramError {
+    let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     for variable in credentials::variables_with_token() {
-        command.env_remove(variable);
+        environment.remove(OsStr::new(variable));
     }
-    let error = command.envs(variables).exec();
-    let program = program.to_string_lossy().into_owned();
-    match error.kind() {
-        ErrorKind::NotFound => JoinFailure::CommandNotFound(program),
-        _ => JoinFailure::CommandNotExecutable(program, error),
-    }
+    let variables = variables.into_iter();
+    environment.extend(variables.map(|(name, value)| (name.into(), value.into())));
+    let search_path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
+    let path = match program::find(program, search_path) {
+        Ok(path) => path,
+        Err(error) => return error,
+    };
+    let error = match program::command(&path, program, arguments, &environment) {
+        Ok(mut command) => command.exec(),
+        Err(error) => error,
+    };
+    program::explain(&path, error)
 }

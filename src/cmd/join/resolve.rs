@@ -1,9 +1,14 @@
 //! Turns the arguments, and the variables of the existing clients, into a plan, before any other work.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+    time::Duration,
+};
 
 use cfgsync::{Identifier, OutputMap};
-use cfgsync_client::{Client, DeliveryOptions, JoinOptions, NodeAddress, ServerUrl};
+use cfgsync_client::{Client, DeliveryOptions, JoinError, JoinOptions, NodeAddress, ServerUrl};
 use cfgsync_model::ArtifactPath;
 use tracing::{info, warn};
 
@@ -13,7 +18,7 @@ use super::{
     fallback::ReceiptSettings,
     metadata::{self, MetadataArgs, MetadataError},
 };
-use crate::cmd::values;
+use crate::cmd::{program, values};
 
 /// Longest wait of a request if stderr is a terminal, so that progress is shown soon.
 const WAIT_MAX_INTERACTIVE: Duration = Duration::from_secs(3);
@@ -52,7 +57,7 @@ impl Legacy {
 /// Resolves `args`, with the environment of this process.
 pub(super) fn plan(args: JoinArgs, is_interactive: bool) -> Result<Plan, JoinFailure> {
     let mut legacy = Legacy {
-        read: |name| std::env::var(name).ok(),
+        read: |name| env::var(name).ok(),
         used: Vec::new(),
     };
     let plan = resolve(args, is_interactive, &mut legacy)?;
@@ -85,6 +90,9 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         return Err(JoinFailure::Usage(
             "--output json and a route to '-' cannot be combined: both write to stdout".into(),
         ));
+    }
+    if let Some(name) = args.command.first() {
+        check_program(name, &outputs, &args.env_allow)?;
     }
     let servers = servers(&args, legacy)?;
     let identifier = match (args.id, legacy.take("CFG_HOST_IDENTIFIER")) {
@@ -146,6 +154,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
             .with_receipt(&receipt.path)
             .map_err(|error| JoinFailure::Usage(error.to_string()))?;
     }
+    delivery.check_directories().map_err(JoinError::from)?;
     Ok(Plan {
         client,
         options,
@@ -156,6 +165,29 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         json: args.output.is_some(),
         command: args.command,
     })
+}
+
+/// Fails if CMD cannot be run, before a set is sealed with this node. The delivery may bring the program, or the
+/// directory where it is searched for: then only the start itself can tell.
+fn check_program(
+    name: &OsStr,
+    outputs: &OutputMap,
+    env_allow: &[EnvPattern],
+) -> Result<(), JoinFailure> {
+    let search_path = env::var_os("PATH");
+    let may_change = if name.as_encoded_bytes().contains(&b'/') {
+        outputs.may_write(name.as_ref())
+    } else {
+        let directories = env::split_paths(search_path.as_deref().unwrap_or_default());
+        env_allow.iter().any(|pattern| pattern.matches("PATH"))
+            || directories
+                .into_iter()
+                .any(|directory| outputs.may_write(&directory.join(name)))
+    };
+    match program::find(name, search_path.as_deref()) {
+        Err(error) if !may_change => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 fn servers(args: &JoinArgs, legacy: &mut Legacy) -> Result<Vec<ServerUrl>, JoinFailure> {

@@ -1,47 +1,73 @@
-//! The signals that end a join: SIGINT and SIGTERM.
+//! The signals that end a join.
+
+use std::{future::poll_fn, io, task::Poll};
 
 use tokio::signal::unix::{Signal, SignalKind};
 
-use crate::cmd::signals::catch;
+use crate::cmd::{ignored, signals::catch_all};
 
 /// The signal that ended a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EndedBy {
-    Interrupt,
-    Terminate,
+pub(crate) struct EndedBy {
+    pub(crate) name: &'static str,
+    pub(crate) number: i32,
 }
 
-impl EndedBy {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Interrupt => "SIGINT",
-            Self::Terminate => "SIGTERM",
-        }
-    }
+const INTERRUPT: EndedBy = ended_by("SIGINT", libc::SIGINT);
+const TERMINATE: EndedBy = ended_by("SIGTERM", libc::SIGTERM);
+/// The signals that end a process by default. `nohup` and shells ignore them for processes in the background.
+const OF_TERMINALS: [EndedBy; 2] = [
+    ended_by("SIGHUP", libc::SIGHUP),
+    ended_by("SIGQUIT", libc::SIGQUIT),
+];
+/// The stop signals of images whose usual PID 1 is another program. The kernel drops them for a PID 1 without a handler.
+const OF_CONTAINERS: [EndedBy; 4] = [
+    ended_by("SIGUSR1", libc::SIGUSR1),
+    ended_by("SIGUSR2", libc::SIGUSR2),
+    ended_by("SIGWINCH", libc::SIGWINCH),
+    // Container engines send this number, whatever the C library takes for itself.
+    ended_by("SIGRTMIN+3", 34 + 3),
+];
+
+const fn ended_by(name: &'static str, number: i32) -> EndedBy {
+    EndedBy { name, number }
 }
 
-/// Receives SIGINT and SIGTERM.
+/// Receives the signals that end a join.
 pub(super) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
+    receivers: Vec<(EndedBy, Signal)>,
 }
 
 impl Signals {
-    /// Installs the handlers; see [`catch`].
-    pub(super) fn catch() -> std::io::Result<Self> {
-        let [interrupt, terminate] = catch([SignalKind::interrupt(), SignalKind::terminate()])?;
+    /// Installs the handlers; see [`catch_all`].
+    pub(super) fn catch() -> io::Result<Self> {
+        let of_terminals = OF_TERMINALS.into_iter();
+        let of_terminals = of_terminals.filter(|signal| !ignored::was_ignored(signal.number));
+        let mut all: Vec<EndedBy> = [INTERRUPT, TERMINATE]
+            .into_iter()
+            .chain(of_terminals)
+            .collect();
+        if std::process::id() == 1 {
+            all.extend(OF_CONTAINERS);
+        }
+        let kinds = all.iter().map(|signal| SignalKind::from_raw(signal.number));
+        let caught = catch_all(&kinds.collect::<Vec<_>>())?;
         Ok(Self {
-            interrupt,
-            terminate,
+            receivers: all.into_iter().zip(caught).collect(),
         })
     }
 
     /// Waits for the next signal.
     pub(super) async fn next(&mut self) -> EndedBy {
-        tokio::select! {
-            _ = self.interrupt.recv() => EndedBy::Interrupt,
-            _ = self.terminate.recv() => EndedBy::Terminate,
-        }
+        poll_fn(|context| {
+            for (signal, receiver) in &mut self.receivers {
+                if receiver.poll_recv(context).is_ready() {
+                    return Poll::Ready(*signal);
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// Returns a signal that has already arrived.

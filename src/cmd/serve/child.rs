@@ -1,6 +1,8 @@
 //! The program that `serve SPEC -- CMD` runs, under the library's supervisor.
 
 use std::{
+    collections::BTreeMap,
+    env,
     ffi::{OsStr, OsString},
     io,
     os::unix::process::ExitStatusExt as _,
@@ -11,17 +13,10 @@ use cfgsync_client::supervisor::{Ended, StopAction, Supervisor};
 use rustix::process::Pid;
 
 use super::signals::Stop;
-use crate::cmd::exit::Exit;
-
-/// A program that cannot be started.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot run {program}: {error}")]
-pub(crate) struct SpawnError {
-    /// The program as the command line names it.
-    pub(crate) program: String,
-    /// The cause.
-    pub(crate) error: io::Error,
-}
+use crate::cmd::{
+    exit::Exit,
+    program::{self, ProgramError},
+};
 
 /// The running program.
 pub(super) struct Child {
@@ -36,13 +31,13 @@ impl Child {
         arguments: &[OsString],
         server: &str,
         kill_timeout: Duration,
-    ) -> Result<Self, SpawnError> {
-        let mut command = tokio::process::Command::new(program);
-        command.args(arguments).env("CFGSYNC_SERVER", server);
-        let supervisor = Supervisor::spawn(command, kill_timeout).map_err(|error| SpawnError {
-            program: program.to_string_lossy().into_owned(),
-            error,
-        })?;
+    ) -> Result<Self, ProgramError> {
+        let path = program::find(program, env::var_os("PATH").as_deref())?;
+        let mut environment: BTreeMap<OsString, OsString> = env::vars_os().collect();
+        environment.insert("CFGSYNC_SERVER".into(), server.into());
+        let supervisor = program::command(&path, program, arguments, &environment)
+            .and_then(|command| Supervisor::spawn(command.into(), kill_timeout))
+            .map_err(|error| program::explain(&path, error))?;
         Ok(Self { supervisor })
     }
 

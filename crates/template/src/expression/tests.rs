@@ -150,7 +150,7 @@ fn when_rejects_undefined_values() {
         ),
         (
             "(nodes | first).metadata.prot > 1",
-            Err("`(...).metadata.prot` is undefined"),
+            Err("`(...).metadata.prot` is undefined (last node read: n-1)"),
         ),
     ] {
         let expression = Expression::compile(source, Scope::When).unwrap();

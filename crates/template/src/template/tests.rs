@@ -236,11 +236,11 @@ fn undefined_values_are_errors() {
         ),
         (
             "{% for peer in nodes %}{{ peer.metadata.zon }}{% endfor %}",
-            "line 1, column 27: `peer.metadata.zon` is undefined; did you mean `zone`?",
+            "line 1, column 27: `peer.metadata.zon` is undefined (last node read: n-1); did you mean `zone`?",
         ),
         (
             "{% for peer in nodes %}{{ peer.identifer }}{% endfor %}",
-            "line 1, column 27: `peer.identifer` is undefined; did you mean `identifier`?",
+            "line 1, column 27: `peer.identifer` is undefined (last node read: n-1); did you mean `identifier`?",
         ),
         (
             "{{ node.metadata.a.b }}",
@@ -258,6 +258,30 @@ fn undefined_values_are_errors() {
             "{{ values.nope | tojson }}",
             "line 1, column 4: `values.nope` is undefined",
         ),
+        (
+            "{{ 'x' ~ values.nope }}",
+            "line 1, column 10: `values.nope` is undefined",
+        ),
+        (
+            "{{ nodes | map(attribute='metadata.zone') | join }}",
+            "line 1, column 27: `metadata.zone` is undefined for node n-1",
+        ),
+        (
+            "{{ [] | first }}",
+            "line 1, column 9: this value is undefined",
+        ),
+        (
+            "{% set x = values.nope %}\n{{ x }}",
+            "line 2, column 4: `values.nope` is undefined",
+        ),
+    ] {
+        assert_eq!(render(source).unwrap_err(), expected, "{source}");
+    }
+}
+
+#[test]
+fn undefined_arguments_are_named() {
+    for (source, expected) in [
         (
             "{{ hostport(node.ip, node.metadata.prot) }}",
             "line 1, column 22: `node.metadata.prot` is undefined; did you mean `port`?",
@@ -310,21 +334,21 @@ fn undefined_values_are_errors() {
             "{{ range(values.nope) }}",
             "line 1, column 10: `values.nope` is undefined",
         ),
+    ] {
+        assert_eq!(render(source).unwrap_err(), expected, "{source}");
+    }
+}
+
+#[test]
+fn errors_name_the_node_whose_facts_were_read_last() {
+    for (source, expected) in [
         (
-            "{{ 'x' ~ values.nope }}",
-            "line 1, column 10: `values.nope` is undefined",
+            "{% for p in nodes %}{{ hostport(p.ip, p.metadata.zone) }}{% endfor %}",
+            "line 1, column 39: `p.metadata.zone` is undefined (last node read: n-1)",
         ),
         (
-            "{{ nodes | map(attribute='metadata.zone') | join }}",
-            "line 1, column 27: `metadata.zone` is undefined for node n-1",
-        ),
-        (
-            "{{ [] | first }}",
-            "line 1, column 9: this value is undefined",
-        ),
-        (
-            "{% set x = values.nope %}\n{{ x }}",
-            "line 2, column 4: `values.nope` is undefined",
+            "{% for p in nodes %}{{ hostport(p.ip, p.metadata.role) }}{% endfor %}",
+            "line 1, column 24: `hostport` needs a port from 0 to 65535 (last node read: n-1)",
         ),
     ] {
         assert_eq!(render(source).unwrap_err(), expected, "{source}");

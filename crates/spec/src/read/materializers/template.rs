@@ -14,7 +14,15 @@ use crate::{
     typed,
 };
 use cfgsync_model::{ArtifactPath, Mode};
-use cfgsync_template::{Origin, Scope, Template};
+use cfgsync_template::{JinjaError, Origin, Scope, Template, Whitespace};
+
+/// The settings with which a template is compiled.
+#[derive(Clone, Copy)]
+struct Settings<'a> {
+    /// The fragments that it can include.
+    fragments: &'a [String],
+    whitespace: Whitespace,
+}
 
 pub(super) fn read_template(
     reader: &mut Reader,
@@ -34,10 +42,18 @@ pub(super) fn read_template(
     // A fragment with a mistake counts as defined, so that its uses are not reported as well.
     let keys = mapping.into_iter().flat_map(Mapping::keys);
     let names: Vec<String> = keys.filter_map(Value::as_str).map(str::to_owned).collect();
+    let whitespace = Whitespace {
+        trim_blocks: raw.trim_blocks.unwrap_or(false),
+        lstrip_blocks: raw.lstrip_blocks.unwrap_or(false),
+    };
+    let in_fragment = Settings {
+        fragments: &[],
+        whitespace,
+    };
     let mut fragments = Vec::new();
     for (name, text) in texts {
         let path = fragments_path.key(name);
-        if let Some(template) = inline_template(reader, text, Scope::Fragment, &[], &path) {
+        if let Some(template) = inline_template(reader, text, Scope::Fragment, in_fragment, &path) {
             let name = name.to_owned();
             fragments.push(FragmentSpec { name, template });
         }
@@ -46,13 +62,17 @@ pub(super) fn read_template(
     if raw.files.is_empty() {
         reader.report(&files_path, "the list of files is empty");
     }
+    let settings = Settings {
+        fragments: &names,
+        whitespace,
+    };
     let mut files = Vec::new();
     for (at, file) in raw.files.iter().enumerate() {
         files.extend(read_file(
             reader,
             file,
             &files_path.index(at),
-            &names,
+            settings,
             paths,
         ));
     }
@@ -63,7 +83,7 @@ fn read_file(
     reader: &mut Reader,
     value: &Value,
     path: &YamlPath,
-    fragments: &[String],
+    settings: Settings<'_>,
     paths: &mut PathClaims,
 ) -> Option<FileSpec> {
     let mistakes_before = reader.mistakes.len();
@@ -110,7 +130,7 @@ fn read_file(
         // The content was probably removed because it has a mistake.
         return None;
     }
-    let content = read_content(reader, &raw, path, scope, fragments)?;
+    let content = read_content(reader, &raw, path, scope, settings)?;
     Some(FileSpec {
         path: name?,
         mode,
@@ -126,21 +146,33 @@ fn read_content(
     raw: &RawFile,
     path: &YamlPath,
     scope: Scope,
-    fragments: &[String],
+    settings: Settings<'_>,
 ) -> Option<FileContent> {
+    let inherited = settings.whitespace;
+    let settings = Settings {
+        whitespace: Whitespace {
+            trim_blocks: raw.trim_blocks.unwrap_or(inherited.trim_blocks),
+            lstrip_blocks: raw.lstrip_blocks.unwrap_or(inherited.lstrip_blocks),
+        },
+        ..settings
+    };
     match (&raw.template, &raw.template_file, &raw.source) {
         (Some(text), None, None) => {
-            inline_template(reader, text, scope, fragments, &path.key("template"))
+            inline_template(reader, text, scope, settings, &path.key("template"))
                 .map(FileContent::Template)
         }
         (None, Some(name), None) => {
             let path = path.key("template_file");
-            template_file(reader, name, scope, fragments, &path).map(FileContent::Template)
+            template_file(reader, name, scope, settings, &path).map(FileContent::Template)
         }
         (None, None, Some(text)) => {
-            // A path cannot contain fragments.
+            let in_path = Settings {
+                // A path cannot contain fragments.
+                fragments: &[],
+                ..settings
+            };
             Some(FileContent::Source {
-                path: inline_template(reader, text, scope, &[], &path.key("source"))?,
+                path: inline_template(reader, text, scope, in_path, &path.key("source"))?,
                 directory: reader.files.directory().to_owned(),
             })
         }
@@ -161,16 +193,31 @@ fn read_content(
     }
 }
 
+fn compile(
+    reader: &Reader,
+    name: &str,
+    text: &str,
+    scope: Scope,
+    settings: Settings<'_>,
+) -> Result<Template, JinjaError> {
+    let Settings {
+        fragments,
+        whitespace,
+    } = settings;
+    Template::compile_with(name, text, scope, fragments, &reader.declared, whitespace)
+}
+
 /// Compiles a template in the spec itself.
 fn inline_template(
     reader: &mut Reader,
     text: &str,
     scope: Scope,
-    fragments: &[String],
+    settings: Settings<'_>,
     path: &YamlPath,
 ) -> Option<Template> {
     let origin = reader.document.origin(path, text);
-    match Template::compile_with(&path.to_string(), text, scope, fragments, &reader.declared) {
+    let name = path.to_string();
+    match compile(reader, &name, text, scope, settings) {
         Ok(template) => Some(template.with_origin(origin)),
         Err(error) => {
             let mistake = reader.document.jinja(path, text, &error);
@@ -185,7 +232,7 @@ fn template_file(
     reader: &mut Reader,
     name: &str,
     scope: Scope,
-    fragments: &[String],
+    settings: Settings<'_>,
     path: &YamlPath,
 ) -> Option<Template> {
     let text = match reader.files.read_text(name, TEXT_MAX_BYTES) {
@@ -196,7 +243,7 @@ fn template_file(
         }
     };
     let shown = reader.files.resolve(name).display().to_string();
-    match Template::compile_with(&shown, &text, scope, fragments, &reader.declared) {
+    match compile(reader, &shown, &text, scope, settings) {
         Ok(template) => Some(template.with_origin(Origin::file(shown))),
         Err(error) => {
             let source = Rc::new(Source { name: shown, text });
