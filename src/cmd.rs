@@ -19,6 +19,7 @@ pub(crate) mod settings;
 pub(crate) mod output;
 pub(crate) mod manager;
 pub(crate) mod signals;
+pub(crate) mod threads;
 pub(crate) mod reason;
 pub(crate) mod progress;
 pub(crate) mod diff;

@@ -343,6 +343,13 @@ impl From<ServeError> for CommandError {
             | ServeError::Runtime(_)
             | ServeError::Child(_)
             | ServeError::Server(_) => (Exit::Unexpected, None),
+            ServeError::Threads(_) => (
+                Exit::Unexpected,
+                Some(
+                    "raise the limit: pids.max of the cgroup, TasksMax= of the systemd unit, --pids-limit of the \
+                     container, or ulimit -u",
+                ),
+            ),
             ServeError::Store(error) => store(error),
         };
         Self::new(exit, &error).maybe_hint(hint)

@@ -34,7 +34,14 @@ use cfgsync_wire::SigningKey;
 use clap::Args;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{error::CommandError, exit::Exit, manager::Manager, program, values::duration};
+use super::{
+    error::CommandError,
+    exit::Exit,
+    manager::Manager,
+    program,
+    threads::{self, ThreadsError},
+    values::duration,
+};
 use access::AccessArgs;
 pub(crate) use access::AccessError;
 use child::Child;
@@ -166,9 +173,12 @@ pub(crate) enum ServeError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsSetupError),
-    /// The process cannot have threads or signal handlers.
+    /// The process cannot have signal handlers.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
+    /// The process cannot have enough threads.
+    #[error("cannot start: {0}")]
+    Threads(ThreadsError),
     /// The state directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -220,10 +230,7 @@ fn prepare(args: ServeArgs) -> Result<Prepared, CommandError> {
 
 pub(crate) fn run(args: ServeArgs) -> Result<Exit, CommandError> {
     let mut signals = Signals::catch().map_err(ServeError::Runtime)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(ServeError::Runtime)?;
+    let runtime = threads::runtime().map_err(ServeError::Threads)?;
     let has_command = !args.command.is_empty();
     let exit = runtime.block_on(async {
         let preparing = tokio::task::spawn_blocking(move || prepare(args));

@@ -264,6 +264,50 @@ fn serve_as_pid_1_drains_and_stops() {
     assert!([69, 124].contains(&code), "{code}: {log}");
 }
 
+/// With too few threads, the server used to panic, or to hang without listening.
+#[test]
+fn server_works_with_few_threads_or_says_that_they_are_too_few() {
+    let sandbox = Sandbox::new();
+    // Its own user, because the limit counts all processes of a user. Root has no limit.
+    let as_user = [
+        "setpriv --reuid=54321 --regid=54321 --clear-groups --inh-caps=+dac_override --ambient-caps=+dac_override",
+        "unshare --user",
+    ];
+    let as_user = as_user[usize::from(!rustix::process::geteuid().is_root())];
+    let serve = [
+        "serve",
+        "cluster.yaml",
+        "--listen",
+        "127.0.0.1:0",
+        "--state-dir",
+        "state",
+    ];
+    let (mut started, mut refused) = (0, 0);
+    for threads in 1..16 {
+        let limit = format!("--nproc={threads}");
+        let limited = as_user.split(' ').chain(["prlimit", &limit]);
+        let mut process =
+            Process::start(sandbox.command_under(&limited.collect::<Vec<_>>(), &serve));
+        let line =
+            process.log_until_any(&["serving devnet on ", "cfgsync: exit 1: cannot start: "]);
+        if line.contains("serving") {
+            started += 1;
+            process.signal(Signal::TERM);
+            let (code, log) = process.end();
+            assert_eq!(code, 0, "{threads}: {log}");
+        } else {
+            refused += 1;
+            let (code, log) = process.end();
+            assert_eq!(code, 1, "{threads}: {log}");
+            assert!(log.contains("help: raise the limit: pids.max"), "{log}");
+        }
+    }
+    assert!(
+        started > 0 && refused > 0,
+        "{started} started, {refused} refused"
+    );
+}
+
 /// Starts cfgsync as PID 1 of a new PID namespace.
 fn pid_1(sandbox: &Sandbox, arguments: &[&str]) -> Process {
     let namespace = ["unshare", "--pid", "--fork", "--kill-child"];

@@ -188,10 +188,17 @@ impl Process {
 
     /// Waits for the next log line that contains `words`. Earlier lines stay available to later calls.
     pub(crate) fn log_until(&mut self, words: &str) -> String {
+        self.log_until_any(&[words])
+    }
+
+    /// Like [`Self::log_until`], for a line that contains one of several texts.
+    pub(crate) fn log_until_any(&mut self, words: &[&str]) -> String {
         let deadline = Instant::now() + TIMEOUT;
         loop {
             let mut lines = self.pending.split_inclusive('\n');
-            let found = lines.find(|line| line.ends_with('\n') && line.contains(words));
+            let found = lines.find(|line| {
+                line.ends_with('\n') && words.iter().any(|words| line.contains(words))
+            });
             if let Some(line) = found.map(str::to_owned) {
                 self.pending = self.pending.replacen(&line, "", 1);
                 return line;

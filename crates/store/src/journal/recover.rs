@@ -1,6 +1,6 @@
 //! Recovery: reads the state that a directory holds. It only reads. The caller repairs the damage of a crash.
 
-use std::{sync::Arc, thread};
+use std::sync::Arc;
 
 use super::{
     directory::GENERATIONS,
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::State;
 use cfgsync_model::{Generation, Revision};
+use cfgsync_support::parallel;
 
 /// The content of a state directory.
 pub(super) struct Recovered {
@@ -204,25 +205,12 @@ fn refuse_gap(begin: u64, state: &State) -> Result<(), DecodeError> {
 }
 
 fn load_generations(disk: &dyn Disk, state: &mut State) -> Result<(), DirectoryError> {
-    let generations = Arc::make_mut(&mut state.generations);
-    let generations = generations.make_contiguous();
     // This is the longest part of a start, so use all processors.
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let each = generations.len().div_ceil(threads).max(1);
-    thread::scope(|scope| {
-        let threads: Vec<_> = generations
-            .chunks_mut(each)
-            .map(|some| scope.spawn(|| load_some(disk, some)))
-            .collect();
-        let mut ended = threads.into_iter().map(thread::ScopedJoinHandle::join);
-        ended.try_for_each(|ended| ended.expect("reading does not panic"))
-    })
-}
-
-fn load_some(disk: &dyn Disk, generations: &mut [Arc<Generation>]) -> Result<(), DirectoryError> {
-    for generation in generations {
+    let sealed: Vec<Arc<Generation>> = state.generations.iter().cloned().collect();
+    let loaded = parallel::try_map(&sealed, 1, |_, generation| {
         let files = generation_files::read(disk, generation.digest)?;
-        *generation = Arc::new(files.complete(generation));
-    }
+        Ok::<_, DirectoryError>(Arc::new(files.complete(generation)))
+    })?;
+    state.generations = Arc::new(loaded.into_iter().collect());
     Ok(())
 }
