@@ -149,8 +149,8 @@ impl From<ProgramError> for CommandError {
 }
 
 /// For a server that the user has named.
-const NOT_REACHABLE: &str = "check the address, and that `cfgsync serve` runs there; without --listen, it accepts \
-                             connections from its own machine only";
+const NOT_REACHABLE: &str = "check that `cfgsync serve` runs at this address; without --listen, it accepts connections \
+                             from its own machine only";
 
 impl From<TokenError> for CommandError {
     fn from(error: TokenError) -> Self {
