@@ -138,7 +138,7 @@ fn operands(command: &Command) -> String {
 }
 
 /// Returns the command without its hidden subcommands, which no completion should offer.
-fn visible(command: &Command) -> Command {
+pub(super) fn visible(command: &Command) -> Command {
     let hidden: Vec<String> = command
         .get_subcommands()
         .filter(|subcommand| subcommand.is_hide_set())
