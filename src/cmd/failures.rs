@@ -29,6 +29,7 @@ use super::{
     program::ProgramError,
     replace::ReplaceError,
     serve::{AccessError, ServeError, TlsSetupError},
+    server::DEFAULT_SERVER,
     settings::SettingsError,
     tls::TrustFailure,
     token::TokenError,
@@ -147,6 +148,10 @@ impl From<ProgramError> for CommandError {
     }
 }
 
+/// For a server that the user has named.
+const NOT_REACHABLE: &str = "check the address, and that `cfgsync serve` runs there; without --listen, it accepts \
+                             connections from its own machine only";
+
 impl From<TokenError> for CommandError {
     fn from(error: TokenError) -> Self {
         let exit = match &error {
@@ -210,10 +215,7 @@ impl From<FailureKind> for Exit {
 impl From<JoinError> for CommandError {
     fn from(error: JoinError) -> Self {
         let hint = match &error {
-            JoinError::Unreachable { .. } => Some(
-                "check that `cfgsync serve` runs and that --server has its address; without --listen, it listens on \
-                 loopback only",
-            ),
+            JoinError::Unreachable { .. } => Some(NOT_REACHABLE),
             JoinError::Disk(error) => error.hint(),
             JoinError::Key(NodeKeyError::OtherServer { .. }) => Some(
                 "if you replaced the server, delete the `server …` lines from that file; for another cluster of the \
@@ -246,13 +248,14 @@ impl From<CallError> for CommandError {
     fn from(error: CallError) -> Self {
         let hint = match &error {
             CallError::Untrusted { reason, .. } => Some(reason.hint()),
-            CallError::Unreachable { .. } => Some(
-                "check that `cfgsync serve` runs, and name its URL with --server or CFGSYNC_SERVER",
+            CallError::Unreachable { server, .. } if server.to_string() == DEFAULT_SERVER => Some(
+                "start `cfgsync serve` on this machine, or name another server with --server or CFGSYNC_SERVER",
             ),
+            CallError::Unreachable { .. } => Some(NOT_REACHABLE),
             CallError::Broken { .. } => Some(
                 "try again; if it happens again, look at the log of the server, and of a proxy in front of it",
             ),
-            CallError::Unusable { .. } => Some("check that --server names a cfgsync server"),
+            CallError::Unusable { .. } => Some("check that this is the URL of a cfgsync server"),
             CallError::Refused { .. } if error.kind() == FailureKind::Unreachable => {
                 Some("the server, or a proxy in front of it, is busy: try again later")
             }
@@ -404,4 +407,22 @@ fn store(error: &StoreError) -> (Exit, Option<&'static str>) {
         },
     };
     (exit, Some(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hint_names_the_server_flag_only_if_no_server_was_given() {
+        for (server, expected) in [(DEFAULT_SERVER, true), ("http://boot.example:4400", false)] {
+            let error = CallError::Unreachable {
+                server: server.parse().expect("a valid URL"),
+                problem: "connection refused".to_owned(),
+            };
+            let error = CommandError::from(error);
+            let hint = error.hint_text().expect("a hint");
+            assert_eq!(hint.contains("--server"), expected, "{hint}");
+        }
+    }
 }

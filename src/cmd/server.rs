@@ -10,6 +10,9 @@ use super::{
     values::without_secrets,
 };
 
+/// The server of a command without --server.
+pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:4400";
+
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
     /// URL of the server; repeatable: the servers are tried in order
@@ -17,7 +20,7 @@ pub(crate) struct ServerArgs {
         long,
         env = "CFGSYNC_SERVER",
         value_name = "URL",
-        default_value = "http://127.0.0.1:4400",
+        default_value = DEFAULT_SERVER,
         value_parser = UrlParser,
         global = true
     )]

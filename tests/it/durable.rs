@@ -92,6 +92,43 @@ fn waiting_nodes_get_their_files_from_the_restarted_server() {
 }
 
 #[test]
+fn render_that_ends_the_server_twice_is_paused_until_an_operator_retries() {
+    let sandbox = Sandbox::new();
+    let spec = "cfgsync: 1\ncluster: devnet\nready: {nodes: 1}\nmaterializers:\n  - kind: exec\n    \
+                command: [/bin/sh, render]\n";
+    sandbox.put("cluster.yaml", spec);
+    sandbox.put(
+        "render",
+        "[ -e harmless ] || kill -9 $PPID\necho '{\"status\": \"ready\", \"nodes\": {}}'\n",
+    );
+    let port = ReservedPort::new();
+    let server = port.serve_with(&sandbox, &STATE);
+    let waiting = sandbox.join(&port.url(), "node-1", &[]);
+    assert_eq!(server.end(), 128 + 9, "the first render");
+
+    let mut server = port.serve_with(&sandbox, &STATE);
+    server
+        .log_until("the server before ended while it rendered these files; trying again after 10s");
+    server.signal(Signal::HUP);
+    assert_eq!(server.end(), 128 + 9, "SIGHUP tries again at once");
+
+    let mut server = port.serve_with(&sandbox, &STATE);
+    server.log_until("rendering is paused, because 2 servers in a row ended");
+    assert_eq!(sandbox.registered(&port.url()), ["node-1"]);
+    let (status, log) = waiting.end();
+    assert_eq!(status, 70, "{log}");
+    assert!(log.contains("rendering is paused"), "{log}");
+
+    sandbox.put("harmless", "");
+    let reset = sandbox.run(&["reset", "--server", &port.url()], &[]);
+    assert_eq!(code(&reset), 0, "{}", text(&reset.stderr));
+    server.log_until("sealed generation 1");
+    server.signal(Signal::TERM);
+    assert_eq!(server.end(), 0);
+    assert!(!sandbox.path().join("state/rendering").exists());
+}
+
+#[test]
 fn lower_node_limit_after_restart_keeps_existing_nodes() {
     let sandbox = Sandbox::new();
     let port = ReservedPort::new();

@@ -106,7 +106,9 @@ async fn server_is_trusted_by_authority_or_by_pin() {
     let answer = livez(url(&server), &stranger.trust()).await;
     assert_eq!(
         expect_handshake_error(answer),
-        HandshakeError::UnknownAuthority
+        HandshakeError::OtherAuthority {
+            authorities: stranger.file()
+        }
     );
     let answer = livez(join_url(&server, other), &Trust::default()).await;
     assert_eq!(
@@ -126,7 +128,9 @@ async fn server_is_trusted_by_authority_or_by_pin() {
     let answer = livez(url(&server), &both(stranger.trust(), pin)).await;
     assert_eq!(
         expect_handshake_error(answer),
-        HandshakeError::UnknownAuthority
+        HandshakeError::OtherAuthority {
+            authorities: stranger.file()
+        }
     );
 }
 

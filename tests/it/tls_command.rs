@@ -122,6 +122,8 @@ fn untrusted_peers_end_the_join_with_a_fix() {
         .to_owned();
     let other = "sha256-47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
     expect_refusal(&url, &["--pin", other]);
+    let other_ca = nodes.file();
+    expect_refusal(&url, &["--ca-file", path_text(&other_ca)]);
     expect_refusal(&url.replace("127.0.0.1", "localhost"), &trusting);
     expect_refusal(&url.replace("https", "http"), &[]);
     drop(server);

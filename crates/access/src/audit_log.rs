@@ -212,11 +212,15 @@ mod tests {
             required: false,
             lost: Arc::default(),
         };
-        let long = line(&"x".repeat(1 << 20));
+        let wide = line(&"x".repeat(1 << 20));
         for _ in 0..20 {
-            log.record(&long);
+            log.record(&wide);
         }
-        assert_eq!(log.lost.load(Ordering::Relaxed), 5, "15 of 20 fit into 16 MiB");
+        assert_eq!(
+            log.lost.load(Ordering::Relaxed),
+            5,
+            "15 of 20 fit into 16 MiB"
+        );
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ mod error;
 mod transport;
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -86,6 +87,8 @@ struct ServerConnection {
     lookup: NameLookup,
     /// The token of the join URL, marked sensitive.
     authorization: Option<HeaderValue>,
+    /// The file of the certificate authorities, if one was given.
+    authorities: Option<PathBuf>,
     /// The identity that the server proves over TLS: one of these pins, or this name if there are no pins. Empty for
     /// plain HTTP.
     identities: Vec<String>,
@@ -436,6 +439,7 @@ impl ServerConnection {
             http,
             lookup,
             authorization,
+            authorities: trust.authorities.clone(),
             identities,
         })
     }

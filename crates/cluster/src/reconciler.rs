@@ -34,7 +34,7 @@ use crate::{
 use adopter::Adopter;
 use attempt::Attempt;
 use cfgsync_model::{Failure, FailureKind, Generation, NodeRegistration, Revision};
-use cfgsync_support::{clock::WallClock, duration};
+use cfgsync_support::duration;
 use crash_mark::CrashMark;
 use deliveries::DeliveryRecorder;
 use evaluation::Evaluation;
@@ -51,9 +51,6 @@ const EVALUATION_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The shortest time between two retries of a failed render that registrations without new inputs cause.
 const FAILED_RENDER_RETRY: Duration = Duration::from_secs(1);
-
-/// The pause before a render during which the server before has ended.
-const CRASHED_RENDER_RETRY: Duration = Duration::from_secs(10);
 
 /// The time that a running seal and pending delivery records have to finish when the server stops.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
@@ -129,7 +126,7 @@ impl Reconciler {
         }
         let key = self.render_key();
         let crashes = self.crash_mark.crashes_of(key);
-        if let Some(result) = after_crash(crashes, &self.shared.clock) {
+        if let Some(result) = RenderResult::after_crash(crashes, &self.shared.clock) {
             self.renderer.set_result(key, result);
         }
     }
@@ -470,39 +467,6 @@ impl Reconciler {
                 "the store did not answer within {} while the server stopped",
                 duration::text(SHUTDOWN_PATIENCE)
             );
-        }
-    }
-}
-
-/// Returns the result of a render during which so many servers in a row have ended, or `None` if none has. The first may
-/// have been killed for another reason, so the render is repeated once.
-fn after_crash(crashes: u32, clock: &WallClock) -> Option<RenderResult> {
-    match crashes {
-        0 => None,
-        1 => {
-            let pause = duration::text(CRASHED_RENDER_RETRY);
-            let message = format!(
-                "render: the server before ended while it rendered these files; trying again after {pause}"
-            );
-            tracing::warn!("{message}");
-            Some(RenderResult::NotReady {
-                message,
-                retry_at: Instant::now() + CRASHED_RENDER_RETRY,
-                pause: CRASHED_RENDER_RETRY,
-            })
-        }
-        _ => {
-            let reason = format!(
-                "rendering is paused, because {crashes} servers in a row ended while they rendered these files (out of \
-                 memory, or a value that is nested too deeply); correct the spec or the node that registered last, or \
-                 try again with SIGHUP or `cfgsync reset`"
-            );
-            tracing::error!("{reason}");
-            Some(RenderResult::Paused(Arc::new(Failure {
-                kind: FailureKind::Render,
-                reason,
-                at: clock.now(),
-            })))
         }
     }
 }

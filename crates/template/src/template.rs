@@ -202,6 +202,8 @@ impl fmt::Debug for Template {
 #[cfg(test)]
 mod fragment_tests;
 #[cfg(test)]
+mod limits_tests;
+#[cfg(test)]
 mod random_tests;
 #[cfg(test)]
 mod tests;

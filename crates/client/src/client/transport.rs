@@ -8,7 +8,7 @@ use hyper::{
     Method, Request, StatusCode,
     header::{self, HeaderName},
 };
-use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::client::legacy::{self, connect::capture_connection};
 use tokio::time::sleep;
 
 use super::{
@@ -17,7 +17,10 @@ use super::{
     cause::cause,
     error::error_body,
 };
-use crate::tls::{self, TlsFailure};
+use crate::{
+    HandshakeError,
+    tls::{self, TlsFailure},
+};
 use cfgsync_support::duration;
 use cfgsync_wire::{JOINER_HEADER, NODE_KEY_HEADER};
 
@@ -116,75 +119,28 @@ impl Client {
         options: &RequestOptions,
         body: Option<Bytes>,
     ) -> Result<RawResponse, CallError> {
-        let ServerConnection {
-            url,
-            http,
-            authorization,
-            lookup: _,
-            identities: _,
-        } = self.current_server();
-        let server = url.clone();
-        let unreachable = |problem: String| CallError::Unreachable {
-            server: server.clone(),
-            problem,
-        };
-        let broken = |problem: String| CallError::Broken {
-            server: server.clone(),
-            problem,
-        };
-        let mut request = Request::builder()
-            .method(method.clone())
-            .uri(server.route(route));
-        if body.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
-        }
-        if let Some(wait) = options.wait {
-            request = request.header(PREFER, format!("wait={}", wait.as_secs()));
-        }
-        if let Some(authorization) = self.authorization.as_ref().or(authorization.as_ref()) {
-            request = request.header(header::AUTHORIZATION, authorization);
-        }
-        if let Some(joiner) = self.joiner {
-            request = request.header(JOINER_HEADER, joiner.to_string());
-        }
-        if let Some(key) = &self.node_key
-            && self.sends_node_key_to(url)
-            && !options.without_node_key
-        {
-            request = request.header(NODE_KEY_HEADER, key);
-        }
-        let mut request = request
-            .body(Full::new(body.unwrap_or_default()))
-            .expect("a valid route and valid headers");
+        let connection = self.current_server();
+        let server = connection.url.clone();
+        let mut request = self.request(connection, method, route, options, body);
         let limit =
             options.response_timeout.unwrap_or(RESPONSE_TIMEOUT) + options.wait.unwrap_or_default();
-        let mut connection = capture_connection(&mut request);
+        let mut established = capture_connection(&mut request);
         // Connecting has its own timeouts. A slow name server takes nothing from the time for the response.
         let too_late = async {
-            connection.wait_for_connection_metadata().await;
+            established.wait_for_connection_metadata().await;
             sleep(limit).await;
         };
         let response = tokio::select! {
-            response = http.request(request) => Some(response),
+            response = connection.http.request(request) => Some(response),
             () = too_late => None,
         };
         let response = match response {
             Some(Ok(response)) => response,
-            Some(Err(error)) => {
-                return Err(match tls::failure(&error) {
-                    Some(TlsFailure::Handshake(reason)) => CallError::Untrusted { server, reason },
-                    Some(TlsFailure::NotTls) => CallError::Unusable {
-                        server,
-                        problem: "the server does not speak TLS; for plain HTTP, use http://"
-                            .to_owned(),
-                    },
-                    None if error.is_connect() => unreachable(cause(&error)),
-                    None => broken(cause(&error)),
-                });
-            }
+            Some(Err(error)) => return Err(connection.call_error(&error)),
             None => {
                 let limit = duration::text(limit);
-                return Err(unreachable(format!("no response within {limit}")));
+                let problem = format!("no response within {limit}");
+                return Err(CallError::Unreachable { server, problem });
             }
         };
         let status = response.status();
@@ -209,11 +165,77 @@ impl Client {
                 meta,
                 body: Bytes::new(),
             }),
-            Err(BodyError::Broken(problem)) => Err(broken(problem)),
+            Err(BodyError::Broken(problem)) => Err(CallError::Broken { server, problem }),
             Err(BodyError::TooLarge) => Err(CallError::Unusable {
                 server: meta.server,
                 problem: format!("it is longer than {max_bytes} bytes"),
             }),
+        }
+    }
+
+    fn request(
+        &self,
+        connection: &ServerConnection,
+        method: &Method,
+        route: &str,
+        options: &RequestOptions,
+        body: Option<Bytes>,
+    ) -> Request<Full<Bytes>> {
+        let url = &connection.url;
+        let mut request = Request::builder()
+            .method(method.clone())
+            .uri(url.route(route));
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        if let Some(wait) = options.wait {
+            request = request.header(PREFER, format!("wait={}", wait.as_secs()));
+        }
+        let authorization = self.authorization.as_ref();
+        if let Some(authorization) = authorization.or(connection.authorization.as_ref()) {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        if let Some(joiner) = self.joiner {
+            request = request.header(JOINER_HEADER, joiner.to_string());
+        }
+        if let Some(key) = &self.node_key
+            && self.sends_node_key_to(url)
+            && !options.without_node_key
+        {
+            request = request.header(NODE_KEY_HEADER, key);
+        }
+        request
+            .body(Full::new(body.unwrap_or_default()))
+            .expect("a valid route and valid headers")
+    }
+}
+
+impl ServerConnection {
+    /// Returns the error of a request to which no response began.
+    fn call_error(&self, error: &legacy::Error) -> CallError {
+        let server = self.url.clone();
+        match (tls::failure(error), &self.authorities) {
+            (Some(TlsFailure::Handshake(HandshakeError::UnknownAuthority)), Some(authorities)) => {
+                CallError::Untrusted {
+                    server,
+                    reason: HandshakeError::OtherAuthority {
+                        authorities: authorities.clone(),
+                    },
+                }
+            }
+            (Some(TlsFailure::Handshake(reason)), _) => CallError::Untrusted { server, reason },
+            (Some(TlsFailure::NotTls), _) => CallError::Unusable {
+                server,
+                problem: "the server does not speak TLS; for plain HTTP, use http://".to_owned(),
+            },
+            (None, _) if error.is_connect() => CallError::Unreachable {
+                server,
+                problem: cause(error),
+            },
+            (None, _) => CallError::Broken {
+                server,
+                problem: cause(error),
+            },
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The reason why a TLS handshake failed, in terms of what an operator can change.
 
-use std::{error::Error, io};
+use std::{error::Error, io, path::PathBuf};
 
 use rustls::{AlertDescription, CertificateError as RustlsCertificateError, pki_types::UnixTime};
 
@@ -20,6 +20,12 @@ pub enum HandshakeError {
     /// No trusted certificate authority signed the server's certificate.
     #[error("is not trusted: its certificate is not signed by a trusted certificate authority")]
     UnknownAuthority,
+    /// No certificate authority in the file that was given signed the server's certificate.
+    #[error("is not trusted: its certificate is not signed by an authority in {}", .authorities.display())]
+    OtherAuthority {
+        /// The file of certificate authorities.
+        authorities: PathBuf,
+    },
     /// The server's certificate does not contain the name that it was called by.
     #[error("is not trusted: its certificate is for {}, not for {expected}", listed(.presented))]
     WrongName {
@@ -99,6 +105,10 @@ impl HandshakeError {
             Self::UnknownAuthority => {
                 "name the file of its certificate authority with --ca-file, or use the join URL that `serve` prints, \
                  which contains the pin of its key"
+            }
+            Self::OtherAuthority { .. } => {
+                "put the authority that signed the server's certificate into that file, or use the join URL that \
+                 `serve` prints"
             }
             Self::WrongName { .. } => {
                 "use a host name that is in the certificate, or the server's join URL"

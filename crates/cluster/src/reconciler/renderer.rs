@@ -20,12 +20,16 @@ use super::{
 };
 use crate::{render::Pipeline, view::ServedGeneration};
 use cfgsync_materialize::MaterializeError;
-use cfgsync_model::{Failure, Revision};
+use cfgsync_model::{Failure, FailureKind, Revision};
+use cfgsync_support::{clock::WallClock, duration};
 
 /// The first pause before a materializer that was not ready runs again. Each further pause is twice as long.
 const NOT_READY_RETRY_MIN: Duration = Duration::from_secs(1);
 /// The longest pause before a materializer that was not ready runs again.
 const NOT_READY_RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// The pause before a render during which the server before has ended.
+const CRASHED_RENDER_RETRY: Duration = Duration::from_secs(10);
 
 /// The running render, and the result of the newest finished one.
 #[derive(Default)]
@@ -61,6 +65,39 @@ pub(super) enum RenderResult {
 }
 
 impl RenderResult {
+    /// Returns the result of a render during which so many servers in a row have ended, or `None` if none has. The first may
+    /// have been killed for another reason, so the render is repeated once.
+    pub(super) fn after_crash(crashes: u32, clock: &WallClock) -> Option<Self> {
+        match crashes {
+            0 => None,
+            1 => {
+                let pause = duration::text(CRASHED_RENDER_RETRY);
+                let message = format!(
+                    "render: the server before ended while it rendered these files; trying again after {pause}"
+                );
+                tracing::warn!("{message}");
+                Some(Self::NotReady {
+                    message,
+                    retry_at: Instant::now() + CRASHED_RENDER_RETRY,
+                    pause: CRASHED_RENDER_RETRY,
+                })
+            }
+            _ => {
+                let reason = format!(
+                    "rendering is paused, because {crashes} servers in a row ended while they rendered these files (out of \
+                     memory, or a value that is nested too deeply); correct the spec or the node that registered last, or \
+                     try again with SIGHUP or `cfgsync reset`"
+                );
+                tracing::error!("{reason}");
+                Some(Self::Paused(Arc::new(Failure {
+                    kind: FailureKind::Render,
+                    reason,
+                    at: clock.now(),
+                })))
+            }
+        }
+    }
+
     /// Returns whether the reconciler retries without a change of the key.
     pub(super) fn is_retried(&self) -> bool {
         matches!(self, Self::NotReady { .. } | Self::Unsealed { .. })
