@@ -122,8 +122,14 @@ mod tests {
         fn check(command: &clap::Command) {
             for arg in command.get_arguments() {
                 let Some(long) = arg.get_long() else { continue };
-                if (command.get_name(), long) == ("inspect", "state-dir") {
-                    // Where CFGSYNC_STATE_DIR is set for the server, `inspect` must still ask the server.
+                // Where CFGSYNC_STATE_DIR is set for the server, `inspect` must still ask the server. Where
+                // CFGSYNC_OUT_DIR is set for `join`, no other command may write into the application's directory.
+                let without = [
+                    ("inspect", "state-dir"),
+                    ("plan", "out-dir"),
+                    ("new", "out-dir"),
+                ];
+                if without.contains(&(command.get_name(), long)) {
                     assert_eq!(arg.get_env(), None);
                     continue;
                 }

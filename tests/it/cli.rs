@@ -351,6 +351,31 @@ fn serve_ends_with_its_command_and_its_exit_code() {
 }
 
 #[test]
+fn variables_of_one_command_do_not_break_another() {
+    let sandbox = Sandbox::new();
+    let join = [
+        "join",
+        "--server",
+        "http://127.0.0.1:1",
+        "--timeout",
+        "100ms",
+        "--out-dir",
+        "x",
+    ];
+    for (output, expected) in [("yaml", 69), ("table", 69), ("json", 69), ("yml", 78)] {
+        let run = sandbox.run(&join, &[("CFGSYNC_OUTPUT", output)]);
+        assert_eq!(code(&run), expected, "{}", text(&run.stderr));
+    }
+    let variables = [("CFGSYNC_OUT_DIR", "app")];
+    let plan = sandbox.run(&["plan", "cluster.yaml", "--fake", "2"], &variables);
+    assert_eq!(code(&plan), 0, "{}", text(&plan.stderr));
+    let key = sandbox.run(&["key", "new"], &variables);
+    assert_eq!(code(&key), 0, "{}", text(&key.stderr));
+    assert!(!sandbox.path().join("app").exists());
+    assert!(sandbox.path().join("sign-key.pem").exists());
+}
+
+#[test]
 fn help_and_completions_are_commands() {
     let sandbox = Sandbox::new();
     let help = sandbox.run(&["help", "join"], &[]);
@@ -370,7 +395,7 @@ fn make_install_installs_everything_below_the_prefix() {
     let sandbox = Sandbox::new();
     let binary = sandbox.put("built", "the program");
     let package = sandbox.path().join("package");
-    let output = std::process::Command::new("make")
+    let output = Command::new("make")
         .args(["--silent", "install", "PREFIX=/opt/cfgsync"])
         .arg(format!("DESTDIR={}", package.display()))
         .arg(format!("BINARY={}", binary.display()))
