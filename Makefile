@@ -10,13 +10,18 @@ debug   := $(target)/debug/cfgsync
 # QUICK=1 runs fewer pairs and requests. The table in docs/src/performance.md comes from the full run.
 BENCH_FLAGS ?= $(if $(QUICK),--pairs 1 --fetches 20000)
 
-.PHONY: help build demo test test-all lint unit e2e e2e-packages generate bench deny fuzz clean
+PREFIX ?= /usr/local
+# A binary that is built already, to be installed in place of a new one.
+BINARY ?=
+
+.PHONY: help build install demo test test-all lint unit e2e e2e-packages generate bench deny fuzz clean
 
 help:
 	@echo 'make demo      build, and let three nodes join on this machine'
 	@echo 'make test      run everything that CI runs'
 	@echo 'make test-all  the same, and tests that take longer'
 	@echo 'make build     build the release binary: $(release)'
+	@echo 'make install   install program, manual pages, completions and systemd units below PREFIX=$(PREFIX) (or DESTDIR)'
 	@echo 'make generate  write completions/, man/ and schema/ from the code'
 	@echo 'make fuzz      fuzz every parser of untrusted input, SECONDS_EACH=60 each (TARGETS="spec wire": only some)'
 	@echo 'make deny      check licences, duplicates and known vulnerabilities of the dependencies (needs cargo-deny)'
@@ -25,6 +30,20 @@ help:
 build:
 	cargo build --release --locked
 	@echo 'built $(release)'
+
+# systemd reads units below /usr/local/lib and /usr/lib. They name the program by its path.
+install: $(if $(BINARY),,build)
+	install -D -m 0755 '$(or $(BINARY),$(release))' '$(DESTDIR)$(PREFIX)/bin/cfgsync'
+	for page in man/*; do \
+	    install -D -m 0644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}" || exit; \
+	done
+	install -D -m 0644 completions/cfgsync.bash '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/cfgsync'
+	install -D -m 0644 completions/_cfgsync '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_cfgsync'
+	install -D -m 0644 completions/cfgsync.fish '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/cfgsync.fish'
+	for unit in contrib/systemd/cfgsync-*; do \
+	    to="$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}"; \
+	    install -D -m 0644 "$$unit" "$$to" && sed -i 's,/usr/local/bin/,$(PREFIX)/bin/,' "$$to" || exit; \
+	done
 
 # The profile `demo` compiles in half the time of `release`, because it optimizes less.
 demo:

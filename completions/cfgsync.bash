@@ -16,6 +16,9 @@ _cfgsync() {
             ",$1")
                 cmd="cfgsync"
                 ;;
+            cfgsync,completions)
+                cmd="cfgsync__subcmd__completions"
+                ;;
             cfgsync,fail)
                 cmd="cfgsync__subcmd__fail"
                 ;;
@@ -77,8 +80,30 @@ _cfgsync() {
 
     case "${cmd}" in
         cfgsync)
-            opts="-h -V --log-format --log-level --help --version serve join inspect plan rm replace fail reset release token key"
+            opts="-h -V --log-format --log-level --help --version serve join inspect plan rm replace fail reset release token key completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --log-format)
+                    COMPREPLY=($(compgen -W "auto text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cfgsync__subcmd__completions)
+            opts="-h --log-format --log-level --help bash elvish fish powershell zsh"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -41,6 +41,7 @@ complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "reset" -d 'End a fa
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "release" -d 'Release a node\'s name, so that another machine can register with it'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "token" -d 'Make tokens, which authenticate nodes and operators'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "key" -d 'Make a key pair for signed payloads'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l listen -d 'The address to listen on; port 0 selects a free one; repeatable [env: CFGSYNC_LISTEN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l port-file -d 'Write the port to this file once the server listens, one line per address [env: CFGSYNC_LISTEN_PORT_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l sign-key -d 'Sign every payload with the Ed25519 key in this PEM file (see `cfgsync key new`); read at startup only [env: CFGSYNC_SIGN_KEY]' -r -F
@@ -214,7 +215,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l nodes -d 'The nodes to register: a YAML or JSON file, or `-` for stdin [env: CFGSYNC_NODES]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l fake -d 'Register this many invented nodes, with metadata that the spec accepts [env: CFGSYNC_FAKE]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l out-dir -d 'Write the files to DIR/NODE/PATH, and shared files to DIR/_shared/PATH [env: CFGSYNC_OUT_DIR]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l out-dir -d 'Write the files to DIR/NODE/PATH, and shared files to DIR/_shared/PATH' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l diff -d 'Compare with the files in DIR, which has the layout of --out-dir [env: CFGSYNC_DIFF]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
 json\t'JSON, for scripts'
@@ -307,9 +308,14 @@ json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and not __fish_seen_subcommand_from new" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and not __fish_seen_subcommand_from new" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and not __fish_seen_subcommand_from new" -f -a "new" -d 'Make a key pair: sign-key.pem for `serve --sign-key`, and verify-key.pem for `join --verify-key`'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and __fish_seen_subcommand_from new" -l out-dir -d 'The directory for the two files; existing files are never overwritten [env: CFGSYNC_OUT_DIR]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and __fish_seen_subcommand_from new" -l out-dir -d 'The directory for the two files; existing files are never overwritten' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and __fish_seen_subcommand_from new" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and __fish_seen_subcommand_from new" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and __fish_seen_subcommand_from new" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand completions" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand completions" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -36,6 +36,7 @@ pub(crate) mod release;
 pub(crate) mod token;
 pub(crate) mod key;
 pub(crate) mod generate;
+pub(crate) mod completions;
 pub(crate) mod failures;
 pub(crate) mod report;
 
@@ -54,7 +55,6 @@ use exit::Exit;
     name = "cfgsync",
     version,
     max_term_width = 100,
-    disable_help_subcommand = true,
     after_help = "You can also set each flag with its CFGSYNC_… variable, or in cfgsync/config.yaml in your \
                   configuration directory or in /etc."
 )]
@@ -78,6 +78,7 @@ pub(crate) enum Command {
     Release(release::ReleaseArgs),
     Token(token::TokenArgs),
     Key(key::KeyArgs),
+    Completions(completions::CompletionsArgs),
     #[command(hide = true)]
     Generate(generate::GenerateArgs),
 }
@@ -98,6 +99,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Release(args) => release::run(args),
         Command::Token(args) => token::run(args),
         Command::Key(args) => key::run(&args),
+        Command::Completions(args) => completions::run(&args),
         Command::Generate(args) => generate::run(&args),
     }
 }
@@ -120,8 +122,14 @@ mod tests {
         fn check(command: &clap::Command) {
             for arg in command.get_arguments() {
                 let Some(long) = arg.get_long() else { continue };
-                if (command.get_name(), long) == ("inspect", "state-dir") {
-                    // Where CFGSYNC_STATE_DIR is set for the server, `inspect` must still ask the server.
+                // Where CFGSYNC_STATE_DIR is set for the server, `inspect` must still ask the server. Where
+                // CFGSYNC_OUT_DIR is set for `join`, no other command may write into the application's directory.
+                let without = [
+                    ("inspect", "state-dir"),
+                    ("plan", "out-dir"),
+                    ("new", "out-dir"),
+                ];
+                if without.contains(&(command.get_name(), long)) {
                     assert_eq!(arg.get_env(), None);
                     continue;
                 }

@@ -56,11 +56,7 @@ fn write(args: &GenerateArgs) -> io::Result<()> {
     }
     let mut top = command.clone().disable_help_subcommand(true);
     top.build();
-    write_page(&pages, "cfgsync", top.clone())?;
-    for subcommand in top.get_subcommands() {
-        let name = format!("cfgsync-{}", subcommand.get_name());
-        write_page(&pages, &name, subcommand.clone())?;
-    }
+    write_pages(&pages, "cfgsync", &top)?;
     let schema = Spec::json_schema();
     std::fs::write(pages.join("cfgsync-spec.5"), spec_page::render(&schema))?;
     let page = production_page(&args.root)?;
@@ -80,8 +76,19 @@ fn production_page(root: &Path) -> io::Result<String> {
         .ok_or_else(|| io::Error::other(format!("{OPERATING} has no section \"In production\"")))
 }
 
+/// Writes the pages of a command and of all commands below it, such as cfgsync-inspect-node(1).
+fn write_pages(directory: &Path, name: &str, command: &Command) -> io::Result<()> {
+    write_page(directory, name, command.clone())?;
+    let mut shown = command
+        .get_subcommands()
+        .filter(|below| below.get_name() != "help");
+    shown.try_for_each(|below| {
+        write_pages(directory, &format!("{name}-{}", below.get_name()), below)
+    })
+}
+
 /// Writes the page of a command. clap_mangen renders most sections. The exceptions are those that it would garble:
-/// the text below the help has lines of its own, and the subcommands of a subcommand have no pages.
+/// the text below the help has lines of its own, and the subcommands of a subcommand have operands.
 fn write_page(directory: &Path, name: &str, command: Command) -> io::Result<()> {
     let is_top = name == "cfgsync";
     let mut rest = Page::default();
@@ -138,7 +145,7 @@ fn operands(command: &Command) -> String {
 }
 
 /// Returns the command without its hidden subcommands, which no completion should offer.
-fn visible(command: &Command) -> Command {
+pub(super) fn visible(command: &Command) -> Command {
     let hidden: Vec<String> = command
         .get_subcommands()
         .filter(|subcommand| subcommand.is_hide_set())

@@ -34,7 +34,7 @@ enum KeyCommand {
     /// Make a key pair: sign-key.pem for `serve --sign-key`, and verify-key.pem for `join --verify-key`
     New {
         /// The directory for the two files; existing files are never overwritten
-        #[arg(long, env = "CFGSYNC_OUT_DIR", value_name = "DIR", default_value = ".")]
+        #[arg(long, value_name = "DIR", default_value = ".")]
         out_dir: PathBuf,
     },
 }

@@ -59,7 +59,7 @@ pub(crate) struct PlanArgs {
     #[arg(long, env = "CFGSYNC_FAKE", value_name = "COUNT", value_parser = count)]
     fake: Option<usize>,
     /// Write the files to DIR/NODE/PATH, and shared files to DIR/_shared/PATH
-    #[arg(long, env = "CFGSYNC_OUT_DIR", value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     out_dir: Option<PathBuf>,
     /// Compare with the files in DIR, which has the layout of --out-dir
     #[arg(long, env = "CFGSYNC_DIFF", value_name = "DIR")]

@@ -121,6 +121,7 @@ fn decorate_arg(
     let arg = document_variable(arg, &variable, repeats).env(clap::builder::Resettable::Reset);
     let of_variable = variables
         .get(&variable)
+        .filter(|value| !is_for_another_command(&arg, &variable, value))
         .map(|value| variables::setting(&variable, value, repeats));
     let setting = match of_variable {
         Some(setting) => setting,
@@ -135,6 +136,27 @@ fn decorate_arg(
     };
     applied.push(Applied { flag, setting });
     arg.required(false).default_values(values)
+}
+
+/// Whether the flag of this variable does not know the word `value`, and the flag of another command does. The variable
+/// then belongs to that command: `CFGSYNC_OUTPUT=yaml` is for `inspect`, and `join` must still run.
+fn is_for_another_command(arg: &Arg, variable: &str, value: &str) -> bool {
+    fn knows(command: &Command, variable: &str, value: &str) -> bool {
+        let mut of_variable = (command.get_arguments())
+            .filter(|arg| arg.get_env().is_some_and(|env| env == variable));
+        of_variable.any(|arg| has_word(arg, value))
+            || command
+                .get_subcommands()
+                .any(|command| knows(command, variable, value))
+    }
+    !arg.get_possible_values().is_empty()
+        && !has_word(arg, value)
+        && knows(&Cli::command(), variable, value)
+}
+
+fn has_word(arg: &Arg, value: &str) -> bool {
+    let words = arg.get_possible_values();
+    words.iter().any(|word| word.matches(value, false))
 }
 
 /// Returns the words for yes and no as clap wants them for a flag without a value. Clap refuses anything else.

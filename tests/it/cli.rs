@@ -337,14 +337,99 @@ fn serve_ends_with_its_command_and_its_exit_code() {
     };
     let output = serve(&["sh", "-c", "echo $CFGSYNC_SERVER; exit 7"]);
     assert_eq!(code(&output), 7);
+    assert!(text(&output.stderr).contains("the command exited with 7"));
     let port = fs::read_to_string(sandbox.path().join("port")).unwrap();
     assert_eq!(
         text(&output.stdout),
         format!("http://127.0.0.1:{}\n", port.trim_end())
     );
-    assert_eq!(code(&serve(&["sh", "-c", "kill -KILL $$"])), 128 + 9);
+    let killed = serve(&["sh", "-c", "kill -KILL $$"]);
+    assert_eq!(code(&killed), 128 + 9);
+    assert!(text(&killed.stderr).contains("the command was ended by signal 9"));
     assert_eq!(code(&serve(&["./absent"])), 127);
     assert_eq!(code(&serve(&["./cluster.yaml"])), 126);
+}
+
+#[test]
+fn variables_of_one_command_do_not_break_another() {
+    let sandbox = Sandbox::new();
+    let join = [
+        "join",
+        "--server",
+        "http://127.0.0.1:1",
+        "--timeout",
+        "100ms",
+        "--out-dir",
+        "x",
+    ];
+    for (output, expected) in [("yaml", 69), ("table", 69), ("json", 69), ("yml", 78)] {
+        let run = sandbox.run(&join, &[("CFGSYNC_OUTPUT", output)]);
+        assert_eq!(code(&run), expected, "{}", text(&run.stderr));
+    }
+    let variables = [("CFGSYNC_OUT_DIR", "app")];
+    let plan = sandbox.run(&["plan", "cluster.yaml", "--fake", "2"], &variables);
+    assert_eq!(code(&plan), 0, "{}", text(&plan.stderr));
+    let key = sandbox.run(&["key", "new"], &variables);
+    assert_eq!(code(&key), 0, "{}", text(&key.stderr));
+    assert!(!sandbox.path().join("app").exists());
+    assert!(sandbox.path().join("sign-key.pem").exists());
+}
+
+#[test]
+fn help_and_completions_are_commands() {
+    let sandbox = Sandbox::new();
+    let help = sandbox.run(&["help", "join"], &[]);
+    assert_eq!(code(&help), 0);
+    assert_eq!(help.stdout, sandbox.run(&["join", "--help"], &[]).stdout);
+    let completions = sandbox.run(&["completions", "bash"], &[]);
+    assert_eq!(code(&completions), 0);
+    let packaged = concat!(env!("CARGO_MANIFEST_DIR"), "/completions/cfgsync.bash");
+    assert_eq!(
+        text(&completions.stdout),
+        fs::read_to_string(packaged).unwrap()
+    );
+}
+
+#[test]
+fn make_install_installs_everything_below_the_prefix() {
+    let sandbox = Sandbox::new();
+    let binary = sandbox.put("built", "the program");
+    let package = sandbox.path().join("package");
+    let output = Command::new("make")
+        .args(["--silent", "install", "PREFIX=/opt/cfgsync"])
+        .arg(format!("DESTDIR={}", package.display()))
+        .arg(format!("BINARY={}", binary.display()))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let read = |path: &str| sandbox.read(&format!("package/opt/cfgsync/{path}"));
+    assert_eq!(read("bin/cfgsync"), "the program");
+    let unit = read("lib/systemd/system/cfgsync-server.service");
+    assert!(
+        unit.contains("\nExecStart=/opt/cfgsync/bin/cfgsync serve "),
+        "{unit}"
+    );
+    for (installed, source) in [
+        ("share/man/man1/cfgsync.1", "man/cfgsync.1"),
+        ("share/man/man5/cfgsync-spec.5", "man/cfgsync-spec.5"),
+        (
+            "share/bash-completion/completions/cfgsync",
+            "completions/cfgsync.bash",
+        ),
+        ("share/zsh/site-functions/_cfgsync", "completions/_cfgsync"),
+        (
+            "share/fish/vendor_completions.d/cfgsync.fish",
+            "completions/cfgsync.fish",
+        ),
+        (
+            "lib/systemd/system/cfgsync-server.socket",
+            "contrib/systemd/cfgsync-server.socket",
+        ),
+    ] {
+        let source = format!("{}/{source}", env!("CARGO_MANIFEST_DIR"));
+        assert_eq!(read(installed), fs::read_to_string(source).unwrap());
+    }
 }
 
 #[test]

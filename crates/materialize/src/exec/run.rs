@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use cfgsync_spec::ExecSpec;
-use cfgsync_support::duration;
+use cfgsync_support::{duration, escape::escape_for_terminal};
 
 /// The most that a program may print on its standard output, in bytes.
 const STDOUT_MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -171,17 +171,18 @@ impl Run<'_> {
             if text.is_empty() || self.spec.secret {
                 continue;
             }
-            *last_line = Some(text.escape_debug().to_string());
+            let text = escape_for_terminal(text);
             let before = logged_bytes;
             logged_bytes += line.len() + STDERR_LINE_OVERHEAD_BYTES;
             if logged_bytes <= STDERR_LOGGED_MAX_BYTES {
-                tracing::info!(materializer = self.name, "{}", text.escape_debug());
+                tracing::info!(materializer = self.name, "{text}");
             } else if before <= STDERR_LOGGED_MAX_BYTES {
                 tracing::warn!(
                     materializer = self.name,
                     "more than {STDERR_LOGGED_MAX_BYTES} bytes on standard error; the rest is not logged"
                 );
             }
+            *last_line = Some(text);
         }
     }
 }

@@ -145,6 +145,13 @@ fn errors_say_how_the_program_failed() {
 }
 
 #[test]
+fn standard_error_keeps_its_quotes_and_shows_controls() {
+    let result = run(r#"printf 'no "ledger"\033[2J\n' >&2; exit 3"#);
+    let expected = r#"error: exec sh: exited with 3; the last line of its standard error: no "ledger"\u{1b}[2J"#;
+    assert_eq!(result, expected);
+}
+
+#[test]
 fn program_gets_the_snapshot_its_arguments_and_its_environment_only() {
     let result = run(r#"input=$(cat | tr -d '"')
         echo "{\"status\": \"not_ready\", \"message\": \"$1, $GIVEN, home=$HOME, cargo=$CARGO; $input\"}""#);
