@@ -18,7 +18,7 @@ use super::{
 };
 use cfgsync_access::Grant;
 use cfgsync_cluster::{AccessKind, Answer, Delivery, HeldSlot, Refusal};
-use cfgsync_model::{Digest, Identifier, Sender};
+use cfgsync_model::{Digest, Identifier, JoinerId, NodeRegistration, Sender};
 use cfgsync_wire::{read_identifier, read_leave, read_registration};
 
 /// `POST /register`.
@@ -62,53 +62,86 @@ pub(in super::super) async fn fetch(
         return reply_to(context, coordinator.unregistered(), preferred).await;
     }
     let joiner = joiner_id(&context.head.headers);
-    let known = coordinator.registration(&identifier);
-    let facts = match (joiner, known) {
-        (Some(joiner), known)
-            if known.as_ref().and_then(|known| known.origin.joiner) != Some(joiner) =>
-        {
-            read_registration(&body).ok().map(Arc::new)
+    let own = joiner.and_then(|joiner| {
+        let known = coordinator.registration(&identifier);
+        match known {
+            Some(known) if known.origin.joiner == Some(joiner) => Some(known.registration),
+            _ => read_registration(&body).ok().map(Arc::new),
         }
-        // A client without a joiner id need not send its address with a fetch. It has the one that is registered now.
-        (_, known) => known.map(|known| known.registration),
-    };
+    });
     drop(body);
-    let sender = match &facts {
-        Some(facts) => Sender::new(joiner, facts),
-        None => Sender::Address(None),
-    };
-    if let Some(refusal) = coordinator.replaced(&identifier, sender) {
+    if joiner.is_some()
+        && let Some(refusal) = coordinator.replaced(&identifier, sender_of(joiner, own.as_ref()))
+    {
         return Err(refusal.into());
     }
-    let mut answer = coordinator.answer(identifier.as_str());
+    let answer = coordinator.answer(identifier.as_str());
     if !matches!(answer, Answer::NotReady(_)) || wait.max(render).is_zero() {
         return reply_to(context, answer, preferred).await;
     }
     let Some(slot) = hold_slot(server, AccessKind::Delivery, &identifier) else {
         return reply_to(context, answer, None).await;
     };
+    // In a box: a request that is not held does not need the memory.
+    let held = Box::pin(fetch_held(
+        context,
+        &identifier,
+        (joiner, own),
+        wait,
+        render,
+    ));
+    let answer = held.await?;
+    drop(slot);
+    reply_to(context, answer, preferred).await
+}
+
+fn sender_of(joiner: Option<JoinerId>, facts: Option<&Arc<NodeRegistration>>) -> Sender<'_> {
+    match facts {
+        Some(facts) => Sender::new(joiner, facts),
+        None => Sender::Address(None),
+    }
+}
+
+/// Holds a fetch for up to `wait`, and then for up to `render` while the files of a complete set are sealed. It ends
+/// early if another machine registers under the identifier. `own` is the joiner id and the facts of the sender.
+async fn fetch_held(
+    context: &mut RequestContext,
+    identifier: &Identifier,
+    own: (Option<JoinerId>, Option<Arc<NodeRegistration>>),
+    wait: Duration,
+    render: Duration,
+) -> Result<Answer, Rejection> {
+    let connection = context.connection().clone();
+    let coordinator = &connection.server.coordinator;
+    let (joiner, mut facts) = own;
+    if joiner.is_none() {
+        // A client without a joiner id need not send its address with a fetch. It has the one that is registered now.
+        let known = coordinator.registration(identifier);
+        facts = known.map(|known| known.registration);
+    }
+    let sender = sender_of(joiner, facts.as_ref());
     let waiting = async {
+        let mut answer = coordinator.answer(identifier.as_str());
         if !wait.is_zero() {
             let until = Instant::now() + wait;
-            answer = wait_for(context, AccessKind::Delivery, &identifier, None, until).await?;
+            answer = wait_for(context, AccessKind::Delivery, identifier, None, until).await?;
         }
         if matches!(answer, Answer::NotReady(_)) && !render.is_zero() {
             let waiting = coordinator.wait_for_seal(identifier.as_str(), Instant::now() + render);
-            answer = hold(context, &identifier, waiting).await?;
+            answer = hold(context, identifier, waiting).await?;
         }
         Ok::<_, Rejection>(answer)
     };
     let answer = tokio::select! {
         biased;
-        refusal = coordinator.until_replaced(&identifier, sender) => Err(refusal.into()),
+        refusal = coordinator.until_replaced(identifier, sender) => Err(refusal.into()),
         answer = waiting => answer,
     }?;
-    drop(slot);
     // The files may have been sealed between the other registration and its announcement.
-    if let Some(refusal) = coordinator.replaced(&identifier, sender) {
-        return Err(refusal.into());
+    match coordinator.replaced(identifier, sender) {
+        Some(refusal) => Err(refusal.into()),
+        None => Ok(answer),
     }
-    reply_to(context, answer, preferred).await
 }
 
 /// `GET /v1/nodes/{id}/payload`. With `Prefer: wait` it is held until there is a payload that the client does not have.
