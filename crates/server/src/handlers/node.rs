@@ -1,6 +1,6 @@
 //! The routes of nodes: register, wait, fetch, leave.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -120,23 +120,28 @@ async fn fetch_held(
         facts = known.map(|known| known.registration);
     }
     let sender = sender_of(joiner, facts.as_ref());
-    let waiting = async {
-        let mut answer = coordinator.answer(identifier.as_str());
-        if !wait.is_zero() {
-            let until = Instant::now() + wait;
-            answer = wait_for(context, AccessKind::Delivery, identifier, None, until).await?;
-        }
+    let name = identifier.as_str();
+    // Pinned in place: each move would take the memory once more, for each of the waiting nodes.
+    let waiting = pin!(async {
+        let answer = coordinator.wait(name, None, Instant::now() + wait).await;
         if matches!(answer, Answer::NotReady(_)) && !render.is_zero() {
-            let waiting = coordinator.wait_for_seal(identifier.as_str(), Instant::now() + render);
-            answer = hold(context, identifier, waiting).await?;
+            coordinator
+                .wait_for_seal(name, Instant::now() + render)
+                .await
+        } else {
+            answer
         }
-        Ok::<_, Rejection>(answer)
-    };
-    let answer = tokio::select! {
-        biased;
-        refusal = coordinator.until_replaced(identifier, sender) => Err(refusal.into()),
-        answer = waiting => answer,
-    }?;
+    });
+    let replaced = pin!(coordinator.until_replaced(identifier, sender));
+    let ended = hold(context, async {
+        tokio::select! {
+            biased;
+            refusal = replaced => Err(refusal),
+            answer = waiting => Ok(answer),
+        }
+    });
+    let answer = ended.await?;
+    let answer = authorize_again(context, identifier, answer)?;
     // The files may have been sealed between the other registration and its announcement.
     match coordinator.replaced(identifier, sender) {
         Some(refusal) => Err(refusal.into()),
@@ -242,20 +247,23 @@ async fn wait_for(
     let connection = context.connection().clone();
     let coordinator = &connection.server.coordinator;
     let waiting = coordinator.wait_for(kind, identifier.as_str(), known, until);
-    hold(context, identifier, waiting).await
+    let answer = hold(context, waiting).await;
+    authorize_again(context, identifier, answer)
 }
 
-/// Holds the request until `waiting` is complete. The sender is authorized again before it gets the answer.
-async fn hold(
+/// Holds the request until `waiting` is complete.
+async fn hold<T>(context: &RequestContext, waiting: impl Future<Output = T>) -> T {
+    let _waiting = GaugeGuard::increment(&context.server().coordinator.metrics().waiting);
+    let _held = context.peer().liveness.hold();
+    waiting.await
+}
+
+/// Returns the answer to a request that was held, if its sender is still authorized.
+fn authorize_again(
     context: &mut RequestContext,
     identifier: &Identifier,
-    waiting: impl Future<Output = Answer>,
+    answer: Answer,
 ) -> Result<Answer, Rejection> {
-    let answer = {
-        let _waiting = GaugeGuard::increment(&context.server().coordinator.metrics().waiting);
-        let _held = context.peer().liveness.hold();
-        waiting.await
-    };
     match context.authorize_identifier(identifier)? {
         Grant::Allowed => Ok(answer),
         Grant::Unclaimed { .. } => Ok(context.server().coordinator.unregistered()),
