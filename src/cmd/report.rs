@@ -183,7 +183,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
         assert!(lines[0].starts_with("cfgsync: exit 69: no answer within"));
-        assert!(lines[1].starts_with("help: check the address, and that `cfgsync serve` runs"));
+        assert!(lines[1].starts_with("help: check that `cfgsync serve` runs at this address"));
     }
 
     /// A second line of a server's message could look like a hint.
