@@ -82,15 +82,7 @@ pub(in super::super) async fn fetch(
     let Some(slot) = hold_slot(server, AccessKind::Delivery, &identifier) else {
         return reply_to(context, answer, None).await;
     };
-    // In a box: a request that is not held does not need the memory.
-    let held = Box::pin(fetch_held(
-        context,
-        &identifier,
-        (joiner, own),
-        wait,
-        render,
-    ));
-    let answer = held.await?;
+    let answer = fetch_held(context, &identifier, (joiner, own), wait, render).await?;
     drop(slot);
     reply_to(context, answer, preferred).await
 }
