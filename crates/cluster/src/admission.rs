@@ -108,15 +108,19 @@ impl<'a> Admission<'a> {
         Ok(Permit { within, claim })
     }
 
-    /// Returns the address of the registration of `identifier` if another machine than `sender` sent it. Without proof of
-    /// identity only: a key, a certificate or a token proves that both are the same node.
-    pub(crate) fn other_machine(&self, identifier: &str, sender: Sender<'_>) -> Option<IpAddr> {
+    /// Returns the name and the address of the registration of `identifier` if another machine than `sender` sent it.
+    /// Without proof of identity only: a key, a certificate or a token proves that both are the same node.
+    pub(crate) fn other_machine(
+        &self,
+        identifier: &str,
+        sender: Sender<'_>,
+    ) -> Option<(&'a Identifier, IpAddr)> {
         if self.pipeline.spec.identity != IdentityMode::Open {
             return None;
         }
         let known = self.state.registrations.get(identifier)?;
         let is_other = sender.conflicts_with(known.origin.joiner, &known.registration);
-        is_other.then_some(known.registration.ip)
+        is_other.then_some((&known.registration.identifier, known.registration.ip))
     }
 
     /// Returns the bounds for `identifier`. The limit on the number of nodes does not apply to nodes that the spec names.

@@ -23,6 +23,8 @@ pub enum Answer {
     /// This server is stopping. The node should retry at once, here or at another server. The value is the same body as
     /// in [`Answer::NotReady`].
     Draining(Bytes),
+    /// The sender gets no files, because another machine is registered under its identifier.
+    Refused(Refusal),
 }
 
 /// A payload on its way to a client.

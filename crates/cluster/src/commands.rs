@@ -50,8 +50,7 @@ impl Coordinator {
         let span = tracing::debug_span!("register", node = %registration.identifier);
         let identifier = registration.identifier.clone();
         let ip = registration.ip;
-        let replaced = self.check_conflict(&registration, joiner)?;
-        let changes = self.admit(registration, key, joiner)?;
+        let (changes, replaced) = self.admit(registration, key, joiner)?;
         let commit = self.apply(changes).instrument(span).await?;
         let (is_failed, is_complete) = {
             let view = self.shared.view.load();
@@ -66,7 +65,7 @@ impl Coordinator {
                 "another machine registered as {identifier} from {ip}; the one at {replaced}, which was waiting, gets no \
                  files"
             );
-            self.shared.conflicts.send_replace(());
+            self.shared.release.send_replace(());
         }
         if commit.is_changed() {
             self.shared.metrics.changes.register.inc();
@@ -81,41 +80,30 @@ impl Coordinator {
         })
     }
 
-    /// Returns the address of another machine that is registered with the same identifier and still waits, if the spec
-    /// lets this registration replace it.
-    fn check_conflict(
-        &self,
-        registration: &NodeRegistration,
-        joiner: Option<JoinerId>,
-    ) -> Result<Option<IpAddr>, Refusal> {
-        let identifier = &registration.identifier;
-        let view = self.shared.view.load();
-        let state = self.shared.store.state();
-        let sender = Sender::new(joiner, registration);
-        let other = (view.admission(&state)).other_machine(identifier.as_str(), sender);
-        let waits = |_: &IpAddr| self.shared.held_requests.waits(identifier.as_str());
-        match (other.filter(waits), view.pipeline.spec.on_conflict) {
-            (Some(ip), OnConflict::Refuse) => Err(Refusal::NameInUse {
-                identifier: identifier.clone(),
-                ip,
-            }),
-            (other, _) => Ok(other),
-        }
-    }
-
     /// Decides whether the node may register. Returns the batch to store: the registration, with a claim if the node
-    /// needs one.
+    /// needs one. Returns as well the address of another machine that waits under the identifier, if the spec lets this
+    /// registration replace it.
     fn admit(
         &self,
         registration: NodeRegistration,
         key: Option<Digest>,
         joiner: Option<JoinerId>,
-    ) -> Result<Vec<Change>, Refusal> {
+    ) -> Result<(Vec<Change>, Option<IpAddr>), Refusal> {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
-        let limits = self.shared.capacity.bounds();
+        let identifier = &registration.identifier;
         let admission = view.admission(&state);
-        let permit = admission.register(&registration, key, limits)?;
+        let sender = Sender::new(joiner, &registration);
+        let other = admission.other_machine(identifier.as_str(), sender);
+        let waits = |_: &_| self.shared.held_requests.waits(identifier.as_str());
+        let replaced = other.filter(waits).map(|(_, ip)| ip);
+        if let Some(ip) = replaced
+            && view.pipeline.spec.on_conflict == OnConflict::Refuse
+        {
+            let identifier = identifier.clone();
+            return Err(Refusal::NameInUse { identifier, ip });
+        }
+        let permit = admission.register(&registration, key, self.shared.capacity.bounds())?;
         let claim = permit.claim.map(|key| Change::Claim {
             identifier: registration.identifier.clone(),
             key,
@@ -129,10 +117,11 @@ impl Coordinator {
             },
             within: permit.within,
         };
-        Ok(match claim {
+        let changes = match claim {
             Some(claim) => vec![claim, register],
             None => vec![register],
-        })
+        };
+        Ok((changes, replaced))
     }
 
     /// Ends the ownership of `identifier`. The next key with which a node registers as `identifier` becomes its owner.

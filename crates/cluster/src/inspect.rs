@@ -167,7 +167,7 @@ impl Coordinator {
                     ));
                 }
             }
-            Answer::Missing(refusal) => {
+            Answer::Missing(refusal) | Answer::Refused(refusal) => {
                 body.state = NodeState::Missing;
                 body.reason = Some(refusal.to_string());
             }

@@ -108,8 +108,6 @@ struct Shared {
     embedded: Vec<Arc<dyn Materializer>>,
     view: ArcSwap<View>,
     held_requests: HeldRequests,
-    /// Marked changed when a registration has replaced that of another machine, which waits.
-    conflicts: watch::Sender<()>,
     /// Marked changed when the answer to waiting nodes may have changed. New progress alone does not count.
     release: watch::Sender<()>,
     /// Marked changed after each publication. The value is [`View::completed`].
@@ -146,7 +144,6 @@ impl Coordinator {
             embedded,
             view: ArcSwap::from_pointee(first),
             held_requests: HeldRequests::default(),
-            conflicts: watch::Sender::new(()),
             release: watch::Sender::new(()),
             published: watch::Sender::new(Revision::default()),
             commands,

@@ -63,28 +63,6 @@ impl Coordinator {
         state.registrations.get(identifier).cloned()
     }
 
-    /// Returns the refusal for `sender` if another machine is registered as `identifier`.
-    pub fn replaced(&self, identifier: &Identifier, sender: Sender<'_>) -> Option<Refusal> {
-        let view = self.shared.view.load();
-        let state = self.shared.store.state();
-        let ip = (view.admission(&state)).other_machine(identifier.as_str(), sender)?;
-        let identifier = identifier.clone();
-        Some(Refusal::Replaced { identifier, ip })
-    }
-
-    /// Waits until another machine than `sender` registers as `identifier`.
-    pub async fn until_replaced(&self, identifier: &Identifier, sender: Sender<'_>) -> Refusal {
-        // Subscribe before comparing, so that a conflict in between is not lost.
-        let mut conflicts = self.shared.conflicts.subscribe();
-        loop {
-            if let Some(refusal) = self.replaced(identifier, sender) {
-                return refusal;
-            }
-            // It does not fail, because this handle owns the sender.
-            let _ = conflicts.changed().await;
-        }
-    }
-
     /// Returns the answer to a node that must register first, because it does not own the requested identifier yet.
     pub fn unregistered(&self) -> Answer {
         Answer::NotReady(self.shared.view.load().not_ready.body(false))
@@ -97,8 +75,23 @@ impl Coordinator {
 
     /// Like [`Coordinator::answer`], for a delivery or for an operator.
     pub fn answer_for(&self, kind: AccessKind, identifier: &str) -> Answer {
+        self.answer_to(kind, identifier, None)
+    }
+
+    /// Like [`Coordinator::answer`], for `sender`. It is refused if another machine is registered as `identifier`.
+    pub fn answer_as(&self, sender: Sender<'_>, identifier: &str) -> Answer {
+        self.answer_to(AccessKind::Delivery, identifier, Some(sender))
+    }
+
+    fn answer_to(&self, kind: AccessKind, identifier: &str, sender: Option<Sender<'_>>) -> Answer {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
+        if let Some(sender) = sender
+            && let Some((identifier, ip)) = view.admission(&state).other_machine(identifier, sender)
+        {
+            let identifier = identifier.clone();
+            return Answer::Refused(Refusal::Replaced { identifier, ip });
+        }
         match self.fetch(&view, &state, identifier) {
             Ok((served, identifier, payload)) => match kind {
                 AccessKind::Delivery => Answer::Payload(self.deliver(served, identifier, payload)),
@@ -172,17 +165,29 @@ impl Coordinator {
             .await
     }
 
+    /// Like [`Coordinator::wait`], for `sender` and its first payload. It is refused once another machine registers as
+    /// `identifier`.
+    pub async fn wait_as(&self, sender: Sender<'_>, identifier: &str, until: Instant) -> Answer {
+        self.wait_to(AccessKind::Delivery, identifier, Some(sender), None, until)
+            .await
+    }
+
     /// Waits for work, but not for nodes: until the newest registrations are evaluated, and then, if they satisfy the
     /// rule, until their files are sealed or have failed. It waits at most until `until`, and not at all for an
     /// identifier that is not registered.
-    pub async fn wait_for_seal(&self, identifier: &str, until: Instant) -> Answer {
+    pub async fn wait_for_seal(
+        &self,
+        sender: Sender<'_>,
+        identifier: &str,
+        until: Instant,
+    ) -> Answer {
         // Subscribe before comparing, so that no publication is lost.
         let mut published = self.shared.published.subscribe();
         let newest = {
             let state = self.shared.store.state();
             if !state.registrations.contains_key(identifier) {
                 drop(state);
-                return self.answer(identifier);
+                return self.answer_as(sender, identifier);
             }
             state.inputs
         };
@@ -192,9 +197,9 @@ impl Coordinator {
         // If it takes too long, the current answer is the right one as well.
         let _ = tokio::time::timeout_at(until, evaluated).await;
         if self.shared.view.load().is_satisfied {
-            self.wait(identifier, None, until).await
+            self.wait_as(sender, identifier, until).await
         } else {
-            self.answer(identifier)
+            self.answer_as(sender, identifier)
         }
     }
 
@@ -206,15 +211,29 @@ impl Coordinator {
         held: Option<Digest>,
         until: Instant,
     ) -> Answer {
+        self.wait_to(kind, identifier, None, held, until).await
+    }
+
+    async fn wait_to(
+        &self,
+        kind: AccessKind,
+        identifier: &str,
+        sender: Option<Sender<'_>>,
+        held: Option<Digest>,
+        until: Instant,
+    ) -> Answer {
         // Subscribe before comparing, so that a release in between is not lost.
         let mut release = self.shared.release.subscribe();
         loop {
             release.borrow_and_update();
-            let answer = self.answer_for(kind, identifier);
+            let answer = self.answer_to(kind, identifier, sender);
             let is_same = match &answer {
                 Answer::Payload(delivery) => held == Some(delivery.payload.digest),
                 Answer::NotReady(_) => true,
-                Answer::Missing(_) | Answer::Failed(_) | Answer::Draining(_) => false,
+                Answer::Missing(_)
+                | Answer::Failed(_)
+                | Answer::Draining(_)
+                | Answer::Refused(_) => false,
             };
             if !is_same || self.shared.draining.load(Ordering::Relaxed) {
                 return answer;
@@ -223,7 +242,7 @@ impl Coordinator {
                 .await
                 .is_err()
             {
-                return self.answer_for(kind, identifier);
+                return self.answer_to(kind, identifier, sender);
             }
         }
     }

@@ -105,7 +105,8 @@ async fn proof_of_identity_rules_out_another_machine() {
             .register_as(newer, None, Some(second))
             .await
             .unwrap();
-        let replaced = cluster.replaced(&older.identifier, sender);
-        assert_eq!(replaced.is_some(), is_other, "{identity}");
+        let answer = cluster.answer_as(sender, "a");
+        let is_refused = matches!(answer, Answer::Refused(Refusal::Replaced { .. }));
+        assert_eq!(is_refused, is_other, "{identity}");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::AccessKind;
+use cfgsync_model::Sender;
 
 #[tokio::test(start_paused = true)]
 async fn waiting_node_is_answered_when_the_last_node_registers() {
@@ -62,6 +63,9 @@ async fn draining_server_releases_waiting_nodes() {
     assert!(matches!(cluster.fetch("a").await, Answer::Draining(_)));
 }
 
+/// A client that sends neither a joiner id nor its address.
+const ANYONE: Sender<'_> = Sender::Address(None);
+
 /// Clients of the older protocol fetch right after the last registration and give up after a second.
 #[tokio::test(start_paused = true)]
 async fn wait_for_seal_includes_the_evaluation_settle_and_render() {
@@ -69,7 +73,7 @@ async fn wait_for_seal_includes_the_evaluation_settle_and_render() {
     cluster.add("a").await;
     cluster.add("b").await;
     let soon = Instant::now() + Duration::from_secs(5);
-    let payload = received(cluster.wait_for_seal("a", soon).await);
+    let payload = received(cluster.wait_for_seal(ANYONE, "a", soon).await);
     assert_eq!(number(&payload), 1);
 }
 
@@ -80,7 +84,7 @@ async fn wait_for_seal_does_not_wait_for_nodes() {
     let begun = Instant::now();
     for name in ["a", "unregistered"] {
         let answer = cluster
-            .wait_for_seal(name, begun + Duration::from_secs(5))
+            .wait_for_seal(ANYONE, name, begun + Duration::from_secs(5))
             .await;
         assert!(matches!(answer, Answer::NotReady(_)));
     }
@@ -92,7 +96,7 @@ async fn wait_for_seal_ends_at_its_time() {
     let cluster = start("ready: {nodes: 1, settle: 1m}");
     cluster.add("a").await;
     let until = Instant::now() + Duration::from_secs(5);
-    let answer = cluster.wait_for_seal("a", until).await;
+    let answer = cluster.wait_for_seal(ANYONE, "a", until).await;
     assert!(matches!(answer, Answer::NotReady(_)));
     assert!(Instant::now() >= until);
 }

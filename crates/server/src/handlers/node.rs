@@ -70,12 +70,10 @@ pub(in super::super) async fn fetch(
         }
     });
     drop(body);
-    if joiner.is_some()
-        && let Some(refusal) = coordinator.replaced(&identifier, sender_of(joiner, own.as_ref()))
-    {
-        return Err(refusal.into());
-    }
-    let answer = coordinator.answer(identifier.as_str());
+    let answer = match joiner {
+        Some(_) => coordinator.answer_as(sender_of(joiner, own.as_ref()), identifier.as_str()),
+        None => coordinator.answer(identifier.as_str()),
+    };
     if !matches!(answer, Answer::NotReady(_)) || wait.max(render).is_zero() {
         return reply_to(context, answer, preferred).await;
     }
@@ -115,30 +113,17 @@ async fn fetch_held(
     let name = identifier.as_str();
     // Pinned in place: each move would take the memory once more, for each of the waiting nodes.
     let waiting = pin!(async {
-        let answer = coordinator.wait(name, None, Instant::now() + wait).await;
+        let until = Instant::now() + wait;
+        let answer = coordinator.wait_as(sender, name, until).await;
         if matches!(answer, Answer::NotReady(_)) && !render.is_zero() {
-            coordinator
-                .wait_for_seal(name, Instant::now() + render)
-                .await
+            let until = Instant::now() + render;
+            coordinator.wait_for_seal(sender, name, until).await
         } else {
             answer
         }
     });
-    let replaced = pin!(coordinator.until_replaced(identifier, sender));
-    let ended = hold(context, async {
-        tokio::select! {
-            biased;
-            refusal = replaced => Err(refusal),
-            answer = waiting => Ok(answer),
-        }
-    });
-    let answer = ended.await?;
-    let answer = authorize_again(context, identifier, answer)?;
-    // The files may have been sealed between the other registration and its announcement.
-    match coordinator.replaced(identifier, sender) {
-        Some(refusal) => Err(refusal.into()),
-        None => Ok(answer),
-    }
+    let answer = hold(context, waiting).await;
+    authorize_again(context, identifier, answer)
 }
 
 /// `GET /v1/nodes/{id}/payload`. With `Prefer: wait` it is held until there is a payload that the client does not have.
@@ -286,6 +271,7 @@ async fn reply_to(
         }
         Answer::Failed(failure) => reply::failed(&failure),
         Answer::Draining(body) => reply::draining(&body),
+        Answer::Refused(refusal) => return Err(refusal.into()),
     };
     if preferred.is_some() {
         reply::preference_applied(&mut reply);
