@@ -25,6 +25,8 @@ mod content;
 mod artifact;
 mod generation;
 mod failure;
+mod value_names;
+mod value;
 
 pub use artifact::{
     ArtifactFile, ArtifactSet, DuplicatePath, InvalidArtifacts, MaterializedArtifacts,
@@ -45,3 +47,5 @@ pub use registration::{
     InvalidRegistration, Metadata, NodeRegistration, UnusableAddress, check_node_address,
 };
 pub use snapshot::{RegistrationSnapshot, SharedMetadata, SnapshotNode};
+pub use value::{Alias, VALUE_MAX_BYTES, ValueType, ValueVersion, WriteMode};
+pub use value_names::{Codec, InvalidValueName, Namespace, ValueKey};

@@ -1,4 +1,4 @@
-//! Bounds on the data that nodes can add to a store, and the size of metadata in memory.
+//! Bounds on the data that nodes and operators can add to a store, and the size of metadata in memory.
 
 use serde_json::Value;
 
@@ -30,7 +30,37 @@ impl Default for Bounds {
     }
 }
 
-/// A registration or a claim does not fit in its [`Bounds`]. Nothing was changed.
+/// Bounds on values and aliases. They do not remove current values that already exceed them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ValueBounds {
+    /// The number of keys in all namespaces, with the deleted ones whose history is kept. Also the number of aliases.
+    pub keys_max: usize,
+    /// All versions of all values together, in bytes of memory.
+    pub total_max_bytes: usize,
+    /// The number of versions that are kept for each key, at least one.
+    pub history_max: usize,
+}
+
+impl ValueBounds {
+    /// Bounds that every value fits in.
+    pub const NONE: Self = Self {
+        keys_max: usize::MAX,
+        total_max_bytes: usize::MAX,
+        history_max: usize::MAX,
+    };
+}
+
+impl Default for ValueBounds {
+    fn default() -> Self {
+        Self {
+            keys_max: 100_000,
+            total_max_bytes: 256 << 20,
+            history_max: 100,
+        }
+    }
+}
+
+/// A change does not fit in its [`Bounds`] or [`ValueBounds`]. Nothing was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CapacityExceeded {
     /// The maximum number of nodes is registered.
@@ -48,6 +78,21 @@ pub enum CapacityExceeded {
     Names {
         /// The maximum that was reached.
         max: usize,
+    },
+    /// The maximum number of keys or aliases is stored.
+    #[error("the limit of keys ({max}) is reached; delete values, or raise serve --value-keys-max")]
+    Keys {
+        /// The maximum that was reached.
+        max: usize,
+    },
+    /// All versions of all values together would take too much memory.
+    #[error(
+        "all values with their history would take more than {max_bytes} bytes of memory; delete values, or raise serve \
+         --values-total-max"
+    )]
+    Values {
+        /// The maximum, in bytes.
+        max_bytes: usize,
     },
     /// The metadata of all nodes together would take too much memory.
     #[error(

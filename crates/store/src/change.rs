@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Bounds, CapacityExceeded, event::Event};
+use crate::{Bounds, CapacityExceeded, ValueChange, ValueRejection, event::Event};
 use cfgsync_model::{
     ArtifactSet, Digest, Failure, Generation, GenerationNumber, Identifier, JoinerId,
     NodeRegistration, Origin, Revision,
@@ -63,6 +63,8 @@ pub enum Change {
     Fail(Failure),
     /// Ends a declared failure. Changes nothing if there is none. A record.
     Reset,
+    /// Changes a value or an alias. An input.
+    Value(ValueChange),
 }
 
 impl Change {
@@ -81,7 +83,8 @@ impl Change {
             Self::Register { .. }
             | Self::Remove { .. }
             | Self::Override { .. }
-            | Self::RemoveOverride(_) => true,
+            | Self::RemoveOverride(_)
+            | Self::Value(_) => true,
             Self::Deliver { .. }
             | Self::Claim { .. }
             | Self::Release(_)
@@ -156,6 +159,9 @@ pub enum RejectionReason {
     /// Another key owns the identifier.
     #[error("{0} is owned by a different key")]
     DifferentKey(Identifier),
+    /// A change of a value or an alias is not allowed.
+    #[error(transparent)]
+    Value(#[from] ValueRejection),
     /// The change does not fit in the bounds that it came with.
     #[error(transparent)]
     CapacityExceeded(#[from] CapacityExceeded),

@@ -12,6 +12,7 @@ mod concurrency;
 mod events;
 mod lost_answers;
 mod seals;
+mod values;
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
@@ -64,6 +65,12 @@ pub async fn check<S: Store>(make: impl AsyncFn() -> Handles<S>) {
     concurrency::concurrent_registrations_are_all_kept(make().await).await;
     concurrency::writer_reads_its_own_writes(make().await).await;
     concurrency::one_of_two_keys_owns_a_contested_identifier(make().await).await;
+    values::each_write_makes_a_version(&*one().await).await;
+    values::history_survives_deletion_and_versions_go_on(&*one().await).await;
+    values::writes_respect_their_conditions(&*one().await).await;
+    values::aliases_stand_for_keys_only(&*one().await).await;
+    values::history_and_sizes_are_bounded(&*one().await).await;
+    values::one_of_two_writers_of_a_version_wins(make().await).await;
     events::follower_sees_every_event_once_and_in_order(make().await).await;
     events::commit_answers_with_its_events(&*one().await).await;
     events::history_reaches_back_a_bounded_number_of_events(&*one().await).await;

@@ -3,9 +3,13 @@
 use std::{cmp::Ordering, fmt, sync::Arc};
 
 use imbl::Vector;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use cfgsync_model::{Digest, Failure, GenerationNumber, Identifier, NodeRegistration, Revision};
+use cfgsync_model::{
+    Digest, Failure, GenerationNumber, Identifier, Namespace, NodeRegistration, Revision, ValueKey,
+    ValueVersion,
+};
+use cfgsync_support::clock::Timestamp;
 
 /// The number of events that a state keeps for followers that resume.
 pub const EVENT_HISTORY_MAX_EVENTS: usize = 8192;
@@ -77,6 +81,38 @@ pub enum EventKind {
     },
     /// An operator ended the declared failure.
     ClusterReset,
+    /// A value has a new version.
+    ValueSet {
+        /// The namespace of the value.
+        namespace: Namespace,
+        /// The key of the value.
+        key: ValueKey,
+        /// The new version. The JSON form has its number, not its content.
+        #[serde(serialize_with = "version_number", rename = "version")]
+        content: Arc<ValueVersion>,
+    },
+    /// A value was deleted.
+    ValueDeleted {
+        /// The namespace of the value.
+        namespace: Namespace,
+        /// The key of the value.
+        key: ValueKey,
+    },
+    /// A key has a second name.
+    AliasSet {
+        /// The second name.
+        alias: ValueKey,
+        /// The key that it stands for.
+        target: ValueKey,
+        /// When the alias was set.
+        #[serde(skip)]
+        created_at: Timestamp,
+    },
+    /// An alias was deleted.
+    AliasDeleted {
+        /// The second name.
+        alias: ValueKey,
+    },
     /// A generation was sealed.
     GenerationSealed {
         /// The number of the generation.
@@ -84,6 +120,13 @@ pub enum EventKind {
         /// The digest of the generation.
         digest: Digest,
     },
+}
+
+fn version_number<S: Serializer>(
+    content: &Arc<ValueVersion>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(content.version)
 }
 
 impl EventKind {
@@ -100,6 +143,10 @@ impl EventKind {
             Self::NameReleased { .. } => "name_released",
             Self::ClusterFailed { .. } => "cluster_failed",
             Self::ClusterReset => "cluster_reset",
+            Self::ValueSet { .. } => "value_set",
+            Self::ValueDeleted { .. } => "value_deleted",
+            Self::AliasSet { .. } => "alias_set",
+            Self::AliasDeleted { .. } => "alias_deleted",
             Self::GenerationSealed { .. } => "generation_sealed",
         }
     }
@@ -177,9 +224,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{Bounds, Change, State};
-    use cfgsync_model::{ArtifactSet, FailureKind, Generation};
-    use cfgsync_support::clock::Timestamp;
+    use crate::{Bounds, Change, SetValue, State, ValueBounds, ValueChange};
+    use cfgsync_model::{Alias, ArtifactSet, FailureKind, Generation, ValueType, WriteMode};
 
     /// Applies `changes` to a new state and returns its events as JSON.
     fn events_of(changes: Vec<Change>) -> Vec<Value> {
@@ -227,6 +273,36 @@ mod tests {
             Change::Release(id()),
             Change::Fail(failure),
             Change::Reset,
+            Change::Value(ValueChange::Set(SetValue {
+                namespace: "prod".parse().unwrap(),
+                key: "a/b".parse().unwrap(),
+                content: ValueVersion {
+                    bytes: "secret".into(),
+                    codec: "text".parse().unwrap(),
+                    value_type: ValueType::Secret,
+                    version: 0,
+                    created_at: Timestamp::UNIX_EPOCH,
+                    updated_at: Timestamp::UNIX_EPOCH,
+                    expires_at: None,
+                },
+                mode: WriteMode::Upsert,
+                if_version: None,
+                within: ValueBounds::NONE,
+            })),
+            Change::Value(ValueChange::Delete {
+                namespace: "prod".parse().unwrap(),
+                key: "a/b".parse().unwrap(),
+                if_version: None,
+            }),
+            Change::Value(ValueChange::SetAlias {
+                name: "old".parse().unwrap(),
+                alias: Alias {
+                    target: "a/b".parse().unwrap(),
+                    created_at: Timestamp::UNIX_EPOCH,
+                },
+                within: ValueBounds::NONE,
+            }),
+            Change::Value(ValueChange::DeleteAlias("old".parse().unwrap())),
         ];
         let at = "1970-01-01T00:00:00Z";
         let expected = [
@@ -240,6 +316,10 @@ mod tests {
             json!({"kind": "cluster_failed",
                 "failure": {"kind": "operator", "reason": "maintenance", "at": at}}),
             json!({"kind": "cluster_reset"}),
+            json!({"kind": "value_set", "namespace": "prod", "key": "a/b", "version": 1}),
+            json!({"kind": "value_deleted", "namespace": "prod", "key": "a/b"}),
+            json!({"kind": "alias_set", "alias": "old", "target": "a/b"}),
+            json!({"kind": "alias_deleted", "alias": "old"}),
         ];
         let expected = expected.into_iter().zip(0..).map(|(mut event, part)| {
             event["revision"] = json!(7);

@@ -16,6 +16,8 @@ mod error;
 mod disk;
 mod directory;
 mod frame;
+mod scalar_entry;
+mod value_entry;
 mod entry;
 mod header;
 mod entry_v1;

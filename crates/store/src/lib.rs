@@ -13,7 +13,9 @@ mod bounds;
 mod directory_error;
 mod error;
 mod event;
+mod value_change;
 mod change;
+mod values;
 mod state;
 mod published;
 mod contract;
@@ -22,7 +24,7 @@ mod journal;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 
-pub use bounds::{Bounds, CapacityExceeded};
+pub use bounds::{Bounds, CapacityExceeded, ValueBounds};
 pub use change::{Change, Commit, CommitError, Rejection, RejectionReason, SealOutcome};
 pub use contract::{BoxFuture, Store};
 pub use error::{StoreError, StoreErrorKind};
@@ -31,3 +33,5 @@ pub use journal::{DirectoryConfig, DirectoryContents};
 pub use memory::MemoryStore;
 pub use published::{PublishedState, StateGuard};
 pub use state::{NodeOverride, RegisteredNode, State};
+pub use value_change::{SetValue, ValueChange, ValueRejection};
+pub use values::{NamespaceValues, ValueHistory, Values};

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use imbl::OrdMap;
 
 use crate::{
-    Bounds, CapacityExceeded, Change, Commit, Rejection, RejectionReason, SealOutcome,
+    Bounds, CapacityExceeded, Change, Commit, Rejection, RejectionReason, SealOutcome, Values,
     bounds::bytes_of,
     event::{Event, EventHistory, EventKind},
 };
@@ -25,12 +25,16 @@ pub struct State {
     pub registrations_revision: Revision,
     /// The revision of the newest change of an override, including removals.
     pub overrides_revision: Revision,
+    /// The revision of the newest change of a value or an alias.
+    pub values_revision: Revision,
     /// The registered nodes, sorted by identifier.
     pub registrations: OrdMap<Identifier, RegisteredNode>,
     /// The size of the metadata of all registered nodes, in bytes of memory.
     pub metadata_total_bytes: usize,
     /// The overrides, by node.
     pub overrides: OrdMap<Identifier, NodeOverride>,
+    /// Operators' values and aliases.
+    pub values: Values,
     /// The newest generation that each registered node has received.
     pub deliveries: OrdMap<Identifier, GenerationNumber>,
     /// The hash of the key that owns an identifier.
@@ -258,8 +262,15 @@ impl State {
                 Some(_) => Effect::Changed(EventKind::ClusterReset),
                 None => Effect::Unchanged(None),
             },
+            Change::Value(change) => {
+                let effect = self.values.apply(change, revision)?;
+                self.values_revision = revision;
+                Effect::Changed(effect)
+            }
         };
-        self.inputs = self.registrations_revision.max(self.overrides_revision);
+        self.inputs = (self.registrations_revision)
+            .max(self.overrides_revision)
+            .max(self.values_revision);
         Ok(effect)
     }
 

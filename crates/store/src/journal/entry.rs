@@ -7,14 +7,17 @@ use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::error::DecodeError;
+use super::{
+    error::DecodeError,
+    scalar_entry::{BytesEntry, TimestampEntry},
+    value_entry::ValueChangeEntry,
+};
 use crate::{Bounds, Change, SealOutcome, State};
 use cfgsync_model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Digest, Failure, FailureKind,
     Generation, GenerationNumber, Identifier, JoinerId, Metadata, Mode, NodeRegistration, Origin,
     Revision, Seat,
 };
-use cfgsync_support::clock::Timestamp;
 
 /// The highest revision that an entry may have.
 const REVISION_MAX: u64 = i64::MAX as u64;
@@ -46,6 +49,7 @@ enum ChangeEntry<'a> {
     Claim(&'a str, [u8; 32]),
     Release(&'a str),
     RegisterFrom(#[serde(borrow)] NodeEntry<'a>, OriginEntry),
+    Value(#[serde(borrow)] ValueChangeEntry<'a>),
 }
 
 /// The encoding of a registration.
@@ -99,25 +103,11 @@ pub(super) struct SealEntry<'a> {
     pub(super) history: u32,
 }
 
-/// Seconds and nanoseconds of Unix time.
-#[derive(Serialize, Deserialize, Clone, Copy)]
-pub(super) struct TimestampEntry(i64, i32);
-
 #[derive(Serialize, Deserialize)]
 enum FailureKindEntry {
     Deadline,
     Render,
     Operator,
-}
-
-/// Bytes, encoded in one step.
-#[derive(Deserialize, Clone, Copy)]
-pub(super) struct BytesEntry<'a>(#[serde(borrow)] pub(super) &'a [u8]);
-
-impl Serialize for BytesEntry<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.0)
-    }
 }
 
 /// Appends `value` to `out`.
@@ -247,6 +237,7 @@ impl<'a> ChangeEntry<'a> {
             Change::Release(identifier) => Self::Release(identifier.as_str()),
             Change::Fail(failure) => Self::Fail(FailureEntry::of(failure)),
             Change::Reset => Self::Reset,
+            Change::Value(change) => Self::Value(ValueChangeEntry::of(change)),
         }
     }
 
@@ -266,6 +257,7 @@ impl<'a> ChangeEntry<'a> {
             Self::Reset => Ok(Change::Reset),
             Self::Claim(identifier, key) => claim(identifier, key),
             Self::Release(identifier) => release(identifier),
+            Self::Value(change) => change.change().map(Change::Value),
         }
     }
 }
@@ -452,16 +444,6 @@ impl<'a> SealEntry<'a> {
             seats,
             once: Arc::new(once),
         })
-    }
-}
-
-impl TimestampEntry {
-    fn of(at: Timestamp) -> Self {
-        Self(at.as_second(), at.subsec_nanosecond())
-    }
-
-    fn timestamp(self) -> Result<Timestamp, DecodeError> {
-        Timestamp::new(self.0, self.1).map_err(|error| DecodeError::Other(error.to_string()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why frames of a state directory cannot be decoded.
 
-use cfgsync_model::{Instance, InvalidArtifactPath, InvalidIdentifier};
+use cfgsync_model::{Instance, InvalidArtifactPath, InvalidIdentifier, InvalidValueName};
 
 pub(super) use crate::directory_error::DirectoryError;
 
@@ -15,6 +15,8 @@ pub(super) enum DecodeError {
     Identifier(#[from] InvalidIdentifier),
     #[error(transparent)]
     Path(#[from] InvalidArtifactPath),
+    #[error(transparent)]
+    ValueName(#[from] InvalidValueName),
     #[error("it belongs to instance {0}")]
     Instance(Instance),
     #[error("{0}")]

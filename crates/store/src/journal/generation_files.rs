@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     directory::GENERATIONS,
     disk::{Disk, STAGED_SUFFIX, WriteError, replace_file},
-    entry::{self, BytesEntry, mode, non_empty_chunks},
+    entry::{self, mode, non_empty_chunks},
     error::{DecodeError, DirectoryError},
     header::{self, FileKind},
+    scalar_entry::BytesEntry,
 };
 use crate::State;
 use cfgsync_model::{

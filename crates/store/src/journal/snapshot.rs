@@ -9,9 +9,10 @@ use super::{
     entry::{self, FailureEntry, FileEntry, NodeEntry, OriginEntry, SealEntry},
     error::{DecodeError, DirectoryError},
     header::{self, FileKind},
+    value_entry::{self, AliasEntry, HistoryEntry},
 };
 use crate::{NodeOverride, State, bounds::bytes_of, event::EventHistory};
-use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance, Origin, Revision};
+use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance, Origin, Revision, ValueKey};
 
 /// The name of the snapshot in the directory.
 pub(super) const SNAPSHOT: &str = "snapshot";
@@ -41,6 +42,14 @@ enum Part<'a> {
     Revisions { registrations: u64, overrides: u64 },
     /// The registration of a node, its revision and its origin.
     NodeFrom(#[serde(borrow)] NodeEntry<'a>, u64, OriginEntry),
+    /// The revision of the newest change of a value or an alias.
+    ValuesRevision(u64),
+    /// A namespace and the revision of its newest change.
+    Namespace(&'a str, u64),
+    /// The namespace, the key and the history of a value.
+    Value(&'a str, &'a str, #[serde(borrow)] HistoryEntry<'a>),
+    /// The name of an alias, and what it stands for.
+    Alias(&'a str, #[serde(borrow)] AliasEntry<'a>),
 }
 
 /// Replaces the snapshot by one of `state`. Returns its length in bytes.
@@ -103,6 +112,19 @@ pub(super) fn to_file(instance: Instance, state: &State, history: usize) -> Vec<
         }
         for (identifier, key) in &state.keys {
             part(&Part::Key(identifier.as_str(), *key.as_bytes()));
+        }
+        if state.values_revision != Revision::default() {
+            part(&Part::ValuesRevision(state.values_revision.0));
+        }
+        for (namespace, values) in state.values.all() {
+            let namespace = namespace.as_str();
+            part(&Part::Namespace(namespace, values.revision.0));
+            for (key, history) in value_entry::histories(values) {
+                part(&Part::Value(namespace, key, history));
+            }
+        }
+        for (name, alias) in state.values.aliases() {
+            part(&Part::Alias(name.as_str(), AliasEntry::of(alias)));
         }
         let mut before = None;
         for generation in state.generations.iter() {
@@ -181,6 +203,15 @@ impl Part<'_> {
                 let key = Digest::from_bytes(key);
                 state.keys.insert(Identifier::recorded(identifier)?, key);
             }
+            Self::ValuesRevision(revision) => state.values_revision = Revision(revision),
+            Self::Namespace(namespace, revision) => {
+                value_entry::add_namespace(state, namespace, revision)?;
+            }
+            Self::Value(namespace, key, history) => history.add_to(state, namespace, key)?,
+            Self::Alias(name, alias) => {
+                let name = ValueKey::new(name)?;
+                state.values.insert_alias(name, alias.alias()?);
+            }
         }
         Ok(())
     }
@@ -201,8 +232,8 @@ fn insert(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Bounds, Change};
-    use cfgsync_model::{JoinerId, NodeRegistration};
+    use crate::{Bounds, Change, SetValue, ValueBounds, ValueChange};
+    use cfgsync_model::{Alias, JoinerId, NodeRegistration, ValueType, ValueVersion, WriteMode};
     use cfgsync_support::clock::Timestamp;
 
     #[test]
@@ -222,5 +253,72 @@ mod tests {
         let file = to_file(instance, &state, 1);
         let read = read(&file, instance, PathBuf::new).unwrap();
         assert_eq!(read.registrations["a"].origin, origin);
+    }
+
+    #[test]
+    fn values_and_aliases_are_kept_with_their_history() {
+        let version = |content: &str| ValueVersion {
+            bytes: content.to_owned().into(),
+            codec: "json".parse().unwrap(),
+            value_type: ValueType::Integer,
+            version: 0,
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+            expires_at: Some(Timestamp::UNIX_EPOCH),
+        };
+        let set = |key: &str, content: &str| {
+            Change::Value(ValueChange::Set(SetValue {
+                namespace: "prod".parse().unwrap(),
+                key: key.parse().unwrap(),
+                content: version(content),
+                mode: WriteMode::Upsert,
+                if_version: None,
+                within: ValueBounds::NONE,
+            }))
+        };
+        let delete = Change::Value(ValueChange::Delete {
+            namespace: "prod".parse().unwrap(),
+            key: "gone".parse().unwrap(),
+            if_version: None,
+        });
+        let alias = Change::Value(ValueChange::SetAlias {
+            name: "old".parse().unwrap(),
+            alias: Alias {
+                target: "new".parse().unwrap(),
+                created_at: Timestamp::UNIX_EPOCH,
+            },
+            within: ValueBounds::NONE,
+        });
+        let changes = vec![
+            set("new", "1"),
+            set("new", "2"),
+            set("gone", "3"),
+            delete,
+            alias,
+        ];
+        let mut state = State::default();
+        state.apply(changes, Revision(4)).unwrap();
+        let instance = Instance::from_bytes([1; 16]);
+        let file = to_file(instance, &state, 1);
+        let mut read = read(&file, instance, PathBuf::new).unwrap();
+        assert_eq!(read.values_revision, Revision(4));
+        for state in [&mut state, &mut read] {
+            let [old, gone] = ["old", "gone"].map(|name| name.parse().unwrap());
+            let (key, current) = state.values.get("prod", &old).unwrap();
+            assert_eq!(
+                (key.as_str(), current.version, &current.bytes[..]),
+                ("new", 2, &b"2"[..])
+            );
+            assert_eq!(
+                state.values.history("prod", &old).unwrap().versions().len(),
+                2
+            );
+            assert!(state.values.get("prod", &gone).is_none());
+            assert!(state.values.history("prod", &gone).is_some());
+            assert_eq!(
+                state.values.namespace("prod").unwrap().revision,
+                Revision(4)
+            );
+        }
     }
 }

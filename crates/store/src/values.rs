@@ -1,0 +1,403 @@
+//! Operators' values and aliases at one revision, and the effect of every change on them.
+
+use std::{ops::Bound, sync::Arc};
+
+use imbl::{OrdMap, Vector};
+
+use crate::{
+    CapacityExceeded, SetValue, ValueBounds, ValueChange, ValueRejection, event::EventKind,
+};
+use cfgsync_model::{Alias, Namespace, Revision, ValueKey, ValueVersion, WriteMode};
+
+/// The size of a version without its content, in bytes of memory.
+const VERSION_BYTES: usize = 256;
+
+/// All values and aliases. Cloning is cheap, because clones share unchanged data.
+#[derive(Debug, Clone, Default)]
+pub struct Values {
+    namespaces: OrdMap<Namespace, NamespaceValues>,
+    aliases: OrdMap<ValueKey, Alias>,
+    /// The number of keys, with the deleted ones whose history is kept.
+    keys_count: usize,
+    /// The size of all versions, in bytes of memory.
+    total_bytes: usize,
+}
+
+/// The values of one namespace.
+#[derive(Debug, Clone, Default)]
+pub struct NamespaceValues {
+    /// The revision of the newest change of a value in this namespace.
+    pub revision: Revision,
+    keys: OrdMap<ValueKey, ValueHistory>,
+}
+
+/// The versions of one key. They stay when the key is deleted.
+#[derive(Debug, Clone)]
+pub struct ValueHistory {
+    /// The kept versions, oldest first. There is at least one.
+    versions: Vector<Arc<ValueVersion>>,
+    is_deleted: bool,
+    /// The revision of the newest change.
+    revision: Revision,
+}
+
+impl Values {
+    /// Returns the namespaces that have a value, in order.
+    pub fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
+        let namespaces = self.namespaces.iter();
+        let namespaces = namespaces.filter(|(_, values)| values.entries("").next().is_some());
+        namespaces.map(|(name, _)| name)
+    }
+
+    /// Returns the values of a namespace, also if all of them are deleted.
+    pub fn namespace(&self, namespace: &str) -> Option<&NamespaceValues> {
+        self.namespaces.get(namespace)
+    }
+
+    /// Returns the current version of a key or an alias, and the key that it stands for.
+    pub fn get<'a>(
+        &'a self,
+        namespace: &str,
+        key: &'a ValueKey,
+    ) -> Option<(&'a ValueKey, &'a Arc<ValueVersion>)> {
+        let key = self.resolve(namespace, key);
+        let history = self.namespaces.get(namespace)?.keys.get(key)?;
+        Some((key, history.current()?))
+    }
+
+    /// Returns all kept versions of a key or an alias, also if it is deleted.
+    pub fn history(&self, namespace: &str, key: &ValueKey) -> Option<&ValueHistory> {
+        let key = self.resolve(namespace, key);
+        self.namespaces.get(namespace)?.keys.get(key)
+    }
+
+    /// Returns the key that `key` stands for in `namespace`. A key with a value stands for itself.
+    pub fn resolve<'a>(&'a self, namespace: &str, key: &'a ValueKey) -> &'a ValueKey {
+        match self.aliases.get(key) {
+            Some(alias) if !self.has_value(namespace, key) => &alias.target,
+            _ => key,
+        }
+    }
+
+    /// Returns all aliases, in order.
+    pub fn aliases(&self) -> &OrdMap<ValueKey, Alias> {
+        &self.aliases
+    }
+
+    /// Returns all versions that have a time at which they expire and are current, with their namespace and key.
+    pub fn expiring(&self) -> impl Iterator<Item = (&Namespace, &ValueKey, &Arc<ValueVersion>)> {
+        let namespaces = self.namespaces.iter();
+        let all = namespaces.flat_map(|(namespace, values)| {
+            let entries = values.entries("");
+            entries.map(move |(key, current)| (namespace, key, current))
+        });
+        all.filter(|(_, _, current)| current.expires_at.is_some())
+    }
+
+    fn has_value(&self, namespace: &str, key: &ValueKey) -> bool {
+        let values = self.namespaces.get(namespace);
+        let history = values.and_then(|values| values.keys.get(key));
+        history.is_some_and(|history| !history.is_deleted)
+    }
+
+    /// Applies one change at `revision`.
+    pub(crate) fn apply(
+        &mut self,
+        change: ValueChange,
+        revision: Revision,
+    ) -> Result<EventKind, ValueRejection> {
+        match change {
+            ValueChange::Set(set) => self.set(set, revision),
+            ValueChange::Delete {
+                namespace,
+                key,
+                if_version,
+            } => self.delete(namespace, &key, if_version, revision),
+            ValueChange::SetAlias {
+                name,
+                alias,
+                within,
+            } => self.set_alias(name, alias, within),
+            ValueChange::DeleteAlias(alias) => self.delete_alias(alias),
+        }
+    }
+
+    /// Stores a new version. Each accepted write makes one, also with the same content.
+    fn set(&mut self, set: SetValue, revision: Revision) -> Result<EventKind, ValueRejection> {
+        let SetValue {
+            namespace,
+            key,
+            mut content,
+            mode,
+            if_version,
+            within,
+        } = set;
+        let key = self.resolve(namespace.as_str(), &key).clone();
+        let history = self.history(namespace.as_str(), &key);
+        let current = history.and_then(ValueHistory::current).cloned();
+        check_version(&key, current.as_deref(), if_version)?;
+        match (mode, &current) {
+            (WriteMode::Create, Some(_)) => return Err(ValueRejection::Exists(key)),
+            (WriteMode::Update, None) => return Err(ValueRejection::NoValue(key)),
+            _ => {}
+        }
+        content.version = history.map_or(1, |history| history.newest().version + 1);
+        if let Some(current) = current {
+            content.created_at = current.created_at;
+        }
+        let is_new = history.is_none();
+        self.make_room(is_new, bytes_of(&content), within, (&namespace, &key))?;
+        let content = Arc::new(content);
+        let values = self.namespaces.entry(namespace.clone()).or_default();
+        values.revision = revision;
+        let history = values
+            .keys
+            .entry(key.clone())
+            .or_insert_with(ValueHistory::empty);
+        history.versions.push_back(content.clone());
+        history.is_deleted = false;
+        history.revision = revision;
+        self.total_bytes += bytes_of(&content);
+        while history.versions.len() > within.history_max.max(1) {
+            let oldest = history.versions.pop_front();
+            self.total_bytes -= oldest.map_or(0, |oldest| bytes_of(&oldest));
+        }
+        self.keys_count += usize::from(is_new);
+        Ok(EventKind::ValueSet {
+            namespace,
+            key,
+            content,
+        })
+    }
+
+    /// Deletes the current version. The history of the key stays.
+    fn delete(
+        &mut self,
+        namespace: Namespace,
+        key: &ValueKey,
+        if_version: Option<u64>,
+        revision: Revision,
+    ) -> Result<EventKind, ValueRejection> {
+        let key = self.resolve(namespace.as_str(), key).clone();
+        let Some((_, current)) = self.get(namespace.as_str(), &key) else {
+            return Err(match if_version {
+                Some(_) => ValueRejection::OtherVersion { key, found: None },
+                None => ValueRejection::NoValue(key),
+            });
+        };
+        check_version(&key, Some(current), if_version)?;
+        if let Some(values) = self.namespaces.get_mut(&namespace)
+            && let Some(history) = values.keys.get_mut(&key)
+        {
+            values.revision = revision;
+            history.is_deleted = true;
+            history.revision = revision;
+        }
+        Ok(EventKind::ValueDeleted { namespace, key })
+    }
+
+    fn set_alias(
+        &mut self,
+        name: ValueKey,
+        alias: Alias,
+        within: ValueBounds,
+    ) -> Result<EventKind, ValueRejection> {
+        let is_key = |namespace: &Namespace| self.has_value(namespace.as_str(), &name);
+        if name == alias.target {
+            return Err(ValueRejection::AliasOfItself(name));
+        }
+        if self.aliases.contains_key(&name) || self.namespaces.keys().any(is_key) {
+            return Err(ValueRejection::AliasExists(name));
+        }
+        let is_target = self.aliases.values().any(|other| other.target == name);
+        if is_target || self.aliases.contains_key(&alias.target) {
+            return Err(ValueRejection::AliasChain(name));
+        }
+        if self.aliases.len() >= within.keys_max {
+            let max = within.keys_max;
+            return Err(CapacityExceeded::Keys { max }.into());
+        }
+        self.aliases.insert(name.clone(), alias.clone());
+        Ok(EventKind::AliasSet {
+            alias: name,
+            target: alias.target,
+            created_at: alias.created_at,
+        })
+    }
+
+    fn delete_alias(&mut self, alias: ValueKey) -> Result<EventKind, ValueRejection> {
+        match self.aliases.remove(&alias) {
+            Some(_) => Ok(EventKind::AliasDeleted { alias }),
+            None => Err(ValueRejection::NoAlias(alias)),
+        }
+    }
+
+    /// Checks that a version of `bytes` fits in `within`. If it does not, forgets the histories of deleted keys, the
+    /// longest deleted first, until it fits. `kept` is the key of the version.
+    fn make_room(
+        &mut self,
+        is_new_key: bool,
+        bytes: usize,
+        within: ValueBounds,
+        kept: (&Namespace, &ValueKey),
+    ) -> Result<(), CapacityExceeded> {
+        let fits = |values: &Self| {
+            let keys = values.keys_count + usize::from(is_new_key);
+            (
+                keys <= within.keys_max,
+                values.total_bytes.saturating_add(bytes) <= within.total_max_bytes,
+            )
+        };
+        if fits(self) == (true, true) {
+            return Ok(());
+        }
+        let mut deleted: Vec<(Revision, Namespace, ValueKey)> = Vec::new();
+        for (namespace, values) in &self.namespaces {
+            for (key, history) in &values.keys {
+                if history.is_deleted && (namespace, key) != kept {
+                    deleted.push((history.revision, namespace.clone(), key.clone()));
+                }
+            }
+        }
+        deleted.sort_unstable();
+        let mut after = self.clone();
+        for (_, namespace, key) in deleted {
+            after.forget(&namespace, &key);
+            if fits(&after) == (true, true) {
+                *self = after;
+                return Ok(());
+            }
+        }
+        Err(match fits(&after) {
+            (false, _) => CapacityExceeded::Keys {
+                max: within.keys_max,
+            },
+            _ => CapacityExceeded::Values {
+                max_bytes: within.total_max_bytes,
+            },
+        })
+    }
+
+    fn forget(&mut self, namespace: &Namespace, key: &ValueKey) {
+        let values = self.namespaces.get_mut(namespace);
+        if let Some(history) = values.and_then(|values| values.keys.remove(key)) {
+            self.keys_count -= 1;
+            self.total_bytes -= history.bytes();
+        }
+    }
+
+    /// Returns everything that a snapshot of the state holds: each namespace with its revision and its keys.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Namespace, &NamespaceValues)> {
+        self.namespaces.iter()
+    }
+
+    /// Sets the revision of a namespace, as a snapshot of the state recorded it.
+    pub(crate) fn insert_namespace(&mut self, namespace: Namespace, revision: Revision) {
+        self.namespaces.entry(namespace).or_default().revision = revision;
+    }
+
+    /// Inserts the history of a key, as a snapshot of the state recorded it.
+    pub(crate) fn insert_history(
+        &mut self,
+        namespace: Namespace,
+        key: ValueKey,
+        history: ValueHistory,
+    ) {
+        self.keys_count += 1;
+        self.total_bytes += history.bytes();
+        let values = self.namespaces.entry(namespace).or_default();
+        values.keys.insert(key, history);
+    }
+
+    /// Inserts an alias, as a snapshot of the state recorded it.
+    pub(crate) fn insert_alias(&mut self, name: ValueKey, alias: Alias) {
+        self.aliases.insert(name, alias);
+    }
+}
+
+impl NamespaceValues {
+    /// Returns the current values whose key begins with `prefix`, in the order of their keys.
+    pub fn entries<'a>(
+        &'a self,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = (&'a ValueKey, &'a Arc<ValueVersion>)> {
+        let from = (self.keys).range::<_, str>((Bound::Included(prefix), Bound::Unbounded));
+        let with_prefix = from.take_while(move |(key, _)| key.as_str().starts_with(prefix));
+        with_prefix.filter_map(|(key, history)| Some((key, history.current()?)))
+    }
+
+    /// Returns the history of each key, in the order of the keys.
+    pub(crate) fn histories(&self) -> impl Iterator<Item = (&ValueKey, &ValueHistory)> {
+        self.keys.iter()
+    }
+}
+
+impl ValueHistory {
+    fn empty() -> Self {
+        Self {
+            versions: Vector::new(),
+            is_deleted: false,
+            revision: Revision::default(),
+        }
+    }
+
+    /// Returns a recorded history. `None` if `versions` is empty.
+    pub(crate) fn recorded(
+        versions: Vec<Arc<ValueVersion>>,
+        is_deleted: bool,
+        revision: Revision,
+    ) -> Option<Self> {
+        (!versions.is_empty()).then(|| Self {
+            versions: versions.into(),
+            is_deleted,
+            revision,
+        })
+    }
+
+    /// Returns the current version. `None` if the key is deleted.
+    pub fn current(&self) -> Option<&Arc<ValueVersion>> {
+        (!self.is_deleted).then(|| self.newest())
+    }
+
+    /// Returns the kept versions, oldest first.
+    pub fn versions(&self) -> &Vector<Arc<ValueVersion>> {
+        &self.versions
+    }
+
+    /// Returns whether the key is deleted.
+    pub fn is_deleted(&self) -> bool {
+        self.is_deleted
+    }
+
+    /// Returns the revision of the newest change.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    fn newest(&self) -> &Arc<ValueVersion> {
+        self.versions.last().expect("a history has a version")
+    }
+
+    fn bytes(&self) -> usize {
+        self.versions.iter().map(|version| bytes_of(version)).sum()
+    }
+}
+
+fn bytes_of(version: &ValueVersion) -> usize {
+    VERSION_BYTES + version.bytes.len()
+}
+
+fn check_version(
+    key: &ValueKey,
+    current: Option<&ValueVersion>,
+    required: Option<u64>,
+) -> Result<(), ValueRejection> {
+    let found = current.map(|current| current.version);
+    match required {
+        Some(required) if found != Some(required) => Err(ValueRejection::OtherVersion {
+            key: key.clone(),
+            found,
+        }),
+        _ => Ok(()),
+    }
+}
