@@ -320,8 +320,8 @@ impl Coordinator {
             RejectionReason::NoOverride(identifier) => Refusal::NoOverride(identifier),
             RejectionReason::DifferentKey(identifier) => Refusal::OtherKey(identifier),
             RejectionReason::CapacityExceeded(exceeded) => self.shared.capacity.refuse(exceeded),
-            RejectionReason::NotFirstGeneration(_) => {
-                unreachable!("no batch seals a generation")
+            RejectionReason::Value(_) | RejectionReason::NotFirstGeneration(_) => {
+                unreachable!("the batch changes no value and seals no generation")
             }
         })
     }

@@ -30,6 +30,7 @@ mod attempt_failure;
 mod admission;
 mod capacity;
 mod view;
+mod values;
 mod queries;
 mod inspect;
 mod reconciler;
@@ -39,6 +40,11 @@ pub use admission::check_registration;
 pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, Refusal};
 pub use audit_sink::{AuditEvent, AuditRefused, AuditSink, RenderOutcome};
 pub use held_requests::HeldSlot;
+pub use values::{
+    CHANGES_MAX, Entry, NAMESPACES_PAGE_DEFAULT_ENTRIES, NAMESPACES_PAGE_MAX_ENTRIES, NewValue,
+    PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES, Page, SNAPSHOT_MAX_ENTRIES, ValueCommand, ValueError,
+    ValuesSnapshot,
+};
 
 use std::{
     future::Future,
@@ -60,7 +66,7 @@ use crate::{
 use cfgsync_materialize::Materializer;
 use cfgsync_model::{GenerationNumber, Identifier, Revision};
 use cfgsync_spec::Spec;
-use cfgsync_store::{Bounds, Store};
+use cfgsync_store::{Bounds, Store, ValueBounds};
 use cfgsync_support::clock::WallClock;
 use cfgsync_wire::SigningKey;
 
@@ -74,6 +80,8 @@ pub struct Config {
     pub min_generation_interval: Duration,
     /// The limits on registered nodes and on their metadata.
     pub bounds: Bounds,
+    /// The limits on values and aliases.
+    pub value_bounds: ValueBounds,
     /// The key that signs all payloads, if there is one.
     pub sign_key: Option<Arc<SigningKey>>,
     /// The audit log for actions without a request. It may delay seals.
@@ -85,6 +93,7 @@ impl Default for Config {
         Self {
             min_generation_interval: Duration::from_secs(1),
             bounds: Bounds::default(),
+            value_bounds: ValueBounds::default(),
             sign_key: None,
             audit_sink: None,
         }
@@ -104,6 +113,7 @@ struct Shared {
     clock: WallClock,
     sign_key: Option<Arc<SigningKey>>,
     capacity: CapacityLimits,
+    value_bounds: ValueBounds,
     /// The materializers of the embedding program. They run after those of the spec.
     embedded: Vec<Arc<dyn Materializer>>,
     view: ArcSwap<View>,
@@ -141,6 +151,7 @@ impl Coordinator {
             clock,
             sign_key,
             capacity: CapacityLimits::new(config.bounds),
+            value_bounds: config.value_bounds,
             embedded,
             view: ArcSwap::from_pointee(first),
             held_requests: HeldRequests::default(),

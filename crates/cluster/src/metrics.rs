@@ -60,6 +60,8 @@ pub struct ChangeCounters {
     pub remove: Counter,
     /// Overrides that were set or removed.
     pub overrides: Counter,
+    /// Changes of values and aliases.
+    pub values: Counter,
     /// Failures that operators declared.
     pub fail: Counter,
     /// Failures that operators reset.
@@ -75,6 +77,7 @@ impl Default for ChangeCounters {
             release: counter("release"),
             remove: counter("remove"),
             overrides: counter("override"),
+            values: counter("value"),
             fail: counter("fail"),
             reset: counter("reset"),
             family: family.clone(),

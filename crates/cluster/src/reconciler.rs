@@ -15,6 +15,7 @@ mod sealer;
 mod evaluation;
 mod adopter;
 mod deliveries;
+mod expiry;
 mod publisher;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -38,6 +39,7 @@ use cfgsync_support::duration;
 use crash_mark::CrashMark;
 use deliveries::DeliveryRecorder;
 use evaluation::Evaluation;
+use expiry::Expiry;
 use follower::{Follower, log_registrations};
 use publisher::{Publisher, Serving};
 use render_job::{RenderJob, RenderedGeneration};
@@ -83,6 +85,7 @@ pub(crate) struct Reconciler {
     sealer: Sealer,
     adopter: Adopter,
     deliveries: DeliveryRecorder,
+    expiry: Expiry,
     serving: Serving,
     publisher: Publisher,
 }
@@ -110,6 +113,7 @@ impl Reconciler {
             sealer: Sealer::default(),
             adopter: Adopter::default(),
             deliveries: DeliveryRecorder::default(),
+            expiry: Expiry::default(),
             serving: Serving::new(view.served.clone(), view.coverage.up_to),
             publisher: Publisher::default(),
             shared,
@@ -159,6 +163,10 @@ impl Reconciler {
                 self.deliveries
                     .record_if_due(&self.shared, &self.follower.state),
             );
+            wake_at.add(
+                self.expiry
+                    .delete_if_due(&self.shared, &self.follower.state),
+            );
             self.publish(evaluation);
             let next_evaluation = Instant::now() + EVALUATION_INTERVAL;
             tokio::select! {
@@ -174,6 +182,7 @@ impl Reconciler {
                 served = self.adopter.finished() => self.on_generation_adopted(served),
                 () = self.deliveries.recorded(&self.shared) => {}
                 () = self.shared.delivered.notified() => {}
+                () = self.expiry.deleted() => {}
                 () = sleep_until(wake_at.0) => {}
             }
         }

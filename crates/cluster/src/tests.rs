@@ -15,6 +15,7 @@ mod static_files;
 mod capacity;
 mod audit_sink;
 mod slow_store;
+mod values;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -90,8 +91,18 @@ pub(super) fn start_with(
     embedded: Vec<Arc<dyn Materializer>>,
     config: Config,
 ) -> Cluster {
-    let (running, stop) = oneshot::channel::<()>();
     let clock = WallClock::from_fn(|| Timestamp::UNIX_EPOCH);
+    start_with_clock(store, spec, embedded, config, clock)
+}
+
+pub(super) fn start_with_clock(
+    store: Arc<dyn Store>,
+    spec: Spec,
+    embedded: Vec<Arc<dyn Materializer>>,
+    config: Config,
+    clock: WallClock,
+) -> Cluster {
+    let (running, stop) = oneshot::channel::<()>();
     let stop = async {
         let _ = stop.await;
     };

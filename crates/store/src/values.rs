@@ -321,7 +321,20 @@ impl NamespaceValues {
         &'a self,
         prefix: &'a str,
     ) -> impl Iterator<Item = (&'a ValueKey, &'a Arc<ValueVersion>)> {
-        let from = (self.keys).range::<_, str>((Bound::Included(prefix), Bound::Unbounded));
+        self.entries_after(prefix, None)
+    }
+
+    /// Like [`NamespaceValues::entries`], from the first key after `after`.
+    pub fn entries_after<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'a ValueKey, &'a Arc<ValueVersion>)> {
+        let start = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let from = (self.keys).range::<_, str>((start, Bound::Unbounded));
         let with_prefix = from.take_while(move |(key, _)| key.as_str().starts_with(prefix));
         with_prefix.filter_map(|(key, history)| Some((key, history.current()?)))
     }

@@ -113,6 +113,21 @@ impl Follower {
                 );
             }
             EventKind::ClusterReset => tracing::info!("an operator ended the declared failure"),
+            EventKind::ValueSet {
+                namespace,
+                key,
+                content,
+            } => {
+                let version = content.version;
+                tracing::debug!("the value {key} in {namespace} was set (version {version})");
+            }
+            EventKind::ValueDeleted { namespace, key } => {
+                tracing::debug!("the value {key} in {namespace} was deleted");
+            }
+            EventKind::AliasSet { alias, target, .. } => {
+                tracing::debug!("{alias} is now an alias of {target}");
+            }
+            EventKind::AliasDeleted { alias } => tracing::debug!("the alias {alias} was deleted"),
             // The sealer and the server log these themselves.
             EventKind::JoinerChanged { .. }
             | EventKind::Delivered { .. }
