@@ -24,10 +24,10 @@ use super::{
     transport_checks::{check_framing, check_host, check_origin},
 };
 use cfgsync_access::{
-    AccessControl, Action, AuditLine, AuditOutcome, CertificateNames, Credentials, Denial,
-    IdentityMode, NodeIdentity, PresentedToken, Principal, Resource, Role,
+    AccessControl, Action, AuditLine, AuditLog, AuditOutcome, CertificateNames, Credentials,
+    Denial, IdentityMode, NodeIdentity, PresentedToken, Principal, Resource, Role,
 };
-use cfgsync_cluster::{AccessKind, Delivery};
+use cfgsync_cluster::{AccessKind, Delivery, Refusal};
 use cfgsync_model::{Digest, GenerationNumber, Identifier, NodeRegistration};
 use cfgsync_wire::NODE_KEY_HEADER;
 
@@ -364,6 +364,19 @@ impl RequestContext {
             audit.write_ahead(line).await?;
         }
         Ok(())
+    }
+
+    /// Announces a change of a node, as [`Self::announce`] does, unless `check` refuses it. The lines of refusals are
+    /// limited, but those of announcements are not, so a node could fill the log with refused changes.
+    pub(super) async fn announce_checked(
+        &self,
+        check: impl FnOnce() -> Result<(), Refusal>,
+    ) -> Result<(), Rejection> {
+        let audit = self.server().config.access.audit();
+        if audit.is_some_and(AuditLog::is_required) {
+            check()?;
+        }
+        self.announce().await
     }
 
     /// Writes the audit line of the response, if the request belongs into the log.

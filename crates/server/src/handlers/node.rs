@@ -30,8 +30,10 @@ pub(in super::super) async fn register(
     let claim = context.authorize_registration(&registration.identifier)?;
     let joiner = joiner_id(&context.head.headers);
     context.attach_registration(&registration);
-    context.announce().await?;
     let coordinator = &context.server().coordinator;
+    context
+        .announce_checked(|| coordinator.check_register(&registration, claim, joiner))
+        .await?;
     let accepted = coordinator.register_as(registration, claim, joiner).await?;
     if !accepted.changed {
         context.set_unchanged();
@@ -206,9 +208,12 @@ pub(in super::super) async fn leave(
 ) -> Result<RoutedReply, Rejection> {
     let leave = read_leave(&small_body(&context, &mut body).await?)?;
     context.authorize_identifier(&leave.identifier)?;
-    context.announce().await?;
     let joiner = joiner_id(&context.head.headers);
-    context.server().coordinator.leave(leave, joiner).await?;
+    let coordinator = &context.server().coordinator;
+    context
+        .announce_checked(|| coordinator.check_leave(&leave, joiner))
+        .await?;
+    coordinator.leave(leave, joiner).await?;
     Ok(reply::accepted().into())
 }
 
