@@ -73,8 +73,10 @@ pub struct ReceiptEntry {
 
 /// Identifies a payload that was delivered before. A session accepts no older generation of the same instance, and
 /// no other payload with the same generation number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveredGeneration {
+    /// The name of the cluster, if its server sent it.
+    pub cluster: Option<String>,
     /// The identity of the store that sealed the generation.
     pub instance: Instance,
     /// The number of the generation within that instance.
@@ -206,6 +208,7 @@ impl Receipt {
     /// Returns what identifies the delivered payload. `None` if the server was of the older protocol.
     pub fn delivered(&self) -> Option<DeliveredGeneration> {
         Some(DeliveredGeneration {
+            cluster: self.cluster.clone(),
             instance: self.instance?,
             generation: self.generation?,
             digest: self.digest?,

@@ -136,6 +136,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         .with_address(address)
         .with_metadata(metadata)
         .with_verify_keys(verify_keys)
+        .with_accept_signature_v1(args.trust.accept_signature_v1())
         .with_wait_max(if is_interactive {
             WAIT_MAX_INTERACTIVE
         } else {
