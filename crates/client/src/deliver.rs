@@ -6,16 +6,25 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use bytes::Bytes;
 
 use crate::{
     JoinError, OutputMap, Placement, Receipt, Session, Target,
-    disk::{self, CommittedTransaction, DiskError, Owner, Transaction, WrittenFile},
+    disk::{
+        self, CommittedTransaction, DirectoryLocks, DiskError, Owner, Transaction, WrittenFile,
+    },
 };
 use cfgsync_model::{ArtifactFile, Identifier};
 use cfgsync_wire::ReceivedPayload;
+use tokio::time::Instant;
+
+/// Longest wait for another delivery to the same directory. A delivery takes milliseconds, and rarely seconds.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Pause between two attempts to lock a directory.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// The places and the rules by which a node writes its payloads.
 ///
@@ -27,7 +36,7 @@ use cfgsync_wire::ReceivedPayload;
 /// let options = DeliveryOptions::new(outputs).with_receipt("/var/lib/app/receipt.json")?;
 ///
 /// let payload = session.run(|_event| {}).await?;
-/// let committed = options.commit(&session, &payload)?;
+/// let committed = options.commit_when_unlocked(&session, &payload, |_directory| {}).await?;
 /// for file in committed.finish().written {
 ///     println!("{}", file.path.display());
 /// }
@@ -116,13 +125,34 @@ impl DeliveryOptions {
     ///
     /// # Errors
     /// [`JoinError::Route`] if the payload does not match the routes, [`JoinError::Disk`] if a file cannot be written.
-    /// Nothing has changed then, unless the error is [`DiskError::RollbackFailed`].
+    /// Nothing has changed then, unless the error is [`DiskError::RollbackFailed`]. While another delivery to one of the
+    /// directories is in progress, the error is [`DiskError::Locked`] at once.
     pub fn commit<'p>(
         &self,
         session: &Session,
         payload: &'p ReceivedPayload,
     ) -> Result<CommittedDelivery<'p>, JoinError> {
         self.commit_for(&session.options().identifier, session.cluster(), payload)
+    }
+
+    /// Writes the payload as [`DeliveryOptions::commit`] does, after other deliveries to the same directories. Calls
+    /// `on_wait` with the locked directory when a wait begins. Dropping the future is safe: it stops between attempts.
+    ///
+    /// # Errors
+    /// As for `commit`. [`DiskError::Locked`] if a directory stays locked for 30 s.
+    pub async fn commit_when_unlocked<'p>(
+        &self,
+        session: &Session,
+        payload: &'p ReceivedPayload,
+        mut on_wait: impl FnMut(&Path),
+    ) -> Result<CommittedDelivery<'p>, JoinError> {
+        let mut wait = LockWait::new();
+        loop {
+            let attempt = self.commit(session, payload);
+            if let Some(result) = wait.after(attempt, &mut on_wait).await {
+                return result;
+            }
+        }
     }
 
     pub(crate) fn commit_for<'p>(
@@ -169,12 +199,18 @@ impl CommittedDelivery<'_> {
 
     /// Removes the old files. There is no rollback from here on.
     pub fn finish(self) -> Delivery {
+        self.finish_locked().0
+    }
+
+    /// Removes the old files as [`CommittedDelivery::finish`] does, and keeps the directories locked. Keep the locks
+    /// until the program that reads the files has started: until then, no other delivery changes the files.
+    pub fn finish_locked(self) -> (Delivery, DirectoryLocks) {
         let stdout = self.stdout().collect();
-        let mut written = self.transaction.finish();
+        let (mut written, locks) = self.transaction.finish_locked();
         if self.has_receipt {
             written.pop();
         }
-        Delivery { written, stdout }
+        (Delivery { written, stdout }, locks)
     }
 
     /// Restores the old files because of `cause`. Returns `cause`, or [`DiskError::RollbackFailed`] with it if a file
@@ -189,5 +225,42 @@ impl fmt::Debug for CommittedDelivery<'_> {
         f.debug_struct("CommittedDelivery")
             .field("written", &self.written())
             .finish_non_exhaustive()
+    }
+}
+
+/// The wait for other deliveries, over all attempts of one delivery.
+pub(crate) struct LockWait {
+    started: Instant,
+    is_waiting: bool,
+}
+
+impl LockWait {
+    pub(crate) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            is_waiting: false,
+        }
+    }
+
+    /// Returns the result of an attempt, or waits if a directory was locked: then the caller tries again. Calls
+    /// `on_wait` when the first wait begins.
+    pub(crate) async fn after<T>(
+        &mut self,
+        attempt: Result<T, JoinError>,
+        on_wait: impl FnOnce(&Path),
+    ) -> Option<Result<T, JoinError>> {
+        let path = match attempt {
+            Err(JoinError::Disk(DiskError::Locked { path, .. })) => path,
+            other => return Some(other),
+        };
+        if self.started.elapsed() >= LOCK_WAIT_MAX {
+            let waited = LOCK_WAIT_MAX;
+            return Some(Err(DiskError::Locked { path, waited }.into()));
+        }
+        if !std::mem::replace(&mut self.is_waiting, true) {
+            on_wait(&path);
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
+        None
     }
 }

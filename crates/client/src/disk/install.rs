@@ -17,7 +17,7 @@ use super::{
     owner::{Owner, set_owner},
     stage::{Staged, State, read},
     step::{Hook, Step, before},
-    tree::{Tree, staging_name},
+    tree::{Tree, with_staging_name},
 };
 
 /// Moves every staged file to its target and syncs the directories.
@@ -142,25 +142,26 @@ fn exchange(
 
 /// Copies a file to a staging name, with its owner and mode. Returns the name.
 fn back_up(directory: &OwnedFd, name: &str) -> Result<String, Errno> {
-    let copy = staging_name()?;
     let stat = fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
         let target = fs::readlinkat(directory, name, Vec::new())?;
-        fs::symlinkat(target.as_c_str(), directory, copy.as_str())?;
-        return Ok(copy);
+        let linked = with_staging_name(|copy| fs::symlinkat(target.as_c_str(), directory, copy));
+        return linked.map(|(copy, ())| copy);
     }
-    let written = write_copy(directory, name, &copy, &stat);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let (copy, to) =
+        with_staging_name(|copy| fs::openat(directory, copy, flags, Mode::RUSR | Mode::WUSR))?;
+    let written = write_copy(directory, name, to, &stat);
     if written.is_err() {
         let _ = fs::unlinkat(directory, copy.as_str(), AtFlags::empty());
     }
     written.map(|()| copy)
 }
 
-fn write_copy(directory: &OwnedFd, name: &str, copy: &str, stat: &Stat) -> Result<(), Errno> {
+fn write_copy(directory: &OwnedFd, name: &str, to: OwnedFd, stat: &Stat) -> Result<(), Errno> {
     let from = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut from = File::from(fs::openat(directory, name, from, Mode::empty())?);
-    let to = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut to = File::from(fs::openat(directory, copy, to, Mode::RUSR | Mode::WUSR)?);
+    let mut to = File::from(to);
     io::copy(&mut from, &mut to).map_err(errno)?;
     match set_owner(&to, stat.st_uid, Some(stat.st_gid)) {
         Ok(()) | Err(Errno::PERM) => {}

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fmt, io, path::PathBuf};
 
 use super::{
-    DiskError, Owner, WrittenFile,
+    DirectoryLocks, DiskError, Owner, WrittenFile,
     install::{install, remove_old, roll_back},
     stage::{Staged, stage},
     step::Step,
@@ -56,6 +56,9 @@ struct Changes<'h> {
 impl Transaction<'static> {
     /// Stages each file beside its target, with its mode and `owner`. Without an owner, a replaced file's owner and
     /// group are kept where permitted.
+    ///
+    /// # Errors
+    /// [`DiskError::Locked`] at once if another transaction writes to one of the directories.
     pub fn stage(
         files: &[(&ArtifactFile, &Target)],
         owner: Option<Owner>,
@@ -112,11 +115,17 @@ impl CommittedTransaction<'_> {
     }
 
     /// Removes the old files. There is no rollback from here on.
-    pub fn finish(mut self) -> Vec<WrittenFile> {
+    pub fn finish(self) -> Vec<WrittenFile> {
+        self.finish_locked().0
+    }
+
+    /// Removes the old files as [`CommittedTransaction::finish`] does, and keeps the directories locked.
+    pub fn finish_locked(mut self) -> (Vec<WrittenFile>, DirectoryLocks) {
         let changes = &mut self.changes;
         changes.is_settled = true;
         remove_old(&changes.tree, &changes.staged, &mut *changes.hook);
-        self.written
+        let tree = std::mem::replace(&mut changes.tree, Tree::new(None));
+        (self.written, tree.into_locks())
     }
 
     /// Restores the old files because of `cause`. Returns `cause`, or [`DiskError::RollbackFailed`] with it if a file
