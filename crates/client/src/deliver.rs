@@ -14,10 +14,12 @@ use bytes::Bytes;
 use crate::{
     JoinError, OutputMap, Placement, Receipt, Session, Target,
     disk::{
-        self, CommittedTransaction, DirectoryLocks, DiskError, Owner, Transaction, WrittenFile,
+        self, CommittedTransaction, DirectoryLocks, DiskError, Owner, TargetPlace, Transaction,
+        WrittenFile,
     },
+    stale::{self, StaleFile, StaleOutcome},
 };
-use cfgsync_model::{ArtifactFile, Identifier};
+use cfgsync_model::{ArtifactFile, ArtifactPath, Identifier};
 use cfgsync_wire::ReceivedPayload;
 use tokio::time::Instant;
 
@@ -48,6 +50,7 @@ pub struct DeliveryOptions {
     outputs: OutputMap,
     owner: Option<Owner>,
     receipt: Option<PathBuf>,
+    keep_stale: bool,
 }
 
 /// The error for a receipt whose path does not end in a file name.
@@ -62,6 +65,7 @@ pub struct InvalidReceiptPath;
 pub struct CommittedDelivery<'p> {
     transaction: CommittedTransaction<'static>,
     stdout: Vec<&'p ArtifactFile>,
+    stale: Vec<StaleFile>,
     /// Whether the last file of the transaction is the receipt.
     has_receipt: bool,
 }
@@ -74,6 +78,8 @@ pub struct Delivery {
     pub written: Vec<WrittenFile>,
     /// The contents that are routed to standard output, in the payload's order. The caller prints them.
     pub stdout: Vec<Bytes>,
+    /// The files of the previous delivery that are no longer part of the payload.
+    pub stale: Vec<StaleFile>,
 }
 
 impl DeliveryOptions {
@@ -84,6 +90,7 @@ impl DeliveryOptions {
             outputs,
             owner: None,
             receipt: None,
+            keep_stale: false,
         }
     }
 
@@ -100,6 +107,14 @@ impl DeliveryOptions {
         Target::from_path(&path).ok_or(InvalidReceiptPath)?;
         self.receipt = Some(path);
         Ok(self)
+    }
+
+    /// Keeps the files of the previous delivery that are no longer part of the payload. By default, a delivery with a
+    /// receipt removes them in the same transaction.
+    #[must_use]
+    pub fn with_stale_files_kept(mut self) -> Self {
+        self.keep_stale = true;
+        self
     }
 
     /// Returns the routes.
@@ -171,17 +186,58 @@ impl DeliveryOptions {
                 Placement::Consumed => {}
             }
         }
-        let receipt = self.receipt.as_ref().map(|path| {
-            let receipt = Receipt::new(identifier, cluster, payload, &placed);
+        let mut transaction = Transaction::begin(self.owner);
+        let receipt = |removed| Receipt::new(identifier, cluster, payload, &placed, removed);
+        match self.stage(&mut transaction, &files, receipt) {
+            Ok(stale) => Ok(CommittedDelivery {
+                transaction: transaction.commit()?,
+                stdout,
+                stale,
+                has_receipt: self.receipt.is_some(),
+            }),
+            Err(cause) => Err(transaction.roll_back(cause).into()),
+        }
+    }
+
+    /// Stages the files, the removal of stale files, and the receipt, which comes last.
+    fn stage(
+        &self,
+        transaction: &mut Transaction<'static>,
+        files: &[(&ArtifactFile, &Target)],
+        receipt: impl FnOnce(Vec<ArtifactPath>) -> Receipt,
+    ) -> Result<Vec<StaleFile>, DiskError> {
+        let opened = files.iter().map(|(_, target)| transaction.open(target));
+        let places: Vec<TargetPlace> = opened.collect::<Result<_, _>>()?;
+        let mut stale = Vec::new();
+        let mut receipt_file = None;
+        if let Some(path) = &self.receipt {
             let target = Target::from_path(path).expect("checked when it was set");
-            (receipt.to_file(), target)
-        });
-        files.extend(receipt.as_ref().map(|(file, target)| (file, target)));
-        Ok(CommittedDelivery {
-            transaction: Transaction::stage(&files, self.owner)?.commit()?,
-            stdout,
-            has_receipt: receipt.is_some(),
-        })
+            let place = transaction.open(&target)?;
+            // Only now, because no other delivery can replace it from here on. The new receipt replaces an unreadable
+            // one.
+            if let Ok(Some(previous)) = Receipt::read(path) {
+                let targets: Vec<&Target> = files.iter().map(|(_, target)| *target).collect();
+                stale = stale::find(
+                    transaction,
+                    &previous,
+                    &self.outputs,
+                    &targets,
+                    self.keep_stale,
+                )?;
+            }
+            let removed = stale
+                .iter()
+                .filter(|file| file.outcome == StaleOutcome::Removed);
+            let removed = removed.map(|file| file.artifact.clone()).collect();
+            receipt_file = Some((receipt(removed).to_file(), place));
+        }
+        for ((file, _), place) in files.iter().zip(places) {
+            transaction.add(file, place)?;
+        }
+        if let Some((file, place)) = receipt_file {
+            transaction.add(&file, place)?;
+        }
+        Ok(stale)
     }
 }
 
@@ -197,6 +253,11 @@ impl CommittedDelivery<'_> {
         self.stdout.iter().map(|file| file.content.to_bytes())
     }
 
+    /// Returns the files of the previous delivery that are no longer part of the payload.
+    pub fn stale(&self) -> &[StaleFile] {
+        &self.stale
+    }
+
     /// Removes the old files. There is no rollback from here on.
     pub fn finish(self) -> Delivery {
         self.finish_locked().0
@@ -210,7 +271,12 @@ impl CommittedDelivery<'_> {
         if self.has_receipt {
             written.pop();
         }
-        (Delivery { written, stdout }, locks)
+        let delivery = Delivery {
+            written,
+            stdout,
+            stale: self.stale,
+        };
+        (delivery, locks)
     }
 
     /// Restores the old files because of `cause`. Returns `cause`, or [`DiskError::RollbackFailed`] with it if a file

@@ -4,9 +4,9 @@
 //!
 //! 1. Open the directories, create missing ones, lock them, and remove what a killed process left in them.
 //! 2. Stage each changed file beside its target, with its final owner and mode, and sync it.
-//! 3. Commit: exchange each staged file with the old one, rewrite in place what cannot be exchanged (bind-mounted
+//! 3. Commit: rename the files aside that are to be removed, exchange each staged file with the old one, rewrite in place what cannot be exchanged (bind-mounted
 //!    files), and sync the directories.
-//! 4. Finish: remove the old files. Until then, the caller can roll back.
+//! 4. Finish: delete the old files. Until then, the caller can roll back.
 //!
 //! One transaction at a time writes to a directory. The caller can keep the locks until it executes a program that
 //! reads the files.
@@ -18,6 +18,7 @@ mod step;
 mod owner;
 mod tree;
 mod stage;
+mod removal;
 mod install;
 mod transaction;
 mod checksum;
@@ -36,8 +37,10 @@ pub use checksum::{Checksum, checksum};
 use owner::CHANGE_OWNER;
 pub use owner::Owner;
 pub(crate) use preview::check_directory;
+pub(crate) use removal::RemovalRequest;
 #[doc(hidden)]
 pub use step::Step;
+pub(crate) use transaction::TargetPlace;
 pub use transaction::{CommittedTransaction, Transaction};
 pub use tree::DirectoryLocks;
 

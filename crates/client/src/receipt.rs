@@ -50,6 +50,9 @@ pub struct Receipt {
     pub digest: Option<Digest>,
     /// The files, in the payload's order.
     pub files: Vec<ReceiptEntry>,
+    /// The artifacts whose files this delivery removed. The next delivery looks for their leftovers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<ArtifactPath>,
 }
 
 /// One file of a receipt.
@@ -162,12 +165,13 @@ pub enum ReceiptMismatch {
 }
 
 impl Receipt {
-    /// Creates the receipt of a `payload` of `cluster` that is written as `placed` says.
+    /// Creates the receipt of a `payload` of `cluster` that is written as `placed` says, in place of `removed` files.
     pub(crate) fn new(
         identifier: &Identifier,
         cluster: Option<&str>,
         payload: &ReceivedPayload,
         placed: &[PlacedArtifact<'_>],
+        removed: Vec<ArtifactPath>,
     ) -> Self {
         let entry = |placed: &PlacedArtifact<'_>| ReceiptEntry {
             artifact: placed.file.path.clone(),
@@ -188,6 +192,7 @@ impl Receipt {
             generation: payload.generation,
             digest: payload.digest,
             files: placed.iter().map(entry).collect(),
+            removed,
         }
     }
 

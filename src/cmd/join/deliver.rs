@@ -1,7 +1,7 @@
 //! Delivers a payload: writes the files, prints what is routed to stdout, and reports what was written.
 
 use cfgsync_client::{
-    CommittedDelivery, JoinError, PreviousDelivery, Session,
+    CommittedDelivery, JoinError, PreviousDelivery, Session, StaleFile, StaleOutcome,
     disk::{DirectoryLocks, DiskError, Outcome, WrittenFile},
 };
 use cfgsync_wire::ReceivedPayload;
@@ -51,6 +51,7 @@ pub(super) async fn deliver(
     }
     let (delivery, locks) = committed.finish_locked();
     log_written(&delivery.written);
+    delivery.stale.iter().for_each(log_stale);
     Ok(Delivered { variables, locks })
 }
 
@@ -77,7 +78,8 @@ fn print(
         write_stdout(bytes)?;
     }
     if plan.json {
-        let document = Document::of_delivery(session, payload, committed.written());
+        let document =
+            Document::of_delivery(session, payload, committed.written(), committed.stale());
         write_stdout(document.to_json())?;
     }
     Ok(())
@@ -114,4 +116,30 @@ fn log_written(written: &[WrittenFile]) {
         let unchanged = written.len() - changed.len();
         info!("{} unchanged", counted(unchanged, "file"));
     }
+}
+
+fn log_stale(file: &StaleFile) {
+    let path = file.path.display();
+    let secret = if file.secret {
+        " It holds a secret."
+    } else {
+        ""
+    };
+    let stays = match file.outcome {
+        StaleOutcome::Removed => {
+            info!("removed {path}, which is no longer part of the payload");
+            return;
+        }
+        StaleOutcome::Changed => "has changed since its delivery",
+        StaleOutcome::Mounted => "is bind-mounted",
+        StaleOutcome::OtherRoute => "was delivered by other routes",
+        // --keep-stale
+        _ => {
+            warn!("{path} is no longer part of the payload, and stays.{secret}");
+            return;
+        }
+    };
+    warn!(
+        "{path} is no longer part of the payload. It stays because it {stays}: remove it if nothing uses it.{secret}"
+    );
 }

@@ -1,4 +1,4 @@
-//! Moves staged files to their targets, and restores the old files in a rollback.
+//! Removes files and moves staged files to their targets, and restores the old files in a rollback.
 
 use std::{
     fs::File,
@@ -15,18 +15,22 @@ use rustix::{
 use super::{
     DiskError,
     owner::{Owner, set_owner},
+    removal::{self, Removal},
     stage::{Staged, State, read},
     step::{Hook, Step, before},
     tree::{Tree, with_staging_name},
 };
 
-/// Moves every staged file to its target and syncs the directories.
+/// Renames the removed files aside, moves every staged file to its target, and syncs the directories.
 pub(super) fn install(
     tree: &mut Tree,
     staged: &mut [Staged],
+    removals: &mut [Removal],
     owner: Option<Owner>,
     hook: Hook<'_>,
 ) -> Result<(), DiskError> {
+    // First, so that a crash cannot leave a removed file beside a receipt that no longer names it.
+    removal::rename_aside(tree, removals, hook)?;
     for file in staged.iter_mut() {
         let directory = &tree.at(file.directory).fd;
         if let State::Beside { staging, replaces } = &file.state {
@@ -68,12 +72,18 @@ pub(super) fn remove_old(tree: &Tree, staged: &[Staged], hook: Hook<'_>) {
 pub(super) fn roll_back(
     tree: &Tree,
     staged: &[Staged],
+    removals: &[Removal],
     cause: DiskError,
     hook: Hook<'_>,
 ) -> DiskError {
     let mut files: Vec<PathBuf> = Vec::new();
     for file in staged.iter().rev() {
         if restore(&tree.at(file.directory).fd, file, hook).is_err() {
+            files.push(file.path.clone());
+        }
+    }
+    for file in removals.iter().rev() {
+        if removal::restore(&tree.at(file.directory).fd, file, hook).is_err() {
             files.push(file.path.clone());
         }
     }

@@ -214,7 +214,7 @@ fn leads_to_special_file(fd: &OwnedFd, name: &str) -> bool {
 
 /// Returns whether the file is a mount point, over which nothing can be renamed. Returns `false` on a kernel that
 /// does not report this; the exchange then fails with EBUSY.
-fn is_mounted(fd: &OwnedFd, name: &str) -> bool {
+pub(super) fn is_mounted(fd: &OwnedFd, name: &str) -> bool {
     fs::statx(fd, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())
         .is_ok_and(|statx| statx.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
