@@ -33,6 +33,7 @@ pub mod disk;
 mod node_key;
 mod receipt;
 mod session;
+mod stale;
 mod deliver;
 mod previous;
 mod fetch_and_write;
@@ -51,4 +52,5 @@ pub use receipt::{
 pub use sanitize::escape_for_terminal;
 pub use server::{InvalidServer, ServerUrl};
 pub use session::{Event, Events, JoinError, JoinOptions, NodeAddress, Session};
+pub use stale::{StaleFile, StaleOutcome};
 pub use tls::{CertificateRejection, HandshakeError, Trust};

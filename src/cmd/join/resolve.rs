@@ -154,6 +154,9 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         delivery = delivery
             .with_receipt(&receipt.path)
             .map_err(|error| JoinFailure::Usage(error.to_string()))?;
+        if receipt.keep_stale {
+            delivery = delivery.with_stale_files_kept();
+        }
     }
     delivery.check_directories().map_err(JoinError::from)?;
     Ok(Plan {

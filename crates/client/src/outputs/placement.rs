@@ -154,6 +154,11 @@ impl OutputMap {
         Ok(placed)
     }
 
+    /// Returns the place that the routes give to `artifact`, if any.
+    pub(crate) fn placement_of(&self, artifact: &ArtifactPath) -> Option<Placement> {
+        self.place_one(artifact, &mut vec![false; self.routes.len()])
+    }
+
     fn place_one(&self, artifact: &ArtifactPath, used: &mut [bool]) -> Option<Placement> {
         if let Some((at, rest)) = self.best_route(artifact) {
             used[at] = true;
