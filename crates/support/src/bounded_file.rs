@@ -93,8 +93,7 @@ pub fn read_text_from(source: impl Read, max_bytes: u64) -> Result<String, ReadE
 }
 
 fn text_of(bytes: Vec<u8>) -> Result<String, ReadError> {
-    String::from_utf8(bytes)
-        .map_err(|error| ReadError::NotText(error.utf8_error().valid_up_to()))
+    String::from_utf8(bytes).map_err(|error| ReadError::NotText(error.utf8_error().valid_up_to()))
 }
 
 fn read_open(source: impl Read, max_bytes: u64) -> Result<Vec<u8>, ReadError> {
