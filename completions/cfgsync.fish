@@ -86,7 +86,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l identity-file -
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l cluster -d 'The cluster that the server must serve [env: CFGSYNC_CLUSTER]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l id -d 'The identifier of this node [default: the host name] [env: CFGSYNC_ID]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l ip -d 'The address at which the other nodes reach this one [default: the local address that reaches the server] [env: CFGSYNC_IP]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l meta -d 'A value of the metadata: KEY=TEXT, KEY:=JSON or KEY=@FILE; dots in the key nest objects; repeatable [env: CFGSYNC_META, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l meta -d 'A value of the metadata: KEY=TEXT, KEY:=JSON, KEY=@FILE or KEY:=@FILE (JSON from a file); dots in the key nest objects; repeatable [env: CFGSYNC_META, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l meta-json -d 'The metadata as one JSON value; --meta overrides single values of it [env: CFGSYNC_META_JSON]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out -d 'Write an artifact to a path; DIR/=PATH/ routes all artifacts below DIR, ARTIFACT=- prints to stdout; repeatable [env: CFGSYNC_OUT, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out-dir -d 'Write all other artifacts below this directory, under their own names [env: CFGSYNC_OUT_DIR]' -r -F

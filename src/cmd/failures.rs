@@ -117,7 +117,9 @@ impl From<DiskError> for CommandError {
 impl From<ReplaceError> for CommandError {
     fn from(error: ReplaceError) -> Self {
         match error {
-            ReplaceError::Read { .. } => Self::new(Exit::WrongSetting, error),
+            ReplaceError::Read { .. } | ReplaceError::TooLarge { .. } => {
+                Self::new(Exit::WrongSetting, error)
+            }
             ReplaceError::Artifacts(_) => Self::usage(error),
         }
     }

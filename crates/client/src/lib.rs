@@ -26,6 +26,7 @@ mod sanitize;
 mod backoff;
 mod server;
 mod tls;
+mod early_response;
 mod connect;
 mod client;
 mod outputs;
