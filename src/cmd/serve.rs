@@ -12,6 +12,7 @@ mod listeners;
 mod publish;
 mod tls;
 mod reload;
+mod orphans;
 mod supervise;
 
 use std::{

@@ -4,9 +4,13 @@ use std::{
     fs,
     net::SocketAddr,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{Mode, OFlags, open},
+    process::{Pid, Signal, kill_process},
+};
 use socket2::{Domain, Socket, Type};
 
 use crate::sandbox::{Process, Sandbox, Server, join};
@@ -264,6 +268,46 @@ fn serve_as_pid_1_drains_and_stops() {
     assert!([69, 124].contains(&code), "{code}: {log}");
 }
 
+/// A server that collected the status of any child would also take those of CMD and of the program.
+#[test]
+fn serve_as_pid_1_collects_orphans_and_no_other_child() {
+    let sandbox = Sandbox::new();
+    let spec = "cfgsync: 1\ncluster: devnet\nready: { nodes: 1 }\nmaterializers:\n  - kind: exec\n    \
+                command: [bash, -c, 'setsid cat pipe & cat >/dev/null; exit 9']\n";
+    sandbox.put("cluster.yaml", spec);
+    let pipe = sandbox.pipe("pipe");
+    sandbox.pipe("never");
+    let script = "trap 'exit 7' TERM; (cat pipe & cat pipe &); echo is up >&2; cat never & wait";
+    let serve = ["serve", "cluster.yaml", "--listen", "127.0.0.1:0"];
+    let serve = [&serve[..], &["--", "bash", "-c", script]].concat();
+    let mut server = Server::from_process(pid_1(&sandbox, &serve));
+    server.log_until("is up");
+    server.register("node-1");
+    server.log_until("exited with 9");
+    let pid_1 = outer_pid(&server.process);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let in_time = || assert!(Instant::now() < deadline, "{:?}", children(pid_1));
+    // CMD, its two orphans, and that of the program.
+    while children(pid_1).len() < 4 {
+        in_time();
+        std::thread::yield_now();
+    }
+    while children(pid_1).len() > 1 {
+        in_time();
+        // Ends the processes that have opened the pipe by now.
+        drop(open(
+            &pipe,
+            OFlags::WRONLY | OFlags::NONBLOCK,
+            Mode::empty(),
+        ));
+        std::thread::yield_now();
+    }
+    kill_process(pid_1, Signal::TERM).unwrap();
+    let (code, log) = server.process.end();
+    assert_eq!(code, 7, "{log}");
+    assert!(log.contains("the command exited with 7"), "{log}");
+}
+
 /// With too few threads, the server used to panic, or to hang without listening.
 #[test]
 fn server_works_with_few_threads_or_says_that_they_are_too_few() {
@@ -326,8 +370,15 @@ fn pid_1(sandbox: &Sandbox, arguments: &[&str]) -> Process {
 
 /// Returns the PID, outside of the namespace, of the process that is PID 1 inside.
 fn outer_pid(unshare: &Process) -> Pid {
-    let pid = unshare.pid();
+    children(unshare.pid())[0]
+}
+
+/// Returns the children of the main thread of a process, with those that have ended and were not collected.
+fn children(pid: Pid) -> Vec<Pid> {
     let children = format!("/proc/{pid}/task/{pid}/children");
     let children = fs::read_to_string(children).unwrap();
-    Pid::from_raw(children.trim().parse().unwrap()).unwrap()
+    let children = children.split_whitespace();
+    children
+        .map(|child| Pid::from_raw(child.parse().unwrap()).unwrap())
+        .collect()
 }
