@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -312,12 +313,6 @@ fn serve_as_pid_1_collects_orphans_and_no_other_child() {
 #[test]
 fn server_works_with_few_threads_or_says_that_they_are_too_few() {
     let sandbox = Sandbox::new();
-    // Its own user, because the limit counts all processes of a user. Root has no limit.
-    let as_user = [
-        "setpriv --reuid=54321 --regid=54321 --clear-groups --inh-caps=+dac_override --ambient-caps=+dac_override",
-        "unshare --user",
-    ];
-    let as_user = as_user[usize::from(!rustix::process::geteuid().is_root())];
     let serve = [
         "serve",
         "cluster.yaml",
@@ -328,10 +323,7 @@ fn server_works_with_few_threads_or_says_that_they_are_too_few() {
     ];
     let (mut started, mut refused) = (0, 0);
     for threads in 1..16 {
-        let limit = format!("--nproc={threads}");
-        let limited = as_user.split(' ').chain(["prlimit", &limit]);
-        let mut process =
-            Process::start(sandbox.command_under(&limited.collect::<Vec<_>>(), &serve));
+        let mut process = with_threads(&sandbox, 54321, threads, &serve);
         let line =
             process.log_until_any(&["serving devnet on ", "cfgsync: exit 1: cannot start: "]);
         if line.contains("serving") {
@@ -350,6 +342,50 @@ fn server_works_with_few_threads_or_says_that_they_are_too_few() {
         started > 0 && refused > 0,
         "{started} started, {refused} refused"
     );
+}
+
+/// Without a single thread, `join` used to panic.
+#[test]
+fn clients_work_with_one_more_thread_or_say_that_it_is_missing() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&[]);
+    server.register("node-2");
+    let server = server.url.replace("127.0.0.1", "localhost");
+    fs::set_permissions(sandbox.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    for arguments in [
+        &join(&server, "node-1")[..],
+        &["inspect", "--server", &server],
+    ] {
+        let log_of = |threads| with_threads(&sandbox, 54322, threads, arguments).end();
+        assert_eq!(
+            log_of(1),
+            (
+                1,
+                "cfgsync: exit 1: cannot start: the system grants this process 0 more threads, and at least 1 is \
+                 needed: Resource temporarily unavailable (os error 11)\nhelp: raise the limit: pids.max of the \
+                 cgroup, TasksMax= of the systemd unit, --pids-limit of the container, or ulimit -u\n"
+                    .to_owned()
+            )
+        );
+        let (code, log) = log_of(2);
+        assert_eq!(code, 0, "{log}");
+    }
+}
+
+/// Starts cfgsync as a user that may have this many threads in all. The limit counts all processes of a user, so each
+/// test has a user of its own. Root has no limit.
+fn with_threads(sandbox: &Sandbox, user: u32, threads: usize, arguments: &[&str]) -> Process {
+    let as_user = if rustix::process::geteuid().is_root() {
+        format!(
+            "setpriv --reuid={user} --regid={user} --clear-groups --inh-caps=+dac_override \
+             --ambient-caps=+dac_override"
+        )
+    } else {
+        "unshare --user".to_owned()
+    };
+    let limit = format!("--nproc={threads}");
+    let limited = as_user.split(' ').chain(["prlimit", &limit]);
+    Process::start(sandbox.command_under(&limited.collect::<Vec<_>>(), arguments))
 }
 
 /// Starts cfgsync as PID 1 of a new PID namespace.
