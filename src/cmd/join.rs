@@ -33,6 +33,7 @@ use super::{
     progress::{Progress, counted},
     server::UrlParser,
     sources::WithSources,
+    threads::{self, ThreadsError},
     tls::{ClientTlsArgs, TrustFailure},
     values,
 };
@@ -177,16 +178,11 @@ pub(crate) enum JoinFailure {
 
 /// Joins the cluster and executes CMD. Returns only if there is no CMD, or after a failure.
 pub(crate) fn run(args: JoinArgs) -> Result<Exit, CommandError> {
-    let cannot_start =
-        |error| CommandError::new(Exit::Unexpected, format!("cannot start: {error}"));
-    let mut signals = Signals::catch().map_err(cannot_start)?;
+    let mut signals = Signals::catch().map_err(ThreadsError::Other)?;
     let progress = Progress::new();
     let is_interactive = progress.is_interactive();
     // One thread is enough for one session, and costs the machine less than a pool.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(cannot_start)?;
+    let runtime = threads::client_runtime()?;
     let done = runtime.block_on(async {
         // On a thread of its own: reading arguments from files and pipes may take long, and signals are handled
         // meanwhile.
