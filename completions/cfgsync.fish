@@ -86,7 +86,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l identity-file -
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l cluster -d 'The cluster that the server must serve [env: CFGSYNC_CLUSTER]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l id -d 'The identifier of this node [default: the host name] [env: CFGSYNC_ID]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l ip -d 'The address at which the other nodes reach this one [default: the local address that reaches the server] [env: CFGSYNC_IP]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l meta -d 'A value of the metadata: KEY=TEXT, KEY:=JSON or KEY=@FILE; dots in the key nest objects; repeatable [env: CFGSYNC_META, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l meta -d 'A value of the metadata: KEY=TEXT, KEY:=JSON, KEY=@FILE or KEY:=@FILE (JSON from a file); dots in the key nest objects; repeatable [env: CFGSYNC_META, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l meta-json -d 'The metadata as one JSON value; --meta overrides single values of it [env: CFGSYNC_META_JSON]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out -d 'Write an artifact to a path; DIR/=PATH/ routes all artifacts below DIR, ARTIFACT=- prints to stdout; repeatable [env: CFGSYNC_OUT, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out-dir -d 'Write all other artifacts below this directory, under their own names [env: CFGSYNC_OUT_DIR]' -r -F
@@ -109,6 +109,8 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l log-format -d '
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l keep-stale -d 'Keep and list the files of the receipt that are no longer part of the payload, instead of removing them [env: CFGSYNC_KEEP_STALE]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l accept-signature-v1 -d 'Also accept signatures that do not cover the cluster\'s name, while the server is older than this version [env: CFGSYNC_ACCEPT_SIGNATURE_V1]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l wait -d 'Wait until the cluster is in this state, then print it [env: CFGSYNC_WAIT]' -r -f -a "ready\t'The server has a generation'
 failed\t'The cluster has failed'"

@@ -31,6 +31,7 @@ use super::{
     serve::{AccessError, ServeError, TlsSetupError},
     server::DEFAULT_SERVER,
     settings::SettingsError,
+    threads::ThreadsError,
     tls::TrustFailure,
     token::TokenError,
 };
@@ -55,6 +56,20 @@ impl From<tokio::task::JoinError> for CommandError {
     fn from(error: tokio::task::JoinError) -> Self {
         Self::new(Exit::Unexpected, error)
     }
+}
+
+impl From<ThreadsError> for CommandError {
+    fn from(error: ThreadsError) -> Self {
+        let hint = threads(&error);
+        Self::new(Exit::Unexpected, format!("cannot start: {error}")).maybe_hint(hint)
+    }
+}
+
+fn threads(error: &ThreadsError) -> Option<&'static str> {
+    matches!(error, ThreadsError::TooFew { .. }).then_some(
+        "raise the limit: pids.max of the cgroup, TasksMax= of the systemd unit, --pids-limit of the container, or \
+         ulimit -u",
+    )
 }
 
 impl From<SpecError> for CommandError {
@@ -117,7 +132,9 @@ impl From<DiskError> for CommandError {
 impl From<ReplaceError> for CommandError {
     fn from(error: ReplaceError) -> Self {
         match error {
-            ReplaceError::Read { .. } => Self::new(Exit::WrongSetting, error),
+            ReplaceError::Read { .. } | ReplaceError::TooLarge { .. } => {
+                Self::new(Exit::WrongSetting, error)
+            }
             ReplaceError::Artifacts(_) => Self::usage(error),
         }
     }
@@ -343,13 +360,7 @@ impl From<ServeError> for CommandError {
             | ServeError::Runtime(_)
             | ServeError::Child(_)
             | ServeError::Server(_) => (Exit::Unexpected, None),
-            ServeError::Threads(_) => (
-                Exit::Unexpected,
-                Some(
-                    "raise the limit: pids.max of the cgroup, TasksMax= of the systemd unit, --pids-limit of the \
-                     container, or ulimit -u",
-                ),
-            ),
+            ServeError::Threads(error) => (Exit::Unexpected, threads(error)),
             ServeError::Store(error) => store(error),
         };
         Self::new(exit, &error).maybe_hint(hint)

@@ -33,9 +33,11 @@ use super::{
     progress::{Progress, counted},
     server::UrlParser,
     sources::WithSources,
+    threads::{self, ThreadsError},
     tls::{ClientTlsArgs, TrustFailure},
     values,
 };
+use deliver::Delivered;
 use signals::{EndedBy, Signals};
 use wait::Outcome;
 
@@ -176,16 +178,11 @@ pub(crate) enum JoinFailure {
 
 /// Joins the cluster and executes CMD. Returns only if there is no CMD, or after a failure.
 pub(crate) fn run(args: JoinArgs) -> Result<Exit, CommandError> {
-    let cannot_start =
-        |error| CommandError::new(Exit::Unexpected, format!("cannot start: {error}"));
-    let mut signals = Signals::catch().map_err(cannot_start)?;
+    let mut signals = Signals::catch().map_err(ThreadsError::Other)?;
     let progress = Progress::new();
     let is_interactive = progress.is_interactive();
     // One thread is enough for one session, and costs the machine less than a pool.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(cannot_start)?;
+    let runtime = threads::client_runtime()?;
     let done = runtime.block_on(async {
         // On a thread of its own: reading arguments from files and pipes may take long, and signals are handled
         // meanwhile.
@@ -194,47 +191,54 @@ pub(crate) fn run(args: JoinArgs) -> Result<Exit, CommandError> {
             ended_by = signals.next() => return Err(JoinFailure::Ended(ended_by).into()),
             plan = resolving => plan??,
         };
-        let variables = join(&plan, &mut signals, progress).await?;
-        Ok::<_, CommandError>((plan.command, variables))
+        let delivered = join(&plan, &mut signals, progress).await?;
+        Ok::<_, CommandError>((plan.command, delivered))
     });
     // Does not wait for a name resolution that is still running.
     runtime.shutdown_background();
     if let Err(error) = &done {
         Manager::from_environment().status(&error.to_string());
     }
-    let (command, variables) = done?;
+    let (command, delivered) = done?;
     match command.split_first() {
         None => Ok(Exit::Done),
         Some((program, arguments)) => {
-            let failed = handover::execute(program, arguments, variables);
+            let failed = handover::execute(program, arguments, delivered);
             Err(JoinFailure::Program(failed).into())
         }
     }
 }
 
-/// Joins the cluster and writes the files. Returns the additional environment of CMD.
+/// Joins the cluster and writes the files.
 async fn join(
     plan: &resolve::Plan,
     signals: &mut Signals,
     progress: Progress,
-) -> Result<Vec<(String, String)>, CommandError> {
+) -> Result<Delivered, CommandError> {
     let mut session = Session::new(plan.client.clone(), plan.options.clone());
     let outcome = wait::wait(&mut session, plan, signals, progress).await;
     // A status that is not replaced here would stay in `systemctl status` for as long as the unit is active.
     let manager = Manager::from_environment();
-    let variables = match outcome {
+    let delivered = match outcome {
         Outcome::Payload(payload) => {
-            let variables = deliver::deliver(plan, &session, &payload)?;
-            let delivered = describe_files(payload.files.files().len(), payload.generation);
-            manager.status(&format!("delivered: {delivered}"));
-            variables
+            let delivered = tokio::select! {
+                biased;
+                ended_by = signals.next() => return Err(JoinFailure::Ended(ended_by).into()),
+                delivered = deliver::deliver(plan, &session, &payload) => delivered?,
+            };
+            let files = describe_files(payload.files.files().len(), payload.generation);
+            manager.status(&format!("delivered: {files}"));
+            delivered
         }
         Outcome::Previous(previous) => {
             let kept = describe_files(previous.files.len(), previous.receipt.generation);
             manager.status(&format!("continuing with the previous delivery: {kept}"));
             // The registration stays: this node is a member, and the other nodes may be waiting for it.
             deliver::report_previous(plan, &session, &previous)?;
-            vec![]
+            Delivered {
+                variables: vec![],
+                locks: previous.locks,
+            }
         }
         Outcome::Failed(error) => {
             withdraw_after(&error, &session).await;
@@ -250,7 +254,7 @@ async fn join(
     // A signal may have arrived while the files were written.
     match signals.pending().await {
         Some(ended_by) => Err(JoinFailure::Ended(ended_by).into()),
-        None => Ok(variables),
+        None => Ok(delivered),
     }
 }
 

@@ -1,9 +1,10 @@
 //! `cfgsync replace`: overrides the files of one node.
 
-use std::{fs, io, path::PathBuf, str::FromStr};
+use std::{path::PathBuf, str::FromStr};
 
 use cfgsync::{ArtifactFile, ArtifactSet, Identifier};
 use cfgsync_model::{ArtifactPath, DuplicatePath, Mode, ModeNotPrivate};
+use cfgsync_support::bounded_file::{self, ReadError};
 use clap::Args;
 
 use super::{
@@ -12,6 +13,9 @@ use super::{
     progress::counted,
     server::{ServerArgs, block_on},
 };
+
+/// The largest sum of the files, in bytes. By default, a server accepts much less (`serve --replace-body-max`).
+const FILES_MAX_BYTES: u64 = 256 << 20;
 
 /// Override the files of one node
 ///
@@ -77,8 +81,14 @@ pub(crate) enum ReplaceError {
         artifact: ArtifactPath,
         /// The local file.
         path: PathBuf,
-        /// The operating system's error.
-        error: io::Error,
+        /// The cause.
+        error: ReadError,
+    },
+    /// The files together exceed the limit.
+    #[error("the files exceed 256 MiB in total with {}", path.display())]
+    TooLarge {
+        /// The file that exceeds the limit.
+        path: PathBuf,
     },
     /// The flags contradict each other.
     #[error("{0}")]
@@ -109,6 +119,7 @@ fn read(
     modes: &[Assignment<Mode>],
 ) -> Result<ArtifactSet, ReplaceError> {
     let mut files = ArtifactSet::default();
+    let mut left_bytes = FILES_MAX_BYTES;
     let plain = plain.iter().map(|file| (file, false));
     let secret = secret.iter().map(|file| (file, true));
     for (Assignment { artifact, value }, secret) in plain.chain(secret) {
@@ -118,11 +129,17 @@ fn read(
             let message = format!("--mode gives {artifact} two modes");
             return Err(ReplaceError::Artifacts(message));
         }
-        let content = fs::read(value).map_err(|error| ReplaceError::Read {
-            artifact: artifact.clone(),
-            path: value.clone(),
-            error,
+        let content = bounded_file::read(value, left_bytes).map_err(|error| match error {
+            ReadError::TooLarge(_) => ReplaceError::TooLarge {
+                path: value.clone(),
+            },
+            error => ReplaceError::Read {
+                artifact: artifact.clone(),
+                path: value.clone(),
+                error,
+            },
         })?;
+        left_bytes -= content.len() as u64;
         let refused =
             |error: ModeNotPrivate| ReplaceError::Artifacts(format!("{artifact}: {error}"));
         files.push(ArtifactFile {
@@ -169,7 +186,7 @@ mod tests {
     fn files_get_the_modes_that_are_given_or_usual() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x=y");
-        fs::write(&path, "text").unwrap();
+        std::fs::write(&path, "text").unwrap();
         let of = |artifact: &str| format!("{artifact}={}", path.display());
         let (a, b, c) = (of("a"), of("b"), of("c"));
         let file = |path: &str, mode: &str, secret| (path.to_owned(), mode.to_owned(), secret);
@@ -192,6 +209,12 @@ mod tests {
                 "gives other users access",
             ),
             (vec!["a=/nowhere/at/all"], vec![], vec![], "cannot read"),
+            (
+                vec![&*a, "b=/dev/zero"],
+                vec![],
+                vec![],
+                "the files exceed 256 MiB in total with /dev/zero",
+            ),
         ] {
             let error = files(&plain, &secret, &modes).unwrap_err();
             assert!(error.contains(message), "{error}");

@@ -12,6 +12,7 @@ mod listeners;
 mod publish;
 mod tls;
 mod reload;
+mod orphans;
 mod supervise;
 
 use std::{
@@ -230,7 +231,7 @@ fn prepare(args: ServeArgs) -> Result<Prepared, CommandError> {
 
 pub(crate) fn run(args: ServeArgs) -> Result<Exit, CommandError> {
     let mut signals = Signals::catch().map_err(ServeError::Runtime)?;
-    let runtime = threads::runtime().map_err(ServeError::Threads)?;
+    let runtime = threads::server_runtime().map_err(ServeError::Threads)?;
     let has_command = !args.command.is_empty();
     let exit = runtime.block_on(async {
         let preparing = tokio::task::spawn_blocking(move || prepare(args));

@@ -6,7 +6,7 @@ use cfgsync_client::{Client, ServerUrl};
 use clap::{Arg, Args, Command, builder::TypedValueParser};
 
 use super::{
-    credentials::TokenSource, error::CommandError, exit::Exit, tls::ClientTlsArgs,
+    credentials::TokenSource, error::CommandError, threads, tls::ClientTlsArgs,
     values::without_secrets,
 };
 
@@ -67,9 +67,9 @@ impl TypedValueParser for UrlParser {
 pub(crate) fn block_on<T>(
     work: impl Future<Output = Result<T, CommandError>>,
 ) -> Result<T, CommandError> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CommandError::new(Exit::Unexpected, format!("cannot start: {error}")))?
-        .block_on(work)
+    let runtime = threads::client_runtime()?;
+    let done = runtime.block_on(work);
+    // Does not wait for a name resolution that is still running.
+    runtime.shutdown_background();
+    done
 }

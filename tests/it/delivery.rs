@@ -4,7 +4,8 @@ use std::{fs, time::Duration};
 
 use cfgsync::{Client, NodeRegistration, OutputMap, fetch_and_write};
 use cfgsync_client::{
-    DeliveryOptions, Event, JoinError, JoinOptions, NodeAddress, Receipt, Session, disk::DiskError,
+    DeliveryOptions, Event, FailureKind, JoinError, JoinOptions, NodeAddress, Receipt, Session,
+    disk::DiskError,
 };
 
 use crate::fake::{FakeServer, ReceivedRequest, Reply};
@@ -128,4 +129,38 @@ async fn fetch_and_write_registers_waits_and_writes() {
     assert!(matches!(error, JoinError::Route(_)), "{error}");
     let error = fetch_and_write(&registration, "no url", &outputs).await;
     assert!(matches!(error, Err(JoinError::Server(_))), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn locked_directory_is_waited_for_and_named_after_thirty_seconds() {
+    let fake = FakeServer::start(ready).await;
+    let directory = tempfile::tempdir().unwrap();
+    let outputs = OutputMap::new().under(directory.path()).unwrap();
+    let options = DeliveryOptions::new(outputs);
+    let mut session = session(&fake);
+    let payload = session.run(|_| {}).await.unwrap();
+    let (_, locks) = options.commit(&session, &payload).unwrap().finish_locked();
+
+    let mut waits = Vec::new();
+    let started = tokio::time::Instant::now();
+    let error = options
+        .commit_when_unlocked(&session, &payload, |path| waits.push(path.to_owned()))
+        .await
+        .unwrap_err();
+    assert!(started.elapsed() >= Duration::from_secs(30));
+    assert_eq!(waits, [directory.path()]);
+    assert_eq!(error.kind(), FailureKind::NotWritten);
+    let expected = format!(
+        "cannot write to {}: another delivery or program has locked the directory for more than 30s",
+        directory.path().display()
+    );
+    assert_eq!(error.to_string(), expected);
+
+    let unlock = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        drop(locks);
+    };
+    let waiting = options.commit_when_unlocked(&session, &payload, |_| {});
+    let (committed, ()) = tokio::join!(waiting, unlock);
+    assert_eq!(committed.unwrap().finish().written.len(), 2);
 }

@@ -389,45 +389,83 @@ fn bind_mounted_file_is_rewritten_in_place_and_restored_on_error() {
     assert_eq!(tree[Path::new("d/b")], (0o644, "new b".to_owned()));
 }
 
+/// Regression test: two transactions in one directory exchanged their files one by one, and left a mix.
 #[test]
-fn concurrent_runs_keep_each_others_files() {
+fn directory_has_one_delivery_at_a_time_until_its_locks_end() {
     let directory = with_old();
     let root = directory.path();
     let inner = [
         artifact("a", "0640", "inner"),
         artifact("other", "0644", "inner"),
     ];
-    let mut has_run = false;
-    // Another complete run, between staging and exchange of this one.
-    let written = write(root, &new(), &mut |step| {
-        if step == Step::Exchange && !std::mem::replace(&mut has_run, true) {
-            write(root, &inner, &mut no_fault).unwrap();
+    let mut refused = Vec::new();
+    let mut try_inner = || match write(root, &inner, &mut no_fault) {
+        Err(DiskError::Locked { path, waited }) => {
+            assert!(waited.is_zero());
+            refused.push(path);
         }
+        other => panic!("{other:?}"),
+    };
+    write(root, &new(), &mut |_| {
+        try_inner();
         Ok(())
-    });
-    written.unwrap();
-    let files = files(root);
+    })
+    .unwrap();
+    assert_eq!(refused.len(), steps_of(with_old().path()).len());
+    assert_eq!(files(root)["a"], "new a");
+
+    let owned = new();
+    let targets: Vec<_> = owned
+        .iter()
+        .map(|file| target(root, file.path.name()))
+        .collect();
+    let plan: Vec<_> = owned.iter().zip(&targets).collect();
+    let committed = Transaction::stage(&plan, None).unwrap().commit().unwrap();
+    let (_, locks) = committed.finish_locked();
+    let error = write(root, &inner, &mut no_fault).unwrap_err();
+    assert!(error.hint().unwrap().contains("the other `join`"));
     assert_eq!(
-        (files["a"].as_str(), files["other"].as_str()),
-        ("new a", "inner")
+        error.to_string(),
+        format!(
+            "cannot write to {}: another delivery or program has locked the directory",
+            root.display()
+        )
     );
+    drop(locks);
+    write(root, &inner, &mut no_fault).unwrap();
+    assert_eq!(files(root)["a"], "inner");
     assert!(!format!("{:?}", tree(root)).contains(".cfgsync-"));
 }
 
+/// Regression test: a directory with the name of a staging file made every delivery fail.
 #[test]
-fn removes_own_staging_files_and_keeps_similar_names() {
+fn removes_own_staging_files_and_keeps_everything_else() {
     let directory = tempfile::tempdir().unwrap();
-    let put = |name: &str| fs::write(directory.path().join(name), "x").unwrap();
-    put(".cfgsync-0123456789abcdef.tmp");
-    put(".cfgsync-mine.tmp");
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path(".cfgsync-0123456789abcdef.tmp"), "x").unwrap();
+    symlink("x", path(".cfgsync-1123456789abcdef.tmp")).unwrap();
+    fs::create_dir(path(".cfgsync-2123456789abcdef.tmp")).unwrap();
+    let _socket =
+        std::os::unix::net::UnixListener::bind(path(".cfgsync-3123456789abcdef.tmp")).unwrap();
+    fs::write(path(".cfgsync-mine.tmp"), "x").unwrap();
     write(
         directory.path(),
         &[artifact("a", "0644", "a!")],
         &mut no_fault,
     )
     .unwrap();
-    let names: Vec<_> = tree(directory.path()).into_keys().collect();
-    assert_eq!(names, [Path::new(".cfgsync-mine.tmp"), Path::new("a")]);
+    let entries = fs::read_dir(directory.path()).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            ".cfgsync-2123456789abcdef.tmp",
+            ".cfgsync-3123456789abcdef.tmp",
+            ".cfgsync-mine.tmp",
+            "a"
+        ]
+    );
 }
 
 #[test]

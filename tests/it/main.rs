@@ -4,6 +4,7 @@
 mod bad_renders;
 mod bad_specs;
 mod cli;
+mod concurrent_joins;
 mod credentials;
 mod delivery;
 mod disk;

@@ -3,10 +3,15 @@
 use std::{
     fs,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{Mode, OFlags, open},
+    process::{Pid, Signal, kill_process},
+};
 use socket2::{Domain, Socket, Type};
 
 use crate::sandbox::{Process, Sandbox, Server, join};
@@ -264,16 +269,50 @@ fn serve_as_pid_1_drains_and_stops() {
     assert!([69, 124].contains(&code), "{code}: {log}");
 }
 
+/// A server that collected the status of any child would also take those of CMD and of the program.
+#[test]
+fn serve_as_pid_1_collects_orphans_and_no_other_child() {
+    let sandbox = Sandbox::new();
+    let spec = "cfgsync: 1\ncluster: devnet\nready: { nodes: 1 }\nmaterializers:\n  - kind: exec\n    \
+                command: [bash, -c, 'setsid cat pipe & cat >/dev/null; exit 9']\n";
+    sandbox.put("cluster.yaml", spec);
+    let pipe = sandbox.pipe("pipe");
+    sandbox.pipe("never");
+    let script = "trap 'exit 7' TERM; (cat pipe & cat pipe &); echo is up >&2; cat never & wait";
+    let serve = ["serve", "cluster.yaml", "--listen", "127.0.0.1:0"];
+    let serve = [&serve[..], &["--", "bash", "-c", script]].concat();
+    let mut server = Server::from_process(pid_1(&sandbox, &serve));
+    server.log_until("is up");
+    server.register("node-1");
+    server.log_until("exited with 9");
+    let pid_1 = outer_pid(&server.process);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let in_time = || assert!(Instant::now() < deadline, "{:?}", children(pid_1));
+    // CMD, its two orphans, and that of the program.
+    while children(pid_1).len() < 4 {
+        in_time();
+        std::thread::yield_now();
+    }
+    while children(pid_1).len() > 1 {
+        in_time();
+        // Ends the processes that have opened the pipe by now.
+        drop(open(
+            &pipe,
+            OFlags::WRONLY | OFlags::NONBLOCK,
+            Mode::empty(),
+        ));
+        std::thread::yield_now();
+    }
+    kill_process(pid_1, Signal::TERM).unwrap();
+    let (code, log) = server.process.end();
+    assert_eq!(code, 7, "{log}");
+    assert!(log.contains("the command exited with 7"), "{log}");
+}
+
 /// With too few threads, the server used to panic, or to hang without listening.
 #[test]
 fn server_works_with_few_threads_or_says_that_they_are_too_few() {
     let sandbox = Sandbox::new();
-    // Its own user, because the limit counts all processes of a user. Root has no limit.
-    let as_user = [
-        "setpriv --reuid=54321 --regid=54321 --clear-groups --inh-caps=+dac_override --ambient-caps=+dac_override",
-        "unshare --user",
-    ];
-    let as_user = as_user[usize::from(!rustix::process::geteuid().is_root())];
     let serve = [
         "serve",
         "cluster.yaml",
@@ -284,10 +323,7 @@ fn server_works_with_few_threads_or_says_that_they_are_too_few() {
     ];
     let (mut started, mut refused) = (0, 0);
     for threads in 1..16 {
-        let limit = format!("--nproc={threads}");
-        let limited = as_user.split(' ').chain(["prlimit", &limit]);
-        let mut process =
-            Process::start(sandbox.command_under(&limited.collect::<Vec<_>>(), &serve));
+        let mut process = with_threads(&sandbox, 54321, threads, &serve);
         let line =
             process.log_until_any(&["serving devnet on ", "cfgsync: exit 1: cannot start: "]);
         if line.contains("serving") {
@@ -308,6 +344,50 @@ fn server_works_with_few_threads_or_says_that_they_are_too_few() {
     );
 }
 
+/// Without a single thread, `join` used to panic.
+#[test]
+fn clients_work_with_one_more_thread_or_say_that_it_is_missing() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&[]);
+    server.register("node-2");
+    let server = server.url.replace("127.0.0.1", "localhost");
+    fs::set_permissions(sandbox.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    for arguments in [
+        &join(&server, "node-1")[..],
+        &["inspect", "--server", &server],
+    ] {
+        let log_of = |threads| with_threads(&sandbox, 54322, threads, arguments).end();
+        assert_eq!(
+            log_of(1),
+            (
+                1,
+                "cfgsync: exit 1: cannot start: the system grants this process 0 more threads, and at least 1 is \
+                 needed: Resource temporarily unavailable (os error 11)\nhelp: raise the limit: pids.max of the \
+                 cgroup, TasksMax= of the systemd unit, --pids-limit of the container, or ulimit -u\n"
+                    .to_owned()
+            )
+        );
+        let (code, log) = log_of(2);
+        assert_eq!(code, 0, "{log}");
+    }
+}
+
+/// Starts cfgsync as a user that may have this many threads in all. The limit counts all processes of a user, so each
+/// test has a user of its own. Root has no limit.
+fn with_threads(sandbox: &Sandbox, user: u32, threads: usize, arguments: &[&str]) -> Process {
+    let as_user = if rustix::process::geteuid().is_root() {
+        format!(
+            "setpriv --reuid={user} --regid={user} --clear-groups --inh-caps=+dac_override \
+             --ambient-caps=+dac_override"
+        )
+    } else {
+        "unshare --user".to_owned()
+    };
+    let limit = format!("--nproc={threads}");
+    let limited = as_user.split(' ').chain(["prlimit", &limit]);
+    Process::start(sandbox.command_under(&limited.collect::<Vec<_>>(), arguments))
+}
+
 /// Starts cfgsync as PID 1 of a new PID namespace.
 fn pid_1(sandbox: &Sandbox, arguments: &[&str]) -> Process {
     let namespace = ["unshare", "--pid", "--fork", "--kill-child"];
@@ -326,8 +406,15 @@ fn pid_1(sandbox: &Sandbox, arguments: &[&str]) -> Process {
 
 /// Returns the PID, outside of the namespace, of the process that is PID 1 inside.
 fn outer_pid(unshare: &Process) -> Pid {
-    let pid = unshare.pid();
+    children(unshare.pid())[0]
+}
+
+/// Returns the children of the main thread of a process, with those that have ended and were not collected.
+fn children(pid: Pid) -> Vec<Pid> {
     let children = format!("/proc/{pid}/task/{pid}/children");
     let children = fs::read_to_string(children).unwrap();
-    Pid::from_raw(children.trim().parse().unwrap()).unwrap()
+    let children = children.split_whitespace();
+    children
+        .map(|child| Pid::from_raw(child.parse().unwrap()).unwrap())
+        .collect()
 }

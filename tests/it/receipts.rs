@@ -389,3 +389,144 @@ fn rejects_invalid_receipt_flags_before_registration() {
     cfgsync: exit 2: invalid value 'r/' for '--receipt <FILE>': expected the path of a file
     ");
 }
+
+/// The spec of a node with these files besides `stays`, all of them secret.
+fn spec_with(files: &[&str]) -> String {
+    let mut spec = crate::sandbox::SPEC[..crate::sandbox::SPEC.find("once:").unwrap()]
+        .replace("nodes: 2", "nodes: 1");
+    spec.push_str("materializers:\n  - kind: template\n    files:\n");
+    for name in ["stays"].iter().chain(files) {
+        spec.push_str(&format!(
+            "      - {{ path: {name}, secret: true, template: \"key of {name}\" }}\n"
+        ));
+    }
+    spec
+}
+
+/// Delivers three files, and then a payload without `d/gone` and `gone`. `change` changes the delivered files in
+/// between. Returns the sandbox, the log and the report.
+fn deliver_fewer(change: fn(&Path), more: &[&str]) -> (Sandbox, String, Value) {
+    let sandbox = Sandbox::new();
+    sandbox.put("cluster.yaml", &spec_with(&["gone", "d/gone"]));
+    let mut server = sandbox.serve(&[]);
+    let output = run(&sandbox, &server.url, &[]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    change(sandbox.path());
+    sandbox.put("cluster.yaml", &spec_with(&[]));
+    server.signal(Signal::HUP);
+    server.log_until("generation 2");
+    let output = run(&sandbox, &server.url, &[&["-o", "json"][..], more].concat());
+    let log = text(&output.stderr);
+    assert_eq!(code(&output), 0, "{log}");
+    let report = serde_json::from_slice(&output.stdout).unwrap();
+    (sandbox, log, report)
+}
+
+fn exists(sandbox: &Sandbox, name: &str) -> bool {
+    sandbox.path().join(name).symlink_metadata().is_ok()
+}
+
+/// Regression test: a secret key that was no longer part of the payload stayed on the node.
+#[test]
+fn files_that_are_no_longer_in_the_payload_are_removed() {
+    let (sandbox, log, report) = deliver_fewer(|_| (), &[]);
+    assert!(exists(&sandbox, "node-1/stays"));
+    assert!(!exists(&sandbox, "node-1/gone") && !exists(&sandbox, "node-1/d/gone"));
+    assert_eq!(
+        fs::read_dir(sandbox.path().join("node-1/d"))
+            .unwrap()
+            .count(),
+        0
+    );
+    assert!(
+        log.contains("removed node-1/d/gone, which is no longer part of the payload"),
+        "{log}"
+    );
+    let stale = &report["stale"];
+    assert_eq!(stale[0]["path"], "node-1/gone");
+    assert_eq!(stale[0]["outcome"], "removed");
+    assert_eq!(stale.as_array().unwrap().len(), 2);
+    let receipt_json = receipt(&sandbox);
+    assert_eq!(receipt_json["files"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        receipt_json["removed"],
+        serde_json::json!(["gone", "d/gone"])
+    );
+
+    // The delivery may have been killed before it deleted the removed files.
+    let leftover = sandbox.put("node-1/d/.cfgsync-0123456789abcdef.tmp", "key");
+    let server = sandbox.serve(&[]);
+    assert_eq!(code(&run(&sandbox, &server.url, &[])), 0);
+    assert!(!leftover.exists());
+    assert_eq!(receipt(&sandbox)["removed"], Value::Null);
+}
+
+#[test]
+fn stale_files_are_only_listed_with_keep_stale() {
+    let (sandbox, log, report) = deliver_fewer(|_| (), &["--keep-stale"]);
+    assert_eq!(sandbox.read("node-1/gone"), "key of gone");
+    assert!(
+        log.contains("node-1/gone is no longer part of the payload, and stays. It holds a secret."),
+        "{log}"
+    );
+    assert_eq!(report["stale"][1]["outcome"], "kept");
+    let output = sandbox.run(
+        &[&join(UNREACHABLE, "a")[..], &["--keep-stale"]].concat(),
+        &[],
+    );
+    assert_eq!(code(&output), 2);
+}
+
+#[test]
+fn stale_file_stays_if_it_is_not_the_delivered_one() {
+    let (sandbox, log, report) = deliver_fewer(
+        |directory| {
+            fs::write(directory.join("node-1/gone"), "KEY OF GONE").unwrap();
+            // A link below the routes leads elsewhere.
+            fs::rename(directory.join("node-1/d"), directory.join("elsewhere")).unwrap();
+            symlink("../elsewhere", directory.join("node-1/d")).unwrap();
+        },
+        &[],
+    );
+    assert_eq!(sandbox.read("node-1/gone"), "KEY OF GONE");
+    assert_eq!(sandbox.read("elsewhere/gone"), "key of d/gone");
+    assert!(
+        log.contains(
+            "node-1/gone is no longer part of the payload. It stays because it has changed since its delivery"
+        ),
+        "{log}"
+    );
+    assert_eq!(report["stale"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn stale_file_of_other_routes_stays_and_is_named() {
+    let sandbox = delivered();
+    let server = serve(&sandbox);
+    let output = run(&sandbox, &server.url, &["--out", "cookie=c"]);
+    let log = text(&output.stderr);
+    assert_eq!(code(&output), 0, "{log}");
+    assert!(exists(&sandbox, "node-1/cookie"));
+    assert!(
+        log.contains("It stays because it was delivered by other routes"),
+        "{log}"
+    );
+}
+
+/// A changed receipt must not make `join` remove a file that no route covers.
+#[test]
+fn receipt_cannot_make_join_remove_other_files() {
+    let sandbox = delivered();
+    let victim = sandbox.put("victim", "mine");
+    let digest = cfgsync_model::Digest::of(b"mine").to_string();
+    let mut forged = receipt(&sandbox);
+    forged["files"] = serde_json::json!([
+        {"artifact": "x", "path": victim, "mode": "0644", "bytes": 4, "sha256": digest},
+        {"artifact": "victim", "path": "victim", "mode": "0644", "bytes": 4, "sha256": digest},
+    ]);
+    sandbox.put("receipt.json", &forged.to_string());
+    let server = serve(&sandbox);
+    let output = run(&sandbox, &server.url, &[]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    assert_eq!(sandbox.read("victim"), "mine");
+}

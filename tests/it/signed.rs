@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, s
 use cfgsync::{ArtifactFile, ArtifactSet, Client, Identifier};
 use cfgsync_client::{DeliveredGeneration, JoinError, JoinOptions, NodeAddress, Session};
 use cfgsync_model::{GenerationNumber, Instance, generation_digest};
-use cfgsync_wire::{PayloadEncoder, ReceivedPayload, SigningKey, VerifyKey};
+use cfgsync_wire::{
+    PayloadEncoder, PayloadSigner, ReceivedPayload, SignedFacts, SigningKey, VerifyKey,
+};
 use rustix::process::Signal;
 
 use crate::{
@@ -14,13 +16,24 @@ use crate::{
     support::INSTANCE,
 };
 
-/// Builds the payload that a server sends to `node`: one file with `content`.
+/// Builds the payload that a server of the cluster `devnet` sends to `node`: one file with `content`.
 fn payload(
+    node: &str,
+    of: (Instance, u64),
+    content: &str,
+    key: Option<&Arc<SigningKey>>,
+) -> String {
+    payload_of("devnet", node, of, content, key)
+}
+
+fn payload_of(
+    cluster: &str,
     node: &str,
     (instance, generation): (Instance, u64),
     content: &str,
     key: Option<&Arc<SigningKey>>,
 ) -> String {
+    let signer = key.map(|key| Arc::new(PayloadSigner::new(key.clone(), cluster)));
     let node: Identifier = node.parse().unwrap();
     let file = ArtifactFile::new("a".parse().unwrap(), content.to_owned());
     let own = ArtifactSet::new(vec![file]).unwrap();
@@ -28,7 +41,9 @@ fn payload(
     let nodes = BTreeMap::from([(node.clone(), own)]);
     let (nodes, _) = generation_digest(instance, nodes, &shared);
     let encoder = PayloadEncoder::new(instance, GenerationNumber(generation), &shared);
-    let body = encoder.signed_by(key).encode(&node, &nodes[&node]);
+    let body = encoder
+        .signed_by(signer.as_ref())
+        .encode(&node, &nodes[&node]);
     String::from_utf8(body.to_bytes().to_vec()).unwrap()
 }
 
@@ -38,6 +53,17 @@ async fn join_with_payload(
     verify_keys: Vec<VerifyKey>,
     delivered: Option<DeliveredGeneration>,
 ) -> Result<ReceivedPayload, JoinError> {
+    join_with_options(body, |options| {
+        options.verify_keys = verify_keys;
+        options.delivered = delivered;
+    })
+    .await
+}
+
+async fn join_with_options(
+    body: String,
+    set: impl FnOnce(&mut JoinOptions),
+) -> Result<ReceivedPayload, JoinError> {
     let fake = FakeServer::start(move |request| match request.line.as_str() {
         "POST /register" => Reply::Answer(202, "", String::new()),
         _ => Reply::Answer(200, "", body.clone()),
@@ -45,9 +71,8 @@ async fn join_with_payload(
     .await;
     let mut options = JoinOptions::new("node-1".parse().unwrap())
         .with_address(NodeAddress::Fixed("10.0.0.1".parse().unwrap()))
-        .with_verify_keys(verify_keys)
         .with_wait_max(std::time::Duration::from_secs(1));
-    options.delivered = delivered;
+    set(&mut options);
     Session::new(Client::new([fake.url.clone()]), options)
         .run(|_| ())
         .await
@@ -80,6 +105,10 @@ async fn accepts_only_payloads_signed_for_this_node() {
         (payload("node-1", first, "x", None), "it is not signed"),
         (number, forged),
         (
+            good.replace("\"cluster\":\"devnet\"", "\"cluster\":\"prod\""),
+            forged,
+        ),
+        (
             good.replace("\"content\":\"x\"", "\"content\":\"y\""),
             "does not match its digest",
         ),
@@ -94,7 +123,7 @@ async fn accepts_only_payloads_signed_for_this_node() {
         // Valid digest and file, with the signature of another generation.
         (
             payload("node-1", (INSTANCE, 2), "evil", None)
-                .replace("]}", &good[good.find("],\"signature\"").unwrap()..]),
+                .replace("]}", &good[good.find("],\"cluster\"").unwrap()..]),
             forged,
         ),
     ] {
@@ -107,6 +136,7 @@ async fn accepts_only_payloads_signed_for_this_node() {
 async fn rejects_rollback_within_an_instance() {
     let before = ReceivedPayload::decode(payload("node-1", (INSTANCE, 3), "x", None).as_bytes());
     let delivered = Some(DeliveredGeneration {
+        cluster: None,
         instance: INSTANCE,
         generation: GenerationNumber(3),
         digest: before.unwrap().digest.unwrap(),
@@ -118,7 +148,9 @@ async fn rejects_rollback_within_an_instance() {
         ((another, 1), "y"),
     ] {
         let body = payload("node-1", of, content, None);
-        join_with_payload(body, vec![], delivered).await.unwrap();
+        join_with_payload(body, vec![], delivered.clone())
+            .await
+            .unwrap();
     }
     for (of, content, problem) in [
         (
@@ -133,9 +165,110 @@ async fn rejects_rollback_within_an_instance() {
         ),
     ] {
         let body = payload("node-1", of, content, None);
-        let problem_found = unusable_reason(join_with_payload(body, vec![], delivered).await);
+        let problem_found =
+            unusable_reason(join_with_payload(body, vec![], delivered.clone()).await);
         assert!(problem_found.contains(problem), "{problem_found}");
     }
+}
+
+/// With one key for two clusters, a payload of staging was accepted in production.
+#[tokio::test(start_paused = true)]
+async fn accepts_only_payloads_signed_for_its_cluster_and_instance() {
+    let key = Arc::new(SigningKey::generate().unwrap().0);
+    let digest = |body: &str| {
+        ReceivedPayload::decode(body.as_bytes())
+            .unwrap()
+            .digest
+            .unwrap()
+    };
+    let staging = payload_of("staging", "node-1", (INSTANCE, 3), "x", Some(&key));
+    let delivered = |cluster: &str, instance| DeliveredGeneration {
+        cluster: Some(cluster.to_owned()),
+        instance,
+        generation: GenerationNumber(3),
+        digest: digest(&staging),
+    };
+    let join = |delivered: Option<DeliveredGeneration>| {
+        join_with_options(staging.clone(), |options| {
+            options.verify_keys = vec![key.verify_key()];
+            options.delivered = delivered;
+        })
+    };
+    join(Some(delivered("staging", INSTANCE))).await.unwrap();
+    let refused = unusable_reason(join(Some(delivered("prod", INSTANCE))).await);
+    let expected = r#"it is signed for the cluster "staging", not for "prod" as the receipt says"#;
+    assert!(refused.contains(expected), "{refused}");
+    let another = Instance::from_bytes([9; 16]);
+    let refused = unusable_reason(join(Some(delivered("staging", another))).await);
+    let expected = "the payload is of another instance than the receipt";
+    assert!(refused.contains(expected), "{refused}");
+}
+
+/// A payload that a server before the second version signed.
+#[tokio::test(start_paused = true)]
+async fn first_version_of_signatures_is_accepted_only_on_demand() {
+    let key = SigningKey::generate().unwrap().0;
+    let unsigned = payload("node-1", (INSTANCE, 1), "x", None);
+    let facts = SignedFacts {
+        cluster: None,
+        instance: INSTANCE,
+        generation: GenerationNumber(1),
+        identifier: &"node-1".parse().unwrap(),
+        digest: ReceivedPayload::decode(unsigned.as_bytes())
+            .unwrap()
+            .digest
+            .unwrap(),
+    };
+    let signature = key.sign(&facts);
+    let old = unsigned.replace("]}", &format!("],\"signature\":\"{signature}\"}}"));
+    let verify_key = key.verify_key();
+    let join = |accept| {
+        join_with_options(old.clone(), move |options| {
+            options.verify_keys = vec![verify_key];
+            options.accept_signature_v1 = accept;
+        })
+    };
+    join(true).await.unwrap();
+    let refused = unusable_reason(join(false).await);
+    let expected = "its signature does not cover the name of the cluster";
+    assert!(refused.contains(expected), "{refused}");
+}
+
+/// A proxy that answers for production with the payloads of staging, which the same key signed.
+#[test]
+fn payload_of_another_cluster_with_the_same_key_is_rejected() {
+    let sandbox = Sandbox::new();
+    key_pair(&sandbox, "keys");
+    let spec = SPEC.replace("nodes: 2", "nodes: 1");
+    sandbox.put("cluster.yaml", &spec);
+    let ours = sandbox.serve(&["--sign-key", "keys/sign-key.pem"]);
+    let of_staging = spec.replace("cluster: devnet", "cluster: staging");
+    sandbox.put("staging.yaml", &of_staging);
+    let serve = ["serve", "staging.yaml", "--listen", "127.0.0.1:0"];
+    let sign = ["--sign-key", "keys/sign-key.pem"];
+    let mut process = sandbox.start(&[&serve[..], &sign].concat());
+    let line = process.log_until("serving staging on ");
+    let url = line.trim_end().rsplit(' ').next().unwrap().to_owned();
+    let staging = Server { process, url };
+    let verify = [
+        "--verify-key",
+        "keys/verify-key.pem",
+        "--receipt",
+        "receipt",
+    ];
+    let run =
+        |server: &Server| sandbox.run(&[&join(&server.url, "node-1")[..], &verify].concat(), &[]);
+    assert_eq!(code(&run(&ours)), 0);
+    // The receipt names the cluster, so the node needs no --cluster.
+    let output = run(&staging);
+    assert_eq!(code(&output), 65);
+    let expected =
+        r#"it is signed for the cluster "staging", not for "devnet" as the receipt says"#;
+    assert!(
+        text(&output.stderr).contains(expected),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 fn key_pair(sandbox: &Sandbox, directory: &str) {

@@ -64,6 +64,11 @@ impl AuditLog {
         })
     }
 
+    /// Returns whether the server may change nothing without the log.
+    pub fn is_required(&self) -> bool {
+        self.required
+    }
+
     /// Announces a change before it is made. If the log is required, returns once the line is on disk; otherwise
     /// returns at once and writes nothing.
     ///

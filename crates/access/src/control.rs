@@ -3,11 +3,12 @@
 use std::{fmt, net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use cfgsync_model::Digest;
 use cfgsync_spec::IdentityMode;
 use cfgsync_support::clock::WallClock;
 
 use super::{
-    Action, AuditLine, AuditLog, AuditOutcome, AuditUnavailable, Credentials, Denial, Grant,
+    Action, AuditLine, AuditLog, AuditOutcome, AuditUnavailable, Credentials, Denial, NodeIdentity,
     Policy, Principal, Rate, Resource, Tokens, decisions, rates::AddressRates,
     refusal_lines::RefusalLines,
 };
@@ -174,8 +175,20 @@ impl AccessControl {
         principal: &Principal<'_>,
         action: Action,
         resource: Resource<'_>,
-    ) -> Result<Grant, Denial> {
+    ) -> Result<(), Denial> {
         decisions::authorize(&self.shared.policy, principal, action, resource)
+    }
+
+    /// Decides whether `principal` may register as `node`, see [`super::authorize_registration`].
+    ///
+    /// # Errors
+    /// The reason for the denial.
+    pub fn authorize_registration(
+        &self,
+        principal: &Principal<'_>,
+        node: NodeIdentity<'_>,
+    ) -> Result<Option<Digest>, Denial> {
+        decisions::authorize_registration(&self.shared.policy, principal, node)
     }
 
     /// The audit log, if the server keeps one.

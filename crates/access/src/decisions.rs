@@ -20,19 +20,6 @@ pub struct Policy {
     pub operator_certificates: Vec<Pattern>,
 }
 
-/// The permissions of an allowed principal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Grant {
-    /// The action may go ahead.
-    Allowed,
-    /// No key owns the node's identifier yet. A registration may go ahead and makes `key` the owner; for every other
-    /// action the node counts as unregistered.
-    Unclaimed {
-        /// The hash of the key that the node presented.
-        key: Digest,
-    },
-}
-
 /// Returns the principal that `credentials` prove. `tokens` is `None` on a server without a tokens file; `now` is
 /// called only for a token that expires.
 ///
@@ -85,7 +72,8 @@ fn holder_of_certificate<'a>(policy: &Policy, names: CertificateNames<'a>) -> Pr
     }
 }
 
-/// Decides whether `principal` may do `action` to `resource`.
+/// Decides whether `principal` may do `action` to `resource`. A node whose identifier no key owns yet is denied:
+/// [`authorize_registration`] is the one exception.
 ///
 /// # Errors
 /// The reason for the denial.
@@ -94,12 +82,29 @@ pub fn authorize(
     principal: &Principal<'_>,
     action: Action,
     resource: Resource<'_>,
-) -> Result<Grant, Denial> {
+) -> Result<(), Denial> {
     check_role(policy, principal, action)?;
     match resource {
-        Resource::Cluster => Ok(Grant::Allowed),
-        Resource::Node(node) => authorize_node(principal, node),
+        Resource::Cluster => Ok(()),
+        Resource::Node(node) => match authorize_node(principal, node)? {
+            None => Ok(()),
+            Some(_) => Err(Denial::Unclaimed(node.identifier.clone())),
+        },
     }
+}
+
+/// Decides whether `principal` may register as `node`. Returns the hash of the key that becomes the owner of the
+/// identifier, if no key owns it yet and the spec requires one.
+///
+/// # Errors
+/// The reason for the denial.
+pub fn authorize_registration(
+    policy: &Policy,
+    principal: &Principal<'_>,
+    node: NodeIdentity<'_>,
+) -> Result<Option<Digest>, Denial> {
+    check_role(policy, principal, Action::Register)?;
+    authorize_node(principal, node)
 }
 
 fn check_role(policy: &Policy, principal: &Principal<'_>, action: Action) -> Result<(), Denial> {
@@ -117,10 +122,14 @@ fn check_role(policy: &Policy, principal: &Principal<'_>, action: Action) -> Res
 }
 
 /// Decides whether `principal` may act as `node`. A token's own pattern holds in every mode. A proven operator may act
-/// as any node.
-fn authorize_node(principal: &Principal<'_>, node: NodeIdentity<'_>) -> Result<Grant, Denial> {
+/// as any node. Returns the hash of the presented key if no key owns the identifier yet. Then the principal may only
+/// register.
+fn authorize_node(
+    principal: &Principal<'_>,
+    node: NodeIdentity<'_>,
+) -> Result<Option<Digest>, Denial> {
     if principal.role() == Some(Role::Operator) {
-        return Ok(Grant::Allowed);
+        return Ok(None);
     }
     let identifier = node.identifier;
     let mut token_names_node = false;
@@ -137,23 +146,21 @@ fn authorize_node(principal: &Principal<'_>, node: NodeIdentity<'_>) -> Result<G
         token_names_node = true;
     }
     match node.mode {
-        IdentityMode::Open => Ok(Grant::Allowed),
-        IdentityMode::Token if token_names_node => Ok(Grant::Allowed),
+        IdentityMode::Open => Ok(None),
+        IdentityMode::Token if token_names_node => Ok(None),
         IdentityMode::Token => Err(Denial::NamesNoNode {
             principal: principal.to_string(),
             identifier: identifier.clone(),
         }),
-        IdentityMode::Certificate if principal.certificate_name(identifier).is_some() => {
-            Ok(Grant::Allowed)
-        }
+        IdentityMode::Certificate if principal.certificate_name(identifier).is_some() => Ok(None),
         IdentityMode::Certificate => Err(Denial::OtherCertificate(identifier.clone())),
         IdentityMode::FirstUse => {
             let Some(key) = principal.credentials.node_key_hash() else {
                 return Err(Denial::NoKey(identifier.clone()));
             };
             match node.owner {
-                None => Ok(Grant::Unclaimed { key }),
-                Some(owner) if hashes_match(&key, owner) => Ok(Grant::Allowed),
+                None => Ok(Some(key)),
+                Some(owner) if hashes_match(&key, owner) => Ok(None),
                 Some(_) => Err(Denial::OtherKey(identifier.clone())),
             }
         }
@@ -280,7 +287,7 @@ mod tests {
         let principal = authenticate(&policy, None, &credentials, || NOW).unwrap();
         assert_eq!(principal.kind(), PrincipalKind::Anybody);
         let operate = authorize(&policy, &principal, Action::Operate, Resource::Cluster);
-        assert_eq!(operate, Ok(Grant::Allowed));
+        assert_eq!(operate, Ok(()));
     }
 
     /// Decides whether a client may fetch as `identifier`.
@@ -290,7 +297,7 @@ mod tests {
         mode: IdentityMode,
         identifier: &Identifier,
         owner: Option<&str>,
-    ) -> Result<Grant, Denial> {
+    ) -> Result<(), Denial> {
         let policy = policy(true);
         let owner = owner.map(digest);
         decide(&policy, presents, node_key, |principal| {
@@ -325,9 +332,6 @@ mod tests {
         ] {
             for mode in all {
                 let decided = fetch_as(presents, Some(OWN_KEY), mode, &web_1, Some(owner));
-                if let Ok(grant) = decided {
-                    assert_eq!(grant, Grant::Allowed, "{presents} {mode}");
-                }
                 assert_eq!(
                     decided.is_ok(),
                     allowed.contains(&mode),
@@ -337,17 +341,36 @@ mod tests {
         }
     }
 
+    /// A handler that did not look at the grant treated a node without an owner as allowed.
     #[test]
-    fn unowned_identifier_is_claimed_with_a_key() {
+    fn only_a_registration_is_allowed_while_no_key_owns_the_identifier() {
         let web_1: Identifier = "web-1".parse().unwrap();
-        let fetch = |key, presents| fetch_as(presents, key, IdentityMode::FirstUse, &web_1, None);
-        let key = digest(OWN_KEY);
+        let policy = policy(true);
+        let node = NodeIdentity {
+            identifier: &web_1,
+            mode: IdentityMode::FirstUse,
+            owner: None,
+        };
+        for action in [Action::Register, Action::Fetch, Action::Leave] {
+            let decided = decide(&policy, "nothing", Some(OWN_KEY), |principal| {
+                authorize(&policy, &principal, action, Resource::Node(node))
+            });
+            assert_eq!(decided, Err(Denial::Unclaimed(web_1.clone())), "{action:?}");
+        }
+        let register = |presents, key| {
+            decide(&policy, presents, key, |principal| {
+                authorize_registration(&policy, &principal, node)
+            })
+        };
         assert_eq!(
-            fetch(Some(OWN_KEY), "nothing"),
-            Ok(Grant::Unclaimed { key })
+            register("nothing", Some(OWN_KEY)),
+            Ok(Some(digest(OWN_KEY)))
         );
+        assert_eq!(register("nothing", None), Err(Denial::NoKey(web_1.clone())));
+        assert_eq!(register("token:ops", None), Ok(None));
+        let fetch = |key, presents| fetch_as(presents, key, IdentityMode::FirstUse, &web_1, None);
         assert_eq!(fetch(None, "token:node"), Err(Denial::NoKey(web_1.clone())));
-        assert_eq!(fetch(None, "token:ops"), Ok(Grant::Allowed));
+        assert_eq!(fetch(None, "token:ops"), Ok(()));
     }
 
     #[test]

@@ -67,6 +67,9 @@ pub enum Denial {
         "{0} must present a key of its own (the spec says `identity: first-use`); `cfgsync join` creates and sends one"
     )]
     NoKey(Identifier),
+    /// No key owns the identifier yet. Only a registration may go ahead.
+    #[error("{0} has no key; the next node to register as {0} with a key will own the name")]
+    Unclaimed(Identifier),
     /// Another key owns the identifier.
     #[error(
         "{0} is already registered with a different key; if that machine is gone, an operator can release the name: \

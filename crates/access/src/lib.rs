@@ -1,9 +1,10 @@
 //! Authentication, authorization, rates and the audit log.
 //!
 //! **Job.** A protocol server hands over [`Credentials`] as a client presented them. [`authenticate`] turns them into a
-//! [`Principal`]. [`authorize`] decides whether that principal may do an [`Action`] to a [`Resource`]. It returns a
-//! [`Grant`] or a [`Denial`]. [`AccessControl`] holds what these decisions need on a running server, limits the rate of
-//! each client address, and writes the audit log.
+//! [`Principal`]. [`authorize`] decides whether that principal may do an [`Action`] to a [`Resource`], and
+//! [`authorize_registration`] whether it may register as a node. The alternative is a [`Denial`]. [`AccessControl`]
+//! holds what these decisions need on a running server, limits the rate of each client address, and writes the audit
+//! log.
 //!
 //! **Neighbours.** Above stand `model` and `spec`, which give identifiers, digests and the spec's `identity:`. Below
 //! stands `server`, which maps requests to actions and denials to responses.
@@ -38,7 +39,7 @@ pub use audit_log::{AuditLog, AuditUnavailable};
 pub use audit_target::AuditTarget;
 pub use control::{AccessConfig, AccessControl, IdentityUnsupported};
 pub use credentials::{CertificateNames, Credentials, PresentedToken};
-pub use decisions::{Grant, Policy, authenticate, authorize};
+pub use decisions::{Policy, authenticate, authorize, authorize_registration};
 pub use denial::Denial;
 pub use pattern::{InvalidPattern, Pattern};
 pub use principal::{Principal, PrincipalKind};

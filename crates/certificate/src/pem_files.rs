@@ -13,6 +13,10 @@ use rustls::{
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _, x509::X509Version};
 
 use super::{CertificateError, pin_of, provider};
+use cfgsync_support::bounded_file;
+
+/// The largest PEM file, in bytes. The certificates of all public authorities take a fifth of a MiB.
+const FILE_MAX_BYTES: u64 = 16 << 20;
 
 /// Reads a certificate chain, its own certificate first, and the private key of that certificate.
 ///
@@ -111,7 +115,7 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
-    std::fs::read(path).map_err(|error| CertificateError::Unreadable {
+    bounded_file::read(path, FILE_MAX_BYTES).map_err(|error| CertificateError::Unreadable {
         path: path.to_owned(),
         problem: error.to_string(),
     })
@@ -139,6 +143,13 @@ fn not_a_certificate(path: &Path) -> CertificateError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn endless_file_is_refused() {
+        let error = read_authorities(Path::new("/dev/zero")).err().unwrap();
+        let error = error.to_string();
+        assert!(error.contains("it is larger than 16 MiB"), "{error}");
+    }
 
     /// rustls reports such a certificate as a problem of the key. `openssl x509 -req` creates them by default.
     #[test]

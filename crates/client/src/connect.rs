@@ -17,7 +17,7 @@ use rustls::ClientConfig;
 use tokio::{sync::watch, time::timeout};
 use tower_service::Service;
 
-use crate::{server::is_localhost, tls};
+use crate::{early_response::EarlyResponse, server::is_localhost, tls};
 
 /// Longest time to establish a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -62,9 +62,9 @@ impl<C> Service<Uri> for Bounded<C>
 where
     C: Service<Uri, Error = Failure, Future: Send + 'static> + Clone + Send + 'static,
 {
-    type Response = C::Response;
+    type Response = EarlyResponse<C::Response>;
     type Error = Failure;
-    type Future = Pin<Box<dyn Future<Output = Result<C::Response, Failure>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Failure>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(context)
@@ -89,7 +89,9 @@ where
             let connected = connected.unwrap_or_else(|_| {
                 Err(format!("no connection within {}", duration::text(READY_TIMEOUT)).into())
             });
-            connected.map_err(|error| with_addresses(error, &tried, port))
+            connected
+                .map(EarlyResponse::new)
+                .map_err(|error| with_addresses(error, &tried, port))
         })
     }
 }

@@ -6,16 +6,27 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use bytes::Bytes;
 
 use crate::{
     JoinError, OutputMap, Placement, Receipt, Session, Target,
-    disk::{self, CommittedTransaction, DiskError, Owner, Transaction, WrittenFile},
+    disk::{
+        self, CommittedTransaction, DirectoryLocks, DiskError, Owner, TargetPlace, Transaction,
+        WrittenFile,
+    },
+    stale::{self, StaleFile, StaleOutcome},
 };
-use cfgsync_model::{ArtifactFile, Identifier};
+use cfgsync_model::{ArtifactFile, ArtifactPath, Identifier};
 use cfgsync_wire::ReceivedPayload;
+use tokio::time::Instant;
+
+/// Longest wait for another delivery to the same directory. A delivery takes milliseconds, and rarely seconds.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Pause between two attempts to lock a directory.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// The places and the rules by which a node writes its payloads.
 ///
@@ -27,7 +38,7 @@ use cfgsync_wire::ReceivedPayload;
 /// let options = DeliveryOptions::new(outputs).with_receipt("/var/lib/app/receipt.json")?;
 ///
 /// let payload = session.run(|_event| {}).await?;
-/// let committed = options.commit(&session, &payload)?;
+/// let committed = options.commit_when_unlocked(&session, &payload, |_directory| {}).await?;
 /// for file in committed.finish().written {
 ///     println!("{}", file.path.display());
 /// }
@@ -39,6 +50,7 @@ pub struct DeliveryOptions {
     outputs: OutputMap,
     owner: Option<Owner>,
     receipt: Option<PathBuf>,
+    keep_stale: bool,
 }
 
 /// The error for a receipt whose path does not end in a file name.
@@ -53,6 +65,7 @@ pub struct InvalidReceiptPath;
 pub struct CommittedDelivery<'p> {
     transaction: CommittedTransaction<'static>,
     stdout: Vec<&'p ArtifactFile>,
+    stale: Vec<StaleFile>,
     /// Whether the last file of the transaction is the receipt.
     has_receipt: bool,
 }
@@ -65,6 +78,8 @@ pub struct Delivery {
     pub written: Vec<WrittenFile>,
     /// The contents that are routed to standard output, in the payload's order. The caller prints them.
     pub stdout: Vec<Bytes>,
+    /// The files of the previous delivery that are no longer part of the payload.
+    pub stale: Vec<StaleFile>,
 }
 
 impl DeliveryOptions {
@@ -75,6 +90,7 @@ impl DeliveryOptions {
             outputs,
             owner: None,
             receipt: None,
+            keep_stale: false,
         }
     }
 
@@ -91,6 +107,14 @@ impl DeliveryOptions {
         Target::from_path(&path).ok_or(InvalidReceiptPath)?;
         self.receipt = Some(path);
         Ok(self)
+    }
+
+    /// Keeps the files of the previous delivery that are no longer part of the payload. By default, a delivery with a
+    /// receipt removes them in the same transaction.
+    #[must_use]
+    pub fn with_stale_files_kept(mut self) -> Self {
+        self.keep_stale = true;
+        self
     }
 
     /// Returns the routes.
@@ -116,13 +140,34 @@ impl DeliveryOptions {
     ///
     /// # Errors
     /// [`JoinError::Route`] if the payload does not match the routes, [`JoinError::Disk`] if a file cannot be written.
-    /// Nothing has changed then, unless the error is [`DiskError::RollbackFailed`].
+    /// Nothing has changed then, unless the error is [`DiskError::RollbackFailed`]. While another delivery to one of the
+    /// directories is in progress, the error is [`DiskError::Locked`] at once.
     pub fn commit<'p>(
         &self,
         session: &Session,
         payload: &'p ReceivedPayload,
     ) -> Result<CommittedDelivery<'p>, JoinError> {
         self.commit_for(&session.options().identifier, session.cluster(), payload)
+    }
+
+    /// Writes the payload as [`DeliveryOptions::commit`] does, after other deliveries to the same directories. Calls
+    /// `on_wait` with the locked directory when a wait begins. Dropping the future is safe: it stops between attempts.
+    ///
+    /// # Errors
+    /// As for `commit`. [`DiskError::Locked`] if a directory stays locked for 30 s.
+    pub async fn commit_when_unlocked<'p>(
+        &self,
+        session: &Session,
+        payload: &'p ReceivedPayload,
+        mut on_wait: impl FnMut(&Path),
+    ) -> Result<CommittedDelivery<'p>, JoinError> {
+        let mut wait = LockWait::new();
+        loop {
+            let attempt = self.commit(session, payload);
+            if let Some(result) = wait.after(attempt, &mut on_wait).await {
+                return result;
+            }
+        }
     }
 
     pub(crate) fn commit_for<'p>(
@@ -141,17 +186,58 @@ impl DeliveryOptions {
                 Placement::Consumed => {}
             }
         }
-        let receipt = self.receipt.as_ref().map(|path| {
-            let receipt = Receipt::new(identifier, cluster, payload, &placed);
+        let mut transaction = Transaction::begin(self.owner);
+        let receipt = |removed| Receipt::new(identifier, cluster, payload, &placed, removed);
+        match self.stage(&mut transaction, &files, receipt) {
+            Ok(stale) => Ok(CommittedDelivery {
+                transaction: transaction.commit()?,
+                stdout,
+                stale,
+                has_receipt: self.receipt.is_some(),
+            }),
+            Err(cause) => Err(transaction.roll_back(cause).into()),
+        }
+    }
+
+    /// Stages the files, the removal of stale files, and the receipt, which comes last.
+    fn stage(
+        &self,
+        transaction: &mut Transaction<'static>,
+        files: &[(&ArtifactFile, &Target)],
+        receipt: impl FnOnce(Vec<ArtifactPath>) -> Receipt,
+    ) -> Result<Vec<StaleFile>, DiskError> {
+        let opened = files.iter().map(|(_, target)| transaction.open(target));
+        let places: Vec<TargetPlace> = opened.collect::<Result<_, _>>()?;
+        let mut stale = Vec::new();
+        let mut receipt_file = None;
+        if let Some(path) = &self.receipt {
             let target = Target::from_path(path).expect("checked when it was set");
-            (receipt.to_file(), target)
-        });
-        files.extend(receipt.as_ref().map(|(file, target)| (file, target)));
-        Ok(CommittedDelivery {
-            transaction: Transaction::stage(&files, self.owner)?.commit()?,
-            stdout,
-            has_receipt: receipt.is_some(),
-        })
+            let place = transaction.open(&target)?;
+            // Only now, because no other delivery can replace it from here on. The new receipt replaces an unreadable
+            // one.
+            if let Ok(Some(previous)) = Receipt::read(path) {
+                let targets: Vec<&Target> = files.iter().map(|(_, target)| *target).collect();
+                stale = stale::find(
+                    transaction,
+                    &previous,
+                    &self.outputs,
+                    &targets,
+                    self.keep_stale,
+                )?;
+            }
+            let removed = stale
+                .iter()
+                .filter(|file| file.outcome == StaleOutcome::Removed);
+            let removed = removed.map(|file| file.artifact.clone()).collect();
+            receipt_file = Some((receipt(removed).to_file(), place));
+        }
+        for ((file, _), place) in files.iter().zip(places) {
+            transaction.add(file, place)?;
+        }
+        if let Some((file, place)) = receipt_file {
+            transaction.add(&file, place)?;
+        }
+        Ok(stale)
     }
 }
 
@@ -167,14 +253,30 @@ impl CommittedDelivery<'_> {
         self.stdout.iter().map(|file| file.content.to_bytes())
     }
 
+    /// Returns the files of the previous delivery that are no longer part of the payload.
+    pub fn stale(&self) -> &[StaleFile] {
+        &self.stale
+    }
+
     /// Removes the old files. There is no rollback from here on.
     pub fn finish(self) -> Delivery {
+        self.finish_locked().0
+    }
+
+    /// Removes the old files as [`CommittedDelivery::finish`] does, and keeps the directories locked. Keep the locks
+    /// until the program that reads the files has started: until then, no other delivery changes the files.
+    pub fn finish_locked(self) -> (Delivery, DirectoryLocks) {
         let stdout = self.stdout().collect();
-        let mut written = self.transaction.finish();
+        let (mut written, locks) = self.transaction.finish_locked();
         if self.has_receipt {
             written.pop();
         }
-        Delivery { written, stdout }
+        let delivery = Delivery {
+            written,
+            stdout,
+            stale: self.stale,
+        };
+        (delivery, locks)
     }
 
     /// Restores the old files because of `cause`. Returns `cause`, or [`DiskError::RollbackFailed`] with it if a file
@@ -189,5 +291,42 @@ impl fmt::Debug for CommittedDelivery<'_> {
         f.debug_struct("CommittedDelivery")
             .field("written", &self.written())
             .finish_non_exhaustive()
+    }
+}
+
+/// The wait for other deliveries, over all attempts of one delivery.
+pub(crate) struct LockWait {
+    started: Instant,
+    is_waiting: bool,
+}
+
+impl LockWait {
+    pub(crate) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            is_waiting: false,
+        }
+    }
+
+    /// Returns the result of an attempt, or waits if a directory was locked: then the caller tries again. Calls
+    /// `on_wait` when the first wait begins.
+    pub(crate) async fn after<T>(
+        &mut self,
+        attempt: Result<T, JoinError>,
+        on_wait: impl FnOnce(&Path),
+    ) -> Option<Result<T, JoinError>> {
+        let path = match attempt {
+            Err(JoinError::Disk(DiskError::Locked { path, .. })) => path,
+            other => return Some(other),
+        };
+        if self.started.elapsed() >= LOCK_WAIT_MAX {
+            let waited = LOCK_WAIT_MAX;
+            return Some(Err(DiskError::Locked { path, waited }.into()));
+        }
+        if !std::mem::replace(&mut self.is_waiting, true) {
+            on_wait(&path);
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
+        None
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! The order of a transaction:
 //!
-//! 1. Open the directories, create missing ones, and remove what a killed process left in them.
+//! 1. Open the directories, create missing ones, lock them, and remove what a killed process left in them.
 //! 2. Stage each changed file beside its target, with its final owner and mode, and sync it.
-//! 3. Commit: exchange each staged file with the old one, rewrite in place what cannot be exchanged (bind-mounted
+//! 3. Commit: rename the files aside that are to be removed, exchange each staged file with the old one, rewrite in place what cannot be exchanged (bind-mounted
 //!    files), and sync the directories.
-//! 4. Finish: remove the old files. Until then, the caller can roll back.
+//! 4. Finish: delete the old files. Until then, the caller can roll back.
+//!
+//! One transaction at a time writes to a directory. The caller can keep the locks until it executes a program that
+//! reads the files.
 //!
 //! Symbolic links are followed in the operator's part of a path, and nowhere below it. If a target itself is a symbolic
 //! link, the link is replaced, not the file that it points to.
@@ -15,25 +18,31 @@ mod step;
 mod owner;
 mod tree;
 mod stage;
+mod removal;
 mod install;
 mod transaction;
 mod checksum;
 mod preview;
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use crate::Target;
 use cfgsync_model::{ArtifactFile, ArtifactPath};
+use cfgsync_support::duration;
 pub use checksum::{Checksum, checksum};
 use owner::CHANGE_OWNER;
 pub use owner::Owner;
 pub(crate) use preview::check_directory;
+pub(crate) use removal::RemovalRequest;
 #[doc(hidden)]
 pub use step::Step;
+pub(crate) use transaction::TargetPlace;
 pub use transaction::{CommittedTransaction, Transaction};
+pub use tree::DirectoryLocks;
 
 /// A file of a finished transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +115,16 @@ pub enum DiskError {
         /// The path with the reserved name.
         path: PathBuf,
     },
+    /// Another transaction writes to the directory, or another program has locked it.
+    #[error(
+        "cannot write to {}: another delivery or program has locked the directory{}", path.display(), Waited(*.waited)
+    )]
+    Locked {
+        /// The locked directory.
+        path: PathBuf,
+        /// The time that was spent waiting for the lock.
+        waited: Duration,
+    },
     /// The transaction was dropped before it was finished.
     #[error("the transaction was cancelled")]
     Cancelled,
@@ -153,6 +172,10 @@ impl DiskError {
             }
             Self::SameFile { .. } => Some("give each artifact a path of its own"),
             Self::Reserved { .. } => Some("rename the artifact in the spec"),
+            Self::Locked { .. } => Some(
+                "wait until the other `join` has started its program, and run the command again; \
+                 `fuser -v DIR` names the processes that have the directory open",
+            ),
             Self::Cancelled => None,
             Self::RollbackFailed { .. } => {
                 Some("run the command again: it writes all files before it starts CMD")
@@ -167,6 +190,18 @@ impl DiskError {
             path,
             problem: errno.into(),
         }
+    }
+}
+
+/// Shows for how long a transaction waited for a lock, if it did.
+struct Waited(Duration);
+
+impl fmt::Display for Waited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_zero() {
+            return Ok(());
+        }
+        write!(f, " for more than {}", duration::text(self.0))
     }
 }
 

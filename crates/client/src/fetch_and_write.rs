@@ -1,7 +1,10 @@
 //! A whole join in one call, for programs that need nothing in between.
 
+use std::sync::Arc;
+
 use crate::{
-    Client, Delivery, DeliveryOptions, JoinError, JoinOptions, OutputMap, ServerUrl, Session, Trust,
+    Client, Delivery, DeliveryOptions, JoinError, JoinOptions, OutputMap, ServerUrl, Session,
+    Trust, deliver::LockWait,
 };
 use cfgsync_model::NodeRegistration;
 
@@ -47,14 +50,23 @@ where
     let options = DeliveryOptions::new(outputs.clone());
     let identifier = registration.identifier.clone();
     let cluster = session.cluster().map(str::to_owned);
-    // Files may be large, and syncing them takes time: not on the runtime's threads.
-    let delivery = tokio::task::spawn_blocking(move || {
-        options
-            .commit_for(&identifier, cluster.as_deref(), &payload)
-            .map(super::CommittedDelivery::finish)
-    });
-    match delivery.await {
-        Ok(delivery) => delivery,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    let delivery = Arc::new((options, identifier, cluster, payload));
+    let mut wait = LockWait::new();
+    loop {
+        let delivery = delivery.clone();
+        // Files may be large, and syncing them takes time: not on the runtime's threads.
+        let attempt = tokio::task::spawn_blocking(move || {
+            let (options, identifier, cluster, payload) = &*delivery;
+            options
+                .commit_for(identifier, cluster.as_deref(), payload)
+                .map(super::CommittedDelivery::finish)
+        });
+        let attempt = match attempt.await {
+            Ok(attempt) => attempt,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        if let Some(result) = wait.after(attempt, |_| {}).await {
+            return result;
+        }
     }
 }

@@ -1,15 +1,20 @@
 //! The previous delivery: files on disk that a receipt describes, and that are still as they were delivered.
 
-use crate::{DeliveryOptions, JoinOptions, Receipt, ReceiptError, ReceiptMismatch, VerifiedFile};
+use crate::{
+    DeliveryOptions, JoinOptions, Receipt, ReceiptError, ReceiptMismatch, VerifiedFile,
+    disk::DirectoryLocks,
+};
 
 /// A delivery of an earlier session whose files are all on disk, unchanged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct PreviousDelivery {
     /// The receipt of the delivery.
     pub receipt: Receipt,
     /// The files, in the receipt's order.
     pub files: Vec<VerifiedFile>,
+    /// The locks of the directories. Keep them until the program that reads the files has started.
+    pub locks: DirectoryLocks,
 }
 
 /// The reason why the files on disk cannot be used in place of a delivery.
@@ -40,7 +45,11 @@ impl DeliveryOptions {
             return Ok(None);
         };
         let cluster = options.cluster.as_deref();
-        let files = receipt.verify(&options.identifier, cluster, self.outputs())?;
-        Ok(Some(PreviousDelivery { receipt, files }))
+        let (files, locks) = receipt.verify(&options.identifier, cluster, self.outputs())?;
+        Ok(Some(PreviousDelivery {
+            receipt,
+            files,
+            locks,
+        }))
     }
 }

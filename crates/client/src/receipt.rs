@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     OutputMap, PlacedArtifact, Placement, RouteError, Target,
-    disk::{self, DiskError},
+    disk::{self, DirectoryLocks, DiskError},
     sanitize::ClusterName,
 };
 use cfgsync_model::{
@@ -50,6 +50,9 @@ pub struct Receipt {
     pub digest: Option<Digest>,
     /// The files, in the payload's order.
     pub files: Vec<ReceiptEntry>,
+    /// The artifacts whose files this delivery removed. The next delivery looks for their leftovers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<ArtifactPath>,
 }
 
 /// One file of a receipt.
@@ -73,8 +76,10 @@ pub struct ReceiptEntry {
 
 /// Identifies a payload that was delivered before. A session accepts no older generation of the same instance, and
 /// no other payload with the same generation number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveredGeneration {
+    /// The name of the cluster, if its server sent it.
+    pub cluster: Option<String>,
     /// The identity of the store that sealed the generation.
     pub instance: Instance,
     /// The number of the generation within that instance.
@@ -162,12 +167,13 @@ pub enum ReceiptMismatch {
 }
 
 impl Receipt {
-    /// Creates the receipt of a `payload` of `cluster` that is written as `placed` says.
+    /// Creates the receipt of a `payload` of `cluster` that is written as `placed` says, in place of `removed` files.
     pub(crate) fn new(
         identifier: &Identifier,
         cluster: Option<&str>,
         payload: &ReceivedPayload,
         placed: &[PlacedArtifact<'_>],
+        removed: Vec<ArtifactPath>,
     ) -> Self {
         let entry = |placed: &PlacedArtifact<'_>| ReceiptEntry {
             artifact: placed.file.path.clone(),
@@ -188,6 +194,7 @@ impl Receipt {
             generation: payload.generation,
             digest: payload.digest,
             files: placed.iter().map(entry).collect(),
+            removed,
         }
     }
 
@@ -206,6 +213,7 @@ impl Receipt {
     /// Returns what identifies the delivered payload. `None` if the server was of the older protocol.
     pub fn delivered(&self) -> Option<DeliveredGeneration> {
         Some(DeliveredGeneration {
+            cluster: self.cluster.clone(),
             instance: self.instance?,
             generation: self.generation?,
             digest: self.digest?,
@@ -252,8 +260,9 @@ impl Receipt {
     }
 
     /// Verifies that every file of the receipt is on disk, unchanged, at the place where `outputs` routes it now. Also
-    /// verifies that the receipt is for `identifier`, and for `cluster` if one is given. Returns the files. Modes and
-    /// owners are not compared, because an operator may change them.
+    /// verifies that the receipt is for `identifier`, and for `cluster` if one is given. Returns the files, and the locks
+    /// of their directories: no delivery changes the files until the locks are dropped. Modes and owners are not
+    /// compared, because an operator may change them.
     ///
     /// # Errors
     /// The first difference that was found.
@@ -262,7 +271,7 @@ impl Receipt {
         identifier: &Identifier,
         cluster: Option<&str>,
         outputs: &OutputMap,
-    ) -> Result<Vec<VerifiedFile>, ReceiptMismatch> {
+    ) -> Result<(Vec<VerifiedFile>, DirectoryLocks), ReceiptMismatch> {
         if self.identifier != *identifier {
             return Err(ReceiptMismatch::Identifier(self.identifier.clone()));
         }
@@ -282,8 +291,15 @@ impl Receipt {
         let names = self.files.iter();
         let names = names.map(|entry| ArtifactFile::new(entry.artifact.clone(), ""));
         let names = ArtifactSet::new(names.collect())?;
+        let all_placed = outputs.place(&names)?;
+        let locks = DirectoryLocks::of(all_placed.iter().filter_map(
+            |placed| match &placed.placement {
+                Placement::File(target) => Some(target),
+                Placement::Stdout | Placement::Consumed => None,
+            },
+        ))?;
         let mut verified = Vec::with_capacity(self.files.len());
-        for placed in outputs.place(&names)? {
+        for placed in all_placed {
             let Placement::File(target) = &placed.placement else {
                 return Err(ReceiptMismatch::NotAFile(placed.file.path.clone()));
             };
@@ -294,7 +310,7 @@ impl Receipt {
                 path: target.path(),
             });
         }
-        Ok(verified)
+        Ok((verified, locks))
     }
 }
 

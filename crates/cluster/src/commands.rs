@@ -16,7 +16,7 @@ use cfgsync_model::{
     Revision, Sender,
 };
 use cfgsync_spec::{OnConflict, Spec};
-use cfgsync_store::{Change, Commit, CommitError, RejectionReason};
+use cfgsync_store::{Change, Commit, CommitError, Rejection, RejectionReason, State};
 use cfgsync_wire::LeaveBody;
 
 /// The longest time that [`Coordinator::replace`] waits for the generation with the new files. The files are stored
@@ -78,6 +78,39 @@ impl Coordinator {
             revision: commit.revision,
             changed: commit.is_changed(),
         })
+    }
+
+    /// Returns the refusal that [`Coordinator::register_as`] would give now. It changes nothing.
+    ///
+    /// # Errors
+    /// Fails as [`Coordinator::register_as`] does, except for a store that does not acknowledge changes.
+    pub fn check_register(
+        &self,
+        registration: &NodeRegistration,
+        key: Option<Digest>,
+        joiner: Option<JoinerId>,
+    ) -> Result<(), Refusal> {
+        let (changes, _) = self.admit(registration.clone(), key, joiner)?;
+        self.check_changes(changes)
+    }
+
+    /// Returns the refusal that [`Coordinator::leave`] would give now. It changes nothing.
+    ///
+    /// # Errors
+    /// Fails as [`Coordinator::leave`] does, except for a store that does not acknowledge changes.
+    pub fn check_leave(&self, leave: &LeaveBody, joiner: Option<JoinerId>) -> Result<(), Refusal> {
+        let changes = self.withdraw(leave.clone(), joiner)?;
+        self.check_changes(changes)
+    }
+
+    /// Applies `changes` to a copy of the store's state.
+    fn check_changes(&self, changes: Vec<Change>) -> Result<(), Refusal> {
+        let mut state = State::clone(&self.shared.store.state());
+        let next = Revision(state.revision.0 + 1);
+        match state.apply(changes, next) {
+            Ok(_) => Ok(()),
+            Err(rejection) => Err(self.refusal_of(rejection)),
+        }
     }
 
     /// Decides whether the node may register. Returns the batch to store: the registration, with a claim if the node
@@ -219,6 +252,12 @@ impl Coordinator {
         leave: LeaveBody,
         joiner: Option<JoinerId>,
     ) -> Result<Revision, Refusal> {
+        let changes = self.withdraw(leave, joiner)?;
+        self.apply_removal(changes).await
+    }
+
+    /// Decides whether the node may withdraw its registration. Returns the batch to store.
+    fn withdraw(&self, leave: LeaveBody, joiner: Option<JoinerId>) -> Result<Vec<Change>, Refusal> {
         let LeaveBody {
             identifier,
             ip,
@@ -244,8 +283,7 @@ impl Coordinator {
             only_if: Some(facts),
             joiner,
         };
-        self.apply_removal(vec![remove, Change::Release(identifier)])
-            .await
+        Ok(vec![remove, Change::Release(identifier)])
     }
 
     async fn apply_removal(&self, changes: Vec<Change>) -> Result<Revision, Refusal> {
@@ -309,12 +347,15 @@ impl Coordinator {
 
     /// Applies `changes`, all or none.
     async fn apply(&self, changes: Vec<Change>) -> Result<Commit, Refusal> {
-        let rejection = match self.shared.store.apply(changes).await {
-            Ok(commit) => return Ok(commit),
-            Err(CommitError::Rejected(rejection)) => rejection,
-            Err(error) => return Err(Refusal::Store(error)),
-        };
-        Err(match rejection.reason {
+        match self.shared.store.apply(changes).await {
+            Ok(commit) => Ok(commit),
+            Err(CommitError::Rejected(rejection)) => Err(self.refusal_of(rejection)),
+            Err(error) => Err(Refusal::Store(error)),
+        }
+    }
+
+    fn refusal_of(&self, rejection: Rejection) -> Refusal {
+        match rejection.reason {
             RejectionReason::NotRegistered(identifier) => Refusal::Unregistered(identifier),
             RejectionReason::DifferentFacts(identifier) => Refusal::OtherFacts(identifier),
             RejectionReason::NoOverride(identifier) => Refusal::NoOverride(identifier),
@@ -323,7 +364,7 @@ impl Coordinator {
             RejectionReason::Value(_) | RejectionReason::NotFirstGeneration(_) => {
                 unreachable!("the batch changes no value and seals no generation")
             }
-        })
+        }
     }
 
     /// Sends a command to the reconciler and waits until its effect is published.

@@ -277,7 +277,7 @@ impl Coordinator {
         let files = generation.nodes.get(identifier)?;
         let identifier: Identifier = identifier.parse().ok()?;
         let encoder = PayloadEncoder::of(self.instance(), generation);
-        let encoder = encoder.signed_by(self.shared.sign_key.as_ref());
+        let encoder = encoder.signed_by(self.shared.signer.as_ref());
         Some(encoder.encode(&identifier, files))
     }
 

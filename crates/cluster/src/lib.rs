@@ -68,7 +68,7 @@ use cfgsync_model::{GenerationNumber, Identifier, Revision};
 use cfgsync_spec::Spec;
 use cfgsync_store::{Bounds, Store, ValueBounds};
 use cfgsync_support::clock::WallClock;
-use cfgsync_wire::SigningKey;
+use cfgsync_wire::{PayloadSigner, SigningKey};
 
 /// The number of commands that may be queued for the reconciler. Further senders wait.
 const COMMANDS_MAX: usize = 64;
@@ -111,7 +111,7 @@ struct Shared {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     clock: WallClock,
-    sign_key: Option<Arc<SigningKey>>,
+    signer: Option<Arc<PayloadSigner>>,
     capacity: CapacityLimits,
     value_bounds: ValueBounds,
     /// The materializers of the embedding program. They run after those of the spec.
@@ -143,13 +143,15 @@ impl Coordinator {
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let pipeline = Arc::new(pipeline(spec, &embedded));
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
-        let sign_key = config.sign_key.clone();
-        let first = View::before_evaluation(&pipeline, &*store, sign_key.as_ref());
+        let cluster = &pipeline.spec.cluster;
+        let signer =
+            (config.sign_key.clone()).map(|key| Arc::new(PayloadSigner::new(key, cluster)));
+        let first = View::before_evaluation(&pipeline, &*store, signer.as_ref());
         let shared = Arc::new(Shared {
             store,
             metrics: Arc::default(),
             clock,
-            sign_key,
+            signer,
             capacity: CapacityLimits::new(config.bounds),
             value_bounds: config.value_bounds,
             embedded,

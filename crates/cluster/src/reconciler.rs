@@ -252,8 +252,8 @@ impl Reconciler {
         let served = self.serving.generation.as_ref();
         if served.is_none_or(|served| served.generation.number < generation.number) {
             let instance = self.shared.store.instance();
-            let sign_key = self.shared.sign_key.clone();
-            self.adopter.start(instance, generation, sign_key);
+            let signer = self.shared.signer.clone();
+            self.adopter.start(instance, generation, signer);
         }
     }
 
@@ -274,7 +274,7 @@ impl Reconciler {
             served: self.serving.generation.clone(),
             instance: self.shared.store.instance(),
             drawn_at: self.shared.clock.now(),
-            sign_key: self.shared.sign_key.clone(),
+            signer: self.shared.signer.clone(),
         }
     }
 

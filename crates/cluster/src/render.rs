@@ -217,7 +217,7 @@ fn shared_paths(spec: &Spec) -> HashSet<ArtifactPath> {
         match materializer {
             MaterializerSpec::Template(template) => {
                 let files = template.files.iter().filter(|file| file.shared);
-                paths.extend(files.map(|file| file.path.clone()));
+                paths.extend(files.filter_map(|file| file.path.fixed().cloned()));
             }
             MaterializerSpec::Precomputed(precomputed) => {
                 let files = precomputed.artifacts.shared.files().iter();

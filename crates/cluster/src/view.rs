@@ -20,7 +20,7 @@ use crate::{
 use cfgsync_model::{Failure, Generation, Identifier, Instance, Progress, Revision};
 use cfgsync_store::{State, Store};
 use cfgsync_support::parallel;
-use cfgsync_wire::{EncodedPayload, ErrorBody, PayloadEncoder, SigningKey};
+use cfgsync_wire::{EncodedPayload, ErrorBody, PayloadEncoder, PayloadSigner};
 
 /// The smallest number of nodes for each thread. Starting a thread for fewer nodes costs more than it saves.
 const NODES_PER_THREAD_MIN: usize = 256;
@@ -79,12 +79,12 @@ impl View {
     pub(crate) fn before_evaluation(
         pipeline: &Arc<Pipeline>,
         store: &dyn Store,
-        sign_key: Option<&Arc<SigningKey>>,
+        signer: Option<&Arc<PayloadSigner>>,
     ) -> Self {
         let tracker = ReadinessTracker::new(pipeline.spec.clone());
         let progress = tracker.readiness(&Map::new()).progress().clone();
         let sealed = store.state().generation().cloned();
-        let served = sealed.map(|sealed| ServedGeneration::new(store.instance(), sealed, sign_key));
+        let served = sealed.map(|sealed| ServedGeneration::new(store.instance(), sealed, signer));
         let revision = served.as_ref().map(|served| served.generation.revision);
         Self {
             pipeline: pipeline.clone(),
@@ -143,13 +143,13 @@ impl NotReadyBodies {
 }
 
 impl ServedGeneration {
-    /// Encodes all payloads of `generation` on all cores, with signatures by `key` if there is one.
+    /// Encodes all payloads of `generation` on all cores, with signatures by `signer` if there is one.
     pub(crate) fn new(
         instance: Instance,
         generation: Arc<Generation>,
-        key: Option<&Arc<SigningKey>>,
+        signer: Option<&Arc<PayloadSigner>>,
     ) -> Self {
-        let encoder = PayloadEncoder::of(instance, &generation).signed_by(key);
+        let encoder = PayloadEncoder::of(instance, &generation).signed_by(signer);
         let shared_secret = generation.shared.files().iter().any(|file| file.secret);
         let nodes: Vec<_> = generation.nodes.iter().collect();
         let payloads = parallel::map(&nodes, NODES_PER_THREAD_MIN, |(identifier, files)| {

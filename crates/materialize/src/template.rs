@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -13,11 +14,12 @@ use std::{
 };
 
 use cfgsync_model::{
-    ArtifactFile, ArtifactSet, Chunk, Content, Identifier, MaterializedArtifacts,
+    ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Identifier, MaterializedArtifacts,
     RegistrationSnapshot, SnapshotNode,
 };
 use cfgsync_spec::{
-    FileContent, FileSpec, MaterializationResult, MaterializeError, Materializer, TemplateSpec,
+    FileContent, FilePath, FileSpec, MaterializationResult, MaterializeError, Materializer,
+    TemplateSpec,
 };
 use cfgsync_support::{bounded_file, parallel};
 use cfgsync_template::{JinjaError, NodeValue, Origin, RenderContext};
@@ -28,6 +30,12 @@ const SOURCE_MAX_BYTES: u64 = 64 << 20;
 /// The largest sum of all files of a render, in bytes. A text that several files share counts once.
 const GENERATION_MAX_BYTES: usize = 1 << 30;
 
+/// The largest number of files of a render: a thousand files for each of a thousand nodes.
+const GENERATION_FILES_MAX: usize = 1_000_000;
+
+/// The largest number of items of a file's `for`. No node accepts a payload of more files.
+const ITEMS_MAX: usize = 100_000;
+
 /// The smallest number of nodes for each thread. Starting a thread for fewer nodes costs more than it saves.
 const NODES_PER_THREAD_MIN: usize = 64;
 
@@ -36,6 +44,7 @@ const NODES_PER_THREAD_MIN: usize = 64;
 pub(super) struct TemplateMaterializer {
     spec: TemplateSpec,
     generation_max_bytes: usize,
+    generation_files_max: usize,
 }
 
 impl TemplateMaterializer {
@@ -44,6 +53,7 @@ impl TemplateMaterializer {
         Self {
             spec: spec.clone(),
             generation_max_bytes: GENERATION_MAX_BYTES,
+            generation_files_max: GENERATION_FILES_MAX,
         }
     }
 }
@@ -65,13 +75,15 @@ impl Materializer for TemplateMaterializer {
             sources: Sources::default(),
             size_bytes: AtomicUsize::new(0),
             max_bytes: self.generation_max_bytes,
+            files: AtomicUsize::new(0),
+            files_max: self.generation_files_max,
         };
         let context = self.render_fragments(RenderContext::new(snapshot))?;
         let shared = self.render_shared(&context, &run)?;
         let nodes = self.render_nodes(snapshot, &context, &shared, &run)?;
         Ok(MaterializationResult::Ready(MaterializedArtifacts {
             nodes,
-            shared,
+            shared: shared.files,
         }))
     }
 }
@@ -99,82 +111,143 @@ impl TemplateMaterializer {
         &self,
         context: &RenderContext,
         run: &Run,
-    ) -> Result<ArtifactSet, MaterializeError> {
-        let mut shared = ArtifactSet::default();
-        for file in self.spec.files.iter().filter(|file| file.shared) {
-            let subject = || format!("{} (shared)", file.path);
-            let artifact = render_file(file, &subject, context, None, run)?;
-            shared
-                .push(artifact)
-                .map_err(|_| self.collision(file, &subject()))?;
-        }
-        Ok(shared)
+    ) -> Result<RenderedFiles, MaterializeError> {
+        let target = Target {
+            node: None,
+            shared: &RenderedFiles::default(),
+        };
+        self.render_files(&target, context, run)
     }
 
     fn render_nodes(
         &self,
         snapshot: &RegistrationSnapshot,
         context: &RenderContext,
-        shared: &ArtifactSet,
+        shared: &RenderedFiles,
         run: &Run,
     ) -> Result<BTreeMap<Identifier, ArtifactSet>, MaterializeError> {
         let rendered = parallel::try_map(&snapshot.nodes, NODES_PER_THREAD_MIN, |at, node| {
-            self.render_node(node, context, &context.nodes()[at], shared, run)
+            let target = Target {
+                node: Some((node, &context.nodes()[at])),
+                shared,
+            };
+            let files = self.render_files(&target, context, run)?.files;
+            for chunk in files.files().iter().flat_map(|file| file.content.chunks()) {
+                // Hashed on this thread, while the bytes are in its cache. The digest needs the sum later.
+                chunk.sha256();
+            }
+            Ok::<_, MaterializeError>(files)
         })?;
         let identifiers = snapshot.nodes.iter().map(|node| node.identifier.clone());
         Ok(identifiers.zip(rendered).collect())
     }
 
-    fn render_node(
+    /// Renders all files of `target`.
+    fn render_files(
         &self,
-        node: &SnapshotNode,
+        target: &Target<'_>,
         context: &RenderContext,
-        value: &NodeValue,
-        shared: &ArtifactSet,
         run: &Run,
-    ) -> Result<ArtifactSet, MaterializeError> {
-        let own = self.spec.files.iter().filter(|file| !file.shared);
-        let mut files = ArtifactSet::with_capacity(own.clone().count());
-        for file in own {
-            if let Some(matching) = &file.matching {
-                let matches = matching.matches(context, value).map_err(|error| {
-                    let subject = format!("`where` of {} for {}", file.path, node.identifier);
-                    template_error(&subject, matching.origin(), &error)
-                })?;
-                if !matches {
-                    continue;
-                }
+    ) -> Result<RenderedFiles, MaterializeError> {
+        let specs = self.spec.files.iter().enumerate();
+        let specs = specs.filter(|(_, file)| file.shared == target.node.is_none());
+        let mut rendered = RenderedFiles::with_capacity(specs.clone().count());
+        for (at, spec) in specs {
+            let Some(iteration) = &spec.iteration else {
+                let source = FileSource { at, item: None };
+                self.render_file(source, target, context, &mut rendered, run)?;
+                continue;
+            };
+            let contexts = iteration.contexts(context, target.value(), ITEMS_MAX);
+            let contexts = contexts.map_err(|error| {
+                let subject = format!("`for` of {} {target}", spec.path);
+                template_error(&subject, iteration.origin(), &error)
+            })?;
+            for context in &contexts {
+                let item = context.item();
+                let source = FileSource { at, item };
+                self.render_file(source, target, context, &mut rendered, run)?;
             }
-            let subject = || format!("{} for {}", file.path, node.identifier);
-            if shared.get(&file.path).is_some() || files.get(&file.path).is_some() {
-                return Err(self.collision(file, &subject()));
-            }
-            let artifact = render_file(file, &subject, context, Some(value), run)?;
-            for chunk in artifact.content.chunks() {
-                // Hashed on this thread, while the bytes are in its cache. The digest needs the sum later.
-                chunk.sha256();
-            }
-            files
-                .push(artifact)
-                .map_err(|_| self.collision(file, &subject()))?;
         }
-        Ok(files)
+        Ok(rendered)
     }
 
-    /// Returns the error for `file` and another file of the same name in one payload.
-    fn collision(&self, file: &FileSpec, subject: &str) -> MaterializeError {
-        let places: Vec<String> = self
-            .spec
-            .files
-            .iter()
-            .filter(|other| other.path == file.path)
-            .filter_map(|other| other.content.origin())
-            .map(|origin| format!("{}:{}", origin.file, origin.line))
-            .collect();
-        let places = if places.len() > 1 {
-            format!(" ({})", places.join(", "))
-        } else {
-            String::new()
+    /// Renders one file and adds it to `rendered`, unless its `where` does not match.
+    fn render_file(
+        &self,
+        source: FileSource,
+        target: &Target<'_>,
+        context: &RenderContext,
+        rendered: &mut RenderedFiles,
+        run: &Run,
+    ) -> Result<(), MaterializeError> {
+        let spec = &self.spec.files[source.at];
+        let with_item = |path: &dyn fmt::Display| match &source.item {
+            Some(item) => format!("{path} {target} ({item})"),
+            None => format!("{path} {target}"),
+        };
+        if let (Some(matching), Some(value)) = (&spec.matching, target.value()) {
+            let matches = matching.matches(context, value).map_err(|error| {
+                let subject = format!("`where` of {}", with_item(&spec.path));
+                template_error(&subject, matching.origin(), &error)
+            })?;
+            if !matches {
+                return Ok(());
+            }
+        }
+        let path = match &spec.path {
+            FilePath::Fixed(path) => path.clone(),
+            FilePath::Template(template) => {
+                let subject = || format!("`path` of {}", with_item(&spec.path));
+                let text = template
+                    .render_path(context, target.value())
+                    .map_err(|error| template_error(&subject(), template.origin(), &error))?;
+                ArtifactPath::new(&text).map_err(|error| {
+                    let place = place_of(template.origin());
+                    MaterializeError::new(format!("{}: {place}{error}", subject()))
+                })?
+            }
+        };
+        let earlier = target.shared.source_of(&path);
+        if let Some(earlier) = earlier.or_else(|| rendered.source_of(&path)) {
+            return Err(self.collision(earlier, &source, &format!("{path} {target}")));
+        }
+        let subject = || with_item(&path);
+        let rendered_content = render_content(spec, &subject, context, target.value(), run)?;
+        let artifact = ArtifactFile {
+            path: path.clone(),
+            mode: spec.mode,
+            secret: spec.secret,
+            content: rendered_content,
+        };
+        rendered.add(artifact, source);
+        Ok(())
+    }
+
+    /// Returns the error for two files of the same name in one payload.
+    fn collision(
+        &self,
+        earlier: &FileSource,
+        later: &FileSource,
+        subject: &str,
+    ) -> MaterializeError {
+        let specs = [earlier, later].map(|source| &self.spec.files[source.at]);
+        let origins = specs.map(|spec| spec.content.origin());
+        let place = |origin: &Origin| format!("{}:{}", origin.file, origin.line);
+        if earlier.at == later.at {
+            let [first, second] = [earlier, later].map(|source| source.item.as_deref());
+            let place =
+                origins[0].map_or_else(String::new, |origin| format!(" ({})", place(origin)));
+            return MaterializeError::new(format!(
+                "{subject}: two files have this name{place}: that of {} and that of {}; use a value in `path` that \
+                 differs, such as the identifier",
+                first.unwrap_or_default(),
+                second.unwrap_or_default(),
+            ));
+        }
+        let places = match origins {
+            [Some(first), Some(second)] => format!(" ({}, {})", place(first), place(second)),
+            _ => String::new(),
         };
         MaterializeError::new(format!(
             "{subject}: two files have this name{places}; rename one, or give them `where`s that exclude each other"
@@ -182,13 +255,78 @@ impl TemplateMaterializer {
     }
 }
 
-fn render_file(
+/// The node that gets the files, or all nodes. `Display` gives `for n-1` or `(shared)`.
+struct Target<'a> {
+    node: Option<(&'a SnapshotNode, &'a NodeValue)>,
+    /// The files that the node gets as well.
+    shared: &'a RenderedFiles,
+}
+
+impl Target<'_> {
+    fn value(&self) -> Option<&NodeValue> {
+        self.node.map(|(_, value)| value)
+    }
+}
+
+impl fmt::Display for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.node {
+            Some((node, _)) => write!(f, "for {}", node.identifier),
+            None => f.write_str("(shared)"),
+        }
+    }
+}
+
+/// The origin of a rendered file.
+#[derive(Debug)]
+struct FileSource {
+    /// The position of its spec.
+    at: usize,
+    /// The item of the spec's `for`.
+    item: Option<String>,
+}
+
+/// Rendered files, and their origins in the same order.
+#[derive(Debug, Default)]
+struct RenderedFiles {
+    files: ArtifactSet,
+    sources: Vec<FileSource>,
+}
+
+impl RenderedFiles {
+    fn with_capacity(files: usize) -> Self {
+        Self {
+            files: ArtifactSet::with_capacity(files),
+            sources: Vec::with_capacity(files),
+        }
+    }
+
+    /// Adds a file, whose path no other file has.
+    fn add(&mut self, file: ArtifactFile, source: FileSource) {
+        let is_new = self.files.push(file).is_ok();
+        debug_assert!(is_new, "the path is new");
+        self.sources.push(source);
+    }
+
+    /// Returns the origin of the file with this path.
+    fn source_of(&self, path: &ArtifactPath) -> Option<&FileSource> {
+        self.files.get(path)?;
+        let at = self
+            .files
+            .files()
+            .iter()
+            .position(|file| file.path == *path);
+        self.sources.get(at?)
+    }
+}
+
+fn render_content(
     file: &FileSpec,
     subject: &impl Fn() -> String,
     context: &RenderContext,
     node: Option<&NodeValue>,
     run: &Run,
-) -> Result<ArtifactFile, MaterializeError> {
+) -> Result<Content, MaterializeError> {
     let rendered = match &file.content {
         FileContent::Template(template) => template
             .render(context, node)
@@ -200,25 +338,25 @@ fn render_file(
             run.sources
                 .read(&directory.join(&relative))
                 .map_err(|problem| {
-                    let place = path.origin().map_or_else(String::new, |origin| {
-                        format!("{}:{}:{}: ", origin.file, origin.line, origin.column)
-                    });
+                    let place = place_of(path.origin());
                     MaterializeError::new(format!("`source` of {}: {place}{problem}", subject()))
                 })?
         }
     };
     run.add(&rendered)
         .map_err(|error| MaterializeError::new(format!("{}: {error}", subject())))?;
-    Ok(ArtifactFile {
-        path: file.path.clone(),
-        mode: file.mode,
-        secret: file.secret,
-        content: rendered,
-    })
+    Ok(rendered)
 }
 
 fn template_error(subject: &str, origin: Option<&Origin>, error: &JinjaError) -> MaterializeError {
     MaterializeError::new(format!("{subject}: {}", error.describe(origin)))
+}
+
+/// Returns `FILE:LINE:COLUMN: `, or nothing if the position is not known.
+fn place_of(origin: Option<&Origin>) -> String {
+    origin.map_or_else(String::new, |origin| {
+        format!("{}:{}:{}: ", origin.file, origin.line, origin.column)
+    })
 }
 
 /// What the files of one render share.
@@ -227,11 +365,22 @@ struct Run {
     /// The sum of the files so far, in bytes.
     size_bytes: AtomicUsize,
     max_bytes: usize,
+    /// The number of files so far.
+    files: AtomicUsize,
+    files_max: usize,
 }
 
 impl Run {
-    /// Adds the size of `content`. Chunks that something else holds as well are shared and count as nothing.
+    /// Counts a file and adds the size of its `content`. Chunks that something else holds as well are shared and count as
+    /// nothing.
     fn add(&self, content: &Content) -> Result<(), String> {
+        if self.files.fetch_add(1, Ordering::Relaxed) >= self.files_max {
+            let files_max = self.files_max;
+            return Err(format!(
+                "with this file, the generation exceeds {files_max} files; a file with `for` is made for each node and \
+                 each item: put the items into one file, or make the file `shared`"
+            ));
+        }
         let own = content.chunks().iter();
         let own = own.filter(|chunk| Arc::strong_count(chunk) == 1);
         let own_bytes: usize = own.map(|chunk| chunk.bytes().len()).sum();

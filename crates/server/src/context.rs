@@ -24,10 +24,10 @@ use super::{
     transport_checks::{check_framing, check_host, check_origin},
 };
 use cfgsync_access::{
-    Action, AuditLine, AuditOutcome, CertificateNames, Credentials, Denial, Grant, IdentityMode,
-    NodeIdentity, PresentedToken, Principal, Resource, Role,
+    AccessControl, Action, AuditLine, AuditLog, AuditOutcome, CertificateNames, Credentials,
+    Denial, IdentityMode, NodeIdentity, PresentedToken, Principal, Resource, Role,
 };
-use cfgsync_cluster::{AccessKind, Delivery};
+use cfgsync_cluster::{AccessKind, Delivery, Refusal};
 use cfgsync_model::{Digest, GenerationNumber, Identifier, NodeRegistration};
 use cfgsync_wire::NODE_KEY_HEADER;
 
@@ -170,21 +170,43 @@ impl RequestContext {
         if access.requires_credentials() {
             self.token = presented_token(&self.head.headers);
         }
-        self.authenticate_and_authorize(action, Resource::Cluster)?;
-        Ok(())
+        self.authenticate_and(|access, principal| {
+            access.authorize(principal, action, Resource::Cluster)
+        })
     }
 
     /// Checks that the sender may act as the node `identifier`. Call it again after the request was held: meanwhile
-    /// the token may have been revoked, or the name may have been released.
+    /// the token may have been revoked, or the name may have been released. If no key owns the name, the result is
+    /// [`Denial::Unclaimed`].
     pub(super) fn authorize_identifier(
         &mut self,
         identifier: &Identifier,
-    ) -> Result<Grant, Rejection> {
+    ) -> Result<(), Rejection> {
+        let action = self.endpoint.map_or(Action::Operate, |row| row.action);
+        self.authorize_node(identifier, |access, principal, node| {
+            access.authorize(principal, action, Resource::Node(node))
+        })
+    }
+
+    /// Checks that the sender may register as `identifier`. Returns the hash of the key that becomes the owner of the
+    /// name with the registration, if no key owns it yet.
+    pub(super) fn authorize_registration(
+        &mut self,
+        identifier: &Identifier,
+    ) -> Result<Option<Digest>, Rejection> {
+        self.authorize_node(identifier, AccessControl::authorize_registration)
+    }
+
+    /// Authenticates the sender, and decides what it may do as the node `identifier`.
+    fn authorize_node<T>(
+        &mut self,
+        identifier: &Identifier,
+        decide: impl FnOnce(&AccessControl, &Principal<'_>, NodeIdentity<'_>) -> Result<T, Denial>,
+    ) -> Result<T, Rejection> {
         self.set_node(identifier);
         if tracing::enabled!(Level::DEBUG) {
             tracing::Span::current().record("node", identifier.as_str());
         }
-        let action = self.endpoint.map_or(Action::Operate, |row| row.action);
         let coordinator = &self.server().coordinator;
         let mode = coordinator.identity();
         let owner = match mode {
@@ -196,15 +218,17 @@ impl RequestContext {
             mode,
             owner: owner.as_ref(),
         };
-        self.authenticate_and_authorize(action, Resource::Node(node))
+        self.authenticate_and(|access, principal| {
+            *principal = principal.acting_as(identifier);
+            decide(access, principal, node)
+        })
     }
 
-    /// Authenticates the sender by the tokens of this moment, and decides about `action`.
-    fn authenticate_and_authorize(
+    /// Authenticates the sender by the tokens of this moment, and lets `decide` say what it may do.
+    fn authenticate_and<T>(
         &mut self,
-        action: Action,
-        resource: Resource<'_>,
-    ) -> Result<Grant, Rejection> {
+        decide: impl FnOnce(&AccessControl, &mut Principal<'_>) -> Result<T, Denial>,
+    ) -> Result<T, Rejection> {
         let connection = Arc::clone(&self.connection);
         let config = &connection.server.config;
         let access = &config.access;
@@ -224,24 +248,22 @@ impl RequestContext {
             }),
         };
         let (role, audit) = (&mut self.role, &mut self.audit);
-        let decide = |mut principal: Principal<'_>| {
-            if let Resource::Node(node) = &resource {
-                principal = principal.acting_as(node.identifier);
-            }
+        let decided = access.authenticate(&credentials, |mut principal| {
             *role = principal.role();
+            let decided = decide(access, &mut principal);
             if access.audit().is_some() {
                 audit.principal = Some(principal.to_string());
             }
-            access.authorize(&principal, action, resource)
-        };
-        let decided = access.authenticate(&credentials, decide);
+            decided
+        });
         decided.map_err(|denial| self.deny(denial))
     }
 
     /// Turns a denial into the response, and slows down clients that guess.
     fn deny(&mut self, denial: Denial) -> Rejection {
-        // This response tells a node that it needs a key, so it is a normal step and no attempt at anything.
-        if matches!(denial, Denial::NoKey(_)) {
+        // These responses tell a node that it needs a key, or must register. They are normal steps and no attempts at
+        // anything.
+        if matches!(denial, Denial::NoKey(_) | Denial::Unclaimed(_)) {
             return Rejection::Denied(denial);
         }
         let is_wrong_guess = denial.is_wrong_guess();
@@ -342,6 +364,19 @@ impl RequestContext {
             audit.write_ahead(line).await?;
         }
         Ok(())
+    }
+
+    /// Announces a change of a node, as [`Self::announce`] does, unless `check` refuses it. The lines of refusals are
+    /// limited, but those of announcements are not, so a node could fill the log with refused changes.
+    pub(super) async fn announce_checked(
+        &self,
+        check: impl FnOnce() -> Result<(), Refusal>,
+    ) -> Result<(), Rejection> {
+        let audit = self.server().config.access.audit();
+        if audit.is_some_and(AuditLog::is_required) {
+            check()?;
+        }
+        self.announce().await
     }
 
     /// Writes the audit line of the response, if the request belongs into the log.

@@ -254,6 +254,7 @@ fn outline_of_denial(denial: &Denial) -> (StatusCode, &'static str) {
         Denial::NamesNoNode { .. } => (StatusCode::FORBIDDEN, "names_nobody"),
         Denial::OtherCertificate(_) => (StatusCode::FORBIDDEN, "other_certificate"),
         Denial::NoKey(_) => (StatusCode::FORBIDDEN, NO_KEY),
+        Denial::Unclaimed(_) => (StatusCode::CONFLICT, "no_owner"),
         Denial::OtherKey(_) => (StatusCode::FORBIDDEN, "other_key"),
     }
 }

@@ -45,7 +45,8 @@ pub use rule::RuleBuilder;
 pub use scalars::Mapped;
 pub use source::Step;
 pub use types::{
-    EmbeddedMaterializer, ExecSpec, FileContent, FileSpec, FragmentSpec, Group, IdentityMode, Late,
-    MaterializerSpec, Members, OnConflict, PrecomputedSpec, ReadyRule, Spec, TemplateSpec,
+    EmbeddedMaterializer, ExecSpec, FileContent, FilePath, FileSpec, FragmentSpec, Group,
+    IdentityMode, Late, MaterializerSpec, Members, OnConflict, PrecomputedSpec, ReadyRule, Spec,
+    TemplateSpec,
 };
 pub use yaml_file::YamlFile;

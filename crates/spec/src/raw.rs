@@ -239,8 +239,12 @@ pub(super) struct RawTemplate {
     ])
 )]
 pub(super) struct RawFile {
-    /// The artifact's name, such as `/config.yaml`. The routes on the node say where it is written.
+    /// The artifact's name, such as `/config.yaml`. The routes on the node say where it is written. It may be a template,
+    /// such as `peers/{{ peer.identifier }}.conf` with `for: peer in nodes`.
     pub(super) path: String,
+    /// A variable and a list, such as `peer in nodes`. There is one file for each item of the list. `path`, `where` and the
+    /// content may use the variable.
+    pub(super) r#for: Option<String>,
     /// The permission bits, in quotes. The default is `"0644"`, and `"0600"` for a secret file.
     pub(super) mode: Option<ModeText>,
     /// Whether the content is secret. Logs, errors and comparisons do not show it, and `inspect` shows it only with
@@ -249,7 +253,8 @@ pub(super) struct RawFile {
     /// Whether the file is rendered once and is the same for every node. Its template cannot use `node`. The default is
     /// `false`.
     pub(super) shared: Option<bool>,
-    /// An expression on `node`. Only nodes for which it is true get the file. Without it, every node gets the file.
+    /// An expression on `node`. Only nodes for which it is true get the file. Without it, every node gets the file. With
+    /// `for`, it is evaluated for each item.
     pub(super) r#where: Option<String>,
     /// Whether the template leaves out the newline after a statement or comment. The default is that of the materializer.
     pub(super) trim_blocks: Option<bool>,

@@ -23,7 +23,7 @@ use super::{
 };
 use cfgsync_model::Identifier;
 use cfgsync_support::nearest::nearest;
-use cfgsync_template::{Declarations, Expression, Scope};
+use cfgsync_template::{Declarations, Expression, JinjaError, Scope};
 
 /// The version of the format that is read here.
 const VERSION: u64 = 1;
@@ -243,13 +243,23 @@ impl Reader {
     }
 
     fn expression(&mut self, text: &str, scope: Scope, path: &YamlPath) -> Option<Expression> {
-        Expression::compile_with(text, scope, &self.declared)
-            .map(|expression| expression.with_origin(self.document.origin(path, text)))
-            .map_err(|error| {
-                let mistake = self.document.jinja(path, text, &error);
-                self.mistakes.push(mistake);
-            })
-            .ok()
+        let compiled = Expression::compile_with(text, scope, &self.declared)
+            .map(|expression| expression.with_origin(self.document.origin(path, text)));
+        self.check(compiled, text, path)
+    }
+
+    /// Reports the error of the expression or template `text` at `path`, if there is one.
+    fn check<T>(
+        &mut self,
+        compiled: Result<T, JinjaError>,
+        text: &str,
+        path: &YamlPath,
+    ) -> Option<T> {
+        let reported = compiled.map_err(|error| {
+            let mistake = self.document.jinja(path, text, &error);
+            self.mistakes.push(mistake);
+        });
+        reported.ok()
     }
 
     /// Reports that the file named at `path` cannot be read.

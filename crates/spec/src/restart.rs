@@ -2,9 +2,9 @@
 
 use super::{
     IdentityMode, Spec,
-    types::{FileContent, MaterializerSpec},
+    types::{FileContent, FilePath, MaterializerSpec},
 };
-use cfgsync_template::Template;
+use cfgsync_template::{Iteration, Template};
 
 impl Spec {
     /// Returns what this spec uses and a server without a durable store loses at a restart, such as `seats`. Each item
@@ -23,7 +23,7 @@ impl Spec {
         used
     }
 
-    /// Returns the source texts of templates and fragments.
+    /// Returns the source texts of fragments, and of the templates and lists of files.
     fn templates(&self) -> impl Iterator<Item = &str> {
         let templates = self.materializers.iter().filter_map(|one| match one {
             MaterializerSpec::Template(template) => Some(template),
@@ -33,11 +33,17 @@ impl Spec {
         });
         templates.flat_map(|spec| {
             let fragments = spec.fragments.iter().map(|fragment| &fragment.template);
-            let files = spec.files.iter().map(|file| match &file.content {
+            let contents = spec.files.iter().map(|file| match &file.content {
                 FileContent::Template(template) => template,
                 FileContent::Source { path, .. } => path,
             });
-            fragments.chain(files).map(Template::source)
+            let paths = spec.files.iter().filter_map(|file| match &file.path {
+                FilePath::Template(template) => Some(template),
+                FilePath::Fixed(_) => None,
+            });
+            let lists = spec.files.iter().filter_map(|file| file.iteration.as_ref());
+            let templates = fragments.chain(contents).chain(paths).map(Template::source);
+            templates.chain(lists.map(Iteration::list))
         })
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{materializer::Materializer, metadata::MetadataRules};
 use cfgsync_model::{ArtifactPath, Digest, Identifier, MaterializedArtifacts, Mode};
-use cfgsync_template::{Expression, Origin, Template};
+use cfgsync_template::{Expression, Iteration, Origin, Template};
 
 /// A readiness rule and the materializers that make the files.
 ///
@@ -160,17 +160,48 @@ pub struct FragmentSpec {
 #[derive(Debug, Clone)]
 pub struct FileSpec {
     /// The path of the artifact.
-    pub path: ArtifactPath,
+    pub path: FilePath,
+    /// The list that gives one file for each of its items. If it is absent, there is one file.
+    pub iteration: Option<Iteration>,
     /// The permission bits of the file on the node.
     pub mode: Mode,
     /// Whether the content is shown to the node only, and not in logs, errors and comparisons.
     pub secret: bool,
     /// Whether the file is rendered once and is the same for every node.
     pub shared: bool,
-    /// The expression that selects the nodes that get the file. If it is absent, every node gets it.
+    /// The expression that selects the nodes that get the file, and with an iteration also the items. If it is absent,
+    /// every node gets it.
     pub matching: Option<Expression>,
     /// The source of the content.
     pub content: FileContent,
+}
+
+/// The path of a [`FileSpec`]. `Display` gives the text in the spec.
+#[derive(Debug, Clone)]
+pub enum FilePath {
+    /// The same path for all nodes and items.
+    Fixed(ArtifactPath),
+    /// The path is the output of a template.
+    Template(Template),
+}
+
+impl FilePath {
+    /// Returns the path if it is the same for all nodes and items.
+    pub fn fixed(&self) -> Option<&ArtifactPath> {
+        match self {
+            Self::Fixed(path) => Some(path),
+            Self::Template(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for FilePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fixed(path) => path.as_str(),
+            Self::Template(template) => template.source(),
+        })
+    }
 }
 
 /// The source of the content of a [`FileSpec`].

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _},
+    io::{self, Read},
     path::Path,
 };
 
@@ -58,7 +58,7 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>, ReadError> {
     if path.metadata()?.is_dir() {
         return Err(ReadError::Directory);
     }
-    read_open(&File::open(path)?, max_bytes)
+    read_open(File::open(path)?, max_bytes)
 }
 
 /// Reads the regular file at `path`.
@@ -73,7 +73,7 @@ pub fn read_regular(path: &Path, max_bytes: u64) -> Result<Vec<u8>, ReadError> {
     if !facts.is_file() {
         return Err(ReadError::NotRegular);
     }
-    read_open(&File::open(path)?, max_bytes)
+    read_open(File::open(path)?, max_bytes)
 }
 
 /// Reads the text of the file at `path`, which may be a pipe.
@@ -81,13 +81,24 @@ pub fn read_regular(path: &Path, max_bytes: u64) -> Result<Vec<u8>, ReadError> {
 /// # Errors
 /// Fails with a [`ReadError`].
 pub fn read_text(path: &Path, max_bytes: u64) -> Result<String, ReadError> {
-    String::from_utf8(read(path, max_bytes)?)
-        .map_err(|error| ReadError::NotText(error.utf8_error().valid_up_to()))
+    text_of(read(path, max_bytes)?)
 }
 
-fn read_open(file: &File, max_bytes: u64) -> Result<Vec<u8>, ReadError> {
+/// Reads the text of an open file or of standard input.
+///
+/// # Errors
+/// Fails with a [`ReadError`].
+pub fn read_text_from(source: impl Read, max_bytes: u64) -> Result<String, ReadError> {
+    text_of(read_open(source, max_bytes)?)
+}
+
+fn text_of(bytes: Vec<u8>) -> Result<String, ReadError> {
+    String::from_utf8(bytes).map_err(|error| ReadError::NotText(error.utf8_error().valid_up_to()))
+}
+
+fn read_open(source: impl Read, max_bytes: u64) -> Result<Vec<u8>, ReadError> {
     let mut bytes = Vec::new();
-    file.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    source.take(max_bytes + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max_bytes {
         return Err(ReadError::TooLarge(max_bytes));
     }

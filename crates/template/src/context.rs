@@ -9,8 +9,8 @@ use super::{
     fragment::Fragments,
     functions::once::OnceSource,
     json_value::from_object,
-    node_value::NodeValue,
-    variables::{SharedVariables, Variables},
+    node_value::{NodeValue, identifier_of},
+    variables::{Item, SharedVariables, Variables},
 };
 use cfgsync_model::{Chunk, RegistrationSnapshot};
 
@@ -41,6 +41,7 @@ impl RenderContext {
             nodes: Arc::new([]),
             nodes_list: None,
             fragments: None,
+            item: None,
         }))
     }
 
@@ -59,6 +60,7 @@ impl RenderContext {
             nodes: nodes.into(),
             nodes_list: Some(Jinja::from(list)),
             fragments: None,
+            item: None,
         }))
     }
 
@@ -68,6 +70,32 @@ impl RenderContext {
         let mut shared = Arc::unwrap_or_clone(self.0);
         shared.fragments = Some(Arc::new(Fragments::new(fragments)));
         Self(Arc::new(shared))
+    }
+
+    /// Returns the same context with the variable of a file's `for`.
+    pub(super) fn with_item(&self, variable: Arc<str>, at: usize, value: Jinja) -> Self {
+        Self(Arc::new(SharedVariables {
+            item: Some(Item {
+                variable,
+                value,
+                at,
+            }),
+            ..SharedVariables::clone(&self.0)
+        }))
+    }
+
+    /// Returns which item of a file's `for` this context has, such as `peer n-2`. The value itself may be secret, so an
+    /// item that is not a node is named by its position.
+    pub fn item(&self) -> Option<String> {
+        let Item {
+            variable,
+            value,
+            at,
+        } = self.0.item.as_ref()?;
+        Some(match identifier_of(value) {
+            Some(identifier) => format!("{variable} {identifier}"),
+            None => format!("{variable} number {}", at + 1),
+        })
     }
 
     /// Returns the nodes in the order of the snapshot, which is by identifier.

@@ -1,4 +1,4 @@
-//! The names that a spec declares under `values` and `once`, and the check of paths into them.
+//! The names that a spec declares under `values`, `once` and `for`, and the check of paths into them.
 
 use minijinja::machinery::ast::Expr;
 use serde_json::{Map, Value};
@@ -8,11 +8,13 @@ use cfgsync_support::nearest::did_you_mean;
 /// Maximum number of names in a help text.
 const LISTED_MAX: usize = 8;
 
-/// The entries of `values` and `once` in a spec. If either is not given, its entries are not checked.
+/// The entries of `values` and `once` in a spec, and the variable of a file's `for`. If `values` or `once` is not given,
+/// its entries are not checked.
 #[derive(Clone, Default)]
 pub struct Declarations {
     once: Option<OnceEntries>,
     values: Option<Map<String, Value>>,
+    item: Option<String>,
 }
 
 #[derive(Clone)]
@@ -37,6 +39,18 @@ impl Declarations {
     pub fn with_values(mut self, values: Map<String, Value>) -> Self {
         self.values = Some(values);
         self
+    }
+
+    /// Adds the variable of a file's `for`.
+    #[must_use]
+    pub fn with_item(mut self, variable: &str) -> Self {
+        self.item = Some(variable.to_owned());
+        self
+    }
+
+    /// Returns the variable of the file's `for`.
+    pub(super) fn item(&self) -> Option<&str> {
+        self.item.as_deref()
     }
 
     /// Returns the declarations that the `once` entry `name` can use: of `once`, only the entries above it.

@@ -115,7 +115,7 @@ impl Expression {
         let variables = context.variables(None, None);
         let value = self
             .evaluate(&variables)
-            .map_err(|failure| described(failure, context, &variables))?;
+            .map_err(|failure| described(failure, context, None, &variables))?;
         self.require_boolean(&value)
     }
 
@@ -132,7 +132,7 @@ impl Expression {
         let variables = context.variables(None, Some(source));
         let value = self
             .evaluate(&variables)
-            .map_err(|failure| described(failure, context, &variables))?;
+            .map_err(|failure| described(failure, context, None, &variables))?;
         if value.is_undefined() {
             return Err(self.error("the result is undefined", None));
         }
@@ -140,6 +140,36 @@ impl Expression {
             .map_err(|error| self.error(from_engine(&error, self.source()).error.message, None))?;
         check_integer_range(&text).map_err(|error| self.error(error.to_string(), None))?;
         serde_json::from_str(&text).map_err(|_| self.error("the result is not a JSON value", None))
+    }
+
+    /// Evaluates the list of a `for`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if evaluation fails, if the result is not a list, or if it has more than `items_max` items.
+    pub(super) fn evaluate_list(
+        &self,
+        context: &RenderContext,
+        node: Option<&NodeValue>,
+        items_max: usize,
+    ) -> Result<Vec<Jinja>, JinjaError> {
+        let variables = context.variables(node, None);
+        let value = self
+            .evaluate(&variables)
+            .map_err(|failure| described(failure, context, node, &variables))?;
+        if !matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable) {
+            let message = match value.kind() {
+                ValueKind::Undefined => "the list is undefined".to_owned(),
+                kind => format!("the value after `in` must be a list, but its type is {kind}"),
+            };
+            return Err(self.error(message, None));
+        }
+        let items = catch_panic(|| Ok(value.try_iter()?.take(items_max + 1).collect::<Vec<_>>()))
+            .map_err(|error| from_engine(&error, self.source()).error)?;
+        if items.len() > items_max {
+            return Err(self.error(format!("the list has more than {items_max} items"), None));
+        }
+        Ok(items)
     }
 
     fn evaluate(&self, variables: &Arc<Variables>) -> Result<Jinja, EngineFailure> {
@@ -166,14 +196,15 @@ impl Expression {
     }
 }
 
-/// Returns the error of an expression about all nodes.
+/// Returns the error of an expression about `node`, or about all nodes.
 fn described(
     failure: EngineFailure,
     context: &RenderContext,
+    node: Option<&NodeValue>,
     variables: &Arc<Variables>,
 ) -> JinjaError {
     // The search for a suggestion reads nodes as well.
-    let node_read = context.other_node_read_last(None);
+    let node_read = context.other_node_read_last(node);
     failure
         .with_suggestion(|path| variables.suggestion(path))
         .with_node(node_read)

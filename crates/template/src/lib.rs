@@ -1,7 +1,7 @@
 //! The template language of specs: Jinja, as MiniJinja implements it, made strict.
 //!
 //! A spec contains two kinds of text. An [`Expression`] gives one value (`where`, `when`, `once`), a [`Template`] gives
-//! the content of a file. Both are compiled when the spec is read, and evaluated in a [`RenderContext`] that has the
+//! the content of a file, and an [`Iteration`] (`for`) a list of items. All are compiled when the spec is read, and evaluated in a [`RenderContext`] that has the
 //! nodes and values of one snapshot. `cfgsync-spec` compiles them, `cfgsync-cluster` and `cfgsync-materialize` evaluate
 //! them. [`cfgsync_model`] below has the data types.
 //!
@@ -41,6 +41,7 @@ mod declarations;
 mod scope;
 mod name_check;
 mod expression;
+mod iteration;
 mod template;
 #[cfg(test)]
 mod testing;
@@ -51,6 +52,7 @@ pub use engine::Whitespace;
 pub use error::{JinjaError, Origin};
 pub use expression::Expression;
 pub use functions::{BUILTINS, Builtin, BuiltinKind, once::OnceSource};
+pub use iteration::Iteration;
 pub use node_value::NodeValue;
 pub use scope::Scope;
 pub use template::Template;

@@ -19,7 +19,7 @@ const TESTS: &[BuiltinKind] = &[BuiltinKind::Test];
 const TESTS_AND_OPERATORS: &[BuiltinKind] = &[BuiltinKind::Test, BuiltinKind::OperatorTest];
 
 /// Names that the language itself defines in some places. The engine checks whether they are used there.
-const LANGUAGE_NAMES: &[&str] = &["caller", "loop", "self", "super"];
+pub(super) const LANGUAGE_NAMES: &[&str] = &["caller", "loop", "self", "super"];
 
 /// Fails with the first name in `template` that does not exist in `scope`.
 pub(super) fn check_template(
@@ -59,6 +59,17 @@ pub(super) fn variables_of(expression: &Expr<'_>) -> BTreeSet<String> {
     names
 }
 
+/// Returns whether `template` uses the variable `name`.
+pub(super) fn uses_variable(template: &Stmt<'_>, name: &str) -> bool {
+    let mut is_used = false;
+    walk_statement(template, &mut |node| {
+        if let SyntaxNode::Expression(Expr::Var(variable)) = node {
+            is_used |= variable.id == name;
+        }
+    });
+    is_used
+}
+
 /// The state of a check. The text is walked twice: [`NameCheck::collect`] finds what the text itself defines, and
 /// [`NameCheck::check`] checks the names.
 struct NameCheck<'a> {
@@ -87,7 +98,7 @@ impl<'a> NameCheck<'a> {
             scope,
             declarations,
             fragments,
-            defined_names: BTreeSet::new(),
+            defined_names: declarations.item().map(str::to_owned).into_iter().collect(),
             optional_paths: BTreeSet::new(),
             first_error: None,
         }

@@ -17,7 +17,7 @@ use super::{
     engine::{ENVIRONMENT, Whitespace, catch_panic, syntax},
     engine_error::from_engine_at,
     error::{JinjaError, Origin},
-    name_check::check_template,
+    name_check::{check_template, uses_variable},
     node_value::{NodeValue, forget_last_read},
     output::{OutputWriter, print_path_part},
     parser::parse_template,
@@ -119,6 +119,12 @@ impl Template {
     /// Returns the text of the template.
     pub fn source(&self) -> &str {
         &self.compiled.source
+    }
+
+    /// Returns whether the text uses the variable `name`.
+    pub fn uses_variable(&self, name: &str) -> bool {
+        let parsed = parse_template(self.name(), self.source(), Whitespace::default());
+        parsed.is_ok_and(|parsed| uses_variable(&parsed, name))
     }
 
     /// Renders the template for `node`, or for all nodes if it is `None`. An expression that is only a fragment becomes a

@@ -32,6 +32,17 @@ pub(super) struct SharedVariables {
     /// The same nodes as a list of the template language. Undefined in a `where` that is evaluated node by node.
     pub(super) nodes_list: Option<Jinja>,
     pub(super) fragments: Option<Arc<Fragments>>,
+    /// The variable of a file's `for`.
+    pub(super) item: Option<Item>,
+}
+
+/// One item of the list of a file's `for`.
+#[derive(Clone)]
+pub(super) struct Item {
+    pub(super) variable: Arc<str>,
+    pub(super) value: Jinja,
+    /// Its position in the list, counted from 0.
+    pub(super) at: usize,
 }
 
 /// The variables of one evaluation. The engine looks up all global names here.
@@ -115,7 +126,10 @@ impl Object for Variables {
                 Some(Jinja::from_function(move |name: &str| fragments.get(name)))
             }
             SELF_KEY => Some(Jinja::from_dyn_object(Arc::clone(self))),
-            _ => self.once_source.as_ref()?.function(key),
+            _ => match &self.shared.item {
+                Some(item) if *item.variable == *key => Some(item.value.clone()),
+                _ => self.once_source.as_ref()?.function(key),
+            },
         }
     }
 }

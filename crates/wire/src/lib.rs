@@ -31,7 +31,8 @@ pub use request::{
     read_replacement,
 };
 pub use signature::{
-    InvalidKey, InvalidSignature, Signature, SignedFacts, SigningKey, VerifyError, VerifyKey,
+    InvalidKey, InvalidSignature, PayloadSigner, Signature, SignedFacts, SigningKey, VerifyError,
+    VerifyKey,
 };
 
 /// The header of every response with the instance of the store.

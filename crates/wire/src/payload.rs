@@ -16,7 +16,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::signature::{SigningKey, VerifyError};
+    use crate::signature::{PayloadSigner, SigningKey, VerifyError};
     use cfgsync_model::{
         ArtifactFile, ArtifactSet, Chunk, Content, GenerationNumber, Identifier, Instance, Mode,
         generation_digest,
@@ -74,28 +74,30 @@ mod tests {
     fn signed_payload_has_the_announced_length() {
         let (key, _) = SigningKey::generate().unwrap();
         let keys = [key.verify_key()];
-        let key = Arc::new(key);
+        let signer = Arc::new(PayloadSigner::new(Arc::new(key), "prod \"é\""));
         let (a, b): (Identifier, Identifier) = ("a".parse().unwrap(), "b".parse().unwrap());
         let sets = [&a, &b].map(|id| (id.clone(), ArtifactSet::default()));
         for shared in [vec![], vec![file("s", Content::whole("x".repeat(9000)))]] {
             let shared = ArtifactSet::new(shared).unwrap();
             let (nodes, _) = generation_digest(INSTANCE, sets.clone().into(), &shared);
             let encoder = PayloadEncoder::new(INSTANCE, GenerationNumber(3), &shared);
-            let encoder = encoder.signed_by(Some(&key));
+            let encoder = encoder.signed_by(Some(&signer));
             let payload = encoder.encode(&a, &nodes[&a]);
             let body = payload.to_bytes();
             assert_eq!(body.len(), payload.len_bytes);
             let received = ReceivedPayload::decode(&body).unwrap();
-            assert_eq!(received.verify(&a, &keys), Ok(()));
-            assert_eq!(received.verify(&b, &keys), Err(VerifyError::BadSignature));
+            assert_eq!(received.cluster.as_deref(), Some("prod \"é\""));
+            assert_eq!(received.verify(&a, &keys, false), Ok(()));
+            let refused = received.verify(&b, &keys, true);
+            assert_eq!(refused, Err(VerifyError::BadSignature));
             let plain = PayloadEncoder::new(INSTANCE, GenerationNumber(3), &shared);
             let plain = { plain }.encode(&a, &nodes[&a]).to_bytes();
             let plain = ReceivedPayload::decode(&plain).unwrap();
-            assert_eq!(plain.verify(&a, &keys), Err(VerifyError::Unsigned));
+            assert_eq!(plain.verify(&a, &keys, true), Err(VerifyError::Unsigned));
             assert_eq!(plain.files, received.files);
         }
         let older = ReceivedPayload::decode(br#"{"schema_version":1,"files":[]}"#).unwrap();
-        assert_eq!(older.verify(&a, &keys), Err(VerifyError::NotSignable));
+        assert_eq!(older.verify(&a, &keys, true), Err(VerifyError::NotSignable));
     }
 
     #[test]

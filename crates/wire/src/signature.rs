@@ -1,9 +1,9 @@
 //! Signs payloads and verifies signatures (Ed25519).
 //!
-//! A signature covers the payload, its generation and its node. A node that verifies signatures writes only files that the
-//! holder of the signing key has signed, whatever proxy is between the two.
+//! A signature covers the payload, its generation, its node and its cluster. A node that verifies signatures writes only
+//! files that the holder of the signing key has signed, whatever proxy is between the two.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use data_encoding::BASE64;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
@@ -12,7 +12,9 @@ use rustls_pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer, pem::PemObje
 use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance};
 
 /// The beginning of every signed message. A signature for another purpose therefore never fits.
-const DOMAIN: &[u8] = b"cfgsync payload signature 1\0";
+const DOMAIN: &[u8] = b"cfgsync payload signature 2\0";
+/// The beginning of a message of the first version, which did not cover the cluster's name.
+const DOMAIN_V1: &[u8] = b"cfgsync payload signature 1\0";
 /// The beginning of an Ed25519 key in PKCS#8, version 1 (RFC 8410), up to the 32 secret bytes.
 const PKCS8_PREFIX: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
@@ -25,6 +27,8 @@ const SPKI_PREFIX: [u8; 12] = [
 /// The facts that a signature covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignedFacts<'a> {
+    /// The name of the cluster. `None` in signatures of the first version, which do not cover it.
+    pub cluster: Option<&'a str>,
     /// The instance of the store that numbers the generations.
     pub instance: Instance,
     /// The number of the generation.
@@ -37,6 +41,13 @@ pub struct SignedFacts<'a> {
 
 /// A private Ed25519 key, with which a server signs payloads.
 pub struct SigningKey(Ed25519KeyPair);
+
+/// The signing key of a server and the name of its cluster, which every signature covers.
+#[derive(Debug)]
+pub struct PayloadSigner {
+    pub(crate) key: Arc<SigningKey>,
+    pub(crate) cluster: String,
+}
 
 /// A public Ed25519 key, with which a node verifies signatures.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -87,6 +98,12 @@ pub enum VerifyError {
     /// The payload has no signature.
     #[error("it is not signed")]
     Unsigned,
+    /// The signature does not cover the cluster's name, because the server is older than this version.
+    #[error(
+        "its signature does not cover the name of the cluster: update the server, or accept such signatures for a while \
+         (--accept-signature-v1)"
+    )]
+    OldVersion,
     /// The signature is by another key, or of another payload.
     #[error("its signature is by a key that is not trusted here, or belongs to another payload")]
     BadSignature,
@@ -95,14 +112,17 @@ pub enum VerifyError {
 impl SignedFacts<'_> {
     /// Returns the message that is signed.
     fn message(&self) -> Vec<u8> {
-        let identifier = self.identifier.as_str().as_bytes();
-        let mut message = Vec::with_capacity(DOMAIN.len() + 16 + 8 + 32 + identifier.len());
-        message.extend_from_slice(DOMAIN);
+        let mut message = Vec::new();
+        message.extend_from_slice(self.cluster.map_or(DOMAIN_V1, |_| DOMAIN));
         message.extend_from_slice(self.instance.as_bytes());
         message.extend_from_slice(&self.generation.0.to_be_bytes());
         message.extend_from_slice(self.digest.as_bytes());
+        if let Some(cluster) = self.cluster {
+            message.extend_from_slice(&(cluster.len() as u64).to_be_bytes());
+            message.extend_from_slice(cluster.as_bytes());
+        }
         // It comes last because its length varies.
-        message.extend_from_slice(identifier);
+        message.extend_from_slice(self.identifier.as_str().as_bytes());
         message
     }
 
@@ -164,6 +184,14 @@ impl SigningKey {
                 .try_into()
                 .expect("an Ed25519 signature has 64 bytes"),
         )
+    }
+}
+
+impl PayloadSigner {
+    /// Returns a signer for the payloads of `cluster`.
+    pub fn new(key: Arc<SigningKey>, cluster: impl Into<String>) -> Self {
+        let cluster = cluster.into();
+        Self { key, cluster }
     }
 }
 
@@ -256,6 +284,7 @@ mod tests {
 
     fn facts(identifier: &Identifier) -> SignedFacts<'_> {
         SignedFacts {
+            cluster: Some("prod"),
             instance: Instance::from_bytes([7; 16]),
             generation: GenerationNumber(3),
             identifier,
@@ -276,6 +305,20 @@ mod tests {
 
         let refused = Err(VerifyError::BadSignature);
         let others = [
+            SignedFacts {
+                cluster: Some("staging"),
+                ..facts(&a)
+            },
+            SignedFacts {
+                cluster: None,
+                ..facts(&a)
+            },
+            // The name of the cluster and the identifier do not run into each other.
+            SignedFacts {
+                cluster: Some("pro"),
+                identifier: &"da".parse().unwrap(),
+                ..facts(&a)
+            },
             SignedFacts {
                 instance: Instance::from_bytes([8; 16]),
                 ..facts(&a)
@@ -301,6 +344,33 @@ mod tests {
         assert_eq!(facts(&a).verify(&signature, &[]), refused);
         let both = [another.verify_key(), key.verify_key()];
         assert_eq!(facts(&a).verify(&signature, &both), Ok(()));
+    }
+
+    /// The bytes are documented, so that other programs can verify a payload.
+    #[test]
+    fn signed_bytes_are_as_documented() {
+        let a = "a".parse().unwrap();
+        let common = [
+            &[7; 16][..],
+            &3_u64.to_be_bytes(),
+            Digest::of(b"x").as_bytes(),
+        ]
+        .concat();
+        let first = [&b"cfgsync payload signature 1\0"[..], &common, b"a"].concat();
+        let cluster = [&4_u64.to_be_bytes()[..], b"prod"].concat();
+        let second = [
+            &b"cfgsync payload signature 2\0"[..],
+            &common,
+            &cluster,
+            b"a",
+        ]
+        .concat();
+        assert_eq!(facts(&a).message(), second);
+        let old = SignedFacts {
+            cluster: None,
+            ..facts(&a)
+        };
+        assert_eq!(old.message(), first);
     }
 
     /// Found by fuzzing: a text with padding in the middle was read as the same signature.

@@ -1,8 +1,8 @@
 //! Delivers a payload: writes the files, prints what is routed to stdout, and reports what was written.
 
 use cfgsync_client::{
-    CommittedDelivery, JoinError, PreviousDelivery, Session,
-    disk::{DiskError, Outcome, WrittenFile},
+    CommittedDelivery, JoinError, PreviousDelivery, Session, StaleFile, StaleOutcome,
+    disk::{DirectoryLocks, DiskError, Outcome, WrittenFile},
 };
 use cfgsync_wire::ReceivedPayload;
 use tracing::{debug, info, warn};
@@ -13,12 +13,20 @@ use crate::cmd::{output, progress::counted};
 /// Up to this number of files, the log names each of them.
 const NAMED_MAX: usize = 10;
 
-/// Delivers the payload of `session`. Returns the additional environment of CMD.
-pub(super) fn deliver(
+/// The result of a delivery, for the start of CMD.
+pub(super) struct Delivered {
+    /// The additional environment of CMD.
+    pub(super) variables: Vec<(String, String)>,
+    /// Keeps other deliveries from changing the files until CMD has started.
+    pub(super) locks: DirectoryLocks,
+}
+
+/// Delivers the payload of `session`, after other deliveries to the same directories.
+pub(super) async fn deliver(
     plan: &Plan,
     session: &Session,
     payload: &ReceivedPayload,
-) -> Result<Vec<(String, String)>, JoinFailure> {
+) -> Result<Delivered, JoinFailure> {
     let mut variables = Vec::new();
     for file in plan
         .env
@@ -28,13 +36,23 @@ pub(super) fn deliver(
         variables
             .extend(environment::read(file, &plan.env_allow).map_err(JoinFailure::Environment)?);
     }
-    let committed = plan.delivery.commit(session, payload)?;
+    let committed = plan
+        .delivery
+        .commit_when_unlocked(session, payload, |directory| {
+            info!(
+                "waiting for another delivery to {} to start its program",
+                directory.display()
+            );
+        })
+        .await?;
     // The printed content is part of the delivery: if stdout does not accept it, the files are restored.
     if let Err(error) = print(plan, session, payload, &committed) {
         return Err(JoinError::from(committed.roll_back(error)).into());
     }
-    log_written(&committed.finish().written);
-    Ok(variables)
+    let (delivery, locks) = committed.finish_locked();
+    log_written(&delivery.written);
+    delivery.stale.iter().for_each(log_stale);
+    Ok(Delivered { variables, locks })
 }
 
 /// Prints the report of a previous delivery, if a report is requested.
@@ -60,7 +78,8 @@ fn print(
         write_stdout(bytes)?;
     }
     if plan.json {
-        let document = Document::of_delivery(session, payload, committed.written());
+        let document =
+            Document::of_delivery(session, payload, committed.written(), committed.stale());
         write_stdout(document.to_json())?;
     }
     Ok(())
@@ -97,4 +116,30 @@ fn log_written(written: &[WrittenFile]) {
         let unchanged = written.len() - changed.len();
         info!("{} unchanged", counted(unchanged, "file"));
     }
+}
+
+fn log_stale(file: &StaleFile) {
+    let path = file.path.display();
+    let secret = if file.secret {
+        " It holds a secret."
+    } else {
+        ""
+    };
+    let stays = match file.outcome {
+        StaleOutcome::Removed => {
+            info!("removed {path}, which is no longer part of the payload");
+            return;
+        }
+        StaleOutcome::Changed => "has changed since its delivery",
+        StaleOutcome::Mounted => "is bind-mounted",
+        StaleOutcome::OtherRoute => "was delivered by other routes",
+        // --keep-stale
+        _ => {
+            warn!("{path} is no longer part of the payload, and stays.{secret}");
+            return;
+        }
+    };
+    warn!(
+        "{path} is no longer part of the payload. It stays because it {stays}: remove it if nothing uses it.{secret}"
+    );
 }

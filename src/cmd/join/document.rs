@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use cfgsync::ArtifactFile;
 use cfgsync_client::{
-    PreviousDelivery, Session, VerifiedFile,
+    PreviousDelivery, Session, StaleFile, StaleOutcome, VerifiedFile,
     disk::{Outcome, WrittenFile},
 };
 use cfgsync_wire::ReceivedPayload;
@@ -19,6 +19,16 @@ pub(super) struct Document<'a> {
     generation: Option<u64>,
     digest: Option<String>,
     files: Vec<DocumentFile<'a>>,
+    /// The files of the previous delivery that are no longer part of the payload.
+    stale: Vec<DocumentStaleFile<'a>>,
+}
+
+#[derive(Serialize)]
+struct DocumentStaleFile<'a> {
+    artifact: &'a str,
+    path: String,
+    outcome: &'static str,
+    secret: bool,
 }
 
 /// The source of the files.
@@ -49,7 +59,20 @@ impl<'a> Document<'a> {
         session: &'a Session,
         payload: &'a ReceivedPayload,
         written: &[WrittenFile],
+        stale: &'a [StaleFile],
     ) -> Self {
+        let stale_file = |file: &'a StaleFile| DocumentStaleFile {
+            artifact: file.artifact.as_str(),
+            path: file.path.display().to_string(),
+            outcome: match file.outcome {
+                StaleOutcome::Removed => "removed",
+                StaleOutcome::Changed => "changed",
+                StaleOutcome::Mounted => "bind_mounted",
+                StaleOutcome::OtherRoute => "other_route",
+                _ => "kept",
+            },
+            secret: file.secret,
+        };
         let file = |file: &'a ArtifactFile| {
             let written = written.iter().find(|written| written.artifact == file.path);
             DocumentFile {
@@ -76,6 +99,7 @@ impl<'a> Document<'a> {
             generation: payload.generation.map(|number| number.0),
             digest: payload.digest.map(|digest| digest.to_string()),
             files: payload.files.files().iter().map(file).collect(),
+            stale: stale.iter().map(stale_file).collect(),
         }
     }
 
@@ -99,6 +123,7 @@ impl<'a> Document<'a> {
             generation: receipt.generation.map(|number| number.0),
             digest: receipt.digest.map(|digest| digest.to_string()),
             files: files.iter().map(file).collect(),
+            stale: vec![],
         }
     }
 

@@ -30,12 +30,17 @@ pub(crate) struct ReceiptArgs {
         value_parser = fallback
     )]
     fallback: Option<Duration>,
+    /// Keep and list the files of the receipt that are no longer part of the payload, instead of removing them
+    #[arg(long, env = "CFGSYNC_KEEP_STALE")]
+    keep_stale: bool,
 }
 
 /// The checked flags.
 #[derive(Debug, Clone)]
 pub(super) struct ReceiptSettings {
     pub(super) path: PathBuf,
+    /// Whether files that are no longer part of the payload stay.
+    pub(super) keep_stale: bool,
     /// When `join` continues with the files of the receipt. `None`: never.
     pub(super) fallback: Option<Duration>,
 }
@@ -52,6 +57,9 @@ impl ReceiptArgs {
             return match self.fallback {
                 Some(_) => {
                     usage("--fallback needs --receipt FILE, which lists the delivered files")
+                }
+                None if self.keep_stale => {
+                    usage("--keep-stale needs --receipt FILE, which lists the delivered files")
                 }
                 None => Ok(None),
             };
@@ -72,7 +80,11 @@ impl ReceiptArgs {
                 duration::text(fallback)
             );
         }
-        Ok(Some(ReceiptSettings { path, fallback }))
+        Ok(Some(ReceiptSettings {
+            path,
+            keep_stale: self.keep_stale,
+            fallback,
+        }))
     }
 }
 

@@ -6,18 +6,23 @@ use std::{
     os::unix::process::CommandExt as _,
 };
 
+use super::deliver::Delivered;
 use crate::cmd::{
     credentials,
     program::{self, ProgramError},
 };
 
-/// Executes `program` with these additional variables, and without those that hold this program's token. Returns only
-/// if that fails.
+/// Executes `program` with the delivered variables, and without those that hold this program's token. Returns only if
+/// that fails. The locks of the directories end when the program has started, because it does not inherit them.
 pub(super) fn execute(
     program: &OsStr,
     arguments: &[OsString],
-    variables: Vec<(String, String)>,
+    delivered: Delivered,
 ) -> ProgramError {
+    let Delivered {
+        variables,
+        locks: _locks,
+    } = delivered;
     let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     for variable in credentials::variables_with_token() {
         environment.remove(OsStr::new(variable));

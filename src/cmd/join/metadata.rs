@@ -2,14 +2,19 @@
 
 use std::path::Path;
 
+use cfgsync_support::bounded_file::{self, ReadError};
 use clap::Args;
 use serde_json::{Map, Value};
 
 use crate::cmd::values;
 
+/// The largest file that `--meta` reads, in bytes. By default, a server accepts much smaller registrations.
+const FILE_MAX_BYTES: u64 = 16 << 20;
+
 #[derive(Debug, Args)]
 pub(crate) struct MetadataArgs {
-    /// A value of the metadata: KEY=TEXT, KEY:=JSON or KEY=@FILE; dots in the key nest objects; repeatable
+    /// A value of the metadata: KEY=TEXT, KEY:=JSON, KEY=@FILE or KEY:=@FILE (JSON from a file); dots in the key
+    /// nest objects; repeatable
     #[arg(
         long,
         env = "CFGSYNC_META",
@@ -32,14 +37,26 @@ pub(crate) struct MetadataArgs {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MetadataError {
     /// The file of a value cannot be read.
-    #[error("--meta {key}=@{path}: cannot read {path}: {error}")]
+    #[error("--meta {key}{operator}@{path}: cannot read {path}: {error}")]
     Unreadable {
+        /// The key of the value.
+        key: String,
+        /// `=` or `:=`.
+        operator: &'static str,
+        /// The file.
+        path: String,
+        /// The cause.
+        error: ReadError,
+    },
+    /// The file of a JSON value contains something else.
+    #[error("--meta {key}:=@{path}: {path}: {problem}")]
+    NotJson {
         /// The key of the value.
         key: String,
         /// The file.
         path: String,
-        /// The cause.
-        error: std::io::Error,
+        /// What is wrong with its text.
+        problem: String,
     },
     /// A value would be inside another value that is not an object.
     #[error("{outer} is {kind}, so --meta cannot add a value to it")]
@@ -63,24 +80,27 @@ pub(crate) struct Entry {
 enum Source {
     Json(Value),
     /// The text of a file.
-    File(String),
+    TextFile(String),
+    /// The JSON value in a file.
+    JsonFile(String),
 }
 
 impl std::str::FromStr for Entry {
     type Err = String;
 
-    /// Reads `key=value` (always a string), `key:=JSON` and `key=@FILE`; dots in the key nest.
+    /// Reads `key=value` (always a string), `key:=JSON`, `key=@FILE` and `key:=@FILE`; dots in the key nest.
     fn from_str(text: &str) -> Result<Self, String> {
         let (key, value) = text
             .split_once('=')
-            .ok_or("expected key=value, key:=JSON or key=@FILE")?;
+            .ok_or("expected key=value, key:=JSON, key=@FILE or key:=@FILE")?;
         let (key, value) = match (key.strip_suffix(':'), value.strip_prefix('@')) {
-            (Some(key), _) => {
+            (Some(key), Some(file)) => (key, Source::JsonFile(file.to_owned())),
+            (Some(key), None) => {
                 let json = values::json(value);
                 let json = json.map_err(|error| format!("the value after `:=`: {error}"))?;
                 (key, Source::Json(json))
             }
-            (None, Some(file)) => (key, Source::File(file.to_owned())),
+            (None, Some(file)) => (key, Source::TextFile(file.to_owned())),
             (None, None) => (key, Source::Json(value.into())),
         };
         let keys: Vec<String> = key.split('.').map(str::to_owned).collect();
@@ -98,19 +118,37 @@ pub(super) fn merge(base: Option<Value>, entries: &[Entry]) -> Result<Value, Met
         Some(base) => base,
     };
     for entry in entries {
-        let value = match &entry.value {
-            Source::Json(value) => value.clone(),
-            Source::File(path) => read(Path::new(path))
-                .map_err(|error| MetadataError::Unreadable {
-                    key: entry.keys.join("."),
-                    path: path.clone(),
-                    error,
-                })?
-                .into(),
-        };
-        put(&mut whole, &entry.keys, value)?;
+        put(&mut whole, &entry.keys, entry.value()?)?;
     }
     Ok(whole)
+}
+
+impl Entry {
+    /// Returns the value. Reads its file, if it has one.
+    fn value(&self) -> Result<Value, MetadataError> {
+        let key = || self.keys.join(".");
+        let read = |path: &str, operator| {
+            bounded_file::read_text(Path::new(path), FILE_MAX_BYTES).map_err(|error| {
+                MetadataError::Unreadable {
+                    key: key(),
+                    operator,
+                    path: path.to_owned(),
+                    error,
+                }
+            })
+        };
+        match &self.value {
+            Source::Json(value) => Ok(value.clone()),
+            Source::TextFile(path) => Ok(without_last_line_end(read(path, "=")?).into()),
+            Source::JsonFile(path) => {
+                values::json(&read(path, ":=")?).map_err(|problem| MetadataError::NotJson {
+                    key: key(),
+                    path: path.clone(),
+                    problem,
+                })
+            }
+        }
+    }
 }
 
 fn put(whole: &mut Value, keys: &[String], value: Value) -> Result<(), MetadataError> {
@@ -145,16 +183,14 @@ fn object<'a>(
     Err(MetadataError::NotAnObject { outer, kind })
 }
 
-/// Returns the text of a file without its last line end.
-fn read(path: &Path) -> std::io::Result<String> {
-    let mut text = std::fs::read_to_string(path)?;
+fn without_last_line_end(mut text: String) -> String {
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
             text.pop();
         }
     }
-    Ok(text)
+    text
 }
 
 #[cfg(test)]
@@ -173,6 +209,9 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "line 1\nline 2\n").unwrap();
         let from_file = format!("note=@{}", file.path().display());
+        let json_file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(json_file.path(), "{\"e\": [1, \"@x\"]}\n").unwrap();
+        let from_json_file = format!("a.json:=@{}", json_file.path().display());
         let entries = [
             "port=9000",
             "n:=9000",
@@ -180,9 +219,11 @@ mod tests {
             "a.b.d:=[1]",
             "empty=",
             &from_file,
+            &from_json_file,
         ];
         let expected = json!({
-            "port": "9000", "n": 9000, "a": {"b": {"c": "x=y", "d": [1]}}, "empty": "",
+            "port": "9000", "n": 9000, "empty": "",
+            "a": {"b": {"c": "x=y", "d": [1]}, "json": {"e": [1, "@x"]}},
             "note": "line 1\nline 2",
         });
         assert_eq!(merged(None, &entries).unwrap(), expected);
@@ -203,7 +244,10 @@ mod tests {
     #[test]
     fn errors_say_what_was_expected() {
         for (entries, message) in [
-            (&["port"][..], "expected key=value, key:=JSON or key=@FILE"),
+            (
+                &["port"][..],
+                "expected key=value, key:=JSON, key=@FILE or key:=@FILE",
+            ),
             (&["=x"], "the key, or a part between dots, is empty"),
             (&["a..b=x"], "the key, or a part between dots, is empty"),
             (
@@ -221,7 +265,19 @@ mod tests {
             ),
             (
                 &["a=@/nonexistent"],
-                "--meta a=@/nonexistent: cannot read /nonexistent: No such file or directory (os error 2)",
+                "--meta a=@/nonexistent: cannot read /nonexistent: no such file",
+            ),
+            (
+                &["a:=@/nonexistent"],
+                "--meta a:=@/nonexistent: cannot read /nonexistent: no such file",
+            ),
+            (
+                &["a:=@/dev/null"],
+                "--meta a:=@/dev/null: /dev/null: not JSON: EOF while parsing a value at line 1 column 0",
+            ),
+            (
+                &["a=@/dev/zero"],
+                "--meta a=@/dev/zero: cannot read /dev/zero: it is larger than 16 MiB",
             ),
         ] {
             assert_eq!(merged(None, entries).unwrap_err(), message);

@@ -136,6 +136,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         .with_address(address)
         .with_metadata(metadata)
         .with_verify_keys(verify_keys)
+        .with_accept_signature_v1(args.trust.accept_signature_v1())
         .with_wait_max(if is_interactive {
             WAIT_MAX_INTERACTIVE
         } else {
@@ -153,6 +154,9 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         delivery = delivery
             .with_receipt(&receipt.path)
             .map_err(|error| JoinFailure::Usage(error.to_string()))?;
+        if receipt.keep_stale {
+            delivery = delivery.with_stale_files_kept();
+        }
     }
     delivery.check_directories().map_err(JoinError::from)?;
     Ok(Plan {

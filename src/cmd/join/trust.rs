@@ -14,6 +14,9 @@ pub(crate) struct TrustArgs {
     /// Accept only payloads that are signed with the key in this PEM file; repeatable, for a key change
     #[arg(long, env = "CFGSYNC_VERIFY_KEY", value_name = "FILE")]
     verify_key: Vec<PathBuf>,
+    /// Also accept signatures that do not cover the cluster's name, while the server is older than this version
+    #[arg(long, env = "CFGSYNC_ACCEPT_SIGNATURE_V1", requires = "verify_key")]
+    accept_signature_v1: bool,
     /// Largest payload that this node accepts
     #[arg(long, env = "CFGSYNC_PAYLOAD_MAX", value_name = "SIZE", default_value = "512MiB", value_parser = values::bytes)]
     payload_max: usize,
@@ -43,6 +46,11 @@ impl TrustArgs {
         let keys = self.verify_key.iter().map(|path| read_verify_key(path));
         let keys: Result<Vec<_>, _> = keys.collect();
         keys.map_err(|error| JoinFailure::Setting(error.to_string()))
+    }
+
+    /// Returns whether signatures of the first version are accepted.
+    pub(super) fn accept_signature_v1(&self) -> bool {
+        self.accept_signature_v1
     }
 
     /// Returns the limits.

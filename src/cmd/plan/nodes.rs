@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Read,
     net::{IpAddr, Ipv4Addr},
     path::Path,
 };
@@ -10,7 +9,7 @@ use std::{
 use cfgsync_cluster::{check_registration, render::Pipeline};
 use cfgsync_model::{Identifier, NodeRegistration, Seat, check_node_address};
 use cfgsync_spec::{Members, Spec, SpecError, Step, YamlFile};
-use cfgsync_support::nearest::did_you_mean;
+use cfgsync_support::{bounded_file, nearest::did_you_mean};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -18,6 +17,8 @@ use crate::cmd::error::CommandError;
 
 /// How many mistakes are reported at most.
 const MISTAKES_MAX: usize = 20;
+/// The longest list of nodes on standard input, in bytes: the output of `inspect -o json` for ten thousand nodes.
+const STDIN_MAX_BYTES: u64 = 256 << 20;
 /// How many nodes are invented at most.
 const FAKE_MAX: usize = 100_000;
 /// The address of the first invented node. The others get the addresses that follow.
@@ -159,9 +160,8 @@ pub(super) fn read(path: &Path) -> Result<Nodes, SpecError> {
 
 fn read_stdin() -> Result<YamlFile, SpecError> {
     let name = Path::new("<stdin>");
-    let mut text = String::new();
-    match std::io::stdin().read_to_string(&mut text) {
-        Ok(_) => YamlFile::parse(text, name),
+    match bounded_file::read_text_from(std::io::stdin(), STDIN_MAX_BYTES) {
+        Ok(text) => YamlFile::parse(text, name),
         Err(error) => {
             let empty = YamlFile::parse(String::new(), name)?;
             Err(empty.wrong_value(&[], &format!("cannot read standard input: {error}"), ""))

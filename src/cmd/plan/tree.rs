@@ -9,10 +9,14 @@ use std::{
 };
 
 use cfgsync::{ArtifactFile, Identifier, MaterializedArtifacts};
+use cfgsync_support::bounded_file;
 use serde::Serialize;
 
 use super::PlanError;
 use crate::cmd::diff::{SHARED, checksums, unified_bytes};
+
+/// The largest file that is compared, in bytes: the largest sum of all files of a render.
+const FILE_MAX_BYTES: u64 = 1 << 30;
 
 /// A file that differs from the rendered one.
 #[derive(Debug, Serialize)]
@@ -62,7 +66,11 @@ pub(super) fn compare(
     for name in names {
         let old = if existing.contains(&name) {
             let path = directory.join(&name);
-            Some(fs::read(&path).map_err(|error| PlanError::Read { path, error })?)
+            let read = bounded_file::read_regular(&path, FILE_MAX_BYTES);
+            Some(read.map_err(|error| PlanError::Read {
+                path,
+                error: error.into(),
+            })?)
         } else {
             None
         };

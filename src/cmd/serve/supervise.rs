@@ -1,4 +1,4 @@
-//! Runs beside the server until it is to stop: handles signals, reloads, and CMD.
+//! Runs beside the server until it is to stop: handles signals, reloads, CMD, and orphans.
 
 use std::pin::pin;
 
@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use super::{
     ServeError,
     child::Child,
+    orphans,
     reload::Reload,
     signals::{Request, Signals},
     tls::ServeTls,
@@ -39,6 +40,7 @@ pub(super) async fn until_stopped(
         }
     };
     let mut refreshing = pin!(refreshing);
+    let mut orphans = pin!(orphans::collect(child.as_deref().and_then(Child::pid)));
     loop {
         let ended = async {
             match &mut child {
@@ -51,6 +53,7 @@ pub(super) async fn until_stopped(
             request = signals.next() => request,
             () = &mut reloading => unreachable!("it never completes"),
             () = &mut refreshing => unreachable!("it never completes"),
+            Err(error) = &mut orphans => return Err(ServeError::Runtime(error)),
         };
         match (request, &mut child) {
             (Request::Reload, _) => {

@@ -749,6 +749,35 @@ async fn required_audit_log_blocks_changes_it_cannot_record() {
     assert_eq!(outcomes, ["asked", "changed"]);
 }
 
+/// The line before a change was written before the spec was checked, so a node could fill the log, and with it stop
+/// every change.
+#[tokio::test]
+async fn required_audit_log_limits_refused_changes_of_nodes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit");
+    let audit = AuditLog::open(AuditTarget::File(path.clone()), true).unwrap();
+    let spec = format!("metadata: {{ port: {{ type: integer }} }}\n{READY}");
+    let access = AccessControl::new(AccessConfig {
+        audit: Some(audit),
+        ..config()
+    });
+    let http = HttpConfig {
+        access: access.clone(),
+        ..HttpConfig::default()
+    };
+    let server = TestServer::with(&spec, http);
+    let leave = post("/v1/leave", &bearer("node"), r#"{"identifier":"db-1"}"#);
+    for _ in 0..30 {
+        let refused = server.request(&register("db-1", &bearer("node"))).await;
+        assert_eq!(refused.error().1, "wrong_metadata");
+        assert_eq!(server.request(&leave).await.error().1, "unregistered");
+    }
+    access.audit().unwrap().flush().await;
+    let log = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(log.matches("\"outcome\":\"asked\"").count(), 0, "{log}");
+    assert_eq!(log.matches("\"outcome\":\"refused\"").count(), 20, "{log}");
+}
+
 #[tokio::test]
 async fn unauthorized_request_body_is_not_buffered() {
     let (server, _) = start_server("open", config());

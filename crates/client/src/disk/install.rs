@@ -1,4 +1,4 @@
-//! Moves staged files to their targets, and restores the old files in a rollback.
+//! Removes files and moves staged files to their targets, and restores the old files in a rollback.
 
 use std::{
     fs::File,
@@ -15,18 +15,22 @@ use rustix::{
 use super::{
     DiskError,
     owner::{Owner, set_owner},
+    removal::{self, Removal},
     stage::{Staged, State, read},
     step::{Hook, Step, before},
-    tree::{Tree, staging_name},
+    tree::{Tree, with_staging_name},
 };
 
-/// Moves every staged file to its target and syncs the directories.
+/// Renames the removed files aside, moves every staged file to its target, and syncs the directories.
 pub(super) fn install(
     tree: &mut Tree,
     staged: &mut [Staged],
+    removals: &mut [Removal],
     owner: Option<Owner>,
     hook: Hook<'_>,
 ) -> Result<(), DiskError> {
+    // First, so that a crash cannot leave a removed file beside a receipt that no longer names it.
+    removal::rename_aside(tree, removals, hook)?;
     for file in staged.iter_mut() {
         let directory = &tree.at(file.directory).fd;
         if let State::Beside { staging, replaces } = &file.state {
@@ -68,12 +72,18 @@ pub(super) fn remove_old(tree: &Tree, staged: &[Staged], hook: Hook<'_>) {
 pub(super) fn roll_back(
     tree: &Tree,
     staged: &[Staged],
+    removals: &[Removal],
     cause: DiskError,
     hook: Hook<'_>,
 ) -> DiskError {
     let mut files: Vec<PathBuf> = Vec::new();
     for file in staged.iter().rev() {
         if restore(&tree.at(file.directory).fd, file, hook).is_err() {
+            files.push(file.path.clone());
+        }
+    }
+    for file in removals.iter().rev() {
+        if removal::restore(&tree.at(file.directory).fd, file, hook).is_err() {
             files.push(file.path.clone());
         }
     }
@@ -142,25 +152,26 @@ fn exchange(
 
 /// Copies a file to a staging name, with its owner and mode. Returns the name.
 fn back_up(directory: &OwnedFd, name: &str) -> Result<String, Errno> {
-    let copy = staging_name()?;
     let stat = fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
         let target = fs::readlinkat(directory, name, Vec::new())?;
-        fs::symlinkat(target.as_c_str(), directory, copy.as_str())?;
-        return Ok(copy);
+        let linked = with_staging_name(|copy| fs::symlinkat(target.as_c_str(), directory, copy));
+        return linked.map(|(copy, ())| copy);
     }
-    let written = write_copy(directory, name, &copy, &stat);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let (copy, to) =
+        with_staging_name(|copy| fs::openat(directory, copy, flags, Mode::RUSR | Mode::WUSR))?;
+    let written = write_copy(directory, name, to, &stat);
     if written.is_err() {
         let _ = fs::unlinkat(directory, copy.as_str(), AtFlags::empty());
     }
     written.map(|()| copy)
 }
 
-fn write_copy(directory: &OwnedFd, name: &str, copy: &str, stat: &Stat) -> Result<(), Errno> {
+fn write_copy(directory: &OwnedFd, name: &str, to: OwnedFd, stat: &Stat) -> Result<(), Errno> {
     let from = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut from = File::from(fs::openat(directory, name, from, Mode::empty())?);
-    let to = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut to = File::from(fs::openat(directory, copy, to, Mode::RUSR | Mode::WUSR)?);
+    let mut to = File::from(to);
     io::copy(&mut from, &mut to).map_err(errno)?;
     match set_owner(&to, stat.st_uid, Some(stat.st_gid)) {
         Ok(()) | Err(Errno::PERM) => {}

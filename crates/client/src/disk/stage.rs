@@ -17,7 +17,7 @@ use super::{
     DiskError, Outcome, WrittenFile,
     owner::{CHANGE_OWNER, Owner, keep_owner, set_owner},
     step::{Hook, Step, before},
-    tree::{Tree, staging_name},
+    tree::{Tree, with_staging_name},
 };
 use cfgsync_model::{ArtifactFile, ArtifactPath};
 
@@ -114,9 +114,10 @@ pub(super) fn stage(
     }
     let failed = || DiskError::io("write", &next.path);
     before(hook, Step::Stage, "write", &next.path)?;
-    let staging = staging_name().map_err(failed())?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let temp = fs::openat(fd, staging.as_str(), flags, Mode::RUSR | Mode::WUSR).map_err(failed())?;
+    let (staging, temp) =
+        with_staging_name(|name| fs::openat(fd, name, flags, Mode::RUSR | Mode::WUSR))
+            .map_err(failed())?;
     next.state = State::Beside {
         staging,
         replaces: old.is_some(),
@@ -213,7 +214,7 @@ fn leads_to_special_file(fd: &OwnedFd, name: &str) -> bool {
 
 /// Returns whether the file is a mount point, over which nothing can be renamed. Returns `false` on a kernel that
 /// does not report this; the exchange then fails with EBUSY.
-fn is_mounted(fd: &OwnedFd, name: &str) -> bool {
+pub(super) fn is_mounted(fd: &OwnedFd, name: &str) -> bool {
     fs::statx(fd, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())
         .is_ok_and(|statx| statx.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }

@@ -28,6 +28,8 @@ pub enum Step {
     Rename,
     /// Copy the old file, if the file system cannot exchange two files.
     BackUp,
+    /// Rename a file aside that is to be removed.
+    Remove,
     /// Rewrite a bind-mounted file in place.
     Overwrite,
     /// Sync a directory.

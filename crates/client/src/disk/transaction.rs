@@ -3,14 +3,15 @@
 use std::{collections::HashMap, fmt, io, path::PathBuf};
 
 use super::{
-    DiskError, Owner, WrittenFile,
+    DirectoryLocks, DiskError, Owner, WrittenFile,
     install::{install, remove_old, roll_back},
+    removal::{self, Removal, RemovalRequest},
     stage::{Staged, stage},
     step::Step,
     tree::{Tree, is_staging_name},
 };
 use crate::Target;
-use cfgsync_model::ArtifactFile;
+use cfgsync_model::{ArtifactFile, Digest};
 
 /// Files that are staged beside their targets. Nothing is replaced yet.
 ///
@@ -18,7 +19,7 @@ use cfgsync_model::ArtifactFile;
 ///
 /// ```
 /// use cfgsync_client::{Target, disk::Transaction};
-/// use cfgsync_model::ArtifactFile;
+/// use cfgsync_model::{ArtifactFile, Digest};
 ///
 /// # let directory = tempfile::tempdir()?;
 /// # let path = directory.path().join("config.yaml");
@@ -46,7 +47,10 @@ pub struct CommittedTransaction<'h> {
 /// The changes of a transaction, with what is needed to undo them.
 struct Changes<'h> {
     tree: Tree,
+    /// The targets by directory and name, so that two paths to one file are found.
+    targets: HashMap<(usize, String), PathBuf>,
     staged: Vec<Staged>,
+    removals: Vec<Removal>,
     owner: Option<Owner>,
     hook: Box<dyn FnMut(Step) -> io::Result<()> + 'h>,
     /// Whether the changes are permanent or undone, so that dropping them does nothing.
@@ -56,12 +60,60 @@ struct Changes<'h> {
 impl Transaction<'static> {
     /// Stages each file beside its target, with its mode and `owner`. Without an owner, a replaced file's owner and
     /// group are kept where permitted.
+    ///
+    /// # Errors
+    /// [`DiskError::Locked`] at once if another transaction writes to one of the directories.
     pub fn stage(
         files: &[(&ArtifactFile, &Target)],
         owner: Option<Owner>,
     ) -> Result<Self, DiskError> {
         Self::stage_with_hook(files, owner, |_| Ok(()))
     }
+
+    /// Begins a transaction without files.
+    pub(crate) fn begin(owner: Option<Owner>) -> Self {
+        Self(Changes::new(owner, Box::new(|_| Ok(()))))
+    }
+
+    /// Opens and locks the directories of `target`, which is staged later.
+    pub(crate) fn open(&mut self, target: &Target) -> Result<TargetPlace, DiskError> {
+        self.0.open(target)
+    }
+
+    /// Opens and locks the directories of `target` as far as they exist, so that leftovers in them are removed.
+    pub(crate) fn clear_leftovers(&mut self, target: &Target) -> Result<(), DiskError> {
+        let changes = &mut self.0;
+        changes.tree.find(target, &mut *changes.hook).map(|_| ())
+    }
+
+    /// Stages a file at a place that was opened.
+    pub(crate) fn add(&mut self, file: &ArtifactFile, place: TargetPlace) -> Result<(), DiskError> {
+        self.0.add(file, place)
+    }
+
+    /// Removes the file at `target` in this transaction, if it has this length and checksum and no opened place is the
+    /// same file.
+    pub(crate) fn remove(
+        &mut self,
+        target: &Target,
+        bytes: u64,
+        sha256: Digest,
+    ) -> Result<RemovalRequest, DiskError> {
+        self.0.remove(target, bytes, sha256)
+    }
+
+    /// Undoes every change because of `cause`, as [`CommittedTransaction::roll_back`] does.
+    pub(crate) fn roll_back(mut self, cause: DiskError) -> DiskError {
+        self.0.roll_back(cause)
+    }
+}
+
+/// The place of a target whose directories are open.
+#[derive(Debug)]
+pub(crate) struct TargetPlace {
+    directory: usize,
+    name: String,
+    path: PathBuf,
 }
 
 impl<'h> Transaction<'h> {
@@ -73,13 +125,7 @@ impl<'h> Transaction<'h> {
         owner: Option<Owner>,
         hook: impl FnMut(Step) -> io::Result<()> + 'h,
     ) -> Result<Self, DiskError> {
-        let mut changes = Changes {
-            tree: Tree::new(owner),
-            staged: Vec::new(),
-            owner,
-            hook: Box::new(hook),
-            is_settled: false,
-        };
+        let mut changes = Changes::new(owner, Box::new(hook));
         match changes.stage_all(files) {
             Ok(()) => Ok(Self(changes)),
             Err(cause) => Err(changes.roll_back(cause)),
@@ -92,6 +138,7 @@ impl<'h> Transaction<'h> {
         let installed = install(
             &mut changes.tree,
             &mut changes.staged,
+            &mut changes.removals,
             changes.owner,
             &mut *changes.hook,
         );
@@ -112,11 +159,18 @@ impl CommittedTransaction<'_> {
     }
 
     /// Removes the old files. There is no rollback from here on.
-    pub fn finish(mut self) -> Vec<WrittenFile> {
+    pub fn finish(self) -> Vec<WrittenFile> {
+        self.finish_locked().0
+    }
+
+    /// Removes the old files as [`CommittedTransaction::finish`] does, and keeps the directories locked.
+    pub fn finish_locked(mut self) -> (Vec<WrittenFile>, DirectoryLocks) {
         let changes = &mut self.changes;
         changes.is_settled = true;
         remove_old(&changes.tree, &changes.staged, &mut *changes.hook);
-        self.written
+        removal::delete(&changes.tree, &changes.removals, &mut *changes.hook);
+        let tree = std::mem::replace(&mut changes.tree, Tree::new(None));
+        (self.written, tree.into_locks())
     }
 
     /// Restores the old files because of `cause`. Returns `cause`, or [`DiskError::RollbackFailed`] with it if a file
@@ -143,37 +197,96 @@ impl fmt::Debug for CommittedTransaction<'_> {
     }
 }
 
-impl Changes<'_> {
+impl<'h> Changes<'h> {
+    fn new(owner: Option<Owner>, hook: Box<dyn FnMut(Step) -> io::Result<()> + 'h>) -> Self {
+        Self {
+            tree: Tree::new(owner),
+            targets: HashMap::new(),
+            staged: Vec::new(),
+            removals: Vec::new(),
+            owner,
+            hook,
+            is_settled: false,
+        }
+    }
+
     fn stage_all(&mut self, files: &[(&ArtifactFile, &Target)]) -> Result<(), DiskError> {
-        let mut taken: HashMap<(usize, String), PathBuf> = HashMap::new();
         for (file, target) in files {
-            let path = target.path();
-            if target.below.iter().any(|part| is_staging_name(part)) {
-                return Err(DiskError::Reserved { path });
-            }
-            let (directory, name) = self.tree.open(target, &mut *self.hook)?;
-            // Two paths may lead to one directory, by `..` or a symbolic link in the operator's part.
-            if let Some(first) = taken.insert((directory, name.clone()), path.clone()) {
-                let second = path;
-                return Err(DiskError::SameFile { first, second });
-            }
-            stage(
-                file,
-                directory,
-                name,
-                path,
-                self.owner,
-                &mut self.tree,
-                &mut self.staged,
-                &mut *self.hook,
-            )?;
+            let place = self.open(target)?;
+            self.add(file, place)?;
         }
         Ok(())
     }
 
+    fn open(&mut self, target: &Target) -> Result<TargetPlace, DiskError> {
+        let path = target.path();
+        if target.below.iter().any(|part| is_staging_name(part)) {
+            return Err(DiskError::Reserved { path });
+        }
+        let (directory, name) = self.tree.open(target, &mut *self.hook)?;
+        // Two paths may lead to one directory, by `..` or a symbolic link in the operator's part.
+        let at = (directory, name.clone());
+        if let Some(first) = self.targets.insert(at, path.clone()) {
+            let second = path;
+            return Err(DiskError::SameFile { first, second });
+        }
+        Ok(TargetPlace {
+            directory,
+            name,
+            path,
+        })
+    }
+
+    fn add(&mut self, file: &ArtifactFile, place: TargetPlace) -> Result<(), DiskError> {
+        let TargetPlace {
+            directory,
+            name,
+            path,
+        } = place;
+        stage(
+            file,
+            directory,
+            name,
+            path,
+            self.owner,
+            &mut self.tree,
+            &mut self.staged,
+            &mut *self.hook,
+        )
+    }
+
+    fn remove(
+        &mut self,
+        target: &Target,
+        bytes: u64,
+        sha256: Digest,
+    ) -> Result<RemovalRequest, DiskError> {
+        let Some(place) = self.tree.find(target, &mut *self.hook)? else {
+            return Ok(RemovalRequest::Absent);
+        };
+        if self.targets.contains_key(&place) {
+            return Ok(RemovalRequest::Absent);
+        }
+        let path = target.path();
+        removal::request(
+            &mut self.tree,
+            &mut self.removals,
+            place,
+            path,
+            bytes,
+            sha256,
+        )
+    }
+
     fn roll_back(&mut self, cause: DiskError) -> DiskError {
         self.is_settled = true;
-        roll_back(&self.tree, &self.staged, cause, &mut *self.hook)
+        roll_back(
+            &self.tree,
+            &self.staged,
+            &self.removals,
+            cause,
+            &mut *self.hook,
+        )
     }
 }
 
@@ -226,6 +339,35 @@ mod tests {
         assert_eq!(content, "old");
         drop(transaction);
         assert!(is_restored(directory.path()));
+    }
+
+    #[test]
+    fn removed_file_is_restored_until_the_transaction_is_finished() {
+        let directory = with_old();
+        let path = directory.path();
+        let target = Target::from_path(&path.join("old")).unwrap();
+        let remove = |content: &str| {
+            let mut transaction = Transaction::begin(None);
+            let sha256 = Digest::of(content.as_bytes());
+            let request = transaction.remove(&target, content.len() as u64, sha256);
+            (request.unwrap(), transaction)
+        };
+        let (request, transaction) = remove("new");
+        assert_eq!(request, RemovalRequest::Changed);
+        transaction.commit().unwrap().finish();
+        assert!(is_restored(path));
+
+        let (request, transaction) = remove("old");
+        assert_eq!(request, RemovalRequest::Accepted);
+        let committed = transaction.commit().unwrap();
+        assert!(!path.join("old").exists());
+        drop(committed);
+        assert!(is_restored(path));
+
+        remove("old").1.commit().unwrap().finish();
+        assert_eq!(fs::read_dir(path).unwrap().count(), 0);
+        let (request, _) = remove("old");
+        assert_eq!(request, RemovalRequest::Absent);
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! The directories of a transaction: opened component by component, created if missing, cleared of leftovers.
+//! The directories of a transaction: opened component by component, created if missing, locked, cleared of leftovers.
 
 use std::{
     collections::HashMap,
     ffi::OsStr,
+    fmt,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     time::Duration,
@@ -24,11 +25,8 @@ const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
 const PREFIX: &str = ".cfgsync-";
 const SUFFIX: &str = ".tmp";
 const RANDOM_DIGITS: usize = 16;
-/// Attempts to lock a directory. Another transaction holds the exclusive lock only while it removes leftovers, which
-/// takes milliseconds. A longer lock belongs to another program and is ignored.
-const LOCK_ATTEMPTS: u32 = 100;
-/// Pause between two attempts.
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
+/// Attempts to create a file under a new random name. More than one is needed only if a file with such a name exists.
+const NAME_ATTEMPTS_MAX: u32 = 8;
 
 /// The directories of one transaction, each opened once. The open descriptors hold the locks.
 pub(super) struct Tree {
@@ -86,7 +84,8 @@ impl Tree {
             .filter(|directory| directory.changed)
     }
 
-    /// Opens and locks the directory of `target`. Returns its index and the file name.
+    /// Opens and locks the directory of `target`, and the operator's part of its path, so that there is one delivery at
+    /// a time for each output directory. Returns the index of the directory and the file name.
     pub(super) fn open(
         &mut self,
         target: &Target,
@@ -95,6 +94,7 @@ impl Tree {
         let (name, parts) = target.below.split_last().expect("a target has a name");
         let mut path = target.root.clone();
         let mut directory = self.open_root(&path, hook)?;
+        self.lock(directory, hook)?;
         for part in parts {
             path.push(part);
             directory =
@@ -102,6 +102,44 @@ impl Tree {
         }
         self.lock(directory, hook)?;
         Ok((directory, name.clone()))
+    }
+
+    /// Opens and locks the directories of `target` as [`Tree::open`] does, but creates none. Returns `None` if one does
+    /// not exist, or is a symbolic link below the operator's part.
+    pub(super) fn find(
+        &mut self,
+        target: &Target,
+        hook: Hook<'_>,
+    ) -> Result<Option<(usize, String)>, DiskError> {
+        let (name, parts) = target.below.split_last().expect("a target has a name");
+        let mut path = target.root.clone();
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut open = fs::open(&path, flags, Mode::empty());
+        let mut directory = None;
+        let mut parts = parts.iter();
+        loop {
+            let fd = match open {
+                Ok(fd) => fd,
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+                Err(errno) => return Err(DiskError::io("open the directory", &path)(errno)),
+            };
+            let at = self.insert(fd, &path)?;
+            if directory.replace(at).is_none() {
+                self.lock(at, hook)?;
+            }
+            let Some(part) = parts.next() else {
+                self.lock(at, hook)?;
+                return Ok(Some((at, name.clone())));
+            };
+            path.push(part);
+            let parent = &self.directories[at].fd;
+            open = fs::openat(
+                parent,
+                part.as_str(),
+                flags | OFlags::NOFOLLOW,
+                Mode::empty(),
+            );
+        }
     }
 
     /// Removes the directories that this transaction created, as far as they are empty.
@@ -219,8 +257,8 @@ impl Tree {
         Ok(at)
     }
 
-    /// Takes a shared lock on the directory for as long as files are staged in it. Removes leftovers first, unless
-    /// another transaction holds a lock. The kernel releases the lock when the process ends.
+    /// Locks the directory for this transaction alone and removes leftovers. The lock ends with the tree, or when the
+    /// process ends or executes another program.
     fn lock(&mut self, directory: usize, hook: Hook<'_>) -> Result<(), DiskError> {
         let Directory {
             fd,
@@ -231,18 +269,60 @@ impl Tree {
         if std::mem::replace(is_locked, true) {
             return Ok(());
         }
-        if fs::flock(&*fd, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            remove_leftovers(fd, path, hook)?;
-        }
-        for _ in 0..LOCK_ATTEMPTS {
-            match fs::flock(&*fd, FlockOperation::NonBlockingLockShared) {
-                Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_PAUSE),
-                // Some network file systems have no locks. There, another transaction may remove the staged files.
-                // The rename then fails, and this transaction rolls back.
-                Ok(()) | Err(_) => break,
+        let locked = || DiskError::Locked {
+            path: path.clone(),
+            waited: Duration::ZERO,
+        };
+        match fs::flock(&*fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(locked()),
+            Err(errno) => {
+                // Some network file systems cannot lock directories. Leftovers may belong to a running transaction.
+                tracing::warn!(
+                    "cannot lock {} ({}), so another delivery could write there at the same time",
+                    path.display(),
+                    std::io::Error::from(errno)
+                );
+                return Ok(());
             }
         }
-        Ok(())
+        // The transaction that created the directory has removed it again.
+        if fs::fstat(&*fd).is_ok_and(|stat| stat.st_nlink == 0) {
+            return Err(locked());
+        }
+        remove_leftovers(fd, path, hook)
+    }
+
+    /// Returns the locks of the directories alone.
+    pub(super) fn into_locks(self) -> DirectoryLocks {
+        let Self { directories, .. } = self;
+        DirectoryLocks { directories }
+    }
+}
+
+/// The locks of a finished transaction. No other transaction writes to its directories until they are dropped.
+///
+/// A program that the process executes does not inherit them, so they also end when the process executes CMD.
+#[must_use = "dropping the locks lets the next delivery begin"]
+pub struct DirectoryLocks {
+    directories: Vec<Directory>,
+}
+
+impl DirectoryLocks {
+    /// Locks the directories of `targets`, as far as they exist.
+    pub(crate) fn of<'t>(targets: impl IntoIterator<Item = &'t Target>) -> Result<Self, DiskError> {
+        let mut tree = Tree::new(None);
+        for target in targets {
+            tree.find(target, &mut |_| Ok(()))?;
+        }
+        Ok(tree.into_locks())
+    }
+}
+
+impl fmt::Debug for DirectoryLocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let locked = self.directories.iter().filter(|one| one.is_locked);
+        f.debug_set().entries(locked.map(|one| &one.path)).finish()
     }
 }
 
@@ -265,6 +345,22 @@ pub(super) fn is_staging_name(name: &str) -> bool {
     })
 }
 
+/// Creates something under a new staging name. Returns the name and the result of `create`.
+pub(super) fn with_staging_name<T>(
+    mut create: impl FnMut(&str) -> Result<T, Errno>,
+) -> Result<(String, T), Errno> {
+    for _ in 0..NAME_ATTEMPTS_MAX {
+        let name = staging_name()?;
+        match create(&name) {
+            Err(Errno::EXIST) => {}
+            other => return other.map(|created| (name, created)),
+        }
+    }
+    Err(Errno::EXIST)
+}
+
+/// Removes the files that a killed transaction left. What cannot be removed stays, because it blocks nothing: a new
+/// staged file gets another name.
 fn remove_leftovers(fd: &OwnedFd, path: &Path, hook: Hook<'_>) -> Result<(), DiskError> {
     let failed = || DiskError::io("read the directory", path);
     let mut names = Vec::new();
@@ -277,11 +373,21 @@ fn remove_leftovers(fd: &OwnedFd, path: &Path, hook: Hook<'_>) -> Result<(), Dis
         }
     }
     for name in names {
+        let kind = fs::statat(fd, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)
+            .map(|stat| FileType::from_raw_mode(stat.st_mode));
+        // A transaction leaves only these two kinds.
+        if !matches!(kind, Ok(FileType::RegularFile | FileType::Symlink)) {
+            continue;
+        }
         let leftover = path.join(OsStr::new(&name));
         before(hook, Step::RemoveLeftover, "remove the leftover", &leftover)?;
         match fs::unlinkat(fd, name.as_str(), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(DiskError::io("remove the leftover", &leftover)(errno)),
+            Err(errno) => tracing::warn!(
+                "cannot remove {}, a temporary file of an earlier delivery: {}",
+                leftover.display(),
+                std::io::Error::from(errno)
+            ),
         }
     }
     Ok(())

@@ -8,9 +8,8 @@ use std::{
 
 use super::{Destination, OutputMap, Source};
 use cfgsync_model::{ArtifactFile, ArtifactPath, ArtifactSet};
+use cfgsync_support::nearest::nearest;
 
-/// Least similarity (Jaro-Winkler, 0 to 1) of a name that is suggested in place of one that matches nothing.
-const SIMILARITY_MIN: f64 = 0.6;
 /// Most received names in a message.
 const NAMES_MAX: usize = 20;
 
@@ -155,6 +154,11 @@ impl OutputMap {
         Ok(placed)
     }
 
+    /// Returns the place that the routes give to `artifact`, if any.
+    pub(crate) fn placement_of(&self, artifact: &ArtifactPath) -> Option<Placement> {
+        self.place_one(artifact, &mut vec![false; self.routes.len()])
+    }
+
     fn place_one(&self, artifact: &ArtifactPath, used: &mut [bool]) -> Option<Placement> {
         if let Some((at, rest)) = self.best_route(artifact) {
             used[at] = true;
@@ -241,14 +245,13 @@ fn check_collisions(placed: &[PlacedArtifact<'_>]) -> Result<(), RouteError> {
 }
 
 fn matches_nothing(from: &Source, route: &str, files: &ArtifactSet) -> RouteError {
-    let wanted = from.path().name();
-    let similarity = |file: &&ArtifactFile| strsim::jaro_winkler(wanted, file.path.name());
-    let nearest = files
-        .files()
-        .iter()
-        .max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
-        .filter(|file| similarity(file) >= SIMILARITY_MIN)
-        .map(|file| file.path.clone());
+    let known = files.files().iter().map(|file| file.path.name());
+    let nearest = nearest(from.path().name(), known);
+    let nearest = nearest.and_then(|name| {
+        let mut files = files.files().iter();
+        let found = files.find(|file| file.path.name() == name);
+        found.map(|file| file.path.clone())
+    });
     let names: Vec<_> = files
         .files()
         .iter()

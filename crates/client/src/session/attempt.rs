@@ -147,7 +147,8 @@ impl Session {
         if self.is_another_instance(&response.meta) {
             return Err(self.register_again());
         }
-        if let Err(problem) = verify(&self.options, &response.value) {
+        let claimed = response.meta.cluster.as_deref();
+        if let Err(problem) = verify(&self.options, claimed, &response.value) {
             let server = response.meta.server;
             return Err(self.on_call_error(CallError::Unusable { server, problem }, on_event));
         }
@@ -156,7 +157,7 @@ impl Session {
             files: files.len(),
             bytes: files.iter().map(|file| file.content.len()).sum(),
         });
-        self.cluster = response.meta.cluster;
+        self.cluster = response.value.cluster.clone().or(response.meta.cluster);
         Ok(response.value)
     }
 
@@ -183,18 +184,34 @@ impl Session {
 }
 
 /// Verifies that this node may write the payload: its signature, and that it is not older than what was delivered.
-fn verify(options: &JoinOptions, payload: &ReceivedPayload) -> Result<(), String> {
-    if !options.verify_keys.is_empty() {
-        let verified = payload.verify(&options.identifier, &options.verify_keys);
-        verified.map_err(|error| format!("the payload is not trusted: {error}"))?;
+/// `claimed` is the name of the cluster in the header of the response.
+fn verify(
+    options: &JoinOptions,
+    claimed: Option<&str>,
+    payload: &ReceivedPayload,
+) -> Result<(), String> {
+    let must_be_signed = !options.verify_keys.is_empty();
+    if must_be_signed {
+        verify_signature(options, claimed, payload)
+            .map_err(|problem| format!("the payload is not trusted: {problem}"))?;
     }
-    let (Some(before), Some(generation)) = (options.delivered, payload.generation) else {
+    let (Some(before), Some(generation)) = (&options.delivered, payload.generation) else {
         return Ok(());
     };
-    if payload.instance != Some(before.instance) || generation > before.generation {
+    let remedy = "if the server's state was restored from a backup on purpose, remove the receipt";
+    if payload.instance != Some(before.instance) {
+        if must_be_signed {
+            return Err(
+                "the payload is of another instance than the receipt, so it may be older; if the server's state was \
+                 created anew on purpose, remove the receipt"
+                    .to_owned(),
+            );
+        }
         return Ok(());
     }
-    let remedy = "if the server's state was restored from a backup on purpose, remove the receipt";
+    if generation > before.generation {
+        return Ok(());
+    }
     if generation < before.generation {
         return Err(format!(
             "generation {generation} is older than generation {}, which was delivered before; {remedy}",
@@ -205,6 +222,38 @@ fn verify(options: &JoinOptions, payload: &ReceivedPayload) -> Result<(), String
         return Err(format!(
             "generation {generation} differs from the generation {generation} that was delivered before; {remedy}"
         ));
+    }
+    Ok(())
+}
+
+/// Verifies that a trusted key signed the payload, for this node and for the cluster that the node belongs to as far as
+/// it knows.
+fn verify_signature(
+    options: &JoinOptions,
+    claimed: Option<&str>,
+    payload: &ReceivedPayload,
+) -> Result<(), String> {
+    let (keys, accept_v1) = (&options.verify_keys, options.accept_signature_v1);
+    let verified = payload.verify(&options.identifier, keys, accept_v1);
+    verified.map_err(|error| error.to_string())?;
+    let Some(signed) = payload.cluster.as_deref() else {
+        return Ok(());
+    };
+    let delivered = options.delivered.as_ref();
+    let delivered = delivered.and_then(|delivered| delivered.cluster.as_deref());
+    let known = [
+        (options.cluster.as_deref(), ""),
+        (delivered, " as the receipt says"),
+        (claimed, " as the server says"),
+    ];
+    for (name, source) in known {
+        if let Some(name) = name
+            && name != signed
+        {
+            return Err(format!(
+                "it is signed for the cluster {signed:?}, not for {name:?}{source}"
+            ));
+        }
     }
     Ok(())
 }

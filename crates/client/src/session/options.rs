@@ -34,8 +34,11 @@ pub struct JoinOptions {
     pub cluster: Option<String>,
     /// The keys of which one must have signed the payload. Default: none, and the payload need not be signed.
     pub verify_keys: Vec<VerifyKey>,
+    /// Whether a signature may be of the first version, which does not cover the cluster's name. Servers before this
+    /// version make such signatures. Default: no.
+    pub accept_signature_v1: bool,
     /// The generation that was delivered to this node before. The session rejects an older one of the same instance.
-    /// Default: none.
+    /// With keys, it also rejects payloads of another instance or cluster. Default: none.
     pub delivered: Option<DeliveredGeneration>,
     /// How long to try. Default: `None`, without a limit.
     pub timeout: Option<Duration>,
@@ -63,6 +66,7 @@ impl JoinOptions {
             metadata: Metadata::Object(serde_json::Map::new()),
             cluster: None,
             verify_keys: vec![],
+            accept_signature_v1: false,
             delivered: None,
             timeout: None,
             wait_max: WAIT_MAX,
@@ -102,6 +106,13 @@ impl JoinOptions {
     #[must_use]
     pub fn with_verify_keys(mut self, keys: impl IntoIterator<Item = VerifyKey>) -> Self {
         self.verify_keys = keys.into_iter().collect();
+        self
+    }
+
+    /// Also accepts signatures of the first version.
+    #[must_use]
+    pub fn with_accept_signature_v1(mut self, accept: bool) -> Self {
+        self.accept_signature_v1 = accept;
         self
     }
 

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::view::ServedGeneration;
 use cfgsync_model::{Generation, Instance};
-use cfgsync_wire::SigningKey;
+use cfgsync_wire::PayloadSigner;
 
 /// The generation that is being encoded, if any.
 #[derive(Default)]
@@ -28,13 +28,13 @@ impl Adopter {
         &mut self,
         instance: Instance,
         generation: Arc<Generation>,
-        sign_key: Option<Arc<SigningKey>>,
+        signer: Option<Arc<PayloadSigner>>,
     ) {
         tracing::info!(
             "adopting generation {}, which another server sealed",
             generation.number
         );
-        let encode = move || ServedGeneration::new(instance, generation, sign_key.as_ref());
+        let encode = move || ServedGeneration::new(instance, generation, signer.as_ref());
         // The runtime panics if it cannot start a thread. Then the work runs on a thread that it has.
         let on_new_thread = AssertUnwindSafe(|| tokio::task::spawn_blocking(encode.clone()));
         let running = catch_unwind(on_new_thread);

@@ -17,7 +17,7 @@ use cfgsync_model::{Generation, GenerationNumber, Instance, Revision, Seat, gene
 use cfgsync_store::State;
 use cfgsync_support::{clock::Timestamp, deep_stack};
 use cfgsync_template::OnceSource;
-use cfgsync_wire::SigningKey;
+use cfgsync_wire::PayloadSigner;
 
 /// The result of a render, or the reason why it failed.
 pub(super) type Rendering = Result<RenderedGeneration, MaterializeError>;
@@ -46,7 +46,7 @@ pub(super) struct RenderJob {
     pub(super) served: Option<Arc<ServedGeneration>>,
     pub(super) instance: Instance,
     pub(super) drawn_at: Timestamp,
-    pub(super) sign_key: Option<Arc<SigningKey>>,
+    pub(super) signer: Option<Arc<PayloadSigner>>,
 }
 
 impl RenderJob {
@@ -105,7 +105,7 @@ impl RenderJob {
         // The nodes' metadata takes more memory than their files and is no longer needed.
         drop(snapshot.nodes);
         let generation = Arc::new(generation);
-        let served = ServedGeneration::new(self.instance, generation, self.sign_key.as_ref());
+        let served = ServedGeneration::new(self.instance, generation, self.signer.as_ref());
         Ok(RenderedGeneration::New(Box::new(served)))
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, json};
 use super::*;
 use cfgsync_model::{Mode, Revision, Seat};
 use cfgsync_spec::FragmentSpec;
-use cfgsync_template::{Expression, Scope, Template};
+use cfgsync_template::{Declarations, Expression, Iteration, Scope, Template, Whitespace};
 
 fn snapshot(count: usize) -> RegistrationSnapshot {
     let mut nodes: Vec<SnapshotNode> = (0..count)
@@ -40,7 +40,8 @@ fn origin(line: usize) -> Origin {
 fn file(path: &str, line: usize, source: &str) -> FileSpec {
     let template = Template::compile(path, source, Scope::Node, &["peers".to_owned()]).unwrap();
     FileSpec {
-        path: path.parse().unwrap(),
+        path: FilePath::Fixed(path.parse().unwrap()),
+        iteration: None,
         mode: Mode::default(),
         secret: false,
         shared: false,
@@ -72,6 +73,25 @@ fn source(path: &str, source: &str, directory: &Path) -> FileSpec {
             directory: directory.to_owned(),
         },
         ..file(path, 1, "")
+    }
+}
+
+/// Returns a file of which there is one for each item.
+fn for_each(iteration: &str, path: &str, source: &str) -> FileSpec {
+    let declared = Declarations::default();
+    let iteration = Iteration::compile(iteration, Scope::Node, &declared).unwrap();
+    let declared = declared.with_item(iteration.variable());
+    let compile = |source: &str| {
+        let whitespace = Whitespace::default();
+        let template =
+            Template::compile_with(path, source, Scope::Node, &[], &declared, whitespace);
+        template.unwrap().with_origin(origin(70))
+    };
+    FileSpec {
+        path: FilePath::Template(compile(path)),
+        content: FileContent::Template(compile(source)),
+        iteration: Some(iteration.with_origin(origin(60))),
+        ..file("x", 1, "")
     }
 }
 
@@ -232,6 +252,97 @@ fn errors_name_file_position_node_and_remedy() {
     a (shared): two files have this name (cluster.yaml:1, cluster.yaml:7); rename one, or give them `where`s that exclude each other
     a for n-1: two files have this name (cluster.yaml:1, cluster.yaml:7); rename one, or give them `where`s that exclude each other
     "
+    );
+}
+
+#[test]
+fn renders_a_file_for_each_item() {
+    let own = FileSpec {
+        iteration: None,
+        ..for_each(
+            "p in nodes",
+            "{{ node.identifier }}.conf",
+            "{{ node.seat }}",
+        )
+    };
+    let declared = Declarations::default().with_item("peer");
+    let others =
+        Expression::compile_with("peer.identifier != node.identifier", Scope::Node, &declared);
+    let peers = FileSpec {
+        matching: Some(others.unwrap()),
+        ..for_each(
+            "peer in nodes",
+            "/peers/{{ peer.identifier }}.conf",
+            "{{ peer.ip }} of {{ node.identifier }}",
+        )
+    };
+    let all = FileSpec {
+        shared: true,
+        ..for_each("n in nodes", "all/{{ n.seat }}", "{{ n.identifier }}")
+    };
+    let artifacts = run(vec![], vec![own, peers, all], 3).unwrap();
+    let paths = |set: &ArtifactSet| -> Vec<String> {
+        set.files()
+            .iter()
+            .map(|file| file.path.to_string())
+            .collect()
+    };
+    let first = &artifacts.nodes["n-0"];
+    assert_eq!(
+        paths(first),
+        ["n-0.conf", "/peers/n-1.conf", "/peers/n-2.conf"]
+    );
+    assert_eq!(text(first, "peers/n-1.conf").unwrap(), "10.0.0.1 of n-0");
+    assert_eq!(paths(&artifacts.shared), ["all/0", "all/1", "all/2"]);
+    assert_eq!(text(&artifacts.shared, "all/2").unwrap(), "n-2");
+}
+
+#[test]
+fn errors_of_a_file_for_each_item_name_the_item() {
+    let with = |iteration: &str, path: &str, source: &str| {
+        run(vec![], vec![for_each(iteration, path, source)], 3).unwrap_err()
+    };
+    let cases = [
+        with("p in nodes", "{{ p.metadata.dir }}", ""),
+        with("p in nodes", "{{ p.metadata.prot }}", ""),
+        with("p in ['a', '=']", "{{ p }}", ""),
+        with("p in ['a', 'b', 'a']", "{{ p }}.conf", ""),
+        with("p in cluster", "{{ p }}", ""),
+        with("p in nodes", "{{ p.identifier }}", "{{ p.metadata.nope }}"),
+        run(
+            vec![],
+            vec![
+                for_each("p in nodes", "{{ p.identifier }}", ""),
+                file("n-1", 7, ""),
+            ],
+            3,
+        )
+        .unwrap_err(),
+    ];
+    insta::assert_snapshot!(
+        cases.join("\n"),
+        @r#"
+    `path` of {{ p.metadata.dir }} for n-0 (p n-1): cluster.yaml:70:15: a value that is printed into a path must not be `.` or `..` (last node read: n-1)
+    `path` of {{ p.metadata.prot }} for n-0 (p n-0): cluster.yaml:70:14: `p.metadata.prot` is undefined; did you mean `port`?
+    `path` of {{ p }} for n-0 (p number 2): cluster.yaml:70:11: artifact path "=" contains '=', which separates the two sides of a route (ARTIFACT=PATH)
+    a.conf for n-0: two files have this name (cluster.yaml:70): that of p number 1 and that of p number 3; use a value in `path` that differs, such as the identifier
+    `for` of {{ p }} for n-0: cluster.yaml:60:11: the value after `in` must be a list, but its type is string
+    n-0 for n-0 (p n-0): cluster.yaml:70:14: `p.metadata.nope` is undefined
+    n-1 for n-0: two files have this name (cluster.yaml:70, cluster.yaml:7); rename one, or give them `where`s that exclude each other
+    "#
+    );
+    let files = vec![for_each("p in nodes", "{{ p.identifier }}", "")];
+    let materializer = TemplateMaterializer {
+        generation_files_max: 8,
+        ..TemplateMaterializer::new(&TemplateSpec {
+            fragments: vec![],
+            files,
+        })
+    };
+    let error = materializer.materialize(&snapshot(3)).unwrap_err();
+    assert!(
+        error.to_string().contains("the generation exceeds 8 files"),
+        "{error}"
     );
 }
 

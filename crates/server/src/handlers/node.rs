@@ -16,8 +16,8 @@ use super::{
     },
     small_body,
 };
-use cfgsync_access::Grant;
-use cfgsync_cluster::{AccessKind, Answer, Delivery, HeldSlot, Refusal};
+use cfgsync_access::Denial;
+use cfgsync_cluster::{AccessKind, Answer, Delivery, HeldSlot};
 use cfgsync_model::{Digest, Identifier, JoinerId, NodeRegistration, Sender};
 use cfgsync_wire::{read_identifier, read_leave, read_registration};
 
@@ -27,14 +27,13 @@ pub(in super::super) async fn register(
     body: &mut Incoming,
 ) -> Result<Reply, Rejection> {
     let registration = read_registration(&small_body(context, body).await?)?;
-    let claim = match context.authorize_identifier(&registration.identifier)? {
-        Grant::Allowed => None,
-        Grant::Unclaimed { key } => Some(key),
-    };
+    let claim = context.authorize_registration(&registration.identifier)?;
     let joiner = joiner_id(&context.head.headers);
     context.attach_registration(&registration);
-    context.announce().await?;
     let coordinator = &context.server().coordinator;
+    context
+        .announce_checked(|| coordinator.check_register(&registration, claim, joiner))
+        .await?;
     let accepted = coordinator.register_as(registration, claim, joiner).await?;
     if !accepted.changed {
         context.set_unchanged();
@@ -54,13 +53,13 @@ pub(in super::super) async fn fetch(
     let wait = preferred.unwrap_or(config.hold).min(config.wait_max);
     // Clients of the older protocol ask for about a second only, so a render must not answer "not ready".
     let render = preferred.map_or(config.hold_render, |_| Duration::ZERO);
-    let grant = context.authorize_identifier(&identifier)?;
+    if let Err(rejection) = context.authorize_identifier(&identifier) {
+        let answer = unregistered_or(context, rejection)?;
+        return reply_to(context, answer, preferred).await;
+    }
     let connection = context.connection().clone();
     let server = &*connection.server;
     let coordinator = &server.coordinator;
-    if let Grant::Unclaimed { .. } = grant {
-        return reply_to(context, coordinator.unregistered(), preferred).await;
-    }
     let joiner = joiner_id(&context.head.headers);
     let own = joiner.and_then(|joiner| {
         let known = coordinator.registration(&identifier);
@@ -134,13 +133,13 @@ pub(in super::super) async fn fetch_tagged(
     let identifier = context.path_identifier()?;
     let tags = EntityTags::parse(&context.head.headers);
     let mut preferred = prefer_wait(&context.head.headers);
-    let grant = context.authorize_identifier(&identifier)?;
+    if let Err(rejection) = context.authorize_identifier(&identifier) {
+        let answer = unregistered_or(context, rejection)?;
+        return reply_to(context, answer, preferred).await;
+    }
     let connection = context.connection().clone();
     let server = &*connection.server;
     let coordinator = &server.coordinator;
-    if let Grant::Unclaimed { .. } = grant {
-        return reply_to(context, coordinator.unregistered(), preferred).await;
-    }
     let kind = context.access_kind();
     let slot = preferred.and_then(|_| hold_slot(server, kind, &identifier));
     if slot.is_none() {
@@ -193,13 +192,13 @@ pub(in super::super) async fn leave(
     mut body: axum::body::Body,
 ) -> Result<RoutedReply, Rejection> {
     let leave = read_leave(&small_body(&context, &mut body).await?)?;
-    if let Grant::Unclaimed { .. } = context.authorize_identifier(&leave.identifier)? {
-        let identifier = leave.identifier.clone();
-        return Err(Refusal::NoKey(identifier).into());
-    }
-    context.announce().await?;
+    context.authorize_identifier(&leave.identifier)?;
     let joiner = joiner_id(&context.head.headers);
-    context.server().coordinator.leave(leave, joiner).await?;
+    let coordinator = &context.server().coordinator;
+    context
+        .announce_checked(|| coordinator.check_leave(&leave, joiner))
+        .await?;
+    coordinator.leave(leave, joiner).await?;
     Ok(reply::accepted().into())
 }
 
@@ -241,9 +240,17 @@ fn authorize_again(
     identifier: &Identifier,
     answer: Answer,
 ) -> Result<Answer, Rejection> {
-    match context.authorize_identifier(identifier)? {
-        Grant::Allowed => Ok(answer),
-        Grant::Unclaimed { .. } => Ok(context.server().coordinator.unregistered()),
+    match context.authorize_identifier(identifier) {
+        Ok(()) => Ok(answer),
+        Err(rejection) => unregistered_or(context, rejection),
+    }
+}
+
+/// Returns the answer to a fetch of a node whose name no key owns: it must register first. Any other `rejection` stays.
+fn unregistered_or(context: &RequestContext, rejection: Rejection) -> Result<Answer, Rejection> {
+    match rejection {
+        Rejection::Denied(Denial::Unclaimed(_)) => Ok(context.server().coordinator.unregistered()),
+        rejection => Err(rejection),
     }
 }
 

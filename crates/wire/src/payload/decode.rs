@@ -26,6 +26,8 @@ pub struct ReceivedPayload {
     pub generation: Option<GenerationNumber>,
     /// The payload digest, which matches the files. Servers of the older protocol do not send it.
     pub digest: Option<Digest>,
+    /// The name of the cluster, which the signature covers. Only signed payloads contain it.
+    pub cluster: Option<String>,
     /// The signature, if the server signs payloads. [`Self::verify`] checks it.
     pub signature: Option<Signature>,
     /// The files, in order.
@@ -130,6 +132,8 @@ struct Body {
     #[serde(default)]
     digest: Option<Digest>,
     #[serde(default)]
+    cluster: Option<String>,
+    #[serde(default)]
     signature: Option<String>,
     files: Files,
     #[serde(default)]
@@ -205,6 +209,7 @@ impl ReceivedPayload {
             instance: body.instance,
             generation: body.generation,
             digest: body.digest,
+            cluster: body.cluster,
             // An invalid signature counts as absent. `verify` then refuses the payload.
             signature: body.signature.and_then(|text| text.parse().ok()),
             files,
@@ -212,11 +217,17 @@ impl ReceivedPayload {
         })
     }
 
-    /// Checks that one of `keys` signed this payload of this generation for `identifier`.
+    /// Checks that one of `keys` signed this payload of this generation and of [`Self::cluster`] for `identifier`. With
+    /// `accept_v1`, the signature may be of the first version, which does not cover the cluster.
     ///
     /// # Errors
     /// Fails with [`VerifyError`] if no key matches.
-    pub fn verify(&self, identifier: &Identifier, keys: &[VerifyKey]) -> Result<(), VerifyError> {
+    pub fn verify(
+        &self,
+        identifier: &Identifier,
+        keys: &[VerifyKey],
+        accept_v1: bool,
+    ) -> Result<(), VerifyError> {
         let (Some(instance), Some(generation), Some(digest)) =
             (self.instance, self.generation, self.digest)
         else {
@@ -224,12 +235,17 @@ impl ReceivedPayload {
         };
         let signature = self.signature.ok_or(VerifyError::Unsigned)?;
         let facts = SignedFacts {
+            cluster: self.cluster.as_deref(),
             instance,
             generation,
             identifier,
             digest,
         };
-        facts.verify(&signature, keys)
+        let verified = facts.verify(&signature, keys);
+        if facts.cluster.is_none() && !accept_v1 {
+            return verified.and(Err(VerifyError::OldVersion));
+        }
+        verified
     }
 }
 

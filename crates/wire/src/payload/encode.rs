@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::{
     cluster::ArtifactEntry,
-    signature::{SignedFacts, SigningKey},
+    signature::{PayloadSigner, SignedFacts},
 };
 use cfgsync_model::{
     ArtifactFile, ArtifactSet, Chunk, Digest, Generation, GenerationNumber, Identifier, Instance,
@@ -50,7 +50,7 @@ pub struct EncodedPayload {
 /// for ten thousand signatures.
 #[derive(Clone)]
 struct SignatureTail {
-    key: Arc<SigningKey>,
+    signer: Arc<PayloadSigner>,
     instance: Instance,
     generation: GenerationNumber,
     identifier: Identifier,
@@ -59,18 +59,26 @@ struct SignatureTail {
 }
 
 impl SignatureTail {
-    /// The length of every tail: the 64 bytes of a signature are 88 characters of base64.
-    const LEN_BYTES: usize = r#"],"signature":""}"#.len() + 88;
+    /// The length of the piece: the 64 bytes of a signature are 88 characters of base64.
+    fn len_bytes(&self) -> usize {
+        r#"],"cluster":,"signature":""}"#.len() + self.cluster_json().len() + 88
+    }
+
+    fn cluster_json(&self) -> String {
+        serde_json::to_string(&self.signer.cluster).expect("a text")
+    }
 
     fn piece(&self) -> &Bytes {
         self.piece.get_or_init(|| {
-            let signature = self.key.sign(&SignedFacts {
+            let signature = self.signer.key.sign(&SignedFacts {
+                cluster: Some(&self.signer.cluster),
                 instance: self.instance,
                 generation: self.generation,
                 identifier: &self.identifier,
                 digest: self.digest,
             });
-            format!(r#"],"signature":"{signature}"}}"#).into()
+            let cluster = self.cluster_json();
+            format!(r#"],"cluster":{cluster},"signature":"{signature}"}}"#).into()
         })
     }
 }
@@ -79,7 +87,7 @@ impl SignatureTail {
 pub struct PayloadEncoder {
     instance: Instance,
     number: GenerationNumber,
-    key: Option<Arc<SigningKey>>,
+    signer: Option<Arc<PayloadSigner>>,
     /// The shared files as JSON, separated by commas.
     shared: Pieces,
     shared_is_text: bool,
@@ -131,7 +139,7 @@ impl PayloadEncoder {
         let mut encoder = Self {
             instance,
             number,
-            key: None,
+            signer: None,
             shared: Pieces::default(),
             shared_is_text: shared.files().iter().all(is_text),
             chunks: RwLock::default(),
@@ -154,30 +162,31 @@ impl PayloadEncoder {
         Self::new(instance, generation.number, &generation.shared)
     }
 
-    /// Returns the same encoder with signatures by `key`, if there is one.
+    /// Returns the same encoder with signatures by `signer`, if there is one.
     #[must_use]
-    pub fn signed_by(mut self, key: Option<&Arc<SigningKey>>) -> Self {
-        self.key = key.cloned();
+    pub fn signed_by(mut self, signer: Option<&Arc<PayloadSigner>>) -> Self {
+        self.signer = signer.cloned();
         self
     }
 
     /// Encodes the payload of the node `identifier`.
     pub fn encode(&self, identifier: &Identifier, node: &NodeFiles) -> EncodedPayload {
         let mut pieces = self.files(&node.local, Some(node.digest));
-        let Some(key) = &self.key else {
+        let Some(signer) = &self.signer else {
             pieces.buffer.extend_from_slice(b"]}");
             return EncodedPayload::from_pieces(pieces.finish(), node.digest);
         };
         let mut payload = EncodedPayload::from_pieces(pieces.finish(), node.digest);
-        payload.len_bytes += SignatureTail::LEN_BYTES;
-        payload.signature = Some(Box::new(SignatureTail {
-            key: key.clone(),
+        let tail = Box::new(SignatureTail {
+            signer: signer.clone(),
             instance: self.instance,
             generation: self.number,
             identifier: identifier.clone(),
             digest: node.digest,
             piece: OnceLock::new(),
-        }));
+        });
+        payload.len_bytes += tail.len_bytes();
+        payload.signature = Some(tail);
         payload
     }
 

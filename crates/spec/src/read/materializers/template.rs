@@ -6,7 +6,7 @@ use serde_yaml::{Mapping, Value};
 
 use super::{PathClaims, Reader};
 use crate::{
-    FileContent, FileSpec, FragmentSpec, TemplateSpec,
+    FileContent, FilePath, FileSpec, FragmentSpec, TemplateSpec,
     files::TEXT_MAX_BYTES,
     mistake::jinja_file,
     raw::{RawFile, RawTemplate},
@@ -14,13 +14,17 @@ use crate::{
     typed,
 };
 use cfgsync_model::{ArtifactPath, Mode};
-use cfgsync_template::{JinjaError, Origin, Scope, Template, Whitespace};
+use cfgsync_template::{
+    Declarations, Expression, Iteration, JinjaError, Origin, Scope, Template, Whitespace,
+};
 
 /// The settings with which a template is compiled.
 #[derive(Clone, Copy)]
 struct Settings<'a> {
     /// The fragments that it can include.
     fragments: &'a [String],
+    /// What the spec declares, and the variable of the file's `for`.
+    declared: &'a Declarations,
     whitespace: Whitespace,
 }
 
@@ -46,8 +50,10 @@ pub(super) fn read_template(
         trim_blocks: raw.trim_blocks.unwrap_or(false),
         lstrip_blocks: raw.lstrip_blocks.unwrap_or(false),
     };
+    let declared = reader.declared.clone();
     let in_fragment = Settings {
         fragments: &[],
+        declared: &declared,
         whitespace,
     };
     let mut fragments = Vec::new();
@@ -64,6 +70,7 @@ pub(super) fn read_template(
     }
     let settings = Settings {
         fragments: &names,
+        declared: &declared,
         whitespace,
     };
     let mut files = Vec::new();
@@ -99,17 +106,24 @@ fn read_file(
             .push(mistake.help("remove `mode`, or `secret: true`"));
         Mode::default()
     });
-    let name = match ArtifactPath::new(&raw.path) {
-        Ok(name) => {
-            let every_node = raw.r#where.is_none();
-            paths.claim(reader, &name, &path.key("path"), every_node);
-            Some(name)
-        }
-        Err(error) => {
-            reader.report(&path.key("path"), error.to_string());
-            None
-        }
+    let scope = if shared { Scope::Shared } else { Scope::Node };
+    let iteration = match &raw.r#for {
+        Some(text) => Some(iteration(reader, text, scope, settings, &path.key("for"))?),
+        None => None,
     };
+    let declared = match &iteration {
+        Some(iteration) => settings.declared.clone().with_item(iteration.variable()),
+        None => settings.declared.clone(),
+    };
+    let settings = Settings {
+        declared: &declared,
+        ..settings
+    };
+    let name = read_path(reader, &raw, path, scope, settings, iteration.as_ref());
+    if let Some(FilePath::Fixed(name)) = &name {
+        let every_node = raw.r#where.is_none();
+        paths.claim(reader, name, &path.key("path"), every_node);
+    }
     if shared && raw.r#where.is_some() {
         let mistake = reader
             .document
@@ -121,10 +135,9 @@ fn read_file(
         reader.mistakes.push(mistake);
     }
     let matching = match &raw.r#where {
-        Some(text) => Some(reader.expression(text, Scope::Node, &path.key("where"))?),
+        Some(text) => Some(condition(reader, text, settings, &path.key("where"))?),
         None => None,
     };
-    let scope = if shared { Scope::Shared } else { Scope::Node };
     let given = [&raw.template, &raw.template_file, &raw.source];
     if !is_complete && given.iter().all(|content| content.is_none()) {
         // The content was probably removed because it has a mistake.
@@ -133,12 +146,60 @@ fn read_file(
     let content = read_content(reader, &raw, path, scope, settings)?;
     Some(FileSpec {
         path: name?,
+        iteration,
         mode,
         secret,
         shared,
         matching,
         content,
     })
+}
+
+/// Reads `path`. A text without the delimiters of a template is the path itself.
+fn read_path(
+    reader: &mut Reader,
+    raw: &RawFile,
+    path: &YamlPath,
+    scope: Scope,
+    settings: Settings<'_>,
+    iteration: Option<&Iteration>,
+) -> Option<FilePath> {
+    let path = path.key("path");
+    let text = &raw.path;
+    let is_template = ["{{", "{%", "{#"].iter().any(|open| text.contains(open));
+    let read = if is_template {
+        let in_path = Settings {
+            // A path cannot contain fragments.
+            fragments: &[],
+            ..settings
+        };
+        FilePath::Template(inline_template(reader, text, scope, in_path, &path)?)
+    } else {
+        match ArtifactPath::new(text) {
+            Ok(name) => FilePath::Fixed(name),
+            Err(error) => {
+                reader.report(&path, error.to_string());
+                return None;
+            }
+        }
+    };
+    let Some(variable) = iteration.map(Iteration::variable) else {
+        return Some(read);
+    };
+    match read {
+        FilePath::Template(template) if template.uses_variable(variable) => {
+            Some(FilePath::Template(template))
+        }
+        _ => {
+            let title = format!("every item of `for` would give the same path `{text}`");
+            let mistake = reader.document.value(&path, title);
+            let help = format!(
+                "use `{variable}` in the path, such as `path: \"peers/{{{{ {variable}.identifier }}}}.conf\"`"
+            );
+            reader.mistakes.push(mistake.help(help));
+            None
+        }
+    }
 }
 
 fn read_content(
@@ -194,7 +255,6 @@ fn read_content(
 }
 
 fn compile(
-    reader: &Reader,
     name: &str,
     text: &str,
     scope: Scope,
@@ -202,9 +262,37 @@ fn compile(
 ) -> Result<Template, JinjaError> {
     let Settings {
         fragments,
+        declared,
         whitespace,
     } = settings;
-    Template::compile_with(name, text, scope, fragments, &reader.declared, whitespace)
+    Template::compile_with(name, text, scope, fragments, declared, whitespace)
+}
+
+/// Compiles the `where` of a file.
+fn condition(
+    reader: &mut Reader,
+    text: &str,
+    settings: Settings<'_>,
+    path: &YamlPath,
+) -> Option<Expression> {
+    let compiled = Expression::compile_with(text, Scope::Node, settings.declared);
+    let origin = reader.document.origin(path, text);
+    let compiled = compiled.map(|expression| expression.with_origin(origin));
+    reader.check(compiled, text, path)
+}
+
+/// Compiles the `for` of a file.
+fn iteration(
+    reader: &mut Reader,
+    text: &str,
+    scope: Scope,
+    settings: Settings<'_>,
+    path: &YamlPath,
+) -> Option<Iteration> {
+    let compiled = Iteration::compile(text, scope, settings.declared);
+    let origin = reader.document.origin(path, text);
+    let compiled = compiled.map(|iteration| iteration.with_origin(origin));
+    reader.check(compiled, text, path)
 }
 
 /// Compiles a template in the spec itself.
@@ -217,14 +305,9 @@ fn inline_template(
 ) -> Option<Template> {
     let origin = reader.document.origin(path, text);
     let name = path.to_string();
-    match compile(reader, &name, text, scope, settings) {
-        Ok(template) => Some(template.with_origin(origin)),
-        Err(error) => {
-            let mistake = reader.document.jinja(path, text, &error);
-            reader.mistakes.push(mistake);
-            None
-        }
-    }
+    let compiled = compile(&name, text, scope, settings);
+    let compiled = compiled.map(|template| template.with_origin(origin));
+    reader.check(compiled, text, path)
 }
 
 /// Compiles a template in a file of its own.
@@ -243,7 +326,7 @@ fn template_file(
         }
     };
     let shown = reader.files.resolve(name).display().to_string();
-    match compile(reader, &shown, &text, scope, settings) {
+    match compile(&shown, &text, scope, settings) {
         Ok(template) => Some(template.with_origin(Origin::file(shown))),
         Err(error) => {
             let source = Rc::new(Source { name: shown, text });
