@@ -17,6 +17,7 @@ mod error;
 mod signature;
 mod payload;
 mod request;
+mod values;
 
 pub use cluster::{
     ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody, NodeEntry,
@@ -33,6 +34,11 @@ pub use request::{
 pub use signature::{
     InvalidKey, InvalidSignature, PayloadSigner, Signature, SignedFacts, SigningKey, VerifyError,
     VerifyKey,
+};
+pub use values::{
+    AccessBody, AliasAnswer, AliasBody, AliasesBody, CodecsBody, DiffBody, EntriesBody,
+    EntryAnswer, EntryBody, ErrorInfo, NamespacesBody, SetBody, StatusBody, ValuesSnapshotBody,
+    cursor_after, read_alias, read_cursor, read_set,
 };
 
 /// The header of every response with the instance of the store.

@@ -188,7 +188,7 @@ pub fn read_replacement(body: &[u8]) -> Result<(Identifier, ArtifactSet), Invali
 }
 
 /// Reads a JSON object. It reads a second time, more slowly, to find the path of a mistake.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, InvalidBody> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, InvalidBody> {
     // serde would also accept a list of the fields in their order, which is not a body of this protocol.
     let is_object = body.trim_ascii_start().first() == Some(&b'{');
     if is_object && let Ok(value) = serde_json::from_slice(body) {
@@ -226,7 +226,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, InvalidBody> {
 }
 
 impl InvalidBody {
-    fn field(field: impl Into<String>, problem: impl Into<String>) -> Self {
+    pub(super) fn field(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Field {
             field: field.into(),
             problem: problem.into(),
