@@ -21,6 +21,12 @@ pub enum Action {
     Inspect,
     /// Change the cluster: overrides, removals, failure, reset.
     Operate,
+    /// Read operators' values and aliases.
+    ReadValues,
+    /// Change operators' values and aliases.
+    WriteValues,
+    /// Ask which of these two the client may do. Open to every client.
+    CheckAccess,
 }
 
 impl Action {
@@ -28,17 +34,21 @@ impl Action {
     /// may.
     pub const fn required_role(self) -> Option<Role> {
         match self {
-            Self::Probe => None,
+            Self::Probe | Self::CheckAccess => None,
             Self::Register | Self::Fetch | Self::Leave => Some(Role::Node),
-            Self::Inspect | Self::Operate => Some(Role::Operator),
+            Self::Inspect | Self::Operate | Self::ReadValues | Self::WriteValues => {
+                Some(Role::Operator)
+            }
         }
     }
 
     /// Whether a successful action changes the cluster, so that it belongs into the audit log.
     pub const fn is_change(self) -> bool {
         match self {
-            Self::Register | Self::Leave | Self::Operate => true,
-            Self::Probe | Self::Fetch | Self::Inspect => false,
+            Self::Register | Self::Leave | Self::Operate | Self::WriteValues => true,
+            Self::Probe | Self::Fetch | Self::Inspect | Self::ReadValues | Self::CheckAccess => {
+                false
+            }
         }
     }
 }

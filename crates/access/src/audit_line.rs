@@ -26,6 +26,9 @@ pub struct AuditLine {
     /// The node that the operation is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// The value or the alias that the operation is about: `NAMESPACE/KEY`, or the name of the alias.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
     /// The generation that was sealed or delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<GenerationNumber>,
@@ -42,7 +45,7 @@ pub struct AuditLine {
     #[serde(skip_serializing_if = "is_zero")]
     pub left_out: u64,
     /// The SHA-256 hashes of the contents involved, by name: `facts` (a registration), the path of each file of an
-    /// override, `generation`, `payload`, `spec`, `tokens` (the tokens file), `key` (a certificate's public key).
+    /// override, `value`, `generation`, `payload`, `spec`, `tokens` (the tokens file), `key` (a certificate's public key).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sha256: BTreeMap<String, String>,
 }
@@ -85,6 +88,7 @@ impl AuditLine {
             who: "server".to_owned(),
             from: None,
             node: None,
+            value: None,
             generation: None,
             revision: None,
             status: None,

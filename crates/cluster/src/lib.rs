@@ -39,11 +39,12 @@ mod commands;
 pub use admission::check_registration;
 pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, Refusal};
 pub use audit_sink::{AuditEvent, AuditRefused, AuditSink, RenderOutcome};
+pub use cfgsync_store::ValueRejection;
 pub use held_requests::HeldSlot;
 pub use values::{
     CHANGES_MAX, Entry, NAMESPACES_PAGE_DEFAULT_ENTRIES, NAMESPACES_PAGE_MAX_ENTRIES, NewValue,
     PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES, Page, SNAPSHOT_MAX_ENTRIES, ValueCommand, ValueError,
-    ValuesSnapshot,
+    ValuesSnapshot, known_codecs,
 };
 
 use std::{

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use crate::Coordinator;
-use cfgsync_codec::{DEFAULT_CODEC, InvalidContent, decode};
+use cfgsync_codec::{DEFAULT_CODEC, InvalidContent, KNOWN_CODECS, decode};
 use cfgsync_model::{
     Alias, Codec, Namespace, Revision, VALUE_MAX_BYTES, ValueKey, ValueType, ValueVersion,
     WriteMode,
@@ -462,6 +462,11 @@ impl Coordinator {
             .map(|(name, alias)| (name.clone(), alias.clone()))
             .collect()
     }
+}
+
+/// Returns the names of the codecs that the server checks, sorted.
+pub fn known_codecs() -> [&'static str; 5] {
+    KNOWN_CODECS
 }
 
 /// Returns the changes that delete the values which have expired at `now`. Each deletes only the version that expired.

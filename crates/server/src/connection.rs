@@ -182,7 +182,8 @@ mod tests {
             WallClock::system(),
             std::future::pending(),
         );
-        let router = axum::Router::new().route("/readyz", handler);
+        let path = path_of(PathMatch::of("/readyz").index);
+        let router = axum::Router::new().route(&path, handler);
         ServerState::new(coordinator, HttpConfig::default(), router)
     }
 

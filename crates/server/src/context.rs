@@ -17,9 +17,10 @@ use tracing::Level;
 
 use super::{
     audit_draft::AuditDraft,
+    path::{PathMatch, WrongPath},
     peer::Peer,
     rejection::Rejection,
-    routes::{Endpoint, Handler, PathMatch, WrongPath},
+    routes::{Endpoint, Handler, ROUTES, Route},
     state::{Connection, ServerState},
     transport_checks::{check_framing, check_host, check_origin},
 };
@@ -28,7 +29,7 @@ use cfgsync_access::{
     Denial, IdentityMode, NodeIdentity, PresentedToken, Principal, Resource, Role,
 };
 use cfgsync_cluster::{AccessKind, Delivery, Refusal};
-use cfgsync_model::{Digest, GenerationNumber, Identifier, NodeRegistration};
+use cfgsync_model::{Digest, GenerationNumber, Identifier, Namespace, NodeRegistration, ValueKey};
 use cfgsync_wire::NODE_KEY_HEADER;
 
 /// A request and what is known about it.
@@ -72,10 +73,14 @@ impl RequestContext {
         &self.connection
     }
 
+    /// The row of the table; `None` for an unknown path.
+    pub(super) fn route(&self) -> Option<&'static Route> {
+        ROUTES.get(self.route_index)
+    }
+
     /// The name of the route in logs and metrics.
     pub(super) fn pattern(&self) -> &'static str {
-        let route = super::routes::ROUTES.get(self.route_index);
-        route.map_or("unknown", |route| route.pattern)
+        self.route().map_or("unknown", |route| route.pattern)
     }
 
     /// The request's method for logs. A method that the protocol does not know may be any text of any length.
@@ -94,6 +99,16 @@ impl RequestContext {
     /// The node that the path names.
     pub(super) fn path_identifier(&self) -> Result<Identifier, WrongPath> {
         self.path().identifier()
+    }
+
+    /// The namespace that the path names.
+    pub(super) fn path_namespace(&self) -> Result<Namespace, WrongPath> {
+        self.path().namespace()
+    }
+
+    /// The key or the alias that the path names.
+    pub(super) fn path_key(&self) -> Result<ValueKey, WrongPath> {
+        self.path().key()
     }
 
     /// The generation that the path names.
@@ -224,11 +239,20 @@ impl RequestContext {
         })
     }
 
-    /// Authenticates the sender by the tokens of this moment, and lets `decide` say what it may do.
+    /// Authenticates the sender by the tokens of this moment, and lets `decide` say what it may do. A denial is logged
+    /// and slows down clients that guess.
     fn authenticate_and<T>(
         &mut self,
         decide: impl FnOnce(&AccessControl, &mut Principal<'_>) -> Result<T, Denial>,
     ) -> Result<T, Rejection> {
+        self.decide(decide)?.map_err(|denial| self.deny(denial))
+    }
+
+    /// Authenticates the sender by the tokens of this moment, and lets `decide` say what it may do.
+    fn decide<T>(
+        &mut self,
+        decide: impl FnOnce(&AccessControl, &mut Principal<'_>) -> Result<T, Denial>,
+    ) -> Result<Result<T, Denial>, Rejection> {
         let connection = Arc::clone(&self.connection);
         let config = &connection.server.config;
         let access = &config.access;
@@ -248,15 +272,14 @@ impl RequestContext {
             }),
         };
         let (role, audit) = (&mut self.role, &mut self.audit);
-        let decided = access.authenticate(&credentials, |mut principal| {
+        Ok(access.authenticate(&credentials, |mut principal| {
             *role = principal.role();
             let decided = decide(access, &mut principal);
             if access.audit().is_some() {
                 audit.principal = Some(principal.to_string());
             }
             decided
-        });
-        decided.map_err(|denial| self.deny(denial))
+        }))
     }
 
     /// Turns a denial into the response, and slows down clients that guess.
@@ -309,6 +332,18 @@ impl RequestContext {
     /// Notes the node that the request is about.
     pub(super) fn set_node(&mut self, identifier: &Identifier) {
         self.audit.node = Some(identifier.clone());
+    }
+
+    /// Notes the value or the alias that the request is about.
+    pub(super) fn set_value(&mut self, name: String) {
+        self.audit.value = Some(name);
+    }
+
+    /// Whether the sender may do `action`. A denial is neither logged nor counted.
+    pub(super) fn may(&mut self, action: Action) -> bool {
+        let decided =
+            self.decide(|access, principal| access.authorize(principal, action, Resource::Cluster));
+        matches!(decided, Ok(Ok(())))
     }
 
     /// Notes the hash of a content that the request brings or shows.
@@ -408,6 +443,7 @@ impl RequestContext {
             who: draft.principal.clone().unwrap_or_else(unknown),
             from: Some(self.peer().address.ip()),
             node: node.map(|node| node.to_string()),
+            value: draft.value.clone(),
             generation: draft.generation,
             revision: None,
             status: status.map(|status| status.as_u16()),

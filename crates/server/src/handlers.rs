@@ -6,6 +6,7 @@
 pub(super) mod node;
 pub(super) mod operator;
 pub(super) mod probe;
+pub(super) mod values;
 
 use std::time::Duration;
 

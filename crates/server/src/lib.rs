@@ -58,6 +58,8 @@ mod request_headers;
 mod write_slots;
 mod reply_body;
 mod routes;
+mod path;
+mod query;
 mod request_metrics;
 mod state;
 mod reply;

@@ -1,6 +1,6 @@
 //! The reason why a request was not served, and the one place that gives each reason its status, code and message.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use hyper::{
@@ -9,17 +9,21 @@ use hyper::{
 };
 
 use super::{
-    reply::{self, Reply, RoutedReply},
+    path::WrongPath,
+    query::WrongParameter,
+    reply::{self, Reply},
     reply_body::FRAME_MAX_BYTES,
-    routes::{Route, WrongPath},
+    request_headers::WrongIfMatch,
+    routes::Route,
 };
 use cfgsync_access::{AuditUnavailable, Denial};
-use cfgsync_cluster::Refusal;
+use cfgsync_cluster::{Refusal, ValueError, ValueRejection};
 use cfgsync_model::{GenerationNumber, Identifier};
+
 use cfgsync_support::duration;
 use cfgsync_wire::{
     Code, DRAINING, EXPIRED_TOKEN, ErrorBody, InvalidBody, NO_FILES, NO_KEY, NO_SUCH_GENERATION,
-    NO_SUCH_NODE,
+    NO_SUCH_NODE, StatusBody,
 };
 
 /// A request that was not served, named by what was wrong with it.
@@ -44,6 +48,14 @@ pub(super) enum Rejection {
         route: &'static Route,
         method: Method,
     },
+    #[error(transparent)]
+    Parameter(#[from] WrongParameter),
+    #[error("the cursor is not one that this server returned; begin again without a cursor")]
+    WrongCursor,
+    #[error(transparent)]
+    IfMatch(#[from] WrongIfMatch),
+    #[error(transparent)]
+    Value(#[from] ValueError),
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error(
@@ -140,7 +152,13 @@ impl Rejection {
             Self::Body(InvalidBody::NotJson(_)) => (StatusCode::BAD_REQUEST, "not_json"),
             Self::Body(InvalidBody::NestedTooDeeply) => (StatusCode::BAD_REQUEST, "too_deep"),
             Self::Body(InvalidBody::Field { .. }) => (StatusCode::BAD_REQUEST, "wrong_field"),
+            Self::Path(WrongPath::Namespace(_)) => (StatusCode::BAD_REQUEST, "invalid_namespace"),
+            Self::Path(WrongPath::Key(_)) => (StatusCode::BAD_REQUEST, "invalid_key"),
             Self::Path(_) => (StatusCode::BAD_REQUEST, "wrong_path"),
+            Self::Parameter(_) => (StatusCode::BAD_REQUEST, "wrong_parameter"),
+            Self::WrongCursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
+            Self::IfMatch(_) => (StatusCode::BAD_REQUEST, "wrong_if_match"),
+            Self::Value(error) => outline_of_value_error(error),
             Self::NoRoute(_) => (StatusCode::NOT_FOUND, "no_such_route"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "wrong_method"),
             Self::NoGeneration(_) => (StatusCode::NOT_FOUND, NO_SUCH_GENERATION),
@@ -190,10 +208,25 @@ impl Rejection {
         ErrorBody::new(code, reason, self.to_string()).to_json()
     }
 
+    /// The response of a route. Those of values have errors of another form.
+    pub(super) fn reply_of(&self, route: Option<&Route>) -> Reply {
+        if !route.is_some_and(Route::is_of_values) {
+            return self.reply();
+        }
+        let (status, _, reason) = self.outline();
+        let body = StatusBody::new(canonical_code(status), self.to_string(), reason);
+        self.complete(reply::json_bytes(status, body.to_json().into()))
+    }
+
     /// The response.
     pub(super) fn reply(&self) -> Reply {
         let (status, ..) = self.outline();
-        let mut reply = reply::json_bytes(status, self.to_json().into());
+        self.complete(reply::json_bytes(status, self.to_json().into()))
+    }
+
+    /// Adds the headers of the response.
+    fn complete(&self, mut reply: Reply) -> Reply {
+        let status = reply.status();
         let headers = reply.headers_mut();
         match self {
             Self::Method { route, .. } => {
@@ -219,17 +252,58 @@ impl Rejection {
     }
 }
 
-/// The reason of a rejection by a handler behind the router, which the response carries to the audit log.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RejectionReason(pub(super) &'static str);
+/// The rejection by a handler behind the router, which the service turns into the response.
+#[derive(Debug, Clone)]
+pub(super) struct Rejected(pub(super) Arc<Rejection>);
 
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         tracing::debug!(rejection = %self, "rejected");
-        let mut response = RoutedReply::from(self.reply()).into_response();
-        let reason = RejectionReason(self.reason());
-        response.extensions_mut().insert(reason);
+        let mut response = Response::default();
+        response.extensions_mut().insert(Rejected(Arc::new(self)));
         response
+    }
+}
+
+fn outline_of_value_error(error: &ValueError) -> (StatusCode, &'static str) {
+    match error {
+        ValueError::TooLong { .. } | ValueError::Content(_) | ValueError::Ttl => {
+            (StatusCode::BAD_REQUEST, "invalid_value")
+        }
+        ValueError::NoVersion { .. } => (StatusCode::NOT_FOUND, "version_not_found"),
+        ValueError::TooManyEntries { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_entries"),
+        ValueError::TooManyChanges => (StatusCode::BAD_REQUEST, "too_many_changes"),
+        ValueError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "store"),
+        ValueError::Rejected(rejection) => match rejection {
+            ValueRejection::NoValue(_) | ValueRejection::NoAlias(_) => {
+                (StatusCode::NOT_FOUND, "not_found")
+            }
+            ValueRejection::Exists(_) => (StatusCode::CONFLICT, "key_exists"),
+            ValueRejection::OtherVersion { .. } => {
+                (StatusCode::PRECONDITION_FAILED, "other_version")
+            }
+            ValueRejection::AliasExists(_) => (StatusCode::CONFLICT, "alias_exists"),
+            ValueRejection::AliasOfItself(_) => (StatusCode::BAD_REQUEST, "alias_self"),
+            ValueRejection::AliasChain(_) => (StatusCode::BAD_REQUEST, "alias_chain"),
+            ValueRejection::CapacityExceeded(_) => (StatusCode::SERVICE_UNAVAILABLE, "full"),
+        },
+    }
+}
+
+/// Returns the canonical code of an error, as in `google.rpc.Code`.
+fn canonical_code(status: StatusCode) -> u8 {
+    match status.as_u16() {
+        401 => 16,
+        403 => 7,
+        404 => 5,
+        409 => 6,
+        412 => 9,
+        429 => 8,
+        400..=499 => 3,
+        501 => 12,
+        503 => 14,
+        504 => 4,
+        _ => 13,
     }
 }
 

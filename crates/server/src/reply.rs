@@ -77,6 +77,15 @@ pub(super) fn unchanged(digest: Digest) -> Reply {
     reply
 }
 
+/// 304: the client has the contents with this entity tag already.
+pub(super) fn not_modified(etag: &str) -> Reply {
+    let mut reply = Response::new(ReplyBody::empty());
+    *reply.status_mut() = StatusCode::NOT_MODIFIED;
+    let tag = HeaderValue::try_from(format!("\"{etag}\"")).expect("the server made the tag");
+    reply.headers_mut().insert(ETAG, tag);
+    reply
+}
+
 /// 425 with the encoded reason.
 pub(super) fn not_ready(body: Bytes) -> Reply {
     json_bytes(StatusCode::TOO_EARLY, body)

@@ -1,10 +1,10 @@
-//! The request headers of nodes: `Prefer: wait`, `If-None-Match` and the joiner id.
+//! The request headers: `Prefer: wait`, `If-None-Match`, `If-Match` and the joiner id.
 
 use std::time::Duration;
 
 use hyper::{
     HeaderMap,
-    header::{HeaderName, IF_NONE_MATCH},
+    header::{HeaderName, IF_MATCH, IF_NONE_MATCH},
 };
 
 use cfgsync_model::{Digest, JoinerId};
@@ -66,6 +66,36 @@ fn split_unquoted(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Returns the version in `If-Match`. `*` and an absent header require none.
+pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, WrongIfMatch> {
+    let mut values = headers.get_all(IF_MATCH).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return match headers.contains_key(IF_MATCH) {
+            true => Err(WrongIfMatch),
+            false => Ok(None),
+        };
+    };
+    match value.to_str().map(str::trim) {
+        Ok("*") => Ok(None),
+        Ok(tag) => {
+            let version = opaque(tag).and_then(|version| version.parse().ok());
+            version.map(Some).ok_or(WrongIfMatch)
+        }
+        Err(_) => Err(WrongIfMatch),
+    }
+}
+
+/// `If-Match` is not the version of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the header `If-Match` must have the version of the value in quotes, such as `\"3\"`")]
+pub(super) struct WrongIfMatch;
+
+/// Returns the text of a weak or strong entity tag. `None` if `tag` is none.
+fn opaque(tag: &str) -> Option<&str> {
+    let tag = tag.strip_prefix("W/").unwrap_or(tag);
+    tag.strip_prefix('"')?.strip_suffix('"')
+}
+
 /// The entity tags of `If-None-Match`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) enum EntityTags {
@@ -90,12 +120,8 @@ impl EntityTags {
                 if tag == "*" {
                     return Self::Any;
                 }
-                let tag = tag.strip_prefix("W/").unwrap_or(tag);
-                let digest: Option<Digest> = tag
-                    .strip_prefix('"')
-                    .and_then(|rest| rest.strip_suffix('"'))
-                    .and_then(|opaque| opaque.parse().ok());
-                listed.extend(digest);
+                let digest = opaque(tag).and_then(|opaque| opaque.parse().ok());
+                listed.extend::<Option<Digest>>(digest);
             }
         }
         if present {
@@ -103,6 +129,14 @@ impl EntityTags {
         } else {
             Self::None
         }
+    }
+
+    /// Returns whether `If-None-Match` has the entity tag `etag`, or `*`.
+    pub(super) fn contains(headers: &HeaderMap, etag: &str) -> bool {
+        let values = headers.get_all(IF_NONE_MATCH).iter();
+        let values = values.filter_map(|value| value.to_str().ok());
+        let mut tags = values.flat_map(|value| split_unquoted(value, b',').map(str::trim));
+        tags.any(|tag| tag == "*" || opaque(tag) == Some(etag))
     }
 
     /// Returns whether the client has the payload with this digest already.

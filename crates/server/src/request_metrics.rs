@@ -83,7 +83,7 @@ impl RequestMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routes::PathMatch;
+    use crate::path::PathMatch;
 
     #[test]
     fn requests_are_counted_under_their_route_and_status() {

@@ -3,21 +3,26 @@
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::{
-    handlers::{node, operator, probe},
+    handlers::{node, operator, probe, values},
     routes::{Handler, ROUTES, RoutedHandler, Verb},
 };
 
 /// Returns the router with the handlers that are not native.
 pub(super) fn router() -> axum::Router {
     let mut router = axum::Router::new();
-    for route in ROUTES {
+    for (index, route) in ROUTES.iter().enumerate() {
         for endpoint in route.endpoints {
             if let Handler::Routed(handler) = endpoint.handler {
-                router = router.route(route.pattern, method_router(handler, endpoint.verb));
+                router = router.route(&path_of(index), method_router(handler, endpoint.verb));
             }
         }
     }
     router
+}
+
+/// Returns the path by which the router knows a row of the table. The table has matched the request's own path already.
+pub(super) fn path_of(index: usize) -> String {
+    format!("/{index}")
 }
 
 fn method_router(handler: RoutedHandler, verb: Verb) -> MethodRouter {
@@ -36,6 +41,20 @@ fn method_router(handler: RoutedHandler, verb: Verb) -> MethodRouter {
         RoutedHandler::Leave => on(filter, node::leave),
         RoutedHandler::Fail => on(filter, operator::fail),
         RoutedHandler::Reset => on(filter, operator::reset),
+        RoutedHandler::Namespaces => on(filter, values::namespaces),
+        RoutedHandler::ListValues => on(filter, values::list),
+        RoutedHandler::GetValue => on(filter, values::get),
+        RoutedHandler::SetValue => on(filter, values::set),
+        RoutedHandler::DeleteValue => on(filter, values::delete),
+        RoutedHandler::ValueVersions => on(filter, values::versions),
+        RoutedHandler::ValueDiff => on(filter, values::diff),
+        RoutedHandler::ValuesSnapshot => on(filter, values::snapshot),
+        RoutedHandler::ValuesAccess => on(filter, values::access),
+        RoutedHandler::Codecs => on(filter, values::codecs),
+        RoutedHandler::Aliases => on(filter, values::aliases),
+        RoutedHandler::GetAlias => on(filter, values::get_alias),
+        RoutedHandler::SetAlias => on(filter, values::set_alias),
+        RoutedHandler::DeleteAlias => on(filter, values::delete_alias),
         RoutedHandler::Livez => on(filter, probe::livez),
         RoutedHandler::Readyz => on(filter, probe::readyz),
         RoutedHandler::Metrics => on(filter, operator::metrics),
@@ -47,6 +66,7 @@ fn filter_of(verb: Verb) -> MethodFilter {
     match verb {
         Verb::Get => MethodFilter::GET,
         Verb::Post => MethodFilter::POST,
+        Verb::Put => MethodFilter::PUT,
         Verb::Delete => MethodFilter::DELETE,
     }
 }

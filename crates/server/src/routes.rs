@@ -5,19 +5,15 @@
 //!
 //! Registering, waiting and fetching are served natively on hyper. All other handlers stand behind an axum router.
 
-use std::sync::LazyLock;
-
 use hyper::Method;
-use percent_encoding::percent_decode_str;
 
 use cfgsync_access::Action;
-use cfgsync_model::{GenerationNumber, Identifier, InvalidIdentifier};
 
 /// One path and its methods.
 #[derive(Debug)]
 pub(super) struct Route {
-    /// The path, with `{id}` for an identifier and `{n}` for a generation's number. It is also the label in metrics and
-    /// the name in messages and in the audit log.
+    /// The path, with `{id}` for an identifier, `{n}` for a generation's number, and `{namespace}` and `{key}` for a value.
+    /// Only `{key}` may contain `/`. It is also the label in metrics and the name in messages and in the audit log.
     pub(super) pattern: &'static str,
     /// Its methods.
     pub(super) endpoints: &'static [Endpoint],
@@ -41,6 +37,7 @@ pub(super) enum Verb {
     /// `GET`, and `HEAD` with it.
     Get,
     Post,
+    Put,
     Delete,
 }
 
@@ -80,6 +77,20 @@ pub(super) enum RoutedHandler {
     Leave,
     Fail,
     Reset,
+    Namespaces,
+    ListValues,
+    GetValue,
+    SetValue,
+    DeleteValue,
+    ValueVersions,
+    ValueDiff,
+    ValuesSnapshot,
+    ValuesAccess,
+    Codecs,
+    Aliases,
+    GetAlias,
+    SetAlias,
+    DeleteAlias,
     Livez,
     Readyz,
     Metrics,
@@ -240,6 +251,124 @@ pub(super) static ROUTES: &[Route] = &[
         }],
     },
     Route {
+        pattern: "/v1/namespaces",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::ReadValues,
+            handler: Handler::Routed(RoutedHandler::Namespaces),
+            doc: "lists the namespaces that have a value",
+        }],
+    },
+    Route {
+        pattern: "/v1/namespaces/{namespace}/keys",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::ReadValues,
+            handler: Handler::Routed(RoutedHandler::ListValues),
+            doc: "lists the values of a namespace",
+        }],
+    },
+    Route {
+        pattern: "/v1/namespaces/{namespace}/keys/{key}",
+        endpoints: &[
+            Endpoint {
+                verb: Verb::Get,
+                action: Action::ReadValues,
+                handler: Handler::Routed(RoutedHandler::GetValue),
+                doc: "returns a value",
+            },
+            Endpoint {
+                verb: Verb::Post,
+                action: Action::WriteValues,
+                handler: Handler::Routed(RoutedHandler::SetValue),
+                doc: "sets a value",
+            },
+            Endpoint {
+                verb: Verb::Delete,
+                action: Action::WriteValues,
+                handler: Handler::Routed(RoutedHandler::DeleteValue),
+                doc: "deletes a value; its history stays",
+            },
+        ],
+    },
+    Route {
+        pattern: "/v1/namespaces/{namespace}/keys/{key}/versions",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::ReadValues,
+            handler: Handler::Routed(RoutedHandler::ValueVersions),
+            doc: "lists the kept versions of a value, newest first",
+        }],
+    },
+    Route {
+        pattern: "/v1/namespaces/{namespace}/keys/{key}/diff",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::ReadValues,
+            handler: Handler::Routed(RoutedHandler::ValueDiff),
+            doc: "compares two versions of a value",
+        }],
+    },
+    Route {
+        pattern: "/v1/namespaces/{namespace}/snapshot",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::ReadValues,
+            handler: Handler::Routed(RoutedHandler::ValuesSnapshot),
+            doc: "returns all values of a namespace at one revision",
+        }],
+    },
+    Route {
+        pattern: "/v1/namespaces/{namespace}/access",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::CheckAccess,
+            handler: Handler::Routed(RoutedHandler::ValuesAccess),
+            doc: "says whether the client may read and change values",
+        }],
+    },
+    Route {
+        pattern: "/v1/codecs",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::ReadValues,
+            handler: Handler::Routed(RoutedHandler::Codecs),
+            doc: "lists the codecs that the server checks",
+        }],
+    },
+    Route {
+        pattern: "/v1/aliases",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::ReadValues,
+            handler: Handler::Routed(RoutedHandler::Aliases),
+            doc: "lists the aliases",
+        }],
+    },
+    Route {
+        pattern: "/v1/aliases/{key}",
+        endpoints: &[
+            Endpoint {
+                verb: Verb::Get,
+                action: Action::ReadValues,
+                handler: Handler::Routed(RoutedHandler::GetAlias),
+                doc: "returns an alias",
+            },
+            Endpoint {
+                verb: Verb::Put,
+                action: Action::WriteValues,
+                handler: Handler::Routed(RoutedHandler::SetAlias),
+                doc: "sets an alias, a second name for a key",
+            },
+            Endpoint {
+                verb: Verb::Delete,
+                action: Action::WriteValues,
+                handler: Handler::Routed(RoutedHandler::DeleteAlias),
+                doc: "deletes an alias",
+            },
+        ],
+    },
+    Route {
         pattern: "/livez",
         endpoints: &[Endpoint {
             verb: Verb::Get,
@@ -268,29 +397,15 @@ pub(super) static ROUTES: &[Route] = &[
     },
 ];
 
-/// A path that was looked up, with the parts that vary, as they were sent.
-#[derive(Clone, Copy)]
-pub(super) struct PathMatch<'a> {
-    /// The index in [`ROUTES`], or their number if no route has this path.
-    pub(super) index: usize,
-    /// `{id}`, percent-encoded; empty if the route has none.
-    id: &'a str,
-    /// `{n}`; empty if the route has none.
-    number: &'a str,
-}
-
-/// A part of a path that is not what its place demands.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum WrongPath {
-    #[error("the path names no node: {0}")]
-    Identifier(#[from] InvalidIdentifier),
-    #[error("the path names no node: its percent-encoding is not UTF-8")]
-    Encoding,
-    #[error("the path names no generation: {0:?} is not a whole number of at least 1")]
-    Generation(String),
-}
-
 impl Route {
+    /// Whether errors of this route have the form that clients of values expect.
+    pub(super) fn is_of_values(&self) -> bool {
+        let prefixes = ["/v1/namespaces", "/v1/codecs", "/v1/aliases"];
+        prefixes
+            .iter()
+            .any(|prefix| self.pattern.starts_with(prefix))
+    }
+
     /// Returns the endpoint that serves `method`.
     pub(super) fn endpoint(&self, method: &Method) -> Option<&'static Endpoint> {
         let mut endpoints = self.endpoints.iter();
@@ -311,6 +426,7 @@ impl Verb {
         match self {
             Self::Get => method == Method::GET || method == Method::HEAD,
             Self::Post => method == Method::POST,
+            Self::Put => method == Method::PUT,
             Self::Delete => method == Method::DELETE,
         }
     }
@@ -319,56 +435,8 @@ impl Verb {
         match self {
             Self::Get => "GET, HEAD",
             Self::Post => "POST",
+            Self::Put => "PUT",
             Self::Delete => "DELETE",
-        }
-    }
-}
-
-/// The index of each pattern of [`ROUTES`].
-static MATCHER: LazyLock<matchit::Router<usize>> = LazyLock::new(|| {
-    let mut matcher = matchit::Router::new();
-    for (index, route) in ROUTES.iter().enumerate() {
-        let inserted = matcher.insert(route.pattern, index);
-        inserted.expect("no two patterns of the table overlap");
-    }
-    matcher
-});
-
-impl<'a> PathMatch<'a> {
-    /// Looks `path` up in the table.
-    pub(super) fn of(path: &'a str) -> Self {
-        let Ok(found) = MATCHER.at(path) else {
-            return Self {
-                index: ROUTES.len(),
-                id: "",
-                number: "",
-            };
-        };
-        Self {
-            index: *found.value,
-            id: found.params.get("id").unwrap_or_default(),
-            number: found.params.get("n").unwrap_or_default(),
-        }
-    }
-
-    /// The route; `None` if no route has this path.
-    pub(super) fn route(self) -> Option<&'static Route> {
-        ROUTES.get(self.index)
-    }
-
-    /// The node that the path names.
-    pub(super) fn identifier(self) -> Result<Identifier, WrongPath> {
-        let id = percent_decode_str(self.id).decode_utf8();
-        Ok(Identifier::new(&id.map_err(|_| WrongPath::Encoding)?)?)
-    }
-
-    /// The generation that the path names.
-    pub(super) fn generation(self) -> Result<GenerationNumber, WrongPath> {
-        match self.number.parse() {
-            Ok(number) if number > 0 && !self.number.starts_with('+') => {
-                Ok(GenerationNumber(number))
-            }
-            _ => Err(WrongPath::Generation(self.number.to_owned())),
         }
     }
 }
@@ -378,49 +446,7 @@ mod tests {
     use std::{collections::BTreeSet, path::Path};
 
     use super::*;
-
-    #[test]
-    fn every_pattern_leads_to_its_route() {
-        for (index, route) in ROUTES.iter().enumerate() {
-            let pattern = route.pattern;
-            let path = pattern.replace("{id}", "node-1").replace("{n}", "3");
-            let found = PathMatch::of(&path);
-            assert_eq!(found.index, index, "{path}");
-            if pattern.contains("{id}") {
-                assert_eq!(found.identifier().unwrap().as_str(), "node-1");
-            }
-            if pattern.contains("{n}") {
-                assert_eq!(found.generation().unwrap(), GenerationNumber(3));
-            }
-        }
-    }
-
-    #[test]
-    fn other_paths_lead_to_no_route() {
-        for path in [
-            "",
-            "/",
-            "*",
-            "/register/",
-            "//register",
-            "/Register",
-            "/node/",
-            "/v1",
-            "/v1/",
-            "/v1//",
-            "/v1/snapshot/",
-            "/v1/snapshot/x",
-            "/v1/nodes/a/b",
-            "/v1/nodes/a/payload/",
-            "/v1/nodes/a/payload/x/y/z",
-            "/v1/generations/1/nodes",
-            "/v1/generations/1/nodes/a",
-            "/v1/generations/1/nodes/a/payload/",
-            "/v2/snapshot",
-        ] {
-            assert!(PathMatch::of(path).route().is_none(), "{path:?}");
-        }
-    }
+    use crate::path::PathMatch;
 
     #[test]
     fn allow_lists_the_methods_of_the_row() {
@@ -502,7 +528,11 @@ mod tests {
     #[test]
     fn documentation_shows_every_route_with_curl() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let pages = ["README.md", "docs/src/http-api.md"];
+        let pages = [
+            "README.md",
+            "docs/src/http-api.md",
+            "docs/src/values.md",
+        ];
         let texts = pages.map(|page| std::fs::read_to_string(root.join(page)).unwrap_or_default());
         let shown = curl_lines(&texts.concat());
         let all: BTreeSet<_> = (ROUTES.iter())
@@ -512,38 +542,5 @@ mod tests {
             })
             .collect();
         assert_eq!(shown, all);
-    }
-
-    #[test]
-    fn identifiers_in_paths_are_decoded_and_checked() {
-        let read = |id: &str| {
-            let path = format!("/v1/nodes/{id}");
-            let read = PathMatch::of(&path).identifier();
-            read.map(|id| id.to_string()).map_err(|e| e.to_string())
-        };
-        assert_eq!(read("zk%2D10"), Ok("zk-10".to_owned()));
-        for (id, beginning) in [
-            ("a%2fb", "the path names no node: identifier \"a/b\""),
-            ("%2e%2E", "the path names no node: identifier \"..\""),
-            ("", "the path names no node: "),
-            ("a%00", "the path names no node: identifier \"a\\0\""),
-            ("a%f", "the path names no node: identifier \"a%f\""),
-            ("a%zz", "the path names no node: identifier \"a%zz\""),
-            (
-                "%ff",
-                "the path names no node: its percent-encoding is not UTF-8",
-            ),
-        ] {
-            let message = read(id).unwrap_err();
-            assert!(message.starts_with(beginning), "{id}: {message}");
-        }
-    }
-
-    #[test]
-    fn generations_are_counted_from_one() {
-        for number in ["0", "-1", "+1", "x", "", "18446744073709551616"] {
-            let path = format!("/v1/generations/{number}");
-            assert!(PathMatch::of(&path).generation().is_err(), "{number:?}");
-        }
     }
 }

@@ -25,10 +25,11 @@ use tracing::{Span, field::Empty};
 use super::{
     context::{RequestContext, SharedContext},
     handlers::node,
-    rejection::{Rejection, RejectionReason},
+    rejection::{Rejected, Rejection},
     reply::Reply,
     reply_body::ReplyBody,
     request_body::discard_body,
+    router::path_of,
     routes::{Handler, NativeHandler},
     state::Connection,
 };
@@ -118,7 +119,7 @@ async fn complete(
             if has_rest && rejection.leaves_body_unread() {
                 Box::pin(discard_body(body, &context.peer().liveness)).await;
             }
-            let reply = rejection.reply();
+            let reply = rejection.reply_of(context.route());
             context.finish(reply.status(), Some(rejection.reason()));
             reply
         }
@@ -130,16 +131,21 @@ async fn respond_routed(span: &Span, context: RequestContext, body: Incoming) ->
     let router = context.server().router.clone();
     let liveness = Arc::clone(&context.peer().liveness);
     let mut request = Request::from_parts(context.head.clone(), axum::body::Body::new(body));
+    let (route, path) = (context.route(), path_of(context.route_index));
+    *request.uri_mut() = path.parse().expect("a slash and digits are a path");
     let shared: SharedContext = Arc::new(Mutex::new(context));
     request.extensions_mut().insert(Arc::clone(&shared));
     let handled = catch_panics(span, router.oneshot(request)).await;
-    let (reply, reason) = match handled {
-        Some(Ok(mut response)) => {
-            let reason = response.extensions_mut().remove::<RejectionReason>();
-            let reply = response.map(ReplyBody::stream);
-            (reply, reason.map(|RejectionReason(reason)| reason))
-        }
-        None => (Rejection::Bug.reply(), Some(Rejection::Bug.reason())),
+    let rejected = match handled {
+        Some(Ok(mut response)) => match response.extensions_mut().remove::<Rejected>() {
+            Some(rejected) => Err(rejected),
+            None => Ok(response.map(ReplyBody::stream)),
+        },
+        None => Err(Rejected(Arc::new(Rejection::Bug))),
+    };
+    let (reply, reason) = match rejected {
+        Ok(reply) => (reply, None),
+        Err(Rejected(rejection)) => (rejection.reply_of(route), Some(rejection.reason())),
     };
     if let Ok(mut context) = shared.try_lock() {
         context.finish(reply.status(), reason);

@@ -1,0 +1,344 @@
+//! The routes of values and aliases.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::header::{ETAG, HeaderValue};
+
+use super::{
+    super::{
+        context::{Context, RequestContext},
+        query::{Query, WrongParameter},
+        rejection::Rejection,
+        reply::{self, RoutedReply},
+        request_headers::{EntityTags, if_match},
+    },
+    bounded_body, small_body,
+};
+use cfgsync_access::Action;
+use cfgsync_cluster::{
+    Entry, NAMESPACES_PAGE_DEFAULT_ENTRIES, NAMESPACES_PAGE_MAX_ENTRIES, NewValue,
+    PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES, known_codecs,
+};
+use cfgsync_model::{Digest, Namespace, VALUE_MAX_BYTES, ValueKey};
+use cfgsync_wire::{
+    AccessBody, AliasAnswer, AliasBody, AliasesBody, CodecsBody, DiffBody, EntriesBody,
+    EntryAnswer, EntryBody, NamespacesBody, SetBody, ValuesSnapshotBody, cursor_after, read_alias,
+    read_cursor, read_set,
+};
+
+/// The longest body of a request that sets a value, in bytes. The value is encoded as base64.
+const SET_BODY_MAX_BYTES: usize = VALUE_MAX_BYTES / 3 * 4 + (16 << 10);
+
+type Routed = Result<RoutedReply, Rejection>;
+
+/// `GET /v1/namespaces/{namespace}/keys/{key}`.
+pub(in super::super) async fn get(mut context: Context) -> Routed {
+    let (namespace, key) = names(&context)?;
+    let entry = context.server().coordinator.value(&namespace, &key)?;
+    let reveal = reveal(&mut context, [&entry]).await?;
+    Ok(entry_reply(entry, reveal))
+}
+
+/// `POST /v1/namespaces/{namespace}/keys/{key}`.
+pub(in super::super) async fn set(mut context: Context, mut body: Body) -> Routed {
+    let (namespace, key) = names(&context)?;
+    let if_version = if_match(&context.head.headers)?;
+    let limit = context.server().config.body_timeout;
+    let body = bounded_body(&context, &mut body, SET_BODY_MAX_BYTES, limit).await?;
+    let set = read_set(&body)?;
+    drop(body);
+    note(&mut context, &namespace, &key, Some(&set.bytes));
+    context.announce().await?;
+    let value = new_value(namespace, key, set, if_version);
+    let entry = context.server().coordinator.set_value(value).await?;
+    // The client knows the content, which it has just sent.
+    Ok(entry_reply(entry, true))
+}
+
+/// `DELETE /v1/namespaces/{namespace}/keys/{key}`.
+pub(in super::super) async fn delete(mut context: Context) -> Routed {
+    let (namespace, key) = names(&context)?;
+    let if_version = if_match(&context.head.headers)?;
+    note(&mut context, &namespace, &key, None);
+    context.announce().await?;
+    let coordinator = &context.server().coordinator;
+    coordinator.delete_value(namespace, key, if_version).await?;
+    Ok(empty_reply())
+}
+
+/// `GET /v1/namespaces/{namespace}/keys`.
+pub(in super::super) async fn list(mut context: Context) -> Routed {
+    let namespace = context.path_namespace()?;
+    let page = {
+        let query = Query::of(&context.head.uri);
+        let limit = query.limit(PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES)?;
+        let (prefix, after) = (query.get(&["prefix"]).unwrap_or_default(), cursor(&query)?);
+        let coordinator = &context.server().coordinator;
+        coordinator.list_values(&namespace, prefix, after.as_deref(), limit)
+    };
+    let reveal = reveal(&mut context, &page.items).await?;
+    let body = EntriesBody {
+        entries: bodies(page.items, reveal),
+        next_cursor: next_cursor(page.next_after),
+        limit: None,
+    };
+    Ok(reply::json(&body).into())
+}
+
+/// `GET /v1/namespaces/{namespace}/keys/{key}/versions`.
+pub(in super::super) async fn versions(mut context: Context) -> Routed {
+    let (namespace, key) = names(&context)?;
+    let (entries, next, limit) = {
+        let query = Query::of(&context.head.uri);
+        let limit = query.limit(PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES)?;
+        let coordinator = &context.server().coordinator;
+        let (entries, next) = match query.number("version")? {
+            Some(version) => {
+                let entry = coordinator.value_version(&namespace, &key, version)?;
+                (vec![entry], None)
+            }
+            None => {
+                let before = cursor(&query)?.map(|before| before.parse());
+                let before = before.transpose().map_err(|_| Rejection::WrongCursor)?;
+                coordinator.value_versions(&namespace, &key, before, limit)?
+            }
+        };
+        (entries, next, limit)
+    };
+    let reveal = reveal(&mut context, &entries).await?;
+    let body = EntriesBody {
+        entries: bodies(entries, reveal),
+        next_cursor: next_cursor(next.map(|version| version.to_string())),
+        limit: Some(limit),
+    };
+    Ok(reply::json(&body).into())
+}
+
+/// `GET /v1/namespaces/{namespace}/keys/{key}/diff`.
+pub(in super::super) async fn diff(mut context: Context) -> Routed {
+    let (namespace, key) = names(&context)?;
+    let (first, second) = {
+        let query = Query::of(&context.head.uri);
+        let version = |name| -> Result<Entry, Rejection> {
+            let problem = "it is required, a whole number of at least 1";
+            let number = query
+                .number(name)?
+                .ok_or(WrongParameter { name, problem })?;
+            let coordinator = &context.server().coordinator;
+            Ok(coordinator.value_version(&namespace, &key, number)?)
+        };
+        (version("v1")?, version("v2")?)
+    };
+    let reveal = reveal(&mut context, [&first, &second]).await?;
+    let is_same = |a: &Entry, b: &Entry| {
+        (&a.content.bytes, &a.content.codec) == (&b.content.bytes, &b.content.codec)
+    };
+    let changed = !is_same(&first, &second);
+    let [first, second] = [first, second].map(|entry| body(entry, reveal));
+    let body = DiffBody {
+        namespace: first.namespace,
+        key: first.key,
+        v1: first.version,
+        v2: second.version,
+        v1_value: first.value,
+        v1_codec: first.codec,
+        v2_value: second.value,
+        v2_codec: second.codec,
+        changed,
+    };
+    Ok(reply::json(&body).into())
+}
+
+/// `GET /v1/namespaces/{namespace}/snapshot`.
+pub(in super::super) async fn snapshot(mut context: Context) -> Routed {
+    let namespace = context.path_namespace()?;
+    let (snapshot, etag) = {
+        let coordinator = &context.server().coordinator;
+        let snapshot = coordinator.values_snapshot(&namespace)?;
+        let etag = format!("{}-{}", coordinator.instance(), snapshot.revision);
+        (snapshot, etag)
+    };
+    if EntityTags::contains(&context.head.headers, &etag) {
+        return Ok(reply::not_modified(&etag).into());
+    }
+    let not_modified = {
+        let query = Query::of(&context.head.uri);
+        query.get(&["if_none_match", "ifNoneMatch"]) == Some(&*etag)
+    };
+    let entries = if not_modified {
+        vec![]
+    } else {
+        let reveal = reveal(&mut context, &snapshot.entries).await?;
+        bodies(snapshot.entries, reveal)
+    };
+    let body = ValuesSnapshotBody {
+        entries,
+        etag: etag.clone(),
+        not_modified,
+    };
+    let mut reply = reply::json(&body);
+    let tag = HeaderValue::try_from(format!("\"{etag}\""));
+    let tag = tag.expect("hexadecimal digits and a number");
+    reply.headers_mut().insert(ETAG, tag);
+    Ok(reply.into())
+}
+
+/// `GET /v1/namespaces/{namespace}/access`. A client without rights gets an answer too.
+pub(in super::super) async fn access(mut context: Context) -> Routed {
+    context.path_namespace()?;
+    let body = AccessBody {
+        can_read: context.may(Action::ReadValues),
+        can_write: context.may(Action::WriteValues),
+    };
+    Ok(reply::json(&body).into())
+}
+
+/// `GET /v1/namespaces`.
+pub(in super::super) async fn namespaces(context: Context) -> Routed {
+    let query = Query::of(&context.head.uri);
+    let limit = query.limit(NAMESPACES_PAGE_DEFAULT_ENTRIES, NAMESPACES_PAGE_MAX_ENTRIES)?;
+    let (prefix, after) = (query.get(&["prefix"]).unwrap_or_default(), cursor(&query)?);
+    let coordinator = &context.server().coordinator;
+    let page = coordinator.list_namespaces(prefix, after.as_deref(), limit);
+    let body = NamespacesBody {
+        namespaces: page.items,
+        next_cursor: next_cursor(page.next_after),
+    };
+    Ok(reply::json(&body).into())
+}
+
+/// `GET /v1/codecs`.
+pub(in super::super) async fn codecs() -> RoutedReply {
+    let codecs = known_codecs().map(str::to_owned).to_vec();
+    reply::json(&CodecsBody { codecs }).into()
+}
+
+/// `GET /v1/aliases`.
+pub(in super::super) async fn aliases(context: Context) -> RoutedReply {
+    let aliases = context.server().coordinator.aliases().into_iter();
+    let aliases = aliases.map(|(name, alias)| AliasBody::new(name, alias));
+    reply::json(&AliasesBody {
+        aliases: aliases.collect(),
+    })
+    .into()
+}
+
+/// `GET /v1/aliases/{key}`.
+pub(in super::super) async fn get_alias(context: Context) -> Routed {
+    let name = context.path_key()?;
+    let alias = context.server().coordinator.alias(&name)?;
+    let alias = AliasBody::new(name, alias);
+    Ok(reply::json(&AliasAnswer { alias }).into())
+}
+
+/// `PUT /v1/aliases/{key}`.
+pub(in super::super) async fn set_alias(mut context: Context, mut body: Body) -> Routed {
+    let name = context.path_key()?;
+    let target = read_alias(&small_body(&context, &mut body).await?)?;
+    context.set_value(name.to_string());
+    context.announce().await?;
+    let coordinator = &context.server().coordinator;
+    let alias = coordinator.set_alias(name.clone(), target).await?;
+    let alias = AliasBody::new(name, alias);
+    Ok(reply::json(&AliasAnswer { alias }).into())
+}
+
+/// `DELETE /v1/aliases/{key}`.
+pub(in super::super) async fn delete_alias(mut context: Context) -> Routed {
+    let name = context.path_key()?;
+    context.set_value(name.to_string());
+    context.announce().await?;
+    context.server().coordinator.delete_alias(name).await?;
+    Ok(empty_reply())
+}
+
+fn names(context: &RequestContext) -> Result<(Namespace, ValueKey), Rejection> {
+    Ok((context.path_namespace()?, context.path_key()?))
+}
+
+fn new_value(
+    namespace: Namespace,
+    key: ValueKey,
+    set: SetBody,
+    if_version: Option<u64>,
+) -> NewValue {
+    NewValue {
+        namespace,
+        key,
+        bytes: set.bytes,
+        codec: set.codec,
+        secret: set.secret,
+        mode: set.mode,
+        if_version,
+        ttl: set.ttl_seconds.map(Duration::from_secs),
+    }
+}
+
+/// Notes for the audit log which value the request changes, and the hash of its content.
+fn note(
+    context: &mut RequestContext,
+    namespace: &Namespace,
+    key: &ValueKey,
+    content: Option<&Bytes>,
+) {
+    context.set_value(format!("{namespace}/{key}"));
+    if let Some(content) = content {
+        context.attach_hash("value", Digest::of(content));
+    }
+}
+
+/// Returns whether the request asks for the contents of secrets. If it gets some, the audit log says so.
+async fn reveal<'a>(
+    context: &mut RequestContext,
+    entries: impl IntoIterator<Item = &'a Entry>,
+) -> Result<bool, Rejection> {
+    if !context.wants_secrets() {
+        return Ok(false);
+    }
+    let secret: Vec<String> = (entries.into_iter())
+        .filter(|entry| entry.content.is_secret())
+        .map(|entry| format!("{}/{}", entry.namespace, entry.key))
+        .collect();
+    if let [first, ..] = &secret[..] {
+        context.set_value(first.clone());
+        context.announce_reveal().await?;
+    }
+    Ok(true)
+}
+
+fn body(entry: Entry, reveal: bool) -> EntryBody {
+    EntryBody::new(entry.namespace, entry.key, &entry.content, reveal)
+}
+
+fn bodies(entries: Vec<Entry>, reveal: bool) -> Vec<EntryBody> {
+    let entries = entries.into_iter();
+    entries.map(|entry| body(entry, reveal)).collect()
+}
+
+/// 200 with one version, whose number is the entity tag.
+fn entry_reply(entry: Entry, reveal: bool) -> RoutedReply {
+    let version = entry.content.version;
+    let mut reply = reply::json(&EntryAnswer {
+        entry: body(entry, reveal),
+    });
+    let tag = HeaderValue::try_from(format!("\"{version}\"")).expect("a number");
+    reply.headers_mut().insert(ETAG, tag);
+    reply.into()
+}
+
+fn empty_reply() -> RoutedReply {
+    reply::json(&serde_json::json!({})).into()
+}
+
+fn cursor(query: &Query<'_>) -> Result<Option<String>, Rejection> {
+    match query.get(&["cursor"]) {
+        None => Ok(None),
+        Some(cursor) => read_cursor(cursor).map(Some).ok_or(Rejection::WrongCursor),
+    }
+}
+
+fn next_cursor(after: Option<String>) -> String {
+    after.map(|after| cursor_after(&after)).unwrap_or_default()
+}
