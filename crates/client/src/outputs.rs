@@ -4,7 +4,7 @@ mod placement;
 
 use std::{
     fmt,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use cfgsync_model::{ArtifactPath, InvalidArtifactPath};
@@ -72,6 +72,12 @@ pub enum InvalidRoute {
     /// The path ends in `..` or `/`, contains a NUL byte, or is not UTF-8.
     #[error("the path does not end in a file name")]
     NoFileName,
+    /// There is a route for the artifact or prefix already.
+    #[error("there is another route for it; give it one route")]
+    SecondRoute,
+    /// There is a route for another artifact or prefix to this path.
+    #[error("{0} is routed to the same path; route one of them to another path")]
+    SamePath(ArtifactPath),
     /// The output directory is empty or contains a NUL byte.
     #[error("expected a directory; for the current one, use '.'")]
     NoDirectory,
@@ -193,9 +199,43 @@ impl OutputMap {
         } else {
             Source::Artifact(name)
         };
+        self.check_conflicts(&from, &to, optional)?;
         self.routes.push(Route { from, to, optional });
         Ok(self)
     }
+
+    /// Finds conflicts that every payload would have. Of the artifacts with an optional route, a payload may have only
+    /// one.
+    fn check_conflicts(
+        &self,
+        from: &Source,
+        to: &Destination,
+        optional: bool,
+    ) -> Result<(), InvalidRoute> {
+        if self.routes.iter().any(|route| route.from == *from) {
+            return Err(InvalidRoute::SecondRoute);
+        }
+        if let (Source::Artifact(_), Destination::Path(path), false) = (from, to, optional) {
+            let mut files = self.routes.iter().filter_map(|route| match &route.from {
+                Source::Artifact(artifact) if !route.optional => Some((artifact, &route.to)),
+                _ => None,
+            });
+            let same = files.find(|(_, to)| match to {
+                Destination::Path(to) => parts(to).eq(parts(path)),
+                Destination::Stdout => false,
+            });
+            if let Some((artifact, _)) = same {
+                return Err(InvalidRoute::SamePath(artifact.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the components of a path without repeated slashes and `.`.
+fn parts(path: &Path) -> impl Iterator<Item = Component<'_>> {
+    let parts = path.components();
+    parts.filter(|part| *part != Component::CurDir)
 }
 
 impl fmt::Display for Route {
@@ -229,5 +269,30 @@ mod tests {
             assert!(OutputMap::new().parse_route(text).is_err(), "{text:?}");
         }
         assert!(OutputMap::new().under("").is_err());
+    }
+
+    /// Regression test: two routes for one artifact were found after the registration, with the message that one of
+    /// them matches nothing.
+    #[test]
+    fn conflicting_routes_are_rejected_when_they_are_added() {
+        let second = |first: &str, second: &str| {
+            let map = OutputMap::new().parse_route(first).unwrap();
+            map.parse_route(second)
+                .map(|_| ())
+                .map_err(|e| e.to_string())
+        };
+        for (one, other) in [("a=x", "/a=y"), ("a=x", "a=-"), ("d/=x/", "d/=y/")] {
+            let message = second(one, other).unwrap_err();
+            assert_eq!(message, "there is another route for it; give it one route");
+        }
+        assert_eq!(
+            second("a=d/x", "b=./d//x").unwrap_err(),
+            "a is routed to the same path; route one of them to another path"
+        );
+        for (one, other) in [("a=-", "b=-"), ("a=x", "a/=x/"), ("a/=x/", "b/=x/")] {
+            assert_eq!(second(one, other), Ok(()));
+        }
+        let older = OutputMap::new().optional_route("a", "x").unwrap();
+        assert!(older.optional_route("b", "x").is_ok());
     }
 }

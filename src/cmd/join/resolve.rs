@@ -314,8 +314,14 @@ mod tests {
         assert_eq!(plan.options.identifier.as_str(), "node-1");
         assert_eq!(plan.options.metadata, serde_json::json!({"a": 1, "b": "2"}));
         assert_eq!(used.split(' ').count(), 6, "{used}");
-        let nothing = cfgsync::ArtifactSet::default();
-        assert_eq!(plan.delivery.outputs().place(&nothing).unwrap(), []);
+        // Neither route of an existing client must match.
+        let other = cfgsync::ArtifactFile::text("other", "").unwrap().into();
+        let refused = plan.delivery.outputs().place(&other).unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .starts_with("no route for the artifact other")
+        );
 
         let line = "--server http://a:1 --id a --ip ::1 --meta-json {} --out-dir out";
         let (plan, _) = resolved(line, older);
@@ -341,6 +347,10 @@ mod tests {
                 "no server: add --server http://HOST:PORT",
             ),
             ("--server http://a:1 --env a", "--env needs a program"),
+            (
+                "--server http://a:1 --out a=x --out /a=y",
+                "--out /a=y: there is another route for it",
+            ),
             (
                 "--server http://a:1 --out a=- --output json",
                 "--output json and a route to '-'",

@@ -65,6 +65,11 @@ pub enum RouteError {
         /// The first artifact without a route.
         artifact: ArtifactPath,
     },
+    /// The payload has no artifact.
+    #[error(
+        "the server has no files for this node, so nothing was written; correct the files of the spec"
+    )]
+    Empty,
     /// Two artifacts have the same target.
     #[error("{first} and {second} are both routed to {}; route one of them to another path", target.display())]
     SameTarget {
@@ -126,7 +131,8 @@ impl OutputMap {
     /// Returns the place of each of `files`, in their order.
     ///
     /// # Errors
-    /// An artifact has no route, a route that is not optional matches no artifact, or two targets collide.
+    /// There is no artifact, an artifact has no route, a route that is not optional matches no artifact, or two targets
+    /// collide.
     pub fn place<'a>(&self, files: &'a ArtifactSet) -> Result<Vec<PlacedArtifact<'a>>, RouteError> {
         let mut used = vec![false; self.routes.len()];
         let mut placed = Vec::with_capacity(files.files().len());
@@ -150,6 +156,9 @@ impl OutputMap {
         }
         if let Some(artifact) = unrouted {
             return Err(RouteError::Unrouted { artifact });
+        }
+        if placed.is_empty() {
+            return Err(RouteError::Empty);
         }
         check_collisions(&placed)?;
         Ok(placed)
@@ -357,6 +366,18 @@ mod tests {
         );
     }
 
+    /// Regression test: CMD was started without any file.
+    #[test]
+    fn empty_payload_is_refused() {
+        let optional = OutputMap::new().optional_route("a", "a").unwrap();
+        for map in [map(&[], Some("out")), optional] {
+            assert_eq!(
+                places(&map, &[]).unwrap_err(),
+                "the server has no files for this node, so nothing was written; correct the files of the spec"
+            );
+        }
+    }
+
     #[test]
     fn optional_route_may_match_nothing() {
         let map = map(&["a=a"], None)
@@ -384,9 +405,9 @@ mod tests {
                 "no route for the artifact /b, so nothing was written; add --out /b=PATH or --out-dir DIR",
             ),
             (
-                vec!["a=x", "b=./x"],
-                vec!["a", "b"],
-                "a and b are both routed to x; route one of them to another path",
+                vec!["a=d/x", "b/=d//"],
+                vec!["a", "b/x"],
+                "a and b/x are both routed to d/x; route one of them to another path",
             ),
             (
                 vec!["a=x", "b=x/y"],
