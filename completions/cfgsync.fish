@@ -89,6 +89,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l ip -d 'The addr
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l meta -d 'A value of the metadata: KEY=TEXT, KEY:=JSON or KEY=@FILE; dots in the key nest objects; repeatable [env: CFGSYNC_META, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l meta-json -d 'The metadata as one JSON value; --meta overrides single values of it [env: CFGSYNC_META_JSON]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out -d 'Write an artifact to a path; DIR/=PATH/ routes all artifacts below DIR, ARTIFACT=- prints to stdout; repeatable [env: CFGSYNC_OUT, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l discard -d 'Accept an artifact without writing it; DIR/ discards all artifacts below DIR; repeatable [env: CFGSYNC_DISCARD, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out-dir -d 'Write all other artifacts below this directory, under their own names [env: CFGSYNC_OUT_DIR]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l owner -d 'The owner of the files [default: the owner of the replaced files] [env: CFGSYNC_OWNER]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l timeout -d 'How long to try; 0 means no limit [env: CFGSYNC_TIMEOUT]' -r

@@ -321,7 +321,7 @@ async fn last_line_gives_exit_code_and_reason() {
             ready(),
             &["--out", "config.yaml=x"],
             65,
-            "no route for the artifact app.env, so nothing was written; add --out app.env=PATH or --out-dir DIR",
+            "no route for the artifact app.env, so nothing was written; add --out app.env=PATH, --out-dir DIR or --discard app.env",
         ),
         (
             answer(200, r#"{"schema_version":9,"files":[]}"#),

@@ -49,6 +49,7 @@ enum Source {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Destination {
+    Discard,
     Stdout,
     Path(PathBuf),
 }
@@ -106,6 +107,20 @@ impl OutputMap {
         self.add(artifact, path.as_ref(), true)
     }
 
+    /// Accepts `artifact` without writing it. If it ends with `/`, accepts every artifact below the prefix.
+    ///
+    /// Placing a payload fails if the payload has no such artifact, or no other artifact.
+    pub fn discard(mut self, artifact: &str) -> Result<Self, InvalidRoute> {
+        let from = Source::parse(artifact)?;
+        self.check_conflicts(&from, &Destination::Discard, false)?;
+        self.routes.push(Route {
+            from,
+            to: Destination::Discard,
+            optional: false,
+        });
+        Ok(self)
+    }
+
     /// Adds a route from its text `ARTIFACT=PATH`, split at the first `=`. See [`OutputMap::route`].
     pub fn parse_route(self, text: &str) -> Result<Self, InvalidRoute> {
         let (artifact, path) = text.split_once('=').ok_or(InvalidRoute::NoEquals)?;
@@ -135,6 +150,13 @@ impl OutputMap {
         self.routes.is_empty() && self.directory.is_none() && self.consumed.is_empty()
     }
 
+    /// Returns whether there are routes, and all of them discard.
+    pub fn only_discards(&self) -> bool {
+        let discards = |route: &Route| route.to == Destination::Discard;
+        let others = self.directory.is_some() || !self.consumed.is_empty();
+        !self.routes.is_empty() && !others && self.routes.iter().all(discards)
+    }
+
     /// Returns whether there is a route for `artifact` alone, which is given without a leading slash.
     pub fn has_route_for(&self, artifact: &str) -> bool {
         self.routes.iter().any(|route| match &route.from {
@@ -162,7 +184,7 @@ impl OutputMap {
     /// The paths of the routes, and the output directory.
     fn destinations(&self) -> impl Iterator<Item = &Path> {
         let routes = self.routes.iter().filter_map(|route| match &route.to {
-            Destination::Stdout => None,
+            Destination::Discard | Destination::Stdout => None,
             Destination::Path(to) => Some(to.as_path()),
         });
         routes.chain(self.directory.as_deref())
@@ -180,24 +202,19 @@ impl OutputMap {
         if bytes.is_empty() {
             return Err(InvalidRoute::NoPath);
         }
-        let prefix = artifact.strip_suffix('/').filter(|name| !name.is_empty());
-        let name: ArtifactPath = prefix.unwrap_or(artifact).parse()?;
+        let from = Source::parse(artifact)?;
+        let is_prefix = matches!(from, Source::Prefix(_));
         let to = if bytes == b"-" {
             Destination::Stdout
         } else {
-            if bytes.ends_with(b"/") != prefix.is_some() {
+            if bytes.ends_with(b"/") != is_prefix {
                 return Err(InvalidRoute::FileAndDirectory);
             }
             let has_name = path.file_name().is_some() && path.to_str().is_some();
-            if bytes.contains(&0) || (prefix.is_none() && !has_name) {
+            if bytes.contains(&0) || (!is_prefix && !has_name) {
                 return Err(InvalidRoute::NoFileName);
             }
             Destination::Path(path.to_owned())
-        };
-        let from = if prefix.is_some() {
-            Source::Prefix(name)
-        } else {
-            Source::Artifact(name)
         };
         self.check_conflicts(&from, &to, optional)?;
         self.routes.push(Route { from, to, optional });
@@ -222,7 +239,7 @@ impl OutputMap {
             });
             let same = files.find(|(_, to)| match to {
                 Destination::Path(to) => parts(to).eq(parts(path)),
-                Destination::Stdout => false,
+                Destination::Discard | Destination::Stdout => false,
             });
             if let Some((artifact, _)) = same {
                 return Err(InvalidRoute::SamePath(artifact.clone()));
@@ -238,15 +255,34 @@ fn parts(path: &Path) -> impl Iterator<Item = Component<'_>> {
     parts.filter(|part| *part != Component::CurDir)
 }
 
+impl Source {
+    fn parse(artifact: &str) -> Result<Self, InvalidRoute> {
+        let prefix = artifact.strip_suffix('/').filter(|name| !name.is_empty());
+        let name: ArtifactPath = prefix.unwrap_or(artifact).parse()?;
+        Ok(if prefix.is_some() {
+            Self::Prefix(name)
+        } else {
+            Self::Artifact(name)
+        })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Artifact(path) => write!(f, "{path}"),
+            Self::Prefix(path) => write!(f, "{path}/"),
+        }
+    }
+}
+
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.from {
-            Source::Artifact(path) => write!(f, "{path}=")?,
-            Source::Prefix(path) => write!(f, "{path}/=")?,
-        }
+        let from = &self.from;
         match &self.to {
-            Destination::Stdout => f.write_str("-"),
-            Destination::Path(path) => write!(f, "{}", path.display()),
+            Destination::Discard => write!(f, "of {from}, which is discarded,"),
+            Destination::Stdout => write!(f, "{from}=-"),
+            Destination::Path(path) => write!(f, "{from}={}", path.display()),
         }
     }
 }
@@ -289,6 +325,8 @@ mod tests {
             second("a=d/x", "b=./d//x").unwrap_err(),
             "a is routed to the same path; route one of them to another path"
         );
+        let discarded = OutputMap::new().discard("a").unwrap();
+        assert!(discarded.clone().parse_route("a=x").is_err() && discarded.discard("/a").is_err());
         for (one, other) in [("a=-", "b=-"), ("a=x", "a/=x/"), ("a/=x/", "b/=x/")] {
             assert_eq!(second(one, other), Ok(()));
         }

@@ -32,6 +32,8 @@ pub enum Placement {
     File(Target),
     /// To the caller, who asked for it with [`OutputMap::consume`].
     Consumed,
+    /// Nowhere, because of [`OutputMap::discard`].
+    Discarded,
 }
 
 /// The place of a file: a path that the operator chose, and a path below it that may come from the server.
@@ -59,7 +61,7 @@ pub enum RouteError {
     },
     /// No route matches an artifact.
     #[error(
-        "no route for the artifact {artifact}, so nothing was written; add --out {artifact}=PATH or --out-dir DIR"
+        "no route for the artifact {artifact}, so nothing was written; add --out {artifact}=PATH, --out-dir DIR or --discard {artifact}"
     )]
     Unrouted {
         /// The first artifact without a route.
@@ -70,6 +72,12 @@ pub enum RouteError {
         "the server has no files for this node, so nothing was written; correct the files of the spec"
     )]
     Empty,
+    /// Every artifact of the payload is discarded.
+    #[error("every received artifact is discarded, so nothing was written; received: {received}")]
+    AllDiscarded {
+        /// The received names, at most 20.
+        received: String,
+    },
     /// Two artifacts have the same target.
     #[error("{first} and {second} are both routed to {}; route one of them to another path", target.display())]
     SameTarget {
@@ -160,6 +168,11 @@ impl OutputMap {
         if placed.is_empty() {
             return Err(RouteError::Empty);
         }
+        let is_discarded = |placed: &PlacedArtifact<'_>| placed.placement == Placement::Discarded;
+        if placed.iter().all(is_discarded) {
+            let received = names_of(files);
+            return Err(RouteError::AllDiscarded { received });
+        }
         check_collisions(&placed)?;
         Ok(placed)
     }
@@ -173,6 +186,7 @@ impl OutputMap {
         if let Some((at, rest)) = self.best_route(artifact) {
             used[at] = true;
             return Some(match (&self.routes[at].to, rest) {
+                (Destination::Discard, _) => Placement::Discarded,
                 (Destination::Stdout, _) => Placement::Stdout,
                 (Destination::Path(directory), Some(rest)) => {
                     Placement::File(Target::below(directory, rest))
@@ -263,6 +277,15 @@ fn matches_nothing(from: &Source, route: &str, files: &ArtifactSet) -> RouteErro
         .max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
         .filter(|file| similarity(file) >= SIMILARITY_MIN)
         .map(|file| file.path.clone());
+    RouteError::MatchesNothing {
+        route: route.to_owned(),
+        nearest,
+        received: names_of(files),
+    }
+}
+
+/// Returns the names of the received artifacts, at most [`NAMES_MAX`].
+fn names_of(files: &ArtifactSet) -> String {
     let names: Vec<_> = files
         .files()
         .iter()
@@ -270,17 +293,12 @@ fn matches_nothing(from: &Source, route: &str, files: &ArtifactSet) -> RouteErro
         .map(|file| file.path.to_string())
         .collect();
     let more = files.files().len() - names.len();
-    let received = if names.is_empty() {
+    if names.is_empty() {
         "no artifacts".to_owned()
     } else if more == 0 {
         names.join(", ")
     } else {
         format!("{} and {more} more", names.join(", "))
-    };
-    RouteError::MatchesNothing {
-        route: route.to_owned(),
-        nearest,
-        received,
     }
 }
 
@@ -324,6 +342,7 @@ mod tests {
             Placement::Stdout => "-".to_owned(),
             Placement::File(target) => target.path().display().to_string(),
             Placement::Consumed => "consumed".to_owned(),
+            Placement::Discarded => "discarded".to_owned(),
         };
         Ok(placed.into_iter().map(place).collect())
     }
@@ -379,6 +398,30 @@ mod tests {
     }
 
     #[test]
+    fn discarded_artifact_is_a_route_that_writes_nothing() {
+        let map = map(&["a=a"], None).discard("b").unwrap();
+        let map = map.discard("d/").unwrap();
+        let placed = places(&map, &["a", "/b", "d/x", "d/y"]).unwrap();
+        assert_eq!(placed, ["a", "discarded", "discarded", "discarded"]);
+        assert_eq!(
+            places(&map, &["a", "b"]).unwrap_err(),
+            "the route of d/, which is discarded, matches no artifact; received: a, b"
+        );
+        let nothing_else = OutputMap::new().discard("a").unwrap().discard("b").unwrap();
+        assert_eq!(
+            places(&nothing_else, &["a", "b"]).unwrap_err(),
+            "every received artifact is discarded, so nothing was written; received: a, b"
+        );
+        // A route for an artifact wins over a discarded prefix, and the output directory over none.
+        let one = OutputMap::new().discard("d/").unwrap().under("o").unwrap();
+        let one = one.route("d/x", "x").unwrap();
+        assert_eq!(
+            places(&one, &["d/x", "d/y", "z"]).unwrap(),
+            ["x", "discarded", "o/z"]
+        );
+    }
+
+    #[test]
     fn optional_route_may_match_nothing() {
         let map = map(&["a=a"], None)
             .optional_route("deployment.yaml", "/d.yaml")
@@ -402,7 +445,7 @@ mod tests {
             (
                 vec!["a=a"],
                 vec!["a", "/b"],
-                "no route for the artifact /b, so nothing was written; add --out /b=PATH or --out-dir DIR",
+                "no route for the artifact /b, so nothing was written; add --out /b=PATH, --out-dir DIR or --discard /b",
             ),
             (
                 vec!["a=d/x", "b/=d//"],
