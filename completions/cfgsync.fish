@@ -43,7 +43,7 @@ complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "token" -d 'Make tok
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "key" -d 'Make a key pair for signed payloads'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l listen -d 'The address to listen on; port 0 selects a free one; repeatable [env: CFGSYNC_LISTEN, one per line]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l port-file -d 'Write the port to this file once the server listens, one line per address [env: CFGSYNC_LISTEN_PORT_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l port-file -d 'Write the port to this file while the server listens, one line per address [env: CFGSYNC_LISTEN_PORT_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l sign-key -d 'Sign every payload with the Ed25519 key in this PEM file (see `cfgsync key new`); read at startup only [env: CFGSYNC_SIGN_KEY]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l host -d 'Answer requests for this host name too; repeatable. Without credentials, a server answers only for IP addresses, `localhost` and names without a dot [env: CFGSYNC_HOST, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l hold -d 'How long to hold a fetch from a client that does not send `Prefer: wait`, while there is no payload yet [env: CFGSYNC_HOLD]' -r
@@ -89,6 +89,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l ip -d 'The addr
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l meta -d 'A value of the metadata: KEY=TEXT, KEY:=JSON, KEY=@FILE or KEY:=@FILE (JSON from a file); dots in the key nest objects; repeatable [env: CFGSYNC_META, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l meta-json -d 'The metadata as one JSON value; --meta overrides single values of it [env: CFGSYNC_META_JSON]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out -d 'Write an artifact to a path; DIR/=PATH/ routes all artifacts below DIR, ARTIFACT=- prints to stdout; repeatable [env: CFGSYNC_OUT, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l discard -d 'Accept an artifact without writing it; DIR/ discards all artifacts below DIR; repeatable [env: CFGSYNC_DISCARD, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out-dir -d 'Write all other artifacts below this directory, under their own names [env: CFGSYNC_OUT_DIR]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l owner -d 'The owner of the files [default: the owner of the replaced files] [env: CFGSYNC_OWNER]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l timeout -d 'How long to try; 0 means no limit [env: CFGSYNC_TIMEOUT]' -r

@@ -83,6 +83,14 @@ pub(crate) struct JoinArgs {
         help_heading = "Files"
     )]
     out: Vec<String>,
+    /// Accept an artifact without writing it; DIR/ discards all artifacts below DIR; repeatable
+    #[arg(
+        long,
+        env = "CFGSYNC_DISCARD",
+        value_name = "ARTIFACT",
+        help_heading = "Files"
+    )]
+    discard: Vec<String>,
     /// Write all other artifacts below this directory, under their own names
     #[arg(
         long,

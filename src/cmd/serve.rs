@@ -18,7 +18,7 @@ mod supervise;
 use std::{
     env, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -48,7 +48,7 @@ pub(crate) use access::AccessError;
 use child::Child;
 use descriptors::Descriptors;
 use limits::{LimitArgs, http_config};
-use publish::write_port_file;
+use publish::PortFile;
 use reload::Reload;
 use signals::Signals;
 use state::StateArgs;
@@ -83,7 +83,7 @@ pub(crate) struct ServeArgs {
         value_parser = address
     )]
     listen: Vec<SocketAddr>,
-    /// Write the port to this file once the server listens, one line per address
+    /// Write the port to this file while the server listens, one line per address
     #[arg(long, env = "CFGSYNC_LISTEN_PORT_FILE", value_name = "FILE")]
     port_file: Option<PathBuf>,
     #[command(flatten)]
@@ -163,7 +163,7 @@ pub(crate) enum ServeError {
     /// A socket of the service manager cannot be used.
     #[error("cannot listen on a socket of the service manager: {0}")]
     Inherited(io::Error),
-    /// The port file cannot be written.
+    /// The port file cannot be written, or that of an earlier server cannot be removed.
     #[error("cannot write the port file {}: {error}", path.display())]
     PortFile {
         /// The file.
@@ -209,6 +209,10 @@ struct Prepared {
 
 /// Reads all files. May block for ever, if one is a pipe.
 fn prepare(args: ServeArgs) -> Result<Prepared, CommandError> {
+    // First, because the preparation may take long, and the ports in the file are those of an earlier server.
+    if let Some(path) = &args.port_file {
+        PortFile::remove_stale(path).map_err(port_file_error(path))?;
+    }
     if let Some(program) = args.command.first() {
         program::find(program, env::var_os("PATH").as_deref())?;
     }
@@ -227,6 +231,11 @@ fn prepare(args: ServeArgs) -> Result<Prepared, CommandError> {
         sign_key,
         store,
     })
+}
+
+fn port_file_error(path: &Path) -> impl FnOnce(io::Error) -> ServeError {
+    let path = path.to_owned();
+    |error| ServeError::PortFile { path, error }
 }
 
 pub(crate) fn run(args: ServeArgs) -> Result<Exit, CommandError> {
@@ -267,12 +276,10 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
     let state_directory = args.state.directory();
     let tls = std::mem::take(&mut args.tls).prepare(&addresses, state_directory.as_deref());
     let tls = tls.map_err(ServeError::Tls)?.map(Arc::new);
-    if let Some(path) = &args.port_file {
-        write_port_file(path, &addresses).map_err(|error| ServeError::PortFile {
-            path: path.clone(),
-            error,
-        })?;
-    }
+    let port_file = match &args.port_file {
+        Some(path) => Some(PortFile::write(path, &addresses).map_err(port_file_error(path))?),
+        None => None,
+    };
     let descriptors = Descriptors::raise();
     let mut http = http_config(&args, &descriptors, guard.clone());
     http.tls = tls.as_ref().map(|tls| tls.tls.clone());
@@ -343,6 +350,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
         () = &mut notifying => unreachable!("it never completes"),
     };
     manager.stopping(args.drain_timeout + THREADS_GRACE);
+    drop(port_file);
     drop(stop);
     tokio::select! {
         ended = &mut serving => report_drain(&ended?.map_err(ServeError::Server)?),

@@ -335,10 +335,11 @@ fn serve_ends_with_its_command_and_its_exit_code() {
         all.extend(command);
         sandbox.run(&all, &[])
     };
-    let output = serve(&["sh", "-c", "echo $CFGSYNC_SERVER; exit 7"]);
+    let output = serve(&["sh", "-c", "echo $CFGSYNC_SERVER; cp port copy; exit 7"]);
     assert_eq!(code(&output), 7);
     assert!(text(&output.stderr).contains("the command exited with 7"));
-    let port = fs::read_to_string(sandbox.path().join("port")).unwrap();
+    let port = fs::read_to_string(sandbox.path().join("copy")).unwrap();
+    assert!(!sandbox.path().join("port").exists());
     assert_eq!(
         text(&output.stdout),
         format!("http://127.0.0.1:{}\n", port.trim_end())

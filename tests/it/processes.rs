@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     process::{Command, Stdio},
@@ -14,7 +15,7 @@ use rustix::{
 };
 use socket2::{Domain, Socket, Type};
 
-use crate::sandbox::{Process, Sandbox, Server, join};
+use crate::sandbox::{Process, Sandbox, Server, code, join};
 
 /// A reserved port. Connections are refused until a server listens there.
 ///
@@ -212,6 +213,46 @@ fn server_handles_signals_once_its_port_file_exists() {
         assert_eq!(ended, 0, "{log}");
         assert!(log.contains("SIGTERM: stopping"), "{log}");
     }
+}
+
+/// Regression test: scripts read the port of an earlier server that had been killed.
+#[test]
+fn port_file_exists_only_while_the_server_listens() {
+    let sandbox = Sandbox::new();
+    let port_file = sandbox.put("port", "1\n");
+    let spec = sandbox.path().join("cluster.yaml");
+    fs::remove_file(&spec).unwrap();
+    // This server waits for its spec, and does not listen yet.
+    sandbox.pipe("cluster.yaml");
+    let arguments = [
+        "serve",
+        "cluster.yaml",
+        "--listen",
+        "127.0.0.1:0",
+        "--port-file",
+        "port",
+    ];
+    let mut server = sandbox.start(&arguments);
+    let mut writer = fs::OpenOptions::new().write(true).open(&spec).unwrap();
+    assert!(!port_file.exists());
+    writer.write_all(crate::sandbox::SPEC.as_bytes()).unwrap();
+    drop(writer);
+    let line = server.log_until("serving devnet on ");
+    let port = sandbox.read("port");
+    assert!(
+        line.trim_end().ends_with(&format!(":{}", port.trim_end())),
+        "{line}"
+    );
+    server.signal(Signal::TERM);
+    let (ended, log) = server.end();
+    assert_eq!(ended, 0, "{log}");
+    assert!(!port_file.exists());
+
+    fs::remove_file(&spec).unwrap();
+    sandbox.put("port", "1\n");
+    let output = sandbox.run(&arguments, &[]);
+    assert_eq!(code(&output), 78);
+    assert!(!port_file.exists());
 }
 
 /// SIGPIPE is ignored under systemd, SIGHUP under nohup.

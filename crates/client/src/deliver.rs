@@ -183,7 +183,7 @@ impl DeliveryOptions {
             match &placed.placement {
                 Placement::File(target) => files.push((placed.file, target)),
                 Placement::Stdout => stdout.push(placed.file),
-                Placement::Consumed => {}
+                Placement::Consumed | Placement::Discarded => {}
             }
         }
         let mut transaction = Transaction::begin(self.owner);

@@ -8,7 +8,9 @@ use crate::{
     attempt_failure::{AttemptFailure, InputRevisions},
     render::Pipeline,
 };
-use cfgsync_model::{ArtifactSet, Digest, Failure, Identifier, NodeRegistration, Revision, Sender};
+use cfgsync_model::{
+    ArtifactSet, Digest, Failure, Identifier, NodeRegistration, PathIndex, Revision, Sender,
+};
 use cfgsync_spec::IdentityMode;
 use cfgsync_store::{Bounds, State};
 
@@ -169,10 +171,19 @@ impl<'a> Admission<'a> {
             self.pipeline.declares_shared(path)
                 || sealed.is_some_and(|sealed| sealed.get(path).is_some())
         });
-        match shared.next() {
-            Some(path) => Err(Refusal::SharedPath { path: path.clone() }),
-            None => Ok(()),
+        if let Some(path) = shared.next() {
+            return Err(Refusal::SharedPath { path: path.clone() });
         }
+        let mut index = PathIndex::default();
+        let of_all = sealed.map_or(&[][..], ArtifactSet::files).iter();
+        let of_all = of_all.map(|file| &file.path);
+        for path in self.pipeline.declared_shared().chain(of_all) {
+            // The spec may have changed since the seal. Then only the next render can tell.
+            let _ = index.add(path);
+        }
+        let own = files.files().iter().map(|file| &file.path);
+        let nested = own.map(|path| index.check(path)).find_map(Result::err);
+        nested.map_or(Ok(()), |nested| Err(Refusal::NestedPath(nested)))
     }
 
     /// Decides the answer to a node that fetches its files. `has_payload` says whether the served generation has files

@@ -136,6 +136,9 @@ pub enum Refusal {
         /// The path of the shared file.
         path: cfgsync_model::ArtifactPath,
     },
+    /// A path of an override is a directory in the path of a shared file, or the reverse.
+    #[error("an override replaces only a node's own files, not the shared ones: {0}")]
+    NestedPath(cfgsync_model::NestedPaths),
     /// A capacity limit is reached. An operator can raise it or remove nodes, so a retry may succeed.
     #[error(transparent)]
     Full(CapacityExceeded),

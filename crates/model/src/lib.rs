@@ -23,6 +23,7 @@ mod artifact_path;
 mod mode;
 mod content;
 mod artifact;
+mod nested_paths;
 mod generation;
 mod failure;
 
@@ -39,6 +40,7 @@ pub use instance::{GenerationNumber, Instance, Revision, Seat};
 pub use integer::{IntegerOutOfRange, check_integer_range};
 pub use joiner::{JoinerId, Origin, Sender};
 pub use mode::{InvalidMode, Mode, ModeNotPrivate};
+pub use nested_paths::{NestedPaths, PathIndex};
 pub use pin::{InvalidPin, Pin};
 pub use readiness::{MISSING_NAMES_MAX, NODES_CLAUSE_PREFIX, Progress, Readiness};
 pub use registration::{

@@ -283,7 +283,9 @@ fn outline_of_refusal(refusal: &Refusal) -> Outline {
         Refusal::Replaced { .. } => (StatusCode::CONFLICT, "replaced"),
         Refusal::NameInUse { .. } => (StatusCode::CONFLICT, "name_in_use"),
         Refusal::OtherFacts(_) => (StatusCode::CONFLICT, "other_facts"),
-        Refusal::SharedPath { .. } => (StatusCode::CONFLICT, "shared_path"),
+        Refusal::SharedPath { .. } | Refusal::NestedPath(_) => {
+            (StatusCode::CONFLICT, "shared_path")
+        }
         Refusal::Metadata(_) => (StatusCode::BAD_REQUEST, "wrong_metadata"),
         Refusal::Unregistered(_) => (StatusCode::NOT_FOUND, "unregistered"),
         Refusal::Unknown { .. } => (StatusCode::NOT_FOUND, NO_SUCH_NODE),

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use cfgsync_model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Content, Identifier, Metadata, Mode, NodeRegistration,
-    check_integer_range, check_node_address,
+    PathIndex, check_integer_range, check_node_address,
 };
 
 /// The greatest depth of lists and objects: that of serde_json.
@@ -184,6 +184,12 @@ pub fn read_replacement(body: &[u8]) -> Result<(Identifier, ArtifactSet), Invali
         set.push(file)
             .map_err(|e| InvalidBody::field(format!("files[{at}].path"), e.to_string()))?;
     }
+    let mut paths = PathIndex::default();
+    for (at, file) in set.files().iter().enumerate() {
+        paths
+            .add(&file.path)
+            .map_err(|e| InvalidBody::field(format!("files[{at}].path"), e.to_string()))?;
+    }
     Ok((identifier, set))
 }
 
@@ -326,5 +332,11 @@ mod tests {
         let body = br#"{"identifier":"a","files":[{"path":"/x","content":"1"},{"path":"x","content":"2"}]}"#;
         let message = read_replacement(body).unwrap_err().to_string();
         assert_eq!(message, "files[1].path: two files are called x");
+        let body = br#"{"identifier":"a","files":[{"path":"x/y","content":""},{"path":"x","content":""}]}"#;
+        let message = read_replacement(body).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "files[1].path: x is a file, but x/y needs a directory of that name; rename one of them"
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Delivers a payload: writes the files, prints what is routed to stdout, and reports what was written.
 
+use cfgsync::ArtifactFile;
 use cfgsync_client::{
     CommittedDelivery, JoinError, PreviousDelivery, Session, StaleFile, StaleOutcome,
     disk::{DirectoryLocks, DiskError, Outcome, WrittenFile},
@@ -78,8 +79,9 @@ fn print(
         write_stdout(bytes)?;
     }
     if plan.json {
-        let document =
-            Document::of_delivery(session, payload, committed.written(), committed.stale());
+        let is_used = |file: &ArtifactFile| plan.env.contains(&file.path);
+        let (written, stale) = (committed.written(), committed.stale());
+        let document = Document::of_delivery(session, payload, written, stale, is_used);
         write_stdout(document.to_json())?;
     }
     Ok(())

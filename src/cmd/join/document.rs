@@ -44,7 +44,7 @@ enum Source {
 #[derive(Serialize)]
 struct DocumentFile<'a> {
     artifact: &'a str,
-    /// `None` if the content was printed, or became the environment of CMD.
+    /// `None` if the content became the environment of CMD, or was discarded.
     path: Option<String>,
     outcome: &'static str,
     secret: bool,
@@ -60,6 +60,7 @@ impl<'a> Document<'a> {
         payload: &'a ReceivedPayload,
         written: &[WrittenFile],
         stale: &'a [StaleFile],
+        is_used: impl Fn(&ArtifactFile) -> bool,
     ) -> Self {
         let stale_file = |file: &'a StaleFile| DocumentStaleFile {
             artifact: file.artifact.as_str(),
@@ -83,7 +84,8 @@ impl<'a> Document<'a> {
                     Some(Outcome::Replaced) => "replaced",
                     Some(Outcome::Unchanged) => "unchanged",
                     Some(Outcome::Overwritten) => "overwritten",
-                    None => "environment",
+                    None if is_used(file) => "environment",
+                    None => "discarded",
                 },
                 secret: file.secret,
                 mode: file.mode.to_string(),
