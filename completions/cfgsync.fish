@@ -77,6 +77,8 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l log-format -d 
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l moved -d 'Continue with a state directory that was moved by a copy; no server may have used the original since [env: CFGSYNC_MOVED]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l restored -d 'Continue with a state directory that was restored from a backup, as a new instance [env: CFGSYNC_RESTORED]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l allow-anonymous -d 'Accept nodes without credentials; without --tokens and --client-ca, every client may also act as an operator [env: CFGSYNC_ALLOW_ANONYMOUS]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l audit-required -d 'Write each change to the audit log on disk before it takes effect, and refuse it if that fails [env: CFGSYNC_AUDIT_REQUIRED]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'

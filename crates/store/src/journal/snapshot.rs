@@ -41,40 +41,54 @@ enum Part<'a> {
     Revisions { registrations: u64, overrides: u64 },
     /// The registration of a node, its revision and its origin.
     NodeFrom(#[serde(borrow)] NodeEntry<'a>, u64, OriginEntry),
+    /// The instance of the state, if it continues the log of an earlier instance. The head has the instance of the log.
+    Continues { instance: [u8; 16] },
+}
+
+/// The instance in the head of the log, and that of the state. They differ if the state continues an earlier instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Instances {
+    pub(super) log: Instance,
+    pub(super) state: Instance,
 }
 
 /// Replaces the snapshot by one of `state`. Returns its length in bytes.
 pub(super) fn write(
     disk: &dyn Disk,
-    instance: Instance,
+    instances: Instances,
     state: &State,
     history: usize,
 ) -> Result<u64, WriteError> {
-    let file = to_file(instance, state, history);
+    let file = to_file(instances, state, history);
     replace_file(disk, SNAPSHOT, &[&file])?;
     Ok(file.len() as u64)
 }
 
-/// Reads a snapshot, without the files of its generations.
+/// Reads a snapshot, without the files of its generations. Returns the state and its instance.
 pub(super) fn read(
     file: &[u8],
-    instance: Instance,
+    instance_of_log: Instance,
     path: impl Fn() -> PathBuf,
-) -> Result<State, DirectoryError> {
+) -> Result<(State, Instance), DirectoryError> {
     header::read_file(file, FileKind::Snapshot, path, |frame| {
-        from_body(frame.body, instance)
+        from_body(frame.body, instance_of_log)
     })
 }
 
-pub(super) fn to_file(instance: Instance, state: &State, history: usize) -> Vec<u8> {
+pub(super) fn to_file(instances: Instances, state: &State, history: usize) -> Vec<u8> {
     header::new_file(FileKind::Snapshot, |body| {
         let mut part = |part: &Part| entry::write(body, part);
         part(&Part::Head {
-            instance: *instance.as_bytes(),
+            instance: *instances.log.as_bytes(),
             revision: state.revision.0,
             inputs: state.inputs.0,
             overrides: state.overrides_revision.0,
         });
+        if instances.state != instances.log {
+            part(&Part::Continues {
+                instance: *instances.state.as_bytes(),
+            });
+        }
         part(&Part::Revisions {
             registrations: state.registrations_revision.0,
             overrides: state.overrides_revision.0,
@@ -113,19 +127,23 @@ pub(super) fn to_file(instance: Instance, state: &State, history: usize) -> Vec<
     })
 }
 
-fn from_body(body: &[u8], instance: Instance) -> Result<State, DecodeError> {
+fn from_body(body: &[u8], instance_of_log: Instance) -> Result<(State, Instance), DecodeError> {
     let mut state = State::default();
+    let mut instances = Instances {
+        log: instance_of_log,
+        state: instance_of_log,
+    };
     let mut rest = body;
     while !rest.is_empty() {
         let (part, behind): (Part, _) = entry::read(rest)?;
-        part.add_to(&mut state, instance)?;
+        part.add_to(&mut state, &mut instances)?;
         rest = behind;
     }
-    Ok(state)
+    Ok((state, instances.state))
 }
 
 impl Part<'_> {
-    fn add_to(self, state: &mut State, instance_of_log: Instance) -> Result<(), DecodeError> {
+    fn add_to(self, state: &mut State, instances: &mut Instances) -> Result<(), DecodeError> {
         match self {
             Self::Head {
                 instance,
@@ -134,7 +152,7 @@ impl Part<'_> {
                 overrides,
             } => {
                 let found = Instance::from_bytes(instance);
-                if found != instance_of_log {
+                if found != instances.log {
                     return Err(DecodeError::Instance(found));
                 }
                 state.revision = entry::revision(revision)?;
@@ -181,6 +199,7 @@ impl Part<'_> {
                 let key = Digest::from_bytes(key);
                 state.keys.insert(Identifier::recorded(identifier)?, key);
             }
+            Self::Continues { instance } => instances.state = Instance::from_bytes(instance),
         }
         Ok(())
     }
@@ -219,8 +238,12 @@ mod tests {
         };
         state.apply(vec![register], Revision(1)).unwrap();
         let instance = Instance::from_bytes([1; 16]);
-        let file = to_file(instance, &state, 1);
-        let read = read(&file, instance, PathBuf::new).unwrap();
+        let instances = Instances {
+            log: instance,
+            state: instance,
+        };
+        let file = to_file(instances, &state, 1);
+        let (read, _) = read(&file, instance, PathBuf::new).unwrap();
         assert_eq!(read.registrations["a"].origin, origin);
     }
 }
