@@ -33,6 +33,7 @@ pub(crate) mod replace;
 pub(crate) mod fail;
 pub(crate) mod reset;
 pub(crate) mod release;
+pub(crate) mod redraw;
 pub(crate) mod token;
 pub(crate) mod key;
 pub(crate) mod generate;
@@ -76,6 +77,7 @@ pub(crate) enum Command {
     Fail(fail::FailArgs),
     Reset(reset::ResetArgs),
     Release(release::ReleaseArgs),
+    Redraw(redraw::RedrawArgs),
     Token(token::TokenArgs),
     Key(key::KeyArgs),
     Completions(completions::CompletionsArgs),
@@ -97,6 +99,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Fail(args) => fail::run(args),
         Command::Reset(args) => reset::run(args),
         Command::Release(args) => release::run(args),
+        Command::Redraw(args) => redraw::run(args),
         Command::Token(args) => token::run(args),
         Command::Key(args) => key::run(&args),
         Command::Completions(args) => completions::run(&args),

@@ -197,6 +197,65 @@ fn list(directory: &Path, found: &mut Vec<(String, u32)>) {
 }
 
 #[test]
+fn redrawn_value_is_audited_and_survives_a_restart() {
+    let sandbox = Sandbox::new();
+    let port = ReservedPort::new();
+    let flags = [&STATE[..], &["--audit-log", "audit"]].concat();
+    let mut server = port.serve_with(&sandbox, &flags);
+    let join = || {
+        let nodes = ["node-1", "node-2"].map(|node| sandbox.join(&port.url(), node, &[]));
+        for node in nodes {
+            assert_eq!(node.end().0, 0);
+        }
+        sandbox.read("node-1/cookie")
+    };
+    let redraw = |key: &str| sandbox.run(&["redraw", key, "--server", &port.url()], &[]);
+    let early = redraw("cookie");
+    assert_eq!(code(&early), 77);
+    let message = text(&early.stderr);
+    assert!(
+        message.contains("once.cookie has no value yet"),
+        "{message}"
+    );
+    let first = join();
+    let done = redraw("cookie");
+    assert_eq!(code(&done), 0, "{}", text(&done.stderr));
+    let message = text(&done.stderr);
+    assert!(message.contains("evaluated once.cookie again"), "{message}");
+    server.log_until("an operator requested another value of once.cookie");
+    let second = join();
+    assert_ne!(first, second);
+    let unknown = redraw("cokie");
+    assert_eq!(code(&unknown), 77);
+    assert!(text(&unknown.stderr).contains("did you mean `cookie`?"));
+    let audit = sandbox.read("audit");
+    let line = audit
+        .lines()
+        .find(|line| line.contains("/v1/redraw\",\"outcome\":\"changed"));
+    assert!(line.unwrap().contains("\"once\":\"cookie\""), "{audit}");
+
+    // A changed expression has no effect on a sealed value, and the server says so.
+    let spec = sandbox.read("cluster.yaml");
+    assert!(spec.contains("random_hex(8)"), "{spec}");
+    sandbox.put(
+        "cluster.yaml",
+        &spec.replace("random_hex(8)", "random_hex(16)"),
+    );
+    server.signal(Signal::HUP);
+    server.log_until(
+        "once.cookie: the expression has changed, and the sealed value stays; to evaluate it again, run `cfgsync redraw \
+         cookie`",
+    );
+    assert_eq!(join(), second);
+    server.signal(Signal::KILL);
+    server.end();
+    let _server = port.serve_with(&sandbox, &flags);
+    assert_eq!(join(), second);
+    assert_eq!(code(&redraw("cookie")), 0);
+    assert_eq!(join().trim().len(), 2 * second.trim().len());
+}
+
+#[test]
 fn warns_what_is_lost_without_a_state_directory() {
     let sandbox = Sandbox::new();
     let mut server = sandbox.serve(&[]);

@@ -357,6 +357,13 @@ impl Client {
             .await
     }
 
+    /// Evaluates the value `key` of `once` again, for the next generation. Returns when that generation is sealed, or
+    /// after a minute.
+    pub async fn redraw(&self, key: &str) -> Result<Response<()>, CallError> {
+        let options = RequestOptions::with_body(json!({ "key": key }));
+        self.send_empty(Method::POST, "/v1/redraw", options).await
+    }
+
     /// Checks that a server responds, within five seconds. [`Response::meta`] says which cluster it serves.
     pub async fn livez(&self) -> Result<Response<()>, CallError> {
         let options = RequestOptions {

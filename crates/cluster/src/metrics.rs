@@ -60,6 +60,8 @@ pub struct ChangeCounters {
     pub remove: Counter,
     /// Overrides that were set or removed.
     pub overrides: Counter,
+    /// Values of `once` that are evaluated again.
+    pub redraw: Counter,
     /// Failures that operators declared.
     pub fail: Counter,
     /// Failures that operators reset.
@@ -75,6 +77,7 @@ impl Default for ChangeCounters {
             release: counter("release"),
             remove: counter("remove"),
             overrides: counter("override"),
+            redraw: counter("redraw"),
             fail: counter("fail"),
             reset: counter("reset"),
             family: family.clone(),

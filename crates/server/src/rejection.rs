@@ -286,6 +286,8 @@ fn outline_of_refusal(refusal: &Refusal) -> Outline {
         Refusal::Metadata(_) => (StatusCode::BAD_REQUEST, "wrong_metadata"),
         Refusal::Unregistered(_) => (StatusCode::NOT_FOUND, "unregistered"),
         Refusal::Unknown { .. } => (StatusCode::NOT_FOUND, NO_SUCH_NODE),
+        Refusal::NoOnce { .. } => (StatusCode::NOT_FOUND, "no_once"),
+        Refusal::NotDrawn(_) => (StatusCode::CONFLICT, "not_drawn"),
         Refusal::NoOverride(_) => (StatusCode::NOT_FOUND, "no_override"),
         Refusal::NoKey(_) => (StatusCode::CONFLICT, "no_owner"),
         Refusal::OtherKey(_) => (StatusCode::FORBIDDEN, "other_key"),

@@ -80,6 +80,7 @@ pub(super) enum RoutedHandler {
     Leave,
     Fail,
     Reset,
+    Redraw,
     Livez,
     Readyz,
     Metrics,
@@ -237,6 +238,15 @@ pub(super) static ROUTES: &[Route] = &[
             action: Action::Operate,
             handler: Handler::Routed(RoutedHandler::Reset),
             doc: "ends the failure that an operator declared",
+        }],
+    },
+    Route {
+        pattern: "/v1/redraw",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Operate,
+            handler: Handler::Routed(RoutedHandler::Redraw),
+            doc: "evaluates a value of `once` again, for the next generation",
         }],
     },
     Route {

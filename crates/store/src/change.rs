@@ -63,6 +63,12 @@ pub enum Change {
     Fail(Failure),
     /// Ends a declared failure. Changes nothing if there is none. A record.
     Reset,
+    /// Requests that the next generation evaluates a value of `once` again. Rejected if the newest generation has no such
+    /// value. Changes nothing if it is requested already. An input.
+    Redraw {
+        /// The name of the value.
+        key: String,
+    },
 }
 
 impl Change {
@@ -81,7 +87,8 @@ impl Change {
             Self::Register { .. }
             | Self::Remove { .. }
             | Self::Override { .. }
-            | Self::RemoveOverride(_) => true,
+            | Self::RemoveOverride(_)
+            | Self::Redraw { .. } => true,
             Self::Deliver { .. }
             | Self::Claim { .. }
             | Self::Release(_)
@@ -156,6 +163,9 @@ pub enum RejectionReason {
     /// Another key owns the identifier.
     #[error("{0} is owned by a different key")]
     DifferentKey(Identifier),
+    /// The newest generation has no such value of `once`.
+    #[error("no generation has a value of once.{0}")]
+    NoOnceValue(String),
     /// The change does not fit in the bounds that it came with.
     #[error(transparent)]
     CapacityExceeded(#[from] CapacityExceeded),

@@ -77,6 +77,11 @@ pub enum EventKind {
     },
     /// An operator ended the declared failure.
     ClusterReset,
+    /// An operator requested another value of `once`.
+    RedrawRequested {
+        /// The name of the value.
+        key: String,
+    },
     /// A generation was sealed.
     GenerationSealed {
         /// The number of the generation.
@@ -100,6 +105,7 @@ impl EventKind {
             Self::NameReleased { .. } => "name_released",
             Self::ClusterFailed { .. } => "cluster_failed",
             Self::ClusterReset => "cluster_reset",
+            Self::RedrawRequested { .. } => "redraw_requested",
             Self::GenerationSealed { .. } => "generation_sealed",
         }
     }
@@ -260,6 +266,22 @@ mod tests {
             "revision": 9, "part": 0, "kind": "generation_sealed", "generation": 1, "digest": digest
         }]);
         assert_eq!(serde_json::to_value(&events[0][..]).unwrap(), expected);
+    }
+
+    #[test]
+    fn json_form_of_a_redraw_names_the_value() {
+        let mut generation = Generation::clone(&crate::conformance::generation(1, "files"));
+        generation.once = Arc::new(serde_json::from_str(r#"{"cookie":"x"}"#).unwrap());
+        let mut state = State::default();
+        state.seal(Arc::new(generation), 1, Revision(1)).unwrap();
+        let key = "cookie".to_owned();
+        let commit = state.apply(vec![Change::Redraw { key }], Revision(2));
+        let expected =
+            json!([{"revision": 2, "part": 0, "kind": "redraw_requested", "key": "cookie"}]);
+        assert_eq!(
+            serde_json::to_value(&commit.unwrap().events[..]).unwrap(),
+            expected
+        );
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct State {
     pub registrations_revision: Revision,
     /// The revision of the newest change of an override, including removals.
     pub overrides_revision: Revision,
+    /// The revision of the newest request for another value of `once`.
+    pub redraws_revision: Revision,
     /// The registered nodes, sorted by identifier.
     pub registrations: OrdMap<Identifier, RegisteredNode>,
     /// The size of the metadata of all registered nodes, in bytes of memory.
@@ -37,6 +39,9 @@ pub struct State {
     pub keys: OrdMap<Identifier, Digest>,
     /// The failure that an operator declared, if any.
     pub failure: Option<Arc<Failure>>,
+    /// The values of `once` that the next generation evaluates again, with the revisions of the requests. All of them are
+    /// values of the newest generation.
+    pub redraws: OrdMap<String, Revision>,
     /// The newest generations, oldest first. A store keeps a bounded number.
     pub generations: Arc<VecDeque<Arc<Generation>>>,
     /// The history of the newest events.
@@ -258,8 +263,10 @@ impl State {
                 Some(_) => Effect::Changed(EventKind::ClusterReset),
                 None => Effect::Unchanged(None),
             },
+            Change::Redraw { key } => self.redraw(key, revision)?,
         };
-        self.inputs = self.registrations_revision.max(self.overrides_revision);
+        let newest = self.registrations_revision.max(self.overrides_revision);
+        self.inputs = newest.max(self.redraws_revision);
         Ok(effect)
     }
 
@@ -375,6 +382,19 @@ impl State {
         Effect::Changed(EventKind::ClusterFailed { failure })
     }
 
+    fn redraw(&mut self, key: String, revision: Revision) -> Result<Effect, RejectionReason> {
+        if let Some(requested) = self.redraws.get(&key) {
+            return Ok(Effect::Unchanged(Some(*requested)));
+        }
+        let newest = self.generation();
+        if !newest.is_some_and(|newest| newest.once.contains_key(&key)) {
+            return Err(RejectionReason::NoOnceValue(key));
+        }
+        self.redraws.insert(key.clone(), revision);
+        self.redraws_revision = revision;
+        Ok(Effect::Changed(EventKind::RedrawRequested { key }))
+    }
+
     /// Seals `generation` at `revision` if its number follows the newest one. Only the newest `history` generations, at
     /// least one, are kept.
     ///
@@ -410,6 +430,16 @@ impl State {
             generation: generation.number,
             digest: generation.digest,
         };
+        // The generation has evaluated the values that were requested before its inputs.
+        let covered = generation.revision;
+        self.redraws = self
+            .redraws
+            .iter()
+            .filter(|(key, requested)| {
+                **requested > covered && generation.once.contains_key(key.as_str())
+            })
+            .map(|(key, requested)| (key.clone(), *requested))
+            .collect();
         let generations = Arc::make_mut(&mut self.generations);
         generations.push_back(generation);
         while generations.len() > history.max(1) {

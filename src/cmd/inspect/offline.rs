@@ -33,6 +33,7 @@ pub(super) fn cluster(contents: &DirectoryContents) -> ClusterBody {
         failure: state.failure.as_deref().cloned(),
         registrations: nodes.map(|node| entry(state, node)).collect(),
         overridden_absent: state.overridden_absent().cloned().collect(),
+        redraws: state.redraws.keys().cloned().collect(),
     }
 }
 

@@ -48,6 +48,15 @@ pub(super) fn cluster(body: &ClusterBody) -> String {
             names.join(", ")
         ));
     }
+    if !body.redraws.is_empty() {
+        let keys = body.redraws.iter().take(NAMES_MAX);
+        let keys: Vec<String> = keys.map(|key| escape_for_terminal(key)).collect();
+        let more = more_than(keys.len(), body.redraws.len());
+        text.push_str(&format!(
+            "values of once that the next generation evaluates again: {}{more}\n",
+            keys.join(", ")
+        ));
+    }
     text.push('\n');
     if body.registrations.is_empty() {
         text.push_str("no node has registered yet\n");
@@ -335,6 +344,7 @@ mod tests {
                     "seat": null, "revision": 2, "overridden": true},
             ],
             "overridden_absent": ["node-9"],
+            "redraws": ["cookie", "id"],
         }))
         .unwrap()
     }
@@ -346,6 +356,7 @@ mod tests {
         missing: node-3
         unmet: nodes: 1 of 3 are missing
         overridden, but not registered: node-9
+        values of once that the next generation evaluates again: cookie, id
 
         NODE    IP        SINCE                 WAITS  SEAT  GENERATION    METADATA
         node-1  10.0.0.1  2026-01-31T12:00:00Z  yes    -     -             port=9000 zone="a b"
@@ -372,6 +383,7 @@ mod tests {
         missing: node-3
         unmet: nodes: 1 of 3 are missing
         overridden, but not registered: node-9
+        values of once that the next generation evaluates again: cookie, id
 
         NODE    IP        SINCE                 WAITS  SEAT  GENERATION             METADATA
         node-1  10.0.0.1  2026-01-31T12:00:00Z  yes    -     2                      port=9000 zone="a b"

@@ -12,7 +12,7 @@ use super::{
     },
     bounded_body, small_body,
 };
-use cfgsync_wire::{read_fail, read_replacement};
+use cfgsync_wire::{read_fail, read_redraw, read_replacement};
 
 /// The content type of `/metrics`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -138,6 +138,15 @@ pub(in super::super) async fn fail(context: Context, mut body: Body) -> Routed {
 pub(in super::super) async fn reset(context: Context) -> Routed {
     context.announce().await?;
     context.server().coordinator.reset().await?;
+    Ok(reply::accepted().into())
+}
+
+/// `POST /v1/redraw`.
+pub(in super::super) async fn redraw(mut context: Context, mut body: Body) -> Routed {
+    let redraw = read_redraw(&small_body(&context, &mut body).await?)?;
+    context.set_once(&redraw.key);
+    context.announce().await?;
+    context.server().coordinator.redraw(redraw.key).await?;
     Ok(reply::accepted().into())
 }
 

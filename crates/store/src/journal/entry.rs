@@ -46,6 +46,7 @@ enum ChangeEntry<'a> {
     Claim(&'a str, [u8; 32]),
     Release(&'a str),
     RegisterFrom(#[serde(borrow)] NodeEntry<'a>, OriginEntry),
+    Redraw(&'a str),
 }
 
 /// The encoding of a registration.
@@ -247,6 +248,7 @@ impl<'a> ChangeEntry<'a> {
             Change::Release(identifier) => Self::Release(identifier.as_str()),
             Change::Fail(failure) => Self::Fail(FailureEntry::of(failure)),
             Change::Reset => Self::Reset,
+            Change::Redraw { key } => Self::Redraw(key),
         }
     }
 
@@ -266,6 +268,9 @@ impl<'a> ChangeEntry<'a> {
             Self::Reset => Ok(Change::Reset),
             Self::Claim(identifier, key) => claim(identifier, key),
             Self::Release(identifier) => release(identifier),
+            Self::Redraw(key) => Ok(Change::Redraw {
+                key: key.to_owned(),
+            }),
         }
     }
 }

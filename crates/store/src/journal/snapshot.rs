@@ -43,6 +43,12 @@ enum Part<'a> {
     NodeFrom(#[serde(borrow)] NodeEntry<'a>, u64, OriginEntry),
     /// The instance of the state, if it continues the log of an earlier instance. The head has the instance of the log.
     Continues { instance: [u8; 16] },
+    /// The newest request for another value of `once`, and the values that the next generation evaluates again.
+    Redraws {
+        newest: u64,
+        #[serde(borrow)]
+        pending: Vec<(&'a str, u64)>,
+    },
 }
 
 /// The instance in the head of the log, and that of the state. They differ if the state continues an earlier instance.
@@ -93,6 +99,13 @@ pub(super) fn to_file(instances: Instances, state: &State, history: usize) -> Ve
             registrations: state.registrations_revision.0,
             overrides: state.overrides_revision.0,
         });
+        if state.redraws_revision > Revision(0) {
+            let pending = state.redraws.iter();
+            part(&Part::Redraws {
+                newest: state.redraws_revision.0,
+                pending: pending.map(|(key, at)| (key.as_str(), at.0)).collect(),
+            });
+        }
         for known in state.registrations.values() {
             let node = NodeEntry::of(&known.registration);
             let revision = known.revision.0;
@@ -199,6 +212,13 @@ impl Part<'_> {
                 let key = Digest::from_bytes(key);
                 state.keys.insert(Identifier::recorded(identifier)?, key);
             }
+            Self::Redraws { newest, pending } => {
+                state.redraws_revision = Revision(newest);
+                let pending = pending.into_iter();
+                state.redraws = pending
+                    .map(|(key, at)| (key.to_owned(), Revision(at)))
+                    .collect();
+            }
             Self::Continues { instance } => instances.state = Instance::from_bytes(instance),
         }
         Ok(())
@@ -245,5 +265,31 @@ mod tests {
         let file = to_file(instances, &state, 1);
         let (read, _) = read(&file, instance, PathBuf::new).unwrap();
         assert_eq!(read.registrations["a"].origin, origin);
+    }
+
+    #[test]
+    fn requested_redraws_and_a_continued_instance_are_kept() {
+        let (log, later) = (Instance::from_bytes([1; 16]), Instance::from_bytes([2; 16]));
+        let instances = Instances { log, state: later };
+        let mut state = State {
+            revision: Revision(9),
+            inputs: Revision(8),
+            redraws_revision: Revision(8),
+            ..State::default()
+        };
+        for pending in [&[][..], &[("cookie", 7), ("id", 8)]] {
+            let pending = pending.iter();
+            state.redraws = pending
+                .map(|(key, at)| ((*key).to_owned(), Revision(*at)))
+                .collect();
+            let file = to_file(instances, &state, 1);
+            let (found, instance) = read(&file, log, PathBuf::new).unwrap();
+            assert_eq!((instance, &found.redraws), (later, &state.redraws));
+            assert_eq!(
+                (found.redraws_revision, found.inputs),
+                (Revision(8), Revision(8))
+            );
+            assert!(read(&file, later, PathBuf::new).is_err());
+        }
     }
 }
