@@ -29,6 +29,7 @@ pub(crate) mod join;
 pub(crate) mod inspect;
 pub(crate) mod plan;
 pub(crate) mod rm;
+pub(crate) mod unban;
 pub(crate) mod replace;
 pub(crate) mod fail;
 pub(crate) mod reset;
@@ -73,6 +74,7 @@ pub(crate) enum Command {
     Inspect(inspect::InspectArgs),
     Plan(plan::PlanArgs),
     Rm(rm::RmArgs),
+    Unban(unban::UnbanArgs),
     Replace(replace::ReplaceArgs),
     Fail(fail::FailArgs),
     Reset(reset::ResetArgs),
@@ -95,6 +97,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Inspect(args) => inspect::run(args),
         Command::Plan(args) => plan::run(&args),
         Command::Rm(args) => rm::run(args),
+        Command::Unban(args) => unban::run(args),
         Command::Replace(args) => replace::run(args),
         Command::Fail(args) => fail::run(args),
         Command::Reset(args) => reset::run(args),

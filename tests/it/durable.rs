@@ -256,6 +256,47 @@ fn redrawn_value_is_audited_and_survives_a_restart() {
 }
 
 #[test]
+fn banned_node_is_kept_out_until_it_is_unbanned() {
+    let sandbox = Sandbox::new();
+    let port = ReservedPort::new();
+    let mut server = port.serve_with(&sandbox, &STATE);
+    let operate = |arguments: &[&str]| {
+        let output = sandbox.run(&[arguments, &["--server", &port.url()]].concat(), &[]);
+        (code(&output), text(&output.stdout) + &text(&output.stderr))
+    };
+    let waiting = sandbox.join(&port.url(), "node-1", &[]);
+    server.log_until("node-1 registered");
+    let (exit, message) = operate(&["rm", "node-1", "--ban"]);
+    assert_eq!(exit, 0, "{message}");
+    server.log_until("node-1 was banned");
+    let refused = |node: Process| {
+        let (exit, log) = node.end();
+        assert_eq!(exit, 77, "{log}");
+        assert!(
+            log.contains("an operator runs `cfgsync unban node-1`"),
+            "{log}"
+        );
+    };
+    refused(waiting);
+    server.signal(Signal::KILL);
+    server.end();
+    let mut server = port.serve_with(&sandbox, &STATE);
+    refused(sandbox.join(&port.url(), "node-1", &[]));
+    for from in [&["--server", &port.url()][..], &STATE] {
+        let output = sandbox.run(&[&["inspect"], from].concat(), &[]);
+        let message = text(&output.stdout);
+        assert!(message.contains("banned: node-1\n"), "{message}");
+    }
+    let (exit, message) = operate(&["unban", "node-1"]);
+    assert_eq!(exit, 0, "{message}");
+    let (exit, message) = operate(&["unban", "node-1"]);
+    assert_eq!(exit, 77);
+    assert!(message.contains("node-1 is not banned"), "{message}");
+    let _node = sandbox.join(&port.url(), "node-1", &[]);
+    server.log_until("node-1 registered");
+}
+
+#[test]
 fn warns_what_is_lost_without_a_state_directory() {
     let sandbox = Sandbox::new();
     let mut server = sandbox.serve(&[]);

@@ -345,6 +345,20 @@ impl Client {
             .await
     }
 
+    /// Removes a node, and refuses its registrations until [`Client::unban`].
+    pub async fn ban(&self, id: &Identifier) -> Result<Response<()>, CallError> {
+        let route = format!("/v1/nodes/{id}/ban");
+        self.send_empty(Method::POST, &route, RequestOptions::default())
+            .await
+    }
+
+    /// Lets a banned node register again.
+    pub async fn unban(&self, id: &Identifier) -> Result<Response<()>, CallError> {
+        let route = format!("/v1/nodes/{id}/ban");
+        self.send_empty(Method::DELETE, &route, RequestOptions::default())
+            .await
+    }
+
     /// Declares the cluster failed. Every waiting node gets `reason`, until [`Client::reset`].
     pub async fn fail(&self, reason: &str) -> Result<Response<()>, CallError> {
         let options = RequestOptions::with_body(json!({ "reason": reason }));

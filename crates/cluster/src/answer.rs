@@ -105,6 +105,15 @@ pub enum Refusal {
          cfgsync release {0}"
     )]
     OtherKey(Identifier),
+    /// An operator has removed the node and keeps it out.
+    #[error(
+        "{0} is banned: an operator has removed it with `cfgsync rm --ban`; to let it register again, an operator runs \
+         `cfgsync unban {0}`"
+    )]
+    Banned(Identifier),
+    /// The node is not banned.
+    #[error("{0} is not banned")]
+    NotBanned(Identifier),
     /// Another machine has registered with the identifier of a node that waits.
     #[error("another machine registered as {identifier} from {ip}")]
     Replaced {

@@ -250,6 +250,47 @@ impl Coordinator {
         .await
     }
 
+    /// Removes a node on behalf of an operator, if it is registered, and refuses its registrations until
+    /// [`Coordinator::unban`].
+    ///
+    /// # Errors
+    /// Fails if the sealed cluster refuses removals, if too many nodes are banned, or if the store does not acknowledge
+    /// the change.
+    pub async fn ban(&self, identifier: &Identifier) -> Result<Revision, Refusal> {
+        {
+            let view = self.shared.view.load();
+            let state = self.shared.store.state();
+            match view.admission(&state).remove(identifier) {
+                Ok(()) | Err(Refusal::Unregistered(_)) => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        let ban = Change::Ban {
+            identifier: identifier.clone(),
+            within: self.shared.capacity.bounds(),
+        };
+        let commit = self.apply(vec![ban]).await?;
+        if commit.is_changed() {
+            self.shared.metrics.changes.ban.inc();
+            // A request of the node may wait for its files.
+            self.shared.release.send_replace(());
+        }
+        Ok(commit.revision)
+    }
+
+    /// Lets a banned node register again.
+    ///
+    /// # Errors
+    /// Fails if the node is not banned, or if the store does not acknowledge the change.
+    pub async fn unban(&self, identifier: &Identifier) -> Result<Revision, Refusal> {
+        let commit = self.apply(vec![Change::Unban(identifier.clone())]).await?;
+        if !commit.is_changed() {
+            return Err(Refusal::NotBanned(identifier.clone()));
+        }
+        self.shared.metrics.changes.unban.inc();
+        Ok(commit.revision)
+    }
+
     /// Withdraws a node's own registration before the first seal, and ends the ownership of its identifier. The node may
     /// then register again from another machine. `joiner` is the process that withdraws. It withdraws only its own
     /// registration.
@@ -362,6 +403,7 @@ impl Coordinator {
             RejectionReason::DifferentFacts(identifier) => Refusal::OtherFacts(identifier),
             RejectionReason::NoOverride(identifier) => Refusal::NoOverride(identifier),
             RejectionReason::DifferentKey(identifier) => Refusal::OtherKey(identifier),
+            RejectionReason::Banned(identifier) => Refusal::Banned(identifier),
             RejectionReason::NoOnceValue(key) => Refusal::NotDrawn(key),
             RejectionReason::CapacityExceeded(exceeded) => self.shared.capacity.refuse(exceeded),
             RejectionReason::NotFirstGeneration(_) => {

@@ -58,6 +58,7 @@ impl Coordinator {
             registrations: entries.collect(),
             overridden_absent: state.overridden_absent().cloned().collect(),
             redraws: state.redraws.keys().cloned().collect(),
+            banned: state.bans.iter().cloned().collect(),
         }
     }
 

@@ -60,6 +60,10 @@ pub struct ChangeCounters {
     pub remove: Counter,
     /// Overrides that were set or removed.
     pub overrides: Counter,
+    /// Nodes that were banned.
+    pub ban: Counter,
+    /// Bans that were ended.
+    pub unban: Counter,
     /// Values of `once` that are evaluated again.
     pub redraw: Counter,
     /// Failures that operators declared.
@@ -77,6 +81,8 @@ impl Default for ChangeCounters {
             release: counter("release"),
             remove: counter("remove"),
             overrides: counter("override"),
+            ban: counter("ban"),
+            unban: counter("unban"),
             redraw: counter("redraw"),
             fail: counter("fail"),
             reset: counter("reset"),

@@ -29,6 +29,8 @@
 //! | `/v1/nodes/{id}/payload` | GET, HEAD | Fetch | returns a node's payload with an entity tag, and follows changes |
 //! | `/v1/nodes/{id}/override` | DELETE | Operate | ends an override |
 //! | `/v1/nodes/{id}/key` | DELETE | Operate | releases a node's name from the key that owns it |
+//! | `/v1/nodes/{id}/ban` | POST | Operate | removes a node and refuses its registrations |
+//! | `/v1/nodes/{id}/ban` | DELETE | Operate | ends a ban |
 //! | `/v1/generations` | GET, HEAD | Inspect | lists the sealed generations, newest first |
 //! | `/v1/generations/{n}` | GET, HEAD | Inspect | describes one generation, file by file |
 //! | `/v1/generations/{n}/nodes/{id}/payload` | GET, HEAD | Inspect | returns a node's payload of a generation; this is no delivery |

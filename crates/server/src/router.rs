@@ -30,6 +30,8 @@ fn method_router(handler: RoutedHandler, verb: Verb) -> MethodRouter {
         RoutedHandler::Remove => on(filter, operator::remove),
         RoutedHandler::RemoveOverride => on(filter, operator::remove_override),
         RoutedHandler::Release => on(filter, operator::release),
+        RoutedHandler::Ban => on(filter, operator::ban),
+        RoutedHandler::Unban => on(filter, operator::unban),
         RoutedHandler::Generations => on(filter, operator::generations),
         RoutedHandler::OneGeneration => on(filter, operator::one_generation),
         RoutedHandler::Payload => on(filter, operator::payload),

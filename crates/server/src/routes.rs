@@ -74,6 +74,8 @@ pub(super) enum RoutedHandler {
     Remove,
     RemoveOverride,
     Release,
+    Ban,
+    Unban,
     Generations,
     OneGeneration,
     Payload,
@@ -185,6 +187,23 @@ pub(super) static ROUTES: &[Route] = &[
             handler: Handler::Routed(RoutedHandler::Release),
             doc: "releases a node's name from the key that owns it",
         }],
+    },
+    Route {
+        pattern: "/v1/nodes/{id}/ban",
+        endpoints: &[
+            Endpoint {
+                verb: Verb::Post,
+                action: Action::Operate,
+                handler: Handler::Routed(RoutedHandler::Ban),
+                doc: "removes a node and refuses its registrations",
+            },
+            Endpoint {
+                verb: Verb::Delete,
+                action: Action::Operate,
+                handler: Handler::Routed(RoutedHandler::Unban),
+                doc: "ends a ban",
+            },
+        ],
     },
     Route {
         pattern: "/v1/generations",

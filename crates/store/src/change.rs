@@ -69,6 +69,16 @@ pub enum Change {
         /// The name of the value.
         key: String,
     },
+    /// Removes a node, if it is registered, and rejects its registrations until [`Change::Unban`]. Changes nothing if it is
+    /// banned already. An input.
+    Ban {
+        /// The node to keep out.
+        identifier: Identifier,
+        /// The bounds for banned identifiers: at most `nodes_max`.
+        within: Bounds,
+    },
+    /// Ends a ban. Changes nothing if there is none. A record.
+    Unban(Identifier),
 }
 
 impl Change {
@@ -88,10 +98,12 @@ impl Change {
             | Self::Remove { .. }
             | Self::Override { .. }
             | Self::RemoveOverride(_)
-            | Self::Redraw { .. } => true,
+            | Self::Redraw { .. }
+            | Self::Ban { .. } => true,
             Self::Deliver { .. }
             | Self::Claim { .. }
             | Self::Release(_)
+            | Self::Unban(_)
             | Self::Fail(_)
             | Self::Reset => false,
         }
@@ -163,6 +175,9 @@ pub enum RejectionReason {
     /// Another key owns the identifier.
     #[error("{0} is owned by a different key")]
     DifferentKey(Identifier),
+    /// An operator has banned the node.
+    #[error("{0} is banned")]
+    Banned(Identifier),
     /// The newest generation has no such value of `once`.
     #[error("no generation has a value of once.{0}")]
     NoOnceValue(String),

@@ -77,6 +77,16 @@ pub enum EventKind {
     },
     /// An operator ended the declared failure.
     ClusterReset,
+    /// The registrations of a node are rejected from now on.
+    NodeBanned {
+        /// The identifier of the node.
+        identifier: Identifier,
+    },
+    /// A banned node may register again.
+    NodeUnbanned {
+        /// The identifier of the node.
+        identifier: Identifier,
+    },
     /// An operator requested another value of `once`.
     RedrawRequested {
         /// The name of the value.
@@ -105,6 +115,8 @@ impl EventKind {
             Self::NameReleased { .. } => "name_released",
             Self::ClusterFailed { .. } => "cluster_failed",
             Self::ClusterReset => "cluster_reset",
+            Self::NodeBanned { .. } => "node_banned",
+            Self::NodeUnbanned { .. } => "node_unbanned",
             Self::RedrawRequested { .. } => "redraw_requested",
             Self::GenerationSealed { .. } => "generation_sealed",
         }
@@ -233,6 +245,11 @@ mod tests {
             Change::Release(id()),
             Change::Fail(failure),
             Change::Reset,
+            Change::Ban {
+                identifier: id(),
+                within: Bounds::NONE,
+            },
+            Change::Unban(id()),
         ];
         let at = "1970-01-01T00:00:00Z";
         let expected = [
@@ -246,6 +263,8 @@ mod tests {
             json!({"kind": "cluster_failed",
                 "failure": {"kind": "operator", "reason": "maintenance", "at": at}}),
             json!({"kind": "cluster_reset"}),
+            json!({"kind": "node_banned", "identifier": "a"}),
+            json!({"kind": "node_unbanned", "identifier": "a"}),
         ];
         let expected = expected.into_iter().zip(0..).map(|(mut event, part)| {
             event["revision"] = json!(7);

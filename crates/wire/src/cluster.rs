@@ -36,6 +36,9 @@ pub struct ClusterBody {
     /// The values of `once` that the next generation evaluates again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redraws: Vec<String>,
+    /// The nodes that an operator has banned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub banned: Vec<Identifier>,
 }
 
 /// The state of a cluster.

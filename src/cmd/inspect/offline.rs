@@ -34,6 +34,7 @@ pub(super) fn cluster(contents: &DirectoryContents) -> ClusterBody {
         registrations: nodes.map(|node| entry(state, node)).collect(),
         overridden_absent: state.overridden_absent().cloned().collect(),
         redraws: state.redraws.keys().cloned().collect(),
+        banned: state.bans.iter().cloned().collect(),
     }
 }
 

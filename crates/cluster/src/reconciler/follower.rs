@@ -112,6 +112,12 @@ impl Follower {
                     failure.reason
                 );
             }
+            EventKind::NodeBanned { identifier } => {
+                tracing::info!("{identifier} was banned: its registrations are refused");
+            }
+            EventKind::NodeUnbanned { identifier } => {
+                tracing::info!("{identifier} is no longer banned");
+            }
             EventKind::RedrawRequested { key } => {
                 tracing::info!("an operator requested another value of once.{key}");
             }

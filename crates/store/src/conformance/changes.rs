@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{accepted, apply, claim, deliver, generation, id, node, register, rejected, remove};
-use crate::{Bounds, Change, RejectionReason, Store};
+use crate::{Bounds, CapacityExceeded, Change, RejectionReason, Store};
 use cfgsync_model::{
     ArtifactFile, ArtifactSet, Digest, Failure, FailureKind, Generation, JoinerId, Origin, Revision,
 };
@@ -210,6 +210,50 @@ pub(super) async fn redraw_is_requested_until_a_generation_includes_it(store: &i
     accepted(store.seal(sealed(3, "three", second.revision)).await);
     assert!(store.state().redraws.is_empty());
     assert!(apply(store, redraw("cookie")).await.is_changed());
+}
+
+pub(super) async fn banned_node_is_removed_and_cannot_register(store: &impl Store) {
+    let ban = |name: &str| {
+        vec![Change::Ban {
+            identifier: id(name),
+            within: Bounds {
+                nodes_max: 1,
+                ..Bounds::NONE
+            },
+        }]
+    };
+    let unban = || vec![Change::Unban(id("a"))];
+    let banned = || (0, RejectionReason::Banned(id("a")));
+    register(store, "a", "10.0.0.1").await;
+    apply(store, vec![deliver("a", 1), claim("a", "key")]).await;
+    let commit = apply(store, ban("a")).await;
+    let kinds: Vec<_> = commit
+        .events
+        .iter()
+        .map(|event| event.kind.name())
+        .collect();
+    assert_eq!(kinds, ["node_removed", "node_banned"]);
+    {
+        let state = store.state();
+        assert!(state.registrations.is_empty() && state.deliveries.is_empty());
+        assert!(state.bans.contains("a") && state.mentions("a"));
+        assert_eq!(
+            (state.inputs, state.metadata_total_bytes),
+            (commit.revision, 0)
+        );
+        // The claim stays, so that no other machine gets the name.
+        assert!(state.keys.contains_key("a"));
+    }
+    assert!(!apply(store, ban("a")).await.is_changed());
+    let register_again = || vec![Change::register(node("a", "10.0.0.1"))];
+    assert_eq!(rejected(store, register_again()).await, banned());
+    let full = (0, CapacityExceeded::Bans { max: 1 }.into());
+    assert_eq!(rejected(store, ban("b")).await, full);
+    let inputs = store.state().inputs;
+    assert!(apply(store, unban()).await.is_changed());
+    assert!(!apply(store, unban()).await.is_changed());
+    assert_eq!(store.state().inputs, inputs);
+    assert!(apply(store, register_again()).await.is_changed());
 }
 
 pub(super) async fn first_key_owns_an_identifier(store: &impl Store) {

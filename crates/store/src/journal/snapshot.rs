@@ -49,6 +49,8 @@ enum Part<'a> {
         #[serde(borrow)]
         pending: Vec<(&'a str, u64)>,
     },
+    /// An identifier that may not register.
+    Ban(&'a str),
 }
 
 /// The instance in the head of the log, and that of the state. They differ if the state continues an earlier instance.
@@ -130,6 +132,9 @@ pub(super) fn to_file(instances: Instances, state: &State, history: usize) -> Ve
         }
         for (identifier, key) in &state.keys {
             part(&Part::Key(identifier.as_str(), *key.as_bytes()));
+        }
+        for identifier in &state.bans {
+            part(&Part::Ban(identifier.as_str()));
         }
         let mut before = None;
         for generation in state.generations.iter() {
@@ -219,6 +224,9 @@ impl Part<'_> {
                     .map(|(key, at)| (key.to_owned(), Revision(at)))
                     .collect();
             }
+            Self::Ban(identifier) => {
+                state.bans.insert(Identifier::recorded(identifier)?);
+            }
             Self::Continues { instance } => instances.state = Instance::from_bytes(instance),
         }
         Ok(())
@@ -268,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn requested_redraws_and_a_continued_instance_are_kept() {
+    fn redraws_bans_and_a_continued_instance_are_kept() {
         let (log, later) = (Instance::from_bytes([1; 16]), Instance::from_bytes([2; 16]));
         let instances = Instances { log, state: later };
         let mut state = State {
@@ -277,6 +285,7 @@ mod tests {
             redraws_revision: Revision(8),
             ..State::default()
         };
+        state.bans.insert("b".parse().unwrap());
         for pending in [&[][..], &[("cookie", 7), ("id", 8)]] {
             let pending = pending.iter();
             state.redraws = pending
@@ -285,6 +294,7 @@ mod tests {
             let file = to_file(instances, &state, 1);
             let (found, instance) = read(&file, log, PathBuf::new).unwrap();
             assert_eq!((instance, &found.redraws), (later, &state.redraws));
+            assert_eq!(found.bans, state.bans);
             assert_eq!(
                 (found.redraws_revision, found.inputs),
                 (Revision(8), Revision(8))
