@@ -18,7 +18,7 @@ use cfgsync_cluster::Coordinator;
 use cfgsync_materialize::Materializer;
 use cfgsync_server::{DrainReport, HttpConfig};
 use cfgsync_spec::{Spec, SpecError};
-use cfgsync_store::{BoxFuture, DirectoryConfig, MemoryStore, Store, StoreError};
+use cfgsync_store::{BoxFuture, DirectoryConfig, MemoryStore, Relocation, Store, StoreError};
 use cfgsync_support::clock::WallClock;
 
 /// The parts of a server, for `cfgsync serve`. The caller binds the listeners, so that it knows their ports.
@@ -119,9 +119,11 @@ pub(crate) struct Wired {
 
 impl Wired {
     pub(crate) fn new(mut service: Service) -> Result<Self, ServerError> {
-        let store = match service.store {
-            Some(store) => store,
-            None => open_store(None, &service.spec, service.history_generations)?,
+        let store = if let Some(store) = service.store {
+            store
+        } else {
+            let history = service.history_generations;
+            open_store(None, Relocation::Unstated, &service.spec, history)?
         };
         let account = Arc::new(Account {
             guard: service.http.access.clone(),
@@ -215,6 +217,7 @@ impl Wired {
 /// See [`StoreError::kind`].
 pub fn open_store(
     directory: Option<PathBuf>,
+    relocation: Relocation,
     spec: &Spec,
     history_generations: usize,
 ) -> Result<Arc<dyn Store>, StoreError> {
@@ -227,6 +230,7 @@ pub fn open_store(
         directory,
         cluster: spec.cluster.clone(),
         history: history_generations,
+        relocation,
     };
     let store = config.open()?;
     log_directory(&*store, &config.directory);

@@ -29,10 +29,12 @@ pub(crate) mod join;
 pub(crate) mod inspect;
 pub(crate) mod plan;
 pub(crate) mod rm;
+pub(crate) mod unban;
 pub(crate) mod replace;
 pub(crate) mod fail;
 pub(crate) mod reset;
 pub(crate) mod release;
+pub(crate) mod redraw;
 pub(crate) mod token;
 pub(crate) mod key;
 pub(crate) mod generate;
@@ -72,10 +74,12 @@ pub(crate) enum Command {
     Inspect(inspect::InspectArgs),
     Plan(plan::PlanArgs),
     Rm(rm::RmArgs),
+    Unban(unban::UnbanArgs),
     Replace(replace::ReplaceArgs),
     Fail(fail::FailArgs),
     Reset(reset::ResetArgs),
     Release(release::ReleaseArgs),
+    Redraw(redraw::RedrawArgs),
     Token(token::TokenArgs),
     Key(key::KeyArgs),
     Completions(completions::CompletionsArgs),
@@ -93,10 +97,12 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Inspect(args) => inspect::run(args),
         Command::Plan(args) => plan::run(&args),
         Command::Rm(args) => rm::run(args),
+        Command::Unban(args) => unban::run(args),
         Command::Replace(args) => replace::run(args),
         Command::Fail(args) => fail::run(args),
         Command::Reset(args) => reset::run(args),
         Command::Release(args) => release::run(args),
+        Command::Redraw(args) => redraw::run(args),
         Command::Token(args) => token::run(args),
         Command::Key(args) => key::run(&args),
         Command::Completions(args) => completions::run(&args),

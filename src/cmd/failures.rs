@@ -401,6 +401,16 @@ fn store(error: &StoreError) -> (Exit, Option<&'static str>) {
             Exit::WrongSetting,
             "run `chmod 700` on it if only this server uses it; otherwise choose another directory",
         ),
+        StoreErrorKind::Copied => (
+            Exit::WrongSetting,
+            "start it once with --moved if no server has used the original since, and with --restored otherwise: the \
+             nodes then register again with a new instance",
+        ),
+        StoreErrorKind::LostTail => (
+            Exit::Unusable,
+            "restore a copy of the whole directory; a server that starts here continues with what is left, as a new \
+             instance",
+        ),
         StoreErrorKind::Io(kind) => match kind {
             ErrorKind::PermissionDenied => (
                 Exit::WrongSetting,

@@ -216,6 +216,12 @@ async fn inspect(args: InspectArgs) -> Result<Exit, CommandError> {
             print_as(format, &verified, offline::Verified::to_text)?;
             return Ok(Exit::Done);
         }
+        if let Some(what) = &contents.lost_tail {
+            tracing::warn!(
+                "{}: the end of the log is lost: {what}",
+                directory.display()
+            );
+        }
         let source = Source::Directory(Box::new(contents));
         return show(&source, args.query, format).await;
     }

@@ -223,7 +223,7 @@ fn prepare(args: ServeArgs) -> Result<Prepared, CommandError> {
         .check_identity_mode(spec.identity)
         .map_err(AccessError::from)?;
     let sign_key = args.signing.read()?;
-    let store = state::open(&args.state, &spec, args.history).map_err(ServeError::Store)?;
+    let store = state::open(&args.state, &spec, args.history)?;
     Ok(Prepared {
         args,
         spec,

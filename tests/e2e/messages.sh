@@ -94,8 +94,15 @@ provokes 'nothing was delivered within TIME, and the existing files are not thos
 spec other 'values: { x: 1 }' 'ready: { nodes: 1 }'
 provokes 'DIRECTORY holds the state of cluster "NAME", not of "NAME"' 78 \
     "$CFGSYNC" serve other.yaml --listen 127.0.0.1:0 --state-dir state
-printf x | dd of=state/log bs=1 seek=60 conv=notrunc 2>dd.log
 sed -i 's/redy:/ready:/' listed.yaml
+cp -a state copy
+provokes 'DIRECTORY was copied or restored' 78 "$CFGSYNC" serve listed.yaml --listen 127.0.0.1:0 --state-dir copy
+# The head of the log is two lines and a frame of 20 bytes and a body, whose length is in the frame.
+lines=$(head -n 2 copy/log | wc -c)
+body=$(od -An -tu1 -j $((lines + 8)) -N 1 copy/log)
+truncate -s $((lines + 20 + body)) copy/log
+provokes 'the end of the log is lost: REASON' 65 "$CFGSYNC" inspect --state-dir copy --verify
+printf x | dd of=state/log bs=1 seek=60 conv=notrunc 2>dd.log
 provokes 'FILE is damaged at byte N' 65 "$CFGSYNC" serve listed.yaml --listen 127.0.0.1:0 --state-dir state
 
 say "small clusters with one fault each"
@@ -110,6 +117,8 @@ provokes 'refusing to listen on ADDRESS without authentication' 78 "$CFGSYNC" se
 spec late 'late: refuse' 'values: { x: 1 }' 'ready: { nodes: 1 }'
 with_server late.yaml
 join --id node-1 --out-dir late
+"$CFGSYNC" rm node-3 --ban
+provokes 'NODE is banned' 77 join --id node-3 --out-dir late
 provokes 'the cluster is sealed and accepts no new nodes' 77 join --id node-2 --out-dir late
 spec short 'values: { x: 1 }' 'ready: { nodes: 2, deadline: 500ms }'
 with_server short.yaml

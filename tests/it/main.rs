@@ -27,6 +27,7 @@ mod secrets;
 mod service_manager;
 mod shutdown;
 mod signed;
+mod state_directory;
 mod support;
 mod tls;
 mod tls_command;

@@ -26,6 +26,9 @@ pub struct AuditLine {
     /// The node that the operation is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// The name of the value of `once` that the operation is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub once: Option<String>,
     /// The generation that was sealed or delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<GenerationNumber>,
@@ -85,6 +88,7 @@ impl AuditLine {
             who: "server".to_owned(),
             from: None,
             node: None,
+            once: None,
             generation: None,
             revision: None,
             status: None,

@@ -345,6 +345,20 @@ impl Client {
             .await
     }
 
+    /// Removes a node, and refuses its registrations until [`Client::unban`].
+    pub async fn ban(&self, id: &Identifier) -> Result<Response<()>, CallError> {
+        let route = format!("/v1/nodes/{id}/ban");
+        self.send_empty(Method::POST, &route, RequestOptions::default())
+            .await
+    }
+
+    /// Lets a banned node register again.
+    pub async fn unban(&self, id: &Identifier) -> Result<Response<()>, CallError> {
+        let route = format!("/v1/nodes/{id}/ban");
+        self.send_empty(Method::DELETE, &route, RequestOptions::default())
+            .await
+    }
+
     /// Declares the cluster failed. Every waiting node gets `reason`, until [`Client::reset`].
     pub async fn fail(&self, reason: &str) -> Result<Response<()>, CallError> {
         let options = RequestOptions::with_body(json!({ "reason": reason }));
@@ -355,6 +369,13 @@ impl Client {
     pub async fn reset(&self) -> Result<Response<()>, CallError> {
         self.send_empty(Method::POST, "/v1/reset", RequestOptions::default())
             .await
+    }
+
+    /// Evaluates the value `key` of `once` again, for the next generation. Returns when that generation is sealed, or
+    /// after a minute.
+    pub async fn redraw(&self, key: &str) -> Result<Response<()>, CallError> {
+        let options = RequestOptions::with_body(json!({ "key": key }));
+        self.send_empty(Method::POST, "/v1/redraw", options).await
     }
 
     /// Checks that a server responds, within five seconds. [`Response::meta`] says which cluster it serves.

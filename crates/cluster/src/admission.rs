@@ -90,6 +90,7 @@ impl<'a> Admission<'a> {
         limits: Bounds,
     ) -> Result<Permit, Refusal> {
         let identifier = &registration.identifier;
+        self.refuse_banned(identifier.as_str())?;
         // An override gives files to a node for which the spec has none.
         let has_override = self.pipeline.is_unlisted(identifier.as_str())
             && self.state.overrides.contains_key(identifier);
@@ -189,6 +190,9 @@ impl<'a> Admission<'a> {
     /// Decides the answer to a node that fetches its files. `has_payload` says whether the served generation has files
     /// for it. The cost is one look-up for any number of nodes.
     pub(crate) fn fetch(&self, identifier: &str, has_payload: bool) -> FetchDecision {
+        if let Err(refusal) = self.refuse_banned(identifier) {
+            return FetchDecision::Refuse(refusal);
+        }
         if let Some(failure) = &self.state.failure {
             return FetchDecision::Failed(failure.clone());
         }
@@ -253,6 +257,14 @@ impl<'a> Admission<'a> {
             !is_excluded || self.state.overrides.contains_key(identifier)
         } else {
             !is_excluded && !sealed.is_complete
+        }
+    }
+
+    /// Refuses a node that an operator has banned.
+    fn refuse_banned(&self, identifier: &str) -> Result<(), Refusal> {
+        match self.state.bans.get(identifier) {
+            Some(banned) => Err(Refusal::Banned(banned.clone())),
+            None => Ok(()),
         }
     }
 

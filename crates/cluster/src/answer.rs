@@ -107,6 +107,15 @@ pub enum Refusal {
          cfgsync release {0}"
     )]
     OtherKey(Identifier),
+    /// An operator has removed the node and keeps it out.
+    #[error(
+        "{0} is banned: an operator has removed it with `cfgsync rm --ban`; to let it register again, an operator runs \
+         `cfgsync unban {0}`"
+    )]
+    Banned(Identifier),
+    /// The node is not banned.
+    #[error("{0} is not banned")]
+    NotBanned(Identifier),
     /// Another machine has registered with the identifier of a node that waits.
     #[error("another machine registered as {identifier} from {ip}")]
     Replaced {
@@ -128,6 +137,17 @@ pub enum Refusal {
     /// The node is now registered with different facts.
     #[error("{0} is registered with another address or other metadata, and stays registered")]
     OtherFacts(Identifier),
+    /// The spec has no such value of `once`.
+    #[error("the spec has no once.{key}{near}")]
+    NoOnce {
+        /// The name in the request.
+        key: String,
+        /// The nearest name that exists, as `; did you mean …?`. Empty if none is near.
+        near: String,
+    },
+    /// No generation has a value of `once` yet.
+    #[error("once.{0} has no value yet; the next generation evaluates it")]
+    NotDrawn(String),
     /// An override contains the path of a shared file.
     #[error(
         "{path} is a shared file, but an override replaces only a node's own files; remove it from the override"

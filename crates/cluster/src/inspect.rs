@@ -57,6 +57,8 @@ impl Coordinator {
             failure: failed.or(view.render_failure.as_deref()).cloned(),
             registrations: entries.collect(),
             overridden_absent: state.overridden_absent().cloned().collect(),
+            redraws: state.redraws.keys().cloned().collect(),
+            banned: state.bans.iter().cloned().collect(),
         }
     }
 

@@ -60,6 +60,12 @@ pub struct ChangeCounters {
     pub remove: Counter,
     /// Overrides that were set or removed.
     pub overrides: Counter,
+    /// Nodes that were banned.
+    pub ban: Counter,
+    /// Bans that were ended.
+    pub unban: Counter,
+    /// Values of `once` that are evaluated again.
+    pub redraw: Counter,
     /// Failures that operators declared.
     pub fail: Counter,
     /// Failures that operators reset.
@@ -75,6 +81,9 @@ impl Default for ChangeCounters {
             release: counter("release"),
             remove: counter("remove"),
             overrides: counter("override"),
+            ban: counter("ban"),
+            unban: counter("unban"),
+            redraw: counter("redraw"),
             fail: counter("fail"),
             reset: counter("reset"),
             family: family.clone(),

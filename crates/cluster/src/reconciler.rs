@@ -300,6 +300,7 @@ impl Reconciler {
                 answer
             }
             Command::Reload(pipeline, answer) => {
+                self.warn_changed_once(&pipeline);
                 self.pipeline = pipeline;
                 self.spec_reading += 1;
                 self.is_reloaded = true;

@@ -14,6 +14,8 @@ pub(super) struct AuditDraft {
     pub(super) principal: Option<String>,
     /// The node that the request is about.
     pub(super) node: Option<Identifier>,
+    /// The value of `once` that the request is about.
+    pub(super) once: Option<String>,
     /// The hashes of the contents that the request brings or shows.
     pub(super) sha256: BTreeMap<String, String>,
     /// The generation of a payload that a node receives for the first time, or whose secrets an operator reads.

@@ -311,6 +311,11 @@ impl RequestContext {
         self.audit.node = Some(identifier.clone());
     }
 
+    /// Notes the value of `once` that the request is about.
+    pub(super) fn set_once(&mut self, key: &str) {
+        self.audit.once = Some(key.to_owned());
+    }
+
     /// Notes the hash of a content that the request brings or shows.
     pub(super) fn attach_hash(&mut self, part: impl Into<String>, hash: Digest) {
         if self.server().config.access.audit().is_some() {
@@ -408,6 +413,7 @@ impl RequestContext {
             who: draft.principal.clone().unwrap_or_else(unknown),
             from: Some(self.peer().address.ip()),
             node: node.map(|node| node.to_string()),
+            once: draft.once.clone(),
             generation: draft.generation,
             revision: None,
             status: status.map(|status| status.as_u16()),

@@ -264,8 +264,11 @@ pub(super) fn reason_of_refusal(refusal: &Refusal) -> &'static str {
     outline_of_refusal(refusal).2
 }
 
-/// 404: the cluster has nothing for this node, now or later.
+/// 404: the cluster has nothing for this node, now or later. A banned node gets 403.
 pub(super) fn missing(refusal: &Refusal) -> Reply {
+    if matches!(refusal, Refusal::Banned(_)) {
+        return Rejection::Refused(refusal.clone()).reply();
+    }
     let reason = reason_of_refusal(refusal);
     let body = ErrorBody::new(Code::MissingConfig, reason, refusal.to_string());
     reply::json_bytes(StatusCode::NOT_FOUND, body.to_json().into())
@@ -289,6 +292,10 @@ fn outline_of_refusal(refusal: &Refusal) -> Outline {
         Refusal::Metadata(_) => (StatusCode::BAD_REQUEST, "wrong_metadata"),
         Refusal::Unregistered(_) => (StatusCode::NOT_FOUND, "unregistered"),
         Refusal::Unknown { .. } => (StatusCode::NOT_FOUND, NO_SUCH_NODE),
+        Refusal::Banned(_) => (StatusCode::FORBIDDEN, "banned"),
+        Refusal::NotBanned(_) => (StatusCode::NOT_FOUND, "not_banned"),
+        Refusal::NoOnce { .. } => (StatusCode::NOT_FOUND, "no_once"),
+        Refusal::NotDrawn(_) => (StatusCode::CONFLICT, "not_drawn"),
         Refusal::NoOverride(_) => (StatusCode::NOT_FOUND, "no_override"),
         Refusal::NoKey(_) => (StatusCode::CONFLICT, "no_owner"),
         Refusal::OtherKey(_) => (StatusCode::FORBIDDEN, "other_key"),

@@ -74,12 +74,15 @@ pub(super) enum RoutedHandler {
     Remove,
     RemoveOverride,
     Release,
+    Ban,
+    Unban,
     Generations,
     OneGeneration,
     Payload,
     Leave,
     Fail,
     Reset,
+    Redraw,
     Livez,
     Readyz,
     Metrics,
@@ -186,6 +189,23 @@ pub(super) static ROUTES: &[Route] = &[
         }],
     },
     Route {
+        pattern: "/v1/nodes/{id}/ban",
+        endpoints: &[
+            Endpoint {
+                verb: Verb::Post,
+                action: Action::Operate,
+                handler: Handler::Routed(RoutedHandler::Ban),
+                doc: "removes a node and refuses its registrations",
+            },
+            Endpoint {
+                verb: Verb::Delete,
+                action: Action::Operate,
+                handler: Handler::Routed(RoutedHandler::Unban),
+                doc: "ends a ban",
+            },
+        ],
+    },
+    Route {
         pattern: "/v1/generations",
         endpoints: &[Endpoint {
             verb: Verb::Get,
@@ -237,6 +257,15 @@ pub(super) static ROUTES: &[Route] = &[
             action: Action::Operate,
             handler: Handler::Routed(RoutedHandler::Reset),
             doc: "ends the failure that an operator declared",
+        }],
+    },
+    Route {
+        pattern: "/v1/redraw",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Operate,
+            handler: Handler::Routed(RoutedHandler::Redraw),
+            doc: "evaluates a value of `once` again, for the next generation",
         }],
     },
     Route {

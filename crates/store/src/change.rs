@@ -63,6 +63,22 @@ pub enum Change {
     Fail(Failure),
     /// Ends a declared failure. Changes nothing if there is none. A record.
     Reset,
+    /// Requests that the next generation evaluates a value of `once` again. Rejected if the newest generation has no such
+    /// value. Changes nothing if it is requested already. An input.
+    Redraw {
+        /// The name of the value.
+        key: String,
+    },
+    /// Removes a node, if it is registered, and rejects its registrations until [`Change::Unban`]. Changes nothing if it is
+    /// banned already. An input.
+    Ban {
+        /// The node to keep out.
+        identifier: Identifier,
+        /// The bounds for banned identifiers: at most `nodes_max`.
+        within: Bounds,
+    },
+    /// Ends a ban. Changes nothing if there is none. A record.
+    Unban(Identifier),
 }
 
 impl Change {
@@ -81,10 +97,13 @@ impl Change {
             Self::Register { .. }
             | Self::Remove { .. }
             | Self::Override { .. }
-            | Self::RemoveOverride(_) => true,
+            | Self::RemoveOverride(_)
+            | Self::Redraw { .. }
+            | Self::Ban { .. } => true,
             Self::Deliver { .. }
             | Self::Claim { .. }
             | Self::Release(_)
+            | Self::Unban(_)
             | Self::Fail(_)
             | Self::Reset => false,
         }
@@ -156,6 +175,12 @@ pub enum RejectionReason {
     /// Another key owns the identifier.
     #[error("{0} is owned by a different key")]
     DifferentKey(Identifier),
+    /// An operator has banned the node.
+    #[error("{0} is banned")]
+    Banned(Identifier),
+    /// The newest generation has no such value of `once`.
+    #[error("no generation has a value of once.{0}")]
+    NoOnceValue(String),
     /// The change does not fit in the bounds that it came with.
     #[error(transparent)]
     CapacityExceeded(#[from] CapacityExceeded),

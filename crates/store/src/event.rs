@@ -77,6 +77,21 @@ pub enum EventKind {
     },
     /// An operator ended the declared failure.
     ClusterReset,
+    /// The registrations of a node are rejected from now on.
+    NodeBanned {
+        /// The identifier of the node.
+        identifier: Identifier,
+    },
+    /// A banned node may register again.
+    NodeUnbanned {
+        /// The identifier of the node.
+        identifier: Identifier,
+    },
+    /// An operator requested another value of `once`.
+    RedrawRequested {
+        /// The name of the value.
+        key: String,
+    },
     /// A generation was sealed.
     GenerationSealed {
         /// The number of the generation.
@@ -100,6 +115,9 @@ impl EventKind {
             Self::NameReleased { .. } => "name_released",
             Self::ClusterFailed { .. } => "cluster_failed",
             Self::ClusterReset => "cluster_reset",
+            Self::NodeBanned { .. } => "node_banned",
+            Self::NodeUnbanned { .. } => "node_unbanned",
+            Self::RedrawRequested { .. } => "redraw_requested",
             Self::GenerationSealed { .. } => "generation_sealed",
         }
     }
@@ -227,6 +245,11 @@ mod tests {
             Change::Release(id()),
             Change::Fail(failure),
             Change::Reset,
+            Change::Ban {
+                identifier: id(),
+                within: Bounds::NONE,
+            },
+            Change::Unban(id()),
         ];
         let at = "1970-01-01T00:00:00Z";
         let expected = [
@@ -240,6 +263,8 @@ mod tests {
             json!({"kind": "cluster_failed",
                 "failure": {"kind": "operator", "reason": "maintenance", "at": at}}),
             json!({"kind": "cluster_reset"}),
+            json!({"kind": "node_banned", "identifier": "a"}),
+            json!({"kind": "node_unbanned", "identifier": "a"}),
         ];
         let expected = expected.into_iter().zip(0..).map(|(mut event, part)| {
             event["revision"] = json!(7);
@@ -260,6 +285,22 @@ mod tests {
             "revision": 9, "part": 0, "kind": "generation_sealed", "generation": 1, "digest": digest
         }]);
         assert_eq!(serde_json::to_value(&events[0][..]).unwrap(), expected);
+    }
+
+    #[test]
+    fn json_form_of_a_redraw_names_the_value() {
+        let mut generation = Generation::clone(&crate::conformance::generation(1, "files"));
+        generation.once = Arc::new(serde_json::from_str(r#"{"cookie":"x"}"#).unwrap());
+        let mut state = State::default();
+        state.seal(Arc::new(generation), 1, Revision(1)).unwrap();
+        let key = "cookie".to_owned();
+        let commit = state.apply(vec![Change::Redraw { key }], Revision(2));
+        let expected =
+            json!([{"revision": 2, "part": 0, "kind": "redraw_requested", "key": "cookie"}]);
+        assert_eq!(
+            serde_json::to_value(&commit.unwrap().events[..]).unwrap(),
+            expected
+        );
     }
 
     #[test]

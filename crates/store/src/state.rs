@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 
 use crate::{
     Bounds, CapacityExceeded, Change, Commit, Rejection, RejectionReason, SealOutcome,
@@ -25,6 +25,8 @@ pub struct State {
     pub registrations_revision: Revision,
     /// The revision of the newest change of an override, including removals.
     pub overrides_revision: Revision,
+    /// The revision of the newest request for another value of `once`.
+    pub redraws_revision: Revision,
     /// The registered nodes, sorted by identifier.
     pub registrations: OrdMap<Identifier, RegisteredNode>,
     /// The size of the metadata of all registered nodes, in bytes of memory.
@@ -35,8 +37,13 @@ pub struct State {
     pub deliveries: OrdMap<Identifier, GenerationNumber>,
     /// The hash of the key that owns an identifier.
     pub keys: OrdMap<Identifier, Digest>,
+    /// The identifiers that may not register.
+    pub bans: OrdSet<Identifier>,
     /// The failure that an operator declared, if any.
     pub failure: Option<Arc<Failure>>,
+    /// The values of `once` that the next generation evaluates again, with the revisions of the requests. All of them are
+    /// values of the newest generation.
+    pub redraws: OrdMap<String, Revision>,
     /// The newest generations, oldest first. A store keeps a bounded number.
     pub generations: Arc<VecDeque<Arc<Generation>>>,
     /// The history of the newest events.
@@ -95,11 +102,12 @@ impl State {
         identifiers.filter(|identifier| !self.keys.contains_key(*identifier))
     }
 
-    /// Returns whether `identifier` is registered, sealed, owned by a key, or overridden.
+    /// Returns whether `identifier` is registered, sealed, owned by a key, banned, or overridden.
     pub fn mentions(&self, identifier: &str) -> bool {
         self.registrations.contains_key(identifier)
             || self.overrides.contains_key(identifier)
             || self.keys.contains_key(identifier)
+            || self.bans.contains(identifier)
             || self
                 .generation()
                 .is_some_and(|newest| newest.seats.contains_key(identifier))
@@ -110,7 +118,8 @@ impl State {
         let sealed = self.generation().into_iter();
         let sealed = sealed.flat_map(|newest| newest.seats.keys());
         let identifiers = self.registrations.keys().chain(self.overrides.keys());
-        identifiers.chain(self.keys.keys()).chain(sealed)
+        let identifiers = identifiers.chain(self.keys.keys()).chain(&self.bans);
+        identifiers.chain(sealed)
     }
 
     /// Checks that `registration` fits in `within`. Returns the size of its metadata, in bytes. A registered node may
@@ -181,7 +190,7 @@ impl State {
         let mut kinds = Vec::with_capacity(changes.len());
         let mut in_effect_since = None;
         for (index, change) in changes.into_iter().enumerate() {
-            match self.apply_one(change, revision) {
+            match self.apply_one(change, revision, &mut kinds) {
                 Ok(Effect::Changed(kind)) => kinds.push(kind),
                 Ok(Effect::Unchanged(since)) => in_effect_since = in_effect_since.max(since),
                 Err(reason) => {
@@ -218,7 +227,13 @@ impl State {
         Commit { revision, events }
     }
 
-    fn apply_one(&mut self, change: Change, revision: Revision) -> Result<Effect, RejectionReason> {
+    /// Applies one change. Adds to `kinds` what happens before the effect that it returns.
+    fn apply_one(
+        &mut self,
+        change: Change,
+        revision: Revision,
+        kinds: &mut Vec<EventKind>,
+    ) -> Result<Effect, RejectionReason> {
         let effect = match change {
             Change::Register {
                 registration,
@@ -258,8 +273,23 @@ impl State {
                 Some(_) => Effect::Changed(EventKind::ClusterReset),
                 None => Effect::Unchanged(None),
             },
+            Change::Redraw { key } => self.redraw(key, revision)?,
+            Change::Ban { identifier, within } => {
+                let effect = self.ban(&identifier, within)?;
+                // A banned node is not registered, so the removal cannot be without a ban.
+                if let Ok(Effect::Changed(removed)) = self.remove(identifier, None, None, revision)
+                {
+                    kinds.push(removed);
+                }
+                effect
+            }
+            Change::Unban(identifier) => match self.bans.remove(&identifier) {
+                Some(_) => Effect::Changed(EventKind::NodeUnbanned { identifier }),
+                None => Effect::Unchanged(None),
+            },
         };
-        self.inputs = self.registrations_revision.max(self.overrides_revision);
+        let newest = self.registrations_revision.max(self.overrides_revision);
+        self.inputs = newest.max(self.redraws_revision);
         Ok(effect)
     }
 
@@ -270,6 +300,9 @@ impl State {
         within: Bounds,
         revision: Revision,
     ) -> Result<Effect, RejectionReason> {
+        if self.bans.contains(&registration.identifier) {
+            return Err(RejectionReason::Banned(registration.identifier));
+        }
         if let Some(known) = self.registrations.get(&registration.identifier)
             && *known.registration == registration
         {
@@ -375,6 +408,32 @@ impl State {
         Effect::Changed(EventKind::ClusterFailed { failure })
     }
 
+    fn ban(&mut self, identifier: &Identifier, within: Bounds) -> Result<Effect, RejectionReason> {
+        if self.bans.contains(identifier) {
+            return Ok(Effect::Unchanged(None));
+        }
+        let max = within.nodes_max;
+        if self.bans.len() >= max {
+            return Err(CapacityExceeded::Bans { max }.into());
+        }
+        let identifier = identifier.clone();
+        self.bans.insert(identifier.clone());
+        Ok(Effect::Changed(EventKind::NodeBanned { identifier }))
+    }
+
+    fn redraw(&mut self, key: String, revision: Revision) -> Result<Effect, RejectionReason> {
+        if let Some(requested) = self.redraws.get(&key) {
+            return Ok(Effect::Unchanged(Some(*requested)));
+        }
+        let newest = self.generation();
+        if !newest.is_some_and(|newest| newest.once.contains_key(&key)) {
+            return Err(RejectionReason::NoOnceValue(key));
+        }
+        self.redraws.insert(key.clone(), revision);
+        self.redraws_revision = revision;
+        Ok(Effect::Changed(EventKind::RedrawRequested { key }))
+    }
+
     /// Seals `generation` at `revision` if its number follows the newest one. Only the newest `history` generations, at
     /// least one, are kept.
     ///
@@ -410,6 +469,16 @@ impl State {
             generation: generation.number,
             digest: generation.digest,
         };
+        // The generation has evaluated the values that were requested before its inputs.
+        let covered = generation.revision;
+        self.redraws = self
+            .redraws
+            .iter()
+            .filter(|(key, requested)| {
+                **requested > covered && generation.once.contains_key(key.as_str())
+            })
+            .map(|(key, requested)| (key.clone(), *requested))
+            .collect();
         let generations = Arc::make_mut(&mut self.generations);
         generations.push_back(generation);
         while generations.len() > history.max(1) {

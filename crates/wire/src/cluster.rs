@@ -33,6 +33,12 @@ pub struct ClusterBody {
     /// The nodes whose files an operator has replaced and that are not registered.
     #[serde(default)]
     pub overridden_absent: Vec<Identifier>,
+    /// The values of `once` that the next generation evaluates again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redraws: Vec<String>,
+    /// The nodes that an operator has banned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub banned: Vec<Identifier>,
 }
 
 /// The state of a cluster.

@@ -27,8 +27,8 @@ pub use payload::{
     EncodedPayload, PayloadEncoder, PayloadLimits, ReceivedPayload, UnusablePayload,
 };
 pub use request::{
-    FailBody, InvalidBody, LeaveBody, read_fail, read_identifier, read_leave, read_registration,
-    read_replacement,
+    FailBody, InvalidBody, LeaveBody, RedrawBody, read_fail, read_identifier, read_leave,
+    read_redraw, read_registration, read_replacement,
 };
 pub use signature::{
     InvalidKey, InvalidSignature, PayloadSigner, Signature, SignedFacts, SigningKey, VerifyError,

@@ -53,6 +53,13 @@ pub struct FailBody {
     pub reason: String,
 }
 
+/// The body of `POST /v1/redraw`, with which an operator evaluates a value of `once` again.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct RedrawBody {
+    /// The name of the value.
+    pub key: String,
+}
+
 /// Reads the body of `POST /register`.
 ///
 /// # Errors
@@ -123,6 +130,14 @@ pub fn read_fail(body: &[u8]) -> Result<FailBody, InvalidBody> {
         ));
     }
     Ok(fail)
+}
+
+/// Reads the body of `POST /v1/redraw`.
+///
+/// # Errors
+/// Fails if the key is missing.
+pub fn read_redraw(body: &[u8]) -> Result<RedrawBody, InvalidBody> {
+    read(body)
 }
 
 /// Reads the body of `POST /node/replace`: the identifier of a node, and the files that replace its own.

@@ -33,6 +33,8 @@ pub(super) fn cluster(contents: &DirectoryContents) -> ClusterBody {
         failure: state.failure.as_deref().cloned(),
         registrations: nodes.map(|node| entry(state, node)).collect(),
         overridden_absent: state.overridden_absent().cloned().collect(),
+        redraws: state.redraws.keys().cloned().collect(),
+        banned: state.bans.iter().cloned().collect(),
     }
 }
 
@@ -109,7 +111,8 @@ pub(super) struct Verified {
 struct VerifiedLog {
     batches: u64,
     bytes: u64,
-    /// Whether the last batch is incomplete: it is being written, or a crash interrupted it. The next server drops it.
+    /// Whether the last batch is incomplete: it is being written, a crash interrupted it, or the file is damaged. The
+    /// next server drops it.
     unfinished: bool,
 }
 
@@ -155,7 +158,7 @@ impl Verified {
             ));
         }
         let unfinished = if self.log.unfinished {
-            "; the last batch is incomplete and was not acknowledged"
+            "; the last batch is incomplete: a server is writing it, a crash ended it, or the file is damaged"
         } else {
             ""
         };

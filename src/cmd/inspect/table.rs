@@ -39,13 +39,18 @@ pub(super) fn cluster(body: &ClusterBody) -> String {
         text.push_str(&failed(body.state, failure));
     }
     text.push_str(&lacking(&body.progress));
-    if !body.overridden_absent.is_empty() {
-        let names = body.overridden_absent.iter().take(NAMES_MAX);
-        let names: Vec<&str> = names.map(Identifier::as_str).collect();
-        let more = more_than(names.len(), body.overridden_absent.len());
+    text.push_str(&listed(
+        "overridden, but not registered",
+        &body.overridden_absent,
+    ));
+    text.push_str(&listed("banned", &body.banned));
+    if !body.redraws.is_empty() {
+        let keys = body.redraws.iter().take(NAMES_MAX);
+        let keys: Vec<String> = keys.map(|key| escape_for_terminal(key)).collect();
+        let more = more_than(keys.len(), body.redraws.len());
         text.push_str(&format!(
-            "overridden, but not registered: {}{more}\n",
-            names.join(", ")
+            "values of once that the next generation evaluates again: {}{more}\n",
+            keys.join(", ")
         ));
     }
     text.push('\n');
@@ -67,6 +72,17 @@ pub(super) fn cluster(body: &ClusterBody) -> String {
         &rows,
     ));
     text
+}
+
+/// Returns a line with a title and identifiers. Empty if there are none.
+fn listed(title: &str, identifiers: &[Identifier]) -> String {
+    if identifiers.is_empty() {
+        return String::new();
+    }
+    let names = identifiers.iter().take(NAMES_MAX);
+    let names: Vec<&str> = names.map(Identifier::as_str).collect();
+    let more = more_than(names.len(), identifiers.len());
+    format!("{title}: {}{more}\n", names.join(", "))
 }
 
 fn headline(body: &ClusterBody) -> String {
@@ -335,6 +351,8 @@ mod tests {
                     "seat": null, "revision": 2, "overridden": true},
             ],
             "overridden_absent": ["node-9"],
+            "redraws": ["cookie", "id"],
+            "banned": ["node-7"],
         }))
         .unwrap()
     }
@@ -346,6 +364,8 @@ mod tests {
         missing: node-3
         unmet: nodes: 1 of 3 are missing
         overridden, but not registered: node-9
+        banned: node-7
+        values of once that the next generation evaluates again: cookie, id
 
         NODE    IP        SINCE                 WAITS  SEAT  GENERATION    METADATA
         node-1  10.0.0.1  2026-01-31T12:00:00Z  yes    -     -             port=9000 zone="a b"
@@ -372,6 +392,8 @@ mod tests {
         missing: node-3
         unmet: nodes: 1 of 3 are missing
         overridden, but not registered: node-9
+        banned: node-7
+        values of once that the next generation evaluates again: cookie, id
 
         NODE    IP        SINCE                 WAITS  SEAT  GENERATION             METADATA
         node-1  10.0.0.1  2026-01-31T12:00:00Z  yes    -     2                      port=9000 zone="a b"

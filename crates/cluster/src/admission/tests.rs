@@ -387,6 +387,30 @@ fn fetch_of_static_files_depends_on_registration_where_required() {
 }
 
 #[test]
+fn banned_node_may_neither_register_nor_fetch() {
+    let open = static_files(false, "");
+    let any = templates("ready: {nodes: 1}");
+    let ban = Change::Ban {
+        identifier: id("a"),
+        within: Bounds::NONE,
+    };
+    let state = state(vec![Change::register(node("a")), ban]);
+    for pipeline in [&open, &any] {
+        let admission = admission(pipeline, &state, COMPLETE);
+        let refused = admission.register(&node("a"), None, LIMITS);
+        assert_eq!(refused, Err(Refusal::Banned(id("a"))));
+        // Static files are otherwise open to nodes that are not registered.
+        let fetched = admission.fetch("a", true);
+        assert_eq!(fetched, FetchDecision::Refuse(Refusal::Banned(id("a"))));
+    }
+    assert!(
+        admission(&any, &state, None)
+            .register(&node("b"), None, LIMITS)
+            .is_ok()
+    );
+}
+
+#[test]
 fn fetch_is_refused_to_late_and_unlisted_nodes() {
     let refuse = templates("ready: {nodes: [a, b]}\nlate: refuse");
     let state = registered(&["a"]);

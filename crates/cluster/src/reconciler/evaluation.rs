@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{Reconciler, renderer::RenderResult, sealer};
-use crate::audit_sink::{AuditEvent, RenderOutcome};
+use crate::{
+    audit_sink::{AuditEvent, RenderOutcome},
+    render::Pipeline,
+};
 use cfgsync_model::{Failure, FailureKind, Progress, Readiness};
 use cfgsync_support::duration;
 
@@ -106,6 +109,24 @@ impl Reconciler {
             at: self.shared.clock.now(),
         }));
         self.publisher.release();
+    }
+
+    /// Warns of changed expressions whose values are sealed, so that the change has no effect.
+    pub(super) fn warn_changed_once(&self, reloaded: &Pipeline) {
+        let Some(served) = &self.serving.generation else {
+            return;
+        };
+        let old = &self.pipeline.spec.once;
+        for (name, expression) in &reloaded.spec.once {
+            let before = old.iter().find(|(old, _)| old == name);
+            let is_changed = before.is_some_and(|(_, old)| old.source() != expression.source());
+            if is_changed && served.generation.once.contains_key(name) {
+                tracing::warn!(
+                    "once.{name}: the expression has changed, and the sealed value stays; to evaluate it again, run \
+                     `cfgsync redraw {name}`"
+                );
+            }
+        }
     }
 
     /// Warns if a reloaded spec requires more than the old one did.

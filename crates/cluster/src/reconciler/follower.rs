@@ -112,6 +112,15 @@ impl Follower {
                     failure.reason
                 );
             }
+            EventKind::NodeBanned { identifier } => {
+                tracing::info!("{identifier} was banned: its registrations are refused");
+            }
+            EventKind::NodeUnbanned { identifier } => {
+                tracing::info!("{identifier} is no longer banned");
+            }
+            EventKind::RedrawRequested { key } => {
+                tracing::info!("an operator requested another value of once.{key}");
+            }
             EventKind::ClusterReset => tracing::info!("an operator ended the declared failure"),
             // The sealer and the server log these themselves.
             EventKind::JoinerChanged { .. }
@@ -152,6 +161,12 @@ impl Follower {
                     let identifier = identifier.clone();
                     apply(EventKind::OverrideRemoved { identifier });
                 }
+            }
+        }
+        for key in newer.redraws.keys() {
+            if !older.redraws.contains_key(key) {
+                let key = key.clone();
+                apply(EventKind::RedrawRequested { key });
             }
         }
         match (&older.failure, &newer.failure) {

@@ -12,7 +12,7 @@ use super::{
     },
     bounded_body, small_body,
 };
-use cfgsync_wire::{read_fail, read_replacement};
+use cfgsync_wire::{read_fail, read_redraw, read_replacement};
 
 /// The content type of `/metrics`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -47,6 +47,24 @@ pub(in super::super) async fn remove(mut context: Context) -> Routed {
     context.set_node(&identifier);
     context.announce().await?;
     context.server().coordinator.remove(&identifier).await?;
+    Ok(reply::accepted().into())
+}
+
+/// `POST /v1/nodes/{id}/ban`.
+pub(in super::super) async fn ban(mut context: Context) -> Routed {
+    let identifier = context.path_identifier()?;
+    context.set_node(&identifier);
+    context.announce().await?;
+    context.server().coordinator.ban(&identifier).await?;
+    Ok(reply::accepted().into())
+}
+
+/// `DELETE /v1/nodes/{id}/ban`.
+pub(in super::super) async fn unban(mut context: Context) -> Routed {
+    let identifier = context.path_identifier()?;
+    context.set_node(&identifier);
+    context.announce().await?;
+    context.server().coordinator.unban(&identifier).await?;
     Ok(reply::accepted().into())
 }
 
@@ -138,6 +156,15 @@ pub(in super::super) async fn fail(context: Context, mut body: Body) -> Routed {
 pub(in super::super) async fn reset(context: Context) -> Routed {
     context.announce().await?;
     context.server().coordinator.reset().await?;
+    Ok(reply::accepted().into())
+}
+
+/// `POST /v1/redraw`.
+pub(in super::super) async fn redraw(mut context: Context, mut body: Body) -> Routed {
+    let redraw = read_redraw(&small_body(&context, &mut body).await?)?;
+    context.set_once(&redraw.key);
+    context.announce().await?;
+    context.server().coordinator.redraw(redraw.key).await?;
     Ok(reply::accepted().into())
 }
 

@@ -46,6 +46,9 @@ enum ChangeEntry<'a> {
     Claim(&'a str, [u8; 32]),
     Release(&'a str),
     RegisterFrom(#[serde(borrow)] NodeEntry<'a>, OriginEntry),
+    Redraw(&'a str),
+    Ban(&'a str),
+    Unban(&'a str),
 }
 
 /// The encoding of a registration.
@@ -247,6 +250,9 @@ impl<'a> ChangeEntry<'a> {
             Change::Release(identifier) => Self::Release(identifier.as_str()),
             Change::Fail(failure) => Self::Fail(FailureEntry::of(failure)),
             Change::Reset => Self::Reset,
+            Change::Redraw { key } => Self::Redraw(key),
+            Change::Ban { identifier, .. } => Self::Ban(identifier.as_str()),
+            Change::Unban(identifier) => Self::Unban(identifier.as_str()),
         }
     }
 
@@ -266,6 +272,14 @@ impl<'a> ChangeEntry<'a> {
             Self::Reset => Ok(Change::Reset),
             Self::Claim(identifier, key) => claim(identifier, key),
             Self::Release(identifier) => release(identifier),
+            Self::Ban(identifier) => Ok(Change::Ban {
+                identifier: Identifier::recorded(identifier)?,
+                within: Bounds::NONE,
+            }),
+            Self::Unban(identifier) => Ok(Change::Unban(Identifier::recorded(identifier)?)),
+            Self::Redraw(key) => Ok(Change::Redraw {
+                key: key.to_owned(),
+            }),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, FileIdentity};
 
 pub(super) const SECTOR_BYTES: usize = 512;
 
@@ -193,13 +193,31 @@ impl SimulatedDisk {
         self.lock().operations
     }
 
-    /// Replaces the content of a file, as another program could.
+    /// Removes a file durably, as another program could.
+    pub(super) fn lose(&self, name: &str) {
+        let mut state = self.lock();
+        state.names.remove(name);
+        state.durable_names.remove(name);
+    }
+
+    /// Adds a file, as another program could.
+    pub(super) fn restore(&self, name: &str, bytes: &[u8]) {
+        self.create(name).unwrap();
+        self.overwrite(name, bytes);
+    }
+
+    /// Replaces the content of a file durably, as another program could.
     pub(super) fn overwrite(&self, name: &str, bytes: &[u8]) {
         let mut state = self.lock();
         let inode = state.names[name];
-        state.inodes.get_mut(&inode).unwrap().current = Contents {
+        let contents = Contents {
             bytes: bytes.to_vec(),
             length: bytes.len(),
+        };
+        *state.inodes.get_mut(&inode).unwrap() = Inode {
+            current: contents.clone(),
+            durable: contents,
+            unsynced: vec![],
         };
     }
 }
@@ -409,6 +427,14 @@ impl Disk for SimulatedDisk {
             for change in here {
                 apply_name_change(&mut state.durable_names, &change);
             }
+        })
+    }
+
+    fn identity(&self, name: &str) -> Option<FileIdentity> {
+        let inode = *self.lock().names.get(name)?;
+        Some(FileIdentity {
+            inode,
+            created_nanoseconds: None,
         })
     }
 }
