@@ -118,7 +118,8 @@ pub(crate) fn run(args: TokenArgs) -> Result<Exit, CommandError> {
     let secret = format!("{}\n", printed.expose_secret());
     let Some(path) = args.append else {
         // Not a log entry, because --log-level may suppress it: without the line the secret is useless.
-        let printed = writeln!(io::stderr(), "the line for `serve --tokens`:\n{token}");
+        let line = format!("the line for `serve --tokens`:\n{token}\n");
+        let printed = output::write_to_stderr(line);
         printed.map_err(|error| TokenError::Make(error.to_string()))?;
         output::write(secret).map_err(|problem| TokenError::NotPrinted {
             problem,

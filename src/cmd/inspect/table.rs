@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use cfgsync_client::escape_for_terminal;
 use cfgsync_model::{Failure, Identifier, Metadata, Progress};
+use cfgsync_support::escape::escape_line;
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody, NodeEntry,
     NodeState,
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::cmd::{
     diff::SHARED,
-    output::{columns, stdout_has_colours},
+    output::{Text, columns, indented},
     progress::counted,
 };
 
@@ -33,7 +33,7 @@ pub(super) fn state(state: ClusterState) -> &'static str {
 }
 
 /// Returns the state of the cluster and the table of its nodes.
-pub(super) fn cluster(body: &ClusterBody) -> String {
+pub(super) fn cluster(body: &ClusterBody) -> Text {
     let mut text = headline(body);
     if let Some(failure) = &body.failure {
         text.push_str(&failed(body.state, failure));
@@ -48,7 +48,7 @@ pub(super) fn cluster(body: &ClusterBody) -> String {
             names.join(", ")
         ));
     }
-    text.push('\n');
+    text.push_str("\n");
     if body.registrations.is_empty() {
         text.push_str("no node has registered yet\n");
         return text;
@@ -69,20 +69,14 @@ pub(super) fn cluster(body: &ClusterBody) -> String {
     text
 }
 
-fn headline(body: &ClusterBody) -> String {
+fn headline(body: &ClusterBody) -> Text {
     use anstyle::AnsiColor::{Green, Red, Yellow};
-    let word = state(body.state);
-    let word = if stdout_has_colours() {
-        let colour = match body.state {
-            ClusterState::Waiting => Yellow,
-            ClusterState::Ready => Green,
-            ClusterState::Failed => Red,
-        };
-        let style = anstyle::Style::new().bold().fg_color(Some(colour.into()));
-        format!("{style}{word}{style:#}")
-    } else {
-        word.to_owned()
+    let colour = match body.state {
+        ClusterState::Waiting => Yellow,
+        ClusterState::Ready => Green,
+        ClusterState::Failed => Red,
     };
+    let style = anstyle::Style::new().bold().fg_color(Some(colour.into()));
     let nodes = match &body.progress {
         Progress {
             registered,
@@ -102,18 +96,21 @@ fn headline(body: &ClusterBody) -> String {
         (None, _) | (_, 0) => String::new(),
         (_, behind) => format!(", {behind} behind"),
     };
-    format!("{}: {word}, {nodes}, {generation}{behind}\n", body.cluster)
+    let mut text = Text::from(format!("{}: ", escape_line(&body.cluster)));
+    text.push_styled(style, state(body.state));
+    text.push_str(&format!(", {nodes}, {generation}{behind}\n"));
+    text
 }
 
 fn failed(state: ClusterState, failure: &Failure) -> String {
     let at = format!("{:.0}", failure.at);
     match state {
         ClusterState::Failed => {
-            format!("failed at {at}: {}\n", escape_for_terminal(&failure.reason))
+            format!("failed at {at}: {}\n", indented(&failure.reason))
         }
         _ => format!(
             "the newest render failed at {at}: {}\n",
-            escape_for_terminal(&failure.reason)
+            indented(&failure.reason)
         ),
     }
 }
@@ -126,7 +123,7 @@ fn lacking(progress: &Progress) -> String {
         text.push_str(&format!("missing: {}{more}\n", names.join(", ")));
     }
     for clause in &progress.unmet {
-        text.push_str(&format!("unmet: {clause}\n"));
+        text.push_str(&format!("unmet: {}\n", indented(clause)));
     }
     text
 }
@@ -166,12 +163,11 @@ fn since(node: &NodeEntry) -> String {
         .map_or_else(|| "-".to_owned(), |since| format!("{since:.0}"))
 }
 
-/// Returns metadata in the form `port=9000 role=validator`, shortened if it is long. Nodes send metadata, so control
-/// characters are escaped.
+/// Returns metadata in the form `port=9000 role=validator`, shortened if it is long.
 fn short(metadata: &Metadata) -> String {
     let one = |value: &Value| match value {
         Value::String(text) if !text.is_empty() && !text.contains(char::is_whitespace) => {
-            text.escape_debug().to_string()
+            text.clone()
         }
         value => value.to_string(),
     };
@@ -180,7 +176,7 @@ fn short(metadata: &Metadata) -> String {
         Value::Object(fields) => {
             let fields = fields
                 .iter()
-                .map(|(name, value)| format!("{}={}", name.escape_debug(), one(value)));
+                .map(|(name, value)| format!("{name}={}", one(value)));
             fields.collect::<Vec<_>>().join(" ")
         }
         other => other.to_string(),
@@ -206,7 +202,7 @@ pub(super) fn node(identifier: &Identifier, body: &NodeBody) -> String {
     }
     text.push('\n');
     if let Some(reason) = &body.reason {
-        let _ = writeln!(text, "reason: {}", escape_for_terminal(reason));
+        let _ = writeln!(text, "reason: {}", indented(reason));
     }
     if let Some(node) = &body.node {
         let _ = writeln!(text, "ip: {}", node.ip);
@@ -219,11 +215,7 @@ pub(super) fn node(identifier: &Identifier, body: &NodeBody) -> String {
         if let Some(seat) = node.seat {
             let _ = writeln!(text, "seat: {seat}");
         }
-        let _ = writeln!(
-            text,
-            "metadata: {}",
-            escape_for_terminal(&node.metadata.to_string())
-        );
+        let _ = writeln!(text, "metadata: {}", node.metadata);
         let delivered = match (node.delivered, node.behind) {
             (None, _) => "nothing yet".to_owned(),
             (Some(number), false) => format!("generation {number}"),
@@ -341,7 +333,7 @@ mod tests {
 
     #[test]
     fn waiting_cluster() {
-        insta::assert_snapshot!(cluster(&body()), @r#"
+        insta::assert_snapshot!(cluster(&body()).as_str(), @r#"
         devnet: waiting, 2/3 nodes, no generation yet
         missing: node-3
         unmet: nodes: 1 of 3 are missing
@@ -366,7 +358,7 @@ mod tests {
             }))
             .unwrap(),
         );
-        insta::assert_snapshot!(cluster(&body), @r#"
+        insta::assert_snapshot!(cluster(&body).as_str(), @r#"
         devnet: ready, 2/3 nodes, generation 2, 1 behind
         the newest render failed at 2026-01-31T12:00:00Z: cluster.yaml:7: `port` is undefined
         missing: node-3
@@ -377,10 +369,5 @@ mod tests {
         node-1  10.0.0.1  2026-01-31T12:00:00Z  yes    -     2                      port=9000 zone="a b"
         node-2  fd00::2   -                     no     -     - (behind) (override)  key=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
         "#);
-    }
-
-    #[test]
-    fn control_characters_of_metadata_are_escaped() {
-        assert_eq!(short(&json!({"a": "\u{1b}[2J"})), "a=\\u{1b}[2J");
     }
 }
