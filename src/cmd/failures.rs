@@ -285,7 +285,7 @@ impl From<AccessError> for CommandError {
                 (Exit::WrongSetting, (!is_said).then_some(NEW_TOKEN))
             }
             AccessError::Audit { .. } => (Exit::WrongSetting, None),
-            AccessError::NoAudit | AccessError::NoAuthority => (Exit::Usage, None),
+            AccessError::NoAudit | AccessError::NoAuthority(_) => (Exit::Usage, None),
             AccessError::IdentityUnsupported(IdentityUnsupported::NoCredentials(_)) => (
                 Exit::WrongSetting,
                 Some(

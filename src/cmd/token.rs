@@ -41,8 +41,9 @@ enum TokenCommand {
   kill -HUP \"$(pidof cfgsync)\"                       # the server reads the file again
   cfgsync inspect --token-file operator.token")]
 struct NewArgs {
-    /// The role of the token: `node` may register, fetch its own files and leave; `operator` may do everything
-    #[arg(long, env = "CFGSYNC_ROLE", value_name = "node|operator")]
+    /// The role of the token: `node` may register, fetch its own files and leave; `viewer` may see the state of the
+    /// cluster, but no contents; `operator` may do everything
+    #[arg(long, env = "CFGSYNC_ROLE", value_name = "node|viewer|operator")]
     role: Role,
     /// The name of the token, which logs show [default: its role and the start of its hash]
     #[arg(long, env = "CFGSYNC_NAME", value_name = "NAME", value_parser = name)]

@@ -739,6 +739,7 @@ fn terminal_controls(text: &str) -> Vec<char> {
 /// `inspect` and `join` printed texts of the server and of other nodes as they were, so that these could control the
 /// terminal of an operator.
 #[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::too_many_lines, reason = "one table of commands")]
 async fn texts_of_others_never_control_the_terminal() {
     let evil = "x\u{1b}[2J\u{9b}31m\u{202e}\u{200b}\u{7f}\r\ny";
     let digest = "0".repeat(64);

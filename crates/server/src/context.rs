@@ -27,7 +27,7 @@ use cfgsync_access::{
     AccessControl, Action, AuditLine, AuditLog, AuditOutcome, CertificateNames, Credentials,
     Denial, IdentityMode, NodeIdentity, PresentedToken, Principal, Resource, Role,
 };
-use cfgsync_cluster::{AccessKind, Delivery, Refusal};
+use cfgsync_cluster::{AccessKind, Delivery, MetadataAccess, Refusal};
 use cfgsync_model::{Digest, GenerationNumber, Identifier, NodeRegistration};
 use cfgsync_wire::NODE_KEY_HEADER;
 
@@ -294,6 +294,14 @@ impl RequestContext {
     /// Whether the sender has proven to be an operator.
     fn is_operator(&self) -> bool {
         self.role == Some(Role::Operator)
+    }
+
+    /// Which metadata of nodes the sender may see.
+    pub(super) fn metadata_access(&self) -> MetadataAccess {
+        match self.role {
+            Some(Role::Viewer) => MetadataAccess::WithoutSecrets,
+            None | Some(Role::Node | Role::Operator) => MetadataAccess::All,
+        }
     }
 
     /// How a payload is accessed by `GET`: a node receives it, an operator only looks at it.

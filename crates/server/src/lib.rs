@@ -31,7 +31,7 @@
 //! | `/v1/nodes/{id}/key` | DELETE | Operate | releases a node's name from the key that owns it |
 //! | `/v1/generations` | GET, HEAD | Inspect | lists the sealed generations, newest first |
 //! | `/v1/generations/{n}` | GET, HEAD | Inspect | describes one generation, file by file |
-//! | `/v1/generations/{n}/nodes/{id}/payload` | GET, HEAD | Inspect | returns a node's payload of a generation; this is no delivery |
+//! | `/v1/generations/{n}/nodes/{id}/payload` | GET, HEAD | Read | returns a node's payload of a generation; this is no delivery |
 //! | `/v1/leave` | POST | Leave | withdraws a node's own registration |
 //! | `/v1/fail` | POST | Operate | declares the cluster failed, with a reason for all waiting nodes |
 //! | `/v1/reset` | POST | Operate | ends the failure that an operator declared |

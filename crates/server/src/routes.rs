@@ -207,7 +207,7 @@ pub(super) static ROUTES: &[Route] = &[
         pattern: "/v1/generations/{n}/nodes/{id}/payload",
         endpoints: &[Endpoint {
             verb: Verb::Get,
-            action: Action::Inspect,
+            action: Action::Read,
             handler: Handler::Routed(RoutedHandler::Payload),
             doc: "returns a node's payload of a generation; this is no delivery",
         }],

@@ -23,14 +23,19 @@ type Routed = Result<RoutedReply, Rejection>;
 pub(in super::super) async fn snapshot(context: Context) -> Routed {
     let coordinator = &context.server().coordinator;
     coordinator.caught_up().await;
-    Ok(reply::json(&coordinator.cluster()).into())
+    Ok(reply::json(&coordinator.cluster_for(context.metadata_access())).into())
 }
 
 /// `GET /v1/nodes`: the registrations of the snapshot, as an array.
 pub(in super::super) async fn nodes(context: Context) -> Routed {
     let coordinator = &context.server().coordinator;
     coordinator.caught_up().await;
-    Ok(reply::json(&coordinator.cluster().registrations).into())
+    Ok(reply::json(
+        &coordinator
+            .cluster_for(context.metadata_access())
+            .registrations,
+    )
+    .into())
 }
 
 /// `GET /v1/nodes/{id}`. A node that the spec expects has a state too, even if it is not registered.
@@ -38,7 +43,7 @@ pub(in super::super) async fn one_node(context: Context) -> Routed {
     let identifier = context.path_identifier()?;
     let coordinator = &context.server().coordinator;
     coordinator.caught_up().await;
-    Ok(reply::json(&coordinator.node(&identifier)?).into())
+    Ok(reply::json(&coordinator.node_for(context.metadata_access(), &identifier)?).into())
 }
 
 /// `DELETE /v1/nodes/{id}`.
