@@ -32,7 +32,7 @@ use super::{
     server::DEFAULT_SERVER,
     settings::SettingsError,
     tls::TrustFailure,
-    token::TokenError,
+    token::{RevokeError, TokenError},
 };
 
 impl From<clap::Error> for CommandError {
@@ -162,6 +162,19 @@ impl From<TokenError> for CommandError {
             TokenError::Append { .. } | TokenError::NotPrinted { .. } => Exit::NotWritten,
             TokenError::Url(_) => Exit::Usage,
             TokenError::Make(_) => Exit::Unexpected,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<RevokeError> for CommandError {
+    fn from(error: RevokeError) -> Self {
+        let exit = match &error {
+            RevokeError::File { problem, .. } if problem.kind() == ErrorKind::Other => {
+                Exit::WrongSetting
+            }
+            RevokeError::File { .. } => Exit::NotWritten,
+            RevokeError::Unknown { .. } => Exit::No,
         };
         Self::new(exit, error)
     }

@@ -1,4 +1,9 @@
-//! `cfgsync token new`: makes a token for nodes or operators.
+//! `cfgsync token`: makes, lists and revokes tokens. `new` stands here.
+
+mod list;
+mod revoke;
+
+pub(crate) use revoke::RevokeError;
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -26,6 +31,8 @@ pub(crate) struct TokenArgs {
 #[derive(Debug, Subcommand)]
 enum TokenCommand {
     New(NewArgs),
+    List(list::ListArgs),
+    Revoke(revoke::RevokeArgs),
 }
 
 /// Make a token: print the secret once, and add its hash to the tokens file of the server
@@ -90,7 +97,14 @@ pub(crate) enum TokenError {
 }
 
 pub(crate) fn run(args: TokenArgs) -> Result<Exit, CommandError> {
-    let TokenCommand::New(args) = args.command;
+    match args.command {
+        TokenCommand::New(args) => make(args),
+        TokenCommand::List(args) => list::run(args),
+        TokenCommand::Revoke(args) => revoke::run(args),
+    }
+}
+
+fn make(args: NewArgs) -> Result<Exit, CommandError> {
     let secret = new_secret().map_err(|error| TokenError::Make(error.to_string()))?;
     let hash = hash(&secret);
     let printed = match &args.url {

@@ -19,7 +19,7 @@ pub enum Action {
     Leave,
     /// Read the state of the cluster: nodes, generations, metrics.
     Inspect,
-    /// Read the payload of any node.
+    /// Read the payload of any node, or the list of tokens.
     Read,
     /// Change the cluster: overrides, removals, failure, reset.
     Operate,

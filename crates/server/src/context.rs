@@ -247,8 +247,9 @@ impl RequestContext {
                 common: certificate.common_name.as_deref(),
             }),
         };
+        let from = connection.peer.address.ip();
         let (role, audit) = (&mut self.role, &mut self.audit);
-        let decided = access.authenticate(&credentials, |mut principal| {
+        let decided = access.authenticate(&credentials, from, |mut principal| {
             *role = principal.role();
             let decided = decide(access, &mut principal);
             if access.audit().is_some() {

@@ -35,6 +35,7 @@
 //! | `/v1/leave` | POST | Leave | withdraws a node's own registration |
 //! | `/v1/fail` | POST | Operate | declares the cluster failed, with a reason for all waiting nodes |
 //! | `/v1/reset` | POST | Operate | ends the failure that an operator declared |
+//! | `/v1/tokens` | GET, HEAD | Read | lists the tokens and when each was last used |
 //! | `/livez` | GET, HEAD | Probe | answers if the server runs |
 //! | `/readyz` | GET, HEAD | Probe | answers 200 if new requests should come here, 503 while the server drains |
 //! | `/metrics` | GET, HEAD | Inspect | returns the metrics in the OpenMetrics format |

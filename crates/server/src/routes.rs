@@ -82,6 +82,7 @@ pub(super) enum RoutedHandler {
     Reset,
     Livez,
     Readyz,
+    Tokens,
     Metrics,
 }
 
@@ -237,6 +238,15 @@ pub(super) static ROUTES: &[Route] = &[
             action: Action::Operate,
             handler: Handler::Routed(RoutedHandler::Reset),
             doc: "ends the failure that an operator declared",
+        }],
+    },
+    Route {
+        pattern: "/v1/tokens",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Read,
+            handler: Handler::Routed(RoutedHandler::Tokens),
+            doc: "lists the tokens and when each was last used",
         }],
     },
     Route {

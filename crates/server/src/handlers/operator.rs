@@ -12,7 +12,7 @@ use super::{
     },
     bounded_body, small_body,
 };
-use cfgsync_wire::{read_fail, read_replacement};
+use cfgsync_wire::{TokenEntry, TokenUseEntry, read_fail, read_replacement};
 
 /// The content type of `/metrics`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -144,6 +144,25 @@ pub(in super::super) async fn reset(context: Context) -> Routed {
     context.announce().await?;
     context.server().coordinator.reset().await?;
     Ok(reply::accepted().into())
+}
+
+/// `GET /v1/tokens`: sorted by name, without secrets and hashes. Empty on a server without a tokens file.
+pub(in super::super) async fn tokens(context: Context) -> RoutedReply {
+    let tokens = context.server().config.access.tokens();
+    let tokens = tokens
+        .as_ref()
+        .map_or_else(Vec::new, |tokens| tokens.list());
+    let entries = tokens.into_iter().map(|(token, used)| TokenEntry {
+        name: token.name.clone(),
+        role: token.role.to_string(),
+        identifier: token.identifier.as_ref().map(ToString::to_string),
+        expires: token.expires,
+        last_used: used.map(|used| TokenUseEntry {
+            at: used.at,
+            from: used.from,
+        }),
+    });
+    reply::json(&entries.collect::<Vec<_>>()).into()
 }
 
 /// `GET /metrics`.
