@@ -33,7 +33,7 @@ use super::{
     settings::SettingsError,
     threads::ThreadsError,
     tls::TrustFailure,
-    token::TokenError,
+    token::{RevokeError, TokenError},
 };
 
 impl From<clap::Error> for CommandError {
@@ -184,6 +184,19 @@ impl From<TokenError> for CommandError {
     }
 }
 
+impl From<RevokeError> for CommandError {
+    fn from(error: RevokeError) -> Self {
+        let exit = match &error {
+            RevokeError::File { problem, .. } if problem.kind() == ErrorKind::Other => {
+                Exit::WrongSetting
+            }
+            RevokeError::File { .. } => Exit::NotWritten,
+            RevokeError::Unknown { .. } => Exit::No,
+        };
+        Self::new(exit, error)
+    }
+}
+
 impl From<InspectError> for CommandError {
     fn from(error: InspectError) -> Self {
         let exit = match &error {
@@ -302,7 +315,7 @@ impl From<AccessError> for CommandError {
                 (Exit::WrongSetting, (!is_said).then_some(NEW_TOKEN))
             }
             AccessError::Audit { .. } => (Exit::WrongSetting, None),
-            AccessError::NoAudit | AccessError::NoAuthority => (Exit::Usage, None),
+            AccessError::NoAudit | AccessError::NoAuthority(_) => (Exit::Usage, None),
             AccessError::IdentityUnsupported(IdentityUnsupported::NoCredentials(_)) => (
                 Exit::WrongSetting,
                 Some(

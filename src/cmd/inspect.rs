@@ -19,7 +19,7 @@ use source::Source;
 use super::{
     error::CommandError,
     exit::Exit,
-    output::{Format, print, print_as},
+    output::{Format, print_as, print_as_document, print_document},
     server::{ServerArgs, block_on},
     sources::WithSources,
     values::{self, limit},
@@ -291,7 +291,7 @@ async fn show(source: &Source, query: Option<Query>, format: Format) -> Result<E
         }
         Some(Query::Diff { from, to, reveal }) => {
             let found = differences::between(source, from, to, reveal.reveal).await?;
-            print_as(format, &found, differences::Differences::to_text)?;
+            print_as_document(format, &found, differences::Differences::to_text)?;
             Ok(if found.is_empty() {
                 Exit::Done
             } else {
@@ -353,7 +353,7 @@ async fn file(
         .into());
     };
     for chunk in file.content.chunks() {
-        print(chunk.bytes())?;
+        print_document(chunk.bytes())?;
     }
     Ok(Exit::Done)
 }

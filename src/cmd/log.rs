@@ -2,14 +2,20 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use cfgsync_support::escape::{escape_for_terminal, escape_json};
 use clap::{Args, ValueEnum};
+use tracing::field::Field;
 use tracing_subscriber::{
     Layer,
+    field::MakeExt as _,
     filter::Targets,
-    fmt::{self, format::Writer, time::FormatTime},
+    fmt::{self, FormatFields, format::Writer, time::FormatTime},
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
+
+/// The character that begins the colours of the formatter.
+const ESC: &str = "\x1b";
 
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
@@ -50,8 +56,17 @@ enum LogFormat {
 /// Starts logging. Call it once.
 pub(crate) fn start(args: &LogArgs) {
     let terminal = io::stderr().is_terminal();
+    let has_colours = terminal && colours_are_allowed();
+    let escapes = match args.log_format {
+        LogFormat::Json => Escapes::Json,
+        LogFormat::Auto if has_colours => Escapes::TextWithColours,
+        LogFormat::Auto | LogFormat::Text => Escapes::Text,
+    };
     let lines = fmt::layer()
-        .with_writer(|| Indented(io::stderr()))
+        .with_writer(move || LogWriter {
+            output: io::stderr(),
+            escapes,
+        })
         .with_target(false);
     let layer = match args.log_format {
         LogFormat::Json => lines
@@ -62,7 +77,8 @@ pub(crate) fn start(args: &LogArgs) {
             .with_timer(UtcTime)
             .boxed(),
         LogFormat::Auto if terminal => lines
-            .with_ansi(colours_are_allowed())
+            .with_ansi(has_colours)
+            .fmt_fields(escaped_fields())
             .with_timer(TimeOfDay)
             .boxed(),
         LogFormat::Auto | LogFormat::Text => lines.with_ansi(false).with_timer(UtcTime).boxed(),
@@ -73,11 +89,38 @@ pub(crate) fn start(args: &LogArgs) {
         .init();
 }
 
-/// A writer that gets whole entries and indents all lines of an entry but the first. Text that an entry quotes then
-/// cannot look like an entry of its own.
-struct Indented<W>(W);
+/// Returns a formatter that escapes the message and the other fields of an entry. The default one writes some of them as
+/// they are, so that their control sequences could not be told from its colours.
+fn escaped_fields() -> impl for<'w> FormatFields<'w> + 'static {
+    let format = |writer: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug| {
+        let value = escape_for_terminal(&format!("{value:?}"));
+        match field.name() {
+            "message" => write!(writer, "{value}"),
+            name => write!(writer, "{name}={value}"),
+        }
+    };
+    fmt::format::debug_fn(format).delimited(" ")
+}
 
-impl<W: Write> Write for Indented<W> {
+/// How the text of other machines is escaped in an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Escapes {
+    /// For a terminal.
+    Text,
+    /// For a terminal. The colours of the formatter stay, and [`escaped_fields`] has escaped the texts.
+    TextWithColours,
+    /// By the rules of JSON.
+    Json,
+}
+
+/// A writer that gets whole entries, escapes what a terminal would obey, and indents all lines of an entry but the first.
+/// Text that an entry quotes then cannot look like an entry of its own.
+struct LogWriter<W> {
+    output: W,
+    escapes: Escapes,
+}
+
+impl<W: Write> Write for LogWriter<W> {
     fn write(&mut self, entry: &[u8]) -> io::Result<usize> {
         const LINE_END: &str = "\n";
         let text = String::from_utf8_lossy(entry);
@@ -85,13 +128,21 @@ impl<W: Write> Write for Indented<W> {
             Some(lines) => (lines, LINE_END),
             None => (&*text, ""),
         };
-        let indented = lines.replace(LINE_END, "\n    ") + end;
-        self.0.write_all(indented.as_bytes())?;
+        let escaped = match self.escapes {
+            Escapes::Text => escape_for_terminal(lines),
+            Escapes::Json => escape_json(lines),
+            Escapes::TextWithColours => {
+                let parts = lines.split(ESC).map(escape_for_terminal);
+                parts.collect::<Vec<_>>().join(ESC)
+            }
+        };
+        let indented = escaped.replace(LINE_END, "\n    ") + end;
+        self.output.write_all(indented.as_bytes())?;
         Ok(entry.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.output.flush()
     }
 }
 
@@ -137,18 +188,78 @@ impl FormatTime for TimeOfDay {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+
+    fn written(escapes: Escapes, entries: &[&str]) -> String {
+        let mut log = LogWriter {
+            output: Vec::new(),
+            escapes,
+        };
+        for entry in entries {
+            log.write_all(entry.as_bytes()).unwrap();
+        }
+        String::from_utf8(log.output).unwrap()
+    }
 
     /// The reason that an operator gives for a failure could look like an entry of the server.
     #[test]
     fn quoted_lines_do_not_look_like_entries() {
-        let mut log = Indented(Vec::new());
-        log.write_all(b"INFO the reason is a\n2026-01-31T12:00:00Z INFO forged\n")
-            .unwrap();
-        log.write_all(b"INFO next\n").unwrap();
+        let forged = "INFO the reason is a\n2026-01-31T12:00:00Z INFO forged\n";
         assert_eq!(
-            String::from_utf8(log.0).unwrap(),
+            written(Escapes::Text, &[forged, "INFO next\n"]),
             "INFO the reason is a\n    2026-01-31T12:00:00Z INFO forged\nINFO next\n"
         );
+    }
+
+    #[test]
+    fn entries_do_not_control_the_terminal() {
+        let hostile = "wrote \u{1b}[2J\u{202e}\u{9b}x\n";
+        assert_eq!(
+            written(Escapes::Text, &[hostile]),
+            "wrote \\u{1b}[2J\\u{202e}\\u{9b}x\n"
+        );
+        assert_eq!(
+            written(
+                Escapes::TextWithColours,
+                &["\x1b[32mINFO\x1b[0m \u{202e}\r\n"]
+            ),
+            "\x1b[32mINFO\x1b[0m \\u{202e}\\r\n"
+        );
+        assert_eq!(
+            written(Escapes::Json, &["{\"a\":\"\u{202e}\"}\n"]),
+            "{\"a\":\"\\u202e\"}\n"
+        );
+    }
+
+    static RECORDED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+    struct Recorder;
+
+    impl Write for Recorder {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            RECORDED.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn messages_and_fields_are_escaped_between_colours() {
+        let layer = fmt::layer()
+            .with_ansi(true)
+            .fmt_fields(escaped_fields())
+            .with_writer(|| Recorder);
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(subscriber, || {
+            let hostile = "\u{1b}[2J";
+            tracing::warn!(field = %hostile, "message {hostile}");
+        });
+        let text = String::from_utf8(RECORDED.lock().unwrap().clone()).unwrap();
+        let shown = "message \\u{1b}[2J field=\\u{1b}[2J\n";
+        assert!(text.ends_with(shown), "{text:?}");
     }
 }

@@ -20,7 +20,7 @@ use serde::Serialize;
 use super::{
     error::CommandError,
     exit::Exit,
-    output::{Format, columns, print, print_as},
+    output::{Format, columns, print_as, print_document},
 };
 use nodes::{Nodes, Refused};
 use tree::Difference;
@@ -157,7 +157,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<Exit, CommandError> {
     match (args.output, &plan.differences) {
         (Format::Table, Some(differences)) => {
             let diffs: String = differences.iter().map(|file| file.diff.as_str()).collect();
-            print(diffs)?;
+            print_document(diffs)?;
         }
         _ => print_as(args.output, &plan, |plan| plan.table(args))?,
     }

@@ -6,10 +6,13 @@
 
 use std::{io::Write as _, path::Path, process::ExitCode};
 
+use cfgsync_support::escape::escape_for_terminal;
+
 use super::{
     Command,
     error::{CommandError, Report},
     exit::Exit,
+    output::indented,
 };
 
 /// The file in which Kubernetes looks for the last message of a container.
@@ -70,11 +73,12 @@ fn text(error: &CommandError) -> String {
     let mut text = match error.report() {
         // Lines of a message that comes from elsewhere must not look like lines of ours.
         Report::Message(message) => {
-            let indented = message.trim_end().replace('\n', "\n    ");
-            format!("{red}{prefix}{red:#}: {indented}\n")
+            let message = escape_for_terminal(&indented(message));
+            format!("{red}{prefix}{red:#}: {message}\n")
         }
         Report::Diagnostic(rendered) => {
-            let summary = Summary::of(rendered);
+            let rendered = escape_for_terminal(rendered);
+            let summary = Summary::of(&rendered);
             format!("{rendered}\n{red}{prefix}{red:#}: {}\n", summary.line)
         }
         // Clap's first paragraph begins with `error:`, in a style of its own. Its tips and the usage follow below.
@@ -87,6 +91,7 @@ fn text(error: &CommandError) -> String {
         Report::Nothing => String::new(),
     };
     if let Some(hint) = error.hint_text() {
+        let hint = escape_for_terminal(hint);
         text.push_str(&format!("{bold}help{bold:#}: {hint}\n"));
     }
     text
@@ -111,7 +116,7 @@ fn termination_message(error: &CommandError) -> String {
     if let Some(help) = help {
         text.push_str(&format!("help: {help}\n"));
     }
-    text
+    escape_for_terminal(&text)
 }
 
 fn one_line(text: &str) -> String {

@@ -17,20 +17,23 @@ pub enum Action {
     Fetch,
     /// Withdraw a node's registration.
     Leave,
-    /// Read the state of the cluster: nodes, generations, payloads, metrics.
+    /// Read the state of the cluster: nodes, generations, metrics.
     Inspect,
+    /// Read the payload of any node, or the list of tokens.
+    Read,
     /// Change the cluster: overrides, removals, failure, reset.
     Operate,
 }
 
 impl Action {
-    /// The role that the action requires; `None` if it is open to every client. An operator may also do what a node
-    /// may.
+    /// The role that the action requires; `None` if it is open to every client. An operator may also do what the other
+    /// roles may.
     pub const fn required_role(self) -> Option<Role> {
         match self {
             Self::Probe => None,
             Self::Register | Self::Fetch | Self::Leave => Some(Role::Node),
-            Self::Inspect | Self::Operate => Some(Role::Operator),
+            Self::Inspect => Some(Role::Viewer),
+            Self::Read | Self::Operate => Some(Role::Operator),
         }
     }
 
@@ -38,7 +41,7 @@ impl Action {
     pub const fn is_change(self) -> bool {
         match self {
             Self::Register | Self::Leave | Self::Operate => true,
-            Self::Probe | Self::Fetch | Self::Inspect => false,
+            Self::Probe | Self::Fetch | Self::Inspect | Self::Read => false,
         }
     }
 }

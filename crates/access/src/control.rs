@@ -9,7 +9,7 @@ use cfgsync_support::clock::WallClock;
 
 use super::{
     Action, AuditLine, AuditLog, AuditOutcome, AuditUnavailable, Credentials, Denial, NodeIdentity,
-    Policy, Principal, Rate, Resource, Tokens, decisions, rates::AddressRates,
+    Policy, Principal, PrincipalKind, Rate, Resource, Tokens, decisions, rates::AddressRates,
     refusal_lines::RefusalLines,
 };
 
@@ -123,8 +123,9 @@ impl AccessControl {
     }
 
     /// Replaces the accepted tokens. Does nothing if the server was started without a tokens file.
-    pub fn set_tokens(&self, tokens: Tokens) {
+    pub fn set_tokens(&self, mut tokens: Tokens) {
         if let Some(current) = &self.shared.tokens {
+            tokens.take_uses(&current.load());
             current.store(Arc::new(tokens));
         }
     }
@@ -148,8 +149,13 @@ impl AccessControl {
         self.shared.failures.check(address)
     }
 
-    /// Authenticates by the current tokens and the current time, see [`super::authenticate`], and passes the
-    /// principal to `decide`. The principal borrows from the current tokens, which keeps a reference count that all
+    /// Returns the current tokens; `None` if the server was started without a tokens file.
+    pub fn tokens(&self) -> Option<Arc<Tokens>> {
+        self.shared.tokens.as_ref().map(ArcSwap::load_full)
+    }
+
+    /// Authenticates by the current tokens and the current time, see [`super::authenticate`], notes the use of a token by
+    /// the address `from`, and passes the principal to `decide`. The principal borrows from the current tokens, which keeps a reference count that all
     /// cores would share out of the hot path.
     ///
     /// # Errors
@@ -157,13 +163,18 @@ impl AccessControl {
     pub fn authenticate<R>(
         &self,
         credentials: &Credentials<'_>,
+        from: IpAddr,
         decide: impl FnOnce(Principal<'_>) -> Result<R, Denial>,
     ) -> Result<R, Denial> {
         let tokens = self.shared.tokens.as_ref().map(ArcSwap::load);
         let tokens = tokens.as_ref().map(|tokens| &***tokens);
         let now = || self.shared.clock.now();
         let policy = &self.shared.policy;
-        decide(decisions::authenticate(policy, tokens, credentials, now)?)
+        let principal = decisions::authenticate(policy, tokens, credentials, now)?;
+        if let (PrincipalKind::Token(token), Some(tokens)) = (principal.kind(), tokens) {
+            tokens.note_use(&token.hash, now(), from);
+        }
+        decide(principal)
     }
 
     /// Decides whether `principal` may do `action` to `resource`, see [`super::authorize`].

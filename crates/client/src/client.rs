@@ -5,6 +5,7 @@ mod body;
 mod response;
 mod error;
 mod transport;
+mod tokens;
 
 use std::{
     path::PathBuf,

@@ -52,6 +52,15 @@ pub enum AccessKind {
     },
 }
 
+/// The metadata of nodes that a client may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetadataAccess {
+    /// All fields.
+    All,
+    /// All fields but those that the spec declares `secret: true`.
+    WithoutSecrets,
+}
+
 /// A registration that was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accepted {

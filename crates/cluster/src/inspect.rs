@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 use crate::{
-    AccessKind, Answer, Coordinator, Delivery, Refusal,
+    AccessKind, Answer, Coordinator, Delivery, MetadataAccess, Refusal,
     view::{ServedGeneration, ServedPayload, View},
 };
 use cfgsync_model::{Failure, FailureKind, Generation, GenerationNumber, Identifier};
@@ -36,12 +36,17 @@ impl Coordinator {
 
     /// Returns the registrations, the progress and the served generation.
     pub fn cluster(&self) -> ClusterBody {
+        self.cluster_for(MetadataAccess::All)
+    }
+
+    /// Returns the same as [`Coordinator::cluster`], with the metadata that `access` allows.
+    pub fn cluster_for(&self, access: MetadataAccess) -> ClusterBody {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
         let entries = state
             .registrations
             .values()
-            .map(|node| self.entry(&state, &view, node));
+            .map(|node| self.entry(&state, &view, node, access));
         let failed = failure(&view, &state);
         ClusterBody {
             cluster: view.pipeline.spec.cluster.clone(),
@@ -110,7 +115,19 @@ impl Coordinator {
     /// # Errors
     /// Fails if the identifier does not occur in the spec or the state. It is probably misspelt.
     pub fn node(&self, identifier: &Identifier) -> Result<NodeBody, Refusal> {
-        let body = self.describe(identifier.as_str());
+        self.node_for(MetadataAccess::All, identifier)
+    }
+
+    /// Returns the same as [`Coordinator::node`], with the metadata that `access` allows.
+    ///
+    /// # Errors
+    /// Fails as [`Coordinator::node`] does.
+    pub fn node_for(
+        &self,
+        access: MetadataAccess,
+        identifier: &Identifier,
+    ) -> Result<NodeBody, Refusal> {
+        let body = self.describe(identifier.as_str(), access);
         let view = self.shared.view.load();
         let state = self.shared.store.state();
         let is_known = state.mentions(identifier.as_str()) || view.pipeline.expects(identifier);
@@ -130,12 +147,12 @@ impl Coordinator {
         })
     }
 
-    fn describe(&self, identifier: &str) -> NodeBody {
+    fn describe(&self, identifier: &str, access: MetadataAccess) -> NodeBody {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
         let registered = state.registrations.get(identifier);
         let mut body = NodeBody {
-            node: registered.map(|registered| self.entry(&state, &view, registered)),
+            node: registered.map(|registered| self.entry(&state, &view, registered, access)),
             state: NodeState::Waiting,
             reason: None,
             generation: None,
@@ -189,18 +206,33 @@ impl Coordinator {
         body
     }
 
-    fn entry(&self, state: &State, view: &View, registered: &RegisteredNode) -> NodeEntry {
+    fn entry(
+        &self,
+        state: &State,
+        view: &View,
+        registered: &RegisteredNode,
+        access: MetadataAccess,
+    ) -> NodeEntry {
         let node = &registered.registration;
         let served = view.served.as_ref();
         let generation = served.map(|served| &served.generation);
         // Show the metadata with the defaults, as templates get it. If the spec rejects it, show it as sent.
-        let metadata = view.pipeline.spec.metadata.complete(&node.metadata);
+        let rules = &view.pipeline.spec.metadata;
+        let metadata = rules.complete(&node.metadata);
+        let mut metadata = metadata.unwrap_or_else(|_| node.metadata.clone());
+        if access == MetadataAccess::WithoutSecrets
+            && let Some(fields) = metadata.as_object_mut()
+        {
+            for name in rules.secret_fields() {
+                fields.remove(name);
+            }
+        }
         let recorded = state.deliveries.get(&node.identifier).copied();
         let delivered = served.filter(|served| served.was_delivered(node.identifier.as_str()));
         NodeEntry {
             identifier: node.identifier.clone(),
             ip: node.ip,
-            metadata: metadata.unwrap_or_else(|_| node.metadata.clone()),
+            metadata,
             seat: generation.and_then(|generation| generation.seats.get(&node.identifier).copied()),
             revision: registered.revision,
             since: registered.origin.at,

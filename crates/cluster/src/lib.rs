@@ -36,7 +36,7 @@ mod reconciler;
 mod commands;
 
 pub use admission::check_registration;
-pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, Refusal};
+pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, MetadataAccess, Refusal};
 pub use audit_sink::{AuditEvent, AuditRefused, AuditSink, RenderOutcome};
 pub use held_requests::HeldSlot;
 

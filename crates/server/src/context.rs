@@ -27,7 +27,7 @@ use cfgsync_access::{
     AccessControl, Action, AuditLine, AuditLog, AuditOutcome, CertificateNames, Credentials,
     Denial, IdentityMode, NodeIdentity, PresentedToken, Principal, Resource, Role,
 };
-use cfgsync_cluster::{AccessKind, Delivery, Refusal};
+use cfgsync_cluster::{AccessKind, Delivery, MetadataAccess, Refusal};
 use cfgsync_model::{Digest, GenerationNumber, Identifier, NodeRegistration};
 use cfgsync_wire::NODE_KEY_HEADER;
 
@@ -247,8 +247,9 @@ impl RequestContext {
                 common: certificate.common_name.as_deref(),
             }),
         };
+        let from = connection.peer.address.ip();
         let (role, audit) = (&mut self.role, &mut self.audit);
-        let decided = access.authenticate(&credentials, |mut principal| {
+        let decided = access.authenticate(&credentials, from, |mut principal| {
             *role = principal.role();
             let decided = decide(access, &mut principal);
             if access.audit().is_some() {
@@ -294,6 +295,14 @@ impl RequestContext {
     /// Whether the sender has proven to be an operator.
     fn is_operator(&self) -> bool {
         self.role == Some(Role::Operator)
+    }
+
+    /// Which metadata of nodes the sender may see.
+    pub(super) fn metadata_access(&self) -> MetadataAccess {
+        match self.role {
+            Some(Role::Viewer) => MetadataAccess::WithoutSecrets,
+            None | Some(Role::Node | Role::Operator) => MetadataAccess::All,
+        }
     }
 
     /// How a payload is accessed by `GET`: a node receives it, an operator only looks at it.

@@ -33,11 +33,12 @@
 //! | `/v1/nodes/{id}/ban` | DELETE | Operate | ends a ban |
 //! | `/v1/generations` | GET, HEAD | Inspect | lists the sealed generations, newest first |
 //! | `/v1/generations/{n}` | GET, HEAD | Inspect | describes one generation, file by file |
-//! | `/v1/generations/{n}/nodes/{id}/payload` | GET, HEAD | Inspect | returns a node's payload of a generation; this is no delivery |
+//! | `/v1/generations/{n}/nodes/{id}/payload` | GET, HEAD | Read | returns a node's payload of a generation; this is no delivery |
 //! | `/v1/leave` | POST | Leave | withdraws a node's own registration |
 //! | `/v1/fail` | POST | Operate | declares the cluster failed, with a reason for all waiting nodes |
 //! | `/v1/reset` | POST | Operate | ends the failure that an operator declared |
 //! | `/v1/redraw` | POST | Operate | evaluates a value of `once` again, for the next generation |
+//! | `/v1/tokens` | GET, HEAD | Read | lists the tokens and when each was last used |
 //! | `/livez` | GET, HEAD | Probe | answers if the server runs |
 //! | `/readyz` | GET, HEAD | Probe | answers 200 if new requests should come here, 503 while the server drains |
 //! | `/metrics` | GET, HEAD | Inspect | returns the metrics in the OpenMetrics format |

@@ -13,7 +13,7 @@ use super::{
     reply_body::FRAME_MAX_BYTES,
     routes::{Route, WrongPath},
 };
-use cfgsync_access::{AuditUnavailable, Denial};
+use cfgsync_access::{AuditUnavailable, Denial, Role};
 use cfgsync_cluster::Refusal;
 use cfgsync_model::{GenerationNumber, Identifier};
 use cfgsync_support::duration;
@@ -249,7 +249,11 @@ fn outline_of_denial(denial: &Denial) -> (StatusCode, &'static str) {
         Denial::NoCredentials(_) => (StatusCode::UNAUTHORIZED, "no_credentials"),
         Denial::UnknownToken => (StatusCode::UNAUTHORIZED, "unknown_token"),
         Denial::Expired { .. } => (StatusCode::UNAUTHORIZED, EXPIRED_TOKEN),
-        Denial::NotOperator(_) => (StatusCode::FORBIDDEN, "not_operator"),
+        Denial::WrongRole {
+            required: Role::Node,
+            ..
+        } => (StatusCode::FORBIDDEN, "not_node"),
+        Denial::WrongRole { .. } => (StatusCode::FORBIDDEN, "not_operator"),
         Denial::OtherNodes { .. } => (StatusCode::FORBIDDEN, "other_nodes"),
         Denial::NamesNoNode { .. } => (StatusCode::FORBIDDEN, "names_nobody"),
         Denial::OtherCertificate(_) => (StatusCode::FORBIDDEN, "other_certificate"),

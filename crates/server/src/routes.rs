@@ -85,6 +85,7 @@ pub(super) enum RoutedHandler {
     Redraw,
     Livez,
     Readyz,
+    Tokens,
     Metrics,
 }
 
@@ -227,7 +228,7 @@ pub(super) static ROUTES: &[Route] = &[
         pattern: "/v1/generations/{n}/nodes/{id}/payload",
         endpoints: &[Endpoint {
             verb: Verb::Get,
-            action: Action::Inspect,
+            action: Action::Read,
             handler: Handler::Routed(RoutedHandler::Payload),
             doc: "returns a node's payload of a generation; this is no delivery",
         }],
@@ -266,6 +267,15 @@ pub(super) static ROUTES: &[Route] = &[
             action: Action::Operate,
             handler: Handler::Routed(RoutedHandler::Redraw),
             doc: "evaluates a value of `once` again, for the next generation",
+        }],
+    },
+    Route {
+        pattern: "/v1/tokens",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Read,
+            handler: Handler::Routed(RoutedHandler::Tokens),
+            doc: "lists the tokens and when each was last used",
         }],
     },
     Route {

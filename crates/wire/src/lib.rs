@@ -17,6 +17,7 @@ mod error;
 mod signature;
 mod payload;
 mod request;
+mod token;
 
 pub use cluster::{
     ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody, NodeEntry,
@@ -34,6 +35,7 @@ pub use signature::{
     InvalidKey, InvalidSignature, PayloadSigner, Signature, SignedFacts, SigningKey, VerifyError,
     VerifyKey,
 };
+pub use token::{TokenEntry, TokenUseEntry};
 
 /// The header of every response with the instance of the store.
 pub const INSTANCE_HEADER: &str = "cfgsync-instance";

@@ -12,7 +12,7 @@ use super::{InspectError, table};
 use crate::cmd::{
     error::CommandError,
     exit::Exit,
-    output::{self, Format, print},
+    output::{self, Format, Text, print},
 };
 
 /// How long a health check may take. Container runtimes have a timeout of their own for it.
@@ -131,14 +131,17 @@ pub(super) async fn watch(client: &Client, format: Format) -> Result<Exit, Comma
 }
 
 /// Returns the text to print: on a terminal it replaces the former text, elsewhere it is one more document.
-fn repainted(format: Format, body: &ClusterBody, first: bool) -> String {
-    match format {
-        Format::Json => serde_json::to_string(body).expect("map keys are strings") + "\n",
-        Format::Yaml => format!("---\n{}", output::render(format, body, table::cluster)),
-        Format::Table if std::io::stdout().is_terminal() => {
-            format!("\x1b[2J\x1b[H{}", table::cluster(body))
-        }
-        Format::Table if first => table::cluster(body),
-        Format::Table => format!("\n{}", table::cluster(body)),
+fn repainted(format: Format, body: &ClusterBody, first: bool) -> Text {
+    if matches!(format, Format::Json) {
+        return output::json_line(body);
     }
+    let mut text = Text::default();
+    match format {
+        Format::Yaml => text.push_str("---\n"),
+        _ if std::io::stdout().is_terminal() => text.push_control("\x1b[2J\x1b[H"),
+        _ if first => {}
+        _ => text.push_str("\n"),
+    }
+    text.push(output::render(format, body, table::cluster));
+    text
 }

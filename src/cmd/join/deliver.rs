@@ -64,7 +64,8 @@ pub(super) fn report_previous(
 ) -> Result<(), JoinFailure> {
     if plan.json {
         let document = Document::of_previous(session, previous);
-        write_stdout(document.to_json()).map_err(JoinError::from)?;
+        let written = output::write(document.to_json()).map_err(stdout_error);
+        written.map_err(JoinError::from)?;
     }
     Ok(())
 }
@@ -76,23 +77,23 @@ fn print(
     committed: &CommittedDelivery<'_>,
 ) -> Result<(), DiskError> {
     for bytes in committed.stdout() {
-        write_stdout(bytes)?;
+        output::write_document(bytes).map_err(stdout_error)?;
     }
     if plan.json {
         let is_used = |file: &ArtifactFile| plan.env.contains(&file.path);
         let (written, stale) = (committed.written(), committed.stale());
         let document = Document::of_delivery(session, payload, written, stale, is_used);
-        write_stdout(document.to_json())?;
+        output::write(document.to_json()).map_err(stdout_error)?;
     }
     Ok(())
 }
 
-fn write_stdout(bytes: impl AsRef<[u8]>) -> Result<(), DiskError> {
-    output::write(bytes).map_err(|problem| DiskError::Io {
+fn stdout_error(problem: std::io::Error) -> DiskError {
+    DiskError::Io {
         action: "write to",
         path: "standard output".into(),
         problem,
-    })
+    }
 }
 
 fn log_written(written: &[WrittenFile]) {

@@ -10,6 +10,8 @@ use cfgsync_client::{
 use cfgsync_wire::ReceivedPayload;
 use serde::Serialize;
 
+use crate::cmd::output::{self, Text};
+
 #[derive(Serialize)]
 pub(super) struct Document<'a> {
     identifier: &'a str,
@@ -130,8 +132,7 @@ impl<'a> Document<'a> {
     }
 
     /// Returns the JSON text, with a line end.
-    pub(super) fn to_json(&self) -> String {
-        let json = serde_json::to_string_pretty(self);
-        json.expect("map keys are strings") + "\n"
+    pub(super) fn to_json(&self) -> Text {
+        output::json(self)
     }
 }

@@ -22,6 +22,9 @@ pub(super) struct AccessArgs {
     /// Give the role of an operator to client certificates with this name; `*` matches any text; repeatable
     #[arg(long, env = "CFGSYNC_OPERATOR_CERT", value_name = "PATTERN")]
     operator_cert: Vec<Pattern>,
+    /// Give the role of a viewer to client certificates with this name; `*` matches any text; repeatable
+    #[arg(long, env = "CFGSYNC_VIEWER_CERT", value_name = "PATTERN")]
+    viewer_cert: Vec<Pattern>,
     /// Accept nodes without credentials; without --tokens and --client-ca, every client may also act as an operator
     #[arg(long, env = "CFGSYNC_ALLOW_ANONYMOUS")]
     allow_anonymous: bool,
@@ -72,11 +75,9 @@ pub(crate) enum AccessError {
         /// The operating system's error.
         error: std::io::Error,
     },
-    /// `--operator-cert` without client certificates.
-    #[error(
-        "--operator-cert needs --client-ca FILE, the authorities that sign client certificates"
-    )]
-    NoAuthority,
+    /// `--operator-cert` or `--viewer-cert` without client certificates.
+    #[error("{0} needs --client-ca FILE, the authorities that sign client certificates")]
+    NoAuthority(&'static str),
     /// `--audit-required` without an audit log.
     #[error("--audit-required needs --audit-log FILE")]
     NoAudit,
@@ -100,8 +101,13 @@ impl AccessArgs {
             let path = path.display();
             tracing::warn!("{path} contains no token, so no client can authenticate with one");
         }
-        if !self.operator_cert.is_empty() && !certificates {
-            return Err(AccessError::NoAuthority);
+        for (flag, patterns) in [
+            ("--operator-cert", &self.operator_cert),
+            ("--viewer-cert", &self.viewer_cert),
+        ] {
+            if !patterns.is_empty() && !certificates {
+                return Err(AccessError::NoAuthority(flag));
+            }
         }
         if self.audit_required && self.audit_log.is_none() {
             return Err(AccessError::NoAudit);
@@ -124,6 +130,7 @@ impl AccessArgs {
                 allow_anonymous: self.allow_anonymous,
                 certificates,
                 operator_certificates: self.operator_cert.clone(),
+                viewer_certificates: self.viewer_cert.clone(),
             },
             rate,
             audit: audit.transpose()?,

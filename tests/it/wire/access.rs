@@ -26,8 +26,9 @@ materializers:
 ";
 
 /// Names and rules of the tokens. The secret of each is `secret-NAME`.
-const TOKENS: [(&str, &str); 4] = [
+const TOKENS: [(&str, &str); 5] = [
     ("ops", "operator"),
+    ("eye", "viewer"),
     ("node", "node"),
     ("web", "node identifier=web-*"),
     ("old", "node expires=1969-12-31T00:00:00Z"),
@@ -46,7 +47,7 @@ fn tokens(named: &[&str]) -> Tokens {
 
 fn config() -> AccessConfig {
     AccessConfig {
-        tokens: Some(tokens(&["ops", "node", "web", "old"])),
+        tokens: Some(tokens(&["ops", "eye", "node", "web", "old"])),
         policy: Policy::default(),
         rate: None,
         audit: None,
@@ -137,6 +138,7 @@ fn every_route(headers: &str) -> Vec<(&'static str, String)> {
             post("/v1/fail", headers, r#"{"reason":""}"#),
         ),
         ("POST /v1/reset", post("/v1/reset", headers, "")),
+        ("GET /v1/tokens", build("GET", "/v1/tokens")),
         ("GET /metrics", build("GET", "/metrics")),
         ("GET /livez", build("GET", "/livez")),
         ("GET /readyz", build("GET", "/readyz")),
@@ -158,11 +160,11 @@ async fn each_route_with_each_token_in_each_identity_mode() {
     let mut table = String::new();
     for identity in ["open", "first-use", "certificate", "token"] {
         table.push_str(&format!(
-            "{identity:44} none  old   node  web   db    ops\n"
+            "{identity:44} none  old   node  web   db    eye   ops\n"
         ));
         // Each request needs a new server, because repeated refusals are rate limited.
         let mut columns = Vec::new();
-        for who in ["none", "old", "node", "web", "db", "ops"] {
+        for who in ["none", "old", "node", "web", "db", "eye", "ops"] {
             let headers = match who {
                 "none" => key("web-1"),
                 // A node token whose pattern does not match the requested identifier.
@@ -209,6 +211,8 @@ async fn refusals_explain_the_missing_credential() {
             "node token",
             without_body("GET", "/v1/snapshot", &bearer("node")),
         ),
+        ("viewer token", register("a", &bearer("eye"))),
+        ("viewer token", post("/v1/reset", &bearer("eye"), "")),
     ] {
         let reply = server.request(&request).await;
         let (code, reason, message) = reply.error();
@@ -220,6 +224,54 @@ async fn refusals_explain_the_missing_credential() {
         assert!(!message.contains("secret-"), "{message}");
     }
     insta::assert_snapshot!(refusals);
+}
+
+#[tokio::test]
+async fn viewers_see_neither_contents_nor_secret_metadata() {
+    let http = HttpConfig {
+        access: AccessControl::new(config()),
+        ..HttpConfig::default()
+    };
+    let metadata = "metadata: { password: { type: string, secret: true }, zone: { type: string } }";
+    let server = TestServer::with(&format!("{metadata}\n{SECRET}"), http);
+    for name in ["web-1", "web-2"] {
+        let body = format!(
+            r#"{{"identifier":"{name}","ip":"10.0.0.1","metadata":{{"password":"PLANTED","zone":"z"}}}}"#
+        );
+        let request = post("/register", &bearer("web"), &body);
+        assert_eq!(server.request(&request).await.status, 202);
+    }
+    let held = bearer("web") + "prefer: wait=20\r\n";
+    assert_eq!(server.request(&node("web-1", &held)).await.status, 200);
+    for (route, request) in every_route(&bearer("eye")) {
+        let reply = server.request(&request).await;
+        assert!(
+            !reply.text().contains("PLANTED"),
+            "{route}: {}",
+            reply.text()
+        );
+    }
+    let seen = async |who: &str, path: &str| {
+        let request = without_body("GET", path, &bearer(who));
+        server.request(&request).await.json()
+    };
+    for (path, at) in [
+        ("/v1/snapshot", "/registrations/0/metadata"),
+        ("/v1/nodes", "/0/metadata"),
+        ("/v1/nodes/web-1", "/node/metadata"),
+    ] {
+        let (viewer, operator) = (seen("eye", path).await, seen("ops", path).await);
+        let expected = serde_json::json!({"zone": "z"});
+        assert_eq!(viewer.pointer(at), Some(&expected), "{path}: {viewer}");
+        assert_eq!(
+            operator.pointer(at).unwrap()["password"],
+            "PLANTED",
+            "{path}"
+        );
+    }
+    let described = seen("eye", "/v1/nodes/web-1").await;
+    assert_eq!(described["artifacts"][1]["bytes"], 7, "{described}");
+    assert_eq!(seen("eye", "/v1/generations").await[0]["number"], 1);
 }
 
 #[tokio::test]

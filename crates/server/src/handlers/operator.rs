@@ -12,7 +12,7 @@ use super::{
     },
     bounded_body, small_body,
 };
-use cfgsync_wire::{read_fail, read_redraw, read_replacement};
+use cfgsync_wire::{TokenEntry, TokenUseEntry, read_fail, read_redraw, read_replacement};
 
 /// The content type of `/metrics`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -23,14 +23,19 @@ type Routed = Result<RoutedReply, Rejection>;
 pub(in super::super) async fn snapshot(context: Context) -> Routed {
     let coordinator = &context.server().coordinator;
     coordinator.caught_up().await;
-    Ok(reply::json(&coordinator.cluster()).into())
+    Ok(reply::json(&coordinator.cluster_for(context.metadata_access())).into())
 }
 
 /// `GET /v1/nodes`: the registrations of the snapshot, as an array.
 pub(in super::super) async fn nodes(context: Context) -> Routed {
     let coordinator = &context.server().coordinator;
     coordinator.caught_up().await;
-    Ok(reply::json(&coordinator.cluster().registrations).into())
+    Ok(reply::json(
+        &coordinator
+            .cluster_for(context.metadata_access())
+            .registrations,
+    )
+    .into())
 }
 
 /// `GET /v1/nodes/{id}`. A node that the spec expects has a state too, even if it is not registered.
@@ -38,7 +43,7 @@ pub(in super::super) async fn one_node(context: Context) -> Routed {
     let identifier = context.path_identifier()?;
     let coordinator = &context.server().coordinator;
     coordinator.caught_up().await;
-    Ok(reply::json(&coordinator.node(&identifier)?).into())
+    Ok(reply::json(&coordinator.node_for(context.metadata_access(), &identifier)?).into())
 }
 
 /// `DELETE /v1/nodes/{id}`.
@@ -166,6 +171,25 @@ pub(in super::super) async fn redraw(mut context: Context, mut body: Body) -> Ro
     context.announce().await?;
     context.server().coordinator.redraw(redraw.key).await?;
     Ok(reply::accepted().into())
+}
+
+/// `GET /v1/tokens`: sorted by name, without secrets and hashes. Empty on a server without a tokens file.
+pub(in super::super) async fn tokens(context: Context) -> RoutedReply {
+    let tokens = context.server().config.access.tokens();
+    let tokens = tokens
+        .as_ref()
+        .map_or_else(Vec::new, |tokens| tokens.list());
+    let entries = tokens.into_iter().map(|(token, used)| TokenEntry {
+        name: token.name.clone(),
+        role: token.role.to_string(),
+        identifier: token.identifier.as_ref().map(ToString::to_string),
+        expires: token.expires,
+        last_used: used.map(|used| TokenUseEntry {
+            at: used.at,
+            from: used.from,
+        }),
+    });
+    reply::json(&entries.collect::<Vec<_>>()).into()
 }
 
 /// `GET /metrics`.
