@@ -18,6 +18,7 @@ mod integer;
 mod registration;
 mod joiner;
 mod snapshot;
+mod unmet;
 mod readiness;
 mod artifact_path;
 mod mode;
@@ -40,8 +41,9 @@ pub use integer::{IntegerOutOfRange, check_integer_range};
 pub use joiner::{JoinerId, Origin, Sender};
 pub use mode::{InvalidMode, Mode, ModeNotPrivate};
 pub use pin::{InvalidPin, Pin};
-pub use readiness::{MISSING_NAMES_MAX, NODES_CLAUSE_PREFIX, Progress, Readiness};
+pub use readiness::{MISSING_NAMES_MAX, Progress, Readiness};
 pub use registration::{
     InvalidRegistration, Metadata, NodeRegistration, UnusableAddress, check_node_address,
 };
 pub use snapshot::{RegistrationSnapshot, SharedMetadata, SnapshotNode};
+pub use unmet::{GroupProblem, Unmet};

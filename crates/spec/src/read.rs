@@ -23,7 +23,7 @@ use super::{
 };
 use cfgsync_model::Identifier;
 use cfgsync_support::nearest::nearest;
-use cfgsync_template::{Declarations, Expression, JinjaError, Scope};
+use cfgsync_template::{Declarations, Expression, JinjaError, Scope, Template, Whitespace};
 
 /// The version of the format that is read here.
 const VERSION: u64 = 1;
@@ -245,6 +245,14 @@ impl Reader {
     fn expression(&mut self, text: &str, scope: Scope, path: &YamlPath) -> Option<Expression> {
         let compiled = Expression::compile_with(text, scope, &self.declared)
             .map(|expression| expression.with_origin(self.document.origin(path, text)));
+        self.check(compiled, text, path)
+    }
+
+    /// Compiles a template in the spec without fragments.
+    fn template(&mut self, text: &str, scope: Scope, path: &YamlPath) -> Option<Template> {
+        let (name, whitespace) = (path.to_string(), Whitespace::default());
+        let compiled = Template::compile_with(&name, text, scope, &[], &self.declared, whitespace)
+            .map(|template| template.with_origin(self.document.origin(path, text)));
         self.check(compiled, text, path)
     }
 

@@ -45,6 +45,8 @@ pub struct ReadyRule {
     pub groups: Vec<Group>,
     /// A condition on the whole set.
     pub when: Option<Expression>,
+    /// The reason that waiting nodes get while `when` is false. If it is absent, they get the text of `when`.
+    pub message: Option<Template>,
     /// The time without a change of the inputs that must pass before the set counts as complete.
     pub settle: Duration,
     /// The time from an attempt's first registration to the first seal, after which the attempt fails.

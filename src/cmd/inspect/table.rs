@@ -125,8 +125,9 @@ fn lacking(progress: &Progress) -> String {
         let more = more_than(names.len(), progress.missing_count);
         text.push_str(&format!("missing: {}{more}\n", names.join(", ")));
     }
-    for clause in &progress.unmet {
-        text.push_str(&format!("unmet: {clause}\n"));
+    for unmet in &progress.unmet {
+        let unmet = escape_for_terminal(&unmet.to_string());
+        text.push_str(&format!("unmet: {unmet}\n"));
     }
     text
 }
