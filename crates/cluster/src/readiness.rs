@@ -111,7 +111,7 @@ impl ReadinessTracker {
         }
         let node = NodeValue::without_seat(&member.registration, &member.metadata);
         let matches = |group: &Group| {
-            if is_counted_alone(group) {
+            if group.is_counted_alone() {
                 group.matching.matches(&self.context, &node)
             } else {
                 Ok(false)
@@ -179,7 +179,7 @@ impl ReadinessTracker {
             }
         }
         for (at, group) in rule.groups.iter().enumerate() {
-            if is_counted_alone(group) {
+            if group.is_counted_alone() {
                 self.check_counted_group(at, group, &mut progress);
             }
         }
@@ -230,7 +230,7 @@ impl ReadinessTracker {
         let groups: Vec<&Group> = rule
             .groups
             .iter()
-            .filter(|g| !is_counted_alone(g))
+            .filter(|g| !g.is_counted_alone())
             .collect();
         if rule.when.is_none() && groups.is_empty() {
             return;
@@ -341,11 +341,6 @@ pub(crate) fn closed_list(spec: &Spec) -> Option<&BTreeSet<Identifier>> {
 /// Returns whether the spec has no closed list of nodes, or `identifier` is on it.
 pub(crate) fn is_listed(spec: &Spec, identifier: &Identifier) -> bool {
     closed_list(spec).is_none_or(|list| list.contains(identifier))
-}
-
-/// Returns whether a group can be counted node by node, because its expression reads only the node and constants.
-fn is_counted_alone(group: &Group) -> bool {
-    !group.matching.uses_variable("nodes") && !group.matching.uses_variable("once")
 }
 
 fn unmet_group(group: &Group, count: usize, error: Option<(&Identifier, &JinjaError)>) -> Unmet {

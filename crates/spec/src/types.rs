@@ -71,6 +71,13 @@ pub struct Group {
     pub count: usize,
 }
 
+impl Group {
+    /// Returns whether the group can be counted node by node, because its expression reads only the node and constants.
+    pub fn is_counted_alone(&self) -> bool {
+        !self.matching.uses_variable("nodes") && !self.matching.uses_variable("once")
+    }
+}
+
 /// The effect of a change after the first seal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Late {

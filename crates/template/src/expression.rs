@@ -13,6 +13,7 @@ use super::{
     error::{JinjaError, Origin},
     formatter::to_json,
     functions::once::OnceSource,
+    mentions::Mentions,
     name_check::{check_expression, variables_of},
     node_value::{NodeValue, forget_last_read},
     parser::parse_expression,
@@ -90,6 +91,14 @@ impl Expression {
     /// each node alone.
     pub fn uses_variable(&self, name: &str) -> bool {
         self.compiled.variables.contains(name)
+    }
+
+    /// Returns the fields of `node.metadata` that the text names, and its constants. `plan --fake` makes up values from
+    /// them.
+    pub fn mentions(&self) -> Mentions {
+        parse_expression(self.source())
+            .map(|parsed| Mentions::of(&parsed))
+            .unwrap_or_default()
     }
 
     /// Evaluates a `where` for `node`. An undefined value means that the node does not match.
