@@ -22,6 +22,7 @@ use super::{
     error::CommandError,
     exit::Exit,
     output::{Format, columns, print, print_as},
+    spec_file,
 };
 use nodes::{Nodes, Refused};
 use tree::Difference;
@@ -125,7 +126,7 @@ struct Plan {
 }
 
 pub(crate) fn run(args: &PlanArgs) -> Result<Exit, CommandError> {
-    let spec = Arc::new(Spec::load(&args.spec)?);
+    let spec = Arc::new(spec_file::load(&args.spec)?);
     let nodes = match (&args.nodes, args.fake) {
         (Some(_), Some(_)) => {
             let message =

@@ -18,6 +18,7 @@ use super::{
     mistake::{Document, Mistake, spec_error},
     once_name,
     raw::{RawIdentity, RawLate, RawOnConflict, RawSpec},
+    server_settings::ServerSettings,
     source::YamlPath,
     syntax, typed,
 };
@@ -70,6 +71,7 @@ impl Spec {
             files: SpecFiles::new(directory),
             declared: Declarations::default(),
             mistakes: Vec::new(),
+            warnings: Vec::new(),
             needs_materializers,
         };
         match reader.spec(&value) {
@@ -86,6 +88,7 @@ struct Reader {
     /// The names that its expressions and templates may use.
     declared: Declarations,
     mistakes: Vec<Mistake>,
+    warnings: Vec<String>,
     /// Whether an empty list of materializers is a mistake.
     needs_materializers: bool,
 }
@@ -136,6 +139,7 @@ impl Reader {
             values,
             materializers,
             digest: self.files.digest(&self.document.source.text),
+            warnings: std::mem::take(&mut self.warnings),
         })
     }
 
@@ -160,10 +164,20 @@ impl Reader {
                     "the version of the format, `1`",
                     other,
                 ),
-                None => self
-                    .document
-                    .value(root, "missing field `cfgsync`, the version of the format")
-                    .help("write `cfgsync: 1` at the top"),
+                None => match ServerSettings::of(value) {
+                    Some(settings) => self
+                        .document
+                        .value(
+                            root,
+                            "these are settings of the server `cfgsync-server`, not a spec",
+                        )
+                        .help(settings.as_spec())
+                        .help(settings.as_command()),
+                    None => self
+                        .document
+                        .value(root, "missing field `cfgsync`, the version of the format")
+                        .help("write `cfgsync: 1` at the top"),
+                },
             },
             other => typed::wrong_type(&self.document, root, "a mapping", other)
                 .help("begin with `cfgsync: 1`, the version of the format"),

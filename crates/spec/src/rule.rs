@@ -277,6 +277,7 @@ impl RuleBuilder {
             values: self.values,
             materializers: embedded.map(MaterializerSpec::Embedded).collect(),
             digest,
+            warnings: Vec::new(),
         })
     }
 

@@ -34,6 +34,8 @@ pub struct Spec {
     pub materializers: Vec<MaterializerSpec>,
     /// The digest of the YAML and of every file that was read with it. Specs with equal digests render equal files.
     pub digest: Digest,
+    /// What was ignored in the files that were read, such as a field that cfgsync does not know.
+    pub warnings: Vec<String>,
 }
 
 /// The readiness rule. The set of nodes is complete if all given conditions hold.
