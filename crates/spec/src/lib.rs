@@ -27,6 +27,7 @@ mod restart;
 mod ready_rule;
 mod once_name;
 mod rule;
+mod indentation;
 mod syntax;
 mod typed;
 mod unknown_fields;

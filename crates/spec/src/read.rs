@@ -18,6 +18,7 @@ use super::{
     mistake::{Document, Mistake, spec_error},
     once_name,
     raw::{RawIdentity, RawLate, RawOnConflict, RawSpec},
+    ready_rule::{NO_CONDITION, NO_CONDITION_HELP},
     server_settings::ServerSettings,
     source::YamlPath,
     syntax, typed,
@@ -101,6 +102,7 @@ impl Reader {
             return None;
         }
         let raw: RawSpec = self.section(value, &root)?;
+        let has_unknown_fields = !self.mistakes.is_empty();
         let cluster = self.cluster(&raw.cluster, &root.key("cluster"));
         let metadata = read_metadata(self, raw.metadata.as_ref(), &root.key("metadata"));
         let values = self.values(&raw, &root.key("values"));
@@ -111,8 +113,15 @@ impl Reader {
         let ready = if let Some(ready) = &raw.ready {
             read_ready(self, ready, &root.key("ready")).map(Some)
         } else {
-            // A misspelt `ready` is reported already.
-            if !has_misspelt(value, "ready") {
+            // A misspelt `ready` is reported already, and so are its fields if they are beside it.
+            let is_empty = value.get("ready").is_some_and(Value::is_null);
+            if is_empty && !has_unknown_fields {
+                let path = root.key("ready");
+                let mistake = self.document.key(&path, NO_CONDITION);
+                let mistake = mistake.help(NO_CONDITION_HELP);
+                self.mistakes
+                    .push(mistake.help("write, for example, `ready: { nodes: 3 }`"));
+            } else if !is_empty && !has_misspelt(value, "ready") {
                 self.require_ready(&materializers, &root);
             }
             Some(None)
