@@ -60,9 +60,10 @@ pub(super) fn read<T: DeserializeOwned>(
             return None;
         }
         let mistake = explain(document, &at, get(&value, within.steps()), &message);
-        mistakes.push(match message.starts_with("unknown field ") {
-            true => with_nesting_help(mistake, original, &within, &removed),
-            false => mistake,
+        mistakes.push(if message.starts_with("unknown field ") {
+            with_nesting_help(mistake, original, &within, &removed)
+        } else {
+            mistake
         });
         removed.push(at);
         if !remove(value.to_mut(), within.steps()) {
