@@ -24,6 +24,7 @@ pub(crate) mod reason;
 pub(crate) mod progress;
 pub(crate) mod diff;
 pub(crate) mod keys;
+pub(crate) mod spec_file;
 pub(crate) mod serve;
 pub(crate) mod join;
 pub(crate) mod inspect;

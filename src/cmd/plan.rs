@@ -1,5 +1,6 @@
 //! `cfgsync plan`: shows offline what a spec gives. It runs the code of `serve` on nodes from a file.
 
+mod groups;
 mod nodes;
 mod tree;
 
@@ -10,7 +11,7 @@ use cfgsync_cluster::{
     render::{Pipeline, Rendered},
 };
 use cfgsync_materialize::MaterializeError;
-use cfgsync_model::{Digest, Identifier, MaterializedArtifacts, Progress, Revision};
+use cfgsync_model::{Digest, Identifier, MaterializedArtifacts, Progress, Revision, Unmet};
 use cfgsync_spec::{Spec, SpecError};
 use cfgsync_template::OnceSource;
 use cfgsync_wire::ArtifactEntry;
@@ -21,6 +22,7 @@ use super::{
     error::CommandError,
     exit::Exit,
     output::{Format, columns, print_as, print_document},
+    spec_file,
 };
 use nodes::{Nodes, Refused};
 use tree::Difference;
@@ -55,7 +57,7 @@ pub(crate) struct PlanArgs {
         conflicts_with = "fake"
     )]
     nodes: Option<PathBuf>,
-    /// Register this many invented nodes, with metadata that the spec accepts
+    /// Register this many invented nodes, with metadata that the spec accepts and, if possible, that match its groups
     #[arg(long, env = "CFGSYNC_FAKE", value_name = "COUNT", value_parser = count)]
     fake: Option<usize>,
     /// Write the files to DIR/NODE/PATH, and shared files to DIR/_shared/PATH
@@ -124,7 +126,7 @@ struct Plan {
 }
 
 pub(crate) fn run(args: &PlanArgs) -> Result<Exit, CommandError> {
-    let spec = Arc::new(Spec::load(&args.spec)?);
+    let spec = Arc::new(spec_file::load(&args.spec)?);
     let nodes = match (&args.nodes, args.fake) {
         (Some(_), Some(_)) => {
             let message =
@@ -260,6 +262,12 @@ impl Plan {
                 if let Some(message) = &self.waiting_for {
                     let _ = writeln!(text, "waiting for {message}");
                 }
+                if args.fake.is_some() && self.progress.unmet.iter().any(depends_on_metadata) {
+                    text.push_str(
+                        "--fake found no metadata with which this many nodes satisfy the rule: invent more nodes, or \
+                         pass your own with --nodes\n",
+                    );
+                }
                 return text;
             }
             Some(true) => {
@@ -290,6 +298,17 @@ impl Plan {
         }
         text
     }
+}
+
+/// Returns whether other metadata of the nodes could satisfy the condition.
+fn depends_on_metadata(unmet: &Unmet) -> bool {
+    matches!(
+        unmet,
+        Unmet::Group { .. }
+            | Unmet::WhenFalse { .. }
+            | Unmet::WhenMessage(_)
+            | Unmet::WhenError { .. }
+    )
 }
 
 fn count(text: &str) -> Result<usize, String> {

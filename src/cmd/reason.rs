@@ -64,7 +64,7 @@ mod tests {
                 .map(|at| format!("a{at:02}").parse().unwrap())
                 .collect(),
             missing_count: count,
-            unmet: vec!["zones: 1 of 2".to_owned()],
+            unmet: vec![cfgsync_model::Unmet::from("zones: 1 of 2".to_owned())],
         };
         let within = |progress: Progress, columns| {
             Reason::waiting(&progress.to_string(), Some(progress)).within(columns)

@@ -39,7 +39,7 @@ use super::{
     error::CommandError,
     exit::Exit,
     manager::Manager,
-    program,
+    program, spec_file,
     threads::{self, ThreadsError},
     values::duration,
 };
@@ -217,7 +217,7 @@ fn prepare(args: ServeArgs) -> Result<Prepared, CommandError> {
         program::find(program, env::var_os("PATH").as_deref())?;
     }
     listeners::refuse_exposure(&args.listen, args.may_be_exposed())?;
-    let spec = Spec::load(&args.spec)?;
+    let spec = spec_file::load(&args.spec)?;
     let guard = args.access.guard(args.tls.authenticates())?;
     guard
         .check_identity_mode(spec.identity)

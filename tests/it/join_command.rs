@@ -363,7 +363,7 @@ async fn last_line_gives_exit_code_and_reason() {
             ready(),
             &["--out-dir", ".", "--meta", "a=@nothing"],
             78,
-            "--meta a=@nothing: cannot read nothing: No such file or directory (os error 2)",
+            "--meta a=@nothing: cannot read nothing: no such file",
         ),
     ] {
         let fake = FakeServer::start(script(node)).await;
@@ -407,7 +407,7 @@ async fn invalid_command_line_registers_nothing() {
         ),
         (
             &["--out-dir", ".", "--meta", "port"],
-            "expected key=value, key:=JSON or key=@FILE",
+            "expected key=value, key:=JSON, key=@FILE or key:=@FILE",
         ),
         (
             &["--out-dir", ".", "--owner", "root"],

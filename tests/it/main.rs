@@ -19,6 +19,7 @@ mod join;
 mod join_command;
 mod overload;
 mod pki;
+mod plan;
 mod processes;
 mod receipts;
 mod sandbox;

@@ -33,7 +33,7 @@ use crate::{
 };
 use adopter::Adopter;
 use attempt::Attempt;
-use cfgsync_model::{Failure, FailureKind, Generation, NodeRegistration, Revision};
+use cfgsync_model::{Failure, FailureKind, Generation, NodeRegistration, Revision, Unmet};
 use cfgsync_support::duration;
 use crash_mark::CrashMark;
 use deliveries::DeliveryRecorder;
@@ -383,7 +383,7 @@ impl Reconciler {
                 self.adopt(winner);
             }
             SealAnswer::NotSealed {
-                clause,
+                unmet,
                 reason,
                 slug,
             } => {
@@ -391,7 +391,7 @@ impl Reconciler {
                     self.audit(event, RenderOutcome::Failed(slug));
                 }
                 let before = self.renderer.result(key);
-                let result = unsealed(before, clause, &reason, served);
+                let result = unsealed(before, unmet, &reason, served);
                 self.renderer.set_result(key, result);
             }
         }
@@ -427,19 +427,16 @@ impl Reconciler {
         is_due && self.follower.state.failure.is_none()
     }
 
-    /// Returns the clause that says what nodes wait for while the rule is satisfied.
-    fn work_clause(&self) -> String {
+    /// Returns what nodes wait for while the rule is satisfied.
+    fn work_in_progress(&self) -> Unmet {
         if self.renderer.is_running() {
-            "render: the server is rendering the files".to_owned()
+            Unmet::Rendering
         } else if self.sealer.is_running() {
-            "seal: the server is storing the files".to_owned()
+            Unmet::Storing
         } else if self.adopter.is_running() {
-            "seal: the server is loading the files that another server sealed".to_owned()
+            Unmet::Loading
         } else {
-            let interval = duration::text(self.config.min_generation_interval);
-            format!(
-                "render: the server is collecting changes; it renders at most once in {interval}"
-            )
+            Unmet::CollectingChanges(self.config.min_generation_interval)
         }
     }
 

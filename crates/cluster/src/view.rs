@@ -17,7 +17,7 @@ use crate::{
     readiness::ReadinessTracker,
     render::Pipeline,
 };
-use cfgsync_model::{Failure, Generation, Identifier, Instance, Progress, Revision};
+use cfgsync_model::{Failure, Generation, Identifier, Instance, Progress, Revision, Unmet};
 use cfgsync_store::{State, Store};
 use cfgsync_support::parallel;
 use cfgsync_wire::{EncodedPayload, ErrorBody, PayloadEncoder, PayloadSigner};
@@ -120,8 +120,8 @@ impl NotReadyBodies {
     pub(crate) fn new(progress: &Progress, render_failure: Option<&Failure>) -> Self {
         let mut progress = progress.clone();
         if let Some(failure) = render_failure {
-            let clause = format!("render: the newest render failed: {}", failure.reason);
-            progress.unmet.push(clause);
+            let reason = failure.reason.clone();
+            progress.unmet.push(Unmet::RenderFailed(reason));
         }
         Self {
             progress,

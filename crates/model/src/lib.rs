@@ -18,6 +18,7 @@ mod integer;
 mod registration;
 mod joiner;
 mod snapshot;
+mod unmet;
 mod readiness;
 mod artifact_path;
 mod mode;
@@ -42,8 +43,9 @@ pub use joiner::{JoinerId, Origin, Sender};
 pub use mode::{InvalidMode, Mode, ModeNotPrivate};
 pub use nested_paths::{NestedPaths, PathIndex};
 pub use pin::{InvalidPin, Pin};
-pub use readiness::{MISSING_NAMES_MAX, NODES_CLAUSE_PREFIX, Progress, Readiness};
+pub use readiness::{MISSING_NAMES_MAX, Progress, Readiness};
 pub use registration::{
     InvalidRegistration, Metadata, NodeRegistration, UnusableAddress, check_node_address,
 };
 pub use snapshot::{RegistrationSnapshot, SharedMetadata, SnapshotNode};
+pub use unmet::{GroupProblem, Unmet};

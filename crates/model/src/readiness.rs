@@ -2,14 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Identifier;
+use super::{Identifier, Unmet};
 
 /// The number of missing nodes that are listed by name. The others are only counted.
 pub const MISSING_NAMES_MAX: usize = 20;
-
-/// The beginning of the clause about the number of nodes. `Display` leaves this clause out, because the figures and
-/// names before it say the same.
-pub const NODES_CLAUSE_PREFIX: &str = "nodes: ";
 
 /// The result of the spec's readiness rule for a set of nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,9 +30,9 @@ pub struct Progress {
     /// The number of all missing nodes, including those that `missing` does not list.
     #[serde(default)]
     pub missing_count: usize,
-    /// A sentence for each clause that does not hold, with the reason.
+    /// The clauses that do not hold, with their reasons.
     #[serde(default)]
-    pub unmet: Vec<String>,
+    pub unmet: Vec<Unmet>,
 }
 
 impl Readiness {
@@ -70,14 +66,11 @@ impl std::fmt::Display for Progress {
                 write!(f, " and {more} more")?;
             }
         }
-        for clause in self
-            .unmet
-            .iter()
-            .filter(|clause| !clause.starts_with(NODES_CLAUSE_PREFIX))
-        {
-            write!(f, "; {clause}")?;
-        }
-        Ok(())
+        // The figures and names above already say how many nodes are missing.
+        let others = self.unmet.iter().filter(|unmet| !unmet.is_about_number());
+        others
+            .into_iter()
+            .try_for_each(|unmet| write!(f, "; {unmet}"))
     }
 }
 

@@ -134,6 +134,9 @@ pub(super) struct RawReady {
     pub(super) groups: Option<Vec<Mapped<RawGroup>>>,
     /// An expression on `nodes` that must be true.
     pub(super) when: Option<String>,
+    /// The reason that waiting nodes get while `when` is false: a template that may use `nodes`. Without it, they get the
+    /// text of `when`.
+    pub(super) message: Option<String>,
     /// The time without a change that must pass before the set counts as complete, such as `2s`. The default is `0s`.
     pub(super) settle: Option<DurationText>,
     /// The time from the first registration, such as `5m`, after which the attempt fails if the set is not sealed. Every

@@ -34,6 +34,8 @@ pub struct Spec {
     pub materializers: Vec<MaterializerSpec>,
     /// The digest of the YAML and of every file that was read with it. Specs with equal digests render equal files.
     pub digest: Digest,
+    /// What was ignored in the files that were read, such as a field that cfgsync does not know.
+    pub warnings: Vec<String>,
 }
 
 /// The readiness rule. The set of nodes is complete if all given conditions hold.
@@ -45,6 +47,8 @@ pub struct ReadyRule {
     pub groups: Vec<Group>,
     /// A condition on the whole set.
     pub when: Option<Expression>,
+    /// The reason that waiting nodes get while `when` is false. If it is absent, they get the text of `when`.
+    pub message: Option<Template>,
     /// The time without a change of the inputs that must pass before the set counts as complete.
     pub settle: Duration,
     /// The time from an attempt's first registration to the first seal, after which the attempt fails.
@@ -67,6 +71,13 @@ pub struct Group {
     pub matching: Expression,
     /// The number of nodes that must match, at least 1.
     pub count: usize,
+}
+
+impl Group {
+    /// Returns whether the group can be counted node by node, because its expression reads only the node and constants.
+    pub fn is_counted_alone(&self) -> bool {
+        !self.matching.uses_variable("nodes") && !self.matching.uses_variable("once")
+    }
 }
 
 /// The effect of a change after the first seal.

@@ -6,15 +6,18 @@ use minijinja::{Value as Jinja, value::ValueKind};
 use serde_json::Value;
 
 use super::{
+    checked_text::CheckedText,
     context::RenderContext,
     declarations::Declarations,
     engine::{ENVIRONMENT, catch_panic},
-    engine_error::{EngineFailure, from_engine},
+    engine_error::{EngineFailure, from_engine, from_engine_at},
     error::{JinjaError, Origin},
     formatter::to_json,
     functions::once::OnceSource,
+    mentions::Mentions,
     name_check::{check_expression, variables_of},
     node_value::{NodeValue, forget_last_read},
+    output::forget_printed,
     parser::parse_expression,
     scope::Scope,
     variables::Variables,
@@ -30,6 +33,8 @@ pub struct Expression {
 
 struct Compiled {
     source: String,
+    /// The text that the engine runs.
+    checked: CheckedText,
     expression: minijinja::Expression<'static, 'static>,
     variables: BTreeSet<String>,
 }
@@ -57,11 +62,14 @@ impl Expression {
         let parsed = parse_expression(source)?;
         check_expression(&parsed, source, scope, declarations)?;
         let variables = variables_of(&parsed);
-        let expression = catch_panic(|| ENVIRONMENT.compile_expression_owned(source.to_owned()))
-            .map_err(|error| from_engine(&error, source).error)?;
+        let checked = CheckedText::of_expression(source, &parsed);
+        let original = |position| checked.original_position(position);
+        let expression = catch_panic(|| ENVIRONMENT.compile_expression_owned(checked.text.clone()))
+            .map_err(|error| from_engine_at(&error, source, original).error)?;
         Ok(Self {
             compiled: Arc::new(Compiled {
                 source: source.to_owned(),
+                checked,
                 expression,
                 variables,
             }),
@@ -90,6 +98,14 @@ impl Expression {
     /// each node alone.
     pub fn uses_variable(&self, name: &str) -> bool {
         self.compiled.variables.contains(name)
+    }
+
+    /// Returns the fields of `node.metadata` that the text names, and its constants. `plan --fake` makes up values from
+    /// them.
+    pub fn mentions(&self) -> Mentions {
+        parse_expression(self.source())
+            .map(|parsed| Mentions::of(&parsed))
+            .unwrap_or_default()
     }
 
     /// Evaluates a `where` for `node`. An undefined value means that the node does not match.
@@ -174,9 +190,11 @@ impl Expression {
 
     fn evaluate(&self, variables: &Arc<Variables>) -> Result<Jinja, EngineFailure> {
         forget_last_read();
+        forget_printed();
         let variables = Jinja::from_dyn_object(Arc::clone(variables));
+        let original = |position| self.compiled.checked.original_position(position);
         catch_panic(|| self.compiled.expression.eval(variables))
-            .map_err(|error| from_engine(&error, self.source()))
+            .map_err(|error| from_engine_at(&error, self.source(), original))
     }
 
     fn require_boolean(&self, value: &Jinja) -> Result<bool, JinjaError> {

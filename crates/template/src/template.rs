@@ -11,7 +11,7 @@ use std::{
 use minijinja::{Environment, Value};
 
 use super::{
-    assignments::CheckedText,
+    checked_text::CheckedText,
     context::RenderContext,
     declarations::Declarations,
     engine::{ENVIRONMENT, Whitespace, catch_panic, syntax},
@@ -19,7 +19,7 @@ use super::{
     error::{JinjaError, Origin},
     name_check::{check_template, uses_variable},
     node_value::{NodeValue, forget_last_read},
-    output::{OutputWriter, print_path_part},
+    output::{OutputWriter, forget_printed, print_path_part},
     parser::parse_template,
     scope::Scope,
 };
@@ -82,7 +82,7 @@ impl Template {
         check_template(&parsed, source, scope, declarations, fragments)?;
         let mut environment = ENVIRONMENT.clone();
         environment.set_syntax(syntax(whitespace));
-        let checked = CheckedText::new(source);
+        let checked = CheckedText::of_template(source, &parsed);
         let original = |position| checked.original_position(position);
         catch_panic(|| environment.add_template_owned(name.to_owned(), checked.text.clone()))
             .map_err(|error| from_engine_at(&error, source, original).error)?;
@@ -169,6 +169,7 @@ impl Template {
         node: Option<&NodeValue>,
     ) -> Result<Content, JinjaError> {
         forget_last_read();
+        forget_printed();
         let variables = context.variables(node, None);
         let longest = &self.compiled.longest_output;
         let expected = longest.load(Ordering::Relaxed);

@@ -138,8 +138,8 @@ fn lacking(progress: &Progress) -> String {
         let more = more_than(names.len(), progress.missing_count);
         text.push_str(&format!("missing: {}{more}\n", names.join(", ")));
     }
-    for clause in &progress.unmet {
-        text.push_str(&format!("unmet: {}\n", indented(clause)));
+    for unmet in &progress.unmet {
+        text.push_str(&format!("unmet: {}\n", indented(&unmet.to_string())));
     }
     text
 }

@@ -6,6 +6,7 @@ use cfgsync_wire::SigningKey;
 use tokio::sync::mpsc;
 
 use super::{ServeArgs, blocking::read_blocking};
+use crate::cmd::spec_file;
 
 /// The inputs of a reload.
 pub(super) struct Reload<'a> {
@@ -28,7 +29,7 @@ impl Reload<'_> {
 
     async fn spec(&self) {
         let (file, shown) = (self.args.spec.clone(), self.args.spec.display());
-        let (line, reason, problem) = match read_blocking(move || Spec::load(&file)).await {
+        let (line, reason, problem) = match read_blocking(move || spec_file::load(&file)).await {
             Ok(Ok(spec)) => match self.guard.check_identity_mode(spec.identity) {
                 Ok(()) => {
                     tracing::info!("SIGHUP: read {shown} again");

@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Reconciler, renderer::RenderResult, sealer};
+use super::{Reconciler, renderer::RenderResult};
 use crate::{
     audit_sink::{AuditEvent, RenderOutcome},
     render::Pipeline,
 };
-use cfgsync_model::{Failure, FailureKind, Progress, Readiness};
+use cfgsync_model::{Failure, FailureKind, Progress, Readiness, Unmet};
 use cfgsync_support::duration;
 
 /// The result of the readiness rule, combined with the timers.
@@ -60,18 +60,16 @@ impl Reconciler {
             && let Some(settles_at) = self.attempt.settles_at(rule.settle, now)
         {
             is_settling = true;
-            let settle = duration::text(rule.settle);
-            let clause = format!("settle: waiting for {settle} without a change");
-            progress.unmet.push(clause);
+            progress.unmet.push(Unmet::Settling(rule.settle));
             wake_at.add(Some(settles_at));
         }
-        if let Some((clause, retry_at)) = self.renderer.result(key).and_then(RenderResult::retry) {
-            progress.unmet.push(clause.to_owned());
+        if let Some((unmet, retry_at)) = self.renderer.result(key).and_then(RenderResult::retry) {
+            progress.unmet.push(unmet.clone());
             wake_at.add((retry_at > now).then_some(retry_at));
         }
         let is_seal_slow = self.sealer.slow_at().is_some_and(|at| at <= now);
         if is_seal_slow {
-            progress.unmet.push(sealer::SLOW_CLAUSE.to_owned());
+            progress.unmet.push(Unmet::StoreSlow);
         } else {
             wake_at.add(self.sealer.slow_at());
         }

@@ -78,7 +78,7 @@ impl Reconciler {
         let is_due = self.is_working() || self.is_generation_due(&evaluation);
         let mut progress = evaluation.progress;
         if is_due && progress.unmet.is_empty() {
-            progress.unmet.push(self.work_clause());
+            progress.unmet.push(self.work_in_progress());
         }
         let old = self.shared.view.load();
         let (failure, render_failure) = self.failures();
