@@ -72,6 +72,13 @@ pub(crate) fn stdout_has_colours() -> bool {
     std::io::stdout().is_terminal() && super::log::colours_are_allowed()
 }
 
+/// Returns the number of columns of the terminal that stdout is; `None` if it is not a terminal.
+pub(crate) fn terminal_columns() -> Option<usize> {
+    let stdout = console::Term::stdout();
+    let size = stdout.is_term().then(|| stdout.size_checked()).flatten();
+    size.map(|(_, columns)| columns.into())
+}
+
 /// Returns rows with aligned columns. The last column is not padded.
 pub(crate) fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |text: &str| text.chars().count();
