@@ -32,6 +32,7 @@ pub(crate) mod rm;
 pub(crate) mod replace;
 pub(crate) mod fail;
 pub(crate) mod reset;
+pub(crate) mod reload;
 pub(crate) mod release;
 pub(crate) mod token;
 pub(crate) mod key;
@@ -75,6 +76,7 @@ pub(crate) enum Command {
     Replace(replace::ReplaceArgs),
     Fail(fail::FailArgs),
     Reset(reset::ResetArgs),
+    Reload(reload::ReloadArgs),
     Release(release::ReleaseArgs),
     Token(token::TokenArgs),
     Key(key::KeyArgs),
@@ -96,6 +98,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Replace(args) => replace::run(args),
         Command::Fail(args) => fail::run(args),
         Command::Reset(args) => reset::run(args),
+        Command::Reload(args) => reload::run(args),
         Command::Release(args) => release::run(args),
         Command::Token(args) => token::run(args),
         Command::Key(args) => key::run(&args),

@@ -279,7 +279,7 @@ fn warns_of_unknown_variables_except_those_of_kubernetes() {
 fn each_subcommand_has_help_with_examples() {
     let sandbox = Sandbox::new();
     for subcommand in [
-        "serve", "join", "inspect", "plan", "rm", "replace", "fail", "reset", "key",
+        "serve", "join", "inspect", "plan", "rm", "replace", "fail", "reset", "reload", "key",
     ] {
         let output = sandbox.run(&[subcommand, "--help"], &[]);
         assert_eq!(code(&output), 0, "{subcommand}");

@@ -20,6 +20,7 @@ mod overload;
 mod pki;
 mod processes;
 mod receipts;
+mod reload;
 mod sandbox;
 mod schema;
 mod secrets;

@@ -35,6 +35,7 @@
 //! | `/v1/leave` | POST | Leave | withdraws a node's own registration |
 //! | `/v1/fail` | POST | Operate | declares the cluster failed, with a reason for all waiting nodes |
 //! | `/v1/reset` | POST | Operate | ends the failure that an operator declared |
+//! | `/v1/reload` | POST | Operate | reads the files of the server again: spec, tokens, certificates |
 //! | `/livez` | GET, HEAD | Probe | answers if the server runs |
 //! | `/readyz` | GET, HEAD | Probe | answers 200 if new requests should come here, 503 while the server drains |
 //! | `/metrics` | GET, HEAD | Inspect | returns the metrics in the OpenMetrics format |
@@ -50,6 +51,7 @@ mod socket;
 mod peer_liveness;
 mod peer;
 mod tls;
+mod reload_queue;
 mod config;
 mod connection_quota;
 mod linger;
@@ -77,6 +79,7 @@ mod server;
 
 pub use config::HttpConfig;
 pub use loopback::is_loopback_only;
+pub use reload_queue::{ReloadQueue, ReloadRequest, reload_queue};
 pub use server::{DrainReport, serve};
 pub use socket::{adopt, listen};
 pub use tls::{Tls, TlsError, TlsFiles};

@@ -36,6 +36,7 @@ fn method_router(handler: RoutedHandler, verb: Verb) -> MethodRouter {
         RoutedHandler::Leave => on(filter, node::leave),
         RoutedHandler::Fail => on(filter, operator::fail),
         RoutedHandler::Reset => on(filter, operator::reset),
+        RoutedHandler::Reload => on(filter, operator::reload),
         RoutedHandler::Livez => on(filter, probe::livez),
         RoutedHandler::Readyz => on(filter, probe::readyz),
         RoutedHandler::Metrics => on(filter, operator::metrics),

@@ -80,6 +80,7 @@ pub(super) enum RoutedHandler {
     Leave,
     Fail,
     Reset,
+    Reload,
     Livez,
     Readyz,
     Metrics,
@@ -237,6 +238,15 @@ pub(super) static ROUTES: &[Route] = &[
             action: Action::Operate,
             handler: Handler::Routed(RoutedHandler::Reset),
             doc: "ends the failure that an operator declared",
+        }],
+    },
+    Route {
+        pattern: "/v1/reload",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Operate,
+            handler: Handler::Routed(RoutedHandler::Reload),
+            doc: "reads the files of the server again: spec, tokens, certificates",
         }],
     },
     Route {
