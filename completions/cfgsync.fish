@@ -39,6 +39,7 @@ complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "unban" -d 'Let a no
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "replace" -d 'Override the files of one node'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "fail" -d 'Declare the cluster failed'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "reset" -d 'End a failure of the cluster'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "reload" -d 'Make the server read its files again: spec, tokens and certificates'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "release" -d 'Release a node\'s name, so that another machine can register with it'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "redraw" -d 'Evaluate a value of `once` again, for the next generation'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "token" -d 'Make tokens, which authenticate nodes and operators'
@@ -120,7 +121,11 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -s h -l help -d 'P
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l wait -d 'Wait until the cluster is in this state, then print it [env: CFGSYNC_WAIT]' -r -f -a "ready\t'The server has a generation'
 failed\t'The cluster has failed'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l timeout -d 'How long --wait waits; 0 means no limit [env: CFGSYNC_TIMEOUT]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l only -d 'Show only the nodes in this state [env: CFGSYNC_ONLY]' -r -f -a "waiting\t'A request of the node waits for its files now'
+behind\t'The node has not received the newest generation'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l name -d 'Show only the nodes whose name matches; `*` matches any characters, `?` matches one; repeatable [env: CFGSYNC_NAME, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
+wide\t'A table with all columns in full'
 json\t'JSON, for scripts'
 yaml\t'YAML, for scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l state-dir -d 'Read this state directory instead of asking a server, even while a server uses it' -r -F
@@ -142,7 +147,8 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -f -a "file" -d 'Print the exact bytes of a file of a node'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -f -a "generations" -d 'List the generations, newest first; or show the files of one'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -f -a "diff" -d 'Compare two generations; exit code 3 if anything differs'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
+wide\t'A table with all columns in full'
 json\t'JSON, for scripts'
 yaml\t'YAML, for scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l state-dir -d 'Read this state directory instead of asking a server, even while a server uses it' -r -F
@@ -157,7 +163,8 @@ text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
+wide\t'A table with all columns in full'
 json\t'JSON, for scripts'
 yaml\t'YAML, for scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l state-dir -d 'Read this state directory instead of asking a server, even while a server uses it' -r -F
@@ -173,7 +180,8 @@ json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l generation -d 'The generation to take the file from [default: the newest] [env: CFGSYNC_GENERATION]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
+wide\t'A table with all columns in full'
 json\t'JSON, for scripts'
 yaml\t'YAML, for scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l state-dir -d 'Read this state directory instead of asking a server, even while a server uses it' -r -F
@@ -189,7 +197,8 @@ json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l reveal -d 'Show the content of secret files [env: CFGSYNC_REVEAL]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
+wide\t'A table with all columns in full'
 json\t'JSON, for scripts'
 yaml\t'YAML, for scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l state-dir -d 'Read this state directory instead of asking a server, even while a server uses it' -r -F
@@ -204,7 +213,8 @@ text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
+wide\t'A table with all columns in full'
 json\t'JSON, for scripts'
 yaml\t'YAML, for scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l state-dir -d 'Read this state directory instead of asking a server, even while a server uses it' -r -F
@@ -293,6 +303,20 @@ text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -l only -d 'Read only this part again [env: CFGSYNC_ONLY]' -r -f -a "spec\t'The spec, and the files that it names'
+tokens\t'The tokens file'
+certificates\t'The certificate, its key, and the authorities of client certificates'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F

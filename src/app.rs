@@ -93,13 +93,22 @@ pub enum ServerError {
     StoreFailed(String),
 }
 
+/// A spec that is to replace the one in force.
+#[derive(Debug)]
+pub struct NewSpec {
+    /// The spec.
+    pub spec: Spec,
+    /// Takes the reason if the spec was not put in force.
+    pub answer: oneshot::Sender<Result<(), String>>,
+}
+
 /// Serves until `shutdown` is complete, then drains. A spec received from `reload` replaces the one before.
 ///
 /// # Errors
 /// See [`ServerError`].
 pub async fn serve(
     service: Service,
-    reload: mpsc::Receiver<Spec>,
+    reload: mpsc::Receiver<NewSpec>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<DrainReport, ServerError> {
     Wired::new(service)?.run(reload, shutdown).await
@@ -158,7 +167,7 @@ impl Wired {
     /// Serves until `shutdown` is complete, then drains.
     pub(crate) async fn run(
         self,
-        mut reload: mpsc::Receiver<Spec>,
+        mut reload: mpsc::Receiver<NewSpec>,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<DrainReport, ServerError> {
         let (running, mut ended_early) = oneshot::channel::<()>();
@@ -184,8 +193,10 @@ impl Wired {
         let reloading = tokio::spawn({
             let (coordinator, account) = (coordinator.clone(), self.account.clone());
             async move {
-                while let Some(spec) = reload.recv().await {
-                    account.reload(&coordinator, spec).await;
+                while let Some(NewSpec { spec, answer }) = reload.recv().await {
+                    let result = account.reload(&coordinator, spec).await;
+                    // The sender may wait no longer.
+                    let _ = answer.send(result);
                 }
             }
         });

@@ -34,6 +34,7 @@ pub(crate) mod unban;
 pub(crate) mod replace;
 pub(crate) mod fail;
 pub(crate) mod reset;
+pub(crate) mod reload;
 pub(crate) mod release;
 pub(crate) mod redraw;
 pub(crate) mod token;
@@ -79,6 +80,7 @@ pub(crate) enum Command {
     Replace(replace::ReplaceArgs),
     Fail(fail::FailArgs),
     Reset(reset::ResetArgs),
+    Reload(reload::ReloadArgs),
     Release(release::ReleaseArgs),
     Redraw(redraw::RedrawArgs),
     Token(token::TokenArgs),
@@ -102,6 +104,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Replace(args) => replace::run(args),
         Command::Fail(args) => fail::run(args),
         Command::Reset(args) => reset::run(args),
+        Command::Reload(args) => reload::run(args),
         Command::Release(args) => release::run(args),
         Command::Redraw(args) => redraw::run(args),
         Command::Token(args) => token::run(args),

@@ -27,6 +27,7 @@ use super::{
     output::OutputError,
     plan::PlanError,
     program::ProgramError,
+    reload::NotReloaded,
     replace::ReplaceError,
     serve::{AccessError, ServeError, TlsSetupError},
     server::DEFAULT_SERVER,
@@ -194,6 +195,13 @@ impl From<RevokeError> for CommandError {
             RevokeError::Unknown { .. } => Exit::No,
         };
         Self::new(exit, error)
+    }
+}
+
+impl From<NotReloaded> for CommandError {
+    fn from(error: NotReloaded) -> Self {
+        let hint = "correct the files on the server, and reload them again";
+        Self::new(Exit::WrongSetting, error).hint(hint)
     }
 }
 

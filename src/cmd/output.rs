@@ -42,7 +42,7 @@ impl From<std::io::Error> for OutputError {
 
 /// A text for people that is safe to print on a terminal: [`Text::push_str`] escapes what it appends. Only texts of this
 /// program can be styled.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Text(String);
 
 impl Text {
@@ -191,6 +191,13 @@ pub(crate) fn indented(text: &str) -> String {
 /// Whether output to stdout is coloured: it is a terminal, and `NO_COLOR` is not set.
 pub(crate) fn stdout_has_colours() -> bool {
     std::io::stdout().is_terminal() && super::log::colours_are_allowed()
+}
+
+/// Returns the number of columns of the terminal that stdout is; `None` if it is not a terminal.
+pub(crate) fn terminal_columns() -> Option<usize> {
+    let stdout = console::Term::stdout();
+    let size = stdout.is_term().then(|| stdout.size_checked()).flatten();
+    size.map(|(_, columns)| columns.into())
 }
 
 /// Returns rows with aligned columns. The last column is not padded. Cells are escaped before they are measured.

@@ -2,6 +2,7 @@
 
 mod signals;
 mod blocking;
+mod cause;
 mod access;
 mod state;
 mod signing;
@@ -283,6 +284,8 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
     let descriptors = Descriptors::raise();
     let mut http = http_config(&args, &descriptors, guard.clone());
     http.tls = tls.as_ref().map(|tls| tls.tls.clone());
+    let (reload_queue, reload_requests) = cfgsync_server::reload_queue();
+    http.reload = Some(reload_queue);
     // CMD may read the file of --join-url-file, so it is written first.
     announce(
         &spec.cluster,
@@ -332,6 +335,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
         guard: &guard,
         specs: &new_specs,
         sign_key: sign_key.as_deref(),
+        tls: tls.as_deref(),
     };
     let notifying = manager.run(status_line);
     let mut notifying = pin!(notifying);
@@ -344,7 +348,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
             &mut signals,
             child.as_mut(),
             &reload,
-            tls.as_deref(),
+            reload_requests,
             manager,
         ) => exit?,
         () = &mut notifying => unreachable!("it never completes"),

@@ -28,6 +28,8 @@ fn usage_errors_exit_2() {
         &["inspect", "--server", "boot:4400"],
         &["inspect", "--wait", "reddy"],
         &["inspect", "--wait", "ready", "--watch"],
+        &["inspect", "--only", "waiting", "generations"],
+        &["inspect", "--name", "a b"],
         &["inspect", "node", "../etc"],
         &["inspect", "diff", "0", "1"],
         &["fail", "--reason", ""],
@@ -278,7 +280,7 @@ fn each_subcommand_has_help_with_examples() {
     let sandbox = Sandbox::new();
     for subcommand in [
         "serve", "join", "inspect", "plan", "rm", "replace", "fail", "reset", "redraw", "unban",
-        "key",
+        "reload", "key",
     ] {
         let output = sandbox.run(&[subcommand, "--help"], &[]);
         assert_eq!(code(&output), 0, "{subcommand}");
@@ -513,6 +515,8 @@ fn inspect_shows_the_state_of_the_server() {
     transcripts.push(table(&["--wait", "ready", "--timeout", "1m"]));
     transcripts.push(table(&["file", "node-1", "/config.yaml"]));
     transcripts.push(table(&["file", "node-1", "confg.yaml"]));
+    transcripts.push(table(&["--name", "*-2", "--only", "behind"]));
+    transcripts.push(table(&["--only", "waiting"]));
     transcripts.push(table(&["diff", "1", "1"]));
     transcripts.push(table(&["generations", "7"]));
     let shown = transcripts.join("\n").replace(&server.url, "[URL]");
@@ -528,6 +532,11 @@ fn inspect_shows_the_state_of_the_server() {
     let json = inspect(&["-o", "json"]);
     let body: cfgsync_wire::ClusterBody = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(body.registrations.len(), 2);
+    let selected = inspect(&["-o", "json", "--name", "*-2"]);
+    let selected: cfgsync_wire::ClusterBody = serde_json::from_slice(&selected.stdout).unwrap();
+    assert_eq!(selected.registrations, body.registrations[1..]);
+    let wide = text(&inspect(&["-o", "wide"]).stdout);
+    assert!(wide.contains("REVISION"), "{wide}");
     let yaml = inspect(&["-o", "yaml"]);
     let same: cfgsync_wire::ClusterBody = serde_yaml::from_slice(&yaml.stdout).unwrap();
     assert_eq!(body, same);

@@ -22,6 +22,7 @@ mod pki;
 mod plan;
 mod processes;
 mod receipts;
+mod reload;
 mod sandbox;
 mod schema;
 mod secrets;

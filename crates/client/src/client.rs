@@ -6,6 +6,7 @@ mod response;
 mod error;
 mod transport;
 mod tokens;
+mod json;
 
 use std::{
     path::PathBuf,
@@ -21,7 +22,6 @@ use http_body_util::Full;
 use hyper::{Method, header::HeaderValue};
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -36,7 +36,7 @@ use cfgsync_model::{
 };
 use cfgsync_wire::{
     ClusterBody, GenerationBody, GenerationEntry, NodeBody, NodeEntry, PayloadLimits,
-    ReceivedPayload,
+    ReceivedPayload, ReloadBody, ReloadPart, ReloadResult,
 };
 pub use error::{CallError, InvalidSecret, TrustError};
 pub use response::{Response, ResponseMeta};
@@ -379,6 +379,15 @@ impl Client {
         self.send_empty(Method::POST, "/v1/redraw", options).await
     }
 
+    /// Makes the server read its files again, all or `only` one part. Returns the result of each part.
+    pub async fn reload(
+        &self,
+        only: Option<ReloadPart>,
+    ) -> Result<Response<ReloadResult>, CallError> {
+        let options = RequestOptions::with_body(json!(ReloadBody { only }));
+        self.send_json(Method::POST, "/v1/reload", options).await
+    }
+
     /// Checks that a server responds, within five seconds. [`Response::meta`] says which cluster it serves.
     pub async fn livez(&self) -> Result<Response<()>, CallError> {
         let options = RequestOptions {
@@ -387,19 +396,6 @@ impl Client {
             ..RequestOptions::default()
         };
         self.send_empty(Method::GET, "/livez", options).await
-    }
-
-    async fn get<T: DeserializeOwned>(&self, route: &str) -> Result<Response<T>, CallError> {
-        let RawResponse { meta, body, .. } = self
-            .send(Method::GET, route, RequestOptions::default())
-            .await?;
-        match serde_json::from_slice(&body) {
-            Ok(value) => Ok(Response { meta, value }),
-            Err(error) => Err(CallError::Unusable {
-                server: meta.server,
-                problem: sanitize(&format!("unexpected JSON from {route}: {error}")),
-            }),
-        }
     }
 
     async fn send_empty(

@@ -7,14 +7,15 @@ use tokio::sync::watch;
 
 use crate::{
     AccessKind, Answer, Coordinator, Delivery, MetadataAccess, Refusal,
+    projection::{self, ClusterFacts, NodeFacts},
     view::{ServedGeneration, ServedPayload, View},
 };
 use cfgsync_model::{Failure, FailureKind, Generation, GenerationNumber, Identifier};
 use cfgsync_store::{RegisteredNode, State};
 use cfgsync_support::nearest::did_you_mean_suffix;
 use cfgsync_wire::{
-    ArtifactEntry, ClusterBody, ClusterState, EncodedPayload, ErrorBody, GenerationBody,
-    GenerationEntry, NodeBody, NodeEntry, NodeState, PayloadEncoder,
+    ArtifactEntry, ClusterBody, EncodedPayload, ErrorBody, GenerationBody, GenerationEntry,
+    NodeBody, NodeEntry, NodeState, PayloadEncoder,
 };
 
 /// The longest time that a query waits for the evaluation of the newest inputs.
@@ -43,28 +44,18 @@ impl Coordinator {
     pub fn cluster_for(&self, access: MetadataAccess) -> ClusterBody {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
-        let entries = state
-            .registrations
-            .values()
-            .map(|node| self.entry(&state, &view, node, access));
-        let failed = failure(&view, &state);
-        ClusterBody {
+        let nodes = state.registrations.values();
+        let entries = nodes.map(|node| self.entry(&state, &view, node, access));
+        let entries = entries.collect();
+        let facts = ClusterFacts {
             cluster: view.pipeline.spec.cluster.clone(),
             instance: self.instance(),
-            revision: state.revision,
-            state: match (failed, &view.served) {
-                (Some(_), _) => ClusterState::Failed,
-                (None, Some(_)) => ClusterState::Ready,
-                (None, None) => ClusterState::Waiting,
-            },
             progress: view.progress.clone(),
             generation: view.served.as_ref().map(|served| served.generation.number),
-            failure: failed.or(view.render_failure.as_deref()).cloned(),
-            registrations: entries.collect(),
-            overridden_absent: state.overridden_absent().cloned().collect(),
-            redraws: state.redraws.keys().cloned().collect(),
-            banned: state.bans.iter().cloned().collect(),
-        }
+            failure: failure(&view, &state),
+            render_failure: view.render_failure.as_deref(),
+        };
+        projection::cluster_body(&state, facts, entries)
     }
 
     /// Returns the state of the cluster in one line.
@@ -214,8 +205,7 @@ impl Coordinator {
         access: MetadataAccess,
     ) -> NodeEntry {
         let node = &registered.registration;
-        let served = view.served.as_ref();
-        let generation = served.map(|served| &served.generation);
+        let served = view.served.as_ref().map(|served| &*served.generation);
         // Show the metadata with the defaults, as templates get it. If the spec rejects it, show it as sent.
         let rules = &view.pipeline.spec.metadata;
         let metadata = rules.complete(&node.metadata);
@@ -227,22 +217,13 @@ impl Coordinator {
                 fields.remove(name);
             }
         }
-        let recorded = state.deliveries.get(&node.identifier).copied();
-        let delivered = served.filter(|served| served.was_delivered(node.identifier.as_str()));
-        NodeEntry {
-            identifier: node.identifier.clone(),
-            ip: node.ip,
+        let facts = NodeFacts {
             metadata,
-            seat: generation.and_then(|generation| generation.seats.get(&node.identifier).copied()),
-            revision: registered.revision,
-            since: registered.origin.at,
             waits: self.shared.held_requests.waits(node.identifier.as_str()),
-            delivered: delivered
-                .map(|served| served.generation.number)
-                .or(recorded),
-            behind: is_behind(state, view, &node.identifier),
-            overridden: state.overrides.contains_key(&node.identifier),
-        }
+            is_recipient: is_recipient(state, view, &node.identifier),
+            was_delivered: was_delivered(view, &node.identifier),
+        };
+        projection::node_entry(state, served, registered, facts)
     }
 
     /// Returns a payload for an operator. Nothing counts as delivered. Secret files are listed without their content,
@@ -319,10 +300,11 @@ impl Coordinator {
     pub fn metrics_text(&self) -> String {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
-        let behind = state
-            .registrations
-            .keys()
-            .filter(|id| is_behind(&state, &view, id));
+        let served = view.served.as_ref().map(|served| &*served.generation);
+        let behind = state.registrations.keys().filter(|id| {
+            let is_recipient = is_recipient(&state, &view, id);
+            projection::is_behind(&state, served, id, is_recipient, was_delivered(&view, id))
+        });
         let behind = i64::try_from(behind.count()).unwrap_or(i64::MAX);
         self.shared.metrics.nodes_behind.set(behind);
         self.shared.metrics.to_text()
@@ -339,13 +321,13 @@ fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
         .map(|failure| &**failure)
 }
 
-/// Returns whether this registered node should receive the served generation and has not received it yet.
-fn is_behind(state: &State, view: &View, identifier: &Identifier) -> bool {
-    let Some(served) = &view.served else {
-        return false;
-    };
-    let has_payload = served.has(identifier.as_str());
+fn is_recipient(state: &State, view: &View, identifier: &Identifier) -> bool {
+    let served = view.served.as_ref();
+    let has_payload = served.is_some_and(|served| served.has(identifier.as_str()));
     view.admission(state).is_recipient(identifier, has_payload)
-        && state.deliveries.get(identifier) != Some(&served.generation.number)
-        && !served.was_delivered(identifier.as_str())
+}
+
+fn was_delivered(view: &View, identifier: &Identifier) -> bool {
+    let served = view.served.as_ref();
+    served.is_some_and(|served| served.was_delivered(identifier.as_str()))
 }

@@ -31,6 +31,7 @@ mod admission;
 mod capacity;
 mod view;
 mod queries;
+pub mod projection;
 mod inspect;
 mod reconciler;
 mod commands;

@@ -4,6 +4,7 @@
 mod generations;
 mod waiting;
 mod membership;
+mod projection;
 mod timers;
 mod renders;
 mod crash_mark;

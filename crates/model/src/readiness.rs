@@ -54,6 +54,9 @@ impl std::fmt::Display for Progress {
         match self.needed {
             // The spec requires no number: it has no rule, or the rule is only a `when` expression.
             0 => write!(f, "{} registered", self.registered)?,
+            needed if self.registered > needed => {
+                write!(f, "{} registered ({needed} needed)", self.registered)?;
+            }
             needed => write!(f, "{}/{needed}", self.registered)?,
         }
         if !self.missing.is_empty() {
@@ -79,13 +82,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn progress_shows_no_target_if_none_is_required() {
+    fn progress_shows_the_target_if_there_is_one() {
         let progress = |needed| Progress {
             registered: 2,
             needed,
             ..Progress::default()
         };
         assert_eq!(progress(3).to_string(), "2/3");
+        assert_eq!(progress(2).to_string(), "2/2");
+        assert_eq!(progress(1).to_string(), "2 registered (1 needed)");
         assert_eq!(progress(0).to_string(), "2 registered");
     }
 }

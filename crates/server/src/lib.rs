@@ -39,6 +39,7 @@
 //! | `/v1/reset` | POST | Operate | ends the failure that an operator declared |
 //! | `/v1/redraw` | POST | Operate | evaluates a value of `once` again, for the next generation |
 //! | `/v1/tokens` | GET, HEAD | Read | lists the tokens and when each was last used |
+//! | `/v1/reload` | POST | Operate | reads the files of the server again: spec, tokens, certificates |
 //! | `/livez` | GET, HEAD | Probe | answers if the server runs |
 //! | `/readyz` | GET, HEAD | Probe | answers 200 if new requests should come here, 503 while the server drains |
 //! | `/metrics` | GET, HEAD | Inspect | returns the metrics in the OpenMetrics format |
@@ -54,6 +55,7 @@ mod socket;
 mod peer_liveness;
 mod peer;
 mod tls;
+mod reload_queue;
 mod config;
 mod connection_quota;
 mod linger;
@@ -81,6 +83,7 @@ mod server;
 
 pub use config::HttpConfig;
 pub use loopback::is_loopback_only;
+pub use reload_queue::{ReloadQueue, ReloadRequest, reload_queue};
 pub use server::{DrainReport, serve};
 pub use socket::{adopt, listen};
 pub use tls::{Tls, TlsError, TlsFiles};

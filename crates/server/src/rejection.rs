@@ -109,6 +109,8 @@ pub(super) enum Rejection {
          again"
     )]
     CertificateOutdated,
+    #[error("this server is part of another program, which has no files to read again")]
+    NoReload,
     #[error("this server is stopping")]
     Stopping,
     #[error("the server failed on this request, which is a bug; its log says more")]
@@ -160,6 +162,7 @@ impl Rejection {
             Self::TwoAuthorizations => (StatusCode::BAD_REQUEST, "two_authorizations"),
             Self::OtherHost(_) => (StatusCode::MISDIRECTED_REQUEST, "other_host"),
             Self::Encoding => (StatusCode::BAD_REQUEST, "wrong_encoding"),
+            Self::NoReload => (StatusCode::NOT_IMPLEMENTED, "no_reload"),
             Self::Bug => (StatusCode::INTERNAL_SERVER_ERROR, "bug"),
         };
         (status, Code::Internal, reason)

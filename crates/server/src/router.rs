@@ -40,6 +40,7 @@ fn method_router(handler: RoutedHandler, verb: Verb) -> MethodRouter {
         RoutedHandler::Reset => on(filter, operator::reset),
         RoutedHandler::Redraw => on(filter, operator::redraw),
         RoutedHandler::Tokens => on(filter, operator::tokens),
+        RoutedHandler::Reload => on(filter, operator::reload),
         RoutedHandler::Livez => on(filter, probe::livez),
         RoutedHandler::Readyz => on(filter, probe::readyz),
         RoutedHandler::Metrics => on(filter, operator::metrics),

@@ -83,6 +83,7 @@ pub(super) enum RoutedHandler {
     Fail,
     Reset,
     Redraw,
+    Reload,
     Livez,
     Readyz,
     Tokens,
@@ -276,6 +277,15 @@ pub(super) static ROUTES: &[Route] = &[
             action: Action::Read,
             handler: Handler::Routed(RoutedHandler::Tokens),
             doc: "lists the tokens and when each was last used",
+        }],
+    },
+    Route {
+        pattern: "/v1/reload",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Operate,
+            handler: Handler::Routed(RoutedHandler::Reload),
+            doc: "reads the files of the server again: spec, tokens, certificates",
         }],
     },
     Route {

@@ -18,6 +18,7 @@ mod signature;
 mod payload;
 mod request;
 mod token;
+mod reload;
 
 pub use cluster::{
     ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody, NodeEntry,
@@ -27,6 +28,7 @@ pub use error::{Code, DRAINING, ErrorBody, ProgressBody, TLS_REQUIRED};
 pub use payload::{
     EncodedPayload, PayloadEncoder, PayloadLimits, ReceivedPayload, UnusablePayload,
 };
+pub use reload::{ReloadBody, ReloadOutcome, ReloadPart, ReloadResult, ReloadedPart, read_reload};
 pub use request::{
     FailBody, InvalidBody, LeaveBody, RedrawBody, read_fail, read_identifier, read_leave,
     read_redraw, read_registration, read_replacement,

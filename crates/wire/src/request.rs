@@ -209,7 +209,7 @@ pub fn read_replacement(body: &[u8]) -> Result<(Identifier, ArtifactSet), Invali
 }
 
 /// Reads a JSON object. It reads a second time, more slowly, to find the path of a mistake.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, InvalidBody> {
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, InvalidBody> {
     // serde would also accept a list of the fields in their order, which is not a body of this protocol.
     let is_object = body.trim_ascii_start().first() == Some(&b'{');
     if is_object && let Ok(value) = serde_json::from_slice(body) {

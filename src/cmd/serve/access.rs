@@ -7,9 +7,13 @@ use cfgsync_access::{
     Policy, Rate, Tokens, TokensError,
 };
 use cfgsync_support::clock::WallClock;
+use cfgsync_wire::{ReloadOutcome, ReloadPart, ReloadedPart};
 use clap::Args;
 
-use super::blocking::read_blocking;
+use super::{
+    blocking::read_blocking,
+    cause::{Cause, after_colon},
+};
 use crate::cmd::progress::counted;
 
 /// Access to the server.
@@ -138,13 +142,20 @@ impl AccessArgs {
         }))
     }
 
-    /// Reads the tokens again, and reopens the audit log. If the file has a mistake, the last good tokens stay in force.
-    pub(super) async fn reload(&self, guard: &AccessControl) {
+    /// Reopens the audit log, if there is one.
+    pub(super) async fn reopen_audit_log(&self, guard: &AccessControl) {
         if let Some(audit) = guard.audit() {
             audit.reopen().await;
         }
+    }
+
+    /// Reads the tokens again. If the file has a mistake, the last good tokens stay in force.
+    pub(super) async fn reload_tokens(&self, guard: &AccessControl, cause: Cause) -> ReloadedPart {
+        let part =
+            |outcome, message: String| ReloadedPart::new(ReloadPart::Tokens, outcome, message);
         let Some(path) = self.tokens.clone() else {
-            return;
+            let message = "the server has no tokens file".to_owned();
+            return part(ReloadOutcome::NotUsed, message);
         };
         let shown = path.display().to_string();
         let (reason, problem) = match read_blocking(move || Tokens::load(&path)).await {
@@ -156,22 +167,24 @@ impl AccessArgs {
                     Ok(()) => {
                         let count = tokens.count();
                         guard.set_tokens(tokens);
-                        let tokens = counted(count, "token");
-                        tracing::info!("SIGHUP: read {shown} again: {tokens}");
+                        let message = format!("read {shown} again: {}", counted(count, "token"));
+                        tracing::info!("{cause}: {message}");
                         guard.record(line);
-                        return;
+                        return part(ReloadOutcome::Reloaded, message);
                     }
-                    Err(error) => ("audit", format!(" {error}")),
+                    Err(error) => ("audit", error.to_string()),
                 }
             }
-            Ok(Err(error)) => ("mistake", format!("\n{error}")),
-            Err(problem) => ("mistake", format!(" {problem}")),
+            Ok(Err(error)) => ("mistake", error.to_string()),
+            Err(problem) => ("mistake", problem),
         };
         tracing::error!(
-            "SIGHUP: the tokens were not reloaded, and the last good ones stay in force:{problem}"
+            "{cause}: the tokens were not reloaded, and the last good ones stay in force:{}",
+            after_colon(&problem)
         );
         let line = guard.server_line("tokens");
         guard.record(line.with_outcome(AuditOutcome::Refused, Some(reason)));
+        part(ReloadOutcome::Refused, problem)
     }
 }
 

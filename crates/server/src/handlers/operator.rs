@@ -12,7 +12,10 @@ use super::{
     },
     bounded_body, small_body,
 };
-use cfgsync_wire::{TokenEntry, TokenUseEntry, read_fail, read_redraw, read_replacement};
+use cfgsync_wire::{
+    ReloadOutcome, ReloadedPart, TokenEntry, TokenUseEntry, read_fail, read_redraw, read_reload,
+    read_replacement,
+};
 
 /// The content type of `/metrics`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -190,6 +193,23 @@ pub(in super::super) async fn tokens(context: Context) -> RoutedReply {
         }),
     });
     reply::json(&entries.collect::<Vec<_>>()).into()
+}
+
+/// `POST /v1/reload`: the result of each part. The audit log has a line for the request, and one for each part.
+pub(in super::super) async fn reload(mut context: Context, mut body: Body) -> Routed {
+    let only = read_reload(&small_body(&context, &mut body).await?)?.only;
+    let Some(queue) = context.server().config.reload.clone() else {
+        return Err(Rejection::NoReload);
+    };
+    context.announce().await?;
+    let Some(result) = queue.reload(only).await else {
+        return Err(Rejection::Stopping);
+    };
+    let is_refused = |part: &ReloadedPart| part.outcome == ReloadOutcome::Refused;
+    if result.parts.iter().any(is_refused) {
+        context.set_refusal("mistake");
+    }
+    Ok(reply::json(&result).into())
 }
 
 /// `GET /metrics`.
