@@ -5,9 +5,10 @@ use std::{io, sync::Arc};
 
 use super::{
     clean_mark::{self, CLEAN, CleanMark},
+    commit_entry::CommitEntry,
     directory::GENERATIONS,
     disk::{Disk, STAGED_SUFFIX, WriteError},
-    entry::{self, CommitEntry, SealEntry},
+    entry::{self, SealEntry},
     error::DirectoryError,
     frame,
     generation_files::GenerationWriter,
