@@ -350,7 +350,6 @@ impl From<ServeError> for CommandError {
                      container, or ulimit -u",
                 ),
             ),
-            ServeError::Store(error) => store(error),
         };
         Self::new(exit, &error).maybe_hint(hint)
     }
