@@ -382,7 +382,6 @@ impl From<ServeError> for CommandError {
             | ServeError::Child(_)
             | ServeError::Server(_) => (Exit::Unexpected, None),
             ServeError::Threads(error) => (Exit::Unexpected, threads(error)),
-            ServeError::Store(error) => store(error),
         };
         Self::new(exit, &error).maybe_hint(hint)
     }

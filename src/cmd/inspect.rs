@@ -240,10 +240,7 @@ async fn inspect(args: InspectArgs) -> Result<Exit, CommandError> {
             return Ok(Exit::Done);
         }
         if let Some(what) = &contents.lost_tail {
-            tracing::warn!(
-                "{}: the end of the log is lost: {what}",
-                directory.display()
-            );
+            tracing::warn!("{}: {what}", directory.display());
         }
         let source = Source::Directory(Box::new(contents));
         return show(&source, args.query, &presentation).await;

@@ -30,7 +30,7 @@ use cfgsync_access::AccessControl;
 use cfgsync_cluster as cluster;
 use cfgsync_server::DrainReport;
 use cfgsync_spec::Spec;
-use cfgsync_store::{Store, StoreError};
+use cfgsync_store::Store;
 use cfgsync_support::clock::WallClock;
 use cfgsync_wire::SigningKey;
 use clap::Args;
@@ -181,9 +181,6 @@ pub(crate) enum ServeError {
     /// The process cannot have enough threads.
     #[error("cannot start: {0}")]
     Threads(ThreadsError),
-    /// The state directory cannot be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
     /// The server did not start, or could not continue.
     #[error(transparent)]
     Server(#[from] ServerError),

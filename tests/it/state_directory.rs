@@ -73,16 +73,16 @@ fn log_that_was_cut_after_a_clean_stop_begins_a_new_instance() {
     assert_eq!(code(&lost), 65);
     let message = text(&lost.stderr);
     for part in [
-        "state: the end of the log is lost: the log ends at revision 0, and the last server stopped at revision ",
-        " with generation 1, and does not name the sealed file generations/",
-        "; registrations, claims, overrides and generations after that revision may be missing",
+        "state: the end of the log is lost: the log ends at revision 0, but the last server stopped at revision ",
+        " with generation 1, and the log does not name the sealed file generations/",
+        "; registrations, overrides, claims, bans and generations after that revision may be missing",
         "restore a copy of the whole directory",
     ] {
         assert!(message.contains(part), "{message}");
     }
 
     let mut server = port.serve_with(&sandbox, &state);
-    server.log_until("the log ends at revision 0");
+    server.log_until("the end of the log is lost: the log ends at revision 0");
     assert_ne!(instance_of(&sandbox, &port.url()), before);
     // Nodes that have a receipt of the lost generation 1 get the new generation 1.
     form(&sandbox, &port.url());
@@ -145,7 +145,8 @@ fn copied_directory_starts_only_if_the_operator_says_why_it_differs() {
 
     copy("renamed", "backup");
     let mut server = serve("backup", &["--restored"]);
-    server.log_until("the directory was restored; instance ");
+    server.log_until("backup: the directory was restored");
+    server.log_until(" continues as the new instance ");
     let restored = instance_of(&sandbox, &port.url());
     assert_ne!(restored, instance);
     form(&sandbox, &port.url());

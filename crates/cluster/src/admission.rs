@@ -32,6 +32,9 @@ pub(crate) struct Admission<'a> {
 pub(crate) struct Coverage {
     /// The registrations up to this revision are included.
     pub(crate) up_to: Revision,
+    /// Whether the files depend on no registration, because the files are static and the generation was sealed with the
+    /// current spec.
+    pub(crate) is_independent: bool,
     /// Whether all registrations are included, because the files are static and the current pipeline made them.
     pub(crate) is_complete: bool,
 }
@@ -235,7 +238,9 @@ impl<'a> Admission<'a> {
                 .state
                 .registrations
                 .get(identifier)
-                .is_some_and(|node| sealed.is_complete || node.revision <= sealed.up_to)
+                .is_some_and(|node| {
+                    sealed.is_complete || sealed.is_independent || node.revision <= sealed.up_to
+                })
     }
 
     /// Returns the reason why the cluster has failed before the first seal. A failed render no longer counts as soon as

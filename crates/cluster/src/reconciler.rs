@@ -14,7 +14,7 @@ mod renderer;
 mod sealer;
 mod evaluation;
 mod adopter;
-mod deliveries;
+mod recorder;
 mod publisher;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -36,10 +36,10 @@ use attempt::Attempt;
 use cfgsync_model::{Failure, FailureKind, Generation, NodeRegistration, Revision, Unmet};
 use cfgsync_support::duration;
 use crash_mark::CrashMark;
-use deliveries::DeliveryRecorder;
 use evaluation::Evaluation;
 use follower::{Follower, log_registrations};
 use publisher::{Publisher, Serving};
+use recorder::Recorder;
 use render_job::{RenderJob, RenderedGeneration};
 use render_key::RenderKey;
 use renderer::{FinishedRender, RenderResult, Renderer};
@@ -82,7 +82,7 @@ pub(crate) struct Reconciler {
     crash_mark: Arc<CrashMark>,
     sealer: Sealer,
     adopter: Adopter,
-    deliveries: DeliveryRecorder,
+    recorder: Recorder,
     serving: Serving,
     publisher: Publisher,
 }
@@ -109,7 +109,7 @@ impl Reconciler {
             crash_mark: Arc::new(CrashMark::open(shared.store.crash_mark())),
             sealer: Sealer::default(),
             adopter: Adopter::default(),
-            deliveries: DeliveryRecorder::default(),
+            recorder: Recorder::default(),
             serving: Serving::new(view.served.clone(), view.coverage.up_to),
             publisher: Publisher::default(),
             shared,
@@ -156,7 +156,7 @@ impl Reconciler {
             self.start_due_work(&evaluation);
             let mut wake_at = evaluation.wake_at;
             wake_at.add(
-                self.deliveries
+                self.recorder
                     .record_if_due(&self.shared, &self.follower.state),
             );
             self.publish(evaluation);
@@ -172,7 +172,7 @@ impl Reconciler {
                 render = self.renderer.finished() => self.on_render_finished(render),
                 (seal, answer) = self.sealer.answered() => self.on_seal_answered(seal, answer),
                 served = self.adopter.finished() => self.on_generation_adopted(served),
-                () = self.deliveries.recorded(&self.shared) => {}
+                () = self.recorder.recorded(&self.shared) => {}
                 () = self.shared.delivered.notified() => {}
                 () = sleep_until(wake_at.0) => {}
             }
@@ -335,6 +335,9 @@ impl Reconciler {
             }
             Ok(RenderedGeneration::Unchanged) => {
                 self.serving.covers(key, revision);
+                if let Some(served) = &self.serving.generation {
+                    self.recorder.confirm(served.generation.number, revision);
+                }
                 RenderResult::Sealed
             }
             Ok(RenderedGeneration::NotReady(message)) => self.renderer.not_ready(key, message),
@@ -453,7 +456,7 @@ impl Reconciler {
                 let (seal, answer) = self.sealer.answered().await;
                 self.on_seal_answered(seal, answer);
             }
-            self.deliveries
+            self.recorder
                 .flush(&self.shared, &self.follower.state)
                 .await;
         };

@@ -83,9 +83,10 @@ impl View {
     ) -> Self {
         let tracker = ReadinessTracker::new(pipeline.spec.clone());
         let progress = tracker.readiness(&Map::new()).progress().clone();
-        let sealed = store.state().generation().cloned();
+        let state = store.state();
+        let (sealed, included) = (state.generation().cloned(), state.included_inputs());
+        drop(state);
         let served = sealed.map(|sealed| ServedGeneration::new(store.instance(), sealed, signer));
-        let revision = served.as_ref().map(|served| served.generation.revision);
         Self {
             pipeline: pipeline.clone(),
             not_ready: Arc::new(NotReadyBodies::new(&progress, None)),
@@ -93,11 +94,14 @@ impl View {
             is_satisfied: false,
             evaluated: Revision::default(),
             completed: Revision::default(),
-            served: served.map(Arc::new),
             coverage: Coverage {
-                up_to: revision.unwrap_or_default(),
+                up_to: included,
+                is_independent: served
+                    .as_ref()
+                    .is_some_and(|served| served.is_independent_of_registrations(pipeline)),
                 is_complete: false,
             },
+            served: served.map(Arc::new),
             failure: None,
             render_failure: None,
         }
@@ -165,6 +169,11 @@ impl ServedGeneration {
             generation,
             payloads,
         }
+    }
+
+    /// Returns whether the files depend on no registration, because `pipeline` is static and sealed them.
+    pub(crate) fn is_independent_of_registrations(&self, pipeline: &Pipeline) -> bool {
+        pipeline.is_static() && self.generation.spec == pipeline.spec.digest
     }
 
     /// Returns the payload of `identifier`, and the stored identifier.

@@ -79,6 +79,14 @@ pub enum Change {
     },
     /// Ends a ban. Changes nothing if there is none. A record.
     Unban(Identifier),
+    /// Notes that a render of newer inputs gave the files of a generation, so that the generation includes these inputs.
+    /// Ignored unless it is the newest generation. A record.
+    Confirm {
+        /// The generation whose files the render gave.
+        generation: GenerationNumber,
+        /// The revision of the newest input of the render.
+        inputs: Revision,
+    },
 }
 
 impl Change {
@@ -104,6 +112,7 @@ impl Change {
             | Self::Claim { .. }
             | Self::Release(_)
             | Self::Unban(_)
+            | Self::Confirm { .. }
             | Self::Fail(_)
             | Self::Reset => false,
         }

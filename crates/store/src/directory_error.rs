@@ -57,7 +57,7 @@ pub(crate) enum DirectoryError {
     )]
     Copied { directory: PathBuf },
     /// The log ends before changes that were made.
-    #[error("{}: the end of the log is lost: {what}", directory.display())]
+    #[error("{}: {what}", directory.display())]
     LostTail { directory: PathBuf, what: String },
     /// An operation of the operating system failed.
     #[error("cannot {action} {}: {error}", path.display())]

@@ -77,6 +77,13 @@ pub enum EventKind {
     },
     /// An operator ended the declared failure.
     ClusterReset,
+    /// A generation includes newer inputs without a change of its files.
+    GenerationConfirmed {
+        /// The number of the generation.
+        generation: GenerationNumber,
+        /// The revision of the newest input that it includes.
+        inputs: Revision,
+    },
     /// The registrations of a node are rejected from now on.
     NodeBanned {
         /// The identifier of the node.
@@ -115,6 +122,7 @@ impl EventKind {
             Self::NameReleased { .. } => "name_released",
             Self::ClusterFailed { .. } => "cluster_failed",
             Self::ClusterReset => "cluster_reset",
+            Self::GenerationConfirmed { .. } => "generation_confirmed",
             Self::NodeBanned { .. } => "node_banned",
             Self::NodeUnbanned { .. } => "node_unbanned",
             Self::RedrawRequested { .. } => "redraw_requested",
@@ -285,6 +293,22 @@ mod tests {
             "revision": 9, "part": 0, "kind": "generation_sealed", "generation": 1, "digest": digest
         }]);
         assert_eq!(serde_json::to_value(&events[0][..]).unwrap(), expected);
+    }
+
+    #[test]
+    fn json_form_of_a_confirmation_names_generation_and_inputs() {
+        let mut state = State::default();
+        let sealed: Arc<Generation> = crate::conformance::generation(1, "files");
+        state.seal(sealed, 1, Revision(1)).unwrap();
+        let confirm = Change::Confirm {
+            generation: GenerationNumber(1),
+            inputs: Revision(2),
+        };
+        let commit = state.apply(vec![confirm], Revision(3)).unwrap();
+        let expected = json!([{
+            "revision": 3, "part": 0, "kind": "generation_confirmed", "generation": 1, "inputs": 2
+        }]);
+        assert_eq!(serde_json::to_value(&commit.events[..]).unwrap(), expected);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod disk;
 mod directory;
 mod frame;
 mod entry;
+mod commit_entry;
 mod header;
 mod entry_v1;
 mod log;

@@ -15,6 +15,7 @@ mod error;
 mod event;
 mod change;
 mod state;
+mod apply;
 mod published;
 mod contract;
 mod memory;

@@ -29,7 +29,7 @@ pub(super) struct StateArgs {
     moved: bool,
     /// Continue with a state directory that was restored from a backup, as a new instance
     ///
-    /// Registrations, claims and overrides stay, and the newest generation becomes generation 1 of the new instance. The
+    /// Registrations, overrides, claims and bans stay, and the newest generation becomes generation 1 of the new instance. The
     /// nodes register again. Give this flag for one start: each start with it begins another instance.
     #[arg(long, env = "CFGSYNC_RESTORED")]
     restored: bool,

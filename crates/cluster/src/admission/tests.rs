@@ -98,13 +98,22 @@ fn overridden(name: &str) -> Change {
 fn covering(up_to: u64) -> Option<Coverage> {
     Some(Coverage {
         up_to: Revision(up_to),
+        is_independent: false,
         is_complete: false,
     })
 }
 
 const COMPLETE: Option<Coverage> = Some(Coverage {
     up_to: Revision(0),
+    is_independent: true,
     is_complete: true,
+});
+
+/// The coverage after a restart, before the static files were rendered again.
+const INDEPENDENT: Option<Coverage> = Some(Coverage {
+    up_to: Revision(0),
+    is_independent: true,
+    is_complete: false,
 });
 
 fn admission<'a>(
@@ -375,6 +384,9 @@ fn fetch_of_static_files_depends_on_registration_where_required() {
         (&gated, COMPLETE, "a", true, FetchDecision::Serve),
         (&gated, covering(0), "a", true, wait(true)),
         (&gated, covering(1), "a", true, FetchDecision::Serve),
+        (&gated, INDEPENDENT, "a", true, FetchDecision::Serve),
+        (&gated, INDEPENDENT, "b", false, wait(true)),
+        (&gated, INDEPENDENT, "c", true, wait(false)),
         (&gated, COMPLETE, "b", false, refuse(Refusal::NoFiles, "b")),
         (&gated, COMPLETE, "c", true, wait(false)),
         (&open, COMPLETE, "a", true, FetchDecision::Serve),

@@ -53,6 +53,11 @@ impl Attempt {
         Some(self.started? + deadline?)
     }
 
+    /// Ends the attempt without a failure of its own. The next update begins another one.
+    pub(super) fn end(&mut self) {
+        self.started = None;
+    }
+
     /// Fails the attempt. The next one begins after [`Attempt::clear_failure`].
     pub(super) fn fail(&mut self, failure: Arc<Failure>) {
         self.started = None;

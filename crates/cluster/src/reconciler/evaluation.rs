@@ -73,6 +73,15 @@ impl Reconciler {
         } else {
             wake_at.add(self.sealer.slow_at());
         }
+        if self
+            .renderer
+            .result(key)
+            .is_some_and(RenderResult::is_failed)
+        {
+            // The failed render has released the waiting nodes. A deadline would only hide its reason, and would prevent
+            // its retry. The next input or command begins another attempt.
+            self.attempt.end();
+        }
         // If the set became ready in time, the deadline does not fail it while its files are rendered or sealed.
         let is_in_time = self.is_working() && !is_seal_slow;
         let deadline = rule.and_then(|rule| rule.deadline);

@@ -127,6 +127,7 @@ impl Follower {
             | EventKind::Delivered { .. }
             | EventKind::NameClaimed { .. }
             | EventKind::NameReleased { .. }
+            | EventKind::GenerationConfirmed { .. }
             | EventKind::GenerationSealed { .. } => {}
         }
     }

@@ -161,8 +161,11 @@ impl Reconciler {
             .serving
             .rendered_from
             .is_some_and(|of| (of.spec, of.spec_reading) == (key.spec, key.spec_reading));
+        let served = self.serving.generation.as_ref();
         Coverage {
             up_to: self.serving.up_to,
+            is_independent: served
+                .is_some_and(|served| served.is_independent_of_registrations(&self.pipeline)),
             is_complete: self.pipeline.is_static() && is_current,
         }
     }

@@ -100,6 +100,11 @@ impl RenderResult {
         matches!(self, Self::NotReady { .. } | Self::Unsealed { .. })
     }
 
+    /// Returns whether the render failed, so that it has released the waiting nodes.
+    pub(super) fn is_failed(&self) -> bool {
+        matches!(self, Self::Failed(_) | Self::Paused(_))
+    }
+
     /// Returns the reason and the time of the retry, for a result that is retried.
     pub(super) fn retry(&self) -> Option<(&Unmet, Instant)> {
         match self {

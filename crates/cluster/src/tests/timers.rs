@@ -66,6 +66,43 @@ async fn registration_during_the_deadline_failure_starts_the_next_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn deadline_does_not_hide_a_failed_render() {
+    let is_broken = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let scripted = {
+        let is_broken = is_broken.clone();
+        Scripted(move |snapshot: &RegistrationSnapshot| {
+            if is_broken.load(Ordering::Relaxed) {
+                return Err(MaterializeError::new("no files"));
+            }
+            Ok(one_file_each(snapshot, "x"))
+        })
+    };
+    let rule = || {
+        spec(&format!(
+            "ready: {{nodes: 1, deadline: 3s, settle: 1s}}{PEERS}"
+        ))
+    };
+    let cluster = start_on(store(), rule(), vec![Arc::new(scripted)]);
+    let failed = |answer| match answer {
+        Answer::Failed(failure) => failure.reason.clone(),
+        other => panic!("{other:?}"),
+    };
+    cluster.add("a").await;
+    assert_eq!(failed(cluster.fetch("a").await), "no files");
+    // The deadline passes, and the reason stays.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(failed(cluster.answer("a")), "no files");
+    // The next input begins another attempt, with its own time.
+    cluster.register(node("a", "10.0.0.2")).await.unwrap();
+    assert_eq!(failed(cluster.fetch("a").await), "no files");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    // A reread spec, as on SIGHUP, tries again without a registration.
+    is_broken.store(false, Ordering::Relaxed);
+    cluster.reload(rule()).await.unwrap();
+    assert_eq!(number(&cluster.files("a").await), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn deadline_does_not_fail_a_ready_set_that_waits_for_the_render_interval() {
     let by_address = Scripted(|snapshot: &RegistrationSnapshot| {
         match snapshot.nodes[0].ip.to_string().as_str() {

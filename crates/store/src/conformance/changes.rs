@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{accepted, apply, claim, deliver, generation, id, node, register, rejected, remove};
 use crate::{Bounds, CapacityExceeded, Change, RejectionReason, Store};
 use cfgsync_model::{
-    ArtifactFile, ArtifactSet, Digest, Failure, FailureKind, Generation, JoinerId, Origin, Revision,
+    ArtifactFile, ArtifactSet, Digest, Failure, FailureKind, Generation, GenerationNumber,
+    JoinerId, Origin, Revision,
 };
 use cfgsync_support::clock::Timestamp;
 
@@ -210,6 +211,35 @@ pub(super) async fn redraw_is_requested_until_a_generation_includes_it(store: &i
     accepted(store.seal(sealed(3, "three", second.revision)).await);
     assert!(store.state().redraws.is_empty());
     assert!(apply(store, redraw("cookie")).await.is_changed());
+}
+
+pub(super) async fn confirmation_extends_the_newest_generation(store: &impl Store) {
+    let confirm = |number, inputs| {
+        vec![Change::Confirm {
+            generation: GenerationNumber(number),
+            inputs,
+        }]
+    };
+    let included = || store.state().included_inputs();
+    assert!(!apply(store, confirm(1, Revision(1))).await.is_changed());
+    let first = register(store, "a", "10.0.0.1").await.revision;
+    let sealed = |number, salt: &str, revision| {
+        Arc::new(Generation {
+            revision,
+            ..Generation::clone(&generation(number, salt))
+        })
+    };
+    accepted(store.seal(sealed(1, "one", first)).await);
+    assert_eq!(included(), first);
+    let second = register(store, "a", "10.0.0.2").await.revision;
+    assert!(!apply(store, confirm(2, second)).await.is_changed());
+    assert!(!apply(store, confirm(1, first)).await.is_changed());
+    assert!(apply(store, confirm(1, second)).await.is_changed());
+    assert!(!apply(store, confirm(1, second)).await.is_changed());
+    assert_eq!((included(), store.state().inputs), (second, second));
+    // A later generation includes what it was rendered from.
+    accepted(store.seal(sealed(2, "two", first)).await);
+    assert_eq!(included(), first);
 }
 
 pub(super) async fn banned_node_is_removed_and_cannot_register(store: &impl Store) {

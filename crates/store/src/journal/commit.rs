@@ -5,9 +5,10 @@ use std::{io, sync::Arc};
 
 use super::{
     clean_mark::{self, CLEAN, CleanMark},
+    commit_entry::CommitEntry,
     directory::GENERATIONS,
     disk::{Disk, STAGED_SUFFIX, WriteError},
-    entry::{self, CommitEntry, SealEntry},
+    entry::{self, SealEntry},
     error::DirectoryError,
     frame,
     generation_files::GenerationWriter,
@@ -146,12 +147,10 @@ impl Journal {
             None => None,
             Some(generation) => Some(self.generations().write(generation)?),
         };
+        tracing::warn!("{}: {reason}", self.disk.path("").display());
         tracing::warn!(
-            "{}: {reason}; instance {} continues as the new instance {instance} with {} registered nodes, and all nodes \
-             register again",
-            self.disk.path("").display(),
-            self.instance,
-            state.registrations.len()
+            "the state of instance {} continues as the new instance {instance}; the nodes register again",
+            self.instance
         );
         (self.instance, self.state) = (instance, Arc::new(state));
         // The sealed files of the old instance are no evidence against the new one.

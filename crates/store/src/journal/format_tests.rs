@@ -6,9 +6,10 @@ use proptest::prelude::*;
 
 use super::{
     commit::{Journal, Request, Settings},
+    commit_entry::CommitEntry,
     directory::Directory,
     disk::Disk,
-    entry::{self, CommitEntry},
+    entry,
     entry_v1::EntryV1,
     error::{DecodeError, DirectoryError},
     frame::{self, FIXED_MARKER, FrameRead, HEAD_BYTES, Marker},

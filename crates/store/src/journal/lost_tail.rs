@@ -76,23 +76,30 @@ impl Evidence {
 
 impl fmt::Display for LostTail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the log ends at revision {}", self.revision)?;
+        write!(
+            f,
+            "the end of the log is lost: the log ends at revision {}",
+            self.revision
+        )?;
         if let Some(mark) = &self.clean_mark {
             write!(
                 f,
-                ", and the last server stopped at revision {}",
+                ", but the last server stopped at revision {}",
                 mark.revision
             )?;
             if let Some(GenerationNumber(number)) = mark.generation {
                 write!(f, " with generation {number}")?;
             }
         }
-        for digest in &self.sealed {
-            let name = generation_files::name_of(*digest);
-            write!(f, ", and does not name the sealed file {name}")?;
+        if let Some((first, more)) = self.sealed.split_first() {
+            let name = generation_files::name_of(*first);
+            write!(f, ", and the log does not name the sealed file {name}")?;
+            if !more.is_empty() {
+                write!(f, " and {} more", more.len())?;
+            }
         }
         f.write_str(
-            "; registrations, claims, overrides and generations after that revision may be missing",
+            "; registrations, overrides, claims, bans and generations after that revision may be missing",
         )
     }
 }

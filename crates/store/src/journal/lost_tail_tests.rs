@@ -103,7 +103,7 @@ fn log_that_ends_before_the_clean_stop_continues_as_a_new_instance() {
             .unwrap()
             .to_string();
         let at = format!(
-            "the log ends at revision {}, and the last server stopped at revision {} with generation 3",
+            "the end of the log is lost: the log ends at revision {}, but the last server stopped at revision {} with generation 3",
             before.revision, newest.revision
         );
         assert!(lost.starts_with(&at), "{lost}");
@@ -151,7 +151,7 @@ fn sealed_file_that_the_log_does_not_name_shows_a_lost_tail() {
             .unwrap()
             .to_string();
         let start = format!(
-            "the log ends at revision {}, and does not name the sealed file gen",
+            "the end of the log is lost: the log ends at revision {}, and the log does not name the sealed file gen",
             before.revision
         );
         assert!(lost.starts_with(&start), "{lost}");
@@ -262,6 +262,41 @@ fn clean_mark_is_removed_before_the_first_change() {
     journal.close();
     let found = recover(&crashed).unwrap().unwrap();
     assert_eq!((found.state.revision, found.lost_tail), (revision, None));
+}
+
+#[test]
+fn crash_at_any_operation_after_a_clean_stop_is_no_lost_tail() {
+    let used = used(true);
+    let run = |fault, seed| {
+        let disk = used.disk.after_kill();
+        disk.set_fault(fault);
+        let mut acknowledged = used.frames.last().unwrap().1.clone();
+        if let Ok(mut journal) = open(&disk) {
+            for name in ["d", "e"] {
+                let Ok(answers) = journal.commit(vec![register(node(name, seed))]) else {
+                    break;
+                };
+                if answers[0].is_ok() {
+                    acknowledged = journal.state.clone();
+                }
+            }
+            journal.close();
+        }
+        let operations = disk.operations();
+        let crashed = open(&disk.after_crash(&mut Random(seed))).unwrap();
+        assert_eq!(crashed.instance, INSTANCE, "{fault:?}");
+        assert!(crashed.state.revision >= acknowledged.revision, "{fault:?}");
+        operations
+    };
+    let operations = run(None, 0);
+    assert!(operations >= 10, "{operations}");
+    for at in 0..operations {
+        for fault in FAULTS {
+            for seed in 0..crashes_per_fault() {
+                run(Some((at, fault)), seed ^ (at << 8));
+            }
+        }
+    }
 }
 
 #[test]

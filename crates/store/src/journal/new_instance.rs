@@ -9,7 +9,7 @@ use cfgsync_model::{Generation, GenerationNumber, Instance, generation_digest};
 
 /// Returns `state` as the state of `instance`.
 ///
-/// All inputs, the claims and a declared failure stay. The newest generation becomes generation 1 of the new instance,
+/// All inputs, the claims, the bans and a declared failure stay. The newest generation becomes generation 1 of the new instance,
 /// so that nodes still get files, and seats and the values of `once` stay. Its digests are new, because they depend on
 /// the instance. Older generations and all deliveries are dropped.
 pub(super) fn continued(state: &State, instance: Instance) -> State {

@@ -3,9 +3,10 @@
 use std::{collections::HashSet, sync::Arc};
 
 use super::{
+    commit_entry::CommitEntry,
     directory::GENERATIONS,
     disk::Disk,
-    entry::{self, CommitEntry},
+    entry,
     entry_v1::EntryV1,
     error::{DecodeError, DirectoryError},
     frame::{self, FrameRead, Marker},

@@ -64,6 +64,17 @@ struct Inode {
     unsynced: Vec<FileChange>,
 }
 
+impl Inode {
+    /// Returns a file with these contents, which survive a crash.
+    fn durable(contents: Contents) -> Self {
+        Self {
+            current: contents.clone(),
+            durable: contents,
+            unsynced: vec![],
+        }
+    }
+}
+
 /// An unsynced change of a directory.
 #[derive(Clone)]
 enum NameChange {
@@ -114,12 +125,7 @@ impl SimulatedDisk {
                 length: bytes.len(),
                 bytes,
             };
-            let inode_state = Inode {
-                current: contents.clone(),
-                durable: contents,
-                unsynced: vec![],
-            };
-            state.inodes.insert(inode, inode_state);
+            state.inodes.insert(inode, Inode::durable(contents));
             state.names.insert(name, inode);
             state.next_inode = inode + 1;
         }
@@ -142,12 +148,7 @@ impl SimulatedDisk {
         }
         let inodes = state.inodes.iter().map(|(number, inode)| {
             let contents = surviving_contents(inode, random);
-            let inode = Inode {
-                current: contents.clone(),
-                durable: contents,
-                unsynced: vec![],
-            };
-            (*number, inode)
+            (*number, Inode::durable(contents))
         });
         Self(Arc::new(Mutex::new(DiskState {
             inodes: inodes.collect(),
@@ -214,11 +215,7 @@ impl SimulatedDisk {
             bytes: bytes.to_vec(),
             length: bytes.len(),
         };
-        *state.inodes.get_mut(&inode).unwrap() = Inode {
-            current: contents.clone(),
-            durable: contents,
-            unsynced: vec![],
-        };
+        state.inodes.insert(inode, Inode::durable(contents));
     }
 }
 

@@ -51,6 +51,8 @@ enum Part<'a> {
     },
     /// An identifier that may not register.
     Ban(&'a str),
+    /// The newest input for which a later render gave the files of the newest generation.
+    Confirmed(u64),
 }
 
 /// The instance in the head of the log, and that of the state. They differ if the state continues an earlier instance.
@@ -132,6 +134,9 @@ pub(super) fn to_file(instances: Instances, state: &State, history: usize) -> Ve
         }
         for (identifier, key) in &state.keys {
             part(&Part::Key(identifier.as_str(), *key.as_bytes()));
+        }
+        if state.confirmed > Revision(0) {
+            part(&Part::Confirmed(state.confirmed.0));
         }
         for identifier in &state.bans {
             part(&Part::Ban(identifier.as_str()));
@@ -227,6 +232,7 @@ impl Part<'_> {
             Self::Ban(identifier) => {
                 state.bans.insert(Identifier::recorded(identifier)?);
             }
+            Self::Confirmed(inputs) => state.confirmed = entry::revision(inputs)?,
             Self::Continues { instance } => instances.state = Instance::from_bytes(instance),
         }
         Ok(())
@@ -276,13 +282,14 @@ mod tests {
     }
 
     #[test]
-    fn redraws_bans_and_a_continued_instance_are_kept() {
+    fn redraws_bans_confirmation_and_a_continued_instance_are_kept() {
         let (log, later) = (Instance::from_bytes([1; 16]), Instance::from_bytes([2; 16]));
         let instances = Instances { log, state: later };
         let mut state = State {
             revision: Revision(9),
             inputs: Revision(8),
             redraws_revision: Revision(8),
+            confirmed: Revision(7),
             ..State::default()
         };
         state.bans.insert("b".parse().unwrap());
@@ -294,7 +301,10 @@ mod tests {
             let file = to_file(instances, &state, 1);
             let (found, instance) = read(&file, log, PathBuf::new).unwrap();
             assert_eq!((instance, &found.redraws), (later, &state.redraws));
-            assert_eq!(found.bans, state.bans);
+            assert_eq!(
+                (&found.bans, found.confirmed),
+                (&state.bans, state.confirmed)
+            );
             assert_eq!(
                 (found.redraws_revision, found.inputs),
                 (Revision(8), Revision(8))
