@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{
     super::{
         context::{Context, RequestContext},
+        peer_liveness::PendingDelivery,
         rejection::{Rejection, missing, reason_of_refusal},
         reply::{self, Reply, RoutedReply},
         request_headers::{EntityTags, joiner_id, prefer_wait},
@@ -59,7 +60,7 @@ pub(in super::super) async fn fetch(
     let server = &*connection.server;
     let coordinator = &server.coordinator;
     if let Grant::Unclaimed { .. } = grant {
-        return reply_to(context, coordinator.unregistered(), preferred).await;
+        return reply_to(context, &identifier, coordinator.unregistered(), preferred).await;
     }
     let joiner = joiner_id(&context.head.headers);
     let own = joiner.and_then(|joiner| {
@@ -77,14 +78,14 @@ pub(in super::super) async fn fetch(
     }
     let answer = coordinator.answer(identifier.as_str());
     if !matches!(answer, Answer::NotReady(_)) || wait.max(render).is_zero() {
-        return reply_to(context, answer, preferred).await;
+        return reply_to(context, &identifier, answer, preferred).await;
     }
     let Some(slot) = hold_slot(server, AccessKind::Delivery, &identifier) else {
-        return reply_to(context, answer, None).await;
+        return reply_to(context, &identifier, answer, None).await;
     };
     let answer = fetch_held(context, &identifier, (joiner, own), wait, render).await?;
     drop(slot);
-    reply_to(context, answer, preferred).await
+    reply_to(context, &identifier, answer, preferred).await
 }
 
 fn sender_of(joiner: Option<JoinerId>, facts: Option<&Arc<NodeRegistration>>) -> Sender<'_> {
@@ -154,7 +155,7 @@ pub(in super::super) async fn fetch_tagged(
     let server = &*connection.server;
     let coordinator = &server.coordinator;
     if let Grant::Unclaimed { .. } = grant {
-        return reply_to(context, coordinator.unregistered(), preferred).await;
+        return reply_to(context, &identifier, coordinator.unregistered(), preferred).await;
     }
     let kind = context.access_kind();
     let slot = preferred.and_then(|_| hold_slot(server, kind, &identifier));
@@ -186,7 +187,7 @@ pub(in super::super) async fn fetch_tagged(
                 Answer::Payload(delivery) => Some(delivery.payload.digest),
                 _ => None,
             };
-            let mut reply = reply_to(context, answer, preferred).await?;
+            let mut reply = reply_to(context, &identifier, answer, preferred).await?;
             if let Some(digest) = digest {
                 reply::set_etag(&mut reply, digest);
             }
@@ -265,13 +266,23 @@ fn authorize_again(
 /// Builds the response for `answer`. `preferred` is how long the client asked to wait, if that was honoured.
 async fn reply_to(
     context: &mut RequestContext,
+    identifier: &Identifier,
     answer: Answer,
     preferred: Option<Duration>,
 ) -> Result<Reply, Rejection> {
     let mut reply = match answer {
         Answer::Payload(delivery) => {
-            context.record_delivery(&delivery).await?;
-            reply::payload(context.server(), delivery.payload).await
+            let is_news = context.begin_delivery(identifier, &delivery).await?;
+            let generation = delivery.generation;
+            let mut reply = reply::payload(context.server(), delivery.payload).await;
+            if is_news {
+                let identifier = identifier.clone();
+                reply.body_mut().deliver(PendingDelivery {
+                    identifier,
+                    generation,
+                });
+            }
+            reply
         }
         Answer::NotReady(body) => {
             let mut reply = reply::not_ready(body);
