@@ -34,8 +34,8 @@ pub struct Delivery {
     pub payload: Arc<EncodedPayload>,
     /// The generation that it belongs to.
     pub generation: GenerationNumber,
-    /// Whether this server delivers it to this node for the first time.
-    pub is_first: bool,
+    /// Whether this server has delivered it to this node before, or does not deliver it: an operator looks at it.
+    pub is_known: bool,
     /// Whether it contains secret files with their content.
     pub shows_secrets: bool,
 }

@@ -245,7 +245,7 @@ impl Coordinator {
         Answer::Payload(Delivery {
             payload,
             generation: served.generation.number,
-            is_first: false,
+            is_known: true,
             shows_secrets,
         })
     }

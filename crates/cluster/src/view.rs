@@ -70,6 +70,8 @@ pub(crate) struct ServedPayload {
     pub(crate) encoded: Arc<EncodedPayload>,
     /// Whether it contains a secret file.
     pub(crate) has_secrets: bool,
+    /// Whether this server has begun to deliver it.
+    begun: AtomicBool,
     /// Whether this server has delivered it.
     delivered: AtomicBool,
 }
@@ -160,6 +162,7 @@ impl ServedGeneration {
             ServedPayload {
                 encoded: Arc::new(encoder.encode(identifier, files)),
                 has_secrets: shared_secret || files.local.files().iter().any(|file| file.secret),
+                begun: AtomicBool::new(false),
                 delivered: AtomicBool::new(false),
             }
         });
@@ -189,14 +192,23 @@ impl ServedGeneration {
     /// Returns whether this server has delivered the payload of `identifier`.
     pub(crate) fn was_delivered(&self, identifier: &str) -> bool {
         let payload = self.payloads.get(identifier);
-        payload.is_some_and(|payload| payload.delivered.load(Ordering::Relaxed))
+        payload.is_some_and(ServedPayload::is_delivered)
     }
 }
 
 impl ServedPayload {
+    /// Returns whether this server has delivered the payload.
+    pub(crate) fn is_delivered(&self) -> bool {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a delivery begins. Returns whether it is the first one.
+    pub(crate) fn begin(&self) -> bool {
+        !self.begun.swap(true, Ordering::Relaxed)
+    }
+
     /// Marks the payload as delivered. Returns whether this is the first time.
     pub(crate) fn mark_delivered(&self) -> bool {
-        // A plain load first: after the first time no core needs to own the cache line.
-        !self.delivered.load(Ordering::Relaxed) && !self.delivered.swap(true, Ordering::Relaxed)
+        !self.delivered.swap(true, Ordering::Relaxed)
     }
 }

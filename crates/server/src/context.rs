@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::extract::FromRequestParts;
 use hyper::{
-    HeaderMap, StatusCode,
+    HeaderMap, Method, StatusCode,
     header::{AUTHORIZATION, EXPECT, HeaderValue},
     http::request::Parts,
 };
@@ -362,10 +362,19 @@ impl RequestContext {
         self.announce().await
     }
 
-    /// Notes the delivery of a payload. An operator may fetch any node's payload, so the secrets in it are revealed.
-    pub(super) async fn record_delivery(&mut self, delivery: &Delivery) -> Result<(), Rejection> {
+    /// Notes that the response has a payload for `identifier`. Returns whether it counts as delivered when it has been
+    /// sent. An operator may fetch any node's payload, so the secrets in it are revealed.
+    pub(super) async fn begin_delivery(
+        &mut self,
+        identifier: &Identifier,
+        delivery: &Delivery,
+    ) -> Result<bool, Rejection> {
+        // A response to HEAD has no content.
+        let is_news = !delivery.is_known && self.head.method != Method::HEAD;
+        let coordinator = &self.server().coordinator;
+        let is_first = is_news && coordinator.begin_delivery(identifier, delivery.generation);
         let reveals = delivery.shows_secrets && self.is_operator();
-        if reveals || delivery.is_first {
+        if reveals || is_first {
             self.audit.generation = Some(delivery.generation);
             self.attach_hash("payload", delivery.payload.digest);
         }
@@ -373,7 +382,7 @@ impl RequestContext {
             // Boxed, so that held requests do not reserve memory for this.
             Box::pin(self.announce_reveal()).await?;
         }
-        Ok(())
+        Ok(is_news)
     }
 
     /// Announces the change that the request is about to make, where the audit log is required.
