@@ -297,6 +297,9 @@ impl From<CallError> for CommandError {
             CallError::Refused { .. } if error.kind() == FailureKind::Unreachable => {
                 Some("the server, or a proxy in front of it, is busy: try again later")
             }
+            CallError::Refused { status, .. } if status.as_u16() == 413 => {
+                Some("send less, or start the server with a larger --replace-body-max")
+            }
             _ => None,
         };
         Self::new(error.kind().into(), &error).maybe_hint(hint)

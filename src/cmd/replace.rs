@@ -129,16 +129,17 @@ fn read(
             let message = format!("--mode gives {artifact} two modes");
             return Err(ReplaceError::Artifacts(message));
         }
-        let content = bounded_file::read(value, left_bytes).map_err(|error| match error {
-            ReadError::TooLarge(_) => ReplaceError::TooLarge {
-                path: value.clone(),
-            },
-            error => ReplaceError::Read {
-                artifact: artifact.clone(),
-                path: value.clone(),
-                error,
-            },
-        })?;
+        let content =
+            bounded_file::read_without_waiting(value, left_bytes).map_err(|error| match error {
+                ReadError::TooLarge(_) => ReplaceError::TooLarge {
+                    path: value.clone(),
+                },
+                error => ReplaceError::Read {
+                    artifact: artifact.clone(),
+                    path: value.clone(),
+                    error,
+                },
+            })?;
         left_bytes -= content.len() as u64;
         let refused =
             |error: ModeNotPrivate| ReplaceError::Artifacts(format!("{artifact}: {error}"));

@@ -765,6 +765,42 @@ fn operator_actions_are_logged_by_the_server() {
 }
 
 #[test]
+fn files_that_cannot_be_sent_are_refused_at_once() {
+    let sandbox = Sandbox::new();
+    sandbox.pipe("pipe");
+    sandbox.put("large", &"x".repeat(2000));
+    let server = sandbox.serve(&["--replace-body-max", "1KiB"]);
+    let cases: [(&[&str], i32, &str); 4] = [
+        (
+            &["replace", "a", "--file", "a=pipe"],
+            78,
+            "it is a named pipe",
+        ),
+        (
+            &["replace", "a", "--file", "a=large"],
+            77,
+            "larger --replace-body-max",
+        ),
+        (
+            &["join", "--out-dir", ".", "--meta", "a:=@pipe"],
+            78,
+            "--meta a:=@pipe: cannot read pipe: it is a named pipe",
+        ),
+        (
+            &["join", "--out-dir", ".", "--meta", "a=@/dev/zero"],
+            78,
+            "it is larger than 16 MiB",
+        ),
+    ];
+    for (arguments, exit, expected) in cases {
+        let output = sandbox.run(&[arguments, &["--server", &server.url]].concat(), &[]);
+        let printed = text(&output.stderr);
+        assert_eq!(code(&output), exit, "{printed}");
+        assert!(printed.contains(expected), "{printed}");
+    }
+}
+
+#[test]
 fn replace_overrides_the_files_of_a_node_until_the_override_ends() {
     let sandbox = Sandbox::new();
     let server = sandbox.serve(&["--min-generation-interval", "0s"]);

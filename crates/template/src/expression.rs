@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     checked_text::CheckedText,
     context::RenderContext,
+    culprit::Failure,
     declarations::Declarations,
     engine::{ENVIRONMENT, catch_panic},
     engine_error::{EngineFailure, from_engine, from_engine_at},
@@ -128,10 +129,7 @@ impl Expression {
     ///
     /// Fails if evaluation fails, also because of an undefined value, or if the result is not a boolean.
     pub fn holds(&self, context: &RenderContext) -> Result<bool, JinjaError> {
-        let variables = context.variables(None, None);
-        let value = self
-            .evaluate(&variables)
-            .map_err(|failure| described(failure, context, None, &variables))?;
+        let value = self.evaluate_in(context, None, None)?;
         self.require_boolean(&value)
     }
 
@@ -145,10 +143,7 @@ impl Expression {
         context: &RenderContext,
         source: &OnceSource,
     ) -> Result<Value, JinjaError> {
-        let variables = context.variables(None, Some(source));
-        let value = self
-            .evaluate(&variables)
-            .map_err(|failure| described(failure, context, None, &variables))?;
+        let value = self.evaluate_in(context, None, Some(source))?;
         if value.is_undefined() {
             return Err(self.error("the result is undefined", None));
         }
@@ -169,10 +164,7 @@ impl Expression {
         node: Option<&NodeValue>,
         items_max: usize,
     ) -> Result<Vec<Jinja>, JinjaError> {
-        let variables = context.variables(node, None);
-        let value = self
-            .evaluate(&variables)
-            .map_err(|failure| described(failure, context, node, &variables))?;
+        let value = self.evaluate_in(context, node, None)?;
         if !matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable) {
             let message = match value.kind() {
                 ValueKind::Undefined => "the list is undefined".to_owned(),
@@ -186,6 +178,25 @@ impl Expression {
             return Err(self.error(format!("the list has more than {items_max} items"), None));
         }
         Ok(items)
+    }
+
+    /// Evaluates the expression. An error names the node that causes it.
+    fn evaluate_in(
+        &self,
+        context: &RenderContext,
+        node: Option<&NodeValue>,
+        once_source: Option<&OnceSource>,
+    ) -> Result<Jinja, JinjaError> {
+        let variables = context.variables(node, once_source);
+        self.evaluate(&variables).map_err(|failure| {
+            // The search for a suggestion reads nodes as well.
+            let cause = Failure::of(context, node);
+            let error = failure.with_suggestion(|path| variables.suggestion(path));
+            cause.name_node(error, |context| {
+                let result = self.evaluate(&context.variables(node, once_source));
+                result.err().map(|failure| failure.error.message)
+            })
+        })
     }
 
     fn evaluate(&self, variables: &Arc<Variables>) -> Result<Jinja, EngineFailure> {
@@ -212,20 +223,6 @@ impl Expression {
     fn error(&self, message: impl Into<String>, help: Option<String>) -> JinjaError {
         JinjaError::at(self.source(), 0..self.source().len(), message).with_help(help)
     }
-}
-
-/// Returns the error of an expression about `node`, or about all nodes.
-fn described(
-    failure: EngineFailure,
-    context: &RenderContext,
-    node: Option<&NodeValue>,
-    variables: &Arc<Variables>,
-) -> JinjaError {
-    // The search for a suggestion reads nodes as well.
-    let node_read = context.other_node_read_last(node);
-    failure
-        .with_suggestion(|path| variables.suggestion(path))
-        .with_node(node_read)
 }
 
 impl fmt::Debug for Expression {

@@ -32,6 +32,7 @@ mod functions;
 mod fragment;
 mod variables;
 mod context;
+mod culprit;
 mod output;
 mod engine;
 mod parser;
