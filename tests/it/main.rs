@@ -26,6 +26,7 @@ mod secrets;
 mod service_manager;
 mod shutdown;
 mod signed;
+mod staged_failures;
 mod support;
 mod tls;
 mod tls_command;

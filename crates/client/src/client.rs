@@ -25,7 +25,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::{
-    ServerUrl,
+    ServerUrl, UnreachableCause,
     connect::{Connector, NameLookup, connector},
     sanitize::sanitize,
     tls::{self, Trust},
@@ -224,6 +224,7 @@ impl Client {
         let options = RequestOptions {
             wait,
             body_max_bytes: Some(self.limits.payload_max_bytes),
+            body_max_flag: Some("--payload-max"),
             ..RequestOptions::with_body(json!(node))
         };
         let raw = self.send(Method::POST, "/node", options).await?;
@@ -250,6 +251,7 @@ impl Client {
             Err(CallError::Unreachable {
                 server: self.server().clone(),
                 problem: "no response within two seconds".to_owned(),
+                cause: UnreachableCause::Response,
             })
         })
     }
@@ -375,7 +377,9 @@ impl Client {
             Ok(value) => Ok(Response { meta, value }),
             Err(error) => Err(CallError::Unusable {
                 server: meta.server,
-                problem: sanitize(&format!("unexpected JSON from {route}: {error}")),
+                problem: sanitize(&format!(
+                    "unexpected JSON from {route}: {error}; check that this is the URL of a cfgsync server"
+                )),
             }),
         }
     }

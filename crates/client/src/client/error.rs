@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 
 use super::response::ResponseMeta;
-use crate::{FailureKind, HandshakeError, ServerUrl, sanitize::sanitize_json};
+use crate::{FailureKind, HandshakeError, ServerUrl, UnreachableCause, sanitize::sanitize_json};
 use cfgsync_certificate::CertificateError;
 use cfgsync_wire::{Code, ErrorBody};
 
@@ -40,6 +40,8 @@ pub enum CallError {
         server: ServerUrl,
         /// The error of the connection, such as `connection refused`.
         problem: String,
+        /// The step that failed.
+        cause: UnreachableCause,
     },
     /// The connection was established, and it ended before the response was complete.
     #[error("the connection to {server} broke: {problem}")]
