@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use crate::sandbox::{Process, Sandbox, Server, join};
 
 /// What is different in each run, and the words that stand for it. A later row sees the text of the earlier ones.
-const CHANGING: [(&str, &str); 11] = [
+const CHANGING: [(&str, &str); 12] = [
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
     (
         r"(127\.0\.0\.1|\[::1\]|localhost|0\.0\.0\.0):\d{4,5}\b",
@@ -24,6 +24,7 @@ const CHANGING: [(&str, &str); 11] = [
     (r"\b\d+\.\d{3} s\b", "SECONDS s"),
     (r"process id \d+", "process id PID"),
     (r"\d+ times in a row", "N times in a row"),
+    (r"grants this process \d+", "grants this process N"),
     (r"\b[0-9a-f]{32}([0-9a-f]{32})?\b", "HEX"),
     (
         r"(Name or service not known|Temporary failure in name resolution)",
