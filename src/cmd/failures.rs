@@ -9,8 +9,9 @@ use std::io::ErrorKind;
 use cfgsync_access::IdentityUnsupported;
 use cfgsync_client::{
     CallError, FailureKind, JoinError, KeyError as NodeKeyError, RouteError, TrustError,
-    disk::DiskError,
+    UnreachableCause, disk::DiskError,
 };
+use cfgsync_model::FailureKind as ClusterFailureKind;
 use cfgsync_server::TlsError;
 use cfgsync_spec::SpecError;
 use cfgsync_store::{StoreError, StoreErrorKind};
@@ -166,9 +167,27 @@ impl From<ProgramError> for CommandError {
     }
 }
 
-/// For a server that the user has named.
-const NOT_REACHABLE: &str = "check that `cfgsync serve` runs at this address; without --listen, it accepts connections \
-                             from its own machine only";
+/// Returns what to do if a server that the user has named cannot be reached.
+fn unreachable(cause: UnreachableCause) -> Option<&'static str> {
+    Some(match cause {
+        UnreachableCause::Name => {
+            "check the host name in the URL, and the name servers of this machine"
+        }
+        UnreachableCause::Response => {
+            "check that `cfgsync serve` runs at this address, and that no firewall or proxy in between holds the \
+             connection"
+        }
+        UnreachableCause::Broken => {
+            "look at the log of the server, and of a proxy or firewall in front of it"
+        }
+        UnreachableCause::Fault => return None,
+        // `Connection`, and causes that are added later.
+        _ => {
+            "check that `cfgsync serve` runs at this address; without --listen, it accepts connections from its own \
+             machine only"
+        }
+    })
+}
 
 impl From<TokenError> for CommandError {
     fn from(error: TokenError) -> Self {
@@ -253,7 +272,26 @@ impl From<FailureKind> for Exit {
 impl From<JoinError> for CommandError {
     fn from(error: JoinError) -> Self {
         let hint = match &error {
-            JoinError::Unreachable { .. } => Some(NOT_REACHABLE),
+            JoinError::Unreachable { cause, .. } => unreachable(*cause),
+            JoinError::NotReady { .. } => Some(
+                "start the nodes that are missing, or wait longer with --timeout; `cfgsync inspect` shows the cluster",
+            ),
+            JoinError::Failed { kind, .. } => kind.map(|kind| match kind {
+                ClusterFailureKind::Deadline => {
+                    "start all nodes within the `deadline` of the spec, or raise it; the next `join` begins a new \
+                     attempt"
+                }
+                ClusterFailureKind::Render => {
+                    "correct the spec and reload the server with SIGHUP, or correct what the nodes send; then join \
+                     again"
+                }
+                ClusterFailureKind::Operator => {
+                    "an operator ran `cfgsync fail`: after `cfgsync reset`, join again"
+                }
+            }),
+            JoinError::WrongCluster { .. } => {
+                Some("name the server of the cluster that you want, or correct --cluster")
+            }
             JoinError::Disk(error) => error.hint(),
             JoinError::Key(NodeKeyError::OtherServer { .. }) => Some(
                 "if you replaced the server, delete the `server …` lines from that file; for another cluster of the \
@@ -274,6 +312,9 @@ impl From<JoinError> for CommandError {
                 Some("too_late") => {
                     Some("use the identifier of a known node, or set `late: follow` in the spec")
                 }
+                Some("too_large") => Some(
+                    "send less metadata, or raise --register-body-max on the server",
+                ),
                 _ => None,
             },
             _ => None,
@@ -289,11 +330,8 @@ impl From<CallError> for CommandError {
             CallError::Unreachable { server, .. } if server.to_string() == DEFAULT_SERVER => Some(
                 "start `cfgsync serve` on this machine, or name another server with --server or CFGSYNC_SERVER",
             ),
-            CallError::Unreachable { .. } => Some(NOT_REACHABLE),
-            CallError::Broken { .. } => Some(
-                "try again; if it happens again, look at the log of the server, and of a proxy in front of it",
-            ),
-            CallError::Unusable { .. } => Some("check that this is the URL of a cfgsync server"),
+            CallError::Unreachable { cause, .. } => unreachable(*cause),
+            CallError::Broken { .. } => unreachable(UnreachableCause::Broken),
             CallError::Refused { .. } if error.kind() == FailureKind::Unreachable => {
                 Some("the server, or a proxy in front of it, is busy: try again later")
             }
@@ -437,7 +475,7 @@ fn store(error: &StoreError) -> (Exit, Option<&'static str>) {
         StoreErrorKind::Io(kind) => match kind {
             ErrorKind::PermissionDenied => (
                 Exit::WrongSetting,
-                "the user that runs the server must own the directory",
+                "the user that runs the server must own the directory, and be able to create it if it is missing",
             ),
             ErrorKind::NotFound
             | ErrorKind::AlreadyExists
@@ -463,6 +501,7 @@ mod tests {
             let error = CallError::Unreachable {
                 server: server.parse().expect("a valid URL"),
                 problem: "connection refused".to_owned(),
+                cause: UnreachableCause::Connection,
             };
             let error = CommandError::from(error);
             let hint = error.hint_text().expect("a hint");

@@ -269,7 +269,7 @@ async fn join(
 /// Withdraws the registration of a join that failed, so that the cluster does not count a node that no longer waits.
 async fn withdraw_after(error: &JoinError, session: &Session) {
     // A missed deadline ends the wait of all nodes. They stay members, so that the set can still become complete.
-    if matches!(error, JoinError::Failed(_)) {
+    if matches!(error, JoinError::Failed { .. }) {
         return;
     }
     match session.withdraw().await {

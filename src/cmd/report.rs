@@ -172,6 +172,13 @@ mod tests {
         anstream::adapter::strip_str(&text(&error.into())).to_string()
     }
 
+    fn failed(reason: &str) -> JoinError {
+        JoinError::Failed {
+            reason: reason.to_owned(),
+            kind: None,
+        }
+    }
+
     fn mistake() -> SpecError {
         let text = "cfgsync: 1\ncluster: c\nx: 1\nready: { nodes: 1 }\n\
                     materializers: [{ kind: template, files: [{ path: a, template: b }] }]\n";
@@ -183,6 +190,7 @@ mod tests {
         let unreachable = JoinError::Unreachable {
             waited: std::time::Duration::from_secs(1),
             last: "connection refused".to_owned(),
+            cause: cfgsync_client::UnreachableCause::Connection,
         };
         let text = printed(unreachable);
         let lines: Vec<&str> = text.lines().collect();
@@ -194,7 +202,7 @@ mod tests {
     /// A second line of a server's message could look like a hint.
     #[test]
     fn further_lines_of_a_message_are_indented() {
-        let failed = JoinError::Failed("a\nhelp: run x\n".to_owned());
+        let failed = failed("a\nhelp: run x\n");
         assert_eq!(printed(failed), "cfgsync: exit 70: a\n    help: run x\n");
     }
 
@@ -218,7 +226,7 @@ mod tests {
             Some("cfgsync: exit 78: unknown field `x` (a.yaml:3:1)")
         );
         assert!(lines.next().unwrap().starts_with("help: expected one of "));
-        let failed = JoinError::Failed("a\nb".to_owned());
+        let failed = failed("a\nb");
         assert_eq!(
             termination_message(&failed.into()),
             "cfgsync: exit 70: a b\n"

@@ -29,6 +29,7 @@ mod secrets;
 mod service_manager;
 mod shutdown;
 mod signed;
+mod staged_failures;
 mod state_directory;
 mod support;
 mod tls;

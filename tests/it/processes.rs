@@ -15,7 +15,7 @@ use rustix::{
 };
 use socket2::{Domain, Socket, Type};
 
-use crate::sandbox::{Process, Sandbox, Server, code, join};
+use crate::sandbox::{Process, Sandbox, Server, code, join, namespace};
 
 /// A reserved port. Connections are refused until a server listens there.
 ///
@@ -415,7 +415,12 @@ fn clients_work_with_one_more_thread_or_say_that_it_is_missing() {
 
 /// Starts cfgsync as a user that may have this many threads in all. The limit counts all processes of a user, so each
 /// test has a user of its own. Root has no limit.
-fn with_threads(sandbox: &Sandbox, user: u32, threads: usize, arguments: &[&str]) -> Process {
+pub(crate) fn with_threads(
+    sandbox: &Sandbox,
+    user: u32,
+    threads: usize,
+    arguments: &[&str],
+) -> Process {
     let as_user = if rustix::process::geteuid().is_root() {
         format!(
             "setpriv --reuid={user} --regid={user} --clear-groups --inh-caps=+dac_override \
@@ -431,17 +436,7 @@ fn with_threads(sandbox: &Sandbox, user: u32, threads: usize, arguments: &[&str]
 
 /// Starts cfgsync as PID 1 of a new PID namespace.
 fn pid_1(sandbox: &Sandbox, arguments: &[&str]) -> Process {
-    let namespace = ["unshare", "--pid", "--fork", "--kill-child"];
-    let unprivileged = ["--user", "--map-root-user"];
-    let works = |wrapper: &[&str]| {
-        let mut trial = Command::new(wrapper[0]);
-        trial.args(&wrapper[1..]).arg("true").stderr(Stdio::null());
-        trial.status().is_ok_and(|status| status.success())
-    };
-    let wrapper = [namespace.to_vec(), [&namespace[..], &unprivileged].concat()]
-        .into_iter()
-        .find(|wrapper| works(wrapper))
-        .expect("this test needs `unshare` (util-linux), and root or unprivileged user namespaces");
+    let wrapper = namespace(&["--pid", "--fork", "--kill-child"]);
     Process::start(sandbox.command_under(&wrapper, arguments))
 }
 

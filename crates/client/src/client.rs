@@ -26,7 +26,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::{
-    ServerUrl,
+    ServerUrl, UnreachableCause,
     connect::{Connector, NameLookup, connector},
     sanitize::sanitize,
     tls::{self, Trust},
@@ -225,6 +225,7 @@ impl Client {
         let options = RequestOptions {
             wait,
             body_max_bytes: Some(self.limits.payload_max_bytes),
+            body_max_flag: Some("--payload-max"),
             ..RequestOptions::with_body(json!(node))
         };
         let raw = self.send(Method::POST, "/node", options).await?;
@@ -251,6 +252,7 @@ impl Client {
             Err(CallError::Unreachable {
                 server: self.server().clone(),
                 problem: "no response within two seconds".to_owned(),
+                cause: UnreachableCause::Response,
             })
         })
     }

@@ -158,6 +158,9 @@ impl DiskError {
                 Kind::PermissionDenied => Some(
                     "run as a user who may write there, or choose another path with --out or --out-dir",
                 ),
+                Kind::NotADirectory => {
+                    Some("remove that file, or choose another path with --out or --out-dir")
+                }
                 Kind::ReadOnlyFilesystem => {
                     Some("mount it writable, or choose another path with --out or --out-dir")
                 }

@@ -25,7 +25,7 @@ use cfgsync_wire::{
 /// A request that was not served, named by what was wrong with it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Rejection {
-    #[error("the body has more than the {max_bytes} bytes that this route accepts")]
+    #[error("the request's body is longer than the {max_bytes} bytes that this server accepts")]
     TooLarge { max_bytes: usize },
     #[error("the body did not arrive within {}", duration::text(*limit))]
     TooSlow { limit: Duration },

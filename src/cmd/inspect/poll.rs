@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal, time::Duration};
 
-use cfgsync_client::{CallError, Client};
+use cfgsync_client::{CallError, Client, UnreachableCause};
 use cfgsync_support::duration;
 use cfgsync_wire::{ClusterBody, ClusterState, TLS_REQUIRED};
 use clap::ValueEnum;
@@ -94,6 +94,7 @@ pub(super) async fn wait(
             None => CallError::Unreachable {
                 server: client.server().clone(),
                 problem: "no answer within the timeout".to_owned(),
+                cause: UnreachableCause::Response,
             }
             .into(),
         };

@@ -4,7 +4,7 @@ use hyper::StatusCode;
 
 use super::response::ResponseMeta;
 use crate::{
-    FailureKind, HandshakeError, ServerUrl,
+    FailureKind, HandshakeError, ServerUrl, UnreachableCause,
     sanitize::{sanitize, sanitize_json},
 };
 use cfgsync_certificate::CertificateError;
@@ -43,6 +43,8 @@ pub enum CallError {
         server: ServerUrl,
         /// The error of the connection, such as `connection refused`.
         problem: String,
+        /// The step that failed.
+        cause: UnreachableCause,
     },
     /// The connection was established, and it ended before the response was complete.
     #[error("the connection to {server} broke: {problem}")]

@@ -31,7 +31,9 @@ impl Client {
             Ok(value) => Ok(Response { meta, value }),
             Err(error) => Err(CallError::Unusable {
                 server: meta.server,
-                problem: sanitize(&format!("unexpected JSON from {route}: {error}")),
+                problem: sanitize(&format!(
+                    "unexpected JSON from {route}: {error}; check that this is the URL of a cfgsync server"
+                )),
             }),
         }
     }
