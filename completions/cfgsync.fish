@@ -57,6 +57,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l history -d 'Ho
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l drain-timeout -d 'How long requests in flight and CMD may take to finish when the server stops [env: CFGSYNC_DRAIN_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l tokens -d 'The file of accepted tokens (see `cfgsync token new`); read again on SIGHUP [env: CFGSYNC_TOKENS]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l operator-cert -d 'Give the role of an operator to client certificates with this name; `*` matches any text; repeatable [env: CFGSYNC_OPERATOR_CERT, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l viewer-cert -d 'Give the role of a viewer to client certificates with this name; `*` matches any text; repeatable [env: CFGSYNC_VIEWER_CERT, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l audit-log -d 'Write each change, refusal and first delivery to this file, or to stdout (`-`); reopened on SIGHUP [env: CFGSYNC_AUDIT_LOG]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l rate-max -d 'Most requests and TLS handshakes per second from one address, after its burst; 0 means no limit [env: CFGSYNC_RATE_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l rate-burst -d 'Burst of requests and TLS handshakes from one address; the default lets 10,000 nodes behind NAT boot at once [env: CFGSYNC_RATE_BURST]' -r
@@ -339,13 +340,15 @@ text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand redraw" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand redraw" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new list revoke" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new" -f -a "new" -d 'Make a token: print the secret once, and add its hash to the tokens file of the server'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l role -d 'The role of the token: `node` may register, fetch its own files and leave; `operator` may do everything [env: CFGSYNC_ROLE]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new list revoke" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new list revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new list revoke" -f -a "new" -d 'Make a token: print the secret once, and add its hash to the tokens file of the server'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new list revoke" -f -a "list" -d 'List the tokens that a server accepts: their names, roles and limits, and when and from where each was last used'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new list revoke" -f -a "revoke" -d 'Revoke a token: turn its line in the tokens file of the server into a comment'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l role -d 'The role of the token: `node` may register, fetch its own files and leave; `viewer` may see the state of the cluster, but no contents; `operator` may do everything [env: CFGSYNC_ROLE]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l name -d 'The name of the token, which logs show [default: its role and the start of its hash] [env: CFGSYNC_NAME]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l identifier -d 'The nodes that may use the token: `*` matches any text, `?` one character, as in `web-*` [default: all] [env: CFGSYNC_IDENTIFIER]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l expires -d 'How long the token is valid from now on [default: no limit] [env: CFGSYNC_EXPIRES]' -r
@@ -356,6 +359,26 @@ text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+json\t'JSON, for scripts'
+yaml\t'YAML, for scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from revoke" -l tokens -d 'The tokens file of the server [env: CFGSYNC_TOKENS]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from revoke" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from revoke" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and not __fish_seen_subcommand_from new" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
