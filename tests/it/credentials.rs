@@ -126,8 +126,11 @@ fn tokens_are_rotated_while_nodes_join() {
     let good = sandbox.read("tokens");
     sandbox.put("tokens", "nonsense\n");
     server.signal(Signal::HUP);
-    server.log_until("the tokens were not reloaded");
-    server.log_until("tokens:1: expected NAME ROLE sha256:HASH");
+    let log = server.log_until("the tokens were not reloaded");
+    assert!(
+        log.contains("tokens:1: expected NAME ROLE sha256:HASH"),
+        "{log}"
+    );
     sandbox.put("tokens", &good);
     let last = sandbox.join(&url, "node-2", &with("second.token"));
     for node in [waiting, last] {

@@ -11,7 +11,14 @@ use std::fmt::Write as _;
 /// assert_eq!(escape_for_terminal("a\u{1b}[2J"), "a\\u{1b}[2J");
 /// ```
 pub fn escape_for_terminal(text: &str) -> String {
-    escape_with(text, |escaped, c| escaped.extend(c.escape_debug()))
+    escape_with(text, |escaped, c| {
+        // `escape_debug` keeps characters that count as letters, although a terminal shows nothing for some of them.
+        if c.escape_debug().eq([c]) {
+            escaped.extend(c.escape_unicode());
+        } else {
+            escaped.extend(c.escape_debug());
+        }
+    })
 }
 
 /// Returns `text` as [`escape_for_terminal`] does, on one line: line ends and tabs are escaped too.

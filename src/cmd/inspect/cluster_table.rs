@@ -310,6 +310,13 @@ mod tests {
 
     #[test]
     fn control_characters_of_metadata_are_escaped() {
-        assert_eq!(text_of(&json!({"a": "\u{1b}[2J"})), "a=\\u{1b}[2J");
+        let mut body = body();
+        body.registrations[0].metadata = json!({"a": "\u{1b}[2J"});
+        let table = cluster(&body, &Filter::default(), PIPE);
+        assert!(
+            table.as_str().contains("a=\\u{1b}[2J"),
+            "{}",
+            table.as_str()
+        );
     }
 }

@@ -48,6 +48,7 @@ async fn node_that_the_spec_excludes_is_not_behind() {
     let later = Instant::now() + Duration::from_mins(1);
     let next = received(cluster.wait("a", first.digest, later).await);
     assert_eq!(number(&next), 2);
+    cluster.complete_delivery("a".parse().unwrap(), next.generation.unwrap());
     assert_behind(&cluster, &[]);
 }
 
