@@ -62,6 +62,7 @@ impl Coordinator {
             failure: failed.or(view.render_failure.as_deref()).cloned(),
             registrations: entries.collect(),
             overridden_absent: state.overridden_absent().cloned().collect(),
+            refused: self.shared.refused.list(),
         }
     }
 
@@ -129,7 +130,7 @@ impl Coordinator {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
         let is_known = state.mentions(identifier.as_str()) || view.pipeline.expects(identifier);
-        if body.state == NodeState::Ready || is_known {
+        if body.state == NodeState::Ready || is_known || body.refused.is_some() {
             return Ok(body);
         }
         let names = state
@@ -156,6 +157,7 @@ impl Coordinator {
             generation: None,
             artifacts: vec![],
             overridden: state.overrides.contains_key(identifier),
+            refused: self.shared.refused.get(identifier),
         };
         match self.answer_for(AccessKind::Look { reveal: true }, identifier) {
             Answer::Payload(_) => {

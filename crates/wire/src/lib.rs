@@ -21,7 +21,7 @@ mod token;
 
 pub use cluster::{
     ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody, NodeEntry,
-    NodeState,
+    NodeState, RefusedEntry,
 };
 pub use error::{Code, DRAINING, ErrorBody, ProgressBody, TLS_REQUIRED};
 pub use payload::{

@@ -33,6 +33,8 @@ pub(super) fn cluster(contents: &DirectoryContents) -> ClusterBody {
         failure: state.failure.as_deref().cloned(),
         registrations: nodes.map(|node| entry(state, node)).collect(),
         overridden_absent: state.overridden_absent().cloned().collect(),
+        // The server keeps refusals in memory only.
+        refused: vec![],
     }
 }
 
@@ -72,6 +74,7 @@ pub(super) fn node(
         generation: sealed.map(|generation| generation.number),
         artifacts: artifacts.unwrap_or_default(),
         overridden: state.overrides.contains_key(identifier),
+        refused: None,
     })
 }
 

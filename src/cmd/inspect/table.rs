@@ -6,7 +6,7 @@ use cfgsync_model::{Failure, Identifier, Metadata, Progress};
 use cfgsync_support::escape::escape_line;
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody, NodeEntry,
-    NodeState,
+    NodeState, RefusedEntry,
 };
 use serde_json::Value;
 
@@ -47,6 +47,13 @@ pub(super) fn cluster(body: &ClusterBody) -> Text {
             "overridden, but not registered: {}{more}\n",
             names.join(", ")
         ));
+    }
+    for refused in body.refused.iter().take(NAMES_MAX) {
+        text.push_str(&format!("refused: {}\n", refusal(refused)));
+    }
+    let more = body.refused.len().saturating_sub(NAMES_MAX);
+    if more > 0 {
+        text.push_str(&format!("refused: {more} more\n"));
     }
     text.push_str("\n");
     if body.registrations.is_empty() {
@@ -113,6 +120,18 @@ fn failed(state: ClusterState, failure: &Failure) -> String {
             indented(&failure.reason)
         ),
     }
+}
+
+/// Returns one line about a refused node.
+fn refusal(refused: &RefusedEntry) -> String {
+    let RefusedEntry {
+        identifier,
+        ip,
+        at,
+        message,
+        ..
+    } = refused;
+    format!("{identifier} from {ip} at {at:.0}: {}", indented(message))
 }
 
 fn lacking(progress: &Progress) -> String {
@@ -203,6 +222,9 @@ pub(super) fn node(identifier: &Identifier, body: &NodeBody) -> String {
     text.push('\n');
     if let Some(reason) = &body.reason {
         let _ = writeln!(text, "reason: {}", indented(reason));
+    }
+    if let Some(refused) = &body.refused {
+        let _ = writeln!(text, "refused: {}", refusal(refused));
     }
     if let Some(node) = &body.node {
         let _ = writeln!(text, "ip: {}", node.ip);
@@ -327,6 +349,8 @@ mod tests {
                     "seat": null, "revision": 2, "overridden": true},
             ],
             "overridden_absent": ["node-9"],
+            "refused": [{"identifier": "node-3", "ip": "10.0.0.3", "at": "2026-01-31T12:00:00Z",
+                "reason": "wrong_metadata", "message": "metadata.port: missing"}],
         }))
         .unwrap()
     }
@@ -338,6 +362,7 @@ mod tests {
         missing: node-3
         unmet: nodes: 1 of 3 are missing
         overridden, but not registered: node-9
+        refused: node-3 from 10.0.0.3 at 2026-01-31T12:00:00Z: metadata.port: missing
 
         NODE    IP        SINCE                 WAITS  SEAT  GENERATION    METADATA
         node-1  10.0.0.1  2026-01-31T12:00:00Z  yes    -     -             port=9000 zone="a b"
@@ -364,6 +389,7 @@ mod tests {
         missing: node-3
         unmet: nodes: 1 of 3 are missing
         overridden, but not registered: node-9
+        refused: node-3 from 10.0.0.3 at 2026-01-31T12:00:00Z: metadata.port: missing
 
         NODE    IP        SINCE                 WAITS  SEAT  GENERATION             METADATA
         node-1  10.0.0.1  2026-01-31T12:00:00Z  yes    -     2                      port=9000 zone="a b"
