@@ -94,9 +94,10 @@ impl Denial {
             | Self::NamesNoNode { .. }
             | Self::OtherCertificate(_)
             | Self::OtherKey(_) => true,
-            // A request for the key, or for a registration, is a normal step.
-            Self::NoKey(_) | Self::Unclaimed(_) => false,
-            Self::NoCredentials(_)
+            // A request for the key, or for a registration, is a normal step. The others may register no node.
+            Self::NoKey(_)
+            | Self::Unclaimed(_)
+            | Self::NoCredentials(_)
             | Self::UnknownToken
             | Self::Expired { .. }
             | Self::WrongRole { .. } => false,

@@ -408,13 +408,16 @@ impl RequestContext {
         self.announce().await
     }
 
-    /// Writes the audit line of the response, if the request belongs into the log.
+    /// Counts a refusal, and writes the audit line of the response, if the request belongs into the log.
     pub(super) fn finish(&mut self, status: StatusCode, reason: Option<&'static str>) {
+        let refusal = reason.or(self.audit.refusal);
+        if let Some(reason) = refusal {
+            self.server().coordinator.metrics().count_refusal(reason);
+        }
         let access = &self.server().config.access;
         if access.audit().is_none() {
             return;
         }
-        let refusal = reason.or(self.audit.refusal);
         let is_change = self.endpoint.is_some_and(|row| row.action.is_change());
         if let Some(outcome) = self.audit.outcome(is_change, status, refusal) {
             access.record(self.audit_line(outcome, Some(status), refusal));

@@ -349,6 +349,41 @@ async fn refused_nodes_are_kept_if_their_sender_may_register_nodes() {
 }
 
 #[tokio::test]
+async fn refusals_are_counted_by_reason() {
+    let (server, _) = start_server("open", config());
+    let ops = bearer("ops");
+    for request in [
+        register("a", ""),
+        register("a", ""),
+        register("a", &bearer("web")),
+        without_body("GET", "/v1/nodes/x", &ops),
+        without_body("GET", "/x", &ops),
+        without_body("DELETE", "/v1/nodes/a", &ops),
+        // The answer that there are no files yet is no refusal.
+        node("web-1", &bearer("web")),
+        "nonsense\r\n\r\n".to_owned(),
+    ] {
+        server.request(&request).await;
+    }
+    let metrics = server.request(&without_body("GET", "/metrics", &ops)).await;
+    let lines = metrics.text().lines();
+    let counted = lines.filter_map(|line| line.strip_prefix("cfgsync_refusals_total"));
+    let mut counted: Vec<_> = counted.collect();
+    counted.sort_unstable();
+    assert_eq!(
+        counted,
+        [
+            "{reason=\"no_credentials\"} 2",
+            "{reason=\"no_such_node\"} 1",
+            "{reason=\"no_such_route\"} 1",
+            "{reason=\"not_http\"} 1",
+            "{reason=\"other_nodes\"} 1",
+            "{reason=\"unregistered\"} 1",
+        ]
+    );
+}
+
+#[tokio::test]
 async fn token_is_accepted_as_basic_auth_password() {
     let (server, _) = start_server("open", config());
     let basic = |text: &str| {
