@@ -814,3 +814,38 @@ fn join_url_with_token_is_enough_to_join() {
     ];
     assert_eq!(code(&sandbox.run(&plain, &[])), 2);
 }
+
+/// "Which node failed?" could be answered only on the machine of the node.
+#[test]
+fn refused_node_is_named_in_the_log_and_by_inspect() {
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.serve(&[]);
+    let join = sandbox.join(&server.url, "node-4", &["--meta", "port=abc"]);
+    let (exit, log) = join.end();
+    assert_eq!(exit, 77, "{log}");
+    let line =
+        server.log_until("node-4 from 10.0.0.1 was refused: metadata.port: expected an integer");
+    assert!(line.contains("WARN"), "{line}");
+    for query in [&["inspect"][..], &["inspect", "node", "node-4"]] {
+        let output = sandbox.run(&[query, &["--server", &server.url]].concat(), &[]);
+        let shown = text(&output.stdout);
+        assert!(
+            shown.contains("refused: node-4 from 10.0.0.1 at "),
+            "{query:?}: {shown}"
+        );
+        assert!(
+            shown.contains(": metadata.port: expected an integer"),
+            "{query:?}: {shown}"
+        );
+    }
+    let (exit, log) = sandbox
+        .join(&server.url, "node-4", &["--timeout", "1s"])
+        .end();
+    assert_eq!(exit, 124, "{log}");
+    let output = sandbox.run(&["inspect", "--server", &server.url], &[]);
+    assert!(
+        !text(&output.stdout).contains("refused"),
+        "{}",
+        text(&output.stdout)
+    );
+}

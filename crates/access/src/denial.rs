@@ -87,6 +87,23 @@ pub enum Denial {
 }
 
 impl Denial {
+    /// Whether the sender may register nodes, but not this one.
+    pub fn is_about_identity(&self) -> bool {
+        match self {
+            Self::OtherNodes { .. }
+            | Self::NamesNoNode { .. }
+            | Self::OtherCertificate(_)
+            | Self::OtherKey(_) => true,
+            // A request for the key, or for a registration, is a normal step. The others may register no node.
+            Self::NoKey(_)
+            | Self::Unclaimed(_)
+            | Self::NoCredentials(_)
+            | Self::UnknownToken
+            | Self::Expired { .. }
+            | Self::WrongRole { .. } => false,
+        }
+    }
+
     /// Whether the sender may be guessing secrets, so that its further attempts must be slowed down.
     pub fn is_wrong_guess(&self) -> bool {
         matches!(self, Self::UnknownToken | Self::OtherKey(_))

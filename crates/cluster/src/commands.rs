@@ -18,7 +18,7 @@ use cfgsync_model::{
 use cfgsync_spec::{OnConflict, Spec};
 use cfgsync_store::{Change, Commit, CommitError, Rejection, RejectionReason, State};
 use cfgsync_support::nearest::did_you_mean_suffix;
-use cfgsync_wire::LeaveBody;
+use cfgsync_wire::{LeaveBody, RefusedEntry};
 
 /// The longest time that [`Coordinator::replace`] and similar commands wait for the next generation. The change is stored
 /// even if it takes longer.
@@ -53,6 +53,7 @@ impl Coordinator {
         let ip = registration.ip;
         let (changes, replaced) = self.admit(registration, key, joiner)?;
         let commit = self.apply(changes).instrument(span).await?;
+        self.shared.refused.clear(&identifier);
         let (is_failed, is_complete) = {
             let view = self.shared.view.load();
             (view.failure.is_some(), view.coverage.is_complete)
@@ -78,6 +79,26 @@ impl Coordinator {
         Ok(Accepted {
             revision: commit.revision,
             changed: commit.is_changed(),
+        })
+    }
+
+    /// Keeps the refusal of a node that tried to register, until it registers. Operators and waiting nodes see it.
+    /// `reason` is the short identifier of the reason. Returns whether the last refusal of the node said something else.
+    ///
+    /// The number of refusals is bounded, so call this only for clients that have the right to register nodes.
+    pub fn note_refused(
+        &self,
+        identifier: Identifier,
+        ip: IpAddr,
+        reason: &str,
+        message: String,
+    ) -> bool {
+        self.shared.refused.note(RefusedEntry {
+            identifier,
+            ip,
+            at: self.shared.clock.now(),
+            reason: reason.to_owned(),
+            message,
         })
     }
 

@@ -54,6 +54,7 @@ impl Coordinator {
             generation: view.served.as_ref().map(|served| served.generation.number),
             failure: failure(&view, &state),
             render_failure: view.render_failure.as_deref(),
+            refused: self.shared.refused.list(),
         };
         projection::cluster_body(&state, facts, entries)
     }
@@ -122,7 +123,7 @@ impl Coordinator {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
         let is_known = state.mentions(identifier.as_str()) || view.pipeline.expects(identifier);
-        if body.state == NodeState::Ready || is_known {
+        if body.state == NodeState::Ready || is_known || body.refused.is_some() {
             return Ok(body);
         }
         let names = state
@@ -149,6 +150,7 @@ impl Coordinator {
             generation: None,
             artifacts: vec![],
             overridden: state.overrides.contains_key(identifier),
+            refused: self.shared.refused.get(identifier),
         };
         match self.answer_for(AccessKind::Look { reveal: true }, identifier) {
             Answer::Payload(_) => {

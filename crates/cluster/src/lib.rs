@@ -22,6 +22,7 @@
 pub mod metrics;
 mod answer;
 mod held_requests;
+mod refused_nodes;
 mod audit_sink;
 mod unique_values;
 pub mod readiness;
@@ -55,6 +56,7 @@ use crate::{
     held_requests::HeldRequests,
     metrics::Metrics,
     reconciler::{Command, Reconciler},
+    refused_nodes::RefusedNodes,
     render::Pipeline,
     view::View,
 };
@@ -109,6 +111,7 @@ struct Shared {
     embedded: Vec<Arc<dyn Materializer>>,
     view: ArcSwap<View>,
     held_requests: HeldRequests,
+    refused: RefusedNodes,
     /// Marked changed when the answer to waiting nodes may have changed. New progress alone does not count.
     release: watch::Sender<()>,
     /// Marked changed after each publication. The value is [`View::completed`].
@@ -147,6 +150,7 @@ impl Coordinator {
             embedded,
             view: ArcSwap::from_pointee(first),
             held_requests: HeldRequests::default(),
+            refused: RefusedNodes::default(),
             release: watch::Sender::new(()),
             published: watch::Sender::new(Revision::default()),
             commands,

@@ -40,6 +40,8 @@ pub struct Metrics {
     pub requests: Family<RequestLabels, Counter>,
     /// The duration of requests in seconds, including waiting, by route.
     pub request_seconds: Family<RouteLabels, Histogram>,
+    /// Refused requests, by reason.
+    refusals: Family<RefusalLabels, Counter>,
     /// The number of open connections.
     pub connections: Gauge,
     /// Connections that were closed at once because their address had too many open connections.
@@ -106,6 +108,13 @@ pub struct RequestLabels {
     pub status: u16,
 }
 
+/// The label of `refusals`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    /// The reason in the response. It is a text of the program, so that clients cannot create time series.
+    reason: &'static str,
+}
+
 /// The labels of `request_seconds`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RouteLabels {
@@ -127,6 +136,7 @@ impl Default for Metrics {
             render_seconds: Histogram::new(RENDER_BUCKETS_SECONDS),
             render_failures: Counter::default(),
             requests: Family::default(),
+            refusals: Family::default(),
             request_seconds: Family::new_with_constructor(|| {
                 Histogram::new(REQUEST_BUCKETS_SECONDS)
             }),
@@ -197,10 +207,21 @@ impl Metrics {
             self.requests.clone(),
         );
         registry.register(
+            "refusals",
+            "Refused requests, by the reason in the response",
+            self.refusals.clone(),
+        );
+        registry.register(
             "request_seconds",
             "Duration of requests, including waiting",
             self.request_seconds.clone(),
         );
+    }
+
+    /// Counts a request that was refused for `reason`.
+    pub fn count_refusal(&self, reason: &'static str) {
+        let labels = RefusalLabels { reason };
+        self.refusals.get_or_create(&labels).inc();
     }
 
     /// Returns all metrics in the OpenMetrics text format.

@@ -5,7 +5,7 @@ use cfgsync_model::{
     Failure, Generation, GenerationNumber, Identifier, Instance, Metadata, Progress,
 };
 use cfgsync_store::{RegisteredNode, State};
-use cfgsync_wire::{ClusterBody, ClusterState, NodeEntry};
+use cfgsync_wire::{ClusterBody, ClusterState, NodeEntry, RefusedEntry};
 
 /// The facts about a cluster that the state of the store does not contain.
 pub struct ClusterFacts<'a> {
@@ -21,6 +21,8 @@ pub struct ClusterFacts<'a> {
     pub failure: Option<&'a Failure>,
     /// The failure of the newest render, while an older generation stays served.
     pub render_failure: Option<&'a Failure>,
+    /// The nodes that the server refused to register.
+    pub refused: Vec<RefusedEntry>,
 }
 
 /// The facts about a registered node that the state of the store does not contain.
@@ -55,6 +57,7 @@ pub fn cluster_body(
         failure: facts.failure.or(facts.render_failure).cloned(),
         registrations,
         overridden_absent: state.overridden_absent().cloned().collect(),
+        refused: facts.refused,
         redraws: state.redraws.keys().cloned().collect(),
         banned: state.bans.iter().cloned().collect(),
     }

@@ -66,6 +66,12 @@ pub(crate) enum Command {
     Reload(Arc<Pipeline>, oneshot::Sender<()>),
 }
 
+/// Completes when another node was refused, not before `earliest`. A client can cause many refusals.
+async fn refusals_changed(shared: &Shared, earliest: Instant) {
+    tokio::time::sleep_until(earliest).await;
+    shared.refused.changed().await;
+}
+
 /// The state of the task. Only the task uses it, so it needs no lock.
 pub(crate) struct Reconciler {
     shared: Arc<Shared>,
@@ -174,6 +180,7 @@ impl Reconciler {
                 served = self.adopter.finished() => self.on_generation_adopted(served),
                 () = self.recorder.recorded(&self.shared) => {}
                 () = self.shared.delivered.notified() => {}
+                () = refusals_changed(&self.shared, next_evaluation) => {}
                 () = sleep_until(wake_at.0) => {}
             }
         }

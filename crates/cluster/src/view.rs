@@ -53,6 +53,8 @@ pub(crate) struct View {
 /// The not-ready answers to a registered and to an unregistered node. Each is encoded when the first node needs it.
 pub(crate) struct NotReadyBodies {
     progress: Progress,
+    /// The clauses about refused nodes, which `progress` contains too.
+    pub(crate) refused: Vec<Unmet>,
     registered: OnceLock<Bytes>,
     unregistered: OnceLock<Bytes>,
 }
@@ -91,7 +93,7 @@ impl View {
         let served = sealed.map(|sealed| ServedGeneration::new(store.instance(), sealed, signer));
         Self {
             pipeline: pipeline.clone(),
-            not_ready: Arc::new(NotReadyBodies::new(&progress, None)),
+            not_ready: Arc::new(NotReadyBodies::new(&progress, None, vec![])),
             progress,
             is_satisfied: false,
             evaluated: Revision::default(),
@@ -122,15 +124,22 @@ impl View {
 
 impl NotReadyBodies {
     /// Returns the answers for `progress`. `render_failure` is the failure of a render of the newest inputs. It is the
-    /// reason why a node with these inputs waits.
-    pub(crate) fn new(progress: &Progress, render_failure: Option<&Failure>) -> Self {
+    /// reason why a node with these inputs waits. `refused` are the clauses about refused nodes. The rule does not depend
+    /// on them, so they are no part of the evaluation.
+    pub(crate) fn new(
+        progress: &Progress,
+        render_failure: Option<&Failure>,
+        refused: Vec<Unmet>,
+    ) -> Self {
         let mut progress = progress.clone();
+        progress.unmet.extend(refused.iter().cloned());
         if let Some(failure) = render_failure {
             let reason = failure.reason.clone();
             progress.unmet.push(Unmet::RenderFailed(reason));
         }
         Self {
             progress,
+            refused,
             registered: OnceLock::new(),
             unregistered: OnceLock::new(),
         }

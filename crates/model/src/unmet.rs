@@ -74,6 +74,15 @@ pub enum Unmet {
         /// The value as JSON, unless it is secret.
         value: Option<String>,
     },
+    /// The server refused to register a node. It may be one of those that the rule waits for.
+    Refused {
+        /// The node.
+        node: Identifier,
+        /// The message that the node received.
+        message: String,
+    },
+    /// The server refused to register so many other nodes.
+    MoreRefused(usize),
     /// No change must happen for this time.
     Settling(Duration),
     /// A materializer is not ready, with this message.
@@ -178,6 +187,9 @@ impl fmt::Display for Unmet {
                     None => Ok(()),
                 }
             }
+            Self::Refused { node, message } => write!(f, "{node} was refused: {message}"),
+            Self::MoreRefused(1) => f.write_str("1 more node was refused"),
+            Self::MoreRefused(nodes) => write!(f, "{nodes} more nodes were refused"),
             Self::Settling(time) => {
                 let time = duration::text(*time);
                 write!(f, "settle: waiting for {time} without a change")

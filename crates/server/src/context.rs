@@ -4,7 +4,7 @@
 //! browser's request, authentication and authorization. A handler that learns from the body which node the request is
 //! about calls [`RequestContext::authorize_identifier`].
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::extract::FromRequestParts;
 use hyper::{
@@ -292,6 +292,26 @@ impl RequestContext {
         }
     }
 
+    /// Keeps and logs the reason why a node may not register. The sender has the right to register nodes, so a client
+    /// without credentials cannot push out the refusals of others.
+    pub(super) fn note_refused(&self, identifier: Identifier, ip: IpAddr, rejection: &Rejection) {
+        let is_logged = match rejection {
+            // The refusal is logged already, see `report_denial`.
+            Rejection::Denied(denial) if denial.is_about_identity() => true,
+            Rejection::Refused(Refusal::Full(_)) => true,
+            Rejection::Refused(refusal) if !matches!(refusal, Refusal::Store(_)) => false,
+            _ => return,
+        };
+        let name = identifier.clone();
+        let coordinator = &self.server().coordinator;
+        let (reason, message) = (rejection.reason(), rejection.to_string());
+        let is_new = coordinator.note_refused(identifier, ip, reason, message);
+        let access = &self.server().config.access;
+        if is_new && !is_logged && access.check_failure_rate(self.peer().address.ip()).is_ok() {
+            tracing::warn!("{name} from {ip} was refused: {rejection}");
+        }
+    }
+
     /// Whether the sender has proven to be an operator.
     fn is_operator(&self) -> bool {
         self.role == Some(Role::Operator)
@@ -407,13 +427,16 @@ impl RequestContext {
         self.announce().await
     }
 
-    /// Writes the audit line of the response, if the request belongs into the log.
+    /// Counts a refusal, and writes the audit line of the response, if the request belongs into the log.
     pub(super) fn finish(&mut self, status: StatusCode, reason: Option<&'static str>) {
+        let refusal = reason.or(self.audit.refusal);
+        if let Some(reason) = refusal {
+            self.server().coordinator.metrics().count_refusal(reason);
+        }
         let access = &self.server().config.access;
         if access.audit().is_none() {
             return;
         }
-        let refusal = reason.or(self.audit.refusal);
         let is_change = self.endpoint.is_some_and(|row| row.action.is_change());
         if let Some(outcome) = self.audit.outcome(is_change, status, refusal) {
             access.record(self.audit_line(outcome, Some(status), refusal));

@@ -97,6 +97,11 @@ impl MetadataRules {
         };
         for (name, rule) in &self.fields {
             let problem = match (object.get(name), &rule.default) {
+                // Other nodes and viewers may see the message of a refusal.
+                (Some(value), _) if rule.secret => (rule.check(value).err()).map(|_| {
+                    let expected = rule.expected();
+                    format!("expected {expected}, found another value, which is secret")
+                }),
                 (Some(value), _) => rule.check(value).err().map(|problem| {
                     // The most common mistake: `join --meta port=9000` gives a string.
                     match value.as_str().filter(|text| rule.accepts_json(text)) {

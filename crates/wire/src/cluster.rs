@@ -39,6 +39,24 @@ pub struct ClusterBody {
     /// The nodes that an operator has banned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub banned: Vec<Identifier>,
+    /// The nodes that the server refused to register, newest first. Each one has its last refusal. The list is bounded.
+    #[serde(default)]
+    pub refused: Vec<RefusedEntry>,
+}
+
+/// The last refusal of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedEntry {
+    /// The identifier with which the node tried to register.
+    pub identifier: Identifier,
+    /// The address with which it tried.
+    pub ip: IpAddr,
+    /// When the server refused it.
+    pub at: Timestamp,
+    /// The reason, such as `wrong_metadata`.
+    pub reason: String,
+    /// The message that the node received.
+    pub message: String,
 }
 
 /// The state of a cluster.
@@ -100,6 +118,9 @@ pub struct NodeBody {
     /// Whether an operator has replaced the node's files, or will have once it registers.
     #[serde(default)]
     pub overridden: bool,
+    /// The last refusal, if the server refused to register the node and it has not registered since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedEntry>,
 }
 
 /// The kind of response that a node would receive if it fetched its files now.

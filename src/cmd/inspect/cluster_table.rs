@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     filter::Filter,
     layout::{Column, Layout},
-    table::since,
+    table::{refusal, since},
 };
 use crate::cmd::{
     output::{Text, indented},
@@ -46,6 +46,13 @@ pub(super) fn cluster(body: &ClusterBody, filter: &Filter, layout: Layout) -> Te
         "values of once that the next generation evaluates again",
         body.redraws.iter().map(String::as_str),
     ));
+    for refused in body.refused.iter().take(NAMES_MAX) {
+        text.push_str(&format!("refused: {}\n", refusal(refused)));
+    }
+    let more = body.refused.len().saturating_sub(NAMES_MAX);
+    if more > 0 {
+        text.push_str(&format!("refused: {more} more\n"));
+    }
     let mut shown: Vec<&NodeEntry> = (body.registrations.iter())
         .filter(|node| filter.selects(node))
         .collect();
@@ -229,6 +236,10 @@ mod tests {
                     "seat": null, "revision": 2, "overridden": true},
             ],
             "overridden_absent": ["node-9"],
+            "banned": ["node-7"],
+            "redraws": ["cookie", "id"],
+            "refused": [{"identifier": "node-3", "ip": "10.0.0.3", "at": "2026-01-31T12:00:00Z",
+                "reason": "wrong_metadata", "message": "metadata.port: missing"}],
         }))
         .unwrap()
     }
@@ -240,6 +251,9 @@ mod tests {
         missing: node-3
         unmet: nodes: 1 of 3 are missing
         overridden, but not registered: node-9
+        banned: node-7
+        values of once that the next generation evaluates again: cookie, id
+        refused: node-3 from 10.0.0.3 at 2026-01-31T12:00:00Z: metadata.port: missing
 
         NODE    IP        SINCE                 WAITS  SEAT  GENERATION    METADATA
         node-1  10.0.0.1  2026-01-31T12:00:00Z  yes    -     -             port=9000 zone="a b"
@@ -266,6 +280,9 @@ mod tests {
         missing: node-3
         unmet: nodes: 1 of 3 are missing
         overridden, but not registered: node-9
+        banned: node-7
+        values of once that the next generation evaluates again: cookie, id
+        refused: node-3 from 10.0.0.3 at 2026-01-31T12:00:00Z: metadata.port: missing
 
         NODE    IP        SINCE                 WAITS  SEAT  GENERATION             METADATA
         node-1  10.0.0.1  2026-01-31T12:00:00Z  yes    -     2                      port=9000 zone="a b"

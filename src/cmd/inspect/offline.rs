@@ -26,6 +26,8 @@ pub(super) fn cluster(contents: &DirectoryContents) -> ClusterBody {
         generation: state.generation().map(|generation| generation.number),
         failure: state.failure.as_deref(),
         render_failure: None,
+        // The server keeps refusals in memory only.
+        refused: vec![],
     };
     projection::cluster_body(state, facts, entries)
 }
@@ -66,6 +68,7 @@ pub(super) fn node(
         generation: sealed.map(|generation| generation.number),
         artifacts: artifacts.unwrap_or_default(),
         overridden: state.overrides.contains_key(identifier),
+        refused: None,
     })
 }
 

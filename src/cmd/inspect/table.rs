@@ -5,7 +5,7 @@ use std::fmt::Write;
 use cfgsync_model::{Digest, Identifier};
 use cfgsync_support::natural_order;
 use cfgsync_wire::{
-    ArtifactEntry, GenerationBody, GenerationEntry, NodeBody, NodeEntry, NodeState,
+    ArtifactEntry, GenerationBody, GenerationEntry, NodeBody, NodeEntry, NodeState, RefusedEntry,
 };
 
 use super::layout::Layout;
@@ -33,6 +33,9 @@ pub(super) fn node(identifier: &Identifier, body: &NodeBody, layout: Layout) -> 
     text.push('\n');
     if let Some(reason) = &body.reason {
         let _ = writeln!(text, "reason: {}", indented(reason));
+    }
+    if let Some(refused) = &body.refused {
+        let _ = writeln!(text, "refused: {}", refusal(refused));
     }
     if let Some(node) = &body.node {
         let _ = writeln!(text, "ip: {}", node.ip);
@@ -138,6 +141,18 @@ fn artifacts<'a>(
         header.push("");
     }
     columns(&header, &rows)
+}
+
+/// Returns one line about a refused node.
+pub(super) fn refusal(refused: &RefusedEntry) -> String {
+    let RefusedEntry {
+        identifier,
+        ip,
+        at,
+        message,
+        ..
+    } = refused;
+    format!("{identifier} from {ip} at {at:.0}: {}", indented(message))
 }
 
 /// Returns the time of the node's registration.

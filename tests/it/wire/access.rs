@@ -275,6 +275,115 @@ async fn viewers_see_neither_contents_nor_secret_metadata() {
 }
 
 #[tokio::test]
+async fn refused_nodes_are_kept_if_their_sender_may_register_nodes() {
+    let http = HttpConfig {
+        access: AccessControl::new(config()),
+        ..HttpConfig::default()
+    };
+    let rules = "metadata: { port: { type: integer }, password: { type: string, secret: true } }";
+    let spec = format!("identity: first-use\n{rules}\nready: {{ nodes: 9 }}\n");
+    let spec = READY.replace("ready: { nodes: 2 }\n", &spec);
+    let server = TestServer::with(&spec, http);
+    let send = async |name: &str, credentials: String, metadata: &str| {
+        let body = format!(r#"{{"identifier":"{name}","ip":"10.0.0.9","metadata":{metadata}}}"#);
+        server
+            .request(&post("/register", &credentials, &body))
+            .await
+            .status
+    };
+    let good = r#"{"port":1,"password":"x"}"#;
+    let refused = async || {
+        let snapshot = server
+            .request(&without_body("GET", "/v1/snapshot", &bearer("eye")))
+            .await;
+        assert!(!snapshot.text().contains("PLANTED"), "{}", snapshot.text());
+        let refused = snapshot.json()["refused"].clone();
+        let refused = refused.as_array().unwrap().iter();
+        let shown = refused.map(|entry| {
+            let text = |field: &str| entry[field].as_str().unwrap().to_owned();
+            assert_eq!(text("ip"), "10.0.0.9");
+            (text("identifier"), text("reason"))
+        });
+        shown.collect::<Vec<_>>()
+    };
+    // Clients that may register no node at all leave no trace.
+    assert_eq!(send("a", String::new(), good).await, 401);
+    assert_eq!(send("a", bearer("unknown"), good).await, 401);
+    assert_eq!(send("a", bearer("eye"), good).await, 403);
+    // A node without a key is told to send one.
+    assert_eq!(send("a", bearer("node"), good).await, 403);
+    assert_eq!(refused().await, []);
+
+    let own = || bearer("node") + &key("own");
+    assert_eq!(
+        send("a", own(), r#"{"port":"x","password":"x"}"#).await,
+        400
+    );
+    assert_eq!(
+        send("b", own(), r#"{"port":1,"password":["PLANTED"]}"#).await,
+        400
+    );
+    assert_eq!(send("db-1", bearer("web") + &key("own"), good).await, 403);
+    assert_eq!(send("c", own(), good).await, 202);
+    assert_eq!(send("c", bearer("node") + &key("thief"), good).await, 403);
+    let entry = |name: &str, reason: &str| (name.to_owned(), reason.to_owned());
+    let mut expected = vec![
+        entry("c", "other_key"),
+        entry("db-1", "other_nodes"),
+        entry("b", "wrong_metadata"),
+        entry("a", "wrong_metadata"),
+    ];
+    assert_eq!(refused().await, expected);
+    let one = server
+        .request(&without_body("GET", "/v1/nodes/a", &bearer("eye")))
+        .await;
+    let message = one.json()["refused"]["message"].to_string();
+    assert!(
+        message.contains("metadata.port: expected an integer"),
+        "{message}"
+    );
+    // A node that registers is no longer refused.
+    assert_eq!(send("a", own(), good).await, 202);
+    expected.pop();
+    assert_eq!(refused().await, expected);
+}
+
+#[tokio::test]
+async fn refusals_are_counted_by_reason() {
+    let (server, _) = start_server("open", config());
+    let ops = bearer("ops");
+    for request in [
+        register("a", ""),
+        register("a", ""),
+        register("a", &bearer("web")),
+        without_body("GET", "/v1/nodes/x", &ops),
+        without_body("GET", "/x", &ops),
+        without_body("DELETE", "/v1/nodes/a", &ops),
+        // The answer that there are no files yet is no refusal.
+        node("web-1", &bearer("web")),
+        "nonsense\r\n\r\n".to_owned(),
+    ] {
+        server.request(&request).await;
+    }
+    let metrics = server.request(&without_body("GET", "/metrics", &ops)).await;
+    let lines = metrics.text().lines();
+    let counted = lines.filter_map(|line| line.strip_prefix("cfgsync_refusals_total"));
+    let mut counted: Vec<_> = counted.collect();
+    counted.sort_unstable();
+    assert_eq!(
+        counted,
+        [
+            "{reason=\"no_credentials\"} 2",
+            "{reason=\"no_such_node\"} 1",
+            "{reason=\"no_such_route\"} 1",
+            "{reason=\"not_http\"} 1",
+            "{reason=\"other_nodes\"} 1",
+            "{reason=\"unregistered\"} 1",
+        ]
+    );
+}
+
+#[tokio::test]
 async fn token_is_accepted_as_basic_auth_password() {
     let (server, _) = start_server("open", config());
     let basic = |text: &str| {

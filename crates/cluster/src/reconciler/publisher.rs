@@ -11,7 +11,7 @@ use crate::{
     attempt_failure::{AttemptFailure, InputRevisions},
     view::{NotReadyBodies, ServedGeneration, View},
 };
-use cfgsync_model::{Failure, Revision};
+use cfgsync_model::{Failure, Revision, Unmet};
 
 /// The generation that is served, and the inputs that it includes.
 pub(super) struct Serving {
@@ -99,11 +99,15 @@ impl Reconciler {
             }
             (true, _) => old.completed,
         };
-        let is_same_reason = old.progress == progress && old.render_failure == render_failure;
+        let refused = self.refused_clauses();
+        let is_same_reason = old.progress == progress
+            && old.render_failure == render_failure
+            && old.not_ready.refused == refused;
         let not_ready = if is_same_reason {
             old.not_ready.clone()
         } else {
-            Arc::new(NotReadyBodies::new(&progress, render_failure.as_deref()))
+            let bodies = NotReadyBodies::new(&progress, render_failure.as_deref(), refused);
+            Arc::new(bodies)
         };
         let view = View {
             pipeline: self.pipeline.clone(),
@@ -153,6 +157,16 @@ impl Reconciler {
             (None, None) => None,
         };
         (failure, None)
+    }
+
+    /// Returns what waiting nodes learn about refused nodes. After the seal, none of these is waited for.
+    fn refused_clauses(&self) -> Vec<Unmet> {
+        if self.serving.generation.is_some() {
+            return vec![];
+        }
+        let registered = &self.follower.state.registrations;
+        let refused = &self.shared.refused;
+        refused.clauses(|identifier| registered.contains_key(identifier))
     }
 
     fn coverage(&self) -> Coverage {

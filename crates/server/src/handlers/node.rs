@@ -28,6 +28,18 @@ pub(in super::super) async fn register(
     body: &mut Incoming,
 ) -> Result<Reply, Rejection> {
     let registration = read_registration(&small_body(context, body).await?)?;
+    let (identifier, ip) = (registration.identifier.clone(), registration.ip);
+    let registered = register_node(context, registration).await;
+    if let Err(rejection) = &registered {
+        context.note_refused(identifier, ip, rejection);
+    }
+    registered
+}
+
+async fn register_node(
+    context: &mut RequestContext,
+    registration: NodeRegistration,
+) -> Result<Reply, Rejection> {
     let claim = context.authorize_registration(&registration.identifier)?;
     let joiner = joiner_id(&context.head.headers);
     context.attach_registration(&registration);

@@ -230,3 +230,13 @@ proptest! {
         prop_assert_eq!(rules.complete(&metadata), Ok(metadata));
     }
 }
+
+/// Other nodes see the reason why a node was refused.
+#[test]
+fn errors_do_not_show_secret_values() {
+    let rules = rules("password: { type: string, secret: true, min_length: 20 }");
+    let error = rules.check(&json!({ "password": "PLANTED" })).unwrap_err();
+    let shown = error.to_string();
+    assert!(shown.starts_with("metadata.password: expected"), "{shown}");
+    assert!(!shown.contains("PLANTED"), "{shown}");
+}
