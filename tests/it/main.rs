@@ -19,6 +19,7 @@ mod join_command;
 mod overload;
 mod pki;
 mod processes;
+mod prometheus;
 mod receipts;
 mod reload;
 mod sandbox;

@@ -13,7 +13,7 @@ use super::{
     token::{Token, hashes_match},
 };
 use cfgsync_model::Digest;
-use cfgsync_support::{bounded_file, nearest::did_you_mean_suffix};
+use cfgsync_support::{bounded_file, clock::Timestamp, nearest::did_you_mean_suffix};
 
 /// The largest accepted file, in bytes.
 const FILE_MAX_BYTES: u64 = 4 << 20;
@@ -109,6 +109,13 @@ impl Tokens {
     /// Returns the number of tokens.
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// Returns the names and expiry times of the tokens that expire.
+    pub(super) fn expiring(&self) -> Vec<(String, Timestamp)> {
+        let tokens = self.by_hash.values().flatten();
+        let expiring = tokens.filter_map(|token| Some((token.name.clone(), token.expires?)));
+        expiring.collect()
     }
 
     /// Returns the hash of the file's text, for the audit log.

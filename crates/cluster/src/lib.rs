@@ -79,6 +79,8 @@ pub struct Config {
     pub sign_key: Option<Arc<SigningKey>>,
     /// The audit log for actions without a request. It may delay seals.
     pub audit_sink: Option<Arc<dyn AuditSink>>,
+    /// The metrics to count in. One server has one.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Default for Config {
@@ -88,6 +90,7 @@ impl Default for Config {
             bounds: Bounds::default(),
             sign_key: None,
             audit_sink: None,
+            metrics: Arc::default(),
         }
     }
 }
@@ -138,9 +141,10 @@ impl Coordinator {
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let sign_key = config.sign_key.clone();
         let first = View::before_evaluation(&pipeline, &*store, sign_key.as_ref());
+        config.metrics.start_time.set(clock.now().as_second());
         let shared = Arc::new(Shared {
             store,
-            metrics: Arc::default(),
+            metrics: config.metrics.clone(),
             clock,
             sign_key,
             capacity: CapacityLimits::new(config.bounds),
