@@ -179,7 +179,7 @@ pub(crate) fn run(args: JoinArgs) -> Result<Exit, CommandError> {
     let cannot_start =
         |error| CommandError::new(Exit::Unexpected, format!("cannot start: {error}"));
     let mut signals = Signals::catch().map_err(cannot_start)?;
-    let progress = Progress::new();
+    let mut progress = Progress::new();
     let is_interactive = progress.is_interactive();
     // One thread is enough for one session, and costs the machine less than a pool.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -194,6 +194,7 @@ pub(crate) fn run(args: JoinArgs) -> Result<Exit, CommandError> {
             ended_by = signals.next() => return Err(JoinFailure::Ended(ended_by).into()),
             plan = resolving => plan??,
         };
+        progress.set_node(&plan.options.identifier);
         let variables = join(&plan, &mut signals, progress).await?;
         Ok::<_, CommandError>((plan.command, variables))
     });

@@ -16,6 +16,7 @@ mod golden;
 mod hostile_server;
 mod join;
 mod join_command;
+mod log;
 mod overload;
 mod pki;
 mod processes;

@@ -34,7 +34,7 @@ fn alert_rules_name_only_metrics_that_a_server_has() {
         let suffix = if kind == "counter" { "_total" } else { "" };
         served.insert(format!("{name}{suffix}"));
     }
-    let (_, rules) = read("cfgsync-alerts.yaml");
+    let (_, rules) = read("alerts.yaml");
     let mut alerts = 0;
     for group in rules["groups"].as_sequence().unwrap() {
         for rule in group["rules"].as_sequence().unwrap() {
@@ -70,7 +70,7 @@ fn scrape_configuration_uses_the_rules_and_needs_a_token() {
 /// Checks both files with Prometheus' own tool, where it is installed.
 #[test]
 fn promtool_accepts_the_files() {
-    for (command, name) in [("rules", "cfgsync-alerts.yaml"), ("config", "scrape.yaml")] {
+    for (command, name) in [("rules", "alerts.yaml"), ("config", "scrape.yaml")] {
         let (path, _) = read(name);
         let mut promtool = Command::new("promtool");
         promtool.args(["check", command]);

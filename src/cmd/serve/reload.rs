@@ -106,6 +106,8 @@ impl Reload<'_> {
             Err(problem) => (self.guard.server_line("spec"), "mistake", problem),
         };
         tracing::error!(
+            event = "reload_refused",
+            reason = problem,
             "{cause}: the spec was not reloaded, and the last good one stays in force:{}",
             after_colon(&problem)
         );

@@ -291,6 +291,8 @@ impl ServeTls {
             Err(problem) => ("mistake", problem),
         };
         tracing::error!(
+            event = "reload_refused",
+            reason = problem,
             "the TLS certificate was not reloaded, and the last good one stays in use: {problem}"
         );
         let line = guard.server_line("certificate");
@@ -304,7 +306,7 @@ impl ServeTls {
     fn use_certificate(&self, new: &Tls) {
         let before = self.tls.pin();
         self.tls.replace(new);
-        tracing::info!("the TLS certificate was read again");
+        tracing::info!(event = "reloaded", "the TLS certificate was read again");
         warn_of_expiry(&self.tls);
         if self.tls.pin() != before {
             tracing::warn!(
