@@ -33,7 +33,7 @@ complete -c cfgsync -n "__fish_cfgsync_needs_command" -s V -l version -d 'Print 
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "serve" -d 'Run the server: register nodes until the set is complete, then deliver their files'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "join" -d 'Register this node, wait until the cluster is complete, write its files, and run CMD'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "inspect" -d 'Show the cluster: its state, its nodes and the nodes that are missing'
-complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "plan" -d 'Check a spec offline: whether it is valid, whether nodes would be ready, and which files they would get'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "plan" -d 'Check a spec: whether it is valid, whether nodes would be ready, and which files they would get'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "rm" -d 'Remove a node from the cluster'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "replace" -d 'Override the files of one node'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "fail" -d 'Declare the cluster failed'
@@ -227,6 +227,12 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l nodes -d 'The n
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l fake -d 'Register this many invented nodes, with metadata that the spec accepts [env: CFGSYNC_FAKE]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l out-dir -d 'Write the files to DIR/NODE/PATH, and shared files to DIR/_shared/PATH' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l diff -d 'Compare with the files in DIR, which has the layout of --out-dir [env: CFGSYNC_DIFF]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l server -d 'Compare with the files that the nodes of this server have; repeatable: the servers are tried in order' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
 json\t'JSON, for scripts'
 yaml\t'YAML, for scripts and people'"

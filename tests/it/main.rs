@@ -19,6 +19,7 @@ mod join_command;
 mod log;
 mod overload;
 mod pki;
+mod plan_live;
 mod processes;
 mod prometheus;
 mod receipts;
