@@ -137,6 +137,8 @@ mod tests {
                 let without = [
                     ("inspect", "state-dir"),
                     ("plan", "out-dir"),
+                    // Where CFGSYNC_SERVER is set for other commands, `plan` asks no server.
+                    ("plan", "server"),
                     ("new", "out-dir"),
                 ];
                 if without.contains(&(command.get_name(), long)) {

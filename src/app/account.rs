@@ -32,12 +32,14 @@ impl Account {
         } else if let Err(error) = coordinator.reload(spec).await {
             ("another_cluster", error.to_string())
         } else {
-            tracing::info!("the spec was read again");
+            tracing::info!(event = "reloaded", "the spec was read again");
             self.guard.record(line);
             warn_of_unclaimed(coordinator, identity);
             return Ok(());
         };
         tracing::error!(
+            event = "reload_refused",
+            reason = problem,
             "the spec was not reloaded, and the last good one stays in force: {problem}"
         );
         self.guard

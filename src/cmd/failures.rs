@@ -146,7 +146,9 @@ impl From<PlanError> for CommandError {
     fn from(error: PlanError) -> Self {
         match &error {
             PlanError::Nodes(mistakes) => Self::diagnostic(mistakes),
-            PlanError::Render(_) | PlanError::Read { .. } => Self::new(Exit::WrongSetting, error),
+            PlanError::Render(_) | PlanError::Read { .. } | PlanError::AnotherCluster { .. } => {
+                Self::new(Exit::WrongSetting, error)
+            }
             PlanError::Write { .. } => Self::new(Exit::NotWritten, error),
         }
     }

@@ -187,7 +187,7 @@ pub(crate) enum JoinFailure {
 /// Joins the cluster and executes CMD. Returns only if there is no CMD, or after a failure.
 pub(crate) fn run(args: JoinArgs) -> Result<Exit, CommandError> {
     let mut signals = Signals::catch().map_err(ThreadsError::Other)?;
-    let progress = Progress::new();
+    let mut progress = Progress::new();
     let is_interactive = progress.is_interactive();
     // One thread is enough for one session, and costs the machine less than a pool.
     let runtime = threads::client_runtime()?;
@@ -199,6 +199,7 @@ pub(crate) fn run(args: JoinArgs) -> Result<Exit, CommandError> {
             ended_by = signals.next() => return Err(JoinFailure::Ended(ended_by).into()),
             plan = resolving => plan??,
         };
+        progress.set_node(&plan.options.identifier);
         let delivered = join(&plan, &mut signals, progress).await?;
         Ok::<_, CommandError>((plan.command, delivered))
     });

@@ -1,16 +1,25 @@
-//! Starts the log, which goes to stderr: text on a terminal, plain lines with UTC times elsewhere, JSON on request.
+//! Starts the log, which goes to stderr: text on a terminal, lines with priorities in the journal, plain lines with UTC
+//! times elsewhere, JSON on request.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::OnceLock,
+};
 
+use cfgsync_model::Identifier;
 use cfgsync_support::escape::{escape_for_terminal, escape_json};
 use clap::{Args, ValueEnum};
-use tracing::field::Field;
+use tracing::{Event, Level, Subscriber, field::Field};
 use tracing_subscriber::{
     Layer,
-    field::MakeExt as _,
     filter::Targets,
-    fmt::{self, FormatFields, format::Writer, time::FormatTime},
+    fmt::{
+        self, FmtContext, FormatEvent, FormatFields,
+        format::{self, Format, Full, Writer},
+        time::FormatTime,
+    },
     layer::SubscriberExt,
+    registry::LookupSpan,
     util::SubscriberInitExt,
 };
 
@@ -45,7 +54,8 @@ pub(crate) struct LogArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
-    /// Text with colours and short times on a terminal, plain lines with UTC times elsewhere
+    /// Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times
+    /// elsewhere
     Auto,
     /// Plain lines with UTC times, also on a terminal
     Text,
@@ -53,35 +63,51 @@ enum LogFormat {
     Json,
 }
 
+/// The fields that only JSON has, because the message of a text line says the same.
+const JSON_FIELDS: [&str; 6] = ["event", "node", "generation", "revision", "reason", "peer"];
+
+/// The node that `join` registers. Text lines name it where stderr may have the lines of several nodes.
+static NODE: OnceLock<String> = OnceLock::new();
+
 /// Starts logging. Call it once.
 pub(crate) fn start(args: &LogArgs) {
     let terminal = io::stderr().is_terminal();
     let has_colours = terminal && colours_are_allowed();
+    let is_journal = args.is_journal();
     let escapes = match args.log_format {
         LogFormat::Json => Escapes::Json,
         LogFormat::Auto if has_colours => Escapes::TextWithColours,
         LogFormat::Auto | LogFormat::Text => Escapes::Text,
     };
-    let lines = fmt::layer()
-        .with_writer(move || LogWriter {
+    let lines = || {
+        let writer = move || LogWriter {
             output: io::stderr(),
             escapes,
-        })
-        .with_target(false);
+            is_journal,
+        };
+        fmt::layer().with_writer(writer).with_target(false)
+    };
+    let text = || lines().fmt_fields(text_fields());
     let layer = match args.log_format {
-        LogFormat::Json => lines
+        LogFormat::Json => lines()
             .json()
             .flatten_event(true)
             .with_current_span(false)
             .with_span_list(false)
             .with_timer(UtcTime)
             .boxed(),
-        LogFormat::Auto if terminal => lines
-            .with_ansi(has_colours)
-            .fmt_fields(escaped_fields())
-            .with_timer(TimeOfDay)
+        LogFormat::Auto if terminal => text().with_ansi(has_colours).with_timer(TimeOfDay).boxed(),
+        // The journal has the time and the level of each line.
+        LogFormat::Auto if is_journal => text()
+            .with_ansi(false)
+            .event_format(JournalLines(
+                fmt::format()
+                    .without_time()
+                    .with_level(false)
+                    .with_target(false),
+            ))
             .boxed(),
-        LogFormat::Auto | LogFormat::Text => lines.with_ansi(false).with_timer(UtcTime).boxed(),
+        LogFormat::Auto | LogFormat::Text => text().with_ansi(false).with_timer(UtcTime).boxed(),
     };
     tracing_subscriber::registry()
         .with(layer)
@@ -89,17 +115,75 @@ pub(crate) fn start(args: &LogArgs) {
         .init();
 }
 
-/// Returns a formatter that escapes the message and the other fields of an entry. The default one writes some of them as
+/// Makes the text lines of `join` begin with the name of its node, unless stderr is a terminal.
+pub(crate) fn set_node(node: &Identifier) {
+    if !io::stderr().is_terminal() {
+        // It is set once, by the only `join` of the process.
+        let _ = NODE.set(node.to_string());
+    }
+}
+
+impl LogArgs {
+    /// Returns whether text lines go to the journal, which reads priorities from them.
+    pub(crate) fn is_journal(&self) -> bool {
+        self.log_format == LogFormat::Auto
+            && is_stderr(std::env::var("JOURNAL_STREAM").unwrap_or_default().as_str())
+    }
+}
+
+/// Returns whether stderr is the stream that systemd names in `JOURNAL_STREAM`, as `DEVICE:INODE`. A redirected stderr
+/// is another one.
+fn is_stderr(stream: &str) -> bool {
+    let stderr = rustix::fs::fstat(io::stderr());
+    stderr.is_ok_and(|file| stream == format!("{}:{}", file.st_dev, file.st_ino))
+}
+
+/// Returns the priority of a line for the journal, as in syslog.
+pub(crate) fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    }
+}
+
+/// Writes the message, and the fields that it does not contain, escaped. The default formatter writes some of them as
 /// they are, so that their control sequences could not be told from its colours.
-fn escaped_fields() -> impl for<'w> FormatFields<'w> + 'static {
+fn text_fields() -> impl for<'w> FormatFields<'w> + 'static {
     let format = |writer: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug| {
         let value = escape_for_terminal(&format!("{value:?}"));
         match field.name() {
-            "message" => write!(writer, "{value}"),
-            name => write!(writer, "{name}={value}"),
+            "message" => {
+                if let Some(node) = NODE.get() {
+                    write!(writer, "{node}: ")?;
+                }
+                write!(writer, "{value}")
+            }
+            name if JSON_FIELDS.contains(&name) => Ok(()),
+            name => write!(writer, " {name}={value}"),
         }
     };
-    fmt::format::debug_fn(format).delimited(" ")
+    format::debug_fn(format)
+}
+
+/// Lines that begin with their priority, in the form `<6>`.
+struct JournalLines(Format<Full, ()>);
+
+impl<S, N> FormatEvent<S, N> for JournalLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        write!(writer, "<{}>", priority(*event.metadata().level()))?;
+        self.0.format_event(context, writer, event)
+    }
 }
 
 /// How the text of other machines is escaped in an entry.
@@ -118,6 +202,8 @@ enum Escapes {
 struct LogWriter<W> {
     output: W,
     escapes: Escapes,
+    /// Whether each line begins with the priority of the entry.
+    is_journal: bool,
 }
 
 impl<W: Write> Write for LogWriter<W> {
@@ -136,7 +222,11 @@ impl<W: Write> Write for LogWriter<W> {
                 parts.collect::<Vec<_>>().join(ESC)
             }
         };
-        let indented = escaped.replace(LINE_END, "\n    ") + end;
+        let priority = match text.split_once('>') {
+            Some((priority, _)) if self.is_journal => format!("{priority}>"),
+            _ => String::new(),
+        };
+        let indented = escaped.replace(LINE_END, &format!("\n{priority}    ")) + end;
         self.output.write_all(indented.as_bytes())?;
         Ok(entry.len())
     }
@@ -196,6 +286,7 @@ mod tests {
         let mut log = LogWriter {
             output: Vec::new(),
             escapes,
+            is_journal: false,
         };
         for entry in entries {
             log.write_all(entry.as_bytes()).unwrap();
@@ -251,7 +342,7 @@ mod tests {
     fn messages_and_fields_are_escaped_between_colours() {
         let layer = fmt::layer()
             .with_ansi(true)
-            .fmt_fields(escaped_fields())
+            .fmt_fields(text_fields())
             .with_writer(|| Recorder);
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, || {
@@ -261,5 +352,19 @@ mod tests {
         let text = String::from_utf8(RECORDED.lock().unwrap().clone()).unwrap();
         let shown = "message \\u{1b}[2J field=\\u{1b}[2J\n";
         assert!(text.ends_with(shown), "{text:?}");
+    }
+
+    #[test]
+    fn each_line_of_an_entry_has_its_priority_in_the_journal() {
+        let mut log = LogWriter {
+            output: Vec::new(),
+            escapes: Escapes::Text,
+            is_journal: true,
+        };
+        log.write_all(b"<3>the reason is a\n<6>forged\n").unwrap();
+        assert_eq!(
+            String::from_utf8(log.output).unwrap(),
+            "<3>the reason is a\n<3>    <6>forged\n"
+        );
     }
 }

@@ -7,11 +7,13 @@
 use std::{io::Write as _, path::Path, process::ExitCode};
 
 use cfgsync_support::escape::escape_for_terminal;
+use tracing::Level;
 
 use super::{
-    Command,
+    Cli, Command,
     error::{CommandError, Report},
     exit::Exit,
+    log,
     output::indented,
 };
 
@@ -22,13 +24,16 @@ const TERMINATION_LOG: &str = "/dev/termination-log";
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reporter {
     to_termination_log: bool,
+    /// Whether the journal reads the lines, and their priorities.
+    is_journal: bool,
 }
 
 impl Reporter {
     /// The reporter for a command.
-    pub(crate) fn of(command: &Command) -> Self {
+    pub(crate) fn of(cli: &Cli) -> Self {
         Self {
-            to_termination_log: matches!(command, Command::Join(_)),
+            to_termination_log: matches!(cli.command, Command::Join(_)),
+            is_journal: cli.log.is_journal(),
         }
     }
 
@@ -38,6 +43,7 @@ impl Reporter {
         let mut words = arguments.filter(|word| !word.to_string_lossy().starts_with('-'));
         Self {
             to_termination_log: words.next().is_some_and(|word| word == "join"),
+            is_journal: false,
         }
     }
 
@@ -55,7 +61,13 @@ impl Reporter {
             }
             _ => {
                 let mut stderr = anstream::AutoStream::auto(std::io::stderr());
-                let _ = write!(stderr, "{}", text(&error));
+                let mut text = text(&error);
+                if self.is_journal {
+                    let priority = log::priority(Level::ERROR);
+                    let lines = text.lines().map(|line| format!("<{priority}>{line}\n"));
+                    text = lines.collect();
+                }
+                let _ = write!(stderr, "{text}");
                 if self.to_termination_log && Path::new(TERMINATION_LOG).exists() {
                     let _ = std::fs::write(TERMINATION_LOG, termination_message(&error));
                 }

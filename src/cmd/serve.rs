@@ -27,7 +27,7 @@ use std::{
 
 use cfgsync::app::{self, ServerError, Service};
 use cfgsync_access::AccessControl;
-use cfgsync_cluster as cluster;
+use cfgsync_cluster::{self as cluster, metrics::Metrics};
 use cfgsync_server::DrainReport;
 use cfgsync_spec::Spec;
 use cfgsync_store::Store;
@@ -290,19 +290,9 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
         guard.requires_credentials(),
         tls.as_deref(),
     )?;
-    let mut child = match args.command.split_first() {
-        Some((program, arguments)) => {
-            let url = match &tls {
-                Some(tls) => tls.local_url(),
-                None => format!("http://{}", local_address(&addresses)),
-            };
-            let child = Child::spawn(program, arguments, &url, args.drain_timeout)?;
-            descriptors.restore_for(&child);
-            Some(child)
-        }
-        None => None,
-    };
+    let mut child = start_command(&args, &addresses, tls.as_deref(), &descriptors)?;
     let (status, status_line) = watch::channel(String::new());
+    let metrics = Arc::<Metrics>::default();
     let server = Service {
         spec,
         listeners,
@@ -311,6 +301,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
             min_generation_interval: args.min_generation_interval,
             bounds: args.limits.bounds(),
             sign_key: sign_key.clone(),
+            metrics: metrics.clone(),
             ..cluster::Config::default()
         },
         http,
@@ -333,6 +324,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
         specs: &new_specs,
         sign_key: sign_key.as_deref(),
         tls: tls.as_deref(),
+        metrics: &metrics,
     };
     let notifying = manager.run(status_line);
     let mut notifying = pin!(notifying);
@@ -362,6 +354,25 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
         }
     }
     Ok(exit)
+}
+
+/// Starts CMD with the URL of the server, if there is a CMD.
+fn start_command(
+    args: &ServeArgs,
+    addresses: &[SocketAddr],
+    tls: Option<&ServeTls>,
+    descriptors: &Descriptors,
+) -> Result<Option<Child>, CommandError> {
+    let Some((program, arguments)) = args.command.split_first() else {
+        return Ok(None);
+    };
+    let url = match tls {
+        Some(tls) => tls.local_url(),
+        None => format!("http://{}", local_address(addresses)),
+    };
+    let child = Child::spawn(program, arguments, &url, args.drain_timeout)?;
+    descriptors.restore_for(&child);
+    Ok(Some(child))
 }
 
 /// Logs the addresses of the server, and how nodes join.

@@ -1,7 +1,12 @@
 //! `cfgsync reload` and SIGHUP: one operation reads spec, tokens and certificates again, and reports each part.
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
 
+use cfgsync_support::clock::Timestamp;
 use rustix::process::Signal;
 
 use crate::sandbox::{SPEC, Sandbox, code, text};
@@ -104,4 +109,71 @@ fn reload_reports_each_part_and_keeps_the_last_good_files() {
             r#""token ops" "refused""#,
         ]
     );
+}
+
+#[test]
+fn metrics_show_reloads_and_expiries() {
+    let sandbox = Sandbox::new();
+    sandbox.token("ops", &["--role", "operator"]);
+    sandbox.token("short", &["--role", "node", "--expires", "1h"]);
+    let server = sandbox.serve(&["--tokens", "tokens"]);
+    let url = server.url.clone();
+    let token = sandbox.read("ops.token");
+    let metrics = || {
+        let text = scrape(&url, token.trim());
+        move |name: &str| -> Option<f64> {
+            let mut lines = text.lines();
+            let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.map(|value| value.parse().unwrap())
+        }
+    };
+    let reload = |exit| {
+        let token = ["--token-file", "ops.token"];
+        let all = [&["reload", "--server", &url][..], &token].concat();
+        assert_eq!(code(&sandbox.run(&all, &[])), exit);
+    };
+    let now = Timestamp::now().as_second() as f64;
+    let before = metrics();
+    assert_eq!(before("cfgsync_reload_success{part=\"spec\"}"), None);
+    assert!((before("cfgsync_start_time_seconds").unwrap() - now).abs() < 300.0);
+    let version = format!(
+        "cfgsync_build_info{{version=\"{}\"}}",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(before(&version), Some(1.0));
+    // This server has no certificate.
+    assert_eq!(before("cfgsync_certificate_expiry_timestamp_seconds"), None);
+    let short = before("cfgsync_token_expiry_timestamp_seconds{name=\"short\"}").unwrap();
+    assert!((short - now - 3600.0).abs() < 300.0, "{short}");
+    assert_eq!(
+        before("cfgsync_token_expiry_timestamp_seconds{name=\"ops\"}"),
+        None
+    );
+    sandbox.put("cluster.yaml", "cfgsync: 2\n");
+    reload(78);
+    let after = metrics();
+    assert_eq!(after("cfgsync_reload_success{part=\"spec\"}"), Some(0.0));
+    assert_eq!(after("cfgsync_reload_success{part=\"tokens\"}"), Some(1.0));
+    sandbox.put("cluster.yaml", SPEC);
+    reload(0);
+    assert_eq!(
+        metrics()("cfgsync_reload_success{part=\"spec\"}"),
+        Some(1.0)
+    );
+    let at = metrics()("cfgsync_reload_success_timestamp_seconds{part=\"spec\"}");
+    assert!((at.unwrap() - now).abs() < 300.0);
+}
+
+/// Returns the text of `/metrics`.
+fn scrape(url: &str, token: &str) -> String {
+    let mut stream = TcpStream::connect(&url["http://".len()..]).unwrap();
+    write!(
+        stream,
+        "GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    answer
 }

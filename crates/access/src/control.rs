@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use cfgsync_model::Digest;
 use cfgsync_spec::IdentityMode;
-use cfgsync_support::clock::WallClock;
+use cfgsync_support::clock::{Timestamp, WallClock};
 
 use super::{
     Action, AuditLine, AuditLog, AuditOutcome, AuditUnavailable, Credentials, Denial, NodeIdentity,
@@ -128,6 +128,15 @@ impl AccessControl {
             tokens.take_uses(&current.load());
             current.store(Arc::new(tokens));
         }
+    }
+
+    /// Returns the names and expiry times of the tokens that expire first, at most `max`.
+    pub fn expiring_tokens(&self, max: usize) -> Vec<(String, Timestamp)> {
+        let tokens = self.shared.tokens.as_ref().map(ArcSwap::load);
+        let mut expiring = tokens.map_or_else(Vec::new, |tokens| tokens.expiring());
+        expiring.sort_by(|(name, at), (other, other_at)| (at, name).cmp(&(other_at, other)));
+        expiring.truncate(max);
+        expiring
     }
 
     /// Counts a request of `address` against its rate.

@@ -119,6 +119,14 @@ impl Tokens {
         self.count
     }
 
+    /// Returns the names and expiry times of the tokens that expire.
+    pub(super) fn expiring(&self) -> Vec<(String, Timestamp)> {
+        let tokens = self.by_hash.values().flatten();
+        let expiring =
+            tokens.filter_map(|entry| Some((entry.token.name.clone(), entry.token.expires?)));
+        expiring.collect()
+    }
+
     /// Returns the hash of the file's text, for the audit log.
     pub fn digest(&self) -> Digest {
         self.digest

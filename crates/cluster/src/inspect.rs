@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::{
     AccessKind, Answer, Coordinator, Delivery, MetadataAccess, Refusal,
+    metrics::Expiries,
     projection::{self, ClusterFacts, NodeFacts},
     view::{ServedGeneration, ServedPayload, View},
 };
@@ -299,7 +300,7 @@ impl Coordinator {
     }
 
     /// Returns all metrics as text. It first computes the metrics that are too expensive to keep up to date.
-    pub fn metrics_text(&self) -> String {
+    pub fn metrics_text(&self, expiries: &Expiries) -> String {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
         let served = view.served.as_ref().map(|served| &*served.generation);
@@ -309,7 +310,10 @@ impl Coordinator {
         });
         let behind = i64::try_from(behind.count()).unwrap_or(i64::MAX);
         self.shared.metrics.nodes_behind.set(behind);
-        self.shared.metrics.to_text()
+        let waiting = self.shared.held_requests.waiting_nodes();
+        let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
+        self.shared.metrics.waiting_nodes.set(waiting);
+        self.shared.metrics.to_text(expiries)
     }
 }
 

@@ -81,6 +81,8 @@ pub struct Config {
     pub sign_key: Option<Arc<SigningKey>>,
     /// The audit log for actions without a request. It may delay seals.
     pub audit_sink: Option<Arc<dyn AuditSink>>,
+    /// The metrics to count in. One server has one.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Default for Config {
@@ -90,6 +92,7 @@ impl Default for Config {
             bounds: Bounds::default(),
             sign_key: None,
             audit_sink: None,
+            metrics: Arc::default(),
         }
     }
 }
@@ -141,9 +144,10 @@ impl Coordinator {
         let signer =
             (config.sign_key.clone()).map(|key| Arc::new(PayloadSigner::new(key, cluster)));
         let first = View::before_evaluation(&pipeline, &*store, signer.as_ref());
+        config.metrics.start_time.set(clock.now().as_second());
         let shared = Arc::new(Shared {
             store,
-            metrics: Arc::default(),
+            metrics: config.metrics.clone(),
             clock,
             signer,
             capacity: CapacityLimits::new(config.bounds),

@@ -1,5 +1,7 @@
 //! The server's metrics, in the OpenMetrics text format.
 
+use std::sync::{Mutex, PoisonError};
+
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -28,8 +30,17 @@ pub struct Metrics {
     pub generation: Gauge,
     /// The number of registered nodes that have not received the served generation.
     pub nodes_behind: Gauge,
+    /// The number of nodes with a held request of their own.
+    pub waiting_nodes: Gauge,
     /// 1 while the cluster or its newest render has failed, otherwise 0.
     pub failed: Gauge,
+    /// When the server started, in seconds since 1970.
+    pub start_time: Gauge,
+    /// 1 if the newest reload of the part succeeded, otherwise 0. Empty before the first reload.
+    pub reload_success: Family<PartLabels, Gauge>,
+    /// When the part was last reloaded with success, in seconds since 1970.
+    pub reload_success_time: Family<PartLabels, Gauge>,
+    expiries: ExpiryGauges,
     /// Accepted changes, by kind.
     pub changes: ChangeCounters,
     /// The duration of renders in seconds, including failed ones.
@@ -48,6 +59,23 @@ pub struct Metrics {
     pub connections_refused: Counter,
     /// Failed TLS handshakes, such as clients without TLS and refused certificates.
     pub tls_failures: Counter,
+}
+
+/// The times at which credentials of the server expire.
+#[derive(Debug, Default)]
+pub struct Expiries {
+    /// The end of the server's certificate, in seconds since 1970.
+    pub certificate: Option<i64>,
+    /// The tokens that expire: their names, and the end in seconds since 1970.
+    pub tokens: Vec<(String, i64)>,
+}
+
+/// The gauges of [`Expiries`]. They change together with the text, so that no text lacks a part of them.
+#[derive(Debug, Default)]
+struct ExpiryGauges {
+    certificate: Family<NoLabels, Gauge>,
+    tokens: Family<TokenLabels, Gauge>,
+    encoding: Mutex<()>,
 }
 
 /// The counters of accepted changes, looked up once: each registration increments one.
@@ -122,6 +150,27 @@ pub struct RouteLabels {
     pub route: &'static str,
 }
 
+/// The labels of the reload metrics.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PartLabels {
+    /// The part that is reloaded, such as `spec`.
+    pub part: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    name: String,
+}
+
+/// The labels of a metric that may be absent.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NoLabels {}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabels {
+    version: &'static str,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
@@ -131,7 +180,12 @@ impl Default for Metrics {
             waiting: Gauge::default(),
             generation: Gauge::default(),
             nodes_behind: Gauge::default(),
+            waiting_nodes: Gauge::default(),
             failed: Gauge::default(),
+            start_time: Gauge::default(),
+            reload_success: Family::default(),
+            reload_success_time: Family::default(),
+            expiries: ExpiryGauges::default(),
             changes: ChangeCounters::default(),
             render_seconds: Histogram::new(RENDER_BUCKETS_SECONDS),
             render_failures: Counter::default(),
@@ -175,7 +229,41 @@ impl Metrics {
             "1 while the cluster or its newest render has failed, otherwise 0",
             &self.failed,
         );
+        gauge(
+            "waiting_nodes",
+            "Nodes with a request that is held until there is an answer",
+            &self.waiting_nodes,
+        );
+        gauge(
+            "start_time_seconds",
+            "When the server started, in seconds since 1970",
+            &self.start_time,
+        );
         gauge("connections", "Open connections", &self.connections);
+        let build = Family::<BuildLabels, Gauge>::default();
+        let version = env!("CARGO_PKG_VERSION");
+        build.get_or_create(&BuildLabels { version }).set(1);
+        registry.register("build_info", "Always 1, with the version as a label", build);
+        registry.register(
+            "reload_success",
+            "1 if the newest reload of the part succeeded, otherwise 0",
+            self.reload_success.clone(),
+        );
+        registry.register(
+            "reload_success_timestamp_seconds",
+            "When the part was last reloaded with success, in seconds since 1970",
+            self.reload_success_time.clone(),
+        );
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When the certificate of the server expires, in seconds since 1970",
+            self.expiries.certificate.clone(),
+        );
+        registry.register(
+            "token_expiry_timestamp_seconds",
+            "When a token expires, in seconds since 1970",
+            self.expiries.tokens.clone(),
+        );
         registry.register(
             "connections_refused",
             "Connections closed at once because their address had too many open connections",
@@ -225,9 +313,46 @@ impl Metrics {
     }
 
     /// Returns all metrics in the OpenMetrics text format.
-    pub fn to_text(&self) -> String {
+    pub fn to_text(&self, expiries: &Expiries) -> String {
+        let gauges = &self.expiries;
+        let _encoding = gauges
+            .encoding
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        gauges.certificate.clear();
+        if let Some(end) = expiries.certificate {
+            gauges.certificate.get_or_create(&NoLabels {}).set(end);
+        }
+        gauges.tokens.clear();
+        for (name, end) in &expiries.tokens {
+            let labels = TokenLabels { name: name.clone() };
+            gauges.tokens.get_or_create(&labels).set(*end);
+        }
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a string does not fail");
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expiries_are_those_of_the_newest_text() {
+        let metrics = Metrics::default();
+        let first = metrics.to_text(&Expiries {
+            certificate: Some(7),
+            tokens: vec![("ops".to_owned(), 8)],
+        });
+        for line in [
+            "cfgsync_certificate_expiry_timestamp_seconds 7\n",
+            "cfgsync_token_expiry_timestamp_seconds{name=\"ops\"} 8\n",
+        ] {
+            assert!(first.contains(line), "{line} in {first}");
+        }
+        let next = metrics.to_text(&Expiries::default());
+        assert!(!next.contains("expiry_timestamp_seconds 7"), "{next}");
+        assert!(!next.contains("name=\"ops\""), "{next}");
     }
 }

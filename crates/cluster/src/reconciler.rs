@@ -351,7 +351,12 @@ impl Reconciler {
             Ok(RenderedGeneration::NoThread(error)) => self.renderer.without_thread(key, &error),
             Err(error) => {
                 metrics.render_failures.inc();
-                tracing::error!("the render of revision {revision} failed: {error}");
+                tracing::error!(
+                    event = "render_failed",
+                    revision = revision.0,
+                    reason = %error,
+                    "the render of revision {revision} failed: {error}"
+                );
                 self.audit(
                     AuditEvent::Render { revision },
                     RenderOutcome::Failed("materializer"),
@@ -380,8 +385,13 @@ impl Reconciler {
                     count => format!("{count} nodes"),
                 };
                 let (number, digest) = (generation.number, generation.digest);
-                tracing::info!("sealed generation {number} for {nodes} (digest {digest})");
                 let revision = generation.revision;
+                tracing::info!(
+                    event = "generation_sealed",
+                    generation = number.0,
+                    revision = revision.0,
+                    "sealed generation {number} for {nodes} (digest {digest})"
+                );
                 if self.serve(*served) {
                     self.serving.covers(key, revision);
                 }

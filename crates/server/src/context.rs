@@ -282,7 +282,12 @@ impl RequestContext {
         match access.check_failure_rate(self.peer().address.ip()) {
             Ok(()) => {
                 let (peer, method, route) = (self.peer(), self.method(), self.pattern());
-                tracing::warn!("denied {method} {route} to {peer}: {rejection}");
+                tracing::warn!(
+                    event = "request_denied",
+                    %peer,
+                    reason = %rejection,
+                    "denied {method} {route} to {peer}: {rejection}"
+                );
                 None
             }
             Err(wait) => {

@@ -199,7 +199,7 @@ fn text_of(metadata: &Metadata) -> String {
         value => value.to_string(),
     };
     match metadata {
-        Value::Object(fields) if fields.is_empty() => return String::new(),
+        Value::Object(fields) if fields.is_empty() => String::new(),
         Value::Object(fields) => {
             let fields = fields
                 .iter()

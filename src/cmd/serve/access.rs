@@ -168,7 +168,7 @@ impl AccessArgs {
                         let count = tokens.count();
                         guard.set_tokens(tokens);
                         let message = format!("read {shown} again: {}", counted(count, "token"));
-                        tracing::info!("{cause}: {message}");
+                        tracing::info!(event = "reloaded", "{cause}: {message}");
                         guard.record(line);
                         return part(ReloadOutcome::Reloaded, message);
                     }
@@ -179,6 +179,8 @@ impl AccessArgs {
             Err(problem) => ("mistake", problem),
         };
         tracing::error!(
+            event = "reload_refused",
+            reason = problem,
             "{cause}: the tokens were not reloaded, and the last good ones stay in force:{}",
             after_colon(&problem)
         );

@@ -3,6 +3,7 @@
 
 use cfgsync::app::NewSpec;
 use cfgsync_access::{AccessControl, AuditOutcome};
+use cfgsync_cluster::metrics::{Metrics, PartLabels};
 use cfgsync_spec::Spec;
 use cfgsync_wire::{ReloadOutcome, ReloadPart, ReloadResult, ReloadedPart, SigningKey};
 use tokio::sync::{mpsc, oneshot};
@@ -26,6 +27,8 @@ pub(super) struct Reload<'a> {
     pub(super) sign_key: Option<&'a SigningKey>,
     /// The certificate of the server.
     pub(super) tls: Option<&'a ServeTls>,
+    /// The metrics of the server.
+    pub(super) metrics: &'a Metrics,
 }
 
 impl Reload<'_> {
@@ -56,7 +59,28 @@ impl Reload<'_> {
         if is_due(ReloadPart::Spec) {
             parts.push(self.spec(cause).await);
         }
+        for part in &parts {
+            self.count(part);
+        }
         ReloadResult { parts }
+    }
+
+    /// Sets the metrics of one part. A part that the server does not use has none.
+    pub(super) fn count(&self, reloaded: &ReloadedPart) {
+        let part = reloaded.part.name();
+        let success = &self.metrics.reload_success;
+        match reloaded.outcome {
+            ReloadOutcome::Reloaded => {
+                success.get_or_create(&PartLabels { part }).set(1);
+                let at = self.guard.clock().now().as_second();
+                let time = &self.metrics.reload_success_time;
+                time.get_or_create(&PartLabels { part }).set(at);
+            }
+            ReloadOutcome::Refused => {
+                success.get_or_create(&PartLabels { part }).set(0);
+            }
+            ReloadOutcome::NotUsed | ReloadOutcome::NeedsRestart => {}
+        }
     }
 
     async fn spec(&self, cause: Cause) -> ReloadedPart {
@@ -83,6 +107,8 @@ impl Reload<'_> {
             Err(problem) => (self.guard.server_line("spec"), "mistake", problem),
         };
         tracing::error!(
+            event = "reload_refused",
+            reason = problem,
             "{cause}: the spec was not reloaded, and the last good one stays in force:{}",
             after_colon(&problem)
         );

@@ -46,7 +46,10 @@ pub(super) async fn until_stopped(
     let mut reloading = pin!(reloading);
     let refreshing = async {
         match reload.tls {
-            Some(tls) => tls.keep_fresh(reload.guard).await,
+            Some(tls) => {
+                tls.keep_fresh(reload.guard, |part| reload.count(part))
+                    .await;
+            }
             None => std::future::pending().await,
         }
     };

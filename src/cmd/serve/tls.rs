@@ -218,24 +218,17 @@ impl ServeTls {
 
     /// Reads the files again.
     pub(super) async fn reload(&self, guard: &AccessControl) -> ReloadedPart {
-        let part = ReloadPart::Certificates;
         let Some(files) = &self.files else {
             let message = "the server made its certificate in memory";
-            return ReloadedPart::new(part, ReloadOutcome::NotUsed, message);
+            return ReloadedPart::new(ReloadPart::Certificates, ReloadOutcome::NotUsed, message);
         };
         let now = self.read_stamps(files).await;
-        match self.read_again(files, now, guard).await {
-            Ok(()) => {
-                let message = format!("read {} again", files.certificate.display());
-                ReloadedPart::new(part, ReloadOutcome::Reloaded, message)
-            }
-            Err(problem) => ReloadedPart::new(part, ReloadOutcome::Refused, problem),
-        }
+        self.read_again(files, now, guard).await
     }
 
-    /// Reads the files again when they change. Never completes. If the files have a mistake, the last good certificate
-    /// stays in use.
-    pub(super) async fn keep_fresh(&self, guard: &AccessControl) {
+    /// Reads the files again when they change, and passes the result to `report`. Never completes. If the files have a
+    /// mistake, the last good certificate stays in use.
+    pub(super) async fn keep_fresh(&self, guard: &AccessControl, report: impl Fn(&ReloadedPart)) {
         let Some(files) = &self.files else {
             return std::future::pending().await;
         };
@@ -247,8 +240,7 @@ impl ServeTls {
             let now = self.read_stamps(files).await;
             let is_still = std::mem::replace(&mut seen, now.clone()) == now;
             if is_still && now != self.used() {
-                // The log has the reason if they were not reloaded.
-                let _ = self.read_again(files, now, guard).await;
+                report(&self.read_again(files, now, guard).await);
             }
         }
     }
@@ -274,9 +266,12 @@ impl ServeTls {
         files: &TlsFiles,
         now: Vec<Stamp>,
         guard: &AccessControl,
-    ) -> Result<(), String> {
-        let files = files.clone();
-        let read = read_blocking(move || Tls::read(&files)).await;
+    ) -> ReloadedPart {
+        let part = |outcome, message: String| {
+            ReloadedPart::new(ReloadPart::Certificates, outcome, message)
+        };
+        let these = files.clone();
+        let read = read_blocking(move || Tls::read(&these)).await;
         let (reason, problem) = match read {
             Ok(Ok(new)) => {
                 let line = guard.server_line("certificate");
@@ -286,7 +281,8 @@ impl ServeTls {
                         self.use_certificate(&new);
                         guard.record(line);
                         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = now;
-                        return Ok(());
+                        let message = format!("read {} again", files.certificate.display());
+                        return part(ReloadOutcome::Reloaded, message);
                     }
                     Err(error) => ("audit", error.to_string()),
                 }
@@ -295,6 +291,8 @@ impl ServeTls {
             Err(problem) => ("mistake", problem),
         };
         tracing::error!(
+            event = "reload_refused",
+            reason = problem,
             "the TLS certificate was not reloaded, and the last good one stays in use: {problem}"
         );
         let line = guard.server_line("certificate");
@@ -302,13 +300,13 @@ impl ServeTls {
         if reason != "audit" {
             *self.used.lock().unwrap_or_else(PoisonError::into_inner) = now;
         }
-        Err(problem)
+        part(ReloadOutcome::Refused, problem)
     }
 
     fn use_certificate(&self, new: &Tls) {
         let before = self.tls.pin();
         self.tls.replace(new);
-        tracing::info!("the TLS certificate was read again");
+        tracing::info!(event = "reloaded", "the TLS certificate was read again");
         warn_of_expiry(&self.tls);
         if self.tls.pin() != before {
             tracing::warn!(

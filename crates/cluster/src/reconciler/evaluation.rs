@@ -108,7 +108,11 @@ impl Reconciler {
     fn miss_deadline(&mut self, deadline: Duration, progress: &Progress) {
         let deadline = duration::text(deadline);
         let reason = format!("not ready within {deadline}: {progress}");
-        tracing::error!("the attempt failed: {reason}; the next registration begins a new attempt");
+        tracing::error!(
+            event = "attempt_failed",
+            reason,
+            "the attempt failed: {reason}; the next registration begins a new attempt"
+        );
         self.audit(AuditEvent::Attempt, RenderOutcome::Failed("deadline"));
         self.attempt.fail(Arc::new(Failure {
             kind: FailureKind::Deadline,

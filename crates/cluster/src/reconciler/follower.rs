@@ -96,32 +96,58 @@ impl Follower {
                 changed.registered.push(registration.clone());
             }
             EventKind::NodeRemoved { identifier } => {
-                tracing::info!("{identifier} was removed");
+                tracing::info!(event = "node_removed", node = %identifier, "{identifier} was removed");
                 self.tracker.remove(identifier.as_str());
                 changed.registrations = true;
             }
             EventKind::OverrideSet { identifier } => {
-                tracing::info!("an operator's files now replace the files of {identifier}");
+                tracing::info!(
+                    event = "override_set",
+                    node = %identifier,
+                    "an operator's files now replace the files of {identifier}"
+                );
             }
             EventKind::OverrideRemoved { identifier } => {
-                tracing::info!("{identifier} has its own files again: its override was removed");
+                tracing::info!(
+                    event = "override_removed",
+                    node = %identifier,
+                    "{identifier} has its own files again: its override was removed"
+                );
             }
             EventKind::ClusterFailed { failure } => {
                 tracing::error!(
+                    event = "cluster_failed",
+                    reason = failure.reason,
                     "an operator declared the cluster failed: {}",
                     failure.reason
                 );
             }
             EventKind::NodeBanned { identifier } => {
-                tracing::info!("{identifier} was banned: its registrations are refused");
+                tracing::info!(
+                    event = "node_banned",
+                    node = %identifier,
+                    "{identifier} was banned: its registrations are refused"
+                );
             }
             EventKind::NodeUnbanned { identifier } => {
-                tracing::info!("{identifier} is no longer banned");
+                tracing::info!(
+                    event = "node_unbanned",
+                    node = %identifier,
+                    "{identifier} is no longer banned"
+                );
             }
             EventKind::RedrawRequested { key } => {
-                tracing::info!("an operator requested another value of once.{key}");
+                tracing::info!(
+                    event = "redraw_requested",
+                    "an operator requested another value of once.{key}"
+                );
             }
-            EventKind::ClusterReset => tracing::info!("an operator ended the declared failure"),
+            EventKind::ClusterReset => {
+                tracing::info!(
+                    event = "cluster_reset",
+                    "an operator ended the declared failure"
+                );
+            }
             // The sealer and the server log these themselves.
             EventKind::JoinerChanged { .. }
             | EventKind::Delivered { .. }
@@ -184,11 +210,18 @@ impl Follower {
 /// Logs the nodes that registered, with the progress after it.
 pub(super) fn log_registrations(registered: &[Arc<NodeRegistration>], progress: &Progress) {
     if registered.len() > LOGGED_ONE_BY_ONE_MAX {
-        tracing::info!("{} nodes registered ({progress})", registered.len());
+        tracing::info!(
+            event = "nodes_registered",
+            "{} nodes registered ({progress})",
+            registered.len()
+        );
         return;
     }
     for node in registered {
         tracing::info!(
+            event = "node_registered",
+            node = %node.identifier,
+            peer = %node.ip,
             "{} registered from {} ({progress})",
             node.identifier,
             node.ip

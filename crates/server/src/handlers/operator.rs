@@ -12,6 +12,7 @@ use super::{
     },
     bounded_body, small_body,
 };
+use cfgsync_cluster::metrics::Expiries;
 use cfgsync_wire::{
     ReloadOutcome, ReloadedPart, TokenEntry, TokenUseEntry, read_fail, read_redraw, read_reload,
     read_replacement,
@@ -19,6 +20,9 @@ use cfgsync_wire::{
 
 /// The content type of `/metrics`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// How many tokens have an expiry time in `/metrics`: those that expire first.
+const EXPIRING_TOKENS_MAX: usize = 100;
 
 type Routed = Result<RoutedReply, Rejection>;
 
@@ -214,5 +218,14 @@ pub(in super::super) async fn reload(mut context: Context, mut body: Body) -> Ro
 
 /// `GET /metrics`.
 pub(in super::super) async fn metrics(context: Context) -> RoutedReply {
-    reply::text(OPENMETRICS, context.server().coordinator.metrics_text()).into()
+    let server = context.server();
+    let config = &server.config;
+    let tokens = config.access.expiring_tokens(EXPIRING_TOKENS_MAX);
+    let expiries = Expiries {
+        certificate: config.tls.as_ref().map(|tls| *tls.dates().end()),
+        tokens: (tokens.into_iter())
+            .map(|(name, at)| (name, at.as_second()))
+            .collect(),
+    };
+    reply::text(OPENMETRICS, server.coordinator.metrics_text(&expiries)).into()
 }
