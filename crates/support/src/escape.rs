@@ -11,7 +11,13 @@ use std::fmt::Write as _;
 /// assert_eq!(escape_for_terminal("a\u{1b}[2J"), "a\\u{1b}[2J");
 /// ```
 pub fn escape_for_terminal(text: &str) -> String {
-    escape_with(text, |escaped, c| escaped.extend(c.escape_debug()))
+    escape_with(text, |escaped, c| {
+        if c.is_control() {
+            escaped.extend(c.escape_debug());
+        } else {
+            escaped.extend(c.escape_unicode());
+        }
+    })
 }
 
 /// Returns `text` as [`escape_for_terminal`] does, on one line: line ends and tabs are escaped too.
