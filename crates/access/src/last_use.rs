@@ -39,7 +39,9 @@ impl LastUse {
     /// Notes a use at `now`.
     pub(super) fn note(&self, now: Timestamp, from: IpAddr) {
         let second = now.as_second();
-        if self.second.swap(second, Ordering::Relaxed) == second {
+        if self.second.load(Ordering::Relaxed) == second
+            || self.second.swap(second, Ordering::Relaxed) == second
+        {
             return;
         }
         let at = Timestamp::from_second(second).unwrap_or(now);

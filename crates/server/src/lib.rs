@@ -69,6 +69,7 @@ mod state;
 mod reply;
 mod rejection;
 mod transport_checks;
+mod presented_token;
 mod audit_draft;
 mod context;
 mod request_body;

@@ -12,11 +12,10 @@ use std::fmt::Write as _;
 /// ```
 pub fn escape_for_terminal(text: &str) -> String {
     escape_with(text, |escaped, c| {
-        // `escape_debug` keeps characters that count as letters, although a terminal shows nothing for some of them.
-        if c.escape_debug().eq([c]) {
-            escaped.extend(c.escape_unicode());
-        } else {
+        if c.is_control() {
             escaped.extend(c.escape_debug());
+        } else {
+            escaped.extend(c.escape_unicode());
         }
     })
 }
