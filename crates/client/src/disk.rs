@@ -16,6 +16,8 @@
 
 mod step;
 mod owner;
+mod attributes;
+mod mode;
 mod tree;
 mod stage;
 mod removal;
@@ -34,6 +36,7 @@ use crate::Target;
 use cfgsync_model::{ArtifactFile, ArtifactPath};
 use cfgsync_support::duration;
 pub use checksum::{Checksum, checksum};
+use mode::CHANGE_MODE;
 use owner::CHANGE_OWNER;
 pub use owner::Owner;
 pub(crate) use preview::check_directory;
@@ -147,6 +150,18 @@ impl DiskError {
                 action, problem, ..
             } if *action == CHANGE_OWNER && problem.kind() == Kind::PermissionDenied => {
                 Some("only root can change the owner of a file: run as root, or omit --owner")
+            }
+            Self::Io {
+                action, problem, ..
+            } if *action == CHANGE_MODE
+                && matches!(
+                    problem.kind(),
+                    Kind::PermissionDenied | Kind::Unsupported | Kind::InvalidInput
+                ) =>
+            {
+                Some(
+                    "write the secret to a file system that keeps modes, such as a tmpfs, with --out or --out-dir",
+                )
             }
             Self::Io { problem, .. } => match problem.kind() {
                 Kind::StorageFull | Kind::QuotaExceeded => {
