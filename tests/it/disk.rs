@@ -25,6 +25,7 @@ fn artifact(name: &str, mode: &str, content: &str) -> ArtifactFile {
         path: name.parse().unwrap(),
         mode: mode.parse().unwrap(),
         secret: false,
+        ownership: None,
         // Two chunks, so that a crash can happen in the middle of the file.
         content: Content::from_chunks([
             Chunk::new(content[..content.len() / 2].to_owned()),
@@ -564,7 +565,7 @@ fn owner_is_set_on_files_and_new_directories() {
         uid => (uid, mine.gid()),
     };
     let owner = Some(Owner {
-        uid,
+        uid: Some(uid),
         gid: Some(gid),
     });
     write_owned(directory.path(), &new(), owner, &mut no_fault).unwrap();
@@ -577,6 +578,61 @@ fn owner_is_set_on_files_and_new_directories() {
     write(directory.path(), &newer, &mut no_fault).unwrap();
     let stat = fs::metadata(directory.path().join("a")).unwrap();
     assert_eq!((stat.uid(), stat.gid()), (uid, gid));
+}
+
+#[test]
+fn file_may_give_its_own_owner_and_the_node_has_priority() {
+    use cfgsync_model::{Account, Ownership};
+
+    let directory = tempfile::tempdir().unwrap();
+    let mine = fs::metadata(directory.path()).unwrap();
+    let is_root = mine.uid() == 0;
+    let (uid, gid) = if is_root {
+        (12345, 23456)
+    } else {
+        (mine.uid(), mine.gid())
+    };
+    let account = |number: u32| Some(Account::new(&number.to_string()).unwrap());
+    let with = |name, owner, group| ArtifactFile {
+        ownership: Ownership::of(owner, group),
+        ..artifact(name, "0644", "content")
+    };
+    let owned = [
+        with("both", account(uid), account(gid)),
+        with("group", None, account(gid)),
+        with("none", None, None),
+    ];
+    let owner_of = |name: &str| {
+        let stat = fs::metadata(directory.path().join(name)).unwrap();
+        (stat.uid(), stat.gid())
+    };
+    write(directory.path(), &owned, &mut no_fault).unwrap();
+    assert_eq!(owner_of("both"), (uid, gid));
+    assert_eq!(owner_of("group"), (mine.uid(), gid));
+    assert_eq!(owner_of("none"), (mine.uid(), mine.gid()));
+    let again = write(directory.path(), &owned, &mut no_fault).unwrap();
+    assert!(again.iter().all(|file| file.outcome == Outcome::Unchanged));
+
+    let of_node = Owner {
+        uid: Some(if is_root { 11111 } else { uid }),
+        gid: None,
+    };
+    write_owned(directory.path(), &owned, Some(of_node), &mut no_fault).unwrap();
+    assert_eq!(owner_of("both"), (of_node.uid.unwrap(), gid));
+
+    let unknown = [with(
+        "both",
+        Some(Account::new("no-such-user").unwrap()),
+        None,
+    )];
+    let error = write(directory.path(), &unknown, &mut no_fault).unwrap_err();
+    assert_eq!(
+        error
+            .to_string()
+            .replace(directory.path().to_str().unwrap(), "DIR"),
+        "cannot change the owner of DIR/both: /etc/passwd has no user no-such-user"
+    );
+    assert!(error.hint().unwrap().contains("--owner USER:GROUP"));
 }
 
 /// Regression test: new directories below a setgid directory lost the bit, so their files got another group.

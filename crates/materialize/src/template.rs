@@ -213,6 +213,7 @@ fn render_file(
         path: file.path.clone(),
         mode: file.mode,
         secret: file.secret,
+        ownership: file.ownership.clone(),
         content: rendered,
     })
 }

@@ -13,12 +13,12 @@ use serde_yaml::{Mapping, Value};
 
 use super::{
     mistake::{Document, Mistake},
-    scalars::{Mapped, ModeText},
+    scalars::{AccountText, Mapped, ModeText},
     source::YamlPath,
     syntax, typed,
 };
 use cfgsync_model::{
-    ArtifactFile, ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, Mode,
+    ArtifactFile, ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, Mode, Ownership,
 };
 
 #[derive(Deserialize)]
@@ -55,6 +55,8 @@ struct RawArtifact {
     content: String,
     mode: Option<ModeText>,
     secret: Option<bool>,
+    owner: Option<AccountText>,
+    group: Option<AccountText>,
 }
 
 /// Reads the artifacts in `text`, the content of `file`.
@@ -183,6 +185,10 @@ impl Reader {
                 Ok(path) => ArtifactFile {
                     mode,
                     secret,
+                    ownership: Ownership::of(
+                        raw.owner.map(|owner| owner.0),
+                        raw.group.map(|group| group.0),
+                    ),
                     ..ArtifactFile::new(path, raw.content)
                 },
                 Err(error) => {

@@ -28,7 +28,6 @@ pub(super) fn install(
     tree: &mut Tree,
     staged: &mut [Staged],
     removals: &mut [Removal],
-    owner: Option<Owner>,
     hook: Hook<'_>,
 ) -> Result<(), DiskError> {
     // First, so that a crash cannot leave a removed file beside a receipt that no longer names it.
@@ -43,7 +42,7 @@ pub(super) fn install(
     // Last, after everything else has succeeded, because this change is not atomic.
     for file in staged.iter_mut() {
         if matches!(file.state, State::InPlace) {
-            overwrite(&tree.at(file.directory).fd, file, owner, hook)?;
+            overwrite(&tree.at(file.directory).fd, file, hook)?;
         }
     }
     for directory in tree.changed() {
@@ -175,7 +174,11 @@ fn write_copy(directory: &OwnedFd, name: &str, to: OwnedFd, stat: &Stat) -> Resu
     let mut from = File::from(fs::openat(directory, name, from, Mode::empty())?);
     let mut to = File::from(to);
     io::copy(&mut from, &mut to).map_err(errno)?;
-    match set_owner(&to, stat.st_uid, Some(stat.st_gid)) {
+    let owner = Owner {
+        uid: Some(stat.st_uid),
+        gid: Some(stat.st_gid),
+    };
+    match set_owner(&to, owner) {
         Ok(()) | Err(Errno::PERM) => {}
         Err(errno) => return Err(errno),
     }
@@ -190,12 +193,7 @@ fn write_copy(directory: &OwnedFd, name: &str, to: OwnedFd, stat: &Stat) -> Resu
     fs::fsync(&to)
 }
 
-fn overwrite(
-    directory: &OwnedFd,
-    file: &mut Staged,
-    owner: Option<Owner>,
-    hook: Hook<'_>,
-) -> Result<(), DiskError> {
+fn overwrite(directory: &OwnedFd, file: &mut Staged, hook: Hook<'_>) -> Result<(), DiskError> {
     let old = read(directory, &file.name, &file.path)?;
     before(hook, Step::Overwrite, "write", &file.path)?;
     let failed = || DiskError::io("write", &file.path);
@@ -204,8 +202,7 @@ fn overwrite(
     let stat = Box::new(fs::fstat(&fd).map_err(failed())?);
     let attributes = Attributes::of(&fd);
     let mut fd = File::from(fd);
-    let owner = owner.map(|owner| (owner.uid, owner.gid));
-    let written = rewrite(&mut fd, &file.bytes, file.mode, file.is_secret, owner)
+    let written = rewrite(&mut fd, &file.bytes, file.mode, file.is_secret, file.owner)
         .map_err(DiskError::io("write", &file.path))
         .and_then(|()| check_mode(&fd, file.mode, file.is_secret, &file.path));
     attributes.apply_acl(&fd, file.mode, &file.path);
@@ -223,7 +220,7 @@ fn rewrite(
     bytes: &[u8],
     mode: Mode,
     is_secret: bool,
-    owner: Option<(u32, Option<u32>)>,
+    owner: Owner,
 ) -> Result<(), Errno> {
     let change_mode = |file: &File, mode| match fs::fchmod(file, mode) {
         Err(errno) if refuses_modes(errno) && !is_secret => Ok(()),
@@ -238,9 +235,7 @@ fn rewrite(
     file.rewind().map_err(errno)?;
     file.write_all(bytes).map_err(errno)?;
     file.set_len(bytes.len() as u64).map_err(errno)?;
-    if let Some((uid, gid)) = owner {
-        set_owner(&*file, uid, gid)?;
-    }
+    set_owner(&*file, owner)?;
     let stat = fs::fstat(&*file)?;
     if Mode::from_raw_mode(stat.st_mode & 0o7777) != mode {
         change_mode(file, mode)?;
@@ -276,7 +271,14 @@ fn restore(directory: &OwnedFd, file: &Staged, hook: Hook<'_>) -> Result<(), Err
             let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
             let now = fs::fstat(&fd)?;
             let is_owned = (now.st_uid, now.st_gid) == (stat.st_uid, stat.st_gid);
-            let owner = (!is_owned).then_some((stat.st_uid, Some(stat.st_gid)));
+            let owner = if is_owned {
+                Owner::default()
+            } else {
+                Owner {
+                    uid: Some(stat.st_uid),
+                    gid: Some(stat.st_gid),
+                }
+            };
             let mut fd = File::from(fd);
             rewrite(&mut fd, old, mode, false, owner)?;
             attributes.restore_acl(&fd);

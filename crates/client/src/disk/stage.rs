@@ -31,6 +31,7 @@ pub(super) struct Staged {
     pub(super) path: PathBuf,
     pub(super) mode: Mode,
     pub(super) is_secret: bool,
+    pub(super) owner: Owner,
     pub(super) bytes: Bytes,
     pub(super) state: State,
 }
@@ -81,7 +82,7 @@ pub(super) fn stage(
     directory: usize,
     name: String,
     path: PathBuf,
-    owner: Option<Owner>,
+    owner: Owner,
     tree: &mut Tree,
     staged: &mut Vec<Staged>,
     hook: Hook<'_>,
@@ -108,10 +109,11 @@ pub(super) fn stage(
         path,
         mode: Mode::from_raw_mode(file.mode.bits()),
         is_secret: file.secret,
+        owner,
         bytes: file.content.to_bytes(),
         state: State::Unchanged,
     };
-    if old.is_some_and(|old| is_up_to_date(fd, &next, &old, owner)) {
+    if old.is_some_and(|old| is_up_to_date(fd, &next, &old)) {
         staged.push(next);
         return Ok(());
     }
@@ -134,7 +136,7 @@ pub(super) fn stage(
     staged.push(next);
     let this = staged.last().expect("just pushed");
     let fd = &tree.at(directory).fd;
-    fill(temp, file, this, old.as_ref(), owner, fd, hook)
+    fill(temp, file, this, old.as_ref(), fd, hook)
 }
 
 fn fill(
@@ -142,7 +144,6 @@ fn fill(
     file: &ArtifactFile,
     this: &Staged,
     old: Option<&Stat>,
-    owner: Option<Owner>,
     directory: &OwnedFd,
     hook: Hook<'_>,
 ) -> Result<(), DiskError> {
@@ -159,18 +160,12 @@ fn fill(
             })?;
     }
     before(hook, Step::Own, CHANGE_OWNER, path)?;
-    let keep = old.map(|old| (old.st_uid, old.st_gid));
-    match owner {
-        Some(Owner { uid, gid }) => {
-            let gid = gid.or(keep.map(|(_, gid)| gid));
-            set_owner(&temp, uid, gid).map_err(DiskError::io(CHANGE_OWNER, path))?;
-        }
-        None => {
-            if let Some((uid, gid)) = keep {
-                keep_owner(&temp, uid, gid).map_err(failed())?;
-            }
-        }
+    if let Some(old) = old
+        && (this.owner.uid.is_none() || this.owner.gid.is_none())
+    {
+        keep_owner(&temp, old.st_uid, old.st_gid).map_err(failed())?;
     }
+    set_owner(&temp, this.owner).map_err(DiskError::io(CHANGE_OWNER, path))?;
     // Before the mode: until then, only the owner has access.
     let kept = old.map_or_else(Attributes::default, |_| {
         attributes_of(directory, &this.name)
@@ -194,10 +189,10 @@ fn attributes_of(directory: &OwnedFd, name: &str) -> Attributes {
     file.map_or_else(|_| Attributes::default(), Attributes::of)
 }
 
-fn is_up_to_date(fd: &OwnedFd, this: &Staged, old: &Stat, owner: Option<Owner>) -> bool {
-    let is_owned = owner.is_none_or(|Owner { uid, gid }| {
-        old.st_uid == uid && gid.is_none_or(|gid| old.st_gid == gid)
-    });
+fn is_up_to_date(fd: &OwnedFd, this: &Staged, old: &Stat) -> bool {
+    let Owner { uid, gid } = this.owner;
+    let is_owned =
+        uid.is_none_or(|uid| old.st_uid == uid) && gid.is_none_or(|gid| old.st_gid == gid);
     let mode = Mode::from_raw_mode(old.st_mode & 0o7777);
     let has_mode =
         || mode == this.mode || attributes_of(fd, &this.name).mode_behind_acl(mode) == this.mode;

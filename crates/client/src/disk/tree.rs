@@ -230,7 +230,7 @@ impl Tree {
         let fd = fs::openat(parent_fd, name, flags, Mode::empty()).map_err(failed())?;
         if is_ours {
             if let Some(owner) = self.owner {
-                set_owner(&fd, owner.uid, owner.gid).map_err(failed())?;
+                set_owner(&fd, owner).map_err(failed())?;
             }
             let inherited = fs::fstat(&fd).map_err(failed())?.st_mode;
             // The umask has limited the mode that mkdir was given. A setgid directory passes its bit on.

@@ -42,6 +42,7 @@ fn file(path: &str, line: usize, source: &str) -> FileSpec {
     FileSpec {
         path: path.parse().unwrap(),
         mode: Mode::default(),
+        ownership: None,
         secret: false,
         shared: false,
         matching: None,

@@ -13,7 +13,7 @@ use crate::{
     source::{Source, YamlPath},
     typed,
 };
-use cfgsync_model::{ArtifactPath, Mode};
+use cfgsync_model::{ArtifactPath, Mode, Ownership};
 use cfgsync_template::{JinjaError, Origin, Scope, Template, Whitespace};
 
 /// The settings with which a template is compiled.
@@ -134,6 +134,10 @@ fn read_file(
     Some(FileSpec {
         path: name?,
         mode,
+        ownership: Ownership::of(
+            raw.owner.map(|owner| owner.0),
+            raw.group.map(|group| group.0),
+        ),
         secret,
         shared,
         matching,
