@@ -530,3 +530,51 @@ fn receipt_cannot_make_join_remove_other_files() {
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     assert_eq!(sandbox.read("victim"), "mine");
 }
+
+#[test]
+fn owner_of_the_spec_is_used_and_the_flag_has_priority() {
+    let sandbox = Sandbox::new();
+    let uid = fs::metadata(sandbox.path()).unwrap().uid();
+    let owned = |owner: &str| {
+        let files = format!("path: stays, owner: {owner}");
+        sandbox.put(
+            "cluster.yaml",
+            &spec_with(&[]).replace("path: stays", &files),
+        );
+        sandbox.serve(&[])
+    };
+    let server = owned("no-such-user");
+    let output = run(&sandbox, &server.url, &[]);
+    assert_eq!(code(&output), 73, "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("/etc/passwd has no user no-such-user"));
+    let own = uid.to_string();
+    let output = run(&sandbox, &server.url, &["--owner", &own]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+
+    let server = owned(&own);
+    let output = run(&sandbox, &server.url, &[]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+
+    for (owner, exit, message) in [
+        (
+            "no-such-user",
+            78,
+            "--owner: /etc/passwd has no user no-such-user",
+        ),
+        (
+            ":no-such-group",
+            78,
+            "--owner: /etc/group has no group no-such-group",
+        ),
+        ("4294967295", 2, "is neither the name nor the number"),
+        (":", 2, "expected USER, USER:GROUP or :GROUP"),
+    ] {
+        let output = run(&sandbox, UNREACHABLE, &["--owner", owner]);
+        assert_eq!(code(&output), exit);
+        assert!(
+            text(&output.stderr).contains(message),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}

@@ -94,7 +94,7 @@ impl DeliveryOptions {
         }
     }
 
-    /// Gives the files and new directories to `owner`.
+    /// Gives the files and new directories to `owner`. It has priority over the owner that the spec gives to a file.
     #[must_use]
     pub fn with_owner(mut self, owner: Owner) -> Self {
         self.owner = Some(owner);

@@ -202,7 +202,7 @@ impl Pipeline {
             let own = made.next_if(|(other, _)| other == identifier);
             let own = own.map(|(_, files)| files).unwrap_or_default();
             let files = match overrides.get(identifier) {
-                Some(files) => keep_secret(&own, files),
+                Some(files) => keep_attributes(&own, files),
                 None => own,
             };
             (identifier.clone(), files)
@@ -235,14 +235,18 @@ fn shared_paths(spec: &Spec) -> HashSet<ArtifactPath> {
     paths
 }
 
-/// Returns an operator's `files`. A file that replaces a secret file of the node's `own` becomes secret.
-fn keep_secret(own: &ArtifactSet, files: &ArtifactSet) -> ArtifactSet {
+/// Returns an operator's `files`. A file that replaces a file of the node's `own` keeps its owner and group, and becomes
+/// secret if that one is.
+fn keep_attributes(own: &ArtifactSet, files: &ArtifactSet) -> ArtifactSet {
     let files = files.files().iter().map(|file| {
-        if own.get(&file.path).is_some_and(|own| own.secret) {
-            file.clone().into_secret()
-        } else {
-            file.clone()
+        let mut file = file.clone();
+        if let Some(own) = own.get(&file.path) {
+            file.ownership.clone_from(&own.ownership);
+            if own.secret {
+                file = file.into_secret();
+            }
         }
+        file
     });
     ArtifactSet::new(files.collect()).expect("the paths of a set are distinct")
 }

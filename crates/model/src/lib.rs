@@ -23,6 +23,7 @@ mod readiness;
 mod artifact_path;
 mod mode;
 mod content;
+mod ownership;
 mod artifact;
 mod nested_paths;
 mod generation;
@@ -42,6 +43,7 @@ pub use integer::{IntegerOutOfRange, check_integer_range};
 pub use joiner::{JoinerId, Origin, Sender};
 pub use mode::{InvalidMode, Mode, ModeNotPrivate};
 pub use nested_paths::{NestedPaths, PathIndex};
+pub use ownership::{Account, InvalidAccount, Ownership};
 pub use pin::{InvalidPin, Pin};
 pub use readiness::{MISSING_NAMES_MAX, Progress, Readiness};
 pub use registration::{

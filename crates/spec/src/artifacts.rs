@@ -16,13 +16,13 @@ use serde_yaml::{Mapping, Value};
 
 use super::{
     mistake::{Document, Mistake},
-    scalars::{Mapped, ModeText},
+    scalars::{AccountText, Mapped, ModeText},
     source::YamlPath,
     syntax, typed,
     unknown_fields::take_unknown_fields,
 };
 use cfgsync_model::{
-    ArtifactFile, ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, Mode,
+    ArtifactFile, ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, Mode, Ownership,
 };
 
 #[derive(Deserialize)]
@@ -61,6 +61,8 @@ struct RawArtifact {
     content: String,
     mode: Option<ModeText>,
     secret: Option<bool>,
+    owner: Option<AccountText>,
+    group: Option<AccountText>,
 }
 
 /// Artifacts that were read, and what was ignored in their file.
@@ -196,6 +198,10 @@ impl Reader {
                 Ok(path) => ArtifactFile {
                     mode,
                     secret,
+                    ownership: Ownership::of(
+                        raw.owner.map(|owner| owner.0),
+                        raw.group.map(|group| group.0),
+                    ),
                     ..ArtifactFile::new(path, raw.content)
                 },
                 Err(error) => {

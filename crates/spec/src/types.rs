@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 
 use super::{materializer::Materializer, metadata::MetadataRules};
-use cfgsync_model::{ArtifactPath, Digest, Identifier, MaterializedArtifacts, Mode};
+use cfgsync_model::{ArtifactPath, Digest, Identifier, MaterializedArtifacts, Mode, Ownership};
 use cfgsync_template::{Expression, Iteration, Origin, Template};
 
 /// A readiness rule and the materializers that make the files.
@@ -176,6 +176,8 @@ pub struct FileSpec {
     pub iteration: Option<Iteration>,
     /// The permission bits of the file on the node.
     pub mode: Mode,
+    /// The owner and group of the file on the node.
+    pub ownership: Option<Arc<Ownership>>,
     /// Whether the content is shown to the node only, and not in logs, errors and comparisons.
     pub secret: bool,
     /// Whether the file is rendered once and is the same for every node.

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::{Deserialize, Serialize};
 
 use cfgsync_model::{
-    ArtifactFile, ArtifactPath, ArtifactSet, Digest, Failure, Generation, GenerationNumber,
-    Identifier, Instance, Metadata, Mode, Progress, Revision, Seat,
+    Account, ArtifactFile, ArtifactPath, ArtifactSet, Digest, Failure, Generation,
+    GenerationNumber, Identifier, Instance, Metadata, Mode, Progress, Revision, Seat,
 };
 use cfgsync_support::clock::Timestamp;
 
@@ -156,6 +156,12 @@ pub struct ArtifactEntry {
     /// Whether the content is secret, so that operators must ask for it explicitly.
     #[serde(default)]
     pub secret: bool,
+    /// The owner on the node, if the spec gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Account>,
+    /// The group on the node, if the spec gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Account>,
 }
 
 /// An entry of `GET /v1/generations`, which lists the newest generation first.
@@ -197,6 +203,8 @@ impl ArtifactEntry {
             sha256: file.content.sha256(),
             shared,
             secret: file.secret,
+            owner: file.ownership.as_ref().and_then(|of| of.owner.clone()),
+            group: file.ownership.as_ref().and_then(|of| of.group.clone()),
         }
     }
 

@@ -194,6 +194,8 @@ pub fn read_replacement(body: &[u8]) -> Result<(Identifier, ArtifactSet), Invali
             mode: Mode::for_file(mode, secret)
                 .map_err(|e| InvalidBody::field(format!("files[{at}].mode"), e.to_string()))?,
             secret,
+            // The override keeps the ownership of the node's own file.
+            ownership: None,
             content: Content::whole(content),
         };
         set.push(file)

@@ -8,7 +8,9 @@ use std::{
 };
 
 use cfgsync::{Identifier, OutputMap};
-use cfgsync_client::{Client, DeliveryOptions, JoinError, JoinOptions, NodeAddress, ServerUrl};
+use cfgsync_client::{
+    Client, DeliveryOptions, JoinError, JoinOptions, NodeAddress, ServerUrl, disk::Owner,
+};
 use cfgsync_model::ArtifactPath;
 use tracing::{info, warn};
 
@@ -158,7 +160,9 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
     options.delivered = delivered;
     options.timeout = values::limit(args.timeout);
     let mut delivery = DeliveryOptions::new(outputs);
-    if let Some(owner) = args.owner {
+    if let Some(owner) = &args.owner {
+        let owner =
+            Owner::of(owner).map_err(|error| JoinFailure::Setting(format!("--owner: {error}")))?;
         delivery = delivery.with_owner(owner);
     }
     if let Some(receipt) = &receipt {

@@ -182,6 +182,8 @@ impl<'a> FileEntry<'a> {
                     chunks.map(|BytesEntry(bytes)| Chunk::new(bytes.to_vec())),
                 ),
                 secret: file.secret,
+                // An override has the ownership of the node's own file.
+                ownership: None,
             })
             .map_err(|error| DecodeError::Other(error.to_string()))?;
         }

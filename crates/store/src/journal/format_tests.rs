@@ -24,8 +24,9 @@ use super::{
 };
 use crate::{Bounds, Change, Relocation, State};
 use cfgsync_model::{
-    ArtifactFile, ArtifactSet, Chunk, Content, Digest, Failure, FailureKind, Generation,
-    GenerationNumber, Instance, NodeRegistration, Revision, Seat, generation_digest,
+    Account, ArtifactFile, ArtifactSet, Chunk, Content, Digest, Failure, FailureKind, Generation,
+    GenerationNumber, Identifier, Instance, NodeRegistration, Ownership, Revision, Seat,
+    generation_digest,
 };
 use cfgsync_support::clock::Timestamp;
 
@@ -42,6 +43,46 @@ const FIXTURE_V1_FIRST: &str = "fixtures/state-1-unmarked";
 fn node(name: &str, ip: &str, metadata: serde_json::Value) -> NodeRegistration {
     NodeRegistration::without_metadata(name.parse().unwrap(), ip.parse().unwrap())
         .with_metadata_value(metadata)
+}
+
+/// The owners and groups of files are a second value, so that files without any stay as they were.
+#[test]
+fn ownership_of_files_is_kept() {
+    let plain = generation(1, &["a", "b"]);
+    let account = |text: &str| Some(Account::new(text).unwrap());
+    let mut owned = (*plain).clone();
+    let own = |files: &ArtifactSet, ownership: Option<Arc<Ownership>>| {
+        let files = files.files().iter().cloned();
+        let files = files.map(|file| ArtifactFile {
+            ownership: ownership.clone(),
+            ..file
+        });
+        ArtifactSet::new(files.collect()).unwrap()
+    };
+    owned.shared = Arc::new(own(&plain.shared, Ownership::of(account("1000"), None)));
+    let b: Identifier = "b".parse().unwrap();
+    let of_b = own(
+        &plain.nodes[&b].local,
+        Ownership::of(account("app"), account("web")),
+    );
+    let sets = plain.nodes.iter().map(|(name, files)| {
+        let files = if *name == b {
+            of_b.clone()
+        } else {
+            files.local.clone()
+        };
+        (name.clone(), files)
+    });
+    (owned.nodes, owned.digest) = generation_digest(INSTANCE, sets.collect(), &owned.shared);
+    assert_ne!(owned.digest, plain.digest);
+    let file = generation_files::to_file(&owned).into();
+    let read = generation_files::from_file(&file, owned.digest, || "f".into()).unwrap();
+    let read = read.complete(&owned);
+    generation_files::verify_digests(INSTANCE, &read).unwrap();
+    assert_eq!(read.shared, owned.shared);
+    for (name, files) in &owned.nodes {
+        assert_eq!(read.nodes[name].local, files.local);
+    }
 }
 
 fn generation(number: u64, names: &[&str]) -> Arc<Generation> {

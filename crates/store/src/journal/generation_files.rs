@@ -23,8 +23,8 @@ use super::{
 };
 use crate::State;
 use cfgsync_model::{
-    ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Digest, Generation, Identifier,
-    Instance, NodeFiles, generation_digest,
+    Account, ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Digest, Generation,
+    Identifier, Instance, NodeFiles, Ownership, generation_digest,
 };
 
 /// The content of the file. Each path and chunk is stored once, and files refer to it by its index.
@@ -51,6 +51,18 @@ struct FileRef {
 
 /// The suffix of a file whose seal may not be in the log.
 const PENDING_SUFFIX: &str = ".pending";
+
+/// The ownership of files, as a second value after the entry. It is absent if no file has any, as in files of earlier
+/// versions.
+#[derive(Serialize, Deserialize)]
+struct OwnershipEntry<'a> {
+    /// The distinct pairs of owner and group.
+    #[serde(borrow)]
+    ownerships: Vec<(Option<&'a str>, Option<&'a str>)>,
+    /// Files with the index of their ownership. Files are counted in the order of the entry: the shared ones, then those
+    /// of each node.
+    files: Vec<(u32, u32)>,
+}
 
 /// The files of one generation, read from disk.
 pub(super) struct GenerationFiles {
@@ -314,7 +326,59 @@ pub(super) fn to_file(generation: &Generation) -> Vec<u8> {
         shared,
         nodes,
     };
-    header::new_file(FileKind::Generation, |body| entry::write(body, &entry))
+    let ownership = ownership_of(generation);
+    header::new_file(FileKind::Generation, |body| {
+        entry::write(body, &entry);
+        if !ownership.files.is_empty() {
+            entry::write(body, &ownership);
+        }
+    })
+}
+
+fn ownership_of(generation: &Generation) -> OwnershipEntry<'_> {
+    let mut indexes = HashMap::new();
+    let mut entry = OwnershipEntry {
+        ownerships: vec![],
+        files: vec![],
+    };
+    let own = generation.nodes.values().map(|files| &files.local);
+    let all = std::iter::once(&*generation.shared).chain(own);
+    for (at, file) in (0..).zip(all.flat_map(ArtifactSet::files)) {
+        let Some(ownership) = file.ownership.as_deref() else {
+            continue;
+        };
+        let index = *indexes.entry(ownership).or_insert_with(|| {
+            let owner = ownership.owner.as_ref().map(Account::as_str);
+            let group = ownership.group.as_ref().map(Account::as_str);
+            entry.ownerships.push((owner, group));
+            last_index(&entry.ownerships)
+        });
+        entry.files.push((at, index));
+    }
+    entry
+}
+
+/// Returns the ownership of files by their number in the entry.
+fn read_ownership(rest: &[u8]) -> Result<HashMap<u32, Arc<Ownership>>, DecodeError> {
+    if rest.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let (entry, _): (OwnershipEntry<'_>, _) = entry::read(rest)?;
+    let invalid = || DecodeError::Other("the owner of a file is not valid".to_owned());
+    let account = |text: Option<&str>| match text {
+        Some(text) => Account::new(text).map(Some).map_err(|_| invalid()),
+        None => Ok(None),
+    };
+    let ownerships = entry
+        .ownerships
+        .into_iter()
+        .map(|(owner, group)| Ownership::of(account(owner)?, account(group)?).ok_or_else(invalid));
+    let ownerships: Vec<_> = ownerships.collect::<Result<_, DecodeError>>()?;
+    let files = entry.files.into_iter().map(|(file, index)| {
+        let ownership = ownerships.get(index as usize).ok_or_else(invalid)?;
+        Ok((file, Arc::clone(ownership)))
+    });
+    files.collect()
 }
 
 /// Assigns indexes to paths and chunks, so that each is stored once.
@@ -373,7 +437,9 @@ pub(super) fn from_file(
 }
 
 fn from_body(file: &Bytes, body: &[u8], digest: Digest) -> Result<GenerationFiles, DecodeError> {
-    let (entry, _): (GenerationEntry, _) = entry::read(body)?;
+    let (entry, rest): (GenerationEntry, _) = entry::read(body)?;
+    let ownership = read_ownership(rest)?;
+    let mut next_file = 0..;
     if entry.digest != *digest.as_bytes() {
         return Err(DecodeError::Other(
             "it holds another generation than the one that names it".to_owned(),
@@ -391,7 +457,7 @@ fn from_body(file: &Bytes, body: &[u8], digest: Digest) -> Result<GenerationFile
             Chunk::with_sha256(file.slice_ref(bytes), Digest::from_bytes(*sum))
         })
         .collect();
-    let set = |files: Vec<FileRef>| -> Result<ArtifactSet, DecodeError> {
+    let mut set = |files: Vec<FileRef>| -> Result<ArtifactSet, DecodeError> {
         let bad_index =
             || DecodeError::Other("a file refers to a path or chunk that is not there".to_owned());
         let files = files.into_iter().map(|file| {
@@ -406,6 +472,7 @@ fn from_body(file: &Bytes, body: &[u8], digest: Digest) -> Result<GenerationFile
                 mode: mode(file.mode)?,
                 content: Content::from_chunks(chunks.ok_or_else(bad_index)?),
                 secret: file.secret,
+                ownership: (next_file.next()).and_then(|at: u32| ownership.get(&at).cloned()),
             })
         });
         let files: Result<Vec<_>, DecodeError> = files.collect();
