@@ -6,7 +6,7 @@ use super::{mistake::Document, source::YamlPath};
 use cfgsync_support::nearest::nearest;
 
 /// The fields of a file.
-const FILE_FIELDS: &[&str] = &["path", "content", "mode", "secret"];
+const FILE_FIELDS: &[&str] = &["path", "content", "mode", "owner", "group", "secret"];
 /// The number of warnings that are given. The rest is only counted.
 const WARNINGS_MAX: usize = 5;
 
