@@ -147,21 +147,15 @@ impl Coordinator {
     /// at once.
     pub fn complete_delivery(&self, identifier: Identifier, generation: GenerationNumber) {
         let view = self.shared.view.load();
-        let is_news = match served_payload(&view, &identifier, generation) {
-            Some(payload) => payload.mark_delivered(),
+        let is_news = if let Some(payload) = served_payload(&view, &identifier, generation) {
+            payload.mark_delivered()
+        } else {
             // The next generation was published meanwhile. The node may have received it already.
-            None => {
-                let recorded = self
-                    .shared
-                    .store
-                    .state()
-                    .deliveries
-                    .get(&identifier)
-                    .copied();
-                let served = view.served.as_ref();
-                !served.is_some_and(|served| served.was_delivered(identifier.as_str()))
-                    && recorded.is_none_or(|recorded| recorded < generation)
-            }
+            let state = self.shared.store.state();
+            let recorded = state.deliveries.get(&identifier);
+            let served = view.served.as_ref();
+            !served.is_some_and(|served| served.was_delivered(identifier.as_str()))
+                && recorded.is_none_or(|recorded| *recorded < generation)
         };
         if !is_news {
             return;

@@ -110,12 +110,12 @@ fn digest_of<'a>(instance: &'a Instance, files: impl Iterator<Item = &'a [String
 
 /// Returns the parts of a file that enter a payload digest: path, mode with secrecy and owner, and content id.
 fn digest_parts(file: &ArtifactFile) -> [String; 3] {
+    let secret = if file.secret { " secret" } else { "" };
+    let owner = file.ownership.as_deref().map(Ownership::digest_text);
+    let owner = owner.unwrap_or_default();
     [
         file.path.as_str().to_owned(),
-        {
-            let secret = if file.secret { " secret" } else { "" };
-            format!("{}{secret}{}", file.mode, Ownership::digest_text(file))
-        },
+        format!("{}{secret}{owner}", file.mode),
         file.content.id(),
     ]
 }

@@ -4,8 +4,6 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::ArtifactFile;
-
 /// Longest name of a user or group, in bytes.
 const NAME_MAX_BYTES: usize = 32;
 
@@ -39,16 +37,13 @@ impl Ownership {
         is_given.then(|| Arc::new(Self { owner, group }))
     }
 
-    /// Returns the ownership that is part of a file's digest.
-    pub(super) fn digest_text(file: &ArtifactFile) -> String {
-        let Some(ownership) = &file.ownership else {
-            return String::new();
-        };
+    /// Returns the text that is part of a file's digest.
+    pub(super) fn digest_text(&self) -> String {
         let part = |name: &str, account: &Option<Account>| match account {
             Some(account) => format!(" {name}={account}"),
             None => String::new(),
         };
-        part("owner", &ownership.owner) + &part("group", &ownership.group)
+        part("owner", &self.owner) + &part("group", &self.group)
     }
 }
 

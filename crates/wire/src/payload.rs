@@ -89,7 +89,7 @@ mod tests {
         for file in &all {
             let body = encoded(vec![file.clone()], vec![]);
             let received = ReceivedPayload::decode(&body).unwrap();
-            assert_eq!(received.files.files(), [file.clone()]);
+            assert_eq!(received.files.files(), std::slice::from_ref(file));
             digests.push(received.digest.unwrap());
             let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
             let (owner, group) = match &file.ownership {

@@ -135,7 +135,12 @@ fn log_stale(file: &StaleFile) {
         }
         StaleOutcome::Changed => "has changed since its delivery",
         StaleOutcome::Mounted => "is bind-mounted",
-        StaleOutcome::OtherRoute => "was delivered by other routes",
+        StaleOutcome::OtherRoute => {
+            warn!(
+                "{path} was delivered by other routes before. It stays: remove it if nothing uses it.{secret}"
+            );
+            return;
+        }
         // --keep-stale
         _ => {
             warn!("{path} is no longer part of the payload, and stays.{secret}");

@@ -11,7 +11,7 @@ use cfgsync::{Identifier, OutputMap};
 use cfgsync_client::{
     Client, DeliveryOptions, JoinError, JoinOptions, NodeAddress, ServerUrl, disk::Owner,
 };
-use cfgsync_model::ArtifactPath;
+use cfgsync_model::{ArtifactPath, Ownership};
 use tracing::{info, warn};
 
 use super::{
@@ -73,37 +73,7 @@ pub(super) fn plan(args: JoinArgs, is_interactive: bool) -> Result<Plan, JoinFai
 }
 
 fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<Plan, JoinFailure> {
-    let mut outputs = outputs(&args, legacy)?;
-    for artifact in &args.env {
-        let is_discarded = |text: &&String| text.trim_start_matches('/') == artifact.name();
-        if let Some(text) = args.discard.iter().find(is_discarded) {
-            let problem = format!("--discard {text}: it is also given with --env");
-            return Err(JoinFailure::Usage(problem));
-        }
-        outputs = outputs.consume(artifact.clone());
-    }
-    if outputs.only_discards() {
-        return Err(JoinFailure::Usage(
-            "nothing is written: every route discards; add --out ARTIFACT=PATH, --out-dir DIR or --env ARTIFACT"
-                .into(),
-        ));
-    }
-    if outputs.is_empty() {
-        return Err(JoinFailure::Usage(
-            "no output for the files: add --out ARTIFACT=PATH, --out-dir DIR or --env ARTIFACT"
-                .into(),
-        ));
-    }
-    if !args.env.is_empty() && args.command.is_empty() {
-        return Err(JoinFailure::Usage(
-            "--env needs a program that gets the environment: add -- CMD".into(),
-        ));
-    }
-    if args.output.is_some() && outputs.uses_stdout() {
-        return Err(JoinFailure::Usage(
-            "--output json and a route to '-' cannot be combined: both write to stdout".into(),
-        ));
-    }
+    let outputs = checked_outputs(&args, legacy)?;
     if let Some(name) = args.command.first() {
         check_program(name, &outputs, &args.env_allow)?;
     }
@@ -159,21 +129,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
     options.cluster = args.cluster;
     options.delivered = delivered;
     options.timeout = values::limit(args.timeout);
-    let mut delivery = DeliveryOptions::new(outputs);
-    if let Some(owner) = &args.owner {
-        let owner =
-            Owner::of(owner).map_err(|error| JoinFailure::Setting(format!("--owner: {error}")))?;
-        delivery = delivery.with_owner(owner);
-    }
-    if let Some(receipt) = &receipt {
-        delivery = delivery
-            .with_receipt(&receipt.path)
-            .map_err(|error| JoinFailure::Usage(error.to_string()))?;
-        if receipt.keep_stale {
-            delivery = delivery.with_stale_files_kept();
-        }
-    }
-    delivery.check_directories().map_err(JoinError::from)?;
+    let delivery = delivery(args.owner.as_deref(), receipt.as_ref(), outputs)?;
     Ok(Plan {
         client,
         options,
@@ -184,6 +140,66 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         json: args.output.is_some(),
         command: args.command,
     })
+}
+
+/// Returns the routes. Fails if they contradict each other or other flags.
+fn checked_outputs(args: &JoinArgs, legacy: &mut Legacy) -> Result<OutputMap, JoinFailure> {
+    let mut outputs = outputs(args, legacy)?;
+    for artifact in &args.env {
+        let is_discarded = |text: &&String| text.trim_start_matches('/') == artifact.name();
+        if let Some(text) = args.discard.iter().find(is_discarded) {
+            let problem = format!("--discard {text}: it is also given with --env");
+            return Err(JoinFailure::Usage(problem));
+        }
+        outputs = outputs.consume(artifact.clone());
+    }
+    if outputs.only_discards() {
+        return Err(JoinFailure::Usage(
+            "nothing is written: every route discards; add --out ARTIFACT=PATH, --out-dir DIR or --env ARTIFACT"
+                .into(),
+        ));
+    }
+    if outputs.is_empty() {
+        return Err(JoinFailure::Usage(
+            "no output for the files: add --out ARTIFACT=PATH, --out-dir DIR or --env ARTIFACT"
+                .into(),
+        ));
+    }
+    if !args.env.is_empty() && args.command.is_empty() {
+        return Err(JoinFailure::Usage(
+            "--env needs a program that gets the environment: add -- CMD".into(),
+        ));
+    }
+    if args.output.is_some() && outputs.uses_stdout() {
+        return Err(JoinFailure::Usage(
+            "--output json and a route to '-' cannot be combined: both write to stdout".into(),
+        ));
+    }
+    Ok(outputs)
+}
+
+/// Returns the options of the delivery. Fails if a directory cannot be written.
+fn delivery(
+    owner: Option<&Ownership>,
+    receipt: Option<&ReceiptSettings>,
+    outputs: OutputMap,
+) -> Result<DeliveryOptions, JoinFailure> {
+    let mut delivery = DeliveryOptions::new(outputs);
+    if let Some(owner) = owner {
+        let owner =
+            Owner::of(owner).map_err(|error| JoinFailure::Setting(format!("--owner: {error}")))?;
+        delivery = delivery.with_owner(owner);
+    }
+    if let Some(receipt) = receipt {
+        delivery = delivery
+            .with_receipt(&receipt.path)
+            .map_err(|error| JoinFailure::Usage(error.to_string()))?;
+        if receipt.keep_stale {
+            delivery = delivery.with_stale_files_kept();
+        }
+    }
+    delivery.check_directories().map_err(JoinError::from)?;
+    Ok(delivery)
 }
 
 /// Fails if CMD cannot be run, before a set is sealed with this node. The delivery may bring the program, or the
