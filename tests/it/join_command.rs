@@ -410,8 +410,8 @@ async fn invalid_command_line_registers_nothing() {
             "expected key=value, key:=JSON, key=@FILE or key:=@FILE",
         ),
         (
-            &["--out-dir", ".", "--owner", "root"],
-            "expected numbers: UID or UID:GID",
+            &["--out-dir", ".", "--owner", "a b"],
+            "expected",
         ),
         (
             &["--out-dir", ".", "--server", "ftp://x"],
