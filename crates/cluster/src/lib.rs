@@ -141,7 +141,6 @@ impl Coordinator {
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let sign_key = config.sign_key.clone();
         let first = View::before_evaluation(&pipeline, &*store, sign_key.as_ref());
-        config.metrics.start_time.set(clock.now().as_second());
         let shared = Arc::new(Shared {
             store,
             metrics: config.metrics.clone(),

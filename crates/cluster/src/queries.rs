@@ -11,7 +11,7 @@ use crate::{
     metrics::Metrics,
     view::{ServedGeneration, ServedPayload, View},
 };
-use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance, Sender};
+use cfgsync_model::{Digest, Failure, GenerationNumber, Identifier, Instance, Sender};
 use cfgsync_spec::IdentityMode;
 use cfgsync_store::{RegisteredNode, State};
 
@@ -101,7 +101,10 @@ impl Coordinator {
         let state = self.shared.store.state();
         match self.fetch(&view, &state, identifier) {
             Ok((served, identifier, payload)) => match kind {
-                AccessKind::Delivery => Answer::Payload(self.deliver(served, identifier, payload)),
+                AccessKind::Delivery => {
+                    let render_failure = view.render_failure.clone();
+                    Answer::Payload(self.deliver(served, identifier, payload, render_failure))
+                }
                 AccessKind::Look { reveal } => self.show(served, identifier, payload, reveal),
             },
             Err(answer) => answer,
@@ -142,6 +145,7 @@ impl Coordinator {
         served: &ServedGeneration,
         identifier: &Identifier,
         payload: &ServedPayload,
+        render_failure: Option<Arc<Failure>>,
     ) -> Delivery {
         let generation = served.generation.number;
         let is_first = payload.mark_delivered();
@@ -153,6 +157,7 @@ impl Coordinator {
             generation,
             is_first,
             shows_secrets: payload.has_secrets,
+            render_failure,
         }
     }
 

@@ -17,7 +17,9 @@ use crate::{
     readiness::ReadinessTracker,
     render::Pipeline,
 };
-use cfgsync_model::{Failure, Generation, Identifier, Instance, Progress, Revision};
+use cfgsync_model::{
+    Failure, Generation, GenerationNumber, Identifier, Instance, Progress, Revision,
+};
 use cfgsync_store::{State, Store};
 use cfgsync_support::parallel;
 use cfgsync_wire::{EncodedPayload, ErrorBody, PayloadEncoder, SigningKey};
@@ -52,6 +54,8 @@ pub(crate) struct View {
 
 /// The not-ready answers to a registered and to an unregistered node. Each is encoded when the first node needs it.
 pub(crate) struct NotReadyBodies {
+    /// See [`NotReadyBodies::new`].
+    pub(crate) kept: Option<GenerationNumber>,
     progress: Progress,
     registered: OnceLock<Bytes>,
     unregistered: OnceLock<Bytes>,
@@ -88,7 +92,7 @@ impl View {
         let revision = served.as_ref().map(|served| served.generation.revision);
         Self {
             pipeline: pipeline.clone(),
-            not_ready: Arc::new(NotReadyBodies::new(&progress, None)),
+            not_ready: Arc::new(NotReadyBodies::new(&progress, None, None)),
             progress,
             is_satisfied: false,
             evaluated: Revision::default(),
@@ -116,14 +120,26 @@ impl View {
 
 impl NotReadyBodies {
     /// Returns the answers for `progress`. `render_failure` is the failure of a render of the newest inputs. It is the
-    /// reason why a node with these inputs waits.
-    pub(crate) fn new(progress: &Progress, render_failure: Option<&Failure>) -> Self {
+    /// reason why a node with these inputs waits. `kept` is the number of a generation that stays served although the
+    /// set is no longer complete.
+    pub(crate) fn new(
+        progress: &Progress,
+        render_failure: Option<&Failure>,
+        kept: Option<GenerationNumber>,
+    ) -> Self {
         let mut progress = progress.clone();
+        if let Some(number) = kept {
+            let clause = format!(
+                "sealed: generation {number} stays served, but the set is no longer complete by the spec in force"
+            );
+            progress.unmet.push(clause);
+        }
         if let Some(failure) = render_failure {
             let clause = format!("render: the newest render failed: {}", failure.reason);
             progress.unmet.push(clause);
         }
         Self {
+            kept,
             progress,
             registered: OnceLock::new(),
             unregistered: OnceLock::new(),

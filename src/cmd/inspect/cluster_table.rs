@@ -1,7 +1,7 @@
 //! The table that `inspect` prints of a cluster: its state, and a row for each node.
 
 use cfgsync_client::escape_for_terminal;
-use cfgsync_model::{Failure, Identifier, Metadata, Progress};
+use cfgsync_model::{Failure, FailureKind, Identifier, Metadata, Progress};
 use cfgsync_support::natural_order;
 use cfgsync_wire::{ClusterBody, ClusterState, NodeEntry};
 use serde_json::Value;
@@ -108,6 +108,10 @@ fn failed(state: ClusterState, failure: &Failure) -> String {
         ClusterState::Failed => {
             format!("failed at {at}: {}\n", escape_for_terminal(&failure.reason))
         }
+        _ if failure.kind == FailureKind::Deadline => format!(
+            "deadline missed at {at}: {}\n",
+            escape_for_terminal(&failure.reason)
+        ),
         _ => format!(
             "the newest render failed at {at}: {}\n",
             escape_for_terminal(&failure.reason)

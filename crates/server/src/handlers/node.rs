@@ -271,7 +271,11 @@ async fn reply_to(
     let mut reply = match answer {
         Answer::Payload(delivery) => {
             context.record_delivery(&delivery).await?;
-            reply::payload(context.server(), delivery.payload).await
+            let mut reply = reply::payload(context.server(), delivery.payload).await;
+            if let Some(failure) = &delivery.render_failure {
+                reply::outdated(&mut reply, failure);
+            }
+            reply
         }
         Answer::NotReady(body) => {
             let mut reply = reply::not_ready(body);
