@@ -140,6 +140,8 @@ impl Wired {
         if account.guard.audit().is_some() && service.coordinator.audit_sink.is_none() {
             service.coordinator.audit_sink = Some(account.clone());
         }
+        let started = service.clock.now().as_second();
+        service.coordinator.metrics.start_time.set(started);
         let (stop_reconciler, reconciler_stopped) = oneshot::channel::<()>();
         let (coordinator, reconciler) = Coordinator::new(
             store.clone(),

@@ -145,6 +145,14 @@ impl Progress {
             Event::ServerFault { problem } => {
                 self.set_reason(Reason::problem(format!("{problem}; trying again")));
             }
+            Event::Outdated { reason } => self.line(|| {
+                warn!(
+                    event = "outdated",
+                    node = self.node,
+                    reason,
+                    "the files are those of an older generation, because the newest render failed: {reason}"
+                );
+            }),
             Event::Received { files, bytes } => {
                 let files = counted(files, "file");
                 self.line(|| {

@@ -126,11 +126,7 @@ fn tokens_are_rotated_while_nodes_join() {
     let good = sandbox.read("tokens");
     sandbox.put("tokens", "nonsense\n");
     server.signal(Signal::HUP);
-    let log = server.log_until("the tokens were not reloaded");
-    assert!(
-        log.contains("tokens:1: expected NAME ROLE sha256:HASH"),
-        "{log}"
-    );
+    server.log_until("the last good ones stay in force: tokens:1: expected NAME ROLE sha256:HASH");
     sandbox.put("tokens", &good);
     let last = sandbox.join(&url, "node-2", &with("second.token"));
     for node in [waiting, last] {

@@ -112,6 +112,28 @@ fn reload_reports_each_part_and_keeps_the_last_good_files() {
 }
 
 #[test]
+fn join_is_warned_of_an_old_generation_after_a_failed_render() {
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.serve(&[]);
+    for node in ["node-1", "node-2"] {
+        server.register(node);
+    }
+    let (exit, log) = sandbox.join(&server.url, "node-1", &[]).end();
+    assert_eq!(exit, 0, "{log}");
+    assert!(!log.contains("older generation"), "{log}");
+    sandbox.put(
+        "cluster.yaml",
+        &SPEC.replace("node.metadata.port", "1 // 0"),
+    );
+    server.signal(Signal::HUP);
+    server.log_until("the render of revision 2 failed");
+    let (exit, log) = sandbox.join(&server.url, "node-1", &[]).end();
+    assert_eq!(exit, 0, "{log}");
+    let warning = "WARN node-1: the files are those of an older generation, because the newest render failed: ";
+    assert!(log.contains(warning), "{log}");
+}
+
+#[test]
 fn metrics_show_reloads_and_expiries() {
     let sandbox = Sandbox::new();
     sandbox.token("ops", &["--role", "operator"]);

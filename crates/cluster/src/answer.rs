@@ -38,6 +38,8 @@ pub struct Delivery {
     pub is_known: bool,
     /// Whether it contains secret files with their content.
     pub shows_secrets: bool,
+    /// The failure of the newest render. The payload is then that of an older generation.
+    pub render_failure: Option<Arc<Failure>>,
 }
 
 /// The purpose for which a client reads a payload.

@@ -54,7 +54,7 @@ impl Coordinator {
             progress: view.progress.clone(),
             generation: view.served.as_ref().map(|served| served.generation.number),
             failure: failure(&view, &state),
-            render_failure: view.render_failure.as_deref(),
+            render_failure: newest_failure(&view, &state),
             refused: self.shared.refused.list(),
         };
         projection::cluster_body(&state, facts, entries)
@@ -64,13 +64,20 @@ impl Coordinator {
     pub fn status(&self) -> String {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
-        match (failure(&view, &state), &view.served, &view.render_failure) {
+        match (
+            failure(&view, &state),
+            &view.served,
+            newest_failure(&view, &state),
+        ) {
             (Some(failure), ..) => format!("failed: {}", failure.reason),
             (None, None, _) => format!("waiting: {}", view.progress),
             (None, Some(served), render_failure) => {
                 let Generation { number, nodes, .. } = &*served.generation;
                 let served = format!("serving generation {number} to {} nodes", nodes.len());
                 match render_failure {
+                    Some(failure) if failure.kind == FailureKind::Deadline => {
+                        format!("{served}; {}", failure.reason)
+                    }
                     Some(failure) => {
                         format!("{served}; the newest render failed: {}", failure.reason)
                     }
@@ -250,6 +257,7 @@ impl Coordinator {
             generation: served.generation.number,
             is_known: true,
             shows_secrets,
+            render_failure: None,
         })
     }
 
@@ -317,14 +325,19 @@ impl Coordinator {
     }
 }
 
-/// Returns the failure of the cluster, if it has failed.
+/// Returns the failure of the cluster, if it has failed. While a generation is served, only an operator fails it.
 fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
     let attempt = || view.admission(state).failed_attempt();
-    state
-        .failure
-        .as_ref()
-        .or_else(attempt)
-        .map(|failure| &**failure)
+    let failure = state.failure.as_ref();
+    let failure = failure.or_else(|| attempt().filter(|_| view.served.is_none()));
+    failure.map(|failure| &**failure)
+}
+
+/// Returns the reason why there is no newer generation than the served one: a failed render, or a missed deadline.
+fn newest_failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
+    let attempt = || view.admission(state).failed_attempt();
+    let failure = view.render_failure.as_ref().or_else(attempt);
+    failure.map(|failure| &**failure)
 }
 
 fn is_recipient(state: &State, view: &View, identifier: &Identifier) -> bool {

@@ -144,7 +144,6 @@ impl Coordinator {
         let signer =
             (config.sign_key.clone()).map(|key| Arc::new(PayloadSigner::new(key, cluster)));
         let first = View::before_evaluation(&pipeline, &*store, signer.as_ref());
-        config.metrics.start_time.set(clock.now().as_second());
         let shared = Arc::new(Shared {
             store,
             metrics: config.metrics.clone(),

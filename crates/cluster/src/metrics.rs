@@ -346,13 +346,16 @@ mod tests {
             tokens: vec![("ops".to_owned(), 8)],
         });
         for line in [
-            "cfgsync_certificate_expiry_timestamp_seconds 7\n",
+            "cfgsync_certificate_expiry_timestamp_seconds{} 7\n",
             "cfgsync_token_expiry_timestamp_seconds{name=\"ops\"} 8\n",
         ] {
             assert!(first.contains(line), "{line} in {first}");
         }
         let next = metrics.to_text(&Expiries::default());
-        assert!(!next.contains("expiry_timestamp_seconds 7"), "{next}");
+        assert!(
+            !next.contains("certificate_expiry_timestamp_seconds{}"),
+            "{next}"
+        );
         assert!(!next.contains("name=\"ops\""), "{next}");
     }
 }

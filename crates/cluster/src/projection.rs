@@ -19,7 +19,7 @@ pub struct ClusterFacts<'a> {
     pub generation: Option<GenerationNumber>,
     /// The failure of the cluster.
     pub failure: Option<&'a Failure>,
-    /// The failure of the newest render, while an older generation stays served.
+    /// The failure of the newest render, or the missed deadline, while an older generation stays served.
     pub render_failure: Option<&'a Failure>,
     /// The nodes that the server refused to register.
     pub refused: Vec<RefusedEntry>,

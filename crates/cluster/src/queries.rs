@@ -100,6 +100,7 @@ impl Coordinator {
                     generation: served.generation.number,
                     is_known: payload.is_delivered(),
                     shows_secrets: payload.has_secrets,
+                    render_failure: view.render_failure.clone(),
                 }),
                 AccessKind::Look { reveal } => self.show(served, identifier, payload, reveal),
             },

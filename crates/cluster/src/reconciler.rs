@@ -205,9 +205,6 @@ impl Reconciler {
                 self.renderer.hurry();
             }
         }
-        let has_nodes = !self.follower.tracker.is_empty();
-        let is_sealed = self.serving.generation.is_some();
-        self.attempt.update(has_nodes, is_sealed, now);
         changed.registered
     }
 
@@ -224,7 +221,10 @@ impl Reconciler {
         if let Some(newest) = self.follower.state.generation().cloned() {
             self.adopt(newest);
         }
-        let is_failed = self.attempt.failure().is_some() || self.follower.state.failure.is_some();
+        // After a seal, a missed deadline releases nodes, and changes nothing for those that are served.
+        let is_sealed = self.serving.generation.is_some();
+        let is_attempt_failed = !is_sealed && self.attempt.failure().is_some();
+        let is_failed = is_attempt_failed || self.follower.state.failure.is_some();
         if is_failed || self.is_working() {
             return;
         }
@@ -311,6 +311,9 @@ impl Reconciler {
                 self.pipeline = pipeline;
                 self.spec_reading += 1;
                 self.is_reloaded = true;
+                if self.serving.generation.is_some() {
+                    self.attempt.clear_failure();
+                }
                 self.follower.track(&self.pipeline.spec);
                 self.publisher.release();
                 answer

@@ -17,7 +17,9 @@ use crate::{
     readiness::ReadinessTracker,
     render::Pipeline,
 };
-use cfgsync_model::{Failure, Generation, Identifier, Instance, Progress, Revision, Unmet};
+use cfgsync_model::{
+    Failure, Generation, GenerationNumber, Identifier, Instance, Progress, Revision, Unmet,
+};
 use cfgsync_store::{State, Store};
 use cfgsync_support::parallel;
 use cfgsync_wire::{EncodedPayload, ErrorBody, PayloadEncoder, PayloadSigner};
@@ -52,6 +54,8 @@ pub(crate) struct View {
 
 /// The not-ready answers to a registered and to an unregistered node. Each is encoded when the first node needs it.
 pub(crate) struct NotReadyBodies {
+    /// See [`NotReadyBodies::new`].
+    pub(crate) kept: Option<GenerationNumber>,
     progress: Progress,
     /// The clauses about refused nodes, which `progress` contains too.
     pub(crate) refused: Vec<Unmet>,
@@ -93,7 +97,7 @@ impl View {
         let served = sealed.map(|sealed| ServedGeneration::new(store.instance(), sealed, signer));
         Self {
             pipeline: pipeline.clone(),
-            not_ready: Arc::new(NotReadyBodies::new(&progress, None, vec![])),
+            not_ready: Arc::new(NotReadyBodies::new(&progress, None, None, vec![])),
             progress,
             is_satisfied: false,
             evaluated: Revision::default(),
@@ -124,20 +128,24 @@ impl View {
 
 impl NotReadyBodies {
     /// Returns the answers for `progress`. `render_failure` is the failure of a render of the newest inputs. It is the
-    /// reason why a node with these inputs waits. `refused` are the clauses about refused nodes. The rule does not depend
-    /// on them, so they are no part of the evaluation.
+    /// reason why a node with these inputs waits. `kept` is the number of a generation that stays served although the
+    /// set is no longer complete. `refused` are the clauses about refused nodes. The rule does not depend on them, so
+    /// they are no part of the evaluation.
     pub(crate) fn new(
         progress: &Progress,
         render_failure: Option<&Failure>,
+        kept: Option<GenerationNumber>,
         refused: Vec<Unmet>,
     ) -> Self {
         let mut progress = progress.clone();
         progress.unmet.extend(refused.iter().cloned());
+        progress.unmet.extend(kept.map(Unmet::Kept));
         if let Some(failure) = render_failure {
             let reason = failure.reason.clone();
             progress.unmet.push(Unmet::RenderFailed(reason));
         }
         Self {
+            kept,
             progress,
             refused,
             registered: OnceLock::new(),

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::Identifier;
+use super::{GenerationNumber, Identifier};
 use cfgsync_support::duration;
 
 /// The beginning of the sentences about the number of nodes.
@@ -83,6 +83,8 @@ pub enum Unmet {
     },
     /// The server refused to register so many other nodes.
     MoreRefused(usize),
+    /// This generation stays served, although the set is no longer complete. The spec has changed since.
+    Kept(GenerationNumber),
     /// No change must happen for this time.
     Settling(Duration),
     /// A materializer is not ready, with this message.
@@ -190,6 +192,10 @@ impl fmt::Display for Unmet {
             Self::Refused { node, message } => write!(f, "{node} was refused: {message}"),
             Self::MoreRefused(1) => f.write_str("1 more node was refused"),
             Self::MoreRefused(nodes) => write!(f, "{nodes} more nodes were refused"),
+            Self::Kept(number) => write!(
+                f,
+                "sealed: generation {number} stays served, but the set is no longer complete by the spec in force"
+            ),
             Self::Settling(time) => {
                 let time = duration::text(*time);
                 write!(f, "settle: waiting for {time} without a change")

@@ -63,5 +63,8 @@ pub const NO_SUCH_GENERATION: &str = "no_such_generation";
 /// The reason in the response to a request for the files of a node that gets none.
 pub const NO_FILES: &str = "no_files";
 
+/// The header of a payload that is not the newest, with the reason: the newest render failed.
+pub const OUTDATED_HEADER: &str = "cfgsync-outdated";
+
 /// The header of every response with the cluster's name, which `join --cluster` compares.
 pub const CLUSTER_HEADER: &str = "cfgsync-cluster";

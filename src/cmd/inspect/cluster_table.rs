@@ -1,6 +1,6 @@
 //! The table that `inspect` prints of a cluster: its state, and a row for each node.
 
-use cfgsync_model::{Failure, Identifier, Metadata, Progress};
+use cfgsync_model::{Failure, FailureKind, Identifier, Metadata, Progress};
 use cfgsync_support::{escape::escape_line, natural_order};
 use cfgsync_wire::{ClusterBody, ClusterState, NodeEntry};
 use serde_json::Value;
@@ -126,6 +126,9 @@ fn failed(state: ClusterState, failure: &Failure) -> String {
     match state {
         ClusterState::Failed => {
             format!("failed at {at}: {}\n", indented(&failure.reason))
+        }
+        _ if failure.kind == FailureKind::Deadline => {
+            format!("deadline missed at {at}: {}\n", indented(&failure.reason))
         }
         _ => format!(
             "the newest render failed at {at}: {}\n",

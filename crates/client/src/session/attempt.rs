@@ -157,6 +157,9 @@ impl Session {
             let server = response.meta.server;
             return Err(self.on_call_error(CallError::Unusable { server, problem }, on_event));
         }
+        if let Some(reason) = response.meta.outdated {
+            on_event(Event::Outdated { reason });
+        }
         let files = response.value.files.files();
         on_event(Event::Received {
             files: files.len(),

@@ -10,6 +10,7 @@ use crate::{
     render::Pipeline,
 };
 use cfgsync_model::{Failure, FailureKind, Progress, Readiness, Unmet};
+use cfgsync_store::RegisteredNode;
 use cfgsync_support::duration;
 
 /// The result of the readiness rule, combined with the timers.
@@ -52,6 +53,7 @@ impl Reconciler {
         };
         let is_satisfied = readiness.is_ready();
         let (Readiness::Ready(mut progress) | Readiness::Waiting(mut progress)) = readiness;
+        self.update_attempt(is_satisfied, now);
         let mut wake_at = WakeAt::default();
         let mut is_settling = false;
         let key = self.render_key();
@@ -103,6 +105,30 @@ impl Reconciler {
             is_settling,
             wake_at,
         }
+    }
+
+    /// Starts or ends the attempt. After a seal, there is one while registered nodes wait for a set that is no longer
+    /// complete by the spec in force.
+    fn update_attempt(&mut self, is_satisfied: bool, now: Instant) {
+        let state = &self.follower.state;
+        let is_sealed = self.serving.generation.is_some();
+        let up_to = self.serving.up_to();
+        let is_attempt = if is_sealed {
+            let waits = |node: &RegisteredNode| {
+                let identifier = &node.registration.identifier;
+                node.revision > up_to && !self.pipeline.excludes(identifier)
+            };
+            !is_satisfied
+                && !self.pipeline.is_static()
+                && state.registrations_revision > up_to
+                && state.registrations.values().any(waits)
+        } else {
+            !self.follower.tracker.is_empty()
+        };
+        if is_sealed && !is_attempt {
+            self.attempt.clear_failure();
+        }
+        self.attempt.update(is_attempt, now);
     }
 
     fn miss_deadline(&mut self, deadline: Duration, progress: &Progress) {

@@ -53,6 +53,11 @@ impl Serving {
         true
     }
 
+    /// Returns the revision up to which the generation includes registrations.
+    pub(super) fn up_to(&self) -> Revision {
+        self.up_to
+    }
+
     /// Records that a render of `key` at `revision` gives the files of the served generation.
     pub(super) fn covers(&mut self, key: RenderKey, revision: Revision) {
         self.up_to = self.up_to.max(revision);
@@ -99,15 +104,19 @@ impl Reconciler {
             }
             (true, _) => old.completed,
         };
+        let served = self.serving.generation.as_ref();
+        let kept = served.filter(|_| !evaluation.is_satisfied);
+        let kept = kept.map(|served| served.generation.number);
         let refused = self.refused_clauses();
         let is_same_reason = old.progress == progress
             && old.render_failure == render_failure
+            && old.not_ready.kept == kept
             && old.not_ready.refused == refused;
         let not_ready = if is_same_reason {
             old.not_ready.clone()
         } else {
-            let bodies = NotReadyBodies::new(&progress, render_failure.as_deref(), refused);
-            Arc::new(bodies)
+            let failure = render_failure.as_deref();
+            Arc::new(NotReadyBodies::new(&progress, failure, kept, refused))
         };
         let view = View {
             pipeline: self.pipeline.clone(),
@@ -133,8 +142,8 @@ impl Reconciler {
         }
     }
 
-    /// Returns the failure that releases waiting nodes before the first seal, and the failure of the newest render after
-    /// it.
+    /// Returns the failure that releases waiting nodes, and the failure of the newest render after the first seal. After
+    /// the seal, only a missed deadline releases nodes.
     fn failures(&self) -> (Option<AttemptFailure>, Option<Arc<Failure>>) {
         let failed_render = match self.renderer.result(self.render_key()) {
             Some(RenderResult::Failed(failure) | RenderResult::Paused(failure)) => {
@@ -143,7 +152,11 @@ impl Reconciler {
             _ => None,
         };
         if self.serving.generation.is_some() {
-            return (None, failed_render);
+            let missed = self.attempt.failure().map(|failure| AttemptFailure {
+                failure: failure.clone(),
+                inputs: None,
+            });
+            return (missed, failed_render);
         }
         let failure = match (self.attempt.failure(), failed_render) {
             (Some(failure), _) => Some(AttemptFailure {

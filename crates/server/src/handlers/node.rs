@@ -279,6 +279,9 @@ async fn reply_to(
             let is_news = context.begin_delivery(identifier, &delivery).await?;
             let generation = delivery.generation;
             let mut reply = reply::payload(context.server(), delivery.payload).await;
+            if let Some(failure) = &delivery.render_failure {
+                reply::outdated(&mut reply, failure);
+            }
             if is_news {
                 let identifier = identifier.clone();
                 reply.body_mut().deliver(PendingDelivery {
