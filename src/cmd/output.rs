@@ -193,6 +193,15 @@ pub(crate) fn stdout_has_colours() -> bool {
     std::io::stdout().is_terminal() && super::log::colours_are_allowed()
 }
 
+/// Returns whether stderr is a terminal, and this process may draw on it. A background job would draw over the prompt of
+/// the shell.
+pub(crate) fn may_draw() -> bool {
+    // Without job control the process group is that of the terminal, or unknown.
+    let is_foreground = |group| group == rustix::process::getpgrp();
+    std::io::stderr().is_terminal()
+        && rustix::termios::tcgetpgrp(rustix::stdio::stderr()).map_or(true, is_foreground)
+}
+
 /// Returns the number of columns of the terminal that stdout is; `None` if it is not a terminal.
 pub(crate) fn terminal_columns() -> Option<usize> {
     let stdout = console::Term::stdout();

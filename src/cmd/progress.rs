@@ -13,7 +13,7 @@ use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{debug, info, warn};
 
-use super::{credentials, manager::Manager, reason::Reason};
+use super::{credentials, manager::Manager, output, reason::Reason};
 
 /// How often a reason that has not changed is repeated.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(30);
@@ -49,7 +49,7 @@ impl Progress {
         Self {
             node: String::new(),
             started: Instant::now(),
-            bar: may_draw().then(bar),
+            bar: output::may_draw().then(bar),
             manager: Manager::from_environment(),
             extended_at: None,
             reason: None,
@@ -86,7 +86,7 @@ impl Progress {
             self.extended_at = Some(Instant::now());
             self.manager.wait_for(EXTENSION);
         }
-        if self.bar.is_some() && !may_draw() {
+        if self.bar.is_some() && !output::may_draw() {
             // The job was moved to the background.
             self.finish();
         }
@@ -244,16 +244,6 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.finish();
     }
-}
-
-/// Returns whether stderr is a terminal, and this process may draw on it. A background job would draw over the prompt of
-/// the shell.
-fn may_draw() -> bool {
-    let stderr = std::io::stderr();
-    // Without job control the process group is that of the terminal, or unknown.
-    stderr.is_terminal()
-        && rustix::termios::tcgetpgrp(&stderr)
-            .map_or(true, |foreground| foreground == rustix::process::getpgrp())
 }
 
 /// Returns for example `1 file` or `2 files`.

@@ -17,15 +17,15 @@ fn error_text(text: &str) -> String {
 #[test]
 fn unknown_fields_of_artifacts_are_warnings() {
     let bundle = "version: 3\nnodes:\n  - identifier: a\n    checksum: 1\n    files: [{path: p, content: x, \
-                  comment: me}]\n  - identifier: b\nshared_files: []\n";
-    let by_node = "nodes:\n  a: {files: [{path: p, content: x, comment: me}], checksum: 1}\n  b: {}\nversion: 3\n";
+                  etag: me}]\n  - identifier: b\nshared_files: []\n";
+    let by_node = "nodes:\n  a: {files: [{path: p, content: x, etag: me}], checksum: 1}\n  b: {}\nversion: 3\n";
     for (text, expected) in [
         (
             bundle,
             [
                 "a.yaml:1: the unknown field `version` is ignored",
                 "a.yaml:4: the unknown field `checksum` is ignored",
-                "a.yaml:5: the unknown field `comment` is ignored",
+                "a.yaml:5: the unknown field `etag` is ignored",
                 "a.yaml:6: there is no `files`, which means no files",
             ],
         ),
@@ -34,7 +34,7 @@ fn unknown_fields_of_artifacts_are_warnings() {
             [
                 "a.yaml:4: the unknown field `version` is ignored",
                 "a.yaml:2: the unknown field `checksum` is ignored",
-                "a.yaml:2: the unknown field `comment` is ignored",
+                "a.yaml:2: the unknown field `etag` is ignored",
                 "a.yaml:3: there is no `files`, which means no files",
             ],
         ),
