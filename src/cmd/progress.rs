@@ -1,10 +1,7 @@
 //! Shows the progress of a join: a bar on a terminal; elsewhere a log line when the reason changes, and every 30 s. A
 //! service manager gets the same reason, and a request to extend its start timeout.
 
-use std::{
-    io::IsTerminal,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use cfgsync_client::Event;
 use cfgsync_model::Identifier;
