@@ -31,6 +31,7 @@ impl Adopter {
         sign_key: Option<Arc<SigningKey>>,
     ) {
         tracing::info!(
+            event = "generation_adopted",
             "adopting generation {}, which another server sealed",
             generation.number
         );

@@ -86,6 +86,8 @@ impl DeliveryRecorder {
         if !std::mem::replace(&mut self.is_failing, true) {
             // A warning suffices: only the nodes that `inspect` shows as behind depend on these records.
             tracing::warn!(
+                event = "deliveries_not_recorded",
+                reason = %error,
                 "cannot record deliveries: {error}; trying again every {}",
                 duration::text(RETRY)
             );

@@ -88,7 +88,7 @@ impl RenderResult {
                      memory, or a value that is nested too deeply); correct the spec or the node that registered last, or \
                      try again with SIGHUP or `cfgsync reset`"
                 );
-                tracing::error!("{reason}");
+                tracing::error!(event = "rendering_paused", "{reason}");
                 Some(Self::Paused(Arc::new(Failure {
                     kind: FailureKind::Render,
                     reason,
@@ -270,6 +270,8 @@ impl Renderer {
         };
         if before != Some(&message) {
             tracing::info!(
+                event = "materializer_not_ready",
+                reason = message,
                 "the readiness rule is satisfied, but a materializer is not ready: {message}"
             );
         }

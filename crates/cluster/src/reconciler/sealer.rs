@@ -151,6 +151,7 @@ pub(super) fn unsealed(
         matches!(before, Some(RenderResult::Unsealed { clause: known, .. }) if *known == clause);
     if !is_known {
         tracing::error!(
+            event = "seal_failed",
             "cannot seal generation {}: {reason}; trying again every {}",
             generation.generation.number,
             duration::text(RETRY)
