@@ -186,7 +186,11 @@ impl Wired {
                 // Without its reconciler, a server would accept registrations and never seal a generation.
                 _ = &mut ended_early => {}
                 reason = store.failed() => {
-                    tracing::error!("the server stops, because the store failed: {reason}");
+                    tracing::error!(
+                        event = "server_stopping",
+                        reason,
+                        "the server stops, because the store failed: {reason}"
+                    );
                     // The receiver looks at it after everything has ended.
                     let _ = store_failed.send(reason);
                 }

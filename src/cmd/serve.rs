@@ -384,7 +384,10 @@ fn announce(
 ) -> Result<(), ServeError> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     for address in addresses {
-        tracing::info!("serving {cluster} on {scheme}://{address}");
+        tracing::info!(
+            event = "server_started",
+            "serving {cluster} on {scheme}://{address}"
+        );
     }
     match tls {
         Some(tls) => tls.announce()?,
@@ -399,8 +402,9 @@ fn announce(
 fn report_drain(report: &DrainReport) {
     let took = report.took.as_secs_f64();
     match report.cut {
-        0 => tracing::info!("stopped after {took:.3} s"),
+        0 => tracing::info!(event = "server_stopped", "stopped after {took:.3} s"),
         cut => tracing::warn!(
+            event = "server_stopped",
             "stopped after {took:.3} s; closed {cut} of {} connections whose requests took longer than --drain-timeout",
             report.open
         ),

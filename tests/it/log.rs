@@ -1,8 +1,10 @@
 //! The log: what terminals, files, the journal and JSON readers get.
 
 use std::{
-    fs::File,
+    collections::BTreeSet,
+    fs::{self, File},
     os::unix::fs::MetadataExt as _,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -78,8 +80,9 @@ fn journal_gets_priorities_and_no_times() {
 fn json_lines_name_the_event_and_its_facts() {
     let sandbox = Sandbox::new();
     let mut server = sandbox.serve(&["--log-format", "json"]);
-    // The URL is the end of a JSON text.
-    server.url = server.url.trim_end_matches("\"}").to_owned();
+    // The rest of the JSON text follows the URL.
+    let url = server.url.split('"').next().unwrap().to_owned();
+    server.url = url;
     let event = |line: String| serde_json::from_str::<Value>(&line).unwrap();
     server.register("node-1");
     let line = event(server.log_until("node-1 registered"));
@@ -112,4 +115,34 @@ fn json_lines_name_the_event_and_its_facts() {
         (&line["event"], &line["node"]),
         (&"registered".into(), &"node-3".into())
     );
+}
+
+#[test]
+fn documentation_lists_all_events() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut events = BTreeSet::new();
+    let mut directories = vec![root.join("src"), root.join("crates")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(path).unwrap();
+                let named = text.split("event = \"").skip(1);
+                events.extend(named.map(|rest| rest.split('"').next().unwrap().to_owned()));
+            }
+        }
+    }
+    let page = fs::read_to_string(root.join("docs/src/operating.md")).unwrap();
+    let table = page.split("| `event` | meaning |").nth(1).unwrap();
+    let names = table
+        .lines()
+        .take_while(|line| line.is_empty() || line.starts_with('|'));
+    let documented: BTreeSet<String> = names
+        .filter_map(|row| row.split('|').nth(1))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(events, documented);
 }

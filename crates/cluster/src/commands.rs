@@ -64,6 +64,9 @@ impl Coordinator {
         }
         if let Some(replaced) = replaced {
             tracing::warn!(
+                event = "node_replaced",
+                node = %identifier,
+                peer = %ip,
                 "another machine registered as {identifier} from {ip}; the one at {replaced}, which was waiting, gets no \
                  files"
             );

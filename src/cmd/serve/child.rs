@@ -59,11 +59,14 @@ impl Child {
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         Ok(match (code, status.signal()) {
             (Some(code), _) => {
-                tracing::info!("the command exited with {code}");
+                tracing::info!(event = "command_ended", "the command exited with {code}");
                 Exit::Child(code)
             }
             (None, Some(signal)) => {
-                tracing::warn!("the command was ended by signal {signal}");
+                tracing::warn!(
+                    event = "command_ended",
+                    "the command was ended by signal {signal}"
+                );
                 Exit::of_signal(signal)
             }
             (None, None) => Exit::Unexpected,

@@ -73,7 +73,7 @@ pub(super) async fn until_stopped(
             (Request::Reload, _) => hangups.notify_one(),
             (Request::Stop(stop), Some(child)) => child.stop(stop),
             (Request::Stop(stop), None) => {
-                tracing::info!("{}: stopping", stop.name);
+                tracing::info!(event = "server_stopping", "{}: stopping", stop.name);
                 return Ok(Exit::Done);
             }
         }

@@ -310,6 +310,7 @@ impl ServeTls {
         warn_of_expiry(&self.tls);
         if self.tls.pin() != before {
             tracing::warn!(
+                event = "certificate_key_changed",
                 "the certificate has another key: nodes that trust the server by the pin {before} no longer trust it"
             );
             if let Err(error) = self.announce() {
@@ -333,10 +334,14 @@ fn warn_of_expiry(tls: &Tls) {
         );
     } else if now > *dates.end() {
         tracing::warn!(
+            event = "certificate_expires",
             "the TLS certificate expired at {until}; only nodes that pin its key still trust it"
         );
     } else if dates.end() - now < EXPIRY_WARNING_SECONDS {
-        tracing::warn!("the TLS certificate expires at {until}");
+        tracing::warn!(
+            event = "certificate_expires",
+            "the TLS certificate expires at {until}"
+        );
     }
 }
 

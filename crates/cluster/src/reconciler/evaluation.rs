@@ -173,6 +173,8 @@ impl Reconciler {
             && let Some(served) = &self.serving.generation
         {
             tracing::warn!(
+                event = "spec_not_satisfied",
+                generation = served.generation.number.0,
                 "the new spec is not satisfied ({progress}); still serving generation {}",
                 served.generation.number
             );

@@ -46,6 +46,8 @@ impl Follower {
         follower.track(spec);
         if let Some(failure) = &follower.state.failure {
             tracing::error!(
+                event = "cluster_failed",
+                reason = failure.reason,
                 "an operator declared the cluster failed: {}",
                 failure.reason
             );

@@ -102,6 +102,8 @@ impl Recorder {
             // A warning suffices: without these records, `inspect` shows more nodes as behind, and after a restart a node
             // may wait for the first render.
             tracing::warn!(
+                event = "deliveries_not_recorded",
+                reason = %error,
                 "cannot record deliveries: {error}; trying again every {}",
                 duration::text(RETRY)
             );

@@ -85,7 +85,7 @@ impl RenderResult {
                      memory, or a value that is nested too deeply); correct the spec or the node that registered last, or \
                      try again with SIGHUP or `cfgsync reset`"
                 );
-                tracing::error!("{reason}");
+                tracing::error!(event = "rendering_paused", "{reason}");
                 Some(Self::Paused(Arc::new(Failure {
                     kind: FailureKind::Render,
                     reason,
@@ -271,6 +271,8 @@ impl Renderer {
         };
         if before != Some(&unmet) {
             tracing::info!(
+                event = "materializer_not_ready",
+                reason = %unmet,
                 "the readiness rule is satisfied, but a materializer is not ready: {unmet}"
             );
         }

@@ -148,6 +148,7 @@ pub(super) fn unsealed(
         matches!(before, Some(RenderResult::Unsealed { unmet: known, .. }) if *known == unmet);
     if !is_known {
         tracing::error!(
+            event = "seal_failed",
             "cannot seal generation {}: {reason}; trying again every {}",
             generation.generation.number,
             duration::text(RETRY)

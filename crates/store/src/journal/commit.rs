@@ -189,7 +189,10 @@ impl Journal {
         match self.append(&frame) {
             Ok(()) => {
                 if std::mem::take(&mut self.is_refusing) {
-                    tracing::info!("the state directory can be written to again");
+                    tracing::info!(
+                        event = "store_works",
+                        "the state directory can be written to again"
+                    );
                 }
                 let before = std::mem::replace(&mut self.state, Arc::new(state));
                 self.promote_since(&before);
@@ -267,6 +270,8 @@ impl Journal {
     fn refuse(&mut self, error: &WriteError, answers: Vec<Answer>) -> Vec<Answer> {
         if !std::mem::replace(&mut self.is_refusing, true) {
             tracing::error!(
+                event = "store_failed",
+                reason = %error,
                 "the server refuses all changes, and still serves sealed files: {error}"
             );
         }
