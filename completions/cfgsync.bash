@@ -204,7 +204,7 @@ _cfgsync() {
                     return 0
                     ;;
                 --only)
-                    COMPREPLY=($(compgen -W "waiting behind" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "waiting behind refused" -- "${cur}"))
                     return 0
                     ;;
                 --name)

@@ -409,7 +409,10 @@ async fn invalid_command_line_registers_nothing() {
             &["--out-dir", ".", "--meta", "port"],
             "expected key=value, key:=JSON, key=@FILE or key:=@FILE",
         ),
-        (&["--out-dir", ".", "--owner", "a b"], "expected"),
+        (
+            &["--out-dir", ".", "--owner", "a b"],
+            "is neither the name nor the number of a user or group",
+        ),
         (
             &["--out-dir", ".", "--server", "ftp://x"],
             "must start with http://",

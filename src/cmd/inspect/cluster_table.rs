@@ -46,10 +46,14 @@ pub(super) fn cluster(body: &ClusterBody, filter: &Filter, layout: Layout) -> Te
         "values of once that the next generation evaluates again",
         body.redraws.iter().map(String::as_str),
     ));
-    for refused in body.refused.iter().take(NAMES_MAX) {
-        text.push_str(&format!("refused: {}\n", refusal(refused)));
+    let mut refused = body
+        .refused
+        .iter()
+        .filter(|node| filter.selects_refused(node));
+    for node in refused.by_ref().take(NAMES_MAX) {
+        text.push_str(&format!("refused: {}\n", refusal(node)));
     }
-    let more = body.refused.len().saturating_sub(NAMES_MAX);
+    let more = refused.count();
     if more > 0 {
         text.push_str(&format!("refused: {more} more\n"));
     }

@@ -1,7 +1,8 @@
 //! Selects the nodes that `inspect` shows.
 
 use cfgsync_access::Pattern;
-use cfgsync_wire::{ClusterBody, NodeEntry};
+use cfgsync_model::Identifier;
+use cfgsync_wire::{ClusterBody, NodeEntry, RefusedEntry};
 use clap::{Args, ValueEnum};
 
 #[derive(Debug, Args)]
@@ -21,6 +22,8 @@ enum Only {
     Waiting,
     /// The node has not received the newest generation
     Behind,
+    /// The server refused to register the node
+    Refused,
 }
 
 /// Selects nodes. The default selects all.
@@ -52,16 +55,27 @@ impl Filter {
             None => true,
             Some(Only::Waiting) => node.waits,
             Some(Only::Behind) => node.behind,
+            // A refused node is not registered.
+            Some(Only::Refused) => false,
         };
-        let identifier = node.identifier.as_str();
-        let has_name =
-            self.names.is_empty() || self.names.iter().any(|name| name.matches(identifier));
-        has_state && has_name
+        has_state && self.has_name(&node.identifier)
+    }
+
+    /// Returns whether a refused node is selected.
+    pub(super) fn selects_refused(&self, node: &RefusedEntry) -> bool {
+        let has_state = matches!(self.only, None | Some(Only::Refused));
+        has_state && self.has_name(&node.identifier)
+    }
+
+    fn has_name(&self, identifier: &Identifier) -> bool {
+        let mut names = self.names.iter();
+        self.names.is_empty() || names.any(|name| name.matches(identifier.as_str()))
     }
 
     /// Removes the nodes that are not selected.
     pub(super) fn apply(&self, body: &mut ClusterBody) {
         body.registrations.retain(|node| self.selects(node));
+        body.refused.retain(|node| self.selects_refused(node));
     }
 }
 
@@ -97,6 +111,25 @@ mod tests {
             let found = nodes.iter().filter(|node| filter.selects(node));
             let found: Vec<&str> = found.map(|node| node.identifier.as_str()).collect();
             assert_eq!(found, selected, "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn refused_nodes_are_selected_by_name() {
+        let refused: RefusedEntry = serde_json::from_value(serde_json::json!({
+            "identifier": "db-1", "ip": "10.0.0.1", "at": "2026-01-31T12:00:00Z", "reason": "too_late",
+            "message": "late",
+        }))
+        .unwrap();
+        for (only, name, is_selected) in [
+            (None, "*", true),
+            (Some(Only::Refused), "db-*", true),
+            (Some(Only::Refused), "web-*", false),
+            (Some(Only::Waiting), "*", false),
+        ] {
+            let names = vec![name.parse().unwrap()];
+            let filter = Filter { only, names };
+            assert_eq!(filter.selects_refused(&refused), is_selected, "{filter:?}");
         }
     }
 }
