@@ -131,6 +131,7 @@ say "the metrics, but for those of a certificate and of tokens, which this serve
 serve examples/quickstart/cluster.yaml
 "$CFGSYNC" inspect
 expect_exit 124 "$CFGSYNC" join --id node-1 --ip 10.0.0.1 --meta port:=9000 --out-dir "$scratch/out" --timeout 1s
+expect_exit 77 "$CFGSYNC" join --id node-9 --ip 10.0.0.9 --out-dir "$scratch/out"
 "$CFGSYNC" reload
 curl -sS "$CFGSYNC_SERVER/metrics" >"$scratch/metrics"
 sed -n 's/^# TYPE \([a-z_]*\) .*/\1/p' "$scratch/metrics" | sort >"$scratch/metrics.served"
