@@ -176,11 +176,12 @@ fn unreachable(cause: UnreachableCause) -> Option<&'static str> {
             "check the host name in the URL, and the name servers of this machine"
         }
         UnreachableCause::Response => {
-            "check that `cfgsync serve` runs at this address, and that no firewall or proxy in between holds the \
-             connection"
+            "check that `cfgsync serve`, and no other program, listens at this address, and that no firewall drops the \
+             connection; if the server is only slow, raise --timeout"
         }
         UnreachableCause::Broken => {
-            "look at the log of the server, and of a proxy or firewall in front of it"
+            "check that `cfgsync serve`, and no other program, listens at this address; otherwise the log of the server, or \
+             of a proxy in front of it, has the reason"
         }
         UnreachableCause::Fault => return None,
         // `Connection`, and causes that are added later.
@@ -284,17 +285,22 @@ impl From<JoinError> for CommandError {
                      attempt"
                 }
                 ClusterFailureKind::Render => {
-                    "correct the spec and reload the server with SIGHUP, or correct what the nodes send; then join \
-                     again"
+                    "the server could not make the files; correct the cause on the server, in the spec or in a program \
+                     that it runs, and reload the spec with SIGHUP, or correct the --meta of the node; then join again"
                 }
                 ClusterFailureKind::Operator => {
-                    "an operator ran `cfgsync fail`: after `cfgsync reset`, join again"
+                    "an operator declared this failure with `cfgsync fail`; once its reason is solved, the operator runs \
+                     `cfgsync reset`, and then this node joins again"
                 }
             }),
             JoinError::WrongCluster { .. } => {
                 Some("name the server of the cluster that you want, or correct --cluster")
             }
             JoinError::Disk(error) => error.hint(),
+            JoinError::Route(RouteError::MatchesNothing { .. }) => Some(
+                "in `--out ARTIFACT=PATH`, ARTIFACT is the name of a file of the server; correct it, or add the file to the \
+                 spec",
+            ),
             JoinError::Key(NodeKeyError::OtherServer { .. }) => Some(
                 "if you replaced the server, delete the `server …` lines from that file; for another cluster of the \
                  same name, choose another file with --identity-file",
@@ -305,15 +311,24 @@ impl From<JoinError> for CommandError {
             JoinError::Untrusted { reason, .. } => Some(reason.hint()),
             JoinError::Refused { reason, .. } => match reason.as_deref() {
                 Some("not_listed") => {
-                    Some("correct --id, or add the identifier to `nodes` under `ready` in the spec")
+                    Some(
+                        "correct --id; or add the node to the spec, reload the server with SIGHUP, and join again",
+                    )
                 }
                 Some("replaced" | "name_in_use") => Some(
-                    "give each machine an identifier of its own with --id; a cloned machine has the host name of the \
-                     original",
+                    "two machines use this identifier: join on one of them with another --id (the default is the host \
+                     name, which a cloned machine shares with the original)",
                 ),
                 Some("too_late") => {
-                    Some("use the identifier of a known node, or set `late: follow` in the spec")
+                    Some(
+                        "if this machine is one of the sealed nodes, correct --id; to admit new nodes, set `late: follow` in \
+                         the spec, reload the server with SIGHUP, and join again",
+                    )
                 }
+                Some("no_credentials") => Some(
+                    "an operator makes a token with `cfgsync token new`; pass its file with --token-file, or the token \
+                     itself in CFGSYNC_TOKEN",
+                ),
                 Some("too_large") => Some(
                     "send less metadata, or raise --register-body-max on the server",
                 ),
@@ -454,7 +469,7 @@ fn store(error: &StoreError) -> (Exit, Option<&'static str>) {
         ),
         StoreErrorKind::AnotherCluster => (
             Exit::WrongSetting,
-            "use one state directory for each cluster",
+            "choose another directory with --state-dir, or correct `cluster` in the spec",
         ),
         StoreErrorKind::NotFound => (
             Exit::WrongSetting,
@@ -477,7 +492,8 @@ fn store(error: &StoreError) -> (Exit, Option<&'static str>) {
         StoreErrorKind::Io(kind) => match kind {
             ErrorKind::PermissionDenied => (
                 Exit::WrongSetting,
-                "the user that runs the server must own the directory, and be able to create it if it is missing",
+                "make the user that runs the server the owner of this directory, or choose another one with --state-dir; \
+                 create it if it is missing",
             ),
             ErrorKind::NotFound
             | ErrorKind::AlreadyExists

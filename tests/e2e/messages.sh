@@ -161,7 +161,7 @@ provokes 'NODE is already registered with a different key' 77 \
     join --id web-1 --out-dir web --token-file web.token --identity-file key-2
 provokes 'SERVER is not trusted: its certificate is not signed by a trusted certificate authority' 77 \
     join --id web-1 --out-dir web --server "https://127.0.0.1:$port"
-provokes 'SERVER is not trusted: its key has the unexpected pin PIN' 77 \
+provokes 'SERVER is not trusted: its key has the pin PIN, not the expected one' 77 \
     join --id web-1 --out-dir web --server "cfgsync://127.0.0.1:$port/?pin=sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 provokes 'this port speaks TLS' 77 join --id web-1 --out-dir web --token-file web.token --server "http://127.0.0.1:$port"
 

@@ -83,7 +83,7 @@ fn refused_join_says_what_to_change() {
     let (exit, log) = join(&server.url, "node-2");
     assert_eq!(exit, 77, "{log}");
     assert!(
-        log.contains("\nhelp: correct --id, or add the identifier"),
+        log.contains("\nhelp: correct --id; or add the node to the spec"),
         "{log}"
     );
 
@@ -95,7 +95,7 @@ fn refused_join_says_what_to_change() {
     let (exit, log) = join(&server.url, "node-2");
     assert_eq!(exit, 77, "{log}");
     assert!(
-        log.contains("\nhelp: use the identifier of a known node"),
+        log.contains("\nhelp: if this machine is one of the sealed nodes"),
         "{log}"
     );
 }

@@ -874,6 +874,7 @@ async fn node_whose_name_another_machine_takes_is_told_and_ends() {
     other.unwrap();
     let error = first.unwrap_err();
     assert_eq!(error.kind(), FailureKind::NotAllowed);
-    let expected = "refused node-1: another machine registered as node-1 from 10.0.0.2";
+    let expected =
+        "refused node-1: another machine registered as node-1 from 10.0.0.2, and takes its place";
     assert!(error.to_string().ends_with(expected), "{error}");
 }

@@ -82,7 +82,9 @@ pub enum Refusal {
     #[error("the spec has no files for {0}")]
     NoFiles(Identifier),
     /// The first generation is sealed, and the spec says `late: refuse`.
-    #[error("{0} is too late: the cluster is sealed and accepts no new nodes (`late: refuse`)")]
+    #[error(
+        "{0} is too late: the files were sealed without it, and the spec admits no new nodes (`late: refuse`)"
+    )]
     TooLate(Identifier),
     /// An operator may not remove the node, for the same reason.
     #[error("cannot remove {0}: the cluster is sealed and keeps its nodes (`late: refuse`)")]
@@ -128,7 +130,7 @@ pub enum Refusal {
     #[error("{0} is not banned")]
     NotBanned(Identifier),
     /// Another machine has registered with the identifier of a node that waits.
-    #[error("another machine registered as {identifier} from {ip}")]
+    #[error("another machine registered as {identifier} from {ip}, and takes its place")]
     Replaced {
         /// The identifier that both machines use.
         identifier: Identifier,
@@ -181,7 +183,7 @@ pub enum Refusal {
 /// A reloaded spec belongs to another cluster than the served one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the spec names the cluster {found}, but this server serves {served}; start another server for {found}"
+    "the spec names the cluster {found}, but this server serves {served}; correct `cluster` in the spec, or start another server for {found}"
 )]
 pub struct AnotherCluster {
     /// The cluster that this server serves.

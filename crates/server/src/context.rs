@@ -287,7 +287,7 @@ impl RequestContext {
                     event = "request_denied",
                     %peer,
                     reason = %rejection,
-                    "denied {method} {route} to {peer}: {rejection}"
+                    "denied {method} {route} from {peer}: {rejection}"
                 );
                 None
             }

@@ -106,8 +106,8 @@ pub enum VerifyError {
     OldVersion,
     /// The signature is by another key, or of another payload.
     #[error(
-        "its signature is by a key that is not trusted here, or belongs to another payload; verify with the key that \
-         belongs to the server's --sign-key"
+        "its signature does not fit the trusted key; pass the public key that belongs to the server's --sign-key with \
+         --verify-key; if it is that key, the files were changed on their way, or belong to another node"
     )]
     BadSignature,
 }

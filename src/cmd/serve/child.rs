@@ -59,7 +59,15 @@ impl Child {
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         Ok(match (code, status.signal()) {
             (Some(code), _) => {
-                tracing::info!(event = "command_ended", "the command exited with {code}");
+                if code == 0 {
+                    tracing::info!(event = "command_ended", "the command exited with 0");
+                } else {
+                    tracing::error!(
+                        event = "command_ended",
+                        "the command exited with {code}, so the server stops with {code}; the output of the command may \
+                         have the reason"
+                    );
+                }
                 Exit::Child(code)
             }
             (None, Some(signal)) => {

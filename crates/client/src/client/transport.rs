@@ -179,7 +179,9 @@ impl Client {
                 server: meta.server,
                 problem: match options.body_max_flag {
                     Some(flag) => {
-                        format!("it is longer than {max_bytes} bytes, the limit of {flag}")
+                        format!(
+                            "it is longer than {max_bytes} bytes, the limit of {flag}; raise the limit, or make the files of the spec smaller"
+                        )
                     }
                     None => format!("it is longer than {max_bytes} bytes"),
                 },
