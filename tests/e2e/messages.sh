@@ -119,7 +119,7 @@ with_server late.yaml
 join --id node-1 --out-dir late
 "$CFGSYNC" rm node-3 --ban
 provokes 'NODE is banned' 77 join --id node-3 --out-dir late
-provokes 'the cluster is sealed and accepts no new nodes' 77 join --id node-2 --out-dir late
+provokes 'the spec admits no new nodes' 77 join --id node-2 --out-dir late
 spec short 'values: { x: 1 }' 'ready: { nodes: 2, deadline: 500ms }'
 with_server short.yaml
 provokes 'the cluster failed (deadline): REASON' 70 join --id node-1 --out-dir short
