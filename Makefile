@@ -85,6 +85,7 @@ bench: build
 	'$(target)/release/compare' --cfgsync '$(abspath $(release))' $(BENCH_FLAGS) $(if $(ONLY),--only '$(ONLY)')
 
 # Licences, duplicates, sources, known vulnerabilities. `cargo install --locked cargo-deny` installs the program.
+# tests/dependencies.rs checks all but the vulnerabilities without it, as part of `make test`.
 deny:
 	cargo deny --locked check
 

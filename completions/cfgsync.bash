@@ -34,8 +34,14 @@ _cfgsync() {
             cfgsync,plan)
                 cmd="cfgsync__subcmd__plan"
                 ;;
+            cfgsync,redraw)
+                cmd="cfgsync__subcmd__redraw"
+                ;;
             cfgsync,release)
                 cmd="cfgsync__subcmd__release"
+                ;;
+            cfgsync,reload)
+                cmd="cfgsync__subcmd__reload"
                 ;;
             cfgsync,replace)
                 cmd="cfgsync__subcmd__replace"
@@ -51,6 +57,9 @@ _cfgsync() {
                 ;;
             cfgsync,token)
                 cmd="cfgsync__subcmd__token"
+                ;;
+            cfgsync,unban)
+                cmd="cfgsync__subcmd__unban"
                 ;;
             cfgsync__subcmd__inspect,diff)
                 cmd="cfgsync__subcmd__inspect__subcmd__diff"
@@ -70,8 +79,14 @@ _cfgsync() {
             cfgsync__subcmd__key,new)
                 cmd="cfgsync__subcmd__key__subcmd__new"
                 ;;
+            cfgsync__subcmd__token,list)
+                cmd="cfgsync__subcmd__token__subcmd__list"
+                ;;
             cfgsync__subcmd__token,new)
                 cmd="cfgsync__subcmd__token__subcmd__new"
+                ;;
+            cfgsync__subcmd__token,revoke)
+                cmd="cfgsync__subcmd__token__subcmd__revoke"
                 ;;
             *)
                 ;;
@@ -80,7 +95,7 @@ _cfgsync() {
 
     case "${cmd}" in
         cfgsync)
-            opts="-h -V --log-format --log-level --help --version serve join inspect plan rm replace fail reset release token key completions"
+            opts="-h -V --log-format --log-level --help --version serve join inspect plan rm unban replace fail reset reload release redraw token key completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -174,7 +189,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__inspect)
-            opts="-o -h --wait --timeout --watch --output --state-dir --verify --server --token-file --ca-file --pin --client-cert --client-key --log-format --log-level --help health node file generations diff"
+            opts="-o -h --wait --timeout --watch --only --name --output --state-dir --verify --server --token-file --ca-file --pin --client-cert --client-key --log-format --log-level --help health node file generations diff"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -188,12 +203,20 @@ _cfgsync() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --only)
+                    COMPREPLY=($(compgen -W "waiting behind refused" -- "${cur}"))
+                    return 0
+                    ;;
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
-                    COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
                     return 0
                     ;;
                 --state-dir)
@@ -247,11 +270,11 @@ _cfgsync() {
             fi
             case "${prev}" in
                 --output)
-                    COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
                     return 0
                     ;;
                 --state-dir)
@@ -309,11 +332,11 @@ _cfgsync() {
                     return 0
                     ;;
                 --output)
-                    COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
                     return 0
                     ;;
                 --state-dir)
@@ -367,11 +390,11 @@ _cfgsync() {
             fi
             case "${prev}" in
                 --output)
-                    COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
                     return 0
                     ;;
                 --state-dir)
@@ -425,11 +448,11 @@ _cfgsync() {
             fi
             case "${prev}" in
                 --output)
-                    COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
                     return 0
                     ;;
                 --state-dir)
@@ -483,11 +506,11 @@ _cfgsync() {
             fi
             case "${prev}" in
                 --output)
-                    COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
                     return 0
                     ;;
                 --state-dir)
@@ -534,7 +557,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__join)
-            opts="-o -h --server --token-file --identity-file --cluster --id --ip --meta --meta-json --out --out-dir --owner --timeout --env --env-allow --receipt --fallback --keep-stale --verify-key --accept-signature-v1 --payload-max --files-max --path-max-bytes --output --ca-file --pin --client-cert --client-key --log-format --log-level --help"
+            opts="-o -h --server --token-file --identity-file --cluster --id --ip --meta --meta-json --out --discard --out-dir --owner --timeout --env --env-allow --receipt --fallback --keep-stale --verify-key --accept-signature-v1 --payload-max --files-max --path-max-bytes --output --ca-file --pin --client-cert --client-key --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -573,6 +596,10 @@ _cfgsync() {
                     return 0
                     ;;
                 --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --discard)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -708,7 +735,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__plan)
-            opts="-o -h --nodes --fake --out-dir --diff --output --log-format --log-level --help"
+            opts="-o -h --nodes --fake --out-dir --diff --server --token-file --ca-file --pin --client-cert --client-key --output --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -727,6 +754,30 @@ _cfgsync() {
                     return 0
                     ;;
                 --diff)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -753,6 +804,52 @@ _cfgsync() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        cfgsync__subcmd__redraw)
+            opts="-h --server --token-file --ca-file --pin --client-cert --client-key --log-format --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "auto text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         cfgsync__subcmd__release)
             opts="-h --server --token-file --ca-file --pin --client-cert --client-key --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -760,6 +857,56 @@ _cfgsync() {
                 return 0
             fi
             case "${prev}" in
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "auto text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cfgsync__subcmd__reload)
+            opts="-h --only --server --token-file --ca-file --pin --client-cert --client-key --log-format --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --only)
+                    COMPREPLY=($(compgen -W "spec tokens certificates" -- "${cur}"))
+                    return 0
+                    ;;
                 --server)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -904,7 +1051,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__rm)
-            opts="-h --override --server --token-file --ca-file --pin --client-cert --client-key --log-format --log-level --help"
+            opts="-h --override --ban --server --token-file --ca-file --pin --client-cert --client-key --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -950,7 +1097,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__serve)
-            opts="-h --listen --port-file --sign-key --host --hold --hold-render --min-generation-interval --state-dir --history --drain-timeout --tokens --operator-cert --allow-anonymous --audit-log --audit-required --rate-max --rate-burst --waiters-per-node-max --tls --tls-cert --tls-key --client-ca --join-url-file --wait-max --register-body-max --replace-body-max --nodes-max --metadata-total-max --connections-max --connections-per-address-max --header-timeout --body-timeout --write-stall-timeout --log-format --log-level --help"
+            opts="-h --listen --port-file --sign-key --host --hold --hold-render --min-generation-interval --state-dir --moved --restored --history --drain-timeout --tokens --operator-cert --viewer-cert --allow-anonymous --audit-log --audit-required --rate-max --rate-burst --waiters-per-node-max --tls --tls-cert --tls-key --client-ca --join-url-file --wait-max --register-body-max --replace-body-max --nodes-max --metadata-total-max --connections-max --connections-per-address-max --header-timeout --body-timeout --write-stall-timeout --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1001,6 +1148,10 @@ _cfgsync() {
                     return 0
                     ;;
                 --operator-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --viewer-cert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1096,12 +1247,66 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__token)
-            opts="-h --log-format --log-level --help new"
+            opts="-h --log-format --log-level --help new list revoke"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --log-format)
+                    COMPREPLY=($(compgen -W "auto text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cfgsync__subcmd__token__subcmd__list)
+            opts="-o -h --output --server --token-file --ca-file --pin --client-cert --client-key --log-format --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log-format)
                     COMPREPLY=($(compgen -W "auto text json" -- "${cur}"))
                     return 0
@@ -1145,6 +1350,78 @@ _cfgsync() {
                     return 0
                     ;;
                 --append)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "auto text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cfgsync__subcmd__token__subcmd__revoke)
+            opts="-h --tokens --log-format --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --tokens)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "auto text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cfgsync__subcmd__unban)
+            opts="-h --server --token-file --ca-file --pin --client-cert --client-key --log-format --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -24,7 +24,7 @@ function __fish_cfgsync_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c cfgsync -n "__fish_cfgsync_needs_command" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
@@ -33,17 +33,20 @@ complete -c cfgsync -n "__fish_cfgsync_needs_command" -s V -l version -d 'Print 
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "serve" -d 'Run the server: register nodes until the set is complete, then deliver their files'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "join" -d 'Register this node, wait until the cluster is complete, write its files, and run CMD'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "inspect" -d 'Show the cluster: its state, its nodes and the nodes that are missing'
-complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "plan" -d 'Check a spec offline: whether it is valid, whether nodes would be ready, and which files they would get'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "plan" -d 'Check a spec: whether it is valid, whether nodes would be ready, and which files they would get'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "rm" -d 'Remove a node from the cluster'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "unban" -d 'Let a node register again that `cfgsync rm --ban` keeps out'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "replace" -d 'Override the files of one node'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "fail" -d 'Declare the cluster failed'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "reset" -d 'End a failure of the cluster'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "reload" -d 'Make the server read its files again: spec, tokens and certificates'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "release" -d 'Release a node\'s name, so that another machine can register with it'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "redraw" -d 'Evaluate a value of `once` again, for the next generation'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "token" -d 'Make tokens, which authenticate nodes and operators'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "key" -d 'Make a key pair for signed payloads'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l listen -d 'The address to listen on; port 0 selects a free one; repeatable [env: CFGSYNC_LISTEN, one per line]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l port-file -d 'Write the port to this file once the server listens, one line per address [env: CFGSYNC_LISTEN_PORT_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l port-file -d 'Write the port to this file while the server listens, one line per address [env: CFGSYNC_LISTEN_PORT_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l sign-key -d 'Sign every payload with the Ed25519 key in this PEM file (see `cfgsync key new`); read at startup only [env: CFGSYNC_SIGN_KEY]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l host -d 'Answer requests for this host name too; repeatable. Without credentials, a server answers only for IP addresses, `localhost` and names without a dot [env: CFGSYNC_HOST, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l hold -d 'How long to hold a fetch from a client that does not send `Prefer: wait`, while there is no payload yet [env: CFGSYNC_HOLD]' -r
@@ -54,6 +57,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l history -d 'Ho
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l drain-timeout -d 'How long requests in flight and CMD may take to finish when the server stops [env: CFGSYNC_DRAIN_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l tokens -d 'The file of accepted tokens (see `cfgsync token new`); read again on SIGHUP [env: CFGSYNC_TOKENS]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l operator-cert -d 'Give the role of an operator to client certificates with this name; `*` matches any text; repeatable [env: CFGSYNC_OPERATOR_CERT, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l viewer-cert -d 'Give the role of a viewer to client certificates with this name; `*` matches any text; repeatable [env: CFGSYNC_VIEWER_CERT, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l audit-log -d 'Write each change, refusal and first delivery to this file, or to stdout (`-`); reopened on SIGHUP [env: CFGSYNC_AUDIT_LOG]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l rate-max -d 'Most requests and TLS handshakes per second from one address, after its burst; 0 means no limit [env: CFGSYNC_RATE_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l rate-burst -d 'Burst of requests and TLS handshakes from one address; the default lets 10,000 nodes behind NAT boot at once [env: CFGSYNC_RATE_BURST]' -r
@@ -73,10 +77,12 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l connections-pe
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l header-timeout -d 'How long a connection may be idle, and how long the head of a request may take [env: CFGSYNC_HEADER_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l body-timeout -d 'How long the body of a request may take [env: CFGSYNC_BODY_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l write-stall-timeout -d 'Close the connection of a client that reads no byte of a response for this time [env: CFGSYNC_WRITE_STALL_TIMEOUT]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l moved -d 'Continue with a state directory that was moved by a copy; no server may have used the original since [env: CFGSYNC_MOVED]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l restored -d 'Continue with a state directory that was restored from a backup, as a new instance [env: CFGSYNC_RESTORED]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l allow-anonymous -d 'Accept nodes without credentials; without --tokens and --client-ca, every client may also act as an operator [env: CFGSYNC_ALLOW_ANONYMOUS]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l audit-required -d 'Write each change to the audit log on disk before it takes effect, and refuse it if that fails [env: CFGSYNC_AUDIT_REQUIRED]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -89,8 +95,9 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l ip -d 'The addr
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l meta -d 'A value of the metadata: KEY=TEXT, KEY:=JSON, KEY=@FILE or KEY:=@FILE (JSON from a file); dots in the key nest objects; repeatable [env: CFGSYNC_META, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l meta-json -d 'The metadata as one JSON value; --meta overrides single values of it [env: CFGSYNC_META_JSON]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out -d 'Write an artifact to a path; DIR/=PATH/ routes all artifacts below DIR, ARTIFACT=- prints to stdout; repeatable [env: CFGSYNC_OUT, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l discard -d 'Accept an artifact without writing it; DIR/ discards all artifacts below DIR; repeatable [env: CFGSYNC_DISCARD, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out-dir -d 'Write all other artifacts below this directory, under their own names [env: CFGSYNC_OUT_DIR]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l owner -d 'The owner of the files [default: the owner of the replaced files] [env: CFGSYNC_OWNER]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l owner -d 'The owner of the files: names or numbers [default: that of the spec, or of the replaced file] [env: CFGSYNC_OWNER]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l timeout -d 'How long to try; 0 means no limit [env: CFGSYNC_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l env -d 'Pass the variables in this dotenv artifact to CMD, instead of writing it to a file; repeatable [env: CFGSYNC_ENV, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l env-allow -d 'Let --env set only these variables; PREFIX_* names all with this prefix; repeatable [env: CFGSYNC_ENV_ALLOW, one per line]' -r
@@ -105,7 +112,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l ca-file -d 'Tru
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
@@ -115,7 +122,12 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -s h -l help -d 'P
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l wait -d 'Wait until the cluster is in this state, then print it [env: CFGSYNC_WAIT]' -r -f -a "ready\t'The server has a generation'
 failed\t'The cluster has failed'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l timeout -d 'How long --wait waits; 0 means no limit [env: CFGSYNC_TIMEOUT]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l only -d 'Show only the nodes in this state [env: CFGSYNC_ONLY]' -r -f -a "waiting\t'A request of the node waits for its files now'
+behind\t'The node has not received the newest generation'
+refused\t'The server refused to register the node'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l name -d 'Show only the nodes whose name matches; `*` matches any characters, `?` matches one; repeatable [env: CFGSYNC_NAME, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
+wide\t'A table with all columns in full'
 json\t'JSON, for scripts'
 yaml\t'YAML, for scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l state-dir -d 'Read this state directory instead of asking a server, even while a server uses it' -r -F
@@ -125,7 +137,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
@@ -137,7 +149,8 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -f -a "file" -d 'Print the exact bytes of a file of a node'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -f -a "generations" -d 'List the generations, newest first; or show the files of one'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -f -a "diff" -d 'Compare two generations; exit code 3 if anything differs'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
+wide\t'A table with all columns in full'
 json\t'JSON, for scripts'
 yaml\t'YAML, for scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l state-dir -d 'Read this state directory instead of asking a server, even while a server uses it' -r -F
@@ -147,12 +160,13 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
+wide\t'A table with all columns in full'
 json\t'JSON, for scripts'
 yaml\t'YAML, for scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l state-dir -d 'Read this state directory instead of asking a server, even while a server uses it' -r -F
@@ -162,13 +176,14 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from node" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l generation -d 'The generation to take the file from [default: the newest] [env: CFGSYNC_GENERATION]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
+wide\t'A table with all columns in full'
 json\t'JSON, for scripts'
 yaml\t'YAML, for scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l state-dir -d 'Read this state directory instead of asking a server, even while a server uses it' -r -F
@@ -178,13 +193,14 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -l reveal -d 'Show the content of secret files [env: CFGSYNC_REVEAL]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from file" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
+wide\t'A table with all columns in full'
 json\t'JSON, for scripts'
 yaml\t'YAML, for scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l state-dir -d 'Read this state directory instead of asking a server, even while a server uses it' -r -F
@@ -194,12 +210,13 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
+wide\t'A table with all columns in full'
 json\t'JSON, for scripts'
 yaml\t'YAML, for scripts and people'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l state-dir -d 'Read this state directory instead of asking a server, even while a server uses it' -r -F
@@ -209,20 +226,26 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -l reveal -d 'Show the content of secret files [env: CFGSYNC_REVEAL]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l nodes -d 'The nodes to register: a YAML or JSON file, or `-` for stdin [env: CFGSYNC_NODES]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l fake -d 'Register this many invented nodes, with metadata that the spec accepts [env: CFGSYNC_FAKE]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l fake -d 'Register this many invented nodes, with metadata that the spec accepts and, if possible, that match its groups [env: CFGSYNC_FAKE]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l out-dir -d 'Write the files to DIR/NODE/PATH, and shared files to DIR/_shared/PATH' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l diff -d 'Compare with the files in DIR, which has the layout of --out-dir [env: CFGSYNC_DIFF]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l server -d 'Compare with the files that the nodes of this server have; repeatable: the servers are tried in order' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
 json\t'JSON, for scripts'
 yaml\t'YAML, for scripts and people'"
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
@@ -233,12 +256,24 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l ca-file -d 'Trust
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l override -d 'End the override of the node instead of removing it; the next generation has its own files again [env: CFGSYNC_OVERRIDE]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -l ban -d 'Also refuse registrations of the node from now on, until `cfgsync unban`; the node need not be registered [env: CFGSYNC_BAN]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand unban" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand unban" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand unban" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand unban" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand unban" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand unban" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand unban" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand unban" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand unban" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand replace" -l file -d 'A file for the node: the artifact path, and the local file with its content; repeatable [env: CFGSYNC_FILE, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand replace" -l secret-file -d 'Like --file, for a file with secret content: its default mode is 0600; repeatable [env: CFGSYNC_SECRET_FILE, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand replace" -l mode -d 'The mode of one of these files [default: 0644, or 0600 for a secret file]; repeatable [env: CFGSYNC_MODE, one per line]' -r
@@ -248,7 +283,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand replace" -l ca-file -d '
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand replace" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand replace" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand replace" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand replace" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand replace" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand replace" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
@@ -260,7 +295,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l ca-file -d 'Tru
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand fail" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
@@ -271,52 +306,99 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l ca-file -d 'Tr
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand reset" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -l only -d 'Read only this part again [env: CFGSYNC_ONLY]' -r -f -a "spec\t'The spec, and the files that it names'
+tokens\t'The tokens file'
+certificates\t'The certificate, its key, and the authorities of client certificates'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand reload" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand release" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand redraw" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand redraw" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand redraw" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand redraw" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand redraw" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand redraw" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand redraw" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new" -f -a "new" -d 'Make a token: print the secret once, and add its hash to the tokens file of the server'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l role -d 'The role of the token: `node` may register, fetch its own files and leave; `operator` may do everything [env: CFGSYNC_ROLE]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand redraw" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand redraw" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new list revoke" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new list revoke" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new list revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new list revoke" -f -a "new" -d 'Make a token: print the secret once, and add its hash to the tokens file of the server'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new list revoke" -f -a "list" -d 'List the tokens that a server accepts: their names, roles and limits, and when and from where each was last used'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new list revoke" -f -a "revoke" -d 'Revoke a token: turn its line in the tokens file of the server into a comment'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l role -d 'The role of the token: `node` may register, fetch its own files and leave; `viewer` may see the state of the cluster, but no contents; `operator` may do everything [env: CFGSYNC_ROLE]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l name -d 'The name of the token, which logs show [default: its role and the start of its hash] [env: CFGSYNC_NAME]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l identifier -d 'The nodes that may use the token: `*` matches any text, `?` one character, as in `web-*` [default: all] [env: CFGSYNC_IDENTIFIER]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l expires -d 'How long the token is valid from now on [default: no limit] [env: CFGSYNC_EXPIRES]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l url -d 'Print the secret as part of this join URL, which `serve` prints, for `cfgsync join URL` [env: CFGSYNC_URL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l append -d 'Add the line to this tokens file; if it does not exist, it is created with mode 0600 [env: CFGSYNC_APPEND]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and not __fish_seen_subcommand_from new" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+json\t'JSON, for scripts'
+yaml\t'YAML, for scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from revoke" -l tokens -d 'The tokens file of the server [env: CFGSYNC_TOKENS]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from revoke" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from revoke" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and not __fish_seen_subcommand_from new" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and not __fish_seen_subcommand_from new" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and not __fish_seen_subcommand_from new" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and not __fish_seen_subcommand_from new" -f -a "new" -d 'Make a key pair: sign-key.pem for `serve --sign-key`, and verify-key.pem for `join --verify-key`'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and __fish_seen_subcommand_from new" -l out-dir -d 'The directory for the two files; existing files are never overwritten' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and __fish_seen_subcommand_from new" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and __fish_seen_subcommand_from new" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and __fish_seen_subcommand_from new" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand key; and __fish_seen_subcommand_from new" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand completions" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand completions" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand completions" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r

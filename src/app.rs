@@ -18,7 +18,7 @@ use cfgsync_cluster::Coordinator;
 use cfgsync_materialize::Materializer;
 use cfgsync_server::{DrainReport, HttpConfig};
 use cfgsync_spec::{Spec, SpecError};
-use cfgsync_store::{BoxFuture, DirectoryConfig, MemoryStore, Store, StoreError};
+use cfgsync_store::{BoxFuture, DirectoryConfig, MemoryStore, Relocation, Store, StoreError};
 use cfgsync_support::clock::WallClock;
 
 /// The parts of a server, for `cfgsync serve`. The caller binds the listeners, so that it knows their ports.
@@ -93,13 +93,22 @@ pub enum ServerError {
     StoreFailed(String),
 }
 
+/// A spec that is to replace the one in force.
+#[derive(Debug)]
+pub struct NewSpec {
+    /// The spec.
+    pub spec: Spec,
+    /// Takes the reason if the spec was not put in force.
+    pub answer: oneshot::Sender<Result<(), String>>,
+}
+
 /// Serves until `shutdown` is complete, then drains. A spec received from `reload` replaces the one before.
 ///
 /// # Errors
 /// See [`ServerError`].
 pub async fn serve(
     service: Service,
-    reload: mpsc::Receiver<Spec>,
+    reload: mpsc::Receiver<NewSpec>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<DrainReport, ServerError> {
     Wired::new(service)?.run(reload, shutdown).await
@@ -119,9 +128,11 @@ pub(crate) struct Wired {
 
 impl Wired {
     pub(crate) fn new(mut service: Service) -> Result<Self, ServerError> {
-        let store = match service.store {
-            Some(store) => store,
-            None => open_store(None, &service.spec, service.history_generations)?,
+        let store = if let Some(store) = service.store {
+            store
+        } else {
+            let history = service.history_generations;
+            open_store(None, Relocation::Unstated, &service.spec, history)?
         };
         let account = Arc::new(Account {
             guard: service.http.access.clone(),
@@ -129,6 +140,8 @@ impl Wired {
         if account.guard.audit().is_some() && service.coordinator.audit_sink.is_none() {
             service.coordinator.audit_sink = Some(account.clone());
         }
+        let started = service.clock.now().as_second();
+        service.coordinator.metrics.start_time.set(started);
         let (stop_reconciler, reconciler_stopped) = oneshot::channel::<()>();
         let (coordinator, reconciler) = Coordinator::new(
             store.clone(),
@@ -156,7 +169,7 @@ impl Wired {
     /// Serves until `shutdown` is complete, then drains.
     pub(crate) async fn run(
         self,
-        mut reload: mpsc::Receiver<Spec>,
+        mut reload: mpsc::Receiver<NewSpec>,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<DrainReport, ServerError> {
         let (running, mut ended_early) = oneshot::channel::<()>();
@@ -173,7 +186,11 @@ impl Wired {
                 // Without its reconciler, a server would accept registrations and never seal a generation.
                 _ = &mut ended_early => {}
                 reason = store.failed() => {
-                    tracing::error!("the server stops, because the store failed: {reason}");
+                    tracing::error!(
+                        event = "server_stopping",
+                        reason,
+                        "the server stops, because the store failed: {reason}"
+                    );
                     // The receiver looks at it after everything has ended.
                     let _ = store_failed.send(reason);
                 }
@@ -182,8 +199,10 @@ impl Wired {
         let reloading = tokio::spawn({
             let (coordinator, account) = (coordinator.clone(), self.account.clone());
             async move {
-                while let Some(spec) = reload.recv().await {
-                    account.reload(&coordinator, spec).await;
+                while let Some(NewSpec { spec, answer }) = reload.recv().await {
+                    let result = account.reload(&coordinator, spec).await;
+                    // The sender may wait no longer.
+                    let _ = answer.send(result);
                 }
             }
         });
@@ -215,6 +234,7 @@ impl Wired {
 /// See [`StoreError::kind`].
 pub fn open_store(
     directory: Option<PathBuf>,
+    relocation: Relocation,
     spec: &Spec,
     history_generations: usize,
 ) -> Result<Arc<dyn Store>, StoreError> {
@@ -227,6 +247,7 @@ pub fn open_store(
         directory,
         cluster: spec.cluster.clone(),
         history: history_generations,
+        relocation,
     };
     let store = config.open()?;
     log_directory(&*store, &config.directory);

@@ -24,15 +24,19 @@ pub(crate) mod reason;
 pub(crate) mod progress;
 pub(crate) mod diff;
 pub(crate) mod keys;
+pub(crate) mod spec_file;
 pub(crate) mod serve;
 pub(crate) mod join;
 pub(crate) mod inspect;
 pub(crate) mod plan;
 pub(crate) mod rm;
+pub(crate) mod unban;
 pub(crate) mod replace;
 pub(crate) mod fail;
 pub(crate) mod reset;
+pub(crate) mod reload;
 pub(crate) mod release;
+pub(crate) mod redraw;
 pub(crate) mod token;
 pub(crate) mod key;
 pub(crate) mod generate;
@@ -72,10 +76,13 @@ pub(crate) enum Command {
     Inspect(inspect::InspectArgs),
     Plan(plan::PlanArgs),
     Rm(rm::RmArgs),
+    Unban(unban::UnbanArgs),
     Replace(replace::ReplaceArgs),
     Fail(fail::FailArgs),
     Reset(reset::ResetArgs),
+    Reload(reload::ReloadArgs),
     Release(release::ReleaseArgs),
+    Redraw(redraw::RedrawArgs),
     Token(token::TokenArgs),
     Key(key::KeyArgs),
     Completions(completions::CompletionsArgs),
@@ -93,10 +100,13 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Inspect(args) => inspect::run(args),
         Command::Plan(args) => plan::run(&args),
         Command::Rm(args) => rm::run(args),
+        Command::Unban(args) => unban::run(args),
         Command::Replace(args) => replace::run(args),
         Command::Fail(args) => fail::run(args),
         Command::Reset(args) => reset::run(args),
+        Command::Reload(args) => reload::run(args),
         Command::Release(args) => release::run(args),
+        Command::Redraw(args) => redraw::run(args),
         Command::Token(args) => token::run(args),
         Command::Key(args) => key::run(&args),
         Command::Completions(args) => completions::run(&args),
@@ -127,6 +137,8 @@ mod tests {
                 let without = [
                     ("inspect", "state-dir"),
                     ("plan", "out-dir"),
+                    // Where CFGSYNC_SERVER is set for other commands, `plan` asks no server.
+                    ("plan", "server"),
                     ("new", "out-dir"),
                 ];
                 if without.contains(&(command.get_name(), long)) {

@@ -77,4 +77,5 @@ pub use cfgsync_spec::{
     IdentityMode, Late, MaterializationResult, MaterializeError, Materializer, OnConflict,
     RuleBuilder, Spec, SpecError, materializer,
 };
+pub use cfgsync_store::Relocation;
 pub use server::{RunningServer, Server, ServerHandle};

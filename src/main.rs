@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     cmd::names::pin();
     match cmd::settings::parse() {
         Ok(cli) => {
-            let reporter = cmd::report::Reporter::of(&cli.command);
+            let reporter = cmd::report::Reporter::of(&cli);
             reporter.end(cmd::run(cli))
         }
         Err(error) => cmd::report::Reporter::of_arguments().end(Err(error)),

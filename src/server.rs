@@ -15,7 +15,7 @@ use cfgsync_model::{
 };
 use cfgsync_server::{HttpConfig, is_loopback_only};
 use cfgsync_spec::{Spec, SpecError};
-use cfgsync_store::Store;
+use cfgsync_store::{Relocation, Store};
 
 /// A function that is called with each sealed generation.
 type SealHook = Box<dyn Fn(&Generation) + Send>;
@@ -57,6 +57,7 @@ pub struct Server {
     address: String,
     spec: Result<Spec, SpecError>,
     state_dir: Option<PathBuf>,
+    relocation: Relocation,
     allow_anonymous: bool,
     hosts: Vec<String>,
     on_seal: Vec<SealHook>,
@@ -75,6 +76,7 @@ impl Server {
             address: address.into(),
             spec: spec.try_into().map_err(Into::into),
             state_dir: None,
+            relocation: Relocation::Unstated,
             allow_anonymous: false,
             hosts: Vec::new(),
             on_seal: Vec::new(),
@@ -85,6 +87,13 @@ impl Server {
     /// is lost when the server ends. The directory belongs to one server at a time.
     pub fn state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(directory.into());
+        self
+    }
+
+    /// Says how to continue a state directory that was copied or restored. Without it, the server does not start if it
+    /// notices that.
+    pub fn relocation(mut self, relocation: Relocation) -> Self {
+        self.relocation = relocation;
         self
     }
 
@@ -134,7 +143,7 @@ impl Server {
         let listener = cfgsync_server::listen(first).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let history = app::HISTORY_GENERATIONS;
-        let store = app::open_store(self.state_dir, &spec, history)?;
+        let store = app::open_store(self.state_dir, self.relocation, &spec, history)?;
         let wired = Wired::new(Service {
             store: Some(store.clone()),
             http: HttpConfig {

@@ -90,6 +90,32 @@ fn every_file_opens_by_saying_its_job() {
     }
 }
 
+/// Text of other machines is escaped where it leaves the program, so no other file of the command line may write there.
+#[test]
+fn only_escaping_files_write_to_the_terminal() {
+    let exempt = ["output.rs", "log.rs", "report.rs"];
+    let is_test = |line: &&str| line.trim() == "#[cfg(test)]";
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in rust_files(&root.join("src")) {
+        if exempt
+            .iter()
+            .any(|name| file == root.join("src/cmd").join(name))
+        {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        for line in text.lines().take_while(|line| !is_test(line)) {
+            let writes = ["io::stdout()", "io::stderr()"].map(|stream| line.contains(stream));
+            let is_query = line.contains("is_terminal()") || line.trim_start().starts_with("//");
+            assert!(
+                is_query || writes == [false, false],
+                "{} writes to the terminal by itself; use src/cmd/output.rs: {line}",
+                file.display()
+            );
+        }
+    }
+}
+
 #[test]
 fn nothing_hides_what_it_imports() {
     for root in roots() {

@@ -13,7 +13,7 @@ use cfgsync_access::Tokens;
 use cfgsync_client::{Placement, ServerUrl};
 use cfgsync_model::{ArtifactPath, Mode};
 use cfgsync_spec::Spec;
-use cfgsync_store::{DirectoryConfig, DirectoryContents};
+use cfgsync_store::{DirectoryConfig, DirectoryContents, Relocation};
 use cfgsync_template::{Expression, NodeValue, Origin, RenderContext, Scope, Template};
 use cfgsync_wire::{self, ErrorBody, ReceivedPayload, Signature, SigningKey, VerifyKey};
 use serde_json::json;
@@ -279,10 +279,14 @@ pub fn journal(data: &[u8]) {
         directory,
         cluster: contents.cluster.clone(),
         history: 1,
+        relocation: Relocation::Unstated,
     };
     drop(config.open().expect("the directory was read before"));
     let again = DirectoryContents::read(&config.directory).expect("a server opened the directory");
-    assert!(!again.is_torn);
+    assert!(!again.is_torn && again.lost_tail.is_none());
+    if contents.lost_tail.is_some() {
+        return assert_ne!(again.instance, contents.instance);
+    }
     assert_eq!(
         format!("{:?}", again.state),
         format!("{:?}", contents.state)

@@ -18,34 +18,33 @@ pub(super) struct Account {
 
 impl Account {
     /// Puts `spec` in force, if the audit log can record it and the cluster accepts it.
-    pub(super) async fn reload(&self, coordinator: &Coordinator, spec: Spec) {
+    ///
+    /// # Errors
+    /// The reason why it is not in force.
+    pub(super) async fn reload(&self, coordinator: &Coordinator, spec: Spec) -> Result<(), String> {
         let identity = spec.identity;
         let line = self
             .guard
             .server_line("spec")
             .with_hash("spec", spec.digest);
-        if let Err(error) = self.guard.announce(&line).await {
-            tracing::error!(
-                "the spec was not reloaded, and the last good one stays in force: {error}"
-            );
-            let refused = line.with_outcome(AuditOutcome::Refused, Some("audit"));
-            self.guard.record(refused);
-            return;
-        }
-        match coordinator.reload(spec).await {
-            Ok(()) => {
-                tracing::info!("the spec was read again");
-                self.guard.record(line);
-                warn_of_unclaimed(coordinator, identity);
-            }
-            Err(error) => {
-                tracing::error!(
-                    "the spec was not reloaded, and the last good one stays in force: {error}"
-                );
-                let refused = line.with_outcome(AuditOutcome::Refused, Some("another_cluster"));
-                self.guard.record(refused);
-            }
-        }
+        let (reason, problem) = if let Err(error) = self.guard.announce(&line).await {
+            ("audit", error.to_string())
+        } else if let Err(error) = coordinator.reload(spec).await {
+            ("another_cluster", error.to_string())
+        } else {
+            tracing::info!(event = "reloaded", "the spec was read again");
+            self.guard.record(line);
+            warn_of_unclaimed(coordinator, identity);
+            return Ok(());
+        };
+        tracing::error!(
+            event = "reload_refused",
+            reason = problem,
+            "the spec was not reloaded, and the last good one stays in force: {problem}"
+        );
+        self.guard
+            .record(line.with_outcome(AuditOutcome::Refused, Some(reason)));
+        Err(problem)
     }
 
     fn line(&self, event: AuditEvent) -> AuditLine {

@@ -20,6 +20,6 @@ pub(crate) fn run(args: &CompletionsArgs) -> Result<Exit, CommandError> {
     let mut command = visible(&settings::documented());
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "cfgsync", &mut script);
-    output::print(script)?;
+    output::print_document(script)?;
     Ok(Exit::Done)
 }

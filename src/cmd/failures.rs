@@ -9,8 +9,9 @@ use std::io::ErrorKind;
 use cfgsync_access::IdentityUnsupported;
 use cfgsync_client::{
     CallError, FailureKind, JoinError, KeyError as NodeKeyError, RouteError, TrustError,
-    disk::DiskError,
+    UnreachableCause, disk::DiskError,
 };
+use cfgsync_model::FailureKind as ClusterFailureKind;
 use cfgsync_server::TlsError;
 use cfgsync_spec::SpecError;
 use cfgsync_store::{StoreError, StoreErrorKind};
@@ -27,13 +28,14 @@ use super::{
     output::OutputError,
     plan::PlanError,
     program::ProgramError,
+    reload::NotReloaded,
     replace::ReplaceError,
     serve::{AccessError, ServeError, TlsSetupError},
     server::DEFAULT_SERVER,
     settings::SettingsError,
     threads::ThreadsError,
     tls::TrustFailure,
-    token::TokenError,
+    token::{RevokeError, TokenError},
 };
 
 impl From<clap::Error> for CommandError {
@@ -144,7 +146,9 @@ impl From<PlanError> for CommandError {
     fn from(error: PlanError) -> Self {
         match &error {
             PlanError::Nodes(mistakes) => Self::diagnostic(mistakes),
-            PlanError::Render(_) | PlanError::Read { .. } => Self::new(Exit::WrongSetting, error),
+            PlanError::Render(_) | PlanError::Read { .. } | PlanError::AnotherCluster { .. } => {
+                Self::new(Exit::WrongSetting, error)
+            }
             PlanError::Write { .. } => Self::new(Exit::NotWritten, error),
         }
     }
@@ -165,9 +169,28 @@ impl From<ProgramError> for CommandError {
     }
 }
 
-/// For a server that the user has named.
-const NOT_REACHABLE: &str = "check that `cfgsync serve` runs at this address; without --listen, it accepts connections \
-                             from its own machine only";
+/// Returns what to do if a server that the user has named cannot be reached.
+fn unreachable(cause: UnreachableCause) -> Option<&'static str> {
+    Some(match cause {
+        UnreachableCause::Name => {
+            "check the host name in the URL, and the name servers of this machine"
+        }
+        UnreachableCause::Response => {
+            "check that `cfgsync serve`, and no other program, listens at this address, and that no firewall drops the \
+             connection; if the server is only slow, raise --timeout"
+        }
+        UnreachableCause::Broken => {
+            "check that `cfgsync serve`, and no other program, listens at this address; otherwise the log of the server, or \
+             of a proxy in front of it, has the reason"
+        }
+        UnreachableCause::Fault => return None,
+        // `Connection`, and causes that are added later.
+        _ => {
+            "check that `cfgsync serve` runs at this address; without --listen, it accepts connections from its own \
+             machine only"
+        }
+    })
+}
 
 impl From<TokenError> for CommandError {
     fn from(error: TokenError) -> Self {
@@ -181,6 +204,26 @@ impl From<TokenError> for CommandError {
             TokenError::Make(_) => Exit::Unexpected,
         };
         Self::new(exit, error)
+    }
+}
+
+impl From<RevokeError> for CommandError {
+    fn from(error: RevokeError) -> Self {
+        let exit = match &error {
+            RevokeError::File { problem, .. } if problem.kind() == ErrorKind::Other => {
+                Exit::WrongSetting
+            }
+            RevokeError::File { .. } => Exit::NotWritten,
+            RevokeError::Unknown { .. } => Exit::No,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<NotReloaded> for CommandError {
+    fn from(error: NotReloaded) -> Self {
+        let hint = "correct the files on the server, and reload them again";
+        Self::new(Exit::WrongSetting, error).hint(hint)
     }
 }
 
@@ -232,8 +275,32 @@ impl From<FailureKind> for Exit {
 impl From<JoinError> for CommandError {
     fn from(error: JoinError) -> Self {
         let hint = match &error {
-            JoinError::Unreachable { .. } => Some(NOT_REACHABLE),
+            JoinError::Unreachable { cause, .. } => unreachable(*cause),
+            JoinError::NotReady { .. } => Some(
+                "start the nodes that are missing, or wait longer with --timeout; `cfgsync inspect` shows the cluster",
+            ),
+            JoinError::Failed { kind, .. } => kind.map(|kind| match kind {
+                ClusterFailureKind::Deadline => {
+                    "start all nodes within the `deadline` of the spec, or raise it; the next `join` begins a new \
+                     attempt"
+                }
+                ClusterFailureKind::Render => {
+                    "the server could not make the files; correct the cause on the server, in the spec or in a program \
+                     that it runs, and reload the spec with SIGHUP, or correct the --meta of the node; then join again"
+                }
+                ClusterFailureKind::Operator => {
+                    "an operator declared this failure with `cfgsync fail`; once its reason is solved, the operator runs \
+                     `cfgsync reset`, and then this node joins again"
+                }
+            }),
+            JoinError::WrongCluster { .. } => {
+                Some("name the server of the cluster that you want, or correct --cluster")
+            }
             JoinError::Disk(error) => error.hint(),
+            JoinError::Route(RouteError::MatchesNothing { .. }) => Some(
+                "in `--out ARTIFACT=PATH`, ARTIFACT is the name of a file of the server; correct it, or add the file to the \
+                 spec",
+            ),
             JoinError::Key(NodeKeyError::OtherServer { .. }) => Some(
                 "if you replaced the server, delete the `server …` lines from that file; for another cluster of the \
                  same name, choose another file with --identity-file",
@@ -244,15 +311,27 @@ impl From<JoinError> for CommandError {
             JoinError::Untrusted { reason, .. } => Some(reason.hint()),
             JoinError::Refused { reason, .. } => match reason.as_deref() {
                 Some("not_listed") => {
-                    Some("correct --id, or add the identifier to `nodes` under `ready` in the spec")
+                    Some(
+                        "correct --id; or add the node to the spec, reload the server with SIGHUP, and join again",
+                    )
                 }
                 Some("replaced" | "name_in_use") => Some(
-                    "give each machine an identifier of its own with --id; a cloned machine has the host name of the \
-                     original",
+                    "two machines use this identifier: join on one of them with another --id (the default is the host \
+                     name, which a cloned machine shares with the original)",
                 ),
                 Some("too_late") => {
-                    Some("use the identifier of a known node, or set `late: follow` in the spec")
+                    Some(
+                        "if this machine is one of the sealed nodes, correct --id; to admit new nodes, set `late: follow` in \
+                         the spec, reload the server with SIGHUP, and join again",
+                    )
                 }
+                Some("no_credentials") => Some(
+                    "an operator makes a token with `cfgsync token new`; pass its file with --token-file, or the token \
+                     itself in CFGSYNC_TOKEN",
+                ),
+                Some("too_large") => Some(
+                    "send less metadata, or raise --register-body-max on the server",
+                ),
                 _ => None,
             },
             _ => None,
@@ -268,13 +347,13 @@ impl From<CallError> for CommandError {
             CallError::Unreachable { server, .. } if server.to_string() == DEFAULT_SERVER => Some(
                 "start `cfgsync serve` on this machine, or name another server with --server or CFGSYNC_SERVER",
             ),
-            CallError::Unreachable { .. } => Some(NOT_REACHABLE),
-            CallError::Broken { .. } => Some(
-                "try again; if it happens again, look at the log of the server, and of a proxy in front of it",
-            ),
-            CallError::Unusable { .. } => Some("check that this is the URL of a cfgsync server"),
+            CallError::Unreachable { cause, .. } => unreachable(*cause),
+            CallError::Broken { .. } => unreachable(UnreachableCause::Broken),
             CallError::Refused { .. } if error.kind() == FailureKind::Unreachable => {
                 Some("the server, or a proxy in front of it, is busy: try again later")
+            }
+            CallError::Refused { status, .. } if status.as_u16() == 413 => {
+                Some("send less, or start the server with a larger --replace-body-max")
             }
             _ => None,
         };
@@ -302,7 +381,7 @@ impl From<AccessError> for CommandError {
                 (Exit::WrongSetting, (!is_said).then_some(NEW_TOKEN))
             }
             AccessError::Audit { .. } => (Exit::WrongSetting, None),
-            AccessError::NoAudit | AccessError::NoAuthority => (Exit::Usage, None),
+            AccessError::NoAudit | AccessError::NoAuthority(_) => (Exit::Usage, None),
             AccessError::IdentityUnsupported(IdentityUnsupported::NoCredentials(_)) => (
                 Exit::WrongSetting,
                 Some(
@@ -361,7 +440,6 @@ impl From<ServeError> for CommandError {
             | ServeError::Child(_)
             | ServeError::Server(_) => (Exit::Unexpected, None),
             ServeError::Threads(error) => (Exit::Unexpected, threads(error)),
-            ServeError::Store(error) => store(error),
         };
         Self::new(exit, &error).maybe_hint(hint)
     }
@@ -391,7 +469,7 @@ fn store(error: &StoreError) -> (Exit, Option<&'static str>) {
         ),
         StoreErrorKind::AnotherCluster => (
             Exit::WrongSetting,
-            "use one state directory for each cluster",
+            "choose another directory with --state-dir, or correct `cluster` in the spec",
         ),
         StoreErrorKind::NotFound => (
             Exit::WrongSetting,
@@ -401,10 +479,21 @@ fn store(error: &StoreError) -> (Exit, Option<&'static str>) {
             Exit::WrongSetting,
             "run `chmod 700` on it if only this server uses it; otherwise choose another directory",
         ),
+        StoreErrorKind::Copied => (
+            Exit::WrongSetting,
+            "start it once with --moved if no server has used the original since, and with --restored otherwise: the \
+             nodes then register again with a new instance",
+        ),
+        StoreErrorKind::LostTail => (
+            Exit::Unusable,
+            "restore a copy of the whole directory; a server that starts here continues with what is left, as a new \
+             instance",
+        ),
         StoreErrorKind::Io(kind) => match kind {
             ErrorKind::PermissionDenied => (
                 Exit::WrongSetting,
-                "the user that runs the server must own the directory",
+                "make the user that runs the server the owner of this directory, or choose another one with --state-dir; \
+                 create it if it is missing",
             ),
             ErrorKind::NotFound
             | ErrorKind::AlreadyExists
@@ -430,6 +519,7 @@ mod tests {
             let error = CallError::Unreachable {
                 server: server.parse().expect("a valid URL"),
                 problem: "connection refused".to_owned(),
+                cause: UnreachableCause::Connection,
             };
             let error = CommandError::from(error);
             let hint = error.hint_text().expect("a hint");

@@ -3,7 +3,11 @@
 mod offline;
 mod source;
 mod differences;
+mod filter;
+mod layout;
 mod table;
+mod cluster_table;
+mod presentation;
 mod poll;
 
 use std::{path::PathBuf, time::Duration};
@@ -13,13 +17,15 @@ use cfgsync_store::DirectoryContents;
 use cfgsync_support::{duration, nearest::nearest};
 use clap::{Args, Subcommand};
 
+use filter::{Filter, FilterArgs};
 use poll::WaitFor;
+use presentation::{InspectFormat, Presentation};
 use source::Source;
 
 use super::{
     error::CommandError,
     exit::Exit,
-    output::{Format, print, print_as},
+    output::{print, print_as, print_as_document, print_document},
     server::{ServerArgs, block_on},
     sources::WithSources,
     values::{self, limit},
@@ -32,6 +38,9 @@ use super::{
   cfgsync inspect -o json                     # for scripts, and for `plan --nodes`
   cfgsync inspect --wait ready --timeout 5m   # in CI: wait until it has formed
   cfgsync inspect --watch                     # print it again after each change
+  cfgsync inspect -o wide                     # all columns in full
+  cfgsync inspect --only waiting              # the nodes that wait for their files now
+  cfgsync inspect --only behind --name 'db-*' # of these nodes, those without the newest generation
   cfgsync inspect node node-2                 # the files of node-2, or why it waits
   cfgsync inspect file node-2 config.yaml     # the exact bytes of a file of node-2
   cfgsync inspect file node-2 key --reveal    # the same for a secret file
@@ -60,6 +69,8 @@ pub(crate) struct InspectArgs {
     #[arg(long, env = "CFGSYNC_WATCH", conflicts_with = "wait")]
     watch: bool,
     #[command(flatten)]
+    filter: WithSources<FilterArgs>,
+    #[command(flatten)]
     output: WithSources<OutputArgs>,
     /// Read this state directory instead of asking a server, even while a server uses it
     ///
@@ -84,7 +95,7 @@ struct OutputArgs {
         default_value = "table",
         global = true
     )]
-    output: Format,
+    output: InspectFormat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -206,34 +217,50 @@ async fn inspect(args: InspectArgs) -> Result<Exit, CommandError> {
         let message = "`inspect file` prints the bytes of the file: leave --output out";
         return Err(CommandError::usage(message));
     }
-    let format = args.output.args.output;
+    for (id, flag) in [("only", "--only"), ("name", "--name")] {
+        if args.query.is_some() && args.filter.is_on_command_line(id) {
+            let message =
+                format!("{flag} selects nodes of the cluster's table: use it without a subcommand");
+            return Err(CommandError::usage(message));
+        }
+    }
+    let presentation = |filter: FilterArgs| Presentation {
+        format: args.output.args.output,
+        filter: Filter::from(filter),
+    };
     if let Some(directory) = &args.state_dir {
         refuse_server_queries(&args)?;
         let contents = DirectoryContents::read(directory)?;
+        let presentation = presentation(args.filter.args);
         if args.verify {
             contents.verify()?;
             let verified = offline::Verified::of(&contents);
+            let format = presentation.format.data();
             print_as(format, &verified, offline::Verified::to_text)?;
             return Ok(Exit::Done);
         }
+        if let Some(what) = &contents.lost_tail {
+            tracing::warn!("{}: {what}", directory.display());
+        }
         let source = Source::Directory(Box::new(contents));
-        return show(&source, args.query, format).await;
+        return show(&source, args.query, &presentation).await;
     }
     if args.verify {
         let message = "--verify needs --state-dir DIR, the directory to check";
         return Err(CommandError::usage(message));
     }
+    let presentation = presentation(args.filter.args);
     let client = args.server.client()?;
     match args.query {
         Some(Query::Health) => poll::health(&client).await,
-        None if args.watch => poll::watch(&client, format).await,
+        None if args.watch => poll::watch(&client, &presentation).await,
         query => {
             if let (None, Some(wanted)) = (&query, args.wait) {
                 let body = poll::wait(&client, wanted, limit(args.timeout)).await?;
-                print_as(format, &body, table::cluster)?;
+                print(presentation.cluster(&body))?;
                 return Ok(Exit::Done);
             }
-            show(&Source::Server(Box::new(client)), query, format).await
+            show(&Source::Server(Box::new(client)), query, &presentation).await
         }
     }
 }
@@ -257,12 +284,17 @@ fn refuse_server_queries(args: &InspectArgs) -> Result<(), CommandError> {
 }
 
 /// Prints the answer of `source` to a query.
-async fn show(source: &Source, query: Option<Query>, format: Format) -> Result<Exit, CommandError> {
+async fn show(
+    source: &Source,
+    query: Option<Query>,
+    presentation: &Presentation,
+) -> Result<Exit, CommandError> {
+    let (format, layout) = (presentation.format.data(), presentation.layout());
     match query {
         Some(Query::Health) => unreachable!("only a server answers it, and it was asked"),
         Some(Query::Node { identifier }) => {
             let body = source.node(&identifier).await?;
-            print_as(format, &body, |body| table::node(&identifier, body))?;
+            print_as(format, &body, |body| table::node(&identifier, body, layout))?;
             Ok(Exit::Done)
         }
         Some(Query::File {
@@ -273,19 +305,19 @@ async fn show(source: &Source, query: Option<Query>, format: Format) -> Result<E
         }) => file(source, identifier, path, generation, reveal.reveal).await,
         Some(Query::Generations { number: None }) => {
             let all = source.generations().await?;
-            print_as(format, &all, |all| table::generations(all))?;
+            print_as(format, &all, |all| table::generations(all, layout))?;
             Ok(Exit::Done)
         }
         Some(Query::Generations {
             number: Some(number),
         }) => {
             let body = source.generation(number).await?;
-            print_as(format, &body, table::generation)?;
+            print_as(format, &body, |body| table::generation(body, layout))?;
             Ok(Exit::Done)
         }
         Some(Query::Diff { from, to, reveal }) => {
             let found = differences::between(source, from, to, reveal.reveal).await?;
-            print_as(format, &found, differences::Differences::to_text)?;
+            print_as_document(format, &found, differences::Differences::to_text)?;
             Ok(if found.is_empty() {
                 Exit::Done
             } else {
@@ -293,7 +325,7 @@ async fn show(source: &Source, query: Option<Query>, format: Format) -> Result<E
             })
         }
         None => {
-            print_as(format, &source.cluster().await?, table::cluster)?;
+            print(presentation.cluster(&source.cluster().await?))?;
             Ok(Exit::Done)
         }
     }
@@ -347,7 +379,7 @@ async fn file(
         .into());
     };
     for chunk in file.content.chunks() {
-        print(chunk.bytes())?;
+        print_document(chunk.bytes())?;
     }
     Ok(Exit::Done)
 }

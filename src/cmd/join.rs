@@ -16,11 +16,11 @@ mod document;
 mod deliver;
 mod handover;
 
-use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use cfgsync::Identifier;
-use cfgsync_client::{FailureKind, JoinError, OutputMap, ServerUrl, Session, disk::Owner};
-use cfgsync_model::{ArtifactPath, GenerationNumber, check_node_address};
+use cfgsync_client::{FailureKind, JoinError, OutputMap, ServerUrl, Session};
+use cfgsync_model::{Account, ArtifactPath, GenerationNumber, Ownership, check_node_address};
 use clap::{Args, ValueEnum};
 use tracing::warn;
 
@@ -83,6 +83,14 @@ pub(crate) struct JoinArgs {
         help_heading = "Files"
     )]
     out: Vec<String>,
+    /// Accept an artifact without writing it; DIR/ discards all artifacts below DIR; repeatable
+    #[arg(
+        long,
+        env = "CFGSYNC_DISCARD",
+        value_name = "ARTIFACT",
+        help_heading = "Files"
+    )]
+    discard: Vec<String>,
     /// Write all other artifacts below this directory, under their own names
     #[arg(
         long,
@@ -92,15 +100,15 @@ pub(crate) struct JoinArgs {
         help_heading = "Files"
     )]
     out_dir: Option<PathBuf>,
-    /// The owner of the files [default: the owner of the replaced files]
+    /// The owner of the files: names or numbers [default: that of the spec, or of the replaced file]
     #[arg(
         long,
         env = "CFGSYNC_OWNER",
-        value_name = "UID[:GID]",
+        value_name = "USER[:GROUP]",
         value_parser = owner,
         help_heading = "Files"
     )]
-    owner: Option<Owner>,
+    owner: Option<Arc<Ownership>>,
     /// How long to try; 0 means no limit
     #[arg(
         long,
@@ -179,7 +187,7 @@ pub(crate) enum JoinFailure {
 /// Joins the cluster and executes CMD. Returns only if there is no CMD, or after a failure.
 pub(crate) fn run(args: JoinArgs) -> Result<Exit, CommandError> {
     let mut signals = Signals::catch().map_err(ThreadsError::Other)?;
-    let progress = Progress::new();
+    let mut progress = Progress::new();
     let is_interactive = progress.is_interactive();
     // One thread is enough for one session, and costs the machine less than a pool.
     let runtime = threads::client_runtime()?;
@@ -191,6 +199,7 @@ pub(crate) fn run(args: JoinArgs) -> Result<Exit, CommandError> {
             ended_by = signals.next() => return Err(JoinFailure::Ended(ended_by).into()),
             plan = resolving => plan??,
         };
+        progress.set_node(&plan.options.identifier);
         let delivered = join(&plan, &mut signals, progress).await?;
         Ok::<_, CommandError>((plan.command, delivered))
     });
@@ -261,7 +270,7 @@ async fn join(
 /// Withdraws the registration of a join that failed, so that the cluster does not count a node that no longer waits.
 async fn withdraw_after(error: &JoinError, session: &Session) {
     // A missed deadline ends the wait of all nodes. They stay members, so that the set can still become complete.
-    if matches!(error, JoinError::Failed(_)) {
+    if matches!(error, JoinError::Failed { .. }) {
         return;
     }
     match session.withdraw().await {
@@ -304,16 +313,14 @@ fn directory(text: &str) -> Result<PathBuf, String> {
     Ok(text.into())
 }
 
-fn owner(text: &str) -> Result<Owner, String> {
-    const EXPECTED: &str = "expected numbers: UID or UID:GID";
-    let number = |digits: &str| digits.parse().map_err(|_| EXPECTED.to_owned());
-    let (uid, gid) = match text.split_once(':') {
-        Some((uid, gid)) => (number(uid)?, Some(number(gid)?)),
-        None => (number(text)?, None),
+fn owner(text: &str) -> Result<Arc<Ownership>, String> {
+    let (user, group) = text.split_once(':').unwrap_or((text, ""));
+    let account = |text: &str| match text {
+        "" => Ok(None),
+        text => Account::new(text)
+            .map(Some)
+            .map_err(|error| error.to_string()),
     };
-    // The kernel reads this number as "do not change".
-    if uid == u32::MAX || gid == Some(u32::MAX) {
-        return Err(format!("{} is not a valid id", u32::MAX));
-    }
-    Ok(Owner { uid, gid })
+    let ownership = Ownership::of(account(user)?, account(group)?);
+    ownership.ok_or_else(|| "expected USER, USER:GROUP or :GROUP".to_owned())
 }

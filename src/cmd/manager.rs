@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cfgsync_support::escape::is_unsafe;
 use sd_notify::NotifyState;
 use tokio::{
     sync::watch,
@@ -116,9 +117,11 @@ fn extension(within: Duration) -> NotifyState<'static> {
     NotifyState::ExtendTimeoutUsec(u32::try_from(within.as_micros()).unwrap_or(u32::MAX))
 }
 
-/// Replaces control characters: a newline would start another field of the protocol.
+/// Replaces control characters: a newline would start another field of the protocol, and others would reach the terminal
+/// of `systemctl status`.
 fn one_line(text: &str) -> String {
-    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let is_unsafe = |c: char| c.is_control() || is_unsafe(c);
+    let plain = text.chars().map(|c| if is_unsafe(c) { ' ' } else { c });
     plain.take(STATUS_MAX_CHARS).collect()
 }
 

@@ -1,39 +1,50 @@
-//! `cfgsync plan`: shows offline what a spec gives. It runs the code of `serve` on nodes from a file.
+//! `cfgsync plan`: shows what a spec gives. It runs the code of `serve` on nodes from a file, or on those of a server.
 
+mod groups;
 mod nodes;
 mod tree;
+mod live;
 
 use std::{collections::BTreeMap, fmt::Write, path::PathBuf, sync::Arc};
 
+use cfgsync_client::ServerUrl;
 use cfgsync_cluster::{
     readiness::ReadinessTracker,
     render::{Pipeline, Rendered},
 };
 use cfgsync_materialize::MaterializeError;
-use cfgsync_model::{Digest, Identifier, MaterializedArtifacts, Progress, Revision};
+use cfgsync_model::{Digest, Identifier, MaterializedArtifacts, Progress, Revision, Unmet};
 use cfgsync_spec::{Spec, SpecError};
+use cfgsync_support::clock::Timestamp;
 use cfgsync_template::OnceSource;
 use cfgsync_wire::ArtifactEntry;
 use clap::Args;
 use serde::Serialize;
 
 use super::{
+    credentials::TokenSource,
     error::CommandError,
     exit::Exit,
-    output::{Format, columns, print, print_as},
+    output::{Format, columns, print_as, print_document},
+    progress::counted,
+    server::{UrlParser, block_on},
+    spec_file,
+    tls::ClientTlsArgs,
 };
+use live::{Live, Renders};
 use nodes::{Nodes, Refused};
 use tree::Difference;
 
-/// Check a spec offline: whether it is valid, whether nodes would be ready, and which files they would get
+/// Check a spec: whether it is valid, whether nodes would be ready, and which files they would get
 ///
-/// Without nodes, `plan` only validates the spec. Placeholders replace the values of `once:`. The timers `settle` and
+/// Without nodes, `plan` only validates the spec. With --server, it shows what the spec would change on a running
+/// cluster. Placeholders replace the values of `once:`. The timers `settle` and
 /// `deadline` do not apply.
 #[derive(Debug, Args)]
 #[command(
     after_help = "The nodes file is a list of {identifier, ip, metadata}, or the output of `inspect -o json`.
 
-Exit code 3: the nodes would not be ready, a node would be refused, or --diff found differences.
+Exit code 3: the nodes would not be ready, a node would be refused, or --diff or --server found differences.
 Exit code 78: the spec has a mistake.
 
 Examples:
@@ -41,7 +52,8 @@ Examples:
   cfgsync plan cluster.yaml --fake 5
   cfgsync plan cluster.yaml --nodes nodes.yaml --out-dir rendered/
   cfgsync plan cluster.yaml --nodes nodes.yaml --diff expected/
-  cfgsync inspect -o json | cfgsync plan cluster.yaml --nodes -"
+  cfgsync inspect -o json | cfgsync plan cluster.yaml --nodes -
+  cfgsync plan cluster.yaml --server http://127.0.0.1:4400   # what would a reload change?"
 )]
 pub(crate) struct PlanArgs {
     /// The spec, a YAML file as for `serve`
@@ -55,7 +67,7 @@ pub(crate) struct PlanArgs {
         conflicts_with = "fake"
     )]
     nodes: Option<PathBuf>,
-    /// Register this many invented nodes, with metadata that the spec accepts
+    /// Register this many invented nodes, with metadata that the spec accepts and, if possible, that match its groups
     #[arg(long, env = "CFGSYNC_FAKE", value_name = "COUNT", value_parser = count)]
     fake: Option<usize>,
     /// Write the files to DIR/NODE/PATH, and shared files to DIR/_shared/PATH
@@ -64,6 +76,21 @@ pub(crate) struct PlanArgs {
     /// Compare with the files in DIR, which has the layout of --out-dir
     #[arg(long, env = "CFGSYNC_DIFF", value_name = "DIR")]
     diff: Option<PathBuf>,
+    /// Compare with the files that the nodes of this server have; repeatable: the servers are tried in order
+    ///
+    /// This needs the role of an operator. The flag has no variable: if CFGSYNC_SERVER is set for other commands, `plan`
+    /// still asks no server.
+    #[arg(
+        long,
+        value_name = "URL",
+        value_parser = UrlParser,
+        conflicts_with_all = ["nodes", "fake", "diff"]
+    )]
+    server: Vec<ServerUrl>,
+    #[command(flatten)]
+    credentials: TokenSource,
+    #[command(flatten)]
+    tls: ClientTlsArgs,
     /// Output format
     #[arg(
         short,
@@ -84,6 +111,14 @@ pub(crate) enum PlanError {
     /// A materializer failed, as it would under `serve`.
     #[error("the render failed: {0}")]
     Render(MaterializeError),
+    /// The server has another cluster, so it would refuse the spec.
+    #[error("the spec is for the cluster {spec}, but the server has {served} and would refuse it")]
+    AnotherCluster {
+        /// The cluster of the spec.
+        spec: String,
+        /// The cluster of the server.
+        served: String,
+    },
     /// A rendered file cannot be written.
     #[error("cannot write {}: {error}", path.display())]
     Write {
@@ -119,12 +154,18 @@ struct Plan {
     nodes: BTreeMap<Identifier, Vec<ArtifactEntry>>,
     /// The files that all nodes share.
     shared: Vec<ArtifactEntry>,
-    /// The differences to `--diff DIR`; `None` without that flag.
+    /// The differences to `--diff DIR` or `--server URL`; `None` without these flags.
     differences: Option<Vec<Difference>>,
+    /// Secret files that depend on values of `once`, which the server does not show.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_compared: Vec<String>,
 }
 
 pub(crate) fn run(args: &PlanArgs) -> Result<Exit, CommandError> {
-    let spec = Arc::new(Spec::load(&args.spec)?);
+    let spec = Arc::new(spec_file::load(&args.spec)?);
+    if !args.server.is_empty() {
+        return block_on(compare_with_server(args, spec));
+    }
     let nodes = match (&args.nodes, args.fake) {
         (Some(_), Some(_)) => {
             let message =
@@ -143,7 +184,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<Exit, CommandError> {
     };
     let pipeline = Pipeline::new(spec.clone(), cfgsync_materialize::build(&spec));
     let (mut plan, artifacts) = match nodes {
-        Some(nodes) => evaluate(&pipeline, nodes)?,
+        Some(nodes) => evaluate(&pipeline, nodes, &OnceSource::Placeholder)?,
         None => (Plan::valid(&spec), None),
     };
     if let Some(artifacts) = &artifacts {
@@ -154,20 +195,55 @@ pub(crate) fn run(args: &PlanArgs) -> Result<Exit, CommandError> {
             plan.differences = Some(tree::compare(directory, artifacts)?);
         }
     }
-    match (args.output, &plan.differences) {
-        (Format::Table, Some(differences)) => {
-            let diffs: String = differences.iter().map(|file| file.diff.as_str()).collect();
-            print(diffs)?;
+    plan.print(args)
+}
+
+/// Shows what the spec would change on a running cluster.
+async fn compare_with_server(args: &PlanArgs, spec: Arc<Spec>) -> Result<Exit, CommandError> {
+    let client = args.tls.client(args.server.clone())?;
+    let live = Live::read(args.credentials.add_to(client)?).await?;
+    if live.cluster() != spec.cluster {
+        return Err(PlanError::AnotherCluster {
+            spec: spec.cluster.clone(),
+            served: live.cluster().to_owned(),
         }
-        _ => print_as(args.output, &plan, |plan| plan.table(args))?,
+        .into());
     }
-    Ok(plan.exit())
+    let pipeline = Pipeline::new(spec.clone(), cfgsync_materialize::build(&spec));
+    let (mut plan, first) = evaluate(&pipeline, live.nodes(), &OnceSource::Placeholder)?;
+    for Refused { identifier, reason } in &plan.refused {
+        tracing::warn!("{identifier} would be refused: {reason}");
+    }
+    let now = OnceSource::Real(Timestamp::now());
+    let (_, second) = evaluate(&pipeline, live.nodes(), &now)?;
+    if let (Some(first), Some(second)) = (first, second) {
+        if let Some(directory) = &args.out_dir {
+            tree::write(directory, &first)?;
+        }
+        let compared = live.compare(&Renders { first, second }).await?;
+        plan.differences = Some(compared.differences);
+        plan.not_compared = compared.not_compared;
+        if !plan.not_compared.is_empty() {
+            tracing::info!(
+                "not compared, because they are secret and depend on values of `once`: {}",
+                plan.not_compared.join(", ")
+            );
+        }
+        let files = plan.differences.as_ref().map_or(0, Vec::len);
+        let generation = live.generation().map_or_else(
+            || "there is no generation yet".to_owned(),
+            |number| format!("generation {number} is served"),
+        );
+        tracing::info!("{} would change; {generation}", counted(files, "file"));
+    }
+    plan.print(args)
 }
 
 /// Does what `serve` does with these nodes, without store and network.
 fn evaluate(
     pipeline: &Pipeline,
     nodes: Nodes,
+    once: &OnceSource,
 ) -> Result<(Plan, Option<MaterializedArtifacts>), PlanError> {
     let spec = &pipeline.spec;
     let mut plan = Plan::valid(spec);
@@ -190,7 +266,7 @@ fn evaluate(
             .members()
             .snapshot(Revision(1), &nodes.seats, serde_json::Map::new());
     snapshot.once = pipeline
-        .draw_once(&snapshot, &OnceSource::Placeholder)
+        .draw_once(&snapshot, once)
         .map_err(PlanError::Render)?;
     match pipeline
         .render(&snapshot, &BTreeMap::new())
@@ -230,7 +306,20 @@ impl Plan {
             nodes: BTreeMap::new(),
             shared: vec![],
             differences: None,
+            not_compared: vec![],
         }
+    }
+
+    /// Prints the plan, and returns the exit code.
+    fn print(&self, args: &PlanArgs) -> Result<Exit, CommandError> {
+        match (args.output, &self.differences) {
+            (Format::Table, Some(differences)) => {
+                let diffs: String = differences.iter().map(|file| file.diff.as_str()).collect();
+                print_document(diffs)?;
+            }
+            _ => print_as(args.output, self, |plan| plan.table(args))?,
+        }
+        Ok(self.exit())
     }
 
     fn exit(&self) -> Exit {
@@ -259,6 +348,12 @@ impl Plan {
                 let _ = writeln!(text, "would not be ready: {}", self.progress);
                 if let Some(message) = &self.waiting_for {
                     let _ = writeln!(text, "waiting for {message}");
+                }
+                if args.fake.is_some() && self.progress.unmet.iter().any(depends_on_metadata) {
+                    text.push_str(
+                        "--fake found no metadata with which this many nodes satisfy the rule: invent more nodes, or \
+                         pass your own with --nodes\n",
+                    );
                 }
                 return text;
             }
@@ -290,6 +385,17 @@ impl Plan {
         }
         text
     }
+}
+
+/// Returns whether other metadata of the nodes could satisfy the condition.
+fn depends_on_metadata(unmet: &Unmet) -> bool {
+    matches!(
+        unmet,
+        Unmet::Group { .. }
+            | Unmet::WhenFalse { .. }
+            | Unmet::WhenMessage(_)
+            | Unmet::WhenError { .. }
+    )
 }
 
 fn count(text: &str) -> Result<usize, String> {

@@ -1,18 +1,16 @@
 //! Shows the progress of a join: a bar on a terminal; elsewhere a log line when the reason changes, and every 30 s. A
 //! service manager gets the same reason, and a request to extend its start timeout.
 
-use std::{
-    io::IsTerminal,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use cfgsync_client::Event;
+use cfgsync_model::Identifier;
 use cfgsync_support::duration;
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{debug, info, warn};
 
-use super::{credentials, manager::Manager, reason::Reason};
+use super::{credentials, manager::Manager, output, reason::Reason};
 
 /// How often a reason that has not changed is repeated.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(30);
@@ -31,6 +29,8 @@ const BEFORE_MESSAGE_COLUMNS: usize = "* 10s [========================] ".len();
 
 /// Shows the events of a session.
 pub(crate) struct Progress {
+    /// The node that joins, once it is known.
+    node: String,
     started: Instant,
     bar: Option<ProgressBar>,
     manager: Manager,
@@ -44,8 +44,9 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) fn new() -> Self {
         Self {
+            node: String::new(),
             started: Instant::now(),
-            bar: std::io::stderr().is_terminal().then(bar),
+            bar: output::may_draw().then(bar),
             manager: Manager::from_environment(),
             extended_at: None,
             reason: None,
@@ -54,7 +55,13 @@ impl Progress {
         }
     }
 
-    /// Returns whether stderr is a terminal.
+    /// Names the node that joins.
+    pub(crate) fn set_node(&mut self, node: &Identifier) {
+        super::log::set_node(node);
+        self.node = node.to_string();
+    }
+
+    /// Returns whether a bar shows the progress.
     pub(crate) fn is_interactive(&self) -> bool {
         self.bar.is_some()
     }
@@ -75,6 +82,10 @@ impl Progress {
         {
             self.extended_at = Some(Instant::now());
             self.manager.wait_for(EXTENSION);
+        }
+        if self.bar.is_some() && !output::may_draw() {
+            // The job was moved to the background.
+            self.finish();
         }
         if let Some(bar) = &self.bar {
             // The width of the terminal may have changed.
@@ -98,7 +109,14 @@ impl Progress {
                     self.repeat_logged_at = Some(Instant::now());
                 }
                 let again = if again { " again" } else { "" };
-                self.line(|| info!("registered{again} with {server} as {ip}"));
+                self.line(|| {
+                    info!(
+                        event = "registered",
+                        node = self.node,
+                        peer = %server,
+                        "registered{again} with {server} as {ip}"
+                    );
+                });
                 // An earlier problem is over. The next response says what is missing.
                 self.reason = None;
                 self.logged_at = Instant::now();
@@ -124,9 +142,24 @@ impl Progress {
             Event::ServerFault { problem } => {
                 self.set_reason(Reason::problem(format!("{problem}; trying again")));
             }
+            Event::Outdated { reason } => self.line(|| {
+                warn!(
+                    event = "outdated",
+                    node = self.node,
+                    reason,
+                    "the files are those of an older generation, because the newest render failed: {reason}"
+                );
+            }),
             Event::Received { files, bytes } => {
                 let files = counted(files, "file");
-                self.line(|| info!("received {files}, {}", counted(bytes, "byte")));
+                self.line(|| {
+                    let bytes = counted(bytes, "byte");
+                    info!(
+                        event = "received",
+                        node = self.node,
+                        "received {files}, {bytes}"
+                    );
+                });
             }
             // The enum may get more variants; they are shown once they have a text here.
             _ => {}
@@ -179,9 +212,19 @@ impl Progress {
             seconds => format!(" ({})", duration::text(Duration::from_secs(seconds))),
         };
         if *is_problem {
-            warn!("{text}{elapsed}");
+            warn!(
+                event = "problem",
+                node = self.node,
+                reason = text,
+                "{text}{elapsed}"
+            );
         } else {
-            info!("{text}{elapsed}");
+            info!(
+                event = "waiting",
+                node = self.node,
+                reason = text,
+                "{text}{elapsed}"
+            );
         }
     }
 

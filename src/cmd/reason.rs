@@ -1,6 +1,7 @@
 //! The reason why a node is still waiting, as text for a log or for one line of a terminal.
 
 use cfgsync_model::Progress;
+use cfgsync_support::escape::escape_for_terminal;
 use console::{measure_text_width, truncate_str};
 
 /// The reason for waiting.
@@ -36,13 +37,13 @@ impl Reason {
     /// Returns the text for one line of `columns`. If it is too long, it contains fewer names and their count, and is
     /// cut if that is not enough.
     pub(crate) fn within(&self, columns: usize) -> String {
-        let mut text = self.text.replace('\n', " ");
+        let mut text = escape_for_terminal(&self.text.replace('\n', " "));
         if let Some(mut progress) = self.progress.clone() {
             // Servers of the older protocol send no count.
             progress.missing_count = progress.missing_count.max(progress.missing.len());
             while measure_text_width(&text) > columns && progress.missing.len() > 1 {
                 progress.missing.pop();
-                text = Self::waiting(&progress.to_string(), None).text;
+                text = escape_for_terminal(&Self::waiting(&progress.to_string(), None).text);
             }
         }
         truncate_str(&text, columns, "…").into_owned()
@@ -63,7 +64,7 @@ mod tests {
                 .map(|at| format!("a{at:02}").parse().unwrap())
                 .collect(),
             missing_count: count,
-            unmet: vec!["zones: 1 of 2".to_owned()],
+            unmet: vec![cfgsync_model::Unmet::from("zones: 1 of 2".to_owned())],
         };
         let within = |progress: Progress, columns| {
             Reason::waiting(&progress.to_string(), Some(progress)).within(columns)
@@ -89,5 +90,7 @@ mod tests {
         );
         let problem = Reason::problem("a server's\nlong words".to_owned());
         assert_eq!(problem.within(16), "a server's long…");
+        let hostile = Reason::problem("a\u{1b}[2J\u{202e}".to_owned());
+        assert_eq!(hostile.within(80), "a\\u{1b}[2J\\u{202e}");
     }
 }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, str::FromStr};
 
 use cfgsync::{ArtifactFile, ArtifactSet, Identifier};
-use cfgsync_model::{ArtifactPath, DuplicatePath, Mode, ModeNotPrivate};
+use cfgsync_model::{ArtifactPath, DuplicatePath, Mode, ModeNotPrivate, PathIndex};
 use cfgsync_support::bounded_file::{self, ReadError};
 use clap::Args;
 
@@ -129,16 +129,17 @@ fn read(
             let message = format!("--mode gives {artifact} two modes");
             return Err(ReplaceError::Artifacts(message));
         }
-        let content = bounded_file::read(value, left_bytes).map_err(|error| match error {
-            ReadError::TooLarge(_) => ReplaceError::TooLarge {
-                path: value.clone(),
-            },
-            error => ReplaceError::Read {
-                artifact: artifact.clone(),
-                path: value.clone(),
-                error,
-            },
-        })?;
+        let content =
+            bounded_file::read_without_waiting(value, left_bytes).map_err(|error| match error {
+                ReadError::TooLarge(_) => ReplaceError::TooLarge {
+                    path: value.clone(),
+                },
+                error => ReplaceError::Read {
+                    artifact: artifact.clone(),
+                    path: value.clone(),
+                    error,
+                },
+            })?;
         left_bytes -= content.len() as u64;
         let refused =
             |error: ModeNotPrivate| ReplaceError::Artifacts(format!("{artifact}: {error}"));
@@ -158,6 +159,10 @@ fn read(
         );
         return Err(ReplaceError::Artifacts(message));
     }
+    let mut paths = PathIndex::default();
+    paths
+        .add_all(files.files())
+        .map_err(|error| ReplaceError::Artifacts(error.to_string()))?;
     Ok(files)
 }
 
@@ -188,7 +193,7 @@ mod tests {
         let path = directory.path().join("x=y");
         std::fs::write(&path, "text").unwrap();
         let of = |artifact: &str| format!("{artifact}={}", path.display());
-        let (a, b, c) = (of("a"), of("b"), of("c"));
+        let (a, b, c, below_a) = (of("a"), of("b"), of("c"), of("a/b"));
         let file = |path: &str, mode: &str, secret| (path.to_owned(), mode.to_owned(), secret);
         assert_eq!(
             files(&[&a, &b], &[&c], &["b=0755"]),
@@ -207,6 +212,12 @@ mod tests {
                 vec![&*c],
                 vec!["c=0644"],
                 "gives other users access",
+            ),
+            (
+                vec![&*a],
+                vec![&*below_a],
+                vec![],
+                "a is a file, but a/b needs a directory of that name",
             ),
             (vec!["a=/nowhere/at/all"], vec![], vec![], "cannot read"),
             (

@@ -6,10 +6,15 @@
 
 use std::{io::Write as _, path::Path, process::ExitCode};
 
+use cfgsync_support::escape::escape_for_terminal;
+use tracing::Level;
+
 use super::{
-    Command,
+    Cli, Command,
     error::{CommandError, Report},
     exit::Exit,
+    log,
+    output::indented,
 };
 
 /// The file in which Kubernetes looks for the last message of a container.
@@ -19,13 +24,16 @@ const TERMINATION_LOG: &str = "/dev/termination-log";
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reporter {
     to_termination_log: bool,
+    /// Whether the journal reads the lines, and their priorities.
+    is_journal: bool,
 }
 
 impl Reporter {
     /// The reporter for a command.
-    pub(crate) fn of(command: &Command) -> Self {
+    pub(crate) fn of(cli: &Cli) -> Self {
         Self {
-            to_termination_log: matches!(command, Command::Join(_)),
+            to_termination_log: matches!(cli.command, Command::Join(_)),
+            is_journal: cli.log.is_journal(),
         }
     }
 
@@ -35,6 +43,7 @@ impl Reporter {
         let mut words = arguments.filter(|word| !word.to_string_lossy().starts_with('-'));
         Self {
             to_termination_log: words.next().is_some_and(|word| word == "join"),
+            is_journal: false,
         }
     }
 
@@ -52,7 +61,13 @@ impl Reporter {
             }
             _ => {
                 let mut stderr = anstream::AutoStream::auto(std::io::stderr());
-                let _ = write!(stderr, "{}", text(&error));
+                let mut text = text(&error);
+                if self.is_journal {
+                    let priority = log::priority(Level::ERROR);
+                    let lines = text.lines().map(|line| format!("<{priority}>{line}\n"));
+                    text = lines.collect();
+                }
+                let _ = write!(stderr, "{text}");
                 if self.to_termination_log && Path::new(TERMINATION_LOG).exists() {
                     let _ = std::fs::write(TERMINATION_LOG, termination_message(&error));
                 }
@@ -70,11 +85,12 @@ fn text(error: &CommandError) -> String {
     let mut text = match error.report() {
         // Lines of a message that comes from elsewhere must not look like lines of ours.
         Report::Message(message) => {
-            let indented = message.trim_end().replace('\n', "\n    ");
-            format!("{red}{prefix}{red:#}: {indented}\n")
+            let message = escape_for_terminal(&indented(message));
+            format!("{red}{prefix}{red:#}: {message}\n")
         }
         Report::Diagnostic(rendered) => {
-            let summary = Summary::of(rendered);
+            let rendered = escape_for_terminal(rendered);
+            let summary = Summary::of(&rendered);
             format!("{rendered}\n{red}{prefix}{red:#}: {}\n", summary.line)
         }
         // Clap's first paragraph begins with `error:`, in a style of its own. Its tips and the usage follow below.
@@ -87,6 +103,7 @@ fn text(error: &CommandError) -> String {
         Report::Nothing => String::new(),
     };
     if let Some(hint) = error.hint_text() {
+        let hint = escape_for_terminal(hint);
         text.push_str(&format!("{bold}help{bold:#}: {hint}\n"));
     }
     text
@@ -111,7 +128,7 @@ fn termination_message(error: &CommandError) -> String {
     if let Some(help) = help {
         text.push_str(&format!("help: {help}\n"));
     }
-    text
+    escape_for_terminal(&text)
 }
 
 fn one_line(text: &str) -> String {
@@ -167,6 +184,13 @@ mod tests {
         anstream::adapter::strip_str(&text(&error.into())).to_string()
     }
 
+    fn failed(reason: &str) -> JoinError {
+        JoinError::Failed {
+            reason: reason.to_owned(),
+            kind: None,
+        }
+    }
+
     fn mistake() -> SpecError {
         let text = "cfgsync: 1\ncluster: c\nx: 1\nready: { nodes: 1 }\n\
                     materializers: [{ kind: template, files: [{ path: a, template: b }] }]\n";
@@ -178,6 +202,7 @@ mod tests {
         let unreachable = JoinError::Unreachable {
             waited: std::time::Duration::from_secs(1),
             last: "connection refused".to_owned(),
+            cause: cfgsync_client::UnreachableCause::Connection,
         };
         let text = printed(unreachable);
         let lines: Vec<&str> = text.lines().collect();
@@ -189,7 +214,7 @@ mod tests {
     /// A second line of a server's message could look like a hint.
     #[test]
     fn further_lines_of_a_message_are_indented() {
-        let failed = JoinError::Failed("a\nhelp: run x\n".to_owned());
+        let failed = failed("a\nhelp: run x\n");
         assert_eq!(printed(failed), "cfgsync: exit 70: a\n    help: run x\n");
     }
 
@@ -213,7 +238,7 @@ mod tests {
             Some("cfgsync: exit 78: unknown field `x` (a.yaml:3:1)")
         );
         assert!(lines.next().unwrap().starts_with("help: expected one of "));
-        let failed = JoinError::Failed("a\nb".to_owned());
+        let failed = failed("a\nb");
         assert_eq!(
             termination_message(&failed.into()),
             "cfgsync: exit 70: a b\n"

@@ -15,7 +15,8 @@ use super::{
 /// server refuses to remove nodes of a sealed cluster.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cfgsync rm node-3\n  cfgsync rm node-3 --override   # end an override"
+    after_help = "Examples:\n  cfgsync rm node-3\n  cfgsync rm node-3 --override   # end an override\n  \
+                  cfgsync rm node-3 --ban        # and keep the node out"
 )]
 pub(crate) struct RmArgs {
     /// The identifier of the node
@@ -24,6 +25,9 @@ pub(crate) struct RmArgs {
     /// End the override of the node instead of removing it; the next generation has its own files again
     #[arg(long = "override", env = "CFGSYNC_OVERRIDE")]
     only_override: bool,
+    /// Also refuse registrations of the node from now on, until `cfgsync unban`; the node need not be registered
+    #[arg(long, env = "CFGSYNC_BAN", conflicts_with = "only_override")]
+    ban: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -35,6 +39,11 @@ pub(crate) fn run(args: RmArgs) -> Result<Exit, CommandError> {
         if args.only_override {
             client.remove_override(identifier).await?;
             tracing::info!("ended the override of {identifier}");
+        } else if args.ban {
+            client.ban(identifier).await?;
+            tracing::info!(
+                "removed {identifier}, and refusing its registrations until `cfgsync unban {identifier}`"
+            );
         } else {
             client.remove(identifier).await?;
             tracing::info!("removed {identifier}");

@@ -2,6 +2,7 @@
 
 mod signals;
 mod blocking;
+mod cause;
 mod access;
 mod state;
 mod signing;
@@ -18,7 +19,7 @@ mod supervise;
 use std::{
     env, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -26,10 +27,10 @@ use std::{
 
 use cfgsync::app::{self, ServerError, Service};
 use cfgsync_access::AccessControl;
-use cfgsync_cluster as cluster;
+use cfgsync_cluster::{self as cluster, metrics::Metrics};
 use cfgsync_server::DrainReport;
 use cfgsync_spec::Spec;
-use cfgsync_store::{Store, StoreError};
+use cfgsync_store::Store;
 use cfgsync_support::clock::WallClock;
 use cfgsync_wire::SigningKey;
 use clap::Args;
@@ -39,7 +40,7 @@ use super::{
     error::CommandError,
     exit::Exit,
     manager::Manager,
-    program,
+    program, spec_file,
     threads::{self, ThreadsError},
     values::duration,
 };
@@ -48,7 +49,7 @@ pub(crate) use access::AccessError;
 use child::Child;
 use descriptors::Descriptors;
 use limits::{LimitArgs, http_config};
-use publish::write_port_file;
+use publish::PortFile;
 use reload::Reload;
 use signals::Signals;
 use state::StateArgs;
@@ -83,7 +84,7 @@ pub(crate) struct ServeArgs {
         value_parser = address
     )]
     listen: Vec<SocketAddr>,
-    /// Write the port to this file once the server listens, one line per address
+    /// Write the port to this file while the server listens, one line per address
     #[arg(long, env = "CFGSYNC_LISTEN_PORT_FILE", value_name = "FILE")]
     port_file: Option<PathBuf>,
     #[command(flatten)]
@@ -163,7 +164,7 @@ pub(crate) enum ServeError {
     /// A socket of the service manager cannot be used.
     #[error("cannot listen on a socket of the service manager: {0}")]
     Inherited(io::Error),
-    /// The port file cannot be written.
+    /// The port file cannot be written, or that of an earlier server cannot be removed.
     #[error("cannot write the port file {}: {error}", path.display())]
     PortFile {
         /// The file.
@@ -180,9 +181,6 @@ pub(crate) enum ServeError {
     /// The process cannot have enough threads.
     #[error("cannot start: {0}")]
     Threads(ThreadsError),
-    /// The state directory cannot be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
     /// The server did not start, or could not continue.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -209,17 +207,21 @@ struct Prepared {
 
 /// Reads all files. May block for ever, if one is a pipe.
 fn prepare(args: ServeArgs) -> Result<Prepared, CommandError> {
+    // First, because the preparation may take long, and the ports in the file are those of an earlier server.
+    if let Some(path) = &args.port_file {
+        PortFile::remove_stale(path).map_err(port_file_error(path))?;
+    }
     if let Some(program) = args.command.first() {
         program::find(program, env::var_os("PATH").as_deref())?;
     }
     listeners::refuse_exposure(&args.listen, args.may_be_exposed())?;
-    let spec = Spec::load(&args.spec)?;
+    let spec = spec_file::load(&args.spec)?;
     let guard = args.access.guard(args.tls.authenticates())?;
     guard
         .check_identity_mode(spec.identity)
         .map_err(AccessError::from)?;
     let sign_key = args.signing.read()?;
-    let store = state::open(&args.state, &spec, args.history).map_err(ServeError::Store)?;
+    let store = state::open(&args.state, &spec, args.history)?;
     Ok(Prepared {
         args,
         spec,
@@ -227,6 +229,11 @@ fn prepare(args: ServeArgs) -> Result<Prepared, CommandError> {
         sign_key,
         store,
     })
+}
+
+fn port_file_error(path: &Path) -> impl FnOnce(io::Error) -> ServeError {
+    let path = path.to_owned();
+    |error| ServeError::PortFile { path, error }
 }
 
 pub(crate) fn run(args: ServeArgs) -> Result<Exit, CommandError> {
@@ -267,15 +274,15 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
     let state_directory = args.state.directory();
     let tls = std::mem::take(&mut args.tls).prepare(&addresses, state_directory.as_deref());
     let tls = tls.map_err(ServeError::Tls)?.map(Arc::new);
-    if let Some(path) = &args.port_file {
-        write_port_file(path, &addresses).map_err(|error| ServeError::PortFile {
-            path: path.clone(),
-            error,
-        })?;
-    }
+    let port_file = match &args.port_file {
+        Some(path) => Some(PortFile::write(path, &addresses).map_err(port_file_error(path))?),
+        None => None,
+    };
     let descriptors = Descriptors::raise();
     let mut http = http_config(&args, &descriptors, guard.clone());
     http.tls = tls.as_ref().map(|tls| tls.tls.clone());
+    let (reload_queue, reload_requests) = cfgsync_server::reload_queue();
+    http.reload = Some(reload_queue);
     // CMD may read the file of --join-url-file, so it is written first.
     announce(
         &spec.cluster,
@@ -283,19 +290,9 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
         guard.requires_credentials(),
         tls.as_deref(),
     )?;
-    let mut child = match args.command.split_first() {
-        Some((program, arguments)) => {
-            let url = match &tls {
-                Some(tls) => tls.local_url(),
-                None => format!("http://{}", local_address(&addresses)),
-            };
-            let child = Child::spawn(program, arguments, &url, args.drain_timeout)?;
-            descriptors.restore_for(&child);
-            Some(child)
-        }
-        None => None,
-    };
+    let mut child = start_command(&args, &addresses, tls.as_deref(), &descriptors)?;
     let (status, status_line) = watch::channel(String::new());
+    let metrics = Arc::<Metrics>::default();
     let server = Service {
         spec,
         listeners,
@@ -304,6 +301,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
             min_generation_interval: args.min_generation_interval,
             bounds: args.limits.bounds(),
             sign_key: sign_key.clone(),
+            metrics: metrics.clone(),
             ..cluster::Config::default()
         },
         http,
@@ -325,6 +323,8 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
         guard: &guard,
         specs: &new_specs,
         sign_key: sign_key.as_deref(),
+        tls: tls.as_deref(),
+        metrics: &metrics,
     };
     let notifying = manager.run(status_line);
     let mut notifying = pin!(notifying);
@@ -337,12 +337,13 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
             &mut signals,
             child.as_mut(),
             &reload,
-            tls.as_deref(),
+            reload_requests,
             manager,
         ) => exit?,
         () = &mut notifying => unreachable!("it never completes"),
     };
     manager.stopping(args.drain_timeout + THREADS_GRACE);
+    drop(port_file);
     drop(stop);
     tokio::select! {
         ended = &mut serving => report_drain(&ended?.map_err(ServeError::Server)?),
@@ -355,6 +356,25 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
     Ok(exit)
 }
 
+/// Starts CMD with the URL of the server, if there is a CMD.
+fn start_command(
+    args: &ServeArgs,
+    addresses: &[SocketAddr],
+    tls: Option<&ServeTls>,
+    descriptors: &Descriptors,
+) -> Result<Option<Child>, CommandError> {
+    let Some((program, arguments)) = args.command.split_first() else {
+        return Ok(None);
+    };
+    let url = match tls {
+        Some(tls) => tls.local_url(),
+        None => format!("http://{}", local_address(addresses)),
+    };
+    let child = Child::spawn(program, arguments, &url, args.drain_timeout)?;
+    descriptors.restore_for(&child);
+    Ok(Some(child))
+}
+
 /// Logs the addresses of the server, and how nodes join.
 fn announce(
     cluster: &str,
@@ -364,7 +384,10 @@ fn announce(
 ) -> Result<(), ServeError> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     for address in addresses {
-        tracing::info!("serving {cluster} on {scheme}://{address}");
+        tracing::info!(
+            event = "server_started",
+            "serving {cluster} on {scheme}://{address}"
+        );
     }
     match tls {
         Some(tls) => tls.announce()?,
@@ -379,8 +402,9 @@ fn announce(
 fn report_drain(report: &DrainReport) {
     let took = report.took.as_secs_f64();
     match report.cut {
-        0 => tracing::info!("stopped after {took:.3} s"),
+        0 => tracing::info!(event = "server_stopped", "stopped after {took:.3} s"),
         cut => tracing::warn!(
+            event = "server_stopped",
             "stopped after {took:.3} s; closed {cut} of {} connections whose requests took longer than --drain-timeout",
             report.open
         ),

@@ -1,4 +1,9 @@
-//! `cfgsync token new`: makes a token for nodes or operators.
+//! `cfgsync token`: makes, lists and revokes tokens. `new` stands here.
+
+mod list;
+mod revoke;
+
+pub(crate) use revoke::RevokeError;
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -26,6 +31,8 @@ pub(crate) struct TokenArgs {
 #[derive(Debug, Subcommand)]
 enum TokenCommand {
     New(NewArgs),
+    List(list::ListArgs),
+    Revoke(revoke::RevokeArgs),
 }
 
 /// Make a token: print the secret once, and add its hash to the tokens file of the server
@@ -41,8 +48,9 @@ enum TokenCommand {
   kill -HUP \"$(pidof cfgsync)\"                       # the server reads the file again
   cfgsync inspect --token-file operator.token")]
 struct NewArgs {
-    /// The role of the token: `node` may register, fetch its own files and leave; `operator` may do everything
-    #[arg(long, env = "CFGSYNC_ROLE", value_name = "node|operator")]
+    /// The role of the token: `node` may register, fetch its own files and leave; `viewer` may see the state of the
+    /// cluster, but no contents; `operator` may do everything
+    #[arg(long, env = "CFGSYNC_ROLE", value_name = "node|viewer|operator")]
     role: Role,
     /// The name of the token, which logs show [default: its role and the start of its hash]
     #[arg(long, env = "CFGSYNC_NAME", value_name = "NAME", value_parser = name)]
@@ -89,7 +97,14 @@ pub(crate) enum TokenError {
 }
 
 pub(crate) fn run(args: TokenArgs) -> Result<Exit, CommandError> {
-    let TokenCommand::New(args) = args.command;
+    match args.command {
+        TokenCommand::New(args) => make(args),
+        TokenCommand::List(args) => list::run(args),
+        TokenCommand::Revoke(args) => revoke::run(args),
+    }
+}
+
+fn make(args: NewArgs) -> Result<Exit, CommandError> {
     let secret = new_secret().map_err(|error| TokenError::Make(error.to_string()))?;
     let hash = hash(&secret);
     let printed = match &args.url {
@@ -118,7 +133,8 @@ pub(crate) fn run(args: TokenArgs) -> Result<Exit, CommandError> {
     let secret = format!("{}\n", printed.expose_secret());
     let Some(path) = args.append else {
         // Not a log entry, because --log-level may suppress it: without the line the secret is useless.
-        let printed = writeln!(io::stderr(), "the line for `serve --tokens`:\n{token}");
+        let line = format!("the line for `serve --tokens`:\n{token}\n");
+        let printed = output::write_to_stderr(line);
         printed.map_err(|error| TokenError::Make(error.to_string()))?;
         output::write(secret).map_err(|problem| TokenError::NotPrinted {
             problem,

@@ -20,9 +20,8 @@ block_names() {
 
 # free_port: prints a port on which no program listens. The short-lived server makes the kernel choose it.
 free_port() {
-    "$CFGSYNC" serve examples/quickstart/cluster.yaml --listen 127.0.0.1:0 --port-file "$scratch/free-port" -- true \
-        2>"$scratch/free-port.log"
-    cat "$scratch/free-port"
+    "$CFGSYNC" serve examples/quickstart/cluster.yaml --listen 127.0.0.1:0 --port-file "$scratch/free-port" \
+        -- cat "$scratch/free-port" 2>"$scratch/free-port.log"
 }
 
 # in_root DIRECTORY PORT: a filter for blocks. Absolute paths move below DIRECTORY, and addresses of a server become

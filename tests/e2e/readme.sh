@@ -34,7 +34,13 @@ quickstart() {
         cat <<'PREAMBLE'
 set -eu
 server=
-trap 'kill "$server"; wait' EXIT
+trap 'kill "$server" 2>/dev/null || :; wait' EXIT
+# The page removes the files of the nodes. This script compares them afterwards.
+rm() {
+    cp -R "$2" "$KEPT"
+    command rm "$@"
+    [ ! -e "$2" ]
+}
 # A reader sees it on the terminal.
 both_are_registered() {
     until cfgsync inspect -o json 2>/dev/null | grep -q '"registered": 2'; do sleep 0.1; done
@@ -47,13 +53,15 @@ PREAMBLE
         [ $# -eq 1 ] || block "$2" | sed "s/4400/$port/"
     } >"$scratch/$1.sh"
     [ "$(grep -c '^cfgsync' "$scratch/$1.sh")" -ge 6 ] || fail "the pages lost their blocks $1"
-    CFGSYNC_LISTEN="127.0.0.1:$port" PATH="$scratch/bin:$PATH" timeout 60 sh "$scratch/$1.sh" >"$scratch/$1.log" 2>&1 || {
+    files=$scratch/$1
+    if grep -q '^rm ' "$scratch/$1.sh"; then files=$scratch/$1.kept; fi
+    KEPT=$files CFGSYNC_LISTEN="127.0.0.1:$port" PATH="$scratch/bin:$PATH" timeout 60 sh "$scratch/$1.sh" >"$scratch/$1.log" 2>&1 || {
         cat "$scratch/$1.sh"
         fail "the commands of $1 failed"
     }
     cat "$scratch/$1.log"
     for node in node-1 node-2 node-3; do
-        grep -q "^id: \"$node\"" "$scratch/$1/$node/config.yaml" || fail "$node has no file"
+        grep -q "^id: \"$node\"" "$files/$node/config.yaml" || fail "$node has no file"
     done
 }
 

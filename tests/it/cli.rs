@@ -28,6 +28,8 @@ fn usage_errors_exit_2() {
         &["inspect", "--server", "boot:4400"],
         &["inspect", "--wait", "reddy"],
         &["inspect", "--wait", "ready", "--watch"],
+        &["inspect", "--only", "waiting", "generations"],
+        &["inspect", "--name", "a b"],
         &["inspect", "node", "../etc"],
         &["inspect", "diff", "0", "1"],
         &["fail", "--reason", ""],
@@ -81,7 +83,7 @@ fn refused_join_says_what_to_change() {
     let (exit, log) = join(&server.url, "node-2");
     assert_eq!(exit, 77, "{log}");
     assert!(
-        log.contains("\nhelp: correct --id, or add the identifier"),
+        log.contains("\nhelp: correct --id; or add the node to the spec"),
         "{log}"
     );
 
@@ -93,7 +95,7 @@ fn refused_join_says_what_to_change() {
     let (exit, log) = join(&server.url, "node-2");
     assert_eq!(exit, 77, "{log}");
     assert!(
-        log.contains("\nhelp: use the identifier of a known node"),
+        log.contains("\nhelp: if this machine is one of the sealed nodes"),
         "{log}"
     );
 }
@@ -277,7 +279,8 @@ fn warns_of_unknown_variables_except_those_of_kubernetes() {
 fn each_subcommand_has_help_with_examples() {
     let sandbox = Sandbox::new();
     for subcommand in [
-        "serve", "join", "inspect", "plan", "rm", "replace", "fail", "reset", "key",
+        "serve", "join", "inspect", "plan", "rm", "replace", "fail", "reset", "redraw", "unban",
+        "reload", "key",
     ] {
         let output = sandbox.run(&[subcommand, "--help"], &[]);
         assert_eq!(code(&output), 0, "{subcommand}");
@@ -335,10 +338,11 @@ fn serve_ends_with_its_command_and_its_exit_code() {
         all.extend(command);
         sandbox.run(&all, &[])
     };
-    let output = serve(&["sh", "-c", "echo $CFGSYNC_SERVER; exit 7"]);
+    let output = serve(&["sh", "-c", "echo $CFGSYNC_SERVER; cp port copy; exit 7"]);
     assert_eq!(code(&output), 7);
     assert!(text(&output.stderr).contains("the command exited with 7"));
-    let port = fs::read_to_string(sandbox.path().join("port")).unwrap();
+    let port = fs::read_to_string(sandbox.path().join("copy")).unwrap();
+    assert!(!sandbox.path().join("port").exists());
     assert_eq!(
         text(&output.stdout),
         format!("http://127.0.0.1:{}\n", port.trim_end())
@@ -511,6 +515,8 @@ fn inspect_shows_the_state_of_the_server() {
     transcripts.push(table(&["--wait", "ready", "--timeout", "1m"]));
     transcripts.push(table(&["file", "node-1", "/config.yaml"]));
     transcripts.push(table(&["file", "node-1", "confg.yaml"]));
+    transcripts.push(table(&["--name", "*-2", "--only", "behind"]));
+    transcripts.push(table(&["--only", "waiting"]));
     transcripts.push(table(&["diff", "1", "1"]));
     transcripts.push(table(&["generations", "7"]));
     let shown = transcripts.join("\n").replace(&server.url, "[URL]");
@@ -526,6 +532,11 @@ fn inspect_shows_the_state_of_the_server() {
     let json = inspect(&["-o", "json"]);
     let body: cfgsync_wire::ClusterBody = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(body.registrations.len(), 2);
+    let selected = inspect(&["-o", "json", "--name", "*-2"]);
+    let selected: cfgsync_wire::ClusterBody = serde_json::from_slice(&selected.stdout).unwrap();
+    assert_eq!(selected.registrations, body.registrations[1..]);
+    let wide = text(&inspect(&["-o", "wide"]).stdout);
+    assert!(wide.contains("REVISION"), "{wide}");
     let yaml = inspect(&["-o", "yaml"]);
     let same: cfgsync_wire::ClusterBody = serde_yaml::from_slice(&yaml.stdout).unwrap();
     assert_eq!(body, same);
@@ -751,6 +762,42 @@ fn operator_actions_are_logged_by_the_server() {
     server.log_until("an operator declared the cluster failed: wrong image");
     server.log_until("an operator ended the declared failure");
     server.log_until("node-1 was removed");
+}
+
+#[test]
+fn files_that_cannot_be_sent_are_refused_at_once() {
+    let sandbox = Sandbox::new();
+    sandbox.pipe("pipe");
+    sandbox.put("large", &"x".repeat(2000));
+    let server = sandbox.serve(&["--replace-body-max", "1KiB"]);
+    let cases: [(&[&str], i32, &str); 4] = [
+        (
+            &["replace", "a", "--file", "a=pipe"],
+            78,
+            "it is a named pipe",
+        ),
+        (
+            &["replace", "a", "--file", "a=large"],
+            77,
+            "larger --replace-body-max",
+        ),
+        (
+            &["join", "--out-dir", ".", "--meta", "a:=@pipe"],
+            78,
+            "--meta a:=@pipe: cannot read pipe: it is a named pipe",
+        ),
+        (
+            &["join", "--out-dir", ".", "--meta", "a=@/dev/zero"],
+            78,
+            "it is larger than 16 MiB",
+        ),
+    ];
+    for (arguments, exit, expected) in cases {
+        let output = sandbox.run(&[arguments, &["--server", &server.url]].concat(), &[]);
+        let printed = text(&output.stderr);
+        assert_eq!(code(&output), exit, "{printed}");
+        assert!(printed.contains(expected), "{printed}");
+    }
 }
 
 #[test]

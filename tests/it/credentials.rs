@@ -21,13 +21,66 @@ impl Sandbox {
         secret.trim().to_owned()
     }
 
-    /// Removes a token's line from the file `tokens`.
+    /// Revokes a token of the file `tokens`.
     fn revoke(&self, name: &str) {
-        let all = self.read("tokens");
-        let others = all.split_inclusive('\n');
-        let left: String = others.filter(|line| !line.starts_with(name)).collect();
-        self.put("tokens", &format!("# valid tokens\n{left}"));
+        let output = self.run(&["token", "revoke", name, "--tokens", "tokens"], &[]);
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     }
+}
+
+#[test]
+fn token_list_shows_the_last_use_without_secrets() {
+    let sandbox = Sandbox::new();
+    let secrets = [
+        sandbox.token("ops", &["--role", "operator"]),
+        sandbox.token("eye", &["--role", "viewer"]),
+        sandbox.token(
+            "web",
+            &["--role", "node", "--identifier", "web-*", "--expires", "1h"],
+        ),
+    ];
+    let mut server = sandbox.serve(&["--tokens", "tokens"]);
+    let url = server.url.clone();
+    let list = |token: &str| {
+        let token = format!("{token}.token");
+        let command = [
+            "token",
+            "list",
+            "--server",
+            &url,
+            "--token-file",
+            &token,
+            "-o",
+            "json",
+        ];
+        sandbox.run(&command, &[])
+    };
+    assert_eq!(code(&list("eye")), 77, "a viewer may not see the tokens");
+    sandbox.revoke("web");
+    // The uses of the tokens that stay are kept.
+    reload_tokens(&mut server);
+    let output = list("ops");
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    let tokens: Value = serde_json::from_str(&shown).unwrap();
+    let names = tokens
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|token| token["name"].as_str().unwrap());
+    assert_eq!(names.collect::<Vec<_>>(), ["eye", "ops"]);
+    assert_eq!(tokens[0]["role"], "viewer");
+    assert_eq!(tokens[0]["last_used"]["from"], "127.0.0.1");
+    assert!(tokens[0]["last_used"]["at"].is_string(), "{shown}");
+    let hashes = sandbox.read("tokens");
+    let hashes = hashes
+        .split_whitespace()
+        .filter_map(|word| word.strip_prefix("sha256:"));
+    for hidden in secrets.iter().map(String::as_str).chain(hashes) {
+        assert!(!shown.contains(hidden), "{shown}");
+    }
+    let unknown = sandbox.run(&["token", "revoke", "web", "--tokens", "tokens"], &[]);
+    assert_eq!(code(&unknown), 3, "{}", text(&unknown.stderr));
 }
 
 fn reload_tokens(server: &mut Server) {
@@ -73,8 +126,7 @@ fn tokens_are_rotated_while_nodes_join() {
     let good = sandbox.read("tokens");
     sandbox.put("tokens", "nonsense\n");
     server.signal(Signal::HUP);
-    server.log_until("the tokens were not reloaded");
-    server.log_until("tokens:1: expected NAME ROLE sha256:HASH");
+    server.log_until("the last good ones stay in force: tokens:1: expected NAME ROLE sha256:HASH");
     sandbox.put("tokens", &good);
     let last = sandbox.join(&url, "node-2", &with("second.token"));
     for node in [waiting, last] {
@@ -757,4 +809,39 @@ fn join_url_with_token_is_enough_to_join() {
         "https://boot:4400",
     ];
     assert_eq!(code(&sandbox.run(&plain, &[])), 2);
+}
+
+/// "Which node failed?" could be answered only on the machine of the node.
+#[test]
+fn refused_node_is_named_in_the_log_and_by_inspect() {
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.serve(&[]);
+    let join = sandbox.join(&server.url, "node-4", &["--meta", "port=abc"]);
+    let (exit, log) = join.end();
+    assert_eq!(exit, 77, "{log}");
+    let line =
+        server.log_until("node-4 from 10.0.0.1 was refused: metadata.port: expected an integer");
+    assert!(line.contains("WARN"), "{line}");
+    for query in [&["inspect"][..], &["inspect", "node", "node-4"]] {
+        let output = sandbox.run(&[query, &["--server", &server.url]].concat(), &[]);
+        let shown = text(&output.stdout);
+        assert!(
+            shown.contains("refused: node-4 from 10.0.0.1 at "),
+            "{query:?}: {shown}"
+        );
+        assert!(
+            shown.contains(": metadata.port: expected an integer"),
+            "{query:?}: {shown}"
+        );
+    }
+    let (exit, log) = sandbox
+        .join(&server.url, "node-4", &["--timeout", "1s"])
+        .end();
+    assert_eq!(exit, 124, "{log}");
+    let output = sandbox.run(&["inspect", "--server", &server.url], &[]);
+    assert!(
+        !text(&output.stdout).contains("refused"),
+        "{}",
+        text(&output.stdout)
+    );
 }

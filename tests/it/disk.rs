@@ -25,6 +25,7 @@ fn artifact(name: &str, mode: &str, content: &str) -> ArtifactFile {
         path: name.parse().unwrap(),
         mode: mode.parse().unwrap(),
         secret: false,
+        ownership: None,
         // Two chunks, so that a crash can happen in the middle of the file.
         content: Content::from_chunks([
             Chunk::new(content[..content.len() / 2].to_owned()),
@@ -564,7 +565,7 @@ fn owner_is_set_on_files_and_new_directories() {
         uid => (uid, mine.gid()),
     };
     let owner = Some(Owner {
-        uid,
+        uid: Some(uid),
         gid: Some(gid),
     });
     write_owned(directory.path(), &new(), owner, &mut no_fault).unwrap();
@@ -577,6 +578,221 @@ fn owner_is_set_on_files_and_new_directories() {
     write(directory.path(), &newer, &mut no_fault).unwrap();
     let stat = fs::metadata(directory.path().join("a")).unwrap();
     assert_eq!((stat.uid(), stat.gid()), (uid, gid));
+}
+
+#[test]
+fn file_may_give_its_own_owner_and_the_node_has_priority() {
+    use cfgsync_model::{Account, Ownership};
+
+    let directory = tempfile::tempdir().unwrap();
+    let mine = fs::metadata(directory.path()).unwrap();
+    let is_root = mine.uid() == 0;
+    let (uid, gid) = if is_root {
+        (12345, 23456)
+    } else {
+        (mine.uid(), mine.gid())
+    };
+    let account = |number: u32| Some(Account::new(&number.to_string()).unwrap());
+    let with = |name, owner, group| ArtifactFile {
+        ownership: Ownership::of(owner, group),
+        ..artifact(name, "0644", "content")
+    };
+    let owned = [
+        with("both", account(uid), account(gid)),
+        with("group", None, account(gid)),
+        with("none", None, None),
+    ];
+    let owner_of = |name: &str| {
+        let stat = fs::metadata(directory.path().join(name)).unwrap();
+        (stat.uid(), stat.gid())
+    };
+    write(directory.path(), &owned, &mut no_fault).unwrap();
+    assert_eq!(owner_of("both"), (uid, gid));
+    assert_eq!(owner_of("group"), (mine.uid(), gid));
+    assert_eq!(owner_of("none"), (mine.uid(), mine.gid()));
+    let again = write(directory.path(), &owned, &mut no_fault).unwrap();
+    assert!(again.iter().all(|file| file.outcome == Outcome::Unchanged));
+
+    let of_node = Owner {
+        uid: Some(if is_root { 11111 } else { uid }),
+        gid: None,
+    };
+    write_owned(directory.path(), &owned, Some(of_node), &mut no_fault).unwrap();
+    assert_eq!(owner_of("both"), (of_node.uid.unwrap(), gid));
+
+    let unknown = [with(
+        "both",
+        Some(Account::new("no-such-user").unwrap()),
+        None,
+    )];
+    let error = write(directory.path(), &unknown, &mut no_fault).unwrap_err();
+    assert_eq!(
+        error
+            .to_string()
+            .replace(directory.path().to_str().unwrap(), "DIR"),
+        "cannot change the owner of DIR/both: /etc/passwd has no user no-such-user"
+    );
+    assert!(error.hint().unwrap().contains("--owner USER:GROUP"));
+}
+
+/// Regression test: new directories below a setgid directory lost the bit, so their files got another group.
+#[test]
+fn setgid_directory_passes_on_its_bit_and_group() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("shared");
+    fs::create_dir(&root).unwrap();
+    let mine = fs::metadata(&root).unwrap();
+    let gid = if mine.uid() == 0 { 23456 } else { mine.gid() };
+    std::os::unix::fs::chown(&root, None, Some(gid)).unwrap();
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o2775)).unwrap();
+    write(&root, &new(), &mut no_fault).unwrap();
+    for (name, mode) in [
+        ("d", 0o2755),
+        ("d/e", 0o2755),
+        ("a", 0o640),
+        ("d/e/c", 0o600),
+    ] {
+        let stat = fs::metadata(root.join(name)).unwrap();
+        assert_eq!((stat.mode() & 0o7777, stat.gid()), (mode, gid), "{name}");
+    }
+}
+
+fn secret(name: &str, content: &str) -> ArtifactFile {
+    artifact(name, "0600", content).into_secret()
+}
+
+#[test]
+fn refused_mode_is_an_error_for_secrets_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let refuse = |step| match step {
+        Step::Mode => Err(io::Error::from_raw_os_error(1)),
+        _ => Ok(()),
+    };
+    write(root, &[artifact("open", "0644", "x!")], &mut { refuse }).unwrap();
+    assert_eq!(tree(root)[Path::new("open")], (0o600, "x!".to_owned()));
+    let both = [artifact("open", "0644", "newer"), secret("key", "k!")];
+    let error = write(root, &both, &mut { refuse }).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot change the mode of {}: Operation not permitted (os error 1)",
+            root.join("key").display()
+        )
+    );
+    assert!(
+        error
+            .hint()
+            .unwrap()
+            .contains("a file system that keeps modes")
+    );
+    assert_eq!(
+        files(root),
+        BTreeMap::from([("open".to_owned(), "x!".to_owned())])
+    );
+}
+
+#[test]
+fn ignored_mode_is_an_error_for_secrets_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    // As on a file system whose files all have one mode.
+    let mut ignore = |step| {
+        if step == Step::Sync {
+            for entry in fs::read_dir(root).unwrap() {
+                let all = fs::Permissions::from_mode(0o666);
+                fs::set_permissions(entry.unwrap().path(), all).unwrap();
+            }
+        }
+        Ok(())
+    };
+    write(root, &[artifact("open", "0644", "x!")], &mut ignore).unwrap();
+    assert_eq!(tree(root)[Path::new("open")], (0o666, "x!".to_owned()));
+    let error = write(root, &[secret("key", "k!")], &mut ignore).unwrap_err();
+    assert!(
+        error.to_string().ends_with(
+            "/key: the file system keeps the mode 0666, with which other users could read the secret"
+        ),
+        "{error}"
+    );
+    assert_eq!(files(root).len(), 1);
+}
+
+/// Returns an ACL of mode 0640 with read permission for the user 1234, as the kernel encodes it.
+fn acl(mask: u8) -> Vec<u8> {
+    let anyone = u32::MAX;
+    let entries = [
+        (1, 6, anyone),
+        (2, 4, 1234),
+        (4, 0, anyone),
+        (16, mask, anyone),
+        (32, 0, anyone),
+    ];
+    let mut value = vec![2, 0, 0, 0];
+    for (tag, permissions, id) in entries {
+        value.extend([tag, 0, permissions, 0]);
+        value.extend(id.to_le_bytes());
+    }
+    value
+}
+
+/// Regression test: a delivery took away the ACL with which an operator had let a user read a file.
+#[test]
+fn acl_and_attributes_of_a_replaced_file_are_kept() {
+    use rustix::fs::{XattrFlags, getxattr, setxattr};
+
+    const ACL: &str = "system.posix_acl_access";
+    let set = |path: &Path| {
+        setxattr(path, "user.note", b"mine", XattrFlags::empty())?;
+        setxattr(path, ACL, &acl(4), XattrFlags::empty())
+    };
+    let get = |path: &Path, name| {
+        let mut value = [0; 100];
+        let length = getxattr(path, name, &mut value).unwrap();
+        value[..length].to_vec()
+    };
+    let can_exchange = |_| Ok(());
+    let cannot = |step| match step {
+        Step::Exchange => Err(io::Error::from_raw_os_error(22)),
+        _ => Ok(()),
+    };
+    let is_mounted = |step| match step {
+        Step::Exchange => Err(io::Error::from_raw_os_error(16)),
+        _ => Ok(()),
+    };
+    let hooks: [fn(Step) -> io::Result<()>; 3] = [can_exchange, cannot, is_mounted];
+    for hook in hooks {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        write(directory.path(), &[secret("key", "old")], &mut no_fault).unwrap();
+        if set(&path).is_err() {
+            // This file system has none.
+            return;
+        }
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
+        let fails_later = write(directory.path(), &[secret("key", "new")], &mut |step| {
+            hook(step)?;
+            match step {
+                Step::SyncDirectory => Err(io::Error::from_raw_os_error(5)),
+                _ => Ok(()),
+            }
+        });
+        assert!(fails_later.is_err());
+        assert_eq!(
+            (get(&path, ACL), get(&path, "user.note")),
+            (acl(4), b"mine".to_vec())
+        );
+        write(directory.path(), &[secret("key", "new")], &mut { hook }).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(
+            (get(&path, ACL), get(&path, "user.note")),
+            (acl(4), b"mine".to_vec())
+        );
+
+        // The mode of the ACL's owner and group entries is right, so nothing is written.
+        let again = write(directory.path(), &[secret("key", "new")], &mut no_fault).unwrap();
+        assert_eq!(outcomes(&again), [("key", Outcome::Unchanged)]);
+    }
 }
 
 /// A directory `d` that can be swapped for a symbolic link to a directory outside of the root.

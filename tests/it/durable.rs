@@ -197,6 +197,106 @@ fn list(directory: &Path, found: &mut Vec<(String, u32)>) {
 }
 
 #[test]
+fn redrawn_value_is_audited_and_survives_a_restart() {
+    let sandbox = Sandbox::new();
+    let port = ReservedPort::new();
+    let flags = [&STATE[..], &["--audit-log", "audit"]].concat();
+    let mut server = port.serve_with(&sandbox, &flags);
+    let join = || {
+        let nodes = ["node-1", "node-2"].map(|node| sandbox.join(&port.url(), node, &[]));
+        for node in nodes {
+            assert_eq!(node.end().0, 0);
+        }
+        sandbox.read("node-1/cookie")
+    };
+    let redraw = |key: &str| sandbox.run(&["redraw", key, "--server", &port.url()], &[]);
+    let early = redraw("cookie");
+    assert_eq!(code(&early), 77);
+    let message = text(&early.stderr);
+    assert!(
+        message.contains("once.cookie has no value yet"),
+        "{message}"
+    );
+    let first = join();
+    let done = redraw("cookie");
+    assert_eq!(code(&done), 0, "{}", text(&done.stderr));
+    let message = text(&done.stderr);
+    assert!(message.contains("evaluated once.cookie again"), "{message}");
+    server.log_until("an operator requested another value of once.cookie");
+    let second = join();
+    assert_ne!(first, second);
+    let unknown = redraw("cokie");
+    assert_eq!(code(&unknown), 77);
+    assert!(text(&unknown.stderr).contains("did you mean `cookie`?"));
+    let audit = sandbox.read("audit");
+    let line = audit
+        .lines()
+        .find(|line| line.contains("/v1/redraw\",\"outcome\":\"changed"));
+    assert!(line.unwrap().contains("\"once\":\"cookie\""), "{audit}");
+
+    // A changed expression has no effect on a sealed value, and the server says so.
+    let spec = sandbox.read("cluster.yaml");
+    assert!(spec.contains("random_hex(8)"), "{spec}");
+    sandbox.put(
+        "cluster.yaml",
+        &spec.replace("random_hex(8)", "random_hex(16)"),
+    );
+    server.signal(Signal::HUP);
+    server.log_until(
+        "once.cookie: the expression has changed, and the sealed value stays; to evaluate it again, run `cfgsync redraw \
+         cookie`",
+    );
+    assert_eq!(join(), second);
+    server.signal(Signal::KILL);
+    server.end();
+    let _server = port.serve_with(&sandbox, &flags);
+    assert_eq!(join(), second);
+    assert_eq!(code(&redraw("cookie")), 0);
+    assert_eq!(join().trim().len(), 2 * second.trim().len());
+}
+
+#[test]
+fn banned_node_is_kept_out_until_it_is_unbanned() {
+    let sandbox = Sandbox::new();
+    let port = ReservedPort::new();
+    let mut server = port.serve_with(&sandbox, &STATE);
+    let operate = |arguments: &[&str]| {
+        let output = sandbox.run(&[arguments, &["--server", &port.url()]].concat(), &[]);
+        (code(&output), text(&output.stdout) + &text(&output.stderr))
+    };
+    let waiting = sandbox.join(&port.url(), "node-1", &[]);
+    server.log_until("node-1 registered");
+    let (exit, message) = operate(&["rm", "node-1", "--ban"]);
+    assert_eq!(exit, 0, "{message}");
+    server.log_until("node-1 was banned");
+    let refused = |node: Process| {
+        let (exit, log) = node.end();
+        assert_eq!(exit, 77, "{log}");
+        assert!(
+            log.contains("an operator runs `cfgsync unban node-1`"),
+            "{log}"
+        );
+    };
+    refused(waiting);
+    server.signal(Signal::KILL);
+    server.end();
+    let mut server = port.serve_with(&sandbox, &STATE);
+    refused(sandbox.join(&port.url(), "node-1", &[]));
+    for from in [&["--server", &port.url()][..], &STATE] {
+        let output = sandbox.run(&[&["inspect"], from].concat(), &[]);
+        let message = text(&output.stdout);
+        assert!(message.contains("banned: node-1\n"), "{message}");
+    }
+    let (exit, message) = operate(&["unban", "node-1"]);
+    assert_eq!(exit, 0, "{message}");
+    let (exit, message) = operate(&["unban", "node-1"]);
+    assert_eq!(exit, 77);
+    assert!(message.contains("node-1 is not banned"), "{message}");
+    let _node = sandbox.join(&port.url(), "node-1", &[]);
+    server.log_until("node-1 registered");
+}
+
+#[test]
 fn warns_what_is_lost_without_a_state_directory() {
     let sandbox = Sandbox::new();
     let mut server = sandbox.serve(&[]);

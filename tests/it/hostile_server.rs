@@ -726,3 +726,129 @@ async fn retry_after_is_capped() {
         assert!((3..20).contains(&requests), "{requests} requests");
     }
 }
+
+/// Returns the characters of `text` that a terminal obeys, or shows as nothing.
+fn terminal_controls(text: &str) -> Vec<char> {
+    let is_control = |c: &char| {
+        (c.is_control() && *c != '\n')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    text.chars().filter(is_control).collect()
+}
+
+/// `inspect` and `join` printed texts of the server and of other nodes as they were, so that these could control the
+/// terminal of an operator.
+#[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::too_many_lines, reason = "one table of commands")]
+async fn texts_of_others_never_control_the_terminal() {
+    let evil = "x\u{1b}[2J\u{9b}31m\u{202e}\u{200b}\u{7f}\r\ny";
+    let digest = "0".repeat(64);
+    let registration = serde_json::json!({
+        "identifier": "node-1", "ip": "10.0.0.1", "seat": null, "revision": 1,
+        "metadata": {"plain": evil, "deep": [{evil: evil}]},
+    });
+    let registration = {
+        let mut registration = registration;
+        registration["metadata"][evil] = evil.into();
+        registration
+    };
+    let artifact = serde_json::json!({
+        "path": "a\u{202e}\u{200b}b", "mode": "0644", "sha256": digest, "bytes": 1, "shared": false,
+    });
+    let snapshot = serde_json::json!({
+        "cluster": evil, "instance": "00000000000000000000000000000001", "revision": 4,
+        "state": "waiting", "generation": null,
+        "progress": {"registered": 1, "needed": 3, "missing": [], "missing_count": 0, "unmet": [evil]},
+        "failure": {"kind": "render", "reason": evil, "at": "2026-01-31T12:00:00Z"},
+        "registrations": [registration],
+    });
+    let node = serde_json::json!({
+        "state": "waiting", "reason": evil, "node": registration, "generation": null,
+        "artifacts": [artifact], "overridden": false,
+    });
+    let payload = serde_json::json!({
+        "schema_version": 1, "files": [{"path": "a\u{202e}\u{200b}b", "content": evil}],
+    });
+    let (shown, body) = (snapshot.clone(), node.clone());
+    let fake = FakeServer::start(move |request| match request.line.as_str() {
+        "GET /v1/snapshot" => Reply::Answer(200, "", shown.to_string()),
+        "GET /v1/nodes/node-1" => Reply::Answer(200, "", body.to_string()),
+        "POST /register" => Reply::Answer(202, "", String::new()),
+        "POST /node" => Reply::Answer(200, "", payload.to_string()),
+        _ => Reply::Answer(
+            404,
+            "",
+            format!(r#"{{"code":"internal","message":{}}}"#, shown["cluster"]),
+        ),
+    })
+    .await;
+    let server = fake.url.to_string();
+    let ended = tokio::task::spawn_blocking(move || {
+        let sandbox = Sandbox::new();
+        for (more, must_succeed) in [
+            (&["inspect", "--output", "table"][..], true),
+            (&["inspect", "--output", "json"], true),
+            (&["inspect", "--output", "yaml"], true),
+            (&["inspect", "--wait", "failed", "--timeout", "1s"], false),
+            (&["inspect", "node", "node-1", "--output", "table"], true),
+            (&["inspect", "node", "node-1", "--output", "json"], true),
+            (&["inspect", "node", "node-1", "--output", "yaml"], true),
+            (&["inspect", "generations"], false),
+            (&["rm", "node-1"], false),
+            (
+                &[
+                    "join",
+                    "--id",
+                    "node-1",
+                    "--ip",
+                    "10.0.0.1",
+                    "--out-dir",
+                    "o",
+                    "--output",
+                    "json",
+                ],
+                true,
+            ),
+            (
+                &[
+                    "join",
+                    "--id",
+                    "node-1",
+                    "--ip",
+                    "10.0.0.1",
+                    "--out-dir",
+                    "o",
+                    "--log-format",
+                    "json",
+                ],
+                true,
+            ),
+        ] {
+            let output = sandbox.run(&[more, &["--server", &server]].concat(), &[]);
+            for stream in [&output.stdout, &output.stderr] {
+                let text = String::from_utf8(stream.clone()).unwrap();
+                assert_eq!(terminal_controls(&text), [], "{more:?}: {text:?}");
+                assert!(!text.lines().any(|line| line == "y"), "{more:?}: {text}");
+            }
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                output.status.success() || !must_succeed,
+                "{more:?}: {stderr}"
+            );
+            // Programs get the texts as they are.
+            let expected = match more {
+                ["inspect", "--output", _] => &snapshot["registrations"][0],
+                ["inspect", "node", _, "--output", _] => &node["node"],
+                _ => continue,
+            };
+            let read: serde_json::Value = match more.last() {
+                Some(&"json") => serde_json::from_slice(&output.stdout).unwrap(),
+                Some(&"yaml") => serde_yaml::from_slice(&output.stdout).unwrap(),
+                _ => continue,
+            };
+            let read = read.get("node").unwrap_or(&read["registrations"][0]);
+            assert_eq!(read["metadata"], expected["metadata"], "{more:?}");
+        }
+    });
+    ended.await.unwrap();
+}

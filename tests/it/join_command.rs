@@ -65,6 +65,23 @@ fn failure(output: &Output) -> String {
     failure.unwrap_or_default().to_owned()
 }
 
+/// Regression test: CMD was started although the node received no file.
+#[tokio::test]
+async fn empty_payload_starts_no_program() {
+    let empty = r#"{"schema_version":1,"files":[]}"#;
+    let fake = FakeServer::start(script(Reply::Answer(200, "", empty.to_owned()))).await;
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["--out-dir", "out", "--", "touch", "started"];
+    let output = join(&fake, directory.path(), &arguments).await;
+    let log = stderr(&output);
+    assert_eq!(output.status.code(), Some(65), "{log}");
+    assert!(
+        log.contains("exit 65: the server has no files for this node"),
+        "{log}"
+    );
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
 #[tokio::test]
 async fn writes_files_and_reports_them_as_json() {
     let fake = FakeServer::start(script(ready())).await;
@@ -304,7 +321,7 @@ async fn last_line_gives_exit_code_and_reason() {
             ready(),
             &["--out", "config.yaml=x"],
             65,
-            "no route for the artifact app.env, so nothing was written; add --out app.env=PATH or --out-dir DIR",
+            "no route for the artifact app.env, so nothing was written; add --out app.env=PATH, --out-dir DIR or --discard app.env",
         ),
         (
             answer(200, r#"{"schema_version":9,"files":[]}"#),
@@ -346,7 +363,7 @@ async fn last_line_gives_exit_code_and_reason() {
             ready(),
             &["--out-dir", ".", "--meta", "a=@nothing"],
             78,
-            "--meta a=@nothing: cannot read nothing: No such file or directory (os error 2)",
+            "--meta a=@nothing: cannot read nothing: no such file",
         ),
     ] {
         let fake = FakeServer::start(script(node)).await;
@@ -390,11 +407,11 @@ async fn invalid_command_line_registers_nothing() {
         ),
         (
             &["--out-dir", ".", "--meta", "port"],
-            "expected key=value, key:=JSON or key=@FILE",
+            "expected key=value, key:=JSON, key=@FILE or key:=@FILE",
         ),
         (
-            &["--out-dir", ".", "--owner", "root"],
-            "expected numbers: UID or UID:GID",
+            &["--out-dir", ".", "--owner", "a b"],
+            "is neither the name nor the number of a user or group",
         ),
         (
             &["--out-dir", ".", "--server", "ftp://x"],

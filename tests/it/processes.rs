@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     process::{Command, Stdio},
@@ -14,7 +15,7 @@ use rustix::{
 };
 use socket2::{Domain, Socket, Type};
 
-use crate::sandbox::{Process, Sandbox, Server, join};
+use crate::sandbox::{Process, Sandbox, Server, code, join, namespace};
 
 /// A reserved port. Connections are refused until a server listens there.
 ///
@@ -214,6 +215,46 @@ fn server_handles_signals_once_its_port_file_exists() {
     }
 }
 
+/// Regression test: scripts read the port of an earlier server that had been killed.
+#[test]
+fn port_file_exists_only_while_the_server_listens() {
+    let sandbox = Sandbox::new();
+    let port_file = sandbox.put("port", "1\n");
+    let spec = sandbox.path().join("cluster.yaml");
+    fs::remove_file(&spec).unwrap();
+    // This server waits for its spec, and does not listen yet.
+    sandbox.pipe("cluster.yaml");
+    let arguments = [
+        "serve",
+        "cluster.yaml",
+        "--listen",
+        "127.0.0.1:0",
+        "--port-file",
+        "port",
+    ];
+    let mut server = sandbox.start(&arguments);
+    let mut writer = fs::OpenOptions::new().write(true).open(&spec).unwrap();
+    assert!(!port_file.exists());
+    writer.write_all(crate::sandbox::SPEC.as_bytes()).unwrap();
+    drop(writer);
+    let line = server.log_until("serving devnet on ");
+    let port = sandbox.read("port");
+    assert!(
+        line.trim_end().ends_with(&format!(":{}", port.trim_end())),
+        "{line}"
+    );
+    server.signal(Signal::TERM);
+    let (ended, log) = server.end();
+    assert_eq!(ended, 0, "{log}");
+    assert!(!port_file.exists());
+
+    fs::remove_file(&spec).unwrap();
+    sandbox.put("port", "1\n");
+    let output = sandbox.run(&arguments, &[]);
+    assert_eq!(code(&output), 78);
+    assert!(!port_file.exists());
+}
+
 /// SIGPIPE is ignored under systemd, SIGHUP under nohup.
 #[test]
 fn signals_that_were_ignored_stay_ignored() {
@@ -374,7 +415,12 @@ fn clients_work_with_one_more_thread_or_say_that_it_is_missing() {
 
 /// Starts cfgsync as a user that may have this many threads in all. The limit counts all processes of a user, so each
 /// test has a user of its own. Root has no limit.
-fn with_threads(sandbox: &Sandbox, user: u32, threads: usize, arguments: &[&str]) -> Process {
+pub(crate) fn with_threads(
+    sandbox: &Sandbox,
+    user: u32,
+    threads: usize,
+    arguments: &[&str],
+) -> Process {
     let as_user = if rustix::process::geteuid().is_root() {
         format!(
             "setpriv --reuid={user} --regid={user} --clear-groups --inh-caps=+dac_override \
@@ -390,17 +436,7 @@ fn with_threads(sandbox: &Sandbox, user: u32, threads: usize, arguments: &[&str]
 
 /// Starts cfgsync as PID 1 of a new PID namespace.
 fn pid_1(sandbox: &Sandbox, arguments: &[&str]) -> Process {
-    let namespace = ["unshare", "--pid", "--fork", "--kill-child"];
-    let unprivileged = ["--user", "--map-root-user"];
-    let works = |wrapper: &[&str]| {
-        let mut trial = Command::new(wrapper[0]);
-        trial.args(&wrapper[1..]).arg("true").stderr(Stdio::null());
-        trial.status().is_ok_and(|status| status.success())
-    };
-    let wrapper = [namespace.to_vec(), [&namespace[..], &unprivileged].concat()]
-        .into_iter()
-        .find(|wrapper| works(wrapper))
-        .expect("this test needs `unshare` (util-linux), and root or unprivileged user namespaces");
+    let wrapper = namespace(&["--pid", "--fork", "--kill-child"]);
     Process::start(sandbox.command_under(&wrapper, arguments))
 }
 

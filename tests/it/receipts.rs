@@ -217,6 +217,42 @@ fn fallback_rejects_files_that_differ_from_the_receipt() {
     }
 }
 
+#[test]
+fn discarded_artifact_is_neither_written_nor_verified() {
+    let sandbox = Sandbox::new();
+    let server = serve(&sandbox);
+    let discard = ["--discard", "cookie", "-o", "json"];
+    let output = run(&sandbox, &server.url, &discard);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    assert!(!exists(&sandbox, "node-1/cookie"));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["files"][1]["outcome"], "discarded");
+    assert_eq!(receipt(&sandbox)["files"][1]["path"], Value::Null);
+
+    let fallback = [&discard[..], &["--fallback", SHORT_FALLBACK]].concat();
+    let output = run(&sandbox, UNREACHABLE, &fallback);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    // Without the flag, the file is missing.
+    let mut node = sandbox.start(&arguments(UNREACHABLE, &["--fallback", SHORT_FALLBACK]));
+    let message = node.log_until("nothing was delivered within");
+    assert!(message.contains("cookie"), "{message}");
+}
+
+/// The files could change between their verification and the start of CMD.
+#[test]
+fn fallback_rejects_files_that_another_delivery_writes() {
+    let sandbox = delivered();
+    let directory = fs::File::open(sandbox.path().join("node-1")).unwrap();
+    rustix::fs::flock(&directory, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let (node, message) = start_with_unusable_files(&sandbox);
+    let expected = "cannot write to node-1: another delivery or program has locked the directory";
+    assert!(message.contains(expected), "{message}");
+    node.signal(Signal::TERM);
+    let (ended, log) = node.end();
+    assert_eq!(ended, 143, "{log}");
+    assert!(!sandbox.path().join("started").exists());
+}
+
 /// Regression test: `--cluster` was checked only if a server responded.
 #[test]
 fn fallback_rejects_files_of_another_cluster() {
@@ -475,6 +511,11 @@ fn stale_files_are_only_listed_with_keep_stale() {
         &[],
     );
     assert_eq!(code(&output), 2);
+    let message = text(&output.stderr);
+    assert!(
+        message.contains("--keep-stale needs --receipt FILE"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -508,7 +549,7 @@ fn stale_file_of_other_routes_stays_and_is_named() {
     assert_eq!(code(&output), 0, "{log}");
     assert!(exists(&sandbox, "node-1/cookie"));
     assert!(
-        log.contains("It stays because it was delivered by other routes"),
+        log.contains("node-1/cookie was delivered by other routes before. It stays"),
         "{log}"
     );
 }
@@ -529,4 +570,52 @@ fn receipt_cannot_make_join_remove_other_files() {
     let output = run(&sandbox, &server.url, &[]);
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     assert_eq!(sandbox.read("victim"), "mine");
+}
+
+#[test]
+fn owner_of_the_spec_is_used_and_the_flag_has_priority() {
+    let sandbox = Sandbox::new();
+    let uid = fs::metadata(sandbox.path()).unwrap().uid();
+    let owned = |owner: &str| {
+        let files = format!("path: stays, owner: {owner}");
+        sandbox.put(
+            "cluster.yaml",
+            &spec_with(&[]).replace("path: stays", &files),
+        );
+        sandbox.serve(&[])
+    };
+    let server = owned("no-such-user");
+    let output = run(&sandbox, &server.url, &[]);
+    assert_eq!(code(&output), 73, "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("/etc/passwd has no user no-such-user"));
+    let own = uid.to_string();
+    let output = run(&sandbox, &server.url, &["--owner", &own]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+
+    let server = owned(&own);
+    let output = run(&sandbox, &server.url, &[]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+
+    for (owner, exit, message) in [
+        (
+            "no-such-user",
+            78,
+            "--owner: /etc/passwd has no user no-such-user",
+        ),
+        (
+            ":no-such-group",
+            78,
+            "--owner: /etc/group has no group no-such-group",
+        ),
+        ("4294967295", 2, "is neither the name nor the number"),
+        (":", 2, "expected USER, USER:GROUP or :GROUP"),
+    ] {
+        let output = run(&sandbox, UNREACHABLE, &["--owner", owner]);
+        assert_eq!(code(&output), exit);
+        assert!(
+            text(&output.stderr).contains(message),
+            "{}",
+            text(&output.stderr)
+        );
+    }
 }

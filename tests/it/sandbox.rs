@@ -148,6 +148,21 @@ impl Sandbox {
     }
 }
 
+/// Returns the command that starts another one in new namespaces of these kinds.
+pub(crate) fn namespace(kinds: &[&'static str]) -> Vec<&'static str> {
+    let privileged = [&["unshare"], kinds].concat();
+    let unprivileged = [&privileged[..], &["--user", "--map-root-user"]].concat();
+    let works = |wrapper: &[&str]| {
+        let mut trial = Command::new(wrapper[0]);
+        trial.args(&wrapper[1..]).arg("true").stderr(Stdio::null());
+        trial.status().is_ok_and(|status| status.success())
+    };
+    let mut wrappers = [privileged, unprivileged].into_iter();
+    wrappers
+        .find(|wrapper| works(wrapper))
+        .expect("this test needs `unshare` (util-linux), and root or unprivileged user namespaces")
+}
+
 /// Returns the arguments of a `join` that writes to a directory named after the node.
 pub(crate) fn join<'a>(url: &'a str, identifier: &'a str) -> [&'a str; 9] {
     [

@@ -97,7 +97,7 @@ async fn accepts_only_payloads_signed_for_this_node() {
     let both = vec![another.verify_key(), ours.verify_key()];
     join_with_payload(good.clone(), both, None).await.unwrap();
 
-    let forged = "is by a key that is not trusted here, or belongs to another payload";
+    let forged = "its signature does not fit the trusted key";
     let number = good.replace("\"generation\":1", "\"generation\":2");
     for (body, problem) in [
         (payload("node-1", first, "x", Some(&another)), forged),

@@ -6,6 +6,7 @@ mod consistency;
 mod hostile;
 mod limits;
 mod rejections;
+mod values;
 mod waiting;
 
 use cfgsync_model::Digest;
@@ -143,6 +144,62 @@ async fn head_responses_match_get_without_the_body() {
         connection.send(get("/livez")).await;
         assert_eq!(connection.reply().await.status, 200);
     }
+}
+
+/// Regression test: a node counted as delivered after a HEAD request, a 304, and a response that it did not read.
+#[tokio::test]
+async fn only_a_complete_response_with_the_files_counts_as_delivered() {
+    const BYTES: usize = 12_000_000;
+    let server = TestServer::start(&format!(
+        "ready: {{ nodes: 1 }}
+materializers:
+  - kind: template
+    files:
+      - {{ path: large, template: \"{{{{ 'x' * {BYTES} }}}}\" }}
+"
+    ));
+    server.register("a").await;
+    let digest = {
+        let files = server
+            .coordinator
+            .wait(
+                "a",
+                None,
+                tokio::time::Instant::now() + std::time::Duration::from_secs(20),
+            )
+            .await;
+        let cfgsync_cluster::Answer::Payload(delivery) = files else {
+            panic!("{files:?}");
+        };
+        delivery.payload.digest
+    };
+    let delivered = || server.coordinator.cluster().registrations[0].delivered;
+    let payload = "/v1/nodes/a/payload";
+
+    let mut connection = server.connect().await;
+    connection.send(without_body("HEAD", payload, "")).await;
+    assert_eq!(connection.head_reply().await.status, 200);
+    let tag = format!("if-none-match: \"{digest}\"\r\n");
+    connection.send(without_body("GET", payload, &tag)).await;
+    assert_eq!(connection.reply().await.status, 304);
+    assert_eq!(delivered(), None);
+
+    // These clients end before they have read the files.
+    for request in [get(payload), node("a", "")] {
+        let mut aborted = server.connect().await;
+        aborted.send(request).await;
+        assert_eq!(aborted.head().await.status, 200);
+        drop(aborted);
+        let open = &server.coordinator.metrics().connections;
+        while open.get() > 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(delivered(), None);
+    }
+
+    connection.send(get(payload)).await;
+    assert!(connection.reply().await.body.len() > BYTES);
+    assert_eq!(delivered().map(|number| number.0), Some(1));
 }
 
 #[tokio::test]

@@ -17,8 +17,10 @@ pub enum Action {
     Fetch,
     /// Withdraw a node's registration.
     Leave,
-    /// Read the state of the cluster: nodes, generations, payloads, metrics.
+    /// Read the state of the cluster: nodes, generations, metrics.
     Inspect,
+    /// Read the payload of any node, or the list of tokens.
+    Read,
     /// Change the cluster: overrides, removals, failure, reset.
     Operate,
     /// Read operators' values and aliases.
@@ -30,13 +32,14 @@ pub enum Action {
 }
 
 impl Action {
-    /// The role that the action requires; `None` if it is open to every client. An operator may also do what a node
-    /// may.
+    /// The role that the action requires; `None` if it is open to every client. An operator may also do what the other
+    /// roles may.
     pub const fn required_role(self) -> Option<Role> {
         match self {
             Self::Probe | Self::CheckAccess => None,
             Self::Register | Self::Fetch | Self::Leave => Some(Role::Node),
-            Self::Inspect | Self::Operate | Self::ReadValues | Self::WriteValues => {
+            Self::Inspect => Some(Role::Viewer),
+            Self::Read | Self::Operate | Self::ReadValues | Self::WriteValues => {
                 Some(Role::Operator)
             }
         }
@@ -46,9 +49,12 @@ impl Action {
     pub const fn is_change(self) -> bool {
         match self {
             Self::Register | Self::Leave | Self::Operate | Self::WriteValues => true,
-            Self::Probe | Self::Fetch | Self::Inspect | Self::ReadValues | Self::CheckAccess => {
-                false
-            }
+            Self::Probe
+            | Self::Fetch
+            | Self::Inspect
+            | Self::Read
+            | Self::ReadValues
+            | Self::CheckAccess => false,
         }
     }
 }

@@ -29,6 +29,9 @@ pub struct AuditLine {
     /// The value or the alias that the operation is about: `NAMESPACE/KEY`, or the name of the alias.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
+    /// The name of the value of `once` that the operation is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub once: Option<String>,
     /// The generation that was sealed or delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<GenerationNumber>,
@@ -89,6 +92,7 @@ impl AuditLine {
             from: None,
             node: None,
             value: None,
+            once: None,
             generation: None,
             revision: None,
             status: None,

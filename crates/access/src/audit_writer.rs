@@ -118,6 +118,7 @@ impl AuditWriter {
                 if lost > 0 || self.is_loss_reported {
                     self.is_loss_reported = false;
                     tracing::error!(
+                        event = "audit_log_works",
                         "the audit log {} can be written again; {lost} lines were lost",
                         self.target
                     );
@@ -130,6 +131,8 @@ impl AuditWriter {
                 if !self.is_loss_reported {
                     self.is_loss_reported = true;
                     tracing::error!(
+                        event = "audit_log_failed",
+                        reason = %error,
                         "cannot write the audit log {}: {error}; its lines are lost until it can be written again",
                         self.target
                     );

@@ -5,11 +5,11 @@ use std::{fmt, net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use cfgsync_model::Digest;
 use cfgsync_spec::IdentityMode;
-use cfgsync_support::clock::WallClock;
+use cfgsync_support::clock::{Timestamp, WallClock};
 
 use super::{
     Action, AuditLine, AuditLog, AuditOutcome, AuditUnavailable, Credentials, Denial, NodeIdentity,
-    Policy, Principal, Rate, Resource, Tokens, decisions, rates::AddressRates,
+    Policy, Principal, PrincipalKind, Rate, Resource, Tokens, decisions, rates::AddressRates,
     refusal_lines::RefusalLines,
 };
 
@@ -123,10 +123,20 @@ impl AccessControl {
     }
 
     /// Replaces the accepted tokens. Does nothing if the server was started without a tokens file.
-    pub fn set_tokens(&self, tokens: Tokens) {
+    pub fn set_tokens(&self, mut tokens: Tokens) {
         if let Some(current) = &self.shared.tokens {
+            tokens.take_uses(&current.load());
             current.store(Arc::new(tokens));
         }
+    }
+
+    /// Returns the names and expiry times of the tokens that expire first, at most `max`.
+    pub fn expiring_tokens(&self, max: usize) -> Vec<(String, Timestamp)> {
+        let tokens = self.shared.tokens.as_ref().map(ArcSwap::load);
+        let mut expiring = tokens.map_or_else(Vec::new, |tokens| tokens.expiring());
+        expiring.sort_by(|(name, at), (other, other_at)| (at, name).cmp(&(other_at, other)));
+        expiring.truncate(max);
+        expiring
     }
 
     /// Counts a request of `address` against its rate.
@@ -148,8 +158,13 @@ impl AccessControl {
         self.shared.failures.check(address)
     }
 
-    /// Authenticates by the current tokens and the current time, see [`super::authenticate`], and passes the
-    /// principal to `decide`. The principal borrows from the current tokens, which keeps a reference count that all
+    /// Returns the current tokens; `None` if the server was started without a tokens file.
+    pub fn tokens(&self) -> Option<Arc<Tokens>> {
+        self.shared.tokens.as_ref().map(ArcSwap::load_full)
+    }
+
+    /// Authenticates by the current tokens and the current time, see [`super::authenticate`], notes the use of a token by
+    /// the address `from`, and passes the principal to `decide`. The principal borrows from the current tokens, which keeps a reference count that all
     /// cores would share out of the hot path.
     ///
     /// # Errors
@@ -157,13 +172,18 @@ impl AccessControl {
     pub fn authenticate<R>(
         &self,
         credentials: &Credentials<'_>,
+        from: IpAddr,
         decide: impl FnOnce(Principal<'_>) -> Result<R, Denial>,
     ) -> Result<R, Denial> {
         let tokens = self.shared.tokens.as_ref().map(ArcSwap::load);
         let tokens = tokens.as_ref().map(|tokens| &***tokens);
         let now = || self.shared.clock.now();
         let policy = &self.shared.policy;
-        decide(decisions::authenticate(policy, tokens, credentials, now)?)
+        let principal = decisions::authenticate(policy, tokens, credentials, now)?;
+        if let (PrincipalKind::Token(token), Some(tokens)) = (principal.kind(), tokens) {
+            tokens.note_use(&token.hash, now(), from);
+        }
+        decide(principal)
     }
 
     /// Decides whether `principal` may do `action` to `resource`, see [`super::authorize`].

@@ -18,6 +18,8 @@ pub struct Policy {
     pub certificates: bool,
     /// A certificate with a name that matches one of these has the operator role.
     pub operator_certificates: Vec<Pattern>,
+    /// A certificate with a name that matches one of these has the viewer role, unless it has the operator role.
+    pub viewer_certificates: Vec<Pattern>,
 }
 
 /// Returns the principal that `credentials` prove. `tokens` is `None` on a server without a tokens file; `now` is
@@ -56,15 +58,14 @@ pub fn authenticate<'a>(
 }
 
 fn holder_of_certificate<'a>(policy: &Policy, names: CertificateNames<'a>) -> PrincipalKind<'a> {
-    let is_operators = |name: &&str| {
-        let mut patterns = policy.operator_certificates.iter();
-        patterns.any(|pattern| pattern.matches(name))
-    };
-    if let Some(name) = names.all().find(is_operators) {
-        return PrincipalKind::Certificate {
-            name,
-            role: Role::Operator,
-        };
+    for (patterns, role) in [
+        (&policy.operator_certificates, Role::Operator),
+        (&policy.viewer_certificates, Role::Viewer),
+    ] {
+        let matches = |name: &&str| patterns.iter().any(|pattern| pattern.matches(name));
+        if let Some(name) = names.all().find(matches) {
+            return PrincipalKind::Certificate { name, role };
+        }
     }
     PrincipalKind::Certificate {
         name: names.all().next().unwrap_or("without a name"),
@@ -112,12 +113,19 @@ fn check_role(policy: &Policy, principal: &Principal<'_>, action: Action) -> Res
         return Ok(());
     };
     let is_anonymous = principal.kind == PrincipalKind::Anonymous;
-    match (required, principal.role()) {
+    match principal.role() {
         // The server requires no credentials, or the operator role includes all others.
-        (_, None | Some(Role::Operator)) => Ok(()),
-        (Role::Node, _) if !is_anonymous || policy.allow_anonymous => Ok(()),
-        (required, _) if is_anonymous => Err(Denial::NoCredentials(required)),
-        (_, _) => Err(Denial::NotOperator(principal.to_string())),
+        None | Some(Role::Operator) => Ok(()),
+        Some(Role::Node) if required == Role::Node && is_anonymous && policy.allow_anonymous => {
+            Ok(())
+        }
+        Some(_) if is_anonymous => Err(Denial::NoCredentials(required)),
+        Some(role) if role == required => Ok(()),
+        Some(role) => Err(Denial::WrongRole {
+            required,
+            principal: principal.to_string(),
+            role,
+        }),
     }
 }
 
@@ -190,6 +198,7 @@ mod tests {
         };
         let text = [
             line("ops", "operator"),
+            line("eye", "viewer"),
             line("node", "node"),
             line("web", "node identifier=web-*"),
             line("late", "node expires=1970-01-01T00:00:00Z"),
@@ -204,6 +213,7 @@ mod tests {
             allow_anonymous,
             certificates: true,
             operator_certificates: vec!["ops-*".parse().unwrap()],
+            viewer_certificates: vec!["eye-*".parse().unwrap(), "ops-1".parse().unwrap()],
         }
     }
 
@@ -236,10 +246,11 @@ mod tests {
 
     #[test]
     fn the_role_decides_which_actions_are_allowed() {
-        use Action::{Fetch, Inspect, Leave, Operate, Probe, Register};
+        use Action::{Fetch, Inspect, Leave, Operate, Probe, Read, Register};
         let open = &[Probe][..];
         let nodes = &[Probe, Register, Fetch, Leave][..];
-        let all = &[Probe, Register, Fetch, Leave, Inspect, Operate][..];
+        let views = &[Probe, Inspect][..];
+        let all = &[Probe, Register, Fetch, Leave, Inspect, Read, Operate][..];
         // The client's credentials, whether nodes may be anonymous, and the actions that are allowed then.
         for (presents, anonymous, allowed) in [
             ("nothing", false, open),
@@ -248,6 +259,9 @@ mod tests {
             ("token:web", false, nodes),
             ("token:soon", false, nodes),
             ("token:ops", false, all),
+            ("token:eye", false, views),
+            ("token:eye", true, views),
+            ("certificate:eye-1", false, views),
             ("certificate:node-1", false, nodes),
             ("certificate:ops-1", false, all),
             // The token counts, not the certificate beside it.

@@ -27,11 +27,19 @@ pub enum Denial {
         /// When it expired.
         at: Timestamp,
     },
-    /// The action requires an operator, and this principal has the node role.
+    /// The action requires another role than the principal has.
     #[error(
-        "only an operator may do this, and {0} has the role `node`; use an operator's token or certificate"
+        "only {} may do this, and {principal} has the role `{role}`; use {} token or certificate",
+        holders_of(*.required), role_with_article(*.required)
     )]
-    NotOperator(String),
+    WrongRole {
+        /// The role that the action requires.
+        required: Role,
+        /// The sender of the request.
+        principal: String,
+        /// The role of the sender.
+        role: Role,
+    },
     /// The token's pattern does not match the node.
     #[error(
         "the token {name} is for nodes that match {pattern}, not for {identifier}; use an identifier that matches, or \
@@ -79,15 +87,41 @@ pub enum Denial {
 }
 
 impl Denial {
+    /// Whether the sender may register nodes, but not this one.
+    pub fn is_about_identity(&self) -> bool {
+        match self {
+            Self::OtherNodes { .. }
+            | Self::NamesNoNode { .. }
+            | Self::OtherCertificate(_)
+            | Self::OtherKey(_) => true,
+            // A request for the key, or for a registration, is a normal step. The others may register no node.
+            Self::NoKey(_)
+            | Self::Unclaimed(_)
+            | Self::NoCredentials(_)
+            | Self::UnknownToken
+            | Self::Expired { .. }
+            | Self::WrongRole { .. } => false,
+        }
+    }
+
     /// Whether the sender may be guessing secrets, so that its further attempts must be slowed down.
     pub fn is_wrong_guess(&self) -> bool {
         matches!(self, Self::UnknownToken | Self::OtherKey(_))
     }
 }
 
+fn holders_of(role: Role) -> &'static str {
+    match role {
+        Role::Node => "a node",
+        Role::Viewer => "a viewer or an operator",
+        Role::Operator => "an operator",
+    }
+}
+
 fn role_with_article(role: Role) -> &'static str {
     match role {
         Role::Node => "a node's",
+        Role::Viewer => "a viewer's",
         Role::Operator => "an operator's",
     }
 }

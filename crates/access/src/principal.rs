@@ -24,9 +24,9 @@ pub enum PrincipalKind<'a> {
     Token(&'a Token),
     /// The holder of a client certificate.
     Certificate {
-        /// The name that matches an operator pattern, otherwise the first name. May be any text.
+        /// The name that matches such a pattern, otherwise the first name. May be any text.
         name: &'a str,
-        /// The node role, unless one of the names matches an operator pattern.
+        /// The node role, unless one of the names matches a pattern for operators or viewers.
         role: Role,
     },
 }

@@ -7,15 +7,18 @@ use std::fmt;
 pub enum Role {
     /// Register, fetch its own payload, and leave.
     Node,
+    /// See the state of the cluster, but no contents and no secret metadata, and change nothing.
+    Viewer,
     /// Everything.
     Operator,
 }
 
 impl Role {
-    /// The role as it is written in the tokens file: `node` or `operator`.
+    /// The role as it is written in the tokens file: `node`, `viewer` or `operator`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Node => "node",
+            Self::Viewer => "viewer",
             Self::Operator => "operator",
         }
     }
@@ -33,8 +36,9 @@ impl std::str::FromStr for Role {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "node" => Ok(Self::Node),
+            "viewer" => Ok(Self::Viewer),
             "operator" => Ok(Self::Operator),
-            _ => Err("a role is `node` or `operator`".to_owned()),
+            _ => Err("a role is `node`, `viewer` or `operator`".to_owned()),
         }
     }
 }

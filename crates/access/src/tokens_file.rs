@@ -5,15 +5,17 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::IpAddr,
     path::Path,
 };
 
 use super::{
-    Role,
+    Role, TokenUse,
+    last_use::LastUse,
     token::{Token, hashes_match},
 };
 use cfgsync_model::Digest;
-use cfgsync_support::{bounded_file, nearest::did_you_mean_suffix};
+use cfgsync_support::{bounded_file, clock::Timestamp, nearest::did_you_mean_suffix};
 
 /// The largest accepted file, in bytes.
 const FILE_MAX_BYTES: u64 = 4 << 20;
@@ -29,9 +31,15 @@ const MISTAKES_MAX: usize = 20;
 pub struct Tokens {
     /// The key is the first 8 bytes of the hash. A lookup may reveal these by its duration, which does not help to find
     /// a secret; the rest is compared in constant time.
-    by_hash: BTreeMap<u64, Vec<Token>>,
+    by_hash: BTreeMap<u64, Vec<Entry>>,
     count: usize,
     digest: Digest,
+}
+
+#[derive(Debug)]
+struct Entry {
+    token: Token,
+    last_use: LastUse,
 }
 
 /// A tokens file that cannot be used. The message has one line for each mistake: `FILE:LINE: the mistake`.
@@ -111,6 +119,14 @@ impl Tokens {
         self.count
     }
 
+    /// Returns the names and expiry times of the tokens that expire.
+    pub(super) fn expiring(&self) -> Vec<(String, Timestamp)> {
+        let tokens = self.by_hash.values().flatten();
+        let expiring =
+            tokens.filter_map(|entry| Some((entry.token.name.clone(), entry.token.expires?)));
+        expiring.collect()
+    }
+
     /// Returns the hash of the file's text, for the audit log.
     pub fn digest(&self) -> Digest {
         self.digest
@@ -118,15 +134,46 @@ impl Tokens {
 
     /// Returns the token with this hash, even if it has expired.
     pub fn find(&self, hash: &Digest) -> Option<&Token> {
+        self.entry(hash).map(|entry| &entry.token)
+    }
+
+    /// Returns each token with its last use, in the order of the names. The use is that of the running server.
+    pub fn list(&self) -> Vec<(&Token, Option<TokenUse>)> {
+        let entries = self.by_hash.values().flatten();
+        let mut list: Vec<_> = entries
+            .map(|entry| (&entry.token, entry.last_use.get()))
+            .collect();
+        list.sort_unstable_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+        list
+    }
+
+    /// Notes a use of the token with this hash.
+    pub(super) fn note_use(&self, hash: &Digest, now: Timestamp, from: IpAddr) {
+        if let Some(entry) = self.entry(hash) {
+            entry.last_use.note(now, from);
+        }
+    }
+
+    /// Takes the last uses of the same tokens over from `before`.
+    pub(super) fn take_uses(&mut self, before: &Self) {
+        for entry in self.by_hash.values_mut().flatten() {
+            if let Some(old) = before.entry(&entry.token.hash) {
+                entry.last_use = LastUse::new(old.last_use.get());
+            }
+        }
+    }
+
+    fn entry(&self, hash: &Digest) -> Option<&Entry> {
         let candidates = self.by_hash.get(&start(hash))?;
         candidates
             .iter()
-            .find(|token| hashes_match(&token.hash, hash))
+            .find(|entry| hashes_match(&entry.token.hash, hash))
     }
 
     fn insert(&mut self, token: Token) {
         let candidates = self.by_hash.entry(start(&token.hash)).or_default();
-        candidates.push(token);
+        let last_use = LastUse::new(None);
+        candidates.push(Entry { token, last_use });
         self.count += 1;
     }
 }
@@ -233,6 +280,38 @@ mod tests {
     }
 
     #[test]
+    fn last_use_survives_a_reload_of_the_same_token() {
+        let line =
+            |name: &str, secret: &[u8]| format!("{name} node sha256:{}\n", Digest::of(secret));
+        let tokens = parse(&(line("b", b"b") + &line("a", b"a"))).unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let from = |last| IpAddr::from([10, 0, 0, last]);
+        tokens.note_use(&Digest::of(b"a"), at(7), from(1));
+        tokens.note_use(&Digest::of(b"a"), at(9), from(2));
+        tokens.note_use(&Digest::of(b"unknown"), at(9), from(2));
+        let uses = |tokens: &Tokens| -> Vec<_> {
+            let list = tokens.list().into_iter();
+            list.map(|(token, used)| (token.name.clone(), used))
+                .collect()
+        };
+        let last = TokenUse {
+            at: at(9),
+            from: from(2),
+        };
+        assert_eq!(
+            uses(&tokens),
+            [("a".into(), Some(last)), ("b".into(), None)]
+        );
+        // The name changes with the line, the secret does not.
+        let mut again = parse(&(line("renamed", b"a") + &line("a", b"c"))).unwrap();
+        again.take_uses(&tokens);
+        assert_eq!(
+            uses(&again),
+            [("a".into(), None), ("renamed".into(), Some(last))]
+        );
+    }
+
+    #[test]
     fn mistakes_name_their_line_and_never_repeat_a_secret() {
         let secret = "cfgsync_PLANTED";
         for (text, message) in [
@@ -245,7 +324,7 @@ mod tests {
             ("web".to_owned(), "tokens:1: expected NAME ROLE sha256:HASH"),
             (
                 format!("\nweb {secret} {HASH}"),
-                "tokens:2: a role is `node` or `operator`",
+                "tokens:2: a role is `node`, `viewer` or `operator`",
             ),
             (
                 format!("web node {secret}"),

@@ -115,7 +115,8 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
-    bounded_file::read(path, FILE_MAX_BYTES).map_err(|error| CertificateError::Unreadable {
+    let read = bounded_file::read_without_waiting(path, FILE_MAX_BYTES);
+    read.map_err(|error| CertificateError::Unreadable {
         path: path.to_owned(),
         problem: error.to_string(),
     })

@@ -5,6 +5,8 @@ mod body;
 mod response;
 mod error;
 mod transport;
+mod tokens;
+mod json;
 
 use std::{
     path::PathBuf,
@@ -20,12 +22,11 @@ use http_body_util::Full;
 use hyper::{Method, header::HeaderValue};
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::timeout;
 
 use crate::{
-    ServerUrl,
+    ServerUrl, UnreachableCause,
     connect::{Connector, NameLookup, connector},
     sanitize::sanitize,
     tls::{self, Trust},
@@ -35,7 +36,7 @@ use cfgsync_model::{
 };
 use cfgsync_wire::{
     ClusterBody, GenerationBody, GenerationEntry, NodeBody, NodeEntry, PayloadLimits,
-    ReceivedPayload,
+    ReceivedPayload, ReloadBody, ReloadPart, ReloadResult,
 };
 pub use error::{CallError, InvalidSecret, TrustError};
 pub use response::{Response, ResponseMeta};
@@ -224,6 +225,7 @@ impl Client {
         let options = RequestOptions {
             wait,
             body_max_bytes: Some(self.limits.payload_max_bytes),
+            body_max_flag: Some("--payload-max"),
             ..RequestOptions::with_body(json!(node))
         };
         let raw = self.send(Method::POST, "/node", options).await?;
@@ -250,6 +252,7 @@ impl Client {
             Err(CallError::Unreachable {
                 server: self.server().clone(),
                 problem: "no response within two seconds".to_owned(),
+                cause: UnreachableCause::Response,
             })
         })
     }
@@ -345,6 +348,20 @@ impl Client {
             .await
     }
 
+    /// Removes a node, and refuses its registrations until [`Client::unban`].
+    pub async fn ban(&self, id: &Identifier) -> Result<Response<()>, CallError> {
+        let route = format!("/v1/nodes/{id}/ban");
+        self.send_empty(Method::POST, &route, RequestOptions::default())
+            .await
+    }
+
+    /// Lets a banned node register again.
+    pub async fn unban(&self, id: &Identifier) -> Result<Response<()>, CallError> {
+        let route = format!("/v1/nodes/{id}/ban");
+        self.send_empty(Method::DELETE, &route, RequestOptions::default())
+            .await
+    }
+
     /// Declares the cluster failed. Every waiting node gets `reason`, until [`Client::reset`].
     pub async fn fail(&self, reason: &str) -> Result<Response<()>, CallError> {
         let options = RequestOptions::with_body(json!({ "reason": reason }));
@@ -357,6 +374,22 @@ impl Client {
             .await
     }
 
+    /// Evaluates the value `key` of `once` again, for the next generation. Returns when that generation is sealed, or
+    /// after a minute.
+    pub async fn redraw(&self, key: &str) -> Result<Response<()>, CallError> {
+        let options = RequestOptions::with_body(json!({ "key": key }));
+        self.send_empty(Method::POST, "/v1/redraw", options).await
+    }
+
+    /// Makes the server read its files again, all or `only` one part. Returns the result of each part.
+    pub async fn reload(
+        &self,
+        only: Option<ReloadPart>,
+    ) -> Result<Response<ReloadResult>, CallError> {
+        let options = RequestOptions::with_body(json!(ReloadBody { only }));
+        self.send_json(Method::POST, "/v1/reload", options).await
+    }
+
     /// Checks that a server responds, within five seconds. [`Response::meta`] says which cluster it serves.
     pub async fn livez(&self) -> Result<Response<()>, CallError> {
         let options = RequestOptions {
@@ -365,19 +398,6 @@ impl Client {
             ..RequestOptions::default()
         };
         self.send_empty(Method::GET, "/livez", options).await
-    }
-
-    async fn get<T: DeserializeOwned>(&self, route: &str) -> Result<Response<T>, CallError> {
-        let RawResponse { meta, body, .. } = self
-            .send(Method::GET, route, RequestOptions::default())
-            .await?;
-        match serde_json::from_slice(&body) {
-            Ok(value) => Ok(Response { meta, value }),
-            Err(error) => Err(CallError::Unusable {
-                server: meta.server,
-                problem: sanitize(&format!("unexpected JSON from {route}: {error}")),
-            }),
-        }
     }
 
     async fn send_empty(

@@ -77,12 +77,11 @@ where
             let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
             let mut tried = vec![];
             if !is_address {
-                tried = match timeout(LOOKUP_WAIT_MAX, lookup.addresses(host)).await {
-                    Ok(found) => found.inspect_err(|_| lookup.forget())?,
-                    Err(_) => {
-                        return Err(format!("the name {host} is still being looked up").into());
-                    }
-                };
+                let found = timeout(LOOKUP_WAIT_MAX, lookup.addresses(host)).await;
+                let found = found.map_err(|_| {
+                    LookupError(format!("the name {host} is still being looked up"))
+                })?;
+                tried = found.inspect_err(|_| lookup.forget())?;
             }
             let port = server.port_u16();
             let connected = timeout(READY_TIMEOUT, inner.call(server)).await;
@@ -149,8 +148,13 @@ fn with_addresses(error: Failure, tried: &[SocketAddr], port: Option<u16>) -> Fa
     format!("{innermost}; tried {list}").into()
 }
 
+/// The reason why a name has no addresses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct LookupError(String);
+
 /// The addresses of a name, or the reason why there are none.
-type LookupResult = Result<Vec<SocketAddr>, String>;
+type LookupResult = Result<Vec<SocketAddr>, LookupError>;
 
 /// The name look-up for one server.
 ///
@@ -191,7 +195,7 @@ impl NameLookup {
         };
         match lookup.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(found)) => found.clone(),
-            _ => Err("the name look-up was aborted".to_owned()),
+            _ => Err(LookupError("the name look-up was aborted".to_owned())),
         }
     }
 
@@ -216,7 +220,8 @@ async fn look_up(host: String) -> LookupResult {
         Err(error) => {
             let text = error.to_string();
             let reason = text.trim_start_matches("failed to lookup address information: ");
-            Err(format!("cannot look up the name {host}: {reason}"))
+            let problem = format!("cannot look up the name {host}: {reason}");
+            Err(LookupError(problem))
         }
     }
 }
@@ -269,7 +274,7 @@ mod tests {
         assert!(timeout(LOOKUP_WAIT_MAX, lookup.join(slow)).await.is_err());
         assert!(lookup.is_running());
         name_server.send(()).unwrap();
-        let again = || async { Err("a second look-up began".to_owned()) };
+        let again = || async { Err(LookupError("a second look-up began".to_owned())) };
         assert_eq!(lookup.join(again).await, Ok(vec![address]));
         assert!(!lookup.is_running());
         lookup.forget();

@@ -94,7 +94,7 @@ impl DeliveryOptions {
         }
     }
 
-    /// Gives the files and new directories to `owner`.
+    /// Gives the files and new directories to `owner`. It has priority over the owner that the spec gives to a file.
     #[must_use]
     pub fn with_owner(mut self, owner: Owner) -> Self {
         self.owner = Some(owner);
@@ -183,7 +183,7 @@ impl DeliveryOptions {
             match &placed.placement {
                 Placement::File(target) => files.push((placed.file, target)),
                 Placement::Stdout => stdout.push(placed.file),
-                Placement::Consumed => {}
+                Placement::Consumed | Placement::Discarded => {}
             }
         }
         let mut transaction = Transaction::begin(self.owner);

@@ -16,6 +16,8 @@
 
 mod step;
 mod owner;
+mod attributes;
+mod mode;
 mod tree;
 mod stage;
 mod removal;
@@ -34,8 +36,9 @@ use crate::Target;
 use cfgsync_model::{ArtifactFile, ArtifactPath};
 use cfgsync_support::duration;
 pub use checksum::{Checksum, checksum};
+use mode::CHANGE_MODE;
 use owner::CHANGE_OWNER;
-pub use owner::Owner;
+pub use owner::{Owner, UnknownAccount};
 pub(crate) use preview::check_directory;
 pub(crate) use removal::RemovalRequest;
 #[doc(hidden)]
@@ -115,6 +118,14 @@ pub enum DiskError {
         /// The path with the reserved name.
         path: PathBuf,
     },
+    /// The spec gives the file to a user or group that this machine does not know.
+    #[error("cannot change the owner of {}: {problem}", path.display())]
+    UnknownAccount {
+        /// The path of the target.
+        path: PathBuf,
+        /// The name that is not known.
+        problem: UnknownAccount,
+    },
     /// Another transaction writes to the directory, or another program has locked it.
     #[error(
         "cannot write to {}: another delivery or program has locked the directory{}", path.display(), Waited(*.waited)
@@ -145,8 +156,21 @@ impl DiskError {
         match self {
             Self::Io {
                 action, problem, ..
-            } if *action == CHANGE_OWNER && problem.kind() == Kind::PermissionDenied => {
-                Some("only root can change the owner of a file: run as root, or omit --owner")
+            } if *action == CHANGE_OWNER && problem.kind() == Kind::PermissionDenied => Some(
+                "only root can give a file to another user: run as root, omit --owner, or remove `owner` and `group` \
+                     from the file in the spec",
+            ),
+            Self::Io {
+                action, problem, ..
+            } if *action == CHANGE_MODE
+                && matches!(
+                    problem.kind(),
+                    Kind::PermissionDenied | Kind::Unsupported | Kind::InvalidInput
+                ) =>
+            {
+                Some(
+                    "write the secret to a file system that keeps modes, such as a tmpfs, with --out or --out-dir",
+                )
             }
             Self::Io { problem, .. } => match problem.kind() {
                 Kind::StorageFull | Kind::QuotaExceeded => {
@@ -158,6 +182,9 @@ impl DiskError {
                 Kind::PermissionDenied => Some(
                     "run as a user who may write there, or choose another path with --out or --out-dir",
                 ),
+                Kind::NotADirectory => {
+                    Some("remove that file, or choose another path with --out or --out-dir")
+                }
                 Kind::ReadOnlyFilesystem => {
                     Some("mount it writable, or choose another path with --out or --out-dir")
                 }
@@ -172,6 +199,9 @@ impl DiskError {
             }
             Self::SameFile { .. } => Some("give each artifact a path of its own"),
             Self::Reserved { .. } => Some("rename the artifact in the spec"),
+            Self::UnknownAccount { .. } => Some(
+                "create the user or group on this node, or choose another owner with --owner USER:GROUP",
+            ),
             Self::Locked { .. } => Some(
                 "wait until the other `join` has started its program, and run the command again; \
                  `fuser -v DIR` names the processes that have the directory open",

@@ -1,4 +1,20 @@
-//! The kinds of failures. Callers choose an exit code or a retry by them.
+//! The kinds of failures. Callers choose an exit code, a retry or a hint by them.
+
+/// The reason why no server could be reached. It decides what to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum UnreachableCause {
+    /// The name of the server cannot be looked up.
+    Name,
+    /// No connection could be made.
+    Connection,
+    /// There was no response in time.
+    Response,
+    /// A connection ended before the response was complete.
+    Broken,
+    /// The server, or a proxy in front of it, reported an error of its own.
+    Fault,
+}
 
 /// The kind of a failed call or join.
 ///

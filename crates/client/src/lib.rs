@@ -42,7 +42,7 @@ pub mod supervisor;
 
 pub use client::{CallError, Client, InvalidSecret, Response, ResponseMeta, TrustError};
 pub use deliver::{CommittedDelivery, Delivery, DeliveryOptions, InvalidReceiptPath};
-pub use failure::FailureKind;
+pub use failure::{FailureKind, UnreachableCause};
 pub use fetch_and_write::fetch_and_write;
 pub use node_key::{KeyError, KeyLocation};
 pub use outputs::{InvalidRoute, OutputMap, PlacedArtifact, Placement, RouteError, Target};

@@ -4,7 +4,7 @@ mod placement;
 
 use std::{
     fmt,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use cfgsync_model::{ArtifactPath, InvalidArtifactPath};
@@ -49,6 +49,7 @@ enum Source {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Destination {
+    Discard,
     Stdout,
     Path(PathBuf),
 }
@@ -72,6 +73,12 @@ pub enum InvalidRoute {
     /// The path ends in `..` or `/`, contains a NUL byte, or is not UTF-8.
     #[error("the path does not end in a file name")]
     NoFileName,
+    /// There is a route for the artifact or prefix already.
+    #[error("there is another route for it; give it one route")]
+    SecondRoute,
+    /// There is a route for another artifact or prefix to this path.
+    #[error("{0} is routed to the same path; route one of them to another path")]
+    SamePath(ArtifactPath),
     /// The output directory is empty or contains a NUL byte.
     #[error("expected a directory; for the current one, use '.'")]
     NoDirectory,
@@ -98,6 +105,20 @@ impl OutputMap {
         path: impl AsRef<Path>,
     ) -> Result<Self, InvalidRoute> {
         self.add(artifact, path.as_ref(), true)
+    }
+
+    /// Accepts `artifact` without writing it. If it ends with `/`, accepts every artifact below the prefix.
+    ///
+    /// Placing a payload fails if the payload has no such artifact, or no other artifact.
+    pub fn discard(mut self, artifact: &str) -> Result<Self, InvalidRoute> {
+        let from = Source::parse(artifact)?;
+        self.check_conflicts(&from, &Destination::Discard, false)?;
+        self.routes.push(Route {
+            from,
+            to: Destination::Discard,
+            optional: false,
+        });
+        Ok(self)
     }
 
     /// Adds a route from its text `ARTIFACT=PATH`, split at the first `=`. See [`OutputMap::route`].
@@ -129,6 +150,13 @@ impl OutputMap {
         self.routes.is_empty() && self.directory.is_none() && self.consumed.is_empty()
     }
 
+    /// Returns whether there are routes, and all of them discard.
+    pub fn only_discards(&self) -> bool {
+        let discards = |route: &Route| route.to == Destination::Discard;
+        let others = self.directory.is_some() || !self.consumed.is_empty();
+        !self.routes.is_empty() && !others && self.routes.iter().all(discards)
+    }
+
     /// Returns whether there is a route for `artifact` alone, which is given without a leading slash.
     pub fn has_route_for(&self, artifact: &str) -> bool {
         self.routes.iter().any(|route| match &route.from {
@@ -156,7 +184,7 @@ impl OutputMap {
     /// The paths of the routes, and the output directory.
     fn destinations(&self) -> impl Iterator<Item = &Path> {
         let routes = self.routes.iter().filter_map(|route| match &route.to {
-            Destination::Stdout => None,
+            Destination::Discard | Destination::Stdout => None,
             Destination::Path(to) => Some(to.as_path()),
         });
         routes.chain(self.directory.as_deref())
@@ -174,39 +202,87 @@ impl OutputMap {
         if bytes.is_empty() {
             return Err(InvalidRoute::NoPath);
         }
-        let prefix = artifact.strip_suffix('/').filter(|name| !name.is_empty());
-        let name: ArtifactPath = prefix.unwrap_or(artifact).parse()?;
+        let from = Source::parse(artifact)?;
+        let is_prefix = matches!(from, Source::Prefix(_));
         let to = if bytes == b"-" {
             Destination::Stdout
         } else {
-            if bytes.ends_with(b"/") != prefix.is_some() {
+            if bytes.ends_with(b"/") != is_prefix {
                 return Err(InvalidRoute::FileAndDirectory);
             }
             let has_name = path.file_name().is_some() && path.to_str().is_some();
-            if bytes.contains(&0) || (prefix.is_none() && !has_name) {
+            if bytes.contains(&0) || (!is_prefix && !has_name) {
                 return Err(InvalidRoute::NoFileName);
             }
             Destination::Path(path.to_owned())
         };
-        let from = if prefix.is_some() {
-            Source::Prefix(name)
-        } else {
-            Source::Artifact(name)
-        };
+        self.check_conflicts(&from, &to, optional)?;
         self.routes.push(Route { from, to, optional });
         Ok(self)
+    }
+
+    /// Finds conflicts that every payload would have. Of the artifacts with an optional route, a payload may have only
+    /// one.
+    fn check_conflicts(
+        &self,
+        from: &Source,
+        to: &Destination,
+        optional: bool,
+    ) -> Result<(), InvalidRoute> {
+        if self.routes.iter().any(|route| route.from == *from) {
+            return Err(InvalidRoute::SecondRoute);
+        }
+        if let (Source::Artifact(_), Destination::Path(path), false) = (from, to, optional) {
+            let mut files = self.routes.iter().filter_map(|route| match &route.from {
+                Source::Artifact(artifact) if !route.optional => Some((artifact, &route.to)),
+                _ => None,
+            });
+            let same = files.find(|(_, to)| match to {
+                Destination::Path(to) => parts(to).eq(parts(path)),
+                Destination::Discard | Destination::Stdout => false,
+            });
+            if let Some((artifact, _)) = same {
+                return Err(InvalidRoute::SamePath(artifact.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the components of a path without repeated slashes and `.`.
+fn parts(path: &Path) -> impl Iterator<Item = Component<'_>> {
+    let parts = path.components();
+    parts.filter(|part| *part != Component::CurDir)
+}
+
+impl Source {
+    fn parse(artifact: &str) -> Result<Self, InvalidRoute> {
+        let prefix = artifact.strip_suffix('/').filter(|name| !name.is_empty());
+        let name: ArtifactPath = prefix.unwrap_or(artifact).parse()?;
+        Ok(if prefix.is_some() {
+            Self::Prefix(name)
+        } else {
+            Self::Artifact(name)
+        })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Artifact(path) => write!(f, "{path}"),
+            Self::Prefix(path) => write!(f, "{path}/"),
+        }
     }
 }
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.from {
-            Source::Artifact(path) => write!(f, "{path}=")?,
-            Source::Prefix(path) => write!(f, "{path}/=")?,
-        }
+        let from = &self.from;
         match &self.to {
-            Destination::Stdout => f.write_str("-"),
-            Destination::Path(path) => write!(f, "{}", path.display()),
+            Destination::Discard => write!(f, "of {from}, which is discarded,"),
+            Destination::Stdout => write!(f, "{from}=-"),
+            Destination::Path(path) => write!(f, "{from}={}", path.display()),
         }
     }
 }
@@ -229,5 +305,32 @@ mod tests {
             assert!(OutputMap::new().parse_route(text).is_err(), "{text:?}");
         }
         assert!(OutputMap::new().under("").is_err());
+    }
+
+    /// Regression test: two routes for one artifact were found after the registration, with the message that one of
+    /// them matches nothing.
+    #[test]
+    fn conflicting_routes_are_rejected_when_they_are_added() {
+        let second = |first: &str, second: &str| {
+            let map = OutputMap::new().parse_route(first).unwrap();
+            map.parse_route(second)
+                .map(|_| ())
+                .map_err(|e| e.to_string())
+        };
+        for (one, other) in [("a=x", "/a=y"), ("a=x", "a=-"), ("d/=x/", "d/=y/")] {
+            let message = second(one, other).unwrap_err();
+            assert_eq!(message, "there is another route for it; give it one route");
+        }
+        assert_eq!(
+            second("a=d/x", "b=./d//x").unwrap_err(),
+            "a is routed to the same path; route one of them to another path"
+        );
+        let discarded = OutputMap::new().discard("a").unwrap();
+        assert!(discarded.clone().parse_route("a=x").is_err() && discarded.discard("/a").is_err());
+        for (one, other) in [("a=-", "b=-"), ("a=x", "a/=x/"), ("a/=x/", "b/=x/")] {
+            assert_eq!(second(one, other), Ok(()));
+        }
+        let older = OutputMap::new().optional_route("a", "x").unwrap();
+        assert!(older.optional_route("b", "x").is_ok());
     }
 }

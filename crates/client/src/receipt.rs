@@ -179,7 +179,7 @@ impl Receipt {
             artifact: placed.file.path.clone(),
             path: match &placed.placement {
                 Placement::File(target) => Some(target.path().display().to_string()),
-                Placement::Stdout | Placement::Consumed => None,
+                Placement::Stdout | Placement::Consumed | Placement::Discarded => None,
             },
             mode: placed.file.mode,
             secret: placed.file.secret,
@@ -295,13 +295,17 @@ impl Receipt {
         let locks = DirectoryLocks::of(all_placed.iter().filter_map(
             |placed| match &placed.placement {
                 Placement::File(target) => Some(target),
-                Placement::Stdout | Placement::Consumed => None,
+                Placement::Stdout | Placement::Consumed | Placement::Discarded => None,
             },
         ))?;
         let mut verified = Vec::with_capacity(self.files.len());
         for placed in all_placed {
-            let Placement::File(target) = &placed.placement else {
-                return Err(ReceiptMismatch::NotAFile(placed.file.path.clone()));
+            let target = match &placed.placement {
+                Placement::File(target) => target,
+                Placement::Discarded => continue,
+                Placement::Stdout | Placement::Consumed => {
+                    return Err(ReceiptMismatch::NotAFile(placed.file.path.clone()));
+                }
             };
             let entry = entries[&placed.file.path];
             entry.verify(target)?;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::{CallError, Client, backoff::Backoff};
+use crate::{CallError, Client, UnreachableCause, backoff::Backoff};
 use cfgsync_model::{Instance, JoinerId, NodeRegistration};
 use cfgsync_wire::ReceivedPayload;
 pub use error::JoinError;
@@ -89,7 +89,10 @@ struct AcceptedRegistration {
 #[derive(Debug)]
 enum LastResponse {
     None,
-    Unreachable(String),
+    Unreachable {
+        last: String,
+        cause: UnreachableCause,
+    },
     NotReady(String),
 }
 
@@ -206,9 +209,10 @@ impl Session {
                 waited,
                 message: message.clone(),
             },
-            LastResponse::Unreachable(last) => JoinError::Unreachable {
+            LastResponse::Unreachable { last, cause } => JoinError::Unreachable {
                 waited,
                 last: last.clone(),
+                cause: *cause,
             },
             LastResponse::None if self.accepted.is_some() => JoinError::NotReady {
                 waited,
@@ -220,15 +224,21 @@ impl Session {
                     ),
                 },
             },
-            LastResponse::None => JoinError::Unreachable {
-                waited,
-                last: if self.client.is_looking_up() {
-                    let server = self.client.server();
-                    format!("{server}: its name is still being looked up")
+            LastResponse::None => {
+                let server = self.client.server();
+                let (last, cause) = if self.client.is_looking_up() {
+                    let last = format!("{server}: its name is still being looked up");
+                    (last, UnreachableCause::Name)
                 } else {
-                    format!("{} does not respond", self.client.server())
-                },
-            },
+                    let last = format!("{server} does not respond");
+                    (last, UnreachableCause::Response)
+                };
+                JoinError::Unreachable {
+                    waited,
+                    last,
+                    cause,
+                }
+            }
         }
     }
 }

@@ -69,12 +69,11 @@ pub(crate) fn find(
             Some(Placement::File(target)) if shown(&target) == *path => Some(target),
             _ => None,
         };
-        let outcome = match target {
-            Some(target) => look_at(transaction, entry, &target, keep)?,
-            None => {
-                let exists = PathBuf::from(path).symlink_metadata().is_ok();
-                exists.then_some(StaleOutcome::OtherRoute)
-            }
+        let outcome = if let Some(target) = target {
+            look_at(transaction, entry, &target, keep)?
+        } else {
+            let exists = PathBuf::from(path).symlink_metadata().is_ok();
+            exists.then_some(StaleOutcome::OtherRoute)
         };
         if let Some(outcome) = outcome {
             stale.push(StaleFile {

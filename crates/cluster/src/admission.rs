@@ -8,7 +8,9 @@ use crate::{
     attempt_failure::{AttemptFailure, InputRevisions},
     render::Pipeline,
 };
-use cfgsync_model::{ArtifactSet, Digest, Failure, Identifier, NodeRegistration, Revision, Sender};
+use cfgsync_model::{
+    ArtifactSet, Digest, Failure, Identifier, NodeRegistration, PathIndex, Revision, Sender,
+};
 use cfgsync_spec::IdentityMode;
 use cfgsync_store::{Bounds, State};
 
@@ -30,6 +32,9 @@ pub(crate) struct Admission<'a> {
 pub(crate) struct Coverage {
     /// The registrations up to this revision are included.
     pub(crate) up_to: Revision,
+    /// Whether the files depend on no registration, because the files are static and the generation was sealed with the
+    /// current spec.
+    pub(crate) is_independent: bool,
     /// Whether all registrations are included, because the files are static and the current pipeline made them.
     pub(crate) is_complete: bool,
 }
@@ -88,6 +93,7 @@ impl<'a> Admission<'a> {
         limits: Bounds,
     ) -> Result<Permit, Refusal> {
         let identifier = &registration.identifier;
+        self.refuse_banned(identifier.as_str())?;
         // An override gives files to a node for which the spec has none.
         let has_override = self.pipeline.is_unlisted(identifier.as_str())
             && self.state.overrides.contains_key(identifier);
@@ -169,15 +175,27 @@ impl<'a> Admission<'a> {
             self.pipeline.declares_shared(path)
                 || sealed.is_some_and(|sealed| sealed.get(path).is_some())
         });
-        match shared.next() {
-            Some(path) => Err(Refusal::SharedPath { path: path.clone() }),
-            None => Ok(()),
+        if let Some(path) = shared.next() {
+            return Err(Refusal::SharedPath { path: path.clone() });
         }
+        let mut index = PathIndex::default();
+        let of_all = sealed.map_or(&[][..], ArtifactSet::files).iter();
+        let of_all = of_all.map(|file| &file.path);
+        for path in self.pipeline.declared_shared().chain(of_all) {
+            // The spec may have changed since the seal. Then only the next render can tell.
+            let _ = index.add(path);
+        }
+        let own = files.files().iter().map(|file| &file.path);
+        let nested = own.map(|path| index.check(path)).find_map(Result::err);
+        nested.map_or(Ok(()), |nested| Err(Refusal::NestedPath(nested)))
     }
 
     /// Decides the answer to a node that fetches its files. `has_payload` says whether the served generation has files
     /// for it. The cost is one look-up for any number of nodes.
     pub(crate) fn fetch(&self, identifier: &str, has_payload: bool) -> FetchDecision {
+        if let Err(refusal) = self.refuse_banned(identifier) {
+            return FetchDecision::Refuse(refusal);
+        }
         if let Some(failure) = &self.state.failure {
             return FetchDecision::Failed(failure.clone());
         }
@@ -220,7 +238,9 @@ impl<'a> Admission<'a> {
                 .state
                 .registrations
                 .get(identifier)
-                .is_some_and(|node| sealed.is_complete || node.revision <= sealed.up_to)
+                .is_some_and(|node| {
+                    sealed.is_complete || sealed.is_independent || node.revision <= sealed.up_to
+                })
     }
 
     /// Returns the reason why the cluster has failed before the first seal. A failed render no longer counts as soon as
@@ -242,6 +262,14 @@ impl<'a> Admission<'a> {
             !is_excluded || self.state.overrides.contains_key(identifier)
         } else {
             !is_excluded && !sealed.is_complete
+        }
+    }
+
+    /// Refuses a node that an operator has banned.
+    fn refuse_banned(&self, identifier: &str) -> Result<(), Refusal> {
+        match self.state.bans.get(identifier) {
+            Some(banned) => Err(Refusal::Banned(banned.clone())),
+            None => Ok(()),
         }
     }
 

@@ -34,10 +34,12 @@ pub struct Delivery {
     pub payload: Arc<EncodedPayload>,
     /// The generation that it belongs to.
     pub generation: GenerationNumber,
-    /// Whether this server delivers it to this node for the first time.
-    pub is_first: bool,
+    /// Whether this server has delivered it to this node before, or does not deliver it: an operator looks at it.
+    pub is_known: bool,
     /// Whether it contains secret files with their content.
     pub shows_secrets: bool,
+    /// The failure of the newest render. The payload is then that of an older generation.
+    pub render_failure: Option<Arc<Failure>>,
 }
 
 /// The purpose for which a client reads a payload.
@@ -50,6 +52,15 @@ pub enum AccessKind {
         /// Whether the content of secret files is shown. Otherwise they are only listed.
         reveal: bool,
     },
+}
+
+/// The metadata of nodes that a client may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetadataAccess {
+    /// All fields.
+    All,
+    /// All fields but those that the spec declares `secret: true`.
+    WithoutSecrets,
 }
 
 /// A registration that was accepted.
@@ -71,7 +82,9 @@ pub enum Refusal {
     #[error("the spec has no files for {0}")]
     NoFiles(Identifier),
     /// The first generation is sealed, and the spec says `late: refuse`.
-    #[error("{0} is too late: the cluster is sealed and accepts no new nodes (`late: refuse`)")]
+    #[error(
+        "{0} is too late: the files were sealed without it, and the spec admits no new nodes (`late: refuse`)"
+    )]
     TooLate(Identifier),
     /// An operator may not remove the node, for the same reason.
     #[error("cannot remove {0}: the cluster is sealed and keeps its nodes (`late: refuse`)")]
@@ -107,8 +120,17 @@ pub enum Refusal {
          cfgsync release {0}"
     )]
     OtherKey(Identifier),
+    /// An operator has removed the node and keeps it out.
+    #[error(
+        "{0} is banned: an operator has removed it with `cfgsync rm --ban`; to let it register again, an operator runs \
+         `cfgsync unban {0}`"
+    )]
+    Banned(Identifier),
+    /// The node is not banned.
+    #[error("{0} is not banned")]
+    NotBanned(Identifier),
     /// Another machine has registered with the identifier of a node that waits.
-    #[error("another machine registered as {identifier} from {ip}")]
+    #[error("another machine registered as {identifier} from {ip}, and takes its place")]
     Replaced {
         /// The identifier that both machines use.
         identifier: Identifier,
@@ -128,6 +150,17 @@ pub enum Refusal {
     /// The node is now registered with different facts.
     #[error("{0} is registered with another address or other metadata, and stays registered")]
     OtherFacts(Identifier),
+    /// The spec has no such value of `once`.
+    #[error("the spec has no once.{key}{near}")]
+    NoOnce {
+        /// The name in the request.
+        key: String,
+        /// The nearest name that exists, as `; did you mean …?`. Empty if none is near.
+        near: String,
+    },
+    /// No generation has a value of `once` yet.
+    #[error("once.{0} has no value yet; the next generation evaluates it")]
+    NotDrawn(String),
     /// An override contains the path of a shared file.
     #[error(
         "{path} is a shared file, but an override replaces only a node's own files; remove it from the override"
@@ -136,6 +169,9 @@ pub enum Refusal {
         /// The path of the shared file.
         path: cfgsync_model::ArtifactPath,
     },
+    /// A path of an override is a directory in the path of a shared file, or the reverse.
+    #[error("an override replaces only a node's own files, not the shared ones: {0}")]
+    NestedPath(cfgsync_model::NestedPaths),
     /// A capacity limit is reached. An operator can raise it or remove nodes, so a retry may succeed.
     #[error(transparent)]
     Full(CapacityExceeded),
@@ -147,7 +183,7 @@ pub enum Refusal {
 /// A reloaded spec belongs to another cluster than the served one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the spec names the cluster {found}, but this server serves {served}; start another server for {found}"
+    "the spec names the cluster {found}, but this server serves {served}; correct `cluster` in the spec, or start another server for {found}"
 )]
 pub struct AnotherCluster {
     /// The cluster that this server serves.

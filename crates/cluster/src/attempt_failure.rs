@@ -21,6 +21,8 @@ pub(crate) struct InputRevisions {
     pub(crate) registrations: Revision,
     /// The newest change of an override.
     pub(crate) overrides: Revision,
+    /// The newest request for another value of `once`.
+    pub(crate) redraws: Revision,
 }
 
 impl InputRevisions {
@@ -29,11 +31,12 @@ impl InputRevisions {
         Self {
             registrations: state.registrations_revision,
             overrides: state.overrides_revision,
+            redraws: state.redraws_revision,
         }
     }
 
     /// Returns the newest of these revisions.
     pub(crate) fn newest(self) -> Revision {
-        self.registrations.max(self.overrides)
+        self.registrations.max(self.overrides).max(self.redraws)
     }
 }

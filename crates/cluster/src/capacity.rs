@@ -39,7 +39,10 @@ impl CapacityLimits {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.is_none_or(|warned| now - warned >= WARN_INTERVAL) {
             *warned = Some(now);
-            tracing::warn!("registrations are refused: {full}");
+            tracing::warn!(
+                event = "registrations_refused",
+                "registrations are refused: {full}"
+            );
         }
         Refusal::Full(full)
     }

@@ -17,9 +17,10 @@ use cfgsync_model::{
 };
 use cfgsync_spec::{OnConflict, Spec};
 use cfgsync_store::{Change, Commit, CommitError, Rejection, RejectionReason, State};
-use cfgsync_wire::LeaveBody;
+use cfgsync_support::nearest::did_you_mean_suffix;
+use cfgsync_wire::{LeaveBody, RefusedEntry};
 
-/// The longest time that [`Coordinator::replace`] waits for the generation with the new files. The files are stored
+/// The longest time that [`Coordinator::replace`] and similar commands wait for the next generation. The change is stored
 /// even if it takes longer.
 const REPLACE_WAIT_MAX: Duration = Duration::from_mins(1);
 
@@ -52,6 +53,7 @@ impl Coordinator {
         let ip = registration.ip;
         let (changes, replaced) = self.admit(registration, key, joiner)?;
         let commit = self.apply(changes).instrument(span).await?;
+        self.shared.refused.clear(&identifier);
         let (is_failed, is_complete) = {
             let view = self.shared.view.load();
             (view.failure.is_some(), view.coverage.is_complete)
@@ -62,6 +64,9 @@ impl Coordinator {
         }
         if let Some(replaced) = replaced {
             tracing::warn!(
+                event = "node_replaced",
+                node = %identifier,
+                peer = %ip,
                 "another machine registered as {identifier} from {ip}; the one at {replaced}, which was waiting, gets no \
                  files"
             );
@@ -77,6 +82,26 @@ impl Coordinator {
         Ok(Accepted {
             revision: commit.revision,
             changed: commit.is_changed(),
+        })
+    }
+
+    /// Keeps the refusal of a node that tried to register, until it registers. Operators and waiting nodes see it.
+    /// `reason` is the short identifier of the reason. Returns whether the last refusal of the node said something else.
+    ///
+    /// The number of refusals is bounded, so call this only for clients that have the right to register nodes.
+    pub fn note_refused(
+        &self,
+        identifier: Identifier,
+        ip: IpAddr,
+        reason: &str,
+        message: String,
+    ) -> bool {
+        self.shared.refused.note(RefusedEntry {
+            identifier,
+            ip,
+            at: self.shared.clock.now(),
+            reason: reason.to_owned(),
+            message,
         })
     }
 
@@ -192,7 +217,8 @@ impl Coordinator {
         let commit = self
             .apply(vec![Change::Override { identifier, files }])
             .await?;
-        Ok(self.override_changed(&commit).await)
+        self.count_override(&commit);
+        Ok(self.sealed_after(&commit).await)
     }
 
     /// Ends an override. Returns at the same time as [`Coordinator::replace`].
@@ -203,14 +229,44 @@ impl Coordinator {
         let commit = self
             .apply(vec![Change::RemoveOverride(identifier.clone())])
             .await?;
-        Ok(self.override_changed(&commit).await)
+        self.count_override(&commit);
+        Ok(self.sealed_after(&commit).await)
     }
 
-    async fn override_changed(&self, commit: &Commit) -> Revision {
-        let revision = commit.revision;
+    fn count_override(&self, commit: &Commit) {
         if commit.is_changed() {
             self.shared.metrics.changes.overrides.inc();
         }
+    }
+
+    /// Evaluates a value of `once` again for the next generation. Returns at the same time as [`Coordinator::replace`].
+    ///
+    /// # Errors
+    /// Fails if the spec has no such value, if no generation has it yet, or if the store does not acknowledge the change.
+    pub async fn redraw(&self, key: String) -> Result<Revision, Refusal> {
+        {
+            let view = self.shared.view.load();
+            let mut names = view
+                .pipeline
+                .spec
+                .once
+                .iter()
+                .map(|(name, _)| name.as_str());
+            if !names.clone().any(|name| name == key) {
+                let near = did_you_mean_suffix(&key, names.by_ref());
+                return Err(Refusal::NoOnce { key, near });
+            }
+        }
+        let commit = self.apply(vec![Change::Redraw { key }]).await?;
+        if commit.is_changed() {
+            self.shared.metrics.changes.redraw.inc();
+        }
+        Ok(self.sealed_after(&commit).await)
+    }
+
+    /// Waits for the generation that includes a change, but not longer than [`REPLACE_WAIT_MAX`].
+    async fn sealed_after(&self, commit: &Commit) -> Revision {
+        let revision = commit.revision;
         let is_sealed = self.shared.view.load().served.is_some();
         if is_sealed {
             let mut published = self.shared.published.subscribe();
@@ -238,6 +294,47 @@ impl Coordinator {
             joiner: None,
         }])
         .await
+    }
+
+    /// Removes a node on behalf of an operator, if it is registered, and refuses its registrations until
+    /// [`Coordinator::unban`].
+    ///
+    /// # Errors
+    /// Fails if the sealed cluster refuses removals, if too many nodes are banned, or if the store does not acknowledge
+    /// the change.
+    pub async fn ban(&self, identifier: &Identifier) -> Result<Revision, Refusal> {
+        {
+            let view = self.shared.view.load();
+            let state = self.shared.store.state();
+            match view.admission(&state).remove(identifier) {
+                Ok(()) | Err(Refusal::Unregistered(_)) => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        let ban = Change::Ban {
+            identifier: identifier.clone(),
+            within: self.shared.capacity.bounds(),
+        };
+        let commit = self.apply(vec![ban]).await?;
+        if commit.is_changed() {
+            self.shared.metrics.changes.ban.inc();
+            // A request of the node may wait for its files.
+            self.shared.release.send_replace(());
+        }
+        Ok(commit.revision)
+    }
+
+    /// Lets a banned node register again.
+    ///
+    /// # Errors
+    /// Fails if the node is not banned, or if the store does not acknowledge the change.
+    pub async fn unban(&self, identifier: &Identifier) -> Result<Revision, Refusal> {
+        let commit = self.apply(vec![Change::Unban(identifier.clone())]).await?;
+        if !commit.is_changed() {
+            return Err(Refusal::NotBanned(identifier.clone()));
+        }
+        self.shared.metrics.changes.unban.inc();
+        Ok(commit.revision)
     }
 
     /// Withdraws a node's own registration before the first seal, and ends the ownership of its identifier. The node may
@@ -360,6 +457,8 @@ impl Coordinator {
             RejectionReason::DifferentFacts(identifier) => Refusal::OtherFacts(identifier),
             RejectionReason::NoOverride(identifier) => Refusal::NoOverride(identifier),
             RejectionReason::DifferentKey(identifier) => Refusal::OtherKey(identifier),
+            RejectionReason::Banned(identifier) => Refusal::Banned(identifier),
+            RejectionReason::NoOnceValue(key) => Refusal::NotDrawn(key),
             RejectionReason::CapacityExceeded(exceeded) => self.shared.capacity.refuse(exceeded),
             RejectionReason::Value(_) | RejectionReason::NotFirstGeneration(_) => {
                 unreachable!("the batch changes no value and seals no generation")

@@ -52,6 +52,12 @@ impl HeldRequests {
         })
     }
 
+    /// Returns how many nodes wait themselves.
+    pub(crate) fn waiting_nodes(&self) -> usize {
+        let counts = self.lock();
+        counts.values().filter(|count| count.of_node > 0).count()
+    }
+
     /// Returns whether the node itself waits.
     pub(crate) fn waits(&self, identifier: &str) -> bool {
         let counts = self.lock();

@@ -6,15 +6,17 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 use crate::{
-    AccessKind, Answer, Coordinator, Delivery, Refusal,
+    AccessKind, Answer, Coordinator, Delivery, MetadataAccess, Refusal,
+    metrics::Expiries,
+    projection::{self, ClusterFacts, NodeFacts},
     view::{ServedGeneration, ServedPayload, View},
 };
 use cfgsync_model::{Failure, FailureKind, Generation, GenerationNumber, Identifier};
 use cfgsync_store::{RegisteredNode, State};
 use cfgsync_support::nearest::did_you_mean_suffix;
 use cfgsync_wire::{
-    ArtifactEntry, ClusterBody, ClusterState, EncodedPayload, ErrorBody, GenerationBody,
-    GenerationEntry, NodeBody, NodeEntry, NodeState, PayloadEncoder,
+    ArtifactEntry, ClusterBody, EncodedPayload, ErrorBody, GenerationBody, GenerationEntry,
+    NodeBody, NodeEntry, NodeState, PayloadEncoder,
 };
 
 /// The longest time that a query waits for the evaluation of the newest inputs.
@@ -36,41 +38,46 @@ impl Coordinator {
 
     /// Returns the registrations, the progress and the served generation.
     pub fn cluster(&self) -> ClusterBody {
+        self.cluster_for(MetadataAccess::All)
+    }
+
+    /// Returns the same as [`Coordinator::cluster`], with the metadata that `access` allows.
+    pub fn cluster_for(&self, access: MetadataAccess) -> ClusterBody {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
-        let entries = state
-            .registrations
-            .values()
-            .map(|node| self.entry(&state, &view, node));
-        let failed = failure(&view, &state);
-        ClusterBody {
+        let nodes = state.registrations.values();
+        let entries = nodes.map(|node| self.entry(&state, &view, node, access));
+        let entries = entries.collect();
+        let facts = ClusterFacts {
             cluster: view.pipeline.spec.cluster.clone(),
             instance: self.instance(),
-            revision: state.revision,
-            state: match (failed, &view.served) {
-                (Some(_), _) => ClusterState::Failed,
-                (None, Some(_)) => ClusterState::Ready,
-                (None, None) => ClusterState::Waiting,
-            },
             progress: view.progress.clone(),
             generation: view.served.as_ref().map(|served| served.generation.number),
-            failure: failed.or(view.render_failure.as_deref()).cloned(),
-            registrations: entries.collect(),
-            overridden_absent: state.overridden_absent().cloned().collect(),
-        }
+            failure: failure(&view, &state),
+            render_failure: newest_failure(&view, &state),
+            refused: self.shared.refused.list(),
+        };
+        projection::cluster_body(&state, facts, entries)
     }
 
     /// Returns the state of the cluster in one line.
     pub fn status(&self) -> String {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
-        match (failure(&view, &state), &view.served, &view.render_failure) {
+        match (
+            failure(&view, &state),
+            &view.served,
+            newest_failure(&view, &state),
+        ) {
             (Some(failure), ..) => format!("failed: {}", failure.reason),
             (None, None, _) => format!("waiting: {}", view.progress),
             (None, Some(served), render_failure) => {
                 let Generation { number, nodes, .. } = &*served.generation;
                 let served = format!("serving generation {number} to {} nodes", nodes.len());
                 match render_failure {
+                    Some(failure) if failure.kind == FailureKind::Deadline => {
+                        format!("{served}; {}", failure.reason)
+                    }
                     Some(failure) => {
                         format!("{served}; the newest render failed: {}", failure.reason)
                     }
@@ -108,11 +115,23 @@ impl Coordinator {
     /// # Errors
     /// Fails if the identifier does not occur in the spec or the state. It is probably misspelt.
     pub fn node(&self, identifier: &Identifier) -> Result<NodeBody, Refusal> {
-        let body = self.describe(identifier.as_str());
+        self.node_for(MetadataAccess::All, identifier)
+    }
+
+    /// Returns the same as [`Coordinator::node`], with the metadata that `access` allows.
+    ///
+    /// # Errors
+    /// Fails as [`Coordinator::node`] does.
+    pub fn node_for(
+        &self,
+        access: MetadataAccess,
+        identifier: &Identifier,
+    ) -> Result<NodeBody, Refusal> {
+        let body = self.describe(identifier.as_str(), access);
         let view = self.shared.view.load();
         let state = self.shared.store.state();
         let is_known = state.mentions(identifier.as_str()) || view.pipeline.expects(identifier);
-        if body.state == NodeState::Ready || is_known {
+        if body.state == NodeState::Ready || is_known || body.refused.is_some() {
             return Ok(body);
         }
         let names = state
@@ -128,17 +147,18 @@ impl Coordinator {
         })
     }
 
-    fn describe(&self, identifier: &str) -> NodeBody {
+    fn describe(&self, identifier: &str, access: MetadataAccess) -> NodeBody {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
         let registered = state.registrations.get(identifier);
         let mut body = NodeBody {
-            node: registered.map(|registered| self.entry(&state, &view, registered)),
+            node: registered.map(|registered| self.entry(&state, &view, registered, access)),
             state: NodeState::Waiting,
             reason: None,
             generation: None,
             artifacts: vec![],
             overridden: state.overrides.contains_key(identifier),
+            refused: self.shared.refused.get(identifier),
         };
         match self.answer_for(AccessKind::Look { reveal: true }, identifier) {
             Answer::Payload(_) => {
@@ -187,28 +207,33 @@ impl Coordinator {
         body
     }
 
-    fn entry(&self, state: &State, view: &View, registered: &RegisteredNode) -> NodeEntry {
+    fn entry(
+        &self,
+        state: &State,
+        view: &View,
+        registered: &RegisteredNode,
+        access: MetadataAccess,
+    ) -> NodeEntry {
         let node = &registered.registration;
-        let served = view.served.as_ref();
-        let generation = served.map(|served| &served.generation);
+        let served = view.served.as_ref().map(|served| &*served.generation);
         // Show the metadata with the defaults, as templates get it. If the spec rejects it, show it as sent.
-        let metadata = view.pipeline.spec.metadata.complete(&node.metadata);
-        let recorded = state.deliveries.get(&node.identifier).copied();
-        let delivered = served.filter(|served| served.was_delivered(node.identifier.as_str()));
-        NodeEntry {
-            identifier: node.identifier.clone(),
-            ip: node.ip,
-            metadata: metadata.unwrap_or_else(|_| node.metadata.clone()),
-            seat: generation.and_then(|generation| generation.seats.get(&node.identifier).copied()),
-            revision: registered.revision,
-            since: registered.origin.at,
-            waits: self.shared.held_requests.waits(node.identifier.as_str()),
-            delivered: delivered
-                .map(|served| served.generation.number)
-                .or(recorded),
-            behind: is_behind(state, view, &node.identifier),
-            overridden: state.overrides.contains_key(&node.identifier),
+        let rules = &view.pipeline.spec.metadata;
+        let metadata = rules.complete(&node.metadata);
+        let mut metadata = metadata.unwrap_or_else(|_| node.metadata.clone());
+        if access == MetadataAccess::WithoutSecrets
+            && let Some(fields) = metadata.as_object_mut()
+        {
+            for name in rules.secret_fields() {
+                fields.remove(name);
+            }
         }
+        let facts = NodeFacts {
+            metadata,
+            waits: self.shared.held_requests.waits(node.identifier.as_str()),
+            is_recipient: is_recipient(state, view, &node.identifier),
+            was_delivered: was_delivered(view, &node.identifier),
+        };
+        projection::node_entry(state, served, registered, facts)
     }
 
     /// Returns a payload for an operator. Nothing counts as delivered. Secret files are listed without their content,
@@ -230,8 +255,9 @@ impl Coordinator {
         Answer::Payload(Delivery {
             payload,
             generation: served.generation.number,
-            is_first: false,
+            is_known: true,
             shows_secrets,
+            render_failure: None,
         })
     }
 
@@ -282,36 +308,45 @@ impl Coordinator {
     }
 
     /// Returns all metrics as text. It first computes the metrics that are too expensive to keep up to date.
-    pub fn metrics_text(&self) -> String {
+    pub fn metrics_text(&self, expiries: &Expiries) -> String {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
-        let behind = state
-            .registrations
-            .keys()
-            .filter(|id| is_behind(&state, &view, id));
+        let served = view.served.as_ref().map(|served| &*served.generation);
+        let behind = state.registrations.keys().filter(|id| {
+            let is_recipient = is_recipient(&state, &view, id);
+            projection::is_behind(&state, served, id, is_recipient, was_delivered(&view, id))
+        });
         let behind = i64::try_from(behind.count()).unwrap_or(i64::MAX);
         self.shared.metrics.nodes_behind.set(behind);
-        self.shared.metrics.to_text()
+        let waiting = self.shared.held_requests.waiting_nodes();
+        let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
+        self.shared.metrics.waiting_nodes.set(waiting);
+        self.shared.metrics.to_text(expiries)
     }
 }
 
-/// Returns the failure of the cluster, if it has failed.
+/// Returns the failure of the cluster, if it has failed. While a generation is served, only an operator fails it.
 fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
     let attempt = || view.admission(state).failed_attempt();
-    state
-        .failure
-        .as_ref()
-        .or_else(attempt)
-        .map(|failure| &**failure)
+    let failure = state.failure.as_ref();
+    let failure = failure.or_else(|| attempt().filter(|_| view.served.is_none()));
+    failure.map(|failure| &**failure)
 }
 
-/// Returns whether this registered node should receive the served generation and has not received it yet.
-fn is_behind(state: &State, view: &View, identifier: &Identifier) -> bool {
-    let Some(served) = &view.served else {
-        return false;
-    };
-    let has_payload = served.has(identifier.as_str());
+/// Returns the reason why there is no newer generation than the served one: a failed render, or a missed deadline.
+fn newest_failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
+    let attempt = || view.admission(state).failed_attempt();
+    let failure = view.render_failure.as_ref().or_else(attempt);
+    failure.map(|failure| &**failure)
+}
+
+fn is_recipient(state: &State, view: &View, identifier: &Identifier) -> bool {
+    let served = view.served.as_ref();
+    let has_payload = served.is_some_and(|served| served.has(identifier.as_str()));
     view.admission(state).is_recipient(identifier, has_payload)
-        && state.deliveries.get(identifier) != Some(&served.generation.number)
-        && !served.was_delivered(identifier.as_str())
+}
+
+fn was_delivered(view: &View, identifier: &Identifier) -> bool {
+    let served = view.served.as_ref();
+    served.is_some_and(|served| served.was_delivered(identifier.as_str()))
 }

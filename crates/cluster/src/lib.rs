@@ -22,6 +22,7 @@
 pub mod metrics;
 mod answer;
 mod held_requests;
+mod refused_nodes;
 mod audit_sink;
 mod unique_values;
 pub mod readiness;
@@ -32,12 +33,13 @@ mod capacity;
 mod view;
 mod values;
 mod queries;
+pub mod projection;
 mod inspect;
 mod reconciler;
 mod commands;
 
 pub use admission::check_registration;
-pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, Refusal};
+pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, MetadataAccess, Refusal};
 pub use audit_sink::{AuditEvent, AuditRefused, AuditSink, RenderOutcome};
 pub use cfgsync_store::ValueRejection;
 pub use held_requests::HeldSlot;
@@ -61,6 +63,7 @@ use crate::{
     held_requests::HeldRequests,
     metrics::Metrics,
     reconciler::{Command, Reconciler},
+    refused_nodes::RefusedNodes,
     render::Pipeline,
     view::View,
 };
@@ -87,6 +90,8 @@ pub struct Config {
     pub sign_key: Option<Arc<SigningKey>>,
     /// The audit log for actions without a request. It may delay seals.
     pub audit_sink: Option<Arc<dyn AuditSink>>,
+    /// The metrics to count in. One server has one.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Default for Config {
@@ -97,6 +102,7 @@ impl Default for Config {
             value_bounds: ValueBounds::default(),
             sign_key: None,
             audit_sink: None,
+            metrics: Arc::default(),
         }
     }
 }
@@ -119,6 +125,7 @@ struct Shared {
     embedded: Vec<Arc<dyn Materializer>>,
     view: ArcSwap<View>,
     held_requests: HeldRequests,
+    refused: RefusedNodes,
     /// Marked changed when the answer to waiting nodes may have changed. New progress alone does not count.
     release: watch::Sender<()>,
     /// Marked changed after each publication. The value is [`View::completed`].
@@ -150,7 +157,7 @@ impl Coordinator {
         let first = View::before_evaluation(&pipeline, &*store, signer.as_ref());
         let shared = Arc::new(Shared {
             store,
-            metrics: Arc::default(),
+            metrics: config.metrics.clone(),
             clock,
             signer,
             capacity: CapacityLimits::new(config.bounds),
@@ -158,6 +165,7 @@ impl Coordinator {
             embedded,
             view: ArcSwap::from_pointee(first),
             held_requests: HeldRequests::default(),
+            refused: RefusedNodes::default(),
             release: watch::Sender::new(()),
             published: watch::Sender::new(Revision::default()),
             commands,

@@ -1,5 +1,7 @@
 //! The server's metrics, in the OpenMetrics text format.
 
+use std::sync::{Mutex, PoisonError};
+
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -28,8 +30,17 @@ pub struct Metrics {
     pub generation: Gauge,
     /// The number of registered nodes that have not received the served generation.
     pub nodes_behind: Gauge,
+    /// The number of nodes with a held request of their own.
+    pub waiting_nodes: Gauge,
     /// 1 while the cluster or its newest render has failed, otherwise 0.
     pub failed: Gauge,
+    /// When the server started, in seconds since 1970.
+    pub start_time: Gauge,
+    /// 1 if the newest reload of the part succeeded, otherwise 0. Empty before the first reload.
+    pub reload_success: Family<PartLabels, Gauge>,
+    /// When the part was last reloaded with success, in seconds since 1970.
+    pub reload_success_time: Family<PartLabels, Gauge>,
+    expiries: ExpiryGauges,
     /// Accepted changes, by kind.
     pub changes: ChangeCounters,
     /// The duration of renders in seconds, including failed ones.
@@ -40,12 +51,31 @@ pub struct Metrics {
     pub requests: Family<RequestLabels, Counter>,
     /// The duration of requests in seconds, including waiting, by route.
     pub request_seconds: Family<RouteLabels, Histogram>,
+    /// Refused requests, by reason.
+    refusals: Family<RefusalLabels, Counter>,
     /// The number of open connections.
     pub connections: Gauge,
     /// Connections that were closed at once because their address had too many open connections.
     pub connections_refused: Counter,
     /// Failed TLS handshakes, such as clients without TLS and refused certificates.
     pub tls_failures: Counter,
+}
+
+/// The times at which credentials of the server expire.
+#[derive(Debug, Default)]
+pub struct Expiries {
+    /// The end of the server's certificate, in seconds since 1970.
+    pub certificate: Option<i64>,
+    /// The tokens that expire: their names, and the end in seconds since 1970.
+    pub tokens: Vec<(String, i64)>,
+}
+
+/// The gauges of [`Expiries`]. They change together with the text, so that no text lacks a part of them.
+#[derive(Debug, Default)]
+struct ExpiryGauges {
+    certificate: Family<NoLabels, Gauge>,
+    tokens: Family<TokenLabels, Gauge>,
+    encoding: Mutex<()>,
 }
 
 /// The counters of accepted changes, looked up once: each registration increments one.
@@ -62,6 +92,12 @@ pub struct ChangeCounters {
     pub overrides: Counter,
     /// Changes of values and aliases.
     pub values: Counter,
+    /// Nodes that were banned.
+    pub ban: Counter,
+    /// Bans that were ended.
+    pub unban: Counter,
+    /// Values of `once` that are evaluated again.
+    pub redraw: Counter,
     /// Failures that operators declared.
     pub fail: Counter,
     /// Failures that operators reset.
@@ -78,6 +114,9 @@ impl Default for ChangeCounters {
             remove: counter("remove"),
             overrides: counter("override"),
             values: counter("value"),
+            ban: counter("ban"),
+            unban: counter("unban"),
+            redraw: counter("redraw"),
             fail: counter("fail"),
             reset: counter("reset"),
             family: family.clone(),
@@ -100,11 +139,39 @@ pub struct RequestLabels {
     pub status: u16,
 }
 
+/// The label of `refusals`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    /// The reason in the response. It is a text of the program, so that clients cannot create time series.
+    reason: &'static str,
+}
+
 /// The labels of `request_seconds`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RouteLabels {
     /// The pattern of the route.
     pub route: &'static str,
+}
+
+/// The labels of the reload metrics.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PartLabels {
+    /// The part that is reloaded, such as `spec`.
+    pub part: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    name: String,
+}
+
+/// The labels of a metric that may be absent.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NoLabels {}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabels {
+    version: &'static str,
 }
 
 impl Default for Metrics {
@@ -116,11 +183,17 @@ impl Default for Metrics {
             waiting: Gauge::default(),
             generation: Gauge::default(),
             nodes_behind: Gauge::default(),
+            waiting_nodes: Gauge::default(),
             failed: Gauge::default(),
+            start_time: Gauge::default(),
+            reload_success: Family::default(),
+            reload_success_time: Family::default(),
+            expiries: ExpiryGauges::default(),
             changes: ChangeCounters::default(),
             render_seconds: Histogram::new(RENDER_BUCKETS_SECONDS),
             render_failures: Counter::default(),
             requests: Family::default(),
+            refusals: Family::default(),
             request_seconds: Family::new_with_constructor(|| {
                 Histogram::new(REQUEST_BUCKETS_SECONDS)
             }),
@@ -159,7 +232,41 @@ impl Metrics {
             "1 while the cluster or its newest render has failed, otherwise 0",
             &self.failed,
         );
+        gauge(
+            "waiting_nodes",
+            "Nodes with a request that is held until there is an answer",
+            &self.waiting_nodes,
+        );
+        gauge(
+            "start_time_seconds",
+            "When the server started, in seconds since 1970",
+            &self.start_time,
+        );
         gauge("connections", "Open connections", &self.connections);
+        let build = Family::<BuildLabels, Gauge>::default();
+        let version = env!("CARGO_PKG_VERSION");
+        build.get_or_create(&BuildLabels { version }).set(1);
+        registry.register("build_info", "Always 1, with the version as a label", build);
+        registry.register(
+            "reload_success",
+            "1 if the newest reload of the part succeeded, otherwise 0",
+            self.reload_success.clone(),
+        );
+        registry.register(
+            "reload_success_timestamp_seconds",
+            "When the part was last reloaded with success, in seconds since 1970",
+            self.reload_success_time.clone(),
+        );
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When the certificate of the server expires, in seconds since 1970",
+            self.expiries.certificate.clone(),
+        );
+        registry.register(
+            "token_expiry_timestamp_seconds",
+            "When a token expires, in seconds since 1970",
+            self.expiries.tokens.clone(),
+        );
         registry.register(
             "connections_refused",
             "Connections closed at once because their address had too many open connections",
@@ -191,16 +298,67 @@ impl Metrics {
             self.requests.clone(),
         );
         registry.register(
+            "refusals",
+            "Refused requests, by the reason in the response",
+            self.refusals.clone(),
+        );
+        registry.register(
             "request_seconds",
             "Duration of requests, including waiting",
             self.request_seconds.clone(),
         );
     }
 
+    /// Counts a request that was refused for `reason`.
+    pub fn count_refusal(&self, reason: &'static str) {
+        let labels = RefusalLabels { reason };
+        self.refusals.get_or_create(&labels).inc();
+    }
+
     /// Returns all metrics in the OpenMetrics text format.
-    pub fn to_text(&self) -> String {
+    pub fn to_text(&self, expiries: &Expiries) -> String {
+        let gauges = &self.expiries;
+        let _encoding = gauges
+            .encoding
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        gauges.certificate.clear();
+        if let Some(end) = expiries.certificate {
+            gauges.certificate.get_or_create(&NoLabels {}).set(end);
+        }
+        gauges.tokens.clear();
+        for (name, end) in &expiries.tokens {
+            let labels = TokenLabels { name: name.clone() };
+            gauges.tokens.get_or_create(&labels).set(*end);
+        }
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a string does not fail");
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expiries_are_those_of_the_newest_text() {
+        let metrics = Metrics::default();
+        let first = metrics.to_text(&Expiries {
+            certificate: Some(7),
+            tokens: vec![("ops".to_owned(), 8)],
+        });
+        for line in [
+            "cfgsync_certificate_expiry_timestamp_seconds{} 7\n",
+            "cfgsync_token_expiry_timestamp_seconds{name=\"ops\"} 8\n",
+        ] {
+            assert!(first.contains(line), "{line} in {first}");
+        }
+        let next = metrics.to_text(&Expiries::default());
+        assert!(
+            !next.contains("certificate_expiry_timestamp_seconds{}"),
+            "{next}"
+        );
+        assert!(!next.contains("name=\"ops\""), "{next}");
     }
 }

@@ -68,7 +68,8 @@ impl Coordinator {
         Answer::NotReady(self.shared.view.load().not_ready.body(false))
     }
 
-    /// Returns the current answer to `identifier`, without waiting. A payload counts as delivered.
+    /// Returns the current answer to `identifier`, without waiting. A payload counts as delivered when
+    /// [`Coordinator::complete_delivery`] is called.
     pub fn answer(&self, identifier: &str) -> Answer {
         self.answer_for(AccessKind::Delivery, identifier)
     }
@@ -94,7 +95,13 @@ impl Coordinator {
         }
         match self.fetch(&view, &state, identifier) {
             Ok((served, identifier, payload)) => match kind {
-                AccessKind::Delivery => Answer::Payload(self.deliver(served, identifier, payload)),
+                AccessKind::Delivery => Answer::Payload(Delivery {
+                    payload: payload.encoded.clone(),
+                    generation: served.generation.number,
+                    is_known: payload.is_delivered(),
+                    shows_secrets: payload.has_secrets,
+                    render_failure: view.render_failure.clone(),
+                }),
                 AccessKind::Look { reveal } => self.show(served, identifier, payload, reveal),
             },
             Err(answer) => answer,
@@ -130,27 +137,30 @@ impl Coordinator {
         }
     }
 
-    fn deliver(
-        &self,
-        served: &ServedGeneration,
-        identifier: &Identifier,
-        payload: &ServedPayload,
-    ) -> Delivery {
-        let generation = served.generation.number;
-        let is_first = payload.mark_delivered();
-        if is_first {
-            self.note_delivery(identifier.clone(), generation);
-        }
-        Delivery {
-            payload: payload.encoded.clone(),
-            generation,
-            is_first,
-            shows_secrets: payload.has_secrets,
-        }
+    /// Notes that a payload is about to be sent. Returns whether this server sends it to `identifier` for the first time.
+    pub fn begin_delivery(&self, identifier: &Identifier, generation: GenerationNumber) -> bool {
+        let view = self.shared.view.load();
+        let payload = served_payload(&view, identifier, generation);
+        payload.is_some_and(ServedPayload::begin)
     }
 
-    /// Queues a first delivery for the reconciler, which records many at once.
-    fn note_delivery(&self, identifier: Identifier, generation: GenerationNumber) {
+    /// Records that the whole payload of `generation` was sent to `identifier`. The reconciler records many deliveries
+    /// at once.
+    pub fn complete_delivery(&self, identifier: Identifier, generation: GenerationNumber) {
+        let view = self.shared.view.load();
+        let is_news = if let Some(payload) = served_payload(&view, &identifier, generation) {
+            payload.mark_delivered()
+        } else {
+            // The next generation was published meanwhile. The node may have received it already.
+            let state = self.shared.store.state();
+            let recorded = state.deliveries.get(&identifier);
+            let served = view.served.as_ref();
+            !served.is_some_and(|served| served.was_delivered(identifier.as_str()))
+                && recorded.is_none_or(|recorded| *recorded < generation)
+        };
+        if !is_news {
+            return;
+        }
         let mut deliveries = self.shared.deliveries();
         deliveries.push((identifier, generation));
         if deliveries.len() == 1 {
@@ -246,4 +256,15 @@ impl Coordinator {
             }
         }
     }
+}
+
+/// Returns the payload of `identifier`, if `generation` is the served one.
+fn served_payload<'v>(
+    view: &'v View,
+    identifier: &Identifier,
+    generation: GenerationNumber,
+) -> Option<&'v ServedPayload> {
+    let served = view.served.as_deref()?;
+    let (_, payload) = served.payload(identifier.as_str())?;
+    (served.generation.number == generation).then_some(payload)
 }

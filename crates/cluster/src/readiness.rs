@@ -11,11 +11,14 @@ use serde_json::{Map, Value};
 
 use crate::unique_values::UniqueValues;
 use cfgsync_model::{
-    Identifier, MISSING_NAMES_MAX, NODES_CLAUSE_PREFIX, NodeRegistration, Progress, Readiness,
-    RegistrationSnapshot, Revision, Seat, SharedMetadata, SnapshotNode,
+    GroupProblem, Identifier, MISSING_NAMES_MAX, NodeRegistration, Progress, Readiness,
+    RegistrationSnapshot, Revision, Seat, SharedMetadata, SnapshotNode, Unmet,
 };
 use cfgsync_spec::{Group, Members as RuleMembers, MetadataError, Spec};
-use cfgsync_template::{JinjaError, NodeValue, RenderContext};
+use cfgsync_template::{Expression, JinjaError, NodeValue, RenderContext, Template};
+
+/// The longest text of `message` that nodes get, in characters.
+const MESSAGE_MAX_CHARS: usize = 1_000;
 
 /// The registrations that one spec counts as members, and the counts that its rule needs.
 #[derive(Debug)]
@@ -108,7 +111,7 @@ impl ReadinessTracker {
         }
         let node = NodeValue::without_seat(&member.registration, &member.metadata);
         let matches = |group: &Group| {
-            if is_counted_alone(group) {
+            if group.is_counted_alone() {
                 group.matching.matches(&self.context, &node)
             } else {
                 Ok(false)
@@ -156,10 +159,10 @@ impl ReadinessTracker {
             Some(RuleMembers::AtLeast(count)) => {
                 progress.needed = *count;
                 if progress.registered < *count {
-                    progress.unmet.push(format!(
-                        "{NODES_CLAUSE_PREFIX}{} of {count} are registered",
-                        progress.registered
-                    ));
+                    progress.unmet.push(Unmet::TooFewNodes {
+                        registered: progress.registered,
+                        needed: *count,
+                    });
                 }
             }
             Some(RuleMembers::Closed(list)) => {
@@ -168,21 +171,20 @@ impl ReadinessTracker {
                 if progress.missing_count > 0 {
                     let missing = self.missing.iter().take(MISSING_NAMES_MAX);
                     progress.missing = missing.cloned().collect();
-                    progress.unmet.push(format!(
-                        "{NODES_CLAUSE_PREFIX}{} of {} are missing",
-                        progress.missing_count,
-                        list.len()
-                    ));
+                    progress.unmet.push(Unmet::MissingNodes {
+                        missing: progress.missing_count,
+                        listed: list.len(),
+                    });
                 }
             }
         }
         for (at, group) in rule.groups.iter().enumerate() {
-            if is_counted_alone(group) {
+            if group.is_counted_alone() {
                 self.check_counted_group(at, group, &mut progress);
             }
         }
         self.check_metadata(&mut progress);
-        let repeated = self.unique.clauses().take(MISSING_NAMES_MAX);
+        let repeated = self.unique.repeated().take(MISSING_NAMES_MAX);
         progress.unmet.extend(repeated);
         if progress.unmet.is_empty() {
             self.check_whole_set(once, &mut progress);
@@ -211,13 +213,14 @@ impl ReadinessTracker {
 
     fn check_metadata(&self, progress: &mut Progress) {
         for (identifier, error) in self.invalid.iter().take(MISSING_NAMES_MAX) {
-            progress.unmet.push(format!("{identifier}: {error}"));
+            progress.unmet.push(Unmet::Metadata {
+                node: identifier.clone(),
+                problem: error.to_string(),
+            });
         }
         let more = self.invalid.len().saturating_sub(MISSING_NAMES_MAX);
         if more > 0 {
-            progress.unmet.push(format!(
-                "{more} more nodes have metadata that the spec does not accept"
-            ));
+            progress.unmet.push(Unmet::MoreMetadata(more));
         }
     }
 
@@ -227,7 +230,7 @@ impl ReadinessTracker {
         let groups: Vec<&Group> = rule
             .groups
             .iter()
-            .filter(|g| !is_counted_alone(g))
+            .filter(|g| !g.is_counted_alone())
             .collect();
         if rule.when.is_none() && groups.is_empty() {
             return;
@@ -254,17 +257,45 @@ impl ReadinessTracker {
             }
         }
         if let Some(when) = &rule.when {
-            match when.holds(&context) {
-                Ok(true) => {}
-                Ok(false) => progress
-                    .unmet
-                    .push(format!("when: {} is false", when.source())),
-                Err(error) => progress
-                    .unmet
-                    .push(format!("when: {}: {error}", when.source())),
-            }
+            progress
+                .unmet
+                .extend(unmet_when(when, rule.message.as_ref(), &context));
         }
     }
+}
+
+/// Returns the reason why `when` does not hold, or `None` if it does.
+fn unmet_when(
+    when: &Expression,
+    message: Option<&Template>,
+    context: &RenderContext,
+) -> Option<Unmet> {
+    let expression = when.source().to_owned();
+    let failed = |error: String| Unmet::WhenError {
+        expression: when.source().to_owned(),
+        error,
+    };
+    match (when.holds(context), message) {
+        (Ok(true), _) => None,
+        (Ok(false), None) => Some(Unmet::WhenFalse { expression }),
+        (Ok(false), Some(message)) => Some(match message.render(context, None) {
+            Ok(text) => Unmet::WhenMessage(one_line(&text.to_bytes())),
+            Err(error) => failed(format!("it is false, and `message` fails: {error}")),
+        }),
+        (Err(error), _) => Some(failed(error.to_string())),
+    }
+}
+
+/// Returns `text` in one line of at most [`MESSAGE_MAX_CHARS`].
+fn one_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let mut line = words.join(" ");
+    if let Some((end, _)) = line.char_indices().nth(MESSAGE_MAX_CHARS) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
 }
 
 impl Members {
@@ -312,22 +343,24 @@ pub(crate) fn is_listed(spec: &Spec, identifier: &Identifier) -> bool {
     closed_list(spec).is_none_or(|list| list.contains(identifier))
 }
 
-/// Returns whether a group can be counted node by node, because its expression reads only the node and constants.
-fn is_counted_alone(group: &Group) -> bool {
-    !group.matching.uses_variable("nodes") && !group.matching.uses_variable("once")
-}
-
-fn unmet_group(group: &Group, count: usize, error: Option<(&Identifier, &JinjaError)>) -> String {
+fn unmet_group(group: &Group, count: usize, error: Option<(&Identifier, &JinjaError)>) -> Unmet {
     let source = group.matching.source();
-    let mut clause = format!("group {source}: {count} of {} match", group.count);
-    if let Some((identifier, error)) = error {
-        clause.push_str(&format!(" ({identifier}: {error})"));
-    } else if source.contains("node.seat") || group.matching.uses_variable("once") {
-        clause.push_str(
-            "; seats and `once` exist only after the first seal, which this group prevents: use metadata instead",
-        );
+    let problem = match error {
+        Some((node, error)) => Some(GroupProblem::Error {
+            node: node.clone(),
+            error: error.to_string(),
+        }),
+        None if source.contains("node.seat") || group.matching.uses_variable("once") => {
+            Some(GroupProblem::NeedsSeal)
+        }
+        None => None,
+    };
+    Unmet::Group {
+        expression: source.to_owned(),
+        matching: count,
+        needed: group.count,
+        problem,
     }
-    clause
 }
 
 #[cfg(test)]
@@ -353,7 +386,9 @@ mod tests {
     }
 
     fn unmet(tracker: &ReadinessTracker) -> Vec<String> {
-        tracker.readiness(&Map::new()).progress().unmet.clone()
+        let readiness = tracker.readiness(&Map::new());
+        let unmet = readiness.progress().unmet.iter();
+        unmet.map(ToString::to_string).collect()
     }
 
     #[test]
@@ -404,6 +439,34 @@ mod tests {
             !tracker.readiness(&Map::new()).is_ready(),
             "counts follow removals"
         );
+    }
+
+    #[test]
+    fn failing_when_shows_the_message_of_the_spec() {
+        let rule = |message: &str| {
+            spec(&format!(
+                "ready:\n  when: 'nodes | map(attribute=\"metadata.zone\") | unique | length == 2'\n  message: \
+                 '{message}'"
+            ))
+        };
+        let unmet_with = |message: &str| {
+            let mut tracker = ReadinessTracker::new(rule(message));
+            for name in ["a", "b"] {
+                tracker.insert(node(name, serde_json::json!({"zone": "x"})));
+            }
+            unmet(&tracker)
+        };
+        assert_eq!(
+            unmet_with(
+                "all in one zone: {{ nodes | map(attribute=\"identifier\")\n\n  | join(\", \") }}\n\n"
+            ),
+            ["when: all in one zone: a, b"]
+        );
+        let long = unmet_with("{{ \"x\" * 2000 }}");
+        assert_eq!(long, [format!("when: {}…", "x".repeat(1000))]);
+        let failed = unmet_with("{{ nodes[0].metadata.zoen }}");
+        let expected = "it is false, and `message` fails: `nodes[0].metadata.zoen` is undefined";
+        assert!(failed[0].contains(expected), "{failed:?}");
     }
 
     #[test]

@@ -14,8 +14,8 @@ mod renderer;
 mod sealer;
 mod evaluation;
 mod adopter;
-mod deliveries;
 mod expiry;
+mod recorder;
 mod publisher;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -34,14 +34,14 @@ use crate::{
 };
 use adopter::Adopter;
 use attempt::Attempt;
-use cfgsync_model::{Failure, FailureKind, Generation, NodeRegistration, Revision};
+use cfgsync_model::{Failure, FailureKind, Generation, NodeRegistration, Revision, Unmet};
 use cfgsync_support::duration;
 use crash_mark::CrashMark;
-use deliveries::DeliveryRecorder;
 use evaluation::Evaluation;
 use expiry::Expiry;
 use follower::{Follower, log_registrations};
 use publisher::{Publisher, Serving};
+use recorder::Recorder;
 use render_job::{RenderJob, RenderedGeneration};
 use render_key::RenderKey;
 use renderer::{FinishedRender, RenderResult, Renderer};
@@ -68,6 +68,12 @@ pub(crate) enum Command {
     Reload(Arc<Pipeline>, oneshot::Sender<()>),
 }
 
+/// Completes when another node was refused, not before `earliest`. A client can cause many refusals.
+async fn refusals_changed(shared: &Shared, earliest: Instant) {
+    tokio::time::sleep_until(earliest).await;
+    shared.refused.changed().await;
+}
+
 /// The state of the task. Only the task uses it, so it needs no lock.
 pub(crate) struct Reconciler {
     shared: Arc<Shared>,
@@ -84,8 +90,8 @@ pub(crate) struct Reconciler {
     crash_mark: Arc<CrashMark>,
     sealer: Sealer,
     adopter: Adopter,
-    deliveries: DeliveryRecorder,
     expiry: Expiry,
+    recorder: Recorder,
     serving: Serving,
     publisher: Publisher,
 }
@@ -112,8 +118,8 @@ impl Reconciler {
             crash_mark: Arc::new(CrashMark::open(shared.store.crash_mark())),
             sealer: Sealer::default(),
             adopter: Adopter::default(),
-            deliveries: DeliveryRecorder::default(),
             expiry: Expiry::default(),
+            recorder: Recorder::default(),
             serving: Serving::new(view.served.clone(), view.coverage.up_to),
             publisher: Publisher::default(),
             shared,
@@ -160,7 +166,7 @@ impl Reconciler {
             self.start_due_work(&evaluation);
             let mut wake_at = evaluation.wake_at;
             wake_at.add(
-                self.deliveries
+                self.recorder
                     .record_if_due(&self.shared, &self.follower.state),
             );
             wake_at.add(
@@ -180,9 +186,10 @@ impl Reconciler {
                 render = self.renderer.finished() => self.on_render_finished(render),
                 (seal, answer) = self.sealer.answered() => self.on_seal_answered(seal, answer),
                 served = self.adopter.finished() => self.on_generation_adopted(served),
-                () = self.deliveries.recorded(&self.shared) => {}
+                () = self.recorder.recorded(&self.shared) => {}
                 () = self.shared.delivered.notified() => {}
                 () = self.expiry.deleted() => {}
+                () = refusals_changed(&self.shared, next_evaluation) => {}
                 () = sleep_until(wake_at.0) => {}
             }
         }
@@ -207,9 +214,6 @@ impl Reconciler {
                 self.renderer.hurry();
             }
         }
-        let has_nodes = !self.follower.tracker.is_empty();
-        let is_sealed = self.serving.generation.is_some();
-        self.attempt.update(has_nodes, is_sealed, now);
         changed.registered
     }
 
@@ -226,7 +230,10 @@ impl Reconciler {
         if let Some(newest) = self.follower.state.generation().cloned() {
             self.adopt(newest);
         }
-        let is_failed = self.attempt.failure().is_some() || self.follower.state.failure.is_some();
+        // After a seal, a missed deadline releases nodes, and changes nothing for those that are served.
+        let is_sealed = self.serving.generation.is_some();
+        let is_attempt_failed = !is_sealed && self.attempt.failure().is_some();
+        let is_failed = is_attempt_failed || self.follower.state.failure.is_some();
         if is_failed || self.is_working() {
             return;
         }
@@ -309,9 +316,13 @@ impl Reconciler {
                 answer
             }
             Command::Reload(pipeline, answer) => {
+                self.warn_changed_once(&pipeline);
                 self.pipeline = pipeline;
                 self.spec_reading += 1;
                 self.is_reloaded = true;
+                if self.serving.generation.is_some() {
+                    self.attempt.clear_failure();
+                }
                 self.follower.track(&self.pipeline.spec);
                 self.publisher.release();
                 answer
@@ -343,13 +354,21 @@ impl Reconciler {
             }
             Ok(RenderedGeneration::Unchanged) => {
                 self.serving.covers(key, revision);
+                if let Some(served) = &self.serving.generation {
+                    self.recorder.confirm(served.generation.number, revision);
+                }
                 RenderResult::Sealed
             }
             Ok(RenderedGeneration::NotReady(message)) => self.renderer.not_ready(key, message),
             Ok(RenderedGeneration::NoThread(error)) => self.renderer.without_thread(key, &error),
             Err(error) => {
                 metrics.render_failures.inc();
-                tracing::error!("the render of revision {revision} failed: {error}");
+                tracing::error!(
+                    event = "render_failed",
+                    revision = revision.0,
+                    reason = %error,
+                    "the render of revision {revision} failed: {error}"
+                );
                 self.audit(
                     AuditEvent::Render { revision },
                     RenderOutcome::Failed("materializer"),
@@ -378,8 +397,13 @@ impl Reconciler {
                     count => format!("{count} nodes"),
                 };
                 let (number, digest) = (generation.number, generation.digest);
-                tracing::info!("sealed generation {number} for {nodes} (digest {digest})");
                 let revision = generation.revision;
+                tracing::info!(
+                    event = "generation_sealed",
+                    generation = number.0,
+                    revision = revision.0,
+                    "sealed generation {number} for {nodes} (digest {digest})"
+                );
                 if self.serve(*served) {
                     self.serving.covers(key, revision);
                 }
@@ -391,7 +415,7 @@ impl Reconciler {
                 self.adopt(winner);
             }
             SealAnswer::NotSealed {
-                clause,
+                unmet,
                 reason,
                 slug,
             } => {
@@ -399,7 +423,7 @@ impl Reconciler {
                     self.audit(event, RenderOutcome::Failed(slug));
                 }
                 let before = self.renderer.result(key);
-                let result = unsealed(before, clause, &reason, served);
+                let result = unsealed(before, unmet, &reason, served);
                 self.renderer.set_result(key, result);
             }
         }
@@ -435,19 +459,16 @@ impl Reconciler {
         is_due && self.follower.state.failure.is_none()
     }
 
-    /// Returns the clause that says what nodes wait for while the rule is satisfied.
-    fn work_clause(&self) -> String {
+    /// Returns what nodes wait for while the rule is satisfied.
+    fn work_in_progress(&self) -> Unmet {
         if self.renderer.is_running() {
-            "render: the server is rendering the files".to_owned()
+            Unmet::Rendering
         } else if self.sealer.is_running() {
-            "seal: the server is storing the files".to_owned()
+            Unmet::Storing
         } else if self.adopter.is_running() {
-            "seal: the server is loading the files that another server sealed".to_owned()
+            Unmet::Loading
         } else {
-            let interval = duration::text(self.config.min_generation_interval);
-            format!(
-                "render: the server is collecting changes; it renders at most once in {interval}"
-            )
+            Unmet::CollectingChanges(self.config.min_generation_interval)
         }
     }
 
@@ -464,7 +485,7 @@ impl Reconciler {
                 let (seal, answer) = self.sealer.answered().await;
                 self.on_seal_answered(seal, answer);
             }
-            self.deliveries
+            self.recorder
                 .flush(&self.shared, &self.follower.state)
                 .await;
         };

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::readiness::{closed_list, is_listed};
 use cfgsync_materialize::{Audience, MaterializationResult, MaterializeError, Materializer};
 use cfgsync_model::{
-    ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, RegistrationSnapshot,
+    ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, PathIndex, RegistrationSnapshot,
 };
 use cfgsync_spec::{Late, MaterializerSpec, Spec};
 use cfgsync_template::{NodeValue, OnceSource, RenderContext};
@@ -87,6 +87,11 @@ impl Pipeline {
     /// a render.
     pub fn declares_shared(&self, path: &ArtifactPath) -> bool {
         self.shared.contains(path)
+    }
+
+    /// Returns the paths of the shared files that the spec declares.
+    pub(crate) fn declared_shared(&self) -> impl Iterator<Item = &ArtifactPath> {
+        self.shared.iter()
     }
 
     /// Returns whether the files do not depend on the registrations, because all materializers list their nodes in
@@ -197,13 +202,14 @@ impl Pipeline {
             let own = made.next_if(|(other, _)| other == identifier);
             let own = own.map(|(_, files)| files).unwrap_or_default();
             let files = match overrides.get(identifier) {
-                Some(files) => keep_secret(&own, files),
+                Some(files) => keep_attributes(&own, files),
                 None => own,
             };
             (identifier.clone(), files)
         };
         let nodes: BTreeMap<_, _> = audience.into_iter().map(files_of).collect();
         refuse_shared_paths(&nodes, &all.shared, overrides)?;
+        refuse_nested_paths(&nodes, &all.shared, overrides)?;
         Ok(Rendered::Ready(MaterializedArtifacts {
             nodes,
             shared: all.shared,
@@ -229,14 +235,18 @@ fn shared_paths(spec: &Spec) -> HashSet<ArtifactPath> {
     paths
 }
 
-/// Returns an operator's `files`. A file that replaces a secret file of the node's `own` becomes secret.
-fn keep_secret(own: &ArtifactSet, files: &ArtifactSet) -> ArtifactSet {
+/// Returns an operator's `files`. A file that replaces a file of the node's `own` keeps its owner and group, and becomes
+/// secret if that one is.
+fn keep_attributes(own: &ArtifactSet, files: &ArtifactSet) -> ArtifactSet {
     let files = files.files().iter().map(|file| {
-        if own.get(&file.path).is_some_and(|own| own.secret) {
-            file.clone().into_secret()
-        } else {
-            file.clone()
+        let mut file = file.clone();
+        if let Some(own) = own.get(&file.path) {
+            file.ownership.clone_from(&own.ownership);
+            if own.secret {
+                file = file.into_secret();
+            }
         }
+        file
     });
     ArtifactSet::new(files.collect()).expect("the paths of a set are distinct")
 }
@@ -338,6 +348,35 @@ fn refuse_shared_paths(
                      once per node",
                     file.path
                 )
+            };
+            return Err(MaterializeError::new(message));
+        }
+    }
+    Ok(())
+}
+
+fn refuse_nested_paths(
+    nodes: &BTreeMap<Identifier, ArtifactSet>,
+    shared: &ArtifactSet,
+    overrides: &BTreeMap<Identifier, Arc<ArtifactSet>>,
+) -> Result<(), MaterializeError> {
+    let mut of_all = PathIndex::default();
+    of_all
+        .add_all(shared.files())
+        .map_err(|nested| MaterializeError::new(format!("shared files: {nested}")))?;
+    for (identifier, files) in nodes {
+        let mut own = PathIndex::default();
+        for file in files.files() {
+            let Err(nested) = of_all.check(&file.path).and_then(|()| own.add(&file.path)) else {
+                continue;
+            };
+            let message = if overrides.contains_key(identifier) {
+                format!(
+                    "the override of {identifier}: {nested}, or remove the override with `cfgsync rm {identifier} \
+                     --override`"
+                )
+            } else {
+                format!("the files of {identifier}: {nested}")
             };
             return Err(MaterializeError::new(message));
         }

@@ -4,6 +4,7 @@
 mod generations;
 mod waiting;
 mod membership;
+mod projection;
 mod timers;
 mod renders;
 mod crash_mark;
@@ -133,8 +134,13 @@ impl Cluster {
             .await
     }
 
+    /// Delivers the files of a node.
     pub(super) async fn files(&self, name: &str) -> ReceivedPayload {
-        received(self.fetch(name).await)
+        let answer = self.fetch(name).await;
+        if let Answer::Payload(delivery) = &answer {
+            self.complete_delivery(name.parse().unwrap(), delivery.generation);
+        }
+        received(answer)
     }
 
     /// Waits until no work is left for the newest inputs. Returns the answer to a node after that.

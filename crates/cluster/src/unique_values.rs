@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use cfgsync_model::{Identifier, Metadata};
+use cfgsync_model::{Identifier, Metadata, Unmet};
 use cfgsync_spec::MetadataRules;
 
-/// The number of nodes that a clause names. The others are counted.
+/// The number of nodes that are named for each value. The others are counted.
 const NAMES_MAX: usize = 5;
 
 /// The members by the values of their unique fields.
@@ -80,29 +80,23 @@ impl UniqueValues {
         }
     }
 
-    /// Returns a clause for each value that several members have.
-    pub(crate) fn clauses(&self) -> impl Iterator<Item = String> {
+    /// Returns each value that several members have.
+    pub(crate) fn repeated(&self) -> impl Iterator<Item = Unmet> {
         self.fields.iter().flat_map(|field| {
-            let repeated = field.repeated.values();
-            repeated.map(|value| clause(field, value))
+            let values = field.repeated.values();
+            values.map(|value| repeated(field, value))
         })
     }
 }
 
-fn clause(field: &UniqueField, value: &str) -> String {
+fn repeated(field: &UniqueField, value: &str) -> Unmet {
     let holders = &field.holders[value];
-    let mut names: Vec<&str> = holders.iter().map(Identifier::as_str).collect();
-    let more = names.len().saturating_sub(NAMES_MAX);
-    names.truncate(NAMES_MAX);
-    let names = match (more, names.split_last()) {
-        (0, Some((last, others))) => format!("{} and {last}", others.join(", ")),
-        _ => format!("{} and {more} more", names.join(", ")),
-    };
-    let mut clause = format!("metadata.{}: {names} have the same value", field.name);
-    if !field.is_secret {
-        clause.push_str(&format!(" ({value})"));
+    Unmet::Repeated {
+        field: field.name.clone(),
+        nodes: holders.iter().take(NAMES_MAX).cloned().collect(),
+        more: holders.len().saturating_sub(NAMES_MAX),
+        value: (!field.is_secret).then(|| value.to_owned()),
     }
-    clause
 }
 
 #[cfg(test)]
@@ -122,6 +116,10 @@ mod tests {
         UniqueValues::new(&Spec::parse(SPEC, "c.yaml", Path::new("")).unwrap().metadata)
     }
 
+    fn texts(values: &UniqueValues) -> Vec<String> {
+        values.repeated().map(|unmet| unmet.to_string()).collect()
+    }
+
     fn id(name: &str) -> Identifier {
         name.parse().unwrap()
     }
@@ -132,7 +130,7 @@ mod tests {
         for (name, port, key) in [("n-2", 1, "a"), ("n-1", 2, "b"), ("n-3", 1, "b")] {
             values.insert(&id(name), &json!({ "port": port, "key": key }));
         }
-        let clauses: Vec<String> = values.clauses().collect();
+        let clauses = texts(&values);
         assert_eq!(
             clauses,
             [
@@ -141,7 +139,7 @@ mod tests {
             ]
         );
         values.remove(&id("n-3"), &json!({ "port": 1, "key": "b" }));
-        assert_eq!(values.clauses().count(), 0);
+        assert_eq!(values.repeated().count(), 0);
     }
 
     #[test]
@@ -150,17 +148,11 @@ mod tests {
         for at in 0..8 {
             values.insert(&id(&format!("n-{at}")), &json!({ "port": 7 }));
         }
-        let clauses: Vec<String> = values.clauses().collect();
+        let clauses = texts(&values);
         let expected = "metadata.port: n-0, n-1, n-2, n-3, n-4 and 3 more have the same value (7)";
         assert_eq!(clauses, [expected]);
         // The first of them leaves.
         values.remove(&id("n-0"), &json!({ "port": 7 }));
-        assert!(
-            values
-                .clauses()
-                .next()
-                .unwrap()
-                .contains("n-1, n-2, n-3, n-4, n-5 and 2 more")
-        );
+        assert!(texts(&values)[0].contains("n-1, n-2, n-3, n-4, n-5 and 2 more"));
     }
 }

@@ -17,7 +17,9 @@ use crate::{
     readiness::ReadinessTracker,
     render::Pipeline,
 };
-use cfgsync_model::{Failure, Generation, Identifier, Instance, Progress, Revision};
+use cfgsync_model::{
+    Failure, Generation, GenerationNumber, Identifier, Instance, Progress, Revision, Unmet,
+};
 use cfgsync_store::{State, Store};
 use cfgsync_support::parallel;
 use cfgsync_wire::{EncodedPayload, ErrorBody, PayloadEncoder, PayloadSigner};
@@ -52,7 +54,11 @@ pub(crate) struct View {
 
 /// The not-ready answers to a registered and to an unregistered node. Each is encoded when the first node needs it.
 pub(crate) struct NotReadyBodies {
+    /// See [`NotReadyBodies::new`].
+    pub(crate) kept: Option<GenerationNumber>,
     progress: Progress,
+    /// The clauses about refused nodes, which `progress` contains too.
+    pub(crate) refused: Vec<Unmet>,
     registered: OnceLock<Bytes>,
     unregistered: OnceLock<Bytes>,
 }
@@ -70,6 +76,8 @@ pub(crate) struct ServedPayload {
     pub(crate) encoded: Arc<EncodedPayload>,
     /// Whether it contains a secret file.
     pub(crate) has_secrets: bool,
+    /// Whether this server has begun to deliver it.
+    begun: AtomicBool,
     /// Whether this server has delivered it.
     delivered: AtomicBool,
 }
@@ -83,21 +91,25 @@ impl View {
     ) -> Self {
         let tracker = ReadinessTracker::new(pipeline.spec.clone());
         let progress = tracker.readiness(&Map::new()).progress().clone();
-        let sealed = store.state().generation().cloned();
+        let state = store.state();
+        let (sealed, included) = (state.generation().cloned(), state.included_inputs());
+        drop(state);
         let served = sealed.map(|sealed| ServedGeneration::new(store.instance(), sealed, signer));
-        let revision = served.as_ref().map(|served| served.generation.revision);
         Self {
             pipeline: pipeline.clone(),
-            not_ready: Arc::new(NotReadyBodies::new(&progress, None)),
+            not_ready: Arc::new(NotReadyBodies::new(&progress, None, None, vec![])),
             progress,
             is_satisfied: false,
             evaluated: Revision::default(),
             completed: Revision::default(),
-            served: served.map(Arc::new),
             coverage: Coverage {
-                up_to: revision.unwrap_or_default(),
+                up_to: included,
+                is_independent: served
+                    .as_ref()
+                    .is_some_and(|served| served.is_independent_of_registrations(pipeline)),
                 is_complete: false,
             },
+            served: served.map(Arc::new),
             failure: None,
             render_failure: None,
         }
@@ -116,15 +128,26 @@ impl View {
 
 impl NotReadyBodies {
     /// Returns the answers for `progress`. `render_failure` is the failure of a render of the newest inputs. It is the
-    /// reason why a node with these inputs waits.
-    pub(crate) fn new(progress: &Progress, render_failure: Option<&Failure>) -> Self {
+    /// reason why a node with these inputs waits. `kept` is the number of a generation that stays served although the
+    /// set is no longer complete. `refused` are the clauses about refused nodes. The rule does not depend on them, so
+    /// they are no part of the evaluation.
+    pub(crate) fn new(
+        progress: &Progress,
+        render_failure: Option<&Failure>,
+        kept: Option<GenerationNumber>,
+        refused: Vec<Unmet>,
+    ) -> Self {
         let mut progress = progress.clone();
+        progress.unmet.extend(refused.iter().cloned());
+        progress.unmet.extend(kept.map(Unmet::Kept));
         if let Some(failure) = render_failure {
-            let clause = format!("render: the newest render failed: {}", failure.reason);
-            progress.unmet.push(clause);
+            let reason = failure.reason.clone();
+            progress.unmet.push(Unmet::RenderFailed(reason));
         }
         Self {
+            kept,
             progress,
+            refused,
             registered: OnceLock::new(),
             unregistered: OnceLock::new(),
         }
@@ -156,6 +179,7 @@ impl ServedGeneration {
             ServedPayload {
                 encoded: Arc::new(encoder.encode(identifier, files)),
                 has_secrets: shared_secret || files.local.files().iter().any(|file| file.secret),
+                begun: AtomicBool::new(false),
                 delivered: AtomicBool::new(false),
             }
         });
@@ -165,6 +189,11 @@ impl ServedGeneration {
             generation,
             payloads,
         }
+    }
+
+    /// Returns whether the files depend on no registration, because `pipeline` is static and sealed them.
+    pub(crate) fn is_independent_of_registrations(&self, pipeline: &Pipeline) -> bool {
+        pipeline.is_static() && self.generation.spec == pipeline.spec.digest
     }
 
     /// Returns the payload of `identifier`, and the stored identifier.
@@ -180,14 +209,23 @@ impl ServedGeneration {
     /// Returns whether this server has delivered the payload of `identifier`.
     pub(crate) fn was_delivered(&self, identifier: &str) -> bool {
         let payload = self.payloads.get(identifier);
-        payload.is_some_and(|payload| payload.delivered.load(Ordering::Relaxed))
+        payload.is_some_and(ServedPayload::is_delivered)
     }
 }
 
 impl ServedPayload {
+    /// Returns whether this server has delivered the payload.
+    pub(crate) fn is_delivered(&self) -> bool {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a delivery begins. Returns whether it is the first one.
+    pub(crate) fn begin(&self) -> bool {
+        !self.begun.swap(true, Ordering::Relaxed)
+    }
+
     /// Marks the payload as delivered. Returns whether this is the first time.
     pub(crate) fn mark_delivered(&self) -> bool {
-        // A plain load first: after the first time no core needs to own the cache line.
-        !self.delivered.load(Ordering::Relaxed) && !self.delivered.swap(true, Ordering::Relaxed)
+        !self.delivered.swap(true, Ordering::Relaxed)
     }
 }

@@ -218,6 +218,7 @@ impl TemplateMaterializer {
             path: path.clone(),
             mode: spec.mode,
             secret: spec.secret,
+            ownership: spec.ownership.clone(),
             content: rendered_content,
         };
         rendered.add(artifact, source);

@@ -3,11 +3,14 @@
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry},
     convert::Infallible,
+    sync::Arc,
 };
 
 use bytes::Bytes;
 
-use super::{ArtifactPath, Content, Identifier, InvalidArtifactPath, InvalidIdentifier, Mode};
+use super::{
+    ArtifactPath, Content, Identifier, InvalidArtifactPath, InvalidIdentifier, Mode, Ownership,
+};
 
 /// One file as a materializer makes it: path, mode and content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct ArtifactFile {
     /// Whether the content is secret. Logs, errors and comparisons never show it, and operators see it only if they
     /// request it explicitly.
     pub secret: bool,
+    /// The owner and group on the node, if the spec gives them.
+    pub ownership: Option<Arc<Ownership>>,
     /// The bytes of the file.
     pub content: Content,
 }
@@ -30,6 +35,7 @@ impl ArtifactFile {
             path,
             mode: Mode::default(),
             secret: false,
+            ownership: None,
             content: Content::whole(content),
         }
     }

@@ -84,6 +84,12 @@ impl ArtifactPath {
     pub fn name(&self) -> &str {
         self.0.strip_prefix('/').unwrap_or(&self.0)
     }
+
+    /// Returns the names of the directories that lead to the file, the nearest first: `a/b` and `a` for `a/b/c`.
+    pub fn directories(&self) -> impl Iterator<Item = &str> {
+        let name = self.name();
+        name.rmatch_indices('/').map(|(at, _)| &name[..at])
+    }
 }
 
 impl PartialEq for ArtifactPath {

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::{Map, Value};
 
 use super::{
-    ArtifactFile, ArtifactSet, Digest, GenerationNumber, Identifier, Instance, Revision, Seat,
+    ArtifactFile, ArtifactSet, Digest, GenerationNumber, Identifier, Instance, Ownership, Revision,
+    Seat,
 };
 use cfgsync_support::{clock::Timestamp, parallel};
 
@@ -44,7 +45,7 @@ pub struct Generation {
     pub once: Arc<Map<String, Value>>,
 }
 
-/// Computes the digest of one payload from the instance and each file's path, mode and content id, in order.
+/// Computes the digest of one payload from the instance and each file's path, mode, owner and content id, in order.
 ///
 /// Server and client compute it in the same way, so that the client can check what it received.
 pub fn payload_digest<'a>(
@@ -107,15 +108,14 @@ fn digest_of<'a>(instance: &'a Instance, files: impl Iterator<Item = &'a [String
     Digest::of_parts(std::iter::once(instance.as_bytes().as_slice()).chain(parts))
 }
 
-/// Returns the parts of a file that enter a payload digest: path, mode and content id.
+/// Returns the parts of a file that enter a payload digest: path, mode with secrecy and owner, and content id.
 fn digest_parts(file: &ArtifactFile) -> [String; 3] {
+    let secret = if file.secret { " secret" } else { "" };
+    let owner = file.ownership.as_deref().map(Ownership::digest_text);
+    let owner = owner.unwrap_or_default();
     [
         file.path.as_str().to_owned(),
-        if file.secret {
-            format!("{} secret", file.mode)
-        } else {
-            file.mode.to_string()
-        },
+        format!("{}{secret}{owner}", file.mode),
         file.content.id(),
     ]
 }

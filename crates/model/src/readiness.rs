@@ -2,14 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Identifier;
+use super::{Identifier, Unmet};
 
 /// The number of missing nodes that are listed by name. The others are only counted.
 pub const MISSING_NAMES_MAX: usize = 20;
-
-/// The beginning of the clause about the number of nodes. `Display` leaves this clause out, because the figures and
-/// names before it say the same.
-pub const NODES_CLAUSE_PREFIX: &str = "nodes: ";
 
 /// The result of the spec's readiness rule for a set of nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,9 +30,9 @@ pub struct Progress {
     /// The number of all missing nodes, including those that `missing` does not list.
     #[serde(default)]
     pub missing_count: usize,
-    /// A sentence for each clause that does not hold, with the reason.
+    /// The clauses that do not hold, with their reasons.
     #[serde(default)]
-    pub unmet: Vec<String>,
+    pub unmet: Vec<Unmet>,
 }
 
 impl Readiness {
@@ -58,6 +54,9 @@ impl std::fmt::Display for Progress {
         match self.needed {
             // The spec requires no number: it has no rule, or the rule is only a `when` expression.
             0 => write!(f, "{} registered", self.registered)?,
+            needed if self.registered > needed => {
+                write!(f, "{} registered ({needed} needed)", self.registered)?;
+            }
             needed => write!(f, "{}/{needed}", self.registered)?,
         }
         if !self.missing.is_empty() {
@@ -70,14 +69,11 @@ impl std::fmt::Display for Progress {
                 write!(f, " and {more} more")?;
             }
         }
-        for clause in self
-            .unmet
-            .iter()
-            .filter(|clause| !clause.starts_with(NODES_CLAUSE_PREFIX))
-        {
-            write!(f, "; {clause}")?;
-        }
-        Ok(())
+        // The figures and names above already say how many nodes are missing.
+        let others = self.unmet.iter().filter(|unmet| !unmet.is_about_number());
+        others
+            .into_iter()
+            .try_for_each(|unmet| write!(f, "; {unmet}"))
     }
 }
 
@@ -86,13 +82,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn progress_shows_no_target_if_none_is_required() {
+    fn progress_shows_the_target_if_there_is_one() {
         let progress = |needed| Progress {
             registered: 2,
             needed,
             ..Progress::default()
         };
         assert_eq!(progress(3).to_string(), "2/3");
+        assert_eq!(progress(2).to_string(), "2/2");
+        assert_eq!(progress(1).to_string(), "2 registered (1 needed)");
         assert_eq!(progress(0).to_string(), "2 registered");
     }
 }

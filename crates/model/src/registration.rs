@@ -16,8 +16,13 @@ pub struct NodeRegistration {
     pub identifier: Identifier,
     /// The address at which other nodes reach this node, IPv4 or IPv6.
     pub ip: IpAddr,
-    /// The metadata. When it is decoded, absent and `null` mean `{}`.
-    #[serde(default = "empty_metadata", deserialize_with = "null_as_empty")]
+    /// The metadata. In JSON, absent and `null` mean `{}`, and `{}` is written as absent: servers of the existing protocol
+    /// distinguish the two.
+    #[serde(
+        default = "empty_metadata",
+        deserialize_with = "null_as_empty",
+        skip_serializing_if = "is_empty"
+    )]
     pub metadata: Metadata,
 }
 
@@ -136,6 +141,10 @@ pub fn check_node_address(ip: IpAddr) -> Result<IpAddr, UnusableAddress> {
     Err(UnusableAddress { ip, kind })
 }
 
+fn is_empty(metadata: &Metadata) -> bool {
+    metadata.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
 fn empty_metadata() -> Metadata {
     Metadata::Object(serde_json::Map::new())
 }
@@ -152,6 +161,18 @@ fn null_as_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Me
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn absent_metadata_stay_absent_in_json() {
+        let node = NodeRegistration::new("a", [10, 0, 0, 1]).unwrap();
+        let json = r#"{"identifier":"a","ip":"10.0.0.1"}"#;
+        assert_eq!(serde_json::to_string(&node).unwrap(), json);
+        for metadata in ["", r#","metadata":null"#, r#","metadata":{}"#] {
+            let json = format!(r#"{{"identifier":"a","ip":"10.0.0.1"{metadata}}}"#);
+            let read: NodeRegistration = serde_json::from_str(&json).unwrap();
+            assert_eq!(read, node);
+        }
+    }
 
     #[test]
     fn rejects_only_addresses_that_no_node_can_have() {

@@ -16,6 +16,8 @@ pub(super) struct AuditDraft {
     pub(super) node: Option<Identifier>,
     /// The value or the alias that the request is about.
     pub(super) value: Option<String>,
+    /// The value of `once` that the request is about.
+    pub(super) once: Option<String>,
     /// The hashes of the contents that the request brings or shows.
     pub(super) sha256: BTreeMap<String, String>,
     /// The generation of a payload that a node receives for the first time, or whose secrets an operator reads.

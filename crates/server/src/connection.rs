@@ -159,7 +159,7 @@ mod tests {
     use super::*;
     use crate::{
         HttpConfig, connection_quota::ConnectionQuota, context::Context as RoutedContext,
-        request_metrics::GaugeGuard,
+        path::PathMatch, request_metrics::GaugeGuard, router::path_of,
     };
     use cfgsync_cluster::{Config, Coordinator};
     use cfgsync_model::Instance;

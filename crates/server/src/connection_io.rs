@@ -1,12 +1,13 @@
 //! The stream of one connection, between hyper and the socket.
 //!
-//! It does three things that hyper leaves open:
+//! It does four things that hyper leaves open:
 //!
 //! - It withholds the end of the stream while a request is being served, see [`PeerLiveness`](super::peer_liveness).
 //! - It withholds hyper's own responses. hyper answers a head that it cannot parse by itself, with a status and
 //!   nothing else. These are the only bytes that hyper writes while no request is being served. They are dropped here,
 //!   the stream is left open, and [`connection`](super::connection) answers in their place, with a body that explains
 //!   the error.
+//! - It reports a payload as delivered when its last byte has been flushed to the socket.
 //! - It keeps the connection's state alive, with its slot in the server's limits. After an upgrade hyper hands over this
 //!   stream, so the slot is held until the upgraded connection ends.
 
@@ -101,7 +102,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ConnectionIo<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.connection.peer.liveness.on_flushed();
+        let connection = &self.connection;
+        for sent in connection.peer.liveness.on_flushed() {
+            let coordinator = &connection.server.coordinator;
+            coordinator.complete_delivery(sent.identifier, sent.generation);
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -4,12 +4,12 @@
 //! browser's request, authentication and authorization. A handler that learns from the body which node the request is
 //! about calls [`RequestContext::authorize_identifier`].
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::extract::FromRequestParts;
 use hyper::{
-    HeaderMap, StatusCode,
-    header::{AUTHORIZATION, EXPECT, HeaderValue},
+    Method, StatusCode,
+    header::{EXPECT, HeaderValue},
     http::request::Parts,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -19,6 +19,7 @@ use super::{
     audit_draft::AuditDraft,
     path::{PathMatch, WrongPath},
     peer::Peer,
+    presented_token::presented_token,
     rejection::Rejection,
     routes::{Endpoint, Handler, ROUTES, Route},
     state::{Connection, ServerState},
@@ -28,7 +29,7 @@ use cfgsync_access::{
     AccessControl, Action, AuditLine, AuditLog, AuditOutcome, CertificateNames, Credentials,
     Denial, IdentityMode, NodeIdentity, PresentedToken, Principal, Resource, Role,
 };
-use cfgsync_cluster::{AccessKind, Delivery, Refusal};
+use cfgsync_cluster::{AccessKind, Delivery, MetadataAccess, Refusal};
 use cfgsync_model::{Digest, GenerationNumber, Identifier, Namespace, NodeRegistration, ValueKey};
 use cfgsync_wire::NODE_KEY_HEADER;
 
@@ -271,8 +272,9 @@ impl RequestContext {
                 common: certificate.common_name.as_deref(),
             }),
         };
+        let from = connection.peer.address.ip();
         let (role, audit) = (&mut self.role, &mut self.audit);
-        Ok(access.authenticate(&credentials, |mut principal| {
+        Ok(access.authenticate(&credentials, from, |mut principal| {
             *role = principal.role();
             let decided = decide(access, &mut principal);
             if access.audit().is_some() {
@@ -304,7 +306,12 @@ impl RequestContext {
         match access.check_failure_rate(self.peer().address.ip()) {
             Ok(()) => {
                 let (peer, method, route) = (self.peer(), self.method(), self.pattern());
-                tracing::warn!("denied {method} {route} to {peer}: {rejection}");
+                tracing::warn!(
+                    event = "request_denied",
+                    %peer,
+                    reason = %rejection,
+                    "denied {method} {route} from {peer}: {rejection}"
+                );
                 None
             }
             Err(wait) => {
@@ -314,9 +321,37 @@ impl RequestContext {
         }
     }
 
+    /// Keeps and logs the reason why a node may not register. The sender has the right to register nodes, so a client
+    /// without credentials cannot push out the refusals of others.
+    pub(super) fn note_refused(&self, identifier: Identifier, ip: IpAddr, rejection: &Rejection) {
+        let is_logged = match rejection {
+            // The refusal is logged already, see `report_denial`.
+            Rejection::Denied(denial) if denial.is_about_identity() => true,
+            Rejection::Refused(Refusal::Full(_)) => true,
+            Rejection::Refused(refusal) if !matches!(refusal, Refusal::Store(_)) => false,
+            _ => return,
+        };
+        let name = identifier.clone();
+        let coordinator = &self.server().coordinator;
+        let (reason, message) = (rejection.reason(), rejection.to_string());
+        let is_new = coordinator.note_refused(identifier, ip, reason, message);
+        let access = &self.server().config.access;
+        if is_new && !is_logged && access.check_failure_rate(self.peer().address.ip()).is_ok() {
+            tracing::warn!("{name} from {ip} was refused: {rejection}");
+        }
+    }
+
     /// Whether the sender has proven to be an operator.
     fn is_operator(&self) -> bool {
         self.role == Some(Role::Operator)
+    }
+
+    /// Which metadata of nodes the sender may see.
+    pub(super) fn metadata_access(&self) -> MetadataAccess {
+        match self.role {
+            Some(Role::Viewer) => MetadataAccess::WithoutSecrets,
+            None | Some(Role::Node | Role::Operator) => MetadataAccess::All,
+        }
     }
 
     /// How a payload is accessed by `GET`: a node receives it, an operator only looks at it.
@@ -346,6 +381,11 @@ impl RequestContext {
         matches!(decided, Ok(Ok(())))
     }
 
+    /// Notes the value of `once` that the request is about.
+    pub(super) fn set_once(&mut self, key: &str) {
+        self.audit.once = Some(key.to_owned());
+    }
+
     /// Notes the hash of a content that the request brings or shows.
     pub(super) fn attach_hash(&mut self, part: impl Into<String>, hash: Digest) {
         if self.server().config.access.audit().is_some() {
@@ -356,9 +396,14 @@ impl RequestContext {
     /// Notes the hash of the registration that the request brings.
     pub(super) fn attach_registration(&mut self, registration: &NodeRegistration) {
         if self.server().config.access.audit().is_some() {
-            let json = serde_json::to_vec(registration);
-            let json = json.expect("a registration was parsed from JSON");
-            self.audit.add_hash("facts", Digest::of(&json));
+            // Absent metadata and `{}` are the same facts, so they have the same hash.
+            let facts = serde_json::json!({
+                "identifier": registration.identifier,
+                "ip": registration.ip,
+                "metadata": registration.metadata,
+            });
+            self.audit
+                .add_hash("facts", Digest::of(facts.to_string().as_bytes()));
         }
     }
 
@@ -378,10 +423,19 @@ impl RequestContext {
         self.announce().await
     }
 
-    /// Notes the delivery of a payload. An operator may fetch any node's payload, so the secrets in it are revealed.
-    pub(super) async fn record_delivery(&mut self, delivery: &Delivery) -> Result<(), Rejection> {
+    /// Notes that the response has a payload for `identifier`. Returns whether it counts as delivered when it has been
+    /// sent. An operator may fetch any node's payload, so the secrets in it are revealed.
+    pub(super) async fn begin_delivery(
+        &mut self,
+        identifier: &Identifier,
+        delivery: &Delivery,
+    ) -> Result<bool, Rejection> {
+        // A response to HEAD has no content.
+        let is_news = !delivery.is_known && self.head.method != Method::HEAD;
+        let coordinator = &self.server().coordinator;
+        let is_first = is_news && coordinator.begin_delivery(identifier, delivery.generation);
         let reveals = delivery.shows_secrets && self.is_operator();
-        if reveals || delivery.is_first {
+        if reveals || is_first {
             self.audit.generation = Some(delivery.generation);
             self.attach_hash("payload", delivery.payload.digest);
         }
@@ -389,7 +443,7 @@ impl RequestContext {
             // Boxed, so that held requests do not reserve memory for this.
             Box::pin(self.announce_reveal()).await?;
         }
-        Ok(())
+        Ok(is_news)
     }
 
     /// Announces the change that the request is about to make, where the audit log is required.
@@ -414,13 +468,16 @@ impl RequestContext {
         self.announce().await
     }
 
-    /// Writes the audit line of the response, if the request belongs into the log.
+    /// Counts a refusal, and writes the audit line of the response, if the request belongs into the log.
     pub(super) fn finish(&mut self, status: StatusCode, reason: Option<&'static str>) {
+        let refusal = reason.or(self.audit.refusal);
+        if let Some(reason) = refusal {
+            self.server().coordinator.metrics().count_refusal(reason);
+        }
         let access = &self.server().config.access;
         if access.audit().is_none() {
             return;
         }
-        let refusal = reason.or(self.audit.refusal);
         let is_change = self.endpoint.is_some_and(|row| row.action.is_change());
         if let Some(outcome) = self.audit.outcome(is_change, status, refusal) {
             access.record(self.audit_line(outcome, Some(status), refusal));
@@ -444,6 +501,7 @@ impl RequestContext {
             from: Some(self.peer().address.ip()),
             node: node.map(|node| node.to_string()),
             value: draft.value.clone(),
+            once: draft.once.clone(),
             generation: draft.generation,
             revision: None,
             status: status.map(|status| status.as_u16()),
@@ -485,53 +543,5 @@ impl std::ops::Deref for Context {
 impl std::ops::DerefMut for Context {
     fn deref_mut(&mut self) -> &mut RequestContext {
         &mut self.0
-    }
-}
-
-/// Returns the token in `Authorization: Bearer TOKEN`. The password of `Basic` counts as a token too, for clients that
-/// support only credentials in a URL. A malformed header counts as an unknown token.
-fn presented_token(headers: &HeaderMap) -> Option<PresentedToken> {
-    let value = headers.get(AUTHORIZATION)?.as_bytes();
-    let token = token_in(value);
-    Some(token.unwrap_or_else(|| PresentedToken::from_text(b"")))
-}
-
-fn token_in(authorization: &[u8]) -> Option<PresentedToken> {
-    let space = authorization.iter().position(|&byte| byte == b' ')?;
-    let (scheme, rest) = authorization.split_at(space);
-    let rest = rest.trim_ascii();
-    if scheme.eq_ignore_ascii_case(b"bearer") {
-        return Some(PresentedToken::from_text(rest));
-    }
-    if !scheme.eq_ignore_ascii_case(b"basic") {
-        return None;
-    }
-    let decoded = data_encoding::BASE64.decode(rest).ok()?;
-    let colon = decoded.iter().position(|&byte| byte == b':')?;
-    Some(PresentedToken::from_text(&decoded[colon + 1..]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn token_is_read_from_bearer_and_basic() {
-        let token = |text: &str| Some(PresentedToken::from_text(text.as_bytes()));
-        for (value, expected) in [
-            ("Bearer abc", token("abc")),
-            ("bearer   abc ", token("abc")),
-            // user:abc and :a:b
-            ("Basic dXNlcjphYmM=", token("abc")),
-            ("basic OmE6Yg==", token("a:b")),
-            ("Basic ???", token("")),
-            ("Digest abc", token("")),
-            ("abc", token("")),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(AUTHORIZATION, HeaderValue::from_static(value));
-            assert_eq!(presented_token(&headers), expected, "{value}");
-        }
-        assert_eq!(presented_token(&HeaderMap::new()), None);
     }
 }

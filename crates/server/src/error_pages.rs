@@ -42,8 +42,10 @@ fn path_length(head: &[u8]) -> usize {
     path.map_or(0, <[u8]>::len)
 }
 
-/// Returns `rejection` as the bytes of a whole response, after which the connection is closed.
+/// Counts `rejection` and returns it as the bytes of a whole response, after which the connection is closed.
 pub(super) fn raw_response(rejection: &Rejection, server: &ServerState) -> Vec<u8> {
+    let metrics = server.coordinator.metrics();
+    metrics.count_refusal(rejection.reason());
     let (reply, body) = (rejection.reply(), rejection.to_json());
     let mut response = format!(
         "HTTP/1.1 {}\r\ncontent-length: {}\r\n",

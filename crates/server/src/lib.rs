@@ -29,12 +29,31 @@
 //! | `/v1/nodes/{id}/payload` | GET, HEAD | Fetch | returns a node's payload with an entity tag, and follows changes |
 //! | `/v1/nodes/{id}/override` | DELETE | Operate | ends an override |
 //! | `/v1/nodes/{id}/key` | DELETE | Operate | releases a node's name from the key that owns it |
+//! | `/v1/nodes/{id}/ban` | POST | Operate | removes a node and refuses its registrations |
+//! | `/v1/nodes/{id}/ban` | DELETE | Operate | ends a ban |
 //! | `/v1/generations` | GET, HEAD | Inspect | lists the sealed generations, newest first |
 //! | `/v1/generations/{n}` | GET, HEAD | Inspect | describes one generation, file by file |
-//! | `/v1/generations/{n}/nodes/{id}/payload` | GET, HEAD | Inspect | returns a node's payload of a generation; this is no delivery |
+//! | `/v1/generations/{n}/nodes/{id}/payload` | GET, HEAD | Read | returns a node's payload of a generation; this is no delivery |
 //! | `/v1/leave` | POST | Leave | withdraws a node's own registration |
 //! | `/v1/fail` | POST | Operate | declares the cluster failed, with a reason for all waiting nodes |
 //! | `/v1/reset` | POST | Operate | ends the failure that an operator declared |
+//! | `/v1/namespaces` | GET, HEAD | ReadValues | lists the namespaces that have a value |
+//! | `/v1/namespaces/{namespace}/keys` | GET, HEAD | ReadValues | lists the values of a namespace |
+//! | `/v1/namespaces/{namespace}/keys/{key}` | GET, HEAD | ReadValues | returns a value |
+//! | `/v1/namespaces/{namespace}/keys/{key}` | POST | WriteValues | sets a value |
+//! | `/v1/namespaces/{namespace}/keys/{key}` | DELETE | WriteValues | deletes a value; its history stays |
+//! | `/v1/namespaces/{namespace}/keys/{key}/versions` | GET, HEAD | ReadValues | lists the kept versions of a value, newest first |
+//! | `/v1/namespaces/{namespace}/keys/{key}/diff` | GET, HEAD | ReadValues | compares two versions of a value |
+//! | `/v1/namespaces/{namespace}/snapshot` | GET, HEAD | ReadValues | returns all values of a namespace at one revision |
+//! | `/v1/namespaces/{namespace}/access` | GET, HEAD | CheckAccess | says whether the client may read and change values |
+//! | `/v1/codecs` | GET, HEAD | ReadValues | lists the codecs that the server checks |
+//! | `/v1/aliases` | GET, HEAD | ReadValues | lists the aliases |
+//! | `/v1/aliases/{key}` | GET, HEAD | ReadValues | returns an alias |
+//! | `/v1/aliases/{key}` | PUT | WriteValues | sets an alias, a second name for a key |
+//! | `/v1/aliases/{key}` | DELETE | WriteValues | deletes an alias |
+//! | `/v1/redraw` | POST | Operate | evaluates a value of `once` again, for the next generation |
+//! | `/v1/tokens` | GET, HEAD | Read | lists the tokens and when each was last used |
+//! | `/v1/reload` | POST | Operate | reads the files of the server again: spec, tokens, certificates |
 //! | `/livez` | GET, HEAD | Probe | answers if the server runs |
 //! | `/readyz` | GET, HEAD | Probe | answers 200 if new requests should come here, 503 while the server drains |
 //! | `/metrics` | GET, HEAD | Inspect | returns the metrics in the OpenMetrics format |
@@ -50,6 +69,7 @@ mod socket;
 mod peer_liveness;
 mod peer;
 mod tls;
+mod reload_queue;
 mod config;
 mod connection_quota;
 mod linger;
@@ -65,6 +85,7 @@ mod state;
 mod reply;
 mod rejection;
 mod transport_checks;
+mod presented_token;
 mod audit_draft;
 mod context;
 mod request_body;
@@ -79,6 +100,7 @@ mod server;
 
 pub use config::HttpConfig;
 pub use loopback::is_loopback_only;
+pub use reload_queue::{ReloadQueue, ReloadRequest, reload_queue};
 pub use server::{DrainReport, serve};
 pub use socket::{adopt, listen};
 pub use tls::{Tls, TlsError, TlsFiles};

@@ -6,6 +6,9 @@
 //! Most clients that disconnect then were killed, and a restarted node must not find its quota used by its previous
 //! connections.
 //!
+//! The same places know when a payload has been sent completely: hyper flushes only when its buffer is empty. A payload
+//! counts as delivered then.
+//!
 //! A body that is being read asks [`PeerLiveness::has_ended`] whether its rest can still arrive.
 
 use std::{
@@ -15,6 +18,8 @@ use std::{
     },
     task::{Context, Waker},
 };
+
+use cfgsync_model::{GenerationNumber, Identifier};
 
 /// No request is being served.
 const IDLE: u8 = 0;
@@ -34,6 +39,15 @@ pub(super) struct PeerLiveness {
     stage: AtomicU8,
     /// The reader that saw the end of the stream and was not told, to be woken when it may be.
     withheld_from: Mutex<Option<Waker>>,
+    /// Payloads whose last bytes are buffered. The next flush sends them.
+    buffered: Mutex<Vec<PendingDelivery>>,
+}
+
+/// A payload on its way to a node, which counts as delivered when its last byte was sent.
+#[derive(Debug)]
+pub(super) struct PendingDelivery {
+    pub(super) identifier: Identifier,
+    pub(super) generation: GenerationNumber,
 }
 
 /// A request, from its head to the last byte of its response.
@@ -83,12 +97,14 @@ impl PeerLiveness {
         is_withheld
     }
 
-    /// Records that everything written so far has been flushed.
-    pub(super) fn on_flushed(&self) {
+    /// Records that everything written so far has been flushed. Returns the payloads whose last bytes that sent.
+    pub(super) fn on_flushed(&self) -> Vec<PendingDelivery> {
         if self.stage.load(Ordering::Relaxed) == ANSWERED {
             self.stage.store(IDLE, Ordering::Relaxed);
             self.release_end();
         }
+        let mut buffered = self.buffered.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *buffered)
     }
 
     fn release_end(&self) {
@@ -99,6 +115,14 @@ impl PeerLiveness {
 
     fn withheld_from(&self) -> MutexGuard<'_, Option<Waker>> {
         (self.withheld_from.lock()).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RequestInProgress {
+    /// Records that the last bytes of a payload are buffered.
+    pub(super) fn payload_buffered(&self, delivery: PendingDelivery) {
+        let mut buffered = (self.0.buffered.lock()).unwrap_or_else(PoisonError::into_inner);
+        buffered.push(delivery);
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     request_headers::WrongIfMatch,
     routes::Route,
 };
-use cfgsync_access::{AuditUnavailable, Denial};
+use cfgsync_access::{AuditUnavailable, Denial, Role};
 use cfgsync_cluster::{Refusal, ValueError, ValueRejection};
 use cfgsync_model::{GenerationNumber, Identifier};
 
@@ -29,7 +29,7 @@ use cfgsync_wire::{
 /// A request that was not served, named by what was wrong with it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Rejection {
-    #[error("the body has more than the {max_bytes} bytes that this route accepts")]
+    #[error("the request's body is longer than the {max_bytes} bytes that this server accepts")]
     TooLarge { max_bytes: usize },
     #[error("the body did not arrive within {}", duration::text(*limit))]
     TooSlow { limit: Duration },
@@ -121,6 +121,8 @@ pub(super) enum Rejection {
          again"
     )]
     CertificateOutdated,
+    #[error("this server is part of another program, which has no files to read again")]
+    NoReload,
     #[error("this server is stopping")]
     Stopping,
     #[error("the server failed on this request, which is a bug; its log says more")]
@@ -178,6 +180,7 @@ impl Rejection {
             Self::TwoAuthorizations => (StatusCode::BAD_REQUEST, "two_authorizations"),
             Self::OtherHost(_) => (StatusCode::MISDIRECTED_REQUEST, "other_host"),
             Self::Encoding => (StatusCode::BAD_REQUEST, "wrong_encoding"),
+            Self::NoReload => (StatusCode::NOT_IMPLEMENTED, "no_reload"),
             Self::Bug => (StatusCode::INTERNAL_SERVER_ERROR, "bug"),
         };
         (status, Code::Internal, reason)
@@ -323,7 +326,11 @@ fn outline_of_denial(denial: &Denial) -> (StatusCode, &'static str) {
         Denial::NoCredentials(_) => (StatusCode::UNAUTHORIZED, "no_credentials"),
         Denial::UnknownToken => (StatusCode::UNAUTHORIZED, "unknown_token"),
         Denial::Expired { .. } => (StatusCode::UNAUTHORIZED, EXPIRED_TOKEN),
-        Denial::NotOperator(_) => (StatusCode::FORBIDDEN, "not_operator"),
+        Denial::WrongRole {
+            required: Role::Node,
+            ..
+        } => (StatusCode::FORBIDDEN, "not_node"),
+        Denial::WrongRole { .. } => (StatusCode::FORBIDDEN, "not_operator"),
         Denial::OtherNodes { .. } => (StatusCode::FORBIDDEN, "other_nodes"),
         Denial::NamesNoNode { .. } => (StatusCode::FORBIDDEN, "names_nobody"),
         Denial::OtherCertificate(_) => (StatusCode::FORBIDDEN, "other_certificate"),
@@ -338,8 +345,11 @@ pub(super) fn reason_of_refusal(refusal: &Refusal) -> &'static str {
     outline_of_refusal(refusal).2
 }
 
-/// 404: the cluster has nothing for this node, now or later.
+/// 404: the cluster has nothing for this node, now or later. A banned node gets 403.
 pub(super) fn missing(refusal: &Refusal) -> Reply {
+    if matches!(refusal, Refusal::Banned(_)) {
+        return Rejection::Refused(refusal.clone()).reply();
+    }
     let reason = reason_of_refusal(refusal);
     let body = ErrorBody::new(Code::MissingConfig, reason, refusal.to_string());
     reply::json_bytes(StatusCode::NOT_FOUND, body.to_json().into())
@@ -357,10 +367,16 @@ fn outline_of_refusal(refusal: &Refusal) -> Outline {
         Refusal::Replaced { .. } => (StatusCode::CONFLICT, "replaced"),
         Refusal::NameInUse { .. } => (StatusCode::CONFLICT, "name_in_use"),
         Refusal::OtherFacts(_) => (StatusCode::CONFLICT, "other_facts"),
-        Refusal::SharedPath { .. } => (StatusCode::CONFLICT, "shared_path"),
+        Refusal::SharedPath { .. } | Refusal::NestedPath(_) => {
+            (StatusCode::CONFLICT, "shared_path")
+        }
         Refusal::Metadata(_) => (StatusCode::BAD_REQUEST, "wrong_metadata"),
         Refusal::Unregistered(_) => (StatusCode::NOT_FOUND, "unregistered"),
         Refusal::Unknown { .. } => (StatusCode::NOT_FOUND, NO_SUCH_NODE),
+        Refusal::Banned(_) => (StatusCode::FORBIDDEN, "banned"),
+        Refusal::NotBanned(_) => (StatusCode::NOT_FOUND, "not_banned"),
+        Refusal::NoOnce { .. } => (StatusCode::NOT_FOUND, "no_once"),
+        Refusal::NotDrawn(_) => (StatusCode::CONFLICT, "not_drawn"),
         Refusal::NoOverride(_) => (StatusCode::NOT_FOUND, "no_override"),
         Refusal::NoKey(_) => (StatusCode::CONFLICT, "no_owner"),
         Refusal::OtherKey(_) => (StatusCode::FORBIDDEN, "other_key"),

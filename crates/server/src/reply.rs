@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response as RoutedResponse};
 use bytes::Bytes;
 use hyper::{
     Response, StatusCode,
-    header::{CONNECTION, CONTENT_TYPE, ETAG, HeaderValue, RETRY_AFTER},
+    header::{CONNECTION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use serde::Serialize;
 
@@ -16,7 +16,9 @@ use super::{
     state::ServerState,
 };
 use cfgsync_model::{Digest, Failure};
-use cfgsync_wire::{Code, DRAINING, EncodedPayload, ErrorBody};
+use cfgsync_wire::{Code, DRAINING, EncodedPayload, ErrorBody, OUTDATED_HEADER};
+
+const OUTDATED: HeaderName = HeaderName::from_static(OUTDATED_HEADER);
 
 /// A response as hyper sends it.
 pub(super) type Reply = Response<ReplyBody>;
@@ -34,6 +36,20 @@ impl IntoResponse for RoutedReply {
     fn into_response(self) -> RoutedResponse {
         self.0.map(|body| axum::body::Body::new(BytesBody(body)))
     }
+}
+
+/// Adds the reason why the payload of `reply` is not the newest. A header has ASCII characters only.
+pub(super) fn outdated(reply: &mut Reply, failure: &Failure) {
+    const REASON_MAX_CHARS: usize = 500;
+    let reason = failure.reason.chars().take(REASON_MAX_CHARS);
+    let printable = |c: char| match c {
+        ' '..='~' => c,
+        _ if c.is_whitespace() => ' ',
+        _ => '?',
+    };
+    let reason = HeaderValue::try_from(reason.map(printable).collect::<String>());
+    let reason = reason.expect("printable ASCII is a header value");
+    reply.headers_mut().insert(OUTDATED, reason);
 }
 
 /// 202 without a body: the change was accepted.

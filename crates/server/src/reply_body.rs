@@ -10,7 +10,10 @@ use std::{
 use bytes::{Buf, Bytes};
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::{peer_liveness::RequestInProgress, write_slots::WriteSlot};
+use super::{
+    peer_liveness::{PendingDelivery, RequestInProgress},
+    write_slots::WriteSlot,
+};
 use cfgsync_wire::EncodedPayload;
 
 /// The longest frame, in bytes. Longer pieces are cut, so that little of a large payload is in flight at a time. Its
@@ -24,6 +27,8 @@ pub(super) struct ReplyBody {
     slot: Option<WriteSlot>,
     /// The request whose response ends with this body.
     request: Option<RequestInProgress>,
+    /// The delivery that is complete when the last frame has been sent. Boxed, because most responses have none.
+    delivery: Option<Box<PendingDelivery>>,
 }
 
 enum Source {
@@ -160,7 +165,13 @@ impl ReplyBody {
             source,
             slot,
             request: None,
+            delivery: None,
         }
+    }
+
+    /// Reports the payload as delivered when its last byte has been sent.
+    pub(super) fn deliver(&mut self, delivery: PendingDelivery) {
+        self.delivery = Some(Box::new(delivery));
     }
 
     /// Ends `request` when this body is sent.
@@ -188,6 +199,11 @@ impl Body for ReplyBody {
         };
         if self.is_end_stream() {
             self.slot = None;
+            if let Some(delivery) = self.delivery.take()
+                && let Some(request) = &self.request
+            {
+                request.payload_buffered(*delivery);
+            }
         }
         Poll::Ready(part.map(|part| Ok(Frame::data(part))))
     }

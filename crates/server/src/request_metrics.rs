@@ -84,6 +84,7 @@ impl RequestMetrics {
 mod tests {
     use super::*;
     use crate::path::PathMatch;
+    use cfgsync_cluster::metrics::Expiries;
 
     #[test]
     fn requests_are_counted_under_their_route_and_status() {
@@ -93,7 +94,7 @@ mod tests {
             let status = StatusCode::from_u16(status).unwrap();
             requests.count(PathMatch::of(path).index, status, Duration::from_millis(2));
         }
-        let text = metrics.to_text();
+        let text = metrics.to_text(&Expiries::default());
         for line in [
             "cfgsync_requests_total{route=\"/node\",status=\"200\"} 2",
             "cfgsync_requests_total{route=\"/node\",status=\"418\"} 1",

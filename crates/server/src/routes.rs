@@ -71,6 +71,8 @@ pub(super) enum RoutedHandler {
     Remove,
     RemoveOverride,
     Release,
+    Ban,
+    Unban,
     Generations,
     OneGeneration,
     Payload,
@@ -91,8 +93,11 @@ pub(super) enum RoutedHandler {
     GetAlias,
     SetAlias,
     DeleteAlias,
+    Redraw,
+    Reload,
     Livez,
     Readyz,
+    Tokens,
     Metrics,
 }
 
@@ -197,6 +202,23 @@ pub(super) static ROUTES: &[Route] = &[
         }],
     },
     Route {
+        pattern: "/v1/nodes/{id}/ban",
+        endpoints: &[
+            Endpoint {
+                verb: Verb::Post,
+                action: Action::Operate,
+                handler: Handler::Routed(RoutedHandler::Ban),
+                doc: "removes a node and refuses its registrations",
+            },
+            Endpoint {
+                verb: Verb::Delete,
+                action: Action::Operate,
+                handler: Handler::Routed(RoutedHandler::Unban),
+                doc: "ends a ban",
+            },
+        ],
+    },
+    Route {
         pattern: "/v1/generations",
         endpoints: &[Endpoint {
             verb: Verb::Get,
@@ -218,7 +240,7 @@ pub(super) static ROUTES: &[Route] = &[
         pattern: "/v1/generations/{n}/nodes/{id}/payload",
         endpoints: &[Endpoint {
             verb: Verb::Get,
-            action: Action::Inspect,
+            action: Action::Read,
             handler: Handler::Routed(RoutedHandler::Payload),
             doc: "returns a node's payload of a generation; this is no delivery",
         }],
@@ -367,6 +389,33 @@ pub(super) static ROUTES: &[Route] = &[
                 doc: "deletes an alias",
             },
         ],
+    },
+    Route {
+        pattern: "/v1/redraw",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Operate,
+            handler: Handler::Routed(RoutedHandler::Redraw),
+            doc: "evaluates a value of `once` again, for the next generation",
+        }],
+    },
+    Route {
+        pattern: "/v1/tokens",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Read,
+            handler: Handler::Routed(RoutedHandler::Tokens),
+            doc: "lists the tokens and when each was last used",
+        }],
+    },
+    Route {
+        pattern: "/v1/reload",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Operate,
+            handler: Handler::Routed(RoutedHandler::Reload),
+            doc: "reads the files of the server again: spec, tokens, certificates",
+        }],
     },
     Route {
         pattern: "/livez",
@@ -528,11 +577,7 @@ mod tests {
     #[test]
     fn documentation_shows_every_route_with_curl() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let pages = [
-            "README.md",
-            "docs/src/http-api.md",
-            "docs/src/values.md",
-        ];
+        let pages = ["README.md", "docs/src/http-api.md", "docs/src/values.md"];
         let texts = pages.map(|page| std::fs::read_to_string(root.join(page)).unwrap_or_default());
         let shown = curl_lines(&texts.concat());
         let all: BTreeSet<_> = (ROUTES.iter())

@@ -160,6 +160,8 @@ fn take_quota(
     server.coordinator.metrics().connections_refused.inc();
     if exceeded.should_warn {
         tracing::warn!(
+            event = "connections_refused",
+            peer = %exceeded.network,
             "{} has reached the limit of open connections for one address ({}), so the server closes further ones; if \
              most nodes connect from there, raise --connections-per-address-max",
             exceeded.network,

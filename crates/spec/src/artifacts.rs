@@ -5,6 +5,9 @@
 //!
 //! The format is by node if `nodes` is a mapping, and the bundle if it is a list. A file is
 //! `{path, content, mode, secret}`. `mode` and `secret` may be absent.
+//!
+//! Files of the existing protocol's server may have other fields, and nodes without `files`. They are accepted with a
+//! warning. A field that looks like a misspelt one is a mistake: without it, a secret file could become readable.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -13,12 +16,13 @@ use serde_yaml::{Mapping, Value};
 
 use super::{
     mistake::{Document, Mistake},
-    scalars::{Mapped, ModeText},
+    scalars::{AccountText, Mapped, ModeText},
     source::YamlPath,
     syntax, typed,
+    unknown_fields::take_unknown_fields,
 };
 use cfgsync_model::{
-    ArtifactFile, ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, Mode,
+    ArtifactFile, ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, Mode, Ownership,
 };
 
 #[derive(Deserialize)]
@@ -31,6 +35,7 @@ struct RawByNode {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawFiles {
+    #[serde(default)]
     files: Vec<Mapped<RawArtifact>>,
 }
 
@@ -45,6 +50,7 @@ struct RawBundle {
 #[serde(deny_unknown_fields)]
 struct RawBundleNode {
     identifier: String,
+    #[serde(default)]
     files: Vec<Mapped<RawArtifact>>,
 }
 
@@ -55,22 +61,31 @@ struct RawArtifact {
     content: String,
     mode: Option<ModeText>,
     secret: Option<bool>,
+    owner: Option<AccountText>,
+    group: Option<AccountText>,
+}
+
+/// Artifacts that were read, and what was ignored in their file.
+pub(super) struct ReadArtifacts {
+    pub(super) artifacts: MaterializedArtifacts,
+    pub(super) warnings: Vec<String>,
 }
 
 /// Reads the artifacts in `text`, the content of `file`.
-pub(super) fn read_artifacts(
-    file: &Path,
-    text: String,
-) -> Result<MaterializedArtifacts, Vec<Mistake>> {
+pub(super) fn read_artifacts(file: &Path, text: String) -> Result<ReadArtifacts, Vec<Mistake>> {
     let document = Document::new(file, text);
-    let value = syntax::parse(&document)?;
+    let mut value = syntax::parse(&document)?;
+    let warnings = take_unknown_fields(&document, &mut value);
     let mut reader = Reader {
         document,
         mistakes: Vec::new(),
         node_paths: BTreeMap::new(),
     };
     match reader.artifacts(&value) {
-        Some(artifacts) if reader.mistakes.is_empty() => Ok(artifacts),
+        Some(artifacts) if reader.mistakes.is_empty() => Ok(ReadArtifacts {
+            artifacts,
+            warnings,
+        }),
         _ => Err(reader.mistakes),
     }
 }
@@ -183,6 +198,10 @@ impl Reader {
                 Ok(path) => ArtifactFile {
                     mode,
                     secret,
+                    ownership: Ownership::of(
+                        raw.owner.map(|owner| owner.0),
+                        raw.group.map(|group| group.0),
+                    ),
                     ..ArtifactFile::new(path, raw.content)
                 },
                 Err(error) => {

@@ -9,7 +9,8 @@
 //! **Invariants.**
 //! - A `Spec` that exists is valid: its expressions and templates are compiled, its paths are artifact names, and the
 //!   files that it names were found.
-//! - Nothing in a file is ignored: an unknown field or a wrong type is an error.
+//! - Nothing in a spec is ignored: an unknown field or a wrong type is an error. What is ignored in an artifacts file is
+//!   a warning ([`Spec::warnings`]).
 //! - An error shows file, line, column, the text and, where there is one, the remedy. All mistakes are reported at once.
 //! - Specs with equal digests render equal files.
 
@@ -26,11 +27,14 @@ mod restart;
 mod ready_rule;
 mod once_name;
 mod rule;
+mod indentation;
 mod syntax;
 mod typed;
+mod unknown_fields;
 mod artifacts;
 mod files;
 mod yaml_file;
+mod server_settings;
 mod read;
 mod schema;
 #[cfg(test)]

@@ -1,9 +1,6 @@
 //! The rules of the section `metadata`, checked when a node registers.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde_json::{Map, Value};
 
@@ -100,6 +97,11 @@ impl MetadataRules {
         };
         for (name, rule) in &self.fields {
             let problem = match (object.get(name), &rule.default) {
+                // Other nodes and viewers may see the message of a refusal.
+                (Some(value), _) if rule.secret => (rule.check(value).err()).map(|_| {
+                    let expected = rule.expected();
+                    format!("expected {expected}, found another value, which is secret")
+                }),
                 (Some(value), _) => rule.check(value).err().map(|problem| {
                     // The most common mistake: `join --meta port=9000` gives a string.
                     match value.as_str().filter(|text| rule.accepts_json(text)) {
@@ -136,26 +138,6 @@ impl MetadataRules {
     fn fields_where(&self, is_meant: fn(&FieldRule) -> bool) -> impl Iterator<Item = &str> {
         let fields = self.fields.iter();
         fields.filter_map(move |(name, rule)| is_meant(rule).then_some(name.as_str()))
-    }
-
-    /// Returns made-up metadata that the rules accept, for the node number `index` of `plan --fake`. The values differ
-    /// from node to node as far as the rules allow.
-    ///
-    /// # Errors
-    /// Fails for the first field for which no value can be made up, such as one with a `pattern`.
-    pub fn fake(&self, index: usize) -> Result<Metadata, MetadataError> {
-        let mut object = Map::new();
-        for (name, rule) in &self.fields {
-            let mut value = rule.fake(name, index);
-            if rule.check(&value).is_err() {
-                value = rule.default.clone().ok_or_else(|| MetadataError {
-                    field: format!("metadata.{name}"),
-                    problem: format!("no value can be made up for {}", rule.expected()),
-                })?;
-            }
-            object.insert(name.clone(), value);
-        }
-        Ok(Value::Object(object))
     }
 }
 
@@ -263,64 +245,6 @@ impl FieldRule {
         }
         expected
     }
-
-    fn fake(&self, name: &str, index: usize) -> Value {
-        if !self.one_of.is_empty() {
-            return self.one_of[index % self.one_of.len()].clone();
-        }
-        match self.format {
-            Some(FieldFormat::Ip) => return Value::String(fake_address(index)),
-            Some(FieldFormat::Hostname) => return Value::String(format!("host-{index}")),
-            Some(FieldFormat::Port) => return (index % 65535 + 1).into(),
-            None => {}
-        }
-        match self.kind {
-            None | Some(FieldType::String) => {
-                let text = format!("{name}-{index}");
-                let length = self.min_length.unwrap_or(0);
-                Value::String(format!("{text:-<length$}"))
-            }
-            Some(FieldType::Boolean) => Value::Bool(index.is_multiple_of(2)),
-            Some(FieldType::Object) => Value::Object(Map::new()),
-            Some(FieldType::Array) => Value::Array(Vec::new()),
-            Some(FieldType::Integer | FieldType::Number) => self.fake_number(index),
-        }
-    }
-
-    /// Counts upwards from the default, the minimum or 1, and continues at the minimum after the maximum.
-    fn fake_number(&self, index: usize) -> Value {
-        let min = self.min.as_ref().and_then(to_integer);
-        let max = self.max.as_ref().and_then(to_integer);
-        let is_fraction = |number: &Option<serde_json::Number>| {
-            number
-                .as_ref()
-                .is_some_and(|number| to_integer(number).is_none())
-        };
-        if is_fraction(&self.min) || is_fraction(&self.max) {
-            // Between two fractions there may be no integer. The bound itself is always valid.
-            let bound = self.min.clone().or_else(|| self.max.clone());
-            return bound.map_or(Value::Null, Value::Number);
-        }
-        let default = match &self.default {
-            Some(Value::Number(number)) => to_integer(number),
-            _ => None,
-        };
-        let base = default
-            .or(min)
-            .unwrap_or_else(|| max.map_or(1, |max| max.min(1)));
-        let first = min.unwrap_or(base);
-        let index = i128::try_from(index).unwrap_or(0);
-        let number = match max {
-            Some(max) => first + (base - first + index) % (max - first + 1),
-            None => base + index,
-        };
-        match (i64::try_from(number), u64::try_from(number)) {
-            (Ok(number), _) => number.into(),
-            (_, Ok(number)) => number.into(),
-            // Only a rule without a maximum whose first number is near the end gets here.
-            _ => u64::MAX.into(),
-        }
-    }
 }
 
 fn to_integer(number: &serde_json::Number) -> Option<i128> {
@@ -373,11 +297,6 @@ fn is_host_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
 
-fn fake_address(index: usize) -> String {
-    let host = u32::try_from(index % (1 << 24)).unwrap_or(0);
-    Ipv4Addr::from_bits(0x0a00_0000 | host).to_string()
-}
-
 fn type_name(kind: FieldType) -> &'static str {
     match kind {
         FieldType::String => "a string",
@@ -404,5 +323,6 @@ fn describe(value: &Value) -> String {
     }
 }
 
+mod fake;
 #[cfg(test)]
 mod tests;

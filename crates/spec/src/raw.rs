@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 
-use super::scalars::{Count, DurationText, Mapped, ModeText, NodesClause};
+use super::scalars::{AccountText, Count, DurationText, Mapped, ModeText, NodesClause};
 
 /// A cfgsync spec. It says when a cluster's set of nodes is complete, and which files each node then gets.
 #[derive(Deserialize, JsonSchema)]
@@ -134,6 +134,9 @@ pub(super) struct RawReady {
     pub(super) groups: Option<Vec<Mapped<RawGroup>>>,
     /// An expression on `nodes` that must be true.
     pub(super) when: Option<String>,
+    /// The reason that waiting nodes get while `when` is false: a template that may use `nodes`. Without it, they get the
+    /// text of `when`.
+    pub(super) message: Option<String>,
     /// The time without a change that must pass before the set counts as complete, such as `2s`. The default is `0s`.
     pub(super) settle: Option<DurationText>,
     /// The time from the first registration, such as `5m`, after which the attempt fails if the set is not sealed. Every
@@ -247,6 +250,11 @@ pub(super) struct RawFile {
     pub(super) r#for: Option<String>,
     /// The permission bits, in quotes. The default is `"0644"`, and `"0600"` for a secret file.
     pub(super) mode: Option<ModeText>,
+    /// The owner of the file on the node: a name or number. Only `join` as root can give a file to another user. The flag
+    /// `--owner` of `join` has priority. By default, a replaced file keeps its owner.
+    pub(super) owner: Option<AccountText>,
+    /// The group of the file on the node: a name or number.
+    pub(super) group: Option<AccountText>,
     /// Whether the content is secret. Logs, errors and comparisons do not show it, and `inspect` shows it only with
     /// `--reveal`. The mode of a secret file must give no permission to the group or to others. The default is `false`.
     pub(super) secret: Option<bool>,

@@ -18,12 +18,14 @@ use super::{
     mistake::{Document, Mistake, spec_error},
     once_name,
     raw::{RawIdentity, RawLate, RawOnConflict, RawSpec},
+    ready_rule::{NO_CONDITION, NO_CONDITION_HELP},
+    server_settings::ServerSettings,
     source::YamlPath,
     syntax, typed,
 };
 use cfgsync_model::Identifier;
 use cfgsync_support::nearest::nearest;
-use cfgsync_template::{Declarations, Expression, JinjaError, Scope};
+use cfgsync_template::{Declarations, Expression, JinjaError, Scope, Template, Whitespace};
 
 /// The version of the format that is read here.
 const VERSION: u64 = 1;
@@ -70,6 +72,7 @@ impl Spec {
             files: SpecFiles::new(directory),
             declared: Declarations::default(),
             mistakes: Vec::new(),
+            warnings: Vec::new(),
             needs_materializers,
         };
         match reader.spec(&value) {
@@ -86,6 +89,7 @@ struct Reader {
     /// The names that its expressions and templates may use.
     declared: Declarations,
     mistakes: Vec<Mistake>,
+    warnings: Vec<String>,
     /// Whether an empty list of materializers is a mistake.
     needs_materializers: bool,
 }
@@ -98,6 +102,7 @@ impl Reader {
             return None;
         }
         let raw: RawSpec = self.section(value, &root)?;
+        let has_unknown_fields = !self.mistakes.is_empty();
         let cluster = self.cluster(&raw.cluster, &root.key("cluster"));
         let metadata = read_metadata(self, raw.metadata.as_ref(), &root.key("metadata"));
         let values = self.values(&raw, &root.key("values"));
@@ -108,8 +113,15 @@ impl Reader {
         let ready = if let Some(ready) = &raw.ready {
             read_ready(self, ready, &root.key("ready")).map(Some)
         } else {
-            // A misspelt `ready` is reported already.
-            if !has_misspelt(value, "ready") {
+            // A misspelt `ready` is reported already, and so are its fields if they are beside it.
+            let is_empty = value.get("ready").is_some_and(Value::is_null);
+            if is_empty && !has_unknown_fields {
+                let path = root.key("ready");
+                let mistake = self.document.key(&path, NO_CONDITION);
+                let mistake = mistake.help(NO_CONDITION_HELP);
+                self.mistakes
+                    .push(mistake.help("write, for example, `ready: { nodes: 3 }`"));
+            } else if !is_empty && !has_misspelt(value, "ready") {
                 self.require_ready(&materializers, &root);
             }
             Some(None)
@@ -136,6 +148,7 @@ impl Reader {
             values,
             materializers,
             digest: self.files.digest(&self.document.source.text),
+            warnings: std::mem::take(&mut self.warnings),
         })
     }
 
@@ -160,10 +173,20 @@ impl Reader {
                     "the version of the format, `1`",
                     other,
                 ),
-                None => self
-                    .document
-                    .value(root, "missing field `cfgsync`, the version of the format")
-                    .help("write `cfgsync: 1` at the top"),
+                None => match ServerSettings::of(value) {
+                    Some(settings) => self
+                        .document
+                        .value(
+                            root,
+                            "these are settings of the server `cfgsync-server`, not a spec",
+                        )
+                        .help(settings.as_spec())
+                        .help(settings.as_command()),
+                    None => self
+                        .document
+                        .value(root, "missing field `cfgsync`, the version of the format")
+                        .help("write `cfgsync: 1` at the top"),
+                },
             },
             other => typed::wrong_type(&self.document, root, "a mapping", other)
                 .help("begin with `cfgsync: 1`, the version of the format"),
@@ -245,6 +268,14 @@ impl Reader {
     fn expression(&mut self, text: &str, scope: Scope, path: &YamlPath) -> Option<Expression> {
         let compiled = Expression::compile_with(text, scope, &self.declared)
             .map(|expression| expression.with_origin(self.document.origin(path, text)));
+        self.check(compiled, text, path)
+    }
+
+    /// Compiles a template in the spec without fragments.
+    fn template(&mut self, text: &str, scope: Scope, path: &YamlPath) -> Option<Template> {
+        let (name, whitespace) = (path.to_string(), Whitespace::default());
+        let compiled = Template::compile_with(&name, text, scope, &[], &self.declared, whitespace)
+            .map(|template| template.with_origin(self.document.origin(path, text)));
         self.check(compiled, text, path)
     }
 

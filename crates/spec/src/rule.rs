@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cfgsync_model::{Digest, Identifier, InvalidIdentifier};
-use cfgsync_template::{Declarations, Expression, JinjaError, Scope};
+use cfgsync_template::{Declarations, Expression, JinjaError, Scope, Template, Whitespace};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -32,6 +32,7 @@ pub struct RuleBuilder {
     nodes: Option<Nodes>,
     groups: Vec<(String, usize)>,
     when: Option<String>,
+    message: Option<String>,
     settle: Duration,
     deadline: Option<Duration>,
     late: Late,
@@ -79,6 +80,7 @@ impl Spec {
             nodes: None,
             groups: Vec::new(),
             when: None,
+            message: None,
             settle: Duration::ZERO,
             deadline: None,
             late: Late::default(),
@@ -127,6 +129,13 @@ impl RuleBuilder {
     /// Requires that an expression on `nodes` is true. It replaces an earlier one.
     pub fn when(mut self, expression: impl Into<String>) -> Self {
         self.when = Some(expression.into());
+        self
+    }
+
+    /// Sets the reason that waiting nodes get while the expression of [`RuleBuilder::when`] is false: a template that may
+    /// use `nodes`. Without it, they get the text of the expression.
+    pub fn message(mut self, template: impl Into<String>) -> Self {
+        self.message = Some(template.into());
         self
     }
 
@@ -234,6 +243,13 @@ impl RuleBuilder {
         }
         let when = self.when.as_deref();
         let when = when.and_then(|source| compile("`when`", source, Scope::When, &declared));
+        let message = self.message.as_deref();
+        let message = message.and_then(|source| {
+            let whitespace = Whitespace::default();
+            Template::compile_with("message", source, Scope::When, &[], &declared, whitespace)
+                .map_err(|error| mistakes.push(expression("`message`", &error)))
+                .ok()
+        });
         let rule = ReadyRule {
             nodes: self.nodes.as_ref().map(|nodes| match nodes {
                 Nodes::AtLeast(count) => Members::AtLeast(*count),
@@ -241,6 +257,7 @@ impl RuleBuilder {
             }),
             groups,
             when,
+            message,
             settle: self.settle,
             deadline: self.deadline,
         };
@@ -260,6 +277,7 @@ impl RuleBuilder {
             values: self.values,
             materializers: embedded.map(MaterializerSpec::Embedded).collect(),
             digest,
+            warnings: Vec::new(),
         })
     }
 
@@ -269,6 +287,10 @@ impl RuleBuilder {
         if self.nodes.is_none() && self.groups.is_empty() && self.when.is_none() {
             let mistake = Mistake::without_text("the rule has no condition");
             mistakes.push(mistake.help(NO_CONDITION_HELP));
+        }
+        if self.message.is_some() && self.when.is_none() {
+            let title = "`message` is the reason for a `when` that is false";
+            mistakes.push(Mistake::without_text(title).help("add `when`, or remove `message`"));
         }
         if let Some(Nodes::AtLeast(0)) = self.nodes {
             mistakes.push(Mistake::without_text("`nodes` must be at least 1"));
@@ -311,7 +333,7 @@ impl RuleBuilder {
 
     fn digest(&self) -> Digest {
         let names: Vec<String> = self.materializers.iter().map(|one| one.0.name()).collect();
-        let rule = json!({
+        let mut rule = json!({
             "cluster": self.cluster,
             "nodes": match &self.nodes {
                 None => Value::Null,
@@ -331,6 +353,9 @@ impl RuleBuilder {
             "values": self.values,
             "materializers": names,
         });
+        if let Some(message) = &self.message {
+            rule["message"] = json!(message);
+        }
         Digest::of_parts([DIGEST_DOMAIN, rule.to_string().as_bytes()])
     }
 }
@@ -448,6 +473,7 @@ materializers: []
             Spec::rule("c")
                 .nodes(1)
                 .deadline(Duration::ZERO)
+                .message("{{ nodse }}")
                 .value("key", std::collections::BTreeMap::from([([0_u8], 0)]))
                 .once("a-b", "now()")
                 .once("c", "once.d")
@@ -482,6 +508,14 @@ materializers: []
         error: once.c: `once` has no entry `d`
          |
          = help: it has `a-b`
+
+        error: `message`: unknown variable `nodse`
+         |
+         = help: did you mean `nodes`?
+
+        error: `message` is the reason for a `when` that is false
+         |
+         = help: add `when`, or remove `message`
 
         error: expressions cannot use the name `a-b`: a name has letters, digits and '_', and does not begin with a digit
 

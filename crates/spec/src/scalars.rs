@@ -8,7 +8,7 @@ use serde::{
     de::{Error, MapAccess, SeqAccess, Unexpected, Visitor, value::MapAccessDeserializer},
 };
 
-use cfgsync_model::Mode;
+use cfgsync_model::{Account, Mode};
 use cfgsync_support::duration::{self, InvalidDuration};
 
 /// A `T` that is read from a mapping only. serde's derived readers alone would also accept a list of the fields'
@@ -149,6 +149,26 @@ impl JsonSchema for ModeText {
             "type": "string",
             "pattern": "^0?[0-7]{3}$",
             "default": "0644",
+        })
+    }
+}
+
+/// The name or number of a user or group.
+#[derive(Deserialize)]
+pub(super) struct AccountText(pub(super) Account);
+
+impl JsonSchema for AccountText {
+    fn schema_name() -> Cow<'static, str> {
+        "Account".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "The name or number of a user or group on the node.",
+            "type": ["string", "integer"],
+            "minimum": 0,
+            "maximum": u32::MAX - 1,
+            "pattern": "^([A-Za-z0-9_.][A-Za-z0-9_.-]*\\$?)$",
         })
     }
 }

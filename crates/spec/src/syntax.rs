@@ -1,13 +1,27 @@
 //! Parses YAML or JSON, and explains syntax errors.
 
+use std::ops::Range;
+
 use cfgsync_model::check_integer_range;
 use serde_yaml::Value;
 
 use super::{
+    indentation::Misindented,
     locations::{DuplicateKey, NESTING_MAX, find_excess_nesting},
     mistake::{Document, Mistake},
     source::Step,
 };
+
+/// The fields whose value is a mapping.
+const SECTIONS: [&str; 7] = [
+    "ready",
+    "metadata",
+    "once",
+    "values",
+    "fragments",
+    "env",
+    "shared",
+];
 
 /// Parses the text of `document`, with its merges (`<<: *name`) applied.
 ///
@@ -82,6 +96,15 @@ fn syntax_error(document: &Document, error: &serde_yaml::Error) -> Mistake {
         let title = format!("the integer {integer} needs more than 64 bits");
         return Mistake::at(&document.source, start..start + end, title).help("put it in quotes");
     }
+    if let Some(wrong) = Misindented::find(text, line)
+        && is_about_field(&message, start, &wrong.range)
+    {
+        let title = format!(
+            "invalid YAML: `{}` is indented like no field above it",
+            wrong.name
+        );
+        return Mistake::at(&document.source, wrong.range.clone(), title).help(wrong.help());
+    }
     let range = start..start + rest.chars().next().map_or(0, char::len_utf8);
     // The parser ends its message with the position, which is shown anyway.
     let problem = message.split(" at line ").next().unwrap_or(&message);
@@ -94,19 +117,41 @@ fn syntax_error(document: &Document, error: &serde_yaml::Error) -> Mistake {
     if line_text.trim_start_matches(' ').starts_with('\t') {
         return mistake.help("indent with spaces: YAML does not allow tabs");
     }
-    if line_text.contains(": {{") || line_text.contains("- {{") {
+    let value = line_text.split_once(": ").map_or("", |(_, value)| value);
+    if value.trim_start().starts_with("{{") || line_text.contains("- {{") {
         return mistake.help("put text that begins with `{{` in quotes");
     }
     if problem.contains("unknown anchor") {
         return mistake.help("put text that begins with `*` in quotes");
     }
     if problem.contains("mapping values are not allowed") {
-        return mistake.help("put text that contains `: ` in quotes");
+        return mistake.help(match section_on_one_line(line_text) {
+            Some((section, fields)) => {
+                format!("write `{section}: {{ {fields} }}`, or put `{fields}` into the next line and indent it")
+            }
+            None => "put text that contains `: ` in quotes".to_owned(),
+        });
     }
     if problem.contains("cannot start any token") {
         return mistake.help("put text that begins with this character in quotes");
     }
     mistake
+}
+
+/// Returns whether an error at the byte `at` may be about the indentation of the field with this name.
+fn is_about_field(message: &str, at: usize, name: &Range<usize>) -> bool {
+    let is_at_colon = message.contains("mapping values are not allowed") && at == name.end;
+    let is_at_name = message.contains("did not find expected") && at == name.start;
+    is_at_colon || is_at_name
+}
+
+/// Returns the section and its field if a line is like `ready: nodes: 3`.
+fn section_on_one_line(line: &str) -> Option<(&str, &str)> {
+    let (section, fields) = line.split_once(": ")?;
+    let section = section.trim_start_matches([' ', '-']);
+    SECTIONS
+        .contains(&section)
+        .then_some((section, fields.trim()))
 }
 
 /// Returns the byte of the first `*` in `text` that looks like an alias.

@@ -13,6 +13,50 @@ fn error_text(text: &str) -> String {
     parsed.expect_err("a mistake").to_string()
 }
 
+/// Artifacts files of the existing protocol's server.
+#[test]
+fn unknown_fields_of_artifacts_are_warnings() {
+    let bundle = "version: 3\nnodes:\n  - identifier: a\n    checksum: 1\n    files: [{path: p, content: x, \
+                  etag: me}]\n  - identifier: b\nshared_files: []\n";
+    let by_node = "nodes:\n  a: {files: [{path: p, content: x, etag: me}], checksum: 1}\n  b: {}\nversion: 3\n";
+    for (text, expected) in [
+        (
+            bundle,
+            [
+                "a.yaml:1: the unknown field `version` is ignored",
+                "a.yaml:4: the unknown field `checksum` is ignored",
+                "a.yaml:5: the unknown field `etag` is ignored",
+                "a.yaml:6: there is no `files`, which means no files",
+            ],
+        ),
+        (
+            by_node,
+            [
+                "a.yaml:4: the unknown field `version` is ignored",
+                "a.yaml:2: the unknown field `checksum` is ignored",
+                "a.yaml:2: the unknown field `etag` is ignored",
+                "a.yaml:3: there is no `files`, which means no files",
+            ],
+        ),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("a.yaml"), text).unwrap();
+        let spec =
+            "cfgsync: 1\ncluster: c\nmaterializers: [{kind: precomputed, artifacts: a.yaml}]\n";
+        let spec = Spec::parse(spec, "cluster.yaml", directory.path()).unwrap();
+        let warnings = spec.warnings.iter();
+        let shown: Vec<&str> = warnings
+            .map(|line| line.rsplit('/').next().unwrap())
+            .collect();
+        assert_eq!(shown, expected);
+        let MaterializerSpec::Precomputed(precomputed) = &spec.materializers[0] else {
+            panic!("{spec:?}");
+        };
+        let nodes = &precomputed.artifacts.nodes;
+        assert_eq!((nodes["a"].files().len(), nodes["b"].files().len()), (1, 0));
+    }
+}
+
 #[test]
 fn equal_specs_in_different_directories_have_equal_digests() {
     let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());

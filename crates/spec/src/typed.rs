@@ -30,7 +30,8 @@ pub(super) fn read<T: DeserializeOwned>(
     path: &YamlPath,
     mistakes: &mut Vec<Mistake>,
 ) -> Option<T> {
-    let mut value = Cow::Borrowed(value);
+    let original = value;
+    let mut value = Cow::Borrowed(original);
     let mut removed: Vec<YamlPath> = Vec::new();
     for _ in 0..MISTAKES_MAX {
         let error = match serde_path_to_error::deserialize::<_, Mapped<T>>(&*value) {
@@ -58,7 +59,12 @@ pub(super) fn read<T: DeserializeOwned>(
             }
             return None;
         }
-        mistakes.push(explain(document, &at, get(&value, &within), &message));
+        let mistake = explain(document, &at, get(&value, within.steps()), &message);
+        mistakes.push(if message.starts_with("unknown field ") {
+            with_nesting_help(mistake, original, &within, &removed)
+        } else {
+            mistake
+        });
         removed.push(at);
         if !remove(value.to_mut(), within.steps()) {
             return None;
@@ -73,6 +79,41 @@ fn missing_field(document: &Document, at: &YamlPath, field: &str) -> Mistake {
         owner => format!("missing field `{field}` in `{owner}`"),
     };
     document.key(at, title)
+}
+
+/// Adds a hint to the mistake of an unknown field at `within` of `section`, if the field above it has no value: then the
+/// field may belong to that one. Fields that are reported already count as not there.
+fn with_nesting_help(
+    mistake: Mistake,
+    section: &Value,
+    within: &YamlPath,
+    reported: &[YamlPath],
+) -> Mistake {
+    let Some((Step::Key(name), before)) = within.steps().split_last() else {
+        return mistake;
+    };
+    let Some(Value::Mapping(mapping)) = get(section, before) else {
+        return mistake;
+    };
+    let is_reported = |key: &Value| {
+        let last = |path: &YamlPath| path.steps().last().cloned();
+        let step = key.as_str().map(|key| Step::Key(key.to_owned()));
+        reported.iter().any(|path| last(path) == step)
+    };
+    let above = mapping
+        .iter()
+        .take_while(|(key, _)| key.as_str() != Some(name))
+        .filter(|(key, _)| !is_reported(key))
+        .last();
+    match above {
+        Some((Value::String(above), Value::Null)) => {
+            mistake.help(format!("if `{name}` belongs to `{above}`, indent it"))
+        }
+        Some((Value::String(above), Value::String(text))) if text.is_empty() => mistake.help(
+            format!("if this line belongs to the text of `{above}`, indent it"),
+        ),
+        _ => mistake,
+    }
 }
 
 /// Returns the mistake that serde reports with `message` for the value `found` at `at`.
@@ -127,6 +168,9 @@ pub(super) fn wrong_type(
         }
         Value::Mapping(mapping) if mapping.keys().any(Value::is_mapping) => {
             mistake.help("put text that begins with `{{` in quotes")
+        }
+        Value::Mapping(_) if expected == "a list" => {
+            mistake.help("put `- ` before the first field of each item")
         }
         Value::String(text) if expected == "a list" && !text.contains('\n') => {
             mistake.help(format!("write it as a list: [{text}]"))
@@ -201,13 +245,11 @@ fn yaml_path(path: &serde_path_to_error::Path) -> YamlPath {
         })
 }
 
-fn get<'v>(value: &'v Value, path: &YamlPath) -> Option<&'v Value> {
-    path.steps()
-        .iter()
-        .try_fold(value, |value, step| match step {
-            Step::Key(key) => value.get(key.as_str()),
-            Step::Index(index) => value.get(*index),
-        })
+fn get<'v>(value: &'v Value, steps: &[Step]) -> Option<&'v Value> {
+    steps.iter().try_fold(value, |value, step| match step {
+        Step::Key(key) => value.get(key.as_str()),
+        Step::Index(index) => value.get(*index),
+    })
 }
 
 /// Removes the entry at `steps` and returns whether there was one.

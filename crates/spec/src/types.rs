@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 
 use super::{materializer::Materializer, metadata::MetadataRules};
-use cfgsync_model::{ArtifactPath, Digest, Identifier, MaterializedArtifacts, Mode};
+use cfgsync_model::{ArtifactPath, Digest, Identifier, MaterializedArtifacts, Mode, Ownership};
 use cfgsync_template::{Expression, Iteration, Origin, Template};
 
 /// A readiness rule and the materializers that make the files.
@@ -34,6 +34,8 @@ pub struct Spec {
     pub materializers: Vec<MaterializerSpec>,
     /// The digest of the YAML and of every file that was read with it. Specs with equal digests render equal files.
     pub digest: Digest,
+    /// What was ignored in the files that were read, such as a field that cfgsync does not know.
+    pub warnings: Vec<String>,
 }
 
 /// The readiness rule. The set of nodes is complete if all given conditions hold.
@@ -45,6 +47,8 @@ pub struct ReadyRule {
     pub groups: Vec<Group>,
     /// A condition on the whole set.
     pub when: Option<Expression>,
+    /// The reason that waiting nodes get while `when` is false. If it is absent, they get the text of `when`.
+    pub message: Option<Template>,
     /// The time without a change of the inputs that must pass before the set counts as complete.
     pub settle: Duration,
     /// The time from an attempt's first registration to the first seal, after which the attempt fails.
@@ -67,6 +71,13 @@ pub struct Group {
     pub matching: Expression,
     /// The number of nodes that must match, at least 1.
     pub count: usize,
+}
+
+impl Group {
+    /// Returns whether the group can be counted node by node, because its expression reads only the node and constants.
+    pub fn is_counted_alone(&self) -> bool {
+        !self.matching.uses_variable("nodes") && !self.matching.uses_variable("once")
+    }
 }
 
 /// The effect of a change after the first seal.
@@ -165,6 +176,8 @@ pub struct FileSpec {
     pub iteration: Option<Iteration>,
     /// The permission bits of the file on the node.
     pub mode: Mode,
+    /// The owner and group of the file on the node.
+    pub ownership: Option<Arc<Ownership>>,
     /// Whether the content is shown to the node only, and not in logs, errors and comparisons.
     pub secret: bool,
     /// Whether the file is rendered once and is the same for every node.

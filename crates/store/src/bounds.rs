@@ -94,6 +94,14 @@ pub enum CapacityExceeded {
         /// The maximum, in bytes.
         max_bytes: usize,
     },
+    /// The maximum number of identifiers is banned. It is the same as for nodes.
+    #[error(
+        "the limit of banned names ({max}) is reached; end bans (cfgsync unban), or raise serve --nodes-max"
+    )]
+    Bans {
+        /// The maximum that was reached.
+        max: usize,
+    },
     /// The metadata of all nodes together would take too much memory.
     #[error(
         "the metadata of all nodes would take more than {max_bytes} bytes of memory; register with less metadata, remove \

@@ -65,6 +65,30 @@ pub enum Change {
     Reset,
     /// Changes a value or an alias. An input.
     Value(ValueChange),
+    /// Requests that the next generation evaluates a value of `once` again. Rejected if the newest generation has no such
+    /// value. Changes nothing if it is requested already. An input.
+    Redraw {
+        /// The name of the value.
+        key: String,
+    },
+    /// Removes a node, if it is registered, and rejects its registrations until [`Change::Unban`]. Changes nothing if it is
+    /// banned already. An input.
+    Ban {
+        /// The node to keep out.
+        identifier: Identifier,
+        /// The bounds for banned identifiers: at most `nodes_max`.
+        within: Bounds,
+    },
+    /// Ends a ban. Changes nothing if there is none. A record.
+    Unban(Identifier),
+    /// Notes that a render of newer inputs gave the files of a generation, so that the generation includes these inputs.
+    /// Ignored unless it is the newest generation. A record.
+    Confirm {
+        /// The generation whose files the render gave.
+        generation: GenerationNumber,
+        /// The revision of the newest input of the render.
+        inputs: Revision,
+    },
 }
 
 impl Change {
@@ -84,10 +108,14 @@ impl Change {
             | Self::Remove { .. }
             | Self::Override { .. }
             | Self::RemoveOverride(_)
-            | Self::Value(_) => true,
+            | Self::Value(_)
+            | Self::Redraw { .. }
+            | Self::Ban { .. } => true,
             Self::Deliver { .. }
             | Self::Claim { .. }
             | Self::Release(_)
+            | Self::Unban(_)
+            | Self::Confirm { .. }
             | Self::Fail(_)
             | Self::Reset => false,
         }
@@ -162,6 +190,12 @@ pub enum RejectionReason {
     /// A change of a value or an alias is not allowed.
     #[error(transparent)]
     Value(#[from] ValueRejection),
+    /// An operator has banned the node.
+    #[error("{0} is banned")]
+    Banned(Identifier),
+    /// The newest generation has no such value of `once`.
+    #[error("no generation has a value of once.{0}")]
+    NoOnceValue(String),
     /// The change does not fit in the bounds that it came with.
     #[error(transparent)]
     CapacityExceeded(#[from] CapacityExceeded),

@@ -50,6 +50,15 @@ pub(crate) enum DirectoryError {
         directory.display()
     )]
     Exposed { directory: PathBuf, mode: u32 },
+    /// The directory is not the one that the last server used.
+    #[error(
+        "{} was copied or restored: its log is not the file that the last server wrote to",
+        directory.display()
+    )]
+    Copied { directory: PathBuf },
+    /// The log ends before changes that were made.
+    #[error("{}: {what}", directory.display())]
+    LostTail { directory: PathBuf, what: String },
     /// An operation of the operating system failed.
     #[error("cannot {action} {}: {error}", path.display())]
     Io {

@@ -32,6 +32,10 @@ pub enum StoreErrorKind {
     NotFound,
     /// Other users can read the directory of the store.
     Exposed,
+    /// The directory of the store was copied or restored, and the configuration does not say how to continue it.
+    Copied,
+    /// The newest changes of the store are lost. A server that opens it begins a new instance.
+    LostTail,
     /// An operation of the operating system failed with this kind of error.
     Io(io::ErrorKind),
 }
@@ -59,6 +63,8 @@ fn kind_of(error: &DirectoryError) -> StoreErrorKind {
         DirectoryError::AnotherCluster { .. } => StoreErrorKind::AnotherCluster,
         DirectoryError::NoState { .. } => StoreErrorKind::NotFound,
         DirectoryError::Exposed { .. } => StoreErrorKind::Exposed,
+        DirectoryError::Copied { .. } => StoreErrorKind::Copied,
+        DirectoryError::LostTail { .. } => StoreErrorKind::LostTail,
         DirectoryError::Io { error, .. } => StoreErrorKind::Io(error.kind()),
     }
 }

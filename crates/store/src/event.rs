@@ -14,6 +14,9 @@ use cfgsync_support::clock::Timestamp;
 /// The number of events that a state keeps for followers that resume.
 pub const EVENT_HISTORY_MAX_EVENTS: usize = 8192;
 
+/// The contents of values in these events, in bytes.
+const EVENT_HISTORY_MAX_BYTES: usize = 16 << 20;
+
 /// One effect of a commit. Its JSON form is one flat object: `revision`, `part`, `kind` and the fields of that kind.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Event {
@@ -113,6 +116,28 @@ pub enum EventKind {
         /// The second name.
         alias: ValueKey,
     },
+    /// A generation includes newer inputs without a change of its files.
+    GenerationConfirmed {
+        /// The number of the generation.
+        generation: GenerationNumber,
+        /// The revision of the newest input that it includes.
+        inputs: Revision,
+    },
+    /// The registrations of a node are rejected from now on.
+    NodeBanned {
+        /// The identifier of the node.
+        identifier: Identifier,
+    },
+    /// A banned node may register again.
+    NodeUnbanned {
+        /// The identifier of the node.
+        identifier: Identifier,
+    },
+    /// An operator requested another value of `once`.
+    RedrawRequested {
+        /// The name of the value.
+        key: String,
+    },
     /// A generation was sealed.
     GenerationSealed {
         /// The number of the generation.
@@ -147,6 +172,10 @@ impl EventKind {
             Self::ValueDeleted { .. } => "value_deleted",
             Self::AliasSet { .. } => "alias_set",
             Self::AliasDeleted { .. } => "alias_deleted",
+            Self::GenerationConfirmed { .. } => "generation_confirmed",
+            Self::NodeBanned { .. } => "node_banned",
+            Self::NodeUnbanned { .. } => "node_unbanned",
+            Self::RedrawRequested { .. } => "redraw_requested",
             Self::GenerationSealed { .. } => "generation_sealed",
         }
     }
@@ -159,6 +188,8 @@ pub(crate) struct EventHistory {
     commits: Vector<Arc<[Event]>>,
     /// The number of events in all of `commits`.
     count: usize,
+    /// The size of the contents of values in all of `commits`, in bytes.
+    bytes: usize,
     /// The history has all events after this revision.
     complete_after: Revision,
 }
@@ -188,12 +219,14 @@ impl EventHistory {
 
     pub(crate) fn push(&mut self, events: Arc<[Event]>) {
         self.count += events.len();
+        self.bytes += bytes_of(&events);
         self.commits.push_back(events);
-        while self.count > EVENT_HISTORY_MAX_EVENTS {
+        while self.count > EVENT_HISTORY_MAX_EVENTS || self.bytes > EVENT_HISTORY_MAX_BYTES {
             let Some(oldest) = self.commits.pop_front() else {
                 break;
             };
             self.count -= oldest.len();
+            self.bytes -= bytes_of(&oldest);
             self.complete_after = oldest[0].revision;
         }
     }
@@ -217,6 +250,15 @@ impl EventHistory {
         });
         Some(self.commits.skip(first).into_iter())
     }
+}
+
+fn bytes_of(events: &[Event]) -> usize {
+    let kinds = events.iter().map(|event| &event.kind);
+    let bytes = kinds.map(|kind| match kind {
+        EventKind::ValueSet { content, .. } => content.bytes.len(),
+        _ => 0,
+    });
+    bytes.sum()
 }
 
 #[cfg(test)]
@@ -303,6 +345,11 @@ mod tests {
                 within: ValueBounds::NONE,
             }),
             Change::Value(ValueChange::DeleteAlias("old".parse().unwrap())),
+            Change::Ban {
+                identifier: id(),
+                within: Bounds::NONE,
+            },
+            Change::Unban(id()),
         ];
         let at = "1970-01-01T00:00:00Z";
         let expected = [
@@ -320,6 +367,8 @@ mod tests {
             json!({"kind": "value_deleted", "namespace": "prod", "key": "a/b"}),
             json!({"kind": "alias_set", "alias": "old", "target": "a/b"}),
             json!({"kind": "alias_deleted", "alias": "old"}),
+            json!({"kind": "node_banned", "identifier": "a"}),
+            json!({"kind": "node_unbanned", "identifier": "a"}),
         ];
         let expected = expected.into_iter().zip(0..).map(|(mut event, part)| {
             event["revision"] = json!(7);
@@ -343,6 +392,38 @@ mod tests {
     }
 
     #[test]
+    fn json_form_of_a_confirmation_names_generation_and_inputs() {
+        let mut state = State::default();
+        let sealed: Arc<Generation> = crate::conformance::generation(1, "files");
+        state.seal(sealed, 1, Revision(1)).unwrap();
+        let confirm = Change::Confirm {
+            generation: GenerationNumber(1),
+            inputs: Revision(2),
+        };
+        let commit = state.apply(vec![confirm], Revision(3)).unwrap();
+        let expected = json!([{
+            "revision": 3, "part": 0, "kind": "generation_confirmed", "generation": 1, "inputs": 2
+        }]);
+        assert_eq!(serde_json::to_value(&commit.events[..]).unwrap(), expected);
+    }
+
+    #[test]
+    fn json_form_of_a_redraw_names_the_value() {
+        let mut generation = Generation::clone(&crate::conformance::generation(1, "files"));
+        generation.once = Arc::new(serde_json::from_str(r#"{"cookie":"x"}"#).unwrap());
+        let mut state = State::default();
+        state.seal(Arc::new(generation), 1, Revision(1)).unwrap();
+        let key = "cookie".to_owned();
+        let commit = state.apply(vec![Change::Redraw { key }], Revision(2));
+        let expected =
+            json!([{"revision": 2, "part": 0, "kind": "redraw_requested", "key": "cookie"}]);
+        assert_eq!(
+            serde_json::to_value(&commit.unwrap().events[..]).unwrap(),
+            expected
+        );
+    }
+
+    #[test]
     fn parts_continue_where_batches_share_a_revision() {
         let mut state = State::default();
         let register = |name: &str| {
@@ -361,5 +442,32 @@ mod tests {
             .collect();
         assert_eq!(ids, [(4, 0), (4, 1), (6, 0)]);
         assert_eq!(state.events_after(Revision(4)).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn contents_of_values_in_the_history_are_bounded() {
+        let mut state = State::default();
+        let large = vec![b'x'; 1 << 20];
+        for revision in 1..=40 {
+            let set = Change::Value(ValueChange::Set(SetValue {
+                namespace: "prod".parse().unwrap(),
+                key: "a".parse().unwrap(),
+                content: ValueVersion {
+                    bytes: large.clone().into(),
+                    codec: "bytes".parse().unwrap(),
+                    value_type: ValueType::Custom,
+                    version: 0,
+                    created_at: Timestamp::UNIX_EPOCH,
+                    updated_at: Timestamp::UNIX_EPOCH,
+                    expires_at: None,
+                },
+                mode: WriteMode::Upsert,
+                if_version: None,
+                within: ValueBounds::default(),
+            }));
+            state.apply(vec![set], Revision(revision)).unwrap();
+        }
+        assert!(state.events_after(Revision(20)).is_none());
+        assert_eq!(state.events_after(Revision(24)).unwrap().count(), 16);
     }
 }

@@ -9,6 +9,7 @@
 //! - A change is synced before it is visible and before it is acknowledged.
 //! - The files of a generation are synced before its seal is written.
 //! - A torn last frame comes from a crash and is removed. With any other damage, the store does not open.
+//! - If the end of the log is lost, as far as the directory shows, the state continues as a new instance.
 //! - Files are replaced atomically.
 //! - Older formats are read. With a newer format, the store does not open.
 
@@ -19,13 +20,18 @@ mod frame;
 mod scalar_entry;
 mod value_entry;
 mod entry;
+mod commit_entry;
 mod header;
 mod entry_v1;
 mod log;
 mod snapshot;
 mod generation_files;
+mod clean_mark;
+mod place;
+mod lost_tail;
 mod recover;
 mod contents;
+mod new_instance;
 mod commit;
 mod writer;
 #[cfg(test)]
@@ -34,6 +40,8 @@ mod format_tests;
 mod simulated_disk;
 #[cfg(test)]
 mod simulated_tests;
+#[cfg(test)]
+mod lost_tail_tests;
 #[cfg(test)]
 mod tests;
 
@@ -68,6 +76,21 @@ pub struct DirectoryConfig {
     pub cluster: String,
     /// The number of generations that are kept, at least one. A new value takes effect at the next seal.
     pub history: usize,
+    /// What the operator says about a directory that was copied or restored.
+    pub relocation: Relocation,
+}
+
+/// What the operator says about a directory that was copied or restored from a backup. A store cannot know whether
+/// another server has continued the original, and has given nodes what the copy does not know of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Relocation {
+    /// Nothing. A directory that is noticed to be a copy does not open.
+    #[default]
+    Unstated,
+    /// The directory was moved: no server has used the original since.
+    Moved,
+    /// The directory is a backup, or a server may have used the original since. The state continues as a new instance.
+    Restored,
 }
 
 impl DirectoryConfig {
@@ -109,6 +132,7 @@ impl JournalStore {
             head: new_head(&config.cluster)
                 .map_err(|error| failed("draw random numbers for", error))?,
             history: config.history,
+            relocation: config.relocation,
         };
         let crash_mark = disk.path(CRASH_MARK);
         let journal = Journal::open(disk, &settings)?;

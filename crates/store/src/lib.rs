@@ -17,6 +17,7 @@ mod value_change;
 mod change;
 mod values;
 mod state;
+mod apply;
 mod published;
 mod contract;
 mod memory;
@@ -29,7 +30,7 @@ pub use change::{Change, Commit, CommitError, Rejection, RejectionReason, SealOu
 pub use contract::{BoxFuture, Store};
 pub use error::{StoreError, StoreErrorKind};
 pub use event::{EVENT_HISTORY_MAX_EVENTS, Event, EventKind};
-pub use journal::{DirectoryConfig, DirectoryContents};
+pub use journal::{DirectoryConfig, DirectoryContents, Relocation};
 pub use memory::MemoryStore;
 pub use published::{PublishedState, StateGuard};
 pub use state::{NodeOverride, RegisteredNode, State};

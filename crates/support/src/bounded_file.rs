@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read},
+    os::unix::fs::FileTypeExt as _,
     path::Path,
 };
 
@@ -18,6 +19,9 @@ pub enum ReadError {
     /// The path leads to a pipe, a device or a socket where a regular file is required.
     #[error("it is not a regular file")]
     NotRegular,
+    /// The path leads to a named pipe, which would have to wait for another process.
+    #[error("it is a named pipe; use a file, or a pipe of the shell such as /dev/stdin")]
+    NamedPipe,
     /// The file is larger than the caller allows.
     #[error("it is larger than {}", size_text(*.0))]
     TooLarge(u64),
@@ -61,6 +65,19 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>, ReadError> {
     read_open(File::open(path)?, max_bytes)
 }
 
+/// Reads the file at `path`, which may be a pipe that is open already, such as `/dev/stdin` or the `/dev/fd/63` of a
+/// shell. A named pipe is refused: opening it would wait until another process opens it.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn read_without_waiting(path: &Path, max_bytes: u64) -> Result<Vec<u8>, ReadError> {
+    let is_open = ["/dev/", "/proc/"].iter().any(|at| path.starts_with(at));
+    if !is_open && path.metadata()?.file_type().is_fifo() {
+        return Err(ReadError::NamedPipe);
+    }
+    read(path, max_bytes)
+}
+
 /// Reads the regular file at `path`.
 ///
 /// # Errors
@@ -92,7 +109,11 @@ pub fn read_text_from(source: impl Read, max_bytes: u64) -> Result<String, ReadE
     text_of(read_open(source, max_bytes)?)
 }
 
-fn text_of(bytes: Vec<u8>) -> Result<String, ReadError> {
+/// Returns the text of a file that was read.
+///
+/// # Errors
+/// Fails with [`ReadError::NotText`].
+pub fn text_of(bytes: Vec<u8>) -> Result<String, ReadError> {
     String::from_utf8(bytes).map_err(|error| ReadError::NotText(error.utf8_error().valid_up_to()))
 }
 
@@ -149,6 +170,8 @@ mod tests {
         assert_eq!(told(read_text(directory.path(), 1)), "it is a directory");
         std::fs::write(&path, b"ab\xff").unwrap();
         assert_eq!(told(read_text(&path, 9)), "it is not UTF-8 text (byte 2)");
+        let zero = read_without_waiting(Path::new("/dev/zero"), 9).unwrap_err();
+        assert_eq!(zero.to_string(), "it is larger than 9 bytes");
         let device = read_regular(Path::new("/dev/null"), 1).unwrap_err();
         assert_eq!(device.to_string(), "it is not a regular file");
         assert_eq!(size_text(16 << 20), "16 MiB");

@@ -1,4 +1,5 @@
-//! Small parts that several crates share: files, the clock, durations, suggestions for misspelt names, and threads.
+//! Small parts that several crates share: files, the clock, durations, the order of names, suggestions for misspelt names,
+//! and threads.
 //!
 //! Nothing here depends on the concepts of cfgsync. This crate imports no other crate of the workspace, and every other
 //! crate may import it.
@@ -7,6 +8,7 @@ pub mod bounded_file;
 pub mod clock;
 pub mod duration;
 pub mod escape;
+pub mod natural_order;
 pub mod nearest;
 pub mod deep_stack;
 pub mod parallel;

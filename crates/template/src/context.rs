@@ -1,6 +1,6 @@
 //! The context of a render: the nodes and values of one snapshot, shared by all its templates.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
 use minijinja::Value as Jinja;
 use serde_json::{Map, Value};
@@ -80,6 +80,17 @@ impl RenderContext {
                 value,
                 at,
             }),
+            ..SharedVariables::clone(&self.0)
+        }))
+    }
+
+    /// Returns the same context with only some of the nodes.
+    pub(super) fn with_only(&self, nodes: Range<usize>) -> Self {
+        let nodes: Arc<[NodeValue]> = self.0.nodes[nodes].into();
+        let list: Vec<Jinja> = nodes.iter().map(|node| node.as_jinja().clone()).collect();
+        Self(Arc::new(SharedVariables {
+            nodes,
+            nodes_list: Some(Jinja::from(list)),
             ..SharedVariables::clone(&self.0)
         }))
     }

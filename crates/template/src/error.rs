@@ -89,15 +89,15 @@ impl JinjaError {
         }
     }
 
-    /// Adds the node whose facts the text read before the error, unless the message is about a node or item of a list.
+    /// Returns whether the message is about a node or an item of a list.
+    pub(super) fn names_node(&self) -> bool {
+        self.message.contains(" for node ") || self.message.contains("of the list")
+    }
+
+    /// Adds a note in brackets to the message.
     #[must_use]
-    pub(super) fn with_node(mut self, identifier: Option<&str>) -> Self {
-        let is_about_item =
-            self.message.contains(" for node ") || self.message.contains("of the list");
-        if let Some(identifier) = identifier.filter(|_| !is_about_item) {
-            self.message
-                .push_str(&format!(" (last node read: {identifier})"));
-        }
+    pub(super) fn with_note(mut self, note: &str) -> Self {
+        self.message.push_str(&format!(" ({note})"));
         self
     }
 

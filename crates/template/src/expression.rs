@@ -6,15 +6,19 @@ use minijinja::{Value as Jinja, value::ValueKind};
 use serde_json::Value;
 
 use super::{
+    checked_text::CheckedText,
     context::RenderContext,
+    culprit::Failure,
     declarations::Declarations,
     engine::{ENVIRONMENT, catch_panic},
-    engine_error::{EngineFailure, from_engine},
+    engine_error::{EngineFailure, from_engine, from_engine_at},
     error::{JinjaError, Origin},
     formatter::to_json,
     functions::once::OnceSource,
+    mentions::Mentions,
     name_check::{check_expression, variables_of},
     node_value::{NodeValue, forget_last_read},
+    output::forget_printed,
     parser::parse_expression,
     scope::Scope,
     variables::Variables,
@@ -30,6 +34,8 @@ pub struct Expression {
 
 struct Compiled {
     source: String,
+    /// The text that the engine runs.
+    checked: CheckedText,
     expression: minijinja::Expression<'static, 'static>,
     variables: BTreeSet<String>,
 }
@@ -57,11 +63,14 @@ impl Expression {
         let parsed = parse_expression(source)?;
         check_expression(&parsed, source, scope, declarations)?;
         let variables = variables_of(&parsed);
-        let expression = catch_panic(|| ENVIRONMENT.compile_expression_owned(source.to_owned()))
-            .map_err(|error| from_engine(&error, source).error)?;
+        let checked = CheckedText::of_expression(source, &parsed);
+        let original = |position| checked.original_position(position);
+        let expression = catch_panic(|| ENVIRONMENT.compile_expression_owned(checked.text.clone()))
+            .map_err(|error| from_engine_at(&error, source, original).error)?;
         Ok(Self {
             compiled: Arc::new(Compiled {
                 source: source.to_owned(),
+                checked,
                 expression,
                 variables,
             }),
@@ -92,6 +101,14 @@ impl Expression {
         self.compiled.variables.contains(name)
     }
 
+    /// Returns the fields of `node.metadata` that the text names, and its constants. `plan --fake` makes up values from
+    /// them.
+    pub fn mentions(&self) -> Mentions {
+        parse_expression(self.source())
+            .map(|parsed| Mentions::of(&parsed))
+            .unwrap_or_default()
+    }
+
     /// Evaluates a `where` for `node`. An undefined value means that the node does not match.
     ///
     /// # Errors
@@ -112,10 +129,7 @@ impl Expression {
     ///
     /// Fails if evaluation fails, also because of an undefined value, or if the result is not a boolean.
     pub fn holds(&self, context: &RenderContext) -> Result<bool, JinjaError> {
-        let variables = context.variables(None, None);
-        let value = self
-            .evaluate(&variables)
-            .map_err(|failure| described(failure, context, None, &variables))?;
+        let value = self.evaluate_in(context, None, None)?;
         self.require_boolean(&value)
     }
 
@@ -129,10 +143,7 @@ impl Expression {
         context: &RenderContext,
         source: &OnceSource,
     ) -> Result<Value, JinjaError> {
-        let variables = context.variables(None, Some(source));
-        let value = self
-            .evaluate(&variables)
-            .map_err(|failure| described(failure, context, None, &variables))?;
+        let value = self.evaluate_in(context, None, Some(source))?;
         if value.is_undefined() {
             return Err(self.error("the result is undefined", None));
         }
@@ -153,10 +164,7 @@ impl Expression {
         node: Option<&NodeValue>,
         items_max: usize,
     ) -> Result<Vec<Jinja>, JinjaError> {
-        let variables = context.variables(node, None);
-        let value = self
-            .evaluate(&variables)
-            .map_err(|failure| described(failure, context, node, &variables))?;
+        let value = self.evaluate_in(context, node, None)?;
         if !matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable) {
             let message = match value.kind() {
                 ValueKind::Undefined => "the list is undefined".to_owned(),
@@ -172,11 +180,32 @@ impl Expression {
         Ok(items)
     }
 
+    /// Evaluates the expression. An error names the node that causes it.
+    fn evaluate_in(
+        &self,
+        context: &RenderContext,
+        node: Option<&NodeValue>,
+        once_source: Option<&OnceSource>,
+    ) -> Result<Jinja, JinjaError> {
+        let variables = context.variables(node, once_source);
+        self.evaluate(&variables).map_err(|failure| {
+            // The search for a suggestion reads nodes as well.
+            let cause = Failure::of(context, node);
+            let error = failure.with_suggestion(|path| variables.suggestion(path));
+            cause.name_node(error, |context| {
+                let result = self.evaluate(&context.variables(node, once_source));
+                result.err().map(|failure| failure.error.message)
+            })
+        })
+    }
+
     fn evaluate(&self, variables: &Arc<Variables>) -> Result<Jinja, EngineFailure> {
         forget_last_read();
+        forget_printed();
         let variables = Jinja::from_dyn_object(Arc::clone(variables));
+        let original = |position| self.compiled.checked.original_position(position);
         catch_panic(|| self.compiled.expression.eval(variables))
-            .map_err(|error| from_engine(&error, self.source()))
+            .map_err(|error| from_engine_at(&error, self.source(), original))
     }
 
     fn require_boolean(&self, value: &Jinja) -> Result<bool, JinjaError> {
@@ -194,20 +223,6 @@ impl Expression {
     fn error(&self, message: impl Into<String>, help: Option<String>) -> JinjaError {
         JinjaError::at(self.source(), 0..self.source().len(), message).with_help(help)
     }
-}
-
-/// Returns the error of an expression about `node`, or about all nodes.
-fn described(
-    failure: EngineFailure,
-    context: &RenderContext,
-    node: Option<&NodeValue>,
-    variables: &Arc<Variables>,
-) -> JinjaError {
-    // The search for a suggestion reads nodes as well.
-    let node_read = context.other_node_read_last(node);
-    failure
-        .with_suggestion(|path| variables.suggestion(path))
-        .with_node(node_read)
 }
 
 impl fmt::Debug for Expression {

@@ -20,7 +20,9 @@ use self::{
     BuiltinKind::{
         FileFunction, Filter, Function, FunctionAndFilter, OnceFunction, OperatorTest, Test,
     },
-    bounded::{add_bounded, add_text, check_assigned_text, check_assigned_value},
+    bounded::{
+        add_bounded, add_text, check_assigned_text, check_assigned_value, check_sum, concat,
+    },
     lists::{AttributeArgument, add_filter, add_function, add_strict},
 };
 
@@ -307,10 +309,18 @@ pub(super) const ASSIGNED_TEXT_FILTER: &str = "cfgsync_text";
 /// The filter that checks a value which `set` keeps in a namespace. No template can use it, because it has no row.
 pub(super) const ASSIGNED_VALUE_FILTER: &str = "cfgsync_value";
 
+/// The filter that replaces the operator `~`. No template can use it, because it has no row.
+pub(super) const CONCAT_FILTER: &str = "cfgsync_concat";
+
+/// The filter that checks the result of `+`. No template can use it, because it has no row.
+pub(super) const SUM_FILTER: &str = "cfgsync_sum";
+
 /// Adds all functions, filters and tests that the engine does not have.
 pub(super) fn register(environment: &mut Environment<'static>) {
     environment.add_filter(ASSIGNED_TEXT_FILTER, check_assigned_text);
     environment.add_filter(ASSIGNED_VALUE_FILTER, check_assigned_value);
+    environment.add_filter(CONCAT_FILTER, concat);
+    environment.add_filter(SUM_FILTER, check_sum);
     for builtin in BUILTINS {
         if let Some(register) = builtin.register {
             register(environment, builtin.name);

@@ -17,8 +17,8 @@
 //! - No error contains the value of a variable, because values may be secret.
 //!
 //! Limits stop accidents: 50,000,000 instructions for each evaluation, 64 MiB of output, and limits for filters that
-//! multiply their input and for values that `set` keeps. Other intermediate values are not limited: a macro that calls
-//! itself can double a string with `~`. Templates are the operator's code and are not sandboxed against their author.
+//! multiply their input, for what `~` and `+` build, for values that `set` keeps, and for what macros print. Templates
+//! are the operator's code and are not sandboxed against their author.
 
 mod limits;
 mod error;
@@ -32,14 +32,16 @@ mod functions;
 mod fragment;
 mod variables;
 mod context;
+mod culprit;
 mod output;
 mod engine;
 mod parser;
-mod assignments;
 mod syntax_tree;
+mod checked_text;
 mod declarations;
 mod scope;
 mod name_check;
+mod mentions;
 mod expression;
 mod iteration;
 mod template;
@@ -53,6 +55,7 @@ pub use error::{JinjaError, Origin};
 pub use expression::Expression;
 pub use functions::{BUILTINS, Builtin, BuiltinKind, once::OnceSource};
 pub use iteration::Iteration;
+pub use mentions::Mentions;
 pub use node_value::NodeValue;
 pub use scope::Scope;
 pub use template::Template;

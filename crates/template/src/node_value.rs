@@ -73,6 +73,11 @@ impl NodeValue {
         (ptr::from_ref(node).addr() == LAST_READ.get()).then_some(node.identifier.as_str())?
     }
 
+    /// Returns the identifier.
+    pub(super) fn identifier(&self) -> Option<&str> {
+        identifier_of(&self.0)
+    }
+
     pub(super) fn as_jinja(&self) -> &Jinja {
         &self.0
     }

@@ -1,14 +1,14 @@
 //! The output of templates: formatters that print values, and the writer that collects text and shared chunks.
 
-use std::{io, sync::Arc};
+use std::{cell::Cell, io, sync::Arc};
 
 use minijinja::{Error, Output, State, Value};
 
 use super::{
     engine_error::invalid_operation,
-    formatter::to_text,
+    formatter::{output_too_long, to_text},
     fragment::CHUNK_MIN_BYTES,
-    limits::OUTPUT_MAX_BYTES,
+    limits::{OUTPUT_MAX_BYTES, PRINTED_MAX_BYTES},
     variables::{SELF_KEY, Variables},
 };
 use cfgsync_model::{Chunk, Content};
@@ -24,12 +24,36 @@ pub(super) fn print(
         return Ok(());
     }
     let Some(string) = value.as_str() else {
-        return Ok(out.write_str(&to_text(value)?)?);
+        let text = to_text(value)?;
+        count_printed(text.len())?;
+        return Ok(out.write_str(&text)?);
     };
+    count_printed(string.len())?;
     if string.len() >= CHUNK_MIN_BYTES && write_as_chunk(out, state, string)? {
         return Ok(());
     }
     Ok(out.write_str(string)?)
+}
+
+thread_local! {
+    /// The number of bytes that `{{ }}` has printed in this evaluation, also within macros.
+    static PRINTED_BYTES: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Begins to count the printed bytes of an evaluation.
+pub(super) fn forget_printed() {
+    PRINTED_BYTES.set(0);
+}
+
+/// Fails if an evaluation prints more than [`PRINTED_MAX_BYTES`]. What a macro prints is kept as a value, and the limit of
+/// the output does not apply to it.
+fn count_printed(length_bytes: usize) -> Result<(), Error> {
+    let printed = PRINTED_BYTES.get().saturating_add(length_bytes);
+    PRINTED_BYTES.set(printed);
+    if printed > PRINTED_MAX_BYTES {
+        return Err(output_too_long());
+    }
+    Ok(())
 }
 
 /// Prints `value` into a path. It is the engine's formatter for path templates.

@@ -11,17 +11,19 @@ use std::{
 use minijinja::{Environment, Value};
 
 use super::{
-    assignments::CheckedText,
+    checked_text::CheckedText,
     context::RenderContext,
+    culprit::Failure,
     declarations::Declarations,
     engine::{ENVIRONMENT, Whitespace, catch_panic, syntax},
-    engine_error::from_engine_at,
+    engine_error::{EngineFailure, from_engine_at},
     error::{JinjaError, Origin},
     name_check::{check_template, uses_variable},
     node_value::{NodeValue, forget_last_read},
-    output::{OutputWriter, print_path_part},
+    output::{OutputWriter, forget_printed, print_path_part},
     parser::parse_template,
     scope::Scope,
+    variables::Variables,
 };
 use cfgsync_model::Content;
 
@@ -82,7 +84,7 @@ impl Template {
         check_template(&parsed, source, scope, declarations, fragments)?;
         let mut environment = ENVIRONMENT.clone();
         environment.set_syntax(syntax(whitespace));
-        let checked = CheckedText::new(source);
+        let checked = CheckedText::of_template(source, &parsed);
         let original = |position| checked.original_position(position);
         catch_panic(|| environment.add_template_owned(name.to_owned(), checked.text.clone()))
             .map_err(|error| from_engine_at(&error, source, original).error)?;
@@ -168,7 +170,27 @@ impl Template {
         context: &RenderContext,
         node: Option<&NodeValue>,
     ) -> Result<Content, JinjaError> {
+        let (variables, result) = self.run(environment, context, node);
+        result.map_err(|failure| {
+            // The search for a suggestion reads nodes as well.
+            let cause = Failure::of(context, node);
+            let error = failure.with_suggestion(|path| variables.suggestion(path));
+            cause.name_node(error, |context| {
+                let (_, result) = self.run(environment, context, node);
+                result.err().map(|failure| failure.error.message)
+            })
+        })
+    }
+
+    /// Runs the engine once.
+    fn run(
+        &self,
+        environment: &Environment<'static>,
+        context: &RenderContext,
+        node: Option<&NodeValue>,
+    ) -> (Arc<Variables>, Result<Content, EngineFailure>) {
         forget_last_read();
+        forget_printed();
         let variables = context.variables(node, None);
         let longest = &self.compiled.longest_output;
         let expected = longest.load(Ordering::Relaxed);
@@ -178,7 +200,7 @@ impl Template {
             let values = Value::from_dyn_object(Arc::clone(&variables));
             template.render_captured_to(values, &mut writer).map(drop)
         });
-        match result {
+        let result = match result {
             Ok(()) => {
                 if writer.length_bytes() > expected {
                     longest.fetch_max(writer.length_bytes(), Ordering::Relaxed);
@@ -186,14 +208,11 @@ impl Template {
                 Ok(writer.into_content())
             }
             Err(error) => {
-                // The search for a suggestion reads nodes as well.
-                let node_read = context.other_node_read_last(node);
                 let original = |position| self.compiled.checked.original_position(position);
-                Err(from_engine_at(&error, self.source(), original)
-                    .with_suggestion(|path| variables.suggestion(path))
-                    .with_node(node_read))
+                Err(from_engine_at(&error, self.source(), original))
             }
-        }
+        };
+        (variables, result)
     }
 }
 

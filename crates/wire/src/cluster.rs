@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::{Deserialize, Serialize};
 
 use cfgsync_model::{
-    ArtifactFile, ArtifactPath, ArtifactSet, Digest, Failure, Generation, GenerationNumber,
-    Identifier, Instance, Metadata, Mode, Progress, Revision, Seat,
+    Account, ArtifactFile, ArtifactPath, ArtifactSet, Digest, Failure, Generation,
+    GenerationNumber, Identifier, Instance, Metadata, Mode, Progress, Revision, Seat,
 };
 use cfgsync_support::clock::Timestamp;
 
@@ -33,6 +33,30 @@ pub struct ClusterBody {
     /// The nodes whose files an operator has replaced and that are not registered.
     #[serde(default)]
     pub overridden_absent: Vec<Identifier>,
+    /// The values of `once` that the next generation evaluates again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redraws: Vec<String>,
+    /// The nodes that an operator has banned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub banned: Vec<Identifier>,
+    /// The nodes that the server refused to register, newest first. Each one has its last refusal. The list is bounded.
+    #[serde(default)]
+    pub refused: Vec<RefusedEntry>,
+}
+
+/// The last refusal of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedEntry {
+    /// The identifier with which the node tried to register.
+    pub identifier: Identifier,
+    /// The address with which it tried.
+    pub ip: IpAddr,
+    /// When the server refused it.
+    pub at: Timestamp,
+    /// The reason, such as `wrong_metadata`.
+    pub reason: String,
+    /// The message that the node received.
+    pub message: String,
 }
 
 /// The state of a cluster.
@@ -94,6 +118,9 @@ pub struct NodeBody {
     /// Whether an operator has replaced the node's files, or will have once it registers.
     #[serde(default)]
     pub overridden: bool,
+    /// The last refusal, if the server refused to register the node and it has not registered since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedEntry>,
 }
 
 /// The kind of response that a node would receive if it fetched its files now.
@@ -129,6 +156,12 @@ pub struct ArtifactEntry {
     /// Whether the content is secret, so that operators must ask for it explicitly.
     #[serde(default)]
     pub secret: bool,
+    /// The owner on the node, if the spec gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Account>,
+    /// The group on the node, if the spec gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Account>,
 }
 
 /// An entry of `GET /v1/generations`, which lists the newest generation first.
@@ -170,6 +203,8 @@ impl ArtifactEntry {
             sha256: file.content.sha256(),
             shared,
             secret: file.secret,
+            owner: file.ownership.as_ref().and_then(|of| of.owner.clone()),
+            group: file.ownership.as_ref().and_then(|of| of.group.clone()),
         }
     }
 

@@ -18,23 +18,27 @@ mod signature;
 mod payload;
 mod request;
 mod values;
+mod token;
+mod reload;
 
 pub use cluster::{
     ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody, NodeEntry,
-    NodeState,
+    NodeState, RefusedEntry,
 };
 pub use error::{Code, DRAINING, ErrorBody, ProgressBody, TLS_REQUIRED};
 pub use payload::{
     EncodedPayload, PayloadEncoder, PayloadLimits, ReceivedPayload, UnusablePayload,
 };
+pub use reload::{ReloadBody, ReloadOutcome, ReloadPart, ReloadResult, ReloadedPart, read_reload};
 pub use request::{
-    FailBody, InvalidBody, LeaveBody, read_fail, read_identifier, read_leave, read_registration,
-    read_replacement,
+    FailBody, InvalidBody, LeaveBody, RedrawBody, read_fail, read_identifier, read_leave,
+    read_redraw, read_registration, read_replacement,
 };
 pub use signature::{
     InvalidKey, InvalidSignature, PayloadSigner, Signature, SignedFacts, SigningKey, VerifyError,
     VerifyKey,
 };
+pub use token::{TokenEntry, TokenUseEntry};
 pub use values::{
     AccessBody, AliasAnswer, AliasBody, AliasesBody, CodecsBody, DiffBody, EntriesBody,
     EntryAnswer, EntryBody, ErrorInfo, NamespacesBody, SetBody, StatusBody, ValuesSnapshotBody,
@@ -64,6 +68,9 @@ pub const NO_SUCH_GENERATION: &str = "no_such_generation";
 
 /// The reason in the response to a request for the files of a node that gets none.
 pub const NO_FILES: &str = "no_files";
+
+/// The header of a payload that is not the newest, with the reason: the newest render failed.
+pub const OUTDATED_HEADER: &str = "cfgsync-outdated";
 
 /// The header of every response with the cluster's name, which `join --cluster` compares.
 pub const CLUSTER_HEADER: &str = "cfgsync-cluster";

@@ -18,8 +18,8 @@ mod tests {
     use super::*;
     use crate::signature::{PayloadSigner, SigningKey, VerifyError};
     use cfgsync_model::{
-        ArtifactFile, ArtifactSet, Chunk, Content, GenerationNumber, Identifier, Instance, Mode,
-        generation_digest,
+        Account, ArtifactFile, ArtifactSet, Chunk, Content, GenerationNumber, Identifier, Instance,
+        Mode, Ownership, generation_digest,
     };
 
     const INSTANCE: Instance = Instance::from_bytes([7; 16]);
@@ -42,6 +42,7 @@ mod tests {
             path: path.parse().unwrap(),
             mode: Mode::default(),
             secret: false,
+            ownership: None,
             content,
         }
     }
@@ -68,6 +69,44 @@ mod tests {
             (&value["schema_version"], &value["files"][0]["path"]),
             (&1.into(), &"/a".into())
         );
+    }
+
+    #[test]
+    fn owner_travels_and_is_part_of_the_digest() {
+        let plain = file("a", Content::whole("x"));
+        let account = |text: &str| Some(Account::new(text).unwrap());
+        let with = |owner, group| ArtifactFile {
+            ownership: Ownership::of(owner, group),
+            ..plain.clone()
+        };
+        let all = [
+            plain.clone(),
+            with(account("app"), None),
+            with(None, account("app")),
+            with(account("1000"), account("web")),
+        ];
+        let mut digests = Vec::new();
+        for file in &all {
+            let body = encoded(vec![file.clone()], vec![]);
+            let received = ReceivedPayload::decode(&body).unwrap();
+            assert_eq!(received.files.files(), std::slice::from_ref(file));
+            digests.push(received.digest.unwrap());
+            let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            let (owner, group) = match &file.ownership {
+                Some(of) => (of.owner.as_ref(), of.group.as_ref()),
+                None => (None, None),
+            };
+            for (name, given) in [("owner", owner), ("group", group)] {
+                let sent = value["files"][0].get(name).and_then(|text| text.as_str());
+                assert_eq!(sent, given.map(Account::as_str), "{name}");
+            }
+        }
+        digests.sort_unstable();
+        digests.dedup();
+        assert_eq!(digests.len(), all.len());
+        let changed = String::from_utf8(encoded(vec![all[1].clone()], vec![]).to_vec()).unwrap();
+        let changed = changed.replace("\"owner\":\"app\"", "\"owner\":\"root\"");
+        assert!(ReceivedPayload::decode(changed.as_bytes()).is_err());
     }
 
     #[test]

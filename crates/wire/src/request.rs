@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use cfgsync_model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Content, Identifier, Metadata, Mode, NodeRegistration,
-    check_integer_range, check_node_address,
+    PathIndex, check_integer_range, check_node_address,
 };
 
 /// The greatest depth of lists and objects: that of serde_json.
@@ -51,6 +51,13 @@ pub struct LeaveBody {
 pub struct FailBody {
     /// The reason, which every node and operator sees.
     pub reason: String,
+}
+
+/// The body of `POST /v1/redraw`, with which an operator evaluates a value of `once` again.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct RedrawBody {
+    /// The name of the value.
+    pub key: String,
 }
 
 /// Reads the body of `POST /register`.
@@ -125,6 +132,14 @@ pub fn read_fail(body: &[u8]) -> Result<FailBody, InvalidBody> {
     Ok(fail)
 }
 
+/// Reads the body of `POST /v1/redraw`.
+///
+/// # Errors
+/// Fails if the key is missing.
+pub fn read_redraw(body: &[u8]) -> Result<RedrawBody, InvalidBody> {
+    read(body)
+}
+
 /// Reads the body of `POST /node/replace`: the identifier of a node, and the files that replace its own.
 ///
 /// # Errors
@@ -179,16 +194,24 @@ pub fn read_replacement(body: &[u8]) -> Result<(Identifier, ArtifactSet), Invali
             mode: Mode::for_file(mode, secret)
                 .map_err(|e| InvalidBody::field(format!("files[{at}].mode"), e.to_string()))?,
             secret,
+            // The override keeps the ownership of the node's own file.
+            ownership: None,
             content: Content::whole(content),
         };
         set.push(file)
+            .map_err(|e| InvalidBody::field(format!("files[{at}].path"), e.to_string()))?;
+    }
+    let mut paths = PathIndex::default();
+    for (at, file) in set.files().iter().enumerate() {
+        paths
+            .add(&file.path)
             .map_err(|e| InvalidBody::field(format!("files[{at}].path"), e.to_string()))?;
     }
     Ok((identifier, set))
 }
 
 /// Reads a JSON object. It reads a second time, more slowly, to find the path of a mistake.
-pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, InvalidBody> {
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, InvalidBody> {
     // serde would also accept a list of the fields in their order, which is not a body of this protocol.
     let is_object = body.trim_ascii_start().first() == Some(&b'{');
     if is_object && let Ok(value) = serde_json::from_slice(body) {
@@ -326,5 +349,11 @@ mod tests {
         let body = br#"{"identifier":"a","files":[{"path":"/x","content":"1"},{"path":"x","content":"2"}]}"#;
         let message = read_replacement(body).unwrap_err().to_string();
         assert_eq!(message, "files[1].path: two files are called x");
+        let body = br#"{"identifier":"a","files":[{"path":"x/y","content":""},{"path":"x","content":""}]}"#;
+        let message = read_replacement(body).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "files[1].path: x is a file, but x/y needs a directory of that name; rename one of them"
+        );
     }
 }

@@ -96,7 +96,7 @@ pub enum VerifyError {
     #[error("it is not signed; its server may be too old to sign payloads")]
     NotSignable,
     /// The payload has no signature.
-    #[error("it is not signed")]
+    #[error("it is not signed; start the server with --sign-key")]
     Unsigned,
     /// The signature does not cover the cluster's name, because the server is older than this version.
     #[error(
@@ -105,7 +105,10 @@ pub enum VerifyError {
     )]
     OldVersion,
     /// The signature is by another key, or of another payload.
-    #[error("its signature is by a key that is not trusted here, or belongs to another payload")]
+    #[error(
+        "its signature does not fit the trusted key; pass the public key that belongs to the server's --sign-key with \
+         --verify-key; if it is that key, the files were changed on their way, or belong to another node"
+    )]
     BadSignature,
 }
 

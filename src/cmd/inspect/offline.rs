@@ -1,11 +1,10 @@
 //! Answers of a state directory in the types of the wire protocol, so that they print like those of a server.
 
+use cfgsync_cluster::projection::{self, ClusterFacts, NodeFacts};
 use cfgsync_model::{Generation, GenerationNumber, Identifier, Instance, Progress, Revision};
 use cfgsync_store::{DirectoryContents, RegisteredNode, State};
 use cfgsync_support::nearest::did_you_mean_suffix;
-use cfgsync_wire::{
-    ArtifactEntry, ClusterBody, ClusterState, GenerationEntry, NodeBody, NodeEntry, NodeState,
-};
+use cfgsync_wire::{ArtifactEntry, ClusterBody, GenerationEntry, NodeBody, NodeEntry, NodeState};
 use serde::Serialize;
 
 use super::InspectError;
@@ -15,25 +14,22 @@ use crate::cmd::progress::counted;
 pub(super) fn cluster(contents: &DirectoryContents) -> ClusterBody {
     let state = &contents.state;
     let nodes = state.registrations.values();
-    ClusterBody {
+    let entries = nodes.map(|node| entry(state, node)).collect();
+    let facts = ClusterFacts {
         cluster: contents.cluster.clone(),
         instance: contents.instance,
-        revision: state.revision,
-        state: match (&state.failure, state.generation()) {
-            (Some(_), _) => ClusterState::Failed,
-            (None, Some(_)) => ClusterState::Ready,
-            (None, None) => ClusterState::Waiting,
-        },
         // The rule is part of the spec, which is not in the directory.
         progress: Progress {
             registered: state.registrations.len(),
             ..Progress::default()
         },
         generation: state.generation().map(|generation| generation.number),
-        failure: state.failure.as_deref().cloned(),
-        registrations: nodes.map(|node| entry(state, node)).collect(),
-        overridden_absent: state.overridden_absent().cloned().collect(),
-    }
+        failure: state.failure.as_deref(),
+        render_failure: None,
+        // The server keeps refusals in memory only.
+        refused: vec![],
+    };
+    projection::cluster_body(state, facts, entries)
 }
 
 /// Returns the state of one node.
@@ -72,6 +68,7 @@ pub(super) fn node(
         generation: sealed.map(|generation| generation.number),
         artifacts: artifacts.unwrap_or_default(),
         overridden: state.overrides.contains_key(identifier),
+        refused: None,
     })
 }
 
@@ -109,7 +106,8 @@ pub(super) struct Verified {
 struct VerifiedLog {
     batches: u64,
     bytes: u64,
-    /// Whether the last batch is incomplete: it is being written, or a crash interrupted it. The next server drops it.
+    /// Whether the last batch is incomplete: it is being written, a crash interrupted it, or the file is damaged. The
+    /// next server drops it.
     unfinished: bool,
 }
 
@@ -155,7 +153,7 @@ impl Verified {
             ));
         }
         let unfinished = if self.log.unfinished {
-            "; the last batch is incomplete and was not acknowledged"
+            "; the last batch is incomplete: a server is writing it, a crash ended it, or the file is damaged"
         } else {
             ""
         };
@@ -176,20 +174,14 @@ impl Verified {
 }
 
 fn entry(state: &State, registered: &RegisteredNode) -> NodeEntry {
-    let node = &registered.registration;
-    let newest = state.generation();
-    let delivered = state.deliveries.get(&node.identifier).copied();
-    NodeEntry {
-        identifier: node.identifier.clone(),
-        ip: node.ip,
+    let newest = state.generation().map(AsRef::as_ref);
+    let facts = NodeFacts {
         // As the node sent it: the defaults are part of the spec.
-        metadata: node.metadata.clone(),
-        seat: newest.and_then(|newest| newest.seats.get(&node.identifier).copied()),
-        revision: registered.revision,
-        since: registered.origin.at,
+        metadata: registered.registration.metadata.clone(),
         waits: false,
-        delivered,
-        behind: newest.is_some_and(|newest| delivered != Some(newest.number)),
-        overridden: state.overrides.contains_key(&node.identifier),
-    }
+        is_recipient: newest
+            .is_some_and(|newest| projection::is_recorded_recipient(newest, registered)),
+        was_delivered: false,
+    };
+    projection::node_entry(state, newest, registered, facts)
 }

@@ -2,17 +2,17 @@
 
 use std::{io::IsTerminal, time::Duration};
 
-use cfgsync_client::{CallError, Client};
+use cfgsync_client::{CallError, Client, UnreachableCause};
 use cfgsync_support::duration;
 use cfgsync_wire::{ClusterBody, ClusterState, TLS_REQUIRED};
 use clap::ValueEnum;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{InspectError, table};
+use super::{InspectError, cluster_table, presentation::Presentation};
 use crate::cmd::{
     error::CommandError,
     exit::Exit,
-    output::{self, Format, print},
+    output::{Format, Text, print},
 };
 
 /// How long a health check may take. Container runtimes have a timeout of their own for it.
@@ -82,7 +82,7 @@ pub(super) async fn wait(
                             WaitFor::Failed => "failed",
                         },
                         waited: limit.unwrap_or_default(),
-                        last: format!("{} {}", table::state(body.state), body.progress),
+                        last: format!("{} {}", cluster_table::state(body.state), body.progress),
                     }
                     .into(),
                 }
@@ -94,6 +94,7 @@ pub(super) async fn wait(
             None => CallError::Unreachable {
                 server: client.server().clone(),
                 problem: "no answer within the timeout".to_owned(),
+                cause: UnreachableCause::Response,
             }
             .into(),
         };
@@ -104,17 +105,25 @@ pub(super) async fn wait(
     }
 }
 
-/// Prints the cluster again after each change. Ends only with an error, or with the process.
-pub(super) async fn watch(client: &Client, format: Format) -> Result<Exit, CommandError> {
-    let mut shown: Option<ClusterBody> = None;
+/// Prints the cluster again after each change of what is shown. Ends only with an error, or with the process.
+pub(super) async fn watch(
+    client: &Client,
+    presentation: &Presentation,
+) -> Result<Exit, CommandError> {
+    let mut shown: Option<Text> = None;
     let mut reachable = true;
     loop {
         match client.snapshot().await {
             Ok(answer) => {
                 reachable = true;
-                if shown.as_ref() != Some(&answer.value) {
-                    print(repainted(format, &answer.value, shown.is_none()))?;
-                    shown = Some(answer.value);
+                let text = document(presentation, &answer.value);
+                if shown.as_ref() != Some(&text) {
+                    print(repainted(
+                        presentation.format.data(),
+                        &text,
+                        shown.is_none(),
+                    ))?;
+                    shown = Some(text);
                 }
             }
             Err(error @ (CallError::Unreachable { .. } | CallError::Broken { .. }))
@@ -130,15 +139,23 @@ pub(super) async fn watch(client: &Client, format: Format) -> Result<Exit, Comma
     }
 }
 
-/// Returns the text to print: on a terminal it replaces the former text, elsewhere it is one more document.
-fn repainted(format: Format, body: &ClusterBody, first: bool) -> String {
-    match format {
-        Format::Json => serde_json::to_string(body).expect("map keys are strings") + "\n",
-        Format::Yaml => format!("---\n{}", output::render(format, body, table::cluster)),
-        Format::Table if std::io::stdout().is_terminal() => {
-            format!("\x1b[2J\x1b[H{}", table::cluster(body))
-        }
-        Format::Table if first => table::cluster(body),
-        Format::Table => format!("\n{}", table::cluster(body)),
+fn document(presentation: &Presentation, body: &ClusterBody) -> Text {
+    match presentation.format.data() {
+        Format::Json => presentation.cluster_in_one_line(body),
+        Format::Yaml | Format::Table => presentation.cluster(body),
     }
+}
+
+/// Returns the text to print: on a terminal a table replaces the former one, elsewhere it is one more document.
+fn repainted(format: Format, document: &Text, first: bool) -> Text {
+    let mut text = Text::default();
+    match format {
+        Format::Json => {}
+        Format::Yaml => text.push_str("---\n"),
+        Format::Table if std::io::stdout().is_terminal() => text.push_control("\x1b[2J\x1b[H"),
+        Format::Table if first => {}
+        Format::Table => text.push_str("\n"),
+    }
+    text.push(document.clone());
+    text
 }

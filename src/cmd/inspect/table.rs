@@ -1,198 +1,24 @@
-//! The tables that `inspect` prints.
+//! The tables of `inspect` about one node, and about generations.
 
 use std::fmt::Write;
 
-use cfgsync_client::escape_for_terminal;
-use cfgsync_model::{Failure, Identifier, Metadata, Progress};
+use cfgsync_model::{Digest, Identifier};
+use cfgsync_support::natural_order;
 use cfgsync_wire::{
-    ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody, NodeEntry,
-    NodeState,
+    ArtifactEntry, GenerationBody, GenerationEntry, NodeBody, NodeEntry, NodeState, RefusedEntry,
 };
-use serde_json::Value;
 
+use super::layout::Layout;
 use crate::cmd::{
     diff::SHARED,
-    output::{columns, stdout_has_colours},
-    progress::counted,
+    output::{columns, indented},
 };
 
-/// Longest metadata in a table, in characters.
-const METADATA_MAX_CHARS: usize = 48;
-/// How many names a line has at most.
-const NAMES_MAX: usize = 20;
 /// How many characters of a digest are shown: enough to tell generations apart.
 const DIGEST_CHARS: usize = 12;
 
-/// Returns the state of a cluster in one word.
-pub(super) fn state(state: ClusterState) -> &'static str {
-    match state {
-        ClusterState::Waiting => "waiting",
-        ClusterState::Ready => "ready",
-        ClusterState::Failed => "failed",
-    }
-}
-
-/// Returns the state of the cluster and the table of its nodes.
-pub(super) fn cluster(body: &ClusterBody) -> String {
-    let mut text = headline(body);
-    if let Some(failure) = &body.failure {
-        text.push_str(&failed(body.state, failure));
-    }
-    text.push_str(&lacking(&body.progress));
-    if !body.overridden_absent.is_empty() {
-        let names = body.overridden_absent.iter().take(NAMES_MAX);
-        let names: Vec<&str> = names.map(Identifier::as_str).collect();
-        let more = more_than(names.len(), body.overridden_absent.len());
-        text.push_str(&format!(
-            "overridden, but not registered: {}{more}\n",
-            names.join(", ")
-        ));
-    }
-    text.push('\n');
-    if body.registrations.is_empty() {
-        text.push_str("no node has registered yet\n");
-        return text;
-    }
-    let rows: Vec<Vec<String>> = body.registrations.iter().map(row).collect();
-    text.push_str(&columns(
-        &[
-            "NODE",
-            "IP",
-            "SINCE",
-            "WAITS",
-            "SEAT",
-            "GENERATION",
-            "METADATA",
-        ],
-        &rows,
-    ));
-    text
-}
-
-fn headline(body: &ClusterBody) -> String {
-    use anstyle::AnsiColor::{Green, Red, Yellow};
-    let word = state(body.state);
-    let word = if stdout_has_colours() {
-        let colour = match body.state {
-            ClusterState::Waiting => Yellow,
-            ClusterState::Ready => Green,
-            ClusterState::Failed => Red,
-        };
-        let style = anstyle::Style::new().bold().fg_color(Some(colour.into()));
-        format!("{style}{word}{style:#}")
-    } else {
-        word.to_owned()
-    };
-    let nodes = match &body.progress {
-        Progress {
-            registered,
-            needed: 0,
-            ..
-        } => counted(*registered, "node"),
-        Progress {
-            registered, needed, ..
-        } => format!("{registered}/{needed} nodes"),
-    };
-    let generation = match body.generation {
-        Some(number) => format!("generation {number}"),
-        None => "no generation yet".to_owned(),
-    };
-    let behind = body.registrations.iter().filter(|node| node.behind).count();
-    let behind = match (body.generation, behind) {
-        (None, _) | (_, 0) => String::new(),
-        (_, behind) => format!(", {behind} behind"),
-    };
-    format!("{}: {word}, {nodes}, {generation}{behind}\n", body.cluster)
-}
-
-fn failed(state: ClusterState, failure: &Failure) -> String {
-    let at = format!("{:.0}", failure.at);
-    match state {
-        ClusterState::Failed => {
-            format!("failed at {at}: {}\n", escape_for_terminal(&failure.reason))
-        }
-        _ => format!(
-            "the newest render failed at {at}: {}\n",
-            escape_for_terminal(&failure.reason)
-        ),
-    }
-}
-
-fn lacking(progress: &Progress) -> String {
-    let mut text = String::new();
-    if !progress.missing.is_empty() {
-        let names: Vec<&str> = progress.missing.iter().map(Identifier::as_str).collect();
-        let more = more_than(names.len(), progress.missing_count);
-        text.push_str(&format!("missing: {}{more}\n", names.join(", ")));
-    }
-    for clause in &progress.unmet {
-        text.push_str(&format!("unmet: {clause}\n"));
-    }
-    text
-}
-
-fn more_than(shown: usize, all: usize) -> String {
-    match all.saturating_sub(shown) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    }
-}
-
-fn row(node: &NodeEntry) -> Vec<String> {
-    let mut got = node
-        .delivered
-        .map_or_else(|| "-".to_owned(), |number| number.to_string());
-    if node.behind {
-        got.push_str(" (behind)");
-    }
-    if node.overridden {
-        got.push_str(" (override)");
-    }
-    vec![
-        node.identifier.to_string(),
-        node.ip.to_string(),
-        since(node),
-        if node.waits { "yes" } else { "no" }.to_owned(),
-        node.seat
-            .map_or_else(|| "-".to_owned(), |seat| seat.to_string()),
-        got,
-        short(&node.metadata),
-    ]
-}
-
-/// Returns the time of the node's registration.
-fn since(node: &NodeEntry) -> String {
-    node.since
-        .map_or_else(|| "-".to_owned(), |since| format!("{since:.0}"))
-}
-
-/// Returns metadata in the form `port=9000 role=validator`, shortened if it is long. Nodes send metadata, so control
-/// characters are escaped.
-fn short(metadata: &Metadata) -> String {
-    let one = |value: &Value| match value {
-        Value::String(text) if !text.is_empty() && !text.contains(char::is_whitespace) => {
-            text.escape_debug().to_string()
-        }
-        value => value.to_string(),
-    };
-    let text = match metadata {
-        Value::Object(fields) if fields.is_empty() => return String::new(),
-        Value::Object(fields) => {
-            let fields = fields
-                .iter()
-                .map(|(name, value)| format!("{}={}", name.escape_debug(), one(value)));
-            fields.collect::<Vec<_>>().join(" ")
-        }
-        other => other.to_string(),
-    };
-    match text.char_indices().nth(METADATA_MAX_CHARS) {
-        None => text,
-        Some((end, _)) => format!("{}…", &text[..end]),
-    }
-}
-
 /// Returns the state of a node and the table of its files.
-pub(super) fn node(identifier: &Identifier, body: &NodeBody) -> String {
+pub(super) fn node(identifier: &Identifier, body: &NodeBody, layout: Layout) -> String {
     let word = match body.state {
         NodeState::Ready => "ready",
         NodeState::Waiting => "waiting",
@@ -206,7 +32,10 @@ pub(super) fn node(identifier: &Identifier, body: &NodeBody) -> String {
     }
     text.push('\n');
     if let Some(reason) = &body.reason {
-        let _ = writeln!(text, "reason: {}", escape_for_terminal(reason));
+        let _ = writeln!(text, "reason: {}", indented(reason));
+    }
+    if let Some(refused) = &body.refused {
+        let _ = writeln!(text, "refused: {}", refusal(refused));
     }
     if let Some(node) = &body.node {
         let _ = writeln!(text, "ip: {}", node.ip);
@@ -219,11 +48,7 @@ pub(super) fn node(identifier: &Identifier, body: &NodeBody) -> String {
         if let Some(seat) = node.seat {
             let _ = writeln!(text, "seat: {seat}");
         }
-        let _ = writeln!(
-            text,
-            "metadata: {}",
-            escape_for_terminal(&node.metadata.to_string())
-        );
+        let _ = writeln!(text, "metadata: {}", node.metadata);
         let delivered = match (node.delivered, node.behind) {
             (None, _) => "nothing yet".to_owned(),
             (Some(number), false) => format!("generation {number}"),
@@ -236,13 +61,16 @@ pub(super) fn node(identifier: &Identifier, body: &NodeBody) -> String {
     }
     if !body.artifacts.is_empty() {
         text.push('\n');
-        text.push_str(&artifacts(body.artifacts.iter().map(|file| (None, file))));
+        text.push_str(&artifacts(
+            body.artifacts.iter().map(|file| (None, file)),
+            layout,
+        ));
     }
     text
 }
 
 /// Returns the table of all generations.
-pub(super) fn generations(all: &[GenerationEntry]) -> String {
+pub(super) fn generations(all: &[GenerationEntry], layout: Layout) -> String {
     if all.is_empty() {
         return "no generation yet\n".to_owned();
     }
@@ -252,12 +80,7 @@ pub(super) fn generations(all: &[GenerationEntry]) -> String {
             format!("{:.0}", entry.sealed_at),
             entry.nodes.to_string(),
             entry.revision.to_string(),
-            entry
-                .digest
-                .to_string()
-                .chars()
-                .take(DIGEST_CHARS)
-                .collect(),
+            digest(entry.digest, layout),
         ]
     };
     columns(
@@ -267,23 +90,28 @@ pub(super) fn generations(all: &[GenerationEntry]) -> String {
 }
 
 /// Returns the description of a generation and the table of its files.
-pub(super) fn generation(body: &GenerationBody) -> String {
+pub(super) fn generation(body: &GenerationBody, layout: Layout) -> String {
     let entry = &body.entry;
     let mut text = format!(
         "generation {}, sealed {:.0} from revision {}\ndigest: {}\nspec: {}\n\n",
         entry.number, entry.sealed_at, entry.revision, entry.digest, entry.spec
     );
-    let own = body.artifacts.iter().flat_map(|(identifier, files)| {
+    let mut nodes: Vec<_> = body.artifacts.iter().collect();
+    nodes.sort_by(|(one, _), (other, _)| natural_order::compare(one.as_str(), other.as_str()));
+    let own = nodes.into_iter().flat_map(|(identifier, files)| {
         files
             .iter()
             .map(move |file| (Some(identifier.as_str()), file))
     });
     let shared = body.shared.iter().map(|file| (Some(SHARED), file));
-    text.push_str(&artifacts(own.chain(shared)));
+    text.push_str(&artifacts(own.chain(shared), layout));
     text
 }
 
-fn artifacts<'a>(files: impl Iterator<Item = (Option<&'a str>, &'a ArtifactEntry)>) -> String {
+fn artifacts<'a>(
+    files: impl Iterator<Item = (Option<&'a str>, &'a ArtifactEntry)>,
+    layout: Layout,
+) -> String {
     let mut header = vec!["PATH", "MODE", "BYTES", "SHA256"];
     let mut rows = Vec::new();
     for (owner, file) in files {
@@ -295,7 +123,7 @@ fn artifacts<'a>(files: impl Iterator<Item = (Option<&'a str>, &'a ArtifactEntry
                 file.mode.to_string()
             },
             file.bytes.to_string(),
-            file.sha256.to_string().chars().take(DIGEST_CHARS).collect(),
+            digest(file.sha256, layout),
         ];
         match owner {
             Some(owner) => {
@@ -315,72 +143,28 @@ fn artifacts<'a>(files: impl Iterator<Item = (Option<&'a str>, &'a ArtifactEntry
     columns(&header, &rows)
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
+/// Returns one line about a refused node.
+pub(super) fn refusal(refused: &RefusedEntry) -> String {
+    let RefusedEntry {
+        identifier,
+        ip,
+        at,
+        message,
+        ..
+    } = refused;
+    format!("{identifier} from {ip} at {at:.0}: {}", indented(message))
+}
 
-    use super::*;
+/// Returns the time of the node's registration.
+pub(super) fn since(node: &NodeEntry) -> String {
+    node.since
+        .map_or_else(|| "-".to_owned(), |since| format!("{since:.0}"))
+}
 
-    fn body() -> ClusterBody {
-        serde_json::from_value(json!({
-            "cluster": "devnet", "instance": "00000000000000000000000000000001", "revision": 4,
-            "state": "waiting",
-            "progress": {"registered": 2, "needed": 3, "missing": ["node-3"], "missing_count": 1,
-                "unmet": ["nodes: 1 of 3 are missing"]},
-            "generation": null,
-            "registrations": [
-                {"identifier": "node-1", "ip": "10.0.0.1", "metadata": {"port": 9000, "zone": "a b"},
-                    "seat": null, "revision": 1, "since": "2026-01-31T12:00:00.5Z", "waits": true},
-                {"identifier": "node-2", "ip": "fd00::2", "metadata": {"key": "x".repeat(100)},
-                    "seat": null, "revision": 2, "overridden": true},
-            ],
-            "overridden_absent": ["node-9"],
-        }))
-        .unwrap()
+fn digest(digest: Digest, layout: Layout) -> String {
+    let text = digest.to_string();
+    if layout.is_wide {
+        return text;
     }
-
-    #[test]
-    fn waiting_cluster() {
-        insta::assert_snapshot!(cluster(&body()), @r#"
-        devnet: waiting, 2/3 nodes, no generation yet
-        missing: node-3
-        unmet: nodes: 1 of 3 are missing
-        overridden, but not registered: node-9
-
-        NODE    IP        SINCE                 WAITS  SEAT  GENERATION    METADATA
-        node-1  10.0.0.1  2026-01-31T12:00:00Z  yes    -     -             port=9000 zone="a b"
-        node-2  fd00::2   -                     no     -     - (override)  key=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
-        "#);
-    }
-
-    #[test]
-    fn cluster_with_failed_render() {
-        let mut body = body();
-        body.state = ClusterState::Ready;
-        body.generation = Some(cfgsync_model::GenerationNumber(2));
-        body.registrations[0].delivered = body.generation;
-        body.registrations[1].behind = true;
-        body.failure = Some(
-            serde_json::from_value(json!({
-                "kind": "render", "reason": "cluster.yaml:7: `port` is undefined", "at": "2026-01-31T12:00:00Z",
-            }))
-            .unwrap(),
-        );
-        insta::assert_snapshot!(cluster(&body), @r#"
-        devnet: ready, 2/3 nodes, generation 2, 1 behind
-        the newest render failed at 2026-01-31T12:00:00Z: cluster.yaml:7: `port` is undefined
-        missing: node-3
-        unmet: nodes: 1 of 3 are missing
-        overridden, but not registered: node-9
-
-        NODE    IP        SINCE                 WAITS  SEAT  GENERATION             METADATA
-        node-1  10.0.0.1  2026-01-31T12:00:00Z  yes    -     2                      port=9000 zone="a b"
-        node-2  fd00::2   -                     no     -     - (behind) (override)  key=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
-        "#);
-    }
-
-    #[test]
-    fn control_characters_of_metadata_are_escaped() {
-        assert_eq!(short(&json!({"a": "\u{1b}[2J"})), "a=\\u{1b}[2J");
-    }
+    text.chars().take(DIGEST_CHARS).collect()
 }

@@ -1,5 +1,6 @@
 //! Delivers a payload: writes the files, prints what is routed to stdout, and reports what was written.
 
+use cfgsync::ArtifactFile;
 use cfgsync_client::{
     CommittedDelivery, JoinError, PreviousDelivery, Session, StaleFile, StaleOutcome,
     disk::{DirectoryLocks, DiskError, Outcome, WrittenFile},
@@ -63,7 +64,8 @@ pub(super) fn report_previous(
 ) -> Result<(), JoinFailure> {
     if plan.json {
         let document = Document::of_previous(session, previous);
-        write_stdout(document.to_json()).map_err(JoinError::from)?;
+        let written = output::write(document.to_json()).map_err(stdout_error);
+        written.map_err(JoinError::from)?;
     }
     Ok(())
 }
@@ -75,22 +77,23 @@ fn print(
     committed: &CommittedDelivery<'_>,
 ) -> Result<(), DiskError> {
     for bytes in committed.stdout() {
-        write_stdout(bytes)?;
+        output::write_document(bytes).map_err(stdout_error)?;
     }
     if plan.json {
-        let document =
-            Document::of_delivery(session, payload, committed.written(), committed.stale());
-        write_stdout(document.to_json())?;
+        let is_used = |file: &ArtifactFile| plan.env.contains(&file.path);
+        let (written, stale) = (committed.written(), committed.stale());
+        let document = Document::of_delivery(session, payload, written, stale, is_used);
+        output::write(document.to_json()).map_err(stdout_error)?;
     }
     Ok(())
 }
 
-fn write_stdout(bytes: impl AsRef<[u8]>) -> Result<(), DiskError> {
-    output::write(bytes).map_err(|problem| DiskError::Io {
+fn stdout_error(problem: std::io::Error) -> DiskError {
+    DiskError::Io {
         action: "write to",
         path: "standard output".into(),
         problem,
-    })
+    }
 }
 
 fn log_written(written: &[WrittenFile]) {
@@ -132,7 +135,12 @@ fn log_stale(file: &StaleFile) {
         }
         StaleOutcome::Changed => "has changed since its delivery",
         StaleOutcome::Mounted => "is bind-mounted",
-        StaleOutcome::OtherRoute => "was delivered by other routes",
+        StaleOutcome::OtherRoute => {
+            warn!(
+                "{path} was delivered by other routes before. It stays: remove it if nothing uses it.{secret}"
+            );
+            return;
+        }
         // --keep-stale
         _ => {
             warn!("{path} is no longer part of the payload, and stays.{secret}");

@@ -10,6 +10,8 @@ use cfgsync_client::{
 use cfgsync_wire::ReceivedPayload;
 use serde::Serialize;
 
+use crate::cmd::output::{self, Text};
+
 #[derive(Serialize)]
 pub(super) struct Document<'a> {
     identifier: &'a str,
@@ -44,7 +46,7 @@ enum Source {
 #[derive(Serialize)]
 struct DocumentFile<'a> {
     artifact: &'a str,
-    /// `None` if the content was printed, or became the environment of CMD.
+    /// `None` if the content became the environment of CMD, or was discarded.
     path: Option<String>,
     outcome: &'static str,
     secret: bool,
@@ -60,6 +62,7 @@ impl<'a> Document<'a> {
         payload: &'a ReceivedPayload,
         written: &[WrittenFile],
         stale: &'a [StaleFile],
+        is_used: impl Fn(&ArtifactFile) -> bool,
     ) -> Self {
         let stale_file = |file: &'a StaleFile| DocumentStaleFile {
             artifact: file.artifact.as_str(),
@@ -83,7 +86,8 @@ impl<'a> Document<'a> {
                     Some(Outcome::Replaced) => "replaced",
                     Some(Outcome::Unchanged) => "unchanged",
                     Some(Outcome::Overwritten) => "overwritten",
-                    None => "environment",
+                    None if is_used(file) => "environment",
+                    None => "discarded",
                 },
                 secret: file.secret,
                 mode: file.mode.to_string(),
@@ -128,8 +132,7 @@ impl<'a> Document<'a> {
     }
 
     /// Returns the JSON text, with a line end.
-    pub(super) fn to_json(&self) -> String {
-        let json = serde_json::to_string_pretty(self);
-        json.expect("map keys are strings") + "\n"
+    pub(super) fn to_json(&self) -> Text {
+        output::json(self)
     }
 }

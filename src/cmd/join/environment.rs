@@ -113,16 +113,18 @@ pub(super) fn read(
 ) -> Result<Vec<(String, String)>, String> {
     let name = &file.path;
     let bytes = file.content.to_bytes();
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|error| format!("{name} is not a dotenv file: {error}"))?;
-    let variables =
-        dotenv::parse(text).map_err(|error| format!("{name} is not a dotenv file: {error}"))?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
+        format!("{name} has a mistake: {error}; correct it in the spec of the server")
+    })?;
+    let variables = dotenv::parse(text).map_err(|error| {
+        format!("{name} has a mistake: {error}; correct it in the spec of the server")
+    })?;
     for (key, value) in &variables {
         let is_code = CODE_VARIABLES.iter().any(|pattern| matches(pattern, key));
         if allowed.is_empty() && is_code {
             return Err(format!(
-                "{name} sets {key}, which can decide which code a program runs; remove it from the artifact, or list \
-                 all variables that the server may set with --env-allow"
+                "{name} sets {key}, which can decide which code a program runs, so CMD was not started; remove it from \
+                 {name} in the spec, or name each variable that the server may set: --env-allow NAME"
             ));
         }
         if !allowed.is_empty() && !allowed.iter().any(|pattern| pattern.matches(key)) {
@@ -169,8 +171,8 @@ mod tests {
             "GIT_SSH_COMMAND",
         ] {
             let expected = format!(
-                "app.env sets {key}, which can decide which code a program runs; remove it from the artifact, or list \
-                 all variables that the server may set with --env-allow"
+                "app.env sets {key}, which can decide which code a program runs, so CMD was not started; remove it from \
+                 app.env in the spec, or name each variable that the server may set: --env-allow NAME"
             );
             let text = format!("A=1\n{key}=/tmp");
             assert_eq!(read_text(&text, &[]).unwrap_err(), expected);
@@ -203,7 +205,7 @@ mod tests {
         let message = read_text("A=1\nsecret words\n", &[]).unwrap_err();
         assert_eq!(
             message,
-            "app.env is not a dotenv file: line 2: there is no '=' after the key"
+            "app.env has a mistake: line 2: there is no '=' after the key; correct it in the spec of the server"
         );
         let message = read_text("A='sec\0ret'", &[]).unwrap_err();
         assert_eq!(message, "app.env sets A to a value with a NUL byte");

@@ -128,14 +128,15 @@ impl Entry {
     fn value(&self) -> Result<Value, MetadataError> {
         let key = || self.keys.join(".");
         let read = |path: &str, operator| {
-            bounded_file::read_text(Path::new(path), FILE_MAX_BYTES).map_err(|error| {
-                MetadataError::Unreadable {
+            let bytes = bounded_file::read_without_waiting(Path::new(path), FILE_MAX_BYTES);
+            bytes
+                .and_then(bounded_file::text_of)
+                .map_err(|error| MetadataError::Unreadable {
                     key: key(),
                     operator,
                     path: path.to_owned(),
                     error,
-                }
-            })
+                })
         };
         match &self.value {
             Source::Json(value) => Ok(value.clone()),

@@ -8,8 +8,10 @@ use std::{
 };
 
 use cfgsync::{Identifier, OutputMap};
-use cfgsync_client::{Client, DeliveryOptions, JoinError, JoinOptions, NodeAddress, ServerUrl};
-use cfgsync_model::ArtifactPath;
+use cfgsync_client::{
+    Client, DeliveryOptions, JoinError, JoinOptions, NodeAddress, ServerUrl, disk::Owner,
+};
+use cfgsync_model::{ArtifactPath, Ownership};
 use tracing::{info, warn};
 
 use super::{
@@ -71,26 +73,7 @@ pub(super) fn plan(args: JoinArgs, is_interactive: bool) -> Result<Plan, JoinFai
 }
 
 fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<Plan, JoinFailure> {
-    let mut outputs = outputs(&args, legacy)?;
-    for artifact in &args.env {
-        outputs = outputs.consume(artifact.clone());
-    }
-    if outputs.is_empty() {
-        return Err(JoinFailure::Usage(
-            "no output for the files: add --out ARTIFACT=PATH, --out-dir DIR or --env ARTIFACT"
-                .into(),
-        ));
-    }
-    if !args.env.is_empty() && args.command.is_empty() {
-        return Err(JoinFailure::Usage(
-            "--env needs a program that gets the environment: add -- CMD".into(),
-        ));
-    }
-    if args.output.is_some() && outputs.uses_stdout() {
-        return Err(JoinFailure::Usage(
-            "--output json and a route to '-' cannot be combined: both write to stdout".into(),
-        ));
-    }
+    let outputs = checked_outputs(&args, legacy)?;
     if let Some(name) = args.command.first() {
         check_program(name, &outputs, &args.env_allow)?;
     }
@@ -146,19 +129,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
     options.cluster = args.cluster;
     options.delivered = delivered;
     options.timeout = values::limit(args.timeout);
-    let mut delivery = DeliveryOptions::new(outputs);
-    if let Some(owner) = args.owner {
-        delivery = delivery.with_owner(owner);
-    }
-    if let Some(receipt) = &receipt {
-        delivery = delivery
-            .with_receipt(&receipt.path)
-            .map_err(|error| JoinFailure::Usage(error.to_string()))?;
-        if receipt.keep_stale {
-            delivery = delivery.with_stale_files_kept();
-        }
-    }
-    delivery.check_directories().map_err(JoinError::from)?;
+    let delivery = delivery(args.owner.as_deref(), receipt.as_ref(), outputs)?;
     Ok(Plan {
         client,
         options,
@@ -169,6 +140,66 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         json: args.output.is_some(),
         command: args.command,
     })
+}
+
+/// Returns the routes. Fails if they contradict each other or other flags.
+fn checked_outputs(args: &JoinArgs, legacy: &mut Legacy) -> Result<OutputMap, JoinFailure> {
+    let mut outputs = outputs(args, legacy)?;
+    for artifact in &args.env {
+        let is_discarded = |text: &&String| text.trim_start_matches('/') == artifact.name();
+        if let Some(text) = args.discard.iter().find(is_discarded) {
+            let problem = format!("--discard {text}: it is also given with --env");
+            return Err(JoinFailure::Usage(problem));
+        }
+        outputs = outputs.consume(artifact.clone());
+    }
+    if outputs.only_discards() {
+        return Err(JoinFailure::Usage(
+            "nothing is written: every route discards; add --out ARTIFACT=PATH, --out-dir DIR or --env ARTIFACT"
+                .into(),
+        ));
+    }
+    if outputs.is_empty() {
+        return Err(JoinFailure::Usage(
+            "no output for the files: add --out ARTIFACT=PATH, --out-dir DIR or --env ARTIFACT"
+                .into(),
+        ));
+    }
+    if !args.env.is_empty() && args.command.is_empty() {
+        return Err(JoinFailure::Usage(
+            "--env needs a program that gets the environment: add -- CMD".into(),
+        ));
+    }
+    if args.output.is_some() && outputs.uses_stdout() {
+        return Err(JoinFailure::Usage(
+            "--output json and a route to '-' cannot be combined: both write to stdout".into(),
+        ));
+    }
+    Ok(outputs)
+}
+
+/// Returns the options of the delivery. Fails if a directory cannot be written.
+fn delivery(
+    owner: Option<&Ownership>,
+    receipt: Option<&ReceiptSettings>,
+    outputs: OutputMap,
+) -> Result<DeliveryOptions, JoinFailure> {
+    let mut delivery = DeliveryOptions::new(outputs);
+    if let Some(owner) = owner {
+        let owner =
+            Owner::of(owner).map_err(|error| JoinFailure::Setting(format!("--owner: {error}")))?;
+        delivery = delivery.with_owner(owner);
+    }
+    if let Some(receipt) = receipt {
+        delivery = delivery
+            .with_receipt(&receipt.path)
+            .map_err(|error| JoinFailure::Usage(error.to_string()))?;
+        if receipt.keep_stale {
+            delivery = delivery.with_stale_files_kept();
+        }
+    }
+    delivery.check_directories().map_err(JoinError::from)?;
+    Ok(delivery)
 }
 
 /// Fails if CMD cannot be run, before a set is sealed with this node. The delivery may bring the program, or the
@@ -224,11 +255,15 @@ fn outputs(args: &JoinArgs, legacy: &mut Legacy) -> Result<OutputMap, JoinFailur
             .parse_route(route)
             .map_err(|error| JoinFailure::Usage(format!("--out {route}: {error}")))?;
     }
+    for artifact in &args.discard {
+        outputs = outputs
+            .discard(artifact)
+            .map_err(|error| JoinFailure::Usage(format!("--discard {artifact}: {error}")))?;
+    }
     if let Some(directory) = &args.out_dir {
-        // With an output directory, no artifact needs the routes of the existing clients.
-        return outputs
+        outputs = outputs
             .under(directory)
-            .map_err(|error| JoinFailure::Usage(format!("--out-dir: {error}")));
+            .map_err(|error| JoinFailure::Usage(format!("--out-dir: {error}")))?;
     }
     for (variable, artifacts) in [
         ("CFG_FILE_PATH", &["config.yaml"][..]),
@@ -315,8 +350,14 @@ mod tests {
         assert_eq!(plan.options.identifier.as_str(), "node-1");
         assert_eq!(plan.options.metadata, serde_json::json!({"a": 1, "b": "2"}));
         assert_eq!(used.split(' ').count(), 6, "{used}");
-        let nothing = cfgsync::ArtifactSet::default();
-        assert_eq!(plan.delivery.outputs().place(&nothing).unwrap(), []);
+        // Neither route of an existing client must match.
+        let other = cfgsync::ArtifactFile::text("other", "").unwrap().into();
+        let refused = plan.delivery.outputs().place(&other).unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .starts_with("no route for the artifact other")
+        );
 
         let line = "--server http://a:1 --id a --ip ::1 --meta-json {} --out-dir out";
         let (plan, _) = resolved(line, older);
@@ -328,6 +369,19 @@ mod tests {
             NodeAddress::Fixed("::1".parse().unwrap())
         );
         assert_eq!(plan.options.metadata, serde_json::json!({}));
+        // Regression test: --out-dir took the routes of these variables away.
+        let files = ["config.yaml", "deployment-settings.yaml", "other"];
+        let files = files.map(|name| cfgsync::ArtifactFile::text(name, "").unwrap());
+        let files = cfgsync::ArtifactSet::try_from(files).unwrap();
+        let placed = plan.delivery.outputs().place(&files).unwrap();
+        let paths = placed.iter().map(|placed| match &placed.placement {
+            cfgsync_client::Placement::File(target) => target.path(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(
+            paths.collect::<Vec<_>>(),
+            ["/config.yaml", "/deployment.yaml", "out/other"].map(PathBuf::from)
+        );
     }
 
     #[test]
@@ -342,6 +396,26 @@ mod tests {
                 "no server: add --server http://HOST:PORT",
             ),
             ("--server http://a:1 --env a", "--env needs a program"),
+            (
+                "--server http://a:1 --out a=x --out /a=y",
+                "--out /a=y: there is another route for it",
+            ),
+            (
+                "--server http://a:1 --discard a",
+                "nothing is written: every route discards",
+            ),
+            (
+                "--server http://a:1 --out-dir x --discard a --discard /a",
+                "--discard /a: there is another route for it",
+            ),
+            (
+                "--server http://a:1 --out-dir x --discard a/ --discard a//b",
+                "--discard a//b: artifact path",
+            ),
+            (
+                "--server http://a:1 --env a --discard a -- true",
+                "--discard a: it is also given with --env",
+            ),
             (
                 "--server http://a:1 --out a=- --output json",
                 "--output json and a route to '-'",

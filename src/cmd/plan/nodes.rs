@@ -13,6 +13,7 @@ use cfgsync_support::{bounded_file, nearest::did_you_mean};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::groups;
 use crate::cmd::error::CommandError;
 
 /// How many mistakes are reported at most.
@@ -93,12 +94,31 @@ pub(super) fn invent(spec: &Spec, count: usize) -> Result<Nodes, CommandError> {
         })?;
         Ok(NodeRegistration::without_metadata(identifier, ip.into()).with_metadata_value(metadata))
     };
-    let registrations = (0..count)
+    let mut registrations = (0..count)
         .map(invent)
-        .collect::<Result<_, CommandError>>()?;
+        .collect::<Result<Vec<_>, CommandError>>()?;
+    groups::satisfy(spec, &mut registrations);
+    if let Some(field) = repeated_field(spec, &registrations) {
+        let message = format!(
+            "--fake {count}: metadata.{field}: the values must differ from node to node, and the rule leaves too few of \
+             them; pass nodes with --nodes instead"
+        );
+        return Err(CommandError::usage(message));
+    }
     Ok(Nodes {
         registrations,
         seats: BTreeMap::new(),
+    })
+}
+
+/// Returns the first unique field in which two nodes have the same value.
+fn repeated_field<'a>(spec: &'a Spec, nodes: &[NodeRegistration]) -> Option<&'a str> {
+    spec.metadata.unique_fields().find(|name| {
+        let mut known = BTreeSet::new();
+        let values = nodes.iter().filter_map(|node| node.metadata.get(name));
+        values
+            .map(Value::to_string)
+            .any(|value| !known.insert(value))
     })
 }
 

@@ -7,9 +7,13 @@ use cfgsync_access::{
     Policy, Rate, Tokens, TokensError,
 };
 use cfgsync_support::clock::WallClock;
+use cfgsync_wire::{ReloadOutcome, ReloadPart, ReloadedPart};
 use clap::Args;
 
-use super::blocking::read_blocking;
+use super::{
+    blocking::read_blocking,
+    cause::{Cause, after_colon},
+};
 use crate::cmd::progress::counted;
 
 /// Access to the server.
@@ -22,6 +26,9 @@ pub(super) struct AccessArgs {
     /// Give the role of an operator to client certificates with this name; `*` matches any text; repeatable
     #[arg(long, env = "CFGSYNC_OPERATOR_CERT", value_name = "PATTERN")]
     operator_cert: Vec<Pattern>,
+    /// Give the role of a viewer to client certificates with this name; `*` matches any text; repeatable
+    #[arg(long, env = "CFGSYNC_VIEWER_CERT", value_name = "PATTERN")]
+    viewer_cert: Vec<Pattern>,
     /// Accept nodes without credentials; without --tokens and --client-ca, every client may also act as an operator
     #[arg(long, env = "CFGSYNC_ALLOW_ANONYMOUS")]
     allow_anonymous: bool,
@@ -72,11 +79,9 @@ pub(crate) enum AccessError {
         /// The operating system's error.
         error: std::io::Error,
     },
-    /// `--operator-cert` without client certificates.
-    #[error(
-        "--operator-cert needs --client-ca FILE, the authorities that sign client certificates"
-    )]
-    NoAuthority,
+    /// `--operator-cert` or `--viewer-cert` without client certificates.
+    #[error("{0} needs --client-ca FILE, the authorities that sign client certificates")]
+    NoAuthority(&'static str),
     /// `--audit-required` without an audit log.
     #[error("--audit-required needs --audit-log FILE")]
     NoAudit,
@@ -100,8 +105,13 @@ impl AccessArgs {
             let path = path.display();
             tracing::warn!("{path} contains no token, so no client can authenticate with one");
         }
-        if !self.operator_cert.is_empty() && !certificates {
-            return Err(AccessError::NoAuthority);
+        for (flag, patterns) in [
+            ("--operator-cert", &self.operator_cert),
+            ("--viewer-cert", &self.viewer_cert),
+        ] {
+            if !patterns.is_empty() && !certificates {
+                return Err(AccessError::NoAuthority(flag));
+            }
         }
         if self.audit_required && self.audit_log.is_none() {
             return Err(AccessError::NoAudit);
@@ -124,6 +134,7 @@ impl AccessArgs {
                 allow_anonymous: self.allow_anonymous,
                 certificates,
                 operator_certificates: self.operator_cert.clone(),
+                viewer_certificates: self.viewer_cert.clone(),
             },
             rate,
             audit: audit.transpose()?,
@@ -131,13 +142,20 @@ impl AccessArgs {
         }))
     }
 
-    /// Reads the tokens again, and reopens the audit log. If the file has a mistake, the last good tokens stay in force.
-    pub(super) async fn reload(&self, guard: &AccessControl) {
+    /// Reopens the audit log, if there is one.
+    pub(super) async fn reopen_audit_log(&self, guard: &AccessControl) {
         if let Some(audit) = guard.audit() {
             audit.reopen().await;
         }
+    }
+
+    /// Reads the tokens again. If the file has a mistake, the last good tokens stay in force.
+    pub(super) async fn reload_tokens(&self, guard: &AccessControl, cause: Cause) -> ReloadedPart {
+        let part =
+            |outcome, message: String| ReloadedPart::new(ReloadPart::Tokens, outcome, message);
         let Some(path) = self.tokens.clone() else {
-            return;
+            let message = "the server has no tokens file".to_owned();
+            return part(ReloadOutcome::NotUsed, message);
         };
         let shown = path.display().to_string();
         let (reason, problem) = match read_blocking(move || Tokens::load(&path)).await {
@@ -149,22 +167,26 @@ impl AccessArgs {
                     Ok(()) => {
                         let count = tokens.count();
                         guard.set_tokens(tokens);
-                        let tokens = counted(count, "token");
-                        tracing::info!("SIGHUP: read {shown} again: {tokens}");
+                        let message = format!("read {shown} again: {}", counted(count, "token"));
+                        tracing::info!(event = "reloaded", "{cause}: {message}");
                         guard.record(line);
-                        return;
+                        return part(ReloadOutcome::Reloaded, message);
                     }
-                    Err(error) => ("audit", format!(" {error}")),
+                    Err(error) => ("audit", error.to_string()),
                 }
             }
-            Ok(Err(error)) => ("mistake", format!("\n{error}")),
-            Err(problem) => ("mistake", format!(" {problem}")),
+            Ok(Err(error)) => ("mistake", error.to_string()),
+            Err(problem) => ("mistake", problem),
         };
         tracing::error!(
-            "SIGHUP: the tokens were not reloaded, and the last good ones stay in force:{problem}"
+            event = "reload_refused",
+            reason = problem,
+            "{cause}: the tokens were not reloaded, and the last good ones stay in force:{}",
+            after_colon(&problem)
         );
         let line = guard.server_line("tokens");
         guard.record(line.with_outcome(AuditOutcome::Refused, Some(reason)));
+        part(ReloadOutcome::Refused, problem)
     }
 }
 

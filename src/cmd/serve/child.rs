@@ -59,11 +59,22 @@ impl Child {
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         Ok(match (code, status.signal()) {
             (Some(code), _) => {
-                tracing::info!("the command exited with {code}");
+                if code == 0 {
+                    tracing::info!(event = "command_ended", "the command exited with 0");
+                } else {
+                    tracing::error!(
+                        event = "command_ended",
+                        "the command exited with {code}, so the server stops with {code}; the output of the command may \
+                         have the reason"
+                    );
+                }
                 Exit::Child(code)
             }
             (None, Some(signal)) => {
-                tracing::warn!("the command was ended by signal {signal}");
+                tracing::warn!(
+                    event = "command_ended",
+                    "the command was ended by signal {signal}"
+                );
                 Exit::of_signal(signal)
             }
             (None, None) => Exit::Unexpected,

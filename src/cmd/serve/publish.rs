@@ -1,31 +1,78 @@
 //! Writes the files that other processes wait for: the port file and the join URL.
 
-use std::{io, net::SocketAddr, path::Path};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use cfgsync_support::replace_file;
 
 /// The mode of these files, before the umask.
 const MODE: u32 = 0o666;
 
-/// Writes the ports of the listeners, one per line.
-pub(super) fn write_port_file(path: &Path, addresses: &[SocketAddr]) -> io::Result<()> {
-    let ports: Vec<String> = addresses
-        .iter()
-        .map(|address| address.port().to_string())
-        .collect();
-    write_atomic(path, &(ports.join("\n") + "\n"))
+/// The port file of a running server. It is removed when this value is dropped, because the ports are closed then.
+#[must_use = "dropping the value removes the file"]
+pub(super) struct PortFile {
+    path: PathBuf,
+    text: String,
+}
+
+impl PortFile {
+    /// Writes the ports of the listeners, one per line.
+    pub(super) fn write(path: &Path, addresses: &[SocketAddr]) -> io::Result<Self> {
+        let ports: Vec<String> = addresses
+            .iter()
+            .map(|address| address.port().to_string())
+            .collect();
+        let text = ports.join("\n") + "\n";
+        write_atomic(path, &text)?;
+        Ok(Self {
+            path: path.to_owned(),
+            text,
+        })
+    }
+
+    /// Removes the file of an earlier server, whose ports are closed.
+    pub(super) fn remove_stale(path: &Path) -> io::Result<()> {
+        if is_written_in_place(path) {
+            return Ok(());
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+}
+
+impl Drop for PortFile {
+    fn drop(&mut self) {
+        // Another server may have written its ports meanwhile.
+        let is_ours = std::fs::read_to_string(&self.path).is_ok_and(|text| text == self.text);
+        if is_ours
+            && !is_written_in_place(&self.path)
+            && let Err(error) = Self::remove_stale(&self.path)
+        {
+            let path = self.path.display();
+            tracing::warn!("cannot remove the port file {path}: {error}");
+        }
+    }
 }
 
 /// Writes a file so that a reader sees all of it or nothing. A device, a pipe, or a link to one such as `/dev/stdout` is
 /// written in place: a rename would replace it for the whole machine.
 pub(super) fn write_atomic(path: &Path, text: &str) -> io::Result<()> {
-    let is_special = std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
-    // A link to an open descriptor, which may be that of a regular file.
-    let into_proc = std::fs::read_link(path).is_ok_and(|target| target.starts_with("/proc"));
-    if is_special || into_proc {
+    if is_written_in_place(path) {
         return std::fs::write(path, text);
     }
     replace_file::replace(path, text.as_bytes(), MODE)
+}
+
+fn is_written_in_place(path: &Path) -> bool {
+    let is_special = std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+    // A link to an open descriptor, which may be that of a regular file.
+    let into_proc = std::fs::read_link(path).is_ok_and(|target| target.starts_with("/proc"));
+    is_special || into_proc
 }
 
 #[cfg(test)]
@@ -49,5 +96,25 @@ mod tests {
         std::os::unix::fs::symlink(place.path().join("victim"), &planted).unwrap();
         write_atomic(&file, "4402\n").unwrap();
         assert!(planted.is_symlink() && !place.path().join("victim").exists());
+    }
+
+    #[test]
+    fn port_file_is_removed_at_the_end_unless_another_server_has_written_it() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("port");
+        let of = |port: u16| PortFile::write(&path, &[([127, 0, 0, 1], port).into()]).unwrap();
+        let first = of(4400);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "4400\n");
+        let second = of(4401);
+        drop(first);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "4401\n");
+        drop(second);
+        assert!(!path.exists());
+        PortFile::remove_stale(&path).unwrap();
+
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        drop(of(4402));
+        PortFile::remove_stale(&path).unwrap();
+        assert!(path.is_symlink());
     }
 }

@@ -1,11 +1,20 @@
-//! SIGHUP: reloads tokens, audit log and spec. Files with a mistake leave the former state in force.
+//! Reads the files of the server again, on SIGHUP and for `POST /v1/reload`. Files with a mistake leave the former state
+//! in force.
 
+use cfgsync::app::NewSpec;
 use cfgsync_access::{AccessControl, AuditOutcome};
+use cfgsync_cluster::metrics::{Metrics, PartLabels};
 use cfgsync_spec::Spec;
-use cfgsync_wire::SigningKey;
-use tokio::sync::mpsc;
+use cfgsync_wire::{ReloadOutcome, ReloadPart, ReloadResult, ReloadedPart, SigningKey};
+use tokio::sync::{mpsc, oneshot};
 
-use super::{ServeArgs, blocking::read_blocking};
+use super::{
+    ServeArgs,
+    blocking::read_blocking,
+    cause::{Cause, after_colon},
+    tls::ServeTls,
+};
+use crate::cmd::spec_file;
 
 /// The inputs of a reload.
 pub(super) struct Reload<'a> {
@@ -13,52 +22,107 @@ pub(super) struct Reload<'a> {
     pub(super) args: &'a ServeArgs,
     pub(super) guard: &'a AccessControl,
     /// Receives each valid spec.
-    pub(super) specs: &'a mpsc::Sender<Spec>,
+    pub(super) specs: &'a mpsc::Sender<NewSpec>,
     /// The key that signs payloads.
     pub(super) sign_key: Option<&'a SigningKey>,
+    /// The certificate of the server.
+    pub(super) tls: Option<&'a ServeTls>,
+    /// The metrics of the server.
+    pub(super) metrics: &'a Metrics,
 }
 
 impl Reload<'_> {
-    /// Reloads everything once.
-    pub(super) async fn run(&self) {
-        self.args.access.reload(self.guard).await;
-        self.args.signing.warn_of_another_key(self.sign_key).await;
-        self.spec().await;
+    /// Reads all files again, or only those of one part. A reload of all files also reopens the audit log.
+    pub(super) async fn run(&self, only: Option<ReloadPart>, cause: Cause) -> ReloadResult {
+        let is_due = |part| only.is_none_or(|only| only == part);
+        if only.is_none() {
+            self.args.access.reopen_audit_log(self.guard).await;
+        }
+        let mut parts = Vec::new();
+        if is_due(ReloadPart::Tokens) {
+            parts.push(self.args.access.reload_tokens(self.guard, cause).await);
+        }
+        if is_due(ReloadPart::Certificates) {
+            parts.push(match self.tls {
+                Some(tls) => tls.reload(self.guard).await,
+                None => ReloadedPart::new(
+                    ReloadPart::Certificates,
+                    ReloadOutcome::NotUsed,
+                    "the server uses no TLS",
+                ),
+            });
+        }
+        if is_due(ReloadPart::SignKey) {
+            let compared = self.args.signing.compare(self.sign_key, cause).await;
+            parts.push(compared);
+        }
+        if is_due(ReloadPart::Spec) {
+            parts.push(self.spec(cause).await);
+        }
+        for part in &parts {
+            self.count(part);
+        }
+        ReloadResult { parts }
     }
 
-    async fn spec(&self) {
+    /// Sets the metrics of one part. A part that the server does not use has none.
+    pub(super) fn count(&self, reloaded: &ReloadedPart) {
+        let part = reloaded.part.name();
+        let success = &self.metrics.reload_success;
+        match reloaded.outcome {
+            ReloadOutcome::Reloaded => {
+                success.get_or_create(&PartLabels { part }).set(1);
+                let at = self.guard.clock().now().as_second();
+                let time = &self.metrics.reload_success_time;
+                time.get_or_create(&PartLabels { part }).set(at);
+            }
+            ReloadOutcome::Refused => {
+                success.get_or_create(&PartLabels { part }).set(0);
+            }
+            ReloadOutcome::NotUsed | ReloadOutcome::NeedsRestart => {}
+        }
+    }
+
+    async fn spec(&self, cause: Cause) -> ReloadedPart {
         let (file, shown) = (self.args.spec.clone(), self.args.spec.display());
-        let (line, reason, problem) = match read_blocking(move || Spec::load(&file)).await {
+        let part = |outcome, message: String| ReloadedPart::new(ReloadPart::Spec, outcome, message);
+        let (line, reason, problem) = match read_blocking(move || spec_file::load(&file)).await {
             Ok(Ok(spec)) => match self.guard.check_identity_mode(spec.identity) {
                 Ok(()) => {
-                    tracing::info!("SIGHUP: read {shown} again");
-                    // The receiver is gone if the server has stopped.
-                    let _ = self.specs.send(spec).await;
-                    return;
+                    tracing::info!("{cause}: read {shown} again");
+                    return match self.put_in_force(spec).await {
+                        Ok(()) => part(ReloadOutcome::Reloaded, format!("read {shown} again")),
+                        Err(problem) => part(ReloadOutcome::Refused, problem),
+                    };
                 }
                 Err(error) => {
                     let line = self
                         .guard
                         .server_line("spec")
                         .with_hash("spec", spec.digest);
-                    (line, "cannot_tell", format!(" {error}"))
+                    (line, "cannot_tell", error.to_string())
                 }
             },
-            Ok(Err(error)) => (
-                self.guard.server_line("spec"),
-                "mistake",
-                format!("\n{error}"),
-            ),
-            Err(problem) => (
-                self.guard.server_line("spec"),
-                "mistake",
-                format!(" {problem}"),
-            ),
+            Ok(Err(error)) => (self.guard.server_line("spec"), "mistake", error.to_string()),
+            Err(problem) => (self.guard.server_line("spec"), "mistake", problem),
         };
         tracing::error!(
-            "SIGHUP: the spec was not reloaded, and the last good one stays in force:{problem}"
+            event = "reload_refused",
+            reason = problem,
+            "{cause}: the spec was not reloaded, and the last good one stays in force:{}",
+            after_colon(&problem)
         );
         let refused = line.with_outcome(AuditOutcome::Refused, Some(reason));
         self.guard.record(refused);
+        part(ReloadOutcome::Refused, problem)
+    }
+
+    /// Passes `spec` to the server.
+    async fn put_in_force(&self, spec: Spec) -> Result<(), String> {
+        let (answer, answered) = oneshot::channel();
+        // Both fail only if the server has stopped.
+        let _ = self.specs.send(NewSpec { spec, answer }).await;
+        let stopped = || Err("the server is stopping".to_owned());
+        answered.await.unwrap_or_else(|_| stopped())
     }
 }

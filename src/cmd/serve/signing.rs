@@ -2,10 +2,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use cfgsync_wire::SigningKey;
+use cfgsync_wire::{ReloadOutcome, ReloadPart, ReloadedPart, SigningKey};
 use clap::Args;
 
-use super::blocking::read_blocking;
+use super::{blocking::read_blocking, cause::Cause};
 use crate::cmd::keys::{KeyError, read_sign_key};
 
 #[derive(Debug, Args)]
@@ -26,22 +26,31 @@ impl SigningArgs {
         Ok(Some(Arc::new(key)))
     }
 
-    /// Warns if the file now contains another key. A server uses one key from its start to its stop, so that signatures
-    /// do not depend on when a payload was fetched.
-    pub(super) async fn warn_of_another_key(&self, used: Option<&SigningKey>) {
+    /// Compares the key in the file with the one in use. A server uses one key from its start to its stop, so that
+    /// signatures do not depend on when a payload was fetched.
+    pub(super) async fn compare(&self, used: Option<&SigningKey>, cause: Cause) -> ReloadedPart {
+        let part =
+            |outcome, message: String| ReloadedPart::new(ReloadPart::SignKey, outcome, message);
         let (Some(path), Some(used)) = (self.sign_key.clone(), used) else {
-            return;
+            let message = "the server signs no payloads".to_owned();
+            return part(ReloadOutcome::NotUsed, message);
         };
+        let used = used.verify_key();
         let shown = path.display().to_string();
-        let read = read_blocking(move || read_sign_key(&path)).await;
-        // A missing or incomplete file does not matter: it is needed at startup only.
-        if let Ok(Ok(found)) = read
-            && found.verify_key() != used.verify_key()
-        {
-            tracing::warn!(
-                "SIGHUP: {shown} contains another key, which the server uses after a restart; until then it signs with {}",
-                used.verify_key()
-            );
+        let found = match read_blocking(move || read_sign_key(&path)).await {
+            Ok(Ok(found)) => found.verify_key(),
+            // A missing or incomplete file is no failure of the running server: only the next start needs it.
+            Ok(Err(error)) => return part(ReloadOutcome::NotUsed, error.to_string()),
+            Err(problem) => return part(ReloadOutcome::NotUsed, problem),
+        };
+        if found == used {
+            let message = format!("{shown} contains the key in use");
+            return part(ReloadOutcome::Reloaded, message);
         }
+        let message = format!(
+            "{shown} contains another key, which the server uses after a restart; until then it signs with {used}"
+        );
+        tracing::warn!("{cause}: {message}");
+        part(ReloadOutcome::NeedsRestart, message)
     }
 }

@@ -4,8 +4,10 @@ use std::{env, path::PathBuf, sync::Arc};
 
 use cfgsync::app;
 use cfgsync_spec::Spec;
-use cfgsync_store::{Store, StoreError};
+use cfgsync_store::{Relocation, Store};
 use clap::Args;
+
+use crate::cmd::error::CommandError;
 
 /// The variable that systemd sets for a unit with `StateDirectory=`. Colons separate several directories.
 const SYSTEMD_VARIABLE: &str = "STATE_DIRECTORY";
@@ -19,6 +21,18 @@ pub(super) struct StateArgs {
     /// register again.
     #[arg(long, env = "CFGSYNC_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    /// Continue with a state directory that was moved by a copy; no server may have used the original since
+    ///
+    /// The server refuses a directory whose log is another file than the one that it wrote to. Give this flag for one
+    /// start.
+    #[arg(long, env = "CFGSYNC_MOVED", conflicts_with = "restored")]
+    moved: bool,
+    /// Continue with a state directory that was restored from a backup, as a new instance
+    ///
+    /// Registrations, overrides, claims and bans stay, and the newest generation becomes generation 1 of the new instance. The
+    /// nodes register again. Give this flag for one start: each start with it begins another instance.
+    #[arg(long, env = "CFGSYNC_RESTORED")]
+    restored: bool,
 }
 
 impl StateArgs {
@@ -30,6 +44,14 @@ impl StateArgs {
         };
         self.state_dir.clone().or_else(from_systemd)
     }
+
+    fn relocation(&self) -> Relocation {
+        match (self.moved, self.restored) {
+            (true, _) => Relocation::Moved,
+            (false, true) => Relocation::Restored,
+            (false, false) => Relocation::Unstated,
+        }
+    }
 }
 
 /// Opens the state directory for `spec`, if there is one. Otherwise the server opens a store in memory when it starts.
@@ -37,9 +59,15 @@ pub(super) fn open(
     args: &StateArgs,
     spec: &Spec,
     history: u16,
-) -> Result<Option<Arc<dyn Store>>, StoreError> {
+) -> Result<Option<Arc<dyn Store>>, CommandError> {
     let Some(directory) = args.directory() else {
-        return Ok(None);
+        return match args.relocation() {
+            Relocation::Unstated => Ok(None),
+            Relocation::Moved | Relocation::Restored => Err(CommandError::usage(
+                "--moved and --restored need --state-dir DIR",
+            )),
+        };
     };
-    app::open_store(Some(directory), spec, history.into()).map(Some)
+    let store = app::open_store(Some(directory), args.relocation(), spec, history.into());
+    Ok(Some(store?))
 }

@@ -1,41 +1,55 @@
-//! Runs beside the server until it is to stop: handles signals, reloads, CMD, and orphans.
+//! Runs beside the server until it is to stop: handles signals, reload requests, CMD, and orphans.
 
 use std::pin::pin;
 
-use tokio::sync::Notify;
+use cfgsync_server::ReloadRequest;
+use tokio::sync::{Notify, mpsc};
 
 use super::{
     ServeError,
+    cause::Cause,
     child::Child,
     orphans,
     reload::Reload,
     signals::{Request, Signals},
-    tls::ServeTls,
 };
 use crate::cmd::{exit::Exit, manager::Manager};
 
-/// Handles signals and reloads until the server is to stop. Returns the exit code.
+/// Handles signals and reload requests until the server is to stop. Returns the exit code.
 pub(super) async fn until_stopped(
     signals: &mut Signals,
     mut child: Option<&mut Child>,
     reload: &Reload<'_>,
-    tls: Option<&ServeTls>,
+    mut requests: mpsc::Receiver<ReloadRequest>,
     manager: Manager,
 ) -> Result<Exit, ServeError> {
     // Concurrent with the signals: while a spec is being read, the server can still be stopped.
     let hangups = Notify::new();
     let reloading = async {
         loop {
-            hangups.notified().await;
+            let request = tokio::select! {
+                () = hangups.notified() => None,
+                Some(request) = requests.recv() => Some(request),
+            };
             manager.reloading();
-            reload.run().await;
+            match request {
+                None => drop(reload.run(None, Cause::Hangup).await),
+                Some(ReloadRequest { only, answer }) => {
+                    let result = reload.run(only, Cause::Request).await;
+                    // The operator may have gone.
+                    let _ = answer.send(result);
+                }
+            }
             manager.ready();
         }
     };
     let mut reloading = pin!(reloading);
     let refreshing = async {
-        match tls {
-            Some(tls) => tls.keep_fresh(reload.guard).await,
+        match reload.tls {
+            Some(tls) => {
+                tls.keep_fresh(reload.guard, |part| reload.count(part))
+                    .await;
+            }
             None => std::future::pending().await,
         }
     };
@@ -56,15 +70,10 @@ pub(super) async fn until_stopped(
             Err(error) = &mut orphans => return Err(ServeError::Runtime(error)),
         };
         match (request, &mut child) {
-            (Request::Reload, _) => {
-                hangups.notify_one();
-                if let Some(tls) = tls {
-                    tls.reload();
-                }
-            }
+            (Request::Reload, _) => hangups.notify_one(),
             (Request::Stop(stop), Some(child)) => child.stop(stop),
             (Request::Stop(stop), None) => {
-                tracing::info!("{}: stopping", stop.name);
+                tracing::info!(event = "server_stopping", "{}: stopping", stop.name);
                 return Ok(Exit::Done);
             }
         }

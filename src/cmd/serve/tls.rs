@@ -5,14 +5,14 @@ use std::{
     net::SocketAddr,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use cfgsync_access::{AccessControl, AuditOutcome};
 use cfgsync_server::{Tls, TlsError, TlsFiles};
+use cfgsync_wire::{ReloadOutcome, ReloadPart, ReloadedPart};
 use clap::{Args, ValueEnum};
-use tokio::sync::Notify;
 
 use super::{blocking::read_blocking, local_address, publish::write_atomic};
 
@@ -134,11 +134,11 @@ impl TlsArgs {
                 None => KeySource::Memory(self.client_ca),
             },
         };
-        let (tls, files) = match tls {
+        let (tls, files, used) = match tls {
             KeySource::Files(files) => {
                 // Taken before the files are read, so that a change in between is noticed.
                 let stamps = stamps(&files);
-                (Tls::read(&files)?, Some((files, stamps)))
+                (Tls::read(&files)?, Some(files), stamps)
             }
             KeySource::Memory(client_ca) => {
                 tracing::warn!(
@@ -148,6 +148,7 @@ impl TlsArgs {
                 (
                     Tls::self_signed(&names(addresses), client_ca.as_deref())?,
                     None,
+                    vec![],
                 )
             }
         };
@@ -155,9 +156,9 @@ impl TlsArgs {
         Ok(Some(ServeTls {
             tls,
             files,
+            used: Mutex::new(used),
             addresses: addresses.to_vec(),
             join_url_file: self.join_url_file,
-            reload: Arc::default(),
         }))
     }
 }
@@ -172,10 +173,11 @@ enum KeySource {
 pub(super) struct ServeTls {
     pub(super) tls: Tls,
     /// The files to reload; `None` for a key in memory.
-    files: Option<(TlsFiles, Vec<Stamp>)>,
+    files: Option<TlsFiles>,
+    /// The versions of the files that are in use, or have a mistake.
+    used: Mutex<Vec<Stamp>>,
     addresses: Vec<SocketAddr>,
     join_url_file: Option<PathBuf>,
-    reload: Arc<Notify>,
 }
 
 impl ServeTls {
@@ -214,43 +216,62 @@ impl ServeTls {
         Ok(())
     }
 
-    /// Requests a reload of the files.
-    pub(super) fn reload(&self) {
-        self.reload.notify_one();
+    /// Reads the files again.
+    pub(super) async fn reload(&self, guard: &AccessControl) -> ReloadedPart {
+        let Some(files) = &self.files else {
+            let message = "the server made its certificate in memory";
+            return ReloadedPart::new(ReloadPart::Certificates, ReloadOutcome::NotUsed, message);
+        };
+        let now = self.read_stamps(files).await;
+        self.read_again(files, now, guard).await
     }
 
-    /// Reloads the files when they change, or on [`Self::reload`]. Never completes. If the files have a mistake, the
-    /// last good certificate stays in use.
-    pub(super) async fn keep_fresh(&self, guard: &AccessControl) {
-        let Some((files, first)) = &self.files else {
+    /// Reads the files again when they change, and passes the result to `report`. Never completes. If the files have a
+    /// mistake, the last good certificate stays in use.
+    pub(super) async fn keep_fresh(&self, guard: &AccessControl, report: impl Fn(&ReloadedPart)) {
+        let Some(files) = &self.files else {
             return std::future::pending().await;
         };
-        let mut used = first.clone();
         // Certificate and key cannot be replaced at the same instant, so a change counts only once the files are the
         // same in two checks.
-        let mut seen = used.clone();
+        let mut seen = self.used();
         loop {
-            let requested = tokio::select! {
-                () = self.reload.notified() => true,
-                () = tokio::time::sleep(CHECK_INTERVAL) => false,
-            };
-            let these = files.clone();
-            let checked = read_blocking(move || stamps(&these)).await;
-            let now = checked.unwrap_or_default();
+            tokio::time::sleep(CHECK_INTERVAL).await;
+            let now = self.read_stamps(files).await;
             let is_still = std::mem::replace(&mut seen, now.clone()) == now;
-            if requested || (is_still && now != used) {
-                // A reload that only the audit log refused is tried again at the next check.
-                if self.read_again(files, guard).await {
-                    used = now;
-                }
+            if is_still && now != self.used() {
+                report(&self.read_again(files, now, guard).await);
             }
         }
     }
 
-    /// Reads the files, and returns whether the result is final: they are in use, or they have a mistake.
-    async fn read_again(&self, files: &TlsFiles, guard: &AccessControl) -> bool {
+    /// Returns the versions of the files that are in use, or have a mistake.
+    fn used(&self) -> Vec<Stamp> {
+        self.used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    async fn read_stamps(&self, files: &TlsFiles) -> Vec<Stamp> {
         let files = files.clone();
-        let read = read_blocking(move || Tls::read(&files)).await;
+        let checked = read_blocking(move || stamps(&files)).await;
+        checked.unwrap_or_default()
+    }
+
+    /// Reads the files, whose versions are `now`. A reload that only the audit log refused is tried again at the next
+    /// check.
+    async fn read_again(
+        &self,
+        files: &TlsFiles,
+        now: Vec<Stamp>,
+        guard: &AccessControl,
+    ) -> ReloadedPart {
+        let part = |outcome, message: String| {
+            ReloadedPart::new(ReloadPart::Certificates, outcome, message)
+        };
+        let these = files.clone();
+        let read = read_blocking(move || Tls::read(&these)).await;
         let (reason, problem) = match read {
             Ok(Ok(new)) => {
                 let line = guard.server_line("certificate");
@@ -259,7 +280,9 @@ impl ServeTls {
                     Ok(()) => {
                         self.use_certificate(&new);
                         guard.record(line);
-                        return true;
+                        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = now;
+                        let message = format!("read {} again", files.certificate.display());
+                        return part(ReloadOutcome::Reloaded, message);
                     }
                     Err(error) => ("audit", error.to_string()),
                 }
@@ -268,20 +291,26 @@ impl ServeTls {
             Err(problem) => ("mistake", problem),
         };
         tracing::error!(
+            event = "reload_refused",
+            reason = problem,
             "the TLS certificate was not reloaded, and the last good one stays in use: {problem}"
         );
         let line = guard.server_line("certificate");
         guard.record(line.with_outcome(AuditOutcome::Refused, Some(reason)));
-        reason != "audit"
+        if reason != "audit" {
+            *self.used.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        }
+        part(ReloadOutcome::Refused, problem)
     }
 
     fn use_certificate(&self, new: &Tls) {
         let before = self.tls.pin();
         self.tls.replace(new);
-        tracing::info!("the TLS certificate was read again");
+        tracing::info!(event = "reloaded", "the TLS certificate was read again");
         warn_of_expiry(&self.tls);
         if self.tls.pin() != before {
             tracing::warn!(
+                event = "certificate_key_changed",
                 "the certificate has another key: nodes that trust the server by the pin {before} no longer trust it"
             );
             if let Err(error) = self.announce() {
@@ -305,10 +334,14 @@ fn warn_of_expiry(tls: &Tls) {
         );
     } else if now > *dates.end() {
         tracing::warn!(
+            event = "certificate_expires",
             "the TLS certificate expired at {until}; only nodes that pin its key still trust it"
         );
     } else if dates.end() - now < EXPIRY_WARNING_SECONDS {
-        tracing::warn!("the TLS certificate expires at {until}");
+        tracing::warn!(
+            event = "certificate_expires",
+            "the TLS certificate expires at {until}"
+        );
     }
 }
 

@@ -26,8 +26,9 @@ materializers:
 ";
 
 /// Names and rules of the tokens. The secret of each is `secret-NAME`.
-const TOKENS: [(&str, &str); 4] = [
+const TOKENS: [(&str, &str); 5] = [
     ("ops", "operator"),
+    ("eye", "viewer"),
     ("node", "node"),
     ("web", "node identifier=web-*"),
     ("old", "node expires=1969-12-31T00:00:00Z"),
@@ -46,7 +47,7 @@ fn tokens(named: &[&str]) -> Tokens {
 
 fn config() -> AccessConfig {
     AccessConfig {
-        tokens: Some(tokens(&["ops", "node", "web", "old"])),
+        tokens: Some(tokens(&["ops", "eye", "node", "web", "old"])),
         policy: Policy::default(),
         rate: None,
         audit: None,
@@ -137,6 +138,7 @@ fn every_route(headers: &str) -> Vec<(&'static str, String)> {
             post("/v1/fail", headers, r#"{"reason":""}"#),
         ),
         ("POST /v1/reset", post("/v1/reset", headers, "")),
+        ("GET /v1/tokens", build("GET", "/v1/tokens")),
         ("GET /metrics", build("GET", "/metrics")),
         ("GET /livez", build("GET", "/livez")),
         ("GET /readyz", build("GET", "/readyz")),
@@ -158,11 +160,11 @@ async fn each_route_with_each_token_in_each_identity_mode() {
     let mut table = String::new();
     for identity in ["open", "first-use", "certificate", "token"] {
         table.push_str(&format!(
-            "{identity:44} none  old   node  web   db    ops\n"
+            "{identity:44} none  old   node  web   db    eye   ops\n"
         ));
         // Each request needs a new server, because repeated refusals are rate limited.
         let mut columns = Vec::new();
-        for who in ["none", "old", "node", "web", "db", "ops"] {
+        for who in ["none", "old", "node", "web", "db", "eye", "ops"] {
             let headers = match who {
                 "none" => key("web-1"),
                 // A node token whose pattern does not match the requested identifier.
@@ -209,6 +211,8 @@ async fn refusals_explain_the_missing_credential() {
             "node token",
             without_body("GET", "/v1/snapshot", &bearer("node")),
         ),
+        ("viewer token", register("a", &bearer("eye"))),
+        ("viewer token", post("/v1/reset", &bearer("eye"), "")),
     ] {
         let reply = server.request(&request).await;
         let (code, reason, message) = reply.error();
@@ -220,6 +224,163 @@ async fn refusals_explain_the_missing_credential() {
         assert!(!message.contains("secret-"), "{message}");
     }
     insta::assert_snapshot!(refusals);
+}
+
+#[tokio::test]
+async fn viewers_see_neither_contents_nor_secret_metadata() {
+    let http = HttpConfig {
+        access: AccessControl::new(config()),
+        ..HttpConfig::default()
+    };
+    let metadata = "metadata: { password: { type: string, secret: true }, zone: { type: string } }";
+    let server = TestServer::with(&format!("{metadata}\n{SECRET}"), http);
+    for name in ["web-1", "web-2"] {
+        let body = format!(
+            r#"{{"identifier":"{name}","ip":"10.0.0.1","metadata":{{"password":"PLANTED","zone":"z"}}}}"#
+        );
+        let request = post("/register", &bearer("web"), &body);
+        assert_eq!(server.request(&request).await.status, 202);
+    }
+    let held = bearer("web") + "prefer: wait=20\r\n";
+    assert_eq!(server.request(&node("web-1", &held)).await.status, 200);
+    for (route, request) in every_route(&bearer("eye")) {
+        let reply = server.request(&request).await;
+        assert!(
+            !reply.text().contains("PLANTED"),
+            "{route}: {}",
+            reply.text()
+        );
+    }
+    let seen = async |who: &str, path: &str| {
+        let request = without_body("GET", path, &bearer(who));
+        server.request(&request).await.json()
+    };
+    for (path, at) in [
+        ("/v1/snapshot", "/registrations/0/metadata"),
+        ("/v1/nodes", "/0/metadata"),
+        ("/v1/nodes/web-1", "/node/metadata"),
+    ] {
+        let (viewer, operator) = (seen("eye", path).await, seen("ops", path).await);
+        let expected = serde_json::json!({"zone": "z"});
+        assert_eq!(viewer.pointer(at), Some(&expected), "{path}: {viewer}");
+        assert_eq!(
+            operator.pointer(at).unwrap()["password"],
+            "PLANTED",
+            "{path}"
+        );
+    }
+    let described = seen("eye", "/v1/nodes/web-1").await;
+    assert_eq!(described["artifacts"][1]["bytes"], 7, "{described}");
+    assert_eq!(seen("eye", "/v1/generations").await[0]["number"], 1);
+}
+
+#[tokio::test]
+async fn refused_nodes_are_kept_if_their_sender_may_register_nodes() {
+    let http = HttpConfig {
+        access: AccessControl::new(config()),
+        ..HttpConfig::default()
+    };
+    let rules = "metadata: { port: { type: integer }, password: { type: string, secret: true } }";
+    let spec = format!("identity: first-use\n{rules}\nready: {{ nodes: 9 }}\n");
+    let spec = READY.replace("ready: { nodes: 2 }\n", &spec);
+    let server = TestServer::with(&spec, http);
+    let send = async |name: &str, credentials: String, metadata: &str| {
+        let body = format!(r#"{{"identifier":"{name}","ip":"10.0.0.9","metadata":{metadata}}}"#);
+        server
+            .request(&post("/register", &credentials, &body))
+            .await
+            .status
+    };
+    let good = r#"{"port":1,"password":"x"}"#;
+    let refused = async || {
+        let snapshot = server
+            .request(&without_body("GET", "/v1/snapshot", &bearer("eye")))
+            .await;
+        assert!(!snapshot.text().contains("PLANTED"), "{}", snapshot.text());
+        let refused = snapshot.json()["refused"].clone();
+        let refused = refused.as_array().unwrap().iter();
+        let shown = refused.map(|entry| {
+            let text = |field: &str| entry[field].as_str().unwrap().to_owned();
+            assert_eq!(text("ip"), "10.0.0.9");
+            (text("identifier"), text("reason"))
+        });
+        shown.collect::<Vec<_>>()
+    };
+    // Clients that may register no node at all leave no trace.
+    assert_eq!(send("a", String::new(), good).await, 401);
+    assert_eq!(send("a", bearer("unknown"), good).await, 401);
+    assert_eq!(send("a", bearer("eye"), good).await, 403);
+    // A node without a key is told to send one.
+    assert_eq!(send("a", bearer("node"), good).await, 403);
+    assert_eq!(refused().await, []);
+
+    let own = || bearer("node") + &key("own");
+    assert_eq!(
+        send("a", own(), r#"{"port":"x","password":"x"}"#).await,
+        400
+    );
+    assert_eq!(
+        send("b", own(), r#"{"port":1,"password":["PLANTED"]}"#).await,
+        400
+    );
+    assert_eq!(send("db-1", bearer("web") + &key("own"), good).await, 403);
+    assert_eq!(send("c", own(), good).await, 202);
+    assert_eq!(send("c", bearer("node") + &key("thief"), good).await, 403);
+    let entry = |name: &str, reason: &str| (name.to_owned(), reason.to_owned());
+    let mut expected = vec![
+        entry("c", "other_key"),
+        entry("db-1", "other_nodes"),
+        entry("b", "wrong_metadata"),
+        entry("a", "wrong_metadata"),
+    ];
+    assert_eq!(refused().await, expected);
+    let one = server
+        .request(&without_body("GET", "/v1/nodes/a", &bearer("eye")))
+        .await;
+    let message = one.json()["refused"]["message"].to_string();
+    assert!(
+        message.contains("metadata.port: expected an integer"),
+        "{message}"
+    );
+    // A node that registers is no longer refused.
+    assert_eq!(send("a", own(), good).await, 202);
+    expected.pop();
+    assert_eq!(refused().await, expected);
+}
+
+#[tokio::test]
+async fn refusals_are_counted_by_reason() {
+    let (server, _) = start_server("open", config());
+    let ops = bearer("ops");
+    for request in [
+        register("a", ""),
+        register("a", ""),
+        register("a", &bearer("web")),
+        without_body("GET", "/v1/nodes/x", &ops),
+        without_body("GET", "/x", &ops),
+        without_body("DELETE", "/v1/nodes/a", &ops),
+        // The answer that there are no files yet is no refusal.
+        node("web-1", &bearer("web")),
+        "nonsense\r\n\r\n".to_owned(),
+    ] {
+        server.request(&request).await;
+    }
+    let metrics = server.request(&without_body("GET", "/metrics", &ops)).await;
+    let lines = metrics.text().lines();
+    let counted = lines.filter_map(|line| line.strip_prefix("cfgsync_refusals_total"));
+    let mut counted: Vec<_> = counted.collect();
+    counted.sort_unstable();
+    assert_eq!(
+        counted,
+        [
+            "{reason=\"no_credentials\"} 2",
+            "{reason=\"no_such_node\"} 1",
+            "{reason=\"no_such_route\"} 1",
+            "{reason=\"not_http\"} 1",
+            "{reason=\"other_nodes\"} 1",
+            "{reason=\"unregistered\"} 1",
+        ]
+    );
 }
 
 #[tokio::test]

@@ -36,7 +36,8 @@ async fn waiter(server: &TestServer, joiner: &str, last: u8) -> Connection {
 fn is_replaced_by(reply: &Reply, last: u8) {
     let (_, reason, message) = reply.error();
     assert_eq!((reply.status, reason.as_str()), (409, "replaced"));
-    let expected = format!("another machine registered as a from 10.0.0.{last}");
+    let expected =
+        format!("another machine registered as a from 10.0.0.{last}, and takes its place");
     assert_eq!(message, expected);
 }
 

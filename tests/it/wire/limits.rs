@@ -97,7 +97,9 @@ async fn bodies_above_the_limit_get_413() {
                 );
                 assert_eq!(
                     message,
-                    format!("the body has more than the {max} bytes that this route accepts")
+                    format!(
+                        "the request's body is longer than the {max} bytes that this server accepts"
+                    )
                 );
                 // The server discarded the rest of the body, so the connection accepts another request.
                 connection.send(get("/livez")).await;

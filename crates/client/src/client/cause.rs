@@ -5,6 +5,8 @@ use std::{
     io::{self, ErrorKind},
 };
 
+use crate::{UnreachableCause, connect::LookupError};
+
 /// Returns the cause of `error`. The sentence's subject is the server or the system.
 pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
     let mut current = error;
@@ -24,6 +26,18 @@ pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
             None => return current.to_string(),
         }
     }
+}
+
+/// Returns the step in which no connection could be made.
+pub(super) fn unreachable_cause(error: &(dyn Error + 'static)) -> UnreachableCause {
+    let mut current = Some(error);
+    while let Some(error) = current {
+        if error.is::<LookupError>() {
+            return UnreachableCause::Name;
+        }
+        current = error.source();
+    }
+    UnreachableCause::Connection
 }
 
 fn of_http(error: &hyper::Error) -> Option<&'static str> {

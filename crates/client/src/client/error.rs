@@ -3,7 +3,10 @@
 use hyper::StatusCode;
 
 use super::response::ResponseMeta;
-use crate::{FailureKind, HandshakeError, ServerUrl, sanitize::sanitize_json};
+use crate::{
+    FailureKind, HandshakeError, ServerUrl, UnreachableCause,
+    sanitize::{sanitize, sanitize_json},
+};
 use cfgsync_certificate::CertificateError;
 use cfgsync_wire::{Code, ErrorBody};
 
@@ -40,6 +43,8 @@ pub enum CallError {
         server: ServerUrl,
         /// The error of the connection, such as `connection refused`.
         problem: String,
+        /// The step that failed.
+        cause: UnreachableCause,
     },
     /// The connection was established, and it ended before the response was complete.
     #[error("the connection to {server} broke: {problem}")]
@@ -119,7 +124,7 @@ pub(super) fn error_body(status: StatusCode, body: &[u8]) -> ErrorBody {
             _ => Code::Internal,
         };
         // The body of a newer server may not parse here. Its message still says why.
-        let message = message.unwrap_or_else(|| {
+        let message = message.or_else(|| text_of(body)).unwrap_or_else(|| {
             format!(
                 "{status}, without a message of cfgsync; check that the URL is that of a cfgsync server"
             )
@@ -129,6 +134,15 @@ pub(super) fn error_body(status: StatusCode, body: &[u8]) -> ErrorBody {
             ..ErrorBody::new(code, "", message)
         }
     })
+}
+
+/// Returns a body that is plain text in one line, as servers of the existing protocol and proxies send it. JSON and web
+/// pages are no text for a message.
+fn text_of(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let is_other = words.is_empty() || text.trim_start().starts_with(['<', '{', '[']);
+    (!is_other).then(|| sanitize(&words.join(" ")))
 }
 
 #[cfg(test)]
@@ -146,6 +160,11 @@ mod tests {
             describe(status, &message),
             "410 Gone: the cluster failed: quota"
         );
+        let text = b"Failed to deserialize the JSON body:\n missing field `ip`\x1b[0m\n";
+        let message = error_body(status, text).message;
+        let expected =
+            "410 Gone: Failed to deserialize the JSON body: missing field `ip`\\u{1b}[0m";
+        assert_eq!(describe(status, &message), expected);
         for body in [&b"<html>"[..], b"", b"{}", b"[]", br#"{"message":7}"#] {
             let message = error_body(status, body).message;
             let expected = "410 Gone, without a message of cfgsync; check that the URL is that of a cfgsync server";

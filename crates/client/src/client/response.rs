@@ -5,9 +5,9 @@ use std::time::Duration;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper_util::client::legacy::connect::HttpInfo;
 
-use crate::{ServerUrl, connect::ConnectionPath};
+use crate::{ServerUrl, connect::ConnectionPath, sanitize::sanitize};
 use cfgsync_model::Instance;
-use cfgsync_wire::{CLUSTER_HEADER, INSTANCE_HEADER};
+use cfgsync_wire::{CLUSTER_HEADER, INSTANCE_HEADER, OUTDATED_HEADER};
 
 /// Longest name of a cluster that is read from a header, in bytes.
 const CLUSTER_MAX_BYTES: usize = 253;
@@ -36,6 +36,8 @@ pub struct ResponseMeta {
     pub cluster: Option<String>,
     /// Whether the server understood `Prefer: wait`.
     pub waited: bool,
+    /// The reason why the payload is not the newest, if the newest render failed.
+    pub outdated: Option<String>,
     /// `Retry-After`: how long to wait before the next request.
     pub retry_after: Option<Duration>,
     /// Whether the body is a web page, and no header is one of cfgsync's.
@@ -65,6 +67,7 @@ impl ResponseMeta {
                 .filter_map(|value: &HeaderValue| value.to_str().ok())
                 .flat_map(|value| value.split([',', ';']))
                 .any(|applied| applied.split('=').next().map(str::trim) == Some("wait")),
+            outdated: text(OUTDATED_HEADER).map(sanitize),
             retry_after: text(header::RETRY_AFTER.as_str())
                 .and_then(|seconds| seconds.trim().parse().ok())
                 .map(Duration::from_secs),

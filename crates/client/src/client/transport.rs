@@ -14,11 +14,11 @@ use tokio::time::sleep;
 use super::{
     CallError, Client, ResponseMeta, ServerConnection,
     body::{BodyError, read_body},
-    cause::cause,
+    cause::{cause, unreachable_cause},
     error::error_body,
 };
 use crate::{
-    HandshakeError,
+    HandshakeError, UnreachableCause,
     tls::{self, TlsFailure},
 };
 use cfgsync_support::duration;
@@ -52,6 +52,8 @@ pub(super) struct RequestOptions {
     pub(super) response_timeout: Option<Duration>,
     /// In place of [`BODY_MAX_BYTES`].
     pub(super) body_max_bytes: Option<usize>,
+    /// The program's flag that sets this limit.
+    pub(super) body_max_flag: Option<&'static str>,
     /// Leaves out the node's key: the request only finds out which server this is.
     pub(super) without_node_key: bool,
 }
@@ -140,7 +142,12 @@ impl Client {
             None => {
                 let limit = duration::text(limit);
                 let problem = format!("no response within {limit}");
-                return Err(CallError::Unreachable { server, problem });
+                let cause = UnreachableCause::Response;
+                return Err(CallError::Unreachable {
+                    server,
+                    problem,
+                    cause,
+                });
             }
         };
         let status = response.status();
@@ -149,7 +156,9 @@ impl Client {
         if meta.is_web_page && !status.is_server_error() {
             return Err(CallError::Unusable {
                 server,
-                problem: format!("it answered {status} like a web server, not like cfgsync"),
+                problem: format!(
+                    "it answered {status} like a web server, not like cfgsync; check the host and the port"
+                ),
             });
         }
         let max_bytes = if status.is_success() {
@@ -168,7 +177,14 @@ impl Client {
             Err(BodyError::Broken(problem)) => Err(CallError::Broken { server, problem }),
             Err(BodyError::TooLarge) => Err(CallError::Unusable {
                 server: meta.server,
-                problem: format!("it is longer than {max_bytes} bytes"),
+                problem: match options.body_max_flag {
+                    Some(flag) => {
+                        format!(
+                            "it is longer than {max_bytes} bytes, the limit of {flag}; raise the limit, or make the files of the spec smaller"
+                        )
+                    }
+                    None => format!("it is longer than {max_bytes} bytes"),
+                },
             }),
         }
     }
@@ -231,6 +247,7 @@ impl ServerConnection {
             (None, _) if error.is_connect() => CallError::Unreachable {
                 server,
                 problem: cause(error),
+                cause: unreachable_cause(error),
             },
             (None, _) => CallError::Broken {
                 server,

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, Seek, Write},
     os::fd::OwnedFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -14,6 +14,8 @@ use rustix::{
 
 use super::{
     DiskError,
+    attributes::Attributes,
+    mode::{check_mode, refuses_modes},
     owner::{Owner, set_owner},
     removal::{self, Removal},
     stage::{Staged, State, read},
@@ -26,7 +28,6 @@ pub(super) fn install(
     tree: &mut Tree,
     staged: &mut [Staged],
     removals: &mut [Removal],
-    owner: Option<Owner>,
     hook: Hook<'_>,
 ) -> Result<(), DiskError> {
     // First, so that a crash cannot leave a removed file beside a receipt that no longer names it.
@@ -41,7 +42,7 @@ pub(super) fn install(
     // Last, after everything else has succeeded, because this change is not atomic.
     for file in staged.iter_mut() {
         if matches!(file.state, State::InPlace) {
-            overwrite(&tree.at(file.directory).fd, file, owner, hook)?;
+            overwrite(&tree.at(file.directory).fd, file, hook)?;
         }
     }
     for directory in tree.changed() {
@@ -173,61 +174,73 @@ fn write_copy(directory: &OwnedFd, name: &str, to: OwnedFd, stat: &Stat) -> Resu
     let mut from = File::from(fs::openat(directory, name, from, Mode::empty())?);
     let mut to = File::from(to);
     io::copy(&mut from, &mut to).map_err(errno)?;
-    match set_owner(&to, stat.st_uid, Some(stat.st_gid)) {
+    let owner = Owner {
+        uid: Some(stat.st_uid),
+        gid: Some(stat.st_gid),
+    };
+    match set_owner(&to, owner) {
         Ok(()) | Err(Errno::PERM) => {}
         Err(errno) => return Err(errno),
     }
-    fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    let attributes = Attributes::of(&from);
+    attributes.apply(&to, Path::new(name));
+    match fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777)) {
+        // The file may become readable only by the process's own user. It is a copy of a file of this file system.
+        Err(errno) if refuses_modes(errno) => {}
+        changed => changed?,
+    }
+    attributes.restore_acl(&to);
     fs::fsync(&to)
 }
 
-fn overwrite(
-    directory: &OwnedFd,
-    file: &mut Staged,
-    owner: Option<Owner>,
-    hook: Hook<'_>,
-) -> Result<(), DiskError> {
+fn overwrite(directory: &OwnedFd, file: &mut Staged, hook: Hook<'_>) -> Result<(), DiskError> {
     let old = read(directory, &file.name, &file.path)?;
     before(hook, Step::Overwrite, "write", &file.path)?;
     let failed = || DiskError::io("write", &file.path);
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = fs::openat(directory, file.name.as_str(), flags, Mode::empty()).map_err(failed())?;
     let stat = Box::new(fs::fstat(&fd).map_err(failed())?);
-    // From here on, a rollback must restore the content.
-    file.state = State::Overwritten { old, stat };
-    rewrite(
-        fd,
-        &file.bytes,
-        file.mode,
-        owner.map(|owner| (owner.uid, owner.gid)),
-    )
-    .map_err(DiskError::io("write", &file.path))
+    let attributes = Attributes::of(&fd);
+    let mut fd = File::from(fd);
+    let written = rewrite(&mut fd, &file.bytes, file.mode, file.is_secret, file.owner)
+        .map_err(DiskError::io("write", &file.path))
+        .and_then(|()| check_mode(&fd, file.mode, file.is_secret, &file.path));
+    attributes.apply_acl(&fd, file.mode, &file.path);
+    // A rollback must restore the content.
+    file.state = State::Overwritten {
+        old,
+        stat,
+        attributes,
+    };
+    written
 }
 
 fn rewrite(
-    fd: OwnedFd,
+    file: &mut File,
     bytes: &[u8],
     mode: Mode,
-    owner: Option<(u32, Option<u32>)>,
+    is_secret: bool,
+    owner: Owner,
 ) -> Result<(), Errno> {
-    let mut file = File::from(fd);
-    let stat = fs::fstat(&file)?;
+    let change_mode = |file: &File, mode| match fs::fchmod(file, mode) {
+        Err(errno) if refuses_modes(errno) && !is_secret => Ok(()),
+        changed => changed,
+    };
+    let stat = fs::fstat(&*file)?;
     let old_mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
     if !(old_mode - mode).is_empty() {
         // Users who may not read the new content must not be able to read it for a moment.
-        fs::fchmod(&file, old_mode & mode)?;
+        change_mode(file, old_mode & mode)?;
     }
     file.rewind().map_err(errno)?;
     file.write_all(bytes).map_err(errno)?;
     file.set_len(bytes.len() as u64).map_err(errno)?;
-    if let Some((uid, gid)) = owner {
-        set_owner(&file, uid, gid)?;
-    }
-    let stat = fs::fstat(&file)?;
+    set_owner(&*file, owner)?;
+    let stat = fs::fstat(&*file)?;
     if Mode::from_raw_mode(stat.st_mode & 0o7777) != mode {
-        fs::fchmod(&file, mode)?;
+        change_mode(file, mode)?;
     }
-    fs::fsync(&file)
+    fs::fsync(&*file)
 }
 
 fn restore(directory: &OwnedFd, file: &Staged, hook: Hook<'_>) -> Result<(), Errno> {
@@ -247,15 +260,29 @@ fn restore(directory: &OwnedFd, file: &Staged, hook: Hook<'_>) -> Result<(), Err
             hook(Step::Restore).map_err(errno)?;
             fs::renameat(directory, old.as_str(), directory, name)
         }
-        State::Overwritten { old, stat } => {
+        State::Overwritten {
+            old,
+            stat,
+            attributes,
+        } => {
             hook(Step::Restore).map_err(errno)?;
             let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let fd = fs::openat(directory, name, flags, Mode::empty())?;
             let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
             let now = fs::fstat(&fd)?;
             let is_owned = (now.st_uid, now.st_gid) == (stat.st_uid, stat.st_gid);
-            let owner = (!is_owned).then_some((stat.st_uid, Some(stat.st_gid)));
-            rewrite(fd, old, mode, owner)
+            let owner = if is_owned {
+                Owner::default()
+            } else {
+                Owner {
+                    uid: Some(stat.st_uid),
+                    gid: Some(stat.st_gid),
+                }
+            };
+            let mut fd = File::from(fd);
+            rewrite(&mut fd, old, mode, false, owner)?;
+            attributes.restore_acl(&fd);
+            Ok(())
         }
     }
 }

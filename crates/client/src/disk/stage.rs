@@ -15,6 +15,8 @@ use rustix::{
 
 use super::{
     DiskError, Outcome, WrittenFile,
+    attributes::Attributes,
+    mode::{check_mode, set_mode},
     owner::{CHANGE_OWNER, Owner, keep_owner, set_owner},
     step::{Hook, Step, before},
     tree::{Tree, with_staging_name},
@@ -28,6 +30,8 @@ pub(super) struct Staged {
     pub(super) name: String,
     pub(super) path: PathBuf,
     pub(super) mode: Mode,
+    pub(super) is_secret: bool,
+    pub(super) owner: Owner,
     pub(super) bytes: Bytes,
     pub(super) state: State,
 }
@@ -45,7 +49,11 @@ pub(super) enum State {
     /// The new file is at the target. The old file has the staging name `old`.
     Replaced { old: String },
     /// The target was rewritten in place. `old` is its previous content.
-    Overwritten { old: Vec<u8>, stat: Box<Stat> },
+    Overwritten {
+        old: Vec<u8>,
+        stat: Box<Stat>,
+        attributes: Attributes,
+    },
 }
 
 impl Staged {
@@ -74,7 +82,7 @@ pub(super) fn stage(
     directory: usize,
     name: String,
     path: PathBuf,
-    owner: Option<Owner>,
+    owner: Owner,
     tree: &mut Tree,
     staged: &mut Vec<Staged>,
     hook: Hook<'_>,
@@ -100,10 +108,12 @@ pub(super) fn stage(
         name,
         path,
         mode: Mode::from_raw_mode(file.mode.bits()),
+        is_secret: file.secret,
+        owner,
         bytes: file.content.to_bytes(),
         state: State::Unchanged,
     };
-    if old.is_some_and(|old| is_up_to_date(fd, &next, &old, owner)) {
+    if old.is_some_and(|old| is_up_to_date(fd, &next, &old)) {
         staged.push(next);
         return Ok(());
     }
@@ -125,7 +135,8 @@ pub(super) fn stage(
     tree.mark_changed(directory);
     staged.push(next);
     let this = staged.last().expect("just pushed");
-    fill(temp, file, this, old.as_ref(), owner, hook)
+    let fd = &tree.at(directory).fd;
+    fill(temp, file, this, old.as_ref(), fd, hook)
 }
 
 fn fill(
@@ -133,7 +144,7 @@ fn fill(
     file: &ArtifactFile,
     this: &Staged,
     old: Option<&Stat>,
-    owner: Option<Owner>,
+    directory: &OwnedFd,
     hook: Hook<'_>,
 ) -> Result<(), DiskError> {
     let path = &this.path;
@@ -149,33 +160,47 @@ fn fill(
             })?;
     }
     before(hook, Step::Own, CHANGE_OWNER, path)?;
-    let keep = old.map(|old| (old.st_uid, old.st_gid));
-    match owner {
-        Some(Owner { uid, gid }) => {
-            let gid = gid.or(keep.map(|(_, gid)| gid));
-            set_owner(&temp, uid, gid).map_err(DiskError::io(CHANGE_OWNER, path))?;
-        }
-        None => {
-            if let Some((uid, gid)) = keep {
-                keep_owner(&temp, uid, gid).map_err(failed())?;
-            }
-        }
+    if let Some(old) = old
+        && (this.owner.uid.is_none() || this.owner.gid.is_none())
+    {
+        keep_owner(&temp, old.st_uid, old.st_gid).map_err(failed())?;
     }
+    set_owner(&temp, this.owner).map_err(DiskError::io(CHANGE_OWNER, path))?;
+    // Before the mode: until then, only the owner has access.
+    let kept = old.map_or_else(Attributes::default, |_| {
+        attributes_of(directory, &this.name)
+    });
+    kept.apply(&temp, path);
     // After the owner, whose change may take bits away.
-    before(hook, Step::Mode, "change the mode of", path)?;
-    fs::fchmod(&temp, this.mode).map_err(DiskError::io("change the mode of", path))?;
+    set_mode(&temp, this.mode, this.is_secret, path, hook)?;
     before(hook, Step::Sync, "sync", path)?;
-    fs::fsync(&temp).map_err(DiskError::io("sync", path))
+    fs::fsync(&temp).map_err(DiskError::io("sync", path))?;
+    check_mode(&temp, this.mode, this.is_secret, path)?;
+    if kept.apply_acl(&temp, this.mode, path) {
+        fs::fsync(&temp).map_err(DiskError::io("sync", path))?;
+    }
+    Ok(())
 }
 
-fn is_up_to_date(fd: &OwnedFd, this: &Staged, old: &Stat, owner: Option<Owner>) -> bool {
-    let is_owned = owner.is_none_or(|Owner { uid, gid }| {
-        old.st_uid == uid && gid.is_none_or(|gid| old.st_gid == gid)
-    });
+/// Returns the attributes of the file that is replaced. A file that cannot be read has none.
+fn attributes_of(directory: &OwnedFd, name: &str) -> Attributes {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = fs::openat(directory, name, flags, Mode::empty());
+    file.map_or_else(|_| Attributes::default(), Attributes::of)
+}
+
+fn is_up_to_date(fd: &OwnedFd, this: &Staged, old: &Stat) -> bool {
+    let Owner { uid, gid } = this.owner;
+    let is_owned =
+        uid.is_none_or(|uid| old.st_uid == uid) && gid.is_none_or(|gid| old.st_gid == gid);
+    let mode = Mode::from_raw_mode(old.st_mode & 0o7777);
+    let has_mode =
+        || mode == this.mode || attributes_of(fd, &this.name).mode_behind_acl(mode) == this.mode;
     if FileType::from_raw_mode(old.st_mode) != FileType::RegularFile
-        || Mode::from_raw_mode(old.st_mode & 0o7777) != this.mode
         || !is_owned
         || u64::try_from(old.st_size).ok() != u64::try_from(this.bytes.len()).ok()
+        || !has_mode()
+        || !has_mode()
     {
         return false;
     }

@@ -5,6 +5,7 @@ use std::{collections::HashMap, fmt, io, path::PathBuf};
 use super::{
     DirectoryLocks, DiskError, Owner, WrittenFile,
     install::{install, remove_old, roll_back},
+    owner::Accounts,
     removal::{self, Removal, RemovalRequest},
     stage::{Staged, stage},
     step::Step,
@@ -51,15 +52,17 @@ struct Changes<'h> {
     targets: HashMap<(usize, String), PathBuf>,
     staged: Vec<Staged>,
     removals: Vec<Removal>,
-    owner: Option<Owner>,
+    /// The node's own choice, which has priority over that of a file.
+    owner: Owner,
+    accounts: Accounts,
     hook: Box<dyn FnMut(Step) -> io::Result<()> + 'h>,
     /// Whether the changes are permanent or undone, so that dropping them does nothing.
     is_settled: bool,
 }
 
 impl Transaction<'static> {
-    /// Stages each file beside its target, with its mode and `owner`. Without an owner, a replaced file's owner and
-    /// group are kept where permitted.
+    /// Stages each file beside its target, with its mode and `owner`, or else the owner that the file gives. Without an
+    /// owner, a replaced file's owner and group are kept where permitted.
     ///
     /// # Errors
     /// [`DiskError::Locked`] at once if another transaction writes to one of the directories.
@@ -139,7 +142,6 @@ impl<'h> Transaction<'h> {
             &mut changes.tree,
             &mut changes.staged,
             &mut changes.removals,
-            changes.owner,
             &mut *changes.hook,
         );
         match installed {
@@ -204,7 +206,8 @@ impl<'h> Changes<'h> {
             targets: HashMap::new(),
             staged: Vec::new(),
             removals: Vec::new(),
-            owner,
+            owner: owner.unwrap_or_default(),
+            accounts: Accounts::new(),
             hook,
             is_settled: false,
         }
@@ -243,12 +246,20 @@ impl<'h> Changes<'h> {
             name,
             path,
         } = place;
+        let owner = match file.ownership.as_deref() {
+            Some(ownership) => self.accounts.complete(self.owner, ownership),
+            None => Ok(self.owner),
+        };
+        let owner = owner.map_err(|problem| DiskError::UnknownAccount {
+            path: path.clone(),
+            problem,
+        })?;
         stage(
             file,
             directory,
             name,
             path,
-            self.owner,
+            owner,
             &mut self.tree,
             &mut self.staged,
             &mut *self.hook,

@@ -16,6 +16,7 @@ use rustix::{
 
 use super::{
     DiskError,
+    mode::refuses_modes,
     owner::{Owner, set_owner},
     step::{Hook, Step, before},
 };
@@ -229,10 +230,19 @@ impl Tree {
         let fd = fs::openat(parent_fd, name, flags, Mode::empty()).map_err(failed())?;
         if is_ours {
             if let Some(owner) = self.owner {
-                set_owner(&fd, owner.uid, owner.gid).map_err(failed())?;
+                set_owner(&fd, owner).map_err(failed())?;
             }
-            // The umask has limited the mode that mkdir was given.
-            fs::fchmod(&fd, DIRECTORY_MODE).map_err(failed())?;
+            let inherited = fs::fstat(&fd).map_err(failed())?.st_mode;
+            // The umask has limited the mode that mkdir was given. A setgid directory passes its bit on.
+            let mode = DIRECTORY_MODE | (Mode::from_raw_mode(inherited) & Mode::SGID);
+            match fs::fchmod(&fd, mode) {
+                Err(errno) if refuses_modes(errno) => tracing::warn!(
+                    "cannot change the mode of {}: {}",
+                    path.display(),
+                    std::io::Error::from(errno)
+                ),
+                changed => changed.map_err(failed())?,
+            }
         }
         self.insert(fd, path)
     }

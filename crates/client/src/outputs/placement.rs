@@ -31,6 +31,8 @@ pub enum Placement {
     File(Target),
     /// To the caller, who asked for it with [`OutputMap::consume`].
     Consumed,
+    /// Nowhere, because of [`OutputMap::discard`].
+    Discarded,
 }
 
 /// The place of a file: a path that the operator chose, and a path below it that may come from the server.
@@ -58,11 +60,22 @@ pub enum RouteError {
     },
     /// No route matches an artifact.
     #[error(
-        "no route for the artifact {artifact}, so nothing was written; add --out {artifact}=PATH or --out-dir DIR"
+        "no route for the artifact {artifact}, so nothing was written; add --out {artifact}=PATH, --out-dir DIR or --discard {artifact}"
     )]
     Unrouted {
         /// The first artifact without a route.
         artifact: ArtifactPath,
+    },
+    /// The payload has no artifact.
+    #[error(
+        "the server has no files for this node, so nothing was written; correct the files of the spec"
+    )]
+    Empty,
+    /// Every artifact of the payload is discarded.
+    #[error("every received artifact is discarded, so nothing was written; received: {received}")]
+    AllDiscarded {
+        /// The received names, at most 20.
+        received: String,
     },
     /// Two artifacts have the same target.
     #[error("{first} and {second} are both routed to {}; route one of them to another path", target.display())]
@@ -125,7 +138,8 @@ impl OutputMap {
     /// Returns the place of each of `files`, in their order.
     ///
     /// # Errors
-    /// An artifact has no route, a route that is not optional matches no artifact, or two targets collide.
+    /// There is no artifact, an artifact has no route, a route that is not optional matches no artifact, or two targets
+    /// collide.
     pub fn place<'a>(&self, files: &'a ArtifactSet) -> Result<Vec<PlacedArtifact<'a>>, RouteError> {
         let mut used = vec![false; self.routes.len()];
         let mut placed = Vec::with_capacity(files.files().len());
@@ -150,6 +164,14 @@ impl OutputMap {
         if let Some(artifact) = unrouted {
             return Err(RouteError::Unrouted { artifact });
         }
+        if placed.is_empty() {
+            return Err(RouteError::Empty);
+        }
+        let is_discarded = |placed: &PlacedArtifact<'_>| placed.placement == Placement::Discarded;
+        if placed.iter().all(is_discarded) {
+            let received = names_of(files);
+            return Err(RouteError::AllDiscarded { received });
+        }
         check_collisions(&placed)?;
         Ok(placed)
     }
@@ -163,6 +185,7 @@ impl OutputMap {
         if let Some((at, rest)) = self.best_route(artifact) {
             used[at] = true;
             return Some(match (&self.routes[at].to, rest) {
+                (Destination::Discard, _) => Placement::Discarded,
                 (Destination::Stdout, _) => Placement::Stdout,
                 (Destination::Path(directory), Some(rest)) => {
                     Placement::File(Target::below(directory, rest))
@@ -252,6 +275,15 @@ fn matches_nothing(from: &Source, route: &str, files: &ArtifactSet) -> RouteErro
         let found = files.find(|file| file.path.name() == name);
         found.map(|file| file.path.clone())
     });
+    RouteError::MatchesNothing {
+        route: route.to_owned(),
+        nearest,
+        received: names_of(files),
+    }
+}
+
+/// Returns the names of the received artifacts, at most [`NAMES_MAX`].
+fn names_of(files: &ArtifactSet) -> String {
     let names: Vec<_> = files
         .files()
         .iter()
@@ -259,17 +291,12 @@ fn matches_nothing(from: &Source, route: &str, files: &ArtifactSet) -> RouteErro
         .map(|file| file.path.to_string())
         .collect();
     let more = files.files().len() - names.len();
-    let received = if names.is_empty() {
+    if names.is_empty() {
         "no artifacts".to_owned()
     } else if more == 0 {
         names.join(", ")
     } else {
         format!("{} and {more} more", names.join(", "))
-    };
-    RouteError::MatchesNothing {
-        route: route.to_owned(),
-        nearest,
-        received,
     }
 }
 
@@ -313,6 +340,7 @@ mod tests {
             Placement::Stdout => "-".to_owned(),
             Placement::File(target) => target.path().display().to_string(),
             Placement::Consumed => "consumed".to_owned(),
+            Placement::Discarded => "discarded".to_owned(),
         };
         Ok(placed.into_iter().map(place).collect())
     }
@@ -355,6 +383,42 @@ mod tests {
         );
     }
 
+    /// Regression test: CMD was started without any file.
+    #[test]
+    fn empty_payload_is_refused() {
+        let optional = OutputMap::new().optional_route("a", "a").unwrap();
+        for map in [map(&[], Some("out")), optional] {
+            assert_eq!(
+                places(&map, &[]).unwrap_err(),
+                "the server has no files for this node, so nothing was written; correct the files of the spec"
+            );
+        }
+    }
+
+    #[test]
+    fn discarded_artifact_is_a_route_that_writes_nothing() {
+        let map = map(&["a=a"], None).discard("b").unwrap();
+        let map = map.discard("d/").unwrap();
+        let placed = places(&map, &["a", "/b", "d/x", "d/y"]).unwrap();
+        assert_eq!(placed, ["a", "discarded", "discarded", "discarded"]);
+        assert_eq!(
+            places(&map, &["a", "b"]).unwrap_err(),
+            "the route of d/, which is discarded, matches no artifact; received: a, b"
+        );
+        let nothing_else = OutputMap::new().discard("a").unwrap().discard("b").unwrap();
+        assert_eq!(
+            places(&nothing_else, &["a", "b"]).unwrap_err(),
+            "every received artifact is discarded, so nothing was written; received: a, b"
+        );
+        // A route for an artifact wins over a discarded prefix, and the output directory over none.
+        let one = OutputMap::new().discard("d/").unwrap().under("o").unwrap();
+        let one = one.route("d/x", "x").unwrap();
+        assert_eq!(
+            places(&one, &["d/x", "d/y", "z"]).unwrap(),
+            ["x", "discarded", "o/z"]
+        );
+    }
+
     #[test]
     fn optional_route_may_match_nothing() {
         let map = map(&["a=a"], None)
@@ -379,12 +443,12 @@ mod tests {
             (
                 vec!["a=a"],
                 vec!["a", "/b"],
-                "no route for the artifact /b, so nothing was written; add --out /b=PATH or --out-dir DIR",
+                "no route for the artifact /b, so nothing was written; add --out /b=PATH, --out-dir DIR or --discard /b",
             ),
             (
-                vec!["a=x", "b=./x"],
-                vec!["a", "b"],
-                "a and b are both routed to x; route one of them to another path",
+                vec!["a=d/x", "b/=d//"],
+                vec!["a", "b/x"],
+                "a and b/x are both routed to d/x; route one of them to another path",
             ),
             (
                 vec!["a=x", "b=x/y"],

@@ -8,7 +8,7 @@ use super::{
     AcceptedRegistration, AttemptError, Event, JoinOptions, LastResponse, NodeAddress, Session,
     retry::{FetchRequest, is_final, refused},
 };
-use crate::{CallError, ResponseMeta, connect::ConnectionPath};
+use crate::{CallError, ResponseMeta, UnreachableCause, connect::ConnectionPath};
 use cfgsync_model::NodeRegistration;
 use cfgsync_wire::ReceivedPayload;
 
@@ -72,7 +72,7 @@ impl Session {
             at: Instant::now(),
         });
         self.was_accepted = true;
-        if matches!(self.last_response, LastResponse::Unreachable(_)) {
+        if matches!(self.last_response, LastResponse::Unreachable { .. }) {
             self.last_response = LastResponse::None;
         }
         Ok(registration)
@@ -104,7 +104,12 @@ impl Session {
                         found.map_err(|problem| {
                             self.client.switch_server();
                             let server = meta.server;
-                            let unreachable = CallError::Unreachable { server, problem };
+                            let cause = UnreachableCause::Connection;
+                            let unreachable = CallError::Unreachable {
+                                server,
+                                problem,
+                                cause,
+                            };
                             self.on_call_error(unreachable, on_event)
                         })?
                     }
@@ -151,6 +156,9 @@ impl Session {
         if let Err(problem) = verify(&self.options, claimed, &response.value) {
             let server = response.meta.server;
             return Err(self.on_call_error(CallError::Unusable { server, problem }, on_event));
+        }
+        if let Some(reason) = response.meta.outdated {
+            on_event(Event::Outdated { reason });
         }
         let files = response.value.files.files();
         on_event(Event::Received {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::{
     FailureKind, HandshakeError, InvalidServer, KeyError, RouteError, ServerUrl, TrustError,
-    disk::DiskError, sanitize::ClusterName,
+    UnreachableCause, disk::DiskError, sanitize::ClusterName,
 };
-use cfgsync_model::Identifier;
+use cfgsync_model::{FailureKind as ClusterFailureKind, Identifier};
 use cfgsync_support::duration;
 use cfgsync_wire::EXPIRED_TOKEN;
 
@@ -27,10 +27,17 @@ pub enum JoinError {
         waited: Duration,
         /// The error of the last attempt, which begins with the server.
         last: String,
+        /// The step that failed in the last attempt.
+        cause: UnreachableCause,
     },
     /// The cluster failed.
-    #[error("{0}")]
-    Failed(String),
+    #[error("{reason}")]
+    Failed {
+        /// The reason, in words.
+        reason: String,
+        /// What failed. `None` from servers of the older protocol.
+        kind: Option<ClusterFailureKind>,
+    },
     /// The TLS handshake failed: the node does not trust the server, or the server does not trust the node.
     #[error("{server} {reason}")]
     Untrusted {
@@ -89,7 +96,7 @@ impl JoinError {
         match self {
             Self::Unusable(_) | Self::Route(_) => FailureKind::UnusableResponse,
             Self::Unreachable { .. } => FailureKind::Unreachable,
-            Self::Failed(_) => FailureKind::ClusterFailed,
+            Self::Failed { .. } => FailureKind::ClusterFailed,
             Self::Disk(_) | Self::Key(KeyError::File { .. }) => FailureKind::NotWritten,
             Self::Untrusted { .. }
             | Self::Refused { .. }

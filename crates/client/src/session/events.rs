@@ -52,6 +52,12 @@ pub enum Event {
         /// The reason in numbers and names. `None` from servers of the older protocol.
         progress: Option<ProgressBody>,
     },
+    /// The payload that was received is not the newest one: the server could not render the newest inputs. The event
+    /// [`Event::Received`] follows.
+    Outdated {
+        /// The reason that the server gave.
+        reason: String,
+    },
     /// The payload was received and verified.
     Received {
         /// The number of files.

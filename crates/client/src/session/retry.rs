@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use tokio::time::Instant;
 
 use super::{AttemptError, Event, JoinError, LastResponse, Session};
-use crate::{CallError, ResponseMeta, ServerUrl};
+use crate::{CallError, ResponseMeta, ServerUrl, UnreachableCause};
 use cfgsync_model::NodeRegistration;
 use cfgsync_wire::{Code, DRAINING, ErrorBody, NO_KEY};
 
@@ -46,10 +46,11 @@ impl Session {
         }
         match status {
             StatusCode::GONE => {
+                let kind = body.failure.as_ref().map(|failure| failure.kind);
                 let reason = body.failure.map_or(body.message, |failure| {
                     format!("the cluster failed ({}): {}", failure.kind, failure.reason)
                 });
-                AttemptError::Fatal(JoinError::Failed(reason))
+                AttemptError::Fatal(JoinError::Failed { reason, kind })
             }
             StatusCode::TOO_EARLY => self.on_not_ready(body, meta, request, on_event),
             _ if body.code == Code::NotReady && !is_final(status) => {
@@ -202,18 +203,28 @@ impl Session {
         };
         self.last_error = Some(repeated.clone());
         let least_pause = match error {
-            CallError::Unreachable { server, problem } => {
+            CallError::Unreachable {
+                server,
+                problem,
+                cause,
+            } => {
                 // The server may come back without its state, and not say so.
                 self.accepted = None;
                 self.is_renewal = false;
-                self.last_response = LastResponse::Unreachable(format!("{server}: {problem}"));
+                self.last_response = LastResponse::Unreachable {
+                    last: format!("{server}: {problem}"),
+                    cause,
+                };
                 on_event(Event::Unreachable { server, problem });
                 Duration::ZERO
             }
             CallError::Broken { .. } => {
                 self.accepted = None;
                 self.is_renewal = false;
-                self.last_response = LastResponse::Unreachable(repeated);
+                self.last_response = LastResponse::Unreachable {
+                    last: repeated,
+                    cause: UnreachableCause::Broken,
+                };
                 on_event(Event::ServerFault { problem });
                 Duration::ZERO
             }
@@ -238,7 +249,10 @@ impl Session {
 
     fn on_server_fault(&mut self, problem: String, on_event: &mut impl FnMut(Event)) {
         self.client.switch_server();
-        self.last_response = LastResponse::Unreachable(problem.clone());
+        self.last_response = LastResponse::Unreachable {
+            last: problem.clone(),
+            cause: UnreachableCause::Fault,
+        };
         on_event(Event::ServerFault { problem });
     }
 

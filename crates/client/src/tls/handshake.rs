@@ -12,7 +12,7 @@ use cfgsync_model::Pin;
 #[non_exhaustive]
 pub enum HandshakeError {
     /// The server's key has another pin.
-    #[error("is not trusted: its key has the unexpected pin {found}")]
+    #[error("is not trusted: its key has the pin {found}, not the expected one")]
     UnexpectedPin {
         /// The pin of the server's key.
         found: Pin,
@@ -99,8 +99,8 @@ impl HandshakeError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::UnexpectedPin { .. } => {
-                "if the server has a new key on purpose, use its new join URL; otherwise another machine may be \
-                 intercepting the connection"
+                "a pin is the fingerprint of the server's key; if the key was replaced, use the join URL that `serve` \
+                 prints now; if it was not, another machine may answer in the server's place"
             }
             Self::UnknownAuthority => {
                 "name the file of its certificate authority with --ca-file, or use the join URL that `serve` prints, \

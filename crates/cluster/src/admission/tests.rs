@@ -98,13 +98,22 @@ fn overridden(name: &str) -> Change {
 fn covering(up_to: u64) -> Option<Coverage> {
     Some(Coverage {
         up_to: Revision(up_to),
+        is_independent: false,
         is_complete: false,
     })
 }
 
 const COMPLETE: Option<Coverage> = Some(Coverage {
     up_to: Revision(0),
+    is_independent: true,
     is_complete: true,
+});
+
+/// The coverage after a restart, before the static files were rendered again.
+const INDEPENDENT: Option<Coverage> = Some(Coverage {
+    up_to: Revision(0),
+    is_independent: true,
+    is_complete: false,
 });
 
 fn admission<'a>(
@@ -375,6 +384,9 @@ fn fetch_of_static_files_depends_on_registration_where_required() {
         (&gated, COMPLETE, "a", true, FetchDecision::Serve),
         (&gated, covering(0), "a", true, wait(true)),
         (&gated, covering(1), "a", true, FetchDecision::Serve),
+        (&gated, INDEPENDENT, "a", true, FetchDecision::Serve),
+        (&gated, INDEPENDENT, "b", false, wait(true)),
+        (&gated, INDEPENDENT, "c", true, wait(false)),
         (&gated, COMPLETE, "b", false, refuse(Refusal::NoFiles, "b")),
         (&gated, COMPLETE, "c", true, wait(false)),
         (&open, COMPLETE, "a", true, FetchDecision::Serve),
@@ -384,6 +396,30 @@ fn fetch_of_static_files_depends_on_registration_where_required() {
         let decided = admission(pipeline, &state, sealed).fetch(name, has_payload);
         assert_eq!(decided, expected, "{name} {sealed:?} {has_payload}");
     }
+}
+
+#[test]
+fn banned_node_may_neither_register_nor_fetch() {
+    let open = static_files(false, "");
+    let any = templates("ready: {nodes: 1}");
+    let ban = Change::Ban {
+        identifier: id("a"),
+        within: Bounds::NONE,
+    };
+    let state = state(vec![Change::register(node("a")), ban]);
+    for pipeline in [&open, &any] {
+        let admission = admission(pipeline, &state, COMPLETE);
+        let refused = admission.register(&node("a"), None, LIMITS);
+        assert_eq!(refused, Err(Refusal::Banned(id("a"))));
+        // Static files are otherwise open to nodes that are not registered.
+        let fetched = admission.fetch("a", true);
+        assert_eq!(fetched, FetchDecision::Refuse(Refusal::Banned(id("a"))));
+    }
+    assert!(
+        admission(&any, &state, None)
+            .register(&node("b"), None, LIMITS)
+            .is_ok()
+    );
 }
 
 #[test]

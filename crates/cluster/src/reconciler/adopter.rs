@@ -31,6 +31,7 @@ impl Adopter {
         signer: Option<Arc<PayloadSigner>>,
     ) {
         tracing::info!(
+            event = "generation_adopted",
             "adopting generation {}, which another server sealed",
             generation.number
         );

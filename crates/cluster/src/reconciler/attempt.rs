@@ -9,8 +9,7 @@ use cfgsync_model::Failure;
 
 /// The timers around the readiness rule, on the server's monotonic clock.
 pub(super) struct Attempt {
-    /// The time at which the attempt's first node registered. `None` without nodes, after a failure and after the first
-    /// seal.
+    /// The time since which nodes wait. `None` without such nodes, and after a failure.
     started: Option<Instant>,
     /// The reason why the attempt failed, until the next one begins.
     failure: Option<Arc<Failure>>,
@@ -33,9 +32,9 @@ impl Attempt {
         self.last_change = now;
     }
 
-    /// Starts the attempt if there are nodes, and ends it if there are none or a generation is sealed.
-    pub(super) fn update(&mut self, has_nodes: bool, is_sealed: bool, now: Instant) {
-        if !has_nodes || is_sealed {
+    /// Starts the attempt if nodes wait for a generation, and ends it otherwise.
+    pub(super) fn update(&mut self, is_attempt: bool, now: Instant) {
+        if !is_attempt {
             self.started = None;
         } else if self.failure.is_none() {
             self.started.get_or_insert(now);
@@ -51,6 +50,11 @@ impl Attempt {
     /// Returns the time at which the attempt fails, if one runs and there is a deadline.
     pub(super) fn ends_at(&self, deadline: Option<Duration>) -> Option<Instant> {
         Some(self.started? + deadline?)
+    }
+
+    /// Ends the attempt without a failure of its own. The next update begins another one.
+    pub(super) fn end(&mut self) {
+        self.started = None;
     }
 
     /// Fails the attempt. The next one begins after [`Attempt::clear_failure`].
@@ -94,13 +98,13 @@ mod tests {
     fn deadline_counts_from_the_first_node_and_ends_with_the_seal() {
         let start = Instant::now();
         let mut attempt = Attempt::new(start);
-        attempt.update(false, false, start);
+        attempt.update(false, start);
         assert_eq!(attempt.ends_at(Some(SECOND)), None, "no nodes");
-        attempt.update(true, false, start + SECOND);
-        attempt.update(true, false, start + 2 * SECOND);
+        attempt.update(true, start + SECOND);
+        attempt.update(true, start + 2 * SECOND);
         assert_eq!(attempt.ends_at(Some(SECOND)), Some(start + 2 * SECOND));
         assert_eq!(attempt.ends_at(None), None, "no deadline");
-        attempt.update(true, true, start + 2 * SECOND);
+        attempt.update(false, start + 2 * SECOND);
         assert_eq!(attempt.ends_at(Some(SECOND)), None, "sealed");
     }
 
@@ -108,12 +112,12 @@ mod tests {
     fn next_attempt_begins_only_after_the_failure_is_cleared() {
         let start = Instant::now();
         let mut attempt = Attempt::new(start);
-        attempt.update(true, false, start);
+        attempt.update(true, start);
         attempt.fail(failure());
-        attempt.update(true, false, start + SECOND);
+        attempt.update(true, start + SECOND);
         assert_eq!(attempt.ends_at(Some(SECOND)), None);
         attempt.clear_failure();
-        attempt.update(true, false, start + 5 * SECOND);
+        attempt.update(true, start + 5 * SECOND);
         assert_eq!(attempt.ends_at(Some(SECOND)), Some(start + 6 * SECOND));
     }
 

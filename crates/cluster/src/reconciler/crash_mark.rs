@@ -96,7 +96,10 @@ impl Drop for Guard<'_> {
 /// Returns the text that names the inputs of a render. Rereading the same spec gives the same text.
 fn name_of(key: RenderKey) -> String {
     let RenderKey { inputs, spec, .. } = key;
-    format!("{} {} {spec}", inputs.registrations, inputs.overrides)
+    format!(
+        "{} {} {} {spec}",
+        inputs.registrations, inputs.overrides, inputs.redraws
+    )
 }
 
 #[cfg(test)]
@@ -110,6 +113,7 @@ mod tests {
             inputs: InputRevisions {
                 registrations: Revision(registrations),
                 overrides: Revision(2),
+                redraws: Revision(0),
             },
             spec: Digest::of(b"spec"),
             spec_reading: 0,

@@ -4,9 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Reconciler, renderer::RenderResult, sealer};
-use crate::audit_sink::{AuditEvent, RenderOutcome};
-use cfgsync_model::{Failure, FailureKind, Progress, Readiness};
+use super::{Reconciler, renderer::RenderResult};
+use crate::{
+    audit_sink::{AuditEvent, RenderOutcome},
+    render::Pipeline,
+};
+use cfgsync_model::{Failure, FailureKind, Progress, Readiness, Unmet};
+use cfgsync_store::RegisteredNode;
 use cfgsync_support::duration;
 
 /// The result of the readiness rule, combined with the timers.
@@ -49,6 +53,7 @@ impl Reconciler {
         };
         let is_satisfied = readiness.is_ready();
         let (Readiness::Ready(mut progress) | Readiness::Waiting(mut progress)) = readiness;
+        self.update_attempt(is_satisfied, now);
         let mut wake_at = WakeAt::default();
         let mut is_settling = false;
         let key = self.render_key();
@@ -57,20 +62,27 @@ impl Reconciler {
             && let Some(settles_at) = self.attempt.settles_at(rule.settle, now)
         {
             is_settling = true;
-            let settle = duration::text(rule.settle);
-            let clause = format!("settle: waiting for {settle} without a change");
-            progress.unmet.push(clause);
+            progress.unmet.push(Unmet::Settling(rule.settle));
             wake_at.add(Some(settles_at));
         }
-        if let Some((clause, retry_at)) = self.renderer.result(key).and_then(RenderResult::retry) {
-            progress.unmet.push(clause.to_owned());
+        if let Some((unmet, retry_at)) = self.renderer.result(key).and_then(RenderResult::retry) {
+            progress.unmet.push(unmet.clone());
             wake_at.add((retry_at > now).then_some(retry_at));
         }
         let is_seal_slow = self.sealer.slow_at().is_some_and(|at| at <= now);
         if is_seal_slow {
-            progress.unmet.push(sealer::SLOW_CLAUSE.to_owned());
+            progress.unmet.push(Unmet::StoreSlow);
         } else {
             wake_at.add(self.sealer.slow_at());
+        }
+        if self
+            .renderer
+            .result(key)
+            .is_some_and(RenderResult::is_failed)
+        {
+            // The failed render has released the waiting nodes. A deadline would only hide its reason, and would prevent
+            // its retry. The next input or command begins another attempt.
+            self.attempt.end();
         }
         // If the set became ready in time, the deadline does not fail it while its files are rendered or sealed.
         let is_in_time = self.is_working() && !is_seal_slow;
@@ -95,10 +107,38 @@ impl Reconciler {
         }
     }
 
+    /// Starts or ends the attempt. After a seal, there is one while registered nodes wait for a set that is no longer
+    /// complete by the spec in force.
+    fn update_attempt(&mut self, is_satisfied: bool, now: Instant) {
+        let state = &self.follower.state;
+        let is_sealed = self.serving.generation.is_some();
+        let up_to = self.serving.up_to();
+        let is_attempt = if is_sealed {
+            let waits = |node: &RegisteredNode| {
+                let identifier = &node.registration.identifier;
+                node.revision > up_to && !self.pipeline.excludes(identifier)
+            };
+            !is_satisfied
+                && !self.pipeline.is_static()
+                && state.registrations_revision > up_to
+                && state.registrations.values().any(waits)
+        } else {
+            !self.follower.tracker.is_empty()
+        };
+        if is_sealed && !is_attempt {
+            self.attempt.clear_failure();
+        }
+        self.attempt.update(is_attempt, now);
+    }
+
     fn miss_deadline(&mut self, deadline: Duration, progress: &Progress) {
         let deadline = duration::text(deadline);
         let reason = format!("not ready within {deadline}: {progress}");
-        tracing::error!("the attempt failed: {reason}; the next registration begins a new attempt");
+        tracing::error!(
+            event = "attempt_failed",
+            reason,
+            "the attempt failed: {reason}; the next registration begins a new attempt"
+        );
         self.audit(AuditEvent::Attempt, RenderOutcome::Failed("deadline"));
         self.attempt.fail(Arc::new(Failure {
             kind: FailureKind::Deadline,
@@ -108,6 +148,24 @@ impl Reconciler {
         self.publisher.release();
     }
 
+    /// Warns of changed expressions whose values are sealed, so that the change has no effect.
+    pub(super) fn warn_changed_once(&self, reloaded: &Pipeline) {
+        let Some(served) = &self.serving.generation else {
+            return;
+        };
+        let old = &self.pipeline.spec.once;
+        for (name, expression) in &reloaded.spec.once {
+            let before = old.iter().find(|(old, _)| old == name);
+            let is_changed = before.is_some_and(|(_, old)| old.source() != expression.source());
+            if is_changed && served.generation.once.contains_key(name) {
+                tracing::warn!(
+                    "once.{name}: the expression has changed, and the sealed value stays; to evaluate it again, run \
+                     `cfgsync redraw {name}`"
+                );
+            }
+        }
+    }
+
     /// Warns if a reloaded spec requires more than the old one did.
     pub(super) fn warn_unsatisfied_spec(&mut self, progress: &Progress) {
         if std::mem::take(&mut self.is_reloaded)
@@ -115,6 +173,8 @@ impl Reconciler {
             && let Some(served) = &self.serving.generation
         {
             tracing::warn!(
+                event = "spec_not_satisfied",
+                generation = served.generation.number.0,
                 "the new spec is not satisfied ({progress}); still serving generation {}",
                 served.generation.number
             );

@@ -46,6 +46,8 @@ impl Follower {
         follower.track(spec);
         if let Some(failure) = &follower.state.failure {
             tracing::error!(
+                event = "cluster_failed",
+                reason = failure.reason,
                 "an operator declared the cluster failed: {}",
                 failure.reason
             );
@@ -96,23 +98,32 @@ impl Follower {
                 changed.registered.push(registration.clone());
             }
             EventKind::NodeRemoved { identifier } => {
-                tracing::info!("{identifier} was removed");
+                tracing::info!(event = "node_removed", node = %identifier, "{identifier} was removed");
                 self.tracker.remove(identifier.as_str());
                 changed.registrations = true;
             }
             EventKind::OverrideSet { identifier } => {
-                tracing::info!("an operator's files now replace the files of {identifier}");
+                tracing::info!(
+                    event = "override_set",
+                    node = %identifier,
+                    "an operator's files now replace the files of {identifier}"
+                );
             }
             EventKind::OverrideRemoved { identifier } => {
-                tracing::info!("{identifier} has its own files again: its override was removed");
+                tracing::info!(
+                    event = "override_removed",
+                    node = %identifier,
+                    "{identifier} has its own files again: its override was removed"
+                );
             }
             EventKind::ClusterFailed { failure } => {
                 tracing::error!(
+                    event = "cluster_failed",
+                    reason = failure.reason,
                     "an operator declared the cluster failed: {}",
                     failure.reason
                 );
             }
-            EventKind::ClusterReset => tracing::info!("an operator ended the declared failure"),
             EventKind::ValueSet {
                 namespace,
                 key,
@@ -128,11 +139,38 @@ impl Follower {
                 tracing::debug!("{alias} is now an alias of {target}");
             }
             EventKind::AliasDeleted { alias } => tracing::debug!("the alias {alias} was deleted"),
+            EventKind::NodeBanned { identifier } => {
+                tracing::info!(
+                    event = "node_banned",
+                    node = %identifier,
+                    "{identifier} was banned: its registrations are refused"
+                );
+            }
+            EventKind::NodeUnbanned { identifier } => {
+                tracing::info!(
+                    event = "node_unbanned",
+                    node = %identifier,
+                    "{identifier} is no longer banned"
+                );
+            }
+            EventKind::RedrawRequested { key } => {
+                tracing::info!(
+                    event = "redraw_requested",
+                    "an operator requested another value of once.{key}"
+                );
+            }
+            EventKind::ClusterReset => {
+                tracing::info!(
+                    event = "cluster_reset",
+                    "an operator ended the declared failure"
+                );
+            }
             // The sealer and the server log these themselves.
             EventKind::JoinerChanged { .. }
             | EventKind::Delivered { .. }
             | EventKind::NameClaimed { .. }
             | EventKind::NameReleased { .. }
+            | EventKind::GenerationConfirmed { .. }
             | EventKind::GenerationSealed { .. } => {}
         }
     }
@@ -169,6 +207,12 @@ impl Follower {
                 }
             }
         }
+        for key in newer.redraws.keys() {
+            if !older.redraws.contains_key(key) {
+                let key = key.clone();
+                apply(EventKind::RedrawRequested { key });
+            }
+        }
         match (&older.failure, &newer.failure) {
             (Some(_), None) => apply(EventKind::ClusterReset),
             (before, Some(failure)) if before.as_ref() != Some(failure) => {
@@ -183,11 +227,18 @@ impl Follower {
 /// Logs the nodes that registered, with the progress after it.
 pub(super) fn log_registrations(registered: &[Arc<NodeRegistration>], progress: &Progress) {
     if registered.len() > LOGGED_ONE_BY_ONE_MAX {
-        tracing::info!("{} nodes registered ({progress})", registered.len());
+        tracing::info!(
+            event = "nodes_registered",
+            "{} nodes registered ({progress})",
+            registered.len()
+        );
         return;
     }
     for node in registered {
         tracing::info!(
+            event = "node_registered",
+            node = %node.identifier,
+            peer = %node.ip,
             "{} registered from {} ({progress})",
             node.identifier,
             node.ip

@@ -11,7 +11,7 @@ use crate::{
     attempt_failure::{AttemptFailure, InputRevisions},
     view::{NotReadyBodies, ServedGeneration, View},
 };
-use cfgsync_model::{Failure, Revision};
+use cfgsync_model::{Failure, Revision, Unmet};
 
 /// The generation that is served, and the inputs that it includes.
 pub(super) struct Serving {
@@ -53,6 +53,11 @@ impl Serving {
         true
     }
 
+    /// Returns the revision up to which the generation includes registrations.
+    pub(super) fn up_to(&self) -> Revision {
+        self.up_to
+    }
+
     /// Records that a render of `key` at `revision` gives the files of the served generation.
     pub(super) fn covers(&mut self, key: RenderKey, revision: Revision) {
         self.up_to = self.up_to.max(revision);
@@ -78,7 +83,7 @@ impl Reconciler {
         let is_due = self.is_working() || self.is_generation_due(&evaluation);
         let mut progress = evaluation.progress;
         if is_due && progress.unmet.is_empty() {
-            progress.unmet.push(self.work_clause());
+            progress.unmet.push(self.work_in_progress());
         }
         let old = self.shared.view.load();
         let (failure, render_failure) = self.failures();
@@ -99,11 +104,19 @@ impl Reconciler {
             }
             (true, _) => old.completed,
         };
-        let is_same_reason = old.progress == progress && old.render_failure == render_failure;
+        let served = self.serving.generation.as_ref();
+        let kept = served.filter(|_| !evaluation.is_satisfied);
+        let kept = kept.map(|served| served.generation.number);
+        let refused = self.refused_clauses();
+        let is_same_reason = old.progress == progress
+            && old.render_failure == render_failure
+            && old.not_ready.kept == kept
+            && old.not_ready.refused == refused;
         let not_ready = if is_same_reason {
             old.not_ready.clone()
         } else {
-            Arc::new(NotReadyBodies::new(&progress, render_failure.as_deref()))
+            let failure = render_failure.as_deref();
+            Arc::new(NotReadyBodies::new(&progress, failure, kept, refused))
         };
         let view = View {
             pipeline: self.pipeline.clone(),
@@ -129,8 +142,8 @@ impl Reconciler {
         }
     }
 
-    /// Returns the failure that releases waiting nodes before the first seal, and the failure of the newest render after
-    /// it.
+    /// Returns the failure that releases waiting nodes, and the failure of the newest render after the first seal. After
+    /// the seal, only a missed deadline releases nodes.
     fn failures(&self) -> (Option<AttemptFailure>, Option<Arc<Failure>>) {
         let failed_render = match self.renderer.result(self.render_key()) {
             Some(RenderResult::Failed(failure) | RenderResult::Paused(failure)) => {
@@ -139,7 +152,11 @@ impl Reconciler {
             _ => None,
         };
         if self.serving.generation.is_some() {
-            return (None, failed_render);
+            let missed = self.attempt.failure().map(|failure| AttemptFailure {
+                failure: failure.clone(),
+                inputs: None,
+            });
+            return (missed, failed_render);
         }
         let failure = match (self.attempt.failure(), failed_render) {
             (Some(failure), _) => Some(AttemptFailure {
@@ -155,14 +172,27 @@ impl Reconciler {
         (failure, None)
     }
 
+    /// Returns what waiting nodes learn about refused nodes. After the seal, none of these is waited for.
+    fn refused_clauses(&self) -> Vec<Unmet> {
+        if self.serving.generation.is_some() {
+            return vec![];
+        }
+        let registered = &self.follower.state.registrations;
+        let refused = &self.shared.refused;
+        refused.clauses(|identifier| registered.contains_key(identifier))
+    }
+
     fn coverage(&self) -> Coverage {
         let key = self.render_key();
         let is_current = self
             .serving
             .rendered_from
             .is_some_and(|of| (of.spec, of.spec_reading) == (key.spec, key.spec_reading));
+        let served = self.serving.generation.as_ref();
         Coverage {
             up_to: self.serving.up_to,
+            is_independent: served
+                .is_some_and(|served| served.is_independent_of_registrations(&self.pipeline)),
             is_complete: self.pipeline.is_static() && is_current,
         }
     }

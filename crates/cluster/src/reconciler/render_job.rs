@@ -69,10 +69,12 @@ impl RenderJob {
         let _entered = span.enter();
         let last = self.served.as_ref().map(|served| &served.generation);
         let no_seats = BTreeMap::<_, Seat>::new();
+        let mut once = last.map_or_else(Map::new, |last| Map::clone(&last.once));
+        once.retain(|name, _| !self.state.redraws.contains_key(name));
         let mut snapshot = self.members.snapshot(
             self.revision,
             last.map_or(&no_seats, |last| &last.seats),
-            last.map_or_else(Map::new, |last| Map::clone(&last.once)),
+            once,
         );
         snapshot.once = self
             .pipeline
@@ -85,7 +87,9 @@ impl RenderJob {
         };
         let shared = Arc::new(artifacts.shared);
         let (nodes, digest) = generation_digest(self.instance, artifacts.nodes, &shared);
-        if last.is_some_and(|last| last.digest == digest) {
+        // A value that is evaluated again must be sealed, also if no file shows it.
+        let is_redrawn = !self.state.redraws.is_empty();
+        if last.is_some_and(|last| last.digest == digest) && !is_redrawn {
             return Ok(RenderedGeneration::Unchanged);
         }
         let mut seats = last.map_or_else(BTreeMap::new, |last| BTreeMap::clone(&last.seats));

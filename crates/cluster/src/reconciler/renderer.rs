@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{render::Pipeline, view::ServedGeneration};
 use cfgsync_materialize::MaterializeError;
-use cfgsync_model::{Failure, FailureKind, Revision};
-use cfgsync_support::{clock::WallClock, duration};
+use cfgsync_model::{Failure, FailureKind, Revision, Unmet};
+use cfgsync_support::clock::WallClock;
 
 /// The first pause before a materializer that was not ready runs again. Each further pause is twice as long.
 const NOT_READY_RETRY_MIN: Duration = Duration::from_secs(1);
@@ -46,9 +46,9 @@ pub(super) struct Renderer {
 pub(super) enum RenderResult {
     /// Its generation is sealed, or its files are those of the served generation.
     Sealed,
-    /// A materializer is not ready.
+    /// A materializer is not ready, or the render could not run.
     NotReady {
-        message: String,
+        unmet: Unmet,
         retry_at: Instant,
         pause: Duration,
     },
@@ -58,7 +58,7 @@ pub(super) enum RenderResult {
     Paused(Arc<Failure>),
     /// The generation could not be sealed yet. It is kept for a retry. During a retry it is `None`.
     Unsealed {
-        clause: String,
+        unmet: Unmet,
         retry_at: Instant,
         generation: Option<Box<ServedGeneration>>,
     },
@@ -71,13 +71,10 @@ impl RenderResult {
         match crashes {
             0 => None,
             1 => {
-                let pause = duration::text(CRASHED_RENDER_RETRY);
-                let message = format!(
-                    "render: the server before ended while it rendered these files; trying again after {pause}"
-                );
-                tracing::warn!("{message}");
+                let unmet = Unmet::RenderCrashed(CRASHED_RENDER_RETRY);
+                tracing::warn!("{unmet}");
                 Some(Self::NotReady {
-                    message,
+                    unmet,
                     retry_at: Instant::now() + CRASHED_RENDER_RETRY,
                     pause: CRASHED_RENDER_RETRY,
                 })
@@ -88,7 +85,7 @@ impl RenderResult {
                      memory, or a value that is nested too deeply); correct the spec or the node that registered last, or \
                      try again with SIGHUP or `cfgsync reset`"
                 );
-                tracing::error!("{reason}");
+                tracing::error!(event = "rendering_paused", "{reason}");
                 Some(Self::Paused(Arc::new(Failure {
                     kind: FailureKind::Render,
                     reason,
@@ -103,17 +100,20 @@ impl RenderResult {
         matches!(self, Self::NotReady { .. } | Self::Unsealed { .. })
     }
 
+    /// Returns whether the render failed, so that it has released the waiting nodes.
+    pub(super) fn is_failed(&self) -> bool {
+        matches!(self, Self::Failed(_) | Self::Paused(_))
+    }
+
     /// Returns the reason and the time of the retry, for a result that is retried.
-    pub(super) fn retry(&self) -> Option<(&str, Instant)> {
+    pub(super) fn retry(&self) -> Option<(&Unmet, Instant)> {
         match self {
             Self::NotReady {
-                message: clause,
-                retry_at,
-                ..
+                unmet, retry_at, ..
             }
             | Self::Unsealed {
-                clause, retry_at, ..
-            } => Some((clause, *retry_at)),
+                unmet, retry_at, ..
+            } => Some((unmet, *retry_at)),
             Self::Sealed | Self::Failed(_) | Self::Paused(_) => None,
         }
     }
@@ -264,33 +264,35 @@ impl Renderer {
     /// Returns the result of a render of `key` in which a materializer was not ready. Each pause is longer than the one
     /// before.
     pub(super) fn not_ready(&self, key: RenderKey, message: String) -> RenderResult {
+        let unmet = Unmet::Materializer(message);
         let before = match &self.result {
-            Some((_, RenderResult::NotReady { message, .. })) => Some(message),
+            Some((_, RenderResult::NotReady { unmet, .. })) => Some(unmet),
             _ => None,
         };
-        if before != Some(&message) {
+        if before != Some(&unmet) {
             tracing::info!(
-                "the readiness rule is satisfied, but a materializer is not ready: {message}"
+                event = "materializer_not_ready",
+                reason = %unmet,
+                "the readiness rule is satisfied, but a materializer is not ready: {unmet}"
             );
         }
-        self.retried(key, message)
+        self.retried(key, unmet)
     }
 
     /// Returns the result of a render of `key` for which the operating system refused a thread.
     pub(super) fn without_thread(&self, key: RenderKey, error: &io::Error) -> RenderResult {
-        let message =
-            format!("render: the operating system refused a thread ({error}); trying again");
-        tracing::warn!("{message}");
-        self.retried(key, message)
+        let unmet = Unmet::NoThread(error.to_string());
+        tracing::warn!("{unmet}");
+        self.retried(key, unmet)
     }
 
-    fn retried(&self, key: RenderKey, message: String) -> RenderResult {
+    fn retried(&self, key: RenderKey, unmet: Unmet) -> RenderResult {
         let pause = match self.result(key) {
             Some(RenderResult::NotReady { pause, .. }) => (*pause * 2).min(NOT_READY_RETRY_MAX),
             _ => NOT_READY_RETRY_MIN,
         };
         RenderResult::NotReady {
-            message,
+            unmet,
             retry_at: Instant::now() + pause,
             pause,
         }

@@ -11,7 +11,7 @@ use crate::{
     audit_sink::{AuditEvent, AuditSink},
     view::ServedGeneration,
 };
-use cfgsync_model::Generation;
+use cfgsync_model::{Generation, Unmet};
 use cfgsync_store::{CommitError, SealOutcome, Store};
 use cfgsync_support::duration;
 
@@ -20,9 +20,6 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// The time after which waiting nodes learn that the store has not answered. From then on the deadline applies again.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// The clause for nodes that wait for a store that does not answer.
-pub(super) const SLOW_CLAUSE: &str = "seal: the store has not answered yet";
 
 /// The seal that is running, if there is one.
 #[derive(Default)]
@@ -52,8 +49,8 @@ pub(super) enum SealAnswer {
     Lost(Arc<Generation>),
     /// The generation is not known to be sealed. The same generation is retried.
     NotSealed {
-        /// The clause in the reason that waiting nodes get.
-        clause: String,
+        /// The reason that waiting nodes get.
+        unmet: Unmet,
         /// The reason for the log.
         reason: String,
         /// The code of the reason for the audit log. `None` if the audit log itself refused the seal.
@@ -112,7 +109,7 @@ async fn ask(
         && let Err(refused) = audit_sink.allows(seal_event(&generation)).await
     {
         return SealAnswer::NotSealed {
-            clause: format!("seal: {refused}; trying again"),
+            unmet: Unmet::SealRefused(refused.to_string()),
             reason: refused.to_string(),
             slug: None,
         };
@@ -123,7 +120,7 @@ async fn ask(
         Err(CommitError::Unknown(reason)) => unknown(&reason),
         Err(error @ (CommitError::Unavailable(_) | CommitError::Rejected(_))) => {
             SealAnswer::NotSealed {
-                clause: "seal: the store is unavailable; trying again".to_owned(),
+                unmet: Unmet::StoreUnavailable,
                 reason: error.to_string(),
                 slug: Some("store"),
             }
@@ -134,7 +131,7 @@ async fn ask(
 /// Returns the result if it is unknown whether the generation is sealed. A retry wins if the first seal took effect.
 fn unknown(reason: &dyn Display) -> SealAnswer {
     SealAnswer::NotSealed {
-        clause: "seal: the store did not confirm it; trying again".to_owned(),
+        unmet: Unmet::SealUnconfirmed,
         reason: format!("the store did not confirm the seal: {reason}"),
         slug: Some("unknown"),
     }
@@ -143,21 +140,22 @@ fn unknown(reason: &dyn Display) -> SealAnswer {
 /// Returns the result of a render whose generation is not sealed yet. Logs the reason unless it was logged last time.
 pub(super) fn unsealed(
     before: Option<&RenderResult>,
-    clause: String,
+    unmet: Unmet,
     reason: &str,
     generation: Box<ServedGeneration>,
 ) -> RenderResult {
     let is_known =
-        matches!(before, Some(RenderResult::Unsealed { clause: known, .. }) if *known == clause);
+        matches!(before, Some(RenderResult::Unsealed { unmet: known, .. }) if *known == unmet);
     if !is_known {
         tracing::error!(
+            event = "seal_failed",
             "cannot seal generation {}: {reason}; trying again every {}",
             generation.generation.number,
             duration::text(RETRY)
         );
     }
     RenderResult::Unsealed {
-        clause,
+        unmet,
         retry_at: Instant::now() + RETRY,
         generation: Some(generation),
     }

@@ -1,6 +1,7 @@
 //! Tests of the records of the generations that nodes have received.
 
 use super::*;
+use crate::metrics::Expiries;
 
 #[tokio::test(start_paused = true)]
 async fn deliveries_are_recorded_and_nodes_behind_are_known() {
@@ -30,7 +31,10 @@ async fn node_that_gets_no_files_is_not_behind() {
         let behind = nodes.iter().filter(|node| node.behind);
         let behind: Vec<_> = behind.map(|node| node.identifier.to_string()).collect();
         let figure = format!("cfgsync_nodes_behind {}\n", behind.len());
-        assert!(cluster.metrics_text().contains(&figure), "{figure}");
+        assert!(
+            cluster.metrics_text(&Expiries::default()).contains(&figure),
+            "{figure}"
+        );
         behind
     };
     let cluster = start("ready: {nodes: [a, b]}");

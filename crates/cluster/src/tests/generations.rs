@@ -78,6 +78,87 @@ materializers:
     assert!(first.ends_with(" m 1") && first.len() == 32 + 4);
 }
 
+const DRAWN: &str = "
+ready: {nodes: 1}
+once: {cookie: random_hex(16), id: random_hex(16), derived: \"once.cookie ~ '!'\"}
+materializers:
+  - kind: template
+    files: [{path: c, template: '{{ once.cookie }} {{ once.derived }}'}]
+";
+
+fn once_values(cluster: &Cluster) -> serde_json::Map<String, serde_json::Value> {
+    let state = cluster.shared.store.state();
+    serde_json::Map::clone(&state.generation().unwrap().once)
+}
+
+#[tokio::test(start_paused = true)]
+async fn redraw_evaluates_one_value_again_for_the_next_generation() {
+    let cluster = start_on(store(), spec(DRAWN), vec![]);
+    let refused = cluster.redraw("cookie".to_owned()).await;
+    assert_eq!(refused, Err(Refusal::NotDrawn("cookie".to_owned())));
+    cluster.add("a").await;
+    cluster.files("a").await;
+    let first = once_values(&cluster);
+
+    cluster.redraw("cookie".to_owned()).await.unwrap();
+    // It returns when the generation is sealed.
+    let payload = received(cluster.answer("a"));
+    let second = once_values(&cluster);
+    assert_eq!(number(&payload), 2);
+    assert_ne!(second["cookie"], first["cookie"]);
+    assert_eq!(
+        (&second["id"], &second["derived"]),
+        (&first["id"], &first["derived"])
+    );
+    let cookie = second["cookie"].as_str().unwrap();
+    assert!(text(&payload, "c").starts_with(cookie));
+
+    // No file shows this value, and it is sealed nevertheless.
+    cluster.redraw("id".to_owned()).await.unwrap();
+    let third = once_values(&cluster);
+    assert_ne!(third["id"], first["id"]);
+    assert_eq!(third["cookie"], second["cookie"]);
+    assert_eq!(cluster.generations().len(), 3);
+    assert_eq!(received(cluster.answer("a")).digest, payload.digest);
+
+    // Later generations keep the new values.
+    cluster.add("b").await;
+    cluster.files("b").await;
+    assert_eq!(once_values(&cluster), third);
+
+    let unknown = cluster.redraw("cokie".to_owned()).await.unwrap_err();
+    let message = "the spec has no once.cokie; did you mean `cookie`?";
+    assert_eq!(unknown.to_string(), message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn redraw_stays_requested_until_a_render_succeeds() {
+    let store = store();
+    let read = |template: &str| {
+        let files = format!("files: [{{path: c, template: '{template}'}}]");
+        let text = "ready: {nodes: 1}\nonce: {cookie: random_hex(16)}\nmaterializers:\n  - kind: template\n    ";
+        spec(&format!("{text}{files}\n"))
+    };
+    let cluster = start_on(store.clone(), read("{{ once.cookie }}"), vec![]);
+    cluster.add("a").await;
+    cluster.files("a").await;
+    let first = once_values(&cluster);
+    cluster
+        .reload(read("{{ once.cookie | int }}"))
+        .await
+        .unwrap();
+    cluster.redraw("cookie".to_owned()).await.unwrap();
+    assert_eq!(once_values(&cluster), first);
+    assert_eq!(cluster.cluster().redraws, ["cookie"]);
+    drop(cluster);
+
+    // The next server evaluates it.
+    let cluster = start_on(store, read("{{ once.cookie }}"), vec![]);
+    cluster.evaluated("a").await;
+    assert_ne!(once_values(&cluster), first);
+    assert_eq!(cluster.cluster().redraws, [""; 0]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn seat_of_a_removed_node_is_never_reused() {
     let cluster = start("ready: {nodes: 1}");

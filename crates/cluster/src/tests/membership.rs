@@ -47,6 +47,42 @@ async fn removed_node_never_gets_its_old_files() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn banned_node_is_released_at_once_and_leaves_the_next_generation() {
+    let cluster = start("ready: {nodes: 1}");
+    for name in ["a", "b"] {
+        cluster.add(name).await;
+    }
+    let held = cluster.files("b").await.digest;
+    let b: Identifier = "b".parse().unwrap();
+    let banned = Refusal::Banned(b.clone());
+    let later = Instant::now() + Duration::from_hours(1);
+    let (answer, done) = tokio::join!(cluster.wait("b", held, later), async {
+        tokio::task::yield_now().await;
+        cluster.ban(&b).await
+    });
+    done.unwrap();
+    assert!(matches!(answer, Answer::Missing(refusal) if refusal == banned));
+    assert!(Instant::now() < later);
+    cluster.evaluated("a").await;
+    assert_eq!(text(&cluster.files("a").await, "peers"), "0:a@10.0.0.1 ");
+    let refused = cluster.register(node("b", "10.0.0.2")).await;
+    assert_eq!(refused, Err(banned.clone()));
+    assert_eq!(cluster.cluster().banned, std::slice::from_ref(&b));
+    let shown = cluster.node(&b).unwrap();
+    assert_eq!(
+        (shown.state, shown.reason),
+        (NodeState::Missing, Some(banned.to_string()))
+    );
+    // A node that is not registered can be banned too.
+    let c: Identifier = "c".parse().unwrap();
+    cluster.ban(&c).await.unwrap();
+    cluster.unban(&b).await.unwrap();
+    assert_eq!(cluster.unban(&b).await, Err(Refusal::NotBanned(b)));
+    cluster.add("b").await;
+    assert_eq!(cluster.cluster().banned, [c]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn set_that_is_no_longer_ready_keeps_its_last_generation() {
     let cluster = start("ready: {nodes: 2}");
     for name in ["a", "b"] {

@@ -122,6 +122,14 @@ async fn rejects_override_of_a_shared_file() {
         .await;
     let path = "all".parse().unwrap();
     assert_eq!(refused, Err(Refusal::SharedPath { path }));
+    let refused = cluster
+        .replace("z".parse().unwrap(), files_of(&[("all/below", "2")]))
+        .await;
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "an override replaces only a node's own files, not the shared ones: all is a file, but all/below needs a \
+         directory of that name; rename one of them"
+    );
     cluster.add("a").await;
     assert_eq!(text(&cluster.files("a").await, "all"), "x");
 }

@@ -127,7 +127,7 @@ async fn failed_render_after_a_seal_is_reported_and_the_last_generation_stays() 
     assert_eq!(number(&received(cluster.answer("a"))), 1);
     assert_eq!(
         cluster.reason("b").await,
-        "not ready: 2/1; render: the newest render failed: too many"
+        "not ready: 2 registered (1 needed); render: the newest render failed: too many"
     );
     let described = cluster.cluster();
     assert_eq!(described.state, ClusterState::Ready);

@@ -53,6 +53,43 @@ async fn restart_does_not_repeat_renders_with_varying_results() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn restarted_server_serves_a_node_whose_change_gave_the_same_files() {
+    let store = store();
+    let start = |is_broken: bool| {
+        let same = Scripted(move |snapshot: &RegistrationSnapshot| {
+            if is_broken {
+                return Err(MaterializeError::new("broken"));
+            }
+            Ok(one_file_each(snapshot, "same"))
+        });
+        let spec = spec(&format!("ready: {{nodes: 1}}{PEERS}"));
+        start_on(store.clone(), spec, vec![Arc::new(same)])
+    };
+    let changed = |turn: u32| {
+        let facts = serde_json::json!({ "unused": turn });
+        node("a", "10.0.0.1").with_metadata_value(facts)
+    };
+    let first = start(false);
+    first.add("a").await;
+    let sealed = first.files("a").await;
+    first.register(changed(1)).await.unwrap();
+    assert_eq!(first.files("a").await.digest, sealed.digest);
+    assert_eq!(first.generations().len(), 1);
+    // The record is written a little later.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(first);
+
+    let second = start(true);
+    // Before the first evaluation, and after the failed render.
+    assert_eq!(received(second.answer("a")).digest, sealed.digest);
+    assert_eq!(received(second.evaluated("a").await).digest, sealed.digest);
+    assert!(second.cluster().failure.is_some());
+    // No render has included this change.
+    second.register(changed(2)).await.unwrap();
+    assert!(matches!(second.evaluated("a").await, Answer::NotReady(_)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn server_does_not_render_over_the_generation_of_another() {
     let store = store();
     let renders = Arc::new(AtomicUsize::new(0));

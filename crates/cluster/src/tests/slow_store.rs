@@ -155,7 +155,7 @@ async fn reload_and_publishing_work_while_a_seal_hangs() {
     reason_is(
         &cluster,
         "b",
-        "not ready: 2/1; seal: the store has not answered yet",
+        "not ready: 2 registered (1 needed); seal: the store has not answered yet",
     )
     .await;
     let changed = PEERS.replace("path: peers", "path: members");

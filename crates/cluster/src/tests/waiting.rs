@@ -112,3 +112,32 @@ async fn inspect_shows_since_when_a_node_is_registered_and_whether_it_waits() {
     drop(waits);
     assert!(!shown().waits);
 }
+
+#[tokio::test(start_paused = true)]
+async fn waiting_nodes_learn_which_node_was_refused_until_it_registers() {
+    let cluster = start("ready: {nodes: [a, b]}");
+    cluster.add("a").await;
+    let mut published = cluster.coordinator.shared.published.subscribe();
+    let b: Identifier = "b".parse().unwrap();
+    let message = "metadata.port: expected an integer";
+    let refuse = || {
+        cluster.note_refused(
+            b.clone(),
+            [10, 0, 0, 2].into(),
+            "wrong_metadata",
+            message.into(),
+        )
+    };
+    assert!(refuse());
+    assert!(!refuse(), "the same refusal is no news");
+    let expected = format!("not ready: 1/2, missing b; b was refused: {message}");
+    while cluster.reason("a").await != expected {
+        published.changed().await.unwrap();
+    }
+    let body = cluster.node(&b).unwrap();
+    assert_eq!(body.refused.unwrap().message, message);
+    assert_eq!(cluster.cluster().refused.len(), 1);
+    cluster.add("b").await;
+    cluster.files("a").await;
+    assert_eq!(cluster.cluster().refused, []);
+}

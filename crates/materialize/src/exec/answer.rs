@@ -10,8 +10,8 @@ use serde::{
 };
 
 use cfgsync_model::{
-    ArtifactFile, ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, Mode,
-    RegistrationSnapshot,
+    Account, ArtifactFile, ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, Mode,
+    Ownership, RegistrationSnapshot,
 };
 use cfgsync_spec::{Mapped, MaterializationResult};
 use cfgsync_support::nearest::did_you_mean_suffix;
@@ -44,6 +44,8 @@ struct RawFile {
     content: Option<String>,
     content_base64: Option<String>,
     mode: Option<Mode>,
+    owner: Option<Account>,
+    group: Option<Account>,
     #[serde(default)]
     secret: bool,
 }
@@ -140,6 +142,7 @@ fn artifact_set(
         let file = ArtifactFile {
             mode: mode.map_err(|error| format!("{place}.mode: {error}"))?,
             secret,
+            ownership: Ownership::of(file.owner, file.group),
             ..ArtifactFile::new(file.path, content)
         };
         set.push(file)

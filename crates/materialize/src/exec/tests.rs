@@ -122,7 +122,7 @@ fn errors_locate_mistakes_in_the_answer() {
     error: exec sh: shared[0].content_base64 is not base64: invalid length at 0
     error: exec sh: invalid answer at shared[0].mode: mode "rw" is not octal permission bits like "0644" (at most "0777") at line 1 column 74
     error: exec sh: invalid answer at shared[0].content: expected a string at line 1 column 57
-    error: exec sh: invalid answer at shared[0].contents: unknown field `contents`, expected one of `path`, `content`, `content_base64`, `mode`, `secret` at line 1 column 55
+    error: exec sh: invalid answer at shared[0].contents: unknown field `contents`, expected one of `path`, `content`, `content_base64`, `mode`, `owner`, `group`, `secret` at line 1 column 55
     "#);
 }
 

@@ -43,6 +43,7 @@ fn file(path: &str, line: usize, source: &str) -> FileSpec {
         path: FilePath::Fixed(path.parse().unwrap()),
         iteration: None,
         mode: Mode::default(),
+        ownership: None,
         secret: false,
         shared: false,
         matching: None,

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{
     super::{
         context::{Context, RequestContext},
+        peer_liveness::PendingDelivery,
         rejection::{Rejection, missing, reason_of_refusal},
         reply::{self, Reply, RoutedReply},
         request_headers::{EntityTags, joiner_id, prefer_wait},
@@ -27,6 +28,18 @@ pub(in super::super) async fn register(
     body: &mut Incoming,
 ) -> Result<Reply, Rejection> {
     let registration = read_registration(&small_body(context, body).await?)?;
+    let (identifier, ip) = (registration.identifier.clone(), registration.ip);
+    let registered = register_node(context, registration).await;
+    if let Err(rejection) = &registered {
+        context.note_refused(identifier, ip, rejection);
+    }
+    registered
+}
+
+async fn register_node(
+    context: &mut RequestContext,
+    registration: NodeRegistration,
+) -> Result<Reply, Rejection> {
     let claim = context.authorize_registration(&registration.identifier)?;
     let joiner = joiner_id(&context.head.headers);
     context.attach_registration(&registration);
@@ -55,7 +68,7 @@ pub(in super::super) async fn fetch(
     let render = preferred.map_or(config.hold_render, |_| Duration::ZERO);
     if let Err(rejection) = context.authorize_identifier(&identifier) {
         let answer = unregistered_or(context, rejection)?;
-        return reply_to(context, answer, preferred).await;
+        return reply_to(context, &identifier, answer, preferred).await;
     }
     let connection = context.connection().clone();
     let server = &*connection.server;
@@ -74,14 +87,14 @@ pub(in super::super) async fn fetch(
         None => coordinator.answer(identifier.as_str()),
     };
     if !matches!(answer, Answer::NotReady(_)) || wait.max(render).is_zero() {
-        return reply_to(context, answer, preferred).await;
+        return reply_to(context, &identifier, answer, preferred).await;
     }
     let Some(slot) = hold_slot(server, AccessKind::Delivery, &identifier) else {
-        return reply_to(context, answer, None).await;
+        return reply_to(context, &identifier, answer, None).await;
     };
     let answer = fetch_held(context, &identifier, (joiner, own), wait, render).await?;
     drop(slot);
-    reply_to(context, answer, preferred).await
+    reply_to(context, &identifier, answer, preferred).await
 }
 
 fn sender_of(joiner: Option<JoinerId>, facts: Option<&Arc<NodeRegistration>>) -> Sender<'_> {
@@ -135,7 +148,7 @@ pub(in super::super) async fn fetch_tagged(
     let mut preferred = prefer_wait(&context.head.headers);
     if let Err(rejection) = context.authorize_identifier(&identifier) {
         let answer = unregistered_or(context, rejection)?;
-        return reply_to(context, answer, preferred).await;
+        return reply_to(context, &identifier, answer, preferred).await;
     }
     let connection = context.connection().clone();
     let server = &*connection.server;
@@ -170,7 +183,7 @@ pub(in super::super) async fn fetch_tagged(
                 Answer::Payload(delivery) => Some(delivery.payload.digest),
                 _ => None,
             };
-            let mut reply = reply_to(context, answer, preferred).await?;
+            let mut reply = reply_to(context, &identifier, answer, preferred).await?;
             if let Some(digest) = digest {
                 reply::set_etag(&mut reply, digest);
             }
@@ -257,13 +270,26 @@ fn unregistered_or(context: &RequestContext, rejection: Rejection) -> Result<Ans
 /// Builds the response for `answer`. `preferred` is how long the client asked to wait, if that was honoured.
 async fn reply_to(
     context: &mut RequestContext,
+    identifier: &Identifier,
     answer: Answer,
     preferred: Option<Duration>,
 ) -> Result<Reply, Rejection> {
     let mut reply = match answer {
         Answer::Payload(delivery) => {
-            context.record_delivery(&delivery).await?;
-            reply::payload(context.server(), delivery.payload).await
+            let is_news = context.begin_delivery(identifier, &delivery).await?;
+            let generation = delivery.generation;
+            let mut reply = reply::payload(context.server(), delivery.payload).await;
+            if let Some(failure) = &delivery.render_failure {
+                reply::outdated(&mut reply, failure);
+            }
+            if is_news {
+                let identifier = identifier.clone();
+                reply.body_mut().deliver(PendingDelivery {
+                    identifier,
+                    generation,
+                });
+            }
+            reply
         }
         Answer::NotReady(body) => {
             let mut reply = reply::not_ready(body);

@@ -12,10 +12,17 @@ use super::{
     },
     bounded_body, small_body,
 };
-use cfgsync_wire::{read_fail, read_replacement};
+use cfgsync_cluster::metrics::Expiries;
+use cfgsync_wire::{
+    ReloadOutcome, ReloadedPart, TokenEntry, TokenUseEntry, read_fail, read_redraw, read_reload,
+    read_replacement,
+};
 
 /// The content type of `/metrics`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// How many tokens have an expiry time in `/metrics`: those that expire first.
+const EXPIRING_TOKENS_MAX: usize = 100;
 
 type Routed = Result<RoutedReply, Rejection>;
 
@@ -23,14 +30,19 @@ type Routed = Result<RoutedReply, Rejection>;
 pub(in super::super) async fn snapshot(context: Context) -> Routed {
     let coordinator = &context.server().coordinator;
     coordinator.caught_up().await;
-    Ok(reply::json(&coordinator.cluster()).into())
+    Ok(reply::json(&coordinator.cluster_for(context.metadata_access())).into())
 }
 
 /// `GET /v1/nodes`: the registrations of the snapshot, as an array.
 pub(in super::super) async fn nodes(context: Context) -> Routed {
     let coordinator = &context.server().coordinator;
     coordinator.caught_up().await;
-    Ok(reply::json(&coordinator.cluster().registrations).into())
+    Ok(reply::json(
+        &coordinator
+            .cluster_for(context.metadata_access())
+            .registrations,
+    )
+    .into())
 }
 
 /// `GET /v1/nodes/{id}`. A node that the spec expects has a state too, even if it is not registered.
@@ -38,7 +50,7 @@ pub(in super::super) async fn one_node(context: Context) -> Routed {
     let identifier = context.path_identifier()?;
     let coordinator = &context.server().coordinator;
     coordinator.caught_up().await;
-    Ok(reply::json(&coordinator.node(&identifier)?).into())
+    Ok(reply::json(&coordinator.node_for(context.metadata_access(), &identifier)?).into())
 }
 
 /// `DELETE /v1/nodes/{id}`.
@@ -47,6 +59,24 @@ pub(in super::super) async fn remove(mut context: Context) -> Routed {
     context.set_node(&identifier);
     context.announce().await?;
     context.server().coordinator.remove(&identifier).await?;
+    Ok(reply::accepted().into())
+}
+
+/// `POST /v1/nodes/{id}/ban`.
+pub(in super::super) async fn ban(mut context: Context) -> Routed {
+    let identifier = context.path_identifier()?;
+    context.set_node(&identifier);
+    context.announce().await?;
+    context.server().coordinator.ban(&identifier).await?;
+    Ok(reply::accepted().into())
+}
+
+/// `DELETE /v1/nodes/{id}/ban`.
+pub(in super::super) async fn unban(mut context: Context) -> Routed {
+    let identifier = context.path_identifier()?;
+    context.set_node(&identifier);
+    context.announce().await?;
+    context.server().coordinator.unban(&identifier).await?;
     Ok(reply::accepted().into())
 }
 
@@ -141,7 +171,61 @@ pub(in super::super) async fn reset(context: Context) -> Routed {
     Ok(reply::accepted().into())
 }
 
+/// `POST /v1/redraw`.
+pub(in super::super) async fn redraw(mut context: Context, mut body: Body) -> Routed {
+    let redraw = read_redraw(&small_body(&context, &mut body).await?)?;
+    context.set_once(&redraw.key);
+    context.announce().await?;
+    context.server().coordinator.redraw(redraw.key).await?;
+    Ok(reply::accepted().into())
+}
+
+/// `GET /v1/tokens`: sorted by name, without secrets and hashes. Empty on a server without a tokens file.
+pub(in super::super) async fn tokens(context: Context) -> RoutedReply {
+    let tokens = context.server().config.access.tokens();
+    let tokens = tokens
+        .as_ref()
+        .map_or_else(Vec::new, |tokens| tokens.list());
+    let entries = tokens.into_iter().map(|(token, used)| TokenEntry {
+        name: token.name.clone(),
+        role: token.role.to_string(),
+        identifier: token.identifier.as_ref().map(ToString::to_string),
+        expires: token.expires,
+        last_used: used.map(|used| TokenUseEntry {
+            at: used.at,
+            from: used.from,
+        }),
+    });
+    reply::json(&entries.collect::<Vec<_>>()).into()
+}
+
+/// `POST /v1/reload`: the result of each part. The audit log has a line for the request, and one for each part.
+pub(in super::super) async fn reload(mut context: Context, mut body: Body) -> Routed {
+    let only = read_reload(&small_body(&context, &mut body).await?)?.only;
+    let Some(queue) = context.server().config.reload.clone() else {
+        return Err(Rejection::NoReload);
+    };
+    context.announce().await?;
+    let Some(result) = queue.reload(only).await else {
+        return Err(Rejection::Stopping);
+    };
+    let is_refused = |part: &ReloadedPart| part.outcome == ReloadOutcome::Refused;
+    if result.parts.iter().any(is_refused) {
+        context.set_refusal("mistake");
+    }
+    Ok(reply::json(&result).into())
+}
+
 /// `GET /metrics`.
 pub(in super::super) async fn metrics(context: Context) -> RoutedReply {
-    reply::text(OPENMETRICS, context.server().coordinator.metrics_text()).into()
+    let server = context.server();
+    let config = &server.config;
+    let tokens = config.access.expiring_tokens(EXPIRING_TOKENS_MAX);
+    let expiries = Expiries {
+        certificate: config.tls.as_ref().map(|tls| *tls.dates().end()),
+        tokens: (tokens.into_iter())
+            .map(|(name, at)| (name, at.as_second()))
+            .collect(),
+    };
+    reply::text(OPENMETRICS, server.coordinator.metrics_text(&expiries)).into()
 }

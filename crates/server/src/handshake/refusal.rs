@@ -30,7 +30,12 @@ pub(super) fn report(access: &AccessControl, peer: &Peer, reason: &str, error: &
     if access.check_failure_rate(address).is_err() {
         return;
     }
-    tracing::warn!("refused the TLS handshake with {peer}: {error}");
+    tracing::warn!(
+        event = "handshake_refused",
+        %peer,
+        reason = %error,
+        "refused the TLS handshake with {peer}: {error}"
+    );
     access.record(AuditLine {
         who: "unknown".to_owned(),
         from: Some(address),

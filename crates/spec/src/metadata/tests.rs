@@ -139,6 +139,47 @@ fn fake_values_fit_their_rule_or_are_refused() {
 }
 
 #[test]
+fn fake_values_of_unique_fields_differ() {
+    let rules = rules(
+        "a: { type: string, max_length: 2, unique: true }\nb: { type: object, unique: true }\nc: { type: array, \
+         min_length: 2, items: integer, unique: true }\nd: { type: number, min: 0.5, max: 0.75, unique: true }\ne: \
+         { type: integer, min: 0.5, unique: true }\n",
+    );
+    let all: Vec<Metadata> = (0..100).map(|index| rules.fake(index).unwrap()).collect();
+    for (at, metadata) in all.iter().enumerate() {
+        assert_eq!(rules.check(metadata), Ok(()));
+        for name in ["a", "b", "c", "d", "e"] {
+            let is_new = all[..at].iter().all(|other| other[name] != metadata[name]);
+            assert!(is_new, "{name} of {at}: {}", metadata[name]);
+        }
+    }
+    // 36 * 36 texts of two characters.
+    assert!(rules.fake(36 * 36).is_err());
+}
+
+#[test]
+fn fake_alternatives_come_from_the_rule_and_the_constants() {
+    let rules = rules(
+        "role: { one_of: [a, b] }\nport: { type: integer, min: 5, max: 9 }\nid: { type: integer, unique: true }\n",
+    );
+    let constants = [json!(7), json!("x")];
+    assert_eq!(
+        rules.fake_alternatives("role", &constants),
+        [json!("a"), json!("b")]
+    );
+    assert_eq!(
+        rules.fake_alternatives("port", &constants),
+        [json!(7), json!(8), json!(6), json!(5), json!(9)]
+    );
+    assert!(rules.fake_alternatives("id", &constants).is_empty());
+    assert!(
+        rules
+            .fake_alternatives("other", &constants)
+            .contains(&json!("x"))
+    );
+}
+
+#[test]
 fn compares_integers_beyond_2_pow_53_exactly() {
     let rules = rules("id: { type: integer, max: 9007199254740993 }");
     assert!(
@@ -188,4 +229,14 @@ proptest! {
         let metadata = rules.fake(index).unwrap();
         prop_assert_eq!(rules.complete(&metadata), Ok(metadata));
     }
+}
+
+/// Other nodes see the reason why a node was refused.
+#[test]
+fn errors_do_not_show_secret_values() {
+    let rules = rules("password: { type: string, secret: true, min_length: 20 }");
+    let error = rules.check(&json!({ "password": "PLANTED" })).unwrap_err();
+    let shown = error.to_string();
+    assert!(shown.starts_with("metadata.password: expected"), "{shown}");
+    assert!(!shown.contains("PLANTED"), "{shown}");
 }

@@ -9,8 +9,12 @@ use serde_yaml::Value;
 use self::{exec::read_exec, paths::PathClaims, template::read_template};
 use super::Reader;
 use crate::{
-    MaterializerSpec, PrecomputedSpec, artifacts::read_artifacts, files::ARTIFACTS_MAX_BYTES,
-    raw::RawPrecomputed, source::YamlPath, typed,
+    MaterializerSpec, PrecomputedSpec,
+    artifacts::{ReadArtifacts, read_artifacts},
+    files::ARTIFACTS_MAX_BYTES,
+    raw::RawPrecomputed,
+    source::YamlPath,
+    typed,
 };
 use cfgsync_model::ArtifactSet;
 use cfgsync_support::nearest::did_you_mean_suffix;
@@ -99,13 +103,17 @@ fn read_precomputed(
         }
     };
     let file = reader.files.resolve(&raw.artifacts);
-    let artifacts = match read_artifacts(&file, text) {
-        Ok(artifacts) => artifacts,
+    let ReadArtifacts {
+        artifacts,
+        warnings,
+    } = match read_artifacts(&file, text) {
+        Ok(read) => read,
         Err(mistakes) => {
             reader.mistakes.extend(mistakes);
             return None;
         }
     };
+    reader.warnings.extend(warnings);
     for file in artifacts.shared.files() {
         paths.claim(reader, &file.path, &artifacts_path, true);
     }

@@ -49,14 +49,30 @@ pub(super) fn read_ready(reader: &mut Reader, value: &Value, path: &YamlPath) ->
             group_paths.push(path);
         }
     }
+    let has_when = raw.when.is_some();
     let when = raw
         .when
         .and_then(|text| reader.expression(&text, Scope::When, &path.key("when")));
+    let message_path = path.key("message");
+    if raw.message.is_some() && !has_when {
+        let mistake = reader
+            .document
+            .key(
+                &message_path,
+                "`message` is the reason for a `when` that is false",
+            )
+            .help("add `when`, or remove `message`");
+        reader.mistakes.push(mistake);
+    }
+    let message = raw
+        .message
+        .and_then(|text| reader.template(&text, Scope::When, &message_path));
     let duration = |text: Option<DurationText>| text.map(|text| text.0);
     let rule = ReadyRule {
         nodes,
         groups,
         when,
+        message,
         settle: duration(raw.settle).unwrap_or_default(),
         deadline: duration(raw.deadline),
     };

@@ -1,9 +1,12 @@
 //! Checks of single changes: the effect of each change, and the revisions that it raises.
 
-use super::{apply, claim, deliver, id, node, register, rejected, remove};
-use crate::{Bounds, Change, RejectionReason, Store};
+use std::sync::Arc;
+
+use super::{accepted, apply, claim, deliver, generation, id, node, register, rejected, remove};
+use crate::{Bounds, CapacityExceeded, Change, RejectionReason, Store};
 use cfgsync_model::{
-    ArtifactFile, ArtifactSet, Digest, Failure, FailureKind, JoinerId, Origin, Revision,
+    ArtifactFile, ArtifactSet, Digest, Failure, FailureKind, Generation, GenerationNumber,
+    JoinerId, Origin, Revision,
 };
 use cfgsync_support::clock::Timestamp;
 
@@ -150,7 +153,8 @@ pub(super) async fn each_kind_of_input_has_a_revision(store: &impl Store) {
     let revisions = || {
         let state = store.state();
         let kinds = [state.registrations_revision, state.overrides_revision];
-        assert_eq!(Some(&state.inputs), kinds.iter().max());
+        let redraws = [state.redraws_revision];
+        assert_eq!(Some(&state.inputs), kinds.iter().chain(&redraws).max());
         kinds
     };
     assert_eq!(revisions(), [Revision(0); 2]);
@@ -162,6 +166,124 @@ pub(super) async fn each_kind_of_input_has_a_revision(store: &impl Store) {
     assert_eq!(revisions(), [removed, overridden]);
     let ended = apply(store, vec![Change::RemoveOverride(id("a"))]).await;
     assert_eq!(revisions(), [removed, ended.revision]);
+}
+
+pub(super) async fn redraw_is_requested_until_a_generation_includes_it(store: &impl Store) {
+    let redraw = |key: &str| {
+        vec![Change::Redraw {
+            key: key.to_owned(),
+        }]
+    };
+    let none = |key: &str| (0, RejectionReason::NoOnceValue(key.to_owned()));
+    assert_eq!(rejected(store, redraw("cookie")).await, none("cookie"));
+    let sealed = |number, salt: &str, revision| {
+        let once = serde_json::from_str(r#"{"cookie":"x","id":7}"#);
+        Arc::new(Generation {
+            revision,
+            once: Arc::new(once.unwrap()),
+            ..Generation::clone(&generation(number, salt))
+        })
+    };
+    accepted(store.seal(sealed(1, "one", Revision(0))).await);
+    assert_eq!(rejected(store, redraw("other")).await, none("other"));
+    let first = apply(store, redraw("cookie")).await;
+    assert!(first.is_changed() && redraw("cookie")[0].is_input());
+    let again = apply(store, redraw("cookie")).await;
+    assert!(!again.is_changed());
+    assert_eq!(again.revision, first.revision);
+    let second = apply(store, redraw("id")).await;
+    {
+        let state = store.state();
+        let pending: Vec<_> = state.redraws.keys().map(String::as_str).collect();
+        assert_eq!(pending, ["cookie", "id"]);
+        assert_eq!(
+            (state.redraws_revision, state.inputs),
+            (second.revision, second.revision)
+        );
+    }
+    // This generation includes the first request, and not the second one.
+    accepted(store.seal(sealed(2, "two", first.revision)).await);
+    {
+        let state = store.state();
+        let pending: Vec<_> = state.redraws.keys().map(String::as_str).collect();
+        assert_eq!((pending, state.inputs), (vec!["id"], second.revision));
+    }
+    accepted(store.seal(sealed(3, "three", second.revision)).await);
+    assert!(store.state().redraws.is_empty());
+    assert!(apply(store, redraw("cookie")).await.is_changed());
+}
+
+pub(super) async fn confirmation_extends_the_newest_generation(store: &impl Store) {
+    let confirm = |number, inputs| {
+        vec![Change::Confirm {
+            generation: GenerationNumber(number),
+            inputs,
+        }]
+    };
+    let included = || store.state().included_inputs();
+    assert!(!apply(store, confirm(1, Revision(1))).await.is_changed());
+    let first = register(store, "a", "10.0.0.1").await.revision;
+    let sealed = |number, salt: &str, revision| {
+        Arc::new(Generation {
+            revision,
+            ..Generation::clone(&generation(number, salt))
+        })
+    };
+    accepted(store.seal(sealed(1, "one", first)).await);
+    assert_eq!(included(), first);
+    let second = register(store, "a", "10.0.0.2").await.revision;
+    assert!(!apply(store, confirm(2, second)).await.is_changed());
+    assert!(!apply(store, confirm(1, first)).await.is_changed());
+    assert!(apply(store, confirm(1, second)).await.is_changed());
+    assert!(!apply(store, confirm(1, second)).await.is_changed());
+    assert_eq!((included(), store.state().inputs), (second, second));
+    // A later generation includes what it was rendered from.
+    accepted(store.seal(sealed(2, "two", first)).await);
+    assert_eq!(included(), first);
+}
+
+pub(super) async fn banned_node_is_removed_and_cannot_register(store: &impl Store) {
+    let ban = |name: &str| {
+        vec![Change::Ban {
+            identifier: id(name),
+            within: Bounds {
+                nodes_max: 1,
+                ..Bounds::NONE
+            },
+        }]
+    };
+    let unban = || vec![Change::Unban(id("a"))];
+    let banned = || (0, RejectionReason::Banned(id("a")));
+    register(store, "a", "10.0.0.1").await;
+    apply(store, vec![deliver("a", 1), claim("a", "key")]).await;
+    let commit = apply(store, ban("a")).await;
+    let kinds: Vec<_> = commit
+        .events
+        .iter()
+        .map(|event| event.kind.name())
+        .collect();
+    assert_eq!(kinds, ["node_removed", "node_banned"]);
+    {
+        let state = store.state();
+        assert!(state.registrations.is_empty() && state.deliveries.is_empty());
+        assert!(state.bans.contains("a") && state.mentions("a"));
+        assert_eq!(
+            (state.inputs, state.metadata_total_bytes),
+            (commit.revision, 0)
+        );
+        // The claim stays, so that no other machine gets the name.
+        assert!(state.keys.contains_key("a"));
+    }
+    assert!(!apply(store, ban("a")).await.is_changed());
+    let register_again = || vec![Change::register(node("a", "10.0.0.1"))];
+    assert_eq!(rejected(store, register_again()).await, banned());
+    let full = (0, CapacityExceeded::Bans { max: 1 }.into());
+    assert_eq!(rejected(store, ban("b")).await, full);
+    let inputs = store.state().inputs;
+    assert!(apply(store, unban()).await.is_changed());
+    assert!(!apply(store, unban()).await.is_changed());
+    assert_eq!(store.state().inputs, inputs);
+    assert!(apply(store, register_again()).await.is_changed());
 }
 
 pub(super) async fn first_key_owns_an_identifier(store: &impl Store) {

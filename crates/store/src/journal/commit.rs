@@ -1,21 +1,26 @@
 //! Group commit: applies several requests, writes them as one frame, and syncs it. Only then the new state becomes the
 //! current one.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use super::{
+    clean_mark::{self, CLEAN, CleanMark},
+    commit_entry::CommitEntry,
+    directory::GENERATIONS,
     disk::{Disk, STAGED_SUFFIX, WriteError},
-    entry::{self, CommitEntry, SealEntry},
+    entry::{self, SealEntry},
     error::DirectoryError,
     frame,
     generation_files::GenerationWriter,
     header::FORMAT,
     log::{LOG, Log, LogHead},
+    new_instance,
+    place::{PLACE, Place},
     recover::{Recovered, recover},
-    snapshot::{self, SNAPSHOT},
+    snapshot::{self, Instances, SNAPSHOT},
 };
-use crate::{Change, Commit, CommitError, SealOutcome, State};
-use cfgsync_model::{Generation, Instance, Revision};
+use crate::{Change, Commit, CommitError, Relocation, SealOutcome, State};
+use cfgsync_model::{Digest, Generation, Instance, Revision};
 
 /// The length of a log, in bytes, at which a snapshot is taken. If twice the length of the last snapshot is more, that
 /// length counts. This keeps the cost of both low: writing snapshots, and reading the log at startup.
@@ -45,10 +50,16 @@ pub(super) type Answer = Result<Response, CommitError>;
 pub(super) struct Journal {
     disk: Arc<dyn Disk>,
     pub(super) instance: Instance,
+    /// The instance in the head of the log.
+    log_instance: Instance,
     pub(super) state: Arc<State>,
     log: Log,
     generations: Arc<GenerationWriter>,
     history: usize,
+    /// The mark of a clean stop that is on the disk.
+    clean_mark: Option<CleanMark>,
+    /// Whether every sealed file belongs to a generation of `state`.
+    is_tidy: bool,
     /// The length of the log, in bytes, at which a snapshot is taken.
     snapshot_at_bytes: u64,
     /// Whether the last frame could not be written. The log reports only the first failure and the first success after it.
@@ -61,50 +72,102 @@ pub(super) struct Settings {
     pub(super) head: LogHead,
     /// The number of generations that are kept, from the next seal on.
     pub(super) history: usize,
+    /// What the operator says about a directory that was copied or restored.
+    pub(super) relocation: Relocation,
+}
+
+/// What a start found in the directory, beside the state.
+struct Opened {
+    log: Log,
+    head: LogHead,
+    instance: Instance,
+    state: State,
+    snapshot_bytes: u64,
+    /// The reason why the state must continue as a new instance.
+    new_instance_because: Option<String>,
+    /// Whether the record of the place is missing or out of date.
+    is_place_unrecorded: bool,
 }
 
 impl Journal {
     /// Reads `disk`, or creates a new log on it, and repairs the damage of a crash.
     pub(super) fn open(disk: Arc<dyn Disk>, settings: &Settings) -> Result<Self, DirectoryError> {
-        let Settings { head, history } = settings;
-        let (log, head, state, snapshot_bytes) = match recover(&*disk)? {
-            None => {
-                let log = Log::create(&*disk, head, &[]).map_err(start_failed)?;
-                (log, head.clone(), State::default(), 0)
-            }
-            Some(recovered) => {
-                if recovered.head.cluster != head.cluster {
-                    return Err(DirectoryError::AnotherCluster {
-                        directory: disk.path(""),
-                        found: recovered.head.cluster,
-                        wanted: head.cluster.clone(),
-                    });
-                }
-                let (log, snapshot_bytes) = if recovered.format == FORMAT {
-                    let snapshot_bytes = recovered.snapshot.map_or(0, |(_, bytes)| bytes);
-                    (reopen(&*disk, &recovered)?, snapshot_bytes)
-                } else {
-                    upgrade(&*disk, &recovered, *history).map_err(start_failed)?
-                };
-                (log, recovered.head, recovered.state, snapshot_bytes)
-            }
+        let Opened {
+            log,
+            head,
+            instance,
+            state,
+            snapshot_bytes,
+            new_instance_because,
+            is_place_unrecorded,
+        } = match recover(&*disk)? {
+            None => create(&*disk, &settings.head)?,
+            Some(recovered) => reopen(&*disk, recovered, settings)?,
         };
-        for name in [LOG, SNAPSHOT] {
+        for name in [LOG, SNAPSHOT, CLEAN, PLACE] {
             // A crash may have left a staged file. Usually there is none.
             let _ = disk.remove(&format!("{name}{STAGED_SUFFIX}"));
         }
-        let generations = Arc::new(GenerationWriter::new(disk.clone()));
-        generations.remove_unreferenced(&state);
-        Ok(Self {
+        let clean_mark = CleanMark::read(&*disk)?;
+        let mut journal = Self {
+            generations: Arc::new(GenerationWriter::new(disk.clone())),
             disk,
-            instance: head.instance,
+            instance,
+            log_instance: head.instance,
             state: Arc::new(state),
             log,
-            generations,
-            history: *history,
+            history: settings.history,
+            clean_mark,
+            is_tidy: false,
             snapshot_at_bytes: snapshot_at_bytes(snapshot_bytes),
             is_refusing: false,
-        })
+        };
+        if let Some(reason) = new_instance_because {
+            journal
+                .begin_instance(settings.head.instance, &reason)
+                .map_err(start_failed)?;
+        }
+        journal.is_tidy = journal.generations.tidy(&journal.state);
+        // From then on, a sealed file that the log does not name shows that the end of the log is lost. Files of older
+        // programs must be gone before.
+        if is_place_unrecorded && journal.is_tidy {
+            let synced = journal.generations.sync_names();
+            synced
+                .and_then(|()| Place::now(&*journal.disk).write(&*journal.disk))
+                .map_err(start_failed)?;
+        }
+        Ok(journal)
+    }
+
+    /// Continues the state as the new `instance`. The snapshot that names the instance makes the change durable. Until
+    /// then, the next start finds the directory as it was.
+    fn begin_instance(&mut self, instance: Instance, reason: &str) -> Result<(), WriteError> {
+        let state = new_instance::continued(&self.state, instance);
+        let pending = match state.generation() {
+            None => None,
+            Some(generation) => Some(self.generations().write(generation)?),
+        };
+        tracing::warn!("{}: {reason}", self.disk.path("").display());
+        tracing::warn!(
+            "the state of instance {} continues as the new instance {instance}; the nodes register again",
+            self.instance
+        );
+        (self.instance, self.state) = (instance, Arc::new(state));
+        // The sealed files of the old instance are no evidence against the new one.
+        self.write_snapshot()?;
+        drop(pending);
+        Ok(())
+    }
+
+    /// Marks a clean stop, so that the next start notices if the end of the log is lost. No change may follow.
+    pub(super) fn close(self) {
+        let mark = CleanMark::of(self.instance, &self.state);
+        if self.clean_mark == Some(mark) {
+            return;
+        }
+        if let Err(error) = mark.write(&*self.disk) {
+            tracing::warn!("cannot mark the clean stop: {error}");
+        }
     }
 
     /// Returns the writer for files of generations. They must be durable before their seal is requested.
@@ -123,12 +186,16 @@ impl Journal {
         let Some((frame, state)) = builder.finish() else {
             return Ok(answers);
         };
-        match self.log.append(&frame) {
+        match self.append(&frame) {
             Ok(()) => {
                 if std::mem::take(&mut self.is_refusing) {
-                    tracing::info!("the state directory can be written to again");
+                    tracing::info!(
+                        event = "store_works",
+                        "the state directory can be written to again"
+                    );
                 }
-                self.state = Arc::new(state);
+                let before = std::mem::replace(&mut self.state, Arc::new(state));
+                self.promote_since(&before);
                 Ok(answers)
             }
             Err(error @ WriteError::NotWritten { .. }) => Ok(self.refuse(&error, answers)),
@@ -136,11 +203,28 @@ impl Journal {
         }
     }
 
+    fn append(&mut self, frame: &[u8]) -> Result<(), WriteError> {
+        if self.clean_mark.is_some() {
+            clean_mark::remove(&*self.disk)?;
+            self.clean_mark = None;
+        }
+        self.log.append(frame)
+    }
+
+    /// Gives the files of the generations that were sealed since `before` their final names.
+    fn promote_since(&self, before: &State) {
+        let is_new = |digest: &Digest| !before.generations.iter().any(|old| old.digest == *digest);
+        let digests = self.state.generations.iter().map(|kept| kept.digest);
+        for digest in digests.filter(is_new) {
+            self.generations.promote(digest);
+        }
+    }
+
     /// Does the maintenance after a frame was answered. If `is_sealed`, it removes files of old generations. If the log
     /// is long, it takes a snapshot.
     pub(super) fn maintain(&mut self, is_sealed: bool) -> Result<(), WriteError> {
         if is_sealed {
-            self.generations.remove_unreferenced(&self.state);
+            self.is_tidy = self.generations.tidy(&self.state);
         }
         if self.log.len_bytes() < self.snapshot_at_bytes {
             return Ok(());
@@ -155,9 +239,28 @@ impl Journal {
         }
     }
 
-    /// Takes a snapshot and clears the log, except for an [`empty_frame`].
+    /// Takes a snapshot and clears the log, except for an [`empty_frame`]. Before that, it removes the sealed files that
+    /// only the log names. Otherwise they would look like those of a lost log.
     pub(super) fn snapshot(&mut self) -> Result<(), WriteError> {
-        let bytes = snapshot::write(&*self.disk, self.instance, &self.state, self.history)?;
+        if !self.is_tidy {
+            self.is_tidy = self.generations.tidy(&self.state);
+        }
+        if !self.is_tidy {
+            return Err(WriteError::NotWritten {
+                path: self.disk.path(GENERATIONS),
+                error: io::Error::other("a file of an old generation cannot be removed"),
+            });
+        }
+        self.generations.sync_names()?;
+        self.write_snapshot()
+    }
+
+    fn write_snapshot(&mut self) -> Result<(), WriteError> {
+        let instances = Instances {
+            log: self.log_instance,
+            state: self.instance,
+        };
+        let bytes = snapshot::write(&*self.disk, instances, &self.state, self.history)?;
         self.snapshot_at_bytes = snapshot_at_bytes(bytes);
         self.log.clear()?;
         self.log.append(&empty_frame(&self.state, self.log.marker))
@@ -167,6 +270,8 @@ impl Journal {
     fn refuse(&mut self, error: &WriteError, answers: Vec<Answer>) -> Vec<Answer> {
         if !std::mem::replace(&mut self.is_refusing, true) {
             tracing::error!(
+                event = "store_failed",
+                reason = %error,
                 "the server refuses all changes, and still serves sealed files: {error}"
             );
         }
@@ -264,6 +369,60 @@ fn empty_frame(state: &State, marker: frame::Marker) -> Vec<u8> {
     FrameBuilder::new(state, marker, 1).frame()
 }
 
+/// Creates an empty log.
+fn create(disk: &dyn Disk, head: &LogHead) -> Result<Opened, DirectoryError> {
+    Ok(Opened {
+        log: Log::create(disk, head, &[]).map_err(start_failed)?,
+        head: head.clone(),
+        instance: head.instance,
+        state: State::default(),
+        snapshot_bytes: 0,
+        new_instance_because: None,
+        is_place_unrecorded: true,
+    })
+}
+
+/// Opens the log that was read, and repairs the damage of a crash. Fails for a directory of another cluster, and for a
+/// copied directory of which the operator has not said how to continue it.
+fn reopen(
+    disk: &dyn Disk,
+    recovered: Recovered,
+    settings: &Settings,
+) -> Result<Opened, DirectoryError> {
+    if recovered.head.cluster != settings.head.cluster {
+        return Err(DirectoryError::AnotherCluster {
+            directory: disk.path(""),
+            found: recovered.head.cluster,
+            wanted: settings.head.cluster.clone(),
+        });
+    }
+    let (now, recorded) = (Place::now(disk), Place::recorded(disk)?);
+    let is_copy = recorded.is_some_and(|recorded| now.differs_from(&recorded));
+    if is_copy && settings.relocation == Relocation::Unstated {
+        let directory = disk.path("");
+        return Err(DirectoryError::Copied { directory });
+    }
+    let restored = (settings.relocation == Relocation::Restored)
+        .then(|| "the directory was restored".to_owned());
+    let lost = recovered.lost_tail.as_ref().map(ToString::to_string);
+    let new_instance_because = lost.or(restored);
+    let (log, snapshot_bytes) = if recovered.format == FORMAT {
+        let snapshot_bytes = recovered.snapshot.map_or(0, |(_, bytes)| bytes);
+        (open_log(disk, &recovered)?, snapshot_bytes)
+    } else {
+        upgrade(disk, &recovered, settings.history).map_err(start_failed)?
+    };
+    Ok(Opened {
+        log,
+        head: recovered.head,
+        instance: recovered.instance,
+        state: recovered.state,
+        snapshot_bytes,
+        new_instance_because,
+        is_place_unrecorded: recorded.is_none_or(|recorded| now != recorded && now.is_known()),
+    })
+}
+
 /// Upgrades a directory of an older format: writes a snapshot of everything, and then replaces the log by an empty one.
 /// After a crash between the two steps, the snapshot has all changes of the old log, and the next start upgrades again.
 /// Returns the log and the length of the snapshot in bytes.
@@ -273,7 +432,11 @@ fn upgrade(
     history: usize,
 ) -> Result<(Log, u64), WriteError> {
     let Recovered { head, state, .. } = recovered;
-    let snapshot_bytes = snapshot::write(disk, head.instance, state, history)?;
+    let instances = Instances {
+        log: head.instance,
+        state: recovered.instance,
+    };
+    let snapshot_bytes = snapshot::write(disk, instances, state, history)?;
     let log = Log::create(disk, head, &empty_frame(state, head.marker))?;
     tracing::info!(
         "{}: upgraded the state from format {} to format {FORMAT}",
@@ -283,15 +446,15 @@ fn upgrade(
     Ok((log, snapshot_bytes))
 }
 
-fn reopen(disk: &dyn Disk, recovered: &Recovered) -> Result<Log, DirectoryError> {
+fn open_log(disk: &dyn Disk, recovered: &Recovered) -> Result<Log, DirectoryError> {
     let extent = &recovered.log;
     let marker = recovered.head.marker;
     let log = Log::open(disk, marker, extent.start, extent.end, extent.file_length);
     let mut log = log.map_err(start_failed)?;
     if extent.is_torn {
         tracing::warn!(
-            "{}: removing an unfinished frame at byte {}: the last server ended while it wrote the frame, and had not \
-             acknowledged the changes in it",
+            "{}: removing an incomplete frame at byte {}: a server that crashes while it writes a frame leaves this, and \
+             has not acknowledged its changes; damage to the file looks the same",
             disk.path(LOG).display(),
             extent.end
         );

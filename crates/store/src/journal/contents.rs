@@ -34,6 +34,8 @@ pub struct DirectoryContents {
     pub is_torn: bool,
     /// The revision of the snapshot, and its length in bytes.
     pub snapshot: Option<(Revision, u64)>,
+    /// What shows that the end of the log is lost, and what may be missing. `None` if nothing shows it.
+    pub lost_tail: Option<String>,
 }
 
 impl DirectoryContents {
@@ -47,6 +49,7 @@ impl DirectoryContents {
         let recovered = loop {
             match recover(&disk) {
                 Err(DirectoryError::Damaged { .. }) if reads < READS_MAX => reads += 1,
+                Ok(Some(found)) if found.lost_tail.is_some() && reads < READS_MAX => reads += 1,
                 result => break result?,
             }
         };
@@ -56,28 +59,33 @@ impl DirectoryContents {
         };
         let Recovered {
             head,
+            instance,
             format: _,
             state,
             log,
             last_frame: _,
             snapshot,
+            lost_tail,
         } = recovered;
         Ok(Self {
             directory: directory.to_owned(),
-            instance: head.instance,
+            instance,
             cluster: head.cluster,
             state,
             log_frames: log.frames,
             log_bytes: log.end - log.start,
             is_torn: log.is_torn,
             snapshot,
+            lost_tail: lost_tail.map(|lost| lost.to_string()),
         })
     }
 
-    /// Computes the digests of all generations again, to check that no byte has changed since the seal.
+    /// Computes the digests of all generations again, to check that no byte has changed since the seal. Checks that the
+    /// end of the log is there, as far as the directory shows.
     ///
     /// # Errors
-    /// Fails with [`StoreErrorKind::Damaged`](crate::StoreErrorKind::Damaged) and the file that differs.
+    /// Fails with [`StoreErrorKind::Damaged`](crate::StoreErrorKind::Damaged) and the file that differs, or with
+    /// [`StoreErrorKind::LostTail`](crate::StoreErrorKind::LostTail).
     pub fn verify(&self) -> Result<(), StoreError> {
         let disk = Directory::open_unlocked(&self.directory);
         for generation in self.state.generations.iter() {
@@ -88,6 +96,13 @@ impl DirectoryContents {
                 what,
             })?;
         }
-        Ok(())
+        match &self.lost_tail {
+            None => Ok(()),
+            Some(what) => Err(DirectoryError::LostTail {
+                directory: self.directory.clone(),
+                what: what.clone(),
+            }
+            .into()),
+        }
     }
 }

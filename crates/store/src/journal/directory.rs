@@ -5,15 +5,16 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::UNIX_EPOCH,
 };
 
 use rustix::{
-    fs::{FallocateFlags, fallocate, fdatasync},
+    fs::{FallocateFlags, fallocate, fdatasync, statfs},
     io::Errno,
 };
 
 use super::{
-    disk::{Disk, DiskFile},
+    disk::{Disk, DiskFile, FileIdentity},
     error::DirectoryError,
 };
 
@@ -25,6 +26,17 @@ const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// The permission bits of group and others.
 const OTHERS_MASK: u32 = 0o077;
+/// The filesystems that keep the inode number of a file for as long as the file exists, by the number that `statfs`
+/// returns. Others, such as overlayfs, NFS, FUSE and 9p, may assign new numbers at each mount.
+const STABLE_INODES: [i128; 7] = [
+    0xef53,      // ext2, ext3, ext4
+    0x5846_5342, // XFS
+    0x9123_683e, // btrfs
+    0x2fc1_2fc1, // ZFS
+    0xf2f5_2010, // F2FS
+    0xca45_1a4e, // bcachefs
+    0x0102_1994, // tmpfs
+];
 /// The size of one write of zeros, in bytes, on a filesystem that cannot reserve space.
 const ZEROS_WRITE_BYTES: usize = 64 << 10;
 
@@ -162,6 +174,9 @@ fn lock(path: &Path) -> Result<Locks, DirectoryError> {
 
 impl Disk for Directory {
     fn path(&self, name: &str) -> PathBuf {
+        if name.is_empty() {
+            return self.path.clone();
+        }
         self.path.join(name)
     }
 
@@ -210,6 +225,19 @@ impl Disk for Directory {
 
     fn sync_directory(&self, directory: &str) -> io::Result<()> {
         File::open(self.path(directory))?.sync_all()
+    }
+
+    fn identity(&self, name: &str) -> Option<FileIdentity> {
+        let path = self.path(name);
+        // The type of the field differs between architectures. The low 32 bits hold the number on all of them.
+        let filesystem = i128::from(statfs(&path).ok()?.f_type) & 0xffff_ffff;
+        let file = fs::metadata(&path).ok()?;
+        let created = file.created().ok();
+        let created = created.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        STABLE_INODES.contains(&filesystem).then(|| FileIdentity {
+            inode: file.ino(),
+            created_nanoseconds: created.and_then(|at| at.as_nanos().try_into().ok()),
+        })
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 /// A directory of files with names like `log` or `generations/<digest>`.
 pub(super) trait Disk: Send + Sync + 'static {
     /// Returns the full path of `name`, for messages.
@@ -27,6 +29,18 @@ pub(super) trait Disk: Send + Sync + 'static {
 
     /// Makes the names in `directory` durable.
     fn sync_directory(&self, directory: &str) -> io::Result<()>;
+
+    /// Returns the identity of a file. `None` if the file does not exist, or if its filesystem does not keep identities.
+    fn identity(&self, name: &str) -> Option<FileIdentity>;
+}
+
+/// The identity of a file on its filesystem. A copy of the file has another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FileIdentity {
+    pub(super) inode: u64,
+    /// The time when the inode was created, in nanoseconds since 1970, where the filesystem keeps it. It differs where a
+    /// copy got the same inode number.
+    pub(super) created_nanoseconds: Option<u64>,
 }
 
 /// An open file. Written data is durable only after [`DiskFile::sync`].

@@ -1,4 +1,5 @@
-//! The encoding of changes on disk. The order of fields and variants is the format: new variants go to the end.
+//! The encoding of values on disk: registrations, files, seals and so on. The order of fields and variants is the format:
+//! new variants go to the end.
 //!
 //! The encoding is postcard: compact, and decoded without copying. Metadata and drawn values are JSON texts in it.
 
@@ -10,9 +11,7 @@ use serde_json::{Map, Value};
 use super::{
     error::DecodeError,
     scalar_entry::{BytesEntry, TimestampEntry},
-    value_entry::ValueChangeEntry,
 };
-use crate::{Bounds, Change, SealOutcome, State};
 use cfgsync_model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Digest, Failure, FailureKind,
     Generation, GenerationNumber, Identifier, JoinerId, Metadata, Mode, NodeRegistration, Origin,
@@ -21,36 +20,6 @@ use cfgsync_model::{
 
 /// The highest revision that an entry may have.
 const REVISION_MAX: u64 = i64::MAX as u64;
-
-/// One commit in format 2.
-#[derive(Serialize, Deserialize)]
-pub(super) struct CommitEntry<'a> {
-    pub(super) revision: u64,
-    #[serde(borrow)]
-    content: CommitContent<'a>,
-}
-
-#[derive(Serialize, Deserialize)]
-enum CommitContent<'a> {
-    Changes(#[serde(borrow)] Vec<ChangeEntry<'a>>),
-    Seal(#[serde(borrow)] SealEntry<'a>),
-}
-
-/// The encoding of one change of a batch.
-#[derive(Serialize, Deserialize)]
-enum ChangeEntry<'a> {
-    Register(#[serde(borrow)] NodeEntry<'a>),
-    Remove(&'a str),
-    Override(&'a str, #[serde(borrow)] Vec<FileEntry<'a>>),
-    RemoveOverride(&'a str),
-    Deliver(&'a str, u64),
-    Fail(#[serde(borrow)] FailureEntry<'a>),
-    Reset,
-    Claim(&'a str, [u8; 32]),
-    Release(&'a str),
-    RegisterFrom(#[serde(borrow)] NodeEntry<'a>, OriginEntry),
-    Value(#[serde(borrow)] ValueChangeEntry<'a>),
-}
 
 /// The encoding of a registration.
 #[derive(Serialize, Deserialize)]
@@ -89,7 +58,7 @@ pub(super) struct FailureEntry<'a> {
 /// A generation without its files, which are in a file of their own, named by the digest.
 #[derive(Serialize, Deserialize)]
 pub(super) struct SealEntry<'a> {
-    number: u64,
+    pub(super) number: u64,
     digest: [u8; 32],
     revision: u64,
     spec: [u8; 32],
@@ -140,164 +109,6 @@ impl postcard::ser_flavors::Flavor for AppendFlavor<'_> {
 /// Decodes one value. Returns it and the rest of `body`.
 pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<(T, &'a [u8]), DecodeError> {
     Ok(postcard::take_from_bytes(body)?)
-}
-
-impl<'a> CommitEntry<'a> {
-    /// Returns the entry of a batch that is applied at `revision`.
-    pub(super) fn of_changes(revision: Revision, changes: &'a [Change]) -> Self {
-        Self {
-            revision: revision.0,
-            content: CommitContent::Changes(changes.iter().map(ChangeEntry::of).collect()),
-        }
-    }
-
-    /// Returns the entry of a seal at `revision`.
-    pub(super) fn of_seal(revision: Revision, seal: SealEntry<'a>) -> Self {
-        Self {
-            revision: revision.0,
-            content: CommitContent::Seal(seal),
-        }
-    }
-
-    /// Applies the commit to `state`. A sealed generation has no files yet.
-    pub(super) fn replay(self, state: &mut State) -> Result<(), DecodeError> {
-        let revision = revision(self.revision)?;
-        if revision <= state.revision {
-            return Err(DecodeError::Other(format!(
-                "a commit has revision {revision}, and the one before it has {}",
-                state.revision
-            )));
-        }
-        let changes = match self.content {
-            CommitContent::Changes(changes) => changes,
-            CommitContent::Seal(seal) => return replay_seal(&seal, state, revision),
-        };
-        let changes: Result<_, _> = changes.into_iter().map(ChangeEntry::change).collect();
-        replay_changes(changes?, state, revision)
-    }
-}
-
-/// Applies changes that changed something when they were written.
-pub(super) fn replay_changes(
-    changes: Vec<Change>,
-    state: &mut State,
-    revision: Revision,
-) -> Result<(), DecodeError> {
-    let commit = state.apply(changes, revision);
-    let commit = commit.map_err(|rejection| DecodeError::Other(rejection.to_string()))?;
-    if !commit.is_changed() {
-        return Err(DecodeError::Other("a commit changes nothing".to_owned()));
-    }
-    Ok(())
-}
-
-pub(super) fn replay_seal(
-    seal: &SealEntry,
-    state: &mut State,
-    revision: Revision,
-) -> Result<(), DecodeError> {
-    let generation = seal.generation(state.generation().map(Arc::as_ref))?;
-    match state.seal(Arc::new(generation), seal.history as usize, revision) {
-        Ok(SealOutcome::Won) => Ok(()),
-        Ok(SealOutcome::Lost(newest)) => Err(DecodeError::Other(format!(
-            "generation {} follows generation {}",
-            seal.number, newest.number
-        ))),
-        Err(rejection) => Err(DecodeError::Other(rejection.to_string())),
-    }
-}
-
-impl<'a> ChangeEntry<'a> {
-    fn of(change: &'a Change) -> Self {
-        match change {
-            // Bounds and conditions were checked before the change was accepted.
-            Change::Register {
-                registration,
-                origin,
-                ..
-            } => {
-                let node = NodeEntry::of(registration);
-                match OriginEntry::of(origin) {
-                    None => Self::Register(node),
-                    Some(origin) => Self::RegisterFrom(node, origin),
-                }
-            }
-            Change::Remove { identifier, .. } => Self::Remove(identifier.as_str()),
-            Change::Override { identifier, files } => {
-                Self::Override(identifier.as_str(), FileEntry::all_of(files))
-            }
-            Change::RemoveOverride(identifier) => Self::RemoveOverride(identifier.as_str()),
-            Change::Deliver {
-                identifier,
-                generation,
-            } => Self::Deliver(identifier.as_str(), generation.0),
-            Change::Claim {
-                identifier, key, ..
-            } => Self::Claim(identifier.as_str(), *key.as_bytes()),
-            Change::Release(identifier) => Self::Release(identifier.as_str()),
-            Change::Fail(failure) => Self::Fail(FailureEntry::of(failure)),
-            Change::Reset => Self::Reset,
-            Change::Value(change) => Self::Value(ValueChangeEntry::of(change)),
-        }
-    }
-
-    fn change(self) -> Result<Change, DecodeError> {
-        match self {
-            Self::Register(node) => node.registration().map(Change::register),
-            Self::RegisterFrom(node, origin) => Ok(Change::Register {
-                registration: node.registration()?,
-                origin: origin.origin()?,
-                within: Bounds::NONE,
-            }),
-            Self::Remove(identifier) => remove(identifier),
-            Self::Override(identifier, files) => set_override(identifier, files),
-            Self::RemoveOverride(identifier) => remove_override(identifier),
-            Self::Deliver(identifier, number) => deliver(identifier, number),
-            Self::Fail(failure) => failure.failure().map(Change::Fail),
-            Self::Reset => Ok(Change::Reset),
-            Self::Claim(identifier, key) => claim(identifier, key),
-            Self::Release(identifier) => release(identifier),
-            Self::Value(change) => change.change().map(Change::Value),
-        }
-    }
-}
-
-pub(super) fn remove(identifier: &str) -> Result<Change, DecodeError> {
-    Ok(Change::Remove {
-        identifier: Identifier::recorded(identifier)?,
-        only_if: None,
-        joiner: None,
-    })
-}
-
-pub(super) fn set_override(identifier: &str, files: Vec<FileEntry>) -> Result<Change, DecodeError> {
-    Ok(Change::Override {
-        identifier: Identifier::recorded(identifier)?,
-        files: FileEntry::set(files)?,
-    })
-}
-
-pub(super) fn remove_override(identifier: &str) -> Result<Change, DecodeError> {
-    Ok(Change::RemoveOverride(Identifier::recorded(identifier)?))
-}
-
-pub(super) fn deliver(identifier: &str, number: u64) -> Result<Change, DecodeError> {
-    Ok(Change::Deliver {
-        identifier: Identifier::recorded(identifier)?,
-        generation: GenerationNumber(number),
-    })
-}
-
-pub(super) fn claim(identifier: &str, key: [u8; 32]) -> Result<Change, DecodeError> {
-    Ok(Change::Claim {
-        identifier: Identifier::recorded(identifier)?,
-        key: Digest::from_bytes(key),
-        within: Bounds::NONE,
-    })
-}
-
-pub(super) fn release(identifier: &str) -> Result<Change, DecodeError> {
-    Ok(Change::Release(Identifier::recorded(identifier)?))
 }
 
 impl<'a> NodeEntry<'a> {
@@ -359,6 +170,8 @@ impl<'a> FileEntry<'a> {
                     chunks.map(|BytesEntry(bytes)| Chunk::new(bytes.to_vec())),
                 ),
                 secret: file.secret,
+                // An override has the ownership of the node's own file.
+                ownership: None,
             })
             .map_err(|error| DecodeError::Other(error.to_string()))?;
         }

@@ -3,10 +3,10 @@
 use serde::Deserialize;
 
 use super::{
-    entry::{
-        FailureEntry, FileEntry, NodeEntry, SealEntry, claim, deliver, release, remove,
-        remove_override, replay_changes, replay_seal, set_override,
+    commit_entry::{
+        claim, deliver, release, remove, remove_override, replay_changes, replay_seal, set_override,
     },
+    entry::{FailureEntry, FileEntry, NodeEntry, SealEntry},
     error::DecodeError,
 };
 use crate::{Change, RejectionReason, State};

@@ -1,8 +1,12 @@
-//! The files of sealed generations: one file on disk for each generation, named by its digest. Each chunk is stored
-//! once in it.
+//! The files of generations: one file on disk for each generation, named by its digest. Each chunk is stored once in
+//! it.
+//!
+//! Before the seal, the file has the suffix [`PENDING_SUFFIX`]. It is renamed after the seal is in the log. A file
+//! without the suffix therefore shows that the log has named it.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    io::ErrorKind,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -20,8 +24,8 @@ use super::{
 };
 use crate::State;
 use cfgsync_model::{
-    ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Digest, Generation, Identifier,
-    Instance, NodeFiles, generation_digest,
+    Account, ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Digest, Generation,
+    Identifier, Instance, NodeFiles, Ownership, generation_digest,
 };
 
 /// The content of the file. Each path and chunk is stored once, and files refer to it by its index.
@@ -44,6 +48,21 @@ struct FileRef {
     mode: u32,
     secret: bool,
     chunks: Vec<u32>,
+}
+
+/// The suffix of a file whose seal may not be in the log.
+const PENDING_SUFFIX: &str = ".pending";
+
+/// The ownership of files, as a second value after the entry. It is absent if no file has any, as in files of earlier
+/// versions.
+#[derive(Serialize, Deserialize)]
+struct OwnershipEntry<'a> {
+    /// The distinct pairs of owner and group.
+    #[serde(borrow)]
+    ownerships: Vec<(Option<&'a str>, Option<&'a str>)>,
+    /// Files with the index of their ownership. Files are counted in the order of the entry: the shared ones, then those
+    /// of each node.
+    files: Vec<(u32, u32)>,
 }
 
 /// The files of one generation, read from disk.
@@ -100,18 +119,29 @@ impl GenerationWriter {
         };
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let file = to_file(generation);
-        replace_file(&*self.disk, &name_of(generation.digest), &[&file])?;
+        replace_file(&*self.disk, &pending_name_of(generation.digest), &[&file])?;
         Ok(pending)
     }
 
-    /// Removes the files that neither `state` nor a pending seal refers to. If a file cannot be removed, the next call
-    /// tries again.
-    pub(super) fn remove_unreferenced(&self, state: &State) {
-        let kept: HashSet<String> = state
-            .generations
-            .iter()
-            .map(|generation| generation.digest.to_string())
-            .collect();
+    /// Gives the file of a sealed generation its final name. The seal must be durable in the log. If this fails, readers
+    /// find the file by its pending name, and [`GenerationWriter::tidy`] tries again.
+    pub(super) fn promote(&self, digest: Digest) {
+        let renamed = self.disk.rename(&pending_name_of(digest), &name_of(digest));
+        match renamed {
+            // Another seal with the same files has renamed it.
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                let path = self.disk.path(&pending_name_of(digest));
+                tracing::warn!("cannot rename {}: {error}", path.display());
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives the files of `state` their final names, and removes the files that neither `state` nor a pending seal refers
+    /// to. Returns whether no sealed file remains that `state` does not name. If not, the next call tries again.
+    pub(super) fn tidy(&self, state: &State) -> bool {
+        let kept = state.generations.iter();
+        let kept: HashSet<Digest> = kept.map(|generation| generation.digest).collect();
         // The lock is held to the end, so that a seal that begins in the meantime waits.
         let pending = self.pending();
         let names = match self.disk.list(GENERATIONS) {
@@ -119,22 +149,46 @@ impl GenerationWriter {
             Err(error) => {
                 let directory = self.disk.path(GENERATIONS);
                 tracing::warn!("cannot list {}: {error}", directory.display());
-                return;
+                return false;
             }
         };
+        let sealed: HashSet<Digest> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        let mut is_tidy = true;
         for name in names {
-            let digest = name.strip_suffix(STAGED_SUFFIX).unwrap_or(&name);
-            let is_pending = digest
-                .parse()
-                .is_ok_and(|digest| pending.contains_key(&digest));
-            if is_pending || kept.contains(&name) {
-                continue;
+            let unstaged = name.strip_suffix(STAGED_SUFFIX).unwrap_or(&name);
+            let digest = unstaged.strip_suffix(PENDING_SUFFIX).unwrap_or(unstaged);
+            let digest: Option<Digest> = digest.parse().ok();
+            let is_sealed = name.parse::<Digest>().is_ok();
+            if let Some(digest) = digest {
+                if is_sealed && kept.contains(&digest) {
+                    continue;
+                }
+                if pending.contains_key(&digest) {
+                    is_tidy &= !is_sealed;
+                    continue;
+                }
+                let is_missing = kept.contains(&digest) && !sealed.contains(&digest);
+                if is_missing && name == format!("{digest}{PENDING_SUFFIX}") {
+                    self.promote(digest);
+                    continue;
+                }
             }
             let name = format!("{GENERATIONS}/{name}");
             if let Err(error) = self.disk.remove(&name) {
                 tracing::warn!("cannot remove {}: {error}", self.disk.path(&name).display());
+                is_tidy &= !is_sealed;
             }
         }
+        is_tidy
+    }
+
+    /// Makes the removed and the final names durable.
+    pub(super) fn sync_names(&self) -> Result<(), WriteError> {
+        let synced = self.disk.sync_directory(GENERATIONS);
+        synced.map_err(|error| WriteError::NotSynced {
+            path: self.disk.path(GENERATIONS),
+            error,
+        })
     }
 
     fn pending(&self) -> MutexGuard<'_, HashMap<Digest, usize>> {
@@ -147,23 +201,57 @@ pub(super) fn name_of(digest: Digest) -> String {
     format!("{GENERATIONS}/{digest}")
 }
 
-/// Reads the files of the generation with this digest.
+fn pending_name_of(digest: Digest) -> String {
+    format!("{GENERATIONS}/{digest}{PENDING_SUFFIX}")
+}
+
+/// Returns the digests of the sealed files, which are those with a final name.
+pub(super) fn sealed(disk: &dyn Disk) -> Vec<Digest> {
+    // Without the directory, there is none.
+    let names = disk.list(GENERATIONS).unwrap_or_default();
+    names.iter().filter_map(|name| name.parse().ok()).collect()
+}
+
+/// Reads the files of a generation that the log names. After a crash they may still have their pending name.
 pub(super) fn read(disk: &dyn Disk, digest: Digest) -> Result<GenerationFiles, DirectoryError> {
-    let name = name_of(digest);
-    let path = || disk.path(&name);
-    let file = disk.read(&name).map_err(|error| DirectoryError::Io {
+    for name in [name_of(digest), pending_name_of(digest)] {
+        if let Some(files) = read_named(disk, &name, digest)? {
+            return Ok(files);
+        }
+    }
+    Err(DirectoryError::Damaged {
+        file: disk.path(&name_of(digest)),
+        offset: 0,
+        what: "it is missing, and the log refers to it".to_owned(),
+    })
+}
+
+fn read_named(
+    disk: &dyn Disk,
+    name: &str,
+    digest: Digest,
+) -> Result<Option<GenerationFiles>, DirectoryError> {
+    let path = || disk.path(name);
+    let file = disk.read(name).map_err(|error| DirectoryError::Io {
         action: "read",
         path: path(),
         error,
     })?;
-    let Some(file) = file else {
-        return Err(DirectoryError::Damaged {
-            file: path(),
-            offset: 0,
-            what: "it is missing, and the log refers to it".to_owned(),
-        });
-    };
-    from_file(&file.into(), digest, path)
+    let file = file.map(|file| from_file(&file.into(), digest, path));
+    file.transpose()
+}
+
+/// Whether `instance` has sealed the file of `digest`, as far as the file shows. A file that cannot be read may have been
+/// sealed. A file that is no longer there counts as not sealed: a running server has removed it.
+pub(super) fn may_be_sealed_by(disk: &dyn Disk, instance: Instance, digest: Digest) -> bool {
+    match read_named(disk, &name_of(digest), digest) {
+        Ok(None) => false,
+        Ok(Some(GenerationFiles { nodes, shared })) => {
+            let nodes = nodes.into_iter().map(|(name, files)| (name, files.local));
+            generation_digest(instance, nodes.collect(), &shared).1 == digest
+        }
+        Err(_) => true,
+    }
 }
 
 impl GenerationFiles {
@@ -239,7 +327,59 @@ pub(super) fn to_file(generation: &Generation) -> Vec<u8> {
         shared,
         nodes,
     };
-    header::new_file(FileKind::Generation, |body| entry::write(body, &entry))
+    let ownership = ownership_of(generation);
+    header::new_file(FileKind::Generation, |body| {
+        entry::write(body, &entry);
+        if !ownership.files.is_empty() {
+            entry::write(body, &ownership);
+        }
+    })
+}
+
+fn ownership_of(generation: &Generation) -> OwnershipEntry<'_> {
+    let mut indexes = HashMap::new();
+    let mut entry = OwnershipEntry {
+        ownerships: vec![],
+        files: vec![],
+    };
+    let own = generation.nodes.values().map(|files| &files.local);
+    let all = std::iter::once(&*generation.shared).chain(own);
+    for (at, file) in (0..).zip(all.flat_map(ArtifactSet::files)) {
+        let Some(ownership) = file.ownership.as_deref() else {
+            continue;
+        };
+        let index = *indexes.entry(ownership).or_insert_with(|| {
+            let owner = ownership.owner.as_ref().map(Account::as_str);
+            let group = ownership.group.as_ref().map(Account::as_str);
+            entry.ownerships.push((owner, group));
+            last_index(&entry.ownerships)
+        });
+        entry.files.push((at, index));
+    }
+    entry
+}
+
+/// Returns the ownership of files by their number in the entry.
+fn read_ownership(rest: &[u8]) -> Result<HashMap<u32, Arc<Ownership>>, DecodeError> {
+    if rest.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let (entry, _): (OwnershipEntry<'_>, _) = entry::read(rest)?;
+    let invalid = || DecodeError::Other("the owner of a file is not valid".to_owned());
+    let account = |text: Option<&str>| match text {
+        Some(text) => Account::new(text).map(Some).map_err(|_| invalid()),
+        None => Ok(None),
+    };
+    let ownerships = entry
+        .ownerships
+        .into_iter()
+        .map(|(owner, group)| Ownership::of(account(owner)?, account(group)?).ok_or_else(invalid));
+    let ownerships: Vec<_> = ownerships.collect::<Result<_, DecodeError>>()?;
+    let files = entry.files.into_iter().map(|(file, index)| {
+        let ownership = ownerships.get(index as usize).ok_or_else(invalid)?;
+        Ok((file, Arc::clone(ownership)))
+    });
+    files.collect()
 }
 
 /// Assigns indexes to paths and chunks, so that each is stored once.
@@ -298,7 +438,9 @@ pub(super) fn from_file(
 }
 
 fn from_body(file: &Bytes, body: &[u8], digest: Digest) -> Result<GenerationFiles, DecodeError> {
-    let (entry, _): (GenerationEntry, _) = entry::read(body)?;
+    let (entry, rest): (GenerationEntry, _) = entry::read(body)?;
+    let ownership = read_ownership(rest)?;
+    let mut next_file = 0..;
     if entry.digest != *digest.as_bytes() {
         return Err(DecodeError::Other(
             "it holds another generation than the one that names it".to_owned(),
@@ -316,7 +458,7 @@ fn from_body(file: &Bytes, body: &[u8], digest: Digest) -> Result<GenerationFile
             Chunk::with_sha256(file.slice_ref(bytes), Digest::from_bytes(*sum))
         })
         .collect();
-    let set = |files: Vec<FileRef>| -> Result<ArtifactSet, DecodeError> {
+    let mut set = |files: Vec<FileRef>| -> Result<ArtifactSet, DecodeError> {
         let bad_index =
             || DecodeError::Other("a file refers to a path or chunk that is not there".to_owned());
         let files = files.into_iter().map(|file| {
@@ -331,6 +473,7 @@ fn from_body(file: &Bytes, body: &[u8], digest: Digest) -> Result<GenerationFile
                 mode: mode(file.mode)?,
                 content: Content::from_chunks(chunks.ok_or_else(bad_index)?),
                 secret: file.secret,
+                ownership: (next_file.next()).and_then(|at: u32| ownership.get(&at).cloned()),
             })
         });
         let files: Result<Vec<_>, DecodeError> = files.collect();

@@ -37,6 +37,10 @@ pub(super) enum FileKind {
     Log,
     Snapshot,
     Generation,
+    /// The mark of a clean stop.
+    Clean,
+    /// The record of the place of the log.
+    Place,
 }
 
 impl FileKind {
@@ -45,6 +49,8 @@ impl FileKind {
             Self::Log => "log",
             Self::Snapshot => "snapshot",
             Self::Generation => "generation",
+            Self::Clean => "clean",
+            Self::Place => "place",
         }
     }
 }

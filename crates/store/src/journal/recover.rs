@@ -1,25 +1,29 @@
 //! Recovery: reads the state that a directory holds. It only reads. The caller repairs the damage of a crash.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{
+    commit_entry::CommitEntry,
     directory::GENERATIONS,
     disk::Disk,
-    entry::{self, CommitEntry},
+    entry,
     entry_v1::EntryV1,
     error::{DecodeError, DirectoryError},
     frame::{self, FrameRead, Marker},
     generation_files,
     log::{LOG, LogHead},
+    lost_tail::{Evidence, LogContents, LostTail},
     snapshot::{self, SNAPSHOT},
 };
 use crate::State;
-use cfgsync_model::{Generation, Revision};
+use cfgsync_model::{Digest, Generation, Instance, Revision};
 use cfgsync_support::parallel;
 
 /// The content of a state directory.
 pub(super) struct Recovered {
     pub(super) head: LogHead,
+    /// The instance of the state. It differs from that of the log if a later instance continues the log.
+    pub(super) instance: Instance,
     /// The format of the log.
     pub(super) format: u32,
     pub(super) state: State,
@@ -28,6 +32,8 @@ pub(super) struct Recovered {
     pub(super) last_frame: Vec<u8>,
     /// The revision of the snapshot, and its length in bytes.
     pub(super) snapshot: Option<(Revision, u64)>,
+    /// Whether the end of the log is lost, as far as the directory shows.
+    pub(super) lost_tail: Option<LostTail>,
 }
 
 /// The positions of the frames of a log.
@@ -47,42 +53,56 @@ pub(super) struct LogExtent {
 
 /// Reads all of `disk`. Returns `None` if it is empty.
 pub(super) fn recover(disk: &dyn Disk) -> Result<Option<Recovered>, DirectoryError> {
+    let evidence = Evidence::read(disk)?;
     // Read the log before the snapshot. A running server writes the snapshot first and then clears the log. Changes that
     // are missing in the log are therefore in the snapshot that is read after it.
     let Some(log) = load(disk, LOG)? else {
-        return refuse_directory_without_log(disk).map(|()| None);
+        return refuse_directory_without_log(disk, &evidence).map(|()| None);
     };
     let path = || disk.path(LOG);
     let log_head = LogHead::read(&log, path)?;
-    let (mut state, snapshot) = match load(disk, SNAPSHOT)? {
-        None => (State::default(), None),
+    let log_instance = log_head.head.instance;
+    let (mut state, instance, snapshot) = match load(disk, SNAPSHOT)? {
+        None => (State::default(), log_instance, None),
         Some(file) => {
-            let instance = log_head.head.instance;
-            let state = snapshot::read(&file, instance, || disk.path(SNAPSHOT))?;
+            let (state, instance) = snapshot::read(&file, log_instance, || disk.path(SNAPSHOT))?;
             let facts = (state.revision, file.len() as u64);
-            (state, Some(facts))
+            (state, instance, Some(facts))
         }
     };
+    let mut named: HashSet<Digest> = state.generations.iter().map(|kept| kept.digest).collect();
     let replay_frame = match log_head.format {
         1 => replay_frame_v1,
         _ => replay_frame,
     };
     let replayed = replay(&log, log_head.end, log_head.head.marker, |body| {
-        replay_frame(body, &mut state)
+        replay_frame(body, &mut state, &mut named)
     });
     let (extent, last_frame) = replayed.map_err(|damage| DirectoryError::Damaged {
         file: path(),
         offset: damage.offset as u64,
         what: damage.what,
     })?;
+    let contents = LogContents {
+        instance,
+        state: &state,
+        named: &named,
+        is_empty: snapshot.is_none() && extent.frames == 0,
+    };
+    let lost_tail = evidence.lost_tail(disk, &contents);
+    if lost_tail.is_some() {
+        drop_removed_generations(disk, &mut state);
+    }
     load_generations(disk, &mut state)?;
     Ok(Some(Recovered {
         head: log_head.head,
+        instance,
         format: log_head.format,
         state,
         last_frame: last_frame.to_vec(),
         log: extent,
         snapshot,
+        lost_tail,
     }))
 }
 
@@ -95,9 +115,13 @@ fn load(disk: &dyn Disk, name: &str) -> Result<Option<Vec<u8>>, DirectoryError> 
 }
 
 /// Fails if a directory without a log holds other files of the state: then the changes of the log are lost.
-fn refuse_directory_without_log(disk: &dyn Disk) -> Result<(), DirectoryError> {
-    let sealed = disk.list(GENERATIONS).unwrap_or_default();
-    if load(disk, SNAPSHOT)?.is_none() && sealed.is_empty() {
+fn refuse_directory_without_log(
+    disk: &dyn Disk,
+    evidence: &Evidence,
+) -> Result<(), DirectoryError> {
+    let generations = disk.list(GENERATIONS).unwrap_or_default();
+    let is_unused = generations.is_empty() && !evidence.is_of_a_used_directory();
+    if is_unused && load(disk, SNAPSHOT)?.is_none() {
         return Ok(());
     }
     Err(DirectoryError::Damaged {
@@ -156,8 +180,12 @@ fn replay(
 }
 
 /// Applies the commits of a frame that `state` does not have yet. The frame begins with two revisions: the revision
-/// before its first commit, and the revision of its last commit.
-pub(super) fn replay_frame(body: &[u8], state: &mut State) -> Result<(), DecodeError> {
+/// before its first commit, and the revision of its last commit. Adds the digests of its generations to `named`.
+pub(super) fn replay_frame(
+    body: &[u8],
+    state: &mut State,
+    named: &mut HashSet<Digest>,
+) -> Result<(), DecodeError> {
     let ((begin, end), mut rest): ((u64, u64), _) = entry::read(body)?;
     refuse_gap(begin, state)?;
     while !rest.is_empty() {
@@ -165,6 +193,7 @@ pub(super) fn replay_frame(body: &[u8], state: &mut State) -> Result<(), DecodeE
         // After a crash the log may hold commits that are already in the snapshot.
         if commit.revision > state.revision.0 {
             commit.replay(state)?;
+            named.extend(state.generation().map(|newest| newest.digest));
         }
         rest = behind;
     }
@@ -179,7 +208,11 @@ pub(super) fn replay_frame(body: &[u8], state: &mut State) -> Result<(), DecodeE
 
 /// Applies the entries of a frame of format 1 that `state` does not have yet. The frame begins with the revision before
 /// its first entry, and each entry raises it by one.
-pub(super) fn replay_frame_v1(body: &[u8], state: &mut State) -> Result<(), DecodeError> {
+pub(super) fn replay_frame_v1(
+    body: &[u8],
+    state: &mut State,
+    named: &mut HashSet<Digest>,
+) -> Result<(), DecodeError> {
     let (begin, mut rest): (u64, _) = entry::read(body)?;
     refuse_gap(begin, state)?;
     let mut revision = Revision(begin);
@@ -188,6 +221,7 @@ pub(super) fn replay_frame_v1(body: &[u8], state: &mut State) -> Result<(), Deco
         revision = revision.next();
         if revision > state.revision {
             entry.replay(state, revision)?;
+            named.extend(state.generation().map(|newest| newest.digest));
         }
         rest = behind;
     }
@@ -202,6 +236,16 @@ fn refuse_gap(begin: u64, state: &State) -> Result<(), DecodeError> {
         )));
     }
     Ok(())
+}
+
+/// Removes the older generations whose files are gone from `state`. The lost end of the log ended their keeping. The
+/// newest one stays: without its files, the seats and the values of `once` cannot be trusted either.
+fn drop_removed_generations(disk: &dyn Disk, state: &mut State) {
+    let files = generation_files::sealed(disk);
+    let generations = Arc::make_mut(&mut state.generations);
+    while generations.len() > 1 && !files.contains(&generations[0].digest) {
+        generations.pop_front();
+    }
 }
 
 fn load_generations(disk: &dyn Disk, state: &mut State) -> Result<(), DirectoryError> {

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, FileIdentity};
 
 pub(super) const SECTOR_BYTES: usize = 512;
 
@@ -64,6 +64,17 @@ struct Inode {
     unsynced: Vec<FileChange>,
 }
 
+impl Inode {
+    /// Returns a file with these contents, which survive a crash.
+    fn durable(contents: Contents) -> Self {
+        Self {
+            current: contents.clone(),
+            durable: contents,
+            unsynced: vec![],
+        }
+    }
+}
+
 /// An unsynced change of a directory.
 #[derive(Clone)]
 enum NameChange {
@@ -114,12 +125,7 @@ impl SimulatedDisk {
                 length: bytes.len(),
                 bytes,
             };
-            let inode_state = Inode {
-                current: contents.clone(),
-                durable: contents,
-                unsynced: vec![],
-            };
-            state.inodes.insert(inode, inode_state);
+            state.inodes.insert(inode, Inode::durable(contents));
             state.names.insert(name, inode);
             state.next_inode = inode + 1;
         }
@@ -142,12 +148,7 @@ impl SimulatedDisk {
         }
         let inodes = state.inodes.iter().map(|(number, inode)| {
             let contents = surviving_contents(inode, random);
-            let inode = Inode {
-                current: contents.clone(),
-                durable: contents,
-                unsynced: vec![],
-            };
-            (*number, inode)
+            (*number, Inode::durable(contents))
         });
         Self(Arc::new(Mutex::new(DiskState {
             inodes: inodes.collect(),
@@ -193,14 +194,28 @@ impl SimulatedDisk {
         self.lock().operations
     }
 
-    /// Replaces the content of a file, as another program could.
+    /// Removes a file durably, as another program could.
+    pub(super) fn lose(&self, name: &str) {
+        let mut state = self.lock();
+        state.names.remove(name);
+        state.durable_names.remove(name);
+    }
+
+    /// Adds a file, as another program could.
+    pub(super) fn restore(&self, name: &str, bytes: &[u8]) {
+        self.create(name).unwrap();
+        self.overwrite(name, bytes);
+    }
+
+    /// Replaces the content of a file durably, as another program could.
     pub(super) fn overwrite(&self, name: &str, bytes: &[u8]) {
         let mut state = self.lock();
         let inode = state.names[name];
-        state.inodes.get_mut(&inode).unwrap().current = Contents {
+        let contents = Contents {
             bytes: bytes.to_vec(),
             length: bytes.len(),
         };
+        state.inodes.insert(inode, Inode::durable(contents));
     }
 }
 
@@ -409,6 +424,14 @@ impl Disk for SimulatedDisk {
             for change in here {
                 apply_name_change(&mut state.durable_names, &change);
             }
+        })
+    }
+
+    fn identity(&self, name: &str) -> Option<FileIdentity> {
+        let inode = *self.lock().names.get(name)?;
+        Some(FileIdentity {
+            inode,
+            created_nanoseconds: None,
         })
     }
 }

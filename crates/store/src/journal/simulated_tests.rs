@@ -15,14 +15,15 @@ use super::{
     simulated_disk::{Fault, Random, SECTOR_BYTES, SimulatedDisk},
     tests::assert_same,
 };
-use crate::{Change, SealOutcome, State};
+use crate::{Change, Relocation, SealOutcome, State};
 use cfgsync_model::{
     ArtifactFile, ArtifactSet, Digest, Generation, GenerationNumber, Identifier, Instance,
     NodeRegistration, Revision, Seat, generation_digest,
 };
 use cfgsync_support::clock::Timestamp;
 
-const INSTANCE: Instance = Instance::from_bytes([3; 16]);
+pub(super) const INSTANCE: Instance = Instance::from_bytes([3; 16]);
+pub(super) const NEW_INSTANCE: Instance = Instance::from_bytes([4; 16]);
 const HISTORY: usize = 2;
 
 /// The number of different crashes after each fault, unless `TEST_CRASHES` is set.
@@ -31,7 +32,7 @@ const CRASHES_PER_FAULT: u64 = 3;
 /// A full disk that gets space again after a few operations.
 const FULL_DISK: Fault = Fault::FailFor(6);
 
-const FAULTS: [Fault; 4] = [
+pub(super) const FAULTS: [Fault; 4] = [
     Fault::StopBefore,
     Fault::StopDuring,
     Fault::FailOnce,
@@ -51,22 +52,26 @@ struct Expected {
     state: Option<Arc<State>>,
 }
 
-fn settings() -> Settings {
+fn settings(instance: Instance) -> Settings {
     Settings {
         head: LogHead {
-            instance: INSTANCE,
+            instance,
             marker: *b"\x01\x02\x03\x04\xff\xfe\xfd\xfc",
             cluster: "devnet".to_owned(),
         },
         history: HISTORY,
+        relocation: Relocation::Unstated,
     }
 }
 
-fn open(disk: &SimulatedDisk) -> Result<Journal, DirectoryError> {
-    Journal::open(Arc::new(disk.clone()), &settings())
+/// Opens `disk`. If the state had to continue as a new instance, [`NEW_INSTANCE`] is that instance.
+pub(super) fn open(disk: &SimulatedDisk) -> Result<Journal, DirectoryError> {
+    let is_new = disk.read("log").unwrap().is_none();
+    let instance = if is_new { INSTANCE } else { NEW_INSTANCE };
+    Journal::open(Arc::new(disk.clone()), &settings(instance))
 }
 
-fn node(name: &str, turn: u64) -> NodeRegistration {
+pub(super) fn node(name: &str, turn: u64) -> NodeRegistration {
     let node =
         NodeRegistration::without_metadata(name.parse().unwrap(), "10.0.0.1".parse().unwrap());
     // The metadata spans several sectors, and each sector differs.
@@ -74,12 +79,12 @@ fn node(name: &str, turn: u64) -> NodeRegistration {
     node.with_metadata_value(serde_json::json!({ "turn": turn, "padding": padding }))
 }
 
-fn register(registration: NodeRegistration) -> Request {
+pub(super) fn register(registration: NodeRegistration) -> Request {
     Request::Apply(vec![Change::register(registration)])
 }
 
 /// Returns the next generation of the nodes of `state`.
-fn generation(state: &State, salt: u64) -> Arc<Generation> {
+pub(super) fn generation(state: &State, salt: u64) -> Arc<Generation> {
     let newest = state.generation();
     let names = state.registrations.keys();
     let artifacts = names.map(|name| {
@@ -195,6 +200,8 @@ impl Expected {
 
     /// Checks the state of a server that was started again, and shows it to clients.
     fn check_restarted(&mut self, journal: &Journal) {
+        // No crash looks like a lost log.
+        assert_eq!(journal.instance, INSTANCE);
         self.check(&journal.state);
         self.show(journal);
     }
@@ -264,13 +271,14 @@ fn run_server(
     ];
     for step in steps {
         if !step(expected, &mut journal) {
-            break;
+            return Ok(());
         }
     }
+    journal.close();
     Ok(())
 }
 
-fn crashes_per_fault() -> u64 {
+pub(super) fn crashes_per_fault() -> u64 {
     let crashes = std::env::var("TEST_CRASHES").map(|count| count.parse().unwrap());
     crashes.unwrap_or(CRASHES_PER_FAULT)
 }
@@ -302,6 +310,8 @@ fn run_and_crash(fault: Option<(u64, Fault)>) -> u64 {
             }
             disk = disk.after_crash(&mut random);
         }
+        let again = open(&disk).unwrap();
+        expected.check_restarted(&again);
     }
     operations
 }
@@ -512,10 +522,10 @@ fn files_of_a_pending_seal_are_kept() {
     let journal = open(&disk).unwrap();
     let generation = generation(&journal.state, 0);
     let pending = journal.generations().write(&generation).unwrap();
-    journal.generations().remove_unreferenced(&journal.state);
+    journal.generations().tidy(&journal.state);
     assert_eq!(disk.list("generations").unwrap().len(), 1);
     drop(pending);
-    journal.generations().remove_unreferenced(&journal.state);
+    journal.generations().tidy(&journal.state);
     assert_eq!(disk.list("generations").unwrap(), [""; 0]);
 }
 

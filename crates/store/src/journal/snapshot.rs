@@ -42,6 +42,18 @@ enum Part<'a> {
     Revisions { registrations: u64, overrides: u64 },
     /// The registration of a node, its revision and its origin.
     NodeFrom(#[serde(borrow)] NodeEntry<'a>, u64, OriginEntry),
+    /// The instance of the state, if it continues the log of an earlier instance. The head has the instance of the log.
+    Continues { instance: [u8; 16] },
+    /// The newest request for another value of `once`, and the values that the next generation evaluates again.
+    Redraws {
+        newest: u64,
+        #[serde(borrow)]
+        pending: Vec<(&'a str, u64)>,
+    },
+    /// An identifier that may not register.
+    Ban(&'a str),
+    /// The newest input for which a later render gave the files of the newest generation.
+    Confirmed(u64),
     /// The revision of the newest change of a value or an alias.
     ValuesRevision(u64),
     /// A namespace and the revision of its newest change.
@@ -52,42 +64,61 @@ enum Part<'a> {
     Alias(&'a str, #[serde(borrow)] AliasEntry<'a>),
 }
 
+/// The instance in the head of the log, and that of the state. They differ if the state continues an earlier instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Instances {
+    pub(super) log: Instance,
+    pub(super) state: Instance,
+}
+
 /// Replaces the snapshot by one of `state`. Returns its length in bytes.
 pub(super) fn write(
     disk: &dyn Disk,
-    instance: Instance,
+    instances: Instances,
     state: &State,
     history: usize,
 ) -> Result<u64, WriteError> {
-    let file = to_file(instance, state, history);
+    let file = to_file(instances, state, history);
     replace_file(disk, SNAPSHOT, &[&file])?;
     Ok(file.len() as u64)
 }
 
-/// Reads a snapshot, without the files of its generations.
+/// Reads a snapshot, without the files of its generations. Returns the state and its instance.
 pub(super) fn read(
     file: &[u8],
-    instance: Instance,
+    instance_of_log: Instance,
     path: impl Fn() -> PathBuf,
-) -> Result<State, DirectoryError> {
+) -> Result<(State, Instance), DirectoryError> {
     header::read_file(file, FileKind::Snapshot, path, |frame| {
-        from_body(frame.body, instance)
+        from_body(frame.body, instance_of_log)
     })
 }
 
-pub(super) fn to_file(instance: Instance, state: &State, history: usize) -> Vec<u8> {
+pub(super) fn to_file(instances: Instances, state: &State, history: usize) -> Vec<u8> {
     header::new_file(FileKind::Snapshot, |body| {
         let mut part = |part: &Part| entry::write(body, part);
         part(&Part::Head {
-            instance: *instance.as_bytes(),
+            instance: *instances.log.as_bytes(),
             revision: state.revision.0,
             inputs: state.inputs.0,
             overrides: state.overrides_revision.0,
         });
+        if instances.state != instances.log {
+            part(&Part::Continues {
+                instance: *instances.state.as_bytes(),
+            });
+        }
         part(&Part::Revisions {
             registrations: state.registrations_revision.0,
             overrides: state.overrides_revision.0,
         });
+        if state.redraws_revision > Revision(0) {
+            let pending = state.redraws.iter();
+            part(&Part::Redraws {
+                newest: state.redraws_revision.0,
+                pending: pending.map(|(key, at)| (key.as_str(), at.0)).collect(),
+            });
+        }
         for known in state.registrations.values() {
             let node = NodeEntry::of(&known.registration);
             let revision = known.revision.0;
@@ -113,6 +144,12 @@ pub(super) fn to_file(instance: Instance, state: &State, history: usize) -> Vec<
         for (identifier, key) in &state.keys {
             part(&Part::Key(identifier.as_str(), *key.as_bytes()));
         }
+        if state.confirmed > Revision(0) {
+            part(&Part::Confirmed(state.confirmed.0));
+        }
+        for identifier in &state.bans {
+            part(&Part::Ban(identifier.as_str()));
+        }
         if state.values_revision != Revision::default() {
             part(&Part::ValuesRevision(state.values_revision.0));
         }
@@ -135,19 +172,23 @@ pub(super) fn to_file(instance: Instance, state: &State, history: usize) -> Vec<
     })
 }
 
-fn from_body(body: &[u8], instance: Instance) -> Result<State, DecodeError> {
+fn from_body(body: &[u8], instance_of_log: Instance) -> Result<(State, Instance), DecodeError> {
     let mut state = State::default();
+    let mut instances = Instances {
+        log: instance_of_log,
+        state: instance_of_log,
+    };
     let mut rest = body;
     while !rest.is_empty() {
         let (part, behind): (Part, _) = entry::read(rest)?;
-        part.add_to(&mut state, instance)?;
+        part.add_to(&mut state, &mut instances)?;
         rest = behind;
     }
-    Ok(state)
+    Ok((state, instances.state))
 }
 
 impl Part<'_> {
-    fn add_to(self, state: &mut State, instance_of_log: Instance) -> Result<(), DecodeError> {
+    fn add_to(self, state: &mut State, instances: &mut Instances) -> Result<(), DecodeError> {
         match self {
             Self::Head {
                 instance,
@@ -156,7 +197,7 @@ impl Part<'_> {
                 overrides,
             } => {
                 let found = Instance::from_bytes(instance);
-                if found != instance_of_log {
+                if found != instances.log {
                     return Err(DecodeError::Instance(found));
                 }
                 state.revision = entry::revision(revision)?;
@@ -212,6 +253,18 @@ impl Part<'_> {
                 let name = ValueKey::new(name)?;
                 state.values.insert_alias(name, alias.alias()?);
             }
+            Self::Redraws { newest, pending } => {
+                state.redraws_revision = Revision(newest);
+                let pending = pending.into_iter();
+                state.redraws = pending
+                    .map(|(key, at)| (key.to_owned(), Revision(at)))
+                    .collect();
+            }
+            Self::Ban(identifier) => {
+                state.bans.insert(Identifier::recorded(identifier)?);
+            }
+            Self::Confirmed(inputs) => state.confirmed = entry::revision(inputs)?,
+            Self::Continues { instance } => instances.state = Instance::from_bytes(instance),
         }
         Ok(())
     }
@@ -250,8 +303,12 @@ mod tests {
         };
         state.apply(vec![register], Revision(1)).unwrap();
         let instance = Instance::from_bytes([1; 16]);
-        let file = to_file(instance, &state, 1);
-        let read = read(&file, instance, PathBuf::new).unwrap();
+        let instances = Instances {
+            log: instance,
+            state: instance,
+        };
+        let file = to_file(instances, &state, 1);
+        let (read, _) = read(&file, instance, PathBuf::new).unwrap();
         assert_eq!(read.registrations["a"].origin, origin);
     }
 
@@ -299,8 +356,12 @@ mod tests {
         let mut state = State::default();
         state.apply(changes, Revision(4)).unwrap();
         let instance = Instance::from_bytes([1; 16]);
-        let file = to_file(instance, &state, 1);
-        let mut read = read(&file, instance, PathBuf::new).unwrap();
+        let instances = Instances {
+            log: instance,
+            state: instance,
+        };
+        let file = to_file(instances, &state, 1);
+        let (mut read, _) = read(&file, instance, PathBuf::new).unwrap();
         assert_eq!(read.values_revision, Revision(4));
         for state in [&mut state, &mut read] {
             let [old, gone] = ["old", "gone"].map(|name| name.parse().unwrap());
@@ -319,6 +380,38 @@ mod tests {
                 state.values.namespace("prod").unwrap().revision,
                 Revision(4)
             );
+        }
+    }
+
+    #[test]
+    fn redraws_bans_confirmation_and_a_continued_instance_are_kept() {
+        let (log, later) = (Instance::from_bytes([1; 16]), Instance::from_bytes([2; 16]));
+        let instances = Instances { log, state: later };
+        let mut state = State {
+            revision: Revision(9),
+            inputs: Revision(8),
+            redraws_revision: Revision(8),
+            confirmed: Revision(7),
+            ..State::default()
+        };
+        state.bans.insert("b".parse().unwrap());
+        for pending in [&[][..], &[("cookie", 7), ("id", 8)]] {
+            let pending = pending.iter();
+            state.redraws = pending
+                .map(|(key, at)| ((*key).to_owned(), Revision(*at)))
+                .collect();
+            let file = to_file(instances, &state, 1);
+            let (found, instance) = read(&file, log, PathBuf::new).unwrap();
+            assert_eq!((instance, &found.redraws), (later, &state.redraws));
+            assert_eq!(
+                (&found.bans, found.confirmed),
+                (&state.bans, state.confirmed)
+            );
+            assert_eq!(
+                (found.redraws_revision, found.inputs),
+                (Revision(8), Revision(8))
+            );
+            assert!(read(&file, later, PathBuf::new).is_err());
         }
     }
 }

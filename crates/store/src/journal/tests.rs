@@ -11,12 +11,14 @@ use tempfile::TempDir;
 use tokio::sync::{Mutex, watch};
 
 use super::{
-    DirectoryConfig, DirectoryError, JournalStore, generation_files, recover::recover,
-    simulated_disk::SimulatedDisk, snapshot,
+    DirectoryConfig, DirectoryError, JournalStore, generation_files,
+    recover::recover,
+    simulated_disk::SimulatedDisk,
+    snapshot::{self, Instances},
 };
 use crate::{
-    BoxFuture, Change, Commit, CommitError, PublishedState, SealOutcome, State, StateGuard, Store,
-    conformance,
+    BoxFuture, Change, Commit, CommitError, PublishedState, Relocation, SealOutcome, State,
+    StateGuard, Store, conformance,
 };
 use cfgsync_model::{Generation, Instance, NodeRegistration, Revision};
 
@@ -25,6 +27,7 @@ fn config(directory: &Path) -> DirectoryConfig {
         directory: directory.to_owned(),
         cluster: "devnet".to_owned(),
         history: 3,
+        relocation: Relocation::Unstated,
     }
 }
 
@@ -126,10 +129,13 @@ impl Store for RestartingJournal {
 
 /// Checks that two states are equal, with all files. Their event histories may differ.
 pub(super) fn assert_same(one: &State, other: &State) {
-    let instance = Instance::from_bytes([0; 16]);
+    let instances = Instances {
+        log: Instance::from_bytes([0; 16]),
+        state: Instance::from_bytes([0; 16]),
+    };
     assert_eq!(
-        snapshot::to_file(instance, one, 3),
-        snapshot::to_file(instance, other, 3),
+        snapshot::to_file(instances, one, 3),
+        snapshot::to_file(instances, other, 3),
         "{one:?}\n{other:?}"
     );
     let files = |state: &State| -> Vec<_> {

@@ -73,6 +73,7 @@ fn write_all(
         }
         journal.maintain(is_sealed)?;
     }
+    journal.close();
     Ok(())
 }
 

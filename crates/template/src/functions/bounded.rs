@@ -7,7 +7,7 @@ use minijinja::{
     value::{Kwargs, Rest, ValueKind, ValueOrKwargs},
 };
 
-use super::lists::require_defined_arguments;
+use super::lists::{require_defined, require_defined_arguments};
 use crate::{
     engine_error::invalid_operation,
     formatter::{check_size, output_too_long, to_text},
@@ -23,6 +23,9 @@ const LIST_TEXT_MAX_BYTES: usize = 64 << 10;
 /// Maximum number of items that are checked in a value which a namespace keeps. A list of many nodes would otherwise be
 /// read again for each node that is appended to it.
 const ASSIGNED_ITEMS_CHECKED_MAX: usize = 1000;
+
+/// Maximum number of items of a list that `+` makes.
+const SUM_ITEMS_MAX: usize = 1_000_000;
 
 /// Maximum width of a field of `format`, in characters.
 const FIELD_WIDTH_MAX: usize = 1000;
@@ -177,6 +180,36 @@ pub(super) fn check_assigned_value(value: &Value) -> Result<Value, Error> {
         &mut { ASSIGNED_ITEMS_CHECKED_MAX },
         &mut length_bytes,
     )?;
+    Ok(value.clone())
+}
+
+/// Returns `left ~ right`. Limits the length of the result before it is built. A list or object is printed as `{{ }}` prints
+/// it. The engine would print it in its own notation, and without a limit.
+pub(super) fn concat(left: &Value, right: &Value) -> Result<String, Error> {
+    let mut text = operand_text(left)?;
+    let right = operand_text(right)?;
+    check_length(text.len() + right.len())?;
+    text.push_str(&right);
+    Ok(text)
+}
+
+fn operand_text(value: &Value) -> Result<String, Error> {
+    require_defined(value)?;
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => to_text(value),
+        _ => Ok(value.to_string()),
+    }
+}
+
+/// Returns `value`, the result of `+`. Limits the length of a string or list.
+pub(super) fn check_sum(value: &Value) -> Result<Value, Error> {
+    check_length(value.as_str().map_or(0, str::len))?;
+    let is_list = matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable);
+    if is_list && value.len().is_some_and(|items| items > SUM_ITEMS_MAX) {
+        return Err(invalid_operation(format!(
+            "a list that `+` makes has at most {SUM_ITEMS_MAX} items"
+        )));
+    }
     Ok(value.clone())
 }
 

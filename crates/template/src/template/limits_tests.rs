@@ -96,11 +96,49 @@ fn limits_stop_accidents() {
             "this value has more than 160 levels of nesting",
         ),
     ] {
-        let context = context();
-        let error = Template::compile("t", source, Scope::Node, &[])
-            .and_then(|template| template.render(&context, Some(&context.nodes()[1])))
-            .unwrap_err()
-            .message;
-        assert!(error.contains(expected), "{source}: {error}");
+        fails(source, expected);
     }
+}
+
+#[test]
+fn limits_apply_to_values_that_no_variable_keeps() {
+    for (source, expected) in [
+        (
+            "{% macro m(x, n) %}{{ m(x ~ x, n - 1) if n else '' }}{% endmacro %}{{ m('x', 60) }}",
+            "the output exceeds 64 MiB",
+        ),
+        (
+            "{% macro m(x, n) %}{{ m(x + x, n - 1) if n else '' }}{% endmacro %}{{ m('x', 60) }}",
+            "the output exceeds 64 MiB",
+        ),
+        (
+            "{% macro m(x, n) %}{{ m(x + x, n - 1) if n else '' }}{% endmacro %}{{ m([1], 60) }}",
+            "a list that `+` makes has at most 1000000 items",
+        ),
+        (
+            "{% set x = 'x' * 60000000 %}{{ (x ~ x ~ x ~ x ~ x ~ x ~ x ~ x) | length }}",
+            "the output exceeds 64 MiB",
+        ),
+        (
+            "{% set n = namespace(x=[1]) %}{% for a in range(99) %}{% set n.x = [n.x, n.x] %}{% endfor %}\
+             {{ n.x ~ '' }}",
+            "the output exceeds 64 MiB",
+        ),
+        (
+            "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% else %}{{ 'x' * 1000000 }}{% endif %}{% endmacro %}\
+             {{ m(12) | length }}",
+            "the output exceeds 64 MiB",
+        ),
+    ] {
+        fails(source, expected);
+    }
+}
+
+fn fails(source: &str, expected: &str) {
+    let context = context();
+    let error = Template::compile("t", source, Scope::Node, &[])
+        .and_then(|template| template.render(&context, Some(&context.nodes()[1])))
+        .unwrap_err()
+        .message;
+    assert!(error.contains(expected), "{source}: {error}");
 }

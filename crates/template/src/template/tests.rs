@@ -340,11 +340,17 @@ fn undefined_arguments_are_named() {
 }
 
 #[test]
-fn errors_name_the_node_whose_facts_were_read_last() {
+fn errors_name_the_node_that_causes_them() {
     for (source, expected) in [
+        // `map` reads all nodes before `sum` fails.
+        (
+            "{% for port in nodes | map(attribute='metadata.port') %}{{ 1 // (port - 9001) }}{% endfor %}",
+            "line 1, column 60: the result of this calculation is out of range or not a number (caused by node n-2)",
+        ),
+        // All nodes cause the error.
         (
             "{% for p in nodes %}{{ hostport(p.ip, p.metadata.zone) }}{% endfor %}",
-            "line 1, column 39: `p.metadata.zone` is undefined (last node read: n-1)",
+            "line 1, column 39: `p.metadata.zone` is undefined (caused by node n-1)",
         ),
         (
             "{% for p in nodes %}{{ hostport(p.ip, p.metadata.role) }}{% endfor %}",

@@ -13,8 +13,8 @@ use crate::{
     signature::{Signature, SignedFacts, VerifyError, VerifyKey},
 };
 use cfgsync_model::{
-    ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Digest, GenerationNumber, Identifier,
-    Instance, Mode, payload_digest,
+    Account, ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Digest, GenerationNumber,
+    Identifier, Instance, Mode, Ownership, payload_digest,
 };
 
 /// A payload that a client received, with all its digests checked.
@@ -151,6 +151,10 @@ struct FileBody {
     mode: Option<Mode>,
     #[serde(default)]
     secret: bool,
+    #[serde(default)]
+    owner: Option<Account>,
+    #[serde(default)]
+    group: Option<Account>,
     #[serde(default)]
     sha256: Option<Digest>,
     #[serde(default)]
@@ -327,6 +331,7 @@ impl FileBody {
             path,
             mode,
             secret: self.secret,
+            ownership: Ownership::of(self.owner, self.group),
             content,
         })
     }

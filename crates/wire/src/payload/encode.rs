@@ -239,6 +239,13 @@ impl PayloadEncoder {
         if file.secret {
             pieces.buffer.extend_from_slice(b"\"secret\":true,");
         }
+        if let Some(ownership) = &file.ownership {
+            for (name, account) in [("owner", &ownership.owner), ("group", &ownership.group)] {
+                if let Some(account) = account {
+                    push_text(&mut pieces.buffer, format_args!(r#""{name}":"{account}","#));
+                }
+            }
+        }
         if file.content.is_chunked() {
             let sums: Vec<_> = file
                 .content

@@ -13,7 +13,7 @@ use crate::{
     source::{Source, YamlPath},
     typed,
 };
-use cfgsync_model::{ArtifactPath, Mode};
+use cfgsync_model::{ArtifactPath, Mode, Ownership};
 use cfgsync_template::{
     Declarations, Expression, Iteration, JinjaError, Origin, Scope, Template, Whitespace,
 };
@@ -148,6 +148,10 @@ fn read_file(
         path: name?,
         iteration,
         mode,
+        ownership: Ownership::of(
+            raw.owner.map(|owner| owner.0),
+            raw.group.map(|group| group.0),
+        ),
         secret,
         shared,
         matching,

@@ -1,15 +1,16 @@
-//! Records first deliveries in the store, many in one batch, in a separate task.
+//! Records in the store what follows from serving: first deliveries, and the inputs that the served generation includes.
+//! One batch has many records, and a separate task writes it.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::Shared;
-use cfgsync_model::{GenerationNumber, Identifier};
+use cfgsync_model::{GenerationNumber, Identifier, Revision};
 use cfgsync_store::{Change, CommitError, State};
 use cfgsync_support::duration;
 
-/// The time that a delivery waits for others, so that one batch records many.
+/// The time that a record waits for others, so that one batch records many.
 const BATCH_PAUSE: Duration = Duration::from_millis(100);
 
 /// The pause before a failed batch is retried.
@@ -17,8 +18,10 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// The time of the next batch, and the batch that is being recorded.
 #[derive(Default)]
-pub(super) struct DeliveryRecorder {
+pub(super) struct Recorder {
     due: Option<Instant>,
+    /// A generation, and the newest input that it includes without a change of its files.
+    confirmation: Option<(GenerationNumber, Revision)>,
     running: Option<RunningBatch>,
     /// Whether the last batch failed and this was logged.
     is_failing: bool,
@@ -29,10 +32,16 @@ struct RunningBatch {
     task: JoinHandle<Result<(), CommitError>>,
 }
 
-impl DeliveryRecorder {
-    /// Records deliveries if a batch is due. Returns the time of the next call. `None` if no delivery waits.
+impl Recorder {
+    /// Records that `generation` includes all inputs up to `inputs`, with the next batch.
+    pub(super) fn confirm(&mut self, generation: GenerationNumber, inputs: Revision) {
+        self.confirmation = Some((generation, inputs));
+    }
+
+    /// Writes a batch if one is due. Returns the time of the next call. `None` if no record waits.
     pub(super) fn record_if_due(&mut self, shared: &Arc<Shared>, state: &State) -> Option<Instant> {
-        if self.running.is_some() || shared.deliveries().is_empty() {
+        let is_empty = self.confirmation.is_none() && shared.deliveries().is_empty();
+        if self.running.is_some() || is_empty {
             return None;
         }
         let now = Instant::now();
@@ -45,14 +54,14 @@ impl DeliveryRecorder {
         None
     }
 
-    /// Starts to record all waiting deliveries.
+    /// Starts to write all waiting records.
     fn start(&mut self, shared: &Arc<Shared>, state: &State) {
         // After a restart, nodes fetch generations again whose delivery is already recorded.
         let is_news = |(identifier, generation): &(Identifier, GenerationNumber)| {
             state.deliveries.get(identifier) != Some(generation)
         };
         let waiting = std::mem::take(&mut *shared.deliveries());
-        let batch: Vec<Change> = waiting
+        let mut batch: Vec<Change> = waiting
             .into_iter()
             .filter(is_news)
             .map(|(identifier, generation)| Change::Deliver {
@@ -60,6 +69,12 @@ impl DeliveryRecorder {
                 generation,
             })
             .collect();
+        let confirmation = self.confirmation.take();
+        if let Some((generation, inputs)) =
+            confirmation.filter(|(_, inputs)| *inputs > state.included_inputs())
+        {
+            batch.push(Change::Confirm { generation, inputs });
+        }
         if batch.is_empty() {
             return;
         }
@@ -84,17 +99,20 @@ impl DeliveryRecorder {
             Err(panic) => panic.to_string(),
         };
         if !std::mem::replace(&mut self.is_failing, true) {
-            // A warning suffices: only the nodes that `inspect` shows as behind depend on these records.
+            // A warning suffices: without these records, `inspect` shows more nodes as behind, and after a restart a node
+            // may wait for the first render.
             tracing::warn!(
+                event = "deliveries_not_recorded",
+                reason = %error,
                 "cannot record deliveries: {error}; trying again every {}",
                 duration::text(RETRY)
             );
         }
-        put_back(shared, batch);
+        self.put_back(shared, batch);
         self.due = Some(Instant::now() + RETRY);
     }
 
-    /// Records all remaining deliveries, for a server that stops.
+    /// Writes all remaining records, for a server that stops.
     pub(super) async fn flush(&mut self, shared: &Arc<Shared>, state: &State) {
         if self.running.is_some() {
             self.recorded(shared).await;
@@ -106,21 +124,23 @@ impl DeliveryRecorder {
             self.recorded(shared).await;
         }
     }
-}
 
-/// Queues a batch again. Newer deliveries to the same nodes replace it.
-fn put_back(shared: &Shared, batch: Vec<Change>) {
-    let mut waiting = shared.deliveries();
-    let newer: HashMap<Identifier, GenerationNumber> = waiting.drain(..).collect();
-    for change in batch {
-        if let Change::Deliver {
-            identifier,
-            generation,
-        } = change
-            && !newer.contains_key(&identifier)
-        {
-            waiting.push((identifier, generation));
+    /// Queues a batch again. Newer records replace it.
+    fn put_back(&mut self, shared: &Shared, batch: Vec<Change>) {
+        let mut waiting = shared.deliveries();
+        let newer: HashMap<Identifier, GenerationNumber> = waiting.drain(..).collect();
+        for change in batch {
+            match change {
+                Change::Deliver {
+                    identifier,
+                    generation,
+                } if !newer.contains_key(&identifier) => waiting.push((identifier, generation)),
+                Change::Confirm { generation, inputs } => {
+                    self.confirmation.get_or_insert((generation, inputs));
+                }
+                _ => {}
+            }
         }
+        waiting.extend(newer);
     }
-    waiting.extend(newer);
 }

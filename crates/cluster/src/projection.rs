@@ -1,0 +1,116 @@
+//! The answers to operators, as far as the state of the store determines them. A server and a reader of a state directory
+//! share them.
+
+use cfgsync_model::{
+    Failure, Generation, GenerationNumber, Identifier, Instance, Metadata, Progress,
+};
+use cfgsync_store::{RegisteredNode, State};
+use cfgsync_wire::{ClusterBody, ClusterState, NodeEntry, RefusedEntry};
+
+/// The facts about a cluster that the state of the store does not contain.
+pub struct ClusterFacts<'a> {
+    /// The name of the cluster.
+    pub cluster: String,
+    /// The identity of the store.
+    pub instance: Instance,
+    /// The progress of the set of nodes towards the rule.
+    pub progress: Progress,
+    /// The number of the generation that is served.
+    pub generation: Option<GenerationNumber>,
+    /// The failure of the cluster.
+    pub failure: Option<&'a Failure>,
+    /// The failure of the newest render, or the missed deadline, while an older generation stays served.
+    pub render_failure: Option<&'a Failure>,
+    /// The nodes that the server refused to register.
+    pub refused: Vec<RefusedEntry>,
+}
+
+/// The facts about a registered node that the state of the store does not contain.
+pub struct NodeFacts {
+    /// The metadata to show.
+    pub metadata: Metadata,
+    /// Whether a request of the node is held now.
+    pub waits: bool,
+    /// Whether the node should receive the served generation.
+    pub is_recipient: bool,
+    /// Whether the node has received the served generation, even if the store has not recorded it yet.
+    pub was_delivered: bool,
+}
+
+/// Returns the body that describes the cluster.
+pub fn cluster_body(
+    state: &State,
+    facts: ClusterFacts<'_>,
+    registrations: Vec<NodeEntry>,
+) -> ClusterBody {
+    ClusterBody {
+        cluster: facts.cluster,
+        instance: facts.instance,
+        revision: state.revision,
+        state: match (facts.failure, facts.generation) {
+            (Some(_), _) => ClusterState::Failed,
+            (None, Some(_)) => ClusterState::Ready,
+            (None, None) => ClusterState::Waiting,
+        },
+        progress: facts.progress,
+        generation: facts.generation,
+        failure: facts.failure.or(facts.render_failure).cloned(),
+        registrations,
+        overridden_absent: state.overridden_absent().cloned().collect(),
+        refused: facts.refused,
+        redraws: state.redraws.keys().cloned().collect(),
+        banned: state.bans.iter().cloned().collect(),
+    }
+}
+
+/// Returns the entry of one registered node. `served` is the generation that is served.
+pub fn node_entry(
+    state: &State,
+    served: Option<&Generation>,
+    registered: &RegisteredNode,
+    facts: NodeFacts,
+) -> NodeEntry {
+    let node = &registered.registration;
+    let newest = served.map(|served| served.number);
+    let recorded = state.deliveries.get(&node.identifier).copied();
+    NodeEntry {
+        identifier: node.identifier.clone(),
+        ip: node.ip,
+        behind: is_behind(
+            state,
+            served,
+            &node.identifier,
+            facts.is_recipient,
+            facts.was_delivered,
+        ),
+        metadata: facts.metadata,
+        seat: served.and_then(|served| served.seats.get(&node.identifier).copied()),
+        revision: registered.revision,
+        since: registered.origin.at,
+        waits: facts.waits,
+        delivered: newest.filter(|_| facts.was_delivered).or(recorded),
+        overridden: state.overrides.contains_key(&node.identifier),
+    }
+}
+
+/// Returns whether a registered node should receive the served generation and has not received it yet.
+pub(crate) fn is_behind(
+    state: &State,
+    served: Option<&Generation>,
+    identifier: &Identifier,
+    is_recipient: bool,
+    was_delivered: bool,
+) -> bool {
+    served.is_some_and(|served| {
+        is_recipient && !was_delivered && state.deliveries.get(identifier) != Some(&served.number)
+    })
+}
+
+/// Returns whether a registered node should receive `served`, as far as a state directory shows it. A node without files
+/// in it should, if it registered after the seal and the files depend on the registered nodes.
+pub fn is_recorded_recipient(served: &Generation, registered: &RegisteredNode) -> bool {
+    let identifier = &registered.registration.identifier;
+    // Static files give seats to no node.
+    let is_static = served.seats.is_empty();
+    served.nodes.contains_key(identifier) || (!is_static && registered.revision > served.revision)
+}
