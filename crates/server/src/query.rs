@@ -34,8 +34,8 @@ impl<'a> Query<'a> {
 
     /// Returns the first value of a parameter that has one of these names. An empty value counts as none.
     pub(super) fn get(&self, names: &[&str]) -> Option<&str> {
-        let mut named = self.0.iter().filter(|(name, _)| names.contains(&&**name));
-        let (_, value) = named.next()?;
+        let mut parameters = self.0.iter();
+        let (_, value) = parameters.find(|(name, _)| names.contains(&&**name))?;
         Some(&**value).filter(|value| !value.is_empty())
     }
 

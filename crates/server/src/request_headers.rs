@@ -70,9 +70,10 @@ fn split_unquoted(text: &str, separator: u8) -> impl Iterator<Item = &str> {
 pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, WrongIfMatch> {
     let mut values = headers.get_all(IF_MATCH).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        return match headers.contains_key(IF_MATCH) {
-            true => Err(WrongIfMatch),
-            false => Ok(None),
+        return if headers.contains_key(IF_MATCH) {
+            Err(WrongIfMatch)
+        } else {
+            Ok(None)
         };
     };
     match value.to_str().map(str::trim) {

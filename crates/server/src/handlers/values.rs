@@ -94,16 +94,13 @@ pub(in super::super) async fn versions(mut context: Context) -> Routed {
         let query = Query::of(&context.head.uri);
         let limit = query.limit(PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES)?;
         let coordinator = &context.server().coordinator;
-        let (entries, next) = match query.number("version")? {
-            Some(version) => {
-                let entry = coordinator.value_version(&namespace, &key, version)?;
-                (vec![entry], None)
-            }
-            None => {
-                let before = cursor(&query)?.map(|before| before.parse());
-                let before = before.transpose().map_err(|_| Rejection::WrongCursor)?;
-                coordinator.value_versions(&namespace, &key, before, limit)?
-            }
+        let (entries, next) = if let Some(version) = query.number("version")? {
+            let entry = coordinator.value_version(&namespace, &key, version)?;
+            (vec![entry], None)
+        } else {
+            let before = cursor(&query)?.map(|before| before.parse());
+            let before = before.transpose().map_err(|_| Rejection::WrongCursor)?;
+            coordinator.value_versions(&namespace, &key, before, limit)?
         };
         (entries, next, limit)
     };
@@ -281,11 +278,11 @@ fn note(
     context: &mut RequestContext,
     namespace: &Namespace,
     key: &ValueKey,
-    content: Option<&Bytes>,
+    bytes: Option<&Bytes>,
 ) {
     context.set_value(format!("{namespace}/{key}"));
-    if let Some(content) = content {
-        context.attach_hash("value", Digest::of(content));
+    if let Some(bytes) = bytes {
+        context.attach_hash("value", Digest::of(bytes));
     }
 }
 
