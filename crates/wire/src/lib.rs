@@ -17,6 +17,7 @@ mod error;
 mod signature;
 mod payload;
 mod request;
+mod decimal;
 mod values;
 mod token;
 mod reload;

@@ -5,7 +5,10 @@ use bytes::Bytes;
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::request::{InvalidBody, read};
+use super::{
+    decimal,
+    request::{InvalidBody, read},
+};
 use cfgsync_model::{Alias, Codec, Namespace, ValueKey, ValueType, ValueVersion, WriteMode};
 use cfgsync_support::clock::Timestamp;
 
@@ -361,33 +364,6 @@ impl<'de> Deserialize<'de> for Mode {
             de::Error::custom("expected UPSERT, CREATE or UPDATE, or a number from 0 to 3")
         })?;
         Ok(Self(mode))
-    }
-}
-
-/// 64-bit integers are texts in the JSON. Numbers are accepted too.
-mod decimal {
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    #[allow(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde passes a reference"
-    )]
-    pub(super) fn serialize<S: Serializer>(number: &u64, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(number)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Number(u64),
-            Text(String),
-        }
-
-        match Written::deserialize(from)? {
-            Written::Number(number) => Ok(number),
-            Written::Text(text) => text.parse().map_err(de::Error::custom),
-        }
     }
 }
 
