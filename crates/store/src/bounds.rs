@@ -80,15 +80,14 @@ pub enum CapacityExceeded {
         max: usize,
     },
     /// The maximum number of keys or aliases is stored.
-    #[error("the limit of keys ({max}) is reached; delete values, or raise serve --value-keys-max")]
+    #[error("the limit of keys ({max}) is reached; delete values")]
     Keys {
         /// The maximum that was reached.
         max: usize,
     },
     /// All versions of all values together would take too much memory.
     #[error(
-        "all values with their history would take more than {max_bytes} bytes of memory; delete values, or raise serve \
-         --values-total-max"
+        "all values with their history would take more than {max_bytes} bytes of memory; delete values"
     )]
     Values {
         /// The maximum, in bytes.
