@@ -186,7 +186,7 @@ where
     }
 }
 
-/// How the text of other machines is escaped in an entry.
+/// The rules by which the text of other machines is escaped in an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Escapes {
     /// For a terminal.

@@ -25,9 +25,9 @@ const OTHERS: usize = 3;
 const THREADS_MIN: usize = 1 + BLOCKING_MIN + OTHERS;
 /// The fewest threads for work that blocks with which a client works.
 const CLIENT_BLOCKING_MIN: usize = 1;
-/// How long an idle thread is kept if the system might not grant it another time.
+/// The time for which an idle thread is kept, because the system may refuse another one.
 const KEEP_ALIVE: Duration = Duration::from_hours(24 * 365);
-/// How long the kernel may take to remove threads that have ended.
+/// The time that the kernel has to remove threads that have ended.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The reason why there is no runtime.

@@ -58,7 +58,7 @@ pub enum Unmet {
     Metadata {
         /// The node.
         node: Identifier,
-        /// What is wrong.
+        /// The mistake in the metadata.
         problem: String,
     },
     /// The spec does not accept the metadata of so many other nodes.

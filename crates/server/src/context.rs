@@ -346,7 +346,7 @@ impl RequestContext {
         self.role == Some(Role::Operator)
     }
 
-    /// Which metadata of nodes the sender may see.
+    /// Returns the part of the nodes' metadata that the sender may see.
     pub(super) fn metadata_access(&self) -> MetadataAccess {
         match self.role {
             Some(Role::Viewer) => MetadataAccess::WithoutSecrets,

@@ -4,7 +4,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use cfgsync_wire::{ReloadPart, ReloadResult};
 
-/// How many requests may wait for the reload in progress. Further ones wait for a place.
+/// The largest number of requests that wait for the reload in progress. Further requests wait for a place.
 const QUEUED_MAX: usize = 8;
 
 /// The end of the queue for the routes.

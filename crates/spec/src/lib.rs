@@ -9,8 +9,8 @@
 //! **Invariants.**
 //! - A `Spec` that exists is valid: its expressions and templates are compiled, its paths are artifact names, and the
 //!   files that it names were found.
-//! - Nothing in a spec is ignored: an unknown field or a wrong type is an error. What is ignored in an artifacts file is
-//!   a warning ([`Spec::warnings`]).
+//! - Nothing in a spec is ignored: an unknown field or a wrong type is an error. An unknown field of an artifacts
+//!   file is ignored with a warning ([`Spec::warnings`]).
 //! - An error shows file, line, column, the text and, where there is one, the remedy. All mistakes are reported at once.
 //! - Specs with equal digests render equal files.
 

@@ -34,7 +34,7 @@ pub struct Spec {
     pub materializers: Vec<MaterializerSpec>,
     /// The digest of the YAML and of every file that was read with it. Specs with equal digests render equal files.
     pub digest: Digest,
-    /// What was ignored in the files that were read, such as a field that cfgsync does not know.
+    /// A warning for each part of a file that was ignored, such as a field that cfgsync does not know.
     pub warnings: Vec<String>,
 }
 

@@ -5,8 +5,8 @@ use strsim::damerau_levenshtein;
 /// The largest number of candidates that are compared. A cluster may have a hundred thousand registered names.
 const CANDIDATES_MAX: usize = 4_096;
 
-/// How many pairs of characters of two names are compared in one search. The time is a few milliseconds, so that a
-/// search delays no other task.
+/// The largest number of pairs of characters that one search compares. It then takes a few milliseconds, so that it
+/// delays no other task.
 const CHARACTER_PAIRS_MAX: usize = 1 << 18;
 
 /// The shortest name, in bytes, that counts as an abbreviation of a longer name that begins with it.

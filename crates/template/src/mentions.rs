@@ -10,7 +10,7 @@ use super::{
     syntax_tree::{SyntaxNode, walk_expression},
 };
 
-/// What the text of an expression about a node mentions.
+/// The fields of a node that the text of an expression mentions.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Mentions {
     /// The names of fields of `node.metadata`.

@@ -45,8 +45,8 @@ pub(super) fn forget_printed() {
     PRINTED_BYTES.set(0);
 }
 
-/// Fails if an evaluation prints more than [`PRINTED_MAX_BYTES`]. What a macro prints is kept as a value, and the limit of
-/// the output does not apply to it.
+/// Fails if an evaluation prints more than [`PRINTED_MAX_BYTES`]. The engine keeps the output of a macro as a value, to
+/// which the limit of the output does not apply.
 fn count_printed(length_bytes: usize) -> Result<(), Error> {
     let printed = PRINTED_BYTES.get().saturating_add(length_bytes);
     PRINTED_BYTES.set(printed);

@@ -38,13 +38,13 @@ pub struct ReloadResult {
 pub struct ReloadedPart {
     /// The part.
     pub part: ReloadPart,
-    /// What became of it.
+    /// The result of reading the part again.
     pub outcome: ReloadOutcome,
     /// The outcome in words: what is in force now, or the mistake.
     pub message: String,
 }
 
-/// What became of one part.
+/// The result of reading one part again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReloadOutcome {

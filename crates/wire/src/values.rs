@@ -87,7 +87,7 @@ pub struct NamespacesBody {
     pub next_cursor: String,
 }
 
-/// What the client may do in a namespace.
+/// The rights of the client in a namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AccessBody {

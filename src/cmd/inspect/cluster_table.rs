@@ -15,7 +15,7 @@ use crate::cmd::{
     progress::counted,
 };
 
-/// How many names a line has at most.
+/// The largest number of names on a line.
 const NAMES_MAX: usize = 20;
 
 /// Returns the state of a cluster in one word.

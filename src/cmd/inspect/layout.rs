@@ -34,7 +34,7 @@ pub(super) enum Column {
     Metadata,
 }
 
-/// How much a table shows.
+/// The room for a table, and whether it is shown in full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
     /// Whether all columns are shown in full.

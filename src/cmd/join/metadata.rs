@@ -55,7 +55,7 @@ pub(super) enum MetadataError {
         key: String,
         /// The file.
         path: String,
-        /// What is wrong with its text.
+        /// The mistake in its text.
         problem: String,
     },
     /// A value would be inside another value that is not an object.

@@ -5,9 +5,9 @@ use cfgsync_spec::{Group, Spec};
 use cfgsync_template::{Mentions, NodeValue, RenderContext};
 use serde_json::{Map, Value};
 
-/// How many changes are tried at most for one group.
+/// The largest number of changes that are tried for one group.
 const TRIES_MAX: usize = 20_000;
-/// How many changes of one node are tried at most.
+/// The largest number of changes of one node that are tried.
 const CHANGES_MAX: usize = 256;
 
 /// Values for some fields of the metadata.
@@ -27,7 +27,7 @@ pub(super) fn satisfy(spec: &Spec, nodes: &mut [NodeRegistration]) {
     }
 }
 
-/// Which nodes match which groups.
+/// The groups that each node matches.
 struct Matching<'a> {
     spec: &'a Spec,
     context: RenderContext,

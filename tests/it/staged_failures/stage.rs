@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use crate::sandbox::{Process, Sandbox, Server, join};
 
-/// What is different in each run, and the words that stand for it. A later row sees the text of the earlier ones.
+/// The texts that differ in each run, and the words that replace them. A later row reads the result of the earlier ones.
 const CHANGING: [(&str, &str); 12] = [
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
     (
@@ -96,7 +96,7 @@ impl Stage {
     /// Starts a server of `cluster.yaml`.
     pub(super) fn serve(&self, more: &[&str]) -> Server {
         let mut server = self.sandbox.serve(more);
-        // Two tasks log the address and the instance. What follows is logged after both.
+        // Two tasks log the address and the instance. All later lines are logged after both.
         server.log_until("instance ");
         server
     }

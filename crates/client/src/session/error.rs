@@ -35,7 +35,7 @@ pub enum JoinError {
     Failed {
         /// The reason, in words.
         reason: String,
-        /// What failed. `None` from servers of the older protocol.
+        /// The kind of the failure. `None` from servers of the older protocol.
         kind: Option<ClusterFailureKind>,
     },
     /// The TLS handshake failed: the node does not trust the server, or the server does not trust the node.

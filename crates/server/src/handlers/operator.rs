@@ -21,7 +21,7 @@ use cfgsync_wire::{
 /// The content type of `/metrics`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// How many tokens have an expiry time in `/metrics`: those that expire first.
+/// The largest number of tokens with an expiry time in `/metrics`. The tokens that expire first have one.
 const EXPIRING_TOKENS_MAX: usize = 100;
 
 type Routed = Result<RoutedReply, Rejection>;

@@ -23,7 +23,7 @@ use cfgsync_template::{
 struct Settings<'a> {
     /// The fragments that it can include.
     fragments: &'a [String],
-    /// What the spec declares, and the variable of the file's `for`.
+    /// The declarations of the spec, and the variable of the file's `for`.
     declared: &'a Declarations,
     whitespace: Whitespace,
 }
