@@ -184,7 +184,8 @@ impl FieldRule {
 
     /// Returns the argument of `--meta` that sends a value for the field `name`.
     fn flag(&self, name: &str) -> String {
-        match (self.one_of.first(), self.kind) {
+        let shown = self.one_of.first().filter(|_| !self.secret);
+        match (shown, self.kind) {
             (Some(Value::String(text)), _) => format!("{name}={text}"),
             (Some(value), _) => format!("{name}:={value}"),
             (None, Some(FieldType::Integer | FieldType::Number)) => format!("{name}:=NUMBER"),
@@ -207,6 +208,9 @@ impl FieldRule {
 
     /// Returns what the rule expects, such as `an integer from 1 to 65535`.
     fn expected(&self) -> String {
+        if !self.one_of.is_empty() && self.secret {
+            return "one of the values that the spec lists".to_owned();
+        }
         if !self.one_of.is_empty() {
             let values: Vec<String> = self.one_of.iter().map(Value::to_string).collect();
             return match values.as_slice() {

@@ -240,3 +240,17 @@ fn errors_do_not_show_secret_values() {
     assert!(shown.starts_with("metadata.password: expected"), "{shown}");
     assert!(!shown.contains("PLANTED"), "{shown}");
 }
+
+/// The allowed values of a secret field are as secret as the one that a node sends.
+#[test]
+fn errors_do_not_show_the_allowed_values_of_a_secret_field() {
+    let rules = rules("key: { one_of: [PLANTED, OTHER], secret: true }");
+    for metadata in [json!({ "key": "x" }), json!({})] {
+        let shown = rules.check(&metadata).unwrap_err().to_string();
+        assert!(
+            shown.contains("one of the values that the spec lists"),
+            "{shown}"
+        );
+        assert!(!shown.contains("PLANTED"), "{shown}");
+    }
+}
