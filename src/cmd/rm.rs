@@ -42,7 +42,7 @@ pub(crate) fn run(args: RmArgs) -> Result<Exit, CommandError> {
         } else if args.ban {
             client.ban(identifier).await?;
             tracing::info!(
-                "removed {identifier}, and refusing its registrations until `cfgsync unban {identifier}`"
+                "banned {identifier}: it is no member, and cannot register until `cfgsync unban {identifier}`"
             );
         } else {
             client.remove(identifier).await?;

@@ -256,6 +256,33 @@ fn redrawn_value_is_audited_and_survives_a_restart() {
 }
 
 #[test]
+fn redraw_fails_if_its_render_fails() {
+    let sandbox = Sandbox::new();
+    let port = ReservedPort::new();
+    let mut server = port.serve_with(&sandbox, &STATE);
+    let nodes = ["node-1", "node-2"].map(|node| sandbox.join(&port.url(), node, &[]));
+    for node in nodes {
+        assert_eq!(node.end().0, 0);
+    }
+    let spec = sandbox.read("cluster.yaml");
+    let broken = spec.replace(
+        "{{ once.cookie }}",
+        "{{ once.cookie }}{{ nodes[0].metadata.zone }}",
+    );
+    assert_ne!(broken, spec);
+    sandbox.put("cluster.yaml", &broken);
+    server.signal(Signal::HUP);
+    server.log_until("the render of revision");
+    let redrawn = sandbox.run(&["redraw", "cookie", "--server", &port.url()], &[]);
+    let message = text(&redrawn.stderr);
+    assert_eq!(code(&redrawn), 70, "{message}");
+    assert!(
+        message.contains("once.cookie keeps its value, because the render failed"),
+        "{message}"
+    );
+}
+
+#[test]
 fn banned_node_is_kept_out_until_it_is_unbanned() {
     let sandbox = Sandbox::new();
     let port = ReservedPort::new();

@@ -19,7 +19,8 @@ const FILE_MAX_BYTES: u64 = 4 << 20;
 
 /// Revoke a token: turn its line in the tokens file of the server into a comment
 ///
-/// A running server reads the file again on SIGHUP. From then on it rejects the token, even for a request that it holds.
+/// A running server reads the file again on SIGHUP and `cfgsync reload`. From then on it rejects the token. A
+/// request that it holds gets no files either.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cfgsync token revoke web --tokens /etc/cfgsync/tokens
@@ -61,7 +62,7 @@ pub(super) fn run(args: RevokeArgs) -> Result<Exit, CommandError> {
     revoke(&path, &name, Timestamp::now())?;
     let path = path.display();
     tracing::info!(
-        "revoked {name} in {path}; send SIGHUP to the server, so that it rejects the token"
+        "revoked {name} in {path}; run `cfgsync reload --only tokens`, or send SIGHUP to the server, so that it rejects the token"
     );
     Ok(Exit::Done)
 }
