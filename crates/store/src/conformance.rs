@@ -12,7 +12,7 @@ mod concurrency;
 mod events;
 mod lost_answers;
 mod seals;
-mod values;
+pub(crate) mod values;
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 

@@ -266,8 +266,11 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{Bounds, Change, SetValue, State, ValueBounds, ValueChange};
-    use cfgsync_model::{Alias, ArtifactSet, FailureKind, Generation, ValueType, WriteMode};
+    use crate::{
+        Bounds, Change, SetValue, State, ValueBounds, ValueChange,
+        conformance::values::{delete, new_value, set, set_alias},
+    };
+    use cfgsync_model::{ArtifactSet, FailureKind, Generation};
 
     /// Applies `changes` to a new state and returns its events as JSON.
     fn events_of(changes: Vec<Change>) -> Vec<Value> {
@@ -291,6 +294,7 @@ mod tests {
             reason: "maintenance".to_owned(),
             at: Timestamp::UNIX_EPOCH,
         };
+        let first = |changes: Vec<Change>| changes.into_iter().next().unwrap();
         let changes = vec![
             Change::Claim {
                 identifier: id(),
@@ -315,35 +319,9 @@ mod tests {
             Change::Release(id()),
             Change::Fail(failure),
             Change::Reset,
-            Change::Value(ValueChange::Set(SetValue {
-                namespace: "prod".parse().unwrap(),
-                key: "a/b".parse().unwrap(),
-                content: ValueVersion {
-                    bytes: "secret".into(),
-                    codec: "text".parse().unwrap(),
-                    value_type: ValueType::Secret,
-                    version: 0,
-                    created_at: Timestamp::UNIX_EPOCH,
-                    updated_at: Timestamp::UNIX_EPOCH,
-                    expires_at: None,
-                },
-                mode: WriteMode::Upsert,
-                if_version: None,
-                within: ValueBounds::NONE,
-            })),
-            Change::Value(ValueChange::Delete {
-                namespace: "prod".parse().unwrap(),
-                key: "a/b".parse().unwrap(),
-                if_version: None,
-            }),
-            Change::Value(ValueChange::SetAlias {
-                name: "old".parse().unwrap(),
-                alias: Alias {
-                    target: "a/b".parse().unwrap(),
-                    created_at: Timestamp::UNIX_EPOCH,
-                },
-                within: ValueBounds::NONE,
-            }),
+            first(set(new_value("a/b", "secret", 0))),
+            first(delete("a/b", None)),
+            first(set_alias("old", "a/b")),
             Change::Value(ValueChange::DeleteAlias("old".parse().unwrap())),
             Change::Ban {
                 identifier: id(),
@@ -447,25 +425,13 @@ mod tests {
     #[test]
     fn contents_of_values_in_the_history_are_bounded() {
         let mut state = State::default();
-        let large = vec![b'x'; 1 << 20];
+        let large = SetValue {
+            within: ValueBounds::default(),
+            ..new_value("a", &"x".repeat(1 << 20), 0)
+        };
         for revision in 1..=40 {
-            let set = Change::Value(ValueChange::Set(SetValue {
-                namespace: "prod".parse().unwrap(),
-                key: "a".parse().unwrap(),
-                content: ValueVersion {
-                    bytes: large.clone().into(),
-                    codec: "bytes".parse().unwrap(),
-                    value_type: ValueType::Custom,
-                    version: 0,
-                    created_at: Timestamp::UNIX_EPOCH,
-                    updated_at: Timestamp::UNIX_EPOCH,
-                    expires_at: None,
-                },
-                mode: WriteMode::Upsert,
-                if_version: None,
-                within: ValueBounds::default(),
-            }));
-            state.apply(vec![set], Revision(revision)).unwrap();
+            let changes = set(large.clone());
+            state.apply(changes, Revision(revision)).unwrap();
         }
         assert!(state.events_after(Revision(20)).is_none());
         assert_eq!(state.events_after(Revision(24)).unwrap().count(), 16);

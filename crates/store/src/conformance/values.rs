@@ -20,7 +20,8 @@ fn time(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("test times are valid")
 }
 
-fn new_value(name: &str, content: &str, second: i64) -> SetValue {
+/// Returns a write of a key in the namespace `prod`, without conditions and bounds.
+pub(crate) fn new_value(name: &str, content: &str, second: i64) -> SetValue {
     SetValue {
         namespace: namespace("prod"),
         key: key(name),
@@ -39,11 +40,11 @@ fn new_value(name: &str, content: &str, second: i64) -> SetValue {
     }
 }
 
-fn set(value: SetValue) -> Vec<Change> {
+pub(crate) fn set(value: SetValue) -> Vec<Change> {
     vec![Change::Value(ValueChange::Set(value))]
 }
 
-fn delete(name: &str, if_version: Option<u64>) -> Vec<Change> {
+pub(crate) fn delete(name: &str, if_version: Option<u64>) -> Vec<Change> {
     vec![Change::Value(ValueChange::Delete {
         namespace: namespace("prod"),
         key: key(name),
@@ -51,7 +52,7 @@ fn delete(name: &str, if_version: Option<u64>) -> Vec<Change> {
     })]
 }
 
-fn set_alias(name: &str, target: &str) -> Vec<Change> {
+pub(crate) fn set_alias(name: &str, target: &str) -> Vec<Change> {
     vec![Change::Value(ValueChange::SetAlias {
         name: key(name),
         alias: Alias {

@@ -285,8 +285,11 @@ fn insert(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Bounds, Change, SetValue, ValueBounds, ValueChange};
-    use cfgsync_model::{Alias, JoinerId, NodeRegistration, ValueType, ValueVersion, WriteMode};
+    use crate::{
+        Bounds, Change, SetValue,
+        conformance::values::{delete, new_value, set, set_alias},
+    };
+    use cfgsync_model::{JoinerId, NodeRegistration, ValueVersion};
     use cfgsync_support::clock::Timestamp;
 
     #[test]
@@ -314,45 +317,21 @@ mod tests {
 
     #[test]
     fn values_and_aliases_are_kept_with_their_history() {
-        let version = |content: &str| ValueVersion {
-            bytes: content.to_owned().into(),
-            codec: "json".parse().unwrap(),
-            value_type: ValueType::Integer,
-            version: 0,
-            created_at: Timestamp::UNIX_EPOCH,
-            updated_at: Timestamp::UNIX_EPOCH,
-            expires_at: Some(Timestamp::UNIX_EPOCH),
-        };
-        let set = |key: &str, content: &str| {
-            Change::Value(ValueChange::Set(SetValue {
-                namespace: "prod".parse().unwrap(),
-                key: key.parse().unwrap(),
-                content: version(content),
-                mode: WriteMode::Upsert,
-                if_version: None,
-                within: ValueBounds::NONE,
-            }))
-        };
-        let delete = Change::Value(ValueChange::Delete {
-            namespace: "prod".parse().unwrap(),
-            key: "gone".parse().unwrap(),
-            if_version: None,
-        });
-        let alias = Change::Value(ValueChange::SetAlias {
-            name: "old".parse().unwrap(),
-            alias: Alias {
-                target: "new".parse().unwrap(),
-                created_at: Timestamp::UNIX_EPOCH,
+        let expiring = SetValue {
+            content: ValueVersion {
+                expires_at: Some(Timestamp::UNIX_EPOCH),
+                ..new_value("new", "2", 0).content
             },
-            within: ValueBounds::NONE,
-        });
-        let changes = vec![
-            set("new", "1"),
-            set("new", "2"),
-            set("gone", "3"),
-            delete,
-            alias,
-        ];
+            ..new_value("new", "2", 0)
+        };
+        let changes = [
+            set(new_value("new", "1", 0)),
+            set(expiring),
+            set(new_value("gone", "3", 0)),
+            delete("gone", None),
+            set_alias("old", "new"),
+        ]
+        .concat();
         let mut state = State::default();
         state.apply(changes, Revision(4)).unwrap();
         let instance = Instance::from_bytes([1; 16]);
