@@ -26,6 +26,7 @@ mod refused_nodes;
 mod audit_sink;
 mod unique_values;
 pub mod readiness;
+mod recorded_values;
 pub mod render;
 mod attempt_failure;
 mod admission;
@@ -43,6 +44,7 @@ pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, Metadat
 pub use audit_sink::{AuditEvent, AuditRefused, AuditSink, RenderOutcome};
 pub use cfgsync_store::ValueRejection;
 pub use held_requests::HeldSlot;
+pub use recorded_values::RecordedValues;
 pub use values::{
     CHANGES_MAX, Entry, NAMESPACES_PAGE_DEFAULT_ENTRIES, NAMESPACES_PAGE_MAX_ENTRIES, NewValue,
     PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES, Page, SNAPSHOT_MAX_ENTRIES, ValueCommand, ValueError,

@@ -7,6 +7,7 @@
 
 mod follower;
 mod attempt;
+mod value_follower;
 mod render_key;
 mod crash_mark;
 mod render_job;
@@ -46,6 +47,7 @@ use render_job::{RenderJob, RenderedGeneration};
 use render_key::RenderKey;
 use renderer::{FinishedRender, RenderResult, Renderer};
 use sealer::{PendingSeal, SealAnswer, Sealer, seal_event, unsealed};
+use value_follower::ValueFollower;
 
 /// The shortest time between two evaluations because of changes, so that one evaluation includes many registrations of a
 /// burst. A change after a quiet time is evaluated at once.
@@ -85,6 +87,7 @@ pub(crate) struct Reconciler {
     /// Whether the spec was reloaded since the last evaluation.
     is_reloaded: bool,
     follower: Follower,
+    value_follower: ValueFollower,
     attempt: Attempt,
     renderer: Renderer,
     crash_mark: Arc<CrashMark>,
@@ -106,8 +109,12 @@ impl Reconciler {
         let view = shared.view.load_full();
         let pipeline = view.pipeline.clone();
         let changes = shared.store.follow();
+        let follower = Follower::new(&*shared.store, changes, &pipeline.spec);
+        let state = &follower.state;
+        let changed_value = pipeline.values_revision(&state.values, state.values_revision);
         let mut reconciler = Self {
-            follower: Follower::new(&*shared.store, changes, &pipeline.spec),
+            value_follower: ValueFollower::new(state, changed_value),
+            follower,
             config,
             commands,
             pipeline,
@@ -148,7 +155,7 @@ impl Reconciler {
             return;
         };
         let (sealed, key) = (&served.generation, self.render_key());
-        if sealed.spec == key.spec && key.inputs.newest() <= sealed.revision {
+        if sealed.spec == key.spec && key.newest_input() <= sealed.revision {
             let revision = sealed.revision;
             self.renderer.set_result(key, RenderResult::Sealed);
             self.serving.covers(key, revision);
@@ -200,8 +207,9 @@ impl Reconciler {
     fn follow(&mut self) -> Vec<Arc<NodeRegistration>> {
         let now = Instant::now();
         let changed = self.follower.follow(&*self.shared.store);
-        if changed.registrations {
-            self.attempt.on_registrations_changed(now);
+        let is_rule_value_changed = self.value_follower.follow(&self.follower.state);
+        if changed.registrations || is_rule_value_changed {
+            self.attempt.on_rule_input_changed(now);
         }
         if !changed.registered.is_empty() {
             // A node that registered while the attempt was failing has not begun the next attempt, so begin it here.
@@ -293,6 +301,7 @@ impl Reconciler {
         }
         RenderKey {
             inputs,
+            values: self.value_follower.changed(),
             spec: self.pipeline.spec.digest,
             spec_reading: self.spec_reading,
         }
@@ -338,7 +347,11 @@ impl Reconciler {
             revision,
             took,
             rendering,
+            reads,
         } = render;
+        if let Some(reads) = reads {
+            self.value_follower.on_rendered(reads, &self.follower.state);
+        }
         let metrics = &self.shared.metrics;
         metrics.render_seconds.observe(took.as_secs_f64());
         let result = match rendering {

@@ -1,8 +1,8 @@
 //! Builds a spec in a Rust program, without YAML.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use cfgsync_model::{Digest, Identifier, InvalidIdentifier};
+use cfgsync_model::{Digest, Identifier, InvalidIdentifier, ValueName};
 use cfgsync_template::{Declarations, Expression, JinjaError, Scope, Template, Whitespace};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -35,6 +35,7 @@ pub struct RuleBuilder {
     message: Option<String>,
     settle: Duration,
     deadline: Option<Duration>,
+    requires: Vec<String>,
     late: Late,
     identity: IdentityMode,
     on_conflict: OnConflict,
@@ -83,6 +84,7 @@ impl Spec {
             message: None,
             settle: Duration::ZERO,
             deadline: None,
+            requires: Vec::new(),
             late: Late::default(),
             identity: IdentityMode::default(),
             on_conflict: OnConflict::default(),
@@ -149,6 +151,12 @@ impl RuleBuilder {
     /// waits forever.
     pub fn deadline(mut self, time: Duration) -> Self {
         self.deadline = Some(time);
+        self
+    }
+
+    /// Requires that this operator's value is set, such as `production/app/timeout`. Each call adds a value.
+    pub fn requires(mut self, value: impl Into<String>) -> Self {
+        self.requires.push(value.into());
         self
     }
 
@@ -261,6 +269,13 @@ impl RuleBuilder {
             settle: self.settle,
             deadline: self.deadline,
         };
+        let mut requires = BTreeSet::new();
+        for value in &self.requires {
+            match value.parse::<ValueName>() {
+                Ok(name) => drop(requires.insert(name)),
+                Err(error) => mistakes.push(Mistake::without_text(error.to_string())),
+            }
+        }
         mistakes.extend(self.rule_mistakes(&rule));
         if !mistakes.is_empty() {
             return Err(spec_error(mistakes));
@@ -270,6 +285,7 @@ impl RuleBuilder {
             cluster: self.cluster,
             metadata: MetadataRules::default(),
             ready: Some(rule),
+            requires,
             late: self.late,
             identity: self.identity,
             on_conflict: self.on_conflict,
@@ -355,6 +371,9 @@ impl RuleBuilder {
         });
         if let Some(message) = &self.message {
             rule["message"] = json!(message);
+        }
+        if !self.requires.is_empty() {
+            rule["requires"] = json!(self.requires);
         }
         Digest::of_parts([DIGEST_DOMAIN, rule.to_string().as_bytes()])
     }
