@@ -263,5 +263,6 @@ fn new_head(cluster: &str) -> std::io::Result<LogHead> {
         instance: Instance::from_bytes(instance.try_into().expect("sixteen bytes")),
         marker: marker.try_into().expect("eight bytes"),
         cluster: cluster.to_owned(),
+        has_place: true,
     })
 }

@@ -130,7 +130,7 @@ impl Journal {
         journal.is_tidy = journal.generations.tidy(&journal.state);
         // From then on, a sealed file that the log does not name shows that the end of the log is lost. Files of older
         // programs must be gone before.
-        if is_place_unrecorded && journal.is_tidy {
+        if is_place_unrecorded && (journal.is_tidy || head.has_place) {
             let synced = journal.generations.sync_names();
             synced
                 .and_then(|()| Place::now(&*journal.disk).write(&*journal.disk))
@@ -397,10 +397,18 @@ fn reopen(
         });
     }
     let (now, recorded) = (Place::now(disk), Place::recorded(disk)?);
-    let is_copy = recorded.is_some_and(|recorded| now.differs_from(&recorded));
-    if is_copy && settings.relocation == Relocation::Unstated {
+    if settings.relocation == Relocation::Unstated {
         let directory = disk.path("");
-        return Err(DirectoryError::Copied { directory });
+        match recorded {
+            Some(recorded) if now.differs_from(&recorded) => {
+                return Err(DirectoryError::Copied { directory });
+            }
+            // A crash of the first start leaves no record, but then there is no change either.
+            None if recovered.head.has_place && !recovered.is_unused() => {
+                return Err(DirectoryError::NoPlace { directory });
+            }
+            _ => {}
+        }
     }
     let restored = (settings.relocation == Relocation::Restored)
         .then(|| "the directory was restored".to_owned());

@@ -32,7 +32,7 @@ const CRASHES_PER_FAULT: u64 = 3;
 /// A full disk that gets space again after a few operations.
 const FULL_DISK: Fault = Fault::FailFor(6);
 
-pub(super) const FAULTS: [Fault; 4] = [
+const FAULTS: [Fault; 4] = [
     Fault::StopBefore,
     Fault::StopDuring,
     Fault::FailOnce,
@@ -52,12 +52,13 @@ struct Expected {
     state: Option<Arc<State>>,
 }
 
-fn settings(instance: Instance) -> Settings {
+pub(super) fn settings(instance: Instance) -> Settings {
     Settings {
         head: LogHead {
             instance,
             marker: *b"\x01\x02\x03\x04\xff\xfe\xfd\xfc",
             cluster: "devnet".to_owned(),
+            has_place: true,
         },
         history: HISTORY,
         relocation: Relocation::Unstated,
@@ -278,7 +279,7 @@ fn run_server(
     Ok(())
 }
 
-pub(super) fn crashes_per_fault() -> u64 {
+fn crashes_per_fault() -> u64 {
     let crashes = std::env::var("TEST_CRASHES").map(|count| count.parse().unwrap());
     crashes.unwrap_or(CRASHES_PER_FAULT)
 }
@@ -325,6 +326,31 @@ fn hit_each_operation(fault: Fault) {
     }
 }
 
+/// Calls `start` without a fault, and then with each fault at each of its operations, with several seeds. `start` returns
+/// the number of its operations.
+pub(super) fn hit_each_start(start: impl Fn(Option<(u64, Fault)>, u64) -> u64) {
+    let operations = start(None, 0);
+    assert!(operations >= 10, "{operations}");
+    for at in 0..operations {
+        for fault in FAULTS {
+            for seed in 0..crashes_per_fault() {
+                start(Some((at, fault)), seed ^ (at << 8));
+            }
+        }
+    }
+}
+
+/// Opens `disk` with `fault`, which is the only reason why that may fail.
+pub(super) fn open_with_fault(disk: &SimulatedDisk, fault: Option<(u64, Fault)>) {
+    disk.set_fault(fault);
+    let opened = open(disk);
+    assert!(
+        matches!(opened, Ok(_) | Err(DirectoryError::Io { .. })),
+        "{fault:?}: {:?}",
+        opened.err()
+    );
+}
+
 #[test]
 fn stop_before_any_operation_loses_nothing() {
     hit_each_operation(Fault::StopBefore);
@@ -366,15 +392,9 @@ fn crash_or_error_at_any_operation_of_an_upgrade_loses_nothing() {
     let old = || fixture(super::format_tests::FIXTURE_V1);
     let before = recover(&old()).unwrap().unwrap();
     assert_eq!(before.format, 1);
-    let upgrade = |fault, seed| {
+    hit_each_start(|fault, seed| {
         let disk = old();
-        disk.set_fault(fault);
-        let opened = open(&disk);
-        assert!(
-            matches!(opened, Ok(_) | Err(DirectoryError::Io { .. })),
-            "{fault:?}: {:?}",
-            opened.err()
-        );
+        open_with_fault(&disk, fault);
         let operations = disk.operations();
         let mut random = Random(seed);
         // The first start after the crash may crash as well, after it has shown the state to clients.
@@ -390,16 +410,7 @@ fn crash_or_error_at_any_operation_of_an_upgrade_loses_nothing() {
             assert_same(&journal.state, &again.state);
         }
         operations
-    };
-    let operations = upgrade(None, 0);
-    assert!(operations >= 10, "{operations}");
-    for at in 0..operations {
-        for fault in FAULTS {
-            for seed in 0..crashes_per_fault() {
-                upgrade(Some((at, fault)), seed ^ (at << 8));
-            }
-        }
-    }
+    });
 }
 
 #[test]
