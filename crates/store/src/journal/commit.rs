@@ -72,11 +72,11 @@ pub(super) struct Settings {
     pub(super) head: LogHead,
     /// The number of generations that are kept, from the next seal on.
     pub(super) history: usize,
-    /// What the operator says about a directory that was copied or restored.
+    /// The operator's statement about a directory that was copied or restored.
     pub(super) relocation: Relocation,
 }
 
-/// What a start found in the directory, beside the state.
+/// The result of reading or creating a directory.
 struct Opened {
     log: Log,
     head: LogHead,
@@ -461,8 +461,8 @@ fn open_log(disk: &dyn Disk, recovered: &Recovered) -> Result<Log, DirectoryErro
     let mut log = log.map_err(start_failed)?;
     if extent.is_torn {
         tracing::warn!(
-            "{}: removing an incomplete frame at byte {}: a server that crashes while it writes a frame leaves this, and \
-             has not acknowledged its changes; damage to the file looks the same",
+            "{}: removing an incomplete frame at byte {}: if a crash interrupted the write, its changes were not \
+             acknowledged; if the file was damaged, acknowledged changes may be lost",
             disk.path(LOG).display(),
             extent.end
         );

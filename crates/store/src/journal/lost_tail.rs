@@ -17,7 +17,7 @@ pub(super) struct Evidence {
     has_place: bool,
 }
 
-/// What a log has named, for comparison with the evidence.
+/// The contents of a log, for comparison with the evidence.
 pub(super) struct LogContents<'a> {
     pub(super) instance: Instance,
     /// Whether the head of the log promises the record of the place.
