@@ -15,7 +15,7 @@ use super::{
     simulated_disk::{Fault, Random, SECTOR_BYTES, SimulatedDisk},
     tests::assert_same,
 };
-use crate::{Change, Relocation, SealOutcome, State};
+use crate::{Change, Relocation, SealOutcome, State, conformance::values};
 use cfgsync_model::{
     ArtifactFile, ArtifactSet, Digest, Generation, GenerationNumber, Identifier, Instance,
     NodeRegistration, Revision, Seat, generation_digest,
@@ -47,6 +47,9 @@ struct Expected {
     nodes: BTreeMap<Identifier, Vec<NodeRegistration>>,
     /// The digests of generations that were sealed and may have been delivered.
     sealed: BTreeMap<u64, Digest>,
+    /// The values and aliases, with their history, that a later state may hold: the newest acknowledged ones, and those
+    /// of a change that was sent after them without an answer.
+    values: Vec<String>,
     revision: Revision,
     /// The newest state that clients saw.
     state: Option<Arc<State>>,
@@ -185,10 +188,26 @@ impl Expected {
             .is_some()
     }
 
+    /// Changes values and aliases with one request for each batch, all in one frame. Returns whether the journal can
+    /// continue.
+    fn change_values(&mut self, journal: &mut Journal, batches: Vec<Vec<Change>>) -> bool {
+        let mut after = State::clone(&journal.state);
+        for changes in &batches {
+            let next = after.revision.next();
+            after.apply(changes.clone(), next).unwrap();
+        }
+        self.values.push(values_of(&after));
+        let requests = batches.into_iter().map(Request::Apply);
+        self.commit(journal, requests.collect()).is_some()
+    }
+
     /// Commits one frame. Returns `None` if the journal cannot continue.
     fn commit(&mut self, journal: &mut Journal, requests: Vec<Request>) -> Option<Vec<Answer>> {
         let answers = journal.commit(requests).ok()?;
         assert!(journal.state.revision >= self.revision);
+        if journal.state.revision > self.revision {
+            self.values = vec![values_of(&journal.state)];
+        }
         self.show(journal);
         Some(answers)
     }
@@ -223,6 +242,10 @@ impl Expected {
                 None => assert!(!was_registered(identifier), "{identifier} is lost"),
             }
         }
+        let values = values_of(found);
+        let is_known = self.values.is_empty() || self.values.contains(&values);
+        assert!(is_known, "values are lost, or older: {values}");
+        self.values = vec![values];
         let newest = self.sealed.keys().last().copied().unwrap_or(0);
         assert!(
             found.generation().map_or(0, |g| g.number.0) >= newest,
@@ -246,6 +269,19 @@ impl Expected {
     }
 }
 
+/// Returns a description of all values and aliases, with versions, history and revisions.
+fn values_of(state: &State) -> String {
+    format!("{:?} {:?}", state.values_revision, state.values)
+}
+
+/// Returns a write of a value that spans several sectors. Two of its versions are kept.
+fn set_value(key: &str, turn: u64) -> Vec<Change> {
+    let content = format!("{key}{turn}").repeat(300);
+    let mut value = values::new_value(key, &content, 0);
+    value.within.history_max = 2;
+    values::set(value)
+}
+
 /// One action of a server. Returns whether the server can continue.
 type Step<'a> = &'a dyn Fn(&mut Expected, &mut Journal) -> bool;
 
@@ -258,14 +294,25 @@ fn run_server(
 ) -> Result<(), DirectoryError> {
     let mut journal = open(disk)?;
     expected.check_restarted(&journal);
-    let steps: [Step<'_>; 10] = [
+    let alias = format!("alias{turn}");
+    let steps: [Step<'_>; 12] = [
         &|expected, journal| expected.register(journal, &["a"], turn),
         &|expected, journal| expected.register(journal, &["b", "c", "a"], turn),
         &|expected, journal| expected.seal(journal, turn),
         &|expected, journal| expected.deliver(journal, "a"),
+        &|expected, journal| {
+            let batch = [set_value("v", turn), values::set_alias(&alias, "v")].concat();
+            expected.change_values(journal, vec![batch, set_value("gone", turn)])
+        },
         &|_, journal| !matches!(journal.snapshot(), Err(WriteError::NotSynced { .. })),
         &|expected, journal| expected.register_batch(journal, &["f", "g"], turn),
         &|expected, journal| expected.register(journal, &["d"], turn),
+        &|expected, journal| {
+            expected.change_values(
+                journal,
+                vec![set_value(&alias, turn + 1), set_value("gone", 1)],
+            )
+        },
         &|expected, journal| expected.seal(journal, turn + 1000),
         &|expected, journal| expected.seal(journal, turn),
         &|expected, journal| expected.register(journal, &["a", "e"], turn + 1),
