@@ -310,7 +310,7 @@ fn run_server(
         &|expected, journal| {
             expected.change_values(
                 journal,
-                vec![set_value(&alias, turn + 1), set_value("gone", 1)],
+                vec![set_value(&alias, turn + 1), values::delete("gone", None)],
             )
         },
         &|expected, journal| expected.seal(journal, turn + 1000),
