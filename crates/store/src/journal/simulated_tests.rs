@@ -303,7 +303,8 @@ fn run_server(
         &|expected, journal| expected.deliver(journal, "a"),
         &|expected, journal| {
             let batch = [set_value("v", turn), values::set_alias(&alias, "v")].concat();
-            expected.change_values(journal, vec![batch, set_value("gone", turn)])
+            let gone = [set_value("gone", turn), values::delete("gone", None)];
+            expected.change_values(journal, [vec![batch], gone.to_vec()].concat())
         },
         &|_, journal| !matches!(journal.snapshot(), Err(WriteError::NotSynced { .. })),
         &|expected, journal| expected.register_batch(journal, &["f", "g"], turn),
@@ -311,7 +312,7 @@ fn run_server(
         &|expected, journal| {
             expected.change_values(
                 journal,
-                vec![set_value(&alias, turn + 1), values::delete("gone", None)],
+                vec![set_value(&alias, turn + 1), set_value("gone", turn)],
             )
         },
         &|expected, journal| expected.seal(journal, turn + 1000),
