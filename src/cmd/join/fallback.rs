@@ -89,19 +89,12 @@ impl ReceiptArgs {
 }
 
 impl ReceiptSettings {
-    /// Returns the generation that was delivered to `identifier` before, so that no older one is accepted. A receipt
-    /// that cannot be read is reported; the next delivery replaces it.
+    /// Returns the generation that was delivered to `identifier` before, so that no older one is accepted. The delivery
+    /// replaces a receipt that cannot be read, and reports it.
     pub(super) fn delivered(&self, identifier: &Identifier) -> Option<DeliveredGeneration> {
-        match Receipt::read(&self.path) {
-            Ok(receipt) => {
-                let receipt = receipt.filter(|receipt| receipt.identifier == *identifier);
-                receipt?.delivered()
-            }
-            Err(error) => {
-                warn!("{error}; the next delivery replaces it");
-                None
-            }
-        }
+        let receipt = Receipt::read(&self.path).ok()??;
+        let is_of_this = receipt.identifier == *identifier;
+        is_of_this.then(|| receipt.delivered())?
     }
 }
 
