@@ -101,7 +101,7 @@ impl ReceiptSettings {
 /// The result of [`verify`].
 pub(super) enum Verified {
     /// The files of the previous delivery are unchanged.
-    Files(PreviousDelivery),
+    Files(Box<PreviousDelivery>),
     /// There is no receipt.
     NoReceipt,
     /// The files are not those of the receipt, for this reason.
@@ -114,7 +114,7 @@ pub(super) async fn verify(delivery: &DeliveryOptions, options: &JoinOptions) ->
     let (delivery, options) = (delivery.clone(), options.clone());
     let verifying = tokio::task::spawn_blocking(move || delivery.verify_previous(&options));
     match verifying.await {
-        Ok(Ok(Some(previous))) => Verified::Files(previous),
+        Ok(Ok(Some(previous))) => Verified::Files(Box::new(previous)),
         Ok(Ok(None)) => Verified::NoReceipt,
         Ok(Err(error @ PreviousDeliveryError::Receipt(_))) => {
             Verified::Different(error.to_string())
