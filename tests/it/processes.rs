@@ -295,7 +295,7 @@ fn signals_that_were_ignored_stay_ignored() {
     server.log_until("node-1 registered");
     kill_process(Pid::from_child(&node), Signal::HUP).unwrap();
     server.register("node-2");
-    let ignored = crate::sandbox::text(&node.wait_with_output().unwrap().stdout);
+    let ignored = text(&node.wait_with_output().unwrap().stdout);
     let ignored = ignored.trim().rsplit('\t').next().unwrap();
     let ignored = u64::from_str_radix(ignored, 16).unwrap();
     let is_ignored = |signal: Signal| ignored & (1 << (signal.as_raw() - 1)) != 0;

@@ -374,7 +374,7 @@ fn expired_token_falls_back_and_revoked_token_does_not() {
     assert_eq!(exit, 0, "{log}");
     assert!(started());
     for words in [
-        "the token node expired at 2001-01-01T00:00:00Z; ask an operator for a new one",
+        "the token \"node\" expired at 2001-01-01T00:00:00Z; ask an operator for a new one",
         "until the credential is renewed: continuing with the previous delivery, 2 files of generation 1",
     ] {
         assert_eq!(log.matches(words).count(), 1, "{log}");

@@ -388,7 +388,7 @@ pub(super) fn with_staging_name<T>(
     Err(Errno::EXIST)
 }
 
-/// Removes the files that a killed transaction left. What cannot be removed stays, because it blocks nothing: a new
+/// Removes the files that a killed transaction left. A file that cannot be removed blocks nothing and stays: a new
 /// staged file gets another name.
 fn remove_leftovers(fd: &OwnedFd, path: &Path, hook: Hook<'_>) -> Result<(), DiskError> {
     let failed = || DiskError::io("read the directory", path);
