@@ -10,7 +10,7 @@ pub(crate) mod program;
 pub(crate) mod log;
 pub(crate) mod exit;
 pub(crate) mod error;
-pub(crate) mod values;
+pub(crate) mod parsers;
 pub(crate) mod sources;
 pub(crate) mod credentials;
 pub(crate) mod tls;
