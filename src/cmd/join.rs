@@ -29,13 +29,13 @@ use super::{
     error::CommandError,
     exit::Exit,
     manager::Manager,
+    parsers,
     program::ProgramError,
     progress::{Progress, counted},
     server::UrlParser,
     sources::WithSources,
     threads::{self, ThreadsError},
     tls::{ClientTlsArgs, TrustFailure},
-    values,
 };
 use deliver::Delivered;
 use signals::{EndedBy, Signals};
@@ -115,7 +115,7 @@ pub(crate) struct JoinArgs {
         env = "CFGSYNC_TIMEOUT",
         value_name = "DURATION",
         default_value = "10m",
-        value_parser = values::duration
+        value_parser = parsers::duration
     )]
     timeout: Duration,
     /// Pass the variables in this dotenv artifact to CMD, instead of writing it to a file; repeatable

@@ -14,6 +14,8 @@ use cfgsync_store::{
     Change, CommitError, EventKind, RejectionReason, SetValue, State, ValueChange, ValueRejection,
 };
 
+use cfgsync_support::nearest::nearest;
+
 /// The largest page of values, versions or aliases.
 pub const PAGE_MAX_ENTRIES: usize = 1000;
 
@@ -107,6 +109,16 @@ pub enum ValueError {
     /// The time after which the value expires is too short or too long.
     #[error("a value expires after at least one second and at most ten years")]
     Ttl,
+    /// The key has no value. If it is the key of a deleted value, its history may still be kept.
+    #[error("{key} has no value in the namespace {namespace}{}", question(nearest.as_ref()))]
+    NoValue {
+        /// The namespace in question.
+        namespace: Namespace,
+        /// The key that was asked for.
+        key: ValueKey,
+        /// The nearest key in this namespace, if one is near enough.
+        nearest: Option<ValueKey>,
+    },
     /// The state of the value or the alias does not allow the change.
     #[error(transparent)]
     Rejected(#[from] ValueRejection),
@@ -166,11 +178,18 @@ impl Coordinator {
         if_version: Option<u64>,
     ) -> Result<(), ValueError> {
         let delete = ValueCommand::Delete {
-            namespace,
-            key,
+            namespace: namespace.clone(),
+            key: key.clone(),
             if_version,
         };
-        self.change_values(vec![delete]).await.map(drop)
+        match self.change_values(vec![delete]).await {
+            Ok(_) => Ok(()),
+            Err(ValueError::Rejected(ValueRejection::NoValue(_))) => {
+                let state = self.shared.store.state();
+                Err(no_value(&state, &namespace, &key))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Changes several values at one revision, all or none. Returns for each change the new version, or `None` for a
@@ -315,7 +334,7 @@ impl Coordinator {
         let state = self.shared.store.state();
         match state.values.get(namespace.as_str(), key) {
             Some((key, content)) => Ok(entry(namespace, key, content)),
-            None => Err(ValueRejection::NoValue(key.clone()).into()),
+            None => Err(no_value(&state, namespace, key)),
         }
     }
 
@@ -356,7 +375,7 @@ impl Coordinator {
     ) -> Result<(Vec<Entry>, Option<u64>), ValueError> {
         let state = self.shared.store.state();
         let history = state.values.history(namespace.as_str(), key);
-        let history = history.ok_or_else(|| ValueRejection::NoValue(key.clone()))?;
+        let history = history.ok_or_else(|| no_value(&state, namespace, key))?;
         let key = state.values.resolve(namespace.as_str(), key);
         let older = (history.versions().iter().rev())
             .filter(|one| before.is_none_or(|before| one.version < before));
@@ -383,7 +402,7 @@ impl Coordinator {
     ) -> Result<Entry, ValueError> {
         let state = self.shared.store.state();
         let history = state.values.history(namespace.as_str(), key);
-        let history = history.ok_or_else(|| ValueRejection::NoValue(key.clone()))?;
+        let history = history.ok_or_else(|| no_value(&state, namespace, key))?;
         let mut versions = history.versions().iter();
         let found = versions.find(|one| one.version == version);
         let key = state.values.resolve(namespace.as_str(), key);
@@ -481,6 +500,22 @@ pub(crate) fn expired(state: &State, now: cfgsync_support::clock::Timestamp) -> 
         })
     };
     expired.take(CHANGES_MAX).map(delete).collect()
+}
+
+/// Returns the error for a key without a value, with the nearest key of the namespace.
+fn no_value(state: &State, namespace: &Namespace, key: &ValueKey) -> ValueError {
+    let values = state.values.namespace(namespace.as_str());
+    let keys = values.into_iter().flat_map(|values| values.entries(""));
+    let nearest = nearest(key.as_str(), keys.map(|(key, _)| key.as_str()));
+    ValueError::NoValue {
+        namespace: namespace.clone(),
+        key: key.clone(),
+        nearest: nearest.and_then(|key| key.parse().ok()),
+    }
+}
+
+fn question(nearest: Option<&ValueKey>) -> String {
+    nearest.map_or_else(String::new, |key| format!("; did you mean `{key}`?"))
 }
 
 fn entry(namespace: &Namespace, key: &ValueKey, content: &Arc<ValueVersion>) -> Entry {

@@ -273,6 +273,7 @@ fn outline_of_value_error(error: &ValueError) -> (StatusCode, &'static str) {
         ValueError::TooLong { .. } | ValueError::Content(_) | ValueError::Ttl => {
             (StatusCode::BAD_REQUEST, "invalid_value")
         }
+        ValueError::NoValue { .. } => (StatusCode::NOT_FOUND, "not_found"),
         ValueError::NoVersion { .. } => (StatusCode::NOT_FOUND, "version_not_found"),
         ValueError::TooManyEntries { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_entries"),
         ValueError::TooManyChanges => (StatusCode::BAD_REQUEST, "too_many_changes"),

@@ -224,6 +224,29 @@ impl EntryBody {
     }
 }
 
+impl SetBody {
+    /// Returns the body as JSON.
+    pub fn to_json(&self) -> serde_json::Value {
+        let mode = match self.mode {
+            WriteMode::Upsert => "UPSERT",
+            WriteMode::Create => "CREATE",
+            WriteMode::Update => "UPDATE",
+        };
+        let mut json =
+            serde_json::json!({ "value": BASE64.encode(&self.bytes), "writeMode": mode });
+        if let Some(codec) = &self.codec {
+            json["codec"] = codec.as_str().into();
+        }
+        if self.secret {
+            json["type"] = ValueType::Secret.code().into();
+        }
+        if let Some(seconds) = self.ttl_seconds {
+            json["ttlSeconds"] = seconds.into();
+        }
+        json
+    }
+}
+
 impl AliasBody {
     /// Returns the body of one alias.
     pub fn new(name: ValueKey, alias: Alias) -> Self {
@@ -448,6 +471,23 @@ mod tests {
         }
         for wrong in [json!({ "writeMode": 4 }), json!({ "writeMode": "create?" })] {
             assert!(read_set(wrong.to_string().as_bytes()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn set_body_is_read_as_it_was_written() {
+        for body in [
+            SetBody::default(),
+            SetBody {
+                bytes: b"\xff"[..].into(),
+                codec: Some("client:x".parse().unwrap()),
+                mode: WriteMode::Create,
+                secret: true,
+                ttl_seconds: Some(60),
+            },
+        ] {
+            let json = body.to_json().to_string();
+            assert_eq!(read_set(json.as_bytes()), Ok(body));
         }
     }
 

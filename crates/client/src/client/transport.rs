@@ -56,6 +56,8 @@ pub(super) struct RequestOptions {
     pub(super) body_max_flag: Option<&'static str>,
     /// Leaves out the node's key: the request only finds out which server this is.
     pub(super) without_node_key: bool,
+    /// The version that a value must have now, as `If-Match`.
+    pub(super) if_version: Option<u64>,
 }
 
 impl RequestOptions {
@@ -206,6 +208,9 @@ impl Client {
         }
         if let Some(wait) = options.wait {
             request = request.header(PREFER, format!("wait={}", wait.as_secs()));
+        }
+        if let Some(version) = options.if_version {
+            request = request.header(header::IF_MATCH, format!("\"{version}\""));
         }
         let authorization = self.authorization.as_ref();
         if let Some(authorization) = authorization.or(connection.authorization.as_ref()) {
