@@ -193,15 +193,7 @@ impl Coordinator {
             }
             Answer::Failed(failure) => {
                 body.state = NodeState::Failed;
-                body.reason = Some(match failure.kind {
-                    FailureKind::Operator => {
-                        format!(
-                            "an operator declared the cluster failed: {}",
-                            failure.reason
-                        )
-                    }
-                    _ => failure.reason.clone(),
-                });
+                body.reason = Some(projection::failure_message(&failure));
             }
         }
         body
@@ -326,7 +318,7 @@ impl Coordinator {
 }
 
 /// Returns the failure of the cluster, if it has failed. While a generation is served, only an operator fails it.
-fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
+pub(crate) fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
     let attempt = || view.admission(state).failed_attempt();
     let failure = state.failure.as_ref();
     let failure = failure.or_else(|| attempt().filter(|_| view.served.is_none()));

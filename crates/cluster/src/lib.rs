@@ -33,17 +33,22 @@ mod admission;
 mod capacity;
 mod view;
 mod values;
+mod phase_tally;
+mod phase_waits;
 mod queries;
 pub mod projection;
 mod inspect;
 mod reconciler;
 mod commands;
+mod phases;
 
 pub use admission::check_registration;
 pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, MetadataAccess, Refusal};
 pub use audit_sink::{AuditEvent, AuditRefused, AuditSink, RenderOutcome};
 pub use cfgsync_store::ValueRejection;
 pub use held_requests::HeldSlot;
+pub use phase_tally::{PhaseNodes, PhaseQuery};
+pub use phases::{PhaseAnswer, PhaseRequest};
 pub use recorded_values::RecordedValues;
 pub use values::{
     CHANGES_MAX, Entry, NAMESPACES_PAGE_DEFAULT_ENTRIES, NAMESPACES_PAGE_MAX_ENTRIES, NewValue,
@@ -64,6 +69,7 @@ use crate::{
     capacity::CapacityLimits,
     held_requests::HeldRequests,
     metrics::Metrics,
+    phase_waits::PhaseWaits,
     reconciler::{Command, Reconciler},
     refused_nodes::RefusedNodes,
     render::Pipeline,
@@ -128,6 +134,7 @@ struct Shared {
     view: ArcSwap<View>,
     held_requests: HeldRequests,
     refused: RefusedNodes,
+    phase_waits: PhaseWaits,
     /// Marked changed when the answer to waiting nodes may have changed. New progress alone does not count.
     release: watch::Sender<()>,
     /// Marked changed after each publication. The value is [`View::completed`].
@@ -168,6 +175,7 @@ impl Coordinator {
             view: ArcSwap::from_pointee(first),
             held_requests: HeldRequests::default(),
             refused: RefusedNodes::default(),
+            phase_waits: PhaseWaits::default(),
             release: watch::Sender::new(()),
             published: watch::Sender::new(Revision::default()),
             commands,
@@ -176,7 +184,14 @@ impl Coordinator {
             draining: AtomicBool::new(false),
         });
         let reconciler = Reconciler::new(shared.clone(), config, received);
-        (Self { shared }, reconciler.run(shutdown))
+        let follow = PhaseWaits::follow(shared.clone());
+        let run = async move {
+            tokio::select! {
+                () = reconciler.run(shutdown) => {}
+                () = follow => std::future::pending().await,
+            }
+        };
+        (Self { shared }, run)
     }
 }
 

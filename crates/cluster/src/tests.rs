@@ -18,6 +18,7 @@ mod audit_sink;
 mod slow_store;
 mod values;
 mod value_reads;
+mod phases;
 
 use std::{
     collections::{BTreeMap, HashMap},

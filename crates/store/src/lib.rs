@@ -16,6 +16,8 @@ mod event;
 mod value_change;
 mod change;
 mod values;
+mod phases;
+mod payload_ages;
 mod state;
 mod apply;
 mod published;
@@ -25,13 +27,14 @@ mod journal;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 
-pub use bounds::{Bounds, CapacityExceeded, ValueBounds};
+pub use bounds::{Bounds, CapacityExceeded, PhaseBounds, ValueBounds};
 pub use change::{Change, Commit, CommitError, Rejection, RejectionReason, SealOutcome};
 pub use contract::{BoxFuture, Store};
 pub use error::{StoreError, StoreErrorKind};
 pub use event::{EVENT_HISTORY_MAX_EVENTS, Event, EventKind};
 pub use journal::{DirectoryConfig, DirectoryContents, Relocation};
 pub use memory::MemoryStore;
+pub use phases::{NewReport, Phases};
 pub use published::{PublishedState, StateGuard};
 pub use state::{NodeOverride, RegisteredNode, State};
 pub use value_change::{SetValue, ValueChange, ValueRejection};

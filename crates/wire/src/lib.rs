@@ -21,15 +21,17 @@ mod decimal;
 mod values;
 mod token;
 mod reload;
+mod phases;
 
 pub use cluster::{
     ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody, NodeEntry,
-    NodeState, RefusedEntry,
+    NodeState, PhaseEntry, RefusedEntry,
 };
 pub use error::{Code, DRAINING, ErrorBody, ProgressBody, TLS_REQUIRED};
 pub use payload::{
     EncodedPayload, PayloadEncoder, PayloadLimits, ReceivedPayload, UnusablePayload,
 };
+pub use phases::{PHASE_FAILED, PhaseBody, PhaseState, ReportBody, read_report};
 pub use reload::{ReloadBody, ReloadOutcome, ReloadPart, ReloadResult, ReloadedPart, read_reload};
 pub use request::{
     FailBody, InvalidBody, LeaveBody, RedrawBody, read_fail, read_identifier, read_leave,
