@@ -13,6 +13,7 @@ mod resolve;
 mod signals;
 mod wait;
 mod document;
+mod facts;
 mod deliver;
 mod handover;
 
@@ -38,6 +39,9 @@ use super::{
     tls::{ClientTlsArgs, TrustFailure},
 };
 use deliver::Delivered;
+use facts::Given;
+pub(crate) use facts::SEAT_VARIABLE;
+
 use signals::{EndedBy, Signals};
 use wait::Outcome;
 
@@ -230,11 +234,12 @@ async fn join(
     let manager = Manager::from_environment();
     let delivered = match outcome {
         Outcome::Payload(payload) => {
-            let delivered = tokio::select! {
+            let mut delivered = tokio::select! {
                 biased;
                 ended_by = signals.next() => return Err(JoinFailure::Ended(ended_by).into()),
                 delivered = deliver::deliver(plan, &session, &payload) => delivered?,
             };
+            delivered.facts = Given::by_payload(&session, &payload).variables(plan, &session);
             let files = describe_files(payload.files.files().len(), payload.generation);
             manager.status(&format!("delivered: {files}"));
             delivered
@@ -246,6 +251,7 @@ async fn join(
             deliver::report_previous(plan, &session, &previous)?;
             Delivered {
                 variables: vec![],
+                facts: Given::by_receipt(&previous.receipt).variables(plan, &session),
                 locks: previous.locks,
             }
         }

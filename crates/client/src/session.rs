@@ -11,7 +11,7 @@ mod events;
 mod retry;
 mod attempt;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -197,6 +197,16 @@ impl Session {
     /// Returns the cluster whose payload was received, if its server names it.
     pub fn cluster(&self) -> Option<&str> {
         self.cluster.as_deref()
+    }
+
+    /// Returns the file with the node's own key, if a server has required it.
+    pub fn key_file(&self) -> Option<PathBuf> {
+        if !self.client.sends_node_key_to(self.client.server()) {
+            return None;
+        }
+        let cluster = self.key_cluster.as_deref();
+        let path = self.options.key.path(cluster, &self.options.identifier);
+        path.ok()
     }
 
     fn timeout_error(&self) -> JoinError {

@@ -1,5 +1,7 @@
 //! Delivers a payload: writes the files, prints what is routed to stdout, and reports what was written.
 
+use std::ffi::OsString;
+
 use cfgsync::ArtifactFile;
 use cfgsync_client::{
     CommittedDelivery, JoinError, PreviousDelivery, Session, StaleFile, StaleOutcome,
@@ -16,8 +18,10 @@ const NAMED_MAX: usize = 10;
 
 /// The result of a delivery, for the start of CMD.
 pub(super) struct Delivered {
-    /// The additional environment of CMD.
+    /// The environment of CMD that the server sent.
     pub(super) variables: Vec<(String, String)>,
+    /// The environment of CMD about the node. It counts if both set a variable.
+    pub(super) facts: Vec<(&'static str, OsString)>,
     /// Keeps other deliveries from changing the files until CMD has started.
     pub(super) locks: DirectoryLocks,
 }
@@ -59,7 +63,11 @@ pub(super) async fn deliver(
              longer part of the payload"
         );
     }
-    Ok(Delivered { variables, locks })
+    Ok(Delivered {
+        variables,
+        facts: vec![],
+        locks,
+    })
 }
 
 /// Prints the report of a previous delivery, if a report is requested.

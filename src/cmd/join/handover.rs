@@ -12,8 +12,8 @@ use crate::cmd::{
     program::{self, ProgramError},
 };
 
-/// Executes `program` with the delivered variables, and without those that hold this program's token. Returns only if
-/// that fails. The locks of the directories end when the program has started, because it does not inherit them.
+/// Executes `program` with the delivered variables and the facts about the node, and without those that hold this
+/// program's token. Returns only if that fails. The locks of the directories end when the program has started, because it does not inherit them.
 pub(super) fn execute(
     program: &OsStr,
     arguments: &[OsString],
@@ -21,6 +21,7 @@ pub(super) fn execute(
 ) -> ProgramError {
     let Delivered {
         variables,
+        facts,
         locks: _locks,
     } = delivered;
     let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
@@ -29,6 +30,8 @@ pub(super) fn execute(
     }
     let variables = variables.into_iter();
     environment.extend(variables.map(|(name, value)| (name.into(), value.into())));
+    let facts = facts.into_iter();
+    environment.extend(facts.map(|(name, value)| (name.into(), value)));
     let search_path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
     let path = match program::find(program, search_path) {
         Ok(path) => path,

@@ -40,6 +40,8 @@ pub(super) struct Plan {
     /// Whether a report is printed.
     pub(super) json: bool,
     pub(super) command: Vec<OsString>,
+    /// The variables with which CMD reaches the server as this node. They name files, and contain no secret.
+    pub(super) access_variables: Vec<(&'static str, OsString)>,
 }
 
 /// Reads the variables of the existing clients, and records which of them were used.
@@ -115,6 +117,8 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         .client(servers)?
         .with_payload_limits(args.trust.limits());
     let client = args.credentials.add_to(client)?;
+    let mut access_variables = args.tls.variables();
+    access_variables.extend(args.credentials.variable());
     let mut options = JoinOptions::new(identifier)
         .with_address(address)
         .with_metadata(metadata)
@@ -139,6 +143,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         receipt,
         json: args.output.is_some(),
         command: args.command,
+        access_variables,
     })
 }
 
