@@ -21,6 +21,7 @@
 
 pub mod metrics;
 mod answer;
+mod leases;
 mod held_requests;
 mod refused_nodes;
 mod audit_sink;
@@ -63,6 +64,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::{
     capacity::CapacityLimits,
     held_requests::HeldRequests,
+    leases::Leases,
     metrics::Metrics,
     reconciler::{Command, Reconciler},
     refused_nodes::RefusedNodes,
@@ -127,6 +129,7 @@ struct Shared {
     embedded: Vec<Arc<dyn Materializer>>,
     view: ArcSwap<View>,
     held_requests: HeldRequests,
+    leases: Leases,
     refused: RefusedNodes,
     /// Marked changed when the answer to waiting nodes may have changed. New progress alone does not count.
     release: watch::Sender<()>,
@@ -167,6 +170,7 @@ impl Coordinator {
             embedded,
             view: ArcSwap::from_pointee(first),
             held_requests: HeldRequests::default(),
+            leases: Leases::default(),
             refused: RefusedNodes::default(),
             release: watch::Sender::new(()),
             published: watch::Sender::new(Revision::default()),

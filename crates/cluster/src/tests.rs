@@ -4,6 +4,7 @@
 mod generations;
 mod waiting;
 mod membership;
+mod leases;
 mod projection;
 mod timers;
 mod renders;

@@ -20,6 +20,7 @@ mod request;
 mod decimal;
 mod values;
 mod token;
+mod lease;
 mod reload;
 
 pub use cluster::{
@@ -27,6 +28,7 @@ pub use cluster::{
     NodeState, RefusedEntry,
 };
 pub use error::{Code, DRAINING, ErrorBody, ProgressBody, TLS_REQUIRED};
+pub use lease::LeaseBody;
 pub use payload::{
     EncodedPayload, PayloadEncoder, PayloadLimits, ReceivedPayload, UnusablePayload,
 };
