@@ -37,4 +37,5 @@ mod state_directory;
 mod support;
 mod tls;
 mod tls_command;
+mod watching;
 mod wire;
