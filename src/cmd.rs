@@ -20,6 +20,8 @@ pub(crate) mod settings;
 pub(crate) mod output;
 pub(crate) mod manager;
 pub(crate) mod signals;
+pub(crate) mod signal_name;
+pub(crate) mod orphans;
 pub(crate) mod reason;
 pub(crate) mod progress;
 pub(crate) mod diff;
@@ -140,6 +142,8 @@ mod tests {
                 let without = [
                     ("inspect", "state-dir"),
                     ("plan", "out-dir"),
+                    // Where CFGSYNC_WATCH is set for `join`, `inspect` must still be able to wait.
+                    ("inspect", "watch"),
                     // Where CFGSYNC_SERVER is set for other commands, `plan` asks no server.
                     ("plan", "server"),
                     ("new", "out-dir"),

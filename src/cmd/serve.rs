@@ -13,7 +13,6 @@ mod listeners;
 mod publish;
 mod tls;
 mod reload;
-mod orphans;
 mod supervise;
 
 use std::{
