@@ -249,7 +249,8 @@ impl From<ValuesError> for CommandError {
         let exit = match &error {
             ValuesError::Secret { .. } | ValuesError::OneVersion { .. } => Exit::No,
             ValuesError::NotBase64 { .. } => Exit::Unusable,
-            ValuesError::Read { .. } => Exit::WrongSetting,
+            ValuesError::Read { .. } | ValuesError::File { .. } => Exit::WrongSetting,
+            ValuesError::Write { .. } => Exit::NotWritten,
         };
         Self::new(exit, error)
     }

@@ -34,6 +34,7 @@ mod admission;
 mod capacity;
 mod view;
 mod values;
+mod values_import;
 mod queries;
 pub mod projection;
 mod inspect;
@@ -51,6 +52,7 @@ pub use values::{
     PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES, Page, SNAPSHOT_MAX_ENTRIES, ValueCommand, ValueError,
     ValuesSnapshot, known_codecs,
 };
+pub use values_import::{Import, ImportPlan, ImportedChange, ImportedChangeKind, ImportedValue};
 
 use std::{
     future::Future,

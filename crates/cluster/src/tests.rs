@@ -19,6 +19,7 @@ mod audit_sink;
 mod slow_store;
 mod values;
 mod value_reads;
+mod values_import;
 
 use std::{
     collections::{BTreeMap, HashMap},

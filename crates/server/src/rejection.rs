@@ -270,9 +270,14 @@ impl IntoResponse for Rejection {
 
 fn outline_of_value_error(error: &ValueError) -> (StatusCode, &'static str) {
     match error {
-        ValueError::TooLong { .. } | ValueError::Content(_) | ValueError::Ttl => {
-            (StatusCode::BAD_REQUEST, "invalid_value")
-        }
+        ValueError::OfKey { error, .. } => outline_of_value_error(error),
+        ValueError::TooLong { .. }
+        | ValueError::Content(_)
+        | ValueError::Ttl
+        | ValueError::NoContent
+        | ValueError::Expired(_) => (StatusCode::BAD_REQUEST, "invalid_value"),
+        ValueError::Twice | ValueError::IsAlias(_) => (StatusCode::BAD_REQUEST, "invalid_key"),
+        ValueError::ChangedMeanwhile => (StatusCode::PRECONDITION_FAILED, "other_version"),
         ValueError::NoValue { .. } => (StatusCode::NOT_FOUND, "not_found"),
         ValueError::NoVersion { .. } => (StatusCode::NOT_FOUND, "version_not_found"),
         ValueError::TooManyEntries { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_entries"),

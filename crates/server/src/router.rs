@@ -3,7 +3,7 @@
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::{
-    handlers::{node, operator, probe, values},
+    handlers::{node, operator, probe, values, values_import},
     routes::{Handler, ROUTES, RoutedHandler, Verb},
 };
 
@@ -52,6 +52,7 @@ fn method_router(handler: RoutedHandler, verb: Verb) -> MethodRouter {
         RoutedHandler::ValueVersions => on(filter, values::versions),
         RoutedHandler::ValueDiff => on(filter, values::diff),
         RoutedHandler::ValuesSnapshot => on(filter, values::snapshot),
+        RoutedHandler::ImportValues => on(filter, values_import::import),
         RoutedHandler::ValuesAccess => on(filter, values::access),
         RoutedHandler::Codecs => on(filter, values::codecs),
         RoutedHandler::Aliases => on(filter, values::aliases),

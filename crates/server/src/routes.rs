@@ -88,6 +88,7 @@ pub(super) enum RoutedHandler {
     ValueVersions,
     ValueDiff,
     ValuesSnapshot,
+    ImportValues,
     ValuesAccess,
     Codecs,
     Aliases,
@@ -348,6 +349,15 @@ pub(super) static ROUTES: &[Route] = &[
             action: Action::ReadValues,
             handler: Handler::Routed(RoutedHandler::ValuesSnapshot),
             doc: "returns all values of a namespace at one revision",
+        }],
+    },
+    Route {
+        pattern: "/v1/namespaces/{namespace}/import",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::WriteValues,
+            handler: Handler::Routed(RoutedHandler::ImportValues),
+            doc: "sets and deletes values of a namespace, all or none",
         }],
     },
     Route {

@@ -19,6 +19,7 @@ mod payload;
 mod request;
 mod decimal;
 mod values;
+mod values_import;
 mod token;
 mod lease;
 mod reload;
@@ -43,9 +44,13 @@ pub use signature::{
 };
 pub use token::{TokenEntry, TokenUseEntry};
 pub use values::{
-    AccessBody, AliasAnswer, AliasBody, AliasesBody, CodecsBody, DiffBody, EntriesBody,
+    AccessBody, AliasAnswer, AliasBody, AliasesBody, Base64Text, CodecsBody, DiffBody, EntriesBody,
     EntryAnswer, EntryBody, ErrorInfo, NamespacesBody, SetBody, StatusBody, ValuesSnapshotBody,
-    cursor_after, read_alias, read_cursor, read_set,
+    cursor_after, decode_base64, read_alias, read_cursor, read_set,
+};
+
+pub use values_import::{
+    ImportAnswer, ImportBody, ImportChange, ImportChangeKind, ImportEntry, read_import,
 };
 
 /// The header of every response with the instance of the store.
