@@ -21,12 +21,18 @@ mod decimal;
 mod values;
 mod token;
 mod reload;
+mod sse;
+mod event;
 
 pub use cluster::{
     ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody, NodeEntry,
     NodeState, RefusedEntry,
 };
 pub use error::{Code, DRAINING, ErrorBody, ProgressBody, TLS_REQUIRED};
+pub use event::{
+    NOTICE_EVENT, NoticeBody, READINESS_EVENT, RESET_EVENT, ReadinessBody, ResetBody,
+    ValueEventBody, ValueEventType,
+};
 pub use payload::{
     EncodedPayload, PayloadEncoder, PayloadLimits, ReceivedPayload, UnusablePayload,
 };
@@ -39,6 +45,7 @@ pub use signature::{
     InvalidKey, InvalidSignature, PayloadSigner, Signature, SignedFacts, SigningKey, VerifyError,
     VerifyKey,
 };
+pub use sse::{EVENT_STREAM, EventStreamReader, InvalidStream, StreamedEvent, event_frame};
 pub use token::{TokenEntry, TokenUseEntry};
 pub use values::{
     AccessBody, AliasAnswer, AliasBody, AliasesBody, CodecsBody, DiffBody, EntriesBody,
