@@ -35,6 +35,9 @@ mod values;
 mod queries;
 pub mod projection;
 mod inspect;
+mod event_filter;
+mod event_frames;
+mod events;
 mod reconciler;
 mod commands;
 
@@ -42,6 +45,10 @@ pub use admission::check_registration;
 pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, MetadataAccess, Refusal};
 pub use audit_sink::{AuditEvent, AuditRefused, AuditSink, RenderOutcome};
 pub use cfgsync_store::ValueRejection;
+pub use event_filter::{
+    EVENT_NAMES, EventFilter, FILTER_NAME_MAX_BYTES, FILTER_NAMES_MAX, FilterNames, InvalidFilter,
+};
+pub use events::{EventBatch, EventReader, WatchStart};
 pub use held_requests::HeldSlot;
 pub use values::{
     CHANGES_MAX, Entry, NAMESPACES_PAGE_DEFAULT_ENTRIES, NAMESPACES_PAGE_MAX_ENTRIES, NewValue,
@@ -56,10 +63,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, mpsc, watch};
+use bytes::Bytes;
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use crate::{
     capacity::CapacityLimits,
+    event_frames::EventFrames,
+    events::{NOTICES_MAX, ReadinessNews},
     held_requests::HeldRequests,
     metrics::Metrics,
     reconciler::{Command, Reconciler},
@@ -130,6 +140,11 @@ struct Shared {
     release: watch::Sender<()>,
     /// Marked changed after each publication. The value is [`View::completed`].
     published: watch::Sender<Revision>,
+    event_frames: EventFrames,
+    /// The state of the cluster, for watchers.
+    readiness: watch::Sender<Arc<ReadinessNews>>,
+    /// What happens to the server, as frames for watchers.
+    notices: broadcast::Sender<Bytes>,
     commands: mpsc::Sender<Command>,
     /// First deliveries that the reconciler has not recorded yet.
     deliveries: Mutex<Vec<(Identifier, GenerationNumber)>>,
@@ -155,6 +170,7 @@ impl Coordinator {
         let signer =
             (config.sign_key.clone()).map(|key| Arc::new(PayloadSigner::new(key, cluster)));
         let first = View::before_evaluation(&pipeline, &*store, signer.as_ref());
+        let readiness = ReadinessNews::new(&first, &store.state());
         let shared = Arc::new(Shared {
             store,
             metrics: config.metrics.clone(),
@@ -168,6 +184,9 @@ impl Coordinator {
             refused: RefusedNodes::default(),
             release: watch::Sender::new(()),
             published: watch::Sender::new(Revision::default()),
+            event_frames: EventFrames::default(),
+            readiness: watch::Sender::new(Arc::new(readiness)),
+            notices: broadcast::Sender::new(NOTICES_MAX),
             commands,
             deliveries: Mutex::default(),
             delivered: Notify::new(),

@@ -15,7 +15,7 @@ use super::{
     simulated_disk::{Fault, Random, SECTOR_BYTES, SimulatedDisk},
     tests::assert_same,
 };
-use crate::{Change, Relocation, SealOutcome, State};
+use crate::{Change, EventBounds, Relocation, SealOutcome, State};
 use cfgsync_model::{
     ArtifactFile, ArtifactSet, Digest, Generation, GenerationNumber, Identifier, Instance,
     NodeRegistration, Revision, Seat, generation_digest,
@@ -61,6 +61,7 @@ fn settings(instance: Instance) -> Settings {
         },
         history: HISTORY,
         relocation: Relocation::Unstated,
+        event_bounds: EventBounds::default(),
     }
 }
 
