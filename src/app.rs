@@ -18,7 +18,9 @@ use cfgsync_cluster::Coordinator;
 use cfgsync_materialize::Materializer;
 use cfgsync_server::{DrainReport, HttpConfig};
 use cfgsync_spec::{Spec, SpecError};
-use cfgsync_store::{BoxFuture, DirectoryConfig, EventBounds, MemoryStore, Relocation, Store, StoreError};
+use cfgsync_store::{
+    BoxFuture, DirectoryConfig, EventBounds, MemoryStore, Relocation, Store, StoreError,
+};
 use cfgsync_support::clock::WallClock;
 
 /// The parts of a server, for `cfgsync serve`. The caller binds the listeners, so that it knows their ports.

@@ -36,6 +36,14 @@ pub const EVENT_NAMES: [&str; 21] = [
     NOTICE_EVENT,
 ];
 
+/// The names of the events of values and aliases.
+const VALUE_EVENTS: [&str; 4] = [
+    ValueEventType::Set.event(),
+    ValueEventType::Delete.event(),
+    ValueEventType::AliasSet.event(),
+    ValueEventType::AliasDelete.event(),
+];
+
 /// The events that a watcher has selected. The default selects all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventFilter {
@@ -124,6 +132,12 @@ impl EventFilter {
     /// Returns whether only events of values and aliases are selected.
     pub fn selects_values(&self) -> bool {
         !self.namespaces.is_empty() || !self.prefixes.is_empty()
+    }
+
+    /// Returns whether no other events than those of values and aliases are selected.
+    pub fn has_only_values(&self) -> bool {
+        let is_of_values = |kind: &&str| VALUE_EVENTS.contains(kind);
+        self.selects_values() || (!self.kinds.is_empty() && self.kinds.iter().all(is_of_values))
     }
 
     /// Returns whether the events about the cluster with this name are selected.

@@ -22,6 +22,9 @@ use cfgsync_wire::{
 /// The number of notices that wait for a watcher. One that is further behind gets a reset.
 pub(crate) const NOTICES_MAX: usize = 64;
 
+/// The notice that the server stops.
+pub const STOPPING_NOTICE: &str = "server_stopping";
+
 /// The size of the frames of one read, in bytes. It ends with the frame that reaches it.
 const READ_MAX_BYTES: usize = 64 << 10;
 
@@ -280,6 +283,12 @@ impl EventReader {
             instance: self.shared.store.instance(),
             position: self.at,
         })
+    }
+
+    /// Returns the frame of a notice for this watcher alone, if it has selected notices.
+    pub fn notice(&self, notice: &str, message: String) -> Option<Bytes> {
+        let selects = self.notices.is_some();
+        selects.then(|| notice_frame(notice, message))
     }
 
     /// Waits until frames may be due. Returns `false` once the store is closed.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cfgsync_access::AccessControl;
 
-use super::{Tls, WatchLimits, reload_queue::ReloadQueue};
+use super::{Tls, reload_queue::ReloadQueue, watchers::WatchLimits};
 
 /// The bounds of a server. All listeners share them. Start from [`Default`], and change what differs.
 #[derive(Debug, Clone)]

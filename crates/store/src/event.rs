@@ -148,6 +148,17 @@ fn version_number<S: Serializer>(
 }
 
 impl EventKind {
+    /// Returns whether a value or an alias was changed.
+    pub fn is_of_values(&self) -> bool {
+        matches!(
+            self,
+            Self::ValueSet { .. }
+                | Self::ValueDeleted { .. }
+                | Self::AliasSet { .. }
+                | Self::AliasDeleted { .. }
+        )
+    }
+
     /// Returns the name of this kind, as in the JSON form.
     pub fn name(&self) -> &'static str {
         match self {

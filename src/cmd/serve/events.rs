@@ -34,7 +34,12 @@ pub(super) struct EventArgs {
     )]
     watch_heartbeat: Duration,
     /// Most open event streams; the server refuses more with status 429
-    #[arg(long, env = "CFGSYNC_WATCHERS_MAX", value_name = "COUNT", default_value = "10000")]
+    #[arg(
+        long,
+        env = "CFGSYNC_WATCHERS_MAX",
+        value_name = "COUNT",
+        default_value = "10000"
+    )]
     watchers_max: u32,
     /// Most open event streams of one token or client certificate
     #[arg(
