@@ -38,6 +38,9 @@ mod values_import;
 mod queries;
 pub mod projection;
 mod inspect;
+mod event_filter;
+mod event_frames;
+mod events;
 mod reconciler;
 mod commands;
 
@@ -45,6 +48,10 @@ pub use admission::check_registration;
 pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, MetadataAccess, Refusal};
 pub use audit_sink::{AuditEvent, AuditRefused, AuditSink, RenderOutcome};
 pub use cfgsync_store::ValueRejection;
+pub use event_filter::{
+    EVENT_NAMES, EventFilter, FILTER_NAME_MAX_BYTES, FILTER_NAMES_MAX, FilterNames, InvalidFilter,
+};
+pub use events::{EventBatch, EventReader, STOPPING_NOTICE, WatchStart};
 pub use held_requests::HeldSlot;
 pub use recorded_values::RecordedValues;
 pub use values::{
@@ -61,10 +68,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, mpsc, watch};
+use bytes::Bytes;
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use crate::{
     capacity::CapacityLimits,
+    event_frames::EventFrames,
+    events::{NOTICES_MAX, ReadinessNews},
     held_requests::HeldRequests,
     leases::Leases,
     metrics::Metrics,
@@ -137,6 +147,11 @@ struct Shared {
     release: watch::Sender<()>,
     /// Marked changed after each publication. The value is [`View::completed`].
     published: watch::Sender<Revision>,
+    event_frames: EventFrames,
+    /// The state of the cluster, for watchers.
+    readiness: watch::Sender<Arc<ReadinessNews>>,
+    /// What happens to the server, as frames for watchers.
+    notices: broadcast::Sender<Bytes>,
     commands: mpsc::Sender<Command>,
     /// First deliveries that the reconciler has not recorded yet.
     deliveries: Mutex<Vec<(Identifier, GenerationNumber)>>,
@@ -162,6 +177,7 @@ impl Coordinator {
         let signer =
             (config.sign_key.clone()).map(|key| Arc::new(PayloadSigner::new(key, cluster)));
         let first = View::before_evaluation(&pipeline, &*store, signer.as_ref());
+        let readiness = ReadinessNews::new(&first, &store.state());
         let shared = Arc::new(Shared {
             store,
             metrics: config.metrics.clone(),
@@ -176,6 +192,9 @@ impl Coordinator {
             refused: RefusedNodes::default(),
             release: watch::Sender::new(()),
             published: watch::Sender::new(Revision::default()),
+            event_frames: EventFrames::default(),
+            readiness: watch::Sender::new(Arc::new(readiness)),
+            notices: broadcast::Sender::new(NOTICES_MAX),
             commands,
             deliveries: Mutex::default(),
             delivered: Notify::new(),

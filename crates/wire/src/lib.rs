@@ -23,12 +23,18 @@ mod values_import;
 mod token;
 mod lease;
 mod reload;
+mod sse;
+mod event;
 
 pub use cluster::{
     ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody, NodeEntry,
     NodeState, RefusedEntry,
 };
 pub use error::{Code, DRAINING, ErrorBody, ProgressBody, TLS_REQUIRED};
+pub use event::{
+    NOTICE_EVENT, NoticeBody, READINESS_EVENT, RESET_EVENT, ReadinessBody, ResetBody,
+    ValueEventBody, ValueEventType,
+};
 pub use lease::LeaseBody;
 pub use payload::{
     EncodedPayload, PayloadEncoder, PayloadLimits, ReceivedPayload, UnusablePayload,
@@ -42,6 +48,7 @@ pub use signature::{
     InvalidKey, InvalidSignature, PayloadSigner, Signature, SignedFacts, SigningKey, VerifyError,
     VerifyKey,
 };
+pub use sse::{EVENT_STREAM, EventStreamReader, InvalidStream, StreamedEvent, event_frame};
 pub use token::{TokenEntry, TokenUseEntry};
 pub use values::{
     AccessBody, AliasAnswer, AliasBody, AliasesBody, Base64Text, CodecsBody, DiffBody, EntriesBody,

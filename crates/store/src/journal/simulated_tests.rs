@@ -15,7 +15,7 @@ use super::{
     simulated_disk::{Fault, Random, SECTOR_BYTES, SimulatedDisk},
     tests::assert_same,
 };
-use crate::{Change, Relocation, SealOutcome, State, conformance::values};
+use crate::{Change, EventBounds, Relocation, SealOutcome, State, conformance::values};
 use cfgsync_model::{
     ArtifactFile, ArtifactSet, Digest, Generation, GenerationNumber, Identifier, Instance,
     NodeRegistration, Revision, Seat, generation_digest,
@@ -65,6 +65,7 @@ pub(super) fn settings(instance: Instance) -> Settings {
         },
         history: HISTORY,
         relocation: Relocation::Unstated,
+        event_bounds: EventBounds::default(),
     }
 }
 
