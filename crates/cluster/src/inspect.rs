@@ -213,9 +213,9 @@ impl Coordinator {
         let facts = NodeFacts {
             metadata,
             waits,
-            lease_expired: lease.is_some_and(|lease| {
+            lease: lease.and_then(|lease| {
                 let leases = &self.shared.leases;
-                leases.is_expired(name, lease, waits, Instant::now())
+                leases.state(name, lease, waits, Instant::now())
             }),
             is_recipient: is_recipient(state, view, &node.identifier),
             was_delivered: was_delivered(view, &node.identifier),

@@ -27,8 +27,8 @@ mod sse;
 mod event;
 
 pub use cluster::{
-    ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody, NodeEntry,
-    NodeState, RefusedEntry,
+    ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, LeaseState,
+    NodeBody, NodeEntry, NodeState, RefusedEntry,
 };
 pub use error::{Code, DRAINING, ErrorBody, ProgressBody, TLS_REQUIRED};
 pub use event::{
