@@ -259,7 +259,8 @@ impl From<ValuesError> for CommandError {
         let exit = match &error {
             ValuesError::Secret { .. } | ValuesError::OneVersion { .. } => Exit::No,
             ValuesError::NotBase64 { .. } => Exit::Unusable,
-            ValuesError::Read { .. } => Exit::WrongSetting,
+            ValuesError::Read { .. } | ValuesError::File { .. } => Exit::WrongSetting,
+            ValuesError::Write { .. } => Exit::NotWritten,
         };
         Self::new(exit, error)
     }
@@ -274,6 +275,7 @@ impl From<JoinFailure> for CommandError {
             JoinFailure::Usage(_) => Self::usage(error),
             JoinFailure::Setting(_) => Self::new(Exit::WrongSetting, error),
             JoinFailure::Environment(_) => Self::new(Exit::Unusable, error),
+            JoinFailure::Wait(_) => Self::new(Exit::Unexpected, error),
             JoinFailure::Ended(signal) => Self::new(Exit::of_signal(signal.number), error),
             JoinFailure::Program(error) => error.into(),
         }

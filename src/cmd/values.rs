@@ -10,8 +10,12 @@ mod ls;
 mod history;
 mod diff;
 mod alias;
+mod value_file;
+mod export;
+mod import;
 
 pub(crate) use error::ValuesError;
+pub(crate) use value_file::{FILE_MAX_BYTES, ValueFile};
 
 use clap::{Args, Subcommand};
 
@@ -32,7 +36,9 @@ use super::{
   cfgsync values ls production
   cfgsync values history production/app/timeout
   cfgsync values diff production/app/timeout 1 2
-  cfgsync values rm production/app/timeout")]
+  cfgsync values rm production/app/timeout
+  cfgsync values export production production.yaml
+  cfgsync values import production.yaml --dry-run")]
 pub(crate) struct ValuesArgs {
     #[command(subcommand)]
     command: ValuesCommand,
@@ -49,6 +55,8 @@ enum ValuesCommand {
     History(history::HistoryArgs),
     Diff(diff::DiffArgs),
     Alias(alias::AliasArgs),
+    Import(import::ImportArgs),
+    Export(export::ExportArgs),
 }
 
 pub(crate) fn run(args: ValuesArgs) -> Result<Exit, CommandError> {
@@ -62,6 +70,8 @@ pub(crate) fn run(args: ValuesArgs) -> Result<Exit, CommandError> {
             ValuesCommand::History(args) => history::run(&client, args).await,
             ValuesCommand::Diff(args) => diff::run(&client, args).await,
             ValuesCommand::Alias(args) => alias::run(&client, args).await,
+            ValuesCommand::Import(args) => import::run(&client, args).await,
+            ValuesCommand::Export(args) => export::run(&client, args).await,
         }
     })
 }

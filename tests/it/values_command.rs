@@ -213,7 +213,7 @@ fn lists_and_differences_are_for_people_and_scripts() {
         values.set(&[&format!("prod/{key}"), "1"]);
     }
     values.set(&["stage/x", "1"]);
-    assert_eq!(values.ok(&["ls"]), "prod\nstage\n");
+    assert_eq!(values.ok(&["ls"]), "NAMESPACE\nprod\nstage\n");
     let table = values.ok(&["ls", "prod/app/"]);
     let keys: Vec<&str> = table
         .lines()
@@ -280,4 +280,137 @@ fn alias_is_a_second_name() {
     values.ok(&["alias", "rm", "timeout"]);
     assert_eq!(values.run(&["alias", "rm", "timeout"]).0, 77);
     assert_eq!(values.run(&["get", "prod/timeout"]).0, 3);
+}
+
+/// An export describes the namespace completely, so importing it again changes nothing.
+#[test]
+fn export_and_import_changes_nothing() {
+    let values = Values::start();
+    values.set(&["prod/app/timeout", "30"]);
+    values.set(&["prod/app/limits", r#"{ "max": 5, "a": [1.0, null, "on"] }"#]);
+    values.set(&["prod/app/motd", "--codec", "text", "a: b\n\n  c\n"]);
+    values.set(&["prod/app/toml", "--codec", "toml", "a = 1\n"]);
+    values.set(&["prod/maintenance", "true", "--ttl", "1h"]);
+    let secret = [
+        "set",
+        "prod/db/password",
+        "--secret",
+        "--codec",
+        "text",
+        "-",
+    ];
+    assert_eq!(values.run_with(&secret, Some(b"hunter2")).0, 0);
+    let bytes = ["set", "prod/blob", "--codec", "client:x", "-"];
+    assert_eq!(values.run_with(&bytes, Some(b"\xff\x00")).0, 0);
+    let before = values.json(&["ls", "prod", "--reveal"]);
+
+    values.ok(&["export", "prod", "hidden.yaml"]);
+    values.ok(&["export", "prod", "all.yaml", "--reveal"]);
+    let hidden = values.sandbox.read("hidden.yaml");
+    assert_eq!(values.ok(&["export", "prod"]), hidden);
+    assert!(!hidden.contains("hunter2"), "{hidden}");
+    assert!(values.sandbox.read("all.yaml").contains("hunter2"));
+    let mode = |name: &str| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = values.sandbox.path().join(name);
+        path.metadata().unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!((mode("hidden.yaml"), mode("all.yaml")), (0o644, 0o600));
+
+    for file in ["hidden.yaml", "all.yaml"] {
+        assert_eq!(values.ok(&["import", file, "--prune", "--dry-run"]), "");
+        values.ok(&["import", file, "--prune"]);
+    }
+    assert_eq!(values.json(&["ls", "prod", "--reveal"]), before);
+
+    // A copy in another namespace has the same contents.
+    values.ok(&["import", "all.yaml", "--into", "copy"]);
+    let copy = values.ok(&["export", "copy", "--reveal"]);
+    let expected = values
+        .sandbox
+        .read("all.yaml")
+        .replace("namespace: prod", "namespace: copy");
+    assert_eq!(copy, expected);
+    let (exit, _, log) = values.run(&["import", "hidden.yaml", "--into", "other"]);
+    assert_eq!(exit, 77, "{log}");
+    assert!(log.contains("db/password: it has no content"), "{log}");
+    assert_eq!(
+        values.ok(&["export", "other"]),
+        "namespace: other\nvalues: {}\n"
+    );
+}
+
+#[test]
+fn import_is_made_completely_or_not_at_all() {
+    let values = Values::start();
+    values.set(&["prod/a", "{\"x\":1}"]);
+    values.set(&["prod/gone", "1"]);
+    let secret = ["set", "prod/secret", "--secret", "-"];
+    assert_eq!(values.run_with(&secret, Some(b"1")).0, 0);
+    let file = "namespace: prod\nvalues:\n  a: { x: 2 }\n  b: !value { codec: text, text: \"hello\\n\" }\n  secret: \
+                !value { secret: true, text: \"2\" }\n";
+    values.sandbox.put("prod.yaml", file);
+    let (exit, diff, _) = values.run(&["import", "prod.yaml", "--dry-run", "--prune"]);
+    let expected = "\
+--- prod/a
++++ prod/a
+@@ -1,3 +1,3 @@
+ {
+-  \"x\": 1
++  \"x\": 2
+ }
+--- /dev/null
++++ prod/b
+@@ -0,0 +1 @@
++hello
+secret prod/secret: update
+--- prod/gone
++++ /dev/null
+@@ -1 +0,0 @@
+-1
+";
+    assert_eq!((exit, &*diff), (3, expected));
+    let (exit, json, _) = values.run(&["import", "prod.yaml", "--dry-run", "-o", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(exit, 3);
+    let expected = serde_json::json!([
+        { "key": "a", "change": "update" },
+        { "key": "b", "change": "create" },
+        { "key": "secret", "change": "update" },
+    ]);
+    assert_eq!(
+        (&json["changes"], &json["dryRun"]),
+        (&expected, &true.into())
+    );
+    assert_eq!(values.ok(&["get", "prod/a"]), "{\"x\":1}");
+
+    let (exit, _, log) = values.run(&["import", "prod.yaml", "--prune"]);
+    assert_eq!(exit, 0, "{log}");
+    let summary = "imported prod: 1 value created, 2 updated, 1 deleted, 0 unchanged";
+    assert!(log.contains(summary), "{log}");
+    assert_eq!(values.ok(&["get", "prod/secret", "--reveal"]), "2");
+    assert_eq!(values.run(&["get", "prod/gone"]).0, 3);
+
+    let wrong =
+        file.replace("{ x: 2 }", "3").replace("hello", "bye") + "  c: !value { text: '{' }\n";
+    values.sandbox.put("prod.yaml", &wrong);
+    let (exit, _, log) = values.run(&["import", "prod.yaml"]);
+    assert_eq!(exit, 77, "{log}");
+    assert!(log.contains("c: the value is not JSON"), "{log}");
+    assert!(log.contains("help: nothing was changed"), "{log}");
+    assert_eq!(values.ok(&["get", "prod/b"]), "hello\n");
+
+    values.sandbox.put("prod.yaml", "values: { a: 1 }\n");
+    let (exit, _, log) = values.run(&["import", "prod.yaml"]);
+    assert_eq!(exit, 78, "{log}");
+    assert!(log.contains("prod.yaml: it names no namespace"), "{log}");
+    values.sandbox.put("prod.yaml", "valus: { a: 1 }\n");
+    let (exit, _, log) = values.run(&["import", "prod.yaml"]);
+    assert_eq!(exit, 78, "{log}");
+    assert!(
+        log.contains("prod.yaml: unknown field `valus`; did you mean `values`?"),
+        "{log}"
+    );
+    let (exit, _, log) = values.run(&["export", "prod", "missing/prod.yaml"]);
+    assert_eq!(exit, 73, "{log}");
 }

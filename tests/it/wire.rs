@@ -9,6 +9,8 @@ mod phases;
 mod rejections;
 mod values;
 mod waiting;
+mod watch;
+mod watch_resume;
 
 use cfgsync_model::Digest;
 

@@ -27,6 +27,8 @@ pub enum Action {
     Read,
     /// Change the cluster: overrides, removals, failure, reset.
     Operate,
+    /// Watch the events of the cluster. Those of values need [`Action::ReadValues`] too.
+    Watch,
     /// Read operators' values and aliases.
     ReadValues,
     /// Change operators' values and aliases.
@@ -44,7 +46,7 @@ impl Action {
             Self::Register | Self::Fetch | Self::Leave | Self::Report | Self::WaitForPhase => {
                 Some(Role::Node)
             }
-            Self::Inspect => Some(Role::Viewer),
+            Self::Inspect | Self::Watch => Some(Role::Viewer),
             Self::Read | Self::Operate | Self::ReadValues | Self::WriteValues => {
                 Some(Role::Operator)
             }
@@ -60,6 +62,7 @@ impl Action {
             | Self::WaitForPhase
             | Self::Inspect
             | Self::Read
+            | Self::Watch
             | Self::ReadValues
             | Self::CheckAccess => false,
         }

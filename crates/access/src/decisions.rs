@@ -248,12 +248,16 @@ mod tests {
 
     #[test]
     fn the_role_decides_which_actions_are_allowed() {
-        use Action::{Fetch, Inspect, Leave, Operate, Probe, Read, Register, Report, WaitForPhase};
+        use Action::{
+            Fetch, Inspect, Leave, Operate, Probe, Read, ReadValues, Register, Report,
+            WaitForPhase, Watch, WriteValues,
+        };
         let open = &[Probe][..];
         let nodes = &[Probe, Register, Fetch, Leave, Report, WaitForPhase][..];
-        let views = &[Probe, Inspect, WaitForPhase][..];
-        let operators = &[Inspect, Read, Operate][..];
-        let all = &[nodes, operators].concat()[..];
+        let views = &[Probe, Inspect, Watch, WaitForPhase][..];
+        let values = [ReadValues, WriteValues];
+        let all = [nodes, &[Inspect, Watch, Read, Operate], &values[..]];
+        let all = &all.concat()[..];
         // The client's credentials, whether nodes may be anonymous, and the actions that are allowed then.
         for (presents, anonymous, allowed) in [
             ("nothing", false, open),

@@ -16,6 +16,7 @@ mod sealer;
 mod evaluation;
 mod adopter;
 mod expiry;
+mod lease_expiry;
 mod recorder;
 mod publisher;
 
@@ -30,6 +31,7 @@ use crate::{
     Config, Shared,
     attempt_failure::InputRevisions,
     audit_sink::{AuditEvent, RenderOutcome},
+    events::send_notice,
     render::Pipeline,
     view::ServedGeneration,
 };
@@ -41,6 +43,7 @@ use crash_mark::CrashMark;
 use evaluation::Evaluation;
 use expiry::Expiry;
 use follower::{Follower, log_registrations};
+use lease_expiry::LeaseExpiry;
 use publisher::{Publisher, Serving};
 use recorder::Recorder;
 use render_job::{RenderJob, RenderedGeneration};
@@ -94,6 +97,7 @@ pub(crate) struct Reconciler {
     sealer: Sealer,
     adopter: Adopter,
     expiry: Expiry,
+    lease_expiry: LeaseExpiry,
     recorder: Recorder,
     serving: Serving,
     publisher: Publisher,
@@ -126,6 +130,7 @@ impl Reconciler {
             sealer: Sealer::default(),
             adopter: Adopter::default(),
             expiry: Expiry::default(),
+            lease_expiry: LeaseExpiry::default(),
             recorder: Recorder::default(),
             serving: Serving::new(view.served.clone(), view.coverage.up_to),
             publisher: Publisher::default(),
@@ -138,6 +143,9 @@ impl Reconciler {
     /// After a restart, accepts the served generation if a new render could give other results, as a program's does.
     /// Delays a render during which the server before ended, or pauses it.
     fn resume(&mut self) {
+        self.shared
+            .leases
+            .set_used(self.pipeline.spec.lease.is_some());
         if !self.pipeline.is_repeatable() {
             self.accept_served();
         }
@@ -180,6 +188,11 @@ impl Reconciler {
                 self.expiry
                     .delete_if_due(&self.shared, &self.follower.state),
             );
+            wake_at.add(self.lease_expiry.remove_if_due(
+                &self.shared,
+                &self.follower.state,
+                &self.pipeline,
+            ));
             self.publish(evaluation);
             let next_evaluation = Instant::now() + EVALUATION_INTERVAL;
             tokio::select! {
@@ -196,6 +209,7 @@ impl Reconciler {
                 () = self.recorder.recorded(&self.shared) => {}
                 () = self.shared.delivered.notified() => {}
                 () = self.expiry.deleted() => {}
+                () = self.lease_expiry.removed() => {}
                 () = refusals_changed(&self.shared, next_evaluation) => {}
                 () = sleep_until(wake_at.0) => {}
             }
@@ -327,6 +341,9 @@ impl Reconciler {
             Command::Reload(pipeline, answer) => {
                 self.warn_changed_once(&pipeline);
                 self.pipeline = pipeline;
+                self.shared
+                    .leases
+                    .set_used(self.pipeline.spec.lease.is_some());
                 self.spec_reading += 1;
                 self.is_reloaded = true;
                 if self.serving.generation.is_some() {
@@ -334,6 +351,8 @@ impl Reconciler {
                 }
                 self.follower.track(&self.pipeline.spec);
                 self.publisher.release();
+                let message = "the server has read its spec again".to_owned();
+                send_notice(&self.shared.notices, "spec_reloaded", message);
                 answer
             }
         };

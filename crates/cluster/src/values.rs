@@ -14,7 +14,7 @@ use cfgsync_store::{
     Change, CommitError, EventKind, RejectionReason, SetValue, State, ValueChange, ValueRejection,
 };
 
-use cfgsync_support::nearest::nearest;
+use cfgsync_support::{clock::Timestamp, nearest::nearest};
 
 /// The largest page of values, versions or aliases.
 pub const PAGE_MAX_ENTRIES: usize = 1000;
@@ -138,6 +138,29 @@ pub enum ValueError {
         /// The namespace in question.
         namespace: Namespace,
     },
+    /// One value of several is refused.
+    #[error("{key}: {error}")]
+    OfKey {
+        /// The key of the value.
+        key: ValueKey,
+        /// The reason.
+        error: Box<ValueError>,
+    },
+    /// An import has a key twice.
+    #[error("the key occurs twice")]
+    Twice,
+    /// An import has an alias in place of a key.
+    #[error("it is an alias of {0}; use that key")]
+    IsAlias(ValueKey),
+    /// An import has no content for a value, and there is no secret to keep.
+    #[error("it has no content, and there is no secret with this key to keep; give it a content")]
+    NoContent,
+    /// A value would have expired before it is set.
+    #[error("it expires at {0}, which is in the past")]
+    Expired(Timestamp),
+    /// Another client changed a value while it was compared.
+    #[error("another client changed the value at the same time; try again")]
+    ChangedMeanwhile,
     /// One request has too many changes.
     #[error("one request changes at most {CHANGES_MAX} values")]
     TooManyChanges,
@@ -208,11 +231,6 @@ impl Coordinator {
             .map(|command| self.value_change(command).map(Change::Value))
             .collect();
         let events = self.apply_values(changes?).await?;
-        self.shared
-            .metrics
-            .changes
-            .values
-            .inc_by(events.len() as u64);
         let entry = |kind| match kind {
             EventKind::ValueSet {
                 namespace,
@@ -230,38 +248,46 @@ impl Coordinator {
 
     /// Checks a change and completes it with this server's time and bounds.
     fn value_change(&self, command: ValueCommand) -> Result<ValueChange, ValueError> {
-        let value = match command {
-            ValueCommand::Set(value) => value,
+        match command {
+            ValueCommand::Set(value) => {
+                let expires_at = match value.ttl {
+                    None => None,
+                    Some(ttl) if ttl >= Duration::from_secs(1) && ttl <= TTL_MAX => {
+                        let at = self.shared.clock.now().checked_add(ttl);
+                        Some(at.map_err(|_| ValueError::Ttl)?)
+                    }
+                    Some(_) => return Err(ValueError::Ttl),
+                };
+                self.set_change(value, expires_at)
+            }
             ValueCommand::Delete {
                 namespace,
                 key,
                 if_version,
-            } => {
-                return Ok(ValueChange::Delete {
-                    namespace,
-                    key,
-                    if_version,
-                });
-            }
-        };
+            } => Ok(ValueChange::Delete {
+                namespace,
+                key,
+                if_version,
+            }),
+        }
+    }
+
+    /// Checks the content of a value, which expires at `expires_at` whatever its `ttl`.
+    pub(crate) fn set_change(
+        &self,
+        value: NewValue,
+        expires_at: Option<Timestamp>,
+    ) -> Result<ValueChange, ValueError> {
         let bytes = value.bytes.len();
         if bytes > VALUE_MAX_BYTES {
             return Err(ValueError::TooLong { bytes });
         }
-        let default = || Codec::new(DEFAULT_CODEC).expect("the name is valid");
-        let codec = value.codec.unwrap_or_else(default);
+        let codec = value.codec.unwrap_or_else(default_codec);
         let value_type = match decode(&codec, &value.bytes)?.value_type() {
             _ if value.secret => ValueType::Secret,
             value_type => value_type,
         };
         let now = self.shared.clock.now();
-        let expires_at = match value.ttl {
-            None => None,
-            Some(ttl) if ttl >= Duration::from_secs(1) && ttl <= TTL_MAX => {
-                Some(now.checked_add(ttl).map_err(|_| ValueError::Ttl)?)
-            }
-            Some(_) => return Err(ValueError::Ttl),
-        };
         Ok(ValueChange::Set(SetValue {
             namespace: value.namespace,
             key: value.key,
@@ -296,7 +322,6 @@ impl Coordinator {
             within: self.shared.value_bounds,
         };
         self.apply_values(vec![Change::Value(change)]).await?;
-        self.shared.metrics.changes.values.inc();
         Ok(alias)
     }
 
@@ -307,17 +332,22 @@ impl Coordinator {
     pub async fn delete_alias(&self, name: ValueKey) -> Result<(), ValueError> {
         let change = Change::Value(ValueChange::DeleteAlias(name));
         self.apply_values(vec![change]).await?;
-        self.shared.metrics.changes.values.inc();
         Ok(())
     }
 
-    async fn apply_values(&self, changes: Vec<Change>) -> Result<Vec<EventKind>, ValueError> {
+    /// Applies changes at one revision, all or none, and counts them.
+    pub(crate) async fn apply_values(
+        &self,
+        changes: Vec<Change>,
+    ) -> Result<Vec<EventKind>, ValueError> {
         match self.shared.store.apply(changes).await {
-            Ok(commit) => Ok(commit
-                .events
-                .iter()
-                .map(|event| event.kind.clone())
-                .collect()),
+            Ok(commit) => {
+                let events = commit.events.iter().map(|event| event.kind.clone());
+                let events: Vec<EventKind> = events.collect();
+                let counter = &self.shared.metrics.changes.values;
+                counter.inc_by(events.len() as u64);
+                Ok(events)
+            }
             Err(CommitError::Rejected(rejection)) => match rejection.reason {
                 RejectionReason::Value(reason) => Err(ValueError::Rejected(reason)),
                 _ => Err(ValueError::Store(CommitError::Rejected(rejection))),
@@ -483,13 +513,18 @@ impl Coordinator {
     }
 }
 
+/// Returns the codec of a value for which none is given.
+pub(crate) fn default_codec() -> Codec {
+    Codec::new(DEFAULT_CODEC).expect("the name is valid")
+}
+
 /// Returns the names of the codecs that the server checks, sorted.
 pub fn known_codecs() -> [&'static str; 5] {
     KNOWN_CODECS
 }
 
 /// Returns the changes that delete the values which have expired at `now`. Each deletes only the version that expired.
-pub(crate) fn expired(state: &State, now: cfgsync_support::clock::Timestamp) -> Vec<Change> {
+pub(crate) fn expired(state: &State, now: Timestamp) -> Vec<Change> {
     let expiring = state.values.expiring();
     let expired = expiring.filter(|(_, _, value)| value.expires_at.is_some_and(|at| at <= now));
     let delete = |(namespace, key, value): (&Namespace, &ValueKey, &Arc<ValueVersion>)| {

@@ -13,6 +13,7 @@
 mod digest;
 mod pin;
 mod instance;
+mod event_id;
 mod identifier;
 mod integer;
 mod registration;
@@ -40,6 +41,7 @@ pub use artifact::{
 pub use artifact_path::{ArtifactPath, InvalidArtifactPath};
 pub use content::{Chunk, Content};
 pub use digest::{Digest, InvalidDigest};
+pub use event_id::{EventId, EventPosition};
 pub use failure::{Failure, FailureKind};
 pub use generation::{Generation, NodeFiles, generation_digest, payload_digest};
 pub use identifier::{Identifier, InvalidIdentifier};

@@ -35,6 +35,9 @@ pub(super) struct RawSpec {
     pub(super) ready: Option<Value>,
     /// The operators' values that must be set before the set of nodes counts as complete, as `NAMESPACE/KEY`.
     pub(super) requires: Option<Vec<String>>,
+    /// The time, at least 1 s, for which a node counts without a sign of life. A waiting or following `join` renews it. A node that
+    /// has received its files and neither follows nor renews is not removed.
+    pub(super) lease: Option<DurationText>,
     /// The effect of a change after the first seal. With `follow`, the default, every change makes the next generation.
     /// With `refuse`, the server refuses new nodes and removals.
     pub(super) late: Option<RawLate>,

@@ -18,7 +18,7 @@ use super::{
     mistake::{Document, Mistake, spec_error},
     once_name,
     raw::{RawIdentity, RawLate, RawOnConflict, RawSpec},
-    ready_rule::{NO_CONDITION, NO_CONDITION_HELP},
+    ready_rule::{LEASE_MIN, LEASE_TOO_SHORT, NO_CONDITION, NO_CONDITION_HELP},
     server_settings::ServerSettings,
     source::YamlPath,
     syntax, typed,
@@ -108,6 +108,10 @@ impl Reader {
         let values = self.values(&raw, &root.key("values"));
         self.declared = declared(&raw, &values);
         let once = self.once(&raw, &root.key("once"));
+        let lease = raw.lease.map(|lease| lease.0);
+        if lease.is_some_and(|lease| lease < LEASE_MIN) {
+            self.report(&root.key("lease"), LEASE_TOO_SHORT);
+        }
         let requires = self.value_names(raw.requires.as_deref(), &root.key("requires"));
         let path = root.key("materializers");
         let materializers = read_materializers(self, &raw.materializers, &path);
@@ -132,6 +136,7 @@ impl Reader {
             metadata: metadata?,
             ready: ready?,
             requires: requires.into_iter().collect(),
+            lease,
             late: match raw.late {
                 None | Some(RawLate::Follow) => Late::Follow,
                 Some(RawLate::Refuse) => Late::Refuse,

@@ -12,7 +12,7 @@ use super::{
     metadata::MetadataRules,
     mistake::{Mistake, SpecError, spec_error},
     once_name,
-    ready_rule::{NO_CONDITION_HELP, RuleProblem},
+    ready_rule::{LEASE_MIN, LEASE_TOO_SHORT, NO_CONDITION_HELP, RuleProblem},
     types::{
         EmbeddedMaterializer, Group, IdentityMode, Late, MaterializerSpec, Members, OnConflict,
         ReadyRule, Spec,
@@ -36,6 +36,7 @@ pub struct RuleBuilder {
     settle: Duration,
     deadline: Option<Duration>,
     requires: Vec<String>,
+    lease: Option<Duration>,
     late: Late,
     identity: IdentityMode,
     on_conflict: OnConflict,
@@ -86,6 +87,7 @@ impl Spec {
             settle: Duration::ZERO,
             deadline: None,
             requires: Vec::new(),
+            lease: None,
             late: Late::default(),
             identity: IdentityMode::default(),
             on_conflict: OnConflict::default(),
@@ -159,6 +161,12 @@ impl RuleBuilder {
     /// Requires that this operator's value is set, such as `production/app/timeout`. Each call adds a value.
     pub fn requires(mut self, value: impl Into<String>) -> Self {
         self.requires.push(value.into());
+        self
+    }
+
+    /// Removes nodes that give no sign of life for this time, at least 1 s. The default is to keep them.
+    pub fn lease(mut self, time: Duration) -> Self {
+        self.lease = Some(time);
         self
     }
 
@@ -294,6 +302,7 @@ impl RuleBuilder {
             metadata: MetadataRules::default(),
             ready: Some(rule),
             requires,
+            lease: self.lease,
             late: self.late,
             identity: self.identity,
             on_conflict: self.on_conflict,
@@ -316,6 +325,9 @@ impl RuleBuilder {
         if self.message.is_some() && self.when.is_none() {
             let title = "`message` is the reason for a `when` that is false";
             mistakes.push(Mistake::without_text(title).help("add `when`, or remove `message`"));
+        }
+        if self.lease.is_some_and(|lease| lease < LEASE_MIN) {
+            mistakes.push(Mistake::without_text(LEASE_TOO_SHORT));
         }
         if let Some(Nodes::AtLeast(0)) = self.nodes {
             mistakes.push(Mistake::without_text("`nodes` must be at least 1"));
@@ -383,6 +395,9 @@ impl RuleBuilder {
         }
         if !self.requires.is_empty() {
             rule["requires"] = json!(self.requires);
+        }
+        if let Some(lease) = self.lease {
+            rule["lease"] = json!(lease);
         }
         Digest::of_parts([DIGEST_DOMAIN, rule.to_string().as_bytes()])
     }

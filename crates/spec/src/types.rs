@@ -25,6 +25,8 @@ pub struct Spec {
     pub ready: Option<ReadyRule>,
     /// The operators' values that must be set before the set of nodes counts as complete.
     pub requires: BTreeSet<ValueName>,
+    /// The time for which a node counts without a sign of life. Without it, a silent node counts forever.
+    pub lease: Option<Duration>,
     /// The effect of a change after the first seal.
     pub late: Late,
     /// The way in which a node proves that it owns an identifier.

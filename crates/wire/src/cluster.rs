@@ -102,6 +102,19 @@ pub struct NodeEntry {
     /// The phases that the node has reported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<PhaseEntry>,
+    /// The state of the node's lease. `None` if no lease binds the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseState>,
+}
+
+/// The state of a lease that binds its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseState {
+    /// The node has given a sign of life in time.
+    Valid,
+    /// The node has not. It stays registered until it is removed, and in a sealed cluster that refuses removals.
+    Expired,
 }
 
 /// The newest report of a node about a phase.

@@ -338,16 +338,17 @@ pub fn read_alias(body: &[u8]) -> Result<ValueKey, InvalidBody> {
     read(body).map(|Written { target }| target)
 }
 
-/// Decodes base64 with the standard or the URL-safe alphabet, with or without padding.
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
+/// Decodes base64 with the standard or the URL-safe alphabet, with or without padding. `None` if `text` is no base64.
+pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let text = text.as_bytes();
     [BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD]
         .iter()
         .find_map(|encoding| encoding.decode(text).ok())
 }
 
-#[derive(Default)]
-struct Base64Text(Vec<u8>);
+/// Bytes that JSON contains as base64.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Base64Text(pub Vec<u8>);
 
 impl<'de> Deserialize<'de> for Base64Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -394,7 +395,7 @@ impl<'de> Deserialize<'de> for Mode {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde passes a reference"
 )]
-fn is_false(flag: &bool) -> bool {
+pub(super) fn is_false(flag: &bool) -> bool {
     !flag
 }
 

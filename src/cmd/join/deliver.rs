@@ -1,16 +1,22 @@
 //! Delivers a payload: writes the files, prints what is routed to stdout, and reports what was written.
 
-use std::ffi::OsString;
-
 use cfgsync::ArtifactFile;
 use cfgsync_client::{
-    CommittedDelivery, JoinError, PreviousDelivery, Session, StaleFile, StaleOutcome,
+    CommittedDelivery, DeliveredGeneration, JoinError, PreviousDelivery, Session, StaleFile,
+    StaleOutcome,
     disk::{DirectoryLocks, DiskError, Outcome, WrittenFile},
 };
+use cfgsync_model::Digest;
 use cfgsync_wire::ReceivedPayload;
 use tracing::{debug, info, warn};
 
-use super::{JoinFailure, document::Document, environment, resolve::Plan};
+use super::{
+    JoinFailure,
+    document::Document,
+    environment,
+    facts::{CmdEnvironment, Fact, Given},
+    resolve::Plan,
+};
 use crate::cmd::{output, progress::counted};
 
 /// Up to this number of files, the log names each of them.
@@ -18,12 +24,32 @@ const NAMED_MAX: usize = 10;
 
 /// The result of a delivery, for the start of CMD.
 pub(super) struct Delivered {
-    /// The environment of CMD that the server sent.
-    pub(super) variables: Vec<(String, String)>,
-    /// The environment of CMD about the node. It counts if both set a variable.
-    pub(super) facts: Vec<(&'static str, OsString)>,
+    /// The additional environment of CMD.
+    pub(super) environment: CmdEnvironment,
     /// Keeps other deliveries from changing the files until CMD has started.
     pub(super) locks: DirectoryLocks,
+    /// The digest of the payload. `None` from servers of the older protocol.
+    pub(super) held: Option<Digest>,
+    /// The generation, so that no older one is accepted later.
+    pub(super) generation: Option<DeliveredGeneration>,
+    /// Whether a file was created, changed or removed.
+    pub(super) has_changes: bool,
+}
+
+impl Delivered {
+    /// Returns the result of continuing with a previous delivery.
+    pub(super) fn of_previous(previous: PreviousDelivery, facts: Vec<Fact>) -> Self {
+        Self {
+            environment: CmdEnvironment {
+                variables: vec![],
+                facts,
+            },
+            locks: previous.locks,
+            held: previous.receipt.digest,
+            generation: previous.receipt.delivered(),
+            has_changes: false,
+        }
+    }
 }
 
 /// Delivers the payload of `session`, after other deliveries to the same directories.
@@ -32,6 +58,10 @@ pub(super) async fn deliver(
     session: &Session,
     payload: &ReceivedPayload,
 ) -> Result<Delivered, JoinFailure> {
+    if plan.watch.is_some() && payload.digest.is_none() {
+        let problem = "the server sends no digest of the payload, so --watch cannot find out whether it changes";
+        return Err(JoinError::Unusable(problem.to_owned()).into());
+    }
     let mut variables = Vec::new();
     for file in plan
         .env
@@ -64,9 +94,23 @@ pub(super) async fn deliver(
         );
     }
     Ok(Delivered {
-        variables,
-        facts: vec![],
+        environment: CmdEnvironment {
+            variables,
+            facts: Given::by_payload(session, payload).facts(plan, session),
+        },
         locks,
+        held: payload.digest,
+        generation: generation_of(session, payload),
+        has_changes: delivery.has_changes,
+    })
+}
+
+fn generation_of(session: &Session, payload: &ReceivedPayload) -> Option<DeliveredGeneration> {
+    Some(DeliveredGeneration {
+        cluster: session.cluster().map(str::to_owned),
+        instance: payload.instance?,
+        generation: payload.generation?,
+        digest: payload.digest?,
     })
 }
 

@@ -8,10 +8,19 @@ use cfgsync_model::{GenerationNumber, Seat};
 use cfgsync_wire::ReceivedPayload;
 
 use super::resolve::Plan;
-use crate::cmd::parsers::absolute;
+use crate::cmd::{parsers::absolute, settings::SEAT_VARIABLE};
 
-/// The variable with the seat of the node. It is no flag's variable.
-pub(crate) const SEAT_VARIABLE: &str = "CFGSYNC_SEAT";
+/// A variable about the node, for CMD.
+pub(super) type Fact = (&'static str, OsString);
+
+/// The additional environment of CMD.
+#[derive(Debug, Clone)]
+pub(super) struct CmdEnvironment {
+    /// The variables of `--env` artifacts.
+    pub(super) variables: Vec<(String, String)>,
+    /// The facts about the node. They count if both have a variable. CMD is not started again if only they change.
+    pub(super) facts: Vec<Fact>,
+}
 
 /// The facts that a delivery gave, this one or an earlier one.
 pub(super) struct Given<'a> {
@@ -40,31 +49,27 @@ impl<'a> Given<'a> {
     }
 
     /// Returns the variables for CMD.
-    pub(super) fn variables(
-        &self,
-        plan: &Plan,
-        session: &Session,
-    ) -> Vec<(&'static str, OsString)> {
+    pub(super) fn facts(&self, plan: &Plan, session: &Session) -> Vec<Fact> {
         let identifier = plan.options.identifier.to_string();
         let servers = plan.client.servers().map(ServerUrl::without_token);
         let servers: Vec<String> = servers.collect();
-        let mut variables: Vec<(&'static str, OsString)> = vec![
+        let mut facts: Vec<Fact> = vec![
             ("CFGSYNC_ID", identifier.into()),
             ("CFGSYNC_SERVER", servers.join("\n").into()),
         ];
         if let Some(generation) = self.generation {
-            variables.push(("CFGSYNC_GENERATION", generation.to_string().into()));
+            facts.push(("CFGSYNC_GENERATION", generation.to_string().into()));
         }
         if let Some(Seat(seat)) = self.seat {
-            variables.push((SEAT_VARIABLE, seat.to_string().into()));
+            facts.push((SEAT_VARIABLE, seat.to_string().into()));
         }
         if let Some(cluster) = self.cluster {
-            variables.push(("CFGSYNC_CLUSTER", cluster.into()));
+            facts.push(("CFGSYNC_CLUSTER", cluster.into()));
         }
         if let Some(path) = session.key_file() {
-            variables.push(("CFGSYNC_IDENTITY_FILE", absolute(&path).into()));
+            facts.push(("CFGSYNC_IDENTITY_FILE", absolute(&path).into()));
         }
-        variables.extend(plan.access_variables.iter().cloned());
-        variables
+        facts.extend(plan.access_variables.iter().cloned());
+        facts
     }
 }

@@ -1,45 +1,51 @@
-//! Replaces this process with CMD.
+//! Starts CMD, which replaces this process or becomes its child.
 
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
     os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::Command,
 };
 
-use super::deliver::Delivered;
+use super::{deliver::Delivered, facts::CmdEnvironment};
 use crate::cmd::{
     credentials,
     program::{self, ProgramError},
 };
 
-/// Executes `program` with the delivered variables and the facts about the node, and without those that hold this
-/// program's token. Returns only if that fails. The locks of the directories end when the program has started, because it does not inherit them.
-pub(super) fn execute(
-    program: &OsStr,
-    arguments: &[OsString],
-    delivered: Delivered,
-) -> ProgramError {
+/// Executes `command` with the delivered environment, and without the variables that hold this program's token. Returns
+/// only if that fails. The locks of the directories end when the program has started, because it does not inherit them.
+pub(super) fn execute(command: &[OsString], delivered: Delivered) -> ProgramError {
     let Delivered {
-        variables,
-        facts,
+        environment,
         locks: _locks,
+        ..
     } = delivered;
+    match prepare(command, &environment) {
+        Ok((path, mut command)) => program::explain(&path, command.exec()),
+        Err(error) => error,
+    }
+}
+
+/// Returns the path of the program, and the command that starts it with this additional environment.
+pub(super) fn prepare(
+    command: &[OsString],
+    delivered: &CmdEnvironment,
+) -> Result<(PathBuf, Command), ProgramError> {
+    let (program, arguments) = command.split_first().expect("there is a CMD");
     let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     for variable in credentials::variables_with_token() {
         environment.remove(OsStr::new(variable));
     }
-    let variables = variables.into_iter();
+    let variables = delivered.variables.iter();
     environment.extend(variables.map(|(name, value)| (name.into(), value.into())));
-    let facts = facts.into_iter();
-    environment.extend(facts.map(|(name, value)| (name.into(), value)));
+    let facts = delivered.facts.iter();
+    environment.extend(facts.map(|(name, value)| ((*name).into(), value.clone())));
     let search_path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
-    let path = match program::find(program, search_path) {
-        Ok(path) => path,
-        Err(error) => return error,
-    };
-    let error = match program::command(&path, program, arguments, &environment) {
-        Ok(mut command) => command.exec(),
-        Err(error) => error,
-    };
-    program::explain(&path, error)
+    let path = program::find(program, search_path)?;
+    match program::command(&path, program, arguments, &environment) {
+        Ok(command) => Ok((path, command)),
+        Err(error) => Err(program::explain(&path, error)),
+    }
 }

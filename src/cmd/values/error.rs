@@ -1,6 +1,6 @@
 //! The reasons why a command about values failed, and the names that the user may have meant.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use cfgsync_client::{CallError, Client};
 use cfgsync_model::Namespace;
@@ -37,6 +37,22 @@ pub(crate) enum ValuesError {
         path: PathBuf,
         /// The reason.
         problem: ReadError,
+    },
+    /// A file of values has a mistake.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The mistake.
+        problem: String,
+    },
+    /// A file of values cannot be written.
+    #[error("cannot write {}: {problem}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The error of the operating system.
+        problem: io::Error,
     },
 }
 

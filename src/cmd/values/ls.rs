@@ -46,7 +46,7 @@ pub(super) struct LsArgs {
 pub(super) async fn run(client: &Client, args: LsArgs) -> Result<Exit, CommandError> {
     let Some(PrefixAddress { namespace, prefix }) = &args.address else {
         let names = namespaces(client).await?;
-        print_as(args.output, &names, |names| lines(names))?;
+        print_as(args.output, &names, |names| namespace_table(names))?;
         return Ok(Exit::Done);
     };
     let mut entries = Vec::new();
@@ -83,8 +83,9 @@ async fn namespaces(client: &Client) -> Result<Vec<Namespace>, CommandError> {
     }
 }
 
-fn lines(names: &[Namespace]) -> String {
-    names.iter().map(|name| format!("{name}\n")).collect()
+fn namespace_table(names: &[Namespace]) -> String {
+    let rows: Vec<_> = names.iter().map(|name| vec![name.to_string()]).collect();
+    columns(&["NAMESPACE"], &rows)
 }
 
 fn table(entries: &[EntryBody]) -> String {

@@ -6,8 +6,8 @@ use serde_json::json;
 use super::{CallError, Client, Response, transport::RequestOptions};
 use cfgsync_model::{Namespace, ValueKey};
 use cfgsync_wire::{
-    AliasAnswer, AliasesBody, DiffBody, EntriesBody, EntryAnswer, EntryBody, NamespacesBody,
-    SetBody, ValuesSnapshotBody,
+    AliasAnswer, AliasesBody, DiffBody, EntriesBody, EntryAnswer, EntryBody, ImportAnswer,
+    ImportBody, NamespacesBody, SetBody, ValuesSnapshotBody,
 };
 
 impl Client {
@@ -123,6 +123,17 @@ impl Client {
         let reveal = reveal_query(reveal);
         self.get(&format!("/v1/namespaces/{namespace}/snapshot?{reveal}"))
             .await
+    }
+
+    /// Sets and deletes values of a namespace, so that it has the contents of `import`: all at one revision or none.
+    pub async fn import_values(
+        &self,
+        namespace: &Namespace,
+        import: &ImportBody,
+    ) -> Result<Response<ImportAnswer>, CallError> {
+        let options = RequestOptions::with_body(json!(import));
+        let route = format!("/v1/namespaces/{namespace}/import");
+        self.send_json(Method::POST, &route, options).await
     }
 
     /// Returns a page of the namespaces that have a value and that the client may read, after `cursor`.

@@ -16,11 +16,12 @@ use super::{
     log::{LOG, Log, LogHead},
     new_instance,
     place::{PLACE, Place},
-    recover::{Recovered, recover},
+    recover::{Recovered, recover_within},
     snapshot::{self, Instances, SNAPSHOT},
 };
 use crate::{
-    Change, Commit, CommitError, Relocation, SealOutcome, State, payload_ages::UnchangedPayloads,
+    Change, Commit, CommitError, EventBounds, Relocation, SealOutcome, State,
+    payload_ages::UnchangedPayloads,
 };
 use cfgsync_model::{Digest, Generation, Instance, Revision};
 
@@ -76,6 +77,8 @@ pub(super) struct Settings {
     pub(super) history: usize,
     /// The operator's statement about a directory that was copied or restored.
     pub(super) relocation: Relocation,
+    /// The bounds on the history of events.
+    pub(super) event_bounds: EventBounds,
 }
 
 /// The result of reading or creating a directory.
@@ -98,14 +101,15 @@ impl Journal {
             log,
             head,
             instance,
-            state,
+            mut state,
             snapshot_bytes,
             new_instance_because,
             is_place_unrecorded,
-        } = match recover(&*disk)? {
+        } = match recover_within(&*disk, settings.event_bounds)? {
             None => create(&*disk, &settings.head)?,
             Some(recovered) => reopen(&*disk, recovered, settings)?,
         };
+        state.set_event_bounds(settings.event_bounds);
         for name in [LOG, SNAPSHOT, CLEAN, PLACE] {
             // A crash may have left a staged file. Usually there is none.
             let _ = disk.remove(&format!("{name}{STAGED_SUFFIX}"));

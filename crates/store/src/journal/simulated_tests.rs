@@ -21,7 +21,7 @@ use super::{
     tests::assert_same,
 };
 use crate::{
-    Change, Relocation, SealOutcome, State,
+    Change, EventBounds, Relocation, SealOutcome, State,
     conformance::{phases::report, values},
 };
 use cfgsync_model::{
@@ -73,6 +73,7 @@ pub(super) fn settings(instance: Instance) -> Settings {
         },
         history: HISTORY,
         relocation: Relocation::Unstated,
+        event_bounds: EventBounds::default(),
     }
 }
 

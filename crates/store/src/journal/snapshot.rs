@@ -12,7 +12,7 @@ use super::{
     phase_entry::ReportEntry,
     value_entry::{self, AliasEntry, HistoryEntry},
 };
-use crate::{NodeOverride, State, bounds::bytes_of, event::EventHistory};
+use crate::{NodeOverride, State, bounds::bytes_of, event_history::EventHistory};
 use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance, Origin, Revision, ValueKey};
 
 /// The name of the snapshot in the directory.
@@ -221,7 +221,7 @@ impl Part<'_> {
                 // Format 1 does not store the newest change of a registration. The newest input is at least as new.
                 state.registrations_revision = Revision(inputs);
                 state.overrides_revision = Revision(overrides);
-                state.events = EventHistory::starting_after(state.revision);
+                state.events = EventHistory::starting_after(state.revision, state.events.bounds());
             }
             Self::Revisions {
                 registrations,
