@@ -42,6 +42,7 @@ complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "reset" -d 'End a fa
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "reload" -d 'Make the server read its files again: spec, tokens and certificates'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "release" -d 'Release a node\'s name, so that another machine can register with it'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "redraw" -d 'Evaluate a value of `once` again, for the next generation'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "rollout" -d 'Show, stop or continue the roll-out of a generation'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "values" -d 'Read and change operators\' values'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "token" -d 'Make tokens, which authenticate nodes and operators'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "key" -d 'Make a key pair for signed payloads'
@@ -360,6 +361,65 @@ text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand redraw" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand redraw" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+json\t'JSON, for scripts'
+yaml\t'YAML, for scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -f -a "status" -d 'Show which nodes have the newest generation, and what is waited for'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -f -a "stop" -d 'Hand the generation to no further node'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -f -a "resume" -d 'Continue a roll-out that is stopped'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+json\t'JSON, for scripts'
+yaml\t'YAML, for scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+json\t'JSON, for scripts'
+yaml\t'YAML, for scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+json\t'JSON, for scripts'
+yaml\t'YAML, for scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F

@@ -30,6 +30,7 @@ pub(crate) mod spec_file;
 pub(crate) mod serve;
 pub(crate) mod join;
 pub(crate) mod inspect;
+pub(crate) mod rollout;
 pub(crate) mod values;
 pub(crate) mod plan;
 pub(crate) mod rm;
@@ -86,6 +87,7 @@ pub(crate) enum Command {
     Reload(reload::ReloadArgs),
     Release(release::ReleaseArgs),
     Redraw(redraw::RedrawArgs),
+    Rollout(rollout::RolloutArgs),
     Values(values::ValuesArgs),
     Token(token::TokenArgs),
     Key(key::KeyArgs),
@@ -111,6 +113,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Reload(args) => reload::run(args),
         Command::Release(args) => release::run(args),
         Command::Redraw(args) => redraw::run(args),
+        Command::Rollout(args) => rollout::run(args),
         Command::Values(args) => values::run(args),
         Command::Token(args) => token::run(args),
         Command::Key(args) => key::run(&args),

@@ -386,6 +386,7 @@ fn outline_of_refusal(refusal: &Refusal) -> Outline {
         Refusal::Unregistered(_) => (StatusCode::NOT_FOUND, "unregistered"),
         Refusal::Unknown { .. } => (StatusCode::NOT_FOUND, NO_SUCH_NODE),
         Refusal::Banned(_) => (StatusCode::FORBIDDEN, "banned"),
+        Refusal::NoRollout => (StatusCode::CONFLICT, "no_rollout"),
         Refusal::NotBanned(_) => (StatusCode::NOT_FOUND, "not_banned"),
         Refusal::NoOnce { .. } => (StatusCode::NOT_FOUND, "no_once"),
         Refusal::NotDrawn(_) => (StatusCode::CONFLICT, "not_drawn"),

@@ -97,6 +97,9 @@ pub(super) enum RoutedHandler {
     DeleteAlias,
     Watch,
     Redraw,
+    Rollout,
+    StopRollout,
+    ResumeRollout,
     Reload,
     Livez,
     Readyz,
@@ -273,6 +276,33 @@ pub(super) static ROUTES: &[Route] = &[
             action: Action::Operate,
             handler: Handler::Routed(RoutedHandler::Fail),
             doc: "declares the cluster failed, with a reason for all waiting nodes",
+        }],
+    },
+    Route {
+        pattern: "/v1/rollout",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Inspect,
+            handler: Handler::Routed(RoutedHandler::Rollout),
+            doc: "describes the roll-out of the newest generation",
+        }],
+    },
+    Route {
+        pattern: "/v1/rollout/stop",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Operate,
+            handler: Handler::Routed(RoutedHandler::StopRollout),
+            doc: "hands the newest generation to no further node",
+        }],
+    },
+    Route {
+        pattern: "/v1/rollout/resume",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Operate,
+            handler: Handler::Routed(RoutedHandler::ResumeRollout),
+            doc: "continues a roll-out that is stopped",
         }],
     },
     Route {

@@ -141,6 +141,15 @@ fn every_route(headers: &str) -> Vec<(&'static str, String)> {
             "POST /v1/fail",
             post("/v1/fail", headers, r#"{"reason":""}"#),
         ),
+        ("GET /v1/rollout", build("GET", "/v1/rollout")),
+        (
+            "POST /v1/rollout/stop",
+            post("/v1/rollout/stop", headers, ""),
+        ),
+        (
+            "POST /v1/rollout/resume",
+            post("/v1/rollout/resume", headers, ""),
+        ),
         ("POST /v1/reset", post("/v1/reset", headers, "")),
         ("GET /v1/watch", build("GET", "/v1/watch")),
         ("GET /v1/tokens", build("GET", "/v1/tokens")),
