@@ -15,6 +15,7 @@ mod resolve;
 mod signals;
 mod wait;
 mod document;
+mod facts;
 mod deliver;
 mod handover;
 mod child;
@@ -42,6 +43,8 @@ use super::{
     tls::{ClientTlsArgs, TrustFailure},
 };
 use deliver::Delivered;
+pub(crate) use facts::SEAT_VARIABLE;
+
 use signals::{EndedBy, Signals};
 use wait::Outcome;
 
@@ -267,7 +270,7 @@ async fn join(
             manager.status(&format!("continuing with the previous delivery: {kept}"));
             // The registration stays: this node is a member, and the other nodes may be waiting for it.
             deliver::report_previous(plan, session, &previous)?;
-            Delivered::of_previous(*previous)
+            deliver::continue_with(plan, session, *previous)
         }
         Outcome::Failed(error) => {
             withdraw_after(&error, session).await;

@@ -7,10 +7,11 @@ mod error;
 mod transport;
 mod tokens;
 mod json;
+mod phases;
 mod values;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -27,8 +28,9 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::{
-    ServerUrl, UnreachableCause,
+    KeyError, ServerUrl, UnreachableCause,
     connect::{Connector, NameLookup, connector},
+    node_key,
     sanitize::sanitize,
     tls::{self, Trust},
 };
@@ -40,6 +42,7 @@ use cfgsync_wire::{
     ReceivedPayload, ReloadBody, ReloadPart, ReloadResult, RolloutBody,
 };
 pub use error::{CallError, InvalidSecret, TrustError};
+pub use phases::{PhaseNodes, PhaseQuestion};
 pub use response::{Response, ResponseMeta};
 use transport::{RawResponse, RequestOptions};
 
@@ -156,6 +159,28 @@ impl Client {
     pub(crate) fn with_joiner(mut self, joiner: JoinerId) -> Self {
         self.joiner = Some(joiner);
         self
+    }
+
+    /// Sends the node's own key in the file `path` to all servers. They must share a pin or a name with those that the
+    /// file lists, if it lists any.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read, or if it is for other servers.
+    pub fn with_node_key_of(mut self, path: &Path) -> Result<Self, KeyError> {
+        let identities: Vec<String> = self.server_identities().map(str::to_owned).collect();
+        let key = node_key::existing(path, &identities)?;
+        let servers: Vec<ServerUrl> = self.servers().cloned().collect();
+        self.node_key = Some(sensitive(&key).map_err(|error| KeyError::File {
+            place: path.display().to_string(),
+            problem: error.to_string(),
+        })?);
+        self.node_key_servers = servers;
+        Ok(self)
+    }
+
+    /// Returns all servers, in their order.
+    pub fn servers(&self) -> impl Iterator<Item = &ServerUrl> {
+        self.servers.iter().map(|server| &server.url)
     }
 
     /// Accepts payloads within `limits` only.

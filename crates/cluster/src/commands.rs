@@ -16,7 +16,9 @@ use cfgsync_model::{
     Revision, Sender,
 };
 use cfgsync_spec::{OnConflict, Spec};
-use cfgsync_store::{Change, Commit, CommitError, Rejection, RejectionReason, State};
+use cfgsync_store::{
+    CapacityExceeded, Change, Commit, CommitError, Rejection, RejectionReason, State,
+};
 use cfgsync_support::nearest::did_you_mean_suffix;
 use cfgsync_wire::{LeaveBody, RefusedEntry, RolloutState};
 
@@ -461,6 +463,9 @@ impl Coordinator {
             RejectionReason::Banned(identifier) => Refusal::Banned(identifier),
             RejectionReason::NoOnceValue(key) => Refusal::NotDrawn(key),
             RejectionReason::NotSealed(number) => Refusal::NotSealed(number),
+            RejectionReason::CapacityExceeded(CapacityExceeded::PhasesOfNode { max }) => {
+                Refusal::TooManyPhases { max }
+            }
             RejectionReason::CapacityExceeded(exceeded) => self.shared.capacity.refuse(exceeded),
             RejectionReason::Value(_) | RejectionReason::NotFirstGeneration(_) => {
                 unreachable!("the batch changes no value and seals no generation")

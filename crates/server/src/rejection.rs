@@ -392,6 +392,7 @@ fn outline_of_refusal(refusal: &Refusal) -> Outline {
         Refusal::NotDrawn(_) => (StatusCode::CONFLICT, "not_drawn"),
         Refusal::NotSealed(_) => (StatusCode::NOT_FOUND, NO_SUCH_GENERATION),
         Refusal::NothingDelivered(_) => (StatusCode::CONFLICT, "nothing_delivered"),
+        Refusal::TooManyPhases { .. } => (StatusCode::CONFLICT, "too_many_phases"),
         Refusal::DeliveredByServer => (StatusCode::BAD_REQUEST, "delivered_by_server"),
         Refusal::NoOverride(_) => (StatusCode::NOT_FOUND, "no_override"),
         Refusal::NoKey(_) => (StatusCode::CONFLICT, "no_owner"),

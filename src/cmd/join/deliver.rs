@@ -1,5 +1,7 @@
 //! Delivers a payload: writes the files, prints what is routed to stdout, and reports what was written.
 
+use std::ffi::OsString;
+
 use cfgsync::ArtifactFile;
 use cfgsync_client::{
     CommittedDelivery, DeliveredGeneration, JoinError, PreviousDelivery, Session, StaleFile,
@@ -10,16 +12,25 @@ use cfgsync_model::Digest;
 use cfgsync_wire::ReceivedPayload;
 use tracing::{debug, info, warn};
 
-use super::{JoinFailure, document::Document, environment, resolve::Plan};
+use super::{JoinFailure, document::Document, environment, facts::Given, resolve::Plan};
 use crate::cmd::{output, progress::counted};
 
 /// Up to this number of files, the log names each of them.
 const NAMED_MAX: usize = 10;
 
+/// The variables that a delivery adds to the environment of CMD.
+#[derive(Debug, Clone)]
+pub(super) struct AddedVariables {
+    /// Those of `--env` artifacts.
+    pub(super) sent: Vec<(String, String)>,
+    /// The facts about the node. They count if both have a variable.
+    pub(super) facts: Vec<(&'static str, OsString)>,
+}
+
 /// The result of a delivery, for the start of CMD.
 pub(super) struct Delivered {
-    /// The additional environment of CMD.
-    pub(super) variables: Vec<(String, String)>,
+    /// What CMD gets in its environment.
+    pub(super) variables: AddedVariables,
     /// Keeps other deliveries from changing the files until CMD has started.
     pub(super) locks: DirectoryLocks,
     /// The digest of the payload. `None` from servers of the older protocol.
@@ -30,16 +41,21 @@ pub(super) struct Delivered {
     pub(super) has_changes: bool,
 }
 
-impl Delivered {
-    /// Returns the result of continuing with a previous delivery.
-    pub(super) fn of_previous(previous: PreviousDelivery) -> Self {
-        Self {
-            variables: vec![],
-            locks: previous.locks,
-            held: previous.receipt.digest,
-            generation: previous.receipt.delivered(),
-            has_changes: false,
-        }
+/// Returns the result of continuing with a previous delivery.
+pub(super) fn continue_with(
+    plan: &Plan,
+    session: &Session,
+    previous: PreviousDelivery,
+) -> Delivered {
+    Delivered {
+        variables: AddedVariables {
+            sent: vec![],
+            facts: Given::by_receipt(&previous.receipt).variables(plan, session),
+        },
+        locks: previous.locks,
+        held: previous.receipt.digest,
+        generation: previous.receipt.delivered(),
+        has_changes: false,
     }
 }
 
@@ -85,7 +101,10 @@ pub(super) async fn deliver(
         );
     }
     Ok(Delivered {
-        variables,
+        variables: AddedVariables {
+            sent: variables,
+            facts: Given::by_payload(session, payload).variables(plan, session),
+        },
         locks,
         held: payload.digest,
         generation: generation_of(session, payload),

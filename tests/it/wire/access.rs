@@ -117,6 +117,11 @@ fn every_route(headers: &str) -> Vec<(&'static str, String)> {
             "PUT /v1/nodes/{id}/lease",
             build("PUT", "/v1/nodes/web-1/lease"),
         ),
+        (
+            "PUT /v1/nodes/{id}/phases/{phase}",
+            build("PUT", "/v1/nodes/web-1/phases/up"),
+        ),
+        ("GET /v1/phases/{phase}", build("GET", "/v1/phases/up")),
         ("POST /v1/leave", post("/v1/leave", headers, id)),
         ("POST /node/replace", post("/node/replace", headers, files)),
         ("GET /v1/snapshot", build("GET", "/v1/snapshot")),
