@@ -74,7 +74,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Serve(serve::ServeArgs),
-    Join(join::JoinArgs),
+    Join(Box<join::JoinArgs>),
     Inspect(inspect::InspectArgs),
     Plan(plan::PlanArgs),
     Rm(rm::RmArgs),
@@ -98,7 +98,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
     settings::warn_of_unknown_variables();
     match cli.command {
         Command::Serve(args) => serve::run(args),
-        Command::Join(args) => join::run(args),
+        Command::Join(args) => join::run(*args),
         Command::Inspect(args) => inspect::run(args),
         Command::Plan(args) => plan::run(&args),
         Command::Rm(args) => rm::run(args),

@@ -6,21 +6,21 @@
 use std::{pin::pin, rc::Rc, time::Duration};
 
 use cfgsync_client::{DeliveredGeneration, Event, JoinError, Session};
-use cfgsync_model::Digest;
+use cfgsync_model::{Digest, GenerationNumber};
 use cfgsync_support::duration;
 use cfgsync_wire::ReceivedPayload;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, info, warn};
 
 use super::{
-    JoinFailure,
+    JoinFailure, action,
     child::{Applied, Child, ChildEvent},
     deliver::{self, Delivered},
     describe_files,
     resolve::Plan,
     signals::Signals,
     spread::spread,
-    watch::WatchSettings,
+    watch::{Action, Reload, WatchSettings},
 };
 use crate::cmd::{
     exit::Exit,
@@ -41,14 +41,15 @@ pub(super) async fn run(
     session: &mut Session,
     signals: &mut Signals,
     first: Delivered,
+    own: Rc<OwnChildren>,
 ) -> Result<Exit, JoinFailure> {
-    let own = Rc::<OwnChildren>::default();
     let Delivered {
         variables,
         locks,
         held,
         generation,
-        ..
+        has_changes,
+        is_action_pending,
     } = first;
     let mut child = None;
     if !plan.command.is_empty() {
@@ -62,13 +63,21 @@ pub(super) async fn run(
     }
     // The files are complete, and CMD has started.
     drop(locks);
-    finish_action(plan);
+    // Without a receipt, nothing says whether an earlier process has done it.
+    let has_receipt = plan.delivery.receipt().is_some();
+    let must_act = child.is_none() && (has_changes || is_action_pending || !has_receipt);
+    if !must_act {
+        finish_action(plan);
+    }
     let manager = Manager::from_environment();
     if child.is_none() {
         manager.ready();
     }
     info!(event = "following", "following the cluster");
-    let mut follower = Follower::new(plan, session, held, generation);
+    let mut follower = Follower::new(plan, settings, session, own.clone());
+    follower.held = held;
+    follower.delivered = generation;
+    follower.must_act = must_act;
     let mut orphans = pin!(collect_orphans(own));
     loop {
         let delivered = {
@@ -106,7 +115,7 @@ pub(super) async fn run(
             None => Applied::Done,
         };
         drop(locks);
-        if applied == Applied::Done {
+        if applied == Applied::Done && settings.reload != Reload::Nothing {
             finish_action(plan);
         }
     }
@@ -131,11 +140,19 @@ fn finish_action(plan: &Plan) {
 /// Follows the server and delivers each new generation.
 struct Follower<'a> {
     plan: &'a Plan,
+    settings: &'a WatchSettings,
     session: &'a mut Session,
+    own: Rc<OwnChildren>,
     progress: Progress,
     /// The payload that the node has, or that it refused.
     held: Option<Digest>,
     delivered: Option<DeliveredGeneration>,
+    /// Whether the action for the last delivery is still to be done.
+    must_act: bool,
+    /// When the files last changed.
+    changed_at: Option<Instant>,
+    /// Whether the wait of `--splay` and `--min-interval` is over.
+    has_waited: bool,
     /// Failures since the server last responded as it should.
     failures: u32,
 }
@@ -143,24 +160,33 @@ struct Follower<'a> {
 impl<'a> Follower<'a> {
     fn new(
         plan: &'a Plan,
+        settings: &'a WatchSettings,
         session: &'a mut Session,
-        held: Option<Digest>,
-        delivered: Option<DeliveredGeneration>,
+        own: Rc<OwnChildren>,
     ) -> Self {
         let mut progress = Progress::without_bar();
         progress.set_node(&plan.options.identifier);
         Self {
             plan,
+            settings,
             session,
+            own,
             progress,
-            held,
-            delivered,
+            held: None,
+            delivered: None,
+            must_act: false,
+            changed_at: Some(Instant::now()),
+            has_waited: false,
             failures: 0,
         }
     }
 
-    /// Returns the next delivery.
+    /// Returns the next delivery, whose action is done.
     async fn next(&mut self) -> Delivered {
+        if std::mem::take(&mut self.must_act) {
+            self.act(self.delivered.as_ref().map(|it| it.generation))
+                .await;
+        }
         loop {
             let payload = match self.receive().await {
                 Ok(payload) => payload,
@@ -170,13 +196,29 @@ impl<'a> Follower<'a> {
                     continue;
                 }
             };
-            match deliver::deliver(self.plan, self.session, &payload).await {
-                Ok(delivered) => {
+            if let Some(at) = self.wait_until(&payload) {
+                // Another generation may follow meanwhile, so this one is dropped.
+                drop(payload);
+                sleep_until(at).await;
+                self.has_waited = true;
+                continue;
+            }
+            match deliver::deliver(self.plan, self.session, &payload, &self.own).await {
+                Ok(mut delivered) => {
                     self.failures = 0;
+                    self.has_waited = false;
                     self.held = payload.digest;
                     self.delivered.clone_from(&delivered.generation);
                     let files = describe_files(payload.files.files().len(), payload.generation);
                     Manager::from_environment().status(&format!("following; delivered: {files}"));
+                    if delivered.has_changes {
+                        self.changed_at = Some(Instant::now());
+                        if !matches!(self.settings.action, Action::Nothing) {
+                            // The program may take long.
+                            delivered.locks = None;
+                        }
+                        self.act(payload.generation).await;
+                    }
                     return delivered;
                 }
                 Err(error) if is_about_payload(&error) => self.refuse(&payload, &error),
@@ -197,10 +239,39 @@ impl<'a> Follower<'a> {
         while let Some(event) = events.next().await {
             if event == Event::UpToDate {
                 self.failures = 0;
+                self.has_waited = false;
             }
             self.progress.event(event);
         }
         events.finish().await
+    }
+
+    /// Does the action after a change.
+    async fn act(&mut self, generation: Option<GenerationNumber>) {
+        let generation = deliver::generation_text(generation);
+        let is_done = action::act(self.settings, &self.own, &generation).await;
+        if is_done && self.settings.reload == Reload::Nothing {
+            finish_action(self.plan);
+        }
+    }
+
+    /// Returns when the payload may be written, if that is later. Each node has a time of its own within `--splay`.
+    fn wait_until(&self, payload: &ReceivedPayload) -> Option<Instant> {
+        if self.has_waited {
+            return None;
+        }
+        let now = Instant::now();
+        let identifier = &self.plan.options.identifier;
+        let number = payload.generation.map_or(0, |number| number.0);
+        let splayed = now + spread(identifier, number, self.settings.splay);
+        let spaced = self.changed_at.map(|at| at + self.settings.min_interval);
+        let at = splayed.max(spaced.unwrap_or(now));
+        (at > now).then(|| {
+            let name = name_of(payload);
+            let wait = duration::text(Duration::from_secs((at - now).as_secs() + 1));
+            info!("{name} is there; its files are written within {wait}");
+            at
+        })
     }
 
     /// Keeps the files, and does not try this payload again.
@@ -213,6 +284,7 @@ impl<'a> Follower<'a> {
         );
         Manager::from_environment().status(&problem);
         self.held = payload.digest;
+        self.has_waited = false;
     }
 
     async fn pause(&mut self, problem: &str) {
@@ -235,7 +307,7 @@ impl<'a> Follower<'a> {
 /// Returns whether the same payload would fail again.
 fn is_about_payload(error: &JoinFailure) -> bool {
     match error {
-        JoinFailure::Environment(_) => true,
+        JoinFailure::Environment(_) | JoinFailure::Check(_) => true,
         JoinFailure::Join(error) => matches!(error, JoinError::Route(_) | JoinError::Unusable(_)),
         _ => false,
     }
