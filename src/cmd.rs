@@ -10,7 +10,7 @@ pub(crate) mod program;
 pub(crate) mod log;
 pub(crate) mod exit;
 pub(crate) mod error;
-pub(crate) mod values;
+pub(crate) mod parsers;
 pub(crate) mod sources;
 pub(crate) mod credentials;
 pub(crate) mod tls;
@@ -39,6 +39,7 @@ pub(crate) mod reset;
 pub(crate) mod reload;
 pub(crate) mod release;
 pub(crate) mod redraw;
+pub(crate) mod values;
 pub(crate) mod token;
 pub(crate) mod key;
 pub(crate) mod generate;
@@ -85,6 +86,7 @@ pub(crate) enum Command {
     Reload(reload::ReloadArgs),
     Release(release::ReleaseArgs),
     Redraw(redraw::RedrawArgs),
+    Values(values::ValuesArgs),
     Token(token::TokenArgs),
     Key(key::KeyArgs),
     Completions(completions::CompletionsArgs),
@@ -109,6 +111,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Reload(args) => reload::run(args),
         Command::Release(args) => release::run(args),
         Command::Redraw(args) => redraw::run(args),
+        Command::Values(args) => values::run(args),
         Command::Token(args) => token::run(args),
         Command::Key(args) => key::run(&args),
         Command::Completions(args) => completions::run(&args),

@@ -36,6 +36,7 @@ use super::{
     threads::ThreadsError,
     tls::TrustFailure,
     token::{RevokeError, TokenError},
+    values::ValuesError,
 };
 
 impl From<clap::Error> for CommandError {
@@ -238,6 +239,18 @@ impl From<InspectError> for CommandError {
             | InspectError::NoGeneration(_)
             | InspectError::Secret { .. } => Exit::No,
             InspectError::Unhealthy(_) => Exit::Unexpected,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<ValuesError> for CommandError {
+    fn from(error: ValuesError) -> Self {
+        let exit = match &error {
+            ValuesError::Secret { .. } | ValuesError::OneVersion { .. } => Exit::No,
+            ValuesError::NotBase64 { .. } => Exit::Unusable,
+            ValuesError::Read { .. } | ValuesError::File { .. } => Exit::WrongSetting,
+            ValuesError::Write { .. } => Exit::NotWritten,
         };
         Self::new(exit, error)
     }

@@ -38,13 +38,13 @@ use super::{
     exit::Exit,
     manager::Manager,
     orphans::OwnChildren,
+    parsers,
     program::ProgramError,
     progress::{Progress, counted},
     server::UrlParser,
     sources::WithSources,
     threads::{self, ThreadsError},
     tls::{ClientTlsArgs, TrustFailure},
-    values,
 };
 use deliver::Delivered;
 use signals::{EndedBy, Signals};
@@ -124,7 +124,7 @@ pub(crate) struct JoinArgs {
         env = "CFGSYNC_TIMEOUT",
         value_name = "DURATION",
         default_value = "10m",
-        value_parser = values::duration
+        value_parser = parsers::duration
     )]
     timeout: Duration,
     /// Pass the variables in this dotenv artifact to CMD, instead of writing it to a file; repeatable

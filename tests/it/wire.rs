@@ -8,6 +8,8 @@ mod limits;
 mod rejections;
 mod values;
 mod waiting;
+mod watch;
+mod watch_resume;
 
 use cfgsync_model::Digest;
 

@@ -23,6 +23,8 @@ pub enum Action {
     Read,
     /// Change the cluster: overrides, removals, failure, reset.
     Operate,
+    /// Watch the events of the cluster. Those of values need [`Action::ReadValues`] too.
+    Watch,
     /// Read operators' values and aliases.
     ReadValues,
     /// Change operators' values and aliases.
@@ -38,7 +40,7 @@ impl Action {
         match self {
             Self::Probe | Self::CheckAccess => None,
             Self::Register | Self::Fetch | Self::Leave => Some(Role::Node),
-            Self::Inspect => Some(Role::Viewer),
+            Self::Inspect | Self::Watch => Some(Role::Viewer),
             Self::Read | Self::Operate | Self::ReadValues | Self::WriteValues => {
                 Some(Role::Operator)
             }
@@ -53,6 +55,7 @@ impl Action {
             | Self::Fetch
             | Self::Inspect
             | Self::Read
+            | Self::Watch
             | Self::ReadValues
             | Self::CheckAccess => false,
         }

@@ -246,11 +246,18 @@ mod tests {
 
     #[test]
     fn the_role_decides_which_actions_are_allowed() {
-        use Action::{Fetch, Inspect, Leave, Operate, Probe, Read, Register};
+        use Action::{
+            Fetch, Inspect, Leave, Operate, Probe, Read, ReadValues, Register, Watch, WriteValues,
+        };
         let open = &[Probe][..];
         let nodes = &[Probe, Register, Fetch, Leave][..];
-        let views = &[Probe, Inspect][..];
-        let all = &[Probe, Register, Fetch, Leave, Inspect, Read, Operate][..];
+        let views = &[Probe, Inspect, Watch][..];
+        let values = [ReadValues, WriteValues];
+        let all = [
+            &[Probe, Register, Fetch, Leave, Inspect, Watch, Read, Operate],
+            &values[..],
+        ];
+        let all = &all.concat()[..];
         // The client's credentials, whether nodes may be anonymous, and the actions that are allowed then.
         for (presents, anonymous, allowed) in [
             ("nothing", false, open),

@@ -7,6 +7,7 @@ mod error;
 mod transport;
 mod tokens;
 mod json;
+mod values;
 
 use std::{
     path::PathBuf,

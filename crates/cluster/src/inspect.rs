@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     AccessKind, Answer, Coordinator, Delivery, MetadataAccess, Refusal,
@@ -64,27 +64,7 @@ impl Coordinator {
     pub fn status(&self) -> String {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
-        match (
-            failure(&view, &state),
-            &view.served,
-            newest_failure(&view, &state),
-        ) {
-            (Some(failure), ..) => format!("failed: {}", failure.reason),
-            (None, None, _) => format!("waiting: {}", view.progress),
-            (None, Some(served), render_failure) => {
-                let Generation { number, nodes, .. } = &*served.generation;
-                let served = format!("serving generation {number} to {} nodes", nodes.len());
-                match render_failure {
-                    Some(failure) if failure.kind == FailureKind::Deadline => {
-                        format!("{served}; {}", failure.reason)
-                    }
-                    Some(failure) => {
-                        format!("{served}; the newest render failed: {}", failure.reason)
-                    }
-                    None => served,
-                }
-            }
-        }
+        status_of(&view, &state)
     }
 
     /// Keeps `status` equal to [`Coordinator::status`] until all its receivers are dropped.
@@ -227,9 +207,16 @@ impl Coordinator {
                 fields.remove(name);
             }
         }
+        let name = node.identifier.as_str();
+        let waits = self.shared.held_requests.waits(name);
+        let lease = view.pipeline.spec.lease;
         let facts = NodeFacts {
             metadata,
-            waits: self.shared.held_requests.waits(node.identifier.as_str()),
+            waits,
+            lease: lease.and_then(|lease| {
+                let leases = &self.shared.leases;
+                leases.state(name, lease, waits, Instant::now())
+            }),
             is_recipient: is_recipient(state, view, &node.identifier),
             was_delivered: was_delivered(view, &node.identifier),
         };
@@ -325,8 +312,33 @@ impl Coordinator {
     }
 }
 
+/// Returns the state of the cluster in one line.
+pub(crate) fn status_of(view: &View, state: &State) -> String {
+    match (
+        failure(view, state),
+        &view.served,
+        newest_failure(view, state),
+    ) {
+        (Some(failure), ..) => format!("failed: {}", failure.reason),
+        (None, None, _) => format!("waiting: {}", view.progress),
+        (None, Some(served), render_failure) => {
+            let Generation { number, nodes, .. } = &*served.generation;
+            let served = format!("serving generation {number} to {} nodes", nodes.len());
+            match render_failure {
+                Some(failure) if failure.kind == FailureKind::Deadline => {
+                    format!("{served}; {}", failure.reason)
+                }
+                Some(failure) => {
+                    format!("{served}; the newest render failed: {}", failure.reason)
+                }
+                None => served,
+            }
+        }
+    }
+}
+
 /// Returns the failure of the cluster, if it has failed. While a generation is served, only an operator fails it.
-fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
+pub(crate) fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
     let attempt = || view.admission(state).failed_attempt();
     let failure = state.failure.as_ref();
     let failure = failure.or_else(|| attempt().filter(|_| view.served.is_none()));
@@ -334,7 +346,7 @@ fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
 }
 
 /// Returns the reason why there is no newer generation than the served one: a failed render, or a missed deadline.
-fn newest_failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
+pub(crate) fn newest_failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
     let attempt = || view.admission(state).failed_attempt();
     let failure = view.render_failure.as_ref().or_else(attempt);
     failure.map(|failure| &**failure)

@@ -21,20 +21,26 @@
 
 pub mod metrics;
 mod answer;
+mod leases;
 mod held_requests;
 mod refused_nodes;
 mod audit_sink;
 mod unique_values;
 pub mod readiness;
+mod recorded_values;
 pub mod render;
 mod attempt_failure;
 mod admission;
 mod capacity;
 mod view;
 mod values;
+mod values_import;
 mod queries;
 pub mod projection;
 mod inspect;
+mod event_filter;
+mod event_frames;
+mod events;
 mod reconciler;
 mod commands;
 
@@ -42,12 +48,18 @@ pub use admission::check_registration;
 pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, MetadataAccess, Refusal};
 pub use audit_sink::{AuditEvent, AuditRefused, AuditSink, RenderOutcome};
 pub use cfgsync_store::ValueRejection;
+pub use event_filter::{
+    EVENT_NAMES, EventFilter, FILTER_NAME_MAX_BYTES, FILTER_NAMES_MAX, FilterNames, InvalidFilter,
+};
+pub use events::{EventBatch, EventReader, STOPPING_NOTICE, WatchStart};
 pub use held_requests::HeldSlot;
+pub use recorded_values::RecordedValues;
 pub use values::{
     CHANGES_MAX, Entry, NAMESPACES_PAGE_DEFAULT_ENTRIES, NAMESPACES_PAGE_MAX_ENTRIES, NewValue,
     PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES, Page, SNAPSHOT_MAX_ENTRIES, ValueCommand, ValueError,
     ValuesSnapshot, known_codecs,
 };
+pub use values_import::{Import, ImportPlan, ImportedChange, ImportedChangeKind, ImportedValue};
 
 use std::{
     future::Future,
@@ -56,11 +68,15 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, mpsc, watch};
+use bytes::Bytes;
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use crate::{
     capacity::CapacityLimits,
+    event_frames::EventFrames,
+    events::{NOTICES_MAX, ReadinessNews},
     held_requests::HeldRequests,
+    leases::Leases,
     metrics::Metrics,
     reconciler::{Command, Reconciler},
     refused_nodes::RefusedNodes,
@@ -125,11 +141,17 @@ struct Shared {
     embedded: Vec<Arc<dyn Materializer>>,
     view: ArcSwap<View>,
     held_requests: HeldRequests,
+    leases: Leases,
     refused: RefusedNodes,
     /// Marked changed when the answer to waiting nodes may have changed. New progress alone does not count.
     release: watch::Sender<()>,
     /// Marked changed after each publication. The value is [`View::completed`].
     published: watch::Sender<Revision>,
+    event_frames: EventFrames,
+    /// The state of the cluster, for watchers.
+    readiness: watch::Sender<Arc<ReadinessNews>>,
+    /// What happens to the server, as frames for watchers.
+    notices: broadcast::Sender<Bytes>,
     commands: mpsc::Sender<Command>,
     /// First deliveries that the reconciler has not recorded yet.
     deliveries: Mutex<Vec<(Identifier, GenerationNumber)>>,
@@ -155,6 +177,7 @@ impl Coordinator {
         let signer =
             (config.sign_key.clone()).map(|key| Arc::new(PayloadSigner::new(key, cluster)));
         let first = View::before_evaluation(&pipeline, &*store, signer.as_ref());
+        let readiness = ReadinessNews::new(&first, &store.state());
         let shared = Arc::new(Shared {
             store,
             metrics: config.metrics.clone(),
@@ -165,9 +188,13 @@ impl Coordinator {
             embedded,
             view: ArcSwap::from_pointee(first),
             held_requests: HeldRequests::default(),
+            leases: Leases::default(),
             refused: RefusedNodes::default(),
             release: watch::Sender::new(()),
             published: watch::Sender::new(Revision::default()),
+            event_frames: EventFrames::default(),
+            readiness: watch::Sender::new(Arc::new(readiness)),
+            notices: broadcast::Sender::new(NOTICES_MAX),
             commands,
             deliveries: Mutex::default(),
             delivered: Notify::new(),

@@ -5,7 +5,7 @@ use cfgsync_model::{
     Failure, Generation, GenerationNumber, Identifier, Instance, Metadata, Progress,
 };
 use cfgsync_store::{RegisteredNode, State};
-use cfgsync_wire::{ClusterBody, ClusterState, NodeEntry, RefusedEntry};
+use cfgsync_wire::{ClusterBody, ClusterState, LeaseState, NodeEntry, RefusedEntry};
 
 /// The facts about a cluster that the state of the store does not contain.
 pub struct ClusterFacts<'a> {
@@ -31,6 +31,8 @@ pub struct NodeFacts {
     pub metadata: Metadata,
     /// Whether a request of the node is held now.
     pub waits: bool,
+    /// The state of the node's lease, if one binds the node.
+    pub lease: Option<LeaseState>,
     /// Whether the node should receive the served generation.
     pub is_recipient: bool,
     /// Whether the node has received the served generation, even if the store has not recorded it yet.
@@ -88,6 +90,7 @@ pub fn node_entry(
         revision: registered.revision,
         since: registered.origin.at,
         waits: facts.waits,
+        lease: facts.lease,
         delivered: newest.filter(|_| facts.was_delivered).or(recorded),
         overridden: state.overrides.contains_key(&node.identifier),
     }

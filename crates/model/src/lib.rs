@@ -13,10 +13,14 @@
 mod digest;
 mod pin;
 mod instance;
+mod event_id;
 mod identifier;
 mod integer;
 mod registration;
 mod joiner;
+mod value_names;
+mod value;
+mod value_reader;
 mod snapshot;
 mod unmet;
 mod readiness;
@@ -28,8 +32,6 @@ mod artifact;
 mod nested_paths;
 mod generation;
 mod failure;
-mod value_names;
-mod value;
 
 pub use artifact::{
     ArtifactFile, ArtifactSet, DuplicatePath, InvalidArtifacts, MaterializedArtifacts,
@@ -37,6 +39,7 @@ pub use artifact::{
 pub use artifact_path::{ArtifactPath, InvalidArtifactPath};
 pub use content::{Chunk, Content};
 pub use digest::{Digest, InvalidDigest};
+pub use event_id::{EventId, EventPosition};
 pub use failure::{Failure, FailureKind};
 pub use generation::{Generation, NodeFiles, generation_digest, payload_digest};
 pub use identifier::{Identifier, InvalidIdentifier};
@@ -54,4 +57,5 @@ pub use registration::{
 pub use snapshot::{RegistrationSnapshot, SharedMetadata, SnapshotNode};
 pub use unmet::{GroupProblem, Unmet};
 pub use value::{Alias, VALUE_MAX_BYTES, ValueType, ValueVersion, WriteMode};
-pub use value_names::{Codec, InvalidValueName, Namespace, ValueKey};
+pub use value_names::{Codec, InvalidValueName, Namespace, ValueKey, ValueName, ValuePattern};
+pub use value_reader::{ValueReadError, ValueReader, ValueReads, ValueSource};

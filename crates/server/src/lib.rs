@@ -27,6 +27,7 @@
 //! | `/v1/nodes/{id}` | GET, HEAD | Inspect | describes one node: its files, or why it waits |
 //! | `/v1/nodes/{id}` | DELETE | Operate | removes a node |
 //! | `/v1/nodes/{id}/payload` | GET, HEAD | Fetch | returns a node's payload with an entity tag, and follows changes |
+//! | `/v1/nodes/{id}/lease` | PUT | Fetch | renews a node's lease |
 //! | `/v1/nodes/{id}/override` | DELETE | Operate | ends an override |
 //! | `/v1/nodes/{id}/key` | DELETE | Operate | releases a node's name from the key that owns it |
 //! | `/v1/nodes/{id}/ban` | POST | Operate | removes a node and refuses its registrations |
@@ -45,12 +46,14 @@
 //! | `/v1/namespaces/{namespace}/keys/{key}/versions` | GET, HEAD | ReadValues | lists the kept versions of a value, newest first |
 //! | `/v1/namespaces/{namespace}/keys/{key}/diff` | GET, HEAD | ReadValues | compares two versions of a value |
 //! | `/v1/namespaces/{namespace}/snapshot` | GET, HEAD | ReadValues | returns all values of a namespace at one revision |
+//! | `/v1/namespaces/{namespace}/import` | POST | WriteValues | sets and deletes values of a namespace, all or none |
 //! | `/v1/namespaces/{namespace}/access` | GET, HEAD | CheckAccess | says whether the client may read and change values |
 //! | `/v1/codecs` | GET, HEAD | ReadValues | lists the codecs that the server checks |
 //! | `/v1/aliases` | GET, HEAD | ReadValues | lists the aliases |
 //! | `/v1/aliases/{key}` | GET, HEAD | ReadValues | returns an alias |
 //! | `/v1/aliases/{key}` | PUT | WriteValues | sets an alias, a second name for a key |
 //! | `/v1/aliases/{key}` | DELETE | WriteValues | deletes an alias |
+//! | `/v1/watch` | GET, HEAD | Watch | streams the events of the cluster and of values |
 //! | `/v1/redraw` | POST | Operate | evaluates a value of `once` again, for the next generation |
 //! | `/v1/tokens` | GET, HEAD | Read | lists the tokens and when each was last used |
 //! | `/v1/reload` | POST | Operate | reads the files of the server again: spec, tokens, certificates |
@@ -70,6 +73,7 @@ mod peer_liveness;
 mod peer;
 mod tls;
 mod reload_queue;
+mod watchers;
 mod config;
 mod connection_quota;
 mod linger;
@@ -87,8 +91,10 @@ mod rejection;
 mod transport_checks;
 mod presented_token;
 mod audit_draft;
+mod sender;
 mod context;
 mod request_body;
+mod event_body;
 mod handlers;
 mod router;
 mod service;
@@ -104,3 +110,4 @@ pub use reload_queue::{ReloadQueue, ReloadRequest, reload_queue};
 pub use server::{DrainReport, serve};
 pub use socket::{adopt, listen};
 pub use tls::{Tls, TlsError, TlsFiles};
+pub use watchers::WatchLimits;

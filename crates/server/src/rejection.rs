@@ -15,9 +15,10 @@ use super::{
     reply_body::FRAME_MAX_BYTES,
     request_headers::WrongIfMatch,
     routes::Route,
+    watchers::TooManyWatchers,
 };
 use cfgsync_access::{AuditUnavailable, Denial, Role};
-use cfgsync_cluster::{Refusal, ValueError, ValueRejection};
+use cfgsync_cluster::{InvalidFilter, Refusal, ValueError, ValueRejection};
 use cfgsync_model::{GenerationNumber, Identifier};
 
 use cfgsync_support::duration;
@@ -52,6 +53,10 @@ pub(super) enum Rejection {
     Parameter(#[from] WrongParameter),
     #[error("the cursor is not one that this server returned; begin again without a cursor")]
     WrongCursor,
+    #[error(transparent)]
+    Filter(#[from] InvalidFilter),
+    #[error(transparent)]
+    Watchers(#[from] TooManyWatchers),
     #[error(transparent)]
     IfMatch(#[from] WrongIfMatch),
     #[error(transparent)]
@@ -157,7 +162,7 @@ impl Rejection {
             Self::Path(WrongPath::Namespace(_)) => (StatusCode::BAD_REQUEST, "invalid_namespace"),
             Self::Path(WrongPath::Key(_)) => (StatusCode::BAD_REQUEST, "invalid_key"),
             Self::Path(_) => (StatusCode::BAD_REQUEST, "wrong_path"),
-            Self::Parameter(_) => (StatusCode::BAD_REQUEST, "wrong_parameter"),
+            Self::Filter(_) | Self::Parameter(_) => (StatusCode::BAD_REQUEST, "wrong_parameter"),
             Self::WrongCursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
             Self::IfMatch(_) => (StatusCode::BAD_REQUEST, "wrong_if_match"),
             Self::Value(error) => outline_of_value_error(error),
@@ -167,6 +172,7 @@ impl Rejection {
             Self::OtherOrigin => (StatusCode::FORBIDDEN, "other_site"),
             Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_often"),
             Self::TooManyDenied { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_denied"),
+            Self::Watchers(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_watchers"),
             Self::TooManyConnections { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, "too_many_connections")
             }
@@ -239,7 +245,7 @@ impl Rejection {
             Self::TooManyRequests { wait } | Self::TooManyDenied { wait } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(*wait)));
             }
-            Self::TooManyConnections { .. } => {
+            Self::TooManyConnections { .. } | Self::Watchers(_) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
@@ -270,9 +276,15 @@ impl IntoResponse for Rejection {
 
 fn outline_of_value_error(error: &ValueError) -> (StatusCode, &'static str) {
     match error {
-        ValueError::TooLong { .. } | ValueError::Content(_) | ValueError::Ttl => {
-            (StatusCode::BAD_REQUEST, "invalid_value")
-        }
+        ValueError::OfKey { error, .. } => outline_of_value_error(error),
+        ValueError::TooLong { .. }
+        | ValueError::Content(_)
+        | ValueError::Ttl
+        | ValueError::NoContent
+        | ValueError::Expired(_) => (StatusCode::BAD_REQUEST, "invalid_value"),
+        ValueError::Twice | ValueError::IsAlias(_) => (StatusCode::BAD_REQUEST, "invalid_key"),
+        ValueError::ChangedMeanwhile => (StatusCode::PRECONDITION_FAILED, "other_version"),
+        ValueError::NoValue { .. } => (StatusCode::NOT_FOUND, "not_found"),
         ValueError::NoVersion { .. } => (StatusCode::NOT_FOUND, "version_not_found"),
         ValueError::TooManyEntries { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_entries"),
         ValueError::TooManyChanges => (StatusCode::BAD_REQUEST, "too_many_changes"),

@@ -77,6 +77,7 @@ pub(super) enum RoutedHandler {
     OneGeneration,
     Payload,
     Leave,
+    RenewLease,
     Fail,
     Reset,
     Namespaces,
@@ -87,12 +88,14 @@ pub(super) enum RoutedHandler {
     ValueVersions,
     ValueDiff,
     ValuesSnapshot,
+    ImportValues,
     ValuesAccess,
     Codecs,
     Aliases,
     GetAlias,
     SetAlias,
     DeleteAlias,
+    Watch,
     Redraw,
     Reload,
     Livez,
@@ -181,6 +184,15 @@ pub(super) static ROUTES: &[Route] = &[
             action: Action::Fetch,
             handler: Handler::Native(NativeHandler::FetchTagged),
             doc: "returns a node's payload with an entity tag, and follows changes",
+        }],
+    },
+    Route {
+        pattern: "/v1/nodes/{id}/lease",
+        endpoints: &[Endpoint {
+            verb: Verb::Put,
+            action: Action::Fetch,
+            handler: Handler::Routed(RoutedHandler::RenewLease),
+            doc: "renews a node's lease",
         }],
     },
     Route {
@@ -341,6 +353,15 @@ pub(super) static ROUTES: &[Route] = &[
         }],
     },
     Route {
+        pattern: "/v1/namespaces/{namespace}/import",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::WriteValues,
+            handler: Handler::Routed(RoutedHandler::ImportValues),
+            doc: "sets and deletes values of a namespace, all or none",
+        }],
+    },
+    Route {
         pattern: "/v1/namespaces/{namespace}/access",
         endpoints: &[Endpoint {
             verb: Verb::Get,
@@ -389,6 +410,15 @@ pub(super) static ROUTES: &[Route] = &[
                 doc: "deletes an alias",
             },
         ],
+    },
+    Route {
+        pattern: "/v1/watch",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Watch,
+            handler: Handler::Routed(RoutedHandler::Watch),
+            doc: "streams the events of the cluster and of values",
+        }],
     },
     Route {
         pattern: "/v1/redraw",
@@ -449,7 +479,7 @@ pub(super) static ROUTES: &[Route] = &[
 impl Route {
     /// Whether errors of this route have the form that clients of values expect.
     pub(super) fn is_of_values(&self) -> bool {
-        let prefixes = ["/v1/namespaces", "/v1/codecs", "/v1/aliases"];
+        let prefixes = ["/v1/namespaces", "/v1/codecs", "/v1/aliases", "/v1/watch"];
         prefixes
             .iter()
             .any(|prefix| self.pattern.starts_with(prefix))

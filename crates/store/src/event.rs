@@ -1,8 +1,7 @@
-//! Events: the effects of a commit, with stable names and a stable JSON form, and a bounded history of them.
+//! Events: the effects of a commit, with stable names and a stable JSON form.
 
-use std::{cmp::Ordering, fmt, sync::Arc};
+use std::sync::Arc;
 
-use imbl::Vector;
 use serde::{Serialize, Serializer};
 
 use cfgsync_model::{
@@ -10,12 +9,6 @@ use cfgsync_model::{
     ValueVersion,
 };
 use cfgsync_support::clock::Timestamp;
-
-/// The number of events that a state keeps for followers that resume.
-pub const EVENT_HISTORY_MAX_EVENTS: usize = 8192;
-
-/// The contents of values in these events, in bytes.
-const EVENT_HISTORY_MAX_BYTES: usize = 16 << 20;
 
 /// One effect of a commit. Its JSON form is one flat object: `revision`, `part`, `kind` and the fields of that kind.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -155,6 +148,17 @@ fn version_number<S: Serializer>(
 }
 
 impl EventKind {
+    /// Returns whether a value or an alias was changed.
+    pub fn is_of_values(&self) -> bool {
+        matches!(
+            self,
+            Self::ValueSet { .. }
+                | Self::ValueDeleted { .. }
+                | Self::AliasSet { .. }
+                | Self::AliasDeleted { .. }
+        )
+    }
+
     /// Returns the name of this kind, as in the JSON form.
     pub fn name(&self) -> &'static str {
         match self {
@@ -181,93 +185,13 @@ impl EventKind {
     }
 }
 
-/// The newest events of a store, at most [`EVENT_HISTORY_MAX_EVENTS`]. Cloning is cheap.
-#[derive(Clone, Default)]
-pub(crate) struct EventHistory {
-    /// One slice of events for each commit, oldest first. No slice is empty.
-    commits: Vector<Arc<[Event]>>,
-    /// The number of events in all of `commits`.
-    count: usize,
-    /// The size of the contents of values in all of `commits`, in bytes.
-    bytes: usize,
-    /// The history has all events after this revision.
-    complete_after: Revision,
-}
-
-impl fmt::Debug for EventHistory {
-    /// Prints the counters only, because there may be thousands of events.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventHistory").finish_non_exhaustive()
-    }
-}
-
-impl EventHistory {
-    /// Returns an empty history that begins after `revision`.
-    pub(crate) fn starting_after(revision: Revision) -> Self {
-        Self {
-            complete_after: revision,
-            ..Self::default()
-        }
-    }
-
-    /// Returns the part number of the next event at `revision`.
-    pub(crate) fn next_part(&self, revision: Revision) -> u32 {
-        let newest = self.commits.back().and_then(|events| events.last());
-        let newest = newest.filter(|newest| newest.revision == revision);
-        newest.map_or(0, |newest| newest.part + 1)
-    }
-
-    pub(crate) fn push(&mut self, events: Arc<[Event]>) {
-        self.count += events.len();
-        self.bytes += bytes_of(&events);
-        self.commits.push_back(events);
-        while self.count > EVENT_HISTORY_MAX_EVENTS || self.bytes > EVENT_HISTORY_MAX_BYTES {
-            let Some(oldest) = self.commits.pop_front() else {
-                break;
-            };
-            self.count -= oldest.len();
-            self.bytes -= bytes_of(&oldest);
-            self.complete_after = oldest[0].revision;
-        }
-    }
-
-    /// Returns the events of each commit after `revision`, oldest first. `None` if the history has lost some of them.
-    pub(crate) fn after(
-        &self,
-        revision: Revision,
-    ) -> Option<impl Iterator<Item = Arc<[Event]>> + use<>> {
-        if revision < self.complete_after {
-            return None;
-        }
-        // No commit compares equal, so the position of the first newer one is in the error.
-        let (Ok(first) | Err(first)) = self.commits.binary_search_by(|events| {
-            let is_older = events[0].revision <= revision;
-            if is_older {
-                Ordering::Less
-            } else {
-                Ordering::Greater
-            }
-        });
-        Some(self.commits.skip(first).into_iter())
-    }
-}
-
-fn bytes_of(events: &[Event]) -> usize {
-    let kinds = events.iter().map(|event| &event.kind);
-    let bytes = kinds.map(|kind| match kind {
-        EventKind::ValueSet { content, .. } => content.bytes.len(),
-        _ => 0,
-    });
-    bytes.sum()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
     use crate::{
-        Bounds, Change, SetValue, State, ValueBounds, ValueChange,
+        Bounds, Change, State, ValueChange,
         conformance::values::{delete, new_value, set, set_alias},
     };
     use cfgsync_model::{ArtifactSet, FailureKind, Generation};
@@ -399,41 +323,5 @@ mod tests {
             serde_json::to_value(&commit.unwrap().events[..]).unwrap(),
             expected
         );
-    }
-
-    #[test]
-    fn parts_continue_where_batches_share_a_revision() {
-        let mut state = State::default();
-        let register = |name: &str| {
-            let ip = "10.0.0.1".parse().unwrap();
-            vec![Change::register(NodeRegistration::without_metadata(
-                name.parse().unwrap(),
-                ip,
-            ))]
-        };
-        state.apply(register("a"), Revision(4)).unwrap();
-        state.apply(register("b"), Revision(4)).unwrap();
-        state.apply(register("c"), Revision(6)).unwrap();
-        let commits = state.events_after(Revision(0)).unwrap();
-        let ids: Vec<_> = commits
-            .map(|events| (events[0].revision.0, events[0].part))
-            .collect();
-        assert_eq!(ids, [(4, 0), (4, 1), (6, 0)]);
-        assert_eq!(state.events_after(Revision(4)).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn contents_of_values_in_the_history_are_bounded() {
-        let mut state = State::default();
-        let large = SetValue {
-            within: ValueBounds::default(),
-            ..new_value("a", &"x".repeat(1 << 20), 0)
-        };
-        for revision in 1..=40 {
-            let changes = set(large.clone());
-            state.apply(changes, Revision(revision)).unwrap();
-        }
-        assert!(state.events_after(Revision(20)).is_none());
-        assert_eq!(state.events_after(Revision(24)).unwrap().count(), 16);
     }
 }

@@ -52,8 +52,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use contents::DirectoryContents;
 
 use crate::{
-    BoxFuture, Change, Commit, CommitError, PublishedState, SealOutcome, State, StateGuard, Store,
-    StoreError,
+    BoxFuture, Change, Commit, CommitError, EventBounds, PublishedState, SealOutcome, State,
+    StateGuard, Store, StoreError,
 };
 use cfgsync_model::{Generation, Instance, Revision};
 use commit::{Answer, Journal, Request, Response, Settings, unavailable};
@@ -76,11 +76,13 @@ pub struct DirectoryConfig {
     pub cluster: String,
     /// The number of generations that are kept, at least one. A new value takes effect at the next seal.
     pub history: usize,
-    /// What the operator says about a directory that was copied or restored.
+    /// The operator's statement about a directory that was copied or restored.
     pub relocation: Relocation,
+    /// The bounds on the history of events. After a restart it has the events of the log.
+    pub event_bounds: EventBounds,
 }
 
-/// What the operator says about a directory that was copied or restored from a backup. A store cannot know whether
+/// The operator's statement about a directory that was copied or restored from a backup. A store cannot know whether
 /// another server has continued the original, and has given nodes what the copy does not know of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Relocation {
@@ -133,6 +135,7 @@ impl JournalStore {
                 .map_err(|error| failed("draw random numbers for", error))?,
             history: config.history,
             relocation: config.relocation,
+            event_bounds: config.event_bounds,
         };
         let crash_mark = disk.path(CRASH_MARK);
         let journal = Journal::open(disk, &settings)?;
@@ -263,5 +266,6 @@ fn new_head(cluster: &str) -> std::io::Result<LogHead> {
         instance: Instance::from_bytes(instance.try_into().expect("sixteen bytes")),
         marker: marker.try_into().expect("eight bytes"),
         cluster: cluster.to_owned(),
+        has_place: true,
     })
 }

@@ -6,11 +6,12 @@ use imbl::{OrdMap, OrdSet};
 
 use crate::{
     Values,
-    event::{Event, EventHistory},
+    event::Event,
+    event_history::{EventBounds, EventHistory, PositionedEvent},
 };
 use cfgsync_model::{
-    ArtifactSet, Digest, Failure, Generation, GenerationNumber, Identifier, NodeRegistration,
-    Origin, Revision,
+    ArtifactSet, Digest, EventPosition, Failure, Generation, GenerationNumber, Identifier,
+    NodeRegistration, Origin, Revision,
 };
 
 /// The content of a store at one revision. Cloning is cheap, because clones share unchanged data.
@@ -144,6 +145,22 @@ impl State {
             return None;
         }
         self.events.after(revision)
+    }
+
+    /// Returns the events behind `position`, oldest first, under the same conditions as [`State::events_after`].
+    pub fn events_behind(
+        &self,
+        position: EventPosition,
+    ) -> Option<impl Iterator<Item = PositionedEvent> + use<>> {
+        if position.revision > self.revision {
+            return None;
+        }
+        self.events.behind(position)
+    }
+
+    /// Bounds the history of events from now on.
+    pub(crate) fn set_event_bounds(&mut self, bounds: EventBounds) {
+        self.events.set_bounds(bounds);
     }
 
     /// Inserts a registration that was accepted at `revision`, in place of the node's earlier one.

@@ -99,6 +99,19 @@ pub struct NodeEntry {
     /// Whether an operator has replaced the node's files.
     #[serde(default)]
     pub overridden: bool,
+    /// The state of the node's lease. `None` if no lease binds the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseState>,
+}
+
+/// The state of a lease that binds its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseState {
+    /// The node has given a sign of life in time.
+    Valid,
+    /// The node has not. It stays registered until it is removed, and in a sealed cluster that refuses removals.
+    Expired,
 }
 
 /// The body of `GET /v1/nodes/{id}`: one node and its files.

@@ -19,14 +19,23 @@ mod payload;
 mod request;
 mod decimal;
 mod values;
+mod values_import;
 mod token;
+mod lease;
 mod reload;
+mod sse;
+mod event;
 
 pub use cluster::{
-    ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody, NodeEntry,
-    NodeState, RefusedEntry,
+    ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, LeaseState,
+    NodeBody, NodeEntry, NodeState, RefusedEntry,
 };
 pub use error::{Code, DRAINING, ErrorBody, ProgressBody, TLS_REQUIRED};
+pub use event::{
+    NOTICE_EVENT, NoticeBody, READINESS_EVENT, RESET_EVENT, ReadinessBody, ResetBody,
+    ValueEventBody, ValueEventType,
+};
+pub use lease::LeaseBody;
 pub use payload::{
     EncodedPayload, PayloadEncoder, PayloadLimits, ReceivedPayload, UnusablePayload,
 };
@@ -39,11 +48,16 @@ pub use signature::{
     InvalidKey, InvalidSignature, PayloadSigner, Signature, SignedFacts, SigningKey, VerifyError,
     VerifyKey,
 };
+pub use sse::{EVENT_STREAM, EventStreamReader, InvalidStream, StreamedEvent, event_frame};
 pub use token::{TokenEntry, TokenUseEntry};
 pub use values::{
-    AccessBody, AliasAnswer, AliasBody, AliasesBody, CodecsBody, DiffBody, EntriesBody,
+    AccessBody, AliasAnswer, AliasBody, AliasesBody, Base64Text, CodecsBody, DiffBody, EntriesBody,
     EntryAnswer, EntryBody, ErrorInfo, NamespacesBody, SetBody, StatusBody, ValuesSnapshotBody,
-    cursor_after, read_alias, read_cursor, read_set,
+    cursor_after, decode_base64, read_alias, read_cursor, read_set,
+};
+
+pub use values_import::{
+    ImportAnswer, ImportBody, ImportChange, ImportChangeKind, ImportEntry, read_import,
 };
 
 /// The header of every response with the instance of the store.

@@ -13,7 +13,7 @@ use clap::Args;
 use tracing::warn;
 
 use super::JoinFailure;
-use crate::cmd::values;
+use crate::cmd::parsers;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Files")]
@@ -137,7 +137,7 @@ fn file(text: &str) -> Result<PathBuf, String> {
 fn fallback(text: &str) -> Result<Duration, String> {
     const EXPECTED: &str = "expected `existing=` and a duration, such as `existing=10s`";
     let text = text.strip_prefix("existing=").ok_or(EXPECTED)?;
-    let after = values::duration(text)?;
+    let after = parsers::duration(text)?;
     if after.is_zero() {
         return Err(
             "the duration must not be zero, because `join` would never ask the server".to_owned(),

@@ -21,7 +21,7 @@ use super::{
     metadata::{self, MetadataArgs, MetadataError},
     watch::WatchSettings,
 };
-use crate::cmd::{program, values};
+use crate::cmd::{parsers, program};
 
 /// Longest wait of a request if stderr is a terminal, so that progress is shown soon.
 const WAIT_MAX_INTERACTIVE: Duration = Duration::from_secs(3);
@@ -101,13 +101,13 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
     let MetadataArgs { meta, meta_json } = args.metadata.args;
     let base = match (meta_json, legacy.take("CFG_REGISTRATION_METADATA_JSON")) {
         (Some(json), _) => Some(json),
-        (None, Some(text)) => Some(values::json(&text).map_err(|error| {
+        (None, Some(text)) => Some(parsers::json(&text).map_err(|error| {
             JoinFailure::Setting(format!("CFG_REGISTRATION_METADATA_JSON: {error}"))
         })?),
         (None, None) => None,
     };
     let all_to_files = args.env.is_empty() && !outputs.uses_stdout();
-    let receipt = (args.receipt).resolve(values::limit(args.timeout), all_to_files)?;
+    let receipt = (args.receipt).resolve(parsers::limit(args.timeout), all_to_files)?;
     let metadata = metadata::merge(base, &meta).map_err(|error| match error {
         MetadataError::NotAnObject { .. } if is_typed => JoinFailure::Usage(error.to_string()),
         _ => JoinFailure::Setting(error.to_string()),
@@ -132,7 +132,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         .with_key(args.identity.location());
     options.cluster = args.cluster;
     options.delivered = delivered;
-    options.timeout = values::limit(args.timeout);
+    options.timeout = parsers::limit(args.timeout);
     let mut delivery = delivery(args.owner.as_deref(), receipt.as_ref(), outputs)?;
     if watch.as_ref().is_some_and(WatchSettings::acts) {
         delivery = delivery.with_action();

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 
 use super::JoinFailure;
-use crate::cmd::{signal_name::NamedSignal, values};
+use crate::cmd::{parsers, signal_name::NamedSignal};
 
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Following")]
@@ -23,7 +23,7 @@ pub(crate) struct WatchArgs {
         env = "CFGSYNC_CHECK_TIMEOUT",
         value_name = "DURATION",
         default_value = "10s",
-        value_parser = values::duration
+        value_parser = parsers::duration
     )]
     check_timeout: Duration,
     /// Run this shell command after files have changed
@@ -62,7 +62,7 @@ pub(crate) struct WatchArgs {
         env = "CFGSYNC_SPLAY",
         value_name = "DURATION",
         default_value = "0s",
-        value_parser = values::duration
+        value_parser = parsers::duration
     )]
     splay: Duration,
     /// Shortest time from one change of the files to the next
@@ -71,7 +71,7 @@ pub(crate) struct WatchArgs {
         env = "CFGSYNC_MIN_INTERVAL",
         value_name = "DURATION",
         default_value = "0s",
-        value_parser = values::duration
+        value_parser = parsers::duration
     )]
     min_interval: Duration,
     /// The signal that asks CMD to end [default: TERM for a restart, else the signal that ends `join`]
@@ -83,7 +83,7 @@ pub(crate) struct WatchArgs {
         env = "CFGSYNC_KILL_TIMEOUT",
         value_name = "DURATION",
         default_value = "10s",
-        value_parser = values::duration
+        value_parser = parsers::duration
     )]
     kill_timeout: Duration,
 }

@@ -8,7 +8,7 @@ use cfgsync_store::Bounds;
 use clap::Args;
 
 use super::{ServeArgs, descriptors::Descriptors};
-use crate::cmd::values::{bytes, duration};
+use crate::cmd::parsers::{bytes, duration};
 
 /// The limits that protect a server.
 #[derive(Debug, Args)]
@@ -100,7 +100,7 @@ pub(super) fn http_config(
              files; raise the limit with `ulimit -Hn` or LimitNOFILE="
         );
     }
-    HttpConfig {
+    let mut config = HttpConfig {
         hosts: args.host.clone(),
         hold: args.hold,
         hold_render: args.hold_render,
@@ -116,5 +116,7 @@ pub(super) fn http_config(
         waiters_per_node_max: args.access.waiters_per_node_max.into(),
         access: guard,
         ..HttpConfig::default()
-    }
+    };
+    args.events.apply_to(&mut config);
+    config
 }

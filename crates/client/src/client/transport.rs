@@ -59,6 +59,8 @@ pub(super) struct RequestOptions {
     pub(super) body_max_flag: Option<&'static str>,
     /// Leaves out the node's key: the request only finds out which server this is.
     pub(super) without_node_key: bool,
+    /// The version that a value must have now, as `If-Match`.
+    pub(super) if_version: Option<u64>,
 }
 
 impl RequestOptions {
@@ -209,6 +211,9 @@ impl Client {
         }
         if let Some(wait) = options.wait {
             request = request.header(PREFER, format!("wait={}", wait.as_secs()));
+        }
+        if let Some(version) = options.if_version {
+            request = request.header(header::IF_MATCH, format!("\"{version}\""));
         }
         if let Some(held) = options.held {
             request = request.header(header::IF_NONE_MATCH, format!("\"{held}\""));

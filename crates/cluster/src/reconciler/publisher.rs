@@ -9,6 +9,7 @@ use super::{Reconciler, evaluation::Evaluation, render_key::RenderKey, renderer:
 use crate::{
     admission::Coverage,
     attempt_failure::{AttemptFailure, InputRevisions},
+    events::ReadinessNews,
     view::{NotReadyBodies, ServedGeneration, View},
 };
 use cfgsync_model::{Failure, Revision, Unmet};
@@ -100,7 +101,7 @@ impl Reconciler {
             (false, _) => inputs,
             // If inputs change all the time, a generation is always due. Then the newest finished render counts.
             (true, Some((of, result))) if !result.is_retried() => {
-                old.completed.max(of.inputs.newest())
+                old.completed.max(of.newest_input())
             }
             (true, _) => old.completed,
         };
@@ -131,7 +132,9 @@ impl Reconciler {
             render_failure,
         };
         self.update_metrics(&view);
+        let readiness = ReadinessNews::new(&view, &self.follower.state);
         self.shared.view.store(Arc::new(view));
+        readiness.publish(&self.shared.readiness);
         self.shared.published.send_replace(completed);
         if std::mem::take(&mut self.publisher.is_release_due) {
             self.shared.release.send_replace(());

@@ -11,7 +11,7 @@ use super::{
     header::{self, FileKind},
     value_entry::{self, AliasEntry, HistoryEntry},
 };
-use crate::{NodeOverride, State, bounds::bytes_of, event::EventHistory};
+use crate::{NodeOverride, State, bounds::bytes_of, event_history::EventHistory};
 use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance, Origin, Revision, ValueKey};
 
 /// The name of the snapshot in the directory.
@@ -205,7 +205,7 @@ impl Part<'_> {
                 // Format 1 does not store the newest change of a registration. The newest input is at least as new.
                 state.registrations_revision = Revision(inputs);
                 state.overrides_revision = Revision(overrides);
-                state.events = EventHistory::starting_after(state.revision);
+                state.events = EventHistory::starting_after(state.revision, state.events.bounds());
             }
             Self::Revisions {
                 registrations,
@@ -251,7 +251,10 @@ impl Part<'_> {
             Self::Value(namespace, key, history) => history.add_to(state, namespace, key)?,
             Self::Alias(name, alias) => {
                 let name = ValueKey::new(name)?;
-                state.values.insert_alias(name, alias.alias()?);
+                let alias = alias.alias()?;
+                state
+                    .values
+                    .insert_alias(name, alias, state.values_revision);
             }
             Self::Redraws { newest, pending } => {
                 state.redraws_revision = Revision(newest);
