@@ -9,7 +9,7 @@ use cfgsync_client::{DeliveredGeneration, Event, JoinError, Session};
 use cfgsync_model::{Digest, GenerationNumber};
 use cfgsync_support::duration;
 use cfgsync_wire::ReceivedPayload;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{error, info, warn};
 
 use super::{
@@ -150,10 +150,8 @@ struct Follower<'a> {
     /// Whether the action for the last delivery is still to be done.
     must_act: bool,
     /// When the files last changed.
-    changed_at: Option<Instant>,
-    /// Whether the wait of `--splay` and `--min-interval` is over.
-    has_waited: bool,
-    /// Failures since the server last responded as it should.
+    changed_at: Instant,
+    /// Failures of the session since the server last responded as it should.
     failures: u32,
 }
 
@@ -175,8 +173,7 @@ impl<'a> Follower<'a> {
             held: None,
             delivered: None,
             must_act: false,
-            changed_at: Some(Instant::now()),
-            has_waited: false,
+            changed_at: Instant::now(),
             failures: 0,
         }
     }
@@ -188,62 +185,96 @@ impl<'a> Follower<'a> {
                 .await;
         }
         loop {
-            let payload = match self.receive().await {
-                Ok(payload) => payload,
-                Err(error) => {
-                    self.pause(&format!("cannot follow the cluster: {error}"))
-                        .await;
-                    continue;
+            let payload = loop {
+                match self.receive(self.held).await {
+                    Ok(payload) => break payload,
+                    Err(error) => sleep(self.pause_after_response(&error)).await,
                 }
             };
-            if let Some(at) = self.wait_until(&payload) {
-                // Another generation may follow meanwhile, so this one is dropped.
-                drop(payload);
-                sleep_until(at).await;
-                self.has_waited = true;
-                continue;
+            if let Some(delivered) = self.deliver(payload).await {
+                return delivered;
+            }
+        }
+    }
+
+    /// Delivers `payload`, or a newer one that arrives meanwhile. Returns `None` if the files stay as they are.
+    async fn deliver(&mut self, mut payload: ReceivedPayload) -> Option<Delivered> {
+        let mut not_before = self.time_of_change(&payload);
+        let mut failures = 0;
+        loop {
+            while let Some(newer) = self.receive_until(not_before, payload.digest).await {
+                payload = newer;
+            }
+            if payload.digest == self.held {
+                return None;
             }
             match deliver::deliver(self.plan, self.session, &payload, &self.own).await {
-                Ok(mut delivered) => {
-                    self.failures = 0;
-                    self.has_waited = false;
-                    self.held = payload.digest;
-                    self.delivered.clone_from(&delivered.generation);
-                    let files = describe_files(payload.files.files().len(), payload.generation);
-                    Manager::from_environment().status(&format!("following; delivered: {files}"));
-                    if delivered.has_changes {
-                        self.changed_at = Some(Instant::now());
-                        if !matches!(self.settings.action, Action::Nothing) {
-                            // The program may take long.
-                            delivered.locks = None;
-                        }
-                        self.act(payload.generation).await;
-                    }
-                    return delivered;
+                Ok(delivered) => return Some(self.on_delivered(&payload, delivered).await),
+                Err(error) if is_about_payload(&error) => {
+                    self.refuse(&payload, &error);
+                    return None;
                 }
-                Err(error) if is_about_payload(&error) => self.refuse(&payload, &error),
                 Err(error) => {
-                    let name = name_of(&payload);
-                    self.pause(&format!("cannot write {name}: {error}")).await;
+                    let problem = format!("cannot write {}: {error}", name_of(&payload));
+                    not_before = Instant::now() + self.pause_after(&problem, failures);
+                    failures += 1;
                 }
             }
         }
     }
 
-    /// Waits for another payload than the one that the node has.
-    async fn receive(&mut self) -> Result<ReceivedPayload, JoinError> {
+    async fn on_delivered(
+        &mut self,
+        payload: &ReceivedPayload,
+        mut delivered: Delivered,
+    ) -> Delivered {
+        self.failures = 0;
+        self.held = payload.digest;
+        self.delivered.clone_from(&delivered.generation);
+        let files = describe_files(payload.files.files().len(), payload.generation);
+        Manager::from_environment().status(&format!("following; delivered: {files}"));
+        if delivered.has_changes {
+            self.changed_at = Instant::now();
+            if !matches!(self.settings.action, Action::Nothing) {
+                // The program may take long.
+                delivered.locks = None;
+            }
+            self.act(payload.generation).await;
+        }
+        delivered
+    }
+
+    /// Waits for another payload than `held`.
+    async fn receive(&mut self, held: Option<Digest>) -> Result<ReceivedPayload, JoinError> {
         let is_retry = self.failures > 0;
-        self.session
-            .follow(self.held, self.delivered.clone(), is_retry);
+        self.session.follow(held, self.delivered.clone(), is_retry);
         let mut events = self.session.start();
         while let Some(event) = events.next().await {
             if event == Event::UpToDate {
                 self.failures = 0;
-                self.has_waited = false;
             }
             self.progress.event(event);
         }
         events.finish().await
+    }
+
+    /// Waits until this time. Meanwhile it follows the server, as a sign of life and for a newer payload than `held`.
+    async fn receive_until(
+        &mut self,
+        until: Instant,
+        held: Option<Digest>,
+    ) -> Option<ReceivedPayload> {
+        while Instant::now() < until {
+            match timeout_at(until, self.receive(held)).await {
+                Ok(Ok(newer)) => return Some(newer),
+                Ok(Err(error)) => {
+                    let again_at = Instant::now() + self.pause_after_response(&error);
+                    sleep_until(again_at.min(until)).await;
+                }
+                Err(_) => {}
+            }
+        }
+        None
     }
 
     /// Does the action after a change.
@@ -255,23 +286,19 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Returns when the payload may be written, if that is later. Each node has a time of its own within `--splay`.
-    fn wait_until(&self, payload: &ReceivedPayload) -> Option<Instant> {
-        if self.has_waited {
-            return None;
-        }
+    /// Returns when the payload may be written. Each node has a time of its own within `--splay`.
+    fn time_of_change(&self, payload: &ReceivedPayload) -> Instant {
         let now = Instant::now();
         let identifier = &self.plan.options.identifier;
         let number = payload.generation.map_or(0, |number| number.0);
         let splayed = now + spread(identifier, number, self.settings.splay);
-        let spaced = self.changed_at.map(|at| at + self.settings.min_interval);
-        let at = splayed.max(spaced.unwrap_or(now));
-        (at > now).then(|| {
+        let at = splayed.max(self.changed_at + self.settings.min_interval);
+        if at > now {
             let name = name_of(payload);
             let wait = duration::text(Duration::from_secs((at - now).as_secs() + 1));
             info!("{name} is there; its files are written within {wait}");
-            at
-        })
+        }
+        at
     }
 
     /// Keeps the files, and does not try this payload again.
@@ -284,23 +311,29 @@ impl<'a> Follower<'a> {
         );
         Manager::from_environment().status(&problem);
         self.held = payload.digest;
-        self.has_waited = false;
     }
 
-    async fn pause(&mut self, problem: &str) {
-        let doubled = RETRY_FIRST.saturating_mul(1 << self.failures.min(5));
+    /// Reports a failure of the session, and returns how long to wait before the next attempt.
+    fn pause_after_response(&mut self, error: &JoinError) -> Duration {
+        let failures = self.failures;
+        self.failures = failures.saturating_add(1);
+        self.pause_after(&format!("cannot follow the cluster: {error}"), failures)
+    }
+
+    /// Reports a failure after so many others, and returns how long to wait before the next attempt.
+    fn pause_after(&self, problem: &str, failures: u32) -> Duration {
+        let doubled = RETRY_FIRST.saturating_mul(1 << failures.min(5));
         let most = doubled.min(RETRY_MAX);
         // Not all nodes at once.
         let identifier = &self.plan.options.identifier;
-        let pause = most / 2 + spread(identifier, u64::from(self.failures), most / 2);
-        self.failures = self.failures.saturating_add(1);
+        let pause = most / 2 + spread(identifier, u64::from(failures), most / 2);
         error!(
             event = "problem",
             "{problem}; the files of the last delivery stay, trying again in {}",
             duration::text(Duration::from_secs(pause.as_secs().max(1)))
         );
         Manager::from_environment().status(problem);
-        sleep(pause).await;
+        pause
     }
 }
 
