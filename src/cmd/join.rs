@@ -7,6 +7,7 @@ mod identity;
 mod metadata;
 mod watch;
 mod spread;
+mod memory;
 mod trust;
 mod fallback;
 mod dotenv;

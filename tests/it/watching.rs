@@ -498,3 +498,32 @@ fn changes_are_spread_and_spaced() {
     node.log_until("wrote node-1/config");
     assert_eq!(cluster.config(), "three");
 }
+
+/// Regression test: the C library kept the memory of a large payload for hours.
+#[test]
+fn follower_keeps_no_memory_of_a_large_payload() {
+    let large = |text: &str| {
+        format!(
+            "{text} {{% for i in range(40000) %}}{}{{% endfor %}}",
+            "x".repeat(200)
+        )
+    };
+    let cluster = Cluster::new(&large("one"));
+    let mut node = cluster.follow(&["--on-change", "true"]);
+    for text in ["two", "three", "four"] {
+        cluster.change(&large(text));
+        node.log_until("wrote node-1/config");
+        node.log_until("--on-change is done");
+        // The next change is received after the memory of this one was returned.
+    }
+    cluster.change("small");
+    node.log_until("wrote node-1/config");
+    let status =
+        fs::read_to_string(format!("/proc/{}/status", node.pid().as_raw_nonzero())).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("RssAnon:"))
+        .unwrap();
+    let anonymous_kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(anonymous_kib < 12 << 10, "{line}");
+}

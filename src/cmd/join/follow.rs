@@ -16,7 +16,7 @@ use super::{
     JoinFailure, action,
     child::{Applied, Child, ChildEvent},
     deliver::{self, Delivered},
-    describe_files,
+    describe_files, memory,
     resolve::Plan,
     signals::Signals,
     spread::spread,
@@ -66,9 +66,10 @@ pub(super) async fn run(
     // Without a receipt, nothing says whether an earlier process has done it.
     let has_receipt = plan.delivery.receipt().is_some();
     let must_act = child.is_none() && (has_changes || is_action_pending || !has_receipt);
-    if !must_act {
+    if !must_act && settings.acts() {
         finish_action(plan);
     }
+    memory::release_unused();
     let manager = Manager::from_environment();
     if child.is_none() {
         manager.ready();
@@ -97,7 +98,10 @@ pub(super) async fn run(
                     },
                     event = ended => match event? {
                         ChildEvent::Ended(exit) => return Ok(exit),
-                        ChildEvent::Restarted => finish_action(plan),
+                        ChildEvent::Restarted if settings.reload != Reload::Nothing => {
+                            finish_action(plan);
+                        }
+                        ChildEvent::Restarted => {}
                     },
                     Err(error) = &mut orphans => return Err(JoinFailure::Wait(error)),
                     delivered = &mut next => break delivered,
@@ -191,7 +195,9 @@ impl<'a> Follower<'a> {
                     Err(error) => sleep(self.pause_after_response(&error)).await,
                 }
             };
-            if let Some(delivered) = self.deliver(payload).await {
+            let delivered = self.deliver(payload).await;
+            memory::release_unused();
+            if let Some(delivered) = delivered {
                 return delivered;
             }
         }
@@ -238,8 +244,8 @@ impl<'a> Follower<'a> {
             if !matches!(self.settings.action, Action::Nothing) {
                 // The program may take long.
                 delivered.locks = None;
+                self.act(payload.generation).await;
             }
-            self.act(payload.generation).await;
         }
         delivered
     }
@@ -281,7 +287,7 @@ impl<'a> Follower<'a> {
     async fn act(&mut self, generation: Option<GenerationNumber>) {
         let generation = deliver::generation_text(generation);
         let is_done = action::act(self.settings, &self.own, &generation).await;
-        if is_done && self.settings.reload == Reload::Nothing {
+        if is_done {
             finish_action(self.plan);
         }
     }
