@@ -814,7 +814,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__plan)
-            opts="-o -h --nodes --fake --out-dir --diff --server --token-file --ca-file --pin --client-cert --client-key --output --log-format --log-level --help"
+            opts="-o -h --nodes --fake --values --out-dir --diff --server --token-file --ca-file --pin --client-cert --client-key --output --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -825,6 +825,10 @@ _cfgsync() {
                     return 0
                     ;;
                 --fake)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --values)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -253,6 +253,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l nodes -d 'The nodes to register: a YAML or JSON file, or `-` for stdin [env: CFGSYNC_NODES]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l fake -d 'Register this many invented nodes, with metadata that the spec accepts and, if possible, that match its groups [env: CFGSYNC_FAKE]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l values -d 'The operators\' values of a namespace: a file as `cfgsync values export` writes it; repeatable [env: CFGSYNC_VALUES, one per line]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l out-dir -d 'Write the files to DIR/NODE/PATH, and shared files to DIR/_shared/PATH' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l diff -d 'Compare with the files in DIR, which has the layout of --out-dir [env: CFGSYNC_DIFF]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l server -d 'Compare with the files that the nodes of this server have; repeatable: the servers are tried in order' -r

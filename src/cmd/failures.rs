@@ -306,6 +306,10 @@ impl From<JoinError> for CommandError {
                     "an operator declared this failure with `cfgsync fail`; once its reason is solved, the operator runs \
                      `cfgsync reset`, and then this node joins again"
                 }
+                ClusterFailureKind::Node => {
+                    "the spec says `fail_fast`; solve the cause on the node that failed; then the operator runs \
+                     `cfgsync reset`, and this node joins again"
+                }
             }),
             JoinError::WrongCluster { .. } => {
                 Some("name the server of the cluster that you want, or correct --cluster")

@@ -173,15 +173,7 @@ impl Coordinator {
             }
             Answer::Failed(failure) => {
                 body.state = NodeState::Failed;
-                body.reason = Some(match failure.kind {
-                    FailureKind::Operator => {
-                        format!(
-                            "an operator declared the cluster failed: {}",
-                            failure.reason
-                        )
-                    }
-                    _ => failure.reason.clone(),
-                });
+                body.reason = Some(projection::failure_message(&failure));
             }
         }
         body

@@ -35,6 +35,8 @@ mod capacity;
 mod view;
 mod values;
 mod values_import;
+mod phase_tally;
+mod phase_waits;
 mod queries;
 pub mod projection;
 mod inspect;
@@ -43,6 +45,7 @@ mod event_frames;
 mod events;
 mod reconciler;
 mod commands;
+mod phases;
 
 pub use admission::check_registration;
 pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, MetadataAccess, Refusal};
@@ -53,6 +56,8 @@ pub use event_filter::{
 };
 pub use events::{EventBatch, EventReader, STOPPING_NOTICE, WatchStart};
 pub use held_requests::HeldSlot;
+pub use phase_tally::{PhaseNodes, PhaseQuery};
+pub use phases::{PhaseAnswer, PhaseRequest};
 pub use recorded_values::RecordedValues;
 pub use values::{
     CHANGES_MAX, Entry, NAMESPACES_PAGE_DEFAULT_ENTRIES, NAMESPACES_PAGE_MAX_ENTRIES, NewValue,
@@ -78,6 +83,7 @@ use crate::{
     held_requests::HeldRequests,
     leases::Leases,
     metrics::Metrics,
+    phase_waits::PhaseWaits,
     reconciler::{Command, Reconciler},
     refused_nodes::RefusedNodes,
     render::Pipeline,
@@ -143,6 +149,7 @@ struct Shared {
     held_requests: HeldRequests,
     leases: Leases,
     refused: RefusedNodes,
+    phase_waits: PhaseWaits,
     /// Marked changed when the answer to waiting nodes may have changed. New progress alone does not count.
     release: watch::Sender<()>,
     /// Marked changed after each publication. The value is [`View::completed`].
@@ -190,6 +197,7 @@ impl Coordinator {
             held_requests: HeldRequests::default(),
             leases: Leases::default(),
             refused: RefusedNodes::default(),
+            phase_waits: PhaseWaits::default(),
             release: watch::Sender::new(()),
             published: watch::Sender::new(Revision::default()),
             event_frames: EventFrames::default(),
@@ -201,7 +209,14 @@ impl Coordinator {
             draining: AtomicBool::new(false),
         });
         let reconciler = Reconciler::new(shared.clone(), config, received);
-        (Self { shared }, reconciler.run(shutdown))
+        let follow = PhaseWaits::follow(shared.clone());
+        let run = async move {
+            tokio::select! {
+                () = reconciler.run(shutdown) => {}
+                () = follow => std::future::pending().await,
+            }
+        };
+        (Self { shared }, run)
     }
 }
 

@@ -20,6 +20,7 @@ mod slow_store;
 mod values;
 mod value_reads;
 mod values_import;
+mod phases;
 
 use std::{
     collections::{BTreeMap, HashMap},

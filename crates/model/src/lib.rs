@@ -24,6 +24,8 @@ mod value_reader;
 mod snapshot;
 mod unmet;
 mod readiness;
+mod phase;
+mod phase_progress;
 mod artifact_path;
 mod mode;
 mod content;
@@ -49,6 +51,8 @@ pub use joiner::{JoinerId, Origin, Sender};
 pub use mode::{InvalidMode, Mode, ModeNotPrivate};
 pub use nested_paths::{NestedPaths, PathIndex};
 pub use ownership::{Account, InvalidAccount, Ownership};
+pub use phase::{InvalidPhase, PHASE_REASON_MAX_BYTES, Phase, PhaseReport};
+pub use phase_progress::{FailedNode, PhaseProgress};
 pub use pin::{InvalidPin, Pin};
 pub use readiness::{MISSING_NAMES_MAX, Progress, Readiness};
 pub use registration::{

@@ -20,6 +20,7 @@ mod frame;
 mod scalar_entry;
 mod value_entry;
 mod entry;
+mod phase_entry;
 mod commit_entry;
 mod header;
 mod entry_v1;

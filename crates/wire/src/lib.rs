@@ -25,10 +25,11 @@ mod lease;
 mod reload;
 mod sse;
 mod event;
+mod phases;
 
 pub use cluster::{
     ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, LeaseState,
-    NodeBody, NodeEntry, NodeState, RefusedEntry,
+    NodeBody, NodeEntry, NodeState, PhaseEntry, RefusedEntry,
 };
 pub use error::{Code, DRAINING, ErrorBody, ProgressBody, TLS_REQUIRED};
 pub use event::{
@@ -39,6 +40,7 @@ pub use lease::LeaseBody;
 pub use payload::{
     EncodedPayload, PayloadEncoder, PayloadLimits, ReceivedPayload, UnusablePayload,
 };
+pub use phases::{PHASE_FAILED, PhaseBody, PhaseState, ReportBody, read_report};
 pub use reload::{ReloadBody, ReloadOutcome, ReloadPart, ReloadResult, ReloadedPart, read_reload};
 pub use request::{
     FailBody, InvalidBody, LeaveBody, RedrawBody, read_fail, read_identifier, read_leave,

@@ -5,14 +5,17 @@ use serde_json::Value;
 use super::page::Page;
 
 /// The sections in the order in which people write them; a schema has no order.
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 13] = [
     "cfgsync",
     "cluster",
     "metadata",
     "ready",
+    "requires",
+    "lease",
     "late",
     "identity",
     "on_conflict",
+    "fail_fast",
     "once",
     "values",
     "materializers",

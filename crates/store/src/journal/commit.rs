@@ -19,7 +19,10 @@ use super::{
     recover::{Recovered, recover_within},
     snapshot::{self, Instances, SNAPSHOT},
 };
-use crate::{Change, Commit, CommitError, EventBounds, Relocation, SealOutcome, State};
+use crate::{
+    Change, Commit, CommitError, EventBounds, Relocation, SealOutcome, State,
+    payload_ages::UnchangedPayloads,
+};
 use cfgsync_model::{Digest, Generation, Instance, Revision};
 
 /// The length of a log, in bytes, at which a snapshot is taken. If twice the length of the last snapshot is more, that
@@ -336,8 +339,11 @@ impl FrameBuilder {
             Request::Seal(generation) => {
                 let newest = self.state.generation().map(Arc::as_ref);
                 let seal = SealEntry::of(&generation, newest, self.history);
-                entry::write(&mut self.commits, &CommitEntry::of_seal(next, seal));
-                let sealed = self.state.seal(generation, self.history, next);
+                let unchanged = UnchangedPayloads::between(newest, &generation);
+                let entry = CommitEntry::of_seal(next, seal, &unchanged);
+                entry::write(&mut self.commits, &entry);
+                let (state, history) = (&mut self.state, self.history);
+                let sealed = state.seal_with(generation, &unchanged, history, next);
                 sealed.map(Response::Sealed)
             }
         };
