@@ -608,7 +608,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__join)
-            opts="-o -h --server --token-file --identity-file --cluster --id --ip --meta --meta-json --out --discard --out-dir --owner --timeout --env --env-allow --receipt --fallback --keep-stale --watch --reload-signal --restart-on-change --kill-signal --kill-timeout --verify-key --accept-signature-v1 --payload-max --files-max --path-max-bytes --output --ca-file --pin --client-cert --client-key --log-format --log-level --help"
+            opts="-o -h --server --token-file --identity-file --cluster --id --ip --meta --meta-json --out --discard --out-dir --owner --timeout --env --env-allow --receipt --fallback --keep-stale --watch --check --check-timeout --on-change --signal --pid-file --reload-signal --restart-on-change --splay --min-interval --kill-signal --kill-timeout --verify-key --accept-signature-v1 --payload-max --files-max --path-max-bytes --output --ca-file --pin --client-cert --client-key --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -682,7 +682,35 @@ _cfgsync() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --check)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --check-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-change)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --signal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pid-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --reload-signal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --splay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --min-interval)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -111,7 +111,14 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l env -d 'Pass th
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l env-allow -d 'Let --env set only these variables; PREFIX_* names all with this prefix; repeatable [env: CFGSYNC_ENV_ALLOW, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l receipt -d 'Write a receipt of the delivery to this file: instance, generation, digest, and the checksum of each file [env: CFGSYNC_RECEIPT]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l fallback -d 'Continue with the unchanged files of the receipt, if nothing is delivered within this time or if a token or certificate has expired [env: CFGSYNC_FALLBACK]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l check -d 'Run this shell command before files are replaced; if it fails, the old files stay. $CFGSYNC_STAGED is a directory with the new files [env: CFGSYNC_CHECK]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l check-timeout -d 'How long --check may take [env: CFGSYNC_CHECK_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l on-change -d 'Run this shell command after files have changed [env: CFGSYNC_ON_CHANGE]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l signal -d 'Send this signal to the process of --pid-file after files have changed [env: CFGSYNC_SIGNAL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l pid-file -d 'The file with the process id for --signal [env: CFGSYNC_PID_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l reload-signal -d 'Send this signal to CMD after files have changed [env: CFGSYNC_RELOAD_SIGNAL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l splay -d 'Spread the change of the nodes over this time: each node waits for its own part of it [env: CFGSYNC_SPLAY]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l min-interval -d 'Shortest time from one change of the files to the next [env: CFGSYNC_MIN_INTERVAL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l kill-signal -d 'The signal that asks CMD to end [default: TERM for a restart, else the signal that ends `join`] [env: CFGSYNC_KILL_SIGNAL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l kill-timeout -d 'How long CMD may take to end before it is killed [env: CFGSYNC_KILL_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l verify-key -d 'Accept only payloads that are signed with the key in this PEM file; repeatable, for a key change [env: CFGSYNC_VERIFY_KEY, one per line]' -r -F

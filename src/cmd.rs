@@ -79,8 +79,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Serve(serve::ServeArgs),
-    Join(join::JoinArgs),
+    Serve(Box<serve::ServeArgs>),
+    Join(Box<join::JoinArgs>),
     Inspect(inspect::InspectArgs),
     Plan(plan::PlanArgs),
     Rm(rm::RmArgs),
@@ -107,8 +107,8 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
     log::start(&cli.log);
     settings::warn_of_unknown_variables();
     match cli.command {
-        Command::Serve(args) => serve::run(args),
-        Command::Join(args) => join::run(args),
+        Command::Serve(args) => serve::run(*args),
+        Command::Join(args) => join::run(*args),
         Command::Inspect(args) => inspect::run(args),
         Command::Plan(args) => plan::run(&args),
         Command::Rm(args) => rm::run(args),
