@@ -9,11 +9,14 @@ use std::{collections::BTreeMap, fmt::Write, path::PathBuf, sync::Arc};
 
 use cfgsync_client::ServerUrl;
 use cfgsync_cluster::{
+    RecordedValues,
     readiness::ReadinessTracker,
     render::{Pipeline, Rendered},
 };
 use cfgsync_materialize::MaterializeError;
-use cfgsync_model::{Digest, Identifier, MaterializedArtifacts, Progress, Revision, Unmet};
+use cfgsync_model::{
+    Digest, Identifier, MaterializedArtifacts, Progress, Revision, Unmet, ValueReader,
+};
 use cfgsync_spec::{Spec, SpecError};
 use cfgsync_support::clock::Timestamp;
 use cfgsync_template::OnceSource;
@@ -255,7 +258,7 @@ fn evaluate(
         }
     }
     // A rule may use the values of `once:`. Before the first seal there are none.
-    let readiness = tracker.readiness(&serde_json::Map::new());
+    let readiness = tracker.readiness(&serde_json::Map::new(), &ValueReader::default());
     plan.progress = readiness.progress().clone();
     plan.ready = Some(readiness.is_ready());
     if !readiness.is_ready() {
@@ -269,7 +272,11 @@ fn evaluate(
         .draw_once(&snapshot, once)
         .map_err(PlanError::Render)?;
     match pipeline
-        .render(&snapshot, &BTreeMap::new())
+        .render(
+            &mut snapshot,
+            &mut RecordedValues::default(),
+            &BTreeMap::new(),
+        )
         .map_err(PlanError::Render)?
     {
         Rendered::NotReady(message) => {

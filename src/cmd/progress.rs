@@ -137,10 +137,10 @@ impl Progress {
                 self.set_reason(Reason::waiting(&message, progress));
             }
             Event::Unreachable { server, problem } => self.set_reason(Reason::problem(format!(
-                "{server} is not reachable: {problem}; trying again"
+                "trying again: {server} is not reachable: {problem}"
             ))),
             Event::ServerFault { problem } => {
-                self.set_reason(Reason::problem(format!("{problem}; trying again")));
+                self.set_reason(Reason::problem(format!("trying again: {problem}")));
             }
             Event::Outdated { reason } => self.line(|| {
                 warn!(

@@ -5,7 +5,9 @@
 
 use std::{
     fmt,
+    io::ErrorKind,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,9 +19,10 @@ use crate::{
         self, CommittedTransaction, DirectoryLocks, DiskError, Owner, TargetPlace, Transaction,
         WrittenFile,
     },
-    stale::{self, StaleFile, StaleOutcome},
+    receipt::ReceiptError,
+    stale::{self, StaleFile},
 };
-use cfgsync_model::{ArtifactFile, ArtifactPath, Identifier};
+use cfgsync_model::{ArtifactFile, Identifier};
 use cfgsync_wire::ReceivedPayload;
 use tokio::time::Instant;
 
@@ -66,6 +69,7 @@ pub struct CommittedDelivery<'p> {
     transaction: CommittedTransaction<'static>,
     stdout: Vec<&'p ArtifactFile>,
     stale: Vec<StaleFile>,
+    unread_receipt: Option<ReceiptError>,
     /// Whether the last file of the transaction is the receipt.
     has_receipt: bool,
 }
@@ -80,6 +84,8 @@ pub struct Delivery {
     pub stdout: Vec<Bytes>,
     /// The files of the previous delivery that are no longer part of the payload.
     pub stale: Vec<StaleFile>,
+    /// Why the receipt of the previous delivery was not read. Files of earlier deliveries may then remain.
+    pub unread_receipt: Option<Arc<ReceiptError>>,
 }
 
 impl DeliveryOptions {
@@ -187,15 +193,16 @@ impl DeliveryOptions {
             }
         }
         let mut transaction = Transaction::begin(self.owner);
-        let receipt = |removed| Receipt::new(identifier, cluster, payload, &placed, removed);
+        let receipt = Receipt::new(identifier, cluster, payload, &placed);
         match self.stage(&mut transaction, &files, receipt) {
-            Ok(stale) => Ok(CommittedDelivery {
+            Ok((stale, unread_receipt)) => Ok(CommittedDelivery {
                 transaction: transaction.commit()?,
                 stdout,
                 stale,
+                unread_receipt,
                 has_receipt: self.receipt.is_some(),
             }),
-            Err(cause) => Err(transaction.roll_back(cause).into()),
+            Err(cause) => Err(transaction.roll_back(self.explain(cause)).into()),
         }
     }
 
@@ -204,32 +211,34 @@ impl DeliveryOptions {
         &self,
         transaction: &mut Transaction<'static>,
         files: &[(&ArtifactFile, &Target)],
-        receipt: impl FnOnce(Vec<ArtifactPath>) -> Receipt,
-    ) -> Result<Vec<StaleFile>, DiskError> {
+        mut receipt: Receipt,
+    ) -> Result<(Vec<StaleFile>, Option<ReceiptError>), DiskError> {
         let opened = files.iter().map(|(_, target)| transaction.open(target));
         let places: Vec<TargetPlace> = opened.collect::<Result<_, _>>()?;
         let mut stale = Vec::new();
+        let mut unread_receipt = None;
         let mut receipt_file = None;
         if let Some(path) = &self.receipt {
             let target = Target::from_path(path).expect("checked when it was set");
             let place = transaction.open(&target)?;
             // Only now, because no other delivery can replace it from here on. The new receipt replaces an unreadable
             // one.
-            if let Ok(Some(previous)) = Receipt::read(path) {
-                let targets: Vec<&Target> = files.iter().map(|(_, target)| *target).collect();
-                stale = stale::find(
-                    transaction,
-                    &previous,
-                    &self.outputs,
-                    &targets,
-                    self.keep_stale,
-                )?;
+            match Receipt::read(path) {
+                Ok(None) => {}
+                Ok(Some(previous)) => {
+                    let targets: Vec<&Target> = files.iter().map(|(_, target)| *target).collect();
+                    stale = stale::find(
+                        transaction,
+                        &previous,
+                        &mut receipt,
+                        &self.outputs,
+                        &targets,
+                        self.keep_stale,
+                    )?;
+                }
+                Err(error) => unread_receipt = Some(error),
             }
-            let removed = stale
-                .iter()
-                .filter(|file| file.outcome == StaleOutcome::Removed);
-            let removed = removed.map(|file| file.artifact.clone()).collect();
-            receipt_file = Some((receipt(removed).to_file(), place));
+            receipt_file = Some((receipt.to_file(), place));
         }
         for ((file, _), place) in files.iter().zip(places) {
             transaction.add(file, place)?;
@@ -237,7 +246,34 @@ impl DeliveryOptions {
         if let Some((file, place)) = receipt_file {
             transaction.add(&file, place)?;
         }
-        Ok(stale)
+        Ok((stale, unread_receipt))
+    }
+
+    /// Returns the error for a path that is a directory of the previous delivery and a file of this one, or the reverse.
+    /// Returns any other error as it is.
+    fn explain(&self, cause: DiskError) -> DiskError {
+        let is_delivered = |is_it: &dyn Fn(&Path) -> bool| {
+            let receipt = self.receipt.as_deref().map(Receipt::read);
+            let Some(Ok(Some(receipt))) = receipt else {
+                return false;
+            };
+            let mut files = receipt.all_delivered();
+            files.any(|file| file.entry.path.is_some_and(|path| is_it(Path::new(&path))))
+        };
+        match cause {
+            DiskError::Io { path, problem, .. }
+                if problem.kind() == ErrorKind::NotADirectory
+                    && is_delivered(&|file| file == path) =>
+            {
+                DiskError::DeliveredFile { path }
+            }
+            DiskError::IsDirectory { path }
+                if is_delivered(&|file| file != path && file.starts_with(&path)) =>
+            {
+                DiskError::DeliveredDirectory { path }
+            }
+            cause => cause,
+        }
     }
 }
 
@@ -275,6 +311,7 @@ impl CommittedDelivery<'_> {
             written,
             stdout,
             stale: self.stale,
+            unread_receipt: self.unread_receipt.map(Arc::new),
         };
         (delivery, locks)
     }

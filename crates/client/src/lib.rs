@@ -48,7 +48,8 @@ pub use node_key::{KeyError, KeyLocation};
 pub use outputs::{InvalidRoute, OutputMap, PlacedArtifact, Placement, RouteError, Target};
 pub use previous::{PreviousDelivery, PreviousDeliveryError};
 pub use receipt::{
-    DeliveredGeneration, Receipt, ReceiptEntry, ReceiptError, ReceiptMismatch, VerifiedFile,
+    DeliveredGeneration, Receipt, ReceiptEntry, ReceiptError, ReceiptMismatch, RemainingFile,
+    VerifiedFile,
 };
 pub use sanitize::escape_for_terminal;
 pub use server::{InvalidServer, ServerUrl};

@@ -54,6 +54,7 @@ impl Coordinator {
         let (changes, replaced) = self.admit(registration, key, joiner)?;
         let commit = self.apply(changes).instrument(span).await?;
         self.shared.refused.clear(&identifier);
+        self.shared.leases.on_registered(&identifier);
         let (is_failed, is_complete) = {
             let view = self.shared.view.load();
             (view.failure.is_some(), view.coverage.is_complete)

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     AccessKind, Answer, Coordinator, Delivery, MetadataAccess, Refusal,
@@ -227,9 +227,16 @@ impl Coordinator {
                 fields.remove(name);
             }
         }
+        let name = node.identifier.as_str();
+        let waits = self.shared.held_requests.waits(name);
+        let lease = view.pipeline.spec.lease;
         let facts = NodeFacts {
             metadata,
-            waits: self.shared.held_requests.waits(node.identifier.as_str()),
+            waits,
+            lease_expired: lease.is_some_and(|lease| {
+                let leases = &self.shared.leases;
+                leases.is_expired(name, lease, waits, Instant::now())
+            }),
             is_recipient: is_recipient(state, view, &node.identifier),
             was_delivered: was_delivered(view, &node.identifier),
         };

@@ -21,11 +21,13 @@
 
 pub mod metrics;
 mod answer;
+mod leases;
 mod held_requests;
 mod refused_nodes;
 mod audit_sink;
 mod unique_values;
 pub mod readiness;
+mod recorded_values;
 pub mod render;
 mod attempt_failure;
 mod admission;
@@ -44,6 +46,7 @@ pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, Metadat
 pub use audit_sink::{AuditEvent, AuditRefused, AuditSink, RenderOutcome};
 pub use cfgsync_store::ValueRejection;
 pub use held_requests::HeldSlot;
+pub use recorded_values::RecordedValues;
 pub use values::{
     CHANGES_MAX, Entry, NAMESPACES_PAGE_DEFAULT_ENTRIES, NAMESPACES_PAGE_MAX_ENTRIES, NewValue,
     PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES, Page, SNAPSHOT_MAX_ENTRIES, ValueCommand, ValueError,
@@ -63,6 +66,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::{
     capacity::CapacityLimits,
     held_requests::HeldRequests,
+    leases::Leases,
     metrics::Metrics,
     reconciler::{Command, Reconciler},
     refused_nodes::RefusedNodes,
@@ -127,6 +131,7 @@ struct Shared {
     embedded: Vec<Arc<dyn Materializer>>,
     view: ArcSwap<View>,
     held_requests: HeldRequests,
+    leases: Leases,
     refused: RefusedNodes,
     /// Marked changed when the answer to waiting nodes may have changed. New progress alone does not count.
     release: watch::Sender<()>,
@@ -167,6 +172,7 @@ impl Coordinator {
             embedded,
             view: ArcSwap::from_pointee(first),
             held_requests: HeldRequests::default(),
+            leases: Leases::default(),
             refused: RefusedNodes::default(),
             release: watch::Sender::new(()),
             published: watch::Sender::new(Revision::default()),

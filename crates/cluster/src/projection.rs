@@ -31,6 +31,8 @@ pub struct NodeFacts {
     pub metadata: Metadata,
     /// Whether a request of the node is held now.
     pub waits: bool,
+    /// Whether the node's lease has expired.
+    pub lease_expired: bool,
     /// Whether the node should receive the served generation.
     pub is_recipient: bool,
     /// Whether the node has received the served generation, even if the store has not recorded it yet.
@@ -88,6 +90,7 @@ pub fn node_entry(
         revision: registered.revision,
         since: registered.origin.at,
         waits: facts.waits,
+        lease_expired: facts.lease_expired,
         delivered: newest.filter(|_| facts.was_delivered).or(recorded),
         overridden: state.overrides.contains_key(&node.identifier),
     }

@@ -4,6 +4,7 @@
 mod generations;
 mod waiting;
 mod membership;
+mod leases;
 mod projection;
 mod timers;
 mod renders;
@@ -18,6 +19,7 @@ mod audit_sink;
 mod slow_store;
 mod values;
 mod values_import;
+mod value_reads;
 
 use std::{
     collections::{BTreeMap, HashMap},

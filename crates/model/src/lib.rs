@@ -17,6 +17,9 @@ mod identifier;
 mod integer;
 mod registration;
 mod joiner;
+mod value_names;
+mod value;
+mod value_reader;
 mod snapshot;
 mod unmet;
 mod readiness;
@@ -28,8 +31,6 @@ mod artifact;
 mod nested_paths;
 mod generation;
 mod failure;
-mod value_names;
-mod value;
 
 pub use artifact::{
     ArtifactFile, ArtifactSet, DuplicatePath, InvalidArtifacts, MaterializedArtifacts,
@@ -54,4 +55,5 @@ pub use registration::{
 pub use snapshot::{RegistrationSnapshot, SharedMetadata, SnapshotNode};
 pub use unmet::{GroupProblem, Unmet};
 pub use value::{Alias, VALUE_MAX_BYTES, ValueType, ValueVersion, WriteMode};
-pub use value_names::{Codec, InvalidValueName, Namespace, ValueKey};
+pub use value_names::{Codec, InvalidValueName, Namespace, ValueKey, ValueName, ValuePattern};
+pub use value_reader::{ValueReadError, ValueReader, ValueReads, ValueSource};

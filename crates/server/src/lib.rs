@@ -27,6 +27,7 @@
 //! | `/v1/nodes/{id}` | GET, HEAD | Inspect | describes one node: its files, or why it waits |
 //! | `/v1/nodes/{id}` | DELETE | Operate | removes a node |
 //! | `/v1/nodes/{id}/payload` | GET, HEAD | Fetch | returns a node's payload with an entity tag, and follows changes |
+//! | `/v1/nodes/{id}/lease` | PUT | Fetch | renews a node's lease |
 //! | `/v1/nodes/{id}/override` | DELETE | Operate | ends an override |
 //! | `/v1/nodes/{id}/key` | DELETE | Operate | releases a node's name from the key that owns it |
 //! | `/v1/nodes/{id}/ban` | POST | Operate | removes a node and refuses its registrations |

@@ -40,6 +40,7 @@ fn method_router(handler: RoutedHandler, verb: Verb) -> MethodRouter {
         RoutedHandler::Generations => on(filter, operator::generations),
         RoutedHandler::OneGeneration => on(filter, operator::one_generation),
         RoutedHandler::Payload => on(filter, operator::payload),
+        RoutedHandler::RenewLease => on(filter, node::renew_lease),
         RoutedHandler::Leave => on(filter, node::leave),
         RoutedHandler::Fail => on(filter, operator::fail),
         RoutedHandler::Reset => on(filter, operator::reset),

@@ -77,6 +77,7 @@ pub(super) enum RoutedHandler {
     OneGeneration,
     Payload,
     Leave,
+    RenewLease,
     Fail,
     Reset,
     Namespaces,
@@ -182,6 +183,15 @@ pub(super) static ROUTES: &[Route] = &[
             action: Action::Fetch,
             handler: Handler::Native(NativeHandler::FetchTagged),
             doc: "returns a node's payload with an entity tag, and follows changes",
+        }],
+    },
+    Route {
+        pattern: "/v1/nodes/{id}/lease",
+        endpoints: &[Endpoint {
+            verb: Verb::Put,
+            action: Action::Fetch,
+            handler: Handler::Routed(RoutedHandler::RenewLease),
+            doc: "renews a node's lease",
         }],
     },
     Route {

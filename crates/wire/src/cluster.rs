@@ -99,6 +99,9 @@ pub struct NodeEntry {
     /// Whether an operator has replaced the node's files.
     #[serde(default)]
     pub overridden: bool,
+    /// Whether the node's lease has expired. The node stays registered because the sealed cluster refuses removals.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lease_expired: bool,
 }
 
 /// The body of `GET /v1/nodes/{id}`: one node and its files.

@@ -21,6 +21,7 @@ mod decimal;
 mod values;
 mod values_import;
 mod token;
+mod lease;
 mod reload;
 
 pub use cluster::{
@@ -28,6 +29,7 @@ pub use cluster::{
     NodeState, RefusedEntry,
 };
 pub use error::{Code, DRAINING, ErrorBody, ProgressBody, TLS_REQUIRED};
+pub use lease::LeaseBody;
 pub use payload::{
     EncodedPayload, PayloadEncoder, PayloadLimits, ReceivedPayload, UnusablePayload,
 };

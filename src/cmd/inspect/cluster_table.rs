@@ -46,6 +46,12 @@ pub(super) fn cluster(body: &ClusterBody, filter: &Filter, layout: Layout) -> Te
         "values of once that the next generation evaluates again",
         body.redraws.iter().map(String::as_str),
     ));
+    text.push_str(&listed(
+        "lease expired",
+        (body.registrations.iter())
+            .filter(|node| node.lease_expired)
+            .map(|node| node.identifier.as_str()),
+    ));
     let mut refused = body
         .refused
         .iter()

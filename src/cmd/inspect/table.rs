@@ -44,7 +44,12 @@ pub(super) fn node(identifier: &Identifier, body: &NodeBody, layout: Layout) -> 
         } else {
             "does not wait now"
         };
-        let _ = writeln!(text, "registered: {} ({waits})", since(node));
+        let expired = if node.lease_expired {
+            ", its lease has expired"
+        } else {
+            ""
+        };
+        let _ = writeln!(text, "registered: {} ({waits}{expired})", since(node));
         if let Some(seat) = node.seat {
             let _ = writeln!(text, "seat: {seat}");
         }

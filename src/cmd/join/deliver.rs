@@ -53,6 +53,12 @@ pub(super) async fn deliver(
     let (delivery, locks) = committed.finish_locked();
     log_written(&delivery.written);
     delivery.stale.iter().for_each(log_stale);
+    if let Some(error) = &delivery.unread_receipt {
+        warn!(
+            "{error}. This delivery replaced it and removed no files of earlier deliveries: remove those that are no \
+             longer part of the payload"
+        );
+    }
     Ok(Delivered { variables, locks })
 }
 
@@ -128,13 +134,32 @@ fn log_stale(file: &StaleFile) {
     } else {
         ""
     };
-    let stays = match file.outcome {
+    let stays = match &file.outcome {
         StaleOutcome::Removed => {
             info!("removed {path}, which is no longer part of the payload");
             return;
         }
-        StaleOutcome::Changed => "has changed since its delivery",
-        StaleOutcome::Mounted => "is bind-mounted",
+        StaleOutcome::Changed => "it has changed since its delivery".to_owned(),
+        StaleOutcome::Mounted => "it is bind-mounted".to_owned(),
+        StaleOutcome::NotAFile => "it is no longer a file".to_owned(),
+        StaleOutcome::BehindLink(link) if *link == file.path => {
+            "it is now a symbolic link, which is not followed".to_owned()
+        }
+        StaleOutcome::BehindLink(link) => format!(
+            "{} is now a symbolic link, which is not followed",
+            link.display()
+        ),
+        StaleOutcome::OtherDelivery => {
+            let cluster = match &file.delivered.cluster {
+                Some(cluster) => format!(" by the cluster {cluster:?}"),
+                None => String::new(),
+            };
+            let node = &file.delivered.identifier;
+            warn!(
+                "{path} was delivered to {node}{cluster} before. It stays: remove it if nothing uses it.{secret}"
+            );
+            return;
+        }
         StaleOutcome::OtherRoute => {
             warn!(
                 "{path} was delivered by other routes before. It stays: remove it if nothing uses it.{secret}"
@@ -148,6 +173,6 @@ fn log_stale(file: &StaleFile) {
         }
     };
     warn!(
-        "{path} is no longer part of the payload. It stays because it {stays}: remove it if nothing uses it.{secret}"
+        "{path} is no longer part of the payload. It stays because {stays}: remove it if nothing uses it.{secret}"
     );
 }

@@ -7,7 +7,7 @@ use imbl::ordmap::DiffItem;
 use tokio::{sync::watch, time::Instant};
 
 use crate::readiness::ReadinessTracker;
-use cfgsync_model::{NodeRegistration, Progress, Revision};
+use cfgsync_model::{NodeRegistration, Progress, Revision, ValueSource};
 use cfgsync_spec::Spec;
 use cfgsync_store::{EventKind, State, Store};
 
@@ -53,6 +53,11 @@ impl Follower {
             );
         }
         follower
+    }
+
+    /// Returns the operators' values of the state.
+    pub(super) fn values(&self) -> Arc<dyn ValueSource> {
+        Arc::new(self.state.values.clone())
     }
 
     /// Waits until `time`, and then until there may be a newer state. Returns `false` once the store is closed.

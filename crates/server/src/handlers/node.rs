@@ -20,7 +20,7 @@ use super::{
 use cfgsync_access::Denial;
 use cfgsync_cluster::{AccessKind, Answer, Delivery, HeldSlot};
 use cfgsync_model::{Digest, Identifier, JoinerId, NodeRegistration, Sender};
-use cfgsync_wire::{read_identifier, read_leave, read_registration};
+use cfgsync_wire::{LeaseBody, read_identifier, read_leave, read_registration};
 
 /// `POST /register`.
 pub(in super::super) async fn register(
@@ -172,6 +172,9 @@ pub(in super::super) async fn fetch_tagged(
                     break Err(payload.digest);
                 }
                 known = Some(payload.digest);
+                if kind == AccessKind::Delivery {
+                    coordinator.note_follower(&identifier);
+                }
             }
             answer => break Ok(answer),
         }
@@ -213,6 +216,15 @@ pub(in super::super) async fn leave(
         .await?;
     coordinator.leave(leave, joiner).await?;
     Ok(reply::accepted().into())
+}
+
+/// `PUT /v1/nodes/{id}/lease`.
+pub(in super::super) async fn renew_lease(mut context: Context) -> Result<RoutedReply, Rejection> {
+    let identifier = context.path_identifier()?;
+    context.authorize_identifier(&identifier)?;
+    let lease = context.server().coordinator.renew(&identifier)?;
+    let lease_seconds = lease.map(|lease| lease.as_secs());
+    Ok(reply::json(&LeaseBody { lease_seconds }).into())
 }
 
 /// Takes a slot to hold a request of `identifier`. Without one the request is answered as if it had not asked to wait.

@@ -72,11 +72,11 @@ pub(super) struct Settings {
     pub(super) head: LogHead,
     /// The number of generations that are kept, from the next seal on.
     pub(super) history: usize,
-    /// What the operator says about a directory that was copied or restored.
+    /// The operator's statement about a directory that was copied or restored.
     pub(super) relocation: Relocation,
 }
 
-/// What a start found in the directory, beside the state.
+/// The result of reading or creating a directory.
 struct Opened {
     log: Log,
     head: LogHead,
@@ -130,7 +130,7 @@ impl Journal {
         journal.is_tidy = journal.generations.tidy(&journal.state);
         // From then on, a sealed file that the log does not name shows that the end of the log is lost. Files of older
         // programs must be gone before.
-        if is_place_unrecorded && journal.is_tidy {
+        if is_place_unrecorded && (journal.is_tidy || head.has_place) {
             let synced = journal.generations.sync_names();
             synced
                 .and_then(|()| Place::now(&*journal.disk).write(&*journal.disk))
@@ -397,10 +397,18 @@ fn reopen(
         });
     }
     let (now, recorded) = (Place::now(disk), Place::recorded(disk)?);
-    let is_copy = recorded.is_some_and(|recorded| now.differs_from(&recorded));
-    if is_copy && settings.relocation == Relocation::Unstated {
+    if settings.relocation == Relocation::Unstated {
         let directory = disk.path("");
-        return Err(DirectoryError::Copied { directory });
+        match recorded {
+            Some(recorded) if now.differs_from(&recorded) => {
+                return Err(DirectoryError::Copied { directory });
+            }
+            // A crash of the first start leaves no record, but then there is no change either.
+            None if recovered.head.has_place && !recovered.is_unused() => {
+                return Err(DirectoryError::NoPlace { directory });
+            }
+            _ => {}
+        }
     }
     let restored = (settings.relocation == Relocation::Restored)
         .then(|| "the directory was restored".to_owned());
@@ -453,8 +461,8 @@ fn open_log(disk: &dyn Disk, recovered: &Recovered) -> Result<Log, DirectoryErro
     let mut log = log.map_err(start_failed)?;
     if extent.is_torn {
         tracing::warn!(
-            "{}: removing an incomplete frame at byte {}: a server that crashes while it writes a frame leaves this, and \
-             has not acknowledged its changes; damage to the file looks the same",
+            "{}: removing an incomplete frame at byte {}: if a crash interrupted the write, its changes were not \
+             acknowledged; if the file was damaged, acknowledged changes may be lost",
             disk.path(LOG).display(),
             extent.end
         );

@@ -251,7 +251,10 @@ impl Part<'_> {
             Self::Value(namespace, key, history) => history.add_to(state, namespace, key)?,
             Self::Alias(name, alias) => {
                 let name = ValueKey::new(name)?;
-                state.values.insert_alias(name, alias.alias()?);
+                let alias = alias.alias()?;
+                state
+                    .values
+                    .insert_alias(name, alias, state.values_revision);
             }
             Self::Redraws { newest, pending } => {
                 state.redraws_revision = Revision(newest);
