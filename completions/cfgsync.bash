@@ -1362,7 +1362,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__token__subcmd__new)
-            opts="-h --role --name --identifier --expires --url --append --log-format --log-level --help"
+            opts="-h --role --name --identifier --namespace --read-only --expires --url --append --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1377,6 +1377,10 @@ _cfgsync() {
                     return 0
                     ;;
                 --identifier)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -6,6 +6,7 @@ mod consistency;
 mod hostile;
 mod limits;
 mod rejections;
+mod value_rights;
 mod values;
 mod waiting;
 

@@ -478,15 +478,17 @@ impl Coordinator {
         values.map_or_else(Revision::default, |values| values.revision)
     }
 
-    /// Returns the namespaces with a value whose name begins with `prefix`, in order, from the first one after `after`.
+    /// Returns the namespaces with a value whose name begins with `prefix` and that `is_shown`, in order, from the first
+    /// one after `after`.
     pub fn list_namespaces(
         &self,
         prefix: &str,
         after: Option<&str>,
         limit: usize,
+        is_shown: impl Fn(&Namespace) -> bool,
     ) -> Page<Namespace> {
         let state = self.shared.store.state();
-        let namespaces = state.values.namespaces();
+        let namespaces = state.values.namespaces().filter(|name| is_shown(name));
         let namespaces = namespaces.filter(|name| name.as_str().starts_with(prefix));
         let namespaces = namespaces.filter(|name| after.is_none_or(|after| name.as_str() > after));
         let namespaces = namespaces.map(|name| (name.as_str(), name.clone()));

@@ -27,7 +27,7 @@ use super::{
 };
 use cfgsync_access::{
     AccessControl, Action, AuditLine, AuditLog, AuditOutcome, CertificateNames, Credentials,
-    Denial, IdentityMode, NodeIdentity, PresentedToken, Principal, Resource, Role,
+    Denial, IdentityMode, NodeIdentity, Pattern, PresentedToken, Principal, Resource, Role,
 };
 use cfgsync_cluster::{AccessKind, Delivery, MetadataAccess, Refusal};
 use cfgsync_model::{Digest, GenerationNumber, Identifier, Namespace, NodeRegistration, ValueKey};
@@ -45,6 +45,8 @@ pub(super) struct RequestContext {
     /// The role that the sender has proven; `None` until it is authenticated, and on a server that requires no
     /// credentials.
     role: Option<Role>,
+    /// The namespaces that the sender's token is limited to; `None` if it is not limited.
+    namespaces: Option<Arc<[Pattern]>>,
     audit: AuditDraft,
 }
 
@@ -58,6 +60,7 @@ impl RequestContext {
             head,
             token: None,
             role: None,
+            namespaces: None,
             audit: AuditDraft::default(),
         }
     }
@@ -186,9 +189,13 @@ impl RequestContext {
         if access.requires_credentials() {
             self.token = presented_token(&self.head.headers);
         }
-        self.authenticate_and(|access, principal| {
-            access.authorize(principal, action, Resource::Cluster)
-        })
+        // A wrong namespace is refused by the handler, to clients that may read or change values at all.
+        let namespace = self.path().names_namespace();
+        let namespace = namespace.then(|| self.path_namespace().ok()).flatten();
+        let resource = namespace
+            .as_ref()
+            .map_or(Resource::Cluster, Resource::Namespace);
+        self.authenticate_and(|access, principal| access.authorize(principal, action, resource))
     }
 
     /// Checks that the sender may act as the node `identifier`. Call it again after the request was held: meanwhile
@@ -274,8 +281,10 @@ impl RequestContext {
         };
         let from = connection.peer.address.ip();
         let (role, audit) = (&mut self.role, &mut self.audit);
+        let namespaces = &mut self.namespaces;
         Ok(access.authenticate(&credentials, from, |mut principal| {
             *role = principal.role();
+            *namespaces = principal.namespaces().cloned();
             let decided = decide(access, &mut principal);
             if access.audit().is_some() {
                 audit.principal = Some(principal.to_string());
@@ -349,6 +358,8 @@ impl RequestContext {
     /// Returns the part of the nodes' metadata that the sender may see.
     pub(super) fn metadata_access(&self) -> MetadataAccess {
         match self.role {
+            // Beside values, the holder of a limited token sees what a viewer sees.
+            _ if self.namespaces.is_some() => MetadataAccess::WithoutSecrets,
             Some(Role::Viewer) => MetadataAccess::WithoutSecrets,
             None | Some(Role::Node | Role::Operator) => MetadataAccess::All,
         }
@@ -374,11 +385,20 @@ impl RequestContext {
         self.audit.value = Some(name);
     }
 
-    /// Whether the sender may do `action`. A denial is neither logged nor counted.
-    pub(super) fn may(&mut self, action: Action) -> bool {
+    /// Whether the sender may do `action` in a namespace. A denial is neither logged nor counted.
+    pub(super) fn may(&mut self, action: Action, namespace: &Namespace) -> bool {
+        let resource = Resource::Namespace(namespace);
         let decided =
-            self.decide(|access, principal| access.authorize(principal, action, Resource::Cluster));
+            self.decide(|access, principal| access.authorize(principal, action, resource));
         matches!(decided, Ok(Ok(())))
+    }
+
+    /// Whether a list for the sender may contain a namespace.
+    pub(super) fn lists(&self, namespace: &Namespace) -> bool {
+        self.namespaces.as_ref().is_none_or(|patterns| {
+            let mut patterns = patterns.iter();
+            patterns.any(|pattern| pattern.matches(namespace.as_str()))
+        })
     }
 
     /// Notes the value of `once` that the request is about.

@@ -337,6 +337,10 @@ fn outline_of_denial(denial: &Denial) -> (StatusCode, &'static str) {
             ..
         } => (StatusCode::FORBIDDEN, "not_node"),
         Denial::WrongRole { .. } => (StatusCode::FORBIDDEN, "not_operator"),
+        Denial::ReadOnly { .. } => (StatusCode::FORBIDDEN, "read_only"),
+        Denial::OtherNamespaces { .. } | Denial::OnlyNamespaces { .. } => {
+            (StatusCode::FORBIDDEN, "other_namespaces")
+        }
         Denial::OtherNodes { .. } => (StatusCode::FORBIDDEN, "other_nodes"),
         Denial::NamesNoNode { .. } => (StatusCode::FORBIDDEN, "names_nobody"),
         Denial::OtherCertificate(_) => (StatusCode::FORBIDDEN, "other_certificate"),

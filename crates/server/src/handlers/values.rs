@@ -184,10 +184,10 @@ pub(in super::super) async fn snapshot(mut context: Context) -> Routed {
 
 /// `GET /v1/namespaces/{namespace}/access`. A client without rights gets an answer too.
 pub(in super::super) async fn access(mut context: Context) -> Routed {
-    context.path_namespace()?;
+    let namespace = context.path_namespace()?;
     let body = AccessBody {
-        can_read: context.may(Action::ReadValues),
-        can_write: context.may(Action::WriteValues),
+        can_read: context.may(Action::ReadValues, &namespace),
+        can_write: context.may(Action::WriteValues, &namespace),
     };
     Ok(reply::json(&body).into())
 }
@@ -198,7 +198,8 @@ pub(in super::super) async fn namespaces(context: Context) -> Routed {
     let limit = query.limit(NAMESPACES_PAGE_DEFAULT_ENTRIES, NAMESPACES_PAGE_MAX_ENTRIES)?;
     let (prefix, after) = (query.get(&["prefix"]).unwrap_or_default(), cursor(&query)?);
     let coordinator = &context.server().coordinator;
-    let page = coordinator.list_namespaces(prefix, after.as_deref(), limit);
+    let is_shown = |namespace: &Namespace| context.lists(namespace);
+    let page = coordinator.list_namespaces(prefix, after.as_deref(), limit, is_shown);
     let body = NamespacesBody {
         namespaces: page.items,
         next_cursor: next_cursor(page.next_after),
