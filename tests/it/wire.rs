@@ -7,6 +7,7 @@ mod hostile;
 mod limits;
 mod rejections;
 mod value_rights;
+mod value_secrets;
 mod values;
 mod waiting;
 

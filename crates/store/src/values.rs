@@ -8,8 +8,8 @@ use crate::{
     CapacityExceeded, SetValue, ValueBounds, ValueChange, ValueRejection, event::EventKind,
 };
 use cfgsync_model::{
-    Alias, Namespace, Revision, ValueKey, ValueName, ValuePattern, ValueSource, ValueVersion,
-    WriteMode,
+    Alias, Namespace, Revision, ValueKey, ValueName, ValuePattern, ValueSource, ValueType,
+    ValueVersion, WriteMode,
 };
 
 /// The size of a version without its content, in bytes of memory.
@@ -170,6 +170,10 @@ impl Values {
         content.version = history.map_or(1, |history| history.newest().version + 1);
         if let Some(current) = current {
             content.created_at = current.created_at;
+            // A client that does not know secrets must not publish one by changing it.
+            if current.is_secret() {
+                content.value_type = ValueType::Secret;
+            }
         }
         let is_new = history.is_none();
         self.make_room(is_new, bytes_of(&content), within, (&namespace, &key))?;

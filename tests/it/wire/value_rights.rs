@@ -41,7 +41,7 @@ fn start() -> TestServer {
 }
 
 /// Sends a request with a token and returns the reply.
-async fn call(server: &TestServer, token: &str, request: &str, body: &Value) -> Reply {
+pub(super) async fn call(server: &TestServer, token: &str, request: &str, body: &Value) -> Reply {
     let mut connection = server.connect().await;
     let body = match body {
         Value::Null => String::new(),
@@ -58,7 +58,7 @@ async fn call(server: &TestServer, token: &str, request: &str, body: &Value) -> 
     connection.reply().await
 }
 
-async fn status(server: &TestServer, token: &str, request: &str, body: &Value) -> u16 {
+pub(super) async fn status(server: &TestServer, token: &str, request: &str, body: &Value) -> u16 {
     call(server, token, request, body).await.status
 }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
 use hyper::header::{ETAG, HeaderValue};
 
 use super::{
@@ -31,6 +30,9 @@ use cfgsync_wire::{
 /// The longest body of a request that sets a value, in bytes. The value is encoded as base64.
 const SET_BODY_MAX_BYTES: usize = VALUE_MAX_BYTES / 3 * 4 + (16 << 10);
 
+/// The longest list of values in a line of the audit log.
+const LISTED_MAX: usize = 100;
+
 type Routed = Result<RoutedReply, Rejection>;
 
 /// `GET /v1/namespaces/{namespace}/keys/{key}`.
@@ -49,7 +51,12 @@ pub(in super::super) async fn set(mut context: Context, mut body: Body) -> Route
     let body = bounded_body(&context, &mut body, SET_BODY_MAX_BYTES, limit).await?;
     let set = read_set(&body)?;
     drop(body);
-    note(&mut context, &namespace, &key, Some(&set.bytes));
+    note(&mut context, &namespace, &key);
+    let current = context.server().coordinator.value(&namespace, &key);
+    // The content of a short secret could be guessed by its hash.
+    if !set.secret && !current.is_ok_and(|current| current.content.is_secret()) {
+        context.attach_hash("value", Digest::of(&set.bytes));
+    }
     context.announce().await?;
     let value = new_value(namespace, key, set, if_version);
     let entry = context.server().coordinator.set_value(value).await?;
@@ -61,7 +68,7 @@ pub(in super::super) async fn set(mut context: Context, mut body: Body) -> Route
 pub(in super::super) async fn delete(mut context: Context) -> Routed {
     let (namespace, key) = names(&context)?;
     let if_version = if_match(&context.head.headers)?;
-    note(&mut context, &namespace, &key, None);
+    note(&mut context, &namespace, &key);
     context.announce().await?;
     let coordinator = &context.server().coordinator;
     coordinator.delete_value(namespace, key, if_version).await?;
@@ -274,16 +281,24 @@ fn new_value(
     }
 }
 
-/// Notes for the audit log which value the request changes, and the hash of its content.
-fn note(
-    context: &mut RequestContext,
-    namespace: &Namespace,
-    key: &ValueKey,
-    bytes: Option<&Bytes>,
-) {
+/// Notes for the audit log which value the request changes.
+fn note(context: &mut RequestContext, namespace: &Namespace, key: &ValueKey) {
     context.set_value(format!("{namespace}/{key}"));
-    if let Some(bytes) = bytes {
-        context.attach_hash("value", Digest::of(bytes));
+}
+
+/// Returns the names of values for the audit log: the first hundred, and the number of the others.
+pub(super) fn listed<'a>(
+    namespace: &Namespace,
+    keys: impl ExactSizeIterator<Item = &'a ValueKey>,
+) -> String {
+    let more = keys.len().saturating_sub(LISTED_MAX);
+    let names = keys
+        .take(LISTED_MAX)
+        .map(|key| format!("{namespace}/{key}"));
+    let names = names.collect::<Vec<_>>().join(", ");
+    match more {
+        0 => names,
+        more => format!("{names} and {more} more"),
     }
 }
 
@@ -295,12 +310,15 @@ async fn reveal<'a>(
     if !context.wants_secrets() {
         return Ok(false);
     }
-    let secret: Vec<String> = (entries.into_iter())
-        .filter(|entry| entry.content.is_secret())
-        .map(|entry| format!("{}/{}", entry.namespace, entry.key))
-        .collect();
+    let secret = entries
+        .into_iter()
+        .filter(|entry| entry.content.is_secret());
+    let mut secret: Vec<&Entry> = secret.collect();
+    // The versions of one value.
+    secret.dedup_by_key(|entry| &entry.key);
     if let [first, ..] = &secret[..] {
-        context.set_value(first.clone());
+        let names = listed(&first.namespace, secret.iter().map(|entry| &entry.key));
+        context.set_value(names);
         context.announce_reveal().await?;
     }
     Ok(true)
