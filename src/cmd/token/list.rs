@@ -50,9 +50,10 @@ fn table(tokens: &[TokenEntry]) -> String {
         let used = token.last_used.as_ref();
         vec![
             token.name.clone(),
-            match token.read_only {
-                true => format!("{}, read-only", token.role),
-                false => token.role.clone(),
+            if token.read_only {
+                format!("{}, read-only", token.role)
+            } else {
+                token.role.clone()
             },
             or_dash(token.identifier.clone()),
             or_dash((!token.namespaces.is_empty()).then(|| token.namespaces.join(" "))),
