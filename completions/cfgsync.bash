@@ -596,7 +596,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__join)
-            opts="-o -h --server --token-file --identity-file --cluster --id --ip --meta --meta-json --out --discard --out-dir --owner --timeout --env --env-allow --receipt --fallback --keep-stale --verify-key --accept-signature-v1 --payload-max --files-max --path-max-bytes --output --ca-file --pin --client-cert --client-key --log-format --log-level --help"
+            opts="-o -h --server --token-file --identity-file --cluster --id --ip --meta --meta-json --out --discard --out-dir --owner --timeout --env --env-allow --receipt --fallback --keep-stale --watch --reload-signal --restart-on-change --kill-signal --kill-timeout --verify-key --accept-signature-v1 --payload-max --files-max --path-max-bytes --output --ca-file --pin --client-cert --client-key --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -667,6 +667,18 @@ _cfgsync() {
                     return 0
                     ;;
                 --fallback)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reload-signal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kill-signal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kill-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -774,7 +786,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__plan)
-            opts="-o -h --nodes --fake --out-dir --diff --server --token-file --ca-file --pin --client-cert --client-key --output --log-format --log-level --help"
+            opts="-o -h --nodes --fake --values --out-dir --diff --server --token-file --ca-file --pin --client-cert --client-key --output --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -785,6 +797,10 @@ _cfgsync() {
                     return 0
                     ;;
                 --fake)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --values)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1136,7 +1152,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__serve)
-            opts="-h --listen --port-file --sign-key --host --hold --hold-render --min-generation-interval --state-dir --moved --restored --history --drain-timeout --tokens --operator-cert --viewer-cert --allow-anonymous --audit-log --audit-required --rate-max --rate-burst --waiters-per-node-max --tls --tls-cert --tls-key --client-ca --join-url-file --wait-max --register-body-max --replace-body-max --nodes-max --metadata-total-max --connections-max --connections-per-address-max --header-timeout --body-timeout --write-stall-timeout --log-format --log-level --help"
+            opts="-h --listen --port-file --sign-key --host --hold --hold-render --min-generation-interval --state-dir --moved --restored --history --drain-timeout --tokens --operator-cert --viewer-cert --allow-anonymous --audit-log --audit-required --rate-max --rate-burst --waiters-per-node-max --tls --tls-cert --tls-key --client-ca --join-url-file --wait-max --register-body-max --replace-body-max --nodes-max --metadata-total-max --connections-max --connections-per-address-max --header-timeout --body-timeout --write-stall-timeout --event-history-max --event-history-bytes-max --watch-heartbeat --watchers-max --watchers-per-identity-max --watchers-per-address-max --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1267,6 +1283,30 @@ _cfgsync() {
                     return 0
                     ;;
                 --write-stall-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --event-history-max)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --event-history-bytes-max)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --watch-heartbeat)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --watchers-max)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --watchers-per-identity-max)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --watchers-per-address-max)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -78,6 +78,12 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l connections-pe
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l header-timeout -d 'How long a connection may be idle, and how long the head of a request may take [env: CFGSYNC_HEADER_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l body-timeout -d 'How long the body of a request may take [env: CFGSYNC_BODY_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l write-stall-timeout -d 'Close the connection of a client that reads no byte of a response for this time [env: CFGSYNC_WRITE_STALL_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l event-history-max -d 'Most events that the server keeps for watchers that reconnect [env: CFGSYNC_EVENT_HISTORY_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l event-history-bytes-max -d 'Memory for the contents of values and the metadata of nodes in these events [env: CFGSYNC_EVENT_HISTORY_BYTES_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watch-heartbeat -d 'Time between two heartbeats of an event stream [env: CFGSYNC_WATCH_HEARTBEAT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watchers-max -d 'Most open event streams; the server refuses more with status 429 [env: CFGSYNC_WATCHERS_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watchers-per-identity-max -d 'Most open event streams of one token or client certificate [env: CFGSYNC_WATCHERS_PER_IDENTITY_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watchers-per-address-max -d 'Most open event streams of one address. An IPv6 /64 counts as one address [env: CFGSYNC_WATCHERS_PER_ADDRESS_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
@@ -104,6 +110,9 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l env -d 'Pass th
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l env-allow -d 'Let --env set only these variables; PREFIX_* names all with this prefix; repeatable [env: CFGSYNC_ENV_ALLOW, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l receipt -d 'Write a receipt of the delivery to this file: instance, generation, digest, and the checksum of each file [env: CFGSYNC_RECEIPT]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l fallback -d 'Continue with the unchanged files of the receipt, if nothing is delivered within this time or if a token or certificate has expired [env: CFGSYNC_FALLBACK]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l reload-signal -d 'Send this signal to CMD after files have changed [env: CFGSYNC_RELOAD_SIGNAL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l kill-signal -d 'The signal that asks CMD to end [default: TERM for a restart, else the signal that ends `join`] [env: CFGSYNC_KILL_SIGNAL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l kill-timeout -d 'How long CMD may take to end before it is killed [env: CFGSYNC_KILL_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l verify-key -d 'Accept only payloads that are signed with the key in this PEM file; repeatable, for a key change [env: CFGSYNC_VERIFY_KEY, one per line]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l payload-max -d 'Largest payload that this node accepts [env: CFGSYNC_PAYLOAD_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l files-max -d 'Most files in a payload, up to 100000 [env: CFGSYNC_FILES_MAX]' -r
@@ -118,6 +127,8 @@ text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l keep-stale -d 'Keep and list the files of the receipt that are no longer part of the payload, instead of removing them [env: CFGSYNC_KEEP_STALE]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l watch -d 'Stay after the first delivery and write each new generation; with CMD, run it as a child process [env: CFGSYNC_WATCH]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l restart-on-change -d 'Restart CMD after files have changed; a changed --env artifact always restarts it [env: CFGSYNC_RESTART_ON_CHANGE]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l accept-signature-v1 -d 'Also accept signatures that do not cover the cluster\'s name, while the server is older than this version [env: CFGSYNC_ACCEPT_SIGNATURE_V1]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l wait -d 'Wait until the cluster is in this state, then print it [env: CFGSYNC_WAIT]' -r -f -a "ready\t'The server has a generation'
@@ -142,7 +153,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l watch -d 'Print the cluster again after each change [env: CFGSYNC_WATCH]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l watch -d 'Print the cluster again after each change'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l verify -d 'Verify every record and every sealed file in the state directory [env: CFGSYNC_VERIFY]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -f -a "health" -d 'Check whether the server answers: exit code 0 or 1, within 2 s'
@@ -235,6 +246,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l nodes -d 'The nodes to register: a YAML or JSON file, or `-` for stdin [env: CFGSYNC_NODES]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l fake -d 'Register this many invented nodes, with metadata that the spec accepts and, if possible, that match its groups [env: CFGSYNC_FAKE]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l values -d 'The operators\' values of a namespace: a file as `cfgsync values export` writes it; repeatable [env: CFGSYNC_VALUES, one per line]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l out-dir -d 'Write the files to DIR/NODE/PATH, and shared files to DIR/_shared/PATH' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l diff -d 'Compare with the files in DIR, which has the layout of --out-dir [env: CFGSYNC_DIFF]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand plan" -l server -d 'Compare with the files that the nodes of this server have; repeatable: the servers are tried in order' -r

@@ -18,7 +18,9 @@ use cfgsync_cluster::Coordinator;
 use cfgsync_materialize::Materializer;
 use cfgsync_server::{DrainReport, HttpConfig};
 use cfgsync_spec::{Spec, SpecError};
-use cfgsync_store::{BoxFuture, DirectoryConfig, MemoryStore, Relocation, Store, StoreError};
+use cfgsync_store::{
+    BoxFuture, DirectoryConfig, EventBounds, MemoryStore, Relocation, Store, StoreError,
+};
 use cfgsync_support::clock::WallClock;
 
 /// The parts of a server, for `cfgsync serve`. The caller binds the listeners, so that it knows their ports.
@@ -35,16 +37,31 @@ pub struct Service {
     pub http: HttpConfig,
     /// The store, as [`open_store`] returns it. Without one the server keeps its state in memory.
     pub store: Option<Arc<dyn Store>>,
-    /// How many generations a store in memory keeps for operators.
-    pub history_generations: usize,
+    /// What a store in memory keeps of the past.
+    pub history: History,
     /// The wall clock.
     pub clock: WallClock,
     /// Holds the state of the cluster in one line, for a service manager.
     pub status: Option<watch::Sender<String>>,
 }
 
-/// How many generations a store keeps by default.
-pub const HISTORY_GENERATIONS: usize = 8;
+/// What a store keeps of the past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct History {
+    /// The number of generations, for operators.
+    pub generations: usize,
+    /// The events, for watchers that reconnect.
+    pub events: EventBounds,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            generations: 8,
+            events: EventBounds::default(),
+        }
+    }
+}
 
 impl Service {
     /// Returns a service of `spec` on `listener`, with defaults for everything else.
@@ -56,7 +73,7 @@ impl Service {
             coordinator: cfgsync_cluster::Config::default(),
             http: HttpConfig::default(),
             store: None,
-            history_generations: HISTORY_GENERATIONS,
+            history: History::default(),
             clock: WallClock::system(),
             status: None,
         }
@@ -131,8 +148,7 @@ impl Wired {
         let store = if let Some(store) = service.store {
             store
         } else {
-            let history = service.history_generations;
-            open_store(None, Relocation::Unstated, &service.spec, history)?
+            open_store(None, Relocation::Unstated, &service.spec, service.history)?
         };
         let account = Arc::new(Account {
             guard: service.http.access.clone(),
@@ -236,18 +252,19 @@ pub fn open_store(
     directory: Option<PathBuf>,
     relocation: Relocation,
     spec: &Spec,
-    history_generations: usize,
+    history: History,
 ) -> Result<Arc<dyn Store>, StoreError> {
     let Some(directory) = directory else {
-        let store = MemoryStore::open(history_generations)?;
+        let store = MemoryStore::open(history.generations)?.with_event_bounds(history.events);
         log_memory(&store, spec);
         return Ok(Arc::new(store));
     };
     let config = DirectoryConfig {
         directory,
         cluster: spec.cluster.clone(),
-        history: history_generations,
+        history: history.generations,
         relocation,
+        event_bounds: history.events,
     };
     let store = config.open()?;
     log_directory(&*store, &config.directory);

@@ -20,6 +20,8 @@ pub(crate) mod settings;
 pub(crate) mod output;
 pub(crate) mod manager;
 pub(crate) mod signals;
+pub(crate) mod signal_name;
+pub(crate) mod orphans;
 pub(crate) mod reason;
 pub(crate) mod progress;
 pub(crate) mod diff;
@@ -28,6 +30,7 @@ pub(crate) mod spec_file;
 pub(crate) mod serve;
 pub(crate) mod join;
 pub(crate) mod inspect;
+pub(crate) mod values;
 pub(crate) mod plan;
 pub(crate) mod rm;
 pub(crate) mod unban;
@@ -37,7 +40,6 @@ pub(crate) mod reset;
 pub(crate) mod reload;
 pub(crate) mod release;
 pub(crate) mod redraw;
-pub(crate) mod values;
 pub(crate) mod token;
 pub(crate) mod key;
 pub(crate) mod generate;
@@ -140,6 +142,8 @@ mod tests {
                 let without = [
                     ("inspect", "state-dir"),
                     ("plan", "out-dir"),
+                    // Where CFGSYNC_WATCH is set for `join`, `inspect` must still be able to wait.
+                    ("inspect", "watch"),
                     // Where CFGSYNC_SERVER is set for other commands, `plan` asks no server.
                     ("plan", "server"),
                     ("new", "out-dir"),

@@ -142,7 +142,7 @@ impl Server {
             .ok_or_else(|| listen(std::io::Error::other("the name has no address")))?;
         let listener = cfgsync_server::listen(first).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let history = app::HISTORY_GENERATIONS;
+        let history = app::History::default();
         let store = app::open_store(self.state_dir, self.relocation, &spec, history)?;
         let wired = Wired::new(Service {
             store: Some(store.clone()),

@@ -13,7 +13,7 @@ use cfgsync_access::Tokens;
 use cfgsync_client::{Placement, ServerUrl};
 use cfgsync_model::{ArtifactPath, Mode};
 use cfgsync_spec::Spec;
-use cfgsync_store::{DirectoryConfig, DirectoryContents, Relocation};
+use cfgsync_store::{DirectoryConfig, DirectoryContents, EventBounds, Relocation};
 use cfgsync_template::{Expression, NodeValue, Origin, RenderContext, Scope, Template};
 use cfgsync_wire::{self, ErrorBody, ReceivedPayload, Signature, SigningKey, VerifyKey};
 use serde_json::json;
@@ -280,6 +280,7 @@ pub fn journal(data: &[u8]) {
         cluster: contents.cluster.clone(),
         history: 1,
         relocation: Relocation::Unstated,
+        event_bounds: EventBounds::default(),
     };
     drop(config.open().expect("the directory was read before"));
     let again = DirectoryContents::read(&config.directory).expect("a server opened the directory");

@@ -265,6 +265,7 @@ impl From<JoinFailure> for CommandError {
             JoinFailure::Usage(_) => Self::usage(error),
             JoinFailure::Setting(_) => Self::new(Exit::WrongSetting, error),
             JoinFailure::Environment(_) => Self::new(Exit::Unusable, error),
+            JoinFailure::Wait(_) => Self::new(Exit::Unexpected, error),
             JoinFailure::Ended(signal) => Self::new(Exit::of_signal(signal.number), error),
             JoinFailure::Program(error) => error.into(),
         }
@@ -304,6 +305,10 @@ impl From<JoinError> for CommandError {
                 ClusterFailureKind::Operator => {
                     "an operator declared this failure with `cfgsync fail`; once its reason is solved, the operator runs \
                      `cfgsync reset`, and then this node joins again"
+                }
+                ClusterFailureKind::Node => {
+                    "the spec says `fail_fast`; solve the cause on the node that failed; then the operator runs \
+                     `cfgsync reset`, and this node joins again"
                 }
             }),
             JoinError::WrongCluster { .. } => {

@@ -66,7 +66,7 @@ pub(crate) struct InspectArgs {
     )]
     timeout: Duration,
     /// Print the cluster again after each change
-    #[arg(long, env = "CFGSYNC_WATCH", conflicts_with = "wait")]
+    #[arg(long, conflicts_with = "wait")]
     watch: bool,
     #[command(flatten)]
     filter: WithSources<FilterArgs>,

@@ -8,12 +8,12 @@ mod state;
 mod signing;
 mod child;
 mod descriptors;
+mod events;
 mod limits;
 mod listeners;
 mod publish;
 mod tls;
 mod reload;
-mod orphans;
 mod supervise;
 
 use std::{
@@ -25,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use cfgsync::app::{self, ServerError, Service};
+use cfgsync::app::{self, History, ServerError, Service};
 use cfgsync_access::AccessControl;
 use cfgsync_cluster::{self as cluster, metrics::Metrics};
 use cfgsync_server::DrainReport;
@@ -48,6 +48,7 @@ use access::AccessArgs;
 pub(crate) use access::AccessError;
 use child::Child;
 use descriptors::Descriptors;
+use events::EventArgs;
 use limits::{LimitArgs, http_config};
 use publish::PortFile;
 use reload::Reload;
@@ -140,6 +141,8 @@ pub(crate) struct ServeArgs {
     tls: TlsArgs,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    events: EventArgs,
     /// The program to run beside the server; the server exits with its exit code
     #[arg(last = true, value_name = "CMD")]
     command: Vec<std::ffi::OsString>,
@@ -194,6 +197,14 @@ impl ServeArgs {
     fn may_be_exposed(&self) -> bool {
         self.access.may_be_exposed() || self.tls.authenticates()
     }
+
+    /// What the store keeps of the past.
+    fn history(&self) -> History {
+        History {
+            generations: self.history.into(),
+            events: self.events.bounds(),
+        }
+    }
 }
 
 /// Everything that a server needs before it listens.
@@ -221,7 +232,7 @@ fn prepare(args: ServeArgs) -> Result<Prepared, CommandError> {
         .check_identity_mode(spec.identity)
         .map_err(AccessError::from)?;
     let sign_key = args.signing.read()?;
-    let store = state::open(&args.state, &spec, args.history)?;
+    let store = state::open(&args.state, &spec, args.history())?;
     Ok(Prepared {
         args,
         spec,
@@ -306,7 +317,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
         },
         http,
         store,
-        history_generations: args.history.into(),
+        history: args.history(),
         clock: WallClock::system(),
         status: manager.is_present().then_some(status),
     };
@@ -460,7 +471,7 @@ mod tests {
             format!("{:?}", cfgsync_server::HttpConfig::default())
         );
         assert_eq!(args.limits.bounds(), cluster::Config::default().bounds);
-        assert_eq!(usize::from(args.history), app::HISTORY_GENERATIONS);
+        assert_eq!(args.history(), History::default());
         let interval = cluster::Config::default().min_generation_interval;
         assert_eq!(args.min_generation_interval, interval);
     }

@@ -15,6 +15,7 @@ mod export;
 mod import;
 
 pub(crate) use error::ValuesError;
+pub(crate) use value_file::{FILE_MAX_BYTES, ValueFile};
 
 use clap::{Args, Subcommand};
 

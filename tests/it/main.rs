@@ -38,4 +38,5 @@ mod support;
 mod tls;
 mod tls_command;
 mod values_command;
+mod watching;
 mod wire;

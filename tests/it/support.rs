@@ -6,7 +6,7 @@ use cfgsync_cluster::{Config, Coordinator};
 use cfgsync_model::Instance;
 use cfgsync_server::{DrainReport, HttpConfig, listen, serve};
 use cfgsync_spec::Spec;
-use cfgsync_store::{Bounds, MemoryStore};
+use cfgsync_store::{Bounds, EventBounds, MemoryStore};
 use cfgsync_support::clock::{Timestamp, WallClock};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -43,21 +43,34 @@ impl TestServer {
     }
 
     pub(crate) fn with_clock(rest: &str, http: HttpConfig, clock: WallClock) -> Self {
-        Self::with_all(rest, http, clock, Bounds::default())
+        Self::with_all(rest, http, clock, Bounds::default(), EventBounds::default())
     }
 
     pub(crate) fn with_bounds(rest: &str, bounds: Bounds) -> Self {
         let clock = WallClock::from_fn(|| Timestamp::UNIX_EPOCH);
-        Self::with_all(rest, HttpConfig::default(), clock, bounds)
+        let events = EventBounds::default();
+        Self::with_all(rest, HttpConfig::default(), clock, bounds, events)
     }
 
-    fn with_all(rest: &str, http: HttpConfig, clock: WallClock, bounds: Bounds) -> Self {
+    /// Starts a server that keeps so few events.
+    pub(crate) fn with_events(rest: &str, http: HttpConfig, events: EventBounds) -> Self {
+        let clock = WallClock::from_fn(|| Timestamp::UNIX_EPOCH);
+        Self::with_all(rest, http, clock, Bounds::default(), events)
+    }
+
+    fn with_all(
+        rest: &str,
+        http: HttpConfig,
+        clock: WallClock,
+        bounds: Bounds,
+        events: EventBounds,
+    ) -> Self {
         let text = format!("cfgsync: 1\ncluster: test\n{rest}");
         let spec = Spec::parse(&text, "cluster.yaml", Path::new("."));
         let spec = spec.unwrap_or_else(|error| panic!("{error}"));
         let (coordinator_stop, coordinator_stopped) = oneshot::channel::<()>();
         let (coordinator, coordinator_task) = Coordinator::new(
-            Arc::new(MemoryStore::new(INSTANCE, 8)),
+            Arc::new(MemoryStore::new(INSTANCE, 8).with_event_bounds(events)),
             spec,
             vec![],
             Config {
@@ -213,6 +226,23 @@ impl Connection {
     /// Reads the response to a HEAD request, which has no body whatever its `content-length`.
     pub(crate) async fn head_reply(&mut self) -> Reply {
         self.head().await
+    }
+
+    /// Reads the next chunk of a response without a length. `None` for the last one.
+    pub(crate) async fn chunk(&mut self) -> Option<Vec<u8>> {
+        let (size, start) = loop {
+            if let Some(at) = self.read.windows(2).position(|two| two == b"\r\n") {
+                let size = std::str::from_utf8(&self.read[..at]).unwrap();
+                break (usize::from_str_radix(size, 16).unwrap(), at + 2);
+            }
+            self.read_more().await;
+        };
+        while self.read.len() < start + size + 2 {
+            self.read_more().await;
+        }
+        let chunk = self.read[start..start + size].to_vec();
+        self.read.drain(..start + size + 2);
+        (size > 0).then_some(chunk)
     }
 
     /// Returns whether the server closes the connection without sending another byte.

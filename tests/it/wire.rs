@@ -10,6 +10,8 @@ mod value_rights;
 mod value_secrets;
 mod values;
 mod waiting;
+mod watch;
+mod watch_resume;
 
 use cfgsync_model::Digest;
 

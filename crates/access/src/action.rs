@@ -23,6 +23,9 @@ pub enum Action {
     Read,
     /// Change the cluster: overrides, removals, failure, reset.
     Operate,
+    /// Watch the events of the cluster. Those of values need [`Action::ReadValues`] too, and those of aliases
+    /// [`Action::ListNames`].
+    Watch,
     /// Read operators' values of one namespace.
     ReadValues,
     /// Change operators' values of one namespace.
@@ -42,7 +45,7 @@ impl Action {
         match self {
             Self::Probe | Self::CheckAccess => None,
             Self::Register | Self::Fetch | Self::Leave => Some(Role::Node),
-            Self::Inspect => Some(Role::Viewer),
+            Self::Inspect | Self::Watch => Some(Role::Viewer),
             Self::Read
             | Self::Operate
             | Self::ReadValues
@@ -64,6 +67,7 @@ impl Action {
             | Self::Fetch
             | Self::Inspect
             | Self::Read
+            | Self::Watch
             | Self::ReadValues
             | Self::ListNames
             | Self::CheckAccess => false,
@@ -76,6 +80,7 @@ impl Action {
             Self::Probe
             | Self::CheckAccess
             | Self::Inspect
+            | Self::Watch
             | Self::Read
             | Self::ReadValues
             | Self::ListNames => true,
@@ -94,7 +99,7 @@ impl Action {
     pub(super) const fn is_outside_namespaces(self) -> bool {
         matches!(
             self,
-            Self::Probe | Self::CheckAccess | Self::Inspect | Self::ListNames
+            Self::Probe | Self::CheckAccess | Self::Inspect | Self::Watch | Self::ListNames
         )
     }
 }

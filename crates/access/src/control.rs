@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use cfgsync_model::Digest;
 use cfgsync_spec::IdentityMode;
 use cfgsync_support::clock::{Timestamp, WallClock};
+use tokio::sync::watch;
 
 use super::{
     Action, AuditLine, AuditLog, AuditOutcome, AuditUnavailable, Credentials, Denial, NodeIdentity,
@@ -56,6 +57,7 @@ pub struct AccessControl {
 
 struct Shared {
     tokens: Option<ArcSwap<Tokens>>,
+    tokens_changed: watch::Sender<()>,
     policy: Policy,
     rate: Option<AddressRates>,
     failures: AddressRates,
@@ -89,6 +91,7 @@ impl AccessControl {
         Self {
             shared: Arc::new(Shared {
                 tokens: config.tokens.map(ArcSwap::from_pointee),
+                tokens_changed: watch::Sender::new(()),
                 policy: config.policy,
                 rate: config.rate.map(AddressRates::new),
                 failures: AddressRates::new(FAILURE_RATE),
@@ -127,7 +130,13 @@ impl AccessControl {
         if let Some(current) = &self.shared.tokens {
             tokens.take_uses(&current.load());
             current.store(Arc::new(tokens));
+            self.shared.tokens_changed.send_replace(());
         }
+    }
+
+    /// Returns a receiver that is marked changed after each call of [`Self::set_tokens`].
+    pub fn tokens_changed(&self) -> watch::Receiver<()> {
+        self.shared.tokens_changed.subscribe()
     }
 
     /// Returns the names and expiry times of the tokens that expire first, at most `max`.

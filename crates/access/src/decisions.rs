@@ -292,14 +292,22 @@ mod tests {
     fn the_role_decides_which_actions_are_allowed() {
         use Action::{
             CheckAccess, Fetch, Inspect, Leave, ListNames, Operate, Probe, Read, ReadValues,
-            Register, WriteAliases, WriteValues,
+            Register, Watch, WriteAliases, WriteValues,
         };
         let open = &[Probe, CheckAccess][..];
         let nodes = &[Probe, CheckAccess, Register, Fetch, Leave][..];
-        let views = &[Probe, CheckAccess, Inspect][..];
+        let views = &[Probe, CheckAccess, Inspect, Watch][..];
         // Without a namespace, a token that is limited to namespaces allows nothing about values.
-        let limited = &[Probe, CheckAccess, Inspect, ListNames][..];
-        let reads = &[Probe, CheckAccess, Inspect, ListNames, Read, ReadValues][..];
+        let limited = &[Probe, CheckAccess, Inspect, Watch, ListNames][..];
+        let reads = &[
+            Probe,
+            CheckAccess,
+            Inspect,
+            Watch,
+            ListNames,
+            Read,
+            ReadValues,
+        ][..];
         let all = &[
             Probe,
             CheckAccess,
@@ -307,6 +315,7 @@ mod tests {
             Fetch,
             Leave,
             Inspect,
+            Watch,
             Read,
             Operate,
             ReadValues,

@@ -41,7 +41,10 @@ mod fetch_and_write;
 pub mod supervisor;
 
 pub use client::{CallError, Client, InvalidSecret, Response, ResponseMeta, TrustError};
-pub use deliver::{CommittedDelivery, Delivery, DeliveryOptions, InvalidReceiptPath};
+pub use deliver::{
+    CommittedDelivery, Delivery, DeliveryOptions, FinishActionError, InvalidReceiptPath,
+    StagedDelivery,
+};
 pub use failure::{FailureKind, UnreachableCause};
 pub use fetch_and_write::fetch_and_write;
 pub use node_key::{KeyError, KeyLocation};

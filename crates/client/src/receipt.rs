@@ -57,6 +57,9 @@ pub struct Receipt {
     /// them again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remaining: Vec<RemainingFile>,
+    /// Whether an action must follow the delivery, such as a reload, and was not done yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub action_pending: bool,
 }
 
 /// A file of an earlier delivery that was not removed.
@@ -212,6 +215,7 @@ impl Receipt {
             files: placed.iter().map(entry).collect(),
             removed: Vec::new(),
             remaining: Vec::new(),
+            action_pending: false,
         }
     }
 

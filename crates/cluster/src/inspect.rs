@@ -64,27 +64,7 @@ impl Coordinator {
     pub fn status(&self) -> String {
         let view = self.shared.view.load();
         let state = self.shared.store.state();
-        match (
-            failure(&view, &state),
-            &view.served,
-            newest_failure(&view, &state),
-        ) {
-            (Some(failure), ..) => format!("failed: {}", failure.reason),
-            (None, None, _) => format!("waiting: {}", view.progress),
-            (None, Some(served), render_failure) => {
-                let Generation { number, nodes, .. } = &*served.generation;
-                let served = format!("serving generation {number} to {} nodes", nodes.len());
-                match render_failure {
-                    Some(failure) if failure.kind == FailureKind::Deadline => {
-                        format!("{served}; {}", failure.reason)
-                    }
-                    Some(failure) => {
-                        format!("{served}; the newest render failed: {}", failure.reason)
-                    }
-                    None => served,
-                }
-            }
-        }
+        status_of(&view, &state)
     }
 
     /// Keeps `status` equal to [`Coordinator::status`] until all its receivers are dropped.
@@ -193,15 +173,7 @@ impl Coordinator {
             }
             Answer::Failed(failure) => {
                 body.state = NodeState::Failed;
-                body.reason = Some(match failure.kind {
-                    FailureKind::Operator => {
-                        format!(
-                            "an operator declared the cluster failed: {}",
-                            failure.reason
-                        )
-                    }
-                    _ => failure.reason.clone(),
-                });
+                body.reason = Some(projection::failure_message(&failure));
             }
         }
         body
@@ -233,9 +205,9 @@ impl Coordinator {
         let facts = NodeFacts {
             metadata,
             waits,
-            lease_expired: lease.is_some_and(|lease| {
+            lease: lease.and_then(|lease| {
                 let leases = &self.shared.leases;
-                leases.is_expired(name, lease, waits, Instant::now())
+                leases.state(name, lease, waits, Instant::now())
             }),
             is_recipient: is_recipient(state, view, &node.identifier),
             was_delivered: was_delivered(view, &node.identifier),
@@ -332,8 +304,33 @@ impl Coordinator {
     }
 }
 
+/// Returns the state of the cluster in one line.
+pub(crate) fn status_of(view: &View, state: &State) -> String {
+    match (
+        failure(view, state),
+        &view.served,
+        newest_failure(view, state),
+    ) {
+        (Some(failure), ..) => format!("failed: {}", failure.reason),
+        (None, None, _) => format!("waiting: {}", view.progress),
+        (None, Some(served), render_failure) => {
+            let Generation { number, nodes, .. } = &*served.generation;
+            let served = format!("serving generation {number} to {} nodes", nodes.len());
+            match render_failure {
+                Some(failure) if failure.kind == FailureKind::Deadline => {
+                    format!("{served}; {}", failure.reason)
+                }
+                Some(failure) => {
+                    format!("{served}; the newest render failed: {}", failure.reason)
+                }
+                None => served,
+            }
+        }
+    }
+}
+
 /// Returns the failure of the cluster, if it has failed. While a generation is served, only an operator fails it.
-fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
+pub(crate) fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
     let attempt = || view.admission(state).failed_attempt();
     let failure = state.failure.as_ref();
     let failure = failure.or_else(|| attempt().filter(|_| view.served.is_none()));
@@ -341,7 +338,7 @@ fn failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
 }
 
 /// Returns the reason why there is no newer generation than the served one: a failed render, or a missed deadline.
-fn newest_failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
+pub(crate) fn newest_failure<'a>(view: &'a View, state: &'a State) -> Option<&'a Failure> {
     let attempt = || view.admission(state).failed_attempt();
     let failure = view.render_failure.as_ref().or_else(attempt);
     failure.map(|failure| &**failure)

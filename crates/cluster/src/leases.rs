@@ -19,6 +19,7 @@ use std::{
 use tokio::time::Instant;
 
 use cfgsync_model::Identifier;
+use cfgsync_wire::LeaseState;
 
 /// The leases of all nodes. It has an entry for each registered node while the spec has `lease`, and none otherwise.
 #[derive(Default)]
@@ -84,17 +85,22 @@ impl Leases {
         self.update(identifier, |lease| lease.takes_part = true);
     }
 
-    /// Returns whether the lease of a node has expired, at `now`. `waits` says whether one of its requests waits.
-    pub(crate) fn is_expired(
+    /// Returns the state of a node's lease at `now`, if it binds the node. `waits` says whether one of its requests waits.
+    pub(crate) fn state(
         &self,
         identifier: &str,
         lease: Duration,
         waits: bool,
         now: Instant,
-    ) -> bool {
-        let nodes = self.lock();
-        let known = nodes.get(identifier);
-        known.is_some_and(|known| !waits && known.binds() && known.seen + lease <= now)
+    ) -> Option<LeaseState> {
+        let known = self.lock().get(identifier).copied()?;
+        known.binds().then(|| {
+            if waits || known.seen + lease > now {
+                LeaseState::Valid
+            } else {
+                LeaseState::Expired
+            }
+        })
     }
 
     /// Returns the registered nodes whose leases have expired at `now`, and the time at which the next one may expire.
@@ -213,8 +219,9 @@ mod tests {
             Duration::from_secs(29)
         ));
         assert!(expired_after(&leases, &node, false, LEASE));
-        assert!(leases.is_expired("a", LEASE, false, Instant::now() + LEASE));
-        assert!(!leases.is_expired("a", LEASE, true, Instant::now() + LEASE));
+        let state = |waits| leases.state("a", LEASE, waits, Instant::now() + LEASE);
+        assert_eq!(state(false), Some(LeaseState::Expired));
+        assert_eq!(state(true), Some(LeaseState::Valid));
     }
 
     #[tokio::test(start_paused = true)]

@@ -35,17 +35,29 @@ mod capacity;
 mod view;
 mod values;
 mod values_import;
+mod phase_tally;
+mod phase_waits;
 mod queries;
 pub mod projection;
 mod inspect;
+mod event_filter;
+mod event_frames;
+mod events;
 mod reconciler;
 mod commands;
+mod phases;
 
 pub use admission::check_registration;
 pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, MetadataAccess, Refusal};
 pub use audit_sink::{AuditEvent, AuditRefused, AuditSink, RenderOutcome};
 pub use cfgsync_store::ValueRejection;
+pub use event_filter::{
+    EVENT_NAMES, EventFilter, FILTER_NAME_MAX_BYTES, FILTER_NAMES_MAX, FilterNames, InvalidFilter,
+};
+pub use events::{EventBatch, EventReader, STOPPING_NOTICE, WatchStart};
 pub use held_requests::HeldSlot;
+pub use phase_tally::{PhaseNodes, PhaseQuery};
+pub use phases::{PhaseAnswer, PhaseRequest};
 pub use recorded_values::RecordedValues;
 pub use values::{
     CHANGES_MAX, Entry, NAMESPACES_PAGE_DEFAULT_ENTRIES, NAMESPACES_PAGE_MAX_ENTRIES, NewValue,
@@ -61,13 +73,17 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, mpsc, watch};
+use bytes::Bytes;
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use crate::{
     capacity::CapacityLimits,
+    event_frames::EventFrames,
+    events::{NOTICES_MAX, ReadinessNews},
     held_requests::HeldRequests,
     leases::Leases,
     metrics::Metrics,
+    phase_waits::PhaseWaits,
     reconciler::{Command, Reconciler},
     refused_nodes::RefusedNodes,
     render::Pipeline,
@@ -133,10 +149,16 @@ struct Shared {
     held_requests: HeldRequests,
     leases: Leases,
     refused: RefusedNodes,
+    phase_waits: PhaseWaits,
     /// Marked changed when the answer to waiting nodes may have changed. New progress alone does not count.
     release: watch::Sender<()>,
     /// Marked changed after each publication. The value is [`View::completed`].
     published: watch::Sender<Revision>,
+    event_frames: EventFrames,
+    /// The state of the cluster, for watchers.
+    readiness: watch::Sender<Arc<ReadinessNews>>,
+    /// What happens to the server, as frames for watchers.
+    notices: broadcast::Sender<Bytes>,
     commands: mpsc::Sender<Command>,
     /// First deliveries that the reconciler has not recorded yet.
     deliveries: Mutex<Vec<(Identifier, GenerationNumber)>>,
@@ -162,6 +184,7 @@ impl Coordinator {
         let signer =
             (config.sign_key.clone()).map(|key| Arc::new(PayloadSigner::new(key, cluster)));
         let first = View::before_evaluation(&pipeline, &*store, signer.as_ref());
+        let readiness = ReadinessNews::new(&first, &store.state());
         let shared = Arc::new(Shared {
             store,
             metrics: config.metrics.clone(),
@@ -174,15 +197,26 @@ impl Coordinator {
             held_requests: HeldRequests::default(),
             leases: Leases::default(),
             refused: RefusedNodes::default(),
+            phase_waits: PhaseWaits::default(),
             release: watch::Sender::new(()),
             published: watch::Sender::new(Revision::default()),
+            event_frames: EventFrames::default(),
+            readiness: watch::Sender::new(Arc::new(readiness)),
+            notices: broadcast::Sender::new(NOTICES_MAX),
             commands,
             deliveries: Mutex::default(),
             delivered: Notify::new(),
             draining: AtomicBool::new(false),
         });
         let reconciler = Reconciler::new(shared.clone(), config, received);
-        (Self { shared }, reconciler.run(shutdown))
+        let follow = PhaseWaits::follow(shared.clone());
+        let run = async move {
+            tokio::select! {
+                () = reconciler.run(shutdown) => {}
+                () = follow => std::future::pending().await,
+            }
+        };
+        (Self { shared }, run)
     }
 }
 

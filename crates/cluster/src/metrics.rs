@@ -53,6 +53,8 @@ pub struct Metrics {
     pub request_seconds: Family<RouteLabels, Histogram>,
     /// Refused requests, by reason.
     refusals: Family<RefusalLabels, Counter>,
+    /// The number of open event streams.
+    pub watchers: Gauge,
     /// The number of open connections.
     pub connections: Gauge,
     /// Connections that were closed at once because their address had too many open connections.
@@ -98,6 +100,8 @@ pub struct ChangeCounters {
     pub unban: Counter,
     /// Values of `once` that are evaluated again.
     pub redraw: Counter,
+    /// Phases that nodes reported.
+    pub report: Counter,
     /// Failures that operators declared.
     pub fail: Counter,
     /// Failures that operators reset.
@@ -117,6 +121,7 @@ impl Default for ChangeCounters {
             ban: counter("ban"),
             unban: counter("unban"),
             redraw: counter("redraw"),
+            report: counter("report"),
             fail: counter("fail"),
             reset: counter("reset"),
             family: family.clone(),
@@ -197,6 +202,7 @@ impl Default for Metrics {
             request_seconds: Family::new_with_constructor(|| {
                 Histogram::new(REQUEST_BUCKETS_SECONDS)
             }),
+            watchers: Gauge::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             tls_failures: Counter::default(),
@@ -242,6 +248,7 @@ impl Metrics {
             "When the server started, in seconds since 1970",
             &self.start_time,
         );
+        gauge("watchers", "Open event streams", &self.watchers);
         gauge("connections", "Open connections", &self.connections);
         let build = Family::<BuildLabels, Gauge>::default();
         let version = env!("CARGO_PKG_VERSION");

@@ -31,6 +31,7 @@ use crate::{
     Config, Shared,
     attempt_failure::InputRevisions,
     audit_sink::{AuditEvent, RenderOutcome},
+    events::send_notice,
     render::Pipeline,
     view::ServedGeneration,
 };
@@ -350,6 +351,8 @@ impl Reconciler {
                 }
                 self.follower.track(&self.pipeline.spec);
                 self.publisher.release();
+                let message = "the server has read its spec again".to_owned();
+                send_notice(&self.shared.notices, "spec_reloaded", message);
                 answer
             }
         };

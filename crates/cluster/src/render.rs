@@ -22,7 +22,7 @@ use cfgsync_model::{
 };
 use cfgsync_spec::{Late, MaterializerSpec, Spec};
 use cfgsync_store::Values;
-use cfgsync_template::{NodeValue, OnceSource, RenderContext};
+use cfgsync_template::{Expression, NodeValue, OnceSource, RenderContext, Template};
 
 /// A spec and its materializers, which turn snapshots into files.
 pub struct Pipeline {
@@ -135,6 +135,19 @@ impl Pipeline {
         let changes_nothing =
             self.is_static && (self.spec.ready.is_none() || self.is_open_to(identifier));
         self.spec.late == Late::Refuse && !changes_nothing
+    }
+
+    /// Returns whether the rule or a render may read an operator's value.
+    pub fn reads_values(&self) -> bool {
+        let reads = |one: &Arc<dyn Materializer>| one.reads() != ReadableValues::default();
+        let rule = self.spec.ready.as_ref();
+        let in_rule = rule.is_some_and(|rule| {
+            let mut groups = rule.groups.iter();
+            groups.any(|group| group.matching.reads_values())
+                || rule.when.as_ref().is_some_and(Expression::reads_values)
+                || rule.message.as_ref().is_some_and(Template::reads_values)
+        });
+        in_rule || !self.spec.requires.is_empty() || self.materializers.iter().any(reads)
     }
 
     /// Returns the newest change of an operator's value that a render may read, as far as it is known before the render.

@@ -18,8 +18,9 @@ mod capacity;
 mod audit_sink;
 mod slow_store;
 mod values;
-mod values_import;
 mod value_reads;
+mod values_import;
+mod phases;
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -13,12 +13,15 @@
 mod digest;
 mod pin;
 mod instance;
+mod event_id;
 mod identifier;
 mod integer;
 mod registration;
 mod joiner;
 mod value_names;
 mod value;
+mod phase;
+mod phase_progress;
 mod value_reader;
 mod snapshot;
 mod unmet;
@@ -38,6 +41,7 @@ pub use artifact::{
 pub use artifact_path::{ArtifactPath, InvalidArtifactPath};
 pub use content::{Chunk, Content};
 pub use digest::{Digest, InvalidDigest};
+pub use event_id::{EventId, EventPosition};
 pub use failure::{Failure, FailureKind};
 pub use generation::{Generation, NodeFiles, generation_digest, payload_digest};
 pub use identifier::{Identifier, InvalidIdentifier};
@@ -47,6 +51,8 @@ pub use joiner::{JoinerId, Origin, Sender};
 pub use mode::{InvalidMode, Mode, ModeNotPrivate};
 pub use nested_paths::{NestedPaths, PathIndex};
 pub use ownership::{Account, InvalidAccount, Ownership};
+pub use phase::{InvalidPhase, PHASE_REASON_MAX_BYTES, Phase, PhaseReport};
+pub use phase_progress::{FailedNode, PhaseProgress};
 pub use pin::{InvalidPin, Pin};
 pub use readiness::{MISSING_NAMES_MAX, Progress, Readiness};
 pub use registration::{

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cfgsync_access::AccessControl;
 
-use super::{Tls, reload_queue::ReloadQueue};
+use super::{Tls, reload_queue::ReloadQueue, watchers::WatchLimits};
 
 /// The bounds of a server. All listeners share them. Start from [`Default`], and change what differs.
 #[derive(Debug, Clone)]
@@ -51,6 +51,10 @@ pub struct HttpConfig {
     pub drain_timeout: Duration,
     /// How many requests are held for one node at a time; more are answered at once. 8 by default.
     pub waiters_per_node_max: usize,
+    /// The time between two heartbeats of an event stream. 30 s by default.
+    pub watch_heartbeat: Duration,
+    /// How many clients may watch the events; more are refused.
+    pub watch_limits: WatchLimits,
     /// The queue of `POST /v1/reload`. `None`, the default, means that the server has no files to read again.
     pub reload: Option<ReloadQueue>,
     /// The access rules. By default every client may do everything.
@@ -79,6 +83,8 @@ impl Default for HttpConfig {
             large_payload_slot_max: Duration::from_millis(250),
             drain_timeout: Duration::from_secs(10),
             waiters_per_node_max: 8,
+            watch_heartbeat: Duration::from_secs(30),
+            watch_limits: WatchLimits::default(),
             reload: None,
             access: AccessControl::default(),
         }

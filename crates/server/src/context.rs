@@ -22,12 +22,13 @@ use super::{
     presented_token::presented_token,
     rejection::Rejection,
     routes::{Endpoint, Handler, ROUTES, Route},
+    sender::authenticate,
     state::{Connection, ServerState},
     transport_checks::{check_framing, check_host, check_origin},
 };
 use cfgsync_access::{
-    AccessControl, Action, AuditLine, AuditLog, AuditOutcome, CertificateNames, Credentials,
-    Denial, IdentityMode, NodeIdentity, Pattern, PresentedToken, Principal, Resource, Role,
+    AccessControl, Action, AuditLine, AuditLog, AuditOutcome, Denial, IdentityMode, NodeIdentity,
+    Pattern, PresentedToken, Principal, PrincipalKind, Resource, Role,
 };
 use cfgsync_cluster::{AccessKind, Delivery, MetadataAccess, Refusal};
 use cfgsync_model::{Digest, GenerationNumber, Identifier, Namespace, NodeRegistration, ValueKey};
@@ -195,7 +196,7 @@ impl RequestContext {
         let resource = namespace
             .as_ref()
             .map_or(Resource::Cluster, Resource::Namespace);
-        self.authenticate_and(|access, principal| access.authorize(principal, action, resource))
+        self.require(action, resource)
     }
 
     /// Checks that the sender may act as the node `identifier`. Call it again after the request was held: meanwhile
@@ -262,27 +263,12 @@ impl RequestContext {
         decide: impl FnOnce(&AccessControl, &mut Principal<'_>) -> Result<T, Denial>,
     ) -> Result<Result<T, Denial>, Rejection> {
         let connection = Arc::clone(&self.connection);
-        let config = &connection.server.config;
-        let access = &config.access;
-        if let Some(tls) = &config.tls
-            && !tls.still_trusts(&connection.peer, || access.clock().now().as_second())
-        {
-            return Err(Rejection::CertificateOutdated);
-        }
         let node_key = self.head.headers.get(NODE_KEY_HEADER);
-        let certificate = connection.peer.certificate.as_deref();
-        let credentials = Credentials {
-            token: self.token.as_ref(),
-            node_key: node_key.map(HeaderValue::as_bytes),
-            certificate: certificate.map(|certificate| CertificateNames {
-                alternative: &certificate.dns_names,
-                common: certificate.common_name.as_deref(),
-            }),
-        };
-        let from = connection.peer.address.ip();
+        let node_key = node_key.map(HeaderValue::as_bytes);
         let (role, audit) = (&mut self.role, &mut self.audit);
         let namespaces = &mut self.namespaces;
-        Ok(access.authenticate(&credentials, from, |mut principal| {
+        let token = self.token.as_ref();
+        authenticate(&connection, token, node_key, |access, mut principal| {
             *role = principal.role();
             *namespaces = principal.namespaces().cloned();
             let decided = decide(access, &mut principal);
@@ -290,7 +276,7 @@ impl RequestContext {
                 audit.principal = Some(principal.to_string());
             }
             decided
-        }))
+        })
     }
 
     /// Turns a denial into the response, and slows down clients that guess.
@@ -383,6 +369,32 @@ impl RequestContext {
     /// Notes the value or the alias that the request is about.
     pub(super) fn set_value(&mut self, name: String) {
         self.audit.value = Some(name);
+    }
+
+    /// Checks that the sender may also do `action` to `resource`.
+    pub(super) fn require(
+        &mut self,
+        action: Action,
+        resource: Resource<'_>,
+    ) -> Result<(), Rejection> {
+        self.authenticate_and(|access, principal| access.authorize(principal, action, resource))
+    }
+
+    /// The name of the token or the certificate of the sender. `None` for a client without credentials.
+    pub(super) fn identity(&mut self) -> Option<String> {
+        let identity = self.decide(|_, principal| {
+            let is_known = matches!(
+                principal.kind(),
+                PrincipalKind::Token(_) | PrincipalKind::Certificate { .. }
+            );
+            Ok(is_known.then(|| principal.to_string()))
+        });
+        identity.ok().and_then(Result::ok).flatten()
+    }
+
+    /// The token that the sender presented.
+    pub(super) fn token(&self) -> Option<PresentedToken> {
+        self.token
     }
 
     /// Whether the sender may do `action` in a namespace. A denial is neither logged nor counted.

@@ -53,6 +53,7 @@
 //! | `/v1/aliases/{key}` | GET, HEAD | ListNames | returns an alias |
 //! | `/v1/aliases/{key}` | PUT | WriteAliases | sets an alias, a second name for a key |
 //! | `/v1/aliases/{key}` | DELETE | WriteAliases | deletes an alias |
+//! | `/v1/watch` | GET, HEAD | Watch | streams the events of the cluster and of values |
 //! | `/v1/redraw` | POST | Operate | evaluates a value of `once` again, for the next generation |
 //! | `/v1/tokens` | GET, HEAD | Read | lists the tokens and when each was last used |
 //! | `/v1/reload` | POST | Operate | reads the files of the server again: spec, tokens, certificates |
@@ -72,6 +73,7 @@ mod peer_liveness;
 mod peer;
 mod tls;
 mod reload_queue;
+mod watchers;
 mod config;
 mod connection_quota;
 mod linger;
@@ -89,8 +91,10 @@ mod rejection;
 mod transport_checks;
 mod presented_token;
 mod audit_draft;
+mod sender;
 mod context;
 mod request_body;
+mod event_body;
 mod handlers;
 mod router;
 mod service;
@@ -106,3 +110,4 @@ pub use reload_queue::{ReloadQueue, ReloadRequest, reload_queue};
 pub use server::{DrainReport, serve};
 pub use socket::{adopt, listen};
 pub use tls::{Tls, TlsError, TlsFiles};
+pub use watchers::WatchLimits;

@@ -56,6 +56,9 @@ pub(super) struct RequestInProgress(Arc<PeerLiveness>);
 /// A held request, until this is dropped.
 pub(super) struct HeldStage<'a>(&'a PeerLiveness);
 
+/// A streamed response, until this is dropped.
+pub(super) struct StreamedStage(Arc<PeerLiveness>);
+
 impl PeerLiveness {
     /// Records that a request has arrived.
     pub(super) fn begin_request(self: &Arc<Self>) -> RequestInProgress {
@@ -68,6 +71,14 @@ impl PeerLiveness {
         self.stage.store(HELD, Ordering::Relaxed);
         self.release_end();
         HeldStage(self)
+    }
+
+    /// Records that the response is a stream without an end, until the returned value is dropped. Its client has gone
+    /// when the stream from it ends.
+    pub(super) fn stream(self: &Arc<Self>) -> StreamedStage {
+        self.stage.store(HELD, Ordering::Relaxed);
+        self.release_end();
+        StreamedStage(Arc::clone(self))
     }
 
     /// Records that the connection speaks another protocol after the response to this request.
@@ -131,6 +142,12 @@ impl Drop for RequestInProgress {
         if self.0.stage.load(Ordering::Relaxed) != UPGRADED {
             self.0.stage.store(ANSWERED, Ordering::Relaxed);
         }
+    }
+}
+
+impl Drop for StreamedStage {
+    fn drop(&mut self) {
+        self.0.stage.store(IN_PROGRESS, Ordering::Relaxed);
     }
 }
 

@@ -39,6 +39,12 @@ impl<'a> Query<'a> {
         Some(&**value).filter(|value| !value.is_empty())
     }
 
+    /// Returns all values of a parameter, also empty ones.
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let parameters = self.0.iter().filter(move |(found, _)| found == name);
+        parameters.map(|(_, value)| &**value)
+    }
+
     /// Returns a whole number of at least 1.
     pub(super) fn number(&self, name: &'static str) -> Result<Option<u64>, WrongParameter> {
         let Some(text) = self.get(&[name]) else {
@@ -89,6 +95,8 @@ mod tests {
         assert_eq!(query.get(&["none", "prefix"]), Some("app/x"));
         assert_eq!(query.get(&["empty"]), None);
         assert_eq!(query.get(&["flag"]), None);
+        assert_eq!(query.all("a").collect::<Vec<_>>(), ["b c", "d"]);
+        assert_eq!(query.all("empty").collect::<Vec<_>>(), [""]);
         assert_eq!(query.limit(100, 5), Ok(5));
         assert_eq!(query.number("limit"), Ok(Some(7)));
     }

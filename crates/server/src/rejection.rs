@@ -15,9 +15,10 @@ use super::{
     reply_body::FRAME_MAX_BYTES,
     request_headers::WrongIfMatch,
     routes::Route,
+    watchers::TooManyWatchers,
 };
 use cfgsync_access::{AuditUnavailable, Denial, Role};
-use cfgsync_cluster::{Refusal, ValueError, ValueRejection};
+use cfgsync_cluster::{InvalidFilter, Refusal, ValueError, ValueRejection};
 use cfgsync_model::{GenerationNumber, Identifier};
 
 use cfgsync_support::duration;
@@ -52,6 +53,10 @@ pub(super) enum Rejection {
     Parameter(#[from] WrongParameter),
     #[error("the cursor is not one that this server returned; begin again without a cursor")]
     WrongCursor,
+    #[error(transparent)]
+    Filter(#[from] InvalidFilter),
+    #[error(transparent)]
+    Watchers(#[from] TooManyWatchers),
     #[error(transparent)]
     IfMatch(#[from] WrongIfMatch),
     #[error(transparent)]
@@ -157,7 +162,7 @@ impl Rejection {
             Self::Path(WrongPath::Namespace(_)) => (StatusCode::BAD_REQUEST, "invalid_namespace"),
             Self::Path(WrongPath::Key(_)) => (StatusCode::BAD_REQUEST, "invalid_key"),
             Self::Path(_) => (StatusCode::BAD_REQUEST, "wrong_path"),
-            Self::Parameter(_) => (StatusCode::BAD_REQUEST, "wrong_parameter"),
+            Self::Filter(_) | Self::Parameter(_) => (StatusCode::BAD_REQUEST, "wrong_parameter"),
             Self::WrongCursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
             Self::IfMatch(_) => (StatusCode::BAD_REQUEST, "wrong_if_match"),
             Self::Value(error) => outline_of_value_error(error),
@@ -167,6 +172,7 @@ impl Rejection {
             Self::OtherOrigin => (StatusCode::FORBIDDEN, "other_site"),
             Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_often"),
             Self::TooManyDenied { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_denied"),
+            Self::Watchers(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_watchers"),
             Self::TooManyConnections { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, "too_many_connections")
             }
@@ -239,7 +245,7 @@ impl Rejection {
             Self::TooManyRequests { wait } | Self::TooManyDenied { wait } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(*wait)));
             }
-            Self::TooManyConnections { .. } => {
+            Self::TooManyConnections { .. } | Self::Watchers(_) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
@@ -387,6 +393,9 @@ fn outline_of_refusal(refusal: &Refusal) -> Outline {
         Refusal::NotBanned(_) => (StatusCode::NOT_FOUND, "not_banned"),
         Refusal::NoOnce { .. } => (StatusCode::NOT_FOUND, "no_once"),
         Refusal::NotDrawn(_) => (StatusCode::CONFLICT, "not_drawn"),
+        Refusal::NotSealed(_) => (StatusCode::NOT_FOUND, NO_SUCH_GENERATION),
+        Refusal::NothingDelivered(_) => (StatusCode::CONFLICT, "nothing_delivered"),
+        Refusal::DeliveredByServer => (StatusCode::BAD_REQUEST, "delivered_by_server"),
         Refusal::NoOverride(_) => (StatusCode::NOT_FOUND, "no_override"),
         Refusal::NoKey(_) => (StatusCode::CONFLICT, "no_owner"),
         Refusal::OtherKey(_) => (StatusCode::FORBIDDEN, "other_key"),

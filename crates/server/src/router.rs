@@ -3,7 +3,7 @@
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::{
-    handlers::{node, operator, probe, values, values_import},
+    handlers::{node, operator, probe, values, values_import, watch},
     routes::{Handler, ROUTES, RoutedHandler, Verb},
 };
 
@@ -59,6 +59,7 @@ fn method_router(handler: RoutedHandler, verb: Verb) -> MethodRouter {
         RoutedHandler::GetAlias => on(filter, values::get_alias),
         RoutedHandler::SetAlias => on(filter, values::set_alias),
         RoutedHandler::DeleteAlias => on(filter, values::delete_alias),
+        RoutedHandler::Watch => on(filter, watch::watch),
         RoutedHandler::Redraw => on(filter, operator::redraw),
         RoutedHandler::Tokens => on(filter, operator::tokens),
         RoutedHandler::Reload => on(filter, operator::reload),

@@ -95,6 +95,7 @@ pub(super) enum RoutedHandler {
     GetAlias,
     SetAlias,
     DeleteAlias,
+    Watch,
     Redraw,
     Reload,
     Livez,
@@ -411,6 +412,15 @@ pub(super) static ROUTES: &[Route] = &[
         ],
     },
     Route {
+        pattern: "/v1/watch",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Watch,
+            handler: Handler::Routed(RoutedHandler::Watch),
+            doc: "streams the events of the cluster and of values",
+        }],
+    },
+    Route {
         pattern: "/v1/redraw",
         endpoints: &[Endpoint {
             verb: Verb::Post,
@@ -469,7 +479,7 @@ pub(super) static ROUTES: &[Route] = &[
 impl Route {
     /// Whether errors of this route have the form that clients of values expect.
     pub(super) fn is_of_values(&self) -> bool {
-        let prefixes = ["/v1/namespaces", "/v1/codecs", "/v1/aliases"];
+        let prefixes = ["/v1/namespaces", "/v1/codecs", "/v1/aliases", "/v1/watch"];
         prefixes
             .iter()
             .any(|prefix| self.pattern.starts_with(prefix))

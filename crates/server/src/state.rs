@@ -10,7 +10,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, futures::Notified};
 
 use super::{
     HttpConfig, connection_quota::QuotaSlot, peer::Peer, request_metrics::GaugeGuard,
-    request_metrics::RequestMetrics, write_slots::WriteSlots,
+    request_metrics::RequestMetrics, watchers::Watchers, write_slots::WriteSlots,
 };
 use cfgsync_cluster::Coordinator;
 
@@ -23,6 +23,7 @@ pub(super) struct ServerState {
     /// Bounds how many bodies of overrides are read at a time.
     pub(super) replace_bodies: Semaphore,
     pub(super) metrics: RequestMetrics,
+    pub(super) watchers: Arc<Watchers>,
     /// Serves the routes that are not native.
     pub(super) router: axum::Router,
     /// The values of the headers that every response has.
@@ -68,6 +69,7 @@ impl ServerState {
             ),
             replace_bodies: Semaphore::new(config.replace_bodies_at_once_max),
             metrics: RequestMetrics::new(Arc::clone(coordinator.metrics())),
+            watchers: Watchers::new(config.watch_limits),
             router,
             instance: instance.expect("an instance is hexadecimal digits"),
             cluster: cluster.expect("a cluster's name is an identifier"),

@@ -49,6 +49,9 @@ pub(super) struct RawSpec {
     /// With `replace`, the default, the newer registration counts, and the waiting node is told so. With `refuse`, the
     /// server refuses the newer registration.
     pub(super) on_conflict: Option<RawOnConflict>,
+    /// Whether a node that reports the phase `failed` fails the cluster for every node that waits (default: `false`).
+    #[serde(default)]
+    pub(super) fail_fast: bool,
     /// Expressions that are evaluated once, at the first seal. Their values are stored and never change. They may use
     /// `nodes`, `values`, `cluster`, the entries of `once` above them, and the functions `random_*` and `now`.
     #[schemars(with = "Option<BTreeMap<String, String>>")]

@@ -151,6 +151,7 @@ impl Reader {
                 None | Some(RawOnConflict::Replace) => OnConflict::Replace,
                 Some(RawOnConflict::Refuse) => OnConflict::Refuse,
             },
+            fail_fast: raw.fail_fast,
             once,
             values,
             materializers,

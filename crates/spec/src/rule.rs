@@ -40,6 +40,7 @@ pub struct RuleBuilder {
     late: Late,
     identity: IdentityMode,
     on_conflict: OnConflict,
+    fail_fast: bool,
     once: Vec<(String, String)>,
     values: Map<String, Value>,
     materializers: Vec<EmbeddedMaterializer>,
@@ -90,6 +91,7 @@ impl Spec {
             late: Late::default(),
             identity: IdentityMode::default(),
             on_conflict: OnConflict::default(),
+            fail_fast: false,
             once: Vec::new(),
             values: Map::new(),
             materializers: Vec::new(),
@@ -184,6 +186,12 @@ impl RuleBuilder {
     /// [`OnConflict::Replace`].
     pub fn on_conflict(mut self, on_conflict: OnConflict) -> Self {
         self.on_conflict = on_conflict;
+        self
+    }
+
+    /// Sets whether a node that reports the phase `failed` fails the cluster. The default is `false`.
+    pub fn fail_fast(mut self, fail_fast: bool) -> Self {
+        self.fail_fast = fail_fast;
         self
     }
 
@@ -298,6 +306,7 @@ impl RuleBuilder {
             late: self.late,
             identity: self.identity,
             on_conflict: self.on_conflict,
+            fail_fast: self.fail_fast,
             once,
             values: self.values,
             materializers: embedded.map(MaterializerSpec::Embedded).collect(),

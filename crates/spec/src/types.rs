@@ -33,6 +33,8 @@ pub struct Spec {
     pub identity: IdentityMode,
     /// The effect of a registration with the identifier of another machine that still waits.
     pub on_conflict: OnConflict,
+    /// Whether a node that reports the phase `failed` fails the cluster.
+    pub fail_fast: bool,
     /// The values that are evaluated once, at the first seal, in this order.
     pub once: Vec<(String, Expression)>,
     /// The constants for expressions and templates.

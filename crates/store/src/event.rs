@@ -1,21 +1,14 @@
-//! Events: the effects of a commit, with stable names and a stable JSON form, and a bounded history of them.
+//! Events: the effects of a commit, with stable names and a stable JSON form.
 
-use std::{cmp::Ordering, fmt, sync::Arc};
+use std::sync::Arc;
 
-use imbl::Vector;
 use serde::{Serialize, Serializer};
 
 use cfgsync_model::{
-    Digest, Failure, GenerationNumber, Identifier, Namespace, NodeRegistration, Revision, ValueKey,
-    ValueVersion,
+    Digest, Failure, GenerationNumber, Identifier, Namespace, NodeRegistration, Phase, Revision,
+    ValueKey, ValueVersion,
 };
 use cfgsync_support::clock::Timestamp;
-
-/// The number of events that a state keeps for followers that resume.
-pub const EVENT_HISTORY_MAX_EVENTS: usize = 8192;
-
-/// The contents of values in these events, in bytes.
-const EVENT_HISTORY_MAX_BYTES: usize = 16 << 20;
 
 /// One effect of a commit. Its JSON form is one flat object: `revision`, `part`, `kind` and the fields of that kind.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -138,6 +131,17 @@ pub enum EventKind {
         /// The name of the value.
         key: String,
     },
+    /// A node has reached a phase.
+    PhaseReported {
+        /// The identifier of the node.
+        identifier: Identifier,
+        /// The phase that it has reached.
+        phase: Phase,
+        /// The generation that the report is about.
+        generation: GenerationNumber,
+        /// The reason that the node gave.
+        reason: Option<Arc<str>>,
+    },
     /// A generation was sealed.
     GenerationSealed {
         /// The number of the generation.
@@ -155,6 +159,27 @@ fn version_number<S: Serializer>(
 }
 
 impl EventKind {
+    /// Returns whether a value or an alias was changed.
+    pub fn is_of_values(&self) -> bool {
+        matches!(
+            self,
+            Self::ValueSet { .. }
+                | Self::ValueDeleted { .. }
+                | Self::AliasSet { .. }
+                | Self::AliasDeleted { .. }
+        )
+    }
+
+    /// Returns the namespace of the value that was changed. `None` for other events, also for those of aliases.
+    pub fn namespace(&self) -> Option<&Namespace> {
+        match self {
+            Self::ValueSet { namespace, .. } | Self::ValueDeleted { namespace, .. } => {
+                Some(namespace)
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the name of this kind, as in the JSON form.
     pub fn name(&self) -> &'static str {
         match self {
@@ -176,89 +201,10 @@ impl EventKind {
             Self::NodeBanned { .. } => "node_banned",
             Self::NodeUnbanned { .. } => "node_unbanned",
             Self::RedrawRequested { .. } => "redraw_requested",
+            Self::PhaseReported { .. } => "phase_reported",
             Self::GenerationSealed { .. } => "generation_sealed",
         }
     }
-}
-
-/// The newest events of a store, at most [`EVENT_HISTORY_MAX_EVENTS`]. Cloning is cheap.
-#[derive(Clone, Default)]
-pub(crate) struct EventHistory {
-    /// One slice of events for each commit, oldest first. No slice is empty.
-    commits: Vector<Arc<[Event]>>,
-    /// The number of events in all of `commits`.
-    count: usize,
-    /// The size of the contents of values in all of `commits`, in bytes.
-    bytes: usize,
-    /// The history has all events after this revision.
-    complete_after: Revision,
-}
-
-impl fmt::Debug for EventHistory {
-    /// Prints the counters only, because there may be thousands of events.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventHistory").finish_non_exhaustive()
-    }
-}
-
-impl EventHistory {
-    /// Returns an empty history that begins after `revision`.
-    pub(crate) fn starting_after(revision: Revision) -> Self {
-        Self {
-            complete_after: revision,
-            ..Self::default()
-        }
-    }
-
-    /// Returns the part number of the next event at `revision`.
-    pub(crate) fn next_part(&self, revision: Revision) -> u32 {
-        let newest = self.commits.back().and_then(|events| events.last());
-        let newest = newest.filter(|newest| newest.revision == revision);
-        newest.map_or(0, |newest| newest.part + 1)
-    }
-
-    pub(crate) fn push(&mut self, events: Arc<[Event]>) {
-        self.count += events.len();
-        self.bytes += bytes_of(&events);
-        self.commits.push_back(events);
-        while self.count > EVENT_HISTORY_MAX_EVENTS || self.bytes > EVENT_HISTORY_MAX_BYTES {
-            let Some(oldest) = self.commits.pop_front() else {
-                break;
-            };
-            self.count -= oldest.len();
-            self.bytes -= bytes_of(&oldest);
-            self.complete_after = oldest[0].revision;
-        }
-    }
-
-    /// Returns the events of each commit after `revision`, oldest first. `None` if the history has lost some of them.
-    pub(crate) fn after(
-        &self,
-        revision: Revision,
-    ) -> Option<impl Iterator<Item = Arc<[Event]>> + use<>> {
-        if revision < self.complete_after {
-            return None;
-        }
-        // No commit compares equal, so the position of the first newer one is in the error.
-        let (Ok(first) | Err(first)) = self.commits.binary_search_by(|events| {
-            let is_older = events[0].revision <= revision;
-            if is_older {
-                Ordering::Less
-            } else {
-                Ordering::Greater
-            }
-        });
-        Some(self.commits.skip(first).into_iter())
-    }
-}
-
-fn bytes_of(events: &[Event]) -> usize {
-    let kinds = events.iter().map(|event| &event.kind);
-    let bytes = kinds.map(|kind| match kind {
-        EventKind::ValueSet { content, .. } => content.bytes.len(),
-        _ => 0,
-    });
-    bytes.sum()
 }
 
 #[cfg(test)]
@@ -267,7 +213,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Bounds, Change, SetValue, State, ValueBounds, ValueChange,
+        Bounds, Change, State, ValueChange,
         conformance::values::{delete, new_value, set, set_alias},
     };
     use cfgsync_model::{ArtifactSet, FailureKind, Generation};
@@ -370,6 +316,25 @@ mod tests {
     }
 
     #[test]
+    fn json_form_of_a_phase_names_node_phase_and_generation() {
+        let mut state = State::default();
+        let node = NodeRegistration::new("a", [10, 0, 0, 1]).unwrap();
+        state
+            .apply(vec![Change::register(node)], Revision(1))
+            .unwrap();
+        let sealed: Arc<Generation> = crate::conformance::generation(1, "files");
+        state.seal(sealed, 1, Revision(2)).unwrap();
+        let report = crate::conformance::phases::report("a", "healthy", 1);
+        let commit = state.apply(vec![report], Revision(3)).unwrap();
+        let expected = json!([{
+            "revision": 3, "part": 0, "kind": "phase_reported", "identifier": "a", "phase": "healthy",
+            "generation": 1, "reason": "healthy at 1"
+        }]);
+        assert_eq!(serde_json::to_value(&commit.events[..]).unwrap(), expected);
+        assert_eq!(commit.events[0].kind.name(), "phase_reported");
+    }
+
+    #[test]
     fn json_form_of_a_confirmation_names_generation_and_inputs() {
         let mut state = State::default();
         let sealed: Arc<Generation> = crate::conformance::generation(1, "files");
@@ -399,41 +364,5 @@ mod tests {
             serde_json::to_value(&commit.unwrap().events[..]).unwrap(),
             expected
         );
-    }
-
-    #[test]
-    fn parts_continue_where_batches_share_a_revision() {
-        let mut state = State::default();
-        let register = |name: &str| {
-            let ip = "10.0.0.1".parse().unwrap();
-            vec![Change::register(NodeRegistration::without_metadata(
-                name.parse().unwrap(),
-                ip,
-            ))]
-        };
-        state.apply(register("a"), Revision(4)).unwrap();
-        state.apply(register("b"), Revision(4)).unwrap();
-        state.apply(register("c"), Revision(6)).unwrap();
-        let commits = state.events_after(Revision(0)).unwrap();
-        let ids: Vec<_> = commits
-            .map(|events| (events[0].revision.0, events[0].part))
-            .collect();
-        assert_eq!(ids, [(4, 0), (4, 1), (6, 0)]);
-        assert_eq!(state.events_after(Revision(4)).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn contents_of_values_in_the_history_are_bounded() {
-        let mut state = State::default();
-        let large = SetValue {
-            within: ValueBounds::default(),
-            ..new_value("a", &"x".repeat(1 << 20), 0)
-        };
-        for revision in 1..=40 {
-            let changes = set(large.clone());
-            state.apply(changes, Revision(revision)).unwrap();
-        }
-        assert!(state.events_after(Revision(20)).is_none());
-        assert_eq!(state.events_after(Revision(24)).unwrap().count(), 16);
     }
 }

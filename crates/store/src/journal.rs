@@ -20,6 +20,7 @@ mod frame;
 mod scalar_entry;
 mod value_entry;
 mod entry;
+mod phase_entry;
 mod commit_entry;
 mod header;
 mod entry_v1;
@@ -52,8 +53,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use contents::DirectoryContents;
 
 use crate::{
-    BoxFuture, Change, Commit, CommitError, PublishedState, SealOutcome, State, StateGuard, Store,
-    StoreError,
+    BoxFuture, Change, Commit, CommitError, EventBounds, PublishedState, SealOutcome, State,
+    StateGuard, Store, StoreError,
 };
 use cfgsync_model::{Generation, Instance, Revision};
 use commit::{Answer, Journal, Request, Response, Settings, unavailable};
@@ -78,6 +79,8 @@ pub struct DirectoryConfig {
     pub history: usize,
     /// The operator's statement about a directory that was copied or restored.
     pub relocation: Relocation,
+    /// The bounds on the history of events. After a restart it has the events of the log.
+    pub event_bounds: EventBounds,
 }
 
 /// The operator's statement about a directory that was copied or restored from a backup. A store cannot know whether
@@ -133,6 +136,7 @@ impl JournalStore {
                 .map_err(|error| failed("draw random numbers for", error))?,
             history: config.history,
             relocation: config.relocation,
+            event_bounds: config.event_bounds,
         };
         let crash_mark = disk.path(CRASH_MARK);
         let journal = Journal::open(disk, &settings)?;

@@ -8,8 +8,8 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    BoxFuture, Change, Commit, CommitError, PublishedState, SealOutcome, State, StateGuard, Store,
-    StoreError,
+    BoxFuture, Change, Commit, CommitError, EventBounds, PublishedState, SealOutcome, State,
+    StateGuard, Store, StoreError,
 };
 use cfgsync_model::{Generation, Instance, Revision};
 
@@ -46,6 +46,17 @@ impl MemoryStore {
             revision_step: 1,
             published: PublishedState::new(Arc::default()),
             writing: Mutex::new(()),
+        }
+    }
+
+    /// Returns the same store, which is still empty, with these bounds on its history of events.
+    #[must_use]
+    pub fn with_event_bounds(self, bounds: EventBounds) -> Self {
+        let mut state = State::default();
+        state.set_event_bounds(bounds);
+        Self {
+            published: PublishedState::new(Arc::new(state)),
+            ..self
         }
     }
 

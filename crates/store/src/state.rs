@@ -5,12 +5,14 @@ use std::{collections::VecDeque, sync::Arc};
 use imbl::{OrdMap, OrdSet};
 
 use crate::{
-    Values,
-    event::{Event, EventHistory},
+    Phases, Values,
+    event::Event,
+    event_history::{EventBounds, EventHistory, PositionedEvent},
+    payload_ages::PayloadAges,
 };
 use cfgsync_model::{
-    ArtifactSet, Digest, Failure, Generation, GenerationNumber, Identifier, NodeRegistration,
-    Origin, Revision,
+    ArtifactSet, Digest, EventPosition, Failure, Generation, GenerationNumber, Identifier,
+    NodeRegistration, Origin, Revision,
 };
 
 /// The content of a store at one revision. Cloning is cheap, because clones share unchanged data.
@@ -38,6 +40,10 @@ pub struct State {
     pub values: Values,
     /// The newest generation that each registered node has received.
     pub deliveries: OrdMap<Identifier, GenerationNumber>,
+    /// The phases that registered nodes have reported.
+    pub phases: Phases,
+    /// The generation since which each node has had the same files.
+    pub(crate) payload_ages: PayloadAges,
     /// The hash of the key that owns an identifier.
     pub keys: OrdMap<Identifier, Digest>,
     /// The identifiers that may not register.
@@ -101,6 +107,17 @@ impl State {
         sealed.map_or(Revision(0), |sealed| sealed.max(self.confirmed))
     }
 
+    /// Returns the newest generation in which a node has the same files as in `generation`. A phase that it reached with
+    /// `generation` is about this one as well.
+    pub fn carried(&self, identifier: &str, generation: GenerationNumber) -> GenerationNumber {
+        let newest = self.generation().map_or(generation, |newest| newest.number);
+        if generation >= self.payload_ages.since(identifier, newest) {
+            newest
+        } else {
+            generation
+        }
+    }
+
     /// Returns the nodes that have an override and are not registered.
     pub fn overridden_absent(&self) -> impl Iterator<Item = &Identifier> {
         let identifiers = self.overrides.keys();
@@ -144,6 +161,22 @@ impl State {
             return None;
         }
         self.events.after(revision)
+    }
+
+    /// Returns the events behind `position`, oldest first, under the same conditions as [`State::events_after`].
+    pub fn events_behind(
+        &self,
+        position: EventPosition,
+    ) -> Option<impl Iterator<Item = PositionedEvent> + use<>> {
+        if position.revision > self.revision {
+            return None;
+        }
+        self.events.behind(position)
+    }
+
+    /// Bounds the history of events from now on.
+    pub(crate) fn set_event_bounds(&mut self, bounds: EventBounds) {
+        self.events.set_bounds(bounds);
     }
 
     /// Inserts a registration that was accepted at `revision`, in place of the node's earlier one.

@@ -179,7 +179,7 @@ fn entry(state: &State, registered: &RegisteredNode) -> NodeEntry {
         // As the node sent it: the defaults are part of the spec.
         metadata: registered.registration.metadata.clone(),
         waits: false,
-        lease_expired: false,
+        lease: None,
         is_recipient: newest
             .is_some_and(|newest| projection::is_recorded_recipient(newest, registered)),
         was_delivered: false,

@@ -2,9 +2,11 @@
 
 use cfgsync::ArtifactFile;
 use cfgsync_client::{
-    CommittedDelivery, JoinError, PreviousDelivery, Session, StaleFile, StaleOutcome,
+    CommittedDelivery, DeliveredGeneration, JoinError, PreviousDelivery, Session, StaleFile,
+    StaleOutcome,
     disk::{DirectoryLocks, DiskError, Outcome, WrittenFile},
 };
+use cfgsync_model::Digest;
 use cfgsync_wire::ReceivedPayload;
 use tracing::{debug, info, warn};
 
@@ -20,6 +22,25 @@ pub(super) struct Delivered {
     pub(super) variables: Vec<(String, String)>,
     /// Keeps other deliveries from changing the files until CMD has started.
     pub(super) locks: DirectoryLocks,
+    /// The digest of the payload. `None` from servers of the older protocol.
+    pub(super) held: Option<Digest>,
+    /// The generation, so that no older one is accepted later.
+    pub(super) generation: Option<DeliveredGeneration>,
+    /// Whether a file was created, changed or removed.
+    pub(super) has_changes: bool,
+}
+
+impl Delivered {
+    /// Returns the result of continuing with a previous delivery.
+    pub(super) fn of_previous(previous: PreviousDelivery) -> Self {
+        Self {
+            variables: vec![],
+            locks: previous.locks,
+            held: previous.receipt.digest,
+            generation: previous.receipt.delivered(),
+            has_changes: false,
+        }
+    }
 }
 
 /// Delivers the payload of `session`, after other deliveries to the same directories.
@@ -28,6 +49,10 @@ pub(super) async fn deliver(
     session: &Session,
     payload: &ReceivedPayload,
 ) -> Result<Delivered, JoinFailure> {
+    if plan.watch.is_some() && payload.digest.is_none() {
+        let problem = "the server sends no digest of the payload, so --watch cannot find out whether it changes";
+        return Err(JoinError::Unusable(problem.to_owned()).into());
+    }
     let mut variables = Vec::new();
     for file in plan
         .env
@@ -59,7 +84,22 @@ pub(super) async fn deliver(
              longer part of the payload"
         );
     }
-    Ok(Delivered { variables, locks })
+    Ok(Delivered {
+        variables,
+        locks,
+        held: payload.digest,
+        generation: generation_of(session, payload),
+        has_changes: delivery.has_changes,
+    })
+}
+
+fn generation_of(session: &Session, payload: &ReceivedPayload) -> Option<DeliveredGeneration> {
+    Some(DeliveredGeneration {
+        cluster: session.cluster().map(str::to_owned),
+        instance: payload.instance?,
+        generation: payload.generation?,
+        digest: payload.digest?,
+    })
 }
 
 /// Prints the report of a previous delivery, if a report is requested.

@@ -19,6 +19,7 @@ use super::{
     environment::EnvPattern,
     fallback::ReceiptSettings,
     metadata::{self, MetadataArgs, MetadataError},
+    watch::WatchSettings,
 };
 use crate::cmd::{parsers, program};
 
@@ -39,6 +40,8 @@ pub(super) struct Plan {
     pub(super) receipt: Option<ReceiptSettings>,
     /// Whether a report is printed.
     pub(super) json: bool,
+    /// How the node follows the cluster after the first delivery. `None`: not at all.
+    pub(super) watch: Option<WatchSettings>,
     pub(super) command: Vec<OsString>,
 }
 
@@ -77,6 +80,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
     if let Some(name) = args.command.first() {
         check_program(name, &outputs, &args.env_allow)?;
     }
+    let watch = args.watch.clone().resolve(!args.command.is_empty())?;
     let servers = servers(&args, legacy)?;
     let identifier = match (args.id, legacy.take("CFG_HOST_IDENTIFIER")) {
         (Some(id), _) => id,
@@ -129,7 +133,10 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
     options.cluster = args.cluster;
     options.delivered = delivered;
     options.timeout = parsers::limit(args.timeout);
-    let delivery = delivery(args.owner.as_deref(), receipt.as_ref(), outputs)?;
+    let mut delivery = delivery(args.owner.as_deref(), receipt.as_ref(), outputs)?;
+    if watch.is_some() {
+        delivery = delivery.with_action();
+    }
     Ok(Plan {
         client,
         options,
@@ -138,6 +145,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         env_allow: args.env_allow,
         receipt,
         json: args.output.is_some(),
+        watch,
         command: args.command,
     })
 }

@@ -100,7 +100,7 @@ pub(super) fn http_config(
              files; raise the limit with `ulimit -Hn` or LimitNOFILE="
         );
     }
-    HttpConfig {
+    let mut config = HttpConfig {
         hosts: args.host.clone(),
         hold: args.hold,
         hold_render: args.hold_render,
@@ -116,5 +116,7 @@ pub(super) fn http_config(
         waiters_per_node_max: args.access.waiters_per_node_max.into(),
         access: guard,
         ..HttpConfig::default()
-    }
+    };
+    args.events.apply_to(&mut config);
+    config
 }

@@ -2,7 +2,7 @@
 
 use std::{env, path::PathBuf, sync::Arc};
 
-use cfgsync::app;
+use cfgsync::app::{self, History};
 use cfgsync_spec::Spec;
 use cfgsync_store::{Relocation, Store};
 use clap::Args;
@@ -58,7 +58,7 @@ impl StateArgs {
 pub(super) fn open(
     args: &StateArgs,
     spec: &Spec,
-    history: u16,
+    history: History,
 ) -> Result<Option<Arc<dyn Store>>, CommandError> {
     let Some(directory) = args.directory() else {
         return match args.relocation() {
@@ -68,6 +68,6 @@ pub(super) fn open(
             )),
         };
     };
-    let store = app::open_store(Some(directory), args.relocation(), spec, history.into());
+    let store = app::open_store(Some(directory), args.relocation(), spec, history);
     Ok(Some(store?))
 }

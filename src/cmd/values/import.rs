@@ -14,7 +14,10 @@ use cfgsync_wire::{
 };
 use clap::Args;
 
-use super::{ValuesError, value_file::ValueFile};
+use super::{
+    ValuesError,
+    value_file::{FILE_MAX_BYTES, ValueFile},
+};
 use crate::cmd::{
     diff::unified_bytes,
     error::CommandError,
@@ -22,9 +25,6 @@ use crate::cmd::{
     output::{Format, print_as, print_as_document},
     progress::counted,
 };
-
-/// The largest file, in bytes.
-const FILE_MAX_BYTES: u64 = 32 << 20;
 
 /// Set the values of a namespace to those of a YAML file, all or none
 ///

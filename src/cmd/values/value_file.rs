@@ -11,6 +11,9 @@ use serde_yaml::{
     value::{Tag, TaggedValue},
 };
 
+/// The largest file, in bytes.
+pub(crate) const FILE_MAX_BYTES: u64 = 32 << 20;
+
 /// The tag of a value with a codec, a secret or an expiry.
 const TAG: &str = "value";
 
@@ -25,11 +28,11 @@ const INTEGER_END: f64 = 9_223_372_036_854_775_808.0;
 
 /// The values of one namespace, as a file has them.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct ValueFile {
+pub(crate) struct ValueFile {
     /// The namespace that the file names.
-    pub(super) namespace: Option<Namespace>,
+    pub(crate) namespace: Option<Namespace>,
     /// The values, in the order of the file.
-    pub(super) entries: Vec<ImportEntry>,
+    pub(crate) entries: Vec<ImportEntry>,
 }
 
 impl ValueFile {
@@ -37,7 +40,7 @@ impl ValueFile {
     ///
     /// # Errors
     /// The message names the first value that cannot be read.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim_start_matches('\u{feff}');
         let document = if text.trim_start().starts_with('{') {
             let json: serde_json::Value =

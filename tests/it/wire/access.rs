@@ -142,6 +142,7 @@ fn every_route(headers: &str) -> Vec<(&'static str, String)> {
             post("/v1/fail", headers, r#"{"reason":""}"#),
         ),
         ("POST /v1/reset", post("/v1/reset", headers, "")),
+        ("GET /v1/watch", build("GET", "/v1/watch")),
         ("GET /v1/tokens", build("GET", "/v1/tokens")),
         ("GET /metrics", build("GET", "/metrics")),
         ("GET /livez", build("GET", "/livez")),

@@ -5,7 +5,8 @@ use cfgsync_model::Digest;
 use cfgsync_server::HttpConfig;
 use serde_json::{Value, json};
 
-use crate::support::{Reply, TestServer};
+use super::watch::Watch;
+use crate::support::{INSTANCE, Reply, TestServer};
 
 /// A spec with secret metadata, which viewers do not see.
 const SPEC: &str = "metadata: { key: { type: string, secret: true, default: PLANTED } }
@@ -201,4 +202,60 @@ async fn limited_token_has_few_other_rights() {
         ),
         (&json!("team-reader"), &json!(["team-*"]), &json!(true))
     );
+}
+
+#[tokio::test]
+async fn limited_token_watches_only_its_namespaces() {
+    let server = start();
+    let value = json!({ "value": "MQ==" });
+    let set = async |namespace: &str, key: &str| {
+        let request = format!("POST /v1/namespaces/{namespace}/keys/{key}");
+        assert_eq!(status(&server, "ops", &request, &value).await, 200);
+    };
+    let headers = "authorization: Bearer team\r\n";
+    let mut all = Watch::open(&server, "", headers).await;
+    let mut of_prefix = Watch::open(&server, "?prefixes=b", headers).await;
+    let mut named = Watch::open(&server, "?namespaces=team-a", headers).await;
+    set("other", "b1").await;
+    set("team-a", "b2").await;
+    let alias = json!({ "target": "b2" });
+    let alias = status(&server, "ops", "PUT /v1/aliases/b3", &alias).await;
+    assert_eq!(alias, 200);
+    set("team-b", "b4").await;
+    for (watch, expected) in [
+        (&mut all, &["b2", "b3", "b4"][..]),
+        (&mut of_prefix, &["b2", "b3", "b4"]),
+    ] {
+        watch.read_until("\"b4\"").await;
+        let text = &watch.text;
+        for key in expected {
+            assert!(text.contains(&format!("\"{key}\"")), "{text}");
+        }
+        assert!(
+            !text.contains("other") && !text.contains("\"b1\""),
+            "{text}"
+        );
+    }
+    named.read_until("\"b2\"").await;
+    assert!(!named.text.contains("other"), "{}", named.text);
+
+    // The same rights hold for old events.
+    let resume = format!("{headers}last-event-id: {INSTANCE}-0\r\n");
+    let mut old = Watch::open(&server, "", &resume).await;
+    old.read_until("\"b4\"").await;
+    assert!(
+        old.text.contains("\"b2\"") && !old.text.contains("other"),
+        "{}",
+        old.text
+    );
+
+    for (token, query, expected) in [
+        ("team", "?namespaces=other", 403),
+        ("team", "?namespaces=team-a&namespaces=other", 403),
+        ("reader", "?namespaces=-a", 400),
+    ] {
+        let request = format!("GET /v1/watch{query}");
+        let reply = call(&server, token, &request, &Value::Null).await;
+        assert_eq!(reply.status, expected, "{token} {query}");
+    }
 }

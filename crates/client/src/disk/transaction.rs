@@ -105,6 +105,14 @@ impl Transaction<'static> {
         self.0.remove(target, bytes, sha256)
     }
 
+    /// Returns whether the commit would change, create or remove a file.
+    pub(crate) fn has_changes(&self) -> bool {
+        let Changes {
+            staged, removals, ..
+        } = &self.0;
+        !removals.is_empty() || staged.iter().any(Staged::is_change)
+    }
+
     /// Undoes every change because of `cause`, as [`CommittedTransaction::roll_back`] does.
     pub(crate) fn roll_back(mut self, cause: DiskError) -> DiskError {
         self.0.roll_back(cause)

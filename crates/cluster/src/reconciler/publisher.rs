@@ -9,6 +9,7 @@ use super::{Reconciler, evaluation::Evaluation, render_key::RenderKey, renderer:
 use crate::{
     admission::Coverage,
     attempt_failure::{AttemptFailure, InputRevisions},
+    events::ReadinessNews,
     view::{NotReadyBodies, ServedGeneration, View},
 };
 use cfgsync_model::{Failure, Revision, Unmet};
@@ -131,7 +132,9 @@ impl Reconciler {
             render_failure,
         };
         self.update_metrics(&view);
+        let readiness = ReadinessNews::new(&view, &self.follower.state);
         self.shared.view.store(Arc::new(view));
+        readiness.publish(&self.shared.readiness);
         self.shared.published.send_replace(completed);
         if std::mem::take(&mut self.publisher.is_release_due) {
             self.shared.release.send_replace(());

@@ -1,6 +1,7 @@
 //! Tests of leases: which nodes a silence removes, and when.
 
 use super::*;
+use cfgsync_wire::LeaseState;
 
 fn registered(cluster: &Cluster) -> Vec<String> {
     let body = cluster.cluster();
@@ -59,7 +60,7 @@ async fn sealed_cluster_that_refuses_removals_only_shows_the_expiry() {
     cluster.add("a").await;
     cluster.files("a").await;
     cluster.note_follower(&"a".parse().unwrap());
-    let is_shown = || cluster.cluster().registrations[0].lease_expired;
+    let is_shown = || cluster.cluster().registrations[0].lease == Some(LeaseState::Expired);
     assert!(!is_shown());
     pass(31).await;
     assert!(is_shown());

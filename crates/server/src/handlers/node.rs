@@ -139,7 +139,7 @@ async fn fetch_held(
 }
 
 /// `GET /v1/nodes/{id}/payload`. With `Prefer: wait` it is held until there is a payload that the client does not have.
-/// For operators it is a look, which shows secret files as the other routes of operators do.
+/// For operators without a joiner id it is a look, which shows secret files as the other routes of operators do.
 pub(in super::super) async fn fetch_tagged(
     context: &mut RequestContext,
 ) -> Result<Reply, Rejection> {
@@ -153,7 +153,11 @@ pub(in super::super) async fn fetch_tagged(
     let connection = context.connection().clone();
     let server = &*connection.server;
     let coordinator = &server.coordinator;
-    let kind = context.access_kind();
+    // A process that joins as a node follows its own payload, also with the rights of an operator, as with `POST /node`.
+    let kind = match joiner_id(&context.head.headers) {
+        Some(_) => AccessKind::Delivery,
+        None => context.access_kind(),
+    };
     let slot = preferred.and_then(|_| hold_slot(server, kind, &identifier));
     if slot.is_none() {
         preferred = None;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Handles, accepted, apply, claim, deliver, generation, id, node, register, remove};
-use crate::{Change, EVENT_HISTORY_MAX_EVENTS, Event, EventKind, State, Store};
+use crate::{Change, Event, EventBounds, EventKind, State, Store};
 use cfgsync_model::{Identifier, NodeRegistration, Revision};
 
 /// The number of changes in one batch that every store must accept.
@@ -125,7 +125,8 @@ pub(super) async fn history_reaches_back_a_bounded_number_of_events(store: &impl
     drop(state);
 
     // The registrations are the oldest events that still fit.
-    let batches = EVENT_HISTORY_MAX_EVENTS / BATCH_CHANGES;
+    let events_max = EventBounds::default().events_max;
+    let batches = events_max / BATCH_CHANGES;
     for number in 1..batches {
         let number = number as u64;
         apply(
@@ -136,7 +137,7 @@ pub(super) async fn history_reaches_back_a_bounded_number_of_events(store: &impl
     }
     let state = store.state();
     let all = events_after(&state, Revision(0)).expect("all events fit");
-    assert_eq!(all.len(), EVENT_HISTORY_MAX_EVENTS);
+    assert_eq!(all.len(), events_max);
     assert_eq!(all[..BATCH_CHANGES], *registered.events);
 
     // One more event removes the oldest commit with all its events.
@@ -144,6 +145,6 @@ pub(super) async fn history_reaches_back_a_bounded_number_of_events(store: &impl
     let state = store.state();
     assert!(events_after(&state, Revision(0)).is_none());
     let rest = events_after(&state, registered.revision).expect("the rest fits");
-    assert_eq!(rest.len(), EVENT_HISTORY_MAX_EVENTS - BATCH_CHANGES + 1);
+    assert_eq!(rest.len(), events_max - BATCH_CHANGES + 1);
     assert_eq!(rest[..rest.len() - 1], all[BATCH_CHANGES..]);
 }

@@ -16,10 +16,13 @@ use super::{
     log::{LOG, Log, LogHead},
     new_instance,
     place::{PLACE, Place},
-    recover::{Recovered, recover},
+    recover::{Recovered, recover_within},
     snapshot::{self, Instances, SNAPSHOT},
 };
-use crate::{Change, Commit, CommitError, Relocation, SealOutcome, State};
+use crate::{
+    Change, Commit, CommitError, EventBounds, Relocation, SealOutcome, State,
+    payload_ages::UnchangedPayloads,
+};
 use cfgsync_model::{Digest, Generation, Instance, Revision};
 
 /// The length of a log, in bytes, at which a snapshot is taken. If twice the length of the last snapshot is more, that
@@ -74,6 +77,8 @@ pub(super) struct Settings {
     pub(super) history: usize,
     /// The operator's statement about a directory that was copied or restored.
     pub(super) relocation: Relocation,
+    /// The bounds on the history of events.
+    pub(super) event_bounds: EventBounds,
 }
 
 /// The result of reading or creating a directory.
@@ -96,14 +101,15 @@ impl Journal {
             log,
             head,
             instance,
-            state,
+            mut state,
             snapshot_bytes,
             new_instance_because,
             is_place_unrecorded,
-        } = match recover(&*disk)? {
+        } = match recover_within(&*disk, settings.event_bounds)? {
             None => create(&*disk, &settings.head)?,
             Some(recovered) => reopen(&*disk, recovered, settings)?,
         };
+        state.set_event_bounds(settings.event_bounds);
         for name in [LOG, SNAPSHOT, CLEAN, PLACE] {
             // A crash may have left a staged file. Usually there is none.
             let _ = disk.remove(&format!("{name}{STAGED_SUFFIX}"));
@@ -333,8 +339,11 @@ impl FrameBuilder {
             Request::Seal(generation) => {
                 let newest = self.state.generation().map(Arc::as_ref);
                 let seal = SealEntry::of(&generation, newest, self.history);
-                entry::write(&mut self.commits, &CommitEntry::of_seal(next, seal));
-                let sealed = self.state.seal(generation, self.history, next);
+                let unchanged = UnchangedPayloads::between(newest, &generation);
+                let entry = CommitEntry::of_seal(next, seal, &unchanged);
+                entry::write(&mut self.commits, &entry);
+                let (state, history) = (&mut self.state, self.history);
+                let sealed = state.seal_with(generation, &unchanged, history, next);
                 sealed.map(Response::Sealed)
             }
         };

@@ -22,7 +22,7 @@ use super::{
     snapshot,
     tests::assert_same,
 };
-use crate::{Bounds, Change, Relocation, State};
+use crate::{Bounds, Change, EventBounds, Relocation, State};
 use cfgsync_model::{
     Account, ArtifactFile, ArtifactSet, Chunk, Content, Digest, Failure, FailureKind, Generation,
     GenerationNumber, Identifier, Instance, NodeRegistration, Ownership, Revision, Seat,
@@ -129,6 +129,7 @@ fn written() -> (SimulatedDisk, Arc<State>) {
         },
         history: 2,
         relocation: Relocation::Unstated,
+        event_bounds: EventBounds::default(),
     };
     let mut journal = Journal::open(Arc::new(disk.clone()), &settings).unwrap();
     let odd = serde_json::json!({ "port": 9000, "ratio": 0.1 + 0.2, "name": "é\u{1}", "list": [null, -1] });
@@ -315,6 +316,7 @@ fn open_with_newer(name: &str) -> DirectoryError {
         },
         history: 2,
         relocation: Relocation::Unstated,
+        event_bounds: EventBounds::default(),
     };
     let error = Journal::open(Arc::new(disk.clone()), &settings)
         .err()

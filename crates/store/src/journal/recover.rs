@@ -15,7 +15,7 @@ use super::{
     lost_tail::{Evidence, LogContents, LostTail},
     snapshot::{self, SNAPSHOT},
 };
-use crate::State;
+use crate::{EventBounds, State};
 use cfgsync_model::{Digest, Generation, Instance, Revision};
 use cfgsync_support::parallel;
 
@@ -60,6 +60,14 @@ pub(super) struct LogExtent {
 
 /// Reads all of `disk`. Returns `None` if it is empty.
 pub(super) fn recover(disk: &dyn Disk) -> Result<Option<Recovered>, DirectoryError> {
+    recover_within(disk, EventBounds::default())
+}
+
+/// Like [`recover`], with these bounds on the history of events. It has the events of all changes in the log.
+pub(super) fn recover_within(
+    disk: &dyn Disk,
+    event_bounds: EventBounds,
+) -> Result<Option<Recovered>, DirectoryError> {
     let evidence = Evidence::read(disk)?;
     // Read the log before the snapshot. A running server writes the snapshot first and then clears the log. Changes that
     // are missing in the log are therefore in the snapshot that is read after it.
@@ -77,6 +85,7 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Option<Recovered>, DirectoryErr
             (state, instance, Some(facts))
         }
     };
+    state.set_event_bounds(event_bounds);
     let mut named: HashSet<Digest> = state.generations.iter().map(|kept| kept.digest).collect();
     let replay_frame = match log_head.format {
         1 => replay_frame_v1,

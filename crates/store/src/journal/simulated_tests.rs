@@ -2,7 +2,12 @@
 //! starts a new server. It checks that acknowledged changes exist, that a generation number has one digest, and that
 //! the directory can be opened.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::Arc,
+};
 
 use super::{
     commit::{Answer, Journal, Request, Response, Settings},
@@ -15,7 +20,10 @@ use super::{
     simulated_disk::{Fault, Random, SECTOR_BYTES, SimulatedDisk},
     tests::assert_same,
 };
-use crate::{Change, Relocation, SealOutcome, State, conformance::values};
+use crate::{
+    Change, EventBounds, Relocation, SealOutcome, State,
+    conformance::{phases::report, values},
+};
 use cfgsync_model::{
     ArtifactFile, ArtifactSet, Digest, Generation, GenerationNumber, Identifier, Instance,
     NodeRegistration, Revision, Seat, generation_digest,
@@ -47,9 +55,9 @@ struct Expected {
     nodes: BTreeMap<Identifier, Vec<NodeRegistration>>,
     /// The digests of generations that were sealed and may have been delivered.
     sealed: BTreeMap<u64, Digest>,
-    /// The values and aliases, with their history, that a later state may hold: the newest acknowledged ones, and those
-    /// of a change that was sent after them without an answer.
-    values: Vec<String>,
+    /// The values, aliases and phases that a later state may hold: the newest acknowledged ones, and those of a change
+    /// that was sent after them without an answer.
+    contents: Vec<String>,
     revision: Revision,
     /// The newest state that clients saw.
     state: Option<Arc<State>>,
@@ -65,6 +73,7 @@ pub(super) fn settings(instance: Instance) -> Settings {
         },
         history: HISTORY,
         relocation: Relocation::Unstated,
+        event_bounds: EventBounds::default(),
     }
 }
 
@@ -162,11 +171,15 @@ impl Expected {
 
     fn seal(&mut self, journal: &mut Journal, salt: u64) -> bool {
         let generation = generation(&journal.state, salt);
+        let mut after = State::clone(&journal.state);
+        let next = after.revision.next();
+        after.seal(generation.clone(), HISTORY, next).unwrap();
         let pending = match journal.generations().write(&generation) {
             Ok(pending) => pending,
             Err(WriteError::NotWritten { .. }) => return true,
             Err(WriteError::NotSynced { .. }) => return false,
         };
+        self.contents.push(contents_of(&after));
         let Some(answers) = self.commit(journal, vec![Request::Seal(generation.clone())]) else {
             return false;
         };
@@ -176,6 +189,12 @@ impl Expected {
         }
         drop(pending);
         journal.maintain(true).is_ok()
+    }
+
+    fn report(&mut self, journal: &mut Journal, name: &str, phase: &str) -> bool {
+        let newest = journal.state.generation().map(|newest| newest.number);
+        let report = report(name, phase, newest.unwrap_or_default().0);
+        self.change_contents(journal, vec![vec![report]])
     }
 
     fn deliver(&mut self, journal: &mut Journal, name: &str) -> bool {
@@ -188,16 +207,16 @@ impl Expected {
             .is_some()
     }
 
-    /// Changes values and aliases with one request for each batch, all in one frame. Returns whether the journal can
+    /// Changes values, aliases and phases with one request for each batch, all in one frame. Returns whether the journal can
     /// continue.
-    fn change_values(&mut self, journal: &mut Journal, batches: Vec<Vec<Change>>) -> bool {
+    fn change_contents(&mut self, journal: &mut Journal, batches: Vec<Vec<Change>>) -> bool {
         let mut after = State::clone(&journal.state);
         for changes in &batches {
             let next = after.revision.next();
             // A value whose write was refused cannot be deleted.
             let _ = after.apply(changes.clone(), next);
         }
-        self.values.push(values_of(&after));
+        self.contents.push(contents_of(&after));
         let requests = batches.into_iter().map(Request::Apply);
         self.commit(journal, requests.collect()).is_some()
     }
@@ -207,7 +226,7 @@ impl Expected {
         let answers = journal.commit(requests).ok()?;
         assert!(journal.state.revision >= self.revision);
         if journal.state.revision > self.revision {
-            self.values = vec![values_of(&journal.state)];
+            self.contents = vec![contents_of(&journal.state)];
         }
         self.show(journal);
         Some(answers)
@@ -243,10 +262,10 @@ impl Expected {
                 None => assert!(!was_registered(identifier), "{identifier} is lost"),
             }
         }
-        let values = values_of(found);
-        let is_known = self.values.is_empty() || self.values.contains(&values);
-        assert!(is_known, "values are lost, or older: {values}");
-        self.values = vec![values];
+        let contents = contents_of(found);
+        let is_known = self.contents.is_empty() || self.contents.contains(&contents);
+        assert!(is_known, "values or phases are lost, or older: {contents}");
+        self.contents = vec![contents];
         let newest = self.sealed.keys().last().copied().unwrap_or(0);
         assert!(
             found.generation().map_or(0, |g| g.number.0) >= newest,
@@ -270,9 +289,17 @@ impl Expected {
     }
 }
 
-/// Returns a description of all values and aliases, with versions, history and revisions.
-fn values_of(state: &State) -> String {
-    format!("{:?} {:?}", state.values_revision, state.values)
+/// Returns a description of all values, aliases and phases, with versions, history and revisions.
+fn contents_of(state: &State) -> String {
+    let State {
+        values_revision,
+        values,
+        phases,
+        payload_ages,
+        ..
+    } = state;
+    let (values, aliases) = (values.all().collect::<Vec<_>>(), values.aliases());
+    format!("{values_revision:?} {values:?} {aliases:?} {phases:?} {payload_ages:?}")
 }
 
 /// Returns a write of a value that spans several sectors. Two of its versions are kept.
@@ -296,21 +323,22 @@ fn run_server(
     let mut journal = open(disk)?;
     expected.check_restarted(&journal);
     let alias = format!("alias{turn}");
-    let steps: [Step<'_>; 12] = [
+    let steps: [Step<'_>; 15] = [
         &|expected, journal| expected.register(journal, &["a"], turn),
         &|expected, journal| expected.register(journal, &["b", "c", "a"], turn),
         &|expected, journal| expected.seal(journal, turn),
         &|expected, journal| expected.deliver(journal, "a"),
+        &|expected, journal| expected.report(journal, "a", "healthy"),
         &|expected, journal| {
             let batch = [set_value("v", turn), values::set_alias(&alias, "v")].concat();
             let gone = [set_value("gone", turn), values::delete("gone", None)];
-            expected.change_values(journal, [vec![batch], gone.to_vec()].concat())
+            expected.change_contents(journal, [vec![batch], gone.to_vec()].concat())
         },
         &|_, journal| !matches!(journal.snapshot(), Err(WriteError::NotSynced { .. })),
         &|expected, journal| expected.register_batch(journal, &["f", "g"], turn),
         &|expected, journal| expected.register(journal, &["d"], turn),
         &|expected, journal| {
-            expected.change_values(
+            expected.change_contents(
                 journal,
                 vec![set_value(&alias, turn + 1), set_value("gone", turn)],
             )
@@ -318,6 +346,9 @@ fn run_server(
         &|expected, journal| expected.seal(journal, turn + 1000),
         &|expected, journal| expected.seal(journal, turn),
         &|expected, journal| expected.register(journal, &["a", "e"], turn + 1),
+        // The files of the other nodes stay as they are, and so do their phases.
+        &|expected, journal| expected.report(journal, "b", "failed"),
+        &|expected, journal| expected.seal(journal, turn),
     ];
     for step in steps {
         if !step(expected, &mut journal) {
@@ -470,7 +501,9 @@ fn recovered_state_equals_the_last_state() {
         run_server(&disk, &mut expected, turn * 10).unwrap();
         let again = open(&disk).unwrap();
         assert_same(expected.state.as_ref().unwrap(), &again.state);
-        assert_eq!(disk.list("generations").unwrap().len(), HISTORY);
+        let generations = again.state.generations.iter();
+        let digests: BTreeSet<Digest> = generations.map(|kept| kept.digest).collect();
+        assert_eq!(disk.list("generations").unwrap().len(), digests.len());
     }
 }
 

@@ -9,9 +9,10 @@ use super::{
     entry::{self, FailureEntry, FileEntry, NodeEntry, OriginEntry, SealEntry},
     error::{DecodeError, DirectoryError},
     header::{self, FileKind},
+    phase_entry::ReportEntry,
     value_entry::{self, AliasEntry, HistoryEntry},
 };
-use crate::{NodeOverride, State, bounds::bytes_of, event::EventHistory};
+use crate::{NodeOverride, State, bounds::bytes_of, event_history::EventHistory};
 use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance, Origin, Revision, ValueKey};
 
 /// The name of the snapshot in the directory.
@@ -62,6 +63,10 @@ enum Part<'a> {
     Value(&'a str, &'a str, #[serde(borrow)] HistoryEntry<'a>),
     /// The name of an alias, and what it stands for.
     Alias(&'a str, #[serde(borrow)] AliasEntry<'a>),
+    /// A report about a phase, and its revision.
+    Report(#[serde(borrow)] ReportEntry<'a>, u64),
+    /// Nodes whose payload is older than the newest generation, with the generation since which they have it.
+    PayloadAges(#[serde(borrow)] Vec<(&'a str, u64)>),
 }
 
 /// The instance in the head of the log, and that of the state. They differ if the state continues an earlier instance.
@@ -163,6 +168,17 @@ pub(super) fn to_file(instances: Instances, state: &State, history: usize) -> Ve
         for (name, alias) in state.values.aliases() {
             part(&Part::Alias(name.as_str(), AliasEntry::of(alias)));
         }
+        for (identifier, reports) in state.phases.all() {
+            for (phase, report) in reports {
+                let entry = ReportEntry::of_stored(identifier, phase, report);
+                part(&Part::Report(entry, report.revision.0));
+            }
+        }
+        let ages = state.payload_ages.all();
+        let ages: Vec<_> = ages.map(|(id, since)| (id.as_str(), since.0)).collect();
+        if !ages.is_empty() {
+            part(&Part::PayloadAges(ages));
+        }
         let mut before = None;
         for generation in state.generations.iter() {
             let seal = SealEntry::of(generation, before.map(Arc::as_ref), history);
@@ -205,7 +221,7 @@ impl Part<'_> {
                 // Format 1 does not store the newest change of a registration. The newest input is at least as new.
                 state.registrations_revision = Revision(inputs);
                 state.overrides_revision = Revision(overrides);
-                state.events = EventHistory::starting_after(state.revision);
+                state.events = EventHistory::starting_after(state.revision, state.events.bounds());
             }
             Self::Revisions {
                 registrations,
@@ -255,6 +271,14 @@ impl Part<'_> {
                 state
                     .values
                     .insert_alias(name, alias, state.values_revision);
+            }
+            Self::Report(report, revision) => report.add_to(state, revision)?,
+            Self::PayloadAges(ages) => {
+                for (identifier, since) in ages {
+                    let identifier = Identifier::recorded(identifier)?;
+                    let since = GenerationNumber(since);
+                    state.payload_ages.insert(identifier, since);
+                }
             }
             Self::Redraws { newest, pending } => {
                 state.redraws_revision = Revision(newest);

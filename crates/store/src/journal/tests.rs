@@ -17,10 +17,11 @@ use super::{
     snapshot::{self, Instances},
 };
 use crate::{
-    BoxFuture, Change, Commit, CommitError, PublishedState, Relocation, SealOutcome, State,
-    StateGuard, Store, conformance,
+    BoxFuture, Change, Commit, CommitError, Event, EventBounds, PublishedState, Relocation,
+    SealOutcome, State, StateGuard, Store,
+    conformance::{self, values},
 };
-use cfgsync_model::{Generation, Instance, NodeRegistration, Revision};
+use cfgsync_model::{EventPosition, Generation, Instance, NodeRegistration, Revision};
 
 fn config(directory: &Path) -> DirectoryConfig {
     DirectoryConfig {
@@ -28,6 +29,7 @@ fn config(directory: &Path) -> DirectoryConfig {
         cluster: "devnet".to_owned(),
         history: 3,
         relocation: Relocation::Unstated,
+        event_bounds: EventBounds::default(),
     }
 }
 
@@ -325,4 +327,76 @@ async fn raised_history_does_not_need_removed_generations() {
     assert_eq!(kept(&open(8)), [6]);
     let files = std::fs::read_dir(directory.path().join("generations"));
     assert_eq!(files.unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn events_come_back_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = |events_max| {
+        JournalStore::open(&DirectoryConfig {
+            event_bounds: EventBounds {
+                events_max,
+                ..EventBounds::default()
+            },
+            ..config(directory.path())
+        })
+        .unwrap()
+    };
+    let all_of = |journal: &JournalStore| -> Option<Vec<(EventPosition, Event)>> {
+        let start = EventPosition::after(Revision(0));
+        let events = journal.state().events_behind(start)?;
+        Some(
+            events
+                .map(|event| (event.position, (*event).clone()))
+                .collect(),
+        )
+    };
+    let journal = open(100);
+    let register =
+        |name: &str| Change::register(NodeRegistration::new(name, [10, 0, 0, 1]).unwrap());
+    let batches = [
+        vec![register("a"), register("b")],
+        values::set(values::new_value("k", "1", 0)),
+        values::set_alias("old", "k"),
+        values::set(values::new_value("k", "2", 7)),
+        values::delete("k", None),
+        vec![Change::Remove {
+            identifier: "a".parse().unwrap(),
+            only_if: None,
+            joiner: None,
+        }],
+    ];
+    for batch in batches {
+        journal.apply(batch).await.unwrap();
+    }
+    let sealed = journal.seal(conformance::generation(1, "x")).await;
+    assert!(matches!(sealed, Ok(SealOutcome::Won)));
+    let before = all_of(&journal);
+    assert_eq!(before.as_ref().unwrap().len(), 8);
+    drop(journal);
+    let journal = open(100);
+    assert_eq!(all_of(&journal), before);
+    drop(journal);
+    let journal = open(3);
+    assert_eq!(all_of(&journal), None);
+    let newest = Revision(journal.state().revision.0 - 3);
+    assert_eq!(journal.state().events_after(newest).unwrap().count(), 3);
+}
+
+#[tokio::test]
+async fn events_before_a_snapshot_are_gone_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || JournalStore::open(&config(directory.path())).unwrap();
+    let journal = open();
+    for at in 0..6 {
+        let large = values::new_value("large", &"x".repeat(1 << 20), at);
+        journal.apply(values::set(large)).await.unwrap();
+    }
+    assert!(journal.state().events_after(Revision(0)).is_some());
+    drop(journal);
+    let journal = open();
+    let state = journal.state();
+    assert_eq!(state.revision, Revision(6));
+    assert!(state.events_after(Revision(0)).is_none());
+    assert_eq!(state.events_after(Revision(6)).unwrap().count(), 0);
 }
