@@ -111,7 +111,7 @@ async fn lists_are_sorted_and_come_in_pages() {
     assert_eq!(names(&later.items), ["app/x", "app/y"]);
     let other = "other".parse().unwrap();
     assert!(cluster.list_values(&other, "", None, 9).items.is_empty());
-    let namespaces = cluster.list_namespaces("", None, 9).items;
+    let namespaces = cluster.list_namespaces("", None, 9, |_| true).items;
     assert_eq!(namespaces, [prod()]);
 }
 
