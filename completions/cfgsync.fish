@@ -84,6 +84,10 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watch-heartbea
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watchers-max -d 'Most open event streams; the server refuses more with status 429 [env: CFGSYNC_WATCHERS_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watchers-per-identity-max -d 'Most open event streams of one token or client certificate [env: CFGSYNC_WATCHERS_PER_IDENTITY_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watchers-per-address-max -d 'Most open event streams of one address. An IPv6 /64 counts as one address [env: CFGSYNC_WATCHERS_PER_ADDRESS_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l values-max -d 'Most keys in all namespaces, with the deleted ones whose history is kept. Also the most aliases [env: CFGSYNC_VALUES_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l values-total-max -d 'Memory for all versions of all values. A version counts as its length and 256 bytes [env: CFGSYNC_VALUES_TOTAL_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l value-history-max -d 'Most versions of each value that the server keeps; the oldest are dropped [env: CFGSYNC_VALUE_HISTORY_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l page-default -d 'Entries of a page of values or versions if the client gives no limit, at most 1000 [env: CFGSYNC_PAGE_DEFAULT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"

@@ -55,6 +55,10 @@ pub struct Metrics {
     refusals: Family<RefusalLabels, Counter>,
     /// The number of open event streams.
     pub watchers: Gauge,
+    /// The number of keys of values, with the deleted ones whose history is kept.
+    pub values: Gauge,
+    /// The size of all versions of all values, in bytes of memory.
+    pub values_bytes: Gauge,
     /// The number of open connections.
     pub connections: Gauge,
     /// Connections that were closed at once because their address had too many open connections.
@@ -203,6 +207,8 @@ impl Default for Metrics {
                 Histogram::new(REQUEST_BUCKETS_SECONDS)
             }),
             watchers: Gauge::default(),
+            values: Gauge::default(),
+            values_bytes: Gauge::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             tls_failures: Counter::default(),
@@ -249,6 +255,16 @@ impl Metrics {
             &self.start_time,
         );
         gauge("watchers", "Open event streams", &self.watchers);
+        gauge(
+            "values",
+            "Keys of values, with the deleted ones whose history is kept",
+            &self.values,
+        );
+        gauge(
+            "values_bytes",
+            "Memory of all versions of all values",
+            &self.values_bytes,
+        );
         gauge("connections", "Open connections", &self.connections);
         let build = Family::<BuildLabels, Gauge>::default();
         let version = env!("CARGO_PKG_VERSION");

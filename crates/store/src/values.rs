@@ -59,6 +59,16 @@ impl Values {
         self.namespaces.get(namespace)
     }
 
+    /// Returns the number of keys, with the deleted ones whose history is kept.
+    pub fn keys_count(&self) -> usize {
+        self.keys_count
+    }
+
+    /// Returns the size of all versions, in bytes of memory.
+    pub fn total_bytes(&self) -> usize {
+        self.total_bytes
+    }
+
     /// Returns the current version of a key or an alias, and the key that it stands for.
     pub fn get<'a>(
         &'a self,

@@ -18,7 +18,7 @@ use super::{
 use cfgsync_access::Action;
 use cfgsync_cluster::{
     Entry, NAMESPACES_PAGE_DEFAULT_ENTRIES, NAMESPACES_PAGE_MAX_ENTRIES, NewValue,
-    PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES, known_codecs,
+    PAGE_MAX_ENTRIES, known_codecs,
 };
 use cfgsync_model::{Digest, Namespace, VALUE_MAX_BYTES, ValueKey};
 use cfgsync_wire::{
@@ -80,7 +80,10 @@ pub(in super::super) async fn list(mut context: Context) -> Routed {
     let namespace = context.path_namespace()?;
     let page = {
         let query = Query::of(&context.head.uri);
-        let limit = query.limit(PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES)?;
+        let limit = query.limit(
+            context.server().config.page_default_entries,
+            PAGE_MAX_ENTRIES,
+        )?;
         let (prefix, after) = (query.get(&["prefix"]).unwrap_or_default(), cursor(&query)?);
         let coordinator = &context.server().coordinator;
         coordinator.list_values(&namespace, prefix, after.as_deref(), limit)
@@ -99,7 +102,10 @@ pub(in super::super) async fn versions(mut context: Context) -> Routed {
     let (namespace, key) = names(&context)?;
     let (entries, next, limit) = {
         let query = Query::of(&context.head.uri);
-        let limit = query.limit(PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES)?;
+        let limit = query.limit(
+            context.server().config.page_default_entries,
+            PAGE_MAX_ENTRIES,
+        )?;
         let coordinator = &context.server().coordinator;
         let (entries, next) = if let Some(version) = query.number("version")? {
             let entry = coordinator.value_version(&namespace, &key, version)?;

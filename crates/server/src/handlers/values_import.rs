@@ -28,6 +28,9 @@ pub(in super::super) async fn import(
     let namespace = context.path_namespace()?;
     context.set_value(namespace.to_string());
     let limit = context.server().config.body_timeout;
+    let server = &context.connection().server;
+    let server = server.clone();
+    let permit = server.replace_bodies.acquire().await;
     let body = bounded_body(&context, &mut body, IMPORT_BODY_MAX_BYTES, limit).await?;
     let coordinator = context.server().coordinator.clone();
     let of_plan = namespace.clone();
@@ -39,6 +42,7 @@ pub(in super::super) async fn import(
         Ok::<_, Rejection>((dry_run, plan))
     });
     let (dry_run, plan) = planned.await.map_err(|_| Rejection::Bug)??;
+    drop(permit);
     let answer = ImportAnswer {
         dry_run,
         changes: plan.changes.iter().map(change_of).collect(),
