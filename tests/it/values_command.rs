@@ -117,6 +117,12 @@ fn conditions_decide_whether_a_value_is_set() {
     // The history stays.
     assert_eq!(values.ok(&["get", "prod/a", "2"]), "2");
 
+    let (exit, _, log) = values.run(&["set", "prod/a", "{", "--codec", "yaml"]);
+    assert_eq!(exit, 77, "{log}");
+    assert!(
+        !log.contains("--codec text"),
+        "a hint for another failure: {log}"
+    );
     let (exit, _, log) = values.run(&["set", "prod/a", "not JSON"]);
     assert_eq!(exit, 77, "{log}");
     assert!(
@@ -160,6 +166,16 @@ fn missing_value_is_answered_with_the_nearest_name() {
         let (exit, _, log) = values.run(&["rm", address]);
         assert_eq!(exit, 77, "{log}");
         assert!(log.contains(expected), "{log}");
+    }
+    for arguments in [
+        &["ls", "prodution"][..],
+        &["ls", "prodution", "-o", "json"],
+        &["export", "prodution"],
+    ] {
+        let (exit, _, log) = values.run(arguments);
+        assert_eq!(exit, 0, "{log}");
+        let warning = "the namespace prodution has no values; did you mean `production`?";
+        assert!(log.contains(warning), "{log}");
     }
     for address in ["production", "production/", "/app", "a b/c"] {
         let (exit, _, log) = values.run(&["get", address]);
