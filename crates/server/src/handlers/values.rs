@@ -48,7 +48,12 @@ pub(in super::super) async fn set(mut context: Context, mut body: Body) -> Route
     let (namespace, key) = names(&context)?;
     let if_version = if_match(&context.head.headers)?;
     let limit = context.server().config.body_timeout;
-    let body = bounded_body(&context, &mut body, SET_BODY_MAX_BYTES, limit).await?;
+    let body = bounded_body(&context, &mut body, SET_BODY_MAX_BYTES, limit).await;
+    // Existing clients expect the same answer as for a value that is only a little too long.
+    let body = body.map_err(|rejection| match rejection {
+        Rejection::TooLarge { .. } => Rejection::LongValue,
+        other => other,
+    })?;
     let set = read_set(&body)?;
     drop(body);
     note(&mut context, &namespace, &key);
