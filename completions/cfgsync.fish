@@ -85,6 +85,10 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watch-heartbea
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watchers-max -d 'Most open event streams; the server refuses more with status 429 [env: CFGSYNC_WATCHERS_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watchers-per-identity-max -d 'Most open event streams of one token or client certificate [env: CFGSYNC_WATCHERS_PER_IDENTITY_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watchers-per-address-max -d 'Most open event streams of one address. An IPv6 /64 counts as one address [env: CFGSYNC_WATCHERS_PER_ADDRESS_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l values-max -d 'Most keys in all namespaces, with the deleted ones whose history is kept. Also the most aliases [env: CFGSYNC_VALUES_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l values-total-max -d 'Memory for all versions of all values. A version counts as its length and 256 bytes [env: CFGSYNC_VALUES_TOTAL_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l value-history-max -d 'Most versions of each value that the server keeps; the oldest are dropped [env: CFGSYNC_VALUE_HISTORY_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l page-default -d 'Entries of a page of values or versions if the client gives no limit, at most 1000 [env: CFGSYNC_PAGE_DEFAULT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
@@ -591,6 +595,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_se
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l role -d 'The role of the token: `node` may register, fetch its own files and leave; `viewer` may see the state of the cluster, but no contents; `operator` may do everything [env: CFGSYNC_ROLE]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l name -d 'The name of the token, which logs show [default: its role and the start of its hash] [env: CFGSYNC_NAME]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l identifier -d 'The nodes that may use the token: `*` matches any text, `?` one character, as in `web-*` [default: all] [env: CFGSYNC_IDENTIFIER]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l namespace -d 'The namespaces whose values an operator\'s token is for, as in `prod-*`; of the rest of the cluster, its holder sees what a viewer sees; repeatable [default: no limit] [env: CFGSYNC_NAMESPACE, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l expires -d 'How long the token is valid from now on [default: no limit] [env: CFGSYNC_EXPIRES]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l url -d 'Print the secret as part of this join URL, which `serve` prints, for `cfgsync join URL` [env: CFGSYNC_URL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l append -d 'Add the line to this tokens file; if it does not exist, it is created with mode 0600 [env: CFGSYNC_APPEND]' -r -F
@@ -598,6 +603,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_s
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l read-only -d 'Limit an operator\'s token to reading [env: CFGSYNC_READ_ONLY]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
 json\t'JSON, for scripts'
