@@ -32,6 +32,7 @@ pub(crate) mod phase_wait;
 pub(crate) mod serve;
 pub(crate) mod join;
 pub(crate) mod inspect;
+pub(crate) mod rollout;
 pub(crate) mod values;
 pub(crate) mod plan;
 pub(crate) mod rm;
@@ -78,8 +79,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Serve(serve::ServeArgs),
-    Join(join::JoinArgs),
+    Serve(Box<serve::ServeArgs>),
+    Join(Box<join::JoinArgs>),
     Inspect(inspect::InspectArgs),
     Plan(plan::PlanArgs),
     Rm(rm::RmArgs),
@@ -90,6 +91,7 @@ pub(crate) enum Command {
     Reload(reload::ReloadArgs),
     Release(release::ReleaseArgs),
     Redraw(redraw::RedrawArgs),
+    Rollout(rollout::RolloutArgs),
     Report(report_phase::ReportArgs),
     Wait(wait_phase::WaitArgs),
     Values(values::ValuesArgs),
@@ -105,8 +107,8 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
     log::start(&cli.log);
     settings::warn_of_unknown_variables();
     match cli.command {
-        Command::Serve(args) => serve::run(args),
-        Command::Join(args) => join::run(args),
+        Command::Serve(args) => serve::run(*args),
+        Command::Join(args) => join::run(*args),
         Command::Inspect(args) => inspect::run(args),
         Command::Plan(args) => plan::run(&args),
         Command::Rm(args) => rm::run(args),
@@ -117,6 +119,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Reload(args) => reload::run(args),
         Command::Release(args) => release::run(args),
         Command::Redraw(args) => redraw::run(args),
+        Command::Rollout(args) => rollout::run(args),
         Command::Report(args) => report_phase::run(args),
         Command::Wait(args) => wait_phase::run(args),
         Command::Values(args) => values::run(args),

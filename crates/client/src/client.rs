@@ -39,7 +39,7 @@ use cfgsync_model::{
 };
 use cfgsync_wire::{
     ClusterBody, GenerationBody, GenerationEntry, NodeBody, NodeEntry, PayloadLimits,
-    ReceivedPayload, ReloadBody, ReloadPart, ReloadResult,
+    ReceivedPayload, ReloadBody, ReloadPart, ReloadResult, RolloutBody,
 };
 pub use error::{CallError, InvalidSecret, TrustError};
 pub use phases::{PhaseNodes, PhaseQuestion};
@@ -417,6 +417,27 @@ impl Client {
     pub async fn reset(&self) -> Result<Response<()>, CallError> {
         self.send_empty(Method::POST, "/v1/reset", RequestOptions::default())
             .await
+    }
+
+    /// Returns the state of the roll-out.
+    pub async fn rollout(&self) -> Result<Response<RolloutBody>, CallError> {
+        self.get("/v1/rollout").await
+    }
+
+    /// Hands the generation that is rolled out to no further node.
+    pub async fn stop_rollout(&self) -> Result<Response<()>, CallError> {
+        self.send_empty(Method::POST, "/v1/rollout/stop", RequestOptions::default())
+            .await
+    }
+
+    /// Continues a roll-out that is stopped.
+    pub async fn resume_rollout(&self) -> Result<Response<()>, CallError> {
+        self.send_empty(
+            Method::POST,
+            "/v1/rollout/resume",
+            RequestOptions::default(),
+        )
+        .await
     }
 
     /// Evaluates the value `key` of `once` again, for the next generation. Returns when that generation is sealed, or

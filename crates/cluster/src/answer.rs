@@ -126,6 +126,9 @@ pub enum Refusal {
          `cfgsync unban {0}`"
     )]
     Banned(Identifier),
+    /// No roll-out is running.
+    #[error("no roll-out is running: all nodes get the newest generation")]
+    NoRollout,
     /// The node is not banned.
     #[error("{0} is not banned")]
     NotBanned(Identifier),

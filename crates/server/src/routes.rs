@@ -100,6 +100,9 @@ pub(super) enum RoutedHandler {
     DeleteAlias,
     Watch,
     Redraw,
+    Rollout,
+    StopRollout,
+    ResumeRollout,
     Reload,
     Livez,
     Readyz,
@@ -297,6 +300,33 @@ pub(super) static ROUTES: &[Route] = &[
         }],
     },
     Route {
+        pattern: "/v1/rollout",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Inspect,
+            handler: Handler::Routed(RoutedHandler::Rollout),
+            doc: "describes the roll-out of the newest generation",
+        }],
+    },
+    Route {
+        pattern: "/v1/rollout/stop",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Operate,
+            handler: Handler::Routed(RoutedHandler::StopRollout),
+            doc: "hands the newest generation to no further node",
+        }],
+    },
+    Route {
+        pattern: "/v1/rollout/resume",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Operate,
+            handler: Handler::Routed(RoutedHandler::ResumeRollout),
+            doc: "continues a roll-out that is stopped",
+        }],
+    },
+    Route {
         pattern: "/v1/reset",
         endpoints: &[Endpoint {
             verb: Verb::Post,
@@ -309,9 +339,9 @@ pub(super) static ROUTES: &[Route] = &[
         pattern: "/v1/namespaces",
         endpoints: &[Endpoint {
             verb: Verb::Get,
-            action: Action::ReadValues,
+            action: Action::ListNames,
             handler: Handler::Routed(RoutedHandler::Namespaces),
-            doc: "lists the namespaces that have a value",
+            doc: "lists the namespaces that have a value and that the client may read",
         }],
     },
     Route {
@@ -395,7 +425,7 @@ pub(super) static ROUTES: &[Route] = &[
         pattern: "/v1/codecs",
         endpoints: &[Endpoint {
             verb: Verb::Get,
-            action: Action::ReadValues,
+            action: Action::ListNames,
             handler: Handler::Routed(RoutedHandler::Codecs),
             doc: "lists the codecs that the server checks",
         }],
@@ -404,7 +434,7 @@ pub(super) static ROUTES: &[Route] = &[
         pattern: "/v1/aliases",
         endpoints: &[Endpoint {
             verb: Verb::Get,
-            action: Action::ReadValues,
+            action: Action::ListNames,
             handler: Handler::Routed(RoutedHandler::Aliases),
             doc: "lists the aliases",
         }],
@@ -414,19 +444,19 @@ pub(super) static ROUTES: &[Route] = &[
         endpoints: &[
             Endpoint {
                 verb: Verb::Get,
-                action: Action::ReadValues,
+                action: Action::ListNames,
                 handler: Handler::Routed(RoutedHandler::GetAlias),
                 doc: "returns an alias",
             },
             Endpoint {
                 verb: Verb::Put,
-                action: Action::WriteValues,
+                action: Action::WriteAliases,
                 handler: Handler::Routed(RoutedHandler::SetAlias),
                 doc: "sets an alias, a second name for a key",
             },
             Endpoint {
                 verb: Verb::Delete,
-                action: Action::WriteValues,
+                action: Action::WriteAliases,
                 handler: Handler::Routed(RoutedHandler::DeleteAlias),
                 doc: "deletes an alias",
             },

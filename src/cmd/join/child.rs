@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use super::{
     JoinFailure,
-    facts::CmdEnvironment,
+    deliver::AddedVariables,
     handover,
     signals::EndedBy,
     watch::{Reload, WatchSettings},
@@ -27,10 +27,10 @@ pub(super) struct Child<'a> {
     own: Rc<OwnChildren>,
     supervisor: Supervisor,
     pid: Option<Pid>,
-    /// The additional environment with which CMD was started.
-    environment: CmdEnvironment,
-    /// The additional environment of the next start, while CMD ends for a restart.
-    restart: Option<CmdEnvironment>,
+    /// The variables with which CMD was started.
+    variables: AddedVariables,
+    /// The variables of the next start, while CMD ends for a restart.
+    restart: Option<AddedVariables>,
     is_stopping: bool,
 }
 
@@ -52,14 +52,14 @@ pub(super) enum ChildEvent {
 }
 
 impl<'a> Child<'a> {
-    /// Starts CMD with the delivered environment.
+    /// Starts CMD with the delivered variables.
     pub(super) fn start(
         command: &'a [OsString],
         settings: &'a WatchSettings,
-        environment: CmdEnvironment,
+        variables: AddedVariables,
         own: Rc<OwnChildren>,
     ) -> Result<Self, ProgramError> {
-        let supervisor = spawn(command, settings, &environment)?;
+        let supervisor = spawn(command, settings, &variables)?;
         let pid = supervisor.pid();
         own.note(pid);
         Ok(Self {
@@ -68,7 +68,7 @@ impl<'a> Child<'a> {
             own,
             supervisor,
             pid,
-            environment,
+            variables,
             restart: None,
             is_stopping: false,
         })
@@ -102,15 +102,14 @@ impl<'a> Child<'a> {
         }
     }
 
-    /// Tells CMD of a delivery with this environment.
-    pub(super) fn apply(&mut self, environment: CmdEnvironment, has_changes: bool) -> Applied {
+    /// Tells CMD of a delivery with these variables.
+    pub(super) fn apply(&mut self, variables: AddedVariables, has_changes: bool) -> Applied {
         if self.is_stopping {
             return Applied::Done;
         }
         let is_restart = self.settings.reload == Reload::Restart && has_changes;
-        let before = self.restart.as_ref().unwrap_or(&self.environment);
-        if is_restart || environment.variables != before.variables {
-            self.begin_restart(environment);
+        if is_restart || variables.sent != self.restart.as_ref().unwrap_or(&self.variables).sent {
+            self.begin_restart(variables);
             return Applied::Restarting;
         }
         if let (Reload::Signal(NamedSignal { name, signal }), true) =
@@ -122,8 +121,8 @@ impl<'a> Child<'a> {
         Applied::Done
     }
 
-    fn begin_restart(&mut self, environment: CmdEnvironment) {
-        if self.restart.replace(environment).is_none() {
+    fn begin_restart(&mut self, variables: AddedVariables) {
+        if self.restart.replace(variables).is_none() {
             let NamedSignal { name, signal } = self.settings.kill_signal.unwrap_or(TERMINATE);
             info!("restarting the command, because its files have changed: sent SIG{name}");
             self.supervisor.terminate(signal);
@@ -142,14 +141,14 @@ impl<'a> Child<'a> {
             }
         };
         self.own.forget(self.pid);
-        let Some(environment) = self.restart.take() else {
+        let Some(variables) = self.restart.take() else {
             log_end(status);
             return Ok(ChildEvent::Ended(Exit::of_status(status)));
         };
-        self.supervisor = spawn(self.command, self.settings, &environment)?;
+        self.supervisor = spawn(self.command, self.settings, &variables)?;
         self.pid = self.supervisor.pid();
         self.own.note(self.pid);
-        self.environment = environment;
+        self.variables = variables;
         info!("the command was started again");
         Ok(ChildEvent::Restarted)
     }
@@ -158,9 +157,9 @@ impl<'a> Child<'a> {
 fn spawn(
     command: &[OsString],
     settings: &WatchSettings,
-    environment: &CmdEnvironment,
+    variables: &AddedVariables,
 ) -> Result<Supervisor, ProgramError> {
-    let (path, command) = handover::prepare(command, environment)?;
+    let (path, command) = handover::prepare(command, variables)?;
     Supervisor::spawn(command.into(), settings.kill_timeout)
         .map_err(|error| crate::cmd::program::explain(&path, error))
 }

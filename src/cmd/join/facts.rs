@@ -10,18 +10,6 @@ use cfgsync_wire::ReceivedPayload;
 use super::resolve::Plan;
 use crate::cmd::{parsers::absolute, settings::SEAT_VARIABLE};
 
-/// A variable about the node, for CMD.
-pub(super) type Fact = (&'static str, OsString);
-
-/// The additional environment of CMD.
-#[derive(Debug, Clone)]
-pub(super) struct CmdEnvironment {
-    /// The variables of `--env` artifacts.
-    pub(super) variables: Vec<(String, String)>,
-    /// The facts about the node. They count if both have a variable. CMD is not started again if only they change.
-    pub(super) facts: Vec<Fact>,
-}
-
 /// The facts that a delivery gave, this one or an earlier one.
 pub(super) struct Given<'a> {
     generation: Option<GenerationNumber>,
@@ -49,27 +37,31 @@ impl<'a> Given<'a> {
     }
 
     /// Returns the variables for CMD.
-    pub(super) fn facts(&self, plan: &Plan, session: &Session) -> Vec<Fact> {
+    pub(super) fn variables(
+        &self,
+        plan: &Plan,
+        session: &Session,
+    ) -> Vec<(&'static str, OsString)> {
         let identifier = plan.options.identifier.to_string();
         let servers = plan.client.servers().map(ServerUrl::without_token);
         let servers: Vec<String> = servers.collect();
-        let mut facts: Vec<Fact> = vec![
+        let mut variables: Vec<(&'static str, OsString)> = vec![
             ("CFGSYNC_ID", identifier.into()),
             ("CFGSYNC_SERVER", servers.join("\n").into()),
         ];
         if let Some(generation) = self.generation {
-            facts.push(("CFGSYNC_GENERATION", generation.to_string().into()));
+            variables.push(("CFGSYNC_GENERATION", generation.to_string().into()));
         }
         if let Some(Seat(seat)) = self.seat {
-            facts.push((SEAT_VARIABLE, seat.to_string().into()));
+            variables.push((SEAT_VARIABLE, seat.to_string().into()));
         }
         if let Some(cluster) = self.cluster {
-            facts.push(("CFGSYNC_CLUSTER", cluster.into()));
+            variables.push(("CFGSYNC_CLUSTER", cluster.into()));
         }
         if let Some(path) = session.key_file() {
-            facts.push(("CFGSYNC_IDENTITY_FILE", absolute(&path).into()));
+            variables.push(("CFGSYNC_IDENTITY_FILE", absolute(&path).into()));
         }
-        facts.extend(plan.access_variables.iter().cloned());
-        facts
+        variables.extend(plan.access_variables.iter().cloned());
+        variables
     }
 }

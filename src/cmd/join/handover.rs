@@ -8,40 +8,41 @@ use std::{
     process::Command,
 };
 
-use super::{deliver::Delivered, facts::CmdEnvironment};
+use super::deliver::{AddedVariables, Delivered};
 use crate::cmd::{
     credentials,
     program::{self, ProgramError},
 };
 
-/// Executes `command` with the delivered environment, and without the variables that hold this program's token. Returns
-/// only if that fails. The locks of the directories end when the program has started, because it does not inherit them.
+/// Executes `program` with the environment of the delivery, and without the variables that hold this program's token.
+/// Returns only if that fails. The locks of the directories end when the program has started, because it does not inherit
+/// them.
 pub(super) fn execute(command: &[OsString], delivered: Delivered) -> ProgramError {
     let Delivered {
-        environment,
+        variables,
         locks: _locks,
         ..
     } = delivered;
-    match prepare(command, &environment) {
+    match prepare(command, &variables) {
         Ok((path, mut command)) => program::explain(&path, command.exec()),
         Err(error) => error,
     }
 }
 
-/// Returns the path of the program, and the command that starts it with this additional environment.
+/// Returns the path of the program, and the command that starts it with these variables.
 pub(super) fn prepare(
     command: &[OsString],
-    delivered: &CmdEnvironment,
+    variables: &AddedVariables,
 ) -> Result<(PathBuf, Command), ProgramError> {
     let (program, arguments) = command.split_first().expect("there is a CMD");
     let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     for variable in credentials::variables_with_token() {
         environment.remove(OsStr::new(variable));
     }
-    let variables = delivered.variables.iter();
-    environment.extend(variables.map(|(name, value)| (name.into(), value.into())));
-    let facts = delivered.facts.iter();
-    environment.extend(facts.map(|(name, value)| ((*name).into(), value.clone())));
+    let sent = variables.sent.iter();
+    environment.extend(sent.map(|(name, value)| (name.into(), value.into())));
+    let facts = variables.facts.iter();
+    environment.extend(facts.map(|(name, value)| (name.into(), value.clone())));
     let search_path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
     let path = program::find(program, search_path)?;
     match program::command(&path, program, arguments, &environment) {

@@ -138,7 +138,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
     options.delivered = delivered;
     options.timeout = parsers::limit(args.timeout);
     let mut delivery = delivery(args.owner.as_deref(), receipt.as_ref(), outputs)?;
-    if watch.is_some() {
+    if watch.as_ref().is_some_and(WatchSettings::acts) {
         delivery = delivery.with_action();
     }
     Ok(Plan {
