@@ -77,6 +77,12 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l connections-pe
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l header-timeout -d 'How long a connection may be idle, and how long the head of a request may take [env: CFGSYNC_HEADER_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l body-timeout -d 'How long the body of a request may take [env: CFGSYNC_BODY_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l write-stall-timeout -d 'Close the connection of a client that reads no byte of a response for this time [env: CFGSYNC_WRITE_STALL_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l event-history-max -d 'Most events that the server keeps for watchers that reconnect [env: CFGSYNC_EVENT_HISTORY_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l event-history-bytes-max -d 'Memory for the contents of values and the metadata of nodes in these events [env: CFGSYNC_EVENT_HISTORY_BYTES_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watch-heartbeat -d 'Time between two heartbeats of an event stream [env: CFGSYNC_WATCH_HEARTBEAT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watchers-max -d 'Most open event streams; the server refuses more with status 429 [env: CFGSYNC_WATCHERS_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watchers-per-identity-max -d 'Most open event streams of one token or client certificate [env: CFGSYNC_WATCHERS_PER_IDENTITY_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watchers-per-address-max -d 'Most open event streams of one address. An IPv6 /64 counts as one address [env: CFGSYNC_WATCHERS_PER_ADDRESS_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
