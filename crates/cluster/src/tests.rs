@@ -17,6 +17,7 @@ mod capacity;
 mod audit_sink;
 mod slow_store;
 mod values;
+mod events;
 
 use std::{
     collections::{BTreeMap, HashMap},
