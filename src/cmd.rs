@@ -10,7 +10,7 @@ pub(crate) mod program;
 pub(crate) mod log;
 pub(crate) mod exit;
 pub(crate) mod error;
-pub(crate) mod values;
+pub(crate) mod parsers;
 pub(crate) mod sources;
 pub(crate) mod credentials;
 pub(crate) mod tls;
@@ -20,6 +20,8 @@ pub(crate) mod settings;
 pub(crate) mod output;
 pub(crate) mod manager;
 pub(crate) mod signals;
+pub(crate) mod signal_name;
+pub(crate) mod orphans;
 pub(crate) mod reason;
 pub(crate) mod progress;
 pub(crate) mod diff;
@@ -28,6 +30,7 @@ pub(crate) mod spec_file;
 pub(crate) mod serve;
 pub(crate) mod join;
 pub(crate) mod inspect;
+pub(crate) mod values;
 pub(crate) mod plan;
 pub(crate) mod rm;
 pub(crate) mod unban;
@@ -83,6 +86,7 @@ pub(crate) enum Command {
     Reload(reload::ReloadArgs),
     Release(release::ReleaseArgs),
     Redraw(redraw::RedrawArgs),
+    Values(values::ValuesArgs),
     Token(token::TokenArgs),
     Key(key::KeyArgs),
     Completions(completions::CompletionsArgs),
@@ -107,6 +111,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Reload(args) => reload::run(args),
         Command::Release(args) => release::run(args),
         Command::Redraw(args) => redraw::run(args),
+        Command::Values(args) => values::run(args),
         Command::Token(args) => token::run(args),
         Command::Key(args) => key::run(&args),
         Command::Completions(args) => completions::run(&args),
@@ -137,6 +142,8 @@ mod tests {
                 let without = [
                     ("inspect", "state-dir"),
                     ("plan", "out-dir"),
+                    // Where CFGSYNC_WATCH is set for `join`, `inspect` must still be able to wait.
+                    ("inspect", "watch"),
                     // Where CFGSYNC_SERVER is set for other commands, `plan` asks no server.
                     ("plan", "server"),
                     ("new", "out-dir"),

@@ -71,11 +71,12 @@ pub use cfgsync_client::{Client, JoinError, OutputMap, ServerUrl, fetch_and_writ
 pub use cfgsync_cluster::Refusal;
 pub use cfgsync_model::{
     ArtifactFile, ArtifactSet, Generation, Identifier, MaterializedArtifacts, NodeRegistration,
-    RegistrationSnapshot, SnapshotNode,
+    RegistrationSnapshot, SnapshotNode, ValueName, ValuePattern, ValueReadError, ValueReader,
+    ValueVersion,
 };
 pub use cfgsync_spec::{
     IdentityMode, Late, MaterializationResult, MaterializeError, Materializer, OnConflict,
-    RuleBuilder, Spec, SpecError, materializer,
+    ReadableValues, RuleBuilder, Spec, SpecError, materializer,
 };
 pub use cfgsync_store::Relocation;
 pub use server::{RunningServer, Server, ServerHandle};

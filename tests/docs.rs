@@ -353,9 +353,10 @@ fn templates_page_names_every_function_filter_and_test() {
     {
         let uses = match kind {
             BuiltinKind::Filter => vec![format!("| {name}")],
-            BuiltinKind::Function | BuiltinKind::FileFunction | BuiltinKind::OnceFunction => {
-                vec![format!("{name}(")]
-            }
+            BuiltinKind::Function
+            | BuiltinKind::FileFunction
+            | BuiltinKind::OnceFunction
+            | BuiltinKind::ValueFunction => vec![format!("{name}(")],
             BuiltinKind::FunctionAndFilter => vec![format!("{name}("), format!("| {name}")],
             BuiltinKind::Test => vec![format!("is {name}")],
             BuiltinKind::OperatorTest => vec![format!("`{name}`")],

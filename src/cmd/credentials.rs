@@ -111,7 +111,7 @@ impl TokenSource {
 
 fn read(path: &Path) -> Result<SecretString, CredentialError> {
     let place = path.display().to_string();
-    match bounded_file::read_text(path, FILE_MAX_BYTES) {
+    match bounded_file::read_text_without_waiting(path, FILE_MAX_BYTES) {
         Ok(text) => check(text, &place),
         Err(error) => Err(CredentialError {
             place,

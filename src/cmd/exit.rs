@@ -1,5 +1,7 @@
 //! The exit codes of the program, which scripts rely on.
 
+use std::{os::unix::process::ExitStatusExt as _, process::ExitStatus};
+
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -29,7 +31,7 @@ pub(crate) enum Exit {
     NotExecutable,
     /// CMD was not found.
     NotFound,
-    /// The exit code of the CMD that `serve` ran, or 128 and the number of the signal that ended the command.
+    /// The exit code of the CMD that `serve` or `join` ran, or 128 and the number of the signal that ended the command.
     Child(u8),
 }
 
@@ -37,6 +39,16 @@ impl Exit {
     /// The code that a shell gives to a process that a signal ended: 128 and the signal's number.
     pub(crate) fn of_signal(signal: i32) -> Self {
         Self::Child(u8::try_from(128 + signal).unwrap_or(255))
+    }
+
+    /// The exit code of a CMD that has ended.
+    pub(crate) fn of_status(status: ExitStatus) -> Self {
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        match (code, status.signal()) {
+            (Some(code), _) => Self::Child(code),
+            (None, Some(signal)) => Self::of_signal(signal),
+            (None, None) => Self::Unexpected,
+        }
     }
 
     /// The number that the process exits with.

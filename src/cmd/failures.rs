@@ -36,6 +36,7 @@ use super::{
     threads::ThreadsError,
     tls::TrustFailure,
     token::{RevokeError, TokenError},
+    values::ValuesError,
 };
 
 impl From<clap::Error> for CommandError {
@@ -243,6 +244,18 @@ impl From<InspectError> for CommandError {
     }
 }
 
+impl From<ValuesError> for CommandError {
+    fn from(error: ValuesError) -> Self {
+        let exit = match &error {
+            ValuesError::Secret { .. } | ValuesError::OneVersion { .. } => Exit::No,
+            ValuesError::NotBase64 { .. } => Exit::Unusable,
+            ValuesError::Read { .. } | ValuesError::File { .. } => Exit::WrongSetting,
+            ValuesError::Write { .. } => Exit::NotWritten,
+        };
+        Self::new(exit, error)
+    }
+}
+
 impl From<JoinFailure> for CommandError {
     fn from(error: JoinFailure) -> Self {
         match error {
@@ -252,6 +265,7 @@ impl From<JoinFailure> for CommandError {
             JoinFailure::Usage(_) => Self::usage(error),
             JoinFailure::Setting(_) => Self::new(Exit::WrongSetting, error),
             JoinFailure::Environment(_) => Self::new(Exit::Unusable, error),
+            JoinFailure::Wait(_) => Self::new(Exit::Unexpected, error),
             JoinFailure::Ended(signal) => Self::new(Exit::of_signal(signal.number), error),
             JoinFailure::Program(error) => error.into(),
         }
@@ -291,6 +305,10 @@ impl From<JoinError> for CommandError {
                 ClusterFailureKind::Operator => {
                     "an operator declared this failure with `cfgsync fail`; once its reason is solved, the operator runs \
                      `cfgsync reset`, and then this node joins again"
+                }
+                ClusterFailureKind::Node => {
+                    "the spec says `fail_fast`; solve the cause on the node that failed; then the operator runs \
+                     `cfgsync reset`, and this node joins again"
                 }
             }),
             JoinError::WrongCluster { .. } => {

@@ -26,9 +26,9 @@ use super::{
     error::CommandError,
     exit::Exit,
     output::{print, print_as, print_as_document, print_document},
+    parsers::{self, limit},
     server::{ServerArgs, block_on},
     sources::WithSources,
-    values::{self, limit},
 };
 
 /// Show the cluster: its state, its nodes and the nodes that are missing
@@ -62,11 +62,11 @@ pub(crate) struct InspectArgs {
         env = "CFGSYNC_TIMEOUT",
         value_name = "DURATION",
         default_value = "10m",
-        value_parser = values::duration
+        value_parser = parsers::duration
     )]
     timeout: Duration,
     /// Print the cluster again after each change
-    #[arg(long, env = "CFGSYNC_WATCH", conflicts_with = "wait")]
+    #[arg(long, conflicts_with = "wait")]
     watch: bool,
     #[command(flatten)]
     filter: WithSources<FilterArgs>,

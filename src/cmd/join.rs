@@ -5,6 +5,8 @@
 
 mod identity;
 mod metadata;
+mod watch;
+mod spread;
 mod trust;
 mod fallback;
 mod dotenv;
@@ -15,6 +17,8 @@ mod wait;
 mod document;
 mod deliver;
 mod handover;
+mod child;
+mod follow;
 
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -29,13 +33,13 @@ use super::{
     error::CommandError,
     exit::Exit,
     manager::Manager,
+    parsers,
     program::ProgramError,
     progress::{Progress, counted},
     server::UrlParser,
     sources::WithSources,
     threads::{self, ThreadsError},
     tls::{ClientTlsArgs, TrustFailure},
-    values,
 };
 use deliver::Delivered;
 use signals::{EndedBy, Signals};
@@ -115,7 +119,7 @@ pub(crate) struct JoinArgs {
         env = "CFGSYNC_TIMEOUT",
         value_name = "DURATION",
         default_value = "10m",
-        value_parser = values::duration
+        value_parser = parsers::duration
     )]
     timeout: Duration,
     /// Pass the variables in this dotenv artifact to CMD, instead of writing it to a file; repeatable
@@ -137,13 +141,15 @@ pub(crate) struct JoinArgs {
     #[command(flatten)]
     receipt: fallback::ReceiptArgs,
     #[command(flatten)]
+    watch: watch::WatchArgs,
+    #[command(flatten)]
     trust: trust::TrustArgs,
     /// Print a report of the delivery to stdout, in this format
     #[arg(short, long, env = "CFGSYNC_OUTPUT", value_name = "FORMAT")]
     output: Option<JoinFormat>,
     #[command(flatten)]
     tls: ClientTlsArgs,
-    /// The program that replaces this process once the files are written
+    /// The program that replaces this process once the files are written; with --watch, a child process
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
@@ -176,12 +182,23 @@ pub(crate) enum JoinFailure {
     /// The TLS flags cannot be followed.
     #[error(transparent)]
     Trust(#[from] TrustFailure),
+    /// The process can wait neither for signals nor for CMD (1).
+    #[error("cannot wait for signals and processes: {0}")]
+    Wait(std::io::Error),
     /// A signal (128 and its number).
     #[error("ended by {}", .0.name)]
     Ended(EndedBy),
     /// CMD cannot be run (126 or 127).
     #[error(transparent)]
     Program(#[from] ProgramError),
+}
+
+/// The result of the asynchronous part.
+enum Joined {
+    /// The files are written, and CMD is still to be executed.
+    Delivered(Vec<OsString>, Delivered),
+    /// The node has followed the cluster until this end.
+    Followed(Exit),
 }
 
 /// Joins the cluster and executes CMD. Returns only if there is no CMD, or after a failure.
@@ -200,32 +217,38 @@ pub(crate) fn run(args: JoinArgs) -> Result<Exit, CommandError> {
             plan = resolving => plan??,
         };
         progress.set_node(&plan.options.identifier);
-        let delivered = join(&plan, &mut signals, progress).await?;
-        Ok::<_, CommandError>((plan.command, delivered))
+        let mut session = Session::new(plan.client.clone(), plan.options.clone());
+        let delivered = join(&plan, &mut session, &mut signals, progress).await?;
+        let Some(settings) = &plan.watch else {
+            return Ok(Joined::Delivered(plan.command, delivered));
+        };
+        let ended = follow::run(&plan, settings, &mut session, &mut signals, delivered).await?;
+        Ok::<_, CommandError>(Joined::Followed(ended))
     });
     // Does not wait for a name resolution that is still running.
     runtime.shutdown_background();
     if let Err(error) = &done {
         Manager::from_environment().status(&error.to_string());
     }
-    let (command, delivered) = done?;
-    match command.split_first() {
-        None => Ok(Exit::Done),
-        Some((program, arguments)) => {
-            let failed = handover::execute(program, arguments, delivered);
-            Err(JoinFailure::Program(failed).into())
-        }
+    let (command, delivered) = match done? {
+        Joined::Followed(exit) => return Ok(exit),
+        Joined::Delivered(command, delivered) => (command, delivered),
+    };
+    if command.is_empty() {
+        return Ok(Exit::Done);
     }
+    let failed = handover::execute(&command, delivered);
+    Err(JoinFailure::Program(failed).into())
 }
 
 /// Joins the cluster and writes the files.
 async fn join(
     plan: &resolve::Plan,
+    session: &mut Session,
     signals: &mut Signals,
     progress: Progress,
 ) -> Result<Delivered, CommandError> {
-    let mut session = Session::new(plan.client.clone(), plan.options.clone());
-    let outcome = wait::wait(&mut session, plan, signals, progress).await;
+    let outcome = wait::wait(session, plan, signals, progress).await;
     // A status that is not replaced here would stay in `systemctl status` for as long as the unit is active.
     let manager = Manager::from_environment();
     let delivered = match outcome {
@@ -233,7 +256,7 @@ async fn join(
             let delivered = tokio::select! {
                 biased;
                 ended_by = signals.next() => return Err(JoinFailure::Ended(ended_by).into()),
-                delivered = deliver::deliver(plan, &session, &payload) => delivered?,
+                delivered = deliver::deliver(plan, session, &payload) => delivered?,
             };
             let files = describe_files(payload.files.files().len(), payload.generation);
             manager.status(&format!("delivered: {files}"));
@@ -243,14 +266,11 @@ async fn join(
             let kept = describe_files(previous.files.len(), previous.receipt.generation);
             manager.status(&format!("continuing with the previous delivery: {kept}"));
             // The registration stays: this node is a member, and the other nodes may be waiting for it.
-            deliver::report_previous(plan, &session, &previous)?;
-            Delivered {
-                variables: vec![],
-                locks: previous.locks,
-            }
+            deliver::report_previous(plan, session, &previous)?;
+            Delivered::of_previous(*previous)
         }
         Outcome::Failed(error) => {
-            withdraw_after(&error, &session).await;
+            withdraw_after(&error, session).await;
             return Err(JoinFailure::Join(error).into());
         }
         Outcome::Ended(ended_by) => {

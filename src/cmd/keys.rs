@@ -58,7 +58,7 @@ pub(crate) fn read_verify_key(path: &Path) -> Result<VerifyKey, KeyError> {
 }
 
 fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, KeyError> {
-    bounded_file::read(path, KEY_FILE_MAX_BYTES).map_err(|problem| KeyError::Io {
+    bounded_file::read_without_waiting(path, KEY_FILE_MAX_BYTES).map_err(|problem| KeyError::Io {
         flag,
         path: path.to_owned(),
         problem,

@@ -3,17 +3,21 @@
 mod groups;
 mod nodes;
 mod tree;
+mod values;
 mod live;
 
 use std::{collections::BTreeMap, fmt::Write, path::PathBuf, sync::Arc};
 
 use cfgsync_client::ServerUrl;
 use cfgsync_cluster::{
+    RecordedValues,
     readiness::ReadinessTracker,
     render::{Pipeline, Rendered},
 };
 use cfgsync_materialize::MaterializeError;
-use cfgsync_model::{Digest, Identifier, MaterializedArtifacts, Progress, Revision, Unmet};
+use cfgsync_model::{
+    Digest, Identifier, MaterializedArtifacts, Progress, Revision, Unmet, ValueReader, ValueSource,
+};
 use cfgsync_spec::{Spec, SpecError};
 use cfgsync_support::clock::Timestamp;
 use cfgsync_template::OnceSource;
@@ -34,6 +38,7 @@ use super::{
 use live::{Live, Renders};
 use nodes::{Nodes, Refused};
 use tree::Difference;
+use values::PlannedValues;
 
 /// Check a spec: whether it is valid, whether nodes would be ready, and which files they would get
 ///
@@ -52,6 +57,7 @@ Examples:
   cfgsync plan cluster.yaml --fake 5
   cfgsync plan cluster.yaml --nodes nodes.yaml --out-dir rendered/
   cfgsync plan cluster.yaml --nodes nodes.yaml --diff expected/
+  cfgsync plan cluster.yaml --fake 5 --values production.yaml   # values that templates read
   cfgsync inspect -o json | cfgsync plan cluster.yaml --nodes -
   cfgsync plan cluster.yaml --server http://127.0.0.1:4400   # what would a reload change?"
 )]
@@ -70,6 +76,14 @@ pub(crate) struct PlanArgs {
     /// Register this many invented nodes, with metadata that the spec accepts and, if possible, that match its groups
     #[arg(long, env = "CFGSYNC_FAKE", value_name = "COUNT", value_parser = count)]
     fake: Option<usize>,
+    /// The operators' values of a namespace: a file as `cfgsync values export` writes it; repeatable
+    #[arg(
+        long,
+        env = "CFGSYNC_VALUES",
+        value_name = "FILE",
+        value_delimiter = '\n'
+    )]
+    values: Vec<PathBuf>,
     /// Write the files to DIR/NODE/PATH, and shared files to DIR/_shared/PATH
     #[arg(long, value_name = "DIR")]
     out_dir: Option<PathBuf>,
@@ -84,7 +98,7 @@ pub(crate) struct PlanArgs {
         long,
         value_name = "URL",
         value_parser = UrlParser,
-        conflicts_with_all = ["nodes", "fake", "diff"]
+        conflicts_with_all = ["nodes", "fake", "diff", "values"]
     )]
     server: Vec<ServerUrl>,
     #[command(flatten)]
@@ -184,7 +198,10 @@ pub(crate) fn run(args: &PlanArgs) -> Result<Exit, CommandError> {
     };
     let pipeline = Pipeline::new(spec.clone(), cfgsync_materialize::build(&spec));
     let (mut plan, artifacts) = match nodes {
-        Some(nodes) => evaluate(&pipeline, nodes, &OnceSource::Placeholder)?,
+        Some(nodes) => {
+            let values: Arc<dyn ValueSource> = Arc::new(PlannedValues::read(&args.values)?);
+            evaluate(&pipeline, nodes, &values, &OnceSource::Placeholder)?
+        }
         None => (Plan::valid(&spec), None),
     };
     if let Some(artifacts) = &artifacts {
@@ -210,12 +227,14 @@ async fn compare_with_server(args: &PlanArgs, spec: Arc<Spec>) -> Result<Exit, C
         .into());
     }
     let pipeline = Pipeline::new(spec.clone(), cfgsync_materialize::build(&spec));
-    let (mut plan, first) = evaluate(&pipeline, live.nodes(), &OnceSource::Placeholder)?;
+    let values: Arc<dyn ValueSource> = Arc::new(live.values(&pipeline).await?);
+    let placeholder = OnceSource::Placeholder;
+    let (mut plan, first) = evaluate(&pipeline, live.nodes(), &values, &placeholder)?;
     for Refused { identifier, reason } in &plan.refused {
         tracing::warn!("{identifier} would be refused: {reason}");
     }
     let now = OnceSource::Real(Timestamp::now());
-    let (_, second) = evaluate(&pipeline, live.nodes(), &now)?;
+    let (_, second) = evaluate(&pipeline, live.nodes(), &values, &now)?;
     if let (Some(first), Some(second)) = (first, second) {
         if let Some(directory) = &args.out_dir {
             tree::write(directory, &first)?;
@@ -243,6 +262,7 @@ async fn compare_with_server(args: &PlanArgs, spec: Arc<Spec>) -> Result<Exit, C
 fn evaluate(
     pipeline: &Pipeline,
     nodes: Nodes,
+    values: &Arc<dyn ValueSource>,
     once: &OnceSource,
 ) -> Result<(Plan, Option<MaterializedArtifacts>), PlanError> {
     let spec = &pipeline.spec;
@@ -255,7 +275,7 @@ fn evaluate(
         }
     }
     // A rule may use the values of `once:`. Before the first seal there are none.
-    let readiness = tracker.readiness(&serde_json::Map::new());
+    let readiness = tracker.readiness(&serde_json::Map::new(), &ValueReader::new(values.clone()));
     plan.progress = readiness.progress().clone();
     plan.ready = Some(readiness.is_ready());
     if !readiness.is_ready() {
@@ -269,7 +289,11 @@ fn evaluate(
         .draw_once(&snapshot, once)
         .map_err(PlanError::Render)?;
     match pipeline
-        .render(&snapshot, &BTreeMap::new())
+        .render(
+            &mut snapshot,
+            &mut RecordedValues::new(values.clone()),
+            &BTreeMap::new(),
+        )
         .map_err(PlanError::Render)?
     {
         Rendered::NotReady(message) => {

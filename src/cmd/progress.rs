@@ -43,10 +43,17 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new() -> Self {
+        let mut progress = Self::without_bar();
+        progress.bar = output::may_draw().then(bar);
+        progress
+    }
+
+    /// Shows log lines only.
+    pub(crate) fn without_bar() -> Self {
         Self {
             node: String::new(),
             started: Instant::now(),
-            bar: output::may_draw().then(bar),
+            bar: None,
             manager: Manager::from_environment(),
             extended_at: None,
             reason: None,
@@ -137,10 +144,10 @@ impl Progress {
                 self.set_reason(Reason::waiting(&message, progress));
             }
             Event::Unreachable { server, problem } => self.set_reason(Reason::problem(format!(
-                "{server} is not reachable: {problem}; trying again"
+                "trying again: {server} is not reachable: {problem}"
             ))),
             Event::ServerFault { problem } => {
-                self.set_reason(Reason::problem(format!("{problem}; trying again")));
+                self.set_reason(Reason::problem(format!("trying again: {problem}")));
             }
             Event::Outdated { reason } => self.line(|| {
                 warn!(
@@ -160,6 +167,10 @@ impl Progress {
                         "received {files}, {bytes}"
                     );
                 });
+            }
+            Event::UpToDate if self.reason.take().is_some() => {
+                self.manager.status("following");
+                self.line(|| info!(event = "following", node = self.node, "following again"));
             }
             // The enum may get more variants; they are shown once they have a text here.
             _ => {}

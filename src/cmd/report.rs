@@ -207,7 +207,7 @@ mod tests {
         let text = printed(unreachable);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
-        assert!(lines[0].starts_with("cfgsync: exit 69: no answer within"));
+        assert!(lines[0].starts_with("cfgsync: exit 69: gave up after"));
         assert!(lines[1].starts_with("help: check that `cfgsync serve` runs at this address"));
     }
 

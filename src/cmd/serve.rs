@@ -14,7 +14,6 @@ mod listeners;
 mod publish;
 mod tls;
 mod reload;
-mod orphans;
 mod supervise;
 
 use std::{
@@ -41,9 +40,9 @@ use super::{
     error::CommandError,
     exit::Exit,
     manager::Manager,
+    parsers::duration,
     program, spec_file,
     threads::{self, ThreadsError},
-    values::duration,
 };
 use access::AccessArgs;
 pub(crate) use access::AccessError;

@@ -6,8 +6,8 @@ use cfgsync_client::{Client, ServerUrl};
 use clap::{Arg, Args, Command, builder::TypedValueParser};
 
 use super::{
-    credentials::TokenSource, error::CommandError, threads, tls::ClientTlsArgs,
-    values::without_secrets,
+    credentials::TokenSource, error::CommandError, parsers::without_secrets, threads,
+    tls::ClientTlsArgs,
 };
 
 /// The server of a command without --server.

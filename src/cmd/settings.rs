@@ -15,7 +15,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use super::{Cli, error::CommandError, values::without_secrets};
+use super::{Cli, error::CommandError, parsers::without_secrets};
 use cfgsync_spec::SpecError;
 use file::Entry;
 pub(crate) use variables::warn_of_unknown_variables;

@@ -19,7 +19,7 @@ use cfgsync_support::clock::Timestamp;
 use clap::{Args, Subcommand};
 use secrecy::ExposeSecret as _;
 
-use super::{error::CommandError, exit::Exit, output, server::UrlParser, values::duration};
+use super::{error::CommandError, exit::Exit, output, parsers::duration, server::UrlParser};
 
 /// Make tokens, which authenticate nodes and operators
 #[derive(Debug, Args)]

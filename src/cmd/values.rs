@@ -1,126 +1,77 @@
-//! Parsers for values on the command line: durations, sizes and JSON; and URLs without their secrets, for messages.
+//! `cfgsync values`: reads and changes operators' values and aliases.
 
-use std::{str::FromStr as _, time::Duration};
+mod address;
+mod error;
+mod shown;
+mod get;
+mod set;
+mod rm;
+mod ls;
+mod history;
+mod diff;
+mod alias;
+mod value_file;
+mod export;
+mod import;
 
-use cfgsync_model::check_integer_range;
-use cfgsync_support::duration::{self, DURATION_MAX, InvalidDuration};
-use serde_json::Value;
+pub(crate) use error::ValuesError;
+pub(crate) use value_file::{FILE_MAX_BYTES, ValueFile};
 
-/// Parses a duration such as `500ms`, `2s`, `10m` or `1h30m`. `0` needs no unit.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    const EXPECTED: &str = "expected a duration such as `500ms`, `2s`, `10m` or `1h30m`";
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    let parsed = match duration::parse(text) {
-        // A flag also takes forms that a spec does not, such as `1.5s` and `2 min`.
-        Err(InvalidDuration::Form) => jiff::SignedDuration::from_str(text)
-            .ok()
-            .and_then(|signed| Duration::try_from(signed).ok())
-            .ok_or(InvalidDuration::Form),
-        parsed => parsed,
-    };
-    match parsed {
-        Ok(duration) if duration <= DURATION_MAX => Ok(duration),
-        Ok(_) | Err(InvalidDuration::TooLong) => Err("a duration is at most one year".to_owned()),
-        Err(InvalidDuration::NoUnit) => Err(format!(
-            "a duration needs a unit, such as `{text}s` or `{text}m`"
-        )),
-        Err(InvalidDuration::Form) => Err(EXPECTED.to_owned()),
-    }
+use clap::{Args, Subcommand};
+
+use super::{
+    error::CommandError,
+    exit::Exit,
+    server::{ServerArgs, block_on},
+};
+
+/// Read and change operators' values
+///
+/// A value has a namespace and a key, written NAMESPACE/KEY. A key may contain `/`: in `production/app/timeout`, the
+/// namespace is `production` and the key is `app/timeout`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cfgsync values set production/app/timeout 30
+  cfgsync values get production/app/timeout
+  cfgsync values ls production
+  cfgsync values history production/app/timeout
+  cfgsync values diff production/app/timeout 1 2
+  cfgsync values rm production/app/timeout
+  cfgsync values export production production.yaml
+  cfgsync values import production.yaml --dry-run")]
+pub(crate) struct ValuesArgs {
+    #[command(subcommand)]
+    command: ValuesCommand,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
-/// Returns `None` for a duration of 0, which means "without a limit".
-pub(crate) fn limit(duration: Duration) -> Option<Duration> {
-    (!duration.is_zero()).then_some(duration)
+#[derive(Debug, Subcommand)]
+enum ValuesCommand {
+    Get(get::GetArgs),
+    Set(set::SetArgs),
+    Rm(rm::RmArgs),
+    Ls(ls::LsArgs),
+    History(history::HistoryArgs),
+    Diff(diff::DiffArgs),
+    Alias(alias::AliasArgs),
+    Import(import::ImportArgs),
+    Export(export::ExportArgs),
 }
 
-/// Parses a number of bytes such as `65536`, `64KiB`, `32MiB` or `1GiB`.
-pub(crate) fn bytes(text: &str) -> Result<usize, String> {
-    const EXPECTED: &str = "expected a size such as `65536`, `64KiB` or `32MiB`";
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let each: usize = match unit.trim_start() {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err(EXPECTED.to_owned()),
-    };
-    let number: usize = number.parse().map_err(|_| EXPECTED.to_owned())?;
-    number
-        .checked_mul(each)
-        .ok_or_else(|| "the size is larger than this machine can address".to_owned())
-}
-
-/// Parses a JSON value for the metadata of a registration. Numbers that would be rounded are errors.
-pub(crate) fn json(text: &str) -> Result<Value, String> {
-    let value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
-    check_integer_range(text).map_err(|error| error.to_string())?;
-    Ok(value)
-}
-
-/// Returns a URL without user, password and query, which may be secret.
-pub(crate) fn without_secrets(text: &str) -> String {
-    let (shown, hidden) = match text.split_once('?') {
-        Some((shown, _)) => (shown, "?…"),
-        None => (text, ""),
-    };
-    match shown.rsplit_once('@') {
-        Some((before, host)) => {
-            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
-            format!("{scheme}://…@{host}{hidden}")
+pub(crate) fn run(args: ValuesArgs) -> Result<Exit, CommandError> {
+    let client = args.server.client()?;
+    block_on(async move {
+        match args.command {
+            ValuesCommand::Get(args) => get::run(&client, args).await,
+            ValuesCommand::Set(args) => set::run(&client, args).await,
+            ValuesCommand::Rm(args) => rm::run(&client, args).await,
+            ValuesCommand::Ls(args) => ls::run(&client, args).await,
+            ValuesCommand::History(args) => history::run(&client, args).await,
+            ValuesCommand::Diff(args) => diff::run(&client, args).await,
+            ValuesCommand::Alias(args) => alias::run(&client, args).await,
+            ValuesCommand::Import(args) => import::run(&client, args).await,
+            ValuesCommand::Export(args) => export::run(&client, args).await,
         }
-        None => format!("{shown}{hidden}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn duration_needs_a_unit() {
-        for (text, milliseconds) in [
-            ("0", 0),
-            ("0s", 0),
-            ("500ms", 500),
-            ("2s", 2_000),
-            ("10m", 600_000),
-            ("1h30m", 5_400_000),
-            ("1.5s", 1_500),
-            ("2 min", 120_000),
-        ] {
-            assert_eq!(
-                duration(text),
-                Ok(Duration::from_millis(milliseconds)),
-                "{text}"
-            );
-        }
-        for text in ["", "5", "-5s", "s", "soon", "1000000h"] {
-            assert!(duration(text).is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn size_takes_binary_units() {
-        for (text, expected) in [("0", 0), ("7B", 7), ("64KiB", 65536), ("32 MiB", 32 << 20)] {
-            assert_eq!(bytes(text), Ok(expected), "{text}");
-        }
-        for text in ["", "KiB", "1kb", "-1", "99999999999999999999"] {
-            assert!(bytes(text).is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn url_is_shown_without_secrets() {
-        for (text, shown) in [
-            ("boot:4400", "boot:4400"),
-            ("cfgsync://boot/?token=t&pi=n", "cfgsync://boot/?…"),
-            ("http://me:secret@boot:1/x", "http://…@boot:1/x"),
-            ("http://me:a?b@boot", "http://me:a?…"),
-        ] {
-            assert_eq!(without_secrets(text), shown);
-        }
-    }
+    })
 }

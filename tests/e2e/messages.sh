@@ -57,7 +57,7 @@ until_true 10 "the server listens" test -s port
 CFGSYNC_SERVER=http://127.0.0.1:$(cat port)
 export CFGSYNC_SERVER
 provokes 'not ready within TIME: REASON' 124 join --id node-1 --out-dir out --timeout 1s
-provokes 'no answer within TIME: REASON' 69 join --id node-1 --out-dir out --timeout 1s --server http://127.0.0.1:1
+provokes 'gave up after TIME: REASON' 69 join --id node-1 --out-dir out --timeout 1s --server http://127.0.0.1:1
 provokes "NODE is not on this cluster's list of nodes" 77 join --id node-3 --out-dir out
 provokes 'metadata.FIELD: expected TYPE, found VALUE' 77 join --id node-1 --meta port=1 --out-dir out
 provokes 'SERVER serves the cluster "NAME", not the cluster "NAME"' 77 join --id node-1 --cluster x --out-dir out
@@ -154,7 +154,7 @@ CFGSYNC_SERVER=$(cat url)
 provokes 'the request has no credentials' 77 join --id web-1 --out-dir web
 echo unknown >unknown.token
 provokes 'this server does not know the token' 77 join --id web-1 --out-dir web --token-file unknown.token
-provokes 'the token NAME is for nodes that match PATTERN, not for NODE' 77 join --id db-1 --out-dir web --token-file web.token
+provokes 'the token "NAME" is for nodes that match PATTERN, not for NODE' 77 join --id db-1 --out-dir web --token-file web.token
 provokes 'only an operator may do this' 77 "$CFGSYNC" rm web-1 --token-file web.token
 join --id web-1 --out-dir web --token-file web.token --identity-file key-1
 provokes 'NODE is already registered with a different key' 77 \

@@ -11,7 +11,7 @@ use std::{
 };
 
 use cfgsync::NodeRegistration;
-use cfgsync_cluster::render::Pipeline;
+use cfgsync_cluster::{RecordedValues, render::Pipeline};
 use cfgsync_materialize as materialize;
 use cfgsync_spec::Spec;
 use cfgsync_template::OnceSource;
@@ -62,7 +62,11 @@ fn failure(path: &Path) -> String {
         .draw_once(&snapshot, &OnceSource::Placeholder)
         .and_then(|once| {
             snapshot.once = once;
-            pipeline.render(&snapshot, &BTreeMap::new())
+            pipeline.render(
+                &mut snapshot,
+                &mut RecordedValues::default(),
+                &BTreeMap::new(),
+            )
         });
     match rendered {
         Ok(_) => panic!("{} renders", path.display()),

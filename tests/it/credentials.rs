@@ -119,7 +119,7 @@ fn tokens_are_rotated_while_nodes_join() {
     let (exit, log) = sandbox.join(&url, "other-1", &with("second.token")).end();
     assert_eq!(exit, 77, "{log}");
     assert!(
-        log.contains("the token second is for nodes that match node-*, not for other-1"),
+        log.contains("the token \"second\" is for nodes that match node-*, not for other-1"),
         "{log}"
     );
     // After a reload with an invalid file, the last valid tokens stay in use.

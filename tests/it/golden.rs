@@ -19,11 +19,11 @@ use bytes::Bytes;
 
 use cfgsync::{MaterializedArtifacts, NodeRegistration, RegistrationSnapshot};
 use cfgsync_cluster::{
-    Answer, Config, Coordinator,
+    Answer, Config, Coordinator, RecordedValues,
     render::{Pipeline, Rendered},
 };
 use cfgsync_materialize as materialize;
-use cfgsync_model::{ArtifactSet, Revision, Seat, SnapshotNode};
+use cfgsync_model::{ArtifactSet, Revision, Seat, SnapshotNode, ValueReader};
 use cfgsync_spec::Spec;
 use cfgsync_store::MemoryStore;
 use cfgsync_support::clock::{Timestamp, WallClock};
@@ -86,7 +86,11 @@ fn render(case: &Path, forwards: bool) -> MaterializedArtifacts {
         .draw_once(&snapshot, &OnceSource::Placeholder)
         .and_then(|once| {
             snapshot.once = once;
-            pipeline.render(&snapshot, &BTreeMap::new())
+            pipeline.render(
+                &mut snapshot,
+                &mut RecordedValues::default(),
+                &BTreeMap::new(),
+            )
         });
     match rendered.unwrap_or_else(|error| panic!("{}: {error}", case.display())) {
         Rendered::Ready(artifacts) => artifacts,
@@ -195,6 +199,7 @@ pub(crate) fn snapshot(
         nodes: nodes.collect(),
         values: spec.values.clone(),
         once: serde_json::Map::new(),
+        operator_values: ValueReader::default(),
     }
 }
 

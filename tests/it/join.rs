@@ -206,7 +206,7 @@ async fn waits_for_an_unreachable_server() {
     let failed = absent.run(|event| events.push(event)).await.unwrap_err();
     assert_eq!(
         failed.to_string(),
-        format!("no answer within 30s: {url}: Connection refused (os error 111)")
+        format!("gave up after 30s: {url}: Connection refused (os error 111)")
     );
     assert!(matches!(failed, JoinError::Unreachable { .. }));
     assert!((6..60).contains(&events.len()), "{} attempts", events.len());

@@ -37,4 +37,6 @@ mod state_directory;
 mod support;
 mod tls;
 mod tls_command;
+mod values_command;
+mod watching;
 mod wire;

@@ -74,3 +74,47 @@ fn plan_shows_what_a_spec_would_change_on_the_server() {
         "{log}"
     );
 }
+
+#[test]
+fn plan_reads_the_values_of_a_file_and_of_the_server() {
+    const READING: &str = "cfgsync: 1\ncluster: devnet\nrequires: [production/app/timeout]\nready: { nodes: 1 }\n\
+                           materializers:\n  - kind: template\n    files:\n      - path: conf\n        template: |\n          \
+                           timeout: {{ value(\"production\", \"app/timeout\") }}\n      - path: key\n        secret: true\n        \
+                           template: '{{ value(\"production\", \"key\", default=\"none\") }}'\n";
+    let sandbox = Sandbox::new();
+    sandbox.put("cluster.yaml", READING);
+    let server = sandbox.serve(&[]);
+    let run = |arguments: &[&str]| {
+        let output = sandbox.run(arguments, &[]);
+        (code(&output), text(&output.stdout), text(&output.stderr))
+    };
+    // Nothing is set.
+    let (exit, shown, _) = run(&["plan", "cluster.yaml", "--fake", "1"]);
+    let missing = "values that are not set: production/app/timeout";
+    assert!(exit == 3 && shown.contains(missing), "{shown}");
+
+    let at = ["--server", server.url.as_str()];
+    sandbox.put("key.json", "\"hunter2\"");
+    for arguments in [
+        &["production/app/timeout", "30"][..],
+        &["production/key", "--from", "key.json", "--secret"],
+    ] {
+        let (exit, _, log) = run(&[&["values", "set"], arguments, &at[..]].concat());
+        assert_eq!(exit, 0, "{log}");
+    }
+    let export = ["values", "export", "production", "values.yaml", "--reveal"];
+    let (exit, _, log) = run(&[&export[..], &at[..]].concat());
+    assert_eq!(exit, 0, "{log}");
+    let plan = ["plan", "cluster.yaml", "--fake", "1"];
+    let with_values = ["--values", "values.yaml", "--out-dir", "out"];
+    let (exit, _, log) = run(&[&plan[..], &with_values[..]].concat());
+    assert_eq!(exit, 0, "{log}");
+    let rendered = std::fs::read_to_string(sandbox.path().join("out/node-0/conf")).unwrap();
+    assert_eq!(rendered, "timeout: 30\n");
+
+    server.register("node-1");
+    let ready = ["inspect", "--wait", "ready"];
+    assert_eq!(run(&[&ready[..], &at[..]].concat()).0, 0);
+    let (exit, shown, log) = run(&[&["plan", "cluster.yaml"][..], &at[..]].concat());
+    assert_eq!((exit, shown.as_str()), (0, ""), "{log}");
+}

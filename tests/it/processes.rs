@@ -15,7 +15,7 @@ use rustix::{
 };
 use socket2::{Domain, Socket, Type};
 
-use crate::sandbox::{Process, Sandbox, Server, code, join, namespace};
+use crate::sandbox::{Process, Sandbox, Server, code, join, namespace, text};
 
 /// A reserved port. Connections are refused until a server listens there.
 ///
@@ -162,7 +162,8 @@ fn signal_while_reading_settings_ends_the_process() {
     let serve = ["serve", "pipe", "--listen", "127.0.0.1:0"];
     let with_command = [&serve[..], &["--", "touch", "started"]].concat();
     let with_token = join("http://127.0.0.1:1", "node-1");
-    let with_token = [&with_token[..], &["--token-file", "pipe"]].concat();
+    // Only a pipe below /proc is opened, because a named pipe may have no writer.
+    let with_token = [&with_token[..], &["--token-file", "/proc/self/cwd/pipe"]].concat();
     for (arguments, code) in [(&serve[..], 0), (&with_command, 143), (&with_token, 143)] {
         for is_pid_1 in [false, true] {
             let process = if is_pid_1 {
@@ -184,6 +185,30 @@ fn signal_while_reading_settings_ends_the_process() {
         }
     }
     assert!(!sandbox.path().join("started").exists());
+}
+
+/// Regression test: a named pipe without a writer blocked these commands, some of them even after SIGTERM.
+#[test]
+fn named_pipe_in_place_of_a_file_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.pipe("pipe");
+    let node = join("http://127.0.0.1:1", "node-1");
+    let serve = ["serve", "cluster.yaml", "--listen", "127.0.0.1:0"];
+    let cases: [(Vec<&str>, i32); 6] = [
+        ([&node[..], &["--token-file", "pipe"]].concat(), 78),
+        ([&node[..], &["--verify-key", "pipe"]].concat(), 78),
+        (vec!["plan", "cluster.yaml", "--nodes", "pipe"], 78),
+        ([&serve[..], &["--tokens", "pipe"]].concat(), 78),
+        ([&serve[..], &["--sign-key", "pipe"]].concat(), 78),
+        ([&serve[..], &["--port-file", "pipe"]].concat(), 73),
+    ];
+    for (arguments, expected) in cases {
+        let output = sandbox.run(&arguments, &[]);
+        let message = text(&output.stderr);
+        assert_eq!(code(&output), expected, "{arguments:?}: {message}");
+        assert!(message.contains("it is a named pipe"), "{message}");
+        assert!(!message.contains("listening"), "{message}");
+    }
 }
 
 /// Regression test: a signal right after the start seemed to be lost.
@@ -270,7 +295,7 @@ fn signals_that_were_ignored_stay_ignored() {
     server.log_until("node-1 registered");
     kill_process(Pid::from_child(&node), Signal::HUP).unwrap();
     server.register("node-2");
-    let ignored = crate::sandbox::text(&node.wait_with_output().unwrap().stdout);
+    let ignored = text(&node.wait_with_output().unwrap().stdout);
     let ignored = ignored.trim().rsplit('\t').next().unwrap();
     let ignored = u64::from_str_radix(ignored, 16).unwrap();
     let is_ignored = |signal: Signal| ignored & (1 << (signal.as_raw() - 1)) != 0;

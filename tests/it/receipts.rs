@@ -322,6 +322,22 @@ fn receipt_of_another_node_is_replaced() {
 }
 
 #[test]
+fn unreadable_receipt_is_replaced_with_a_warning() {
+    let sandbox = delivered();
+    sandbox.put("receipt.json", "{");
+    let server = serve(&sandbox);
+    let output = run(&sandbox, &server.url, &[]);
+    let log = text(&output.stderr);
+    assert_eq!(code(&output), 0, "{log}");
+    assert_eq!(log.matches("receipt.json is not a receipt").count(), 1);
+    assert!(
+        log.contains("This delivery replaced it and removed no files of earlier deliveries"),
+        "{log}"
+    );
+    assert_eq!(receipt(&sandbox)["identifier"], "node-1");
+}
+
+#[test]
 fn refusal_by_the_server_ends_the_join_despite_fallback() {
     let sandbox = delivered();
     let closed = crate::sandbox::SPEC.replace("nodes: 2", "nodes: [other]");
@@ -358,7 +374,7 @@ fn expired_token_falls_back_and_revoked_token_does_not() {
     assert_eq!(exit, 0, "{log}");
     assert!(started());
     for words in [
-        "the token node expired at 2001-01-01T00:00:00Z; ask an operator for a new one",
+        "the token \"node\" expired at 2001-01-01T00:00:00Z; ask an operator for a new one",
         "until the credential is renewed: continuing with the previous delivery, 2 files of generation 1",
     ] {
         assert_eq!(log.matches(words).count(), 1, "{log}");
@@ -537,7 +553,162 @@ fn stale_file_stays_if_it_is_not_the_delivered_one() {
         ),
         "{log}"
     );
-    assert_eq!(report["stale"].as_array().unwrap().len(), 1);
+    assert_eq!(report["stale"].as_array().unwrap().len(), 2);
+}
+
+/// Regression test: a secret file behind a symbolic link stayed without a warning.
+#[test]
+fn stale_file_behind_a_link_is_named_by_each_delivery_until_it_is_gone() {
+    type Case = (fn(&Path), &'static str, &'static str, &'static str);
+    let cases: [Case; 4] = [
+        (
+            |directory| {
+                fs::rename(directory.join("node-1/d"), directory.join("elsewhere")).unwrap();
+                symlink("../elsewhere", directory.join("node-1/d")).unwrap();
+            },
+            "node-1/d is now a symbolic link, which is not followed",
+            "symbolic_link",
+            "elsewhere/gone",
+        ),
+        (
+            |directory| {
+                fs::rename(directory.join("node-1/d"), directory.join("node-1/b")).unwrap();
+                symlink("b", directory.join("node-1/d")).unwrap();
+            },
+            "node-1/d is now a symbolic link, which is not followed",
+            "symbolic_link",
+            "node-1/b/gone",
+        ),
+        (
+            |directory| {
+                fs::rename(directory.join("node-1/d/gone"), directory.join("key")).unwrap();
+                symlink("../../key", directory.join("node-1/d/gone")).unwrap();
+            },
+            "it is now a symbolic link, which is not followed",
+            "symbolic_link",
+            "key",
+        ),
+        (
+            |directory| {
+                fs::remove_file(directory.join("node-1/d/gone")).unwrap();
+                fs::create_dir(directory.join("node-1/d/gone")).unwrap();
+            },
+            "it is no longer a file",
+            "not_a_file",
+            "",
+        ),
+    ];
+    for (change, reason, outcome, key) in cases {
+        let (sandbox, log, report) = deliver_fewer(change, &[]);
+        let warning = format!(
+            "node-1/d/gone is no longer part of the payload. It stays because {reason}: remove it if nothing uses it. \
+             It holds a secret."
+        );
+        assert!(log.contains(&warning), "{log}");
+        assert_eq!(report["stale"][1]["outcome"], outcome);
+        assert!(!exists(&sandbox, "node-1/gone"));
+        if !key.is_empty() {
+            assert_eq!(sandbox.read(key), "key of d/gone");
+        }
+        let server = sandbox.serve(&[]);
+        let deliver = || {
+            let output = run(&sandbox, &server.url, &[]);
+            let log = text(&output.stderr);
+            assert_eq!(code(&output), 0, "{log}");
+            log
+        };
+        for _ in 0..2 {
+            let log = deliver();
+            assert_eq!(log.matches(&warning).count(), 1, "{log}");
+        }
+        let place = sandbox.path().join("node-1/d/gone");
+        if outcome == "not_a_file" {
+            fs::remove_dir(place).unwrap();
+        } else {
+            fs::remove_file(place).unwrap();
+        }
+        assert!(!deliver().contains("node-1/d/gone"));
+        assert_eq!(receipt(&sandbox)["remaining"], Value::Null);
+    }
+}
+
+#[test]
+fn kept_stale_file_is_removed_once_keep_stale_is_not_given() {
+    let (sandbox, ..) = deliver_fewer(|_| (), &["--keep-stale"]);
+    let server = sandbox.serve(&[]);
+    assert_eq!(code(&run(&sandbox, &server.url, &[])), 0);
+    assert!(!exists(&sandbox, "node-1/gone") && !exists(&sandbox, "node-1/d/gone"));
+}
+
+/// Regression test: the receipt of another node or cluster removed files in the output directory.
+#[test]
+fn stale_files_of_another_node_or_cluster_stay_and_are_named() {
+    type Case = (fn(&mut Value), &'static str);
+    let cases: [Case; 2] = [
+        (
+            |receipt| receipt["identifier"] = "node-2".into(),
+            "node-1/gone was delivered to node-2",
+        ),
+        (
+            |receipt| receipt["cluster"] = "other".into(),
+            "node-1/gone was delivered to node-1 by the cluster \"other\" before",
+        ),
+    ];
+    for (change, warning) in cases {
+        let sandbox = Sandbox::new();
+        sandbox.put("cluster.yaml", &spec_with(&["gone"]));
+        let server = sandbox.serve(&[]);
+        assert_eq!(code(&run(&sandbox, &server.url, &[])), 0);
+        drop(server);
+        let mut foreign = receipt(&sandbox);
+        change(&mut foreign);
+        sandbox.put("receipt.json", &foreign.to_string());
+        sandbox.put("cluster.yaml", &spec_with(&[]));
+        let server = sandbox.serve(&[]);
+        for _ in 0..2 {
+            let output = run(&sandbox, &server.url, &[]);
+            let log = text(&output.stderr);
+            assert_eq!(code(&output), 0, "{log}");
+            assert!(log.contains(warning), "{log}");
+            assert_eq!(sandbox.read("node-1/gone"), "key of gone");
+        }
+    }
+}
+
+/// Regression test: the message named the operating system's error and gave no way out.
+#[test]
+fn file_that_becomes_a_directory_or_the_reverse_is_explained() {
+    let cases = [
+        (
+            "e",
+            "e/x",
+            "cannot write below node-1/e: it is a file of an earlier delivery",
+            "the payload now has a directory of this name: remove the file and run the command again",
+        ),
+        (
+            "e/x",
+            "e",
+            "cannot write node-1/e: it is a directory with files of an earlier delivery",
+            "the payload now has a file of this name: remove the directory and run the command again",
+        ),
+    ];
+    for (old, new, message, hint) in cases {
+        let sandbox = Sandbox::new();
+        sandbox.put("cluster.yaml", &spec_with(&[old]));
+        let server = sandbox.serve(&[]);
+        assert_eq!(code(&run(&sandbox, &server.url, &[])), 0);
+        drop(server);
+        sandbox.put("cluster.yaml", &spec_with(&[new]));
+        let server = sandbox.serve(&[]);
+        let output = run(&sandbox, &server.url, &[]);
+        let log = text(&output.stderr);
+        assert_eq!(code(&output), 73, "{log}");
+        assert!(log.contains(message) && log.contains(hint), "{log}");
+        assert_eq!(
+            sandbox.read(&format!("node-1/{old}")),
+            format!("key of {old}")
+        );
+    }
 }
 
 #[test]

@@ -319,19 +319,23 @@ impl Server {
     }
 
     pub(crate) fn register(&self, identifier: &str) {
-        let address: std::net::SocketAddr = self.url["http://".len()..].parse().unwrap();
         let body = format!("{{\"identifier\":\"{identifier}\",\"ip\":\"10.0.0.1\"}}");
-        let mut stream = std::net::TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
-        write!(
-            stream,
+        let answer = self.send(&format!(
             "POST /register HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
-        )
-        .unwrap();
+        ));
+        assert!(answer.contains(" 202 "), "{answer}");
+    }
+
+    /// Sends a request that closes its connection, and returns the whole response.
+    pub(crate) fn send(&self, request: &str) -> String {
+        let address: std::net::SocketAddr = self.url["http://".len()..].parse().unwrap();
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.contains(" 202 "), "{answer}");
+        answer
     }
 }
 

@@ -20,7 +20,7 @@ pub enum Denial {
     )]
     UnknownToken,
     /// The token was valid once.
-    #[error("the token {name} expired at {at}; ask an operator for a new one")]
+    #[error("the token {name:?} expired at {at}; ask an operator for a new one")]
     Expired {
         /// The token's name.
         name: String,
@@ -42,7 +42,7 @@ pub enum Denial {
     },
     /// The token's pattern does not match the node.
     #[error(
-        "the token {name} is for nodes that match {pattern}, not for {identifier}; use an identifier that matches, or \
+        "the token {name:?} is for nodes that match {pattern}, not for {identifier}; use an identifier that matches, or \
          another token"
     )]
     OtherNodes {

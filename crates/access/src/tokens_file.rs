@@ -51,7 +51,7 @@ impl Tokens {
     /// Reads the file at `path`, which may have up to 4 MiB.
     pub fn load(path: &Path) -> Result<Self, TokensError> {
         let name = path.display();
-        let text = bounded_file::read_text(path, FILE_MAX_BYTES)
+        let text = bounded_file::read_text_without_waiting(path, FILE_MAX_BYTES)
             .map_err(|error| TokensError(format!("cannot read the tokens file {name}: {error}")))?;
         Self::parse(&text, &name.to_string())
     }

@@ -7,6 +7,7 @@ mod error;
 mod transport;
 mod tokens;
 mod json;
+mod values;
 
 use std::{
     path::PathBuf,
@@ -32,7 +33,7 @@ use crate::{
     tls::{self, Trust},
 };
 use cfgsync_model::{
-    ArtifactFile, ArtifactSet, GenerationNumber, Identifier, JoinerId, NodeRegistration,
+    ArtifactFile, ArtifactSet, Digest, GenerationNumber, Identifier, JoinerId, NodeRegistration,
 };
 use cfgsync_wire::{
     ClusterBody, GenerationBody, GenerationEntry, NodeBody, NodeEntry, PayloadLimits,
@@ -229,6 +230,25 @@ impl Client {
             ..RequestOptions::with_body(json!(node))
         };
         let raw = self.send(Method::POST, "/node", options).await?;
+        self.parse_payload(raw)
+    }
+
+    /// Fetches the payload of a node that has the payload `held`. With `wait`, asks the server to hold the request for at
+    /// most so long while there is no other payload. If there is none, the result is a refusal with status 304.
+    pub(crate) async fn fetch_other(
+        &self,
+        id: &Identifier,
+        held: Digest,
+        wait: Duration,
+    ) -> Result<Response<ReceivedPayload>, CallError> {
+        let options = RequestOptions {
+            wait: Some(wait),
+            held: Some(held),
+            body_max_flag: Some("--payload-max"),
+            ..self.payload_options()
+        };
+        let route = format!("/v1/nodes/{id}/payload");
+        let raw = self.send(Method::GET, &route, options).await?;
         self.parse_payload(raw)
     }
 

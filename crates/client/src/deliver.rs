@@ -5,7 +5,9 @@
 
 use std::{
     fmt,
+    io::ErrorKind,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,9 +19,10 @@ use crate::{
         self, CommittedTransaction, DirectoryLocks, DiskError, Owner, TargetPlace, Transaction,
         WrittenFile,
     },
-    stale::{self, StaleFile, StaleOutcome},
+    receipt::ReceiptError,
+    stale::{self, StaleFile},
 };
-use cfgsync_model::{ArtifactFile, ArtifactPath, Identifier};
+use cfgsync_model::{ArtifactFile, Identifier};
 use cfgsync_wire::ReceivedPayload;
 use tokio::time::Instant;
 
@@ -51,12 +54,27 @@ pub struct DeliveryOptions {
     owner: Option<Owner>,
     receipt: Option<PathBuf>,
     keep_stale: bool,
+    notes_action: bool,
 }
 
 /// The error for a receipt whose path does not end in a file name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the path of a receipt must end in a file name")]
 pub struct InvalidReceiptPath;
+
+/// A delivery whose files are staged beside their targets. Nothing is replaced yet, and the directories are locked.
+///
+/// A staged delivery that is dropped rolls back.
+#[must_use = "a staged delivery that is dropped rolls back"]
+pub struct StagedDelivery<'p> {
+    transaction: Transaction<'static>,
+    stdout: Vec<&'p ArtifactFile>,
+    stale: Vec<StaleFile>,
+    unread_receipt: Option<ReceiptError>,
+    has_receipt: bool,
+    has_changes: bool,
+    is_action_pending: bool,
+}
 
 /// A delivery whose files are in place, while the old ones are kept for a rollback.
 ///
@@ -66,8 +84,11 @@ pub struct CommittedDelivery<'p> {
     transaction: CommittedTransaction<'static>,
     stdout: Vec<&'p ArtifactFile>,
     stale: Vec<StaleFile>,
+    unread_receipt: Option<ReceiptError>,
     /// Whether the last file of the transaction is the receipt.
     has_receipt: bool,
+    has_changes: bool,
+    is_action_pending: bool,
 }
 
 /// The result of a delivery.
@@ -80,6 +101,12 @@ pub struct Delivery {
     pub stdout: Vec<Bytes>,
     /// The files of the previous delivery that are no longer part of the payload.
     pub stale: Vec<StaleFile>,
+    /// Why the receipt of the previous delivery was not read. Files of earlier deliveries may then remain.
+    pub unread_receipt: Option<Arc<ReceiptError>>,
+    /// Whether a file was created, changed or removed.
+    pub has_changes: bool,
+    /// Whether the receipt says that the action for these files, or for those of an earlier delivery, is still to be done.
+    pub is_action_pending: bool,
 }
 
 impl DeliveryOptions {
@@ -91,6 +118,7 @@ impl DeliveryOptions {
             owner: None,
             receipt: None,
             keep_stale: false,
+            notes_action: false,
         }
     }
 
@@ -114,6 +142,15 @@ impl DeliveryOptions {
     #[must_use]
     pub fn with_stale_files_kept(mut self) -> Self {
         self.keep_stale = true;
+        self
+    }
+
+    /// Notes in the receipt of a delivery with changes that an action must follow, such as a reload of the program that
+    /// reads the files, until [`DeliveryOptions::finish_action`]. A process that is started after a crash in between
+    /// reads it there.
+    #[must_use]
+    pub fn with_action(mut self) -> Self {
+        self.notes_action = true;
         self
     }
 
@@ -159,11 +196,26 @@ impl DeliveryOptions {
         &self,
         session: &Session,
         payload: &'p ReceivedPayload,
-        mut on_wait: impl FnMut(&Path),
+        on_wait: impl FnMut(&Path),
     ) -> Result<CommittedDelivery<'p>, JoinError> {
+        let staged = self.stage_when_unlocked(session, payload, on_wait);
+        staged.await?.commit()
+    }
+
+    /// Stages the payload as [`DeliveryOptions::commit_when_unlocked`] does, and leaves the commit to the caller.
+    ///
+    /// # Errors
+    /// As for `commit_when_unlocked`. Nothing has changed then.
+    pub async fn stage_when_unlocked<'p>(
+        &self,
+        session: &Session,
+        payload: &'p ReceivedPayload,
+        mut on_wait: impl FnMut(&Path),
+    ) -> Result<StagedDelivery<'p>, JoinError> {
+        let identifier = &session.options().identifier;
         let mut wait = LockWait::new();
         loop {
-            let attempt = self.commit(session, payload);
+            let attempt = self.stage_for(identifier, session.cluster(), payload);
             if let Some(result) = wait.after(attempt, &mut on_wait).await {
                 return result;
             }
@@ -176,6 +228,15 @@ impl DeliveryOptions {
         cluster: Option<&str>,
         payload: &'p ReceivedPayload,
     ) -> Result<CommittedDelivery<'p>, JoinError> {
+        self.stage_for(identifier, cluster, payload)?.commit()
+    }
+
+    fn stage_for<'p>(
+        &self,
+        identifier: &Identifier,
+        cluster: Option<&str>,
+        payload: &'p ReceivedPayload,
+    ) -> Result<StagedDelivery<'p>, JoinError> {
         let placed = self.outputs.place(&payload.files)?;
         let mut files: Vec<(&ArtifactFile, &Target)> = Vec::new();
         let mut stdout = Vec::new();
@@ -187,15 +248,18 @@ impl DeliveryOptions {
             }
         }
         let mut transaction = Transaction::begin(self.owner);
-        let receipt = |removed| Receipt::new(identifier, cluster, payload, &placed, removed);
+        let receipt = Receipt::new(identifier, cluster, payload, &placed);
         match self.stage(&mut transaction, &files, receipt) {
-            Ok(stale) => Ok(CommittedDelivery {
-                transaction: transaction.commit()?,
+            Ok(staged) => Ok(StagedDelivery {
+                transaction,
                 stdout,
-                stale,
+                stale: staged.stale,
+                unread_receipt: staged.unread_receipt,
                 has_receipt: self.receipt.is_some(),
+                has_changes: staged.has_changes,
+                is_action_pending: staged.is_action_pending,
             }),
-            Err(cause) => Err(transaction.roll_back(cause).into()),
+            Err(cause) => Err(transaction.roll_back(self.explain(cause)).into()),
         }
     }
 
@@ -204,40 +268,153 @@ impl DeliveryOptions {
         &self,
         transaction: &mut Transaction<'static>,
         files: &[(&ArtifactFile, &Target)],
-        receipt: impl FnOnce(Vec<ArtifactPath>) -> Receipt,
-    ) -> Result<Vec<StaleFile>, DiskError> {
+        mut receipt: Receipt,
+    ) -> Result<StagedFiles, DiskError> {
         let opened = files.iter().map(|(_, target)| transaction.open(target));
         let places: Vec<TargetPlace> = opened.collect::<Result<_, _>>()?;
         let mut stale = Vec::new();
-        let mut receipt_file = None;
+        let mut unread_receipt = None;
+        let mut receipt_place = None;
+        let mut was_pending = false;
         if let Some(path) = &self.receipt {
             let target = Target::from_path(path).expect("checked when it was set");
             let place = transaction.open(&target)?;
             // Only now, because no other delivery can replace it from here on. The new receipt replaces an unreadable
             // one.
-            if let Ok(Some(previous)) = Receipt::read(path) {
-                let targets: Vec<&Target> = files.iter().map(|(_, target)| *target).collect();
-                stale = stale::find(
-                    transaction,
-                    &previous,
-                    &self.outputs,
-                    &targets,
-                    self.keep_stale,
-                )?;
+            match Receipt::read(path) {
+                Ok(None) => {}
+                Ok(Some(previous)) => {
+                    was_pending = previous.action_pending;
+                    let targets: Vec<&Target> = files.iter().map(|(_, target)| *target).collect();
+                    stale = stale::find(
+                        transaction,
+                        &previous,
+                        &mut receipt,
+                        &self.outputs,
+                        &targets,
+                        self.keep_stale,
+                    )?;
+                }
+                Err(error) => unread_receipt = Some(error),
             }
-            let removed = stale
-                .iter()
-                .filter(|file| file.outcome == StaleOutcome::Removed);
-            let removed = removed.map(|file| file.artifact.clone()).collect();
-            receipt_file = Some((receipt(removed).to_file(), place));
+            receipt_place = Some(place);
         }
         for ((file, _), place) in files.iter().zip(places) {
             transaction.add(file, place)?;
         }
-        if let Some((file, place)) = receipt_file {
-            transaction.add(&file, place)?;
+        let has_changes = transaction.has_changes();
+        receipt.action_pending = self.notes_action && (has_changes || was_pending);
+        let is_action_pending = receipt.action_pending;
+        if let Some(place) = receipt_place {
+            transaction.add(&receipt.to_file(), place)?;
         }
-        Ok(stale)
+        Ok(StagedFiles {
+            stale,
+            unread_receipt,
+            has_changes,
+            is_action_pending,
+        })
+    }
+
+    /// Notes in the receipt that the action has been done.
+    ///
+    /// # Errors
+    /// The receipt cannot be read or written. The next process then does the action again.
+    pub fn finish_action(&self) -> Result<(), FinishActionError> {
+        let Some(path) = &self.receipt else {
+            return Ok(());
+        };
+        let target = Target::from_path(path).expect("checked when it was set");
+        let mut transaction = Transaction::begin(self.owner);
+        let place = transaction.open(&target)?;
+        match Receipt::read(path)? {
+            Some(mut receipt) if receipt.action_pending => {
+                receipt.action_pending = false;
+                transaction.add(&receipt.to_file(), place)?;
+                transaction.commit()?.finish();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Returns the error for a path that is a directory of the previous delivery and a file of this one, or the reverse.
+    /// Returns any other error as it is.
+    fn explain(&self, cause: DiskError) -> DiskError {
+        let is_delivered = |is_it: &dyn Fn(&Path) -> bool| {
+            let receipt = self.receipt.as_deref().map(Receipt::read);
+            let Some(Ok(Some(receipt))) = receipt else {
+                return false;
+            };
+            let mut files = receipt.all_delivered();
+            files.any(|file| file.entry.path.is_some_and(|path| is_it(Path::new(&path))))
+        };
+        match cause {
+            DiskError::Io { path, problem, .. }
+                if problem.kind() == ErrorKind::NotADirectory
+                    && is_delivered(&|file| file == path) =>
+            {
+                DiskError::DeliveredFile { path }
+            }
+            DiskError::IsDirectory { path }
+                if is_delivered(&|file| file != path && file.starts_with(&path)) =>
+            {
+                DiskError::DeliveredDirectory { path }
+            }
+            cause => cause,
+        }
+    }
+}
+
+/// The reason why the end of an action cannot be noted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FinishActionError {
+    /// The receipt cannot be read.
+    #[error(transparent)]
+    Receipt(#[from] ReceiptError),
+    /// The receipt cannot be written.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// What the staging of a delivery found.
+struct StagedFiles {
+    stale: Vec<StaleFile>,
+    unread_receipt: Option<ReceiptError>,
+    has_changes: bool,
+    is_action_pending: bool,
+}
+
+impl<'p> StagedDelivery<'p> {
+    /// Returns whether the commit creates, changes or removes a file. The receipt does not count.
+    pub fn has_changes(&self) -> bool {
+        self.has_changes
+    }
+
+    /// Moves the files to their targets. The caller then decides between [`CommittedDelivery::finish`] and
+    /// [`CommittedDelivery::roll_back`].
+    ///
+    /// # Errors
+    /// A file cannot be written. Nothing has changed then, unless the error is [`DiskError::RollbackFailed`].
+    pub fn commit(self) -> Result<CommittedDelivery<'p>, JoinError> {
+        Ok(CommittedDelivery {
+            transaction: self.transaction.commit()?,
+            stdout: self.stdout,
+            stale: self.stale,
+            unread_receipt: self.unread_receipt,
+            has_receipt: self.has_receipt,
+            has_changes: self.has_changes,
+            is_action_pending: self.is_action_pending,
+        })
+    }
+}
+
+impl fmt::Debug for StagedDelivery<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StagedDelivery")
+            .field("transaction", &self.transaction)
+            .finish_non_exhaustive()
     }
 }
 
@@ -275,6 +452,9 @@ impl CommittedDelivery<'_> {
             written,
             stdout,
             stale: self.stale,
+            unread_receipt: self.unread_receipt.map(Arc::new),
+            has_changes: self.has_changes,
+            is_action_pending: self.is_action_pending,
         };
         (delivery, locks)
     }

@@ -4,8 +4,8 @@
 //!
 //! 1. Open the directories, create missing ones, lock them, and remove what a killed process left in them.
 //! 2. Stage each changed file beside its target, with its final owner and mode, and sync it.
-//! 3. Commit: rename the files aside that are to be removed, exchange each staged file with the old one, rewrite in place what cannot be exchanged (bind-mounted
-//!    files), and sync the directories.
+//! 3. Commit: rename the files aside that are to be removed, exchange each staged file with the old one, rewrite in place
+//!    what cannot be exchanged (bind-mounted files), and sync the directories.
 //! 4. Finish: delete the old files. Until then, the caller can roll back.
 //!
 //! One transaction at a time writes to a directory. The caller can keep the locks until it executes a program that
@@ -90,6 +90,18 @@ pub enum DiskError {
     #[error("cannot write {}: it is a directory", path.display())]
     IsDirectory {
         /// The path that a route gives for a file.
+        path: PathBuf,
+    },
+    /// A directory of the target's path is a file that an earlier delivery wrote.
+    #[error("cannot write below {}: it is a file of an earlier delivery", path.display())]
+    DeliveredFile {
+        /// The path of the delivered file.
+        path: PathBuf,
+    },
+    /// The target is a directory with files that an earlier delivery wrote.
+    #[error("cannot write {}: it is a directory with files of an earlier delivery", path.display())]
+    DeliveredDirectory {
+        /// The path of the directory.
         path: PathBuf,
     },
     /// The target is a device, a pipe or a socket, or a symbolic link to one.
@@ -193,6 +205,12 @@ impl DiskError {
             Self::IsDirectory { .. } => {
                 Some("name a file, or route a whole prefix with '/' at the end of both sides")
             }
+            Self::DeliveredFile { .. } => Some(
+                "the payload now has a directory of this name: remove the file and run the command again",
+            ),
+            Self::DeliveredDirectory { .. } => Some(
+                "the payload now has a file of this name: remove the directory and run the command again",
+            ),
             Self::NotAFile { .. } => Some("to print an artifact, route it to '-'"),
             Self::SymbolicLink { .. } => {
                 Some("add a route for the directory that it points to: --out DIR/=PATH/")

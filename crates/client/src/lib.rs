@@ -41,14 +41,18 @@ mod fetch_and_write;
 pub mod supervisor;
 
 pub use client::{CallError, Client, InvalidSecret, Response, ResponseMeta, TrustError};
-pub use deliver::{CommittedDelivery, Delivery, DeliveryOptions, InvalidReceiptPath};
+pub use deliver::{
+    CommittedDelivery, Delivery, DeliveryOptions, FinishActionError, InvalidReceiptPath,
+    StagedDelivery,
+};
 pub use failure::{FailureKind, UnreachableCause};
 pub use fetch_and_write::fetch_and_write;
 pub use node_key::{KeyError, KeyLocation};
 pub use outputs::{InvalidRoute, OutputMap, PlacedArtifact, Placement, RouteError, Target};
 pub use previous::{PreviousDelivery, PreviousDeliveryError};
 pub use receipt::{
-    DeliveredGeneration, Receipt, ReceiptEntry, ReceiptError, ReceiptMismatch, VerifiedFile,
+    DeliveredGeneration, Receipt, ReceiptEntry, ReceiptError, ReceiptMismatch, RemainingFile,
+    VerifiedFile,
 };
 pub use sanitize::escape_for_terminal;
 pub use server::{InvalidServer, ServerUrl};

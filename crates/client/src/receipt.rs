@@ -53,6 +53,26 @@ pub struct Receipt {
     /// The artifacts whose files this delivery removed. The next delivery looks for their leftovers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<ArtifactPath>,
+    /// The files of earlier deliveries that are not part of the payload and were not removed. The next delivery looks at
+    /// them again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remaining: Vec<RemainingFile>,
+    /// Whether an action must follow the delivery, such as a reload, and was not done yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub action_pending: bool,
+}
+
+/// A file of an earlier delivery that was not removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RemainingFile {
+    /// The file, as it was delivered.
+    #[serde(flatten)]
+    pub entry: ReceiptEntry,
+    /// The node to which it was delivered.
+    pub identifier: Identifier,
+    /// The cluster that delivered it. `None` from servers of the older protocol.
+    pub cluster: Option<String>,
 }
 
 /// One file of a receipt.
@@ -167,13 +187,12 @@ pub enum ReceiptMismatch {
 }
 
 impl Receipt {
-    /// Creates the receipt of a `payload` of `cluster` that is written as `placed` says, in place of `removed` files.
+    /// Creates the receipt of a `payload` of `cluster` that is written as `placed` says.
     pub(crate) fn new(
         identifier: &Identifier,
         cluster: Option<&str>,
         payload: &ReceivedPayload,
         placed: &[PlacedArtifact<'_>],
-        removed: Vec<ArtifactPath>,
     ) -> Self {
         let entry = |placed: &PlacedArtifact<'_>| ReceiptEntry {
             artifact: placed.file.path.clone(),
@@ -194,7 +213,9 @@ impl Receipt {
             generation: payload.generation,
             digest: payload.digest,
             files: placed.iter().map(entry).collect(),
-            removed,
+            removed: Vec::new(),
+            remaining: Vec::new(),
+            action_pending: false,
         }
     }
 
@@ -208,6 +229,16 @@ impl Receipt {
             mode: MODE.parse().expect("a valid mode"),
             ..ArtifactFile::new(name, json)
         }
+    }
+
+    /// Returns all files that this delivery and earlier ones left on disk.
+    pub(crate) fn all_delivered(&self) -> impl Iterator<Item = RemainingFile> {
+        let files = self.files.iter().map(|entry| RemainingFile {
+            entry: entry.clone(),
+            identifier: self.identifier.clone(),
+            cluster: self.cluster.clone(),
+        });
+        files.chain(self.remaining.iter().cloned())
     }
 
     /// Returns what identifies the delivered payload. `None` if the server was of the older protocol.

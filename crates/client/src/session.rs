@@ -10,13 +10,14 @@ mod error;
 mod events;
 mod retry;
 mod attempt;
+mod follow;
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{CallError, Client, UnreachableCause, backoff::Backoff};
-use cfgsync_model::{Instance, JoinerId, NodeRegistration};
+use cfgsync_model::{Digest, Instance, JoinerId, NodeRegistration};
 use cfgsync_wire::ReceivedPayload;
 pub use error::JoinError;
 pub use events::{Event, Events};
@@ -57,6 +58,8 @@ pub struct Session {
     accepted: Option<AcceptedRegistration>,
     /// Whether any server has accepted the registration during this session.
     was_accepted: bool,
+    /// The payload that the node has. The session then waits for another one.
+    held: Option<Digest>,
     /// The cluster whose payload was received, if its server names it.
     cluster: Option<String>,
     /// The cluster whose servers receive the node's own key.
@@ -122,6 +125,7 @@ impl Session {
             is_sent: false,
             accepted: None,
             was_accepted: false,
+            held: None,
             cluster: None,
             key_cluster: None,
             is_renewal: false,

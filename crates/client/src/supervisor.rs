@@ -128,6 +128,14 @@ impl Supervisor {
         StopAction::Forwarded
     }
 
+    /// Sends `signal` to the child and starts the kill timeout, unless it was asked to stop before.
+    pub fn terminate(&mut self, signal: Signal) {
+        if self.kill_at.is_none() {
+            self.kill_at = Some(Instant::now() + self.kill_timeout);
+            self.forward(signal);
+        }
+    }
+
     /// Sends `signal` to the child, but not to the other processes of its group.
     pub fn forward(&self, signal: Signal) {
         if let Some(pid) = self.pid() {

@@ -161,6 +161,15 @@ pub enum Refusal {
     /// No generation has a value of `once` yet.
     #[error("once.{0} has no value yet; the next generation evaluates it")]
     NotDrawn(String),
+    /// A report is about a generation that is not sealed.
+    #[error("generation {0} is not sealed; report about a generation that the node has received")]
+    NotSealed(GenerationNumber),
+    /// A report names no generation, and the node has received none.
+    #[error("{0} has not received a generation yet, so it cannot report a phase")]
+    NothingDelivered(Identifier),
+    /// A node reports `delivered`.
+    #[error("the server records the phase `delivered` by itself; report another phase")]
+    DeliveredByServer,
     /// An override contains the path of a shared file.
     #[error(
         "{path} is a shared file, but an override replaces only a node's own files; remove it from the override"

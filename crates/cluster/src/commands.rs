@@ -54,6 +54,7 @@ impl Coordinator {
         let (changes, replaced) = self.admit(registration, key, joiner)?;
         let commit = self.apply(changes).instrument(span).await?;
         self.shared.refused.clear(&identifier);
+        self.shared.leases.on_registered(&identifier);
         let (is_failed, is_complete) = {
             let view = self.shared.view.load();
             (view.failure.is_some(), view.coverage.is_complete)
@@ -129,7 +130,7 @@ impl Coordinator {
     }
 
     /// Applies `changes` to a copy of the store's state.
-    fn check_changes(&self, changes: Vec<Change>) -> Result<(), Refusal> {
+    pub(super) fn check_changes(&self, changes: Vec<Change>) -> Result<(), Refusal> {
         let mut state = State::clone(&self.shared.store.state());
         let next = Revision(state.revision.0 + 1);
         match state.apply(changes, next) {
@@ -443,7 +444,7 @@ impl Coordinator {
     }
 
     /// Applies `changes`, all or none.
-    async fn apply(&self, changes: Vec<Change>) -> Result<Commit, Refusal> {
+    pub(super) async fn apply(&self, changes: Vec<Change>) -> Result<Commit, Refusal> {
         match self.shared.store.apply(changes).await {
             Ok(commit) => Ok(commit),
             Err(CommitError::Rejected(rejection)) => Err(self.refusal_of(rejection)),
@@ -459,6 +460,7 @@ impl Coordinator {
             RejectionReason::DifferentKey(identifier) => Refusal::OtherKey(identifier),
             RejectionReason::Banned(identifier) => Refusal::Banned(identifier),
             RejectionReason::NoOnceValue(key) => Refusal::NotDrawn(key),
+            RejectionReason::NotSealed(number) => Refusal::NotSealed(number),
             RejectionReason::CapacityExceeded(exceeded) => self.shared.capacity.refuse(exceeded),
             RejectionReason::Value(_) | RejectionReason::NotFirstGeneration(_) => {
                 unreachable!("the batch changes no value and seals no generation")

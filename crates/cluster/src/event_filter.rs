@@ -12,7 +12,7 @@ pub const FILTER_NAMES_MAX: usize = 100;
 pub const FILTER_NAME_MAX_BYTES: usize = 256;
 
 /// The names of all events that a watcher can select.
-pub const EVENT_NAMES: [&str; 21] = [
+pub const EVENT_NAMES: [&str; 22] = [
     "node_registered",
     "joiner_changed",
     "node_removed",
@@ -31,6 +31,7 @@ pub const EVENT_NAMES: [&str; 21] = [
     "node_banned",
     "node_unbanned",
     "redraw_requested",
+    "phase_reported",
     "generation_sealed",
     READINESS_EVENT,
     NOTICE_EVENT,
@@ -215,6 +216,7 @@ impl<'a> Subject<'a> {
             | EventKind::OverrideSet { identifier }
             | EventKind::OverrideRemoved { identifier }
             | EventKind::Delivered { identifier, .. }
+            | EventKind::PhaseReported { identifier, .. }
             | EventKind::NameClaimed { identifier }
             | EventKind::NameReleased { identifier }
             | EventKind::NodeBanned { identifier }

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::AccessKind;
+use crate::{AccessKind, leases::Leases};
 use cfgsync_model::Identifier;
 
 /// Counts the held requests by node. Its size is bounded by the number of held requests.
@@ -24,18 +24,21 @@ struct Count {
 /// One held request, counted until this is dropped.
 pub struct HeldSlot<'a> {
     requests: &'a HeldRequests,
+    leases: &'a Leases,
     kind: AccessKind,
     identifier: Identifier,
 }
 
 impl HeldRequests {
-    /// Takes a slot for one more request of `identifier`; `None` if `max` are held already.
-    pub(crate) fn hold(
-        &self,
+    /// Takes a slot for one more request of `identifier`; `None` if `max` are held already. The end of the request renews
+    /// the lease of a node.
+    pub(crate) fn hold<'a>(
+        &'a self,
+        leases: &'a Leases,
         kind: AccessKind,
         identifier: &Identifier,
         max: usize,
-    ) -> Option<HeldSlot<'_>> {
+    ) -> Option<HeldSlot<'a>> {
         let mut counts = self.lock();
         let mut count = counts.get(identifier).copied().unwrap_or_default();
         if count.all >= max {
@@ -47,6 +50,7 @@ impl HeldRequests {
         let identifier = identifier.clone();
         Some(HeldSlot {
             requests: self,
+            leases,
             kind,
             identifier,
         })
@@ -73,6 +77,9 @@ impl HeldRequests {
 
 impl Drop for HeldSlot<'_> {
     fn drop(&mut self) {
+        if self.kind == AccessKind::Delivery {
+            self.leases.on_seen(self.identifier.as_str());
+        }
         let mut counts = self.requests.lock();
         if let Some(count) = counts.get_mut(&self.identifier) {
             count.all -= 1;
@@ -90,28 +97,44 @@ mod tests {
 
     #[test]
     fn slots_are_given_back() {
-        let requests = HeldRequests::default();
+        let (requests, leases) = (HeldRequests::default(), Leases::default());
         let [a, b]: [Identifier; 2] = ["a", "b"].map(|name| name.parse().unwrap());
-        let first = requests.hold(AccessKind::Delivery, &a, 2);
-        let second = requests.hold(AccessKind::Delivery, &a, 2);
+        let first = requests.hold(&leases, AccessKind::Delivery, &a, 2);
+        let second = requests.hold(&leases, AccessKind::Delivery, &a, 2);
         assert!(first.is_some() && second.is_some());
-        assert!(requests.hold(AccessKind::Delivery, &a, 2).is_none());
-        assert!(requests.hold(AccessKind::Delivery, &b, 2).is_some());
+        assert!(
+            requests
+                .hold(&leases, AccessKind::Delivery, &a, 2)
+                .is_none()
+        );
+        assert!(
+            requests
+                .hold(&leases, AccessKind::Delivery, &b, 2)
+                .is_some()
+        );
         drop(first);
-        assert!(requests.hold(AccessKind::Delivery, &a, 2).is_some());
+        assert!(
+            requests
+                .hold(&leases, AccessKind::Delivery, &a, 2)
+                .is_some()
+        );
         drop(second);
         assert!(requests.lock().is_empty());
-        assert!(requests.hold(AccessKind::Delivery, &a, 0).is_none());
+        assert!(
+            requests
+                .hold(&leases, AccessKind::Delivery, &a, 0)
+                .is_none()
+        );
     }
 
     #[test]
     fn only_requests_of_the_node_itself_count_as_waiting() {
-        let requests = HeldRequests::default();
+        let (requests, leases) = (HeldRequests::default(), Leases::default());
         let node: Identifier = "a".parse().unwrap();
         let look = AccessKind::Look { reveal: false };
-        let _looks = requests.hold(look, &node, 9);
+        let _looks = requests.hold(&leases, look, &node, 9);
         assert!(!requests.waits("a"));
-        let waits = requests.hold(AccessKind::Delivery, &node, 9);
+        let waits = requests.hold(&leases, AccessKind::Delivery, &node, 9);
         assert!(requests.waits("a"));
         drop(waits);
         assert!(!requests.waits("a"));

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     AccessKind, Answer, Coordinator, Delivery, MetadataAccess, Refusal,
@@ -173,15 +173,7 @@ impl Coordinator {
             }
             Answer::Failed(failure) => {
                 body.state = NodeState::Failed;
-                body.reason = Some(match failure.kind {
-                    FailureKind::Operator => {
-                        format!(
-                            "an operator declared the cluster failed: {}",
-                            failure.reason
-                        )
-                    }
-                    _ => failure.reason.clone(),
-                });
+                body.reason = Some(projection::failure_message(&failure));
             }
         }
         body
@@ -207,9 +199,16 @@ impl Coordinator {
                 fields.remove(name);
             }
         }
+        let name = node.identifier.as_str();
+        let waits = self.shared.held_requests.waits(name);
+        let lease = view.pipeline.spec.lease;
         let facts = NodeFacts {
             metadata,
-            waits: self.shared.held_requests.waits(node.identifier.as_str()),
+            waits,
+            lease: lease.and_then(|lease| {
+                let leases = &self.shared.leases;
+                leases.state(name, lease, waits, Instant::now())
+            }),
             is_recipient: is_recipient(state, view, &node.identifier),
             was_delivered: was_delivered(view, &node.identifier),
         };

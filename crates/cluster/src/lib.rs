@@ -21,17 +21,22 @@
 
 pub mod metrics;
 mod answer;
+mod leases;
 mod held_requests;
 mod refused_nodes;
 mod audit_sink;
 mod unique_values;
 pub mod readiness;
+mod recorded_values;
 pub mod render;
 mod attempt_failure;
 mod admission;
 mod capacity;
 mod view;
 mod values;
+mod values_import;
+mod phase_tally;
+mod phase_waits;
 mod queries;
 pub mod projection;
 mod inspect;
@@ -40,6 +45,7 @@ mod event_frames;
 mod events;
 mod reconciler;
 mod commands;
+mod phases;
 
 pub use admission::check_registration;
 pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, MetadataAccess, Refusal};
@@ -50,11 +56,15 @@ pub use event_filter::{
 };
 pub use events::{EventBatch, EventReader, STOPPING_NOTICE, WatchStart};
 pub use held_requests::HeldSlot;
+pub use phase_tally::{PhaseNodes, PhaseQuery};
+pub use phases::{PhaseAnswer, PhaseRequest};
+pub use recorded_values::RecordedValues;
 pub use values::{
     CHANGES_MAX, Entry, NAMESPACES_PAGE_DEFAULT_ENTRIES, NAMESPACES_PAGE_MAX_ENTRIES, NewValue,
     PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES, Page, SNAPSHOT_MAX_ENTRIES, ValueCommand, ValueError,
     ValuesSnapshot, known_codecs,
 };
+pub use values_import::{Import, ImportPlan, ImportedChange, ImportedChangeKind, ImportedValue};
 
 use std::{
     future::Future,
@@ -71,7 +81,9 @@ use crate::{
     event_frames::EventFrames,
     events::{NOTICES_MAX, ReadinessNews},
     held_requests::HeldRequests,
+    leases::Leases,
     metrics::Metrics,
+    phase_waits::PhaseWaits,
     reconciler::{Command, Reconciler},
     refused_nodes::RefusedNodes,
     render::Pipeline,
@@ -135,7 +147,9 @@ struct Shared {
     embedded: Vec<Arc<dyn Materializer>>,
     view: ArcSwap<View>,
     held_requests: HeldRequests,
+    leases: Leases,
     refused: RefusedNodes,
+    phase_waits: PhaseWaits,
     /// Marked changed when the answer to waiting nodes may have changed. New progress alone does not count.
     release: watch::Sender<()>,
     /// Marked changed after each publication. The value is [`View::completed`].
@@ -181,7 +195,9 @@ impl Coordinator {
             embedded,
             view: ArcSwap::from_pointee(first),
             held_requests: HeldRequests::default(),
+            leases: Leases::default(),
             refused: RefusedNodes::default(),
+            phase_waits: PhaseWaits::default(),
             release: watch::Sender::new(()),
             published: watch::Sender::new(Revision::default()),
             event_frames: EventFrames::default(),
@@ -193,7 +209,14 @@ impl Coordinator {
             draining: AtomicBool::new(false),
         });
         let reconciler = Reconciler::new(shared.clone(), config, received);
-        (Self { shared }, reconciler.run(shutdown))
+        let follow = PhaseWaits::follow(shared.clone());
+        let run = async move {
+            tokio::select! {
+                () = reconciler.run(shutdown) => {}
+                () = follow => std::future::pending().await,
+            }
+        };
+        (Self { shared }, run)
     }
 }
 

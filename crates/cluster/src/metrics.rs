@@ -100,6 +100,8 @@ pub struct ChangeCounters {
     pub unban: Counter,
     /// Values of `once` that are evaluated again.
     pub redraw: Counter,
+    /// Phases that nodes reported.
+    pub report: Counter,
     /// Failures that operators declared.
     pub fail: Counter,
     /// Failures that operators reset.
@@ -119,6 +121,7 @@ impl Default for ChangeCounters {
             ban: counter("ban"),
             unban: counter("unban"),
             redraw: counter("redraw"),
+            report: counter("report"),
             fail: counter("fail"),
             reset: counter("reset"),
             family: family.clone(),

@@ -2,10 +2,10 @@
 //! share them.
 
 use cfgsync_model::{
-    Failure, Generation, GenerationNumber, Identifier, Instance, Metadata, Progress,
+    Failure, FailureKind, Generation, GenerationNumber, Identifier, Instance, Metadata, Progress,
 };
 use cfgsync_store::{RegisteredNode, State};
-use cfgsync_wire::{ClusterBody, ClusterState, NodeEntry, RefusedEntry};
+use cfgsync_wire::{ClusterBody, ClusterState, LeaseState, NodeEntry, PhaseEntry, RefusedEntry};
 
 /// The facts about a cluster that the state of the store does not contain.
 pub struct ClusterFacts<'a> {
@@ -31,6 +31,8 @@ pub struct NodeFacts {
     pub metadata: Metadata,
     /// Whether a request of the node is held now.
     pub waits: bool,
+    /// The state of the node's lease, if one binds the node.
+    pub lease: Option<LeaseState>,
     /// Whether the node should receive the served generation.
     pub is_recipient: bool,
     /// Whether the node has received the served generation, even if the store has not recorded it yet.
@@ -72,7 +74,15 @@ pub fn node_entry(
 ) -> NodeEntry {
     let node = &registered.registration;
     let newest = served.map(|served| served.number);
-    let recorded = state.deliveries.get(&node.identifier).copied();
+    let carried = |number: &GenerationNumber| state.carried(node.identifier.as_str(), *number);
+    let recorded = state.deliveries.get(&node.identifier).map(carried);
+    let phases = state.phases.of(node.identifier.as_str());
+    let phases = phases.map(|(phase, report)| PhaseEntry {
+        phase: phase.clone(),
+        generation: carried(&report.generation),
+        reason: report.reason.clone(),
+        at: report.at,
+    });
     NodeEntry {
         identifier: node.identifier.clone(),
         ip: node.ip,
@@ -88,8 +98,20 @@ pub fn node_entry(
         revision: registered.revision,
         since: registered.origin.at,
         waits: facts.waits,
+        lease: facts.lease,
         delivered: newest.filter(|_| facts.was_delivered).or(recorded),
         overridden: state.overrides.contains_key(&node.identifier),
+        phases: phases.collect(),
+    }
+}
+
+/// Returns a sentence about a failure of the cluster.
+pub fn failure_message(failure: &Failure) -> String {
+    let reason = &failure.reason;
+    match failure.kind {
+        FailureKind::Operator => format!("an operator declared the cluster failed: {reason}"),
+        FailureKind::Node => format!("a node failed, and the spec says `fail_fast`: {reason}"),
+        FailureKind::Deadline | FailureKind::Render => reason.clone(),
     }
 }
 
@@ -101,8 +123,10 @@ pub(crate) fn is_behind(
     is_recipient: bool,
     was_delivered: bool,
 ) -> bool {
+    let carried = |number: &GenerationNumber| state.carried(identifier.as_str(), *number);
+    let delivered = state.deliveries.get(identifier).map(carried);
     served.is_some_and(|served| {
-        is_recipient && !was_delivered && state.deliveries.get(identifier) != Some(&served.number)
+        is_recipient && !was_delivered && delivered.is_none_or(|number| number < served.number)
     })
 }
 

@@ -1,12 +1,15 @@
 //! Queries of nodes: the current answer to a node, and waiting until it changes. They read the published view and the
 //! store's newest state. Each costs one look-up for any number of nodes.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use crate::{
-    AccessKind, Answer, Coordinator, Delivery, HeldSlot, Refusal,
+    AccessKind, Answer, Coordinator, Delivery, HeldSlot, Refusal, Shared,
     admission::FetchDecision,
     metrics::Metrics,
     view::{ServedGeneration, ServedPayload, View},
@@ -54,7 +57,12 @@ impl Coordinator {
         identifier: &Identifier,
         max: usize,
     ) -> Option<HeldSlot<'_>> {
-        self.shared.held_requests.hold(kind, identifier, max)
+        let Shared {
+            held_requests,
+            leases,
+            ..
+        } = &*self.shared;
+        held_requests.hold(leases, kind, identifier, max)
     }
 
     /// Returns the registration of `identifier` and its origin, if it is registered.
@@ -85,6 +93,9 @@ impl Coordinator {
     }
 
     fn answer_to(&self, kind: AccessKind, identifier: &str, sender: Option<Sender<'_>>) -> Answer {
+        if kind == AccessKind::Delivery {
+            self.shared.leases.on_seen(identifier);
+        }
         let view = self.shared.view.load();
         let state = self.shared.store.state();
         if let Some(sender) = sender
@@ -95,13 +106,20 @@ impl Coordinator {
         }
         match self.fetch(&view, &state, identifier) {
             Ok((served, identifier, payload)) => match kind {
-                AccessKind::Delivery => Answer::Payload(Delivery {
-                    payload: payload.encoded.clone(),
-                    generation: served.generation.number,
-                    is_known: payload.is_delivered(),
-                    shows_secrets: payload.has_secrets,
-                    render_failure: view.render_failure.clone(),
-                }),
+                AccessKind::Delivery => {
+                    let is_known = payload.is_delivered();
+                    if is_known {
+                        // Only the first delivery of a generation is completed by `complete_delivery`.
+                        self.shared.leases.on_delivered(identifier.as_str());
+                    }
+                    Answer::Payload(Delivery {
+                        payload: payload.encoded.clone(),
+                        generation: served.generation.number,
+                        is_known,
+                        shows_secrets: payload.has_secrets,
+                        render_failure: view.render_failure.clone(),
+                    })
+                }
                 AccessKind::Look { reveal } => self.show(served, identifier, payload, reveal),
             },
             Err(answer) => answer,
@@ -147,6 +165,7 @@ impl Coordinator {
     /// Records that the whole payload of `generation` was sent to `identifier`. The reconciler records many deliveries
     /// at once.
     pub fn complete_delivery(&self, identifier: Identifier, generation: GenerationNumber) {
+        self.shared.leases.on_delivered(identifier.as_str());
         let view = self.shared.view.load();
         let is_news = if let Some(payload) = served_payload(&view, &identifier, generation) {
             payload.mark_delivered()
@@ -166,6 +185,24 @@ impl Coordinator {
         if deliveries.len() == 1 {
             self.shared.delivered.notify_one();
         }
+    }
+
+    /// Notes that a node has its newest files and follows changes, so that its lease binds it.
+    pub fn note_follower(&self, identifier: &Identifier) {
+        self.shared.leases.on_renewed(identifier.as_str());
+    }
+
+    /// Renews the lease of a registered node. Returns the time for which it lasts. `None` if the spec has no `lease`.
+    ///
+    /// # Errors
+    /// Fails if the node is not registered.
+    pub fn renew(&self, identifier: &Identifier) -> Result<Option<Duration>, Refusal> {
+        let state = self.shared.store.state();
+        if !state.registrations.contains_key(identifier) {
+            return Err(Refusal::Unregistered(identifier.clone()));
+        }
+        self.shared.leases.on_renewed(identifier.as_str());
+        Ok(self.shared.view.load().pipeline.spec.lease)
     }
 
     /// Waits until the answer is neither "not ready" nor the payload `held`, at most until `until`. At that time it

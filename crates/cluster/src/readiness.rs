@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 use crate::unique_values::UniqueValues;
 use cfgsync_model::{
     GroupProblem, Identifier, MISSING_NAMES_MAX, NodeRegistration, Progress, Readiness,
-    RegistrationSnapshot, Revision, Seat, SharedMetadata, SnapshotNode, Unmet,
+    RegistrationSnapshot, Revision, Seat, SharedMetadata, SnapshotNode, Unmet, ValueName,
+    ValueReader,
 };
 use cfgsync_spec::{Group, Members as RuleMembers, MetadataError, Spec};
 use cfgsync_template::{Expression, JinjaError, NodeValue, RenderContext, Template};
@@ -145,14 +146,18 @@ impl ReadinessTracker {
         self.members.nodes.is_empty()
     }
 
-    /// Evaluates the rule. `once` holds the values from the first seal. Without a rule the set is always ready.
-    pub fn readiness(&self, once: &Map<String, Value>) -> Readiness {
+    /// Evaluates the rule. `once` holds the values from the first seal, and `values` reads operators' values. Without a
+    /// rule the set is ready as soon as the required values are set.
+    pub fn readiness(&self, once: &Map<String, Value>, values: &ValueReader) -> Readiness {
         let mut progress = Progress {
             registered: self.members.nodes.len(),
             ..Progress::default()
         };
+        progress
+            .unmet
+            .extend(missing_values(&self.spec.requires, values));
         let Some(rule) = &self.spec.ready else {
-            return Readiness::Ready(progress);
+            return answer(progress);
         };
         match &rule.nodes {
             None => progress.needed = rule.groups.iter().map(|group| group.count).sum(),
@@ -187,13 +192,9 @@ impl ReadinessTracker {
         let repeated = self.unique.repeated().take(MISSING_NAMES_MAX);
         progress.unmet.extend(repeated);
         if progress.unmet.is_empty() {
-            self.check_whole_set(once, &mut progress);
+            self.check_whole_set(once, values, &mut progress);
         }
-        if progress.unmet.is_empty() {
-            Readiness::Ready(progress)
-        } else {
-            Readiness::Waiting(progress)
-        }
+        answer(progress)
     }
 
     fn check_counted_group(&self, at: usize, group: &Group, progress: &mut Progress) {
@@ -225,7 +226,12 @@ impl ReadinessTracker {
     }
 
     /// Evaluates the expressions that depend on all nodes. They cost the most, so they come last.
-    fn check_whole_set(&self, once: &Map<String, Value>, progress: &mut Progress) {
+    fn check_whole_set(
+        &self,
+        once: &Map<String, Value>,
+        values: &ValueReader,
+        progress: &mut Progress,
+    ) {
         let Some(rule) = &self.spec.ready else { return };
         let groups: Vec<&Group> = rule
             .groups
@@ -239,7 +245,8 @@ impl ReadinessTracker {
         let nodes = nodes
             .map(|member| NodeValue::without_seat(&member.registration, &member.metadata))
             .collect();
-        let context = RenderContext::with_nodes(&self.spec.cluster, &self.spec.values, once, nodes);
+        let context = RenderContext::with_nodes(&self.spec.cluster, &self.spec.values, once, nodes)
+            .with_operator_values(values.clone());
         for group in groups {
             let mut count = 0;
             let mut error = None;
@@ -262,6 +269,26 @@ impl ReadinessTracker {
                 .extend(unmet_when(when, rule.message.as_ref(), &context));
         }
     }
+}
+
+fn answer(progress: Progress) -> Readiness {
+    if progress.unmet.is_empty() {
+        Readiness::Ready(progress)
+    } else {
+        Readiness::Waiting(progress)
+    }
+}
+
+/// Returns the reason to wait if a value of `required` is not set.
+fn missing_values(required: &BTreeSet<ValueName>, values: &ValueReader) -> Option<Unmet> {
+    let is_missing = |name: &&ValueName| {
+        let version = values.get(name.namespace.as_str(), name.key.as_str());
+        matches!(version, Ok(None))
+    };
+    let mut missing: Vec<ValueName> = required.iter().filter(is_missing).cloned().collect();
+    let more = missing.len().saturating_sub(MISSING_NAMES_MAX);
+    missing.truncate(MISSING_NAMES_MAX);
+    (!missing.is_empty()).then_some(Unmet::MissingValues { missing, more })
 }
 
 /// Returns the reason why `when` does not hold, or `None` if it does.
@@ -326,6 +353,7 @@ impl Members {
             nodes: nodes.collect(),
             values: self.spec.values.clone(),
             once,
+            operator_values: ValueReader::default(),
         }
     }
 }
@@ -386,7 +414,7 @@ mod tests {
     }
 
     fn unmet(tracker: &ReadinessTracker) -> Vec<String> {
-        let readiness = tracker.readiness(&Map::new());
+        let readiness = tracker.readiness(&Map::new(), &ValueReader::default());
         let unmet = readiness.progress().unmet.iter();
         unmet.map(ToString::to_string).collect()
     }
@@ -433,10 +461,16 @@ mod tests {
         tracker.remove("a");
         tracker.insert(node("b", validator.clone()));
         tracker.insert(node("d", validator));
-        assert!(tracker.readiness(&Map::new()).is_ready());
+        assert!(
+            tracker
+                .readiness(&Map::new(), &ValueReader::default())
+                .is_ready()
+        );
         tracker.remove("d");
         assert!(
-            !tracker.readiness(&Map::new()).is_ready(),
+            !tracker
+                .readiness(&Map::new(), &ValueReader::default())
+                .is_ready(),
             "counts follow removals"
         );
     }
@@ -498,7 +532,7 @@ mod tests {
         let list: Vec<String> = (100..130).map(|at| format!("n{at}")).collect();
         let tracker =
             ReadinessTracker::new(spec(&format!("ready: {{nodes: [{}]}}", list.join(", "))));
-        let readiness = tracker.readiness(&Map::new());
+        let readiness = tracker.readiness(&Map::new(), &ValueReader::default());
         let progress = readiness.progress();
         assert_eq!((progress.missing.len(), progress.missing_count), (20, 30));
         assert!(
@@ -537,7 +571,7 @@ mod tests {
             }
             let snapshot = |tracker: &ReadinessTracker| tracker.members().snapshot(Revision(1), &BTreeMap::new(), Map::new());
             prop_assert_eq!(snapshot(&walked), snapshot(&direct));
-            let answer = |tracker: &ReadinessTracker| tracker.readiness(&Map::new());
+            let answer = |tracker: &ReadinessTracker| tracker.readiness(&Map::new(), &ValueReader::default());
             prop_assert_eq!(answer(&walked), answer(&direct));
         }
     }

@@ -7,6 +7,7 @@
 
 mod follower;
 mod attempt;
+mod value_follower;
 mod render_key;
 mod crash_mark;
 mod render_job;
@@ -15,6 +16,7 @@ mod sealer;
 mod evaluation;
 mod adopter;
 mod expiry;
+mod lease_expiry;
 mod recorder;
 mod publisher;
 
@@ -41,12 +43,14 @@ use crash_mark::CrashMark;
 use evaluation::Evaluation;
 use expiry::Expiry;
 use follower::{Follower, log_registrations};
+use lease_expiry::LeaseExpiry;
 use publisher::{Publisher, Serving};
 use recorder::Recorder;
 use render_job::{RenderJob, RenderedGeneration};
 use render_key::RenderKey;
 use renderer::{FinishedRender, RenderResult, Renderer};
 use sealer::{PendingSeal, SealAnswer, Sealer, seal_event, unsealed};
+use value_follower::ValueFollower;
 
 /// The shortest time between two evaluations because of changes, so that one evaluation includes many registrations of a
 /// burst. A change after a quiet time is evaluated at once.
@@ -86,12 +90,14 @@ pub(crate) struct Reconciler {
     /// Whether the spec was reloaded since the last evaluation.
     is_reloaded: bool,
     follower: Follower,
+    value_follower: ValueFollower,
     attempt: Attempt,
     renderer: Renderer,
     crash_mark: Arc<CrashMark>,
     sealer: Sealer,
     adopter: Adopter,
     expiry: Expiry,
+    lease_expiry: LeaseExpiry,
     recorder: Recorder,
     serving: Serving,
     publisher: Publisher,
@@ -107,8 +113,12 @@ impl Reconciler {
         let view = shared.view.load_full();
         let pipeline = view.pipeline.clone();
         let changes = shared.store.follow();
+        let follower = Follower::new(&*shared.store, changes, &pipeline.spec);
+        let state = &follower.state;
+        let changed_value = pipeline.values_revision(&state.values, state.values_revision);
         let mut reconciler = Self {
-            follower: Follower::new(&*shared.store, changes, &pipeline.spec),
+            value_follower: ValueFollower::new(state, changed_value),
+            follower,
             config,
             commands,
             pipeline,
@@ -120,6 +130,7 @@ impl Reconciler {
             sealer: Sealer::default(),
             adopter: Adopter::default(),
             expiry: Expiry::default(),
+            lease_expiry: LeaseExpiry::default(),
             recorder: Recorder::default(),
             serving: Serving::new(view.served.clone(), view.coverage.up_to),
             publisher: Publisher::default(),
@@ -132,6 +143,9 @@ impl Reconciler {
     /// After a restart, accepts the served generation if a new render could give other results, as a program's does.
     /// Delays a render during which the server before ended, or pauses it.
     fn resume(&mut self) {
+        self.shared
+            .leases
+            .set_used(self.pipeline.spec.lease.is_some());
         if !self.pipeline.is_repeatable() {
             self.accept_served();
         }
@@ -149,7 +163,7 @@ impl Reconciler {
             return;
         };
         let (sealed, key) = (&served.generation, self.render_key());
-        if sealed.spec == key.spec && key.inputs.newest() <= sealed.revision {
+        if sealed.spec == key.spec && key.newest_input() <= sealed.revision {
             let revision = sealed.revision;
             self.renderer.set_result(key, RenderResult::Sealed);
             self.serving.covers(key, revision);
@@ -174,6 +188,11 @@ impl Reconciler {
                 self.expiry
                     .delete_if_due(&self.shared, &self.follower.state),
             );
+            wake_at.add(self.lease_expiry.remove_if_due(
+                &self.shared,
+                &self.follower.state,
+                &self.pipeline,
+            ));
             self.publish(evaluation);
             let next_evaluation = Instant::now() + EVALUATION_INTERVAL;
             tokio::select! {
@@ -190,6 +209,7 @@ impl Reconciler {
                 () = self.recorder.recorded(&self.shared) => {}
                 () = self.shared.delivered.notified() => {}
                 () = self.expiry.deleted() => {}
+                () = self.lease_expiry.removed() => {}
                 () = refusals_changed(&self.shared, next_evaluation) => {}
                 () = sleep_until(wake_at.0) => {}
             }
@@ -201,8 +221,9 @@ impl Reconciler {
     fn follow(&mut self) -> Vec<Arc<NodeRegistration>> {
         let now = Instant::now();
         let changed = self.follower.follow(&*self.shared.store);
-        if changed.registrations {
-            self.attempt.on_registrations_changed(now);
+        let is_rule_value_changed = self.value_follower.follow(&self.follower.state);
+        if changed.registrations || is_rule_value_changed {
+            self.attempt.on_rule_input_changed(now);
         }
         if !changed.registered.is_empty() {
             // A node that registered while the attempt was failing has not begun the next attempt, so begin it here.
@@ -294,6 +315,7 @@ impl Reconciler {
         }
         RenderKey {
             inputs,
+            values: self.value_follower.changed(),
             spec: self.pipeline.spec.digest,
             spec_reading: self.spec_reading,
         }
@@ -319,6 +341,9 @@ impl Reconciler {
             Command::Reload(pipeline, answer) => {
                 self.warn_changed_once(&pipeline);
                 self.pipeline = pipeline;
+                self.shared
+                    .leases
+                    .set_used(self.pipeline.spec.lease.is_some());
                 self.spec_reading += 1;
                 self.is_reloaded = true;
                 if self.serving.generation.is_some() {
@@ -341,7 +366,11 @@ impl Reconciler {
             revision,
             took,
             rendering,
+            reads,
         } = render;
+        if let Some(reads) = reads {
+            self.value_follower.on_rendered(reads, &self.follower.state);
+        }
         let metrics = &self.shared.metrics;
         metrics.render_seconds.observe(took.as_secs_f64());
         let result = match rendering {

@@ -9,13 +9,20 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use crate::readiness::{closed_list, is_listed};
-use cfgsync_materialize::{Audience, MaterializationResult, MaterializeError, Materializer};
+use crate::{
+    readiness::{closed_list, is_listed},
+    recorded_values::RecordedValues,
+};
+use cfgsync_materialize::{
+    Audience, MaterializationResult, MaterializeError, Materializer, ReadableValues,
+};
 use cfgsync_model::{
     ArtifactPath, ArtifactSet, Identifier, MaterializedArtifacts, PathIndex, RegistrationSnapshot,
+    Revision, ValueReads,
 };
 use cfgsync_spec::{Late, MaterializerSpec, Spec};
-use cfgsync_template::{NodeValue, OnceSource, RenderContext};
+use cfgsync_store::Values;
+use cfgsync_template::{Expression, NodeValue, OnceSource, RenderContext, Template};
 
 /// A spec and its materializers, which turn snapshots into files.
 pub struct Pipeline {
@@ -130,6 +137,29 @@ impl Pipeline {
         self.spec.late == Late::Refuse && !changes_nothing
     }
 
+    /// Returns whether the rule or a render may read an operator's value.
+    pub fn reads_values(&self) -> bool {
+        let reads = |one: &Arc<dyn Materializer>| one.reads() != ReadableValues::default();
+        let rule = self.spec.ready.as_ref();
+        let in_rule = rule.is_some_and(|rule| {
+            let mut groups = rule.groups.iter();
+            groups.any(|group| group.matching.reads_values())
+                || rule.when.as_ref().is_some_and(Expression::reads_values)
+                || rule.message.as_ref().is_some_and(Template::reads_values)
+        });
+        in_rule || !self.spec.requires.is_empty() || self.materializers.iter().any(reads)
+    }
+
+    /// Returns the newest change of an operator's value that a render may read, as far as it is known before the render.
+    pub(crate) fn values_revision(&self, values: &Values, newest: Revision) -> Revision {
+        let revision_of = |materializer: &Arc<dyn Materializer>| match materializer.reads() {
+            ReadableValues::Declared(patterns) => values.revision_of(&patterns),
+            ReadableValues::Any => newest,
+        };
+        let revisions = self.materializers.iter().map(revision_of);
+        revisions.max().unwrap_or_default()
+    }
+
     /// Returns the snapshot's `once` values, and evaluates the missing ones in the order of the spec.
     pub fn draw_once(
         &self,
@@ -167,14 +197,22 @@ impl Pipeline {
     }
 
     /// Runs the materializers in order, then replaces the own files of nodes that have an override.
+    ///
+    /// `values` reads all operators' values and records each read. A materializer reads them through
+    /// [`RegistrationSnapshot::operator_values`], which is set here.
     pub fn render(
         &self,
-        snapshot: &RegistrationSnapshot,
+        snapshot: &mut RegistrationSnapshot,
+        values: &mut RecordedValues,
         overrides: &BTreeMap<Identifier, Arc<ArtifactSet>>,
     ) -> Result<Rendered, MaterializeError> {
         let mut all = MergedArtifacts::default();
         for materializer in &self.materializers {
-            match materializer.materialize(snapshot)? {
+            snapshot.operator_values = values.reader_for(&**materializer);
+            let result = materializer.materialize(snapshot);
+            let reads = snapshot.operator_values.reads();
+            values.add(reads.clone());
+            match result? {
                 MaterializationResult::NotReady { message } => {
                     let waiting = format!("{}: {message}", materializer.name());
                     return Ok(Rendered::NotReady(waiting));
@@ -183,6 +221,9 @@ impl Pipeline {
                     let name = materializer.name();
                     if materializer.audience() == Audience::Registered {
                         refuse_unregistered(&name, snapshot, &artifacts)?;
+                    }
+                    if let ReadableValues::Declared(_) = materializer.reads() {
+                        refuse_readable_secrets(&name, &reads, &artifacts)?;
                     }
                     all.add(&name, artifacts)?;
                 }
@@ -299,6 +340,27 @@ impl MergedArtifacts {
                 .map_err(|e| taken(&e.0, "all nodes"))?;
         }
         Ok(())
+    }
+}
+
+/// Fails if a materializer has read a secret value and made a file that is not secret.
+fn refuse_readable_secrets(
+    name: &str,
+    reads: &ValueReads,
+    artifacts: &MaterializedArtifacts,
+) -> Result<(), MaterializeError> {
+    let Some(secret) = reads.secret() else {
+        return Ok(());
+    };
+    let files = artifacts.nodes.values().flat_map(ArtifactSet::files);
+    let mut files = files.chain(artifacts.shared.files());
+    match files.find(|file| !file.secret) {
+        None => Ok(()),
+        Some(file) => Err(MaterializeError::new(format!(
+            "{name}: {secret} is a secret value, and {} is not a secret file; make all files of this materializer secret, \
+             or do not read the value",
+            file.path
+        ))),
     }
 }
 

@@ -4,6 +4,7 @@
 mod generations;
 mod waiting;
 mod membership;
+mod leases;
 mod projection;
 mod timers;
 mod renders;
@@ -17,6 +18,9 @@ mod capacity;
 mod audit_sink;
 mod slow_store;
 mod values;
+mod value_reads;
+mod values_import;
+mod phases;
 mod events;
 
 use std::{

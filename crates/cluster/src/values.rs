@@ -14,6 +14,8 @@ use cfgsync_store::{
     Change, CommitError, EventKind, RejectionReason, SetValue, State, ValueChange, ValueRejection,
 };
 
+use cfgsync_support::{clock::Timestamp, nearest::nearest};
+
 /// The largest page of values, versions or aliases.
 pub const PAGE_MAX_ENTRIES: usize = 1000;
 
@@ -107,6 +109,16 @@ pub enum ValueError {
     /// The time after which the value expires is too short or too long.
     #[error("a value expires after at least one second and at most ten years")]
     Ttl,
+    /// The key has no value. If it is the key of a deleted value, its history may still be kept.
+    #[error("{key} has no value in the namespace {namespace}{}", question(nearest.as_ref()))]
+    NoValue {
+        /// The namespace in question.
+        namespace: Namespace,
+        /// The key that was asked for.
+        key: ValueKey,
+        /// The nearest key in this namespace, if one is near enough.
+        nearest: Option<ValueKey>,
+    },
     /// The state of the value or the alias does not allow the change.
     #[error(transparent)]
     Rejected(#[from] ValueRejection),
@@ -126,6 +138,29 @@ pub enum ValueError {
         /// The namespace in question.
         namespace: Namespace,
     },
+    /// One value of several is refused.
+    #[error("{key}: {error}")]
+    OfKey {
+        /// The key of the value.
+        key: ValueKey,
+        /// The reason.
+        error: Box<ValueError>,
+    },
+    /// An import has a key twice.
+    #[error("the key occurs twice")]
+    Twice,
+    /// An import has an alias in place of a key.
+    #[error("it is an alias of {0}; use that key")]
+    IsAlias(ValueKey),
+    /// An import has no content for a value, and there is no secret to keep.
+    #[error("it has no content, and there is no secret with this key to keep; give it a content")]
+    NoContent,
+    /// A value would have expired before it is set.
+    #[error("it expires at {0}, which is in the past")]
+    Expired(Timestamp),
+    /// Another client changed a value while it was compared.
+    #[error("another client changed the value at the same time; try again")]
+    ChangedMeanwhile,
     /// One request has too many changes.
     #[error("one request changes at most {CHANGES_MAX} values")]
     TooManyChanges,
@@ -166,11 +201,18 @@ impl Coordinator {
         if_version: Option<u64>,
     ) -> Result<(), ValueError> {
         let delete = ValueCommand::Delete {
-            namespace,
-            key,
+            namespace: namespace.clone(),
+            key: key.clone(),
             if_version,
         };
-        self.change_values(vec![delete]).await.map(drop)
+        match self.change_values(vec![delete]).await {
+            Ok(_) => Ok(()),
+            Err(ValueError::Rejected(ValueRejection::NoValue(_))) => {
+                let state = self.shared.store.state();
+                Err(no_value(&state, &namespace, &key))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Changes several values at one revision, all or none. Returns for each change the new version, or `None` for a
@@ -189,11 +231,6 @@ impl Coordinator {
             .map(|command| self.value_change(command).map(Change::Value))
             .collect();
         let events = self.apply_values(changes?).await?;
-        self.shared
-            .metrics
-            .changes
-            .values
-            .inc_by(events.len() as u64);
         let entry = |kind| match kind {
             EventKind::ValueSet {
                 namespace,
@@ -211,38 +248,46 @@ impl Coordinator {
 
     /// Checks a change and completes it with this server's time and bounds.
     fn value_change(&self, command: ValueCommand) -> Result<ValueChange, ValueError> {
-        let value = match command {
-            ValueCommand::Set(value) => value,
+        match command {
+            ValueCommand::Set(value) => {
+                let expires_at = match value.ttl {
+                    None => None,
+                    Some(ttl) if ttl >= Duration::from_secs(1) && ttl <= TTL_MAX => {
+                        let at = self.shared.clock.now().checked_add(ttl);
+                        Some(at.map_err(|_| ValueError::Ttl)?)
+                    }
+                    Some(_) => return Err(ValueError::Ttl),
+                };
+                self.set_change(value, expires_at)
+            }
             ValueCommand::Delete {
                 namespace,
                 key,
                 if_version,
-            } => {
-                return Ok(ValueChange::Delete {
-                    namespace,
-                    key,
-                    if_version,
-                });
-            }
-        };
+            } => Ok(ValueChange::Delete {
+                namespace,
+                key,
+                if_version,
+            }),
+        }
+    }
+
+    /// Checks the content of a value, which expires at `expires_at` whatever its `ttl`.
+    pub(crate) fn set_change(
+        &self,
+        value: NewValue,
+        expires_at: Option<Timestamp>,
+    ) -> Result<ValueChange, ValueError> {
         let bytes = value.bytes.len();
         if bytes > VALUE_MAX_BYTES {
             return Err(ValueError::TooLong { bytes });
         }
-        let default = || Codec::new(DEFAULT_CODEC).expect("the name is valid");
-        let codec = value.codec.unwrap_or_else(default);
+        let codec = value.codec.unwrap_or_else(default_codec);
         let value_type = match decode(&codec, &value.bytes)?.value_type() {
             _ if value.secret => ValueType::Secret,
             value_type => value_type,
         };
         let now = self.shared.clock.now();
-        let expires_at = match value.ttl {
-            None => None,
-            Some(ttl) if ttl >= Duration::from_secs(1) && ttl <= TTL_MAX => {
-                Some(now.checked_add(ttl).map_err(|_| ValueError::Ttl)?)
-            }
-            Some(_) => return Err(ValueError::Ttl),
-        };
         Ok(ValueChange::Set(SetValue {
             namespace: value.namespace,
             key: value.key,
@@ -277,7 +322,6 @@ impl Coordinator {
             within: self.shared.value_bounds,
         };
         self.apply_values(vec![Change::Value(change)]).await?;
-        self.shared.metrics.changes.values.inc();
         Ok(alias)
     }
 
@@ -288,17 +332,22 @@ impl Coordinator {
     pub async fn delete_alias(&self, name: ValueKey) -> Result<(), ValueError> {
         let change = Change::Value(ValueChange::DeleteAlias(name));
         self.apply_values(vec![change]).await?;
-        self.shared.metrics.changes.values.inc();
         Ok(())
     }
 
-    async fn apply_values(&self, changes: Vec<Change>) -> Result<Vec<EventKind>, ValueError> {
+    /// Applies changes at one revision, all or none, and counts them.
+    pub(crate) async fn apply_values(
+        &self,
+        changes: Vec<Change>,
+    ) -> Result<Vec<EventKind>, ValueError> {
         match self.shared.store.apply(changes).await {
-            Ok(commit) => Ok(commit
-                .events
-                .iter()
-                .map(|event| event.kind.clone())
-                .collect()),
+            Ok(commit) => {
+                let events = commit.events.iter().map(|event| event.kind.clone());
+                let events: Vec<EventKind> = events.collect();
+                let counter = &self.shared.metrics.changes.values;
+                counter.inc_by(events.len() as u64);
+                Ok(events)
+            }
             Err(CommitError::Rejected(rejection)) => match rejection.reason {
                 RejectionReason::Value(reason) => Err(ValueError::Rejected(reason)),
                 _ => Err(ValueError::Store(CommitError::Rejected(rejection))),
@@ -315,7 +364,7 @@ impl Coordinator {
         let state = self.shared.store.state();
         match state.values.get(namespace.as_str(), key) {
             Some((key, content)) => Ok(entry(namespace, key, content)),
-            None => Err(ValueRejection::NoValue(key.clone()).into()),
+            None => Err(no_value(&state, namespace, key)),
         }
     }
 
@@ -356,7 +405,7 @@ impl Coordinator {
     ) -> Result<(Vec<Entry>, Option<u64>), ValueError> {
         let state = self.shared.store.state();
         let history = state.values.history(namespace.as_str(), key);
-        let history = history.ok_or_else(|| ValueRejection::NoValue(key.clone()))?;
+        let history = history.ok_or_else(|| no_value(&state, namespace, key))?;
         let key = state.values.resolve(namespace.as_str(), key);
         let older = (history.versions().iter().rev())
             .filter(|one| before.is_none_or(|before| one.version < before));
@@ -383,7 +432,7 @@ impl Coordinator {
     ) -> Result<Entry, ValueError> {
         let state = self.shared.store.state();
         let history = state.values.history(namespace.as_str(), key);
-        let history = history.ok_or_else(|| ValueRejection::NoValue(key.clone()))?;
+        let history = history.ok_or_else(|| no_value(&state, namespace, key))?;
         let mut versions = history.versions().iter();
         let found = versions.find(|one| one.version == version);
         let key = state.values.resolve(namespace.as_str(), key);
@@ -464,13 +513,18 @@ impl Coordinator {
     }
 }
 
+/// Returns the codec of a value for which none is given.
+pub(crate) fn default_codec() -> Codec {
+    Codec::new(DEFAULT_CODEC).expect("the name is valid")
+}
+
 /// Returns the names of the codecs that the server checks, sorted.
 pub fn known_codecs() -> [&'static str; 5] {
     KNOWN_CODECS
 }
 
 /// Returns the changes that delete the values which have expired at `now`. Each deletes only the version that expired.
-pub(crate) fn expired(state: &State, now: cfgsync_support::clock::Timestamp) -> Vec<Change> {
+pub(crate) fn expired(state: &State, now: Timestamp) -> Vec<Change> {
     let expiring = state.values.expiring();
     let expired = expiring.filter(|(_, _, value)| value.expires_at.is_some_and(|at| at <= now));
     let delete = |(namespace, key, value): (&Namespace, &ValueKey, &Arc<ValueVersion>)| {
@@ -481,6 +535,22 @@ pub(crate) fn expired(state: &State, now: cfgsync_support::clock::Timestamp) -> 
         })
     };
     expired.take(CHANGES_MAX).map(delete).collect()
+}
+
+/// Returns the error for a key without a value, with the nearest key of the namespace.
+fn no_value(state: &State, namespace: &Namespace, key: &ValueKey) -> ValueError {
+    let values = state.values.namespace(namespace.as_str());
+    let keys = values.into_iter().flat_map(|values| values.entries(""));
+    let nearest = nearest(key.as_str(), keys.map(|(key, _)| key.as_str()));
+    ValueError::NoValue {
+        namespace: namespace.clone(),
+        key: key.clone(),
+        nearest: nearest.and_then(|key| key.parse().ok()),
+    }
+}
+
+fn question(nearest: Option<&ValueKey>) -> String {
+    nearest.map_or_else(String::new, |key| format!("; did you mean `{key}`?"))
 }
 
 fn entry(namespace: &Namespace, key: &ValueKey, content: &Arc<ValueVersion>) -> Entry {

@@ -19,6 +19,7 @@ use crate::{
 };
 use cfgsync_model::{
     Failure, Generation, GenerationNumber, Identifier, Instance, Progress, Revision, Unmet,
+    ValueReader,
 };
 use cfgsync_store::{State, Store};
 use cfgsync_support::parallel;
@@ -90,7 +91,10 @@ impl View {
         signer: Option<&Arc<PayloadSigner>>,
     ) -> Self {
         let tracker = ReadinessTracker::new(pipeline.spec.clone());
-        let progress = tracker.readiness(&Map::new()).progress().clone();
+        let progress = tracker
+            .readiness(&Map::new(), &ValueReader::default())
+            .progress()
+            .clone();
         let state = store.state();
         let (sealed, included) = (state.generation().cloned(), state.included_inputs());
         drop(state);

@@ -1,12 +1,13 @@
 //! The kind `exec`: a program makes the files.
 //!
-//! The program reads one JSON document from its standard input, `{cluster, revision, nodes, values, once}`, and writes
-//! one to its standard output (see `answer`). Its standard error goes to the log.
+//! The program reads one JSON document from its standard input, `{cluster, revision, nodes, values, once}`, with the
+//! operators' values that it declares to read as `operator_values`. It writes one to its standard output (see `answer`). Its standard error goes to the log.
 //!
 //! The program runs in its own process group. The group is killed if the program takes too long or prints too much. A
 //! child that leaves the group (`setsid`) is not killed, but the server does not wait for it.
 
 mod answer;
+mod input;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -15,10 +16,13 @@ use tokio::sync::watch;
 
 use self::{
     answer::read_answer,
+    input::json_of,
     run::{Finished, Run},
 };
 use cfgsync_model::RegistrationSnapshot;
-use cfgsync_spec::{ExecSpec, MaterializationResult, MaterializeError, Materializer};
+use cfgsync_spec::{
+    ExecSpec, MaterializationResult, MaterializeError, Materializer, ReadableValues,
+};
 
 /// Runs a program at each render.
 pub(super) struct ExecMaterializer {
@@ -53,8 +57,7 @@ impl Materializer for ExecMaterializer {
         &self,
         snapshot: &RegistrationSnapshot,
     ) -> Result<MaterializationResult, MaterializeError> {
-        let input = serde_json::to_vec(snapshot)
-            .map_err(|error| self.failed(format!("cannot write the snapshot as JSON: {error}")))?;
+        let input = json_of(snapshot, &self.spec.reads).map_err(|error| self.failed(error))?;
         let run = Run {
             spec: &self.spec,
             name: &self.name(),
@@ -67,6 +70,10 @@ impl Materializer for ExecMaterializer {
             return Err(self.failed(failure));
         }
         read_answer(&stdout, snapshot, self.spec.secret).map_err(|problem| self.failed(problem))
+    }
+
+    fn reads(&self) -> ReadableValues {
+        ReadableValues::Declared(self.spec.reads.clone())
     }
 
     fn stop(&self) {

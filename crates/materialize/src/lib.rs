@@ -21,7 +21,9 @@ use std::sync::Arc;
 use self::{
     exec::ExecMaterializer, precomputed::PrecomputedMaterializer, template::TemplateMaterializer,
 };
-pub use cfgsync_spec::{Audience, MaterializationResult, MaterializeError, Materializer};
+pub use cfgsync_spec::{
+    Audience, MaterializationResult, MaterializeError, Materializer, ReadableValues,
+};
 use cfgsync_spec::{MaterializerSpec, Spec};
 
 /// Returns the materializers of `spec`, in its order.

@@ -19,10 +19,10 @@ use cfgsync_model::{
 };
 use cfgsync_spec::{
     FileContent, FilePath, FileSpec, MaterializationResult, MaterializeError, Materializer,
-    TemplateSpec,
+    ReadableValues, TemplateSpec,
 };
 use cfgsync_support::{bounded_file, parallel};
-use cfgsync_template::{JinjaError, NodeValue, Origin, RenderContext};
+use cfgsync_template::{Expression, Iteration, JinjaError, NodeValue, Origin, RenderContext};
 
 /// The largest file that `source` reads, in bytes.
 const SOURCE_MAX_BYTES: u64 = 64 << 20;
@@ -65,6 +65,17 @@ impl Materializer for TemplateMaterializer {
 
     fn is_repeatable(&self) -> bool {
         true
+    }
+
+    fn reads(&self) -> ReadableValues {
+        let fragments = self.spec.fragments.iter();
+        let in_fragments = fragments.map(|fragment| fragment.template.reads_values());
+        let in_files = self.spec.files.iter().map(file_reads_values);
+        if in_fragments.chain(in_files).any(|reads| reads) {
+            ReadableValues::Any
+        } else {
+            ReadableValues::default()
+        }
     }
 
     fn materialize(
@@ -321,6 +332,19 @@ impl RenderedFiles {
     }
 }
 
+/// Returns whether a text of `file` reads operators' values.
+fn file_reads_values(file: &FileSpec) -> bool {
+    let in_path = match &file.path {
+        FilePath::Fixed(_) => false,
+        FilePath::Template(template) => template.reads_values(),
+    };
+    let (FileContent::Template(content) | FileContent::Source { path: content, .. }) =
+        &file.content;
+    let in_list = file.iteration.as_ref().is_some_and(Iteration::reads_values);
+    let in_where = file.matching.as_ref().is_some_and(Expression::reads_values);
+    in_path || content.reads_values() || in_list || in_where
+}
+
 fn render_content(
     file: &FileSpec,
     subject: &impl Fn() -> String,
@@ -329,9 +353,14 @@ fn render_content(
     run: &Run,
 ) -> Result<Content, MaterializeError> {
     let rendered = match &file.content {
-        FileContent::Template(template) => template
-            .render(context, node)
-            .map_err(|error| template_error(&subject(), template.origin(), &error))?,
+        FileContent::Template(template) => {
+            let rendered = if file.secret {
+                template.render(&context.with_secret_values(), node)
+            } else {
+                template.render(context, node)
+            };
+            rendered.map_err(|error| template_error(&subject(), template.origin(), &error))?
+        }
         FileContent::Source { path, directory } => {
             let relative = path.render_path(context, node).map_err(|error| {
                 template_error(&format!("`source` of {}", subject()), path.origin(), &error)

@@ -14,6 +14,8 @@ pub enum FailureKind {
     Render,
     /// An operator ran `cfgsync fail`. Only `cfgsync reset` ends this failure.
     Operator,
+    /// A node reported the phase `failed`, and the spec says `fail_fast: true`. Only `cfgsync reset` ends this failure.
+    Node,
 }
 
 /// A failure of the cluster. It releases all waiting nodes with the reason; registrations stay.
@@ -33,6 +35,7 @@ impl std::fmt::Display for FailureKind {
             Self::Deadline => "deadline",
             Self::Render => "render",
             Self::Operator => "operator",
+            Self::Node => "node",
         })
     }
 }

@@ -18,6 +18,11 @@ mod identifier;
 mod integer;
 mod registration;
 mod joiner;
+mod value_names;
+mod value;
+mod phase;
+mod phase_progress;
+mod value_reader;
 mod snapshot;
 mod unmet;
 mod readiness;
@@ -29,8 +34,6 @@ mod artifact;
 mod nested_paths;
 mod generation;
 mod failure;
-mod value_names;
-mod value;
 
 pub use artifact::{
     ArtifactFile, ArtifactSet, DuplicatePath, InvalidArtifacts, MaterializedArtifacts,
@@ -48,6 +51,8 @@ pub use joiner::{JoinerId, Origin, Sender};
 pub use mode::{InvalidMode, Mode, ModeNotPrivate};
 pub use nested_paths::{NestedPaths, PathIndex};
 pub use ownership::{Account, InvalidAccount, Ownership};
+pub use phase::{InvalidPhase, PHASE_REASON_MAX_BYTES, Phase, PhaseReport};
+pub use phase_progress::{FailedNode, PhaseProgress};
 pub use pin::{InvalidPin, Pin};
 pub use readiness::{MISSING_NAMES_MAX, Progress, Readiness};
 pub use registration::{
@@ -56,4 +61,5 @@ pub use registration::{
 pub use snapshot::{RegistrationSnapshot, SharedMetadata, SnapshotNode};
 pub use unmet::{GroupProblem, Unmet};
 pub use value::{Alias, VALUE_MAX_BYTES, ValueType, ValueVersion, WriteMode};
-pub use value_names::{Codec, InvalidValueName, Namespace, ValueKey};
+pub use value_names::{Codec, InvalidValueName, Namespace, ValueKey, ValueName, ValuePattern};
+pub use value_reader::{ValueReadError, ValueReader, ValueReads, ValueSource};

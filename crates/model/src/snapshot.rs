@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, ops::Deref, sync::Arc};
 use serde::{Serialize, Serializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::{Identifier, Metadata, NodeRegistration, Revision, Seat};
+use super::{Identifier, Metadata, NodeRegistration, Revision, Seat, ValueReader};
 
 /// The metadata of a node in a snapshot: a [`Metadata`] that is shared, mostly with the node's registration. A snapshot
 /// of a million nodes copies none of them.
@@ -99,6 +99,9 @@ pub struct RegistrationSnapshot {
     pub values: Map<String, Value>,
     /// The results of the expressions under `once:`, evaluated at the first seal.
     pub once: Map<String, Value>,
+    /// The operators' values that the materializer may read. They are no part of the serialized form.
+    #[serde(skip)]
+    pub operator_values: ValueReader,
 }
 
 impl RegistrationSnapshot {

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{GenerationNumber, Identifier};
+use super::{GenerationNumber, Identifier, ValueName};
 use cfgsync_support::duration;
 
 /// The beginning of the sentences about the number of nodes.
@@ -53,6 +53,13 @@ pub enum Unmet {
         expression: String,
         /// The error.
         error: String,
+    },
+    /// Operators' values that the spec requires are not set.
+    MissingValues {
+        /// The first of them.
+        missing: Vec<ValueName>,
+        /// The number of the others.
+        more: usize,
     },
     /// The spec does not accept the metadata of a node. The node registered under another spec.
     Metadata {
@@ -168,6 +175,10 @@ impl fmt::Display for Unmet {
             Self::WhenFalse { expression } => write!(f, "when: {expression} is false"),
             Self::WhenMessage(message) => write!(f, "when: {message}"),
             Self::WhenError { expression, error } => write!(f, "when: {expression}: {error}"),
+            Self::MissingValues { missing, more } => {
+                f.write_str("values that are not set: ")?;
+                list(f, missing, *more)
+            }
             Self::Metadata { node, problem } => write!(f, "{node}: {problem}"),
             Self::MoreMetadata(nodes) => {
                 write!(
@@ -236,14 +247,14 @@ impl fmt::Display for Unmet {
 }
 
 /// Writes `a, b and c`, or `a, b and 7 more`.
-fn list(f: &mut fmt::Formatter<'_>, nodes: &[Identifier], more: usize) -> fmt::Result {
-    for (at, node) in nodes.iter().enumerate() {
+fn list(f: &mut fmt::Formatter<'_>, names: &[impl fmt::Display], more: usize) -> fmt::Result {
+    for (at, name) in names.iter().enumerate() {
         let separator = match at {
             0 => "",
-            _ if at + 1 == nodes.len() && more == 0 => " and ",
+            _ if at + 1 == names.len() && more == 0 => " and ",
             _ => ", ",
         };
-        write!(f, "{separator}{node}")?;
+        write!(f, "{separator}{name}")?;
     }
     match more {
         0 => Ok(()),

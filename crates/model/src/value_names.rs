@@ -1,6 +1,6 @@
 //! The names around operators' values: namespaces, keys and codecs.
 
-use std::{borrow::Borrow, fmt, sync::Arc};
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,30 @@ pub struct ValueKey(Arc<str>);
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Codec(Arc<str>);
+
+/// A value in its namespace, written as `NAMESPACE/KEY`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ValueName {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The key, or an alias.
+    pub key: ValueKey,
+}
+
+/// One value, written as `NAMESPACE/KEY`, or all values whose keys begin with a prefix, written as `NAMESPACE/PREFIX/`.
+/// `NAMESPACE/` stands for all values of a namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ValuePattern {
+    /// One value.
+    Key(ValueName),
+    /// All values whose keys begin with `prefix`.
+    Prefix {
+        /// The namespace.
+        namespace: Namespace,
+        /// The start of the keys. It is empty or ends with `/`.
+        prefix: Box<str>,
+    },
+}
 
 /// The reason why a text is not a [`Namespace`], a [`ValueKey`] or a [`Codec`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +85,9 @@ pub enum InvalidValueName {
     /// The first character of a namespace is neither a letter nor a digit.
     #[error("namespace {0:?} must start with a letter or a digit")]
     Start(String),
+    /// A name of a value has no `/` after the namespace.
+    #[error("{0:?} must be NAMESPACE/KEY, such as production/app/timeout")]
+    NoNamespace(String),
     /// A key begins or ends with `/`, or contains `..`.
     #[error("key {0:?} must not contain `..`, and must not begin or end with `/`")]
     Path(String),
@@ -109,6 +136,86 @@ impl Codec {
         check(text, "codec", CODEC_MAX_BYTES, is_allowed, allowed)?;
         Ok(Self(text.into()))
     }
+}
+
+impl ValuePattern {
+    /// Returns whether the value `key` of `namespace` matches.
+    pub fn contains(&self, namespace: &str, key: &str) -> bool {
+        match self {
+            Self::Key(name) => name.namespace.as_str() == namespace && name.key.as_str() == key,
+            Self::Prefix { .. } => self.contains_all_under(namespace, key),
+        }
+    }
+
+    /// Returns whether all values of `namespace` match whose keys begin with `start`.
+    pub fn contains_all_under(&self, namespace: &str, start: &str) -> bool {
+        match self {
+            Self::Key(_) => false,
+            Self::Prefix {
+                namespace: own,
+                prefix,
+            } => own.as_str() == namespace && start.starts_with(&**prefix),
+        }
+    }
+
+    /// Returns the namespace of the values.
+    pub fn namespace(&self) -> &Namespace {
+        match self {
+            Self::Key(name) => &name.namespace,
+            Self::Prefix { namespace, .. } => namespace,
+        }
+    }
+}
+
+impl fmt::Display for ValueName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.key)
+    }
+}
+
+impl FromStr for ValueName {
+    type Err = InvalidValueName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (namespace, key) = split(text)?;
+        Ok(Self {
+            namespace: Namespace::new(namespace)?,
+            key: ValueKey::new(key)?,
+        })
+    }
+}
+
+impl fmt::Display for ValuePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(name) => name.fmt(f),
+            Self::Prefix { namespace, prefix } => write!(f, "{namespace}/{prefix}"),
+        }
+    }
+}
+
+impl FromStr for ValuePattern {
+    type Err = InvalidValueName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (namespace, prefix) = split(text)?;
+        if !prefix.is_empty() && !prefix.ends_with('/') {
+            return text.parse().map(Self::Key);
+        }
+        if let Some(start) = prefix.strip_suffix('/') {
+            ValueKey::new(start)?;
+        }
+        Ok(Self::Prefix {
+            namespace: Namespace::new(namespace)?,
+            prefix: prefix.into(),
+        })
+    }
+}
+
+/// Divides `NAMESPACE/KEY` at its first `/`.
+fn split(text: &str) -> Result<(&str, &str), InvalidValueName> {
+    let no_namespace = || InvalidValueName::NoNamespace(text.to_owned());
+    text.split_once('/').ok_or_else(no_namespace)
 }
 
 fn check(
@@ -227,6 +334,23 @@ mod tests {
             &"x".repeat(1025),
         ] {
             assert!(ValueKey::new(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_keys_or_prefixes() {
+        for text in ["prod/app/timeout", "prod/app/", "prod/"] {
+            assert_eq!(text.parse::<ValuePattern>().unwrap().to_string(), text);
+        }
+        for text in [
+            "", "prod", "/a", "prod//", "prod/a//", "pr od/a", "prod/../",
+        ] {
+            assert!(text.parse::<ValuePattern>().is_err(), "{text:?}");
+        }
+        let prefix: ValuePattern = "prod/app/".parse().unwrap();
+        assert!(prefix.contains("prod", "app/x"));
+        for (namespace, start) in [("prod", "app"), ("prod", ""), ("test", "app/x")] {
+            assert!(!prefix.contains(namespace, start), "{namespace}/{start}");
         }
     }
 

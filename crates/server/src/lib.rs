@@ -27,6 +27,7 @@
 //! | `/v1/nodes/{id}` | GET, HEAD | Inspect | describes one node: its files, or why it waits |
 //! | `/v1/nodes/{id}` | DELETE | Operate | removes a node |
 //! | `/v1/nodes/{id}/payload` | GET, HEAD | Fetch | returns a node's payload with an entity tag, and follows changes |
+//! | `/v1/nodes/{id}/lease` | PUT | Fetch | renews a node's lease |
 //! | `/v1/nodes/{id}/override` | DELETE | Operate | ends an override |
 //! | `/v1/nodes/{id}/key` | DELETE | Operate | releases a node's name from the key that owns it |
 //! | `/v1/nodes/{id}/ban` | POST | Operate | removes a node and refuses its registrations |
@@ -45,6 +46,7 @@
 //! | `/v1/namespaces/{namespace}/keys/{key}/versions` | GET, HEAD | ReadValues | lists the kept versions of a value, newest first |
 //! | `/v1/namespaces/{namespace}/keys/{key}/diff` | GET, HEAD | ReadValues | compares two versions of a value |
 //! | `/v1/namespaces/{namespace}/snapshot` | GET, HEAD | ReadValues | returns all values of a namespace at one revision |
+//! | `/v1/namespaces/{namespace}/import` | POST | WriteValues | sets and deletes values of a namespace, all or none |
 //! | `/v1/namespaces/{namespace}/access` | GET, HEAD | CheckAccess | says whether the client may read and change values |
 //! | `/v1/codecs` | GET, HEAD | ReadValues | lists the codecs that the server checks |
 //! | `/v1/aliases` | GET, HEAD | ReadValues | lists the aliases |

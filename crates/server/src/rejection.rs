@@ -276,9 +276,15 @@ impl IntoResponse for Rejection {
 
 fn outline_of_value_error(error: &ValueError) -> (StatusCode, &'static str) {
     match error {
-        ValueError::TooLong { .. } | ValueError::Content(_) | ValueError::Ttl => {
-            (StatusCode::BAD_REQUEST, "invalid_value")
-        }
+        ValueError::OfKey { error, .. } => outline_of_value_error(error),
+        ValueError::TooLong { .. }
+        | ValueError::Content(_)
+        | ValueError::Ttl
+        | ValueError::NoContent
+        | ValueError::Expired(_) => (StatusCode::BAD_REQUEST, "invalid_value"),
+        ValueError::Twice | ValueError::IsAlias(_) => (StatusCode::BAD_REQUEST, "invalid_key"),
+        ValueError::ChangedMeanwhile => (StatusCode::PRECONDITION_FAILED, "other_version"),
+        ValueError::NoValue { .. } => (StatusCode::NOT_FOUND, "not_found"),
         ValueError::NoVersion { .. } => (StatusCode::NOT_FOUND, "version_not_found"),
         ValueError::TooManyEntries { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_entries"),
         ValueError::TooManyChanges => (StatusCode::BAD_REQUEST, "too_many_changes"),
@@ -383,6 +389,9 @@ fn outline_of_refusal(refusal: &Refusal) -> Outline {
         Refusal::NotBanned(_) => (StatusCode::NOT_FOUND, "not_banned"),
         Refusal::NoOnce { .. } => (StatusCode::NOT_FOUND, "no_once"),
         Refusal::NotDrawn(_) => (StatusCode::CONFLICT, "not_drawn"),
+        Refusal::NotSealed(_) => (StatusCode::NOT_FOUND, NO_SUCH_GENERATION),
+        Refusal::NothingDelivered(_) => (StatusCode::CONFLICT, "nothing_delivered"),
+        Refusal::DeliveredByServer => (StatusCode::BAD_REQUEST, "delivered_by_server"),
         Refusal::NoOverride(_) => (StatusCode::NOT_FOUND, "no_override"),
         Refusal::NoKey(_) => (StatusCode::CONFLICT, "no_owner"),
         Refusal::OtherKey(_) => (StatusCode::FORBIDDEN, "other_key"),

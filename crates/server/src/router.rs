@@ -3,7 +3,7 @@
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::{
-    handlers::{node, operator, probe, values, watch},
+    handlers::{node, operator, probe, values, values_import, watch},
     routes::{Handler, ROUTES, RoutedHandler, Verb},
 };
 
@@ -40,6 +40,7 @@ fn method_router(handler: RoutedHandler, verb: Verb) -> MethodRouter {
         RoutedHandler::Generations => on(filter, operator::generations),
         RoutedHandler::OneGeneration => on(filter, operator::one_generation),
         RoutedHandler::Payload => on(filter, operator::payload),
+        RoutedHandler::RenewLease => on(filter, node::renew_lease),
         RoutedHandler::Leave => on(filter, node::leave),
         RoutedHandler::Fail => on(filter, operator::fail),
         RoutedHandler::Reset => on(filter, operator::reset),
@@ -51,6 +52,7 @@ fn method_router(handler: RoutedHandler, verb: Verb) -> MethodRouter {
         RoutedHandler::ValueVersions => on(filter, values::versions),
         RoutedHandler::ValueDiff => on(filter, values::diff),
         RoutedHandler::ValuesSnapshot => on(filter, values::snapshot),
+        RoutedHandler::ImportValues => on(filter, values_import::import),
         RoutedHandler::ValuesAccess => on(filter, values::access),
         RoutedHandler::Codecs => on(filter, values::codecs),
         RoutedHandler::Aliases => on(filter, values::aliases),

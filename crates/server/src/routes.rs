@@ -77,6 +77,7 @@ pub(super) enum RoutedHandler {
     OneGeneration,
     Payload,
     Leave,
+    RenewLease,
     Fail,
     Reset,
     Namespaces,
@@ -87,6 +88,7 @@ pub(super) enum RoutedHandler {
     ValueVersions,
     ValueDiff,
     ValuesSnapshot,
+    ImportValues,
     ValuesAccess,
     Codecs,
     Aliases,
@@ -182,6 +184,15 @@ pub(super) static ROUTES: &[Route] = &[
             action: Action::Fetch,
             handler: Handler::Native(NativeHandler::FetchTagged),
             doc: "returns a node's payload with an entity tag, and follows changes",
+        }],
+    },
+    Route {
+        pattern: "/v1/nodes/{id}/lease",
+        endpoints: &[Endpoint {
+            verb: Verb::Put,
+            action: Action::Fetch,
+            handler: Handler::Routed(RoutedHandler::RenewLease),
+            doc: "renews a node's lease",
         }],
     },
     Route {
@@ -339,6 +350,15 @@ pub(super) static ROUTES: &[Route] = &[
             action: Action::ReadValues,
             handler: Handler::Routed(RoutedHandler::ValuesSnapshot),
             doc: "returns all values of a namespace at one revision",
+        }],
+    },
+    Route {
+        pattern: "/v1/namespaces/{namespace}/import",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::WriteValues,
+            handler: Handler::Routed(RoutedHandler::ImportValues),
+            doc: "sets and deletes values of a namespace, all or none",
         }],
     },
     Route {

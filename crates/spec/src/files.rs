@@ -93,7 +93,22 @@ pub(super) struct UnreadableFile {
 /// Returns the text of the file at `path`, without a byte order mark at its beginning: some editors write one, and it
 /// must not become a part of a rendered file.
 pub(super) fn read_text(path: &Path, max_bytes: u64) -> Result<String, UnreadableFile> {
-    let text = bounded_file::read_text(path, max_bytes).map_err(|error| UnreadableFile {
+    without_mark(path, bounded_file::read_text(path, max_bytes))
+}
+
+/// Returns the text of the file at `path` as [`read_text`] does, but refuses a named pipe.
+pub(super) fn read_text_without_waiting(
+    path: &Path,
+    max_bytes: u64,
+) -> Result<String, UnreadableFile> {
+    without_mark(
+        path,
+        bounded_file::read_text_without_waiting(path, max_bytes),
+    )
+}
+
+fn without_mark(path: &Path, text: Result<String, ReadError>) -> Result<String, UnreadableFile> {
+    let text = text.map_err(|error| UnreadableFile {
         message: format!("cannot read {}: {error}", path.display()),
         is_missing: matches!(error, ReadError::Missing),
     })?;

@@ -41,7 +41,7 @@ mod schema;
 mod tests;
 
 pub use materializer::{
-    Audience, MaterializationResult, MaterializeError, Materializer, materializer,
+    Audience, MaterializationResult, MaterializeError, Materializer, ReadableValues, materializer,
 };
 pub use metadata::{MetadataError, MetadataRules};
 pub use mistake::SpecError;

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, error::Error, fmt};
 
-use cfgsync_model::{Identifier, MaterializedArtifacts, RegistrationSnapshot};
+use cfgsync_model::{Identifier, MaterializedArtifacts, RegistrationSnapshot, ValuePattern};
 
 /// Makes files from a snapshot.
 ///
@@ -69,6 +69,12 @@ pub trait Materializer: Send + Sync + 'static {
         false
     }
 
+    /// Returns which operators' values it reads from the snapshot. Other values cannot be read, and their changes cause
+    /// no render. A materializer that reads a secret value must make secret files only.
+    fn reads(&self) -> ReadableValues {
+        ReadableValues::default()
+    }
+
     /// Returns the nodes that it has files for.
     fn audience(&self) -> Audience {
         Audience::Registered
@@ -122,6 +128,21 @@ where
         snapshot: &RegistrationSnapshot,
     ) -> Result<MaterializationResult, MaterializeError> {
         (self.make)(snapshot)
+    }
+}
+
+/// The operators' values that a materializer reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadableValues {
+    /// Values that are known in advance.
+    Declared(Vec<ValuePattern>),
+    /// The values that each render reads. The materializer itself keeps secret values out of files that are not secret.
+    Any,
+}
+
+impl Default for ReadableValues {
+    fn default() -> Self {
+        Self::Declared(Vec::new())
     }
 }
 

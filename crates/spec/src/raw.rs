@@ -33,6 +33,11 @@ pub(super) struct RawSpec {
     /// precomputed.
     #[schemars(with = "Option<RawReady>")]
     pub(super) ready: Option<Value>,
+    /// The operators' values that must be set before the set of nodes counts as complete, as `NAMESPACE/KEY`.
+    pub(super) requires: Option<Vec<String>>,
+    /// The time, at least 1 s, for which a node counts without a sign of life. A waiting or following `join` renews it. A node that
+    /// has received its files and neither follows nor renews is not removed.
+    pub(super) lease: Option<DurationText>,
     /// The effect of a change after the first seal. With `follow`, the default, every change makes the next generation.
     /// With `refuse`, the server refuses new nodes and removals.
     pub(super) late: Option<RawLate>,
@@ -44,6 +49,9 @@ pub(super) struct RawSpec {
     /// With `replace`, the default, the newer registration counts, and the waiting node is told so. With `refuse`, the
     /// server refuses the newer registration.
     pub(super) on_conflict: Option<RawOnConflict>,
+    /// Whether a node that reports the phase `failed` fails the cluster for every node that waits (default: `false`).
+    #[serde(default)]
+    pub(super) fail_fast: bool,
     /// Expressions that are evaluated once, at the first seal. Their values are stored and never change. They may use
     /// `nodes`, `values`, `cluster`, the entries of `once` above them, and the functions `random_*` and `now`.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
@@ -307,4 +315,7 @@ pub(super) struct RawExec {
     /// Whether all files of the program are secret. Logs and errors then show nothing that it prints. With `false`, the
     /// default, the program says for each file whether it is secret.
     pub(super) secret: Option<bool>,
+    /// The operators' values that the program receives as `operator_values`: `NAMESPACE/KEY` for one value, and
+    /// `NAMESPACE/PREFIX/` for all values whose keys begin with the prefix. Only a change of these causes a render.
+    pub(super) reads: Option<Vec<String>>,
 }

@@ -6,7 +6,7 @@ mod materializers;
 mod metadata;
 mod ready;
 
-use std::path::Path;
+use std::{path::Path, str::FromStr};
 
 use serde_json::Map;
 use serde_yaml::{Mapping, Value};
@@ -18,12 +18,12 @@ use super::{
     mistake::{Document, Mistake, spec_error},
     once_name,
     raw::{RawIdentity, RawLate, RawOnConflict, RawSpec},
-    ready_rule::{NO_CONDITION, NO_CONDITION_HELP},
+    ready_rule::{LEASE_MIN, LEASE_TOO_SHORT, NO_CONDITION, NO_CONDITION_HELP},
     server_settings::ServerSettings,
     source::YamlPath,
     syntax, typed,
 };
-use cfgsync_model::Identifier;
+use cfgsync_model::{Identifier, InvalidValueName};
 use cfgsync_support::nearest::nearest;
 use cfgsync_template::{Declarations, Expression, JinjaError, Scope, Template, Whitespace};
 
@@ -108,6 +108,11 @@ impl Reader {
         let values = self.values(&raw, &root.key("values"));
         self.declared = declared(&raw, &values);
         let once = self.once(&raw, &root.key("once"));
+        let lease = raw.lease.map(|lease| lease.0);
+        if lease.is_some_and(|lease| lease < LEASE_MIN) {
+            self.report(&root.key("lease"), LEASE_TOO_SHORT);
+        }
+        let requires = self.value_names(raw.requires.as_deref(), &root.key("requires"));
         let path = root.key("materializers");
         let materializers = read_materializers(self, &raw.materializers, &path);
         let ready = if let Some(ready) = &raw.ready {
@@ -130,6 +135,8 @@ impl Reader {
             cluster: cluster?,
             metadata: metadata?,
             ready: ready?,
+            requires: requires.into_iter().collect(),
+            lease,
             late: match raw.late {
                 None | Some(RawLate::Follow) => Late::Follow,
                 Some(RawLate::Refuse) => Late::Refuse,
@@ -144,6 +151,7 @@ impl Reader {
                 None | Some(RawOnConflict::Replace) => OnConflict::Replace,
                 Some(RawOnConflict::Refuse) => OnConflict::Refuse,
             },
+            fail_fast: raw.fail_fast,
             once,
             values,
             materializers,
@@ -241,6 +249,22 @@ impl Reader {
             }
         }
         values
+    }
+
+    /// Returns names or patterns of operators' values, without those that are reported.
+    fn value_names<T: FromStr<Err = InvalidValueName>>(
+        &mut self,
+        texts: Option<&[String]>,
+        path: &YamlPath,
+    ) -> Vec<T> {
+        let mut names = Vec::new();
+        for (at, text) in texts.into_iter().flatten().enumerate() {
+            match text.parse::<T>() {
+                Ok(name) => names.push(name),
+                Err(error) => self.report(&path.index(at), error.to_string()),
+            }
+        }
+        names
     }
 
     fn require_ready(&mut self, materializers: &[MaterializerSpec], root: &YamlPath) {

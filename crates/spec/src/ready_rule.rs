@@ -11,6 +11,11 @@ pub(super) const NO_CONDITION: &str = "`ready` has no condition";
 /// The hint for a rule that requires nothing.
 pub(super) const NO_CONDITION_HELP: &str = "give at least one of `nodes`, `groups` and `when`";
 
+/// The shortest `lease`. A shorter one would end between two requests of a waiting node.
+pub(super) const LEASE_MIN: Duration = Duration::from_secs(1);
+/// The message for a shorter `lease`.
+pub(super) const LEASE_TOO_SHORT: &str = "the lease must be at least 1s";
+
 /// A reason why a rule can never hold, or holds at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RuleProblem {

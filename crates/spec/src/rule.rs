@@ -1,8 +1,8 @@
 //! Builds a spec in a Rust program, without YAML.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use cfgsync_model::{Digest, Identifier, InvalidIdentifier};
+use cfgsync_model::{Digest, Identifier, InvalidIdentifier, ValueName};
 use cfgsync_template::{Declarations, Expression, JinjaError, Scope, Template, Whitespace};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -12,7 +12,7 @@ use super::{
     metadata::MetadataRules,
     mistake::{Mistake, SpecError, spec_error},
     once_name,
-    ready_rule::{NO_CONDITION_HELP, RuleProblem},
+    ready_rule::{LEASE_MIN, LEASE_TOO_SHORT, NO_CONDITION_HELP, RuleProblem},
     types::{
         EmbeddedMaterializer, Group, IdentityMode, Late, MaterializerSpec, Members, OnConflict,
         ReadyRule, Spec,
@@ -35,9 +35,12 @@ pub struct RuleBuilder {
     message: Option<String>,
     settle: Duration,
     deadline: Option<Duration>,
+    requires: Vec<String>,
+    lease: Option<Duration>,
     late: Late,
     identity: IdentityMode,
     on_conflict: OnConflict,
+    fail_fast: bool,
     once: Vec<(String, String)>,
     values: Map<String, Value>,
     materializers: Vec<EmbeddedMaterializer>,
@@ -83,9 +86,12 @@ impl Spec {
             message: None,
             settle: Duration::ZERO,
             deadline: None,
+            requires: Vec::new(),
+            lease: None,
             late: Late::default(),
             identity: IdentityMode::default(),
             on_conflict: OnConflict::default(),
+            fail_fast: false,
             once: Vec::new(),
             values: Map::new(),
             materializers: Vec::new(),
@@ -152,6 +158,18 @@ impl RuleBuilder {
         self
     }
 
+    /// Requires that this operator's value is set, such as `production/app/timeout`. Each call adds a value.
+    pub fn requires(mut self, value: impl Into<String>) -> Self {
+        self.requires.push(value.into());
+        self
+    }
+
+    /// Removes nodes that give no sign of life for this time, at least 1 s. The default is to keep them.
+    pub fn lease(mut self, time: Duration) -> Self {
+        self.lease = Some(time);
+        self
+    }
+
     /// Sets what a change after the first seal does. The default is [`Late::Follow`].
     pub fn late(mut self, late: Late) -> Self {
         self.late = late;
@@ -168,6 +186,12 @@ impl RuleBuilder {
     /// [`OnConflict::Replace`].
     pub fn on_conflict(mut self, on_conflict: OnConflict) -> Self {
         self.on_conflict = on_conflict;
+        self
+    }
+
+    /// Sets whether a node that reports the phase `failed` fails the cluster. The default is `false`.
+    pub fn fail_fast(mut self, fail_fast: bool) -> Self {
+        self.fail_fast = fail_fast;
         self
     }
 
@@ -261,6 +285,13 @@ impl RuleBuilder {
             settle: self.settle,
             deadline: self.deadline,
         };
+        let mut requires = BTreeSet::new();
+        for value in &self.requires {
+            match value.parse::<ValueName>() {
+                Ok(name) => drop(requires.insert(name)),
+                Err(error) => mistakes.push(Mistake::without_text(error.to_string())),
+            }
+        }
         mistakes.extend(self.rule_mistakes(&rule));
         if !mistakes.is_empty() {
             return Err(spec_error(mistakes));
@@ -270,9 +301,12 @@ impl RuleBuilder {
             cluster: self.cluster,
             metadata: MetadataRules::default(),
             ready: Some(rule),
+            requires,
+            lease: self.lease,
             late: self.late,
             identity: self.identity,
             on_conflict: self.on_conflict,
+            fail_fast: self.fail_fast,
             once,
             values: self.values,
             materializers: embedded.map(MaterializerSpec::Embedded).collect(),
@@ -291,6 +325,9 @@ impl RuleBuilder {
         if self.message.is_some() && self.when.is_none() {
             let title = "`message` is the reason for a `when` that is false";
             mistakes.push(Mistake::without_text(title).help("add `when`, or remove `message`"));
+        }
+        if self.lease.is_some_and(|lease| lease < LEASE_MIN) {
+            mistakes.push(Mistake::without_text(LEASE_TOO_SHORT));
         }
         if let Some(Nodes::AtLeast(0)) = self.nodes {
             mistakes.push(Mistake::without_text("`nodes` must be at least 1"));
@@ -355,6 +392,12 @@ impl RuleBuilder {
         });
         if let Some(message) = &self.message {
             rule["message"] = json!(message);
+        }
+        if !self.requires.is_empty() {
+            rule["requires"] = json!(self.requires);
+        }
+        if let Some(lease) = self.lease {
+            rule["lease"] = json!(lease);
         }
         Digest::of_parts([DIGEST_DOMAIN, rule.to_string().as_bytes()])
     }

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 
 use super::{materializer::Materializer, metadata::MetadataRules};
-use cfgsync_model::{ArtifactPath, Digest, Identifier, MaterializedArtifacts, Mode, Ownership};
+use cfgsync_model::{
+    ArtifactPath, Digest, Identifier, MaterializedArtifacts, Mode, Ownership, ValueName,
+    ValuePattern,
+};
 use cfgsync_template::{Expression, Iteration, Origin, Template};
 
 /// A readiness rule and the materializers that make the files.
@@ -20,12 +23,18 @@ pub struct Spec {
     /// The readiness rule. It is absent only if all materializers are precomputed: then generation 1 is sealed at
     /// startup.
     pub ready: Option<ReadyRule>,
+    /// The operators' values that must be set before the set of nodes counts as complete.
+    pub requires: BTreeSet<ValueName>,
+    /// The time for which a node counts without a sign of life. Without it, a silent node counts forever.
+    pub lease: Option<Duration>,
     /// The effect of a change after the first seal.
     pub late: Late,
     /// The way in which a node proves that it owns an identifier.
     pub identity: IdentityMode,
     /// The effect of a registration with the identifier of another machine that still waits.
     pub on_conflict: OnConflict,
+    /// Whether a node that reports the phase `failed` fails the cluster.
+    pub fail_fast: bool,
     /// The values that are evaluated once, at the first seal, in this order.
     pub once: Vec<(String, Expression)>,
     /// The constants for expressions and templates.
@@ -76,7 +85,8 @@ pub struct Group {
 impl Group {
     /// Returns whether the group can be counted node by node, because its expression reads only the node and constants.
     pub fn is_counted_alone(&self) -> bool {
-        !self.matching.uses_variable("nodes") && !self.matching.uses_variable("once")
+        let uses = |name| self.matching.uses_variable(name);
+        !uses("nodes") && !uses("once") && !self.matching.reads_values()
     }
 }
 
@@ -266,4 +276,6 @@ pub struct ExecSpec {
     pub timeout: Duration,
     /// Whether all files of the program are secret, so that nothing that it prints is shown.
     pub secret: bool,
+    /// The operators' values that the program receives.
+    pub reads: Vec<ValuePattern>,
 }

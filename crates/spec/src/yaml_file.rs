@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     SpecError,
-    files::{TEXT_MAX_BYTES, read_text},
+    files::{TEXT_MAX_BYTES, read_text_without_waiting},
     mistake::{Document, Mistake, spec_error},
     source::{Step, YamlPath},
     syntax, typed,
@@ -20,12 +20,12 @@ pub struct YamlFile {
 }
 
 impl YamlFile {
-    /// Reads the file at `path`.
+    /// Reads the file at `path`. A named pipe is refused, unless it is a descriptor below /dev or /proc.
     ///
     /// # Errors
     /// Fails if the file cannot be read, is not YAML, or contains something that JSON cannot represent.
     pub fn load(path: &Path) -> Result<Self, SpecError> {
-        let text = read_text(path, TEXT_MAX_BYTES)
+        let text = read_text_without_waiting(path, TEXT_MAX_BYTES)
             .map_err(|unreadable| spec_error(vec![Mistake::without_text(unreadable.message)]))?;
         Self::parse(text, path)
     }

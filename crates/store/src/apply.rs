@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
-    Bounds, CapacityExceeded, Change, Commit, NodeOverride, RegisteredNode, Rejection,
+    Bounds, CapacityExceeded, Change, Commit, NewReport, NodeOverride, RegisteredNode, Rejection,
     RejectionReason, SealOutcome, State,
     bounds::bytes_of,
     event::{Event, EventKind},
+    payload_ages::UnchangedPayloads,
 };
 use cfgsync_model::{
     ArtifactSet, Digest, Failure, Generation, GenerationNumber, Identifier, JoinerId,
@@ -116,6 +117,7 @@ impl State {
             },
             Change::Confirm { generation, inputs } => self.confirm(generation, inputs),
             Change::Redraw { key } => self.redraw(key, revision)?,
+            Change::Report(report) => self.report(report, revision)?,
             Change::Ban { identifier, within } => {
                 let effect = self.ban(&identifier, within)?;
                 // A banned node is not registered, so the removal cannot be without a ban.
@@ -209,6 +211,7 @@ impl State {
         self.metadata_total_bytes -= known.metadata_bytes;
         self.registrations.remove(&identifier);
         self.deliveries.remove(&identifier);
+        self.phases.remove(identifier.as_str());
         self.registrations_revision = revision;
         Ok(Effect::Changed(EventKind::NodeRemoved { identifier }))
     }
@@ -297,6 +300,34 @@ impl State {
         Ok(Effect::Changed(EventKind::NodeBanned { identifier }))
     }
 
+    fn report(&mut self, report: NewReport, revision: Revision) -> Result<Effect, RejectionReason> {
+        let NewReport {
+            identifier,
+            phase,
+            generation,
+            reason,
+            ..
+        } = report.clone();
+        if !self.registrations.contains_key(&identifier) {
+            return Err(RejectionReason::NotRegistered(identifier));
+        }
+        let newest = self.generation().map(|newest| newest.number);
+        if generation < GenerationNumber(1) || newest < Some(generation) {
+            return Err(RejectionReason::NotSealed(generation));
+        }
+        let generation = self.carried(identifier.as_str(), generation);
+        if !self.phases.report(report, generation, revision)? {
+            let known = self.phases.get(identifier.as_str(), phase.as_str());
+            return Ok(Effect::Unchanged(known.map(|known| known.revision)));
+        }
+        Ok(Effect::Changed(EventKind::PhaseReported {
+            identifier,
+            phase,
+            generation,
+            reason,
+        }))
+    }
+
     fn redraw(&mut self, key: String, revision: Revision) -> Result<Effect, RejectionReason> {
         if let Some(requested) = self.redraws.get(&key) {
             return Ok(Effect::Unchanged(Some(*requested)));
@@ -310,6 +341,24 @@ impl State {
         Ok(Effect::Changed(EventKind::RedrawRequested { key }))
     }
 
+    /// Lets the phases of nodes whose payload is unchanged count for the generation `next`. Those of the other nodes count
+    /// up to the generation `before`.
+    fn carry_phases(
+        &mut self,
+        before: GenerationNumber,
+        next: &Generation,
+        unchanged: &UnchangedPayloads,
+    ) {
+        for (identifier, since) in self.payload_ages.advance(before, next, unchanged) {
+            self.phases.carry(identifier.as_str(), since, before);
+            if let Some(delivered) = self.deliveries.get_mut(&identifier)
+                && *delivered >= since
+            {
+                *delivered = before;
+            }
+        }
+    }
+
     /// Seals `generation` at `revision` if its number follows the newest one. Only the newest `history` generations, at
     /// least one, are kept.
     ///
@@ -318,6 +367,20 @@ impl State {
     pub fn seal(
         &mut self,
         generation: Arc<Generation>,
+        history: usize,
+        revision: Revision,
+    ) -> Result<SealOutcome, Rejection> {
+        let newest = self.generation().map(Arc::as_ref);
+        let unchanged = UnchangedPayloads::between(newest, &generation);
+        self.seal_with(generation, &unchanged, history, revision)
+    }
+
+    /// Like [`State::seal`], for a generation whose files may be absent. `unchanged` has the nodes whose payload is the
+    /// same as in the newest generation.
+    pub(crate) fn seal_with(
+        &mut self,
+        generation: Arc<Generation>,
+        unchanged: &UnchangedPayloads,
         history: usize,
         revision: Revision,
     ) -> Result<SealOutcome, Rejection> {
@@ -346,6 +409,7 @@ impl State {
             digest: generation.digest,
         };
         self.confirmed = Revision(0);
+        self.carry_phases(number, &generation, unchanged);
         // The generation has evaluated the values that were requested before its inputs.
         let covered = generation.revision;
         self.redraws = self

@@ -60,7 +60,33 @@ impl Default for ValueBounds {
     }
 }
 
-/// A change does not fit in its [`Bounds`] or [`ValueBounds`]. Nothing was changed.
+/// Bounds on the phases that nodes report. They do not remove reports that already exceed them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PhaseBounds {
+    /// The number of phases of one node.
+    pub per_node_max: usize,
+    /// All reports of all nodes together, in bytes of memory.
+    pub total_max_bytes: usize,
+}
+
+impl PhaseBounds {
+    /// Bounds that every report fits in.
+    pub const NONE: Self = Self {
+        per_node_max: usize::MAX,
+        total_max_bytes: usize::MAX,
+    };
+}
+
+impl Default for PhaseBounds {
+    fn default() -> Self {
+        Self {
+            per_node_max: 32,
+            total_max_bytes: 128 << 20,
+        }
+    }
+}
+
+/// A change does not fit in its bounds. Nothing was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CapacityExceeded {
     /// The maximum number of nodes is registered.
@@ -90,6 +116,20 @@ pub enum CapacityExceeded {
         "all values with their history would take more than {max_bytes} bytes of memory; delete values"
     )]
     Values {
+        /// The maximum, in bytes.
+        max_bytes: usize,
+    },
+    /// The maximum number of phases of one node is stored.
+    #[error("the node has reported {max} phases, which is the limit; report one of these")]
+    PhasesOfNode {
+        /// The maximum that was reached.
+        max: usize,
+    },
+    /// The phases of all nodes together would take too much memory.
+    #[error(
+        "the phases of all nodes would take more than {max_bytes} bytes of memory; report fewer phases or shorter reasons"
+    )]
+    Phases {
         /// The maximum, in bytes.
         max_bytes: usize,
     },

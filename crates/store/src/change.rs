@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Bounds, CapacityExceeded, ValueChange, ValueRejection, event::Event};
+use crate::{Bounds, CapacityExceeded, NewReport, ValueChange, ValueRejection, event::Event};
 use cfgsync_model::{
     ArtifactSet, Digest, Failure, Generation, GenerationNumber, Identifier, JoinerId,
     NodeRegistration, Origin, Revision,
@@ -89,6 +89,9 @@ pub enum Change {
         /// The revision of the newest input of the render.
         inputs: Revision,
     },
+    /// Notes that a node has reached a phase. Rejected if the node is not registered, or if the generation does not exist.
+    /// Changes nothing if the node has reported the same, or about a newer generation. A record.
+    Report(NewReport),
 }
 
 impl Change {
@@ -116,6 +119,7 @@ impl Change {
             | Self::Release(_)
             | Self::Unban(_)
             | Self::Confirm { .. }
+            | Self::Report(_)
             | Self::Fail(_)
             | Self::Reset => false,
         }
@@ -199,6 +203,9 @@ pub enum RejectionReason {
     /// The change does not fit in the bounds that it came with.
     #[error(transparent)]
     CapacityExceeded(#[from] CapacityExceeded),
+    /// A report is about a generation that is not sealed.
+    #[error("generation {0} is not sealed")]
+    NotSealed(GenerationNumber),
     /// The number of the generation to seal does not follow the newest one, and there is no newest one to answer with.
     #[error("generation {0} cannot be the first one")]
     NotFirstGeneration(GenerationNumber),

@@ -11,6 +11,7 @@ mod changes;
 mod concurrency;
 mod events;
 mod lost_answers;
+pub(crate) mod phases;
 mod seals;
 pub(crate) mod values;
 
@@ -68,6 +69,9 @@ pub async fn check<S: Store>(make: impl AsyncFn() -> Handles<S>) {
     concurrency::concurrent_registrations_are_all_kept(make().await).await;
     concurrency::writer_reads_its_own_writes(make().await).await;
     concurrency::one_of_two_keys_owns_a_contested_identifier(make().await).await;
+    phases::reports_are_about_sealed_generations_of_registered_nodes(&*one().await).await;
+    phases::reports_are_carried_over_while_the_payload_is_unchanged(&*one().await).await;
+    phases::reports_are_bounded(&*one().await).await;
     values::each_write_makes_a_version(&*one().await).await;
     values::history_survives_deletion_and_versions_go_on(&*one().await).await;
     values::writes_respect_their_conditions(&*one().await).await;

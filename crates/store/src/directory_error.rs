@@ -56,6 +56,12 @@ pub(crate) enum DirectoryError {
         directory.display()
     )]
     Copied { directory: PathBuf },
+    /// The record of the place is missing, and the log promises it.
+    #[error(
+        "{} was copied or restored without its file `place`, or that file was deleted",
+        directory.display()
+    )]
+    NoPlace { directory: PathBuf },
     /// The log ends before changes that were made.
     #[error("{}: {what}", directory.display())]
     LostTail { directory: PathBuf, what: String },

@@ -63,7 +63,7 @@ fn kind_of(error: &DirectoryError) -> StoreErrorKind {
         DirectoryError::AnotherCluster { .. } => StoreErrorKind::AnotherCluster,
         DirectoryError::NoState { .. } => StoreErrorKind::NotFound,
         DirectoryError::Exposed { .. } => StoreErrorKind::Exposed,
-        DirectoryError::Copied { .. } => StoreErrorKind::Copied,
+        DirectoryError::Copied { .. } | DirectoryError::NoPlace { .. } => StoreErrorKind::Copied,
         DirectoryError::LostTail { .. } => StoreErrorKind::LostTail,
         DirectoryError::Io { error, .. } => StoreErrorKind::Io(error.kind()),
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use cfgsync_model::{
-    Digest, Failure, GenerationNumber, Identifier, Namespace, NodeRegistration, Revision, ValueKey,
-    ValueVersion,
+    Digest, Failure, GenerationNumber, Identifier, Namespace, NodeRegistration, Phase, Revision,
+    ValueKey, ValueVersion,
 };
 use cfgsync_support::clock::Timestamp;
 
@@ -131,6 +131,17 @@ pub enum EventKind {
         /// The name of the value.
         key: String,
     },
+    /// A node has reached a phase.
+    PhaseReported {
+        /// The identifier of the node.
+        identifier: Identifier,
+        /// The phase that it has reached.
+        phase: Phase,
+        /// The generation that the report is about.
+        generation: GenerationNumber,
+        /// The reason that the node gave.
+        reason: Option<Arc<str>>,
+    },
     /// A generation was sealed.
     GenerationSealed {
         /// The number of the generation.
@@ -180,6 +191,7 @@ impl EventKind {
             Self::NodeBanned { .. } => "node_banned",
             Self::NodeUnbanned { .. } => "node_unbanned",
             Self::RedrawRequested { .. } => "redraw_requested",
+            Self::PhaseReported { .. } => "phase_reported",
             Self::GenerationSealed { .. } => "generation_sealed",
         }
     }
@@ -291,6 +303,25 @@ mod tests {
             "revision": 9, "part": 0, "kind": "generation_sealed", "generation": 1, "digest": digest
         }]);
         assert_eq!(serde_json::to_value(&events[0][..]).unwrap(), expected);
+    }
+
+    #[test]
+    fn json_form_of_a_phase_names_node_phase_and_generation() {
+        let mut state = State::default();
+        let node = NodeRegistration::new("a", [10, 0, 0, 1]).unwrap();
+        state
+            .apply(vec![Change::register(node)], Revision(1))
+            .unwrap();
+        let sealed: Arc<Generation> = crate::conformance::generation(1, "files");
+        state.seal(sealed, 1, Revision(2)).unwrap();
+        let report = crate::conformance::phases::report("a", "healthy", 1);
+        let commit = state.apply(vec![report], Revision(3)).unwrap();
+        let expected = json!([{
+            "revision": 3, "part": 0, "kind": "phase_reported", "identifier": "a", "phase": "healthy",
+            "generation": 1, "reason": "healthy at 1"
+        }]);
+        assert_eq!(serde_json::to_value(&commit.events[..]).unwrap(), expected);
+        assert_eq!(commit.events[0].kind.name(), "phase_reported");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod frame;
 mod scalar_entry;
 mod value_entry;
 mod entry;
+mod phase_entry;
 mod commit_entry;
 mod header;
 mod entry_v1;
@@ -76,13 +77,13 @@ pub struct DirectoryConfig {
     pub cluster: String,
     /// The number of generations that are kept, at least one. A new value takes effect at the next seal.
     pub history: usize,
-    /// What the operator says about a directory that was copied or restored.
+    /// The operator's statement about a directory that was copied or restored.
     pub relocation: Relocation,
     /// The bounds on the history of events. After a restart it has the events of the log.
     pub event_bounds: EventBounds,
 }
 
-/// What the operator says about a directory that was copied or restored from a backup. A store cannot know whether
+/// The operator's statement about a directory that was copied or restored from a backup. A store cannot know whether
 /// another server has continued the original, and has given nodes what the copy does not know of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Relocation {
@@ -266,5 +267,6 @@ fn new_head(cluster: &str) -> std::io::Result<LogHead> {
         instance: Instance::from_bytes(instance.try_into().expect("sixteen bytes")),
         marker: marker.try_into().expect("eight bytes"),
         cluster: cluster.to_owned(),
+        has_place: true,
     })
 }

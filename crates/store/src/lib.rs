@@ -17,6 +17,8 @@ mod event_history;
 mod value_change;
 mod change;
 mod values;
+mod phases;
+mod payload_ages;
 mod state;
 mod apply;
 mod published;
@@ -26,7 +28,7 @@ mod journal;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 
-pub use bounds::{Bounds, CapacityExceeded, ValueBounds};
+pub use bounds::{Bounds, CapacityExceeded, PhaseBounds, ValueBounds};
 pub use change::{Change, Commit, CommitError, Rejection, RejectionReason, SealOutcome};
 pub use contract::{BoxFuture, Store};
 pub use error::{StoreError, StoreErrorKind};
@@ -34,6 +36,7 @@ pub use event::{Event, EventKind};
 pub use event_history::{EventBounds, PositionedEvent};
 pub use journal::{DirectoryConfig, DirectoryContents, Relocation};
 pub use memory::MemoryStore;
+pub use phases::{NewReport, Phases};
 pub use published::{PublishedState, StateGuard};
 pub use state::{NodeOverride, RegisteredNode, State};
 pub use value_change::{SetValue, ValueChange, ValueRejection};

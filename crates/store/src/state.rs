@@ -5,9 +5,10 @@ use std::{collections::VecDeque, sync::Arc};
 use imbl::{OrdMap, OrdSet};
 
 use crate::{
-    Values,
+    Phases, Values,
     event::Event,
     event_history::{EventBounds, EventHistory, PositionedEvent},
+    payload_ages::PayloadAges,
 };
 use cfgsync_model::{
     ArtifactSet, Digest, EventPosition, Failure, Generation, GenerationNumber, Identifier,
@@ -39,6 +40,10 @@ pub struct State {
     pub values: Values,
     /// The newest generation that each registered node has received.
     pub deliveries: OrdMap<Identifier, GenerationNumber>,
+    /// The phases that registered nodes have reported.
+    pub phases: Phases,
+    /// The generation since which each node has had the same files.
+    pub(crate) payload_ages: PayloadAges,
     /// The hash of the key that owns an identifier.
     pub keys: OrdMap<Identifier, Digest>,
     /// The identifiers that may not register.
@@ -100,6 +105,17 @@ impl State {
     pub fn included_inputs(&self) -> Revision {
         let sealed = self.generation().map(|newest| newest.revision);
         sealed.map_or(Revision(0), |sealed| sealed.max(self.confirmed))
+    }
+
+    /// Returns the newest generation in which a node has the same files as in `generation`. A phase that it reached with
+    /// `generation` is about this one as well.
+    pub fn carried(&self, identifier: &str, generation: GenerationNumber) -> GenerationNumber {
+        let newest = self.generation().map_or(generation, |newest| newest.number);
+        if generation >= self.payload_ages.since(identifier, newest) {
+            newest
+        } else {
+            generation
+        }
     }
 
     /// Returns the nodes that have an override and are not registered.

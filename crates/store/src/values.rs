@@ -7,7 +7,10 @@ use imbl::{OrdMap, Vector};
 use crate::{
     CapacityExceeded, SetValue, ValueBounds, ValueChange, ValueRejection, event::EventKind,
 };
-use cfgsync_model::{Alias, Namespace, Revision, ValueKey, ValueVersion, WriteMode};
+use cfgsync_model::{
+    Alias, Namespace, Revision, ValueKey, ValueName, ValuePattern, ValueSource, ValueVersion,
+    WriteMode,
+};
 
 /// The size of a version without its content, in bytes of memory.
 const VERSION_BYTES: usize = 256;
@@ -17,6 +20,8 @@ const VERSION_BYTES: usize = 256;
 pub struct Values {
     namespaces: OrdMap<Namespace, NamespaceValues>,
     aliases: OrdMap<ValueKey, Alias>,
+    /// The revision of the newest change of an alias. If a snapshot has aliases, that of the newest change in it.
+    aliases_revision: Revision,
     /// The number of keys, with the deleted ones whose history is kept.
     keys_count: usize,
     /// The size of all versions, in bytes of memory.
@@ -79,6 +84,27 @@ impl Values {
         }
     }
 
+    /// Returns the newest change of a value that matches one of `patterns`. A change of any alias counts if an alias could
+    /// match.
+    pub fn revision_of(&self, patterns: &[ValuePattern]) -> Revision {
+        let of_pattern = |pattern: &ValuePattern| match pattern {
+            ValuePattern::Key(ValueName { namespace, key }) => {
+                let history = self.history(namespace.as_str(), key);
+                let revision = history.map(ValueHistory::revision).unwrap_or_default();
+                revision.max(self.aliases_revision)
+            }
+            ValuePattern::Prefix { namespace, prefix } => {
+                let values = self.namespace(namespace.as_str()).into_iter();
+                let histories = values.flat_map(|values| values.histories_under(prefix));
+                histories
+                    .map(ValueHistory::revision)
+                    .max()
+                    .unwrap_or_default()
+            }
+        };
+        patterns.iter().map(of_pattern).max().unwrap_or_default()
+    }
+
     /// Returns all aliases, in order.
     pub fn aliases(&self) -> &OrdMap<ValueKey, Alias> {
         &self.aliases
@@ -117,8 +143,8 @@ impl Values {
                 name,
                 alias,
                 within,
-            } => self.set_alias(name, alias, within),
-            ValueChange::DeleteAlias(alias) => self.delete_alias(alias),
+            } => self.set_alias(name, alias, within, revision),
+            ValueChange::DeleteAlias(alias) => self.delete_alias(alias, revision),
         }
     }
 
@@ -201,6 +227,7 @@ impl Values {
         name: ValueKey,
         alias: Alias,
         within: ValueBounds,
+        revision: Revision,
     ) -> Result<EventKind, ValueRejection> {
         let is_key = |namespace: &Namespace| self.has_value(namespace.as_str(), &name);
         if name == alias.target {
@@ -218,6 +245,7 @@ impl Values {
             return Err(CapacityExceeded::Keys { max }.into());
         }
         self.aliases.insert(name.clone(), alias.clone());
+        self.aliases_revision = revision;
         Ok(EventKind::AliasSet {
             alias: name,
             target: alias.target,
@@ -225,9 +253,16 @@ impl Values {
         })
     }
 
-    fn delete_alias(&mut self, alias: ValueKey) -> Result<EventKind, ValueRejection> {
+    fn delete_alias(
+        &mut self,
+        alias: ValueKey,
+        revision: Revision,
+    ) -> Result<EventKind, ValueRejection> {
         match self.aliases.remove(&alias) {
-            Some(_) => Ok(EventKind::AliasDeleted { alias }),
+            Some(_) => {
+                self.aliases_revision = revision;
+                Ok(EventKind::AliasDeleted { alias })
+            }
             None => Err(ValueRejection::NoAlias(alias)),
         }
     }
@@ -309,9 +344,29 @@ impl Values {
         values.keys.insert(key, history);
     }
 
-    /// Inserts an alias, as a snapshot of the state recorded it.
-    pub(crate) fn insert_alias(&mut self, name: ValueKey, alias: Alias) {
+    /// Inserts an alias, as a snapshot of the state recorded it. `newest` is the newest change in the snapshot.
+    pub(crate) fn insert_alias(&mut self, name: ValueKey, alias: Alias, newest: Revision) {
         self.aliases.insert(name, alias);
+        self.aliases_revision = newest;
+    }
+}
+
+impl ValueSource for Values {
+    fn value(&self, name: &ValueName) -> Option<Arc<ValueVersion>> {
+        let (_, version) = self.get(name.namespace.as_str(), &name.key)?;
+        Some(version.clone())
+    }
+
+    fn values_under(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+    ) -> Vec<(ValueKey, Arc<ValueVersion>)> {
+        let values = self.namespace(namespace.as_str()).into_iter();
+        let entries = values.flat_map(|values| values.entries(prefix));
+        entries
+            .map(|(key, version)| (key.clone(), version.clone()))
+            .collect()
     }
 }
 
@@ -337,6 +392,13 @@ impl NamespaceValues {
         let from = (self.keys).range::<_, str>((start, Bound::Unbounded));
         let with_prefix = from.take_while(move |(key, _)| key.as_str().starts_with(prefix));
         with_prefix.filter_map(|(key, history)| Some((key, history.current()?)))
+    }
+
+    /// Returns the histories of the keys that begin with `prefix`.
+    fn histories_under(&self, prefix: &str) -> impl Iterator<Item = &ValueHistory> {
+        let from = (self.keys).range::<_, str>((Bound::Included(prefix), Bound::Unbounded));
+        let with_prefix = from.take_while(move |(key, _)| key.as_str().starts_with(prefix));
+        with_prefix.map(|(_, history)| history)
     }
 
     /// Returns the history of each key, in the order of the keys.

@@ -53,7 +53,7 @@ impl From<ReadError> for io::Error {
     }
 }
 
-/// Reads the file at `path`, which may be a pipe.
+/// Reads the file at `path`, which may be a pipe. Opening a named pipe waits for another process.
 ///
 /// # Errors
 /// See [`ReadError`]. A file of more than `max_bytes` is refused, and no more of it is read.
@@ -76,6 +76,14 @@ pub fn read_without_waiting(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Read
         return Err(ReadError::NamedPipe);
     }
     read(path, max_bytes)
+}
+
+/// Reads the text of the file at `path` as [`read_without_waiting`] does.
+///
+/// # Errors
+/// Fails with a [`ReadError`].
+pub fn read_text_without_waiting(path: &Path, max_bytes: u64) -> Result<String, ReadError> {
+    text_of(read_without_waiting(path, max_bytes)?)
 }
 
 /// Reads the regular file at `path`.

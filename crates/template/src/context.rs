@@ -7,12 +7,15 @@ use serde_json::{Map, Value};
 
 use super::{
     fragment::Fragments,
-    functions::once::OnceSource,
+    functions::{
+        once::OnceSource,
+        values::{SecretValues, ValueFunctions},
+    },
     json_value::from_object,
     node_value::{NodeValue, identifier_of},
     variables::{Item, SharedVariables, Variables},
 };
-use cfgsync_model::{Chunk, RegistrationSnapshot};
+use cfgsync_model::{Chunk, RegistrationSnapshot, ValueReader};
 
 /// The nodes and values that templates and expressions can use.
 ///
@@ -29,6 +32,7 @@ impl RenderContext {
             &snapshot.once,
             NodeValue::all_of(snapshot),
         )
+        .with_operator_values(snapshot.operator_values.clone())
     }
 
     /// Creates a context that has only `values` and `cluster`. It suffices for a `where` that does not use `nodes`,
@@ -42,6 +46,8 @@ impl RenderContext {
             nodes_list: None,
             fragments: None,
             item: None,
+            operator_values: None,
+            secret_values: SecretValues::default(),
         }))
     }
 
@@ -61,6 +67,25 @@ impl RenderContext {
             nodes_list: Some(Jinja::from(list)),
             fragments: None,
             item: None,
+            operator_values: None,
+            secret_values: SecretValues::default(),
+        }))
+    }
+
+    /// Returns the same context with the operators' values that `value()` and `values_under()` read.
+    #[must_use]
+    pub fn with_operator_values(self, values: ValueReader) -> Self {
+        let mut shared = Arc::unwrap_or_clone(self.0);
+        shared.operator_values = Some(Arc::new(ValueFunctions::new(values)));
+        Self(Arc::new(shared))
+    }
+
+    /// Returns the same context for the content of a secret file, which may read secret values.
+    #[must_use]
+    pub fn with_secret_values(&self) -> Self {
+        Self(Arc::new(SharedVariables {
+            secret_values: SecretValues::Allowed,
+            ..SharedVariables::clone(&self.0)
         }))
     }
 

@@ -16,7 +16,7 @@ use super::{
     formatter::to_json,
     functions::once::OnceSource,
     mentions::Mentions,
-    name_check::{check_expression, variables_of},
+    name_check::{check_expression, expression_reads_values, variables_of},
     node_value::{NodeValue, forget_last_read},
     output::forget_printed,
     parser::parse_expression,
@@ -38,6 +38,7 @@ struct Compiled {
     checked: CheckedText,
     expression: minijinja::Expression<'static, 'static>,
     variables: BTreeSet<String>,
+    reads_values: bool,
 }
 
 impl Expression {
@@ -63,6 +64,7 @@ impl Expression {
         let parsed = parse_expression(source)?;
         check_expression(&parsed, source, scope, declarations)?;
         let variables = variables_of(&parsed);
+        let reads_values = expression_reads_values(&parsed);
         let checked = CheckedText::of_expression(source, &parsed);
         let original = |position| checked.original_position(position);
         let expression = catch_panic(|| ENVIRONMENT.compile_expression_owned(checked.text.clone()))
@@ -73,6 +75,7 @@ impl Expression {
                 checked,
                 expression,
                 variables,
+                reads_values,
             }),
             origin: None,
         })
@@ -99,6 +102,11 @@ impl Expression {
     /// each node alone.
     pub fn uses_variable(&self, name: &str) -> bool {
         self.compiled.variables.contains(name)
+    }
+
+    /// Returns whether the expression reads operators' values.
+    pub fn reads_values(&self) -> bool {
+        self.compiled.reads_values
     }
 
     /// Returns the fields of `node.metadata` that the text names, and its constants. `plan --fake` makes up values from

@@ -13,12 +13,14 @@ pub(super) mod once;
 mod text;
 mod quoting;
 mod patterns;
+pub(super) mod values;
 
 use minijinja::{Environment, Value, filters, functions};
 
 use self::{
     BuiltinKind::{
         FileFunction, Filter, Function, FunctionAndFilter, OnceFunction, OperatorTest, Test,
+        ValueFunction,
     },
     bounded::{
         add_bounded, add_text, check_assigned_text, check_assigned_value, check_sum, concat,
@@ -52,6 +54,8 @@ pub enum BuiltinKind {
     FileFunction,
     /// A function that exists only in `once`.
     OnceFunction,
+    /// A function that reads operators' values. It exists everywhere except in `once`.
+    ValueFunction,
     /// A test, used as `VALUE is name(ARGUMENTS)`.
     Test,
     /// An operator such as `==`, as an argument of `select` and its relatives.
@@ -75,8 +79,8 @@ const fn own(
     }
 }
 
-/// A row for a name that needs no registration: the engine has it, or the variables of an evaluation (`fragment` and the
-/// functions of `once`).
+/// A row for a name that needs no registration: the engine has it, or the variables of an evaluation (`fragment`, the
+/// functions of `once`, and those that read values).
 const fn existing(name: &'static str, kind: BuiltinKind, doc: &'static str) -> Builtin {
     Builtin {
         name,
@@ -105,6 +109,10 @@ pub static BUILTINS: &[Builtin] = &[
 
     // fragment.rs
     existing("fragment", FileFunction, "Returns the text of a fragment."),
+
+    // functions/values.rs
+    existing("value", ValueFunction, "Returns an operator's value."),
+    existing("values_under", ValueFunction, "Returns the operators' values whose keys begin with a prefix."),
 
     // functions/once.rs
     existing("random_hex", OnceFunction, "Returns random bytes as hexadecimal digits."),

@@ -74,6 +74,11 @@ impl Iteration {
         self.list.source().trim_start()
     }
 
+    /// Returns whether the list reads operators' values.
+    pub fn reads_values(&self) -> bool {
+        self.list.reads_values()
+    }
+
     /// Returns a context for each item of the list, in which the variable is that item.
     ///
     /// # Errors

@@ -59,6 +59,29 @@ pub(super) fn variables_of(expression: &Expr<'_>) -> BTreeSet<String> {
     names
 }
 
+/// Returns whether `template` calls a function that reads operators' values.
+pub(super) fn template_reads_values(template: &Stmt<'_>) -> bool {
+    let mut reads = false;
+    walk_statement(template, &mut |node| reads |= is_value_call(&node));
+    reads
+}
+
+/// Returns whether `expression` calls a function that reads operators' values.
+pub(super) fn expression_reads_values(expression: &Expr<'_>) -> bool {
+    let mut reads = false;
+    walk_expression(expression, &mut |node| reads |= is_value_call(&node));
+    reads
+}
+
+fn is_value_call(node: &SyntaxNode<'_, '_>) -> bool {
+    match node {
+        SyntaxNode::Expression(Expr::Call(call)) => {
+            matches!(call.identify_call(), CallType::Function(name) if exists(name, &[BuiltinKind::ValueFunction]))
+        }
+        _ => false,
+    }
+}
+
 /// Returns whether `template` uses the variable `name`.
 pub(super) fn uses_variable(template: &Stmt<'_>, name: &str) -> bool {
     let mut is_used = false;
@@ -250,6 +273,11 @@ impl<'a> NameCheck<'a> {
         if exists(name, &[BuiltinKind::FileFunction]) {
             let help = "call it in the `template` of a file of this materializer";
             let message = format!("`{name}` is only available in files");
+            return self.report(range, message, Some(help.to_owned()));
+        }
+        if exists(name, &[BuiltinKind::ValueFunction]) {
+            let help = "values change, and `once` does not: call it where the value is used";
+            let message = format!("`{name}` is not available in `once`");
             return self.report(range, message, Some(help.to_owned()));
         }
         let help = if exists(name, FILTERS) {

@@ -41,10 +41,12 @@ impl Scope {
     }
 
     fn function_kinds(self) -> &'static [BuiltinKind] {
-        use BuiltinKind::{FileFunction, Function, FunctionAndFilter, OnceFunction};
+        use BuiltinKind::{FileFunction, Function, FunctionAndFilter, OnceFunction, ValueFunction};
         match self {
-            Self::Node | Self::Shared => &[Function, FunctionAndFilter, FileFunction],
-            Self::Fragment | Self::When => &[Function, FunctionAndFilter],
+            Self::Node | Self::Shared => {
+                &[Function, FunctionAndFilter, FileFunction, ValueFunction]
+            }
+            Self::Fragment | Self::When => &[Function, FunctionAndFilter, ValueFunction],
             Self::Once => &[Function, FunctionAndFilter, OnceFunction],
         }
     }

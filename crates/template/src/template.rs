@@ -18,7 +18,7 @@ use super::{
     engine::{ENVIRONMENT, Whitespace, catch_panic, syntax},
     engine_error::{EngineFailure, from_engine_at},
     error::{JinjaError, Origin},
-    name_check::{check_template, uses_variable},
+    name_check::{check_template, template_reads_values, uses_variable},
     node_value::{NodeValue, forget_last_read},
     output::{OutputWriter, forget_printed, print_path_part},
     parser::parse_template,
@@ -45,6 +45,7 @@ struct Compiled {
     source: String,
     /// The text that the engine runs.
     checked: CheckedText,
+    reads_values: bool,
     /// The length of the longest output so far, in bytes. The next render starts with a buffer of this size.
     longest_output: AtomicUsize,
 }
@@ -85,6 +86,7 @@ impl Template {
         let mut environment = ENVIRONMENT.clone();
         environment.set_syntax(syntax(whitespace));
         let checked = CheckedText::of_template(source, &parsed);
+        let reads_values = template_reads_values(&parsed);
         let original = |position| checked.original_position(position);
         catch_panic(|| environment.add_template_owned(name.to_owned(), checked.text.clone()))
             .map_err(|error| from_engine_at(&error, source, original).error)?;
@@ -95,6 +97,7 @@ impl Template {
                 name: name.to_owned(),
                 source: source.to_owned(),
                 checked,
+                reads_values,
                 longest_output: AtomicUsize::new(0),
             }),
             origin: None,
@@ -127,6 +130,11 @@ impl Template {
     pub fn uses_variable(&self, name: &str) -> bool {
         let parsed = parse_template(self.name(), self.source(), Whitespace::default());
         parsed.is_ok_and(|parsed| uses_variable(&parsed, name))
+    }
+
+    /// Returns whether the text reads operators' values.
+    pub fn reads_values(&self) -> bool {
+        self.compiled.reads_values
     }
 
     /// Renders the template for `node`, or for all nodes if it is `None`. An expression that is only a fragment becomes a

@@ -1,4 +1,5 @@
-//! The variables of one evaluation: `node`, `nodes`, `values`, `once`, `cluster`, and functions that depend on them.
+//! The variables of one evaluation: `node`, `nodes`, `values`, `once`, `cluster`, and functions that depend on them or on
+//! operators' values.
 
 use std::{fmt, sync::Arc};
 
@@ -9,7 +10,10 @@ use minijinja::{
 
 use super::{
     fragment::{Fragments, PendingFragment},
-    functions::once::OnceSource,
+    functions::{
+        once::OnceSource,
+        values::{SecretValues, ValueFunctions},
+    },
     nearest::nearest_key,
     node_value::NodeValue,
 };
@@ -34,6 +38,10 @@ pub(super) struct SharedVariables {
     pub(super) fragments: Option<Arc<Fragments>>,
     /// The variable of a file's `for`.
     pub(super) item: Option<Item>,
+    /// The functions that read operators' values. `None` where they do not exist.
+    pub(super) operator_values: Option<Arc<ValueFunctions>>,
+    /// Whether these functions give secret values.
+    pub(super) secret_values: SecretValues,
 }
 
 /// One item of the list of a file's `for`.
@@ -128,7 +136,11 @@ impl Object for Variables {
             SELF_KEY => Some(Jinja::from_dyn_object(Arc::clone(self))),
             _ => match &self.shared.item {
                 Some(item) if *item.variable == *key => Some(item.value.clone()),
-                _ => self.once_source.as_ref()?.function(key),
+                _ => match (&self.once_source, &self.shared.operator_values) {
+                    (Some(once), _) => once.function(key),
+                    (None, Some(values)) => values.function(key, self.shared.secret_values),
+                    (None, None) => None,
+                },
             },
         }
     }

@@ -1,12 +1,12 @@
 //! The bodies that operators read under `/v1/`.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use cfgsync_model::{
     Account, ArtifactFile, ArtifactPath, ArtifactSet, Digest, Failure, Generation,
-    GenerationNumber, Identifier, Instance, Metadata, Mode, Progress, Revision, Seat,
+    GenerationNumber, Identifier, Instance, Metadata, Mode, Phase, Progress, Revision, Seat,
 };
 use cfgsync_support::clock::Timestamp;
 
@@ -99,6 +99,36 @@ pub struct NodeEntry {
     /// Whether an operator has replaced the node's files.
     #[serde(default)]
     pub overridden: bool,
+    /// The phases that the node has reported.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<PhaseEntry>,
+    /// The state of the node's lease. `None` if no lease binds the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseState>,
+}
+
+/// The state of a lease that binds its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseState {
+    /// The node has given a sign of life in time.
+    Valid,
+    /// The node has not. It stays registered until it is removed, and in a sealed cluster that refuses removals.
+    Expired,
+}
+
+/// The newest report of a node about a phase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseEntry {
+    /// The phase.
+    pub phase: Phase,
+    /// The newest generation that the report is about.
+    pub generation: GenerationNumber,
+    /// The reason that the node gave.
+    #[serde(default)]
+    pub reason: Option<Arc<str>>,
+    /// When the node reported it.
+    pub at: Timestamp,
 }
 
 /// The body of `GET /v1/nodes/{id}`: one node and its files.

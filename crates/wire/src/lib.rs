@@ -19,23 +19,28 @@ mod payload;
 mod request;
 mod decimal;
 mod values;
+mod values_import;
 mod token;
+mod lease;
 mod reload;
 mod sse;
 mod event;
+mod phases;
 
 pub use cluster::{
-    ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, NodeBody, NodeEntry,
-    NodeState, RefusedEntry,
+    ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, LeaseState,
+    NodeBody, NodeEntry, NodeState, PhaseEntry, RefusedEntry,
 };
 pub use error::{Code, DRAINING, ErrorBody, ProgressBody, TLS_REQUIRED};
 pub use event::{
     NOTICE_EVENT, NoticeBody, READINESS_EVENT, RESET_EVENT, ReadinessBody, ResetBody,
     ValueEventBody, ValueEventType,
 };
+pub use lease::LeaseBody;
 pub use payload::{
     EncodedPayload, PayloadEncoder, PayloadLimits, ReceivedPayload, UnusablePayload,
 };
+pub use phases::{PHASE_FAILED, PhaseBody, PhaseState, ReportBody, read_report};
 pub use reload::{ReloadBody, ReloadOutcome, ReloadPart, ReloadResult, ReloadedPart, read_reload};
 pub use request::{
     FailBody, InvalidBody, LeaveBody, RedrawBody, read_fail, read_identifier, read_leave,
@@ -48,9 +53,13 @@ pub use signature::{
 pub use sse::{EVENT_STREAM, EventStreamReader, InvalidStream, StreamedEvent, event_frame};
 pub use token::{TokenEntry, TokenUseEntry};
 pub use values::{
-    AccessBody, AliasAnswer, AliasBody, AliasesBody, CodecsBody, DiffBody, EntriesBody,
+    AccessBody, AliasAnswer, AliasBody, AliasesBody, Base64Text, CodecsBody, DiffBody, EntriesBody,
     EntryAnswer, EntryBody, ErrorInfo, NamespacesBody, SetBody, StatusBody, ValuesSnapshotBody,
-    cursor_after, read_alias, read_cursor, read_set,
+    cursor_after, decode_base64, read_alias, read_cursor, read_set,
+};
+
+pub use values_import::{
+    ImportAnswer, ImportBody, ImportChange, ImportChangeKind, ImportEntry, read_import,
 };
 
 /// The header of every response with the instance of the store.

@@ -224,6 +224,29 @@ impl EntryBody {
     }
 }
 
+impl SetBody {
+    /// Returns the body as JSON.
+    pub fn to_json(&self) -> serde_json::Value {
+        let mode = match self.mode {
+            WriteMode::Upsert => "UPSERT",
+            WriteMode::Create => "CREATE",
+            WriteMode::Update => "UPDATE",
+        };
+        let mut json =
+            serde_json::json!({ "value": BASE64.encode(&self.bytes), "writeMode": mode });
+        if let Some(codec) = &self.codec {
+            json["codec"] = codec.as_str().into();
+        }
+        if self.secret {
+            json["type"] = ValueType::Secret.code().into();
+        }
+        if let Some(seconds) = self.ttl_seconds {
+            json["ttlSeconds"] = seconds.into();
+        }
+        json
+    }
+}
+
 impl AliasBody {
     /// Returns the body of one alias.
     pub fn new(name: ValueKey, alias: Alias) -> Self {
@@ -315,16 +338,17 @@ pub fn read_alias(body: &[u8]) -> Result<ValueKey, InvalidBody> {
     read(body).map(|Written { target }| target)
 }
 
-/// Decodes base64 with the standard or the URL-safe alphabet, with or without padding.
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
+/// Decodes base64 with the standard or the URL-safe alphabet, with or without padding. `None` if `text` is no base64.
+pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let text = text.as_bytes();
     [BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD]
         .iter()
         .find_map(|encoding| encoding.decode(text).ok())
 }
 
-#[derive(Default)]
-struct Base64Text(Vec<u8>);
+/// Bytes that JSON contains as base64.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Base64Text(pub Vec<u8>);
 
 impl<'de> Deserialize<'de> for Base64Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -371,7 +395,7 @@ impl<'de> Deserialize<'de> for Mode {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde passes a reference"
 )]
-fn is_false(flag: &bool) -> bool {
+pub(super) fn is_false(flag: &bool) -> bool {
     !flag
 }
 
@@ -448,6 +472,23 @@ mod tests {
         }
         for wrong in [json!({ "writeMode": 4 }), json!({ "writeMode": "create?" })] {
             assert!(read_set(wrong.to_string().as_bytes()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn set_body_is_read_as_it_was_written() {
+        for body in [
+            SetBody::default(),
+            SetBody {
+                bytes: b"\xff"[..].into(),
+                codec: Some("client:x".parse().unwrap()),
+                mode: WriteMode::Create,
+                secret: true,
+                ttl_seconds: Some(60),
+            },
+        ] {
+            let json = body.to_json().to_string();
+            assert_eq!(read_set(json.as_bytes()), Ok(body));
         }
     }
 

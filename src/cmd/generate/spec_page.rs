@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::page::Page;
 
 /// The sections in the order in which people write them; a schema has no order.
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 11] = [
     "cfgsync",
     "cluster",
     "metadata",
@@ -13,6 +13,7 @@ const SECTIONS: [&str; 10] = [
     "late",
     "identity",
     "on_conflict",
+    "fail_fast",
     "once",
     "values",
     "materializers",

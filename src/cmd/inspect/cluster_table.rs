@@ -2,7 +2,7 @@
 
 use cfgsync_model::{Failure, FailureKind, Identifier, Metadata, Progress};
 use cfgsync_support::{escape::escape_line, natural_order};
-use cfgsync_wire::{ClusterBody, ClusterState, NodeEntry};
+use cfgsync_wire::{ClusterBody, ClusterState, LeaseState, NodeEntry};
 use serde_json::Value;
 
 use super::{
@@ -45,6 +45,12 @@ pub(super) fn cluster(body: &ClusterBody, filter: &Filter, layout: Layout) -> Te
     text.push_str(&listed(
         "values of once that the next generation evaluates again",
         body.redraws.iter().map(String::as_str),
+    ));
+    text.push_str(&listed(
+        "lease expired",
+        (body.registrations.iter())
+            .filter(|node| node.lease == Some(LeaseState::Expired))
+            .map(|node| node.identifier.as_str()),
     ));
     let mut refused = body
         .refused

@@ -106,7 +106,7 @@ pub(super) struct Verified {
 struct VerifiedLog {
     batches: u64,
     bytes: u64,
-    /// Whether the last batch is incomplete: it is being written, a crash interrupted it, or the file is damaged. The
+    /// Whether the last batch is incomplete: a server is writing it, a crash interrupted it, or the file is damaged. The
     /// next server drops it.
     unfinished: bool,
 }
@@ -153,7 +153,7 @@ impl Verified {
             ));
         }
         let unfinished = if self.log.unfinished {
-            "; the last batch is incomplete: a server is writing it, a crash ended it, or the file is damaged"
+            "; the last batch is incomplete: a server is writing it, a crash interrupted it, or the file is damaged"
         } else {
             ""
         };
@@ -179,6 +179,7 @@ fn entry(state: &State, registered: &RegisteredNode) -> NodeEntry {
         // As the node sent it: the defaults are part of the spec.
         metadata: registered.registration.metadata.clone(),
         waits: false,
+        lease: None,
         is_recipient: newest
             .is_some_and(|newest| projection::is_recorded_recipient(newest, registered)),
         was_delivered: false,

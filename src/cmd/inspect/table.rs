@@ -5,7 +5,8 @@ use std::fmt::Write;
 use cfgsync_model::{Digest, Identifier};
 use cfgsync_support::natural_order;
 use cfgsync_wire::{
-    ArtifactEntry, GenerationBody, GenerationEntry, NodeBody, NodeEntry, NodeState, RefusedEntry,
+    ArtifactEntry, GenerationBody, GenerationEntry, LeaseState, NodeBody, NodeEntry, NodeState,
+    RefusedEntry,
 };
 
 use super::layout::Layout;
@@ -44,7 +45,11 @@ pub(super) fn node(identifier: &Identifier, body: &NodeBody, layout: Layout) -> 
         } else {
             "does not wait now"
         };
-        let _ = writeln!(text, "registered: {} ({waits})", since(node));
+        let expired = match node.lease {
+            Some(LeaseState::Expired) => ", its lease has expired",
+            Some(LeaseState::Valid) | None => "",
+        };
+        let _ = writeln!(text, "registered: {} ({waits}{expired})", since(node));
         if let Some(seat) = node.seat {
             let _ = writeln!(text, "seat: {seat}");
         }

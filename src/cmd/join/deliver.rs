@@ -2,9 +2,11 @@
 
 use cfgsync::ArtifactFile;
 use cfgsync_client::{
-    CommittedDelivery, JoinError, PreviousDelivery, Session, StaleFile, StaleOutcome,
+    CommittedDelivery, DeliveredGeneration, JoinError, PreviousDelivery, Session, StaleFile,
+    StaleOutcome,
     disk::{DirectoryLocks, DiskError, Outcome, WrittenFile},
 };
+use cfgsync_model::Digest;
 use cfgsync_wire::ReceivedPayload;
 use tracing::{debug, info, warn};
 
@@ -20,6 +22,25 @@ pub(super) struct Delivered {
     pub(super) variables: Vec<(String, String)>,
     /// Keeps other deliveries from changing the files until CMD has started.
     pub(super) locks: DirectoryLocks,
+    /// The digest of the payload. `None` from servers of the older protocol.
+    pub(super) held: Option<Digest>,
+    /// The generation, so that no older one is accepted later.
+    pub(super) generation: Option<DeliveredGeneration>,
+    /// Whether a file was created, changed or removed.
+    pub(super) has_changes: bool,
+}
+
+impl Delivered {
+    /// Returns the result of continuing with a previous delivery.
+    pub(super) fn of_previous(previous: PreviousDelivery) -> Self {
+        Self {
+            variables: vec![],
+            locks: previous.locks,
+            held: previous.receipt.digest,
+            generation: previous.receipt.delivered(),
+            has_changes: false,
+        }
+    }
 }
 
 /// Delivers the payload of `session`, after other deliveries to the same directories.
@@ -28,6 +49,10 @@ pub(super) async fn deliver(
     session: &Session,
     payload: &ReceivedPayload,
 ) -> Result<Delivered, JoinFailure> {
+    if plan.watch.is_some() && payload.digest.is_none() {
+        let problem = "the server sends no digest of the payload, so --watch cannot find out whether it changes";
+        return Err(JoinError::Unusable(problem.to_owned()).into());
+    }
     let mut variables = Vec::new();
     for file in plan
         .env
@@ -53,7 +78,28 @@ pub(super) async fn deliver(
     let (delivery, locks) = committed.finish_locked();
     log_written(&delivery.written);
     delivery.stale.iter().for_each(log_stale);
-    Ok(Delivered { variables, locks })
+    if let Some(error) = &delivery.unread_receipt {
+        warn!(
+            "{error}. This delivery replaced it and removed no files of earlier deliveries: remove those that are no \
+             longer part of the payload"
+        );
+    }
+    Ok(Delivered {
+        variables,
+        locks,
+        held: payload.digest,
+        generation: generation_of(session, payload),
+        has_changes: delivery.has_changes,
+    })
+}
+
+fn generation_of(session: &Session, payload: &ReceivedPayload) -> Option<DeliveredGeneration> {
+    Some(DeliveredGeneration {
+        cluster: session.cluster().map(str::to_owned),
+        instance: payload.instance?,
+        generation: payload.generation?,
+        digest: payload.digest?,
+    })
 }
 
 /// Prints the report of a previous delivery, if a report is requested.
@@ -128,13 +174,32 @@ fn log_stale(file: &StaleFile) {
     } else {
         ""
     };
-    let stays = match file.outcome {
+    let stays = match &file.outcome {
         StaleOutcome::Removed => {
             info!("removed {path}, which is no longer part of the payload");
             return;
         }
-        StaleOutcome::Changed => "has changed since its delivery",
-        StaleOutcome::Mounted => "is bind-mounted",
+        StaleOutcome::Changed => "it has changed since its delivery".to_owned(),
+        StaleOutcome::Mounted => "it is bind-mounted".to_owned(),
+        StaleOutcome::NotAFile => "it is no longer a file".to_owned(),
+        StaleOutcome::BehindLink(link) if *link == file.path => {
+            "it is now a symbolic link, which is not followed".to_owned()
+        }
+        StaleOutcome::BehindLink(link) => format!(
+            "{} is now a symbolic link, which is not followed",
+            link.display()
+        ),
+        StaleOutcome::OtherDelivery => {
+            let cluster = match &file.delivered.cluster {
+                Some(cluster) => format!(" by the cluster {cluster:?}"),
+                None => String::new(),
+            };
+            let node = &file.delivered.identifier;
+            warn!(
+                "{path} was delivered to {node}{cluster} before. It stays: remove it if nothing uses it.{secret}"
+            );
+            return;
+        }
         StaleOutcome::OtherRoute => {
             warn!(
                 "{path} was delivered by other routes before. It stays: remove it if nothing uses it.{secret}"
@@ -148,6 +213,6 @@ fn log_stale(file: &StaleFile) {
         }
     };
     warn!(
-        "{path} is no longer part of the payload. It stays because it {stays}: remove it if nothing uses it.{secret}"
+        "{path} is no longer part of the payload. It stays because {stays}: remove it if nothing uses it.{secret}"
     );
 }

@@ -13,7 +13,7 @@ use clap::Args;
 use tracing::warn;
 
 use super::JoinFailure;
-use crate::cmd::values;
+use crate::cmd::parsers;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Files")]
@@ -89,26 +89,19 @@ impl ReceiptArgs {
 }
 
 impl ReceiptSettings {
-    /// Returns the generation that was delivered to `identifier` before, so that no older one is accepted. A receipt
-    /// that cannot be read is reported; the next delivery replaces it.
+    /// Returns the generation that was delivered to `identifier` before, so that no older one is accepted. The delivery
+    /// replaces a receipt that cannot be read, and reports it.
     pub(super) fn delivered(&self, identifier: &Identifier) -> Option<DeliveredGeneration> {
-        match Receipt::read(&self.path) {
-            Ok(receipt) => {
-                let receipt = receipt.filter(|receipt| receipt.identifier == *identifier);
-                receipt?.delivered()
-            }
-            Err(error) => {
-                warn!("{error}; the next delivery replaces it");
-                None
-            }
-        }
+        let receipt = Receipt::read(&self.path).ok()??;
+        let is_of_this = receipt.identifier == *identifier;
+        is_of_this.then(|| receipt.delivered())?
     }
 }
 
 /// The result of [`verify`].
 pub(super) enum Verified {
     /// The files of the previous delivery are unchanged.
-    Files(PreviousDelivery),
+    Files(Box<PreviousDelivery>),
     /// There is no receipt.
     NoReceipt,
     /// The files are not those of the receipt, for this reason.
@@ -121,7 +114,7 @@ pub(super) async fn verify(delivery: &DeliveryOptions, options: &JoinOptions) ->
     let (delivery, options) = (delivery.clone(), options.clone());
     let verifying = tokio::task::spawn_blocking(move || delivery.verify_previous(&options));
     match verifying.await {
-        Ok(Ok(Some(previous))) => Verified::Files(previous),
+        Ok(Ok(Some(previous))) => Verified::Files(Box::new(previous)),
         Ok(Ok(None)) => Verified::NoReceipt,
         Ok(Err(error @ PreviousDeliveryError::Receipt(_))) => {
             Verified::Different(error.to_string())
@@ -144,7 +137,7 @@ fn file(text: &str) -> Result<PathBuf, String> {
 fn fallback(text: &str) -> Result<Duration, String> {
     const EXPECTED: &str = "expected `existing=` and a duration, such as `existing=10s`";
     let text = text.strip_prefix("existing=").ok_or(EXPECTED)?;
-    let after = values::duration(text)?;
+    let after = parsers::duration(text)?;
     if after.is_zero() {
         return Err(
             "the duration must not be zero, because `join` would never ask the server".to_owned(),

@@ -1,9 +1,11 @@
-//! Replaces this process with CMD.
+//! Starts CMD, which replaces this process or becomes its child.
 
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
     os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::Command,
 };
 
 use super::deliver::Delivered;
@@ -14,29 +16,34 @@ use crate::cmd::{
 
 /// Executes `program` with the delivered variables, and without those that hold this program's token. Returns only if
 /// that fails. The locks of the directories end when the program has started, because it does not inherit them.
-pub(super) fn execute(
-    program: &OsStr,
-    arguments: &[OsString],
-    delivered: Delivered,
-) -> ProgramError {
+pub(super) fn execute(command: &[OsString], delivered: Delivered) -> ProgramError {
     let Delivered {
         variables,
         locks: _locks,
+        ..
     } = delivered;
+    match prepare(command, &variables) {
+        Ok((path, mut command)) => program::explain(&path, command.exec()),
+        Err(error) => error,
+    }
+}
+
+/// Returns the path of the program, and the command that starts it with these variables.
+pub(super) fn prepare(
+    command: &[OsString],
+    variables: &[(String, String)],
+) -> Result<(PathBuf, Command), ProgramError> {
+    let (program, arguments) = command.split_first().expect("there is a CMD");
     let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     for variable in credentials::variables_with_token() {
         environment.remove(OsStr::new(variable));
     }
-    let variables = variables.into_iter();
+    let variables = variables.iter();
     environment.extend(variables.map(|(name, value)| (name.into(), value.into())));
     let search_path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
-    let path = match program::find(program, search_path) {
-        Ok(path) => path,
-        Err(error) => return error,
-    };
-    let error = match program::command(&path, program, arguments, &environment) {
-        Ok(mut command) => command.exec(),
-        Err(error) => error,
-    };
-    program::explain(&path, error)
+    let path = program::find(program, search_path)?;
+    match program::command(&path, program, arguments, &environment) {
+        Ok(command) => Ok((path, command)),
+        Err(error) => Err(program::explain(&path, error)),
+    }
 }

@@ -6,7 +6,7 @@ use cfgsync_support::bounded_file::{self, ReadError};
 use clap::Args;
 use serde_json::{Map, Value};
 
-use crate::cmd::values;
+use crate::cmd::parsers;
 
 /// The largest file that `--meta` reads, in bytes. By default, a server accepts much smaller registrations.
 const FILE_MAX_BYTES: u64 = 16 << 20;
@@ -27,7 +27,7 @@ pub(crate) struct MetadataArgs {
         long,
         env = "CFGSYNC_META_JSON",
         value_name = "JSON",
-        value_parser = values::json,
+        value_parser = parsers::json,
         help_heading = "This node"
     )]
     pub(super) meta_json: Option<Value>,
@@ -96,7 +96,7 @@ impl std::str::FromStr for Entry {
         let (key, value) = match (key.strip_suffix(':'), value.strip_prefix('@')) {
             (Some(key), Some(file)) => (key, Source::JsonFile(file.to_owned())),
             (Some(key), None) => {
-                let json = values::json(value);
+                let json = parsers::json(value);
                 let json = json.map_err(|error| format!("the value after `:=`: {error}"))?;
                 (key, Source::Json(json))
             }
@@ -142,7 +142,7 @@ impl Entry {
             Source::Json(value) => Ok(value.clone()),
             Source::TextFile(path) => Ok(without_last_line_end(read(path, "=")?).into()),
             Source::JsonFile(path) => {
-                values::json(&read(path, ":=")?).map_err(|problem| MetadataError::NotJson {
+                parsers::json(&read(path, ":=")?).map_err(|problem| MetadataError::NotJson {
                     key: key(),
                     path: path.clone(),
                     problem,

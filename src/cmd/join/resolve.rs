@@ -19,8 +19,9 @@ use super::{
     environment::EnvPattern,
     fallback::ReceiptSettings,
     metadata::{self, MetadataArgs, MetadataError},
+    watch::WatchSettings,
 };
-use crate::cmd::{program, values};
+use crate::cmd::{parsers, program};
 
 /// Longest wait of a request if stderr is a terminal, so that progress is shown soon.
 const WAIT_MAX_INTERACTIVE: Duration = Duration::from_secs(3);
@@ -39,6 +40,8 @@ pub(super) struct Plan {
     pub(super) receipt: Option<ReceiptSettings>,
     /// Whether a report is printed.
     pub(super) json: bool,
+    /// How the node follows the cluster after the first delivery. `None`: not at all.
+    pub(super) watch: Option<WatchSettings>,
     pub(super) command: Vec<OsString>,
 }
 
@@ -77,6 +80,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
     if let Some(name) = args.command.first() {
         check_program(name, &outputs, &args.env_allow)?;
     }
+    let watch = args.watch.clone().resolve(!args.command.is_empty())?;
     let servers = servers(&args, legacy)?;
     let identifier = match (args.id, legacy.take("CFG_HOST_IDENTIFIER")) {
         (Some(id), _) => id,
@@ -97,13 +101,13 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
     let MetadataArgs { meta, meta_json } = args.metadata.args;
     let base = match (meta_json, legacy.take("CFG_REGISTRATION_METADATA_JSON")) {
         (Some(json), _) => Some(json),
-        (None, Some(text)) => Some(values::json(&text).map_err(|error| {
+        (None, Some(text)) => Some(parsers::json(&text).map_err(|error| {
             JoinFailure::Setting(format!("CFG_REGISTRATION_METADATA_JSON: {error}"))
         })?),
         (None, None) => None,
     };
     let all_to_files = args.env.is_empty() && !outputs.uses_stdout();
-    let receipt = (args.receipt).resolve(values::limit(args.timeout), all_to_files)?;
+    let receipt = (args.receipt).resolve(parsers::limit(args.timeout), all_to_files)?;
     let metadata = metadata::merge(base, &meta).map_err(|error| match error {
         MetadataError::NotAnObject { .. } if is_typed => JoinFailure::Usage(error.to_string()),
         _ => JoinFailure::Setting(error.to_string()),
@@ -128,8 +132,11 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         .with_key(args.identity.location());
     options.cluster = args.cluster;
     options.delivered = delivered;
-    options.timeout = values::limit(args.timeout);
-    let delivery = delivery(args.owner.as_deref(), receipt.as_ref(), outputs)?;
+    options.timeout = parsers::limit(args.timeout);
+    let mut delivery = delivery(args.owner.as_deref(), receipt.as_ref(), outputs)?;
+    if watch.is_some() {
+        delivery = delivery.with_action();
+    }
     Ok(Plan {
         client,
         options,
@@ -138,6 +145,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         env_allow: args.env_allow,
         receipt,
         json: args.output.is_some(),
+        watch,
         command: args.command,
     })
 }

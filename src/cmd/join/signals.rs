@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, io, task::Poll};
 
-use tokio::signal::unix::{Signal, SignalKind};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cmd::{ignored, signals::catch_all};
 
@@ -33,6 +33,18 @@ const fn ended_by(name: &'static str, number: i32) -> EndedBy {
     EndedBy { name, number }
 }
 
+impl EndedBy {
+    /// Returns the signal with which CMD is asked to end, or `None` if this signal need not end a program.
+    pub(super) fn asks_to_end(self) -> Option<rustix::process::Signal> {
+        use rustix::process::Signal;
+        match self.number {
+            libc::SIGHUP | libc::SIGUSR1 | libc::SIGUSR2 | libc::SIGWINCH => None,
+            // SIGRTMIN+3 asks only systemd to end.
+            number => Some(Signal::from_named_raw(number).unwrap_or(Signal::TERM)),
+        }
+    }
+}
+
 /// Receives the signals that end a join.
 pub(super) struct Signals {
     receivers: Vec<(EndedBy, Signal)>,
@@ -55,6 +67,18 @@ impl Signals {
         Ok(Self {
             receivers: all.into_iter().zip(caught).collect(),
         })
+    }
+
+    /// Also receives the signals that only CMD handles, so that they can be forwarded to it.
+    pub(super) fn also_forward(&mut self) -> io::Result<()> {
+        for ended_by in OF_CONTAINERS {
+            let is_known = self.receivers.iter().any(|(known, _)| *known == ended_by);
+            if !is_known && !ignored::was_ignored(ended_by.number) {
+                let kind = SignalKind::from_raw(ended_by.number);
+                self.receivers.push((ended_by, signal(kind)?));
+            }
+        }
+        Ok(())
     }
 
     /// Waits for the next signal.

@@ -6,7 +6,7 @@ use cfgsync_wire::{PayloadLimits, VerifyKey};
 use clap::Args;
 
 use super::JoinFailure;
-use crate::cmd::{keys::read_verify_key, values};
+use crate::cmd::{keys::read_verify_key, parsers};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Trust")]
@@ -18,7 +18,7 @@ pub(crate) struct TrustArgs {
     #[arg(long, env = "CFGSYNC_ACCEPT_SIGNATURE_V1", requires = "verify_key")]
     accept_signature_v1: bool,
     /// Largest payload that this node accepts
-    #[arg(long, env = "CFGSYNC_PAYLOAD_MAX", value_name = "SIZE", default_value = "512MiB", value_parser = values::bytes)]
+    #[arg(long, env = "CFGSYNC_PAYLOAD_MAX", value_name = "SIZE", default_value = "512MiB", value_parser = parsers::bytes)]
     payload_max: usize,
     /// Most files in a payload, up to 100000
     #[arg(

@@ -23,7 +23,7 @@ pub(super) enum Outcome {
     /// The session failed.
     Failed(JoinError),
     /// The node continues with the files of the previous delivery.
-    Previous(PreviousDelivery),
+    Previous(Box<PreviousDelivery>),
     /// A signal arrived.
     Ended(EndedBy),
 }
@@ -99,7 +99,7 @@ fn after_timeout(
     verified: Verified,
     plan: &Plan,
     progress: &Progress,
-) -> Option<PreviousDelivery> {
+) -> Option<Box<PreviousDelivery>> {
     let after = duration::text(after);
     match verified {
         Verified::Files(previous) => {

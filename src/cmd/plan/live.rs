@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cfgsync_client::Client;
+use cfgsync_cluster::render::Pipeline;
 use cfgsync_model::{
     ArtifactFile, ArtifactSet, GenerationNumber, Identifier, MaterializedArtifacts,
     NodeRegistration,
@@ -10,7 +11,7 @@ use cfgsync_model::{
 use cfgsync_wire::{ArtifactEntry, ClusterBody};
 use similar::{DiffOp, TextDiff};
 
-use super::{nodes::Nodes, tree::Difference};
+use super::{nodes::Nodes, tree::Difference, values::PlannedValues};
 use crate::cmd::{
     diff::{Described, SHARED, described_diff, unified},
     error::CommandError,
@@ -52,6 +53,15 @@ impl Live {
 
     pub(super) fn cluster(&self) -> &str {
         &self.cluster.cluster
+    }
+
+    /// Returns the operators' values, if `pipeline` can read any. The server notes that secrets are shown.
+    pub(super) async fn values(&self, pipeline: &Pipeline) -> Result<PlannedValues, CommandError> {
+        if pipeline.reads_values() {
+            PlannedValues::fetch(&self.client).await
+        } else {
+            Ok(PlannedValues::default())
+        }
     }
 
     /// Returns the registered nodes.

@@ -25,7 +25,7 @@ const FAKE_MAX: usize = 100_000;
 /// The address of the first invented node. The others get the addresses that follow.
 const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 /// The fields of a node in a file: those of a registration, and those that `inspect -o json` prints as well.
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "identifier",
     "ip",
     "metadata",
@@ -36,6 +36,7 @@ const FIELDS: [&str; 10] = [
     "delivered",
     "behind",
     "overridden",
+    "lease",
 ];
 
 /// The nodes of a plan.

@@ -56,29 +56,20 @@ impl Child {
                 }
             }
         };
-        let code = status.code().and_then(|code| u8::try_from(code).ok());
-        Ok(match (code, status.signal()) {
-            (Some(code), _) => {
-                if code == 0 {
-                    tracing::info!(event = "command_ended", "the command exited with 0");
-                } else {
-                    tracing::error!(
-                        event = "command_ended",
-                        "the command exited with {code}, so the server stops with {code}; the output of the command may \
-                         have the reason"
-                    );
-                }
-                Exit::Child(code)
-            }
-            (None, Some(signal)) => {
-                tracing::warn!(
-                    event = "command_ended",
-                    "the command was ended by signal {signal}"
-                );
-                Exit::of_signal(signal)
-            }
-            (None, None) => Exit::Unexpected,
-        })
+        match (status.code(), status.signal()) {
+            (Some(0), _) => tracing::info!(event = "command_ended", "the command exited with 0"),
+            (Some(code), _) => tracing::error!(
+                event = "command_ended",
+                "the command exited with {code}, so the server stops with {code}; the output of the command may have the \
+                 reason"
+            ),
+            (None, Some(signal)) => tracing::warn!(
+                event = "command_ended",
+                "the command was ended by signal {signal}"
+            ),
+            (None, None) => {}
+        }
+        Ok(Exit::of_status(status))
     }
 
     /// Forwards a signal that stops the server. A second one kills the program.

@@ -6,7 +6,7 @@ use cfgsync_server::{HttpConfig, WatchLimits};
 use cfgsync_store::EventBounds;
 use clap::Args;
 
-use crate::cmd::values::{bytes, duration};
+use crate::cmd::parsers::{bytes, duration};
 
 /// The history of events and its watchers.
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use cfgsync_store::Bounds;
 use clap::Args;
 
 use super::{ServeArgs, descriptors::Descriptors};
-use crate::cmd::values::{bytes, duration};
+use crate::cmd::parsers::{bytes, duration};
 
 /// The limits that protect a server.
 #[derive(Debug, Args)]

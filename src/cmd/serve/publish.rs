@@ -3,6 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
 };
 
@@ -33,8 +34,9 @@ impl PortFile {
         })
     }
 
-    /// Removes the file of an earlier server, whose ports are closed.
+    /// Removes the file of an earlier server, whose ports are closed. Fails if the file cannot be written later.
     pub(super) fn remove_stale(path: &Path) -> io::Result<()> {
+        check(path)?;
         if is_written_in_place(path) {
             return Ok(());
         }
@@ -68,11 +70,30 @@ pub(super) fn write_atomic(path: &Path, text: &str) -> io::Result<()> {
     replace_file::replace(path, text.as_bytes(), MODE)
 }
 
+/// Fails if `path` leads to a socket or a named pipe, which would have to wait for another process. A pipe that is open
+/// already, such as `/dev/stdout`, is accepted.
+pub(super) fn check(path: &Path) -> io::Result<()> {
+    let is_open = ["/dev", "/proc"].iter().any(|at| path.starts_with(at));
+    let is_refused = std::fs::metadata(path).is_ok_and(|found| {
+        let kind = found.file_type();
+        kind.is_fifo() || kind.is_socket()
+    });
+    if is_refused && !is_open && !leads_into_proc(path) {
+        return Err(io::Error::other(
+            "it is a named pipe or a socket; choose the path of a file",
+        ));
+    }
+    Ok(())
+}
+
 fn is_written_in_place(path: &Path) -> bool {
     let is_special = std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
-    // A link to an open descriptor, which may be that of a regular file.
-    let into_proc = std::fs::read_link(path).is_ok_and(|target| target.starts_with("/proc"));
-    is_special || into_proc
+    is_special || leads_into_proc(path)
+}
+
+/// Returns whether `path` is a link to an open descriptor, which may be that of a regular file.
+fn leads_into_proc(path: &Path) -> bool {
+    std::fs::read_link(path).is_ok_and(|target| target.starts_with("/proc"))
 }
 
 #[cfg(test)]

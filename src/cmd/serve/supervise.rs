@@ -9,11 +9,14 @@ use super::{
     ServeError,
     cause::Cause,
     child::Child,
-    orphans,
     reload::Reload,
     signals::{Request, Signals},
 };
-use crate::cmd::{exit::Exit, manager::Manager};
+use crate::cmd::{
+    exit::Exit,
+    manager::Manager,
+    orphans::{self, OwnChildren},
+};
 
 /// Handles signals and reload requests until the server is to stop. Returns the exit code.
 pub(super) async fn until_stopped(
@@ -54,7 +57,9 @@ pub(super) async fn until_stopped(
         }
     };
     let mut refreshing = pin!(refreshing);
-    let mut orphans = pin!(orphans::collect(child.as_deref().and_then(Child::pid)));
+    let own = OwnChildren::default();
+    own.note(child.as_deref().and_then(Child::pid));
+    let mut orphans = pin!(orphans::collect(&own));
     loop {
         let ended = async {
             match &mut child {

@@ -14,7 +14,7 @@ use cfgsync_server::{Tls, TlsError, TlsFiles};
 use cfgsync_wire::{ReloadOutcome, ReloadPart, ReloadedPart};
 use clap::{Args, ValueEnum};
 
-use super::{blocking::read_blocking, local_address, publish::write_atomic};
+use super::{blocking::read_blocking, local_address, publish};
 
 /// How often the files are checked for changes.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -206,7 +206,8 @@ impl ServeTls {
     pub(super) fn announce(&self) -> Result<(), TlsSetupError> {
         let url = self.join_url();
         if let Some(path) = &self.join_url_file {
-            let written = write_atomic(path, &format!("{url}\n"));
+            let written = publish::check(path)
+                .and_then(|()| publish::write_atomic(path, &format!("{url}\n")));
             written.map_err(|error| TlsSetupError::JoinUrlFile {
                 path: path.clone(),
                 error,

@@ -113,6 +113,10 @@ fn every_route(headers: &str) -> Vec<(&'static str, String)> {
             "GET /v1/nodes/{id}/payload",
             build("GET", "/v1/nodes/web-1/payload"),
         ),
+        (
+            "PUT /v1/nodes/{id}/lease",
+            build("PUT", "/v1/nodes/web-1/lease"),
+        ),
         ("POST /v1/leave", post("/v1/leave", headers, id)),
         ("POST /node/replace", post("/node/replace", headers, files)),
         ("GET /v1/snapshot", build("GET", "/v1/snapshot")),

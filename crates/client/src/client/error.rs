@@ -116,6 +116,9 @@ pub(super) fn error_body(status: StatusCode, body: &[u8]) -> ErrorBody {
     let mut json = serde_json::from_slice(body).unwrap_or(serde_json::Value::Null);
     sanitize_json(&mut json);
     let message = json["message"].as_str().map(str::to_owned);
+    // The errors about values have the form of an existing service, with the reason in capital letters.
+    let reason = json["details"][0]["reason"].as_str();
+    let reason = reason.map(str::to_ascii_lowercase);
     let read = serde_json::from_value(json);
     read.unwrap_or_else(|_| {
         let code = match status {
@@ -130,7 +133,7 @@ pub(super) fn error_body(status: StatusCode, body: &[u8]) -> ErrorBody {
             )
         });
         ErrorBody {
-            reason: None,
+            reason,
             ..ErrorBody::new(code, "", message)
         }
     })
@@ -165,6 +168,10 @@ mod tests {
         let expected =
             "410 Gone: Failed to deserialize the JSON body: missing field `ip`\\u{1b}[0m";
         assert_eq!(describe(status, &message), expected);
+        let body = br#"{"code":5,"message":"a has no value","details":[{"reason":"NOT_FOUND"}]}"#;
+        let body = error_body(StatusCode::NOT_FOUND, body);
+        assert_eq!(body.message, "a has no value");
+        assert_eq!(body.reason.as_deref(), Some("not_found"));
         for body in [&b"<html>"[..], b"", b"{}", b"[]", br#"{"message":7}"#] {
             let message = error_body(status, body).message;
             let expected = "410 Gone, without a message of cfgsync; check that the URL is that of a cfgsync server";

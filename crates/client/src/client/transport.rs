@@ -21,6 +21,7 @@ use crate::{
     HandshakeError, UnreachableCause,
     tls::{self, TlsFailure},
 };
+use cfgsync_model::Digest;
 use cfgsync_support::duration;
 use cfgsync_wire::{JOINER_HEADER, NODE_KEY_HEADER};
 
@@ -48,6 +49,8 @@ pub(super) struct RequestOptions {
     pub(super) body: Option<serde_json::Value>,
     /// How long the server is asked to hold the request.
     pub(super) wait: Option<Duration>,
+    /// The payload that the client has. The server responds with 304 if there is no other.
+    pub(super) held: Option<Digest>,
     /// In place of [`RESPONSE_TIMEOUT`].
     pub(super) response_timeout: Option<Duration>,
     /// In place of [`BODY_MAX_BYTES`].
@@ -56,6 +59,8 @@ pub(super) struct RequestOptions {
     pub(super) body_max_flag: Option<&'static str>,
     /// Leaves out the node's key: the request only finds out which server this is.
     pub(super) without_node_key: bool,
+    /// The version that a value must have now, as `If-Match`.
+    pub(super) if_version: Option<u64>,
 }
 
 impl RequestOptions {
@@ -206,6 +211,12 @@ impl Client {
         }
         if let Some(wait) = options.wait {
             request = request.header(PREFER, format!("wait={}", wait.as_secs()));
+        }
+        if let Some(version) = options.if_version {
+            request = request.header(header::IF_MATCH, format!("\"{version}\""));
+        }
+        if let Some(held) = options.held {
+            request = request.header(header::IF_NONE_MATCH, format!("\"{held}\""));
         }
         let authorization = self.authorization.as_ref();
         if let Some(authorization) = authorization.or(connection.authorization.as_ref()) {

@@ -36,7 +36,7 @@ const GROUP: u16 = 0x04;
 const OTHER: u16 = 0x20;
 
 impl Attributes {
-    /// Reads the attributes of an open file. What cannot be read is left out.
+    /// Reads the attributes of an open file. Attributes that cannot be read are left out.
     pub(super) fn of(file: impl AsFd) -> Self {
         let mut names = vec![0; XATTR_MAX_BYTES];
         let Ok(length) = fs::flistxattr(&file, &mut names[..]) else {

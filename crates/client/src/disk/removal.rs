@@ -25,12 +25,16 @@ pub(super) struct Removal {
 }
 
 /// The result of a request to remove a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RemovalRequest {
     /// The transaction removes it.
     Accepted,
-    /// There is no regular file, or the transaction writes it.
+    /// There is no file, or the transaction writes it.
     Absent,
+    /// The file, or this directory of its path, is a symbolic link.
+    BehindLink(PathBuf),
+    /// It is a directory, a device, a pipe or a socket.
+    NotAFile,
     /// Its content is not that of the delivery.
     Changed,
     /// It is a mount point, which cannot be renamed.
@@ -52,8 +56,10 @@ pub(super) fn request(
         Err(Errno::NOENT) => return Ok(RemovalRequest::Absent),
         Err(errno) => return Err(DiskError::io("inspect", &path)(errno)),
     };
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Ok(RemovalRequest::Absent);
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {}
+        FileType::Symlink => return Ok(RemovalRequest::BehindLink(path)),
+        _ => return Ok(RemovalRequest::NotAFile),
     }
     // A file that cannot be read cannot be recognised.
     let is_same = u64::try_from(stat.st_size) == Ok(bytes)

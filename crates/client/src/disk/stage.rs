@@ -57,6 +57,11 @@ pub(super) enum State {
 }
 
 impl Staged {
+    /// Returns whether the target changes.
+    pub(super) fn is_change(&self) -> bool {
+        !matches!(self.state, State::Unchanged)
+    }
+
     pub(super) fn written(&self) -> WrittenFile {
         WrittenFile {
             artifact: self.artifact.clone(),

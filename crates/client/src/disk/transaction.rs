@@ -9,7 +9,7 @@ use super::{
     removal::{self, Removal, RemovalRequest},
     stage::{Staged, stage},
     step::Step,
-    tree::{Tree, is_staging_name},
+    tree::{Found, Tree, is_staging_name},
 };
 use crate::Target;
 use cfgsync_model::{ArtifactFile, Digest};
@@ -103,6 +103,14 @@ impl Transaction<'static> {
         sha256: Digest,
     ) -> Result<RemovalRequest, DiskError> {
         self.0.remove(target, bytes, sha256)
+    }
+
+    /// Returns whether the commit would change, create or remove a file.
+    pub(crate) fn has_changes(&self) -> bool {
+        let Changes {
+            staged, removals, ..
+        } = &self.0;
+        !removals.is_empty() || staged.iter().any(Staged::is_change)
     }
 
     /// Undoes every change because of `cause`, as [`CommittedTransaction::roll_back`] does.
@@ -272,13 +280,20 @@ impl<'h> Changes<'h> {
         bytes: u64,
         sha256: Digest,
     ) -> Result<RemovalRequest, DiskError> {
-        let Some(place) = self.tree.find(target, &mut *self.hook)? else {
-            return Ok(RemovalRequest::Absent);
+        let path = target.path();
+        let place = match self.tree.find(target, &mut *self.hook)? {
+            Found::Place(directory, name) => (directory, name),
+            Found::Missing => return Ok(RemovalRequest::Absent),
+            // Only a look, for the warning: nothing is changed behind a link.
+            Found::Link(_) if path.symlink_metadata().is_err() => {
+                return Ok(RemovalRequest::Absent);
+            }
+            Found::Link(link) => return Ok(RemovalRequest::BehindLink(link)),
         };
-        if self.targets.contains_key(&place) {
+        // The transaction writes the file, or other files into a directory of this name.
+        if self.targets.contains_key(&place) || self.tree.is_open(&path) {
             return Ok(RemovalRequest::Absent);
         }
-        let path = target.path();
         removal::request(
             &mut self.tree,
             &mut self.removals,

@@ -46,6 +46,16 @@ pub(super) struct Directory {
     is_locked: bool,
 }
 
+/// The result of [`Tree::find`].
+pub(super) enum Found {
+    /// The directory, which is open, and the name in it.
+    Place(usize, String),
+    /// A directory of the path does not exist.
+    Missing,
+    /// This directory of the path is a symbolic link.
+    Link(PathBuf),
+}
+
 /// A directory that this transaction created.
 struct CreatedDirectory {
     parent: usize,
@@ -73,6 +83,11 @@ impl Tree {
 
     pub(super) fn at(&self, directory: usize) -> &Directory {
         &self.directories[directory]
+    }
+
+    /// Returns whether the directory at `path` was opened for a target.
+    pub(super) fn is_open(&self, path: &Path) -> bool {
+        self.by_path.contains_key(path)
     }
 
     pub(super) fn mark_changed(&mut self, directory: usize) {
@@ -105,13 +120,9 @@ impl Tree {
         Ok((directory, name.clone()))
     }
 
-    /// Opens and locks the directories of `target` as [`Tree::open`] does, but creates none. Returns `None` if one does
-    /// not exist, or is a symbolic link below the operator's part.
-    pub(super) fn find(
-        &mut self,
-        target: &Target,
-        hook: Hook<'_>,
-    ) -> Result<Option<(usize, String)>, DiskError> {
+    /// Opens and locks the directories of `target` as [`Tree::open`] does, but creates none and follows no symbolic link
+    /// below the operator's part.
+    pub(super) fn find(&mut self, target: &Target, hook: Hook<'_>) -> Result<Found, DiskError> {
         let (name, parts) = target.below.split_last().expect("a target has a name");
         let mut path = target.root.clone();
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -121,7 +132,15 @@ impl Tree {
         loop {
             let fd = match open {
                 Ok(fd) => fd,
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                    let is_link = directory.is_some()
+                        && path.symlink_metadata().is_ok_and(|it| it.is_symlink());
+                    return Ok(if is_link {
+                        Found::Link(path)
+                    } else {
+                        Found::Missing
+                    });
+                }
                 Err(errno) => return Err(DiskError::io("open the directory", &path)(errno)),
             };
             let at = self.insert(fd, &path)?;
@@ -130,7 +149,7 @@ impl Tree {
             }
             let Some(part) = parts.next() else {
                 self.lock(at, hook)?;
-                return Ok(Some((at, name.clone())));
+                return Ok(Found::Place(at, name.clone()));
             };
             path.push(part);
             let parent = &self.directories[at].fd;
@@ -369,7 +388,7 @@ pub(super) fn with_staging_name<T>(
     Err(Errno::EXIST)
 }
 
-/// Removes the files that a killed transaction left. What cannot be removed stays, because it blocks nothing: a new
+/// Removes the files that a killed transaction left. A file that cannot be removed blocks nothing and stays: a new
 /// staged file gets another name.
 fn remove_leftovers(fd: &OwnedFd, path: &Path, hook: Hook<'_>) -> Result<(), DiskError> {
     let failed = || DiskError::io("read the directory", path);

@@ -141,7 +141,14 @@ impl Session {
         let whole_seconds = left.saturating_sub(LAST_RESPONSE_BEFORE_TIMEOUT).as_secs();
         let wait = self.wait.min(Duration::from_secs(whole_seconds));
         let request = FetchRequest { at, wait };
-        let response = match self.client.fetch(registration, Some(wait)).await {
+        let fetched = match self.held {
+            Some(held) => {
+                let identifier = &registration.identifier;
+                self.client.fetch_other(identifier, held, wait).await
+            }
+            None => self.client.fetch(registration, Some(wait)).await,
+        };
+        let response = match fetched {
             Ok(response) => response,
             Err(CallError::Refused { status, body, meta }) => {
                 return Err(self.on_refusal(registration, status, *body, &meta, request, on_event));
@@ -210,8 +217,8 @@ fn verify(
     if payload.instance != Some(before.instance) {
         if must_be_signed {
             return Err(
-                "the payload is of another instance than the receipt, so it may be older; if the server's state was \
-                 created anew on purpose, remove the receipt"
+                "the payload is of another instance than the last delivery, so it may be older; if the server's state \
+                 was created anew on purpose, remove the receipt and start `join` again"
                     .to_owned(),
             );
         }

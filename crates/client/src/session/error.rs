@@ -21,7 +21,7 @@ pub enum JoinError {
     #[error(transparent)]
     Route(#[from] RouteError),
     /// No server could be reached within the timeout.
-    #[error("no answer within {}: {last}", duration::text(*.waited))]
+    #[error("gave up after {}: {last}", duration::text(*.waited))]
     Unreachable {
         /// The time that was spent, which is the timeout.
         waited: Duration,

@@ -58,6 +58,8 @@ pub enum Event {
         /// The reason that the server gave.
         reason: String,
     },
+    /// The server has no other payload than the node. This event follows every such response.
+    UpToDate,
     /// The payload was received and verified.
     Received {
         /// The number of files.

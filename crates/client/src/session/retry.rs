@@ -52,6 +52,7 @@ impl Session {
                 });
                 AttemptError::Fatal(JoinError::Failed { reason, kind })
             }
+            StatusCode::NOT_MODIFIED => self.on_up_to_date(meta, request, on_event),
             StatusCode::TOO_EARLY => self.on_not_ready(body, meta, request, on_event),
             _ if body.code == Code::NotReady && !is_final(status) => {
                 self.on_not_ready(body, meta, request, on_event)
@@ -89,9 +90,7 @@ impl Session {
             message,
             progress: body.progress,
         });
-        self.error_backoff.reset();
-        self.broken_connections = 0;
-        self.unusable_responses = 0;
+        self.on_contact();
         if is_registered == Some(false) || self.is_another_instance(meta) || self.has_moved(meta) {
             return self.register_again();
         }
@@ -113,6 +112,11 @@ impl Session {
             self.client.switch_server();
             return AttemptError::RetryAfter(Duration::ZERO);
         }
+        self.ask_again(meta, request)
+    }
+
+    /// Returns when to ask again, after a response that did not have what the session waits for.
+    pub(super) fn ask_again(&mut self, meta: &ResponseMeta, request: FetchRequest) -> AttemptError {
         // Not trusted alone: a server that says it has waited and has not would be polled without a pause.
         let was_held =
             meta.waited && !request.wait.is_zero() && request.at.elapsed() >= request.wait / 2;

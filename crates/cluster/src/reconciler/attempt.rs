@@ -1,4 +1,4 @@
-//! The attempt to reach the first seal: its start, its failure, and the last change of a registration. The timers
+//! The attempt to reach the first seal: its start, its failure, and the last change of what the rule reads. The timers
 //! `settle` and `deadline` are computed from these.
 
 use std::{sync::Arc, time::Duration};
@@ -13,7 +13,7 @@ pub(super) struct Attempt {
     started: Option<Instant>,
     /// The reason why the attempt failed, until the next one begins.
     failure: Option<Arc<Failure>>,
-    /// The time at which a registration last changed.
+    /// The time at which a registration, or a value that the rule reads, last changed.
     last_change: Instant,
 }
 
@@ -28,7 +28,7 @@ impl Attempt {
     }
 
     /// Restarts the timer `settle`.
-    pub(super) fn on_registrations_changed(&mut self, now: Instant) {
+    pub(super) fn on_rule_input_changed(&mut self, now: Instant) {
         self.last_change = now;
     }
 
@@ -41,7 +41,7 @@ impl Attempt {
         }
     }
 
-    /// Returns the time at which registrations count as settled, if that is after `now`.
+    /// Returns the time at which these count as settled, if that is after `now`.
     pub(super) fn settles_at(&self, settle: Duration, now: Instant) -> Option<Instant> {
         let at = self.last_change + settle;
         (at > now).then_some(at)
@@ -126,7 +126,7 @@ mod tests {
         let start = Instant::now();
         let mut attempt = Attempt::new(start);
         assert_eq!(attempt.settles_at(SECOND, start), Some(start + SECOND));
-        attempt.on_registrations_changed(start + SECOND);
+        attempt.on_rule_input_changed(start + SECOND);
         assert_eq!(
             attempt.settles_at(SECOND, start + SECOND),
             Some(start + 2 * SECOND)

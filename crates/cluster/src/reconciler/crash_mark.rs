@@ -95,9 +95,14 @@ impl Drop for Guard<'_> {
 
 /// Returns the text that names the inputs of a render. Rereading the same spec gives the same text.
 fn name_of(key: RenderKey) -> String {
-    let RenderKey { inputs, spec, .. } = key;
+    let RenderKey {
+        inputs,
+        values,
+        spec,
+        ..
+    } = key;
     format!(
-        "{} {} {} {spec}",
+        "{} {} {} {values} {spec}",
         inputs.registrations, inputs.overrides, inputs.redraws
     )
 }
@@ -115,6 +120,7 @@ mod tests {
                 overrides: Revision(2),
                 redraws: Revision(0),
             },
+            values: Revision(0),
             spec: Digest::of(b"spec"),
             spec_reading: 0,
         }

@@ -9,7 +9,7 @@ use crate::{
     audit_sink::{AuditEvent, RenderOutcome},
     render::Pipeline,
 };
-use cfgsync_model::{Failure, FailureKind, Progress, Readiness, Unmet};
+use cfgsync_model::{Failure, FailureKind, Progress, Readiness, Unmet, ValueReader};
 use cfgsync_store::RegisteredNode;
 use cfgsync_support::duration;
 
@@ -47,10 +47,13 @@ impl Reconciler {
     /// Evaluates the rule and the timers. Fails the attempt if its deadline has passed.
     pub(super) fn evaluate(&mut self) -> Evaluation {
         let now = Instant::now();
+        let values = ValueReader::new(self.follower.values());
+        let tracker = &self.follower.tracker;
         let readiness = match &self.serving.generation {
-            Some(served) => self.follower.tracker.readiness(&served.generation.once),
-            None => self.follower.tracker.readiness(&serde_json::Map::new()),
+            Some(served) => tracker.readiness(&served.generation.once, &values),
+            None => tracker.readiness(&serde_json::Map::new(), &values),
         };
+        self.value_follower.on_evaluated(values.reads());
         let is_satisfied = readiness.is_ready();
         let (Readiness::Ready(mut progress) | Readiness::Waiting(mut progress)) = readiness;
         self.update_attempt(is_satisfied, now);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use imbl::ordmap::DiffItem;
 use tokio::{sync::watch, time::Instant};
 
-use crate::readiness::ReadinessTracker;
-use cfgsync_model::{NodeRegistration, Progress, Revision};
+use crate::{projection, readiness::ReadinessTracker};
+use cfgsync_model::{Failure, NodeRegistration, Progress, Revision, ValueSource};
 use cfgsync_spec::Spec;
 use cfgsync_store::{EventKind, State, Store};
 
@@ -45,14 +45,14 @@ impl Follower {
         };
         follower.track(spec);
         if let Some(failure) = &follower.state.failure {
-            tracing::error!(
-                event = "cluster_failed",
-                reason = failure.reason,
-                "an operator declared the cluster failed: {}",
-                failure.reason
-            );
+            log_failure(failure);
         }
         follower
+    }
+
+    /// Returns the operators' values of the state.
+    pub(super) fn values(&self) -> Arc<dyn ValueSource> {
+        Arc::new(self.state.values.clone())
     }
 
     /// Waits until `time`, and then until there may be a newer state. Returns `false` once the store is closed.
@@ -116,14 +116,7 @@ impl Follower {
                     "{identifier} has its own files again: its override was removed"
                 );
             }
-            EventKind::ClusterFailed { failure } => {
-                tracing::error!(
-                    event = "cluster_failed",
-                    reason = failure.reason,
-                    "an operator declared the cluster failed: {}",
-                    failure.reason
-                );
-            }
+            EventKind::ClusterFailed { failure } => log_failure(failure),
             EventKind::ValueSet {
                 namespace,
                 key,
@@ -171,6 +164,7 @@ impl Follower {
             | EventKind::NameClaimed { .. }
             | EventKind::NameReleased { .. }
             | EventKind::GenerationConfirmed { .. }
+            | EventKind::PhaseReported { .. }
             | EventKind::GenerationSealed { .. } => {}
         }
     }
@@ -222,6 +216,15 @@ impl Follower {
             _ => {}
         }
     }
+}
+
+fn log_failure(failure: &Failure) {
+    let message = projection::failure_message(failure);
+    tracing::error!(
+        event = "cluster_failed",
+        reason = failure.reason,
+        "{message}"
+    );
 }
 
 /// Logs the nodes that registered, with the progress after it.

@@ -101,7 +101,7 @@ impl Reconciler {
             (false, _) => inputs,
             // If inputs change all the time, a generation is always due. Then the newest finished render counts.
             (true, Some((of, result))) if !result.is_retried() => {
-                old.completed.max(of.inputs.newest())
+                old.completed.max(of.newest_input())
             }
             (true, _) => old.completed,
         };

@@ -9,11 +9,14 @@ use tokio::runtime::Handle;
 use super::{crash_mark::CrashMark, render_key::RenderKey};
 use crate::{
     readiness::Members,
+    recorded_values::RecordedValues,
     render::{Pipeline, Rendered},
     view::ServedGeneration,
 };
 use cfgsync_materialize::MaterializeError;
-use cfgsync_model::{Generation, GenerationNumber, Instance, Revision, Seat, generation_digest};
+use cfgsync_model::{
+    Generation, GenerationNumber, Instance, Revision, Seat, ValueReads, generation_digest,
+};
 use cfgsync_store::State;
 use cfgsync_support::{clock::Timestamp, deep_stack};
 use cfgsync_template::OnceSource;
@@ -34,6 +37,22 @@ pub(super) enum RenderedGeneration {
     New(Box<ServedGeneration>),
 }
 
+/// The end of a render.
+pub(super) struct RenderOutcome {
+    pub(super) rendering: Rendering,
+    /// The operators' values that it read. `None` if nothing was rendered.
+    pub(super) reads: Option<ValueReads>,
+}
+
+impl From<Rendering> for RenderOutcome {
+    fn from(rendering: Rendering) -> Self {
+        Self {
+            rendering,
+            reads: None,
+        }
+    }
+}
+
 /// The inputs of a render.
 pub(super) struct RenderJob {
     pub(super) key: RenderKey,
@@ -51,20 +70,24 @@ pub(super) struct RenderJob {
 
 impl RenderJob {
     /// Renders on a new thread with a deep stack, and sets the crash mark meanwhile. It blocks the calling thread.
-    pub(super) fn run(self) -> Rendering {
+    pub(super) fn run(self) -> RenderOutcome {
         // Materializers of an embedding program may use its runtime.
         let runtime = Handle::current();
         let crash_mark = self.crash_mark.clone();
         let _marked = crash_mark.set(self.key);
         deep_stack::run(|| {
             let _entered = runtime.enter();
-            self.render()
+            let mut values = RecordedValues::new(Arc::new(self.state.values.clone()));
+            RenderOutcome {
+                rendering: self.render(&mut values),
+                reads: Some(values.into_reads()),
+            }
         })
-        .unwrap_or_else(|error| Ok(RenderedGeneration::NoThread(error)))
+        .unwrap_or_else(|error| Ok(RenderedGeneration::NoThread(error)).into())
     }
 
     /// Evaluates `once`, renders all files, computes their digests and encodes the payloads.
-    fn render(self) -> Rendering {
+    fn render(self, values: &mut RecordedValues) -> Rendering {
         let span = tracing::debug_span!("render", revision = %self.revision);
         let _entered = span.enter();
         let last = self.served.as_ref().map(|served| &served.generation);
@@ -81,7 +104,8 @@ impl RenderJob {
             .draw_once(&snapshot, &OnceSource::Real(self.drawn_at))?;
         let overrides = self.state.overrides.iter();
         let overrides = overrides.map(|(id, overridden)| (id.clone(), overridden.files.clone()));
-        let artifacts = match self.pipeline.render(&snapshot, &overrides.collect())? {
+        let overrides = overrides.collect();
+        let artifacts = match self.pipeline.render(&mut snapshot, values, &overrides)? {
             Rendered::NotReady(message) => return Ok(RenderedGeneration::NotReady(message)),
             Rendered::Ready(artifacts) => artifacts,
         };

@@ -15,12 +15,12 @@ use tokio::{
 
 use super::{
     crash_mark::CrashMark,
-    render_job::{RenderJob, RenderedGeneration, Rendering},
+    render_job::{RenderJob, RenderOutcome, RenderedGeneration, Rendering},
     render_key::RenderKey,
 };
 use crate::{render::Pipeline, view::ServedGeneration};
 use cfgsync_materialize::MaterializeError;
-use cfgsync_model::{Failure, FailureKind, Revision, Unmet};
+use cfgsync_model::{Failure, FailureKind, Revision, Unmet, ValueReads};
 use cfgsync_support::clock::WallClock;
 
 /// The first pause before a materializer that was not ready runs again. Each further pause is twice as long.
@@ -126,7 +126,7 @@ struct RunningRender {
     pipeline: Arc<Pipeline>,
     crash_mark: Arc<CrashMark>,
     /// `None` if the runtime could not start a thread.
-    task: Option<JoinHandle<Rendering>>,
+    task: Option<JoinHandle<RenderOutcome>>,
 }
 
 impl Drop for RunningRender {
@@ -149,6 +149,8 @@ pub(super) struct FinishedRender {
     pub(super) took: Duration,
     /// The files, or the reason for the failure.
     pub(super) rendering: Rendering,
+    /// The operators' values that it read. `None` if nothing was rendered.
+    pub(super) reads: Option<ValueReads>,
 }
 
 impl Renderer {
@@ -177,11 +179,14 @@ impl Renderer {
         let Some(running) = &mut self.running else {
             return std::future::pending().await;
         };
-        let rendering = match &mut running.task {
-            Some(task) => task.await.unwrap_or_else(|error| Err(panicked(&error))),
+        let RenderOutcome { rendering, reads } = match &mut running.task {
+            Some(task) => task
+                .await
+                .unwrap_or_else(|error| Err(panicked(&error)).into()),
             None => Ok(RenderedGeneration::NoThread(
                 io::ErrorKind::WouldBlock.into(),
-            )),
+            ))
+            .into(),
         };
         let running = self.running.take().expect("it is awaited");
         FinishedRender {
@@ -189,6 +194,7 @@ impl Renderer {
             revision: running.revision,
             took: running.started.elapsed(),
             rendering,
+            reads,
         }
     }
 
@@ -300,14 +306,14 @@ impl Renderer {
 }
 
 /// Runs `job` on a thread of the runtime. Returns `None` if the operating system refuses to start one.
-fn spawn(job: RenderJob) -> Option<JoinHandle<Rendering>> {
+fn spawn(job: RenderJob) -> Option<JoinHandle<RenderOutcome>> {
     let job = Arc::new(Mutex::new(Some(job)));
     let take =
         |job: &Mutex<Option<RenderJob>>| job.lock().unwrap_or_else(PoisonError::into_inner).take();
     let queued = job.clone();
     let run = move || match take(&queued) {
         Some(job) => job.run(),
-        None => Ok(RenderedGeneration::Unchanged),
+        None => Ok(RenderedGeneration::Unchanged).into(),
     };
     // The runtime panics if it has no thread at all and cannot start one. It then keeps the work in its queue, so the
     // job is taken away from it.

@@ -5,15 +5,15 @@ use crate::{Entry, NewValue, ValueCommand, ValueError};
 use cfgsync_model::{Namespace, ValueKey, ValueType, WriteMode};
 use cfgsync_store::ValueRejection;
 
-fn prod() -> Namespace {
+pub(super) fn prod() -> Namespace {
     "prod".parse().unwrap()
 }
 
-fn key(name: &str) -> ValueKey {
+pub(super) fn key(name: &str) -> ValueKey {
     name.parse().unwrap()
 }
 
-fn new_value(name: &str, content: &str) -> NewValue {
+pub(super) fn new_value(name: &str, content: &str) -> NewValue {
     NewValue {
         namespace: prod(),
         key: key(name),
@@ -26,7 +26,7 @@ fn new_value(name: &str, content: &str) -> NewValue {
     }
 }
 
-fn names(entries: &[Entry]) -> Vec<&str> {
+pub(super) fn names(entries: &[Entry]) -> Vec<&str> {
     entries.iter().map(|entry| entry.key.as_str()).collect()
 }
 

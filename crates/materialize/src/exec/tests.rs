@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use super::*;
-use cfgsync_model::{ArtifactSet, Revision, Seat, SnapshotNode};
+use cfgsync_model::{ArtifactSet, Revision, Seat, SnapshotNode, ValueReader};
 
 /// A timeout that every script here meets on a busy machine.
 const LONG_TIMEOUT: Duration = Duration::from_mins(1);
@@ -24,6 +24,7 @@ fn snapshot(nodes: u32) -> RegistrationSnapshot {
         nodes,
         values: serde_json::Map::new(),
         once: serde_json::Map::new(),
+        operator_values: ValueReader::default(),
     }
 }
 
@@ -41,6 +42,7 @@ fn run_in(directory: &Path, script: &str, timeout: Duration, nodes: u32) -> Stri
         ],
         timeout,
         secret: false,
+        reads: vec![],
     });
     match exec.materialize(&snapshot(nodes)) {
         Ok(MaterializationResult::Ready(artifacts)) => {
@@ -167,6 +169,7 @@ fn error_names_a_program_that_cannot_be_started() {
         env: Vec::new(),
         timeout: LONG_TIMEOUT,
         secret: false,
+        reads: vec![],
     });
     insta::assert_snapshot!(exec.materialize(&snapshot(1)).unwrap_err(), @r#"exec ./gone: cannot start /nowhere/gone: No such file or directory (os error 2)"#);
 }

@@ -5,7 +5,7 @@ use std::{fs, sync::Arc};
 use serde_json::{Map, json};
 
 use super::*;
-use cfgsync_model::{Mode, Revision, Seat};
+use cfgsync_model::{Mode, Revision, Seat, ValueReader};
 use cfgsync_spec::FragmentSpec;
 use cfgsync_template::{Declarations, Expression, Iteration, Scope, Template, Whitespace};
 
@@ -25,6 +25,7 @@ fn snapshot(count: usize) -> RegistrationSnapshot {
         nodes,
         values: Map::new(),
         once: json!({"cookie": "c"}).as_object().unwrap().clone(),
+        operator_values: ValueReader::default(),
     }
 }
 

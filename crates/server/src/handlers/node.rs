@@ -20,7 +20,7 @@ use super::{
 use cfgsync_access::Denial;
 use cfgsync_cluster::{AccessKind, Answer, Delivery, HeldSlot};
 use cfgsync_model::{Digest, Identifier, JoinerId, NodeRegistration, Sender};
-use cfgsync_wire::{read_identifier, read_leave, read_registration};
+use cfgsync_wire::{LeaseBody, read_identifier, read_leave, read_registration};
 
 /// `POST /register`.
 pub(in super::super) async fn register(
@@ -139,7 +139,7 @@ async fn fetch_held(
 }
 
 /// `GET /v1/nodes/{id}/payload`. With `Prefer: wait` it is held until there is a payload that the client does not have.
-/// For operators it is a look, which shows secret files as the other routes of operators do.
+/// For operators without a joiner id it is a look, which shows secret files as the other routes of operators do.
 pub(in super::super) async fn fetch_tagged(
     context: &mut RequestContext,
 ) -> Result<Reply, Rejection> {
@@ -153,7 +153,11 @@ pub(in super::super) async fn fetch_tagged(
     let connection = context.connection().clone();
     let server = &*connection.server;
     let coordinator = &server.coordinator;
-    let kind = context.access_kind();
+    // A process that joins as a node follows its own payload, also with the rights of an operator, as with `POST /node`.
+    let kind = match joiner_id(&context.head.headers) {
+        Some(_) => AccessKind::Delivery,
+        None => context.access_kind(),
+    };
     let slot = preferred.and_then(|_| hold_slot(server, kind, &identifier));
     if slot.is_none() {
         preferred = None;
@@ -172,6 +176,9 @@ pub(in super::super) async fn fetch_tagged(
                     break Err(payload.digest);
                 }
                 known = Some(payload.digest);
+                if kind == AccessKind::Delivery {
+                    coordinator.note_follower(&identifier);
+                }
             }
             answer => break Ok(answer),
         }
@@ -213,6 +220,15 @@ pub(in super::super) async fn leave(
         .await?;
     coordinator.leave(leave, joiner).await?;
     Ok(reply::accepted().into())
+}
+
+/// `PUT /v1/nodes/{id}/lease`.
+pub(in super::super) async fn renew_lease(mut context: Context) -> Result<RoutedReply, Rejection> {
+    let identifier = context.path_identifier()?;
+    context.authorize_identifier(&identifier)?;
+    let lease = context.server().coordinator.renew(&identifier)?;
+    let lease_seconds = lease.map(|lease| lease.as_secs());
+    Ok(reply::json(&LeaseBody { lease_seconds }).into())
 }
 
 /// Takes a slot to hold a request of `identifier`. Without one the request is answered as if it had not asked to wait.

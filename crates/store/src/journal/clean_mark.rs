@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     disk::{Disk, WriteError, replace_file},
     entry,
-    error::{DecodeError, DirectoryError},
+    error::DirectoryError,
     header::{self, FileKind},
 };
 use crate::State;
@@ -47,24 +47,14 @@ impl CleanMark {
 
     /// Reads the mark. `None` if there is none.
     pub(super) fn read(disk: &dyn Disk) -> Result<Option<Self>, DirectoryError> {
-        let path = || disk.path(CLEAN);
-        let file = disk.read(CLEAN).map_err(|error| DirectoryError::Io {
-            action: "read",
-            path: path(),
-            error,
-        })?;
-        let Some(file) = file else {
-            return Ok(None);
-        };
-        let read = header::read_file(&file, FileKind::Clean, path, |frame| {
-            let (mark, _): (MarkEntry, _) = entry::read(frame.body)?;
-            Ok::<_, DecodeError>(Self {
+        header::read_small_file(disk, CLEAN, FileKind::Clean, |body| {
+            let (mark, _): (MarkEntry, _) = entry::read(body)?;
+            Ok(Self {
                 instance: Instance::from_bytes(mark.instance),
                 revision: Revision(mark.revision),
                 generation: mark.generation.map(GenerationNumber),
             })
-        });
-        read.map(Some)
+        })
     }
 
     /// Writes the mark durably.

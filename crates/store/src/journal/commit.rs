@@ -19,7 +19,10 @@ use super::{
     recover::{Recovered, recover_within},
     snapshot::{self, Instances, SNAPSHOT},
 };
-use crate::{Change, Commit, CommitError, EventBounds, Relocation, SealOutcome, State};
+use crate::{
+    Change, Commit, CommitError, EventBounds, Relocation, SealOutcome, State,
+    payload_ages::UnchangedPayloads,
+};
 use cfgsync_model::{Digest, Generation, Instance, Revision};
 
 /// The length of a log, in bytes, at which a snapshot is taken. If twice the length of the last snapshot is more, that
@@ -72,13 +75,13 @@ pub(super) struct Settings {
     pub(super) head: LogHead,
     /// The number of generations that are kept, from the next seal on.
     pub(super) history: usize,
-    /// What the operator says about a directory that was copied or restored.
+    /// The operator's statement about a directory that was copied or restored.
     pub(super) relocation: Relocation,
     /// The bounds on the history of events.
     pub(super) event_bounds: EventBounds,
 }
 
-/// What a start found in the directory, beside the state.
+/// The result of reading or creating a directory.
 struct Opened {
     log: Log,
     head: LogHead,
@@ -133,7 +136,7 @@ impl Journal {
         journal.is_tidy = journal.generations.tidy(&journal.state);
         // From then on, a sealed file that the log does not name shows that the end of the log is lost. Files of older
         // programs must be gone before.
-        if is_place_unrecorded && journal.is_tidy {
+        if is_place_unrecorded && (journal.is_tidy || head.has_place) {
             let synced = journal.generations.sync_names();
             synced
                 .and_then(|()| Place::now(&*journal.disk).write(&*journal.disk))
@@ -336,8 +339,11 @@ impl FrameBuilder {
             Request::Seal(generation) => {
                 let newest = self.state.generation().map(Arc::as_ref);
                 let seal = SealEntry::of(&generation, newest, self.history);
-                entry::write(&mut self.commits, &CommitEntry::of_seal(next, seal));
-                let sealed = self.state.seal(generation, self.history, next);
+                let unchanged = UnchangedPayloads::between(newest, &generation);
+                let entry = CommitEntry::of_seal(next, seal, &unchanged);
+                entry::write(&mut self.commits, &entry);
+                let (state, history) = (&mut self.state, self.history);
+                let sealed = state.seal_with(generation, &unchanged, history, next);
                 sealed.map(Response::Sealed)
             }
         };
@@ -400,10 +406,18 @@ fn reopen(
         });
     }
     let (now, recorded) = (Place::now(disk), Place::recorded(disk)?);
-    let is_copy = recorded.is_some_and(|recorded| now.differs_from(&recorded));
-    if is_copy && settings.relocation == Relocation::Unstated {
+    if settings.relocation == Relocation::Unstated {
         let directory = disk.path("");
-        return Err(DirectoryError::Copied { directory });
+        match recorded {
+            Some(recorded) if now.differs_from(&recorded) => {
+                return Err(DirectoryError::Copied { directory });
+            }
+            // A crash of the first start leaves no record, but then there is no change either.
+            None if recovered.head.has_place && !recovered.is_unused() => {
+                return Err(DirectoryError::NoPlace { directory });
+            }
+            _ => {}
+        }
     }
     let restored = (settings.relocation == Relocation::Restored)
         .then(|| "the directory was restored".to_owned());
@@ -456,8 +470,8 @@ fn open_log(disk: &dyn Disk, recovered: &Recovered) -> Result<Log, DirectoryErro
     let mut log = log.map_err(start_failed)?;
     if extent.is_torn {
         tracing::warn!(
-            "{}: removing an incomplete frame at byte {}: a server that crashes while it writes a frame leaves this, and \
-             has not acknowledged its changes; damage to the file looks the same",
+            "{}: removing an incomplete frame at byte {}: if a crash interrupted the write, its changes were not \
+             acknowledged; if the file was damaged, acknowledged changes may be lost",
             disk.path(LOG).display(),
             extent.end
         );

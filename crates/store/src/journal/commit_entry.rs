@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     entry::{FailureEntry, FileEntry, NodeEntry, OriginEntry, SealEntry, revision},
     error::DecodeError,
+    phase_entry::ReportEntry,
+    scalar_entry::BytesEntry,
     value_entry::ValueChangeEntry,
 };
-use crate::{Bounds, Change, SealOutcome, State};
+use crate::{Bounds, Change, SealOutcome, State, payload_ages::UnchangedPayloads};
 use cfgsync_model::{Digest, GenerationNumber, Identifier, Revision};
 
 /// One commit in format 2.
@@ -24,6 +26,11 @@ pub(super) struct CommitEntry<'a> {
 enum CommitContent<'a> {
     Changes(#[serde(borrow)] Vec<ChangeEntry<'a>>),
     Seal(#[serde(borrow)] SealEntry<'a>),
+    /// A seal that leaves the payload of some nodes as it was.
+    SealUnchanged(
+        #[serde(borrow)] SealEntry<'a>,
+        #[serde(borrow)] BytesEntry<'a>,
+    ),
 }
 
 /// The encoding of one change of a batch.
@@ -44,6 +51,7 @@ enum ChangeEntry<'a> {
     Unban(&'a str),
     Confirm(u64, u64),
     Value(#[serde(borrow)] ValueChangeEntry<'a>),
+    Report(#[serde(borrow)] ReportEntry<'a>),
 }
 
 impl<'a> CommitEntry<'a> {
@@ -56,10 +64,19 @@ impl<'a> CommitEntry<'a> {
     }
 
     /// Returns the entry of a seal at `revision`.
-    pub(super) fn of_seal(revision: Revision, seal: SealEntry<'a>) -> Self {
+    pub(super) fn of_seal(
+        revision: Revision,
+        seal: SealEntry<'a>,
+        unchanged: &'a UnchangedPayloads,
+    ) -> Self {
+        let content = if unchanged.bits.is_empty() {
+            CommitContent::Seal(seal)
+        } else {
+            CommitContent::SealUnchanged(seal, BytesEntry(&unchanged.bits))
+        };
         Self {
             revision: revision.0,
-            content: CommitContent::Seal(seal),
+            content,
         }
     }
 
@@ -74,7 +91,14 @@ impl<'a> CommitEntry<'a> {
         }
         let changes = match self.content {
             CommitContent::Changes(changes) => changes,
-            CommitContent::Seal(seal) => return replay_seal(&seal, state, revision),
+            CommitContent::Seal(seal) => {
+                let unchanged = UnchangedPayloads::default();
+                return replay_seal(&seal, &unchanged, state, revision);
+            }
+            CommitContent::SealUnchanged(seal, BytesEntry(bits)) => {
+                let bits = bits.to_vec();
+                return replay_seal(&seal, &UnchangedPayloads { bits }, state, revision);
+            }
         };
         let changes: Result<_, _> = changes.into_iter().map(ChangeEntry::change).collect();
         replay_changes(changes?, state, revision)
@@ -97,11 +121,13 @@ pub(super) fn replay_changes(
 
 pub(super) fn replay_seal(
     seal: &SealEntry,
+    unchanged: &UnchangedPayloads,
     state: &mut State,
     revision: Revision,
 ) -> Result<(), DecodeError> {
     let generation = seal.generation(state.generation().map(Arc::as_ref))?;
-    match state.seal(Arc::new(generation), seal.history as usize, revision) {
+    let (generation, history) = (Arc::new(generation), seal.history as usize);
+    match state.seal_with(generation, unchanged, history, revision) {
         Ok(SealOutcome::Won) => Ok(()),
         Ok(SealOutcome::Lost(newest)) => Err(DecodeError::Other(format!(
             "generation {} follows generation {}",
@@ -146,6 +172,7 @@ impl<'a> ChangeEntry<'a> {
             Change::Ban { identifier, .. } => Self::Ban(identifier.as_str()),
             Change::Unban(identifier) => Self::Unban(identifier.as_str()),
             Change::Confirm { generation, inputs } => Self::Confirm(generation.0, inputs.0),
+            Change::Report(report) => Self::Report(ReportEntry::of(report)),
         }
     }
 
@@ -175,6 +202,7 @@ impl<'a> ChangeEntry<'a> {
                 generation: GenerationNumber(generation),
                 inputs: revision(inputs)?,
             }),
+            Self::Report(report) => report.change(),
             Self::Redraw(key) => Ok(Change::Redraw {
                 key: key.to_owned(),
             }),

@@ -34,7 +34,7 @@ pub struct DirectoryContents {
     pub is_torn: bool,
     /// The revision of the snapshot, and its length in bytes.
     pub snapshot: Option<(Revision, u64)>,
-    /// What shows that the end of the log is lost, and what may be missing. `None` if nothing shows it.
+    /// The evidence that the end of the log is lost, and the changes that may be missing. `None` without evidence.
     pub lost_tail: Option<String>,
 }
 

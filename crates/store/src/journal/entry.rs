@@ -77,6 +77,7 @@ enum FailureKindEntry {
     Deadline,
     Render,
     Operator,
+    Node,
 }
 
 /// Appends `value` to `out`.
@@ -186,6 +187,7 @@ impl<'a> FailureEntry<'a> {
                 FailureKind::Deadline => FailureKindEntry::Deadline,
                 FailureKind::Render => FailureKindEntry::Render,
                 FailureKind::Operator => FailureKindEntry::Operator,
+                FailureKind::Node => FailureKindEntry::Node,
             },
             reason: &failure.reason,
             at: TimestampEntry::of(failure.at),
@@ -198,6 +200,7 @@ impl<'a> FailureEntry<'a> {
                 FailureKindEntry::Deadline => FailureKind::Deadline,
                 FailureKindEntry::Render => FailureKind::Render,
                 FailureKindEntry::Operator => FailureKind::Operator,
+                FailureKindEntry::Node => FailureKind::Node,
             },
             reason: self.reason.to_owned(),
             at: self.at.timestamp()?,

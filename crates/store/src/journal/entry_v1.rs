@@ -9,7 +9,7 @@ use super::{
     entry::{FailureEntry, FileEntry, NodeEntry, SealEntry},
     error::DecodeError,
 };
-use crate::{Change, RejectionReason, State};
+use crate::{Change, RejectionReason, State, payload_ages::UnchangedPayloads};
 use cfgsync_model::Revision;
 
 /// One accepted change of format 1, which raised the revision by one.
@@ -41,7 +41,9 @@ impl EntryV1<'_> {
             Self::Remove(identifier) => remove(identifier)?,
             Self::Override(identifier, files) => set_override(identifier, files)?,
             Self::RemoveOverride(identifier) => remove_override(identifier)?,
-            Self::Seal(seal) => return replay_seal(&seal, state, revision),
+            Self::Seal(seal) => {
+                return replay_seal(&seal, &UnchangedPayloads::default(), state, revision);
+            }
             Self::Note(notes) => {
                 for note in notes {
                     match state

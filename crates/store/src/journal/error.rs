@@ -1,6 +1,8 @@
 //! Why frames of a state directory cannot be decoded.
 
-use cfgsync_model::{Instance, InvalidArtifactPath, InvalidIdentifier, InvalidValueName};
+use cfgsync_model::{
+    Instance, InvalidArtifactPath, InvalidIdentifier, InvalidPhase, InvalidValueName,
+};
 
 pub(super) use crate::directory_error::DirectoryError;
 
@@ -17,6 +19,8 @@ pub(super) enum DecodeError {
     Path(#[from] InvalidArtifactPath),
     #[error(transparent)]
     ValueName(#[from] InvalidValueName),
+    #[error(transparent)]
+    Phase(#[from] InvalidPhase),
     #[error("it belongs to instance {0}")]
     Instance(Instance),
     #[error("{0}")]

@@ -11,6 +11,7 @@
 use std::path::PathBuf;
 
 use super::{
+    disk::Disk,
     entry,
     error::{DecodeError, DirectoryError},
     frame::{self, FIXED_MARKER, FrameRead},
@@ -131,6 +132,23 @@ pub(super) fn new_file(kind: FileKind, write_body: impl FnOnce(&mut Vec<u8>)) ->
     write_body(&mut file);
     frame::finish(&mut file, start);
     file
+}
+
+/// Reads a file with one frame from `disk`, and decodes its body. `None` if there is no such file.
+pub(super) fn read_small_file<T>(
+    disk: &dyn Disk,
+    name: &str,
+    kind: FileKind,
+    decode: impl FnOnce(&[u8]) -> Result<T, DecodeError>,
+) -> Result<Option<T>, DirectoryError> {
+    let path = || disk.path(name);
+    let file = disk.read(name).map_err(|error| DirectoryError::Io {
+        action: "read",
+        path: path(),
+        error,
+    })?;
+    let read = file.map(|file| read_file(&file, kind, path, |frame| decode(frame.body)));
+    read.transpose()
 }
 
 /// The first frame of a file.

@@ -27,6 +27,9 @@ pub(super) struct LogHead {
     /// The marker of the frames after this one.
     pub(super) marker: Marker,
     pub(super) cluster: String,
+    /// Whether the record of the place is written before the first change. Older programs did not write it. Stored as a
+    /// second value after the entry, and only if it is true.
+    pub(super) has_place: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -54,6 +57,9 @@ impl LogHead {
                 cluster: &self.cluster,
             };
             entry::write(body, &head);
+            if self.has_place {
+                entry::write(body, &true);
+            }
         })
     }
 
@@ -63,12 +69,14 @@ impl LogHead {
         path: impl Fn() -> PathBuf,
     ) -> Result<ReadHead, DirectoryError> {
         header::read_file(file, FileKind::Log, path, |frame| {
-            let (head, _): (HeadEntry, _) = entry::read(frame.body)?;
+            let (head, rest): (HeadEntry, _) = entry::read(frame.body)?;
+            let has_place = !rest.is_empty() && entry::read(rest)?.0;
             Ok(ReadHead {
                 head: Self {
                     instance: Instance::from_bytes(head.instance),
                     marker: head.marker,
                     cluster: head.cluster.to_owned(),
+                    has_place,
                 },
                 format: frame.format,
                 end: frame.end,

@@ -14,14 +14,14 @@ use cfgsync_model::{Digest, GenerationNumber, Instance, Revision};
 pub(super) struct Evidence {
     clean_mark: Option<CleanMark>,
     sealed: Vec<Digest>,
-    /// Whether the final name of a file shows that the log has named it. Older programs gave the final name before the
-    /// seal, and did not write the record of the place.
-    are_names_conclusive: bool,
+    has_place: bool,
 }
 
-/// What a log has named, for comparison with the evidence.
+/// The contents of a log, for comparison with the evidence.
 pub(super) struct LogContents<'a> {
     pub(super) instance: Instance,
+    /// Whether the head of the log promises the record of the place.
+    pub(super) has_place: bool,
     pub(super) state: &'a State,
     /// The digests of all generations that the snapshot or the log names, also those that are no longer kept.
     pub(super) named: &'a HashSet<Digest>,
@@ -46,13 +46,13 @@ impl Evidence {
         Ok(Self {
             clean_mark: CleanMark::read(disk)?,
             sealed: generation_files::sealed(disk),
-            are_names_conclusive: Place::recorded(disk)?.is_some(),
+            has_place: Place::recorded(disk)?.is_some(),
         })
     }
 
     /// Whether the directory has been used: it has a mark, a record, or a sealed file.
     pub(super) fn is_of_a_used_directory(&self) -> bool {
-        self.clean_mark.is_some() || self.are_names_conclusive || !self.sealed.is_empty()
+        self.clean_mark.is_some() || self.has_place || !self.sealed.is_empty()
     }
 
     /// Compares the evidence with the log.
@@ -60,9 +60,12 @@ impl Evidence {
         let revision = log.state.revision;
         let is_later = |mark: &CleanMark| mark.instance == log.instance && mark.revision > revision;
         let clean_mark = self.clean_mark.filter(is_later);
+        // The final name of a file shows that the log has named it. Programs that did not write the record of the place
+        // gave the final name before the seal.
+        let are_names_conclusive = self.has_place || log.has_place || log.is_empty;
         let mut sealed = self.sealed;
         sealed.retain(|digest| {
-            (self.are_names_conclusive || log.is_empty)
+            are_names_conclusive
                 && !log.named.contains(digest)
                 && generation_files::may_be_sealed_by(disk, log.instance, *digest)
         });

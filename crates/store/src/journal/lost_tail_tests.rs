@@ -12,11 +12,12 @@ use super::{
     recover::recover,
     simulated_disk::{Random, SimulatedDisk},
     simulated_tests::{
-        FAULTS, INSTANCE, NEW_INSTANCE, crashes_per_fault, generation, node, open, register,
+        INSTANCE, NEW_INSTANCE, generation, hit_each_start, node, open, open_with_fault, register,
+        settings,
     },
     tests::assert_same,
 };
-use crate::{Change, State};
+use crate::{Change, Relocation, State};
 use cfgsync_model::GenerationNumber;
 
 /// A server that has registered nodes and sealed generations, with the states in between.
@@ -37,7 +38,11 @@ fn seal(journal: &mut Journal, salt: u64) {
 /// Runs a server without a snapshot, and stops it cleanly if `is_clean`.
 fn used(is_clean: bool) -> Used {
     let disk = SimulatedDisk::default();
-    let mut journal = open(&disk).unwrap();
+    let journal = open(&disk).unwrap();
+    use_journal(disk, journal, is_clean)
+}
+
+fn use_journal(disk: SimulatedDisk, mut journal: Journal, is_clean: bool) -> Used {
     let mut frames = vec![];
     let mut note = |journal: &Journal| {
         let end = recover(&disk).unwrap().unwrap().log.end;
@@ -62,6 +67,12 @@ fn cut(disk: &SimulatedDisk, length: usize) -> SimulatedDisk {
     let log = disk.read("log").unwrap().unwrap();
     disk.overwrite("log", &log[..length]);
     disk
+}
+
+/// Returns what shows that the end of the log is lost.
+fn lost_tail(disk: &SimulatedDisk) -> String {
+    let found = recover(disk).unwrap().unwrap();
+    found.lost_tail.unwrap().to_string()
 }
 
 /// Checks that `journal` continues `before` as the new instance.
@@ -96,12 +107,7 @@ fn log_that_ends_before_the_clean_stop_continues_as_a_new_instance() {
             assert!(is_damage, "{error:?}");
             continue;
         }
-        let lost = recover(&disk)
-            .unwrap()
-            .unwrap()
-            .lost_tail
-            .unwrap()
-            .to_string();
+        let lost = lost_tail(&disk);
         let at = format!(
             "the end of the log is lost: the log ends at revision {}, but the last server stopped at revision {} with generation 3",
             before.revision, newest.revision
@@ -144,12 +150,7 @@ fn sealed_file_that_the_log_does_not_name_shows_a_lost_tail() {
     let used = used(false);
     for (length, before) in &used.frames[..2] {
         let disk = cut(&used.disk, *length);
-        let lost = recover(&disk)
-            .unwrap()
-            .unwrap()
-            .lost_tail
-            .unwrap()
-            .to_string();
+        let lost = lost_tail(&disk);
         let start = format!(
             "the end of the log is lost: the log ends at revision {}, and the log does not name the sealed file gen",
             before.revision
@@ -181,15 +182,9 @@ fn log_that_was_cut_after_a_snapshot_continues_as_a_new_instance() {
 fn crash_at_any_operation_of_a_new_instance_continues_or_begins_another() {
     let used = used(true);
     let (length, before) = &used.frames[used.frames.len() - 2];
-    let begin = |fault, seed| {
+    hit_each_start(|fault, seed| {
         let disk = cut(&used.disk, *length);
-        disk.set_fault(fault);
-        let opened = open(&disk);
-        assert!(
-            matches!(opened, Ok(_) | Err(DirectoryError::Io { .. })),
-            "{fault:?}: {:?}",
-            opened.err()
-        );
+        open_with_fault(&disk, fault);
         let operations = disk.operations();
         let mut random = Random(seed);
         for _ in 0..2 {
@@ -200,16 +195,7 @@ fn crash_at_any_operation_of_a_new_instance_continues_or_begins_another() {
             assert_same(&again.state, &journal.state);
         }
         operations
-    };
-    let operations = begin(None, 0);
-    assert!(operations >= 10, "{operations}");
-    for at in 0..operations {
-        for fault in FAULTS {
-            for seed in 0..crashes_per_fault() {
-                begin(Some((at, fault)), seed ^ (at << 8));
-            }
-        }
-    }
+    });
 }
 
 #[test]
@@ -227,7 +213,11 @@ fn pending_file_is_no_evidence() {
 
 #[test]
 fn directory_of_an_older_program_opens_as_before() {
-    let used = used(false);
+    let disk = SimulatedDisk::default();
+    let mut older = settings(INSTANCE);
+    older.head.has_place = false;
+    let journal = Journal::open(Arc::new(disk.clone()), &older).unwrap();
+    let used = use_journal(disk, journal, false);
     used.disk.lose(PLACE);
     // Older programs gave a file its final name before the seal, so this can be the work of a crash.
     let (end, state) = &used.frames[used.frames.len() - 2];
@@ -240,6 +230,40 @@ fn directory_of_an_older_program_opens_as_before() {
     // With an empty log, everything that was acknowledged is lost.
     let disk = cut(&used.disk, used.frames[0].0);
     assert_eq!(open(&disk).unwrap().instance, NEW_INSTANCE);
+}
+
+#[test]
+fn directory_that_lost_its_place_is_refused_until_the_operator_says_how_to_continue() {
+    let used = used(true);
+    used.disk.lose(PLACE);
+    used.disk.lose(CLEAN);
+    let (_, newest) = used.frames.last().unwrap();
+    for (length, _) in &used.frames[1..] {
+        let disk = cut(&used.disk, *length);
+        let error = open(&disk).err();
+        let is_refused = matches!(
+            error,
+            Some(DirectoryError::NoPlace { .. } | DirectoryError::Damaged { .. })
+        );
+        assert!(is_refused, "{length}: {error:?}");
+    }
+    for (relocation, instance) in [
+        (Relocation::Moved, INSTANCE),
+        (Relocation::Restored, NEW_INSTANCE),
+    ] {
+        let disk = used.disk.after_kill();
+        let mut told = settings(NEW_INSTANCE);
+        told.relocation = relocation;
+        let journal = Journal::open(Arc::new(disk.clone()), &told).unwrap();
+        assert_eq!(journal.instance, instance);
+        assert_eq!(journal.state.registrations, newest.registrations);
+        drop(journal);
+        assert_eq!(open(&disk).unwrap().instance, instance);
+    }
+    // With `--moved`, a log that was cut is still noticed.
+    let (length, _) = used.frames[used.frames.len() - 2];
+    let disk = cut(&used.disk, length);
+    assert!(lost_tail(&disk).contains("does not name the sealed file"));
 }
 
 #[test]
@@ -267,7 +291,7 @@ fn clean_mark_is_removed_before_the_first_change() {
 #[test]
 fn crash_at_any_operation_after_a_clean_stop_is_no_lost_tail() {
     let used = used(true);
-    let run = |fault, seed| {
+    hit_each_start(|fault, seed| {
         let disk = used.disk.after_kill();
         disk.set_fault(fault);
         let mut acknowledged = used.frames.last().unwrap().1.clone();
@@ -287,16 +311,7 @@ fn crash_at_any_operation_after_a_clean_stop_is_no_lost_tail() {
         assert_eq!(crashed.instance, INSTANCE, "{fault:?}");
         assert!(crashed.state.revision >= acknowledged.revision, "{fault:?}");
         operations
-    };
-    let operations = run(None, 0);
-    assert!(operations >= 10, "{operations}");
-    for at in 0..operations {
-        for fault in FAULTS {
-            for seed in 0..crashes_per_fault() {
-                run(Some((at, fault)), seed ^ (at << 8));
-            }
-        }
-    }
+    });
 }
 
 #[test]

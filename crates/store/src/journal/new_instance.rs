@@ -4,20 +4,22 @@ use std::{collections::VecDeque, sync::Arc};
 
 use imbl::OrdMap;
 
-use crate::{State, event_history::EventHistory};
+use crate::{Phases, State, event_history::EventHistory, payload_ages::PayloadAges};
 use cfgsync_model::{Generation, GenerationNumber, Instance, generation_digest};
 
 /// Returns `state` as the state of `instance`.
 ///
 /// All inputs, the claims, the bans and a declared failure stay. The newest generation becomes generation 1 of the new instance,
 /// so that nodes still get files, and seats and the values of `once` stay. Its digests are new, because they depend on
-/// the instance. Older generations and all deliveries are dropped. The history of events begins anew.
+/// the instance. Older generations, all deliveries and all phases are dropped. The history of events begins anew.
 pub(super) fn continued(state: &State, instance: Instance) -> State {
     let newest = state.generation();
     let generations = newest.map(|newest| Arc::new(sealed_again(newest, instance)));
     State {
         generations: Arc::new(VecDeque::from_iter(generations)),
         deliveries: OrdMap::new(),
+        phases: Phases::default(),
+        payload_ages: PayloadAges::default(),
         events: EventHistory::starting_after(state.revision, state.events.bounds()),
         ..state.clone()
     }

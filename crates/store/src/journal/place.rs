@@ -34,19 +34,12 @@ impl Place {
 
     /// Reads the record. `None` if there is none: an older program wrote the directory.
     pub(super) fn recorded(disk: &dyn Disk) -> Result<Option<Self>, DirectoryError> {
-        let path = || disk.path(PLACE);
-        let file = disk.read(PLACE).map_err(|error| DirectoryError::Io {
-            action: "read",
-            path: path(),
-            error,
-        })?;
-        let Some(file) = file else {
-            return Ok(None);
-        };
-        let read = header::read_file(&file, FileKind::Place, path, |frame| {
-            Ok(entry::read(frame.body)?.0)
-        });
-        read.map(Some)
+        header::read_small_file(
+            disk,
+            PLACE,
+            FileKind::Place,
+            |body| Ok(entry::read(body)?.0),
+        )
     }
 
     /// Whether the log at `self` is certainly not the one at `recorded`.

@@ -36,6 +36,13 @@ pub(super) struct Recovered {
     pub(super) lost_tail: Option<LostTail>,
 }
 
+impl Recovered {
+    /// Whether no change was ever made: there is no snapshot, and the log has no frame.
+    pub(super) fn is_unused(&self) -> bool {
+        self.snapshot.is_none() && self.log.frames == 0
+    }
+}
+
 /// The positions of the frames of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LogExtent {
@@ -94,6 +101,7 @@ pub(super) fn recover_within(
     })?;
     let contents = LogContents {
         instance,
+        has_place: log_head.head.has_place,
         state: &state,
         named: &named,
         is_empty: snapshot.is_none() && extent.frames == 0,

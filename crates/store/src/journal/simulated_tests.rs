@@ -2,7 +2,12 @@
 //! starts a new server. It checks that acknowledged changes exist, that a generation number has one digest, and that
 //! the directory can be opened.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::Arc,
+};
 
 use super::{
     commit::{Answer, Journal, Request, Response, Settings},
@@ -15,7 +20,10 @@ use super::{
     simulated_disk::{Fault, Random, SECTOR_BYTES, SimulatedDisk},
     tests::assert_same,
 };
-use crate::{Change, EventBounds, Relocation, SealOutcome, State};
+use crate::{
+    Change, EventBounds, Relocation, SealOutcome, State,
+    conformance::{phases::report, values},
+};
 use cfgsync_model::{
     ArtifactFile, ArtifactSet, Digest, Generation, GenerationNumber, Identifier, Instance,
     NodeRegistration, Revision, Seat, generation_digest,
@@ -32,7 +40,7 @@ const CRASHES_PER_FAULT: u64 = 3;
 /// A full disk that gets space again after a few operations.
 const FULL_DISK: Fault = Fault::FailFor(6);
 
-pub(super) const FAULTS: [Fault; 4] = [
+const FAULTS: [Fault; 4] = [
     Fault::StopBefore,
     Fault::StopDuring,
     Fault::FailOnce,
@@ -47,17 +55,21 @@ struct Expected {
     nodes: BTreeMap<Identifier, Vec<NodeRegistration>>,
     /// The digests of generations that were sealed and may have been delivered.
     sealed: BTreeMap<u64, Digest>,
+    /// The values, aliases and phases that a later state may hold: the newest acknowledged ones, and those of a change
+    /// that was sent after them without an answer.
+    contents: Vec<String>,
     revision: Revision,
     /// The newest state that clients saw.
     state: Option<Arc<State>>,
 }
 
-fn settings(instance: Instance) -> Settings {
+pub(super) fn settings(instance: Instance) -> Settings {
     Settings {
         head: LogHead {
             instance,
             marker: *b"\x01\x02\x03\x04\xff\xfe\xfd\xfc",
             cluster: "devnet".to_owned(),
+            has_place: true,
         },
         history: HISTORY,
         relocation: Relocation::Unstated,
@@ -159,11 +171,15 @@ impl Expected {
 
     fn seal(&mut self, journal: &mut Journal, salt: u64) -> bool {
         let generation = generation(&journal.state, salt);
+        let mut after = State::clone(&journal.state);
+        let next = after.revision.next();
+        after.seal(generation.clone(), HISTORY, next).unwrap();
         let pending = match journal.generations().write(&generation) {
             Ok(pending) => pending,
             Err(WriteError::NotWritten { .. }) => return true,
             Err(WriteError::NotSynced { .. }) => return false,
         };
+        self.contents.push(contents_of(&after));
         let Some(answers) = self.commit(journal, vec![Request::Seal(generation.clone())]) else {
             return false;
         };
@@ -173,6 +189,12 @@ impl Expected {
         }
         drop(pending);
         journal.maintain(true).is_ok()
+    }
+
+    fn report(&mut self, journal: &mut Journal, name: &str, phase: &str) -> bool {
+        let newest = journal.state.generation().map(|newest| newest.number);
+        let report = report(name, phase, newest.unwrap_or_default().0);
+        self.change_contents(journal, vec![vec![report]])
     }
 
     fn deliver(&mut self, journal: &mut Journal, name: &str) -> bool {
@@ -185,10 +207,27 @@ impl Expected {
             .is_some()
     }
 
+    /// Changes values, aliases and phases with one request for each batch, all in one frame. Returns whether the journal can
+    /// continue.
+    fn change_contents(&mut self, journal: &mut Journal, batches: Vec<Vec<Change>>) -> bool {
+        let mut after = State::clone(&journal.state);
+        for changes in &batches {
+            let next = after.revision.next();
+            // A value whose write was refused cannot be deleted.
+            let _ = after.apply(changes.clone(), next);
+        }
+        self.contents.push(contents_of(&after));
+        let requests = batches.into_iter().map(Request::Apply);
+        self.commit(journal, requests.collect()).is_some()
+    }
+
     /// Commits one frame. Returns `None` if the journal cannot continue.
     fn commit(&mut self, journal: &mut Journal, requests: Vec<Request>) -> Option<Vec<Answer>> {
         let answers = journal.commit(requests).ok()?;
         assert!(journal.state.revision >= self.revision);
+        if journal.state.revision > self.revision {
+            self.contents = vec![contents_of(&journal.state)];
+        }
         self.show(journal);
         Some(answers)
     }
@@ -223,6 +262,10 @@ impl Expected {
                 None => assert!(!was_registered(identifier), "{identifier} is lost"),
             }
         }
+        let contents = contents_of(found);
+        let is_known = self.contents.is_empty() || self.contents.contains(&contents);
+        assert!(is_known, "values or phases are lost, or older: {contents}");
+        self.contents = vec![contents];
         let newest = self.sealed.keys().last().copied().unwrap_or(0);
         assert!(
             found.generation().map_or(0, |g| g.number.0) >= newest,
@@ -246,6 +289,27 @@ impl Expected {
     }
 }
 
+/// Returns a description of all values, aliases and phases, with versions, history and revisions.
+fn contents_of(state: &State) -> String {
+    let State {
+        values_revision,
+        values,
+        phases,
+        payload_ages,
+        ..
+    } = state;
+    let (values, aliases) = (values.all().collect::<Vec<_>>(), values.aliases());
+    format!("{values_revision:?} {values:?} {aliases:?} {phases:?} {payload_ages:?}")
+}
+
+/// Returns a write of a value that spans several sectors. Two of its versions are kept.
+fn set_value(key: &str, turn: u64) -> Vec<Change> {
+    let content = format!("{key}{turn}").repeat(300);
+    let mut value = values::new_value(key, &content, 0);
+    value.within.history_max = 2;
+    values::set(value)
+}
+
 /// One action of a server. Returns whether the server can continue.
 type Step<'a> = &'a dyn Fn(&mut Expected, &mut Journal) -> bool;
 
@@ -258,17 +322,33 @@ fn run_server(
 ) -> Result<(), DirectoryError> {
     let mut journal = open(disk)?;
     expected.check_restarted(&journal);
-    let steps: [Step<'_>; 10] = [
+    let alias = format!("alias{turn}");
+    let steps: [Step<'_>; 15] = [
         &|expected, journal| expected.register(journal, &["a"], turn),
         &|expected, journal| expected.register(journal, &["b", "c", "a"], turn),
         &|expected, journal| expected.seal(journal, turn),
         &|expected, journal| expected.deliver(journal, "a"),
+        &|expected, journal| expected.report(journal, "a", "healthy"),
+        &|expected, journal| {
+            let batch = [set_value("v", turn), values::set_alias(&alias, "v")].concat();
+            let gone = [set_value("gone", turn), values::delete("gone", None)];
+            expected.change_contents(journal, [vec![batch], gone.to_vec()].concat())
+        },
         &|_, journal| !matches!(journal.snapshot(), Err(WriteError::NotSynced { .. })),
         &|expected, journal| expected.register_batch(journal, &["f", "g"], turn),
         &|expected, journal| expected.register(journal, &["d"], turn),
+        &|expected, journal| {
+            expected.change_contents(
+                journal,
+                vec![set_value(&alias, turn + 1), set_value("gone", turn)],
+            )
+        },
         &|expected, journal| expected.seal(journal, turn + 1000),
         &|expected, journal| expected.seal(journal, turn),
         &|expected, journal| expected.register(journal, &["a", "e"], turn + 1),
+        // The files of the other nodes stay as they are, and so do their phases.
+        &|expected, journal| expected.report(journal, "b", "failed"),
+        &|expected, journal| expected.seal(journal, turn),
     ];
     for step in steps {
         if !step(expected, &mut journal) {
@@ -279,7 +359,7 @@ fn run_server(
     Ok(())
 }
 
-pub(super) fn crashes_per_fault() -> u64 {
+fn crashes_per_fault() -> u64 {
     let crashes = std::env::var("TEST_CRASHES").map(|count| count.parse().unwrap());
     crashes.unwrap_or(CRASHES_PER_FAULT)
 }
@@ -326,6 +406,31 @@ fn hit_each_operation(fault: Fault) {
     }
 }
 
+/// Calls `start` without a fault, and then with each fault at each of its operations, with several seeds. `start` returns
+/// the number of its operations.
+pub(super) fn hit_each_start(start: impl Fn(Option<(u64, Fault)>, u64) -> u64) {
+    let operations = start(None, 0);
+    assert!(operations >= 10, "{operations}");
+    for at in 0..operations {
+        for fault in FAULTS {
+            for seed in 0..crashes_per_fault() {
+                start(Some((at, fault)), seed ^ (at << 8));
+            }
+        }
+    }
+}
+
+/// Opens `disk` with `fault`, which is the only reason why that may fail.
+pub(super) fn open_with_fault(disk: &SimulatedDisk, fault: Option<(u64, Fault)>) {
+    disk.set_fault(fault);
+    let opened = open(disk);
+    assert!(
+        matches!(opened, Ok(_) | Err(DirectoryError::Io { .. })),
+        "{fault:?}: {:?}",
+        opened.err()
+    );
+}
+
 #[test]
 fn stop_before_any_operation_loses_nothing() {
     hit_each_operation(Fault::StopBefore);
@@ -367,15 +472,9 @@ fn crash_or_error_at_any_operation_of_an_upgrade_loses_nothing() {
     let old = || fixture(super::format_tests::FIXTURE_V1);
     let before = recover(&old()).unwrap().unwrap();
     assert_eq!(before.format, 1);
-    let upgrade = |fault, seed| {
+    hit_each_start(|fault, seed| {
         let disk = old();
-        disk.set_fault(fault);
-        let opened = open(&disk);
-        assert!(
-            matches!(opened, Ok(_) | Err(DirectoryError::Io { .. })),
-            "{fault:?}: {:?}",
-            opened.err()
-        );
+        open_with_fault(&disk, fault);
         let operations = disk.operations();
         let mut random = Random(seed);
         // The first start after the crash may crash as well, after it has shown the state to clients.
@@ -391,16 +490,7 @@ fn crash_or_error_at_any_operation_of_an_upgrade_loses_nothing() {
             assert_same(&journal.state, &again.state);
         }
         operations
-    };
-    let operations = upgrade(None, 0);
-    assert!(operations >= 10, "{operations}");
-    for at in 0..operations {
-        for fault in FAULTS {
-            for seed in 0..crashes_per_fault() {
-                upgrade(Some((at, fault)), seed ^ (at << 8));
-            }
-        }
-    }
+    });
 }
 
 #[test]
@@ -411,7 +501,9 @@ fn recovered_state_equals_the_last_state() {
         run_server(&disk, &mut expected, turn * 10).unwrap();
         let again = open(&disk).unwrap();
         assert_same(expected.state.as_ref().unwrap(), &again.state);
-        assert_eq!(disk.list("generations").unwrap().len(), HISTORY);
+        let generations = again.state.generations.iter();
+        let digests: BTreeSet<Digest> = generations.map(|kept| kept.digest).collect();
+        assert_eq!(disk.list("generations").unwrap().len(), digests.len());
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     entry::{self, FailureEntry, FileEntry, NodeEntry, OriginEntry, SealEntry},
     error::{DecodeError, DirectoryError},
     header::{self, FileKind},
+    phase_entry::ReportEntry,
     value_entry::{self, AliasEntry, HistoryEntry},
 };
 use crate::{NodeOverride, State, bounds::bytes_of, event_history::EventHistory};
@@ -62,6 +63,10 @@ enum Part<'a> {
     Value(&'a str, &'a str, #[serde(borrow)] HistoryEntry<'a>),
     /// The name of an alias, and what it stands for.
     Alias(&'a str, #[serde(borrow)] AliasEntry<'a>),
+    /// A report about a phase, and its revision.
+    Report(#[serde(borrow)] ReportEntry<'a>, u64),
+    /// Nodes whose payload is older than the newest generation, with the generation since which they have it.
+    PayloadAges(#[serde(borrow)] Vec<(&'a str, u64)>),
 }
 
 /// The instance in the head of the log, and that of the state. They differ if the state continues an earlier instance.
@@ -163,6 +168,17 @@ pub(super) fn to_file(instances: Instances, state: &State, history: usize) -> Ve
         for (name, alias) in state.values.aliases() {
             part(&Part::Alias(name.as_str(), AliasEntry::of(alias)));
         }
+        for (identifier, reports) in state.phases.all() {
+            for (phase, report) in reports {
+                let entry = ReportEntry::of_stored(identifier, phase, report);
+                part(&Part::Report(entry, report.revision.0));
+            }
+        }
+        let ages = state.payload_ages.all();
+        let ages: Vec<_> = ages.map(|(id, since)| (id.as_str(), since.0)).collect();
+        if !ages.is_empty() {
+            part(&Part::PayloadAges(ages));
+        }
         let mut before = None;
         for generation in state.generations.iter() {
             let seal = SealEntry::of(generation, before.map(Arc::as_ref), history);
@@ -251,7 +267,18 @@ impl Part<'_> {
             Self::Value(namespace, key, history) => history.add_to(state, namespace, key)?,
             Self::Alias(name, alias) => {
                 let name = ValueKey::new(name)?;
-                state.values.insert_alias(name, alias.alias()?);
+                let alias = alias.alias()?;
+                state
+                    .values
+                    .insert_alias(name, alias, state.values_revision);
+            }
+            Self::Report(report, revision) => report.add_to(state, revision)?,
+            Self::PayloadAges(ages) => {
+                for (identifier, since) in ages {
+                    let identifier = Identifier::recorded(identifier)?;
+                    let since = GenerationNumber(since);
+                    state.payload_ages.insert(identifier, since);
+                }
             }
             Self::Redraws { newest, pending } => {
                 state.redraws_revision = Revision(newest);

@@ -45,6 +45,7 @@ pub(super) fn read_exec(reader: &mut Reader, value: &Value, path: &YamlPath) -> 
         let title = "the timeout must be longer than 0s";
         reader.report(&path.key("timeout"), title);
     }
+    let reads = reader.value_names(raw.reads.as_deref(), &path.key("reads"));
     let command_path = path.key("command");
     let Some(name) = raw.command.first() else {
         let mistake = reader.document.value(&command_path, "the command is empty");
@@ -79,6 +80,7 @@ pub(super) fn read_exec(reader: &mut Reader, value: &Value, path: &YamlPath) -> 
         env,
         timeout,
         secret: raw.secret.unwrap_or(false),
+        reads,
     })
 }
 

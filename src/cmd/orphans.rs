@@ -2,26 +2,53 @@
 //!
 //! A call for any child of the process would also take the status of a program that an `exec` materializer waits for.
 //! Here, the call is limited to the children of the calling thread. The kernel gives orphans to the main thread, and the
-//! materializers start their programs on other threads. CMD is the only child that the main thread starts. It is left
-//! to the supervisor.
+//! materializers start their programs on other threads. The main thread notes the children that it starts itself, and
+//! leaves them to their supervisors.
 #![allow(
     unsafe_code,
     reason = "only the C function returns the process id and takes `__WNOTHREAD`"
 )]
 
-use std::{convert::Infallible, io, mem::MaybeUninit};
+use std::{cell::RefCell, convert::Infallible, io, mem::MaybeUninit};
 
 use rustix::process::{Pid, WaitOptions, waitpid};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 
-/// Collects orphans until the future is dropped. `command` is the process id of CMD.
+/// The children that the main thread has started, and whose exit statuses belong to their supervisors.
+#[derive(Debug, Default)]
+pub(crate) struct OwnChildren {
+    ids: RefCell<Vec<Pid>>,
+    forgotten: Notify,
+}
+
+impl OwnChildren {
+    /// Notes a child that was just started.
+    pub(crate) fn note(&self, child: Option<Pid>) {
+        self.ids.borrow_mut().extend(child);
+    }
+
+    /// Forgets a child whose exit status was collected.
+    pub(crate) fn forget(&self, child: Option<Pid>) {
+        self.ids.borrow_mut().retain(|id| Some(*id) != child);
+        self.forgotten.notify_one();
+    }
+
+    fn has(&self, child: Pid) -> bool {
+        self.ids.borrow().contains(&child)
+    }
+}
+
+/// Collects orphans until the future is dropped. `own` has all processes that the main thread has started.
 ///
-/// Poll it on the main thread, which must have started CMD and no other process.
-pub(super) async fn collect(command: Option<Pid>) -> io::Result<Infallible> {
+/// Poll it on the main thread.
+pub(crate) async fn collect(own: &OwnChildren) -> io::Result<Infallible> {
     let mut children = signal(SignalKind::child())?;
     loop {
-        // At the end of CMD the server stops, and the orphans end with it.
-        while let Some(orphan) = ended_child().filter(|ended| Some(*ended) != command) {
+        // An own child that has ended hides the orphans until its supervisor has collected it.
+        while let Some(orphan) = ended_child().filter(|ended| !own.has(*ended)) {
             tracing::debug!("collected the orphan {orphan}");
             // It has ended, so this does not block.
             if waitpid(Some(orphan), WaitOptions::NOHANG).is_err() {
@@ -30,7 +57,10 @@ pub(super) async fn collect(command: Option<Pid>) -> io::Result<Infallible> {
             // Signals are handled meanwhile, however many orphans there are.
             tokio::task::yield_now().await;
         }
-        children.recv().await;
+        tokio::select! {
+            _ = children.recv() => {}
+            () = own.forgotten.notified() => {}
+        }
     }
 }
 

@@ -1,0 +1,55 @@
+//! Following: a session that has delivered a payload waits for the next one.
+
+use super::{AttemptError, Event, FIRST_WAIT, LastResponse, Session, retry::FetchRequest};
+use crate::{DeliveredGeneration, ResponseMeta};
+use cfgsync_model::Digest;
+
+impl Session {
+    /// Makes the session wait for another payload than `held`, without a timeout. Run it again afterwards, with
+    /// [`Session::start`] or [`Session::run`].
+    ///
+    /// The session accepts no generation that is older than `delivered`. After an error, `register_again` makes it
+    /// register first.
+    pub fn follow(
+        &mut self,
+        held: Option<Digest>,
+        delivered: Option<DeliveredGeneration>,
+        register_again: bool,
+    ) {
+        self.held = held;
+        self.options.timeout = None;
+        if delivered.is_some() {
+            self.options.delivered = delivered;
+        }
+        if register_again {
+            self.accepted = None;
+        }
+        self.wait = self.options.wait_max;
+        self.last_response = LastResponse::None;
+        self.last_error = None;
+        self.on_contact();
+    }
+
+    /// Handles the response that there is no other payload.
+    pub(super) fn on_up_to_date(
+        &mut self,
+        meta: &ResponseMeta,
+        request: FetchRequest,
+        on_event: &mut impl FnMut(Event),
+    ) -> AttemptError {
+        on_event(Event::UpToDate);
+        self.on_contact();
+        if self.is_another_instance(meta) || self.has_moved(meta) {
+            return self.register_again();
+        }
+        self.wait = self.wait.max(FIRST_WAIT);
+        self.ask_again(meta, request)
+    }
+
+    /// Notes that a server responds as it should.
+    pub(super) fn on_contact(&mut self) {
+        self.error_backoff.reset();
+        self.broken_connections = 0;
+        self.unusable_responses = 0;
+    }
+}

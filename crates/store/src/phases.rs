@@ -1,0 +1,143 @@
+//! The phases that nodes have reported, and the effect of a report.
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+
+use crate::{CapacityExceeded, PhaseBounds};
+use cfgsync_model::{GenerationNumber, Identifier, Phase, PhaseReport, Revision};
+use cfgsync_support::clock::Timestamp;
+
+/// The size of a report without its names and its reason, in bytes of memory.
+const REPORT_BYTES: usize = 160;
+
+/// The reports of all registered nodes. Cloning is cheap, because clones share unchanged data.
+#[derive(Debug, Clone, Default)]
+pub struct Phases {
+    nodes: OrdMap<Identifier, OrdMap<Phase, PhaseReport>>,
+    /// The size of all reports, in bytes of memory.
+    total_bytes: usize,
+}
+
+/// A report of a node about a phase.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewReport {
+    /// The node that reports.
+    pub identifier: Identifier,
+    /// The phase that it has reached.
+    pub phase: Phase,
+    /// The generation with whose files it has reached the phase.
+    pub generation: GenerationNumber,
+    /// The reason that the node gives.
+    pub reason: Option<Arc<str>>,
+    /// The time of the report.
+    pub at: Timestamp,
+    /// The bounds that the report must fit in.
+    pub within: PhaseBounds,
+}
+
+impl Phases {
+    /// Returns the report of a node about a phase.
+    pub fn get(&self, identifier: &str, phase: &str) -> Option<&PhaseReport> {
+        self.nodes.get(identifier)?.get(phase)
+    }
+
+    /// Returns the reports of a node, in the order of the phases.
+    pub fn of(&self, identifier: &str) -> impl Iterator<Item = (&Phase, &PhaseReport)> {
+        self.nodes.get(identifier).into_iter().flatten()
+    }
+
+    /// Returns all nodes that have reported, with their reports.
+    pub(crate) fn all(
+        &self,
+    ) -> impl Iterator<Item = (&Identifier, &OrdMap<Phase, PhaseReport>)> + use<'_> {
+        self.nodes.iter()
+    }
+
+    /// Stores a report about `generation`. Returns `false` if the same report, or one about a newer generation, is stored
+    /// already.
+    pub(crate) fn report(
+        &mut self,
+        report: NewReport,
+        generation: GenerationNumber,
+        revision: Revision,
+    ) -> Result<bool, CapacityExceeded> {
+        let NewReport {
+            identifier,
+            phase,
+            reason,
+            at,
+            within,
+            ..
+        } = report;
+        let reports = self.nodes.get(&identifier);
+        let known = reports.and_then(|reports| reports.get(&phase));
+        if let Some(known) = known {
+            let newest = reports.into_iter().flatten().map(|(_, of)| of.revision);
+            let is_newest = newest.max() == Some(known.revision);
+            let is_same = known.generation == generation && known.reason == reason;
+            if known.generation > generation || (is_same && is_newest) {
+                return Ok(false);
+            }
+        }
+        let max = within.per_node_max;
+        if known.is_none() && reports.is_some_and(|reports| reports.len() >= max) {
+            return Err(CapacityExceeded::PhasesOfNode { max });
+        }
+        let max_bytes = within.total_max_bytes;
+        let bytes = bytes_of(&phase, reason.as_deref());
+        let bytes_before = known.map_or(0, |known| bytes_of(&phase, known.reason.as_deref()));
+        let total_bytes = self.total_bytes - bytes_before + bytes;
+        if bytes > bytes_before && total_bytes > max_bytes {
+            return Err(CapacityExceeded::Phases { max_bytes });
+        }
+        let report = PhaseReport {
+            generation,
+            reason,
+            at,
+            revision,
+        };
+        self.insert(identifier, &phase, report);
+        Ok(true)
+    }
+
+    /// Inserts a report in place of an earlier one about the same phase.
+    pub(crate) fn insert(&mut self, identifier: Identifier, phase: &Phase, report: PhaseReport) {
+        self.total_bytes += bytes_of(phase, report.reason.as_deref());
+        let reports = self.nodes.entry(identifier).or_default();
+        if let Some(before) = reports.insert(phase.clone(), report) {
+            self.total_bytes -= bytes_of(phase, before.reason.as_deref());
+        }
+    }
+
+    /// Forgets the reports of a node.
+    pub(crate) fn remove(&mut self, identifier: &str) {
+        for (phase, report) in self.nodes.remove(identifier).into_iter().flatten() {
+            self.total_bytes -= bytes_of(&phase, report.reason.as_deref());
+        }
+    }
+
+    /// Makes the reports of a node about `from` and later generations reports about `to`.
+    pub(crate) fn carry(&mut self, identifier: &str, from: GenerationNumber, to: GenerationNumber) {
+        let Some(reports) = self.nodes.get_mut(identifier) else {
+            return;
+        };
+        let carried = reports.iter().map(|(phase, report)| {
+            let generation = if report.generation >= from {
+                to
+            } else {
+                report.generation
+            };
+            let report = PhaseReport {
+                generation,
+                ..report.clone()
+            };
+            (phase.clone(), report)
+        });
+        *reports = carried.collect();
+    }
+}
+
+fn bytes_of(phase: &Phase, reason: Option<&str>) -> usize {
+    REPORT_BYTES + phase.as_str().len() + reason.map_or(0, str::len)
+}

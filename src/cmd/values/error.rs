@@ -1,0 +1,121 @@
+//! The reasons why a command about values failed, and the names that the user may have meant.
+
+use std::{io, path::PathBuf};
+
+use cfgsync_client::{CallError, Client};
+use cfgsync_model::Namespace;
+use cfgsync_support::{bounded_file::ReadError, nearest::did_you_mean};
+
+use super::address::ValueAddress;
+use crate::cmd::{error::CommandError, exit::Exit};
+
+/// The reason why a value was not shown or not set.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ValuesError {
+    /// The value is a secret, and `--reveal` is missing.
+    #[error("{name} is a secret; add --reveal to print it")]
+    Secret {
+        /// The namespace and the key.
+        name: String,
+    },
+    /// The value has no such version, so there is nothing to compare.
+    #[error("{name} has one version only, so there is nothing to compare")]
+    OneVersion {
+        /// The namespace and the key.
+        name: String,
+    },
+    /// The server's answer has content that is no base64.
+    #[error("the server sent content for {name} that is not base64")]
+    NotBase64 {
+        /// The namespace and the key.
+        name: String,
+    },
+    /// The content cannot be read.
+    #[error("cannot read {}: {problem}", path.display())]
+    Read {
+        /// The file with the content.
+        path: PathBuf,
+        /// The reason.
+        problem: ReadError,
+    },
+    /// A file of values has a mistake.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The mistake.
+        problem: String,
+    },
+    /// A file of values cannot be written.
+    #[error("cannot write {}: {problem}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The error of the operating system.
+        problem: io::Error,
+    },
+}
+
+/// Returns the error of reading a value. A missing value is the answer "no", and the message has the nearest name.
+pub(super) async fn of_read(
+    client: &Client,
+    address: &ValueAddress,
+    error: CallError,
+) -> CommandError {
+    let CallError::Refused { body, .. } = &error else {
+        return error.into();
+    };
+    match body.reason.as_deref() {
+        Some("not_found" | "version_not_found") => {
+            let hint = hint(client, address, &body.message).await;
+            CommandError::new(Exit::No, &body.message).hint(hint)
+        }
+        _ => error.into(),
+    }
+}
+
+/// Returns the error of changing a value, which has the nearest name if there is no such value.
+pub(super) async fn of_change(
+    client: &Client,
+    address: &ValueAddress,
+    error: CallError,
+) -> CommandError {
+    let CallError::Refused { body, .. } = &error else {
+        return error.into();
+    };
+    let hint = match body.reason.as_deref() {
+        Some("not_found") => hint(client, address, &body.message).await,
+        Some("key_exists") => "leave --create out to replace the value".to_owned(),
+        Some("other_version") => format!(
+            "`cfgsync values get {address}` shows the value; another operator may have changed it"
+        ),
+        Some("invalid_value") => {
+            "--codec says how the content is encoded: json is the default, where a text has quotes, as in '\"a b\"'; \
+             with --codec text, the content is the text itself"
+                .to_owned()
+        }
+        _ => return error.into(),
+    };
+    CommandError::from(error).hint(hint)
+}
+
+/// Returns what to do about a value that does not exist.
+async fn hint(client: &Client, address: &ValueAddress, message: &str) -> String {
+    let namespace = &address.namespace;
+    let list = format!("`cfgsync values ls {namespace}` lists the values of the namespace");
+    // The server compares only the keys of this namespace.
+    if message.contains("did you mean") {
+        return list;
+    }
+    // Without the list of namespaces, the message is still complete.
+    let Ok(page) = client.namespaces("").await else {
+        return list;
+    };
+    let names = page.value.namespaces;
+    if names.contains(namespace) {
+        return list;
+    }
+    let question = did_you_mean(namespace.as_str(), names.iter().map(Namespace::as_str));
+    let question = question.map_or_else(String::new, |question| format!("; {question}"));
+    format!("the namespace {namespace} has no values{question}")
+}
