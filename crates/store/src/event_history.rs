@@ -181,6 +181,7 @@ fn contents_bytes(event: &Event) -> usize {
         EventKind::ValueSet { content, .. } => content.bytes.len(),
         EventKind::NodeRegistered { registration } => bytes_of(&registration.metadata),
         EventKind::ClusterFailed { failure } => failure.reason.len(),
+        EventKind::PhaseReported { reason, .. } => reason.as_ref().map_or(0, |reason| reason.len()),
         _ => 0,
     }
 }
