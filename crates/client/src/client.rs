@@ -8,6 +8,7 @@ mod transport;
 mod tokens;
 mod json;
 mod values;
+mod events;
 
 use std::{
     path::PathBuf,
@@ -40,6 +41,7 @@ use cfgsync_wire::{
     ReceivedPayload, ReloadBody, ReloadPart, ReloadResult,
 };
 pub use error::{CallError, InvalidSecret, TrustError};
+pub use events::{EventStream, WatchOptions, Watched};
 pub use response::{Response, ResponseMeta};
 use transport::{RawResponse, RequestOptions};
 

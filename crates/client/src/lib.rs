@@ -40,7 +40,10 @@ mod previous;
 mod fetch_and_write;
 pub mod supervisor;
 
-pub use client::{CallError, Client, InvalidSecret, Response, ResponseMeta, TrustError};
+pub use client::{
+    CallError, Client, EventStream, InvalidSecret, Response, ResponseMeta, TrustError,
+    WatchOptions, Watched,
+};
 pub use deliver::{
     CommittedDelivery, Delivery, DeliveryOptions, FinishActionError, InvalidReceiptPath,
     StagedDelivery,

@@ -35,6 +35,8 @@ pub(super) struct EventStream {
     /// Marked changed when the server has other tokens.
     tokens: watch::Receiver<()>,
     reader: EventReader,
+    /// Whether the stream waits for new events. Otherwise it ends with the newest one.
+    follows: bool,
     /// Frames that were read and are not sent yet.
     frames: VecDeque<Bytes>,
     next_heartbeat: Instant,
@@ -51,6 +53,7 @@ impl EventStream {
         connection: Arc<Connection>,
         token: Option<PresentedToken>,
         mut reader: EventReader,
+        follows: bool,
         slot: WatcherSlot,
     ) -> Self {
         let mut first = PREAMBLE.to_owned();
@@ -60,6 +63,7 @@ impl EventStream {
             token,
             tokens: server.config.access.tokens_changed(),
             reader,
+            follows,
             frames: VecDeque::from([first.into()]),
             next_heartbeat: Instant::now() + server.config.watch_heartbeat,
             is_ending: false,
@@ -103,6 +107,10 @@ impl EventStream {
             .read(|kind| reads_values || !kind.is_of_values());
         let is_idle = batch.frames.is_empty() && batch.is_complete;
         self.frames.extend(batch.frames);
+        if batch.is_complete && !self.follows {
+            self.is_ending = true;
+            return;
+        }
         if !is_idle {
             // A long history without a selected event must not delay other tasks.
             tokio::task::yield_now().await;

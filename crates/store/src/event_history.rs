@@ -92,6 +92,11 @@ impl EventHistory {
         self.drop_oldest();
     }
 
+    /// Returns the revision after which the history has all events.
+    pub(crate) fn complete_after(&self) -> Revision {
+        self.complete_after
+    }
+
     /// Returns the part number of the next event at `revision`.
     pub(crate) fn next_part(&self, revision: Revision) -> u32 {
         let newest = self.commits.back().and_then(|commit| commit.events.last());

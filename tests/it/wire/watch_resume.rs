@@ -103,6 +103,16 @@ async fn history_that_does_not_reach_back_gives_a_reset() {
     assert_eq!(names(&kept.next_changes(2).await), ["set", "set"]);
 }
 
+#[tokio::test]
+async fn stream_from_the_oldest_event_may_end_with_the_newest() {
+    let server = few_events(2);
+    three_changes(&server).await;
+    let query = "?namespaces=prod&since=oldest&follow=false";
+    let mut watch = Watch::open(&server, query, "").await;
+    assert_eq!(names(&watch.next_changes(2).await), ["set", "set"]);
+    assert_eq!(watch.next_or_end().await, None);
+}
+
 /// The parts of one revision have ids of their own. The last one has the id of the whole revision.
 #[tokio::test]
 async fn stream_resumes_within_a_revision() {
