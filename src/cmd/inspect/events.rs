@@ -1,8 +1,9 @@
 //! `cfgsync inspect events`: prints what has happened, and what happens.
 
 use cfgsync_client::{Client, WatchOptions};
+use cfgsync_cluster::EVENT_NAMES;
 use cfgsync_model::Identifier;
-use clap::Args;
+use clap::{Args, builder::PossibleValuesParser};
 
 use crate::cmd::{
     error::CommandError,
@@ -30,7 +31,9 @@ pub(super) struct EventsArgs {
         long,
         env = "CFGSYNC_KIND",
         value_name = "NAME",
-        value_delimiter = '\n'
+        value_delimiter = '\n',
+        value_parser = PossibleValuesParser::new(EVENT_NAMES),
+        hide_possible_values = true
     )]
     kind: Vec<String>,
     /// Print only events of this node; may be repeated
