@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame};
 use tokio::{
     sync::watch,
@@ -27,6 +27,9 @@ use cfgsync_cluster::{EventReader, STOPPING_NOTICE};
 const PREAMBLE: &str = "retry: 5000\n\n: connected\n\n";
 
 const HEARTBEAT: &str = ": heartbeat\n\n";
+
+/// The length of frames that are copied into one piece, in bytes.
+const COPIED_MAX_BYTES: usize = 16 << 10;
 
 /// The state of one event stream.
 pub(super) struct EventStream {
@@ -81,14 +84,34 @@ impl EventStream {
             if !may(&self.connection, self.token.as_ref(), Action::Watch) {
                 return None;
             }
-            if let Some(frame) = self.frames.pop_front() {
-                return Some(frame);
+            if let Some(bytes) = self.take_frames() {
+                return Some(bytes);
             }
             if self.is_ending {
                 return None;
             }
             self.read_or_wait().await;
         }
+    }
+
+    /// Takes the next frame, and the small ones that follow. Each piece of a response costs more than a copy of some small
+    /// frames. A frame that is alone or large is not copied.
+    fn take_frames(&mut self) -> Option<Bytes> {
+        let first = self.frames.pop_front()?;
+        let mut length = first.len();
+        let is_next = |frame: &&Bytes| {
+            length += frame.len();
+            length <= COPIED_MAX_BYTES
+        };
+        let more = self.frames.iter().take_while(is_next).count();
+        if more == 0 {
+            return Some(first);
+        }
+        let mut bytes = BytesMut::from(first);
+        for frame in self.frames.drain(..more) {
+            bytes.extend_from_slice(&frame);
+        }
+        Some(bytes.freeze())
     }
 
     /// Reads the events that are due. If there are none, waits for events, for the time of the next heartbeat, or for

@@ -22,7 +22,7 @@ pub struct EventBounds {
 impl Default for EventBounds {
     fn default() -> Self {
         Self {
-            events_max: 8192,
+            events_max: 16_384,
             contents_max_bytes: 16 << 20,
         }
     }
