@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use super::routes::{ROUTES, Route};
 use cfgsync_model::{
-    GenerationNumber, Identifier, InvalidIdentifier, InvalidPhase, InvalidValueName, Namespace,
+    GenerationNumber, Identifier, InvalidIdentifier, InvalidShortName, InvalidValueName, Namespace,
     Phase, ValueKey,
 };
 
@@ -39,7 +39,7 @@ pub(super) enum WrongPath {
     #[error("the path names no key: {0}")]
     Key(InvalidValueName),
     #[error("the path names no phase: {0}")]
-    Phase(#[from] InvalidPhase),
+    Phase(#[from] InvalidShortName),
     #[error("the path names no generation: {0:?} is not a whole number of at least 1")]
     Generation(String),
 }
