@@ -46,6 +46,7 @@ pub(crate) mod release;
 pub(crate) mod redraw;
 pub(crate) mod report_phase;
 pub(crate) mod wait_phase;
+pub(crate) mod run_once;
 pub(crate) mod token;
 pub(crate) mod key;
 pub(crate) mod generate;
@@ -95,6 +96,7 @@ pub(crate) enum Command {
     Rollout(rollout::RolloutArgs),
     Report(report_phase::ReportArgs),
     Wait(wait_phase::WaitArgs),
+    RunOnce(run_once::RunOnceArgs),
     Values(values::ValuesArgs),
     Token(token::TokenArgs),
     Key(key::KeyArgs),
@@ -123,6 +125,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Rollout(args) => rollout::run(args),
         Command::Report(args) => report_phase::run(args),
         Command::Wait(args) => wait_phase::run(args),
+        Command::RunOnce(args) => run_once::run(args),
         Command::Values(args) => values::run(args),
         Command::Token(args) => token::run(args),
         Command::Key(args) => key::run(&args),

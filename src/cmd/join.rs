@@ -50,7 +50,7 @@ use super::{
 };
 use deliver::Delivered;
 
-use signals::{EndedBy, Signals};
+pub(crate) use signals::{EndedBy, Signals};
 use wait::Outcome;
 
 /// Register this node, wait until the cluster is complete, write its files, and run CMD

@@ -71,6 +71,11 @@ impl WantedGeneration {
 }
 
 impl NodeArgs {
+    /// Returns a client that acts as no particular node.
+    pub(crate) fn operator_client(self) -> Result<Client, CommandError> {
+        self.access.client()
+    }
+
     /// Returns the identifier, and a client that acts as this node.
     pub(crate) fn client(self) -> Result<(Identifier, Client), CommandError> {
         let Some(id) = self.id else {

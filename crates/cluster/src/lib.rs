@@ -54,7 +54,7 @@ mod runs;
 pub use admission::check_registration;
 pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, MetadataAccess, Refusal};
 pub use audit_sink::{AuditEvent, AuditRefused, AuditSink, RenderOutcome};
-pub use cfgsync_store::ValueRejection;
+pub use cfgsync_store::{RunRejection, ValueRejection};
 pub use event_filter::{
     EVENT_NAMES, EventFilter, FILTER_NAME_MAX_BYTES, FILTER_NAMES_MAX, FilterNames, InvalidFilter,
 };
