@@ -119,7 +119,7 @@ pub(crate) struct JoinArgs {
         help_heading = "Files"
     )]
     owner: Option<Arc<Ownership>>,
-    /// How long to try; 0 means no limit
+    /// How long to try, until the first delivery; 0 means no limit
     #[arg(
         long,
         env = "CFGSYNC_TIMEOUT",

@@ -527,3 +527,75 @@ fn follower_keeps_no_memory_of_a_large_payload() {
     let anonymous_kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(anonymous_kib < 12 << 10, "{line}");
 }
+
+#[test]
+fn node_that_fell_back_on_its_files_follows_once_the_server_is_there() {
+    let cluster = Cluster::with("one", &[], &["--port-file", "port"]);
+    let flags = ["--receipt", "receipt"];
+    let mut node = cluster.follow(&flags);
+    node.signal(Signal::TERM);
+    node.log_until("ended by SIGTERM");
+    let port = cluster.sandbox.read("port");
+    let Cluster { sandbox, server } = cluster;
+    let url = server.url.clone();
+    drop(server);
+    let arguments = [
+        &join(&url, "node-1")[..],
+        &flags,
+        &[
+            "--watch",
+            "--fallback",
+            "existing=100ms",
+            "--reload-signal",
+            "HUP",
+        ],
+        &["--", "sh", "-c", PROGRAM],
+    ];
+    let mut node = sandbox.start(&arguments.concat());
+    node.log_until("continuing with the previous delivery");
+    node.log_until("is up");
+    sandbox.put("cluster.yaml", &spec("two", &[]));
+    let listen = format!("127.0.0.1:{}", port.trim());
+    let _server = sandbox.start(&["serve", "cluster.yaml", "--listen", &listen]);
+    node.log_until("reloaded");
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().0, 7);
+    assert_eq!(sandbox.read("events"), "start one\nreload two\nend\n");
+}
+
+#[test]
+fn node_whose_token_was_revoked_keeps_its_files_and_its_program() {
+    let sandbox = Sandbox::new();
+    sandbox.put("cluster.yaml", &spec("one", &[]));
+    sandbox.token("other", &["--role", "node"]);
+    let without = sandbox.read("tokens");
+    sandbox.token("node", &["--role", "node"]);
+    let tokens = sandbox.read("tokens");
+    let mut server = sandbox.serve(&["--tokens", "tokens", "--min-generation-interval", "0s"]);
+    let arguments = [
+        &join(&server.url, "node-1")[..],
+        &[
+            "--token-file",
+            "node.token",
+            "--watch",
+            "--reload-signal",
+            "HUP",
+        ],
+        &["--", "sh", "-c", PROGRAM],
+    ];
+    let mut node = sandbox.start(&arguments.concat());
+    node.log_until("is up");
+    sandbox.put("tokens", &without);
+    server.signal(Signal::HUP);
+    server.log_until("read tokens again");
+    sandbox.put("cluster.yaml", &spec("two", &[]));
+    server.signal(Signal::HUP);
+    node.log_until("this server does not know the token");
+    assert_eq!(sandbox.read("node-1/config"), "one");
+    sandbox.put("tokens", &tokens);
+    server.signal(Signal::HUP);
+    node.log_until("reloaded");
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().0, 7);
+    assert_eq!(sandbox.read("events"), "start one\nreload two\nend\n");
+}
