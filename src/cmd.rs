@@ -30,6 +30,7 @@ pub(crate) mod spec_file;
 pub(crate) mod serve;
 pub(crate) mod join;
 pub(crate) mod inspect;
+pub(crate) mod rollout;
 pub(crate) mod values;
 pub(crate) mod plan;
 pub(crate) mod rm;
@@ -40,6 +41,10 @@ pub(crate) mod reset;
 pub(crate) mod reload;
 pub(crate) mod release;
 pub(crate) mod redraw;
+pub(crate) mod node_client;
+pub(crate) mod phase_wait;
+pub(crate) mod report_phase;
+pub(crate) mod wait_phase;
 pub(crate) mod token;
 pub(crate) mod key;
 pub(crate) mod generate;
@@ -86,6 +91,9 @@ pub(crate) enum Command {
     Reload(reload::ReloadArgs),
     Release(release::ReleaseArgs),
     Redraw(redraw::RedrawArgs),
+    Rollout(rollout::RolloutArgs),
+    Report(report_phase::ReportArgs),
+    Wait(wait_phase::WaitArgs),
     Values(values::ValuesArgs),
     Token(token::TokenArgs),
     Key(key::KeyArgs),
@@ -111,6 +119,9 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Reload(args) => reload::run(args),
         Command::Release(args) => release::run(args),
         Command::Redraw(args) => redraw::run(args),
+        Command::Rollout(args) => rollout::run(args),
+        Command::Report(args) => report_phase::run(args),
+        Command::Wait(args) => wait_phase::run(args),
         Command::Values(args) => values::run(args),
         Command::Token(args) => token::run(args),
         Command::Key(args) => key::run(&args),
@@ -146,6 +157,8 @@ mod tests {
                     ("inspect", "watch"),
                     // Where CFGSYNC_SERVER is set for other commands, `plan` asks no server.
                     ("plan", "server"),
+                    // CFGSYNC_NODES is the file of `plan`.
+                    ("wait", "nodes"),
                     ("new", "out-dir"),
                 ];
                 if without.contains(&(command.get_name(), long)) {

@@ -120,6 +120,16 @@ impl From<GenerateError> for CommandError {
     }
 }
 
+impl From<NodeKeyError> for CommandError {
+    fn from(error: NodeKeyError) -> Self {
+        let exit = match &error {
+            NodeKeyError::OtherServer { .. } => Exit::NotAllowed,
+            _ => Exit::WrongSetting,
+        };
+        Self::new(exit, error)
+    }
+}
+
 impl From<RouteError> for CommandError {
     fn from(error: RouteError) -> Self {
         Self::new(Exit::Unusable, error)

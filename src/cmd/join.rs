@@ -16,6 +16,7 @@ mod resolve;
 mod signals;
 mod wait;
 mod document;
+mod facts;
 mod mirror;
 mod hook;
 mod deliver;
@@ -48,6 +49,8 @@ use super::{
     tls::{ClientTlsArgs, TrustFailure},
 };
 use deliver::Delivered;
+pub(crate) use facts::SEAT_VARIABLE;
+
 use signals::{EndedBy, Signals};
 use wait::Outcome;
 
@@ -205,7 +208,7 @@ pub(crate) enum JoinFailure {
 /// The result of the asynchronous part.
 enum Joined {
     /// The files are written, and CMD is still to be executed.
-    Delivered(Vec<OsString>, Delivered),
+    Delivered(Vec<OsString>, Box<Delivered>),
     /// The node has followed the cluster until this end.
     Followed(Exit),
 }
@@ -230,7 +233,7 @@ pub(crate) fn run(args: JoinArgs) -> Result<Exit, CommandError> {
         let own = Rc::<OwnChildren>::default();
         let delivered = join(&plan, &mut session, &mut signals, progress, &own).await?;
         let Some(settings) = &plan.watch else {
-            return Ok(Joined::Delivered(plan.command, delivered));
+            return Ok(Joined::Delivered(plan.command, Box::new(delivered)));
         };
         let ended =
             follow::run(&plan, settings, &mut session, &mut signals, delivered, own).await?;
@@ -248,7 +251,7 @@ pub(crate) fn run(args: JoinArgs) -> Result<Exit, CommandError> {
     if command.is_empty() {
         return Ok(Exit::Done);
     }
-    let failed = handover::execute(&command, delivered);
+    let failed = handover::execute(&command, *delivered);
     Err(JoinFailure::Program(failed).into())
 }
 
@@ -279,7 +282,7 @@ async fn join(
             manager.status(&format!("continuing with the previous delivery: {kept}"));
             // The registration stays: this node is a member, and the other nodes may be waiting for it.
             deliver::report_previous(plan, session, &previous)?;
-            Delivered::of_previous(*previous)
+            deliver::continue_with(plan, session, *previous)
         }
         Outcome::Failed(error) => {
             withdraw_after(&error, session).await;
@@ -320,7 +323,7 @@ async fn deliver_first(
     Ok(Delivered {
         // It is not tried again.
         held: payload.digest,
-        ..Delivered::of_previous(*previous)
+        ..deliver::continue_with(plan, session, *previous)
     })
 }
 

@@ -382,12 +382,13 @@ fn check_that_hangs_floods_or_is_killed_refuses_the_files() {
 
 #[test]
 fn first_delivery_is_checked_too() {
-    let cluster = Cluster::new("one");
+    let mut cluster = Cluster::new("one");
     let flags = ["--check", CHECK, "--receipt", "receipt"];
     let node = cluster.follow(&flags);
     node.signal(Signal::TERM);
     assert_eq!(node.end().0, 143);
     cluster.change("bad");
+    cluster.server.log_until("generation 2");
     let (code, log) = cluster.start(&["--check", CHECK]).end();
     assert_eq!(code, 65, "{log}");
     assert!(

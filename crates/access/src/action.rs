@@ -17,6 +17,10 @@ pub enum Action {
     Fetch,
     /// Withdraw a node's registration.
     Leave,
+    /// Report a phase of a node.
+    Report,
+    /// Wait until nodes have reached a phase. Open to nodes and viewers.
+    WaitForPhase,
     /// Read the state of the cluster: nodes, generations, metrics.
     Inspect,
     /// Read the payload of any node, or the list of tokens.
@@ -39,7 +43,9 @@ impl Action {
     pub const fn required_role(self) -> Option<Role> {
         match self {
             Self::Probe | Self::CheckAccess => None,
-            Self::Register | Self::Fetch | Self::Leave => Some(Role::Node),
+            Self::Register | Self::Fetch | Self::Leave | Self::Report | Self::WaitForPhase => {
+                Some(Role::Node)
+            }
             Self::Inspect | Self::Watch => Some(Role::Viewer),
             Self::Read | Self::Operate | Self::ReadValues | Self::WriteValues => {
                 Some(Role::Operator)
@@ -50,9 +56,10 @@ impl Action {
     /// Whether a successful action changes the cluster, so that it belongs into the audit log.
     pub const fn is_change(self) -> bool {
         match self {
-            Self::Register | Self::Leave | Self::Operate | Self::WriteValues => true,
+            Self::Register | Self::Leave | Self::Report | Self::Operate | Self::WriteValues => true,
             Self::Probe
             | Self::Fetch
+            | Self::WaitForPhase
             | Self::Inspect
             | Self::Read
             | Self::Watch

@@ -121,6 +121,8 @@ fn check_role(policy: &Policy, principal: &Principal<'_>, action: Action) -> Res
         }
         Some(_) if is_anonymous => Err(Denial::NoCredentials(required)),
         Some(role) if role == required => Ok(()),
+        // A phase is a part of the state of the cluster.
+        Some(Role::Viewer) if action == Action::WaitForPhase => Ok(()),
         Some(role) => Err(Denial::WrongRole {
             required,
             principal: principal.to_string(),
@@ -247,17 +249,14 @@ mod tests {
     #[test]
     fn the_role_decides_which_actions_are_allowed() {
         use Action::{
-            Fetch, Inspect, Leave, Operate, Probe, Read, ReadValues, Register, Watch, WriteValues,
+            Fetch, Inspect, Leave, Operate, Probe, Read, ReadValues, Register, Report,
+            WaitForPhase, Watch, WriteValues,
         };
         let open = &[Probe][..];
-        let nodes = &[Probe, Register, Fetch, Leave][..];
-        let views = &[Probe, Inspect, Watch][..];
-        let values = [ReadValues, WriteValues];
-        let all = [
-            &[Probe, Register, Fetch, Leave, Inspect, Watch, Read, Operate],
-            &values[..],
-        ];
-        let all = &all.concat()[..];
+        let nodes = &[Probe, Register, Fetch, Leave, Report, WaitForPhase][..];
+        let views = &[Probe, Inspect, Watch, WaitForPhase][..];
+        let operators = &[Inspect, Watch, Read, Operate, ReadValues, WriteValues][..];
+        let all = &[nodes, operators].concat()[..];
         // The client's credentials, whether nodes may be anonymous, and the actions that are allowed then.
         for (presents, anonymous, allowed) in [
             ("nothing", false, open),

@@ -49,7 +49,7 @@ pub struct ValueEventBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     /// Whether the content is a secret, which no event shows. An existing client ignores it.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hidden: bool,
 }
 
@@ -165,10 +165,6 @@ impl ValueEventType {
             Self::AliasDelete => "alias_delete",
         }
     }
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Delivers a payload: writes the files, prints what is routed to stdout, and reports what was written.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 
 use cfgsync::ArtifactFile;
 use cfgsync_client::{
@@ -8,23 +8,32 @@ use cfgsync_client::{
     StaleOutcome,
     disk::{DirectoryLocks, DiskError, Outcome, WrittenFile},
 };
-use cfgsync_model::{Digest, GenerationNumber};
+use cfgsync_model::Digest;
 use cfgsync_wire::ReceivedPayload;
 use tracing::{debug, info, warn};
 
 use super::{
-    JoinFailure, document::Document, environment, hook::Hook, mirror::Mirror, resolve::Plan,
-    watch::Check,
+    JoinFailure, document::Document, environment, facts::Given, hook::Hook, mirror::Mirror,
+    resolve::Plan, watch::Check,
 };
 use crate::cmd::{orphans::OwnChildren, output, progress::counted};
 
 /// Up to this number of files, the log names each of them.
 const NAMED_MAX: usize = 10;
 
+/// The variables that a delivery adds to the environment of CMD.
+#[derive(Debug, Clone)]
+pub(super) struct AddedVariables {
+    /// Those of `--env` artifacts.
+    pub(super) sent: Vec<(String, String)>,
+    /// The facts about the node. They count if both have a variable.
+    pub(super) facts: Vec<(&'static str, OsString)>,
+}
+
 /// The result of a delivery, for the start of CMD.
 pub(super) struct Delivered {
-    /// The additional environment of CMD.
-    pub(super) variables: Vec<(String, String)>,
+    /// What CMD gets in its environment.
+    pub(super) variables: AddedVariables,
     /// Keeps other deliveries from changing the files until CMD has started.
     pub(super) locks: Option<DirectoryLocks>,
     /// The digest of the payload. `None` from servers of the older protocol.
@@ -37,17 +46,22 @@ pub(super) struct Delivered {
     pub(super) is_action_pending: bool,
 }
 
-impl Delivered {
-    /// Returns the result of continuing with a previous delivery.
-    pub(super) fn of_previous(previous: PreviousDelivery) -> Self {
-        Self {
-            variables: vec![],
-            locks: Some(previous.locks),
-            held: previous.receipt.digest,
-            generation: previous.receipt.delivered(),
-            has_changes: false,
-            is_action_pending: previous.receipt.action_pending,
-        }
+/// Returns the result of continuing with a previous delivery.
+pub(super) fn continue_with(
+    plan: &Plan,
+    session: &Session,
+    previous: PreviousDelivery,
+) -> Delivered {
+    Delivered {
+        variables: AddedVariables {
+            sent: vec![],
+            facts: Given::by_receipt(&previous.receipt).variables(plan, session),
+        },
+        locks: Some(previous.locks),
+        held: previous.receipt.digest,
+        generation: previous.receipt.delivered(),
+        has_changes: false,
+        is_action_pending: previous.receipt.action_pending,
     }
 }
 
@@ -71,6 +85,7 @@ pub(super) async fn deliver(
         variables
             .extend(environment::read(file, &plan.env_allow).map_err(JoinFailure::Environment)?);
     }
+    let facts = Given::by_payload(session, payload).variables(plan, session);
     let staged = plan
         .delivery
         .stage_when_unlocked(session, payload, |directory| {
@@ -84,7 +99,7 @@ pub(super) async fn deliver(
     if let Some(check) = check
         && (staged.has_changes() || !plan.env.is_empty())
     {
-        run_check(check, payload, own)
+        run_check(check, payload, &facts, own)
             .await
             .map_err(JoinFailure::Check)?;
     }
@@ -103,7 +118,10 @@ pub(super) async fn deliver(
         );
     }
     Ok(Delivered {
-        variables,
+        variables: AddedVariables {
+            sent: variables,
+            facts,
+        },
         locks: Some(locks),
         held: payload.digest,
         generation: generation_of(session, payload),
@@ -116,6 +134,7 @@ pub(super) async fn deliver(
 async fn run_check(
     check: &Check,
     payload: &ReceivedPayload,
+    facts: &[(&'static str, OsString)],
     own: &OwnChildren,
 ) -> Result<(), String> {
     let mirror = Mirror::create(&payload.files)
@@ -126,17 +145,8 @@ async fn run_check(
         timeout: check.timeout,
         own,
     };
-    let generation = generation_text(payload.generation);
-    let variables = [
-        ("CFGSYNC_STAGED", mirror.path().as_os_str()),
-        ("CFGSYNC_GENERATION", OsStr::new(&generation)),
-    ];
-    hook.run(&variables).await
-}
-
-/// Returns the value of `CFGSYNC_GENERATION`. It is empty for servers of the older protocol.
-pub(super) fn generation_text(generation: Option<GenerationNumber>) -> String {
-    generation.map_or_else(String::new, |number| number.to_string())
+    let staged = ("CFGSYNC_STAGED", mirror.path().as_os_str().to_owned());
+    hook.run(&[facts, &[staged]].concat()).await
 }
 
 fn generation_of(session: &Session, payload: &ReceivedPayload) -> Option<DeliveredGeneration> {

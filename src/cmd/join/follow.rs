@@ -3,10 +3,10 @@
 //! [`Follower`] follows the server. [`run`] handles signals and CMD meanwhile. Only a signal or the end of CMD ends it:
 //! after any failure, the files of the last delivery stay, and the node tries again.
 
-use std::{pin::pin, rc::Rc, time::Duration};
+use std::{ffi::OsString, pin::pin, rc::Rc, time::Duration};
 
 use cfgsync_client::{DeliveredGeneration, Event, JoinError, Session};
-use cfgsync_model::{Digest, GenerationNumber};
+use cfgsync_model::Digest;
 use cfgsync_support::duration;
 use cfgsync_wire::ReceivedPayload;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -51,6 +51,7 @@ pub(super) async fn run(
         has_changes,
         is_action_pending,
     } = first;
+    let facts = variables.facts.clone();
     let mut child = None;
     if !plan.command.is_empty() {
         signals.also_forward().map_err(JoinFailure::Wait)?;
@@ -65,8 +66,9 @@ pub(super) async fn run(
     drop(locks);
     // Without a receipt, nothing says whether an earlier process has done it.
     let has_receipt = plan.delivery.receipt().is_some();
-    let must_act = child.is_none() && (has_changes || is_action_pending || !has_receipt);
-    if !must_act && settings.acts() {
+    let must_act = has_changes || is_action_pending || !has_receipt;
+    let owed = (child.is_none() && must_act).then_some(facts);
+    if owed.is_none() && settings.acts() {
         finish_action(plan);
     }
     memory::release_unused();
@@ -78,7 +80,7 @@ pub(super) async fn run(
     let mut follower = Follower::new(plan, settings, session, own.clone());
     follower.held = held;
     follower.delivered = generation;
-    follower.must_act = must_act;
+    follower.owed = owed;
     let mut orphans = pin!(collect_orphans(own));
     loop {
         let delivered = {
@@ -151,8 +153,8 @@ struct Follower<'a> {
     /// The payload that the node has, or that it refused.
     held: Option<Digest>,
     delivered: Option<DeliveredGeneration>,
-    /// Whether the action for the last delivery is still to be done.
-    must_act: bool,
+    /// The facts of the last delivery, if its action is still to be done.
+    owed: Option<Vec<(&'static str, OsString)>>,
     /// When the files last changed.
     changed_at: Instant,
     /// Failures of the session since the server last responded as it should.
@@ -176,7 +178,7 @@ impl<'a> Follower<'a> {
             progress,
             held: None,
             delivered: None,
-            must_act: false,
+            owed: None,
             changed_at: Instant::now(),
             failures: 0,
         }
@@ -184,9 +186,8 @@ impl<'a> Follower<'a> {
 
     /// Returns the next delivery, whose action is done.
     async fn next(&mut self) -> Delivered {
-        if std::mem::take(&mut self.must_act) {
-            self.act(self.delivered.as_ref().map(|it| it.generation))
-                .await;
+        if let Some(facts) = self.owed.take() {
+            self.act(&facts).await;
         }
         loop {
             let payload = loop {
@@ -244,7 +245,7 @@ impl<'a> Follower<'a> {
             if !matches!(self.settings.action, Action::Nothing) {
                 // The program may take long.
                 delivered.locks = None;
-                self.act(payload.generation).await;
+                self.act(&delivered.variables.facts).await;
             }
         }
         delivered
@@ -284,9 +285,8 @@ impl<'a> Follower<'a> {
     }
 
     /// Does the action after a change.
-    async fn act(&mut self, generation: Option<GenerationNumber>) {
-        let generation = deliver::generation_text(generation);
-        let is_done = action::act(self.settings, &self.own, &generation).await;
+    async fn act(&self, facts: &[(&'static str, OsString)]) {
+        let is_done = action::act(self.settings, &self.own, facts).await;
         if is_done {
             finish_action(self.plan);
         }

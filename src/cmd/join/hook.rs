@@ -44,7 +44,7 @@ impl Hook<'_> {
     ///
     /// # Errors
     /// The reason in words: it cannot be started, it fails, or it takes too long or prints too much and was killed.
-    pub(super) async fn run(&self, variables: &[(&str, &OsStr)]) -> Result<(), String> {
+    pub(super) async fn run(&self, variables: &[(&'static str, OsString)]) -> Result<(), String> {
         let mut running = self.start(variables)?;
         let output = Output::default();
         let outcome = timeout(self.timeout, running.communicate(self.flag, &output)).await;
@@ -67,14 +67,14 @@ impl Hook<'_> {
         })
     }
 
-    fn start(&self, variables: &[(&str, &OsStr)]) -> Result<Running<'_>, String> {
+    fn start(&self, variables: &[(&'static str, OsString)]) -> Result<Running<'_>, String> {
         let failed = |problem: String| format!("cannot run {}: {problem}", self.flag);
         let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
         for variable in credentials::variables_with_token() {
             environment.remove(OsStr::new(variable));
         }
         for (name, value) in variables {
-            environment.insert((*name).into(), (*value).to_owned());
+            environment.insert((*name).into(), value.clone());
         }
         let shell = OsStr::new("sh");
         let search_path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);

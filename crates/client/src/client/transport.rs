@@ -91,7 +91,7 @@ impl Client {
         })
     }
 
-    async fn send_with_failover(
+    pub(super) async fn send_with_failover(
         &self,
         method: Method,
         route: &str,
