@@ -27,6 +27,7 @@ pub(crate) mod progress;
 pub(crate) mod diff;
 pub(crate) mod keys;
 pub(crate) mod spec_file;
+pub(crate) mod event_lines;
 pub(crate) mod serve;
 pub(crate) mod join;
 pub(crate) mod inspect;

@@ -8,7 +8,9 @@ mod layout;
 mod table;
 mod cluster_table;
 mod presentation;
+mod events;
 mod poll;
+mod watch;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -47,6 +49,8 @@ use super::{
   cfgsync inspect generations                 # the sealed generations
   cfgsync inspect generations 2               # the files of generation 2
   cfgsync inspect diff 1 2                    # what changed; exit code 3 if anything did
+  cfgsync inspect events                      # what has happened: registrations, seals, deliveries
+  cfgsync inspect events --follow -o json     # what happens, for scripts
   cfgsync inspect health                      # exit code 0 or 1, for HEALTHCHECK
   cfgsync inspect --state-dir /var/lib/cfgsync            # read a state directory instead
   cfgsync inspect --state-dir /var/lib/cfgsync --verify   # check all its checksums")]
@@ -128,6 +132,8 @@ enum Query {
         #[arg(value_name = "NUMBER", value_parser = parsers::generation)]
         number: Option<GenerationNumber>,
     },
+    /// Print the events that the server has kept: registrations, seals, deliveries, values and so on
+    Events(events::EventsArgs),
     /// Compare two generations; exit code 3 if anything differs
     Diff {
         /// The older generation
@@ -254,7 +260,10 @@ async fn inspect(args: InspectArgs) -> Result<Exit, CommandError> {
     let client = args.server.client()?;
     match args.query {
         Some(Query::Health) => poll::health(&client).await,
-        None if args.watch => poll::watch(&client, &presentation).await,
+        Some(Query::Events(events)) => {
+            events::run(&client, events, presentation.format.data()).await
+        }
+        None if args.watch => watch::watch(&client, &presentation).await,
         query => {
             if let (None, Some(wanted)) = (&query, args.wait) {
                 let body = poll::wait(&client, &wanted, limit(args.timeout)).await?;
@@ -270,6 +279,7 @@ async fn inspect(args: InspectArgs) -> Result<Exit, CommandError> {
 fn refuse_server_queries(args: &InspectArgs) -> Result<(), CommandError> {
     let query = match &args.query {
         Some(Query::Health) => "health",
+        Some(Query::Events(_)) => "events",
         Some(_) if args.verify => "a subcommand of inspect",
         _ if args.wait.is_some() => "--wait",
         _ if args.watch => "--watch",
@@ -292,7 +302,9 @@ async fn show(
 ) -> Result<Exit, CommandError> {
     let (format, layout) = (presentation.format.data(), presentation.layout());
     match query {
-        Some(Query::Health) => unreachable!("only a server answers it, and it was asked"),
+        Some(Query::Health | Query::Events(_)) => {
+            unreachable!("only a server answers it, and it was asked")
+        }
         Some(Query::Node { identifier }) => {
             let body = source.node(&identifier).await?;
             print_as(format, &body, |body| table::node(&identifier, body, layout))?;

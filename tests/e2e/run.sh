@@ -21,7 +21,7 @@ script() {
     esac
 }
 
-[ $# -gt 0 ] || set -- quickstart precomputed exec etcd nats nginx empty-image smoke readme docs templates messages production
+[ $# -gt 0 ] || set -- quickstart precomputed exec etcd nats nginx empty-image smoke readme docs templates messages production browser
 
 failed=
 for name in "$@"; do

@@ -7,6 +7,8 @@ mod hostile;
 mod limits;
 mod phases;
 mod rejections;
+mod value_rights;
+mod value_secrets;
 mod values;
 mod waiting;
 mod watch;

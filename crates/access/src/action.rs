@@ -1,7 +1,7 @@
 //! The vocabulary of authorization: actions of clients, and the resources that they act on. It is the same for every
 //! protocol.
 
-use cfgsync_model::{Digest, Identifier};
+use cfgsync_model::{Digest, Identifier, Namespace};
 use cfgsync_spec::IdentityMode;
 
 use super::Role;
@@ -27,12 +27,17 @@ pub enum Action {
     Read,
     /// Change the cluster: overrides, removals, failure, reset.
     Operate,
-    /// Watch the events of the cluster. Those of values need [`Action::ReadValues`] too.
+    /// Watch the events of the cluster. Those of values need [`Action::ReadValues`] too, and those of aliases
+    /// [`Action::ListNames`].
     Watch,
-    /// Read operators' values and aliases.
+    /// Read operators' values of one namespace.
     ReadValues,
-    /// Change operators' values and aliases.
+    /// Change operators' values of one namespace.
     WriteValues,
+    /// List the namespaces that the client may read, the aliases and the codecs.
+    ListNames,
+    /// Change aliases, which hold in every namespace.
+    WriteAliases,
     /// Ask which of these two the client may do. Open to every client.
     CheckAccess,
 }
@@ -47,16 +52,24 @@ impl Action {
                 Some(Role::Node)
             }
             Self::Inspect | Self::Watch => Some(Role::Viewer),
-            Self::Read | Self::Operate | Self::ReadValues | Self::WriteValues => {
-                Some(Role::Operator)
-            }
+            Self::Read
+            | Self::Operate
+            | Self::ReadValues
+            | Self::WriteValues
+            | Self::ListNames
+            | Self::WriteAliases => Some(Role::Operator),
         }
     }
 
     /// Whether a successful action changes the cluster, so that it belongs into the audit log.
     pub const fn is_change(self) -> bool {
         match self {
-            Self::Register | Self::Leave | Self::Report | Self::Operate | Self::WriteValues => true,
+            Self::Register
+            | Self::Leave
+            | Self::Report
+            | Self::Operate
+            | Self::WriteValues
+            | Self::WriteAliases => true,
             Self::Probe
             | Self::Fetch
             | Self::WaitForPhase
@@ -64,8 +77,45 @@ impl Action {
             | Self::Read
             | Self::Watch
             | Self::ReadValues
+            | Self::ListNames
             | Self::CheckAccess => false,
         }
+    }
+
+    /// Whether a token that is limited to reading allows the action.
+    pub(super) const fn only_reads(self) -> bool {
+        match self {
+            Self::Probe
+            | Self::CheckAccess
+            | Self::Inspect
+            | Self::Watch
+            | Self::WaitForPhase
+            | Self::Read
+            | Self::ReadValues
+            | Self::ListNames => true,
+            // A fetch counts as a delivery.
+            Self::Register
+            | Self::Fetch
+            | Self::Leave
+            | Self::Report
+            | Self::Operate
+            | Self::WriteValues
+            | Self::WriteAliases => false,
+        }
+    }
+
+    /// Whether a token that is limited to namespaces allows the action whatever the namespace. Of other parts of the
+    /// cluster, its holder sees what a viewer sees.
+    pub(super) const fn is_outside_namespaces(self) -> bool {
+        matches!(
+            self,
+            Self::Probe
+                | Self::CheckAccess
+                | Self::Inspect
+                | Self::Watch
+                | Self::WaitForPhase
+                | Self::ListNames
+        )
     }
 }
 
@@ -74,6 +124,8 @@ impl Action {
 pub enum Resource<'a> {
     /// The cluster as a whole. Only the role decides.
     Cluster,
+    /// The values of one namespace. A token must be for this namespace.
+    Namespace(&'a Namespace),
     /// One node. The principal must also be allowed to act as that node.
     Node(NodeIdentity<'a>),
 }

@@ -9,6 +9,7 @@ mod tokens;
 mod json;
 mod phases;
 mod values;
+mod events;
 
 use std::{
     path::{Path, PathBuf},
@@ -42,6 +43,7 @@ use cfgsync_wire::{
     ReceivedPayload, ReloadBody, ReloadPart, ReloadResult, RolloutBody,
 };
 pub use error::{CallError, InvalidSecret, TrustError};
+pub use events::{EventStream, WatchOptions, Watched};
 pub use phases::{PhaseNodes, PhaseQuestion};
 pub use response::{Response, ResponseMeta};
 use transport::{RawResponse, RequestOptions};

@@ -41,7 +41,8 @@ mod fetch_and_write;
 pub mod supervisor;
 
 pub use client::{
-    CallError, Client, InvalidSecret, PhaseNodes, PhaseQuestion, Response, ResponseMeta, TrustError,
+    CallError, Client, EventStream, InvalidSecret, PhaseNodes, PhaseQuestion, Response,
+    ResponseMeta, TrustError, WatchOptions, Watched,
 };
 pub use deliver::{
     CommittedDelivery, Delivery, DeliveryOptions, FinishActionError, InvalidReceiptPath,

@@ -305,6 +305,10 @@ impl Coordinator {
         let waiting = self.shared.held_requests.waiting_nodes();
         let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
         self.shared.metrics.waiting_nodes.set(waiting);
+        let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let (keys, bytes) = (state.values.keys_count(), state.values.total_bytes());
+        self.shared.metrics.values.set(gauge(keys));
+        self.shared.metrics.values_bytes.set(gauge(bytes));
         self.shared.metrics.to_text(expiries)
     }
 }

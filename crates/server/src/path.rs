@@ -123,6 +123,11 @@ impl<'a> PathMatch<'a> {
         Ok(Identifier::new(&id.map_err(|_| WrongPath::Encoding)?)?)
     }
 
+    /// Whether the path names a namespace, right or wrong.
+    pub(super) fn names_namespace(self) -> bool {
+        !self.namespace.is_empty()
+    }
+
     /// The namespace that the path names.
     pub(super) fn namespace(self) -> Result<Namespace, WrongPath> {
         let name = percent_decode_str(self.namespace).decode_utf8();

@@ -339,9 +339,9 @@ pub(super) static ROUTES: &[Route] = &[
         pattern: "/v1/namespaces",
         endpoints: &[Endpoint {
             verb: Verb::Get,
-            action: Action::ReadValues,
+            action: Action::ListNames,
             handler: Handler::Routed(RoutedHandler::Namespaces),
-            doc: "lists the namespaces that have a value",
+            doc: "lists the namespaces that have a value and that the client may read",
         }],
     },
     Route {
@@ -425,7 +425,7 @@ pub(super) static ROUTES: &[Route] = &[
         pattern: "/v1/codecs",
         endpoints: &[Endpoint {
             verb: Verb::Get,
-            action: Action::ReadValues,
+            action: Action::ListNames,
             handler: Handler::Routed(RoutedHandler::Codecs),
             doc: "lists the codecs that the server checks",
         }],
@@ -434,7 +434,7 @@ pub(super) static ROUTES: &[Route] = &[
         pattern: "/v1/aliases",
         endpoints: &[Endpoint {
             verb: Verb::Get,
-            action: Action::ReadValues,
+            action: Action::ListNames,
             handler: Handler::Routed(RoutedHandler::Aliases),
             doc: "lists the aliases",
         }],
@@ -444,19 +444,19 @@ pub(super) static ROUTES: &[Route] = &[
         endpoints: &[
             Endpoint {
                 verb: Verb::Get,
-                action: Action::ReadValues,
+                action: Action::ListNames,
                 handler: Handler::Routed(RoutedHandler::GetAlias),
                 doc: "returns an alias",
             },
             Endpoint {
                 verb: Verb::Put,
-                action: Action::WriteValues,
+                action: Action::WriteAliases,
                 handler: Handler::Routed(RoutedHandler::SetAlias),
                 doc: "sets an alias, a second name for a key",
             },
             Endpoint {
                 verb: Verb::Delete,
-                action: Action::WriteValues,
+                action: Action::WriteAliases,
                 handler: Handler::Routed(RoutedHandler::DeleteAlias),
                 doc: "deletes an alias",
             },

@@ -1,6 +1,6 @@
-//! Asks a server until something is the case: `inspect health`, `--wait` and `--watch`.
+//! Asks a server until something is the case: `inspect health` and `--wait`.
 
-use std::{io::IsTerminal, str::FromStr, time::Duration};
+use std::{str::FromStr, time::Duration};
 
 use cfgsync_client::{CallError, Client, PhaseNodes, PhaseQuestion, UnreachableCause};
 use cfgsync_model::Phase;
@@ -8,13 +8,8 @@ use cfgsync_support::{duration, nearest::did_you_mean};
 use cfgsync_wire::{ClusterBody, ClusterState, TLS_REQUIRED};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{InspectError, cluster_table, presentation::Presentation};
-use crate::cmd::{
-    error::CommandError,
-    exit::Exit,
-    output::{Format, Text, print},
-    phase_wait,
-};
+use super::{InspectError, cluster_table};
+use crate::cmd::{error::CommandError, exit::Exit, output::print, phase_wait};
 
 /// How long a health check may take. Container runtimes have a timeout of their own for it.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -134,59 +129,4 @@ pub(super) async fn wait(
         }
         sleep(POLL_INTERVAL).await;
     }
-}
-
-/// Prints the cluster again after each change of what is shown. Ends only with an error, or with the process.
-pub(super) async fn watch(
-    client: &Client,
-    presentation: &Presentation,
-) -> Result<Exit, CommandError> {
-    let mut shown: Option<Text> = None;
-    let mut reachable = true;
-    loop {
-        match client.snapshot().await {
-            Ok(answer) => {
-                reachable = true;
-                let text = document(presentation, &answer.value);
-                if shown.as_ref() != Some(&text) {
-                    print(repainted(
-                        presentation.format.data(),
-                        &text,
-                        shown.is_none(),
-                    ))?;
-                    shown = Some(text);
-                }
-            }
-            Err(error @ (CallError::Unreachable { .. } | CallError::Broken { .. }))
-                if shown.is_some() =>
-            {
-                if std::mem::take(&mut reachable) {
-                    tracing::warn!("{error}; retrying");
-                }
-            }
-            Err(error) => return Err(error.into()),
-        }
-        sleep(POLL_INTERVAL).await;
-    }
-}
-
-fn document(presentation: &Presentation, body: &ClusterBody) -> Text {
-    match presentation.format.data() {
-        Format::Json => presentation.cluster_in_one_line(body),
-        Format::Yaml | Format::Table => presentation.cluster(body),
-    }
-}
-
-/// Returns the text to print: on a terminal a table replaces the former one, elsewhere it is one more document.
-fn repainted(format: Format, document: &Text, first: bool) -> Text {
-    let mut text = Text::default();
-    match format {
-        Format::Json => {}
-        Format::Yaml => text.push_str("---\n"),
-        Format::Table if std::io::stdout().is_terminal() => text.push_control("\x1b[2J\x1b[H"),
-        Format::Table if first => {}
-        Format::Table => text.push_str("\n"),
-    }
-    text.push(document.clone());
-    text
 }

@@ -211,6 +211,8 @@ pub(in super::super) async fn tokens(context: Context) -> RoutedReply {
         name: token.name.clone(),
         role: token.role.to_string(),
         identifier: token.identifier.as_ref().map(ToString::to_string),
+        namespaces: token.namespaces.iter().map(ToString::to_string).collect(),
+        read_only: token.read_only,
         expires: token.expires,
         last_used: used.map(|used| TokenUseEntry {
             at: used.at,
