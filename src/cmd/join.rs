@@ -17,6 +17,7 @@ mod signals;
 mod wait;
 mod document;
 mod facts;
+mod refusal;
 mod mirror;
 mod hook;
 mod deliver;
@@ -192,8 +193,13 @@ pub(crate) enum JoinFailure {
     #[error(transparent)]
     Trust(#[from] TrustFailure),
     /// `--check` refuses the files (65).
-    #[error("{0}")]
-    Check(String),
+    #[error("{problem}{}", output.as_ref().map(|line| format!(": {line}")).unwrap_or_default())]
+    Check {
+        /// The reason.
+        problem: String,
+        /// The last line of its output.
+        output: Option<String>,
+    },
     /// The process can wait neither for signals nor for CMD (1).
     #[error("cannot wait for signals and processes: {0}")]
     Wait(std::io::Error),
@@ -309,16 +315,17 @@ async fn deliver_first(
     payload: &ReceivedPayload,
     own: &OwnChildren,
 ) -> Result<Delivered, JoinFailure> {
-    let problem = match deliver::deliver(plan, session, payload, own).await {
-        Err(JoinFailure::Check(problem)) => problem,
+    let refused = match deliver::deliver(plan, session, payload, own).await {
+        Err(error @ JoinFailure::Check { .. }) => error,
         other => return other,
     };
+    refusal::report(session, payload, &refused).await;
     let previous = match fallback::verify(&plan.delivery, &plan.options).await {
         fallback::Verified::Files(previous) if plan.env.is_empty() => previous,
-        _ => return Err(JoinFailure::Check(problem)),
+        _ => return Err(refused),
     };
     let kept = describe_files(previous.files.len(), previous.receipt.generation);
-    warn!("{problem}; continuing with the previous delivery, {kept}, unchanged since");
+    warn!("{refused}; continuing with the previous delivery, {kept}, unchanged since");
     deliver::report_previous(plan, session, &previous)?;
     Ok(Delivered {
         // It is not tried again.

@@ -333,6 +333,28 @@ fn refused_generation_leaves_the_old_files_until_the_next_one() {
     node.log_until("generation 2 is not used: --check exited with 1: line 1: bad");
     assert_eq!(cluster.config(), "one");
     assert_eq!(receipt(&cluster)["generation"], 1);
+    // Operators see it, without the output of the check, because the files are secret.
+    let arguments = [
+        "inspect",
+        "node",
+        "node-1",
+        "--server",
+        &cluster.server.url,
+        "-o",
+        "json",
+    ];
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let output = cluster.sandbox.run(&arguments, &[]);
+        let state: Value = serde_json::from_slice(&output.stdout).unwrap();
+        if state["phases"]
+            .to_string()
+            .contains("--check exited with 1\"")
+        {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{state}");
+    }
     // The server is asked again, and has no other generation.
     cluster.change_to("good", &others);
     node.log_until("wrote node-1/config");

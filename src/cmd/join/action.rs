@@ -34,6 +34,7 @@ pub(super) async fn act(
             };
             let done = hook.run(facts).await;
             done.map(|()| info!("--on-change is done"))
+                .map_err(|failure| failure.to_string())
         }
         Action::Signal { signal, pid_file } => send(*signal, pid_file),
     };

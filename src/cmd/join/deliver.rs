@@ -13,8 +13,14 @@ use cfgsync_wire::ReceivedPayload;
 use tracing::{debug, info, warn};
 
 use super::{
-    JoinFailure, document::Document, environment, facts::Given, hook::Hook, mirror::Mirror,
-    resolve::Plan, watch::Check,
+    JoinFailure,
+    document::Document,
+    environment,
+    facts::Given,
+    hook::{Hook, HookFailure},
+    mirror::Mirror,
+    resolve::Plan,
+    watch::Check,
 };
 use crate::cmd::{orphans::OwnChildren, output, progress::counted};
 
@@ -99,9 +105,7 @@ pub(super) async fn deliver(
     if let Some(check) = check
         && (staged.has_changes() || !plan.env.is_empty())
     {
-        run_check(check, payload, &facts, own)
-            .await
-            .map_err(JoinFailure::Check)?;
+        run_check(check, payload, &facts, own).await?;
     }
     let committed = staged.commit()?;
     // The printed content is part of the delivery: if stdout does not accept it, the files are restored.
@@ -136,9 +140,14 @@ async fn run_check(
     payload: &ReceivedPayload,
     facts: &[(&'static str, OsString)],
     own: &OwnChildren,
-) -> Result<(), String> {
-    let mirror = Mirror::create(&payload.files)
-        .map_err(|error| format!("cannot copy the files for --check: {error}"))?;
+) -> Result<(), JoinFailure> {
+    let mirror = Mirror::create(&payload.files).map_err(|problem| {
+        JoinError::from(DiskError::Io {
+            action: "copy the files for --check to",
+            path: std::env::temp_dir(),
+            problem,
+        })
+    })?;
     let hook = Hook {
         flag: "--check",
         line: &check.line,
@@ -146,7 +155,8 @@ async fn run_check(
         own,
     };
     let staged = ("CFGSYNC_STAGED", mirror.path().as_os_str().to_owned());
-    hook.run(&[facts, &[staged]].concat()).await
+    let run = hook.run(&[facts, &[staged]].concat()).await;
+    run.map_err(|HookFailure { problem, output }| JoinFailure::Check { problem, output })
 }
 
 fn generation_of(session: &Session, payload: &ReceivedPayload) -> Option<DeliveredGeneration> {

@@ -16,7 +16,7 @@ use super::{
     JoinFailure, action,
     child::{Applied, Child, ChildEvent},
     deliver::{self, Delivered},
-    describe_files, memory,
+    describe_files, memory, refusal,
     resolve::Plan,
     signals::Signals,
     spread::spread,
@@ -218,7 +218,7 @@ impl<'a> Follower<'a> {
             match deliver::deliver(self.plan, self.session, &payload, &self.own).await {
                 Ok(delivered) => return Some(self.on_delivered(&payload, delivered).await),
                 Err(error) if is_about_payload(&error) => {
-                    self.refuse(&payload, &error);
+                    self.refuse(&payload, &error).await;
                     return None;
                 }
                 Err(error) => {
@@ -308,7 +308,7 @@ impl<'a> Follower<'a> {
     }
 
     /// Keeps the files, and does not try this payload again.
-    fn refuse(&mut self, payload: &ReceivedPayload, error: &JoinFailure) {
+    async fn refuse(&mut self, payload: &ReceivedPayload, error: &JoinFailure) {
         let name = name_of(payload);
         let problem = format!("{name} is not used: {error}");
         error!(
@@ -317,6 +317,7 @@ impl<'a> Follower<'a> {
         );
         Manager::from_environment().status(&problem);
         self.held = payload.digest;
+        refusal::report(self.session, payload, error).await;
     }
 
     /// Reports a failure of the session, and returns how long to wait before the next attempt.
@@ -346,7 +347,7 @@ impl<'a> Follower<'a> {
 /// Returns whether the same payload would fail again.
 fn is_about_payload(error: &JoinFailure) -> bool {
     match error {
-        JoinFailure::Environment(_) | JoinFailure::Check(_) => true,
+        JoinFailure::Environment(_) | JoinFailure::Check { .. } => true,
         JoinFailure::Join(error) => matches!(error, JoinError::Route(_) | JoinError::Unusable(_)),
         _ => false,
     }
