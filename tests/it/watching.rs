@@ -347,7 +347,7 @@ fn refused_generation_leaves_the_old_files_until_the_next_one() {
     loop {
         let output = cluster.sandbox.run(&arguments, &[]);
         let state: Value = serde_json::from_slice(&output.stdout).unwrap();
-        if state["phases"]
+        if state["node"]["phases"]
             .to_string()
             .contains("--check exited with 1\"")
         {
