@@ -622,3 +622,35 @@ fn node_whose_token_was_revoked_keeps_its_files_and_its_program() {
     assert_eq!(node.end().0, 7);
     assert_eq!(sandbox.read("events"), "start one\nreload two\nend\n");
 }
+
+/// A second machine with the same name: the first one must not write files that are rendered for the other address.
+#[test]
+fn node_stops_following_once_another_machine_takes_its_place() {
+    let cluster = Cluster::new("{{ node.ip }}");
+    let mut with_command = cluster.start(&program(&["--reload-signal", "HUP"]));
+    with_command.log_until("is up");
+    let other = [
+        "join",
+        "--server",
+        &cluster.server.url,
+        "--id",
+        "node-1",
+        "--out-dir",
+        "other",
+    ];
+    let other = |ip| [&other[..], &["--ip", ip]].concat();
+    let output = cluster.sandbox.run(&other("10.0.0.2"), &[]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    with_command.log_until("another machine registered as node-1 from 10.0.0.2, and takes its place; this node follows no longer");
+    assert_eq!(cluster.config(), "10.0.0.1");
+    with_command.signal(Signal::TERM);
+    assert_eq!(with_command.end().0, 7);
+
+    let mut node = cluster.start(&[]);
+    node.log_until("following the cluster");
+    let output = cluster.sandbox.run(&other("10.0.0.3"), &[]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    node.log_until("takes its place");
+    assert_eq!(node.end().0, 77);
+    assert_eq!(cluster.config(), "10.0.0.1");
+}

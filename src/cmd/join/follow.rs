@@ -1,7 +1,8 @@
 //! `join --watch` after the first delivery: waits for each new generation, delivers it, and runs CMD beside.
 //!
-//! [`Follower`] follows the server. [`run`] handles signals and CMD meanwhile. Only a signal or the end of CMD ends it:
-//! after any failure, the files of the last delivery stay, and the node tries again.
+//! [`Follower`] follows the server. [`run`] handles signals and CMD meanwhile. Only a signal, the end of CMD, or another
+//! machine with the same name ends it: after any other failure, the files of the last delivery stay, and the node tries
+//! again.
 
 use std::{ffi::OsString, pin::pin, rc::Rc, time::Duration};
 
@@ -82,9 +83,16 @@ pub(super) async fn run(
     follower.delivered = generation;
     follower.owed = owed;
     let mut orphans = pin!(collect_orphans(own));
+    let mut is_following = true;
     loop {
         let delivered = {
-            let mut next = pin!(follower.next());
+            let mut next = pin!(async {
+                if is_following {
+                    follower.next().await
+                } else {
+                    std::future::pending().await
+                }
+            });
             loop {
                 let ended = async {
                     match &mut child {
@@ -108,6 +116,19 @@ pub(super) async fn run(
                     Err(error) = &mut orphans => return Err(JoinFailure::Wait(error)),
                     delivered = &mut next => break delivered,
                 }
+            }
+        };
+        let delivered = match delivered {
+            Ok(delivered) => delivered,
+            Err(error) if child.is_none() => return Err(error.into()),
+            Err(error) => {
+                error!(
+                    event = "replaced",
+                    "{error}; this node follows no longer, and its files stay"
+                );
+                manager.status(&error.to_string());
+                is_following = false;
+                continue;
             }
         };
         let Delivered {
@@ -185,7 +206,10 @@ impl<'a> Follower<'a> {
     }
 
     /// Returns the next delivery, whose action is done.
-    async fn next(&mut self) -> Delivered {
+    ///
+    /// # Errors
+    /// Another machine has taken the place of this node.
+    async fn next(&mut self) -> Result<Delivered, JoinError> {
         if let Some(facts) = self.owed.take() {
             self.act(&facts).await;
         }
@@ -193,13 +217,14 @@ impl<'a> Follower<'a> {
             let payload = loop {
                 match self.receive(self.held).await {
                     Ok(payload) => break payload,
+                    Err(error) if error.is_replaced() => return Err(error),
                     Err(error) => sleep(self.pause_after_response(&error)).await,
                 }
             };
             let delivered = self.deliver(payload).await;
             memory::release_unused();
             if let Some(delivered) = delivered {
-                return delivered;
+                return Ok(delivered);
             }
         }
     }
