@@ -44,44 +44,12 @@ pub(super) async fn run(
     first: Delivered,
     own: Rc<OwnChildren>,
 ) -> Result<Exit, JoinFailure> {
-    let Delivered {
-        variables,
-        locks,
-        held,
-        generation,
-        has_changes,
-        is_action_pending,
-    } = first;
-    let facts = variables.facts.clone();
-    let mut child = None;
-    if !plan.command.is_empty() {
-        signals.also_forward().map_err(JoinFailure::Wait)?;
-        child = Some(Child::start(
-            &plan.command,
-            settings,
-            variables,
-            own.clone(),
-        )?);
-    }
-    // The files are complete, and CMD has started.
-    drop(locks);
-    // Without a receipt, nothing says whether an earlier process has done it.
-    let has_receipt = plan.delivery.receipt().is_some();
-    let must_act = has_changes || is_action_pending || !has_receipt;
-    let owed = (child.is_none() && must_act).then_some(facts);
-    if owed.is_none() && settings.acts() {
-        finish_action(plan);
-    }
-    memory::release_unused();
     let manager = Manager::from_environment();
+    let (mut child, mut follower) = begin(plan, settings, session, signals, first, own.clone())?;
     if child.is_none() {
         manager.ready();
     }
     info!(event = "following", "following the cluster");
-    let mut follower = Follower::new(plan, settings, session, own.clone());
-    follower.held = held;
-    follower.delivered = generation;
-    follower.owed = owed;
     let mut orphans = pin!(collect_orphans(own));
     let mut is_following = true;
     loop {
@@ -146,6 +114,51 @@ pub(super) async fn run(
             finish_action(plan);
         }
     }
+}
+
+/// Starts CMD, and prepares to follow after the first delivery.
+fn begin<'a>(
+    plan: &'a Plan,
+    settings: &'a WatchSettings,
+    session: &'a mut Session,
+    signals: &mut Signals,
+    first: Delivered,
+    own: Rc<OwnChildren>,
+) -> Result<(Option<Child<'a>>, Follower<'a>), JoinFailure> {
+    let Delivered {
+        variables,
+        locks,
+        held,
+        generation,
+        has_changes,
+        is_action_pending,
+    } = first;
+    let facts = variables.facts.clone();
+    let mut child = None;
+    if !plan.command.is_empty() {
+        signals.also_forward().map_err(JoinFailure::Wait)?;
+        child = Some(Child::start(
+            &plan.command,
+            settings,
+            variables,
+            own.clone(),
+        )?);
+    }
+    // The files are complete, and CMD has started.
+    drop(locks);
+    // Without a receipt, nothing says whether an earlier process has done it.
+    let has_receipt = plan.delivery.receipt().is_some();
+    let must_act = has_changes || is_action_pending || !has_receipt;
+    let owed = (child.is_none() && must_act).then_some(facts);
+    if owed.is_none() && settings.acts() {
+        finish_action(plan);
+    }
+    memory::release_unused();
+    let mut follower = Follower::new(plan, settings, session, own);
+    follower.held = held;
+    follower.delivered = generation;
+    follower.owed = owed;
+    Ok((child, follower))
 }
 
 /// Collects orphans if the process is PID 1. Other processes get none.
