@@ -263,15 +263,30 @@ fn process_1_collects_the_orphans_of_the_command() {
                   while :; do sleep 0.01; ls /proc/[0-9]*/stat | xargs cat 2>/dev/null | grep -c ') Z 1 ' >zombies; done";
     let wrapper = namespace(&["--pid", "--fork", "--mount-proc"]);
     let arguments = join(&cluster.server.url, "node-1");
-    let arguments = [&arguments[..], &["--watch", "--", "sh", "-c", script]].concat();
+    let flags = [
+        "--watch",
+        "--check",
+        "true & true",
+        "--on-change",
+        "(true & true &)",
+    ];
+    let arguments = [&arguments[..], &flags, &["--", "sh", "-c", script]].concat();
     let mut node = Process::start(cluster.sandbox.command_under(&wrapper, &arguments));
     node.log_until("is up");
     let zombies = cluster.sandbox.path().join("zombies");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while fs::read_to_string(&zombies).is_ok_and(|text| text != "0\n") || !zombies.exists() {
-        assert!(Instant::now() < deadline);
-        std::thread::yield_now();
-    }
+    let await_collection = || {
+        let _ = fs::remove_file(&zombies);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while fs::read_to_string(&zombies).unwrap_or_default() != "0\n" {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+    };
+    await_collection();
+    // The exit statuses of these programs are not those of orphans.
+    cluster.change("two");
+    node.log_until("--on-change is done");
+    await_collection();
     let children = format!("/proc/{0}/task/{0}/children", node.pid().as_raw_nonzero());
     let inner = fs::read_to_string(children).unwrap();
     let inner = rustix::process::Pid::from_raw(inner.trim().parse().unwrap()).unwrap();
