@@ -669,3 +669,25 @@ fn node_stops_following_once_another_machine_takes_its_place() {
     assert_eq!(node.end().0, 77);
     assert_eq!(cluster.config(), "10.0.0.1");
 }
+
+/// Otherwise its lease could expire while the action runs.
+#[test]
+fn node_holds_a_request_while_the_action_runs() {
+    let cluster = Cluster::new("one");
+    let pipe = cluster.sandbox.pipe("pipe");
+    let mut node = cluster.follow(&["--on-change", "cat pipe"]);
+    // This open returns once the action opens the pipe. The action then blocks in its read.
+    let writer = fs::OpenOptions::new().write(true).open(pipe).unwrap();
+    let arguments = ["inspect", "--server", &cluster.server.url, "-o", "json"];
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let output = cluster.sandbox.run(&arguments, &[]);
+        let state: Value = serde_json::from_slice(&output.stdout).unwrap();
+        if state["registrations"][0]["waits"] == true {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{state}");
+    }
+    drop(writer);
+    node.log_until("--on-change is done");
+}

@@ -322,9 +322,22 @@ impl<'a> Follower<'a> {
         None
     }
 
-    /// Does the action after a change.
-    async fn act(&self, facts: &[(&'static str, OsString)]) {
-        let is_done = action::act(self.settings, &self.own, facts).await;
+    /// Does the action after a change. Meanwhile it holds a request at the server, as a sign of life.
+    async fn act(&mut self, facts: &[(&'static str, OsString)]) {
+        let mut held = self.held;
+        let mut acting = pin!(action::act(self.settings, &self.own, facts));
+        let is_done = loop {
+            self.session.follow(held, self.delivered.clone(), false);
+            tokio::select! {
+                biased;
+                is_done = &mut acting => break is_done,
+                received = self.session.run(|_| {}) => match received {
+                    // It is fetched again afterwards.
+                    Ok(newer) => held = newer.digest,
+                    Err(_) => break acting.await,
+                },
+            }
+        };
         if is_done {
             finish_action(self.plan);
         }
