@@ -60,7 +60,8 @@ use wait::Outcome;
 #[command(after_help = "Examples:
   cfgsync join --server http://boot:4400 --out config.yaml=/etc/app/config.yaml
   cfgsync join --server http://boot:4400 --id node-1 --meta role=validator --meta port:=9000 \\
-      --out-dir /etc/app -- /usr/bin/app --config /etc/app/config.yaml")]
+      --out-dir /etc/app -- /usr/bin/app --config /etc/app/config.yaml
+  cfgsync join --server http://boot:4400 --out-dir /etc/app --watch --reload-signal HUP -- /usr/bin/app")]
 pub(crate) struct JoinArgs {
     /// The join URL that `serve` prints, or another URL of the server; replaces --server
     #[arg(value_name = "URL", value_parser = UrlParser, conflicts_with = "server")]
