@@ -57,9 +57,9 @@ pub(in super::super) async fn set(mut context: Context, mut body: Body) -> Route
     let set = read_set(&body)?;
     drop(body);
     note(&mut context, &namespace, &key);
-    let current = context.server().coordinator.value(&namespace, &key);
+    let coordinator = &context.server().coordinator;
     // The content of a short secret could be guessed by its hash.
-    if !set.secret && !current.is_ok_and(|current| current.content.is_secret()) {
+    if !set.secret && !coordinator.is_secret_value(&namespace, &key) {
         context.attach_hash("value", Digest::of(&set.bytes));
     }
     context.announce().await?;
