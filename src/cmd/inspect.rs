@@ -8,7 +8,9 @@ mod layout;
 mod table;
 mod cluster_table;
 mod presentation;
+mod events;
 mod poll;
+mod watch;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -47,13 +49,16 @@ use super::{
   cfgsync inspect generations                 # the sealed generations
   cfgsync inspect generations 2               # the files of generation 2
   cfgsync inspect diff 1 2                    # what changed; exit code 3 if anything did
+  cfgsync inspect events                      # what has happened: registrations, seals, deliveries
+  cfgsync inspect events --follow -o json     # what happens, for scripts
   cfgsync inspect health                      # exit code 0 or 1, for HEALTHCHECK
   cfgsync inspect --state-dir /var/lib/cfgsync            # read a state directory instead
   cfgsync inspect --state-dir /var/lib/cfgsync --verify   # check all its checksums")]
 pub(crate) struct InspectArgs {
     #[command(subcommand)]
     query: Option<Query>,
-    /// Wait until the cluster is in this state, then print it
+    /// Wait until the cluster is in this state, then print it: `ready`, `failed`, or a phase that all nodes of the newest
+    /// generation must reach, such as `delivered` or `healthy`
     #[arg(long, env = "CFGSYNC_WAIT", value_name = "STATE")]
     wait: Option<WaitFor>,
     /// How long --wait waits; 0 means no limit
@@ -116,7 +121,7 @@ enum Query {
         /// The artifact path, with or without its leading slash
         path: ArtifactPath,
         /// The generation to take the file from [default: the newest]
-        #[arg(long, env = "CFGSYNC_GENERATION", value_name = "NUMBER", value_parser = generation)]
+        #[arg(long, env = "CFGSYNC_GENERATION", value_name = "NUMBER", value_parser = parsers::generation)]
         generation: Option<GenerationNumber>,
         #[command(flatten)]
         reveal: RevealArgs,
@@ -124,16 +129,18 @@ enum Query {
     /// List the generations, newest first; or show the files of one
     Generations {
         /// The generation to show
-        #[arg(value_name = "NUMBER", value_parser = generation)]
+        #[arg(value_name = "NUMBER", value_parser = parsers::generation)]
         number: Option<GenerationNumber>,
     },
+    /// Print the events that the server has kept: registrations, seals, deliveries, values and so on
+    Events(events::EventsArgs),
     /// Compare two generations; exit code 3 if anything differs
     Diff {
         /// The older generation
-        #[arg(value_name = "G1", value_parser = generation)]
+        #[arg(value_name = "G1", value_parser = parsers::generation)]
         from: GenerationNumber,
         /// The newer generation
-        #[arg(value_name = "G2", value_parser = generation)]
+        #[arg(value_name = "G2", value_parser = parsers::generation)]
         to: GenerationNumber,
         #[command(flatten)]
         reveal: RevealArgs,
@@ -253,10 +260,13 @@ async fn inspect(args: InspectArgs) -> Result<Exit, CommandError> {
     let client = args.server.client()?;
     match args.query {
         Some(Query::Health) => poll::health(&client).await,
-        None if args.watch => poll::watch(&client, &presentation).await,
+        Some(Query::Events(events)) => {
+            events::run(&client, events, presentation.format.data()).await
+        }
+        None if args.watch => watch::watch(&client, &presentation).await,
         query => {
             if let (None, Some(wanted)) = (&query, args.wait) {
-                let body = poll::wait(&client, wanted, limit(args.timeout)).await?;
+                let body = poll::wait(&client, &wanted, limit(args.timeout)).await?;
                 print(presentation.cluster(&body))?;
                 return Ok(Exit::Done);
             }
@@ -269,6 +279,7 @@ async fn inspect(args: InspectArgs) -> Result<Exit, CommandError> {
 fn refuse_server_queries(args: &InspectArgs) -> Result<(), CommandError> {
     let query = match &args.query {
         Some(Query::Health) => "health",
+        Some(Query::Events(_)) => "events",
         Some(_) if args.verify => "a subcommand of inspect",
         _ if args.wait.is_some() => "--wait",
         _ if args.watch => "--watch",
@@ -291,7 +302,9 @@ async fn show(
 ) -> Result<Exit, CommandError> {
     let (format, layout) = (presentation.format.data(), presentation.layout());
     match query {
-        Some(Query::Health) => unreachable!("only a server answers it, and it was asked"),
+        Some(Query::Health | Query::Events(_)) => {
+            unreachable!("only a server answers it, and it was asked")
+        }
         Some(Query::Node { identifier }) => {
             let body = source.node(&identifier).await?;
             print_as(format, &body, |body| table::node(&identifier, body, layout))?;
@@ -382,11 +395,4 @@ async fn file(
         print_document(chunk.bytes())?;
     }
     Ok(Exit::Done)
-}
-
-fn generation(text: &str) -> Result<GenerationNumber, String> {
-    match text.parse() {
-        Ok(number) if number >= 1 => Ok(GenerationNumber(number)),
-        _ => Err("expected the number of a generation, which is at least 1".to_owned()),
-    }
 }

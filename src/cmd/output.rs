@@ -13,6 +13,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// A table, for people
+    #[value(alias = "text")]
     Table,
     /// JSON, for scripts
     Json,

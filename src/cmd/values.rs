@@ -10,6 +10,7 @@ mod ls;
 mod history;
 mod diff;
 mod alias;
+mod watch;
 mod value_file;
 mod export;
 mod import;
@@ -38,7 +39,8 @@ use super::{
   cfgsync values diff production/app/timeout 1 2
   cfgsync values rm production/app/timeout
   cfgsync values export production production.yaml
-  cfgsync values import production.yaml --dry-run")]
+  cfgsync values import production.yaml --dry-run
+  cfgsync values watch production")]
 pub(crate) struct ValuesArgs {
     #[command(subcommand)]
     command: ValuesCommand,
@@ -57,6 +59,7 @@ enum ValuesCommand {
     Alias(alias::AliasArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
+    Watch(watch::WatchArgs),
 }
 
 pub(crate) fn run(args: ValuesArgs) -> Result<Exit, CommandError> {
@@ -72,6 +75,7 @@ pub(crate) fn run(args: ValuesArgs) -> Result<Exit, CommandError> {
             ValuesCommand::Alias(args) => alias::run(&client, args).await,
             ValuesCommand::Import(args) => import::run(&client, args).await,
             ValuesCommand::Export(args) => export::run(&client, args).await,
+            ValuesCommand::Watch(args) => watch::run(&client, args).await,
         }
     })
 }

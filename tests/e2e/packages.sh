@@ -1,13 +1,17 @@
 #!/bin/sh
-# Installs the programs that the end-to-end tests need (etcd, NATS, curl). Without the rights to do so, names the
+# Installs the programs that the end-to-end tests need (etcd, NATS, nginx, curl, Python and a browser). Without the rights to do so, names the
 # missing packages and fails, so that no test is skipped silently.
 set -eu
 
 packages=
-for pair in etcd:etcd-server etcdctl:etcd-client nats-server:nats-server curl:curl; do
+for pair in etcd:etcd-server etcdctl:etcd-client nats-server:nats-server nginx:nginx-light curl:curl python3:python3; do
     # Debian installs some servers in /usr/sbin, which is not in a user's PATH.
     PATH=$PATH:/usr/sbin command -v "${pair%%:*}" >/dev/null || packages="$packages ${pair#*:}"
 done
+for browser in chromium chromium-browser google-chrome; do
+    ! command -v "$browser" >/dev/null || break
+done
+command -v "$browser" >/dev/null || packages="$packages chromium"
 [ -n "$packages" ] || exit 0
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then

@@ -5,6 +5,7 @@ mod conflicts;
 mod consistency;
 mod hostile;
 mod limits;
+mod phases;
 mod rejections;
 mod value_rights;
 mod value_secrets;

@@ -17,6 +17,10 @@ pub enum Action {
     Fetch,
     /// Withdraw a node's registration.
     Leave,
+    /// Report a phase of a node.
+    Report,
+    /// Wait until nodes have reached a phase. Open to nodes and viewers.
+    WaitForPhase,
     /// Read the state of the cluster: nodes, generations, metrics.
     Inspect,
     /// Read the payload of any node, or the list of tokens.
@@ -44,7 +48,9 @@ impl Action {
     pub const fn required_role(self) -> Option<Role> {
         match self {
             Self::Probe | Self::CheckAccess => None,
-            Self::Register | Self::Fetch | Self::Leave => Some(Role::Node),
+            Self::Register | Self::Fetch | Self::Leave | Self::Report | Self::WaitForPhase => {
+                Some(Role::Node)
+            }
             Self::Inspect | Self::Watch => Some(Role::Viewer),
             Self::Read
             | Self::Operate
@@ -60,11 +66,13 @@ impl Action {
         match self {
             Self::Register
             | Self::Leave
+            | Self::Report
             | Self::Operate
             | Self::WriteValues
             | Self::WriteAliases => true,
             Self::Probe
             | Self::Fetch
+            | Self::WaitForPhase
             | Self::Inspect
             | Self::Read
             | Self::Watch
@@ -81,6 +89,7 @@ impl Action {
             | Self::CheckAccess
             | Self::Inspect
             | Self::Watch
+            | Self::WaitForPhase
             | Self::Read
             | Self::ReadValues
             | Self::ListNames => true,
@@ -88,6 +97,7 @@ impl Action {
             Self::Register
             | Self::Fetch
             | Self::Leave
+            | Self::Report
             | Self::Operate
             | Self::WriteValues
             | Self::WriteAliases => false,
@@ -99,7 +109,12 @@ impl Action {
     pub(super) const fn is_outside_namespaces(self) -> bool {
         matches!(
             self,
-            Self::Probe | Self::CheckAccess | Self::Inspect | Self::Watch | Self::ListNames
+            Self::Probe
+                | Self::CheckAccess
+                | Self::Inspect
+                | Self::Watch
+                | Self::WaitForPhase
+                | Self::ListNames
         )
     }
 }

@@ -162,6 +162,8 @@ fn check_role(policy: &Policy, principal: &Principal<'_>, action: Action) -> Res
         }
         Some(_) if is_anonymous => Err(Denial::NoCredentials(required)),
         Some(role) if role == required => Ok(()),
+        // A phase is a part of the state of the cluster.
+        Some(Role::Viewer) if action == Action::WaitForPhase => Ok(()),
         Some(role) => Err(Denial::WrongRole {
             required,
             principal: principal.to_string(),
@@ -292,18 +294,27 @@ mod tests {
     fn the_role_decides_which_actions_are_allowed() {
         use Action::{
             CheckAccess, Fetch, Inspect, Leave, ListNames, Operate, Probe, Read, ReadValues,
-            Register, Watch, WriteAliases, WriteValues,
+            Register, Report, WaitForPhase, Watch, WriteAliases, WriteValues,
         };
         let open = &[Probe, CheckAccess][..];
-        let nodes = &[Probe, CheckAccess, Register, Fetch, Leave][..];
-        let views = &[Probe, CheckAccess, Inspect, Watch][..];
+        let nodes = &[
+            Probe,
+            CheckAccess,
+            Register,
+            Fetch,
+            Leave,
+            Report,
+            WaitForPhase,
+        ][..];
+        let views = &[Probe, CheckAccess, Inspect, Watch, WaitForPhase][..];
         // Without a namespace, a token that is limited to namespaces allows nothing about values.
-        let limited = &[Probe, CheckAccess, Inspect, Watch, ListNames][..];
+        let limited = &[Probe, CheckAccess, Inspect, Watch, WaitForPhase, ListNames][..];
         let reads = &[
             Probe,
             CheckAccess,
             Inspect,
             Watch,
+            WaitForPhase,
             ListNames,
             Read,
             ReadValues,
@@ -314,6 +325,8 @@ mod tests {
             Register,
             Fetch,
             Leave,
+            Report,
+            WaitForPhase,
             Inspect,
             Watch,
             Read,

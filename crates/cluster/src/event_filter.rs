@@ -381,7 +381,7 @@ mod tests {
         });
         assert_eq!(
             wrong.unwrap_err().to_string(),
-            "\"node_registred\" in `kinds` is wrong: there is no such event; did you mean node_registered?"
+            "\"node_registred\" in `kinds` is wrong: there is no such event; did you mean `node_registered`?"
         );
         for (namespace, node) in [("a b", "n1"), ("prod", "n 1"), ("", "n1"), ("prod", "n1")] {
             let names = FilterNames {

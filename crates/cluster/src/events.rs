@@ -36,6 +36,8 @@ const READ_MAX_EVENTS: usize = 1024;
 pub enum WatchStart {
     /// With the next event.
     Now,
+    /// With the oldest event that the store has.
+    Oldest,
     /// Behind the event with this id.
     After(EventId),
     /// With a reset, because the client gave an id that is not one of this service.
@@ -164,6 +166,7 @@ impl Coordinator {
         let now = EventPosition::after(shared.store.state().revision);
         let (at, reset) = match start {
             WatchStart::Now => (now, None),
+            WatchStart::Oldest => (shared.store.state().oldest_event_position(), None),
             WatchStart::UnknownId => (now, Some(ResetReason::UnknownId)),
             WatchStart::After(id) if id.instance != shared.store.instance() => {
                 (now, Some(ResetReason::OtherInstance))

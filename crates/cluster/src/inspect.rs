@@ -16,7 +16,7 @@ use cfgsync_store::{RegisteredNode, State};
 use cfgsync_support::nearest::did_you_mean_suffix;
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, EncodedPayload, ErrorBody, GenerationBody, GenerationEntry,
-    NodeBody, NodeEntry, NodeState, PayloadEncoder,
+    NodeBody, NodeEntry, NodeState, PayloadEncoder, RolloutBody,
 };
 
 /// The longest time that a query waits for the evaluation of the newest inputs.
@@ -58,6 +58,11 @@ impl Coordinator {
             refused: self.shared.refused.list(),
         };
         projection::cluster_body(&state, facts, entries)
+    }
+
+    /// Returns the state of the roll-out.
+    pub fn rollout(&self) -> Arc<RolloutBody> {
+        self.shared.view.load().rollout.clone()
     }
 
     /// Returns the state of the cluster in one line.

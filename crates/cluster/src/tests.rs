@@ -5,6 +5,7 @@ mod generations;
 mod waiting;
 mod membership;
 mod leases;
+mod rollouts;
 mod projection;
 mod timers;
 mod renders;
@@ -21,6 +22,7 @@ mod values;
 mod value_reads;
 mod values_import;
 mod phases;
+mod events;
 
 use std::{
     collections::{BTreeMap, HashMap},

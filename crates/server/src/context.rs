@@ -31,7 +31,9 @@ use cfgsync_access::{
     Pattern, PresentedToken, Principal, PrincipalKind, Resource, Role,
 };
 use cfgsync_cluster::{AccessKind, Delivery, MetadataAccess, Refusal};
-use cfgsync_model::{Digest, GenerationNumber, Identifier, Namespace, NodeRegistration, ValueKey};
+use cfgsync_model::{
+    Digest, GenerationNumber, Identifier, Namespace, NodeRegistration, Phase, ValueKey,
+};
 use cfgsync_wire::NODE_KEY_HEADER;
 
 /// A request and what is known about it.
@@ -116,6 +118,11 @@ impl RequestContext {
         self.path().key()
     }
 
+    /// The phase that the path names.
+    pub(super) fn path_phase(&self) -> Result<Phase, WrongPath> {
+        self.path().phase()
+    }
+
     /// The generation that the path names.
     pub(super) fn path_generation(&self) -> Result<GenerationNumber, WrongPath> {
         self.path().generation()
@@ -197,6 +204,12 @@ impl RequestContext {
             .as_ref()
             .map_or(Resource::Cluster, Resource::Namespace);
         self.require(action, resource)
+    }
+
+    /// Checks once more that the sender may do what the request asks for, after the request was held.
+    pub(super) fn authorize_again(&mut self) -> Result<(), Rejection> {
+        let action = self.endpoint.map_or(Action::Operate, |row| row.action);
+        self.authorize(action)
     }
 
     /// Checks that the sender may act as the node `identifier`. Call it again after the request was held: meanwhile

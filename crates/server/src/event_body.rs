@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame};
 use tokio::{
     sync::watch,
@@ -31,6 +31,9 @@ const PREAMBLE: &str = "retry: 5000\n\n: connected\n\n";
 
 const HEARTBEAT: &str = ": heartbeat\n\n";
 
+/// The length of frames that are copied into one piece, in bytes.
+const COPIED_MAX_BYTES: usize = 16 << 10;
+
 /// The state of one event stream.
 pub(super) struct EventStream {
     connection: Arc<Connection>,
@@ -38,6 +41,8 @@ pub(super) struct EventStream {
     /// Marked changed when the server has other tokens.
     tokens: watch::Receiver<()>,
     reader: EventReader,
+    /// Whether the stream waits for new events. Otherwise it ends with the newest one.
+    follows: bool,
     /// Frames that were read and are not sent yet.
     frames: VecDeque<Bytes>,
     next_heartbeat: Instant,
@@ -54,6 +59,7 @@ impl EventStream {
         connection: Arc<Connection>,
         token: Option<PresentedToken>,
         mut reader: EventReader,
+        follows: bool,
         slot: WatcherSlot,
     ) -> Self {
         let mut first = PREAMBLE.to_owned();
@@ -63,6 +69,7 @@ impl EventStream {
             token,
             tokens: server.config.access.tokens_changed(),
             reader,
+            follows,
             frames: VecDeque::from([first.into()]),
             next_heartbeat: Instant::now() + server.config.watch_heartbeat,
             is_ending: false,
@@ -80,14 +87,34 @@ impl EventStream {
             if !may(&self.connection, self.token.as_ref(), Action::Watch) {
                 return None;
             }
-            if let Some(frame) = self.frames.pop_front() {
-                return Some(frame);
+            if let Some(bytes) = self.take_frames() {
+                return Some(bytes);
             }
             if self.is_ending {
                 return None;
             }
             self.read_or_wait().await;
         }
+    }
+
+    /// Takes the next frame, and the small ones that follow. Each piece of a response costs more than a copy of some small
+    /// frames. A frame that is alone or large is not copied.
+    fn take_frames(&mut self) -> Option<Bytes> {
+        let first = self.frames.pop_front()?;
+        let mut length = first.len();
+        let is_next = |frame: &&Bytes| {
+            length += frame.len();
+            length <= COPIED_MAX_BYTES
+        };
+        let more = self.frames.iter().take_while(is_next).count();
+        if more == 0 {
+            return Some(first);
+        }
+        let mut bytes = BytesMut::from(first);
+        for frame in self.frames.drain(..more) {
+            bytes.extend_from_slice(&frame);
+        }
+        Some(bytes.freeze())
     }
 
     /// Reads the events that are due. If there are none, waits for events, for the time of the next heartbeat, or for
@@ -107,6 +134,10 @@ impl EventStream {
         });
         let is_idle = batch.frames.is_empty() && batch.is_complete;
         self.frames.extend(batch.frames);
+        if batch.is_complete && !self.follows {
+            self.is_ending = true;
+            return;
+        }
         if !is_idle {
             // A long history without a selected event must not delay other tasks.
             tokio::task::yield_now().await;

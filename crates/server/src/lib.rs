@@ -32,11 +32,16 @@
 //! | `/v1/nodes/{id}/key` | DELETE | Operate | releases a node's name from the key that owns it |
 //! | `/v1/nodes/{id}/ban` | POST | Operate | removes a node and refuses its registrations |
 //! | `/v1/nodes/{id}/ban` | DELETE | Operate | ends a ban |
+//! | `/v1/nodes/{id}/phases/{phase}` | PUT | Report | records that a node has reached a phase |
+//! | `/v1/phases/{phase}` | GET, HEAD | WaitForPhase | says whether the nodes have reached a phase, or holds the request until they have |
 //! | `/v1/generations` | GET, HEAD | Inspect | lists the sealed generations, newest first |
 //! | `/v1/generations/{n}` | GET, HEAD | Inspect | describes one generation, file by file |
 //! | `/v1/generations/{n}/nodes/{id}/payload` | GET, HEAD | Read | returns a node's payload of a generation; this is no delivery |
 //! | `/v1/leave` | POST | Leave | withdraws a node's own registration |
 //! | `/v1/fail` | POST | Operate | declares the cluster failed, with a reason for all waiting nodes |
+//! | `/v1/rollout` | GET, HEAD | Inspect | describes the roll-out of the newest generation |
+//! | `/v1/rollout/stop` | POST | Operate | hands the newest generation to no further node |
+//! | `/v1/rollout/resume` | POST | Operate | continues a roll-out that is stopped |
 //! | `/v1/reset` | POST | Operate | ends the failure that an operator declared |
 //! | `/v1/namespaces` | GET, HEAD | ListNames | lists the namespaces that have a value and that the client may read |
 //! | `/v1/namespaces/{namespace}/keys` | GET, HEAD | ReadValues | lists the values of a namespace |

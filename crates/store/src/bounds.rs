@@ -123,7 +123,7 @@ pub enum CapacityExceeded {
         max_bytes: usize,
     },
     /// The maximum number of phases of one node is stored.
-    #[error("the node has reported {max} phases, which is the limit; report one of these")]
+    #[error("the node has reported {max} phases, which is the limit")]
     PhasesOfNode {
         /// The maximum that was reached.
         max: usize,

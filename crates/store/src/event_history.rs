@@ -22,7 +22,7 @@ pub struct EventBounds {
 impl Default for EventBounds {
     fn default() -> Self {
         Self {
-            events_max: 8192,
+            events_max: 16_384,
             contents_max_bytes: 16 << 20,
         }
     }
@@ -90,6 +90,11 @@ impl EventHistory {
     pub(crate) fn set_bounds(&mut self, bounds: EventBounds) {
         self.bounds = bounds;
         self.drop_oldest();
+    }
+
+    /// Returns the revision after which the history has all events.
+    pub(crate) fn complete_after(&self) -> Revision {
+        self.complete_after
     }
 
     /// Returns the part number of the next event at `revision`.
@@ -181,6 +186,7 @@ fn contents_bytes(event: &Event) -> usize {
         EventKind::ValueSet { content, .. } => content.bytes.len(),
         EventKind::NodeRegistered { registration } => bytes_of(&registration.metadata),
         EventKind::ClusterFailed { failure } => failure.reason.len(),
+        EventKind::PhaseReported { reason, .. } => reason.as_ref().map_or(0, |reason| reason.len()),
         _ => 0,
     }
 }

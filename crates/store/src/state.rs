@@ -174,6 +174,11 @@ impl State {
         self.events.behind(position)
     }
 
+    /// Returns the position before the oldest event that the history has.
+    pub fn oldest_event_position(&self) -> EventPosition {
+        EventPosition::after(self.events.complete_after())
+    }
+
     /// Bounds the history of events from now on.
     pub(crate) fn set_event_bounds(&mut self, bounds: EventBounds) {
         self.events.set_bounds(bounds);

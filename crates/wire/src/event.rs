@@ -49,7 +49,7 @@ pub struct ValueEventBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     /// Whether the content is a secret, which no event shows. An existing client ignores it.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hidden: bool,
 }
 
@@ -139,6 +139,11 @@ impl ValueEventBody {
         Self::new(ValueEventType::AliasDelete, String::new(), alias)
     }
 
+    /// Returns the content, or the target of the alias. `None` if there is none, or if it is not base64.
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        BASE64.decode(self.value.as_ref()?.as_bytes()).ok()
+    }
+
     fn new(change: ValueEventType, namespace: String, key: &ValueKey) -> Self {
         Self {
             change,
@@ -165,10 +170,6 @@ impl ValueEventType {
             Self::AliasDelete => "alias_delete",
         }
     }
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 #[cfg(test)]
@@ -208,6 +209,7 @@ mod tests {
         let expected = json!({"type": "SET", "namespace": "prod", "key": "a/b", "value": "YQpi", "codec": "text",
             "version": 3, "created_at": at, "updated_at": at});
         assert_eq!(json_of(&set), expected);
+        assert_eq!(set.bytes().as_deref(), Some(&b"a\nb"[..]));
         let secret = ValueEventBody::set(&namespace, &key, &version(ValueType::Secret));
         let expected = json!({"type": "SET", "namespace": "prod", "key": "a/b", "codec": "text", "version": 3,
             "created_at": at, "updated_at": at, "hidden": true});

@@ -1,19 +1,15 @@
-//! Asks a server until something is the case: `inspect health`, `--wait` and `--watch`.
+//! Asks a server until something is the case: `inspect health` and `--wait`.
 
-use std::{io::IsTerminal, time::Duration};
+use std::{str::FromStr, time::Duration};
 
-use cfgsync_client::{CallError, Client, UnreachableCause};
-use cfgsync_support::duration;
+use cfgsync_client::{CallError, Client, PhaseNodes, PhaseQuestion, UnreachableCause};
+use cfgsync_model::Phase;
+use cfgsync_support::{duration, nearest::did_you_mean};
 use cfgsync_wire::{ClusterBody, ClusterState, TLS_REQUIRED};
-use clap::ValueEnum;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{InspectError, cluster_table, presentation::Presentation};
-use crate::cmd::{
-    error::CommandError,
-    exit::Exit,
-    output::{Format, Text, print},
-};
+use super::{InspectError, cluster_table};
+use crate::cmd::{error::CommandError, exit::Exit, output::print, phase_wait};
 
 /// How long a health check may take. Container runtimes have a timeout of their own for it.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -21,12 +17,32 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A state to wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum WaitFor {
-    /// The server has a generation
+    /// The server has a generation.
     Ready,
-    /// The cluster has failed
+    /// The cluster has failed.
     Failed,
+    /// All nodes of the newest generation have reached this phase.
+    Phase(Phase),
+}
+
+impl FromStr for WaitFor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "ready" => return Ok(Self::Ready),
+            "failed" => return Ok(Self::Failed),
+            _ => {}
+        }
+        // A misspelled state would be a phase that no node ever reports.
+        if let Some(question) = did_you_mean(text, ["ready", "failed"]) {
+            return Err(question);
+        }
+        let phase = Phase::new(text).map_err(|error| error.to_string())?;
+        Ok(Self::Phase(phase))
+    }
 }
 
 /// Checks whether the server answers.
@@ -53,9 +69,18 @@ pub(super) async fn health(client: &Client) -> Result<Exit, CommandError> {
 /// because it may still be starting.
 pub(super) async fn wait(
     client: &Client,
-    wanted: WaitFor,
+    wanted: &WaitFor,
     limit: Option<Duration>,
 ) -> Result<ClusterBody, CommandError> {
+    if let WaitFor::Phase(phase) = wanted {
+        let question = PhaseQuestion {
+            phase: phase.clone(),
+            generation: None,
+            nodes: PhaseNodes::All,
+        };
+        phase_wait::wait(client, question, limit).await?;
+        return Ok(client.snapshot().await?.value);
+    }
     let started = Instant::now();
     loop {
         let left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
@@ -77,9 +102,10 @@ pub(super) async fn wait(
                         return Err(InspectError::Failed(failure.unwrap_or_default()).into());
                     }
                     _ => InspectError::NotReady {
-                        wanted: match wanted {
-                            WaitFor::Ready => "ready",
-                            WaitFor::Failed => "failed",
+                        wanted: if *wanted == WaitFor::Ready {
+                            "ready"
+                        } else {
+                            "failed"
                         },
                         waited: limit.unwrap_or_default(),
                         last: format!("{} {}", cluster_table::state(body.state), body.progress),
@@ -103,59 +129,4 @@ pub(super) async fn wait(
         }
         sleep(POLL_INTERVAL).await;
     }
-}
-
-/// Prints the cluster again after each change of what is shown. Ends only with an error, or with the process.
-pub(super) async fn watch(
-    client: &Client,
-    presentation: &Presentation,
-) -> Result<Exit, CommandError> {
-    let mut shown: Option<Text> = None;
-    let mut reachable = true;
-    loop {
-        match client.snapshot().await {
-            Ok(answer) => {
-                reachable = true;
-                let text = document(presentation, &answer.value);
-                if shown.as_ref() != Some(&text) {
-                    print(repainted(
-                        presentation.format.data(),
-                        &text,
-                        shown.is_none(),
-                    ))?;
-                    shown = Some(text);
-                }
-            }
-            Err(error @ (CallError::Unreachable { .. } | CallError::Broken { .. }))
-                if shown.is_some() =>
-            {
-                if std::mem::take(&mut reachable) {
-                    tracing::warn!("{error}; retrying");
-                }
-            }
-            Err(error) => return Err(error.into()),
-        }
-        sleep(POLL_INTERVAL).await;
-    }
-}
-
-fn document(presentation: &Presentation, body: &ClusterBody) -> Text {
-    match presentation.format.data() {
-        Format::Json => presentation.cluster_in_one_line(body),
-        Format::Yaml | Format::Table => presentation.cluster(body),
-    }
-}
-
-/// Returns the text to print: on a terminal a table replaces the former one, elsewhere it is one more document.
-fn repainted(format: Format, document: &Text, first: bool) -> Text {
-    let mut text = Text::default();
-    match format {
-        Format::Json => {}
-        Format::Yaml => text.push_str("---\n"),
-        Format::Table if std::io::stdout().is_terminal() => text.push_control("\x1b[2J\x1b[H"),
-        Format::Table if first => {}
-        Format::Table => text.push_str("\n"),
-    }
-    text.push(document.clone());
-    text
 }

@@ -10,6 +10,7 @@ use crate::cmd::output::{self, Format, Text};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum InspectFormat {
     /// A table that fits the terminal, for people
+    #[value(alias = "text")]
     Table,
     /// A table with all columns in full
     Wide,

@@ -17,7 +17,7 @@ pub(super) struct EventArgs {
         long,
         env = "CFGSYNC_EVENT_HISTORY_MAX",
         value_name = "COUNT",
-        default_value = "8192",
+        default_value = "16384",
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     event_history_max: u32,

@@ -410,6 +410,7 @@ async fn wrong_filters_and_methods_are_refused() {
         ("?kinds=none".to_owned(), false),
         ("?identifiers=%20".to_owned(), false),
         ("?namespaces=prod&identifiers=a".to_owned(), false),
+        ("?follow=maybe".to_owned(), false),
     ] {
         if is_accepted {
             Watch::open(&server, &query, "").await;

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     Method, Request, StatusCode,
-    header::{self, HeaderName},
+    body::Incoming,
+    header::{self, HeaderName, HeaderValue},
 };
 use hyper_util::client::legacy::{self, connect::capture_connection};
 use tokio::time::sleep;
@@ -34,6 +35,7 @@ const ERROR_MAX_BYTES: usize = 1 << 20;
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// A response before its body is parsed.
 pub(super) struct RawResponse {
@@ -59,6 +61,8 @@ pub(super) struct RequestOptions {
     pub(super) body_max_flag: Option<&'static str>,
     /// Leaves out the node's key: the request only finds out which server this is.
     pub(super) without_node_key: bool,
+    /// The id of the event after which an event stream continues.
+    pub(super) last_event_id: Option<HeaderValue>,
     /// The version that a value must have now, as `If-Match`.
     pub(super) if_version: Option<u64>,
 }
@@ -84,14 +88,21 @@ impl Client {
         if raw.status.is_success() {
             return Ok(raw);
         }
-        Err(CallError::Refused {
-            status: raw.status,
-            body: Box::new(error_body(raw.status, &raw.body)),
-            meta: Box::new(raw.meta),
-        })
+        Err(refused(raw.status, raw.meta, &raw.body))
     }
 
-    async fn send_with_failover(
+    /// Returns the error of a response that is not a success. Reads its body for the reason.
+    pub(super) async fn refusal(
+        &self,
+        meta: ResponseMeta,
+        response: hyper::Response<Incoming>,
+    ) -> CallError {
+        let status = response.status();
+        let body = read_body(response.into_body(), ERROR_MAX_BYTES).await;
+        refused(status, meta, &body.unwrap_or_default())
+    }
+
+    pub(super) async fn send_with_failover(
         &self,
         method: Method,
         route: &str,
@@ -126,6 +137,45 @@ impl Client {
         options: &RequestOptions,
         body: Option<Bytes>,
     ) -> Result<RawResponse, CallError> {
+        let (meta, response) = self.begin(method, route, options, body).await?;
+        let server = meta.server.clone();
+        let status = response.status();
+        let max_bytes = if status.is_success() {
+            options.body_max_bytes.unwrap_or(BODY_MAX_BYTES)
+        } else {
+            ERROR_MAX_BYTES
+        };
+        match read_body(response.into_body(), max_bytes).await {
+            Ok(body) => Ok(RawResponse { status, meta, body }),
+            // The status alone is a response. Only the message is lost.
+            Err(_) if !status.is_success() => Ok(RawResponse {
+                status,
+                meta,
+                body: Bytes::new(),
+            }),
+            Err(BodyError::Broken(problem)) => Err(CallError::Broken { server, problem }),
+            Err(BodyError::TooLarge) => Err(CallError::Unusable {
+                server: meta.server,
+                problem: match options.body_max_flag {
+                    Some(flag) => {
+                        format!(
+                            "it is longer than {max_bytes} bytes, the limit of {flag}; raise the limit, or make the files of the spec smaller"
+                        )
+                    }
+                    None => format!("it is longer than {max_bytes} bytes"),
+                },
+            }),
+        }
+    }
+
+    /// Sends a request to the current server. Returns its response, whose body is not read yet.
+    pub(super) async fn begin(
+        &self,
+        method: &Method,
+        route: &str,
+        options: &RequestOptions,
+        body: Option<Bytes>,
+    ) -> Result<(ResponseMeta, hyper::Response<Incoming>), CallError> {
         let connection = self.current_server();
         let server = connection.url.clone();
         let mut request = self.request(connection, method, route, options, body);
@@ -166,32 +216,7 @@ impl Client {
                 ),
             });
         }
-        let max_bytes = if status.is_success() {
-            options.body_max_bytes.unwrap_or(BODY_MAX_BYTES)
-        } else {
-            ERROR_MAX_BYTES
-        };
-        match read_body(response.into_body(), max_bytes).await {
-            Ok(body) => Ok(RawResponse { status, meta, body }),
-            // The status alone is a response. Only the message is lost.
-            Err(_) if !status.is_success() => Ok(RawResponse {
-                status,
-                meta,
-                body: Bytes::new(),
-            }),
-            Err(BodyError::Broken(problem)) => Err(CallError::Broken { server, problem }),
-            Err(BodyError::TooLarge) => Err(CallError::Unusable {
-                server: meta.server,
-                problem: match options.body_max_flag {
-                    Some(flag) => {
-                        format!(
-                            "it is longer than {max_bytes} bytes, the limit of {flag}; raise the limit, or make the files of the spec smaller"
-                        )
-                    }
-                    None => format!("it is longer than {max_bytes} bytes"),
-                },
-            }),
-        }
+        Ok((meta, response))
     }
 
     fn request(
@@ -215,6 +240,9 @@ impl Client {
         if let Some(version) = options.if_version {
             request = request.header(header::IF_MATCH, format!("\"{version}\""));
         }
+        if let Some(id) = &options.last_event_id {
+            request = request.header(LAST_EVENT_ID, id);
+        }
         if let Some(held) = options.held {
             request = request.header(header::IF_NONE_MATCH, format!("\"{held}\""));
         }
@@ -234,6 +262,14 @@ impl Client {
         request
             .body(Full::new(body.unwrap_or_default()))
             .expect("a valid route and valid headers")
+    }
+}
+
+fn refused(status: StatusCode, meta: ResponseMeta, body: &[u8]) -> CallError {
+    CallError::Refused {
+        status,
+        body: Box::new(error_body(status, body)),
+        meta: Box::new(meta),
     }
 }
 

@@ -9,7 +9,7 @@ use hyper::{
 use super::super::{
     context::Context,
     event_body::{EventBody, EventStream},
-    query::Query,
+    query::{Query, WrongParameter},
     rejection::Rejection,
 };
 use cfgsync_access::{Action, Resource};
@@ -23,7 +23,7 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 
 /// `GET /v1/watch`.
 pub(in super::super) async fn watch(mut context: Context) -> Result<Response, Rejection> {
-    let (names, start) = {
+    let (names, start, follows) = {
         let query = Query::of(&context.head.uri);
         let all = |name| query.all(name).map(str::to_owned).collect();
         let names = FilterNames {
@@ -32,7 +32,19 @@ pub(in super::super) async fn watch(mut context: Context) -> Result<Response, Re
             kinds: all("kinds"),
             identifiers: all("identifiers"),
         };
-        (names, start_of(&context.head.headers, &query))
+        let follows = match query.get(&["follow"]) {
+            None | Some("true") => true,
+            Some("false") => false,
+            Some(_) => {
+                let problem = "it must be `true` or `false`";
+                return Err(WrongParameter {
+                    name: "follow",
+                    problem,
+                }
+                .into());
+            }
+        };
+        (names, start_of(&context.head.headers, &query), follows)
     };
     // A wrong name is refused below, after the rights.
     let namespaces = names.namespaces.iter().filter_map(|name| name.parse().ok());
@@ -52,7 +64,7 @@ pub(in super::super) async fn watch(mut context: Context) -> Result<Response, Re
     let slot = server.watchers.take(identity.as_deref(), address)?;
     let reader = server.coordinator.watch(filter, start);
     let connection = context.connection().clone();
-    let stream = EventStream::new(connection, context.token(), reader, slot);
+    let stream = EventStream::new(connection, context.token(), reader, follows, slot);
     let mut response = Response::new(Body::new(EventBody::new(stream)));
     let headers = response.headers_mut();
     for (name, value) in [
@@ -72,6 +84,7 @@ fn start_of(headers: &HeaderMap, query: &Query<'_>) -> WatchStart {
     let since = || query.all("since").next().map(Some);
     match header.or_else(since) {
         None => WatchStart::Now,
+        Some(Some("oldest")) => WatchStart::Oldest,
         Some(id) => match id.and_then(EventId::parse) {
             Some(id) => WatchStart::After(id),
             None => WatchStart::UnknownId,
