@@ -4,7 +4,7 @@
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
-use super::cluster::ClusterState;
+use super::{cluster::ClusterState, values::is_false};
 use cfgsync_model::{
     Codec, Failure, GenerationNumber, Instance, Namespace, Progress, Revision, ValueKey,
     ValueVersion,
@@ -170,10 +170,6 @@ impl ValueEventType {
             Self::AliasDelete => "alias_delete",
         }
     }
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 #[cfg(test)]

@@ -127,9 +127,10 @@ impl EventStreamReader {
     fn finish_line(&mut self, events: &mut Vec<StreamedEvent>) -> Result<(), InvalidStream> {
         let bytes = std::mem::take(&mut self.line);
         let line = std::str::from_utf8(&bytes).map_err(|_| InvalidStream::NotText)?;
-        let line = match std::mem::take(&mut self.is_first_line) {
-            true => line.strip_prefix('\u{feff}').unwrap_or(line),
-            false => line,
+        let is_first = std::mem::take(&mut self.is_first_line);
+        let line = match line.strip_prefix('\u{feff}') {
+            Some(without_mark) if is_first => without_mark,
+            _ => line,
         };
         if line.is_empty() {
             self.dispatch(events);
