@@ -31,6 +31,7 @@ pub(crate) mod event_lines;
 pub(crate) mod serve;
 pub(crate) mod join;
 pub(crate) mod inspect;
+pub(crate) mod rollout;
 pub(crate) mod values;
 pub(crate) mod plan;
 pub(crate) mod rm;
@@ -41,6 +42,10 @@ pub(crate) mod reset;
 pub(crate) mod reload;
 pub(crate) mod release;
 pub(crate) mod redraw;
+pub(crate) mod node_client;
+pub(crate) mod phase_wait;
+pub(crate) mod report_phase;
+pub(crate) mod wait_phase;
 pub(crate) mod token;
 pub(crate) mod key;
 pub(crate) mod generate;
@@ -75,8 +80,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Serve(serve::ServeArgs),
-    Join(join::JoinArgs),
+    Serve(Box<serve::ServeArgs>),
+    Join(Box<join::JoinArgs>),
     Inspect(inspect::InspectArgs),
     Plan(plan::PlanArgs),
     Rm(rm::RmArgs),
@@ -87,6 +92,9 @@ pub(crate) enum Command {
     Reload(reload::ReloadArgs),
     Release(release::ReleaseArgs),
     Redraw(redraw::RedrawArgs),
+    Rollout(rollout::RolloutArgs),
+    Report(report_phase::ReportArgs),
+    Wait(wait_phase::WaitArgs),
     Values(values::ValuesArgs),
     Token(token::TokenArgs),
     Key(key::KeyArgs),
@@ -100,8 +108,8 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
     log::start(&cli.log);
     settings::warn_of_unknown_variables();
     match cli.command {
-        Command::Serve(args) => serve::run(args),
-        Command::Join(args) => join::run(args),
+        Command::Serve(args) => serve::run(*args),
+        Command::Join(args) => join::run(*args),
         Command::Inspect(args) => inspect::run(args),
         Command::Plan(args) => plan::run(&args),
         Command::Rm(args) => rm::run(args),
@@ -112,6 +120,9 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Reload(args) => reload::run(args),
         Command::Release(args) => release::run(args),
         Command::Redraw(args) => redraw::run(args),
+        Command::Rollout(args) => rollout::run(args),
+        Command::Report(args) => report_phase::run(args),
+        Command::Wait(args) => wait_phase::run(args),
         Command::Values(args) => values::run(args),
         Command::Token(args) => token::run(args),
         Command::Key(args) => key::run(&args),
@@ -147,6 +158,8 @@ mod tests {
                     ("inspect", "watch"),
                     // Where CFGSYNC_SERVER is set for other commands, `plan` asks no server.
                     ("plan", "server"),
+                    // CFGSYNC_NODES is the file of `plan`.
+                    ("wait", "nodes"),
                     ("new", "out-dir"),
                 ];
                 if without.contains(&(command.get_name(), long)) {

@@ -60,6 +60,23 @@ pub fn wire(data: &[u8]) {
     let Some((choice, body)) = data.split_first() else {
         return;
     };
+    match *choice {
+        b's' => {
+            if let Ok(set) = cfgsync_wire::read_set(body) {
+                let written = set.to_json().to_string();
+                assert_eq!(cfgsync_wire::read_set(written.as_bytes()), Ok(set));
+            }
+            return;
+        }
+        b'i' => {
+            if let Ok(import) = cfgsync_wire::read_import(body) {
+                let written = serde_json::to_vec(&import).expect("map keys are strings");
+                assert_eq!(cfgsync_wire::read_import(&written), Ok(import));
+            }
+            return;
+        }
+        _ => {}
+    }
     match choice % 8 {
         0 => drop(cfgsync_wire::read_registration(body).map_err(|error| error.to_string())),
         1 => drop(cfgsync_wire::read_identifier(body).map_err(|error| error.to_string())),

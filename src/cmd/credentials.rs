@@ -4,7 +4,7 @@
 
 use std::{
     env,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
 };
 
@@ -12,6 +12,8 @@ use cfgsync_client::Client;
 use cfgsync_support::bounded_file;
 use clap::Args;
 use secrecy::SecretString;
+
+use super::parsers::absolute;
 
 /// The variable that may contain the token itself. It is no flag's variable, so no help text shows its value.
 pub(crate) const TOKEN_VARIABLE: &str = "CFGSYNC_TOKEN";
@@ -70,6 +72,12 @@ pub(crate) struct CredentialError {
 }
 
 impl TokenSource {
+    /// Returns the variable that names the file of the token, if it is in a file of its own.
+    pub(crate) fn variable(&self) -> Option<(&'static str, OsString)> {
+        let path = self.token_file.as_ref()?;
+        Some(("CFGSYNC_TOKEN_FILE", absolute(path).into()))
+    }
+
     /// Returns `client` with the token, if one is configured.
     pub(crate) fn add_to(&self, client: Client) -> Result<Client, CredentialError> {
         let Some(token) = self.token()? else {

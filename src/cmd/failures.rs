@@ -120,6 +120,16 @@ impl From<GenerateError> for CommandError {
     }
 }
 
+impl From<NodeKeyError> for CommandError {
+    fn from(error: NodeKeyError) -> Self {
+        let exit = match &error {
+            NodeKeyError::OtherServer { .. } => Exit::NotAllowed,
+            _ => Exit::WrongSetting,
+        };
+        Self::new(exit, error)
+    }
+}
+
 impl From<RouteError> for CommandError {
     fn from(error: RouteError) -> Self {
         Self::new(Exit::Unusable, error)
@@ -264,7 +274,7 @@ impl From<JoinFailure> for CommandError {
             JoinFailure::Credential(error) => error.into(),
             JoinFailure::Usage(_) => Self::usage(error),
             JoinFailure::Setting(_) => Self::new(Exit::WrongSetting, error),
-            JoinFailure::Environment(_) => Self::new(Exit::Unusable, error),
+            JoinFailure::Environment(_) | JoinFailure::Check(_) => Self::new(Exit::Unusable, error),
             JoinFailure::Wait(_) => Self::new(Exit::Unexpected, error),
             JoinFailure::Ended(signal) => Self::new(Exit::of_signal(signal.number), error),
             JoinFailure::Program(error) => error.into(),

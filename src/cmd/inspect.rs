@@ -57,7 +57,8 @@ use super::{
 pub(crate) struct InspectArgs {
     #[command(subcommand)]
     query: Option<Query>,
-    /// Wait until the cluster is in this state, then print it
+    /// Wait until the cluster is in this state, then print it: `ready`, `failed`, or a phase that all nodes of the newest
+    /// generation must reach, such as `delivered` or `healthy`
     #[arg(long, env = "CFGSYNC_WAIT", value_name = "STATE")]
     wait: Option<WaitFor>,
     /// How long --wait waits; 0 means no limit
@@ -120,7 +121,7 @@ enum Query {
         /// The artifact path, with or without its leading slash
         path: ArtifactPath,
         /// The generation to take the file from [default: the newest]
-        #[arg(long, env = "CFGSYNC_GENERATION", value_name = "NUMBER", value_parser = generation)]
+        #[arg(long, env = "CFGSYNC_GENERATION", value_name = "NUMBER", value_parser = parsers::generation)]
         generation: Option<GenerationNumber>,
         #[command(flatten)]
         reveal: RevealArgs,
@@ -128,7 +129,7 @@ enum Query {
     /// List the generations, newest first; or show the files of one
     Generations {
         /// The generation to show
-        #[arg(value_name = "NUMBER", value_parser = generation)]
+        #[arg(value_name = "NUMBER", value_parser = parsers::generation)]
         number: Option<GenerationNumber>,
     },
     /// Print the events that the server has kept: registrations, seals, deliveries, values and so on
@@ -136,10 +137,10 @@ enum Query {
     /// Compare two generations; exit code 3 if anything differs
     Diff {
         /// The older generation
-        #[arg(value_name = "G1", value_parser = generation)]
+        #[arg(value_name = "G1", value_parser = parsers::generation)]
         from: GenerationNumber,
         /// The newer generation
-        #[arg(value_name = "G2", value_parser = generation)]
+        #[arg(value_name = "G2", value_parser = parsers::generation)]
         to: GenerationNumber,
         #[command(flatten)]
         reveal: RevealArgs,
@@ -265,7 +266,7 @@ async fn inspect(args: InspectArgs) -> Result<Exit, CommandError> {
         None if args.watch => watch::watch(&client, &presentation).await,
         query => {
             if let (None, Some(wanted)) = (&query, args.wait) {
-                let body = poll::wait(&client, wanted, limit(args.timeout)).await?;
+                let body = poll::wait(&client, &wanted, limit(args.timeout)).await?;
                 print(presentation.cluster(&body))?;
                 return Ok(Exit::Done);
             }
@@ -394,11 +395,4 @@ async fn file(
         print_document(chunk.bytes())?;
     }
     Ok(Exit::Done)
-}
-
-fn generation(text: &str) -> Result<GenerationNumber, String> {
-    match text.parse() {
-        Ok(number) if number >= 1 => Ok(GenerationNumber(number)),
-        _ => Err("expected the number of a generation, which is at least 1".to_owned()),
-    }
 }

@@ -7,6 +7,7 @@ mod identity;
 mod metadata;
 mod watch;
 mod spread;
+mod memory;
 mod trust;
 mod fallback;
 mod dotenv;
@@ -15,16 +16,21 @@ mod resolve;
 mod signals;
 mod wait;
 mod document;
+mod facts;
+mod mirror;
+mod hook;
 mod deliver;
+mod action;
 mod handover;
 mod child;
 mod follow;
 
-use std::{ffi::OsString, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{ffi::OsString, net::IpAddr, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
 use cfgsync::Identifier;
 use cfgsync_client::{FailureKind, JoinError, OutputMap, ServerUrl, Session};
 use cfgsync_model::{Account, ArtifactPath, GenerationNumber, Ownership, check_node_address};
+use cfgsync_wire::ReceivedPayload;
 use clap::{Args, ValueEnum};
 use tracing::warn;
 
@@ -33,6 +39,7 @@ use super::{
     error::CommandError,
     exit::Exit,
     manager::Manager,
+    orphans::OwnChildren,
     parsers,
     program::ProgramError,
     progress::{Progress, counted},
@@ -42,6 +49,8 @@ use super::{
     tls::{ClientTlsArgs, TrustFailure},
 };
 use deliver::Delivered;
+pub(crate) use facts::SEAT_VARIABLE;
+
 use signals::{EndedBy, Signals};
 use wait::Outcome;
 
@@ -182,6 +191,9 @@ pub(crate) enum JoinFailure {
     /// The TLS flags cannot be followed.
     #[error(transparent)]
     Trust(#[from] TrustFailure),
+    /// `--check` refuses the files (65).
+    #[error("{0}")]
+    Check(String),
     /// The process can wait neither for signals nor for CMD (1).
     #[error("cannot wait for signals and processes: {0}")]
     Wait(std::io::Error),
@@ -218,11 +230,13 @@ pub(crate) fn run(args: JoinArgs) -> Result<Exit, CommandError> {
         };
         progress.set_node(&plan.options.identifier);
         let mut session = Session::new(plan.client.clone(), plan.options.clone());
-        let delivered = join(&plan, &mut session, &mut signals, progress).await?;
+        let own = Rc::<OwnChildren>::default();
+        let delivered = join(&plan, &mut session, &mut signals, progress, &own).await?;
         let Some(settings) = &plan.watch else {
             return Ok(Joined::Delivered(plan.command, delivered));
         };
-        let ended = follow::run(&plan, settings, &mut session, &mut signals, delivered).await?;
+        let ended =
+            follow::run(&plan, settings, &mut session, &mut signals, delivered, own).await?;
         Ok::<_, CommandError>(Joined::Followed(ended))
     });
     // Does not wait for a name resolution that is still running.
@@ -247,6 +261,7 @@ async fn join(
     session: &mut Session,
     signals: &mut Signals,
     progress: Progress,
+    own: &OwnChildren,
 ) -> Result<Delivered, CommandError> {
     let outcome = wait::wait(session, plan, signals, progress).await;
     // A status that is not replaced here would stay in `systemctl status` for as long as the unit is active.
@@ -256,7 +271,7 @@ async fn join(
             let delivered = tokio::select! {
                 biased;
                 ended_by = signals.next() => return Err(JoinFailure::Ended(ended_by).into()),
-                delivered = deliver::deliver(plan, session, &payload) => delivered?,
+                delivered = deliver_first(plan, session, &payload, own) => delivered?,
             };
             let files = describe_files(payload.files.files().len(), payload.generation);
             manager.status(&format!("delivered: {files}"));
@@ -267,7 +282,7 @@ async fn join(
             manager.status(&format!("continuing with the previous delivery: {kept}"));
             // The registration stays: this node is a member, and the other nodes may be waiting for it.
             deliver::report_previous(plan, session, &previous)?;
-            Delivered::of_previous(*previous)
+            deliver::continue_with(plan, session, *previous)
         }
         Outcome::Failed(error) => {
             withdraw_after(&error, session).await;
@@ -285,6 +300,31 @@ async fn join(
         Some(ended_by) => Err(JoinFailure::Ended(ended_by).into()),
         None => Ok(delivered),
     }
+}
+
+/// Delivers the first payload. If `--check` refuses it, continues with the files of the receipt, if they are unchanged.
+async fn deliver_first(
+    plan: &resolve::Plan,
+    session: &Session,
+    payload: &ReceivedPayload,
+    own: &OwnChildren,
+) -> Result<Delivered, JoinFailure> {
+    let problem = match deliver::deliver(plan, session, payload, own).await {
+        Err(JoinFailure::Check(problem)) => problem,
+        other => return other,
+    };
+    let previous = match fallback::verify(&plan.delivery, &plan.options).await {
+        fallback::Verified::Files(previous) if plan.env.is_empty() => previous,
+        _ => return Err(JoinFailure::Check(problem)),
+    };
+    let kept = describe_files(previous.files.len(), previous.receipt.generation);
+    warn!("{problem}; continuing with the previous delivery, {kept}, unchanged since");
+    deliver::report_previous(plan, session, &previous)?;
+    Ok(Delivered {
+        // It is not tried again.
+        held: payload.digest,
+        ..deliver::continue_with(plan, session, *previous)
+    })
 }
 
 /// Withdraws the registration of a join that failed, so that the cluster does not count a node that no longer waits.

@@ -1,8 +1,12 @@
 //! Parsers for values on the command line: durations, sizes and JSON; and URLs without their secrets, for messages.
 
-use std::{str::FromStr as _, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr as _,
+    time::Duration,
+};
 
-use cfgsync_model::check_integer_range;
+use cfgsync_model::{GenerationNumber, check_integer_range};
 use cfgsync_support::duration::{self, DURATION_MAX, InvalidDuration};
 use serde_json::Value;
 
@@ -28,6 +32,19 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         )),
         Err(InvalidDuration::Form) => Err(EXPECTED.to_owned()),
     }
+}
+
+/// Parses the number of a generation.
+pub(crate) fn generation(text: &str) -> Result<GenerationNumber, String> {
+    match text.parse() {
+        Ok(number) if number >= 1 => Ok(GenerationNumber(number)),
+        _ => Err("expected the number of a generation, which is at least 1".to_owned()),
+    }
+}
+
+/// Returns `path` for a process with another working directory.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Returns `None` for a duration of 0, which means "without a limit".

@@ -9,6 +9,7 @@ mod signing;
 mod child;
 mod descriptors;
 mod events;
+mod value_limits;
 mod limits;
 mod listeners;
 mod publish;
@@ -56,6 +57,7 @@ use signals::Signals;
 use state::StateArgs;
 pub(crate) use tls::TlsSetupError;
 use tls::{ServeTls, TlsArgs};
+use value_limits::ValueLimitArgs;
 
 /// How long blocking work may still take after everything else has stopped.
 const THREADS_GRACE: Duration = Duration::from_secs(2);
@@ -143,6 +145,8 @@ pub(crate) struct ServeArgs {
     limits: LimitArgs,
     #[command(flatten)]
     events: EventArgs,
+    #[command(flatten)]
+    values: ValueLimitArgs,
     /// The program to run beside the server; the server exits with its exit code
     #[arg(last = true, value_name = "CMD")]
     command: Vec<std::ffi::OsString>,
@@ -311,6 +315,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
         coordinator: cluster::Config {
             min_generation_interval: args.min_generation_interval,
             bounds: args.limits.bounds(),
+            value_bounds: args.values.bounds(),
             sign_key: sign_key.clone(),
             metrics: metrics.clone(),
             ..cluster::Config::default()
@@ -470,7 +475,9 @@ mod tests {
             configured,
             format!("{:?}", cfgsync_server::HttpConfig::default())
         );
-        assert_eq!(args.limits.bounds(), cluster::Config::default().bounds);
+        let library = cluster::Config::default();
+        assert_eq!(args.limits.bounds(), library.bounds);
+        assert_eq!(args.values.bounds(), library.value_bounds);
         assert_eq!(args.history(), History::default());
         let interval = cluster::Config::default().min_generation_interval;
         assert_eq!(args.min_generation_interval, interval);

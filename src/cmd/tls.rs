@@ -1,10 +1,12 @@
 //! TLS flags of clients: which servers a command trusts, and the certificate that it presents.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use cfgsync_client::{Client, ServerUrl, Trust, TrustError};
 use cfgsync_model::Pin;
 use clap::Args;
+
+use super::parsers::absolute;
 
 /// TLS to the server.
 #[derive(Debug, Args)]
@@ -36,6 +38,20 @@ pub(crate) enum TrustFailure {
 }
 
 impl ClientTlsArgs {
+    /// Returns the variables with which another command trusts the same servers, whatever its working directory.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, OsString)> {
+        let files = [
+            ("CFGSYNC_CA_FILE", &self.ca_file),
+            ("CFGSYNC_CLIENT_CERT", &self.client_cert),
+            ("CFGSYNC_CLIENT_KEY", &self.client_key),
+        ];
+        let files = files.into_iter();
+        let files = files.filter_map(|(name, path)| Some((name, absolute(path.as_ref()?).into())));
+        let pins: Vec<String> = self.pin.iter().map(ToString::to_string).collect();
+        let pins = (!pins.is_empty()).then(|| ("CFGSYNC_PIN", pins.join("\n").into()));
+        files.chain(pins).collect()
+    }
+
     /// Returns a client of `servers` that trusts as these flags say.
     pub(crate) fn client(&self, servers: Vec<ServerUrl>) -> Result<Client, TrustFailure> {
         let mut trust = Trust::new().with_pins(self.pin.iter().copied());

@@ -44,6 +44,7 @@ enum TokenCommand {
 #[command(after_help = "Examples:
   cfgsync token new --role operator --append tokens > operator.token
   cfgsync token new --role node --identifier 'web-*' --expires 24h --append tokens > web.token
+  cfgsync token new --role operator --namespace 'prod-*' --read-only --append tokens > prod.token
   cfgsync token new --role node --expires 1h --append tokens --url \"$(cat join-url)\"
   kill -HUP \"$(pidof cfgsync)\"                       # the server reads the file again
   cfgsync inspect --token-file operator.token")]
@@ -58,6 +59,13 @@ struct NewArgs {
     /// The nodes that may use the token: `*` matches any text, `?` one character, as in `web-*` [default: all]
     #[arg(long, env = "CFGSYNC_IDENTIFIER", value_name = "PATTERN")]
     identifier: Option<Pattern>,
+    /// The namespaces whose values an operator's token is for, as in `prod-*`; of the rest of the cluster, its holder sees
+    /// what a viewer sees; repeatable [default: no limit]
+    #[arg(long, env = "CFGSYNC_NAMESPACE", value_name = "PATTERN")]
+    namespace: Vec<Pattern>,
+    /// Limit an operator's token to reading
+    #[arg(long, env = "CFGSYNC_READ_ONLY")]
+    read_only: bool,
     /// How long the token is valid from now on [default: no limit]
     #[arg(long, env = "CFGSYNC_EXPIRES", value_name = "DURATION", value_parser = duration)]
     expires: Option<Duration>,
@@ -128,8 +136,15 @@ fn make(args: NewArgs) -> Result<Exit, CommandError> {
         role: args.role,
         hash,
         identifier: args.identifier,
+        namespaces: args.namespace.into(),
+        read_only: args.read_only,
         expires,
     };
+    let is_limited = token.read_only || !token.namespaces.is_empty();
+    if is_limited && token.role != Role::Operator {
+        let message = "--namespace and --read-only limit the role operator";
+        return Err(CommandError::usage(message).hint("add --role operator, or leave them out"));
+    }
     let secret = format!("{}\n", printed.expose_secret());
     let Some(path) = args.append else {
         // Not a log entry, because --log-level may suppress it: without the line the secret is useless.

@@ -83,6 +83,52 @@ fn token_list_shows_the_last_use_without_secrets() {
     assert_eq!(code(&unknown), 3, "{}", text(&unknown.stderr));
 }
 
+#[test]
+fn limits_of_an_operators_token_are_made_and_listed() {
+    let sandbox = Sandbox::new();
+    sandbox.token("ops", &["--role", "operator"]);
+    let limits = [
+        "--namespace",
+        "team-*",
+        "--namespace",
+        "shared",
+        "--read-only",
+    ];
+    sandbox.token("team", &[&["--role", "operator"], &limits[..]].concat());
+    let tokens = sandbox.read("tokens");
+    assert!(
+        tokens.contains(" namespace=team-* namespace=shared read-only\n"),
+        "{tokens}"
+    );
+    let server = sandbox.serve(&["--tokens", "tokens"]);
+    let run = |token: &str, arguments: &[&str]| {
+        let more = ["--server", &server.url, "--token-file", token];
+        sandbox.run(&[arguments, &more].concat(), &[])
+    };
+    let list = text(&run("ops.token", &["token", "list"]).stdout);
+    assert!(
+        list.contains("team  operator, read-only  -      team-* shared  "),
+        "{list}"
+    );
+    let set = ["values", "set", "team-a/x", "1"];
+    let refused = run("team.token", &set);
+    assert_eq!(code(&refused), 77);
+    let log = text(&refused.stderr);
+    assert!(log.contains("the token team is for reading only"), "{log}");
+    assert_eq!(code(&run("ops.token", &set)), 0);
+    assert_eq!(code(&run("team.token", &["values", "get", "team-a/x"])), 0);
+    let refused = run("team.token", &["values", "get", "other/x"]);
+    assert_eq!(code(&refused), 77);
+    let log = text(&refused.stderr);
+    assert!(
+        log.contains("for namespaces that match team-* or shared, not for other"),
+        "{log}"
+    );
+    let new = ["token", "new", "--role", "viewer", "--read-only"];
+    let usage = sandbox.run(&new, &[]);
+    assert_eq!(code(&usage), 2, "{}", text(&usage.stderr));
+}
+
 fn reload_tokens(server: &mut Server) {
     server.signal(Signal::HUP);
     server.log_until("read tokens again");

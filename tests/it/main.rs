@@ -20,6 +20,7 @@ mod join;
 mod join_command;
 mod log;
 mod overload;
+mod phase_commands;
 mod pki;
 mod plan;
 mod plan_live;

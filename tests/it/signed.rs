@@ -200,7 +200,7 @@ async fn accepts_only_payloads_signed_for_its_cluster_and_instance() {
     assert!(refused.contains(expected), "{refused}");
     let another = Instance::from_bytes([9; 16]);
     let refused = unusable_reason(join(Some(delivered("staging", another))).await);
-    let expected = "the payload is of another instance than the receipt";
+    let expected = "the payload is of another instance than the last delivery";
     assert!(refused.contains(expected), "{refused}");
 }
 

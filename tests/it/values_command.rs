@@ -12,8 +12,13 @@ struct Values {
 
 impl Values {
     fn start() -> Self {
+        Self::serve(&[])
+    }
+
+    /// Starts the server with these arguments.
+    fn serve(arguments: &[&str]) -> Self {
         let sandbox = Sandbox::new();
-        let server = sandbox.serve(&[]);
+        let server = sandbox.serve(arguments);
         Self { sandbox, server }
     }
 
@@ -112,6 +117,12 @@ fn conditions_decide_whether_a_value_is_set() {
     // The history stays.
     assert_eq!(values.ok(&["get", "prod/a", "2"]), "2");
 
+    let (exit, _, log) = values.run(&["set", "prod/a", "{", "--codec", "yaml"]);
+    assert_eq!(exit, 77, "{log}");
+    assert!(
+        !log.contains("--codec text"),
+        "a hint for another failure: {log}"
+    );
     let (exit, _, log) = values.run(&["set", "prod/a", "not JSON"]);
     assert_eq!(exit, 77, "{log}");
     assert!(
@@ -155,6 +166,16 @@ fn missing_value_is_answered_with_the_nearest_name() {
         let (exit, _, log) = values.run(&["rm", address]);
         assert_eq!(exit, 77, "{log}");
         assert!(log.contains(expected), "{log}");
+    }
+    for arguments in [
+        &["ls", "prodution"][..],
+        &["ls", "prodution", "-o", "json"],
+        &["export", "prodution"],
+    ] {
+        let (exit, _, log) = values.run(arguments);
+        assert_eq!(exit, 0, "{log}");
+        let warning = "the namespace prodution has no values; did you mean `production`?";
+        assert!(log.contains(warning), "{log}");
     }
     for address in ["production", "production/", "/app", "a b/c"] {
         let (exit, _, log) = values.run(&["get", address]);
@@ -413,4 +434,56 @@ secret prod/secret: update
     );
     let (exit, _, log) = values.run(&["export", "prod", "missing/prod.yaml"]);
     assert_eq!(exit, 73, "{log}");
+}
+
+#[test]
+fn flags_limit_the_values_of_a_server() {
+    let limits = [
+        "--values-max",
+        "2",
+        "--values-total-max",
+        "2KiB",
+        "--value-history-max",
+        "2",
+    ];
+    let values = Values::serve(&[&limits[..], &["--page-default", "1"]].concat());
+    for content in ["1", "2", "3"] {
+        values.set(&["prod/a", content]);
+    }
+    let versions = values.json(&["history", "prod/a"]);
+    let versions: Vec<_> = versions
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["version"])
+        .collect();
+    assert_eq!(versions, [3, 2]);
+    let list = "GET /v1/namespaces/prod/keys HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    values.set(&["prod/b", "1"]);
+    let reply = values.server.send(list);
+    assert!(
+        reply.contains("\"key\":\"a\"") && !reply.contains("\"key\":\"b\""),
+        "{reply}"
+    );
+    assert_eq!(values.json(&["ls", "prod"]).as_array().unwrap().len(), 2);
+
+    let metrics = list.replace("/v1/namespaces/prod/keys", "/metrics");
+    let reply = values.server.send(&metrics);
+    assert!(reply.contains("\ncfgsync_values 2\n"), "{reply}");
+    let bytes = 3 * (256 + 1);
+    assert!(
+        reply.contains(&format!("\ncfgsync_values_bytes {bytes}\n")),
+        "{reply}"
+    );
+
+    let (exit, _, log) = values.run(&["set", "prod/c", "1"]);
+    assert_eq!(exit, 1, "{log}");
+    assert!(log.contains("or raise serve --values-max"), "{log}");
+    let long = format!("\"{}\"", "x".repeat(2000));
+    let (exit, _, log) = values.run(&["set", "prod/b", &long]);
+    assert_eq!(exit, 1, "{log}");
+    assert!(log.contains("or raise serve --values-total-max"), "{log}");
+    // The history of a deleted value makes room.
+    values.ok(&["rm", "prod/b"]);
+    values.set(&["prod/c", "1"]);
 }

@@ -283,7 +283,16 @@ fn process_1_collects_the_orphans_of_the_command() {
 #[test]
 fn flags_of_following_need_watch_and_a_command() {
     let sandbox = Sandbox::new();
-    let cases: [(&[&str], &str); 3] = [
+    let cases: [(&[&str], &str); 6] = [
+        (&["--check", "true"], "--check needs --watch"),
+        (
+            &["--watch", "--signal", "HUP"],
+            "--signal needs --pid-file FILE",
+        ),
+        (
+            &["--watch", "--pid-file", "pid"],
+            "--pid-file needs --signal",
+        ),
         (
             &["--reload-signal", "HUP", "--", "true"],
             "--reload-signal needs --watch",
@@ -304,4 +313,217 @@ fn flags_of_following_need_watch_and_a_command() {
         assert_eq!(code(&output), 2, "{printed}");
         assert!(printed.contains(message), "{printed}");
     }
+}
+
+fn receipt(cluster: &Cluster) -> Value {
+    serde_json::from_str(&cluster.sandbox.read("receipt")).unwrap()
+}
+
+/// Copies the staged files, notes the mode of their directory, and refuses `bad`.
+const CHECK: &str = "cat $CFGSYNC_STAGED/config >>checked; echo \" $CFGSYNC_GENERATION\" >>checked; \
+    stat -c %a $CFGSYNC_STAGED >mode; ls $CFGSYNC_STAGED/d >>mode; echo $CFGSYNC_STAGED >>mode; \
+    if grep -q bad $CFGSYNC_STAGED/config; then echo 'line 1: bad' >&2; exit 1; fi";
+
+#[test]
+fn refused_generation_leaves_the_old_files_until_the_next_one() {
+    let others = [("d/other", "x")];
+    let cluster = Cluster::with("one", &others, &[]);
+    let mut node = cluster.follow(&["--check", CHECK, "--receipt", "receipt"]);
+    cluster.change_to("bad", &others);
+    node.log_until("generation 2 is not used: --check exited with 1: line 1: bad");
+    assert_eq!(cluster.config(), "one");
+    assert_eq!(receipt(&cluster)["generation"], 1);
+    // The server is asked again, and has no other generation.
+    cluster.change_to("good", &others);
+    node.log_until("wrote node-1/config");
+    assert_eq!(cluster.config(), "good");
+    // A generation that changes back is no change.
+    cluster.change_to("bad", &others);
+    node.log_until("generation 4 is not used");
+    cluster.change_to("good", &others);
+    node.log_until("2 files unchanged");
+    node.signal(Signal::TERM);
+    let (code, log) = node.end();
+    assert_eq!(code, 143, "{log}");
+    assert_eq!(
+        cluster.sandbox.read("checked"),
+        "one 1\nbad 2\ngood 3\nbad 4\n"
+    );
+    let mode = cluster.sandbox.read("mode");
+    let [mode, other, staged] = mode.lines().collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!((mode, other), ("700", "other"));
+    assert!(!std::path::Path::new(staged).exists());
+}
+
+#[test]
+fn check_that_hangs_floods_or_is_killed_refuses_the_files() {
+    let cases = [
+        (
+            "if grep -q one $CFGSYNC_STAGED/config; then exit 0; fi; sleep 1000 & sleep 1000",
+            "--check did not end within 1s, so it was killed",
+        ),
+        (
+            "if grep -q one $CFGSYNC_STAGED/config; then exit 0; fi; yes",
+            "--check printed more than 1 MiB, so it was killed",
+        ),
+        (
+            "if grep -q one $CFGSYNC_STAGED/config; then exit 0; fi; kill -9 $$",
+            "--check was killed by signal 9",
+        ),
+    ];
+    for (check, message) in cases {
+        let cluster = Cluster::new("one");
+        let mut node = cluster.follow(&["--check", check, "--check-timeout", "1s"]);
+        cluster.change("two");
+        node.log_until(message);
+        assert_eq!(cluster.config(), "one");
+    }
+}
+
+#[test]
+fn first_delivery_is_checked_too() {
+    let cluster = Cluster::new("one");
+    let flags = ["--check", CHECK, "--receipt", "receipt"];
+    let node = cluster.follow(&flags);
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().0, 143);
+    cluster.change("bad");
+    let (code, log) = cluster.start(&["--check", CHECK]).end();
+    assert_eq!(code, 65, "{log}");
+    assert!(
+        log.contains("exit 65: --check exited with 1: line 1: bad"),
+        "{log}"
+    );
+    // With a receipt, the node continues with its files.
+    let mut node = cluster.start(&flags);
+    node.log_until("--check exited with 1: line 1: bad; continuing with the previous delivery, 1 file of generation 1");
+    node.log_until("following the cluster");
+    cluster.change("good");
+    node.log_until("wrote node-1/config");
+    assert_eq!(cluster.config(), "good");
+}
+
+#[test]
+fn one_action_follows_each_change() {
+    let others = [("a", "x"), ("b", "x")];
+    let cluster = Cluster::with("one", &others, &[]);
+    let action = "echo $CFGSYNC_GENERATION $(cat node-1/config) >>actions";
+    let flags = ["--on-change", action, "--receipt", "receipt"];
+    let mut node = cluster.follow(&flags);
+    node.log_until("--on-change is done");
+    cluster.change_to("two", &[("a", "y"), ("b", "y")]);
+    node.log_until("--on-change is done");
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().0, 143);
+    // Nothing has changed at the next start.
+    let mut node = cluster.start(&flags);
+    node.log_until("following the cluster");
+    cluster.change("three");
+    node.log_until("--on-change is done");
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().0, 143);
+    assert_eq!(cluster.sandbox.read("actions"), "1 one\n2 two\n3 three\n");
+    assert_eq!(receipt(&cluster)["action_pending"], Value::Null);
+}
+
+/// `kill -9` between the commit and the action.
+#[test]
+fn action_that_a_killed_join_owes_is_done_at_the_next_start() {
+    let cluster = Cluster::new("one");
+    let kill = ["--on-change", "kill -9 $PPID", "--receipt", "receipt"];
+    let (code, log) = cluster.start(&kill).end();
+    assert_eq!(code, 137, "{log}");
+    assert_eq!(cluster.config(), "one");
+    assert_eq!(receipt(&cluster)["action_pending"], true);
+    let fail = ["--on-change", "echo broken; exit 3", "--receipt", "receipt"];
+    let mut node = cluster.start(&fail);
+    node.log_until("--on-change exited with 3: broken; the new files stay");
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().0, 143);
+    assert_eq!(receipt(&cluster)["action_pending"], true);
+    let mut node = cluster.start(&["--on-change", "true", "--receipt", "receipt"]);
+    node.log_until("--on-change is done");
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().0, 143);
+    assert_eq!(receipt(&cluster)["action_pending"], Value::Null);
+}
+
+#[test]
+fn signal_goes_to_the_process_of_the_pid_file() {
+    let cluster = Cluster::new("one");
+    let script = "trap 'echo reloaded >&2' HUP; echo $$ >pid; while :; do sleep 0.01; done";
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", script])
+        .current_dir(cluster.sandbox.path());
+    let mut program = Process::start(command);
+    while fs::read_to_string(cluster.sandbox.path().join("pid"))
+        .unwrap_or_default()
+        .is_empty()
+    {
+        std::thread::yield_now();
+    }
+    let mut node = cluster.follow(&["--signal", "HUP", "--pid-file", "pid"]);
+    program.log_until("reloaded");
+    cluster.sandbox.put("pid", "none\n");
+    cluster.change("two");
+    node.log_until(
+        "cannot send SIGHUP to the process of pid: the file does not contain a process id",
+    );
+    cluster
+        .sandbox
+        .put("pid", &format!("{}\n", program.pid().as_raw_nonzero()));
+    cluster.change("three");
+    program.log_until("reloaded");
+}
+
+#[test]
+fn changes_are_spread_and_spaced() {
+    let cluster = Cluster::new("one");
+    for flag in ["--splay", "--min-interval"] {
+        cluster.change("one");
+        let mut node = cluster.start(&[flag, "1h"]);
+        node.log_until("following the cluster");
+        cluster.change(flag);
+        node.log_until("is there; its files are written within ");
+        assert_eq!(cluster.config(), "one");
+        node.signal(Signal::TERM);
+        assert_eq!(node.end().0, 143);
+    }
+    let mut node = cluster.start(&["--splay", "100ms", "--min-interval", "50ms"]);
+    node.log_until("following the cluster");
+    cluster.change("two");
+    node.log_until("wrote node-1/config");
+    cluster.change("three");
+    node.log_until("wrote node-1/config");
+    assert_eq!(cluster.config(), "three");
+}
+
+/// Regression test: the C library kept the memory of a large payload for hours.
+#[test]
+fn follower_keeps_no_memory_of_a_large_payload() {
+    let large = |text: &str| {
+        format!(
+            "{text} {{% for i in range(40000) %}}{}{{% endfor %}}",
+            "x".repeat(200)
+        )
+    };
+    let cluster = Cluster::new(&large("one"));
+    let mut node = cluster.follow(&["--on-change", "true"]);
+    for text in ["two", "three", "four"] {
+        cluster.change(&large(text));
+        node.log_until("wrote node-1/config");
+        node.log_until("--on-change is done");
+        // The next change is received after the memory of this one was returned.
+    }
+    cluster.change("small");
+    node.log_until("wrote node-1/config");
+    let status =
+        fs::read_to_string(format!("/proc/{}/status", node.pid().as_raw_nonzero())).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("RssAnon:"))
+        .unwrap();
+    let anonymous_kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(anonymous_kib < 12 << 10, "{line}");
 }

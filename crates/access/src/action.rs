@@ -1,7 +1,7 @@
 //! The vocabulary of authorization: actions of clients, and the resources that they act on. It is the same for every
 //! protocol.
 
-use cfgsync_model::{Digest, Identifier};
+use cfgsync_model::{Digest, Identifier, Namespace};
 use cfgsync_spec::IdentityMode;
 
 use super::Role;
@@ -17,18 +17,27 @@ pub enum Action {
     Fetch,
     /// Withdraw a node's registration.
     Leave,
+    /// Report a phase of a node.
+    Report,
+    /// Wait until nodes have reached a phase. Open to nodes and viewers.
+    WaitForPhase,
     /// Read the state of the cluster: nodes, generations, metrics.
     Inspect,
     /// Read the payload of any node, or the list of tokens.
     Read,
     /// Change the cluster: overrides, removals, failure, reset.
     Operate,
-    /// Watch the events of the cluster. Those of values need [`Action::ReadValues`] too.
+    /// Watch the events of the cluster. Those of values need [`Action::ReadValues`] too, and those of aliases
+    /// [`Action::ListNames`].
     Watch,
-    /// Read operators' values and aliases.
+    /// Read operators' values of one namespace.
     ReadValues,
-    /// Change operators' values and aliases.
+    /// Change operators' values of one namespace.
     WriteValues,
+    /// List the namespaces that the client may read, the aliases and the codecs.
+    ListNames,
+    /// Change aliases, which hold in every namespace.
+    WriteAliases,
     /// Ask which of these two the client may do. Open to every client.
     CheckAccess,
 }
@@ -39,26 +48,74 @@ impl Action {
     pub const fn required_role(self) -> Option<Role> {
         match self {
             Self::Probe | Self::CheckAccess => None,
-            Self::Register | Self::Fetch | Self::Leave => Some(Role::Node),
-            Self::Inspect | Self::Watch => Some(Role::Viewer),
-            Self::Read | Self::Operate | Self::ReadValues | Self::WriteValues => {
-                Some(Role::Operator)
+            Self::Register | Self::Fetch | Self::Leave | Self::Report | Self::WaitForPhase => {
+                Some(Role::Node)
             }
+            Self::Inspect | Self::Watch => Some(Role::Viewer),
+            Self::Read
+            | Self::Operate
+            | Self::ReadValues
+            | Self::WriteValues
+            | Self::ListNames
+            | Self::WriteAliases => Some(Role::Operator),
         }
     }
 
     /// Whether a successful action changes the cluster, so that it belongs into the audit log.
     pub const fn is_change(self) -> bool {
         match self {
-            Self::Register | Self::Leave | Self::Operate | Self::WriteValues => true,
+            Self::Register
+            | Self::Leave
+            | Self::Report
+            | Self::Operate
+            | Self::WriteValues
+            | Self::WriteAliases => true,
             Self::Probe
             | Self::Fetch
+            | Self::WaitForPhase
             | Self::Inspect
             | Self::Read
             | Self::Watch
             | Self::ReadValues
+            | Self::ListNames
             | Self::CheckAccess => false,
         }
+    }
+
+    /// Whether a token that is limited to reading allows the action.
+    pub(super) const fn only_reads(self) -> bool {
+        match self {
+            Self::Probe
+            | Self::CheckAccess
+            | Self::Inspect
+            | Self::Watch
+            | Self::WaitForPhase
+            | Self::Read
+            | Self::ReadValues
+            | Self::ListNames => true,
+            // A fetch counts as a delivery.
+            Self::Register
+            | Self::Fetch
+            | Self::Leave
+            | Self::Report
+            | Self::Operate
+            | Self::WriteValues
+            | Self::WriteAliases => false,
+        }
+    }
+
+    /// Whether a token that is limited to namespaces allows the action whatever the namespace. Of other parts of the
+    /// cluster, its holder sees what a viewer sees.
+    pub(super) const fn is_outside_namespaces(self) -> bool {
+        matches!(
+            self,
+            Self::Probe
+                | Self::CheckAccess
+                | Self::Inspect
+                | Self::Watch
+                | Self::WaitForPhase
+                | Self::ListNames
+        )
     }
 }
 
@@ -67,6 +124,8 @@ impl Action {
 pub enum Resource<'a> {
     /// The cluster as a whole. Only the role decides.
     Cluster,
+    /// The values of one namespace. A token must be for this namespace.
+    Namespace(&'a Namespace),
     /// One node. The principal must also be allowed to act as that node.
     Node(NodeIdentity<'a>),
 }

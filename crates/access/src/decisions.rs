@@ -85,8 +85,9 @@ pub fn authorize(
     resource: Resource<'_>,
 ) -> Result<(), Denial> {
     check_role(policy, principal, action)?;
+    check_limits(principal, action, resource)?;
     match resource {
-        Resource::Cluster => Ok(()),
+        Resource::Cluster | Resource::Namespace(_) => Ok(()),
         Resource::Node(node) => match authorize_node(principal, node)? {
             None => Ok(()),
             Some(_) => Err(Denial::Unclaimed(node.identifier.clone())),
@@ -105,7 +106,47 @@ pub fn authorize_registration(
     node: NodeIdentity<'_>,
 ) -> Result<Option<Digest>, Denial> {
     check_role(policy, principal, Action::Register)?;
+    check_limits(principal, Action::Register, Resource::Node(node))?;
     authorize_node(principal, node)
+}
+
+/// Decides whether the limits of an operator's token allow `action`. An action on values without a namespace is denied to
+/// a token that is limited to namespaces.
+fn check_limits(
+    principal: &Principal<'_>,
+    action: Action,
+    resource: Resource<'_>,
+) -> Result<(), Denial> {
+    let PrincipalKind::Token(token) = principal.kind else {
+        return Ok(());
+    };
+    let name = || token.name.clone();
+    if token.read_only && !action.only_reads() {
+        return Err(Denial::ReadOnly { name: name() });
+    }
+    if token.namespaces.is_empty() || action.is_outside_namespaces() {
+        return Ok(());
+    }
+    let patterns = || {
+        let patterns = token.namespaces.iter().map(ToString::to_string);
+        patterns.collect::<Vec<_>>().join(" or ")
+    };
+    match (action, resource) {
+        (Action::ReadValues | Action::WriteValues, Resource::Namespace(namespace)) => {
+            if token.is_for(namespace.as_str()) {
+                return Ok(());
+            }
+            Err(Denial::OtherNamespaces {
+                name: name(),
+                patterns: patterns(),
+                namespace: namespace.clone(),
+            })
+        }
+        _ => Err(Denial::OnlyNamespaces {
+            name: name(),
+            patterns: patterns(),
+        }),
+    }
 }
 
 fn check_role(policy: &Policy, principal: &Principal<'_>, action: Action) -> Result<(), Denial> {
@@ -121,6 +162,8 @@ fn check_role(policy: &Policy, principal: &Principal<'_>, action: Action) -> Res
         }
         Some(_) if is_anonymous => Err(Denial::NoCredentials(required)),
         Some(role) if role == required => Ok(()),
+        // A phase is a part of the state of the cluster.
+        Some(Role::Viewer) if action == Action::WaitForPhase => Ok(()),
         Some(role) => Err(Denial::WrongRole {
             required,
             principal: principal.to_string(),
@@ -177,7 +220,7 @@ fn authorize_node(
 
 #[cfg(test)]
 mod tests {
-    use cfgsync_model::Identifier;
+    use cfgsync_model::{Identifier, Namespace};
 
     use super::*;
     use crate::PresentedToken;
@@ -198,6 +241,9 @@ mod tests {
         };
         let text = [
             line("ops", "operator"),
+            line("reader", "operator read-only"),
+            line("team", "operator namespace=team-* namespace=shared"),
+            line("team-eye", "operator namespace=team-* read-only"),
             line("eye", "viewer"),
             line("node", "node"),
             line("web", "node identifier=web-*"),
@@ -247,17 +293,49 @@ mod tests {
     #[test]
     fn the_role_decides_which_actions_are_allowed() {
         use Action::{
-            Fetch, Inspect, Leave, Operate, Probe, Read, ReadValues, Register, Watch, WriteValues,
+            CheckAccess, Fetch, Inspect, Leave, ListNames, Operate, Probe, Read, ReadValues,
+            Register, Report, WaitForPhase, Watch, WriteAliases, WriteValues,
         };
-        let open = &[Probe][..];
-        let nodes = &[Probe, Register, Fetch, Leave][..];
-        let views = &[Probe, Inspect, Watch][..];
-        let values = [ReadValues, WriteValues];
-        let all = [
-            &[Probe, Register, Fetch, Leave, Inspect, Watch, Read, Operate],
-            &values[..],
-        ];
-        let all = &all.concat()[..];
+        let open = &[Probe, CheckAccess][..];
+        let nodes = &[
+            Probe,
+            CheckAccess,
+            Register,
+            Fetch,
+            Leave,
+            Report,
+            WaitForPhase,
+        ][..];
+        let views = &[Probe, CheckAccess, Inspect, Watch, WaitForPhase][..];
+        // Without a namespace, a token that is limited to namespaces allows nothing about values.
+        let limited = &[Probe, CheckAccess, Inspect, Watch, WaitForPhase, ListNames][..];
+        let reads = &[
+            Probe,
+            CheckAccess,
+            Inspect,
+            Watch,
+            WaitForPhase,
+            ListNames,
+            Read,
+            ReadValues,
+        ][..];
+        let all = &[
+            Probe,
+            CheckAccess,
+            Register,
+            Fetch,
+            Leave,
+            Report,
+            WaitForPhase,
+            Inspect,
+            Watch,
+            Read,
+            Operate,
+            ReadValues,
+            WriteValues,
+            ListNames,
+            WriteAliases,
+        ][..];
         // The client's credentials, whether nodes may be anonymous, and the actions that are allowed then.
         for (presents, anonymous, allowed) in [
             ("nothing", false, open),
@@ -266,6 +344,9 @@ mod tests {
             ("token:web", false, nodes),
             ("token:soon", false, nodes),
             ("token:ops", false, all),
+            ("token:reader", false, reads),
+            ("token:team", false, limited),
+            ("token:team-eye", false, limited),
             ("token:eye", false, views),
             ("token:eye", true, views),
             ("certificate:eye-1", false, views),
@@ -289,6 +370,103 @@ mod tests {
                     expected,
                     "{presents} {action:?}: {decided:?}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn namespaces_of_a_token_limit_its_values() {
+        let [team_a, shared, other] =
+            ["team-a", "shared", "team"].map(|name| name.parse::<Namespace>().unwrap());
+        let read = Action::ReadValues;
+        let write = Action::WriteValues;
+        // The client's credentials, the namespace, and what is allowed there.
+        for (presents, namespace, allowed) in [
+            ("token:ops", &team_a, &[read, write][..]),
+            ("token:reader", &team_a, &[read]),
+            ("token:team", &team_a, &[read, write]),
+            ("token:team", &shared, &[read, write]),
+            ("token:team", &other, &[]),
+            ("token:team-eye", &team_a, &[read]),
+            ("token:team-eye", &shared, &[]),
+            ("certificate:ops-1", &other, &[read, write]),
+            ("token:eye", &team_a, &[]),
+            ("token:node", &team_a, &[]),
+            ("nothing", &team_a, &[]),
+        ] {
+            let policy = policy(true);
+            for action in [read, write, Action::WriteAliases, Action::Operate] {
+                let decided = decide(&policy, presents, None, |principal| {
+                    authorize(&policy, &principal, action, Resource::Namespace(namespace))
+                });
+                let is_of_values = [read, write].contains(&action);
+                let expected = match is_of_values {
+                    true => allowed.contains(&action),
+                    false => ["token:ops", "certificate:ops-1"].contains(&presents),
+                };
+                assert_eq!(
+                    decided.is_ok(),
+                    expected,
+                    "{presents} {action:?} {namespace}: {decided:?}"
+                );
+            }
+        }
+        let denied = |presents, action, resource| {
+            let policy = policy(true);
+            let decided = decide(&policy, presents, None, |principal| {
+                authorize(&policy, &principal, action, resource)
+            });
+            decided.unwrap_err().to_string()
+        };
+        for (presents, action, resource, expected) in [
+            (
+                "token:team",
+                read,
+                Resource::Namespace(&other),
+                "the token team is for namespaces that match team-* or shared, not for team; use another token",
+            ),
+            (
+                "token:team",
+                Action::Operate,
+                Resource::Cluster,
+                "the token team is only for values in namespaces that match team-* or shared; use a token without \
+                 `namespace=`",
+            ),
+            (
+                "token:reader",
+                write,
+                Resource::Namespace(&other),
+                "the token reader is for reading only; use a token without `read-only` to change anything",
+            ),
+        ] {
+            assert_eq!(denied(presents, action, resource), expected);
+        }
+    }
+
+    /// An operator may act as any node, but not with a token that is limited.
+    #[test]
+    fn limited_tokens_act_as_no_node() {
+        let policy = policy(true);
+        let identifier = "node-1".parse().unwrap();
+        let node = NodeIdentity {
+            identifier: &identifier,
+            mode: IdentityMode::Open,
+            owner: None,
+        };
+        for (presents, expected) in [
+            ("token:ops", true),
+            ("token:reader", false),
+            ("token:team", false),
+        ] {
+            let registered = decide(&policy, presents, None, |principal| {
+                authorize_registration(&policy, &principal, node)
+            });
+            assert_eq!(registered.is_ok(), expected, "{presents}: {registered:?}");
+            for action in [Action::Fetch, Action::Leave] {
+                let decided = decide(&policy, presents, None, |principal| {
+                    authorize(&policy, &principal, action, Resource::Node(node))
+                });
+                assert_eq!(decided.is_ok(), expected, "{presents}: {decided:?}");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The reason why a principal may not do something.
 
-use cfgsync_model::Identifier;
+use cfgsync_model::{Identifier, Namespace};
 use cfgsync_support::clock::Timestamp;
 
 use super::Role;
@@ -53,6 +53,36 @@ pub enum Denial {
         /// The node that the request is about.
         identifier: Identifier,
     },
+    /// The token is limited to reading.
+    #[error(
+        "the token {name} is for reading only; use a token without `read-only` to change anything"
+    )]
+    ReadOnly {
+        /// The token's name.
+        name: String,
+    },
+    /// The token's patterns do not match the namespace.
+    #[error(
+        "the token {name} is for namespaces that match {patterns}, not for {namespace}; use another token"
+    )]
+    OtherNamespaces {
+        /// The token's name.
+        name: String,
+        /// The token's patterns.
+        patterns: String,
+        /// The namespace that the request is about.
+        namespace: Namespace,
+    },
+    /// The token is limited to namespaces, and the request is about something else.
+    #[error(
+        "the token {name} is only for values in namespaces that match {patterns}; use a token without `namespace=`"
+    )]
+    OnlyNamespaces {
+        /// The token's name.
+        name: String,
+        /// The token's patterns.
+        patterns: String,
+    },
     /// With `identity: token`, the token must name the nodes that it is for.
     #[error(
         "the spec says `identity: token`, but {principal} does not prove that the node is {identifier}; use a token \
@@ -100,6 +130,9 @@ impl Denial {
             | Self::NoCredentials(_)
             | Self::UnknownToken
             | Self::Expired { .. }
+            | Self::ReadOnly { .. }
+            | Self::OtherNamespaces { .. }
+            | Self::OnlyNamespaces { .. }
             | Self::WrongRole { .. } => false,
         }
     }

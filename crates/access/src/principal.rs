@@ -1,10 +1,10 @@
 //! The sender of a request, once it is authenticated.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use cfgsync_model::Identifier;
 
-use super::{CertificateNames, Credentials, Role, Token};
+use super::{CertificateNames, Credentials, Pattern, Role, Token};
 
 /// The authenticated sender of a request: who it is, and what else it presented to prove which node it is.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +45,14 @@ impl<'a> Principal<'a> {
             PrincipalKind::Anonymous => Some(Role::Node),
             PrincipalKind::Token(token) => Some(token.role),
             PrincipalKind::Certificate { role, .. } => Some(role),
+        }
+    }
+
+    /// The namespaces that the principal's token is limited to; `None` if it is not limited.
+    pub fn namespaces(&self) -> Option<&'a Arc<[Pattern]>> {
+        match self.kind {
+            PrincipalKind::Token(token) if !token.namespaces.is_empty() => Some(&token.namespaces),
+            _ => None,
         }
     }
 

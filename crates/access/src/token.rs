@@ -1,6 +1,6 @@
 //! One token: a secret of which the server knows only the hash, with its role and its limits.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
@@ -20,12 +20,19 @@ pub struct Token {
     pub hash: Digest,
     /// The nodes that the token is valid for; `None` means all.
     pub identifier: Option<Pattern>,
+    /// The namespaces whose values an operator's token is for. If there are any, the token allows nothing else that an
+    /// operator may do, except seeing what a viewer sees. Empty means that the token is not limited.
+    pub namespaces: Arc<[Pattern]>,
+    /// Whether an operator's token is for reading only.
+    pub read_only: bool,
     /// The time from which on the token is rejected; `None` means never.
     pub expires: Option<Timestamp>,
 }
 
 /// The beginning of every secret, so that people and secret scanners recognise one that leaked.
 const PREFIX: &str = "cfgsync_";
+/// The word of the tokens file for a token that is for reading only.
+pub(super) const READ_ONLY: &str = "read-only";
 /// How many random bytes a secret has.
 const SECRET_BYTES: usize = 32;
 
@@ -44,6 +51,14 @@ pub fn new_secret() -> std::io::Result<SecretString> {
     getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
     let text = data_encoding::BASE64URL_NOPAD.encode(&bytes);
     Ok(SecretString::from(format!("{PREFIX}{text}")))
+}
+
+impl Token {
+    /// Returns whether the token is for the values of a namespace.
+    pub(super) fn is_for(&self, namespace: &str) -> bool {
+        let mut patterns = self.namespaces.iter();
+        self.namespaces.is_empty() || patterns.any(|pattern| pattern.matches(namespace))
+    }
 }
 
 /// Compares two hashes in constant time, so that the time does not tell where they differ.
@@ -66,6 +81,12 @@ impl fmt::Display for Token {
         write!(f, "{name} {role} sha256:{hash}")?;
         if let Some(identifier) = &self.identifier {
             write!(f, " identifier={identifier}")?;
+        }
+        for namespace in &*self.namespaces {
+            write!(f, " namespace={namespace}")?;
+        }
+        if self.read_only {
+            write!(f, " {READ_ONLY}")?;
         }
         if let Some(expires) = &self.expires {
             write!(f, " expires={expires}")?;

@@ -1,4 +1,4 @@
-//! The tokens file: one token a line, `NAME ROLE sha256:HASH [identifier=PATTERN] [expires=TIME]`.
+//! The tokens file: one token a line, `NAME ROLE sha256:HASH [identifier=PATTERN] [namespace=PATTERN]… [read-only] [expires=TIME]`.
 //!
 //! Messages repeat only the names and known keywords of the file, nothing else: an operator may have put the secret
 //! itself where its hash belongs.
@@ -7,12 +7,13 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
     path::Path,
+    sync::Arc,
 };
 
 use super::{
-    Role, TokenUse,
+    Pattern, Role, TokenUse,
     last_use::LastUse,
-    token::{Token, hashes_match},
+    token::{READ_ONLY, Token, hashes_match},
 };
 use cfgsync_model::Digest;
 use cfgsync_support::{bounded_file, clock::Timestamp, nearest::did_you_mean_suffix};
@@ -23,6 +24,8 @@ const FILE_MAX_BYTES: u64 = 4 << 20;
 const TOKENS_MAX: usize = 32_768;
 /// The longest name, in bytes.
 const NAME_MAX_BYTES: usize = 64;
+/// The most namespaces of one token.
+const NAMESPACES_MAX: usize = 64;
 /// How many mistakes one message lists.
 const MISTAKES_MAX: usize = 20;
 
@@ -205,18 +208,34 @@ fn parse_line(line: &str) -> Result<Token, String> {
         role,
         hash,
         identifier: None,
+        namespaces: Arc::default(),
+        read_only: false,
         expires: None,
     };
+    let mut namespaces: Vec<Pattern> = Vec::new();
     for word in words {
+        if word == READ_ONLY {
+            if token.read_only {
+                return Err(format!("`{READ_ONLY}` is given twice"));
+            }
+            token.read_only = true;
+            continue;
+        }
         let Some((key, value)) = word.split_once('=') else {
-            return Err(
-                "expected KEY=VALUE after the hash: `identifier=` or `expires=`".to_owned(),
-            );
+            return Err(format!(
+                "expected KEY=VALUE after the hash, with `identifier`, `namespace` or `expires`, or `{READ_ONLY}`"
+            ));
         };
         match key {
             "identifier" if token.identifier.is_none() => {
                 let pattern = value.parse().map_err(|e| format!("identifier: {e}"))?;
                 token.identifier = Some(pattern);
+            }
+            "namespace" if namespaces.len() < NAMESPACES_MAX => {
+                namespaces.push(value.parse().map_err(|e| format!("namespace: {e}"))?);
+            }
+            "namespace" => {
+                return Err(format!("a token has at most {NAMESPACES_MAX} namespaces"));
             }
             "expires" if token.expires.is_none() => {
                 let time = value.parse().map_err(|_| {
@@ -226,13 +245,20 @@ fn parse_line(line: &str) -> Result<Token, String> {
             }
             "identifier" | "expires" => return Err(format!("`{key}` is given twice")),
             _ => {
-                let near = did_you_mean_suffix(key, ["identifier", "expires"]);
+                let near = did_you_mean_suffix(key, ["identifier", "namespace", "expires"]);
                 return Err(format!(
-                    "unknown key; expected `identifier` or `expires`{near}"
+                    "unknown key; expected `identifier`, `namespace` or `expires`{near}"
                 ));
             }
         }
     }
+    let is_limited = token.read_only || !namespaces.is_empty();
+    if is_limited && role != Role::Operator {
+        return Err(format!(
+            "`namespace` and `{READ_ONLY}` limit the role `operator`; the role `{role}` has no access to values"
+        ));
+    }
+    token.namespaces = namespaces.into();
     Ok(token)
 }
 
@@ -273,6 +299,14 @@ mod tests {
         assert_eq!((ops.role, &*ops.name), (Role::Operator, "ops"));
         let web = tokens.find(&Digest::of(b"b")).unwrap();
         assert!(web.identifier.as_ref().unwrap().matches("web-1"));
+        let line = format!(
+            "team operator {HASH} namespace=team-* namespace=shared read-only expires=2026-12-31T23:59:59Z"
+        );
+        let team = parse_line(&line).unwrap();
+        let namespaces = team.namespaces.iter().map(ToString::to_string);
+        assert_eq!(namespaces.collect::<Vec<_>>(), ["team-*", "shared"]);
+        assert!(team.read_only);
+        assert_eq!(team.to_string(), line);
         // A printed token parses as the same token.
         assert_eq!(parse_line(&web.to_string()).unwrap(), *web);
         assert_eq!(tokens.find(&Digest::of(b"c")), None);
@@ -340,7 +374,23 @@ mod tests {
             ),
             (
                 format!("web node {HASH} expire=now"),
-                "tokens:1: unknown key; expected `identifier` or `expires`; did you mean `expires`?",
+                "tokens:1: unknown key; expected `identifier`, `namespace` or `expires`; did you mean `expires`?",
+            ),
+            (
+                format!("web node {HASH} namespace=a"),
+                "tokens:1: `namespace` and `read-only` limit the role `operator`; the role `node`",
+            ),
+            (
+                format!("web viewer {HASH} read-only"),
+                "tokens:1: `namespace` and `read-only` limit the role `operator`; the role `viewer`",
+            ),
+            (
+                format!("web operator {HASH} namespace=[{secret}]"),
+                "tokens:1: namespace: a pattern has",
+            ),
+            (
+                format!("web operator {HASH}{}", " namespace=a".repeat(65)),
+                "tokens:1: a token has at most 64 namespaces",
             ),
             (
                 format!("web node {HASH} {secret}=1"),

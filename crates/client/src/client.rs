@@ -7,11 +7,12 @@ mod error;
 mod transport;
 mod tokens;
 mod json;
+mod phases;
 mod values;
 mod events;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -28,8 +29,9 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::{
-    ServerUrl, UnreachableCause,
+    KeyError, ServerUrl, UnreachableCause,
     connect::{Connector, NameLookup, connector},
+    node_key,
     sanitize::sanitize,
     tls::{self, Trust},
 };
@@ -38,10 +40,11 @@ use cfgsync_model::{
 };
 use cfgsync_wire::{
     ClusterBody, GenerationBody, GenerationEntry, NodeBody, NodeEntry, PayloadLimits,
-    ReceivedPayload, ReloadBody, ReloadPart, ReloadResult,
+    ReceivedPayload, ReloadBody, ReloadPart, ReloadResult, RolloutBody,
 };
 pub use error::{CallError, InvalidSecret, TrustError};
 pub use events::{EventStream, WatchOptions, Watched};
+pub use phases::{PhaseNodes, PhaseQuestion};
 pub use response::{Response, ResponseMeta};
 use transport::{RawResponse, RequestOptions};
 
@@ -158,6 +161,28 @@ impl Client {
     pub(crate) fn with_joiner(mut self, joiner: JoinerId) -> Self {
         self.joiner = Some(joiner);
         self
+    }
+
+    /// Sends the node's own key in the file `path` to all servers. They must share a pin or a name with those that the
+    /// file lists, if it lists any.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read, or if it is for other servers.
+    pub fn with_node_key_of(mut self, path: &Path) -> Result<Self, KeyError> {
+        let identities: Vec<String> = self.server_identities().map(str::to_owned).collect();
+        let key = node_key::existing(path, &identities)?;
+        let servers: Vec<ServerUrl> = self.servers().cloned().collect();
+        self.node_key = Some(sensitive(&key).map_err(|error| KeyError::File {
+            place: path.display().to_string(),
+            problem: error.to_string(),
+        })?);
+        self.node_key_servers = servers;
+        Ok(self)
+    }
+
+    /// Returns all servers, in their order.
+    pub fn servers(&self) -> impl Iterator<Item = &ServerUrl> {
+        self.servers.iter().map(|server| &server.url)
     }
 
     /// Accepts payloads within `limits` only.
@@ -394,6 +419,27 @@ impl Client {
     pub async fn reset(&self) -> Result<Response<()>, CallError> {
         self.send_empty(Method::POST, "/v1/reset", RequestOptions::default())
             .await
+    }
+
+    /// Returns the state of the roll-out.
+    pub async fn rollout(&self) -> Result<Response<RolloutBody>, CallError> {
+        self.get("/v1/rollout").await
+    }
+
+    /// Hands the generation that is rolled out to no further node.
+    pub async fn stop_rollout(&self) -> Result<Response<()>, CallError> {
+        self.send_empty(Method::POST, "/v1/rollout/stop", RequestOptions::default())
+            .await
+    }
+
+    /// Continues a roll-out that is stopped.
+    pub async fn resume_rollout(&self) -> Result<Response<()>, CallError> {
+        self.send_empty(
+            Method::POST,
+            "/v1/rollout/resume",
+            RequestOptions::default(),
+        )
+        .await
     }
 
     /// Evaluates the value `key` of `once` again, for the next generation. Returns when that generation is sealed, or

@@ -28,10 +28,10 @@ mod server;
 mod tls;
 mod early_response;
 mod connect;
+mod node_key;
 mod client;
 mod outputs;
 pub mod disk;
-mod node_key;
 mod receipt;
 mod session;
 mod stale;
@@ -41,8 +41,8 @@ mod fetch_and_write;
 pub mod supervisor;
 
 pub use client::{
-    CallError, Client, EventStream, InvalidSecret, Response, ResponseMeta, TrustError,
-    WatchOptions, Watched,
+    CallError, Client, EventStream, InvalidSecret, PhaseNodes, PhaseQuestion, Response,
+    ResponseMeta, TrustError, WatchOptions, Watched,
 };
 pub use deliver::{
     CommittedDelivery, Delivery, DeliveryOptions, FinishActionError, InvalidReceiptPath,

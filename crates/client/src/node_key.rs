@@ -59,7 +59,11 @@ pub enum KeyError {
 
 impl KeyLocation {
     /// Returns the file with the key of `identifier` in `cluster`, the name that the server gives.
-    fn path(&self, cluster: Option<&str>, identifier: &Identifier) -> Result<PathBuf, KeyError> {
+    pub(crate) fn path(
+        &self,
+        cluster: Option<&str>,
+        identifier: &Identifier,
+    ) -> Result<PathBuf, KeyError> {
         match self {
             Self::File(path) => Ok(path.clone()),
             Self::Directory(directory) => {
@@ -117,6 +121,23 @@ impl KeyLocation {
         }
         Ok(file.key)
     }
+}
+
+/// Returns the key in the file `path`, for servers with these `identities`. It changes nothing.
+pub(crate) fn existing(path: &Path, identities: &[String]) -> Result<SecretString, KeyError> {
+    let file = KeyFile::read(path).map_err(|error| KeyError::File {
+        place: path.display().to_string(),
+        problem: error.to_string(),
+    })?;
+    let is_known = |identity: &String| file.servers.contains(identity);
+    if !file.servers.is_empty() && !identities.iter().any(is_known) {
+        return Err(KeyError::OtherServer {
+            path: path.to_owned(),
+            stored: file.servers,
+            presented: identities.to_vec(),
+        });
+    }
+    Ok(file.key)
 }
 
 /// Returns the directory of `path`, `.` for a bare file name.

@@ -18,7 +18,7 @@ use crate::{
 };
 use cfgsync_model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Digest, DuplicatePath, GenerationNumber, Identifier,
-    Instance, Mode,
+    Instance, Mode, Seat,
 };
 use cfgsync_support::bounded_file::{self, ReadError};
 use cfgsync_wire::ReceivedPayload;
@@ -48,6 +48,9 @@ pub struct Receipt {
     pub generation: Option<GenerationNumber>,
     /// The payload digest. `None` from servers of the older protocol.
     pub digest: Option<Digest>,
+    /// The node's seat. `None` if the server gave none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seat: Option<Seat>,
     /// The files, in the payload's order.
     pub files: Vec<ReceiptEntry>,
     /// The artifacts whose files this delivery removed. The next delivery looks for their leftovers.
@@ -212,6 +215,7 @@ impl Receipt {
             instance: payload.instance,
             generation: payload.generation,
             digest: payload.digest,
+            seat: payload.seat,
             files: placed.iter().map(entry).collect(),
             removed: Vec::new(),
             remaining: Vec::new(),

@@ -110,6 +110,16 @@ impl ServerUrl {
         Ok(format!("{text}/?{}&token={token}", pins.join("&")).into())
     }
 
+    /// Returns the whole URL except for its token.
+    pub fn without_token(&self) -> String {
+        let Parts { text, pins, .. } = &*self.0;
+        if pins.is_empty() {
+            return text.clone();
+        }
+        let pins: Vec<String> = pins.iter().map(|pin| format!("pin={pin}")).collect();
+        format!("{text}/?{}", pins.join("&"))
+    }
+
     /// Returns the full URL of `route`, which starts with `/`.
     pub(crate) fn route(&self, route: &str) -> Uri {
         let full = format!("{}{route}", self.0.base);
@@ -387,6 +397,8 @@ mod tests {
             assert_eq!(with.expose_secret(), expected);
             let read: ServerUrl = expected.parse().unwrap();
             assert_eq!(read.token().unwrap().expose_secret(), "a+b");
+            let without: ServerUrl = read.without_token().parse().unwrap();
+            assert!(without == read && without.token().is_none());
         }
         let url: ServerUrl = "https://boot".parse().unwrap();
         assert!(url.with_token(&"t".to_owned().into()).is_err());

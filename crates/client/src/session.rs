@@ -12,7 +12,7 @@ mod retry;
 mod attempt;
 mod follow;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -201,6 +201,16 @@ impl Session {
     /// Returns the cluster whose payload was received, if its server names it.
     pub fn cluster(&self) -> Option<&str> {
         self.cluster.as_deref()
+    }
+
+    /// Returns the file with the node's own key, if a server has required it.
+    pub fn key_file(&self) -> Option<PathBuf> {
+        if !self.client.sends_node_key_to(self.client.server()) {
+            return None;
+        }
+        let cluster = self.key_cluster.as_deref();
+        let path = self.options.key.path(cluster, &self.options.identifier);
+        path.ok()
     }
 
     fn timeout_error(&self) -> JoinError {

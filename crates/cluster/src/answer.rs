@@ -126,6 +126,9 @@ pub enum Refusal {
          `cfgsync unban {0}`"
     )]
     Banned(Identifier),
+    /// No roll-out is running.
+    #[error("no roll-out is running: all nodes get the newest generation")]
+    NoRollout,
     /// The node is not banned.
     #[error("{0} is not banned")]
     NotBanned(Identifier),
@@ -167,6 +170,12 @@ pub enum Refusal {
     /// A report names no generation, and the node has received none.
     #[error("{0} has not received a generation yet, so it cannot report a phase")]
     NothingDelivered(Identifier),
+    /// A node reports more phases than the limit.
+    #[error("the node has reported {max} phases, which is the limit; report one of these")]
+    TooManyPhases {
+        /// The limit.
+        max: usize,
+    },
     /// A node reports `delivered`.
     #[error("the server records the phase `delivered` by itself; report another phase")]
     DeliveredByServer,

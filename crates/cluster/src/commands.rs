@@ -16,9 +16,11 @@ use cfgsync_model::{
     Revision, Sender,
 };
 use cfgsync_spec::{OnConflict, Spec};
-use cfgsync_store::{Change, Commit, CommitError, Rejection, RejectionReason, State};
+use cfgsync_store::{
+    CapacityExceeded, Change, Commit, CommitError, Rejection, RejectionReason, State,
+};
 use cfgsync_support::nearest::did_you_mean_suffix;
-use cfgsync_wire::{LeaveBody, RefusedEntry};
+use cfgsync_wire::{LeaveBody, RefusedEntry, RolloutState};
 
 /// The longest time that [`Coordinator::replace`] and similar commands wait for the next generation. The change is stored
 /// even if it takes longer.
@@ -461,6 +463,9 @@ impl Coordinator {
             RejectionReason::Banned(identifier) => Refusal::Banned(identifier),
             RejectionReason::NoOnceValue(key) => Refusal::NotDrawn(key),
             RejectionReason::NotSealed(number) => Refusal::NotSealed(number),
+            RejectionReason::CapacityExceeded(CapacityExceeded::PhasesOfNode { max }) => {
+                Refusal::TooManyPhases { max }
+            }
             RejectionReason::CapacityExceeded(exceeded) => self.shared.capacity.refuse(exceeded),
             RejectionReason::Value(_) | RejectionReason::NotFirstGeneration(_) => {
                 unreachable!("the batch changes no value and seals no generation")
@@ -469,6 +474,33 @@ impl Coordinator {
     }
 
     /// Sends a command to the reconciler and waits until its effect is published.
+    /// Hands the generation that is rolled out to no further node.
+    ///
+    /// # Errors
+    /// Fails if no roll-out is running.
+    pub async fn stop_rollout(&self) -> Result<(), Refusal> {
+        self.check_rollout()?;
+        self.command(Command::StopRollout).await;
+        Ok(())
+    }
+
+    /// Continues a roll-out that is stopped. Nodes that have failed or are late are no longer waited for.
+    ///
+    /// # Errors
+    /// Fails if no roll-out is running.
+    pub async fn resume_rollout(&self) -> Result<(), Refusal> {
+        self.check_rollout()?;
+        self.command(Command::ResumeRollout).await;
+        Ok(())
+    }
+
+    fn check_rollout(&self) -> Result<(), Refusal> {
+        match self.rollout().state {
+            RolloutState::Running | RolloutState::Stopped => Ok(()),
+            RolloutState::None | RolloutState::Done => Err(Refusal::NoRollout),
+        }
+    }
+
     async fn command(&self, command: impl FnOnce(oneshot::Sender<()>) -> Command) {
         let (answer, answered) = oneshot::channel();
         if self.shared.commands.send(command(answer)).await.is_ok() {

@@ -16,7 +16,7 @@ use cfgsync_store::{RegisteredNode, State};
 use cfgsync_support::nearest::did_you_mean_suffix;
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, EncodedPayload, ErrorBody, GenerationBody, GenerationEntry,
-    NodeBody, NodeEntry, NodeState, PayloadEncoder,
+    NodeBody, NodeEntry, NodeState, PayloadEncoder, RolloutBody,
 };
 
 /// The longest time that a query waits for the evaluation of the newest inputs.
@@ -58,6 +58,11 @@ impl Coordinator {
             refused: self.shared.refused.list(),
         };
         projection::cluster_body(&state, facts, entries)
+    }
+
+    /// Returns the state of the roll-out.
+    pub fn rollout(&self) -> Arc<RolloutBody> {
+        self.shared.view.load().rollout.clone()
     }
 
     /// Returns the state of the cluster in one line.
@@ -300,6 +305,10 @@ impl Coordinator {
         let waiting = self.shared.held_requests.waiting_nodes();
         let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
         self.shared.metrics.waiting_nodes.set(waiting);
+        let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let (keys, bytes) = (state.values.keys_count(), state.values.total_bytes());
+        self.shared.metrics.values.set(gauge(keys));
+        self.shared.metrics.values_bytes.set(gauge(bytes));
         self.shared.metrics.to_text(expiries)
     }
 }

@@ -22,6 +22,8 @@
 pub mod metrics;
 mod answer;
 mod leases;
+mod followers;
+mod rollout;
 mod held_requests;
 mod refused_nodes;
 mod audit_sink;
@@ -80,6 +82,7 @@ use crate::{
     capacity::CapacityLimits,
     event_frames::EventFrames,
     events::{NOTICES_MAX, ReadinessNews},
+    followers::Followers,
     held_requests::HeldRequests,
     leases::Leases,
     metrics::Metrics,
@@ -148,6 +151,7 @@ struct Shared {
     view: ArcSwap<View>,
     held_requests: HeldRequests,
     leases: Leases,
+    followers: Followers,
     refused: RefusedNodes,
     phase_waits: PhaseWaits,
     /// Marked changed when the answer to waiting nodes may have changed. New progress alone does not count.
@@ -196,6 +200,7 @@ impl Coordinator {
             view: ArcSwap::from_pointee(first),
             held_requests: HeldRequests::default(),
             leases: Leases::default(),
+            followers: Followers::default(),
             refused: RefusedNodes::default(),
             phase_waits: PhaseWaits::default(),
             release: watch::Sender::new(()),

@@ -55,6 +55,10 @@ pub struct Metrics {
     refusals: Family<RefusalLabels, Counter>,
     /// The number of open event streams.
     pub watchers: Gauge,
+    /// The number of keys of values, with the deleted ones whose history is kept.
+    pub values: Gauge,
+    /// The size of all versions of all values, in bytes of memory.
+    pub values_bytes: Gauge,
     /// The number of open connections.
     pub connections: Gauge,
     /// Connections that were closed at once because their address had too many open connections.
@@ -203,6 +207,8 @@ impl Default for Metrics {
                 Histogram::new(REQUEST_BUCKETS_SECONDS)
             }),
             watchers: Gauge::default(),
+            values: Gauge::default(),
+            values_bytes: Gauge::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             tls_failures: Counter::default(),
@@ -214,42 +220,8 @@ impl Default for Metrics {
 
 impl Metrics {
     fn register(&mut self) {
+        self.register_gauges();
         let registry = &mut self.registry;
-        let mut gauge = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
-        gauge("registered", "Nodes that are registered", &self.registered);
-        gauge("needed", "Nodes that the spec requires", &self.needed);
-        gauge(
-            "waiting",
-            "Requests that are held until there is an answer",
-            &self.waiting,
-        );
-        gauge(
-            "generation",
-            "Number of the served generation, 0 before the first seal",
-            &self.generation,
-        );
-        gauge(
-            "nodes_behind",
-            "Registered nodes that have not received the served generation",
-            &self.nodes_behind,
-        );
-        gauge(
-            "failed",
-            "1 while the cluster or its newest render has failed, otherwise 0",
-            &self.failed,
-        );
-        gauge(
-            "waiting_nodes",
-            "Nodes with a request that is held until there is an answer",
-            &self.waiting_nodes,
-        );
-        gauge(
-            "start_time_seconds",
-            "When the server started, in seconds since 1970",
-            &self.start_time,
-        );
-        gauge("watchers", "Open event streams", &self.watchers);
-        gauge("connections", "Open connections", &self.connections);
         let build = Family::<BuildLabels, Gauge>::default();
         let version = env!("CARGO_PKG_VERSION");
         build.get_or_create(&BuildLabels { version }).set(1);
@@ -314,6 +286,56 @@ impl Metrics {
             "Duration of requests, including waiting",
             self.request_seconds.clone(),
         );
+    }
+
+    /// Registers the gauges without labels.
+    fn register_gauges(&mut self) {
+        let registry = &mut self.registry;
+        let mut gauge = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
+        gauge("registered", "Nodes that are registered", &self.registered);
+        gauge("needed", "Nodes that the spec requires", &self.needed);
+        gauge(
+            "waiting",
+            "Requests that are held until there is an answer",
+            &self.waiting,
+        );
+        gauge(
+            "generation",
+            "Number of the served generation, 0 before the first seal",
+            &self.generation,
+        );
+        gauge(
+            "nodes_behind",
+            "Registered nodes that have not received the served generation",
+            &self.nodes_behind,
+        );
+        gauge(
+            "failed",
+            "1 while the cluster or its newest render has failed, otherwise 0",
+            &self.failed,
+        );
+        gauge(
+            "waiting_nodes",
+            "Nodes with a request that is held until there is an answer",
+            &self.waiting_nodes,
+        );
+        gauge(
+            "start_time_seconds",
+            "When the server started, in seconds since 1970",
+            &self.start_time,
+        );
+        gauge("watchers", "Open event streams", &self.watchers);
+        gauge(
+            "values",
+            "Keys of values, with the deleted ones whose history is kept",
+            &self.values,
+        );
+        gauge(
+            "values_bytes",
+            "Memory of all versions of all values",
+            &self.values_bytes,
+        );
+        gauge("connections", "Open connections", &self.connections);
     }
 
     /// Counts a request that was refused for `reason`.

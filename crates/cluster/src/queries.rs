@@ -133,7 +133,7 @@ impl Coordinator {
         state: &State,
         identifier: &str,
     ) -> Result<(&'a ServedGeneration, &'a Identifier, &'a ServedPayload), Answer> {
-        let served = view.served.as_deref();
+        let served = view.served_to(identifier).map(Arc::as_ref);
         let found = served.and_then(|served| {
             let (identifier, payload) = served.payload(identifier)?;
             Some((served, identifier, payload))
@@ -173,7 +173,7 @@ impl Coordinator {
             // The next generation was published meanwhile. The node may have received it already.
             let state = self.shared.store.state();
             let recorded = state.deliveries.get(&identifier);
-            let served = view.served.as_ref();
+            let served = view.served_to(identifier.as_str());
             !served.is_some_and(|served| served.was_delivered(identifier.as_str()))
                 && recorded.is_none_or(|recorded| *recorded < generation)
         };
@@ -190,6 +190,7 @@ impl Coordinator {
     /// Notes that a node has its newest files and follows changes, so that its lease binds it.
     pub fn note_follower(&self, identifier: &Identifier) {
         self.shared.leases.on_renewed(identifier.as_str());
+        self.shared.followers.note(identifier);
     }
 
     /// Renews the lease of a registered node. Returns the time for which it lasts. `None` if the spec has no `lease`.
@@ -301,7 +302,7 @@ fn served_payload<'v>(
     identifier: &Identifier,
     generation: GenerationNumber,
 ) -> Option<&'v ServedPayload> {
-    let served = view.served.as_deref()?;
+    let served = view.served_to(identifier.as_str())?;
     let (_, payload) = served.payload(identifier.as_str())?;
     (served.generation.number == generation).then_some(payload)
 }

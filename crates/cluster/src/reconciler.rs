@@ -18,6 +18,7 @@ mod adopter;
 mod expiry;
 mod lease_expiry;
 mod recorder;
+mod rollouts;
 mod publisher;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -49,6 +50,7 @@ use recorder::Recorder;
 use render_job::{RenderJob, RenderedGeneration};
 use render_key::RenderKey;
 use renderer::{FinishedRender, RenderResult, Renderer};
+use rollouts::Rollouts;
 use sealer::{PendingSeal, SealAnswer, Sealer, seal_event, unsealed};
 use value_follower::ValueFollower;
 
@@ -71,6 +73,10 @@ pub(crate) enum Command {
     Retry(oneshot::Sender<()>),
     /// Replace the spec and its materializers.
     Reload(Arc<Pipeline>, oneshot::Sender<()>),
+    /// Hand a generation that is rolled out to no further node.
+    StopRollout(oneshot::Sender<()>),
+    /// Continue a roll-out.
+    ResumeRollout(oneshot::Sender<()>),
 }
 
 /// Completes when another node was refused, not before `earliest`. A client can cause many refusals.
@@ -99,6 +105,7 @@ pub(crate) struct Reconciler {
     expiry: Expiry,
     lease_expiry: LeaseExpiry,
     recorder: Recorder,
+    rollouts: Rollouts,
     serving: Serving,
     publisher: Publisher,
 }
@@ -132,6 +139,7 @@ impl Reconciler {
             expiry: Expiry::default(),
             lease_expiry: LeaseExpiry::default(),
             recorder: Recorder::default(),
+            rollouts: Rollouts::new(Instant::now()),
             serving: Serving::new(view.served.clone(), view.coverage.up_to),
             publisher: Publisher::default(),
             shared,
@@ -149,6 +157,7 @@ impl Reconciler {
         if !self.pipeline.is_repeatable() {
             self.accept_served();
         }
+        self.resume_rollout();
         let key = self.render_key();
         let crashes = self.crash_mark.crashes_of(key);
         if let Some(result) = RenderResult::after_crash(crashes, &self.shared.clock) {
@@ -193,6 +202,7 @@ impl Reconciler {
                 &self.follower.state,
                 &self.pipeline,
             ));
+            wake_at.add(self.advance_rollout());
             self.publish(evaluation);
             let next_evaluation = Instant::now() + EVALUATION_INTERVAL;
             tokio::select! {
@@ -344,6 +354,9 @@ impl Reconciler {
                 self.shared
                     .leases
                     .set_used(self.pipeline.spec.lease.is_some());
+                if self.pipeline.spec.rollout.is_none() {
+                    self.rollouts.end();
+                }
                 self.spec_reading += 1;
                 self.is_reloaded = true;
                 if self.serving.generation.is_some() {
@@ -353,6 +366,14 @@ impl Reconciler {
                 self.publisher.release();
                 let message = "the server has read its spec again".to_owned();
                 send_notice(&self.shared.notices, "spec_reloaded", message);
+                answer
+            }
+            Command::StopRollout(answer) => {
+                self.stop_rollout();
+                answer
+            }
+            Command::ResumeRollout(answer) => {
+                self.continue_rollout();
                 answer
             }
         };
@@ -473,9 +494,11 @@ impl Reconciler {
 
     /// Serves `served` and ends the attempt. Returns `false`, and changes nothing, if a newer one is already served.
     fn serve(&mut self, served: ServedGeneration) -> bool {
+        let previous = self.serving.generation.clone();
         let is_newer = self.serving.serve(served);
         if is_newer {
             self.attempt.on_sealed();
+            self.begin_rollout(previous.as_ref());
         }
         is_newer
     }

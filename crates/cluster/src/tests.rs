@@ -5,6 +5,7 @@ mod generations;
 mod waiting;
 mod membership;
 mod leases;
+mod rollouts;
 mod projection;
 mod timers;
 mod renders;

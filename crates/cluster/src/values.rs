@@ -22,6 +22,9 @@ pub const PAGE_MAX_ENTRIES: usize = 1000;
 /// The number of entries of a page for which no limit is given.
 pub const PAGE_DEFAULT_ENTRIES: usize = 100;
 
+/// The contents of a page of values or versions, in bytes. A page with more ends there, but has at least one entry.
+const PAGE_MAX_BYTES: usize = 16 << 20;
+
 /// The largest page of namespaces.
 pub const NAMESPACES_PAGE_MAX_ENTRIES: usize = 500;
 
@@ -381,13 +384,11 @@ impl Coordinator {
         let values = state.values.namespace(namespace.as_str());
         let entries = values.into_iter();
         let entries = entries.flat_map(|values| values.entries_after(prefix, after));
-        let entries = entries.map(|(key, content)| (key.as_str(), (key, content)));
-        let page = page(entries, limit);
+        let entries = entries.map(|(key, content)| (key, entry(namespace, key, content)));
+        let (items, last) = page(entries, limit, |entry| entry.content.bytes.len());
         Page {
-            items: (page.items.into_iter())
-                .map(|(key, content)| entry(namespace, key, content))
-                .collect(),
-            next_after: page.next_after,
+            items,
+            next_after: last.map(ToString::to_string),
         }
     }
 
@@ -409,15 +410,8 @@ impl Coordinator {
         let key = state.values.resolve(namespace.as_str(), key);
         let older = (history.versions().iter().rev())
             .filter(|one| before.is_none_or(|before| one.version < before));
-        let mut page: Vec<Entry> = older
-            .take(limit + 1)
-            .map(|content| entry(namespace, key, content))
-            .collect();
-        let has_more = page.len() > limit;
-        page.truncate(limit);
-        let next = page.last().filter(|_| has_more);
-        let next = next.map(|entry| entry.content.version);
-        Ok((page, next))
+        let older = older.map(|content| (content.version, entry(namespace, key, content)));
+        Ok(page(older, limit, |entry| entry.content.bytes.len()))
     }
 
     /// Returns one kept version of a value.
@@ -478,19 +472,25 @@ impl Coordinator {
         values.map_or_else(Revision::default, |values| values.revision)
     }
 
-    /// Returns the namespaces with a value whose name begins with `prefix`, in order, from the first one after `after`.
+    /// Returns the namespaces with a value whose name begins with `prefix` and that `is_shown`, in order, from the first
+    /// one after `after`.
     pub fn list_namespaces(
         &self,
         prefix: &str,
         after: Option<&str>,
         limit: usize,
+        is_shown: impl Fn(&Namespace) -> bool,
     ) -> Page<Namespace> {
         let state = self.shared.store.state();
-        let namespaces = state.values.namespaces();
+        let namespaces = state.values.namespaces().filter(|name| is_shown(name));
         let namespaces = namespaces.filter(|name| name.as_str().starts_with(prefix));
         let namespaces = namespaces.filter(|name| after.is_none_or(|after| name.as_str() > after));
-        let namespaces = namespaces.map(|name| (name.as_str(), name.clone()));
-        page(namespaces, limit)
+        let namespaces = namespaces.map(|name| (name, name.clone()));
+        let (items, last) = page(namespaces, limit, |_| 0);
+        Page {
+            items,
+            next_after: last.map(ToString::to_string),
+        }
     }
 
     /// Returns the alias with this name.
@@ -561,17 +561,24 @@ fn entry(namespace: &Namespace, key: &ValueKey, content: &Arc<ValueVersion>) -> 
     }
 }
 
-/// Returns the first `limit` of `entries`, which are sorted by name.
-fn page<'a, T>(mut entries: impl Iterator<Item = (&'a str, T)>, limit: usize) -> Page<T> {
+/// Returns the first `limit` of `entries`, and the name of the last one if more follow. A page ends earlier if the next
+/// entry would exceed [`PAGE_MAX_BYTES`].
+fn page<N, T>(
+    entries: impl Iterator<Item = (N, T)>,
+    limit: usize,
+    bytes_of: impl Fn(&T) -> usize,
+) -> (Vec<T>, Option<N>) {
     let mut items = Vec::new();
+    let mut bytes = 0;
     let mut last = None;
-    for (name, item) in entries.by_ref().take(limit) {
-        last = Some(name.to_owned());
+    for (name, item) in entries {
+        bytes += bytes_of(&item);
+        let is_full = bytes > PAGE_MAX_BYTES && !items.is_empty();
+        if is_full || items.len() == limit {
+            return (items, last);
+        }
+        last = Some(name);
         items.push(item);
     }
-    let has_more = entries.next().is_some();
-    Page {
-        items,
-        next_after: last.filter(|_| has_more),
-    }
+    (items, None)
 }

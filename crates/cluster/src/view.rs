@@ -1,7 +1,7 @@
 //! The view for readers: it is published as a whole after each evaluation and read without a lock.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use imbl::OrdMap;
 use serde_json::Map;
 
 use crate::{
@@ -23,7 +24,7 @@ use cfgsync_model::{
 };
 use cfgsync_store::{State, Store};
 use cfgsync_support::parallel;
-use cfgsync_wire::{EncodedPayload, ErrorBody, PayloadEncoder, PayloadSigner};
+use cfgsync_wire::{EncodedPayload, ErrorBody, PayloadEncoder, PayloadSigner, RolloutBody};
 
 /// The smallest number of nodes for each thread. Starting a thread for fewer nodes costs more than it saves.
 const NODES_PER_THREAD_MIN: usize = 256;
@@ -51,6 +52,10 @@ pub(crate) struct View {
     pub(crate) failure: Option<AttemptFailure>,
     /// The reason why the newest render failed, while an older generation stays served.
     pub(crate) render_failure: Option<Arc<Failure>>,
+    /// The nodes that do not get the served generation yet.
+    pub(crate) held_back: HeldBack,
+    /// The state of the roll-out.
+    pub(crate) rollout: Arc<RolloutBody>,
 }
 
 /// The not-ready answers to a registered and to an unregistered node. Each is encoded when the first node needs it.
@@ -81,6 +86,15 @@ pub(crate) struct ServedPayload {
     begun: AtomicBool,
     /// Whether this server has delivered it.
     delivered: AtomicBool,
+}
+
+/// The nodes that do not get the served generation yet.
+#[derive(Clone, Default)]
+pub(crate) struct HeldBack {
+    /// The generation that each of them gets.
+    pub(crate) nodes: OrdMap<Identifier, GenerationNumber>,
+    /// These generations.
+    pub(crate) generations: Arc<BTreeMap<GenerationNumber, Arc<ServedGeneration>>>,
 }
 
 impl View {
@@ -116,7 +130,16 @@ impl View {
             served: served.map(Arc::new),
             failure: None,
             render_failure: None,
+            held_back: HeldBack::default(),
+            rollout: Arc::new(RolloutBody::none()),
         }
+    }
+
+    /// Returns the generation that a node gets.
+    pub(crate) fn served_to(&self, identifier: &str) -> Option<&Arc<ServedGeneration>> {
+        let held_back = self.held_back.nodes.get(identifier);
+        let older = held_back.and_then(|number| self.held_back.generations.get(number));
+        older.or(self.served.as_ref())
     }
 
     /// Returns the decisions about identifiers, for this view and a state of the store.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cfgsync_access::AccessControl;
+use cfgsync_cluster::PAGE_DEFAULT_ENTRIES;
 
 use super::{Tls, reload_queue::ReloadQueue, watchers::WatchLimits};
 
@@ -23,7 +24,7 @@ pub struct HttpConfig {
     pub register_body_max_bytes: usize,
     /// The largest body of `/node/replace`, in bytes. 32 MiB by default.
     pub replace_body_max_bytes: usize,
-    /// How many bodies of `/node/replace` are read at a time; more wait. 4 by default.
+    /// How many bodies of `/node/replace`, and of imports of values, are read at a time; more wait. 4 by default.
     pub replace_bodies_at_once_max: usize,
     /// How many connections may be open; more wait in the listen backlog. 16,384 by default.
     pub connections_max: usize,
@@ -55,6 +56,8 @@ pub struct HttpConfig {
     pub watch_heartbeat: Duration,
     /// How many clients may watch the events; more are refused.
     pub watch_limits: WatchLimits,
+    /// The number of values or versions in a page for which a client gives no limit. Default: 100.
+    pub page_default_entries: usize,
     /// The queue of `POST /v1/reload`. `None`, the default, means that the server has no files to read again.
     pub reload: Option<ReloadQueue>,
     /// The access rules. By default every client may do everything.
@@ -85,6 +88,7 @@ impl Default for HttpConfig {
             waiters_per_node_max: 8,
             watch_heartbeat: Duration::from_secs(30),
             watch_limits: WatchLimits::default(),
+            page_default_entries: PAGE_DEFAULT_ENTRIES,
             reload: None,
             access: AccessControl::default(),
         }

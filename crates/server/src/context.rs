@@ -28,10 +28,12 @@ use super::{
 };
 use cfgsync_access::{
     AccessControl, Action, AuditLine, AuditLog, AuditOutcome, Denial, IdentityMode, NodeIdentity,
-    PresentedToken, Principal, PrincipalKind, Resource, Role,
+    Pattern, PresentedToken, Principal, PrincipalKind, Resource, Role,
 };
 use cfgsync_cluster::{AccessKind, Delivery, MetadataAccess, Refusal};
-use cfgsync_model::{Digest, GenerationNumber, Identifier, Namespace, NodeRegistration, ValueKey};
+use cfgsync_model::{
+    Digest, GenerationNumber, Identifier, Namespace, NodeRegistration, Phase, ValueKey,
+};
 use cfgsync_wire::NODE_KEY_HEADER;
 
 /// A request and what is known about it.
@@ -46,6 +48,8 @@ pub(super) struct RequestContext {
     /// The role that the sender has proven; `None` until it is authenticated, and on a server that requires no
     /// credentials.
     role: Option<Role>,
+    /// The namespaces that the sender's token is limited to; `None` if it is not limited.
+    namespaces: Option<Arc<[Pattern]>>,
     audit: AuditDraft,
 }
 
@@ -59,6 +63,7 @@ impl RequestContext {
             head,
             token: None,
             role: None,
+            namespaces: None,
             audit: AuditDraft::default(),
         }
     }
@@ -111,6 +116,11 @@ impl RequestContext {
     /// The key or the alias that the path names.
     pub(super) fn path_key(&self) -> Result<ValueKey, WrongPath> {
         self.path().key()
+    }
+
+    /// The phase that the path names.
+    pub(super) fn path_phase(&self) -> Result<Phase, WrongPath> {
+        self.path().phase()
     }
 
     /// The generation that the path names.
@@ -187,7 +197,19 @@ impl RequestContext {
         if access.requires_credentials() {
             self.token = presented_token(&self.head.headers);
         }
-        self.require(action)
+        // A wrong namespace is refused by the handler, to clients that may read or change values at all.
+        let namespace = self.path().names_namespace();
+        let namespace = namespace.then(|| self.path_namespace().ok()).flatten();
+        let resource = namespace
+            .as_ref()
+            .map_or(Resource::Cluster, Resource::Namespace);
+        self.require(action, resource)
+    }
+
+    /// Checks once more that the sender may do what the request asks for, after the request was held.
+    pub(super) fn authorize_again(&mut self) -> Result<(), Rejection> {
+        let action = self.endpoint.map_or(Action::Operate, |row| row.action);
+        self.authorize(action)
     }
 
     /// Checks that the sender may act as the node `identifier`. Call it again after the request was held: meanwhile
@@ -257,9 +279,11 @@ impl RequestContext {
         let node_key = self.head.headers.get(NODE_KEY_HEADER);
         let node_key = node_key.map(HeaderValue::as_bytes);
         let (role, audit) = (&mut self.role, &mut self.audit);
+        let namespaces = &mut self.namespaces;
         let token = self.token.as_ref();
         authenticate(&connection, token, node_key, |access, mut principal| {
             *role = principal.role();
+            *namespaces = principal.namespaces().cloned();
             let decided = decide(access, &mut principal);
             if access.audit().is_some() {
                 audit.principal = Some(principal.to_string());
@@ -333,6 +357,8 @@ impl RequestContext {
     /// Returns the part of the nodes' metadata that the sender may see.
     pub(super) fn metadata_access(&self) -> MetadataAccess {
         match self.role {
+            // Beside values, the holder of a limited token sees what a viewer sees.
+            _ if self.namespaces.is_some() => MetadataAccess::WithoutSecrets,
             Some(Role::Viewer) => MetadataAccess::WithoutSecrets,
             None | Some(Role::Node | Role::Operator) => MetadataAccess::All,
         }
@@ -358,11 +384,13 @@ impl RequestContext {
         self.audit.value = Some(name);
     }
 
-    /// Checks that the sender may also do `action`.
-    pub(super) fn require(&mut self, action: Action) -> Result<(), Rejection> {
-        self.authenticate_and(|access, principal| {
-            access.authorize(principal, action, Resource::Cluster)
-        })
+    /// Checks that the sender may also do `action` to `resource`.
+    pub(super) fn require(
+        &mut self,
+        action: Action,
+        resource: Resource<'_>,
+    ) -> Result<(), Rejection> {
+        self.authenticate_and(|access, principal| access.authorize(principal, action, resource))
     }
 
     /// The name of the token or the certificate of the sender. `None` for a client without credentials.
@@ -382,11 +410,20 @@ impl RequestContext {
         self.token
     }
 
-    /// Whether the sender may do `action`. A denial is neither logged nor counted.
-    pub(super) fn may(&mut self, action: Action) -> bool {
+    /// Whether the sender may do `action` in a namespace. A denial is neither logged nor counted.
+    pub(super) fn may(&mut self, action: Action, namespace: &Namespace) -> bool {
+        let resource = Resource::Namespace(namespace);
         let decided =
-            self.decide(|access, principal| access.authorize(principal, action, Resource::Cluster));
+            self.decide(|access, principal| access.authorize(principal, action, resource));
         matches!(decided, Ok(Ok(())))
+    }
+
+    /// Whether a list for the sender may contain a namespace.
+    pub(super) fn lists(&self, namespace: &Namespace) -> bool {
+        self.namespaces.as_ref().is_none_or(|patterns| {
+            let mut patterns = patterns.iter();
+            patterns.any(|pattern| pattern.matches(namespace.as_str()))
+        })
     }
 
     /// Notes the value of `once` that the request is about.

@@ -17,7 +17,10 @@ use tokio::{
 };
 
 use super::{
-    peer_liveness::StreamedStage, request_metrics::GaugeGuard, sender::may, state::Connection,
+    peer_liveness::StreamedStage,
+    request_metrics::GaugeGuard,
+    sender::{ValueRights, may},
+    state::Connection,
     watchers::WatcherSlot,
 };
 use cfgsync_access::{Action, PresentedToken};
@@ -124,10 +127,11 @@ impl EventStream {
             self.end();
             return;
         }
-        let reads_values = may(&connection, self.token.as_ref(), Action::ReadValues);
-        let batch = self
-            .reader
-            .read(|kind| reads_values || !kind.is_of_values());
+        let rights = ValueRights::of(&connection, self.token.as_ref());
+        let batch = self.reader.read(|kind| match kind.namespace() {
+            Some(namespace) => rights.reads(namespace),
+            None => rights.lists_names || !kind.is_of_values(),
+        });
         let is_idle = batch.frames.is_empty() && batch.is_complete;
         self.frames.extend(batch.frames);
         if batch.is_complete && !self.follows {

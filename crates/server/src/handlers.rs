@@ -5,6 +5,7 @@
 
 pub(super) mod node;
 pub(super) mod operator;
+pub(super) mod phases;
 pub(super) mod probe;
 pub(super) mod values;
 pub(super) mod values_import;

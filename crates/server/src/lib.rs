@@ -32,13 +32,18 @@
 //! | `/v1/nodes/{id}/key` | DELETE | Operate | releases a node's name from the key that owns it |
 //! | `/v1/nodes/{id}/ban` | POST | Operate | removes a node and refuses its registrations |
 //! | `/v1/nodes/{id}/ban` | DELETE | Operate | ends a ban |
+//! | `/v1/nodes/{id}/phases/{phase}` | PUT | Report | records that a node has reached a phase |
+//! | `/v1/phases/{phase}` | GET, HEAD | WaitForPhase | says whether the nodes have reached a phase, or holds the request until they have |
 //! | `/v1/generations` | GET, HEAD | Inspect | lists the sealed generations, newest first |
 //! | `/v1/generations/{n}` | GET, HEAD | Inspect | describes one generation, file by file |
 //! | `/v1/generations/{n}/nodes/{id}/payload` | GET, HEAD | Read | returns a node's payload of a generation; this is no delivery |
 //! | `/v1/leave` | POST | Leave | withdraws a node's own registration |
 //! | `/v1/fail` | POST | Operate | declares the cluster failed, with a reason for all waiting nodes |
+//! | `/v1/rollout` | GET, HEAD | Inspect | describes the roll-out of the newest generation |
+//! | `/v1/rollout/stop` | POST | Operate | hands the newest generation to no further node |
+//! | `/v1/rollout/resume` | POST | Operate | continues a roll-out that is stopped |
 //! | `/v1/reset` | POST | Operate | ends the failure that an operator declared |
-//! | `/v1/namespaces` | GET, HEAD | ReadValues | lists the namespaces that have a value |
+//! | `/v1/namespaces` | GET, HEAD | ListNames | lists the namespaces that have a value and that the client may read |
 //! | `/v1/namespaces/{namespace}/keys` | GET, HEAD | ReadValues | lists the values of a namespace |
 //! | `/v1/namespaces/{namespace}/keys/{key}` | GET, HEAD | ReadValues | returns a value |
 //! | `/v1/namespaces/{namespace}/keys/{key}` | POST | WriteValues | sets a value |
@@ -48,11 +53,11 @@
 //! | `/v1/namespaces/{namespace}/snapshot` | GET, HEAD | ReadValues | returns all values of a namespace at one revision |
 //! | `/v1/namespaces/{namespace}/import` | POST | WriteValues | sets and deletes values of a namespace, all or none |
 //! | `/v1/namespaces/{namespace}/access` | GET, HEAD | CheckAccess | says whether the client may read and change values |
-//! | `/v1/codecs` | GET, HEAD | ReadValues | lists the codecs that the server checks |
-//! | `/v1/aliases` | GET, HEAD | ReadValues | lists the aliases |
-//! | `/v1/aliases/{key}` | GET, HEAD | ReadValues | returns an alias |
-//! | `/v1/aliases/{key}` | PUT | WriteValues | sets an alias, a second name for a key |
-//! | `/v1/aliases/{key}` | DELETE | WriteValues | deletes an alias |
+//! | `/v1/codecs` | GET, HEAD | ListNames | lists the codecs that the server checks |
+//! | `/v1/aliases` | GET, HEAD | ListNames | lists the aliases |
+//! | `/v1/aliases/{key}` | GET, HEAD | ListNames | returns an alias |
+//! | `/v1/aliases/{key}` | PUT | WriteAliases | sets an alias, a second name for a key |
+//! | `/v1/aliases/{key}` | DELETE | WriteAliases | deletes an alias |
 //! | `/v1/watch` | GET, HEAD | Watch | streams the events of the cluster and of values |
 //! | `/v1/redraw` | POST | Operate | evaluates a value of `once` again, for the next generation |
 //! | `/v1/tokens` | GET, HEAD | Read | lists the tokens and when each was last used |

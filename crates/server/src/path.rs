@@ -6,7 +6,8 @@ use percent_encoding::percent_decode_str;
 
 use super::routes::{ROUTES, Route};
 use cfgsync_model::{
-    GenerationNumber, Identifier, InvalidIdentifier, InvalidValueName, Namespace, ValueKey,
+    GenerationNumber, Identifier, InvalidIdentifier, InvalidPhase, InvalidValueName, Namespace,
+    Phase, ValueKey,
 };
 
 /// A path that was looked up, with the parts that vary, as they were sent.
@@ -18,6 +19,8 @@ pub(super) struct PathMatch<'a> {
     id: &'a str,
     /// `{n}`; empty if the route has none.
     number: &'a str,
+    /// `{phase}`, percent-encoded; empty if the route has none.
+    phase: &'a str,
     /// `{namespace}`, percent-encoded; empty if the route has none.
     namespace: &'a str,
     /// `{key}`, percent-encoded; empty if the route has none.
@@ -35,6 +38,8 @@ pub(super) enum WrongPath {
     Namespace(InvalidValueName),
     #[error("the path names no key: {0}")]
     Key(InvalidValueName),
+    #[error("the path names no phase: {0}")]
+    Phase(#[from] InvalidPhase),
     #[error("the path names no generation: {0:?} is not a whole number of at least 1")]
     Generation(String),
 }
@@ -79,6 +84,7 @@ impl<'a> PathMatch<'a> {
                 index: ROUTES.len(),
                 id: "",
                 number: "",
+                phase: "",
                 namespace: "",
                 key: "",
             };
@@ -100,6 +106,7 @@ impl<'a> PathMatch<'a> {
             index,
             id: part("id"),
             number: part("n"),
+            phase: part("phase"),
             namespace: part("namespace"),
             key,
         }
@@ -116,6 +123,11 @@ impl<'a> PathMatch<'a> {
         Ok(Identifier::new(&id.map_err(|_| WrongPath::Encoding)?)?)
     }
 
+    /// Whether the path names a namespace, right or wrong.
+    pub(super) fn names_namespace(self) -> bool {
+        !self.namespace.is_empty()
+    }
+
     /// The namespace that the path names.
     pub(super) fn namespace(self) -> Result<Namespace, WrongPath> {
         let name = percent_decode_str(self.namespace).decode_utf8();
@@ -126,6 +138,12 @@ impl<'a> PathMatch<'a> {
     pub(super) fn key(self) -> Result<ValueKey, WrongPath> {
         let name = percent_decode_str(self.key).decode_utf8();
         ValueKey::new(&name.map_err(|_| WrongPath::Encoding)?).map_err(WrongPath::Key)
+    }
+
+    /// The phase that the path names.
+    pub(super) fn phase(self) -> Result<Phase, WrongPath> {
+        let name = percent_decode_str(self.phase).decode_utf8();
+        Ok(Phase::new(&name.map_err(|_| WrongPath::Encoding)?)?)
     }
 
     /// The generation that the path names.
@@ -149,11 +167,15 @@ mod tests {
             let pattern = route.pattern;
             let path = pattern.replace("{id}", "node-1").replace("{n}", "3");
             let path = path.replace("{namespace}", "prod");
+            let path = path.replace("{phase}", "healthy");
             let path = path.replace("{key}", "app/timeout");
             let found = PathMatch::of(&path);
             assert_eq!(found.index, index, "{path}");
             if pattern.contains("{id}") {
                 assert_eq!(found.identifier().unwrap().as_str(), "node-1");
+            }
+            if pattern.contains("{phase}") {
+                assert_eq!(found.phase().unwrap().as_str(), "healthy");
             }
             if pattern.contains("{n}") {
                 assert_eq!(found.generation().unwrap(), GenerationNumber(3));

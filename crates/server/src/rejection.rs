@@ -19,7 +19,7 @@ use super::{
 };
 use cfgsync_access::{AuditUnavailable, Denial, Role};
 use cfgsync_cluster::{InvalidFilter, Refusal, ValueError, ValueRejection};
-use cfgsync_model::{GenerationNumber, Identifier};
+use cfgsync_model::{GenerationNumber, Identifier, VALUE_MAX_BYTES};
 
 use cfgsync_support::duration;
 use cfgsync_wire::{
@@ -32,6 +32,8 @@ use cfgsync_wire::{
 pub(super) enum Rejection {
     #[error("the request's body is longer than the {max_bytes} bytes that this server accepts")]
     TooLarge { max_bytes: usize },
+    #[error("the value has more than {VALUE_MAX_BYTES} bytes, the limit")]
+    LongValue,
     #[error("the body did not arrive within {}", duration::text(*limit))]
     TooSlow { limit: Duration },
     #[error("the body is incomplete, or its chunks are malformed")]
@@ -165,6 +167,7 @@ impl Rejection {
             Self::Filter(_) | Self::Parameter(_) => (StatusCode::BAD_REQUEST, "wrong_parameter"),
             Self::WrongCursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
             Self::IfMatch(_) => (StatusCode::BAD_REQUEST, "wrong_if_match"),
+            Self::LongValue => (StatusCode::BAD_REQUEST, "invalid_value"),
             Self::Value(error) => outline_of_value_error(error),
             Self::NoRoute(_) => (StatusCode::NOT_FOUND, "no_such_route"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "wrong_method"),
@@ -343,6 +346,10 @@ fn outline_of_denial(denial: &Denial) -> (StatusCode, &'static str) {
             ..
         } => (StatusCode::FORBIDDEN, "not_node"),
         Denial::WrongRole { .. } => (StatusCode::FORBIDDEN, "not_operator"),
+        Denial::ReadOnly { .. } => (StatusCode::FORBIDDEN, "read_only"),
+        Denial::OtherNamespaces { .. } | Denial::OnlyNamespaces { .. } => {
+            (StatusCode::FORBIDDEN, "other_namespaces")
+        }
         Denial::OtherNodes { .. } => (StatusCode::FORBIDDEN, "other_nodes"),
         Denial::NamesNoNode { .. } => (StatusCode::FORBIDDEN, "names_nobody"),
         Denial::OtherCertificate(_) => (StatusCode::FORBIDDEN, "other_certificate"),
@@ -386,11 +393,13 @@ fn outline_of_refusal(refusal: &Refusal) -> Outline {
         Refusal::Unregistered(_) => (StatusCode::NOT_FOUND, "unregistered"),
         Refusal::Unknown { .. } => (StatusCode::NOT_FOUND, NO_SUCH_NODE),
         Refusal::Banned(_) => (StatusCode::FORBIDDEN, "banned"),
+        Refusal::NoRollout => (StatusCode::CONFLICT, "no_rollout"),
         Refusal::NotBanned(_) => (StatusCode::NOT_FOUND, "not_banned"),
         Refusal::NoOnce { .. } => (StatusCode::NOT_FOUND, "no_once"),
         Refusal::NotDrawn(_) => (StatusCode::CONFLICT, "not_drawn"),
         Refusal::NotSealed(_) => (StatusCode::NOT_FOUND, NO_SUCH_GENERATION),
         Refusal::NothingDelivered(_) => (StatusCode::CONFLICT, "nothing_delivered"),
+        Refusal::TooManyPhases { .. } => (StatusCode::CONFLICT, "too_many_phases"),
         Refusal::DeliveredByServer => (StatusCode::BAD_REQUEST, "delivered_by_server"),
         Refusal::NoOverride(_) => (StatusCode::NOT_FOUND, "no_override"),
         Refusal::NoKey(_) => (StatusCode::CONFLICT, "no_owner"),

@@ -3,7 +3,7 @@
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::{
-    handlers::{node, operator, probe, values, values_import, watch},
+    handlers::{node, operator, phases, probe, values, values_import, watch},
     routes::{Handler, ROUTES, RoutedHandler, Verb},
 };
 
@@ -37,6 +37,8 @@ fn method_router(handler: RoutedHandler, verb: Verb) -> MethodRouter {
         RoutedHandler::Release => on(filter, operator::release),
         RoutedHandler::Ban => on(filter, operator::ban),
         RoutedHandler::Unban => on(filter, operator::unban),
+        RoutedHandler::Report => on(filter, phases::report),
+        RoutedHandler::WaitForPhase => on(filter, phases::wait),
         RoutedHandler::Generations => on(filter, operator::generations),
         RoutedHandler::OneGeneration => on(filter, operator::one_generation),
         RoutedHandler::Payload => on(filter, operator::payload),
@@ -60,6 +62,9 @@ fn method_router(handler: RoutedHandler, verb: Verb) -> MethodRouter {
         RoutedHandler::SetAlias => on(filter, values::set_alias),
         RoutedHandler::DeleteAlias => on(filter, values::delete_alias),
         RoutedHandler::Watch => on(filter, watch::watch),
+        RoutedHandler::Rollout => on(filter, operator::rollout),
+        RoutedHandler::StopRollout => on(filter, operator::stop_rollout),
+        RoutedHandler::ResumeRollout => on(filter, operator::resume_rollout),
         RoutedHandler::Redraw => on(filter, operator::redraw),
         RoutedHandler::Tokens => on(filter, operator::tokens),
         RoutedHandler::Reload => on(filter, operator::reload),

@@ -12,7 +12,8 @@ use cfgsync_access::Action;
 /// One path and its methods.
 #[derive(Debug)]
 pub(super) struct Route {
-    /// The path, with `{id}` for an identifier, `{n}` for a generation's number, and `{namespace}` and `{key}` for a value.
+    /// The path, with `{id}` for an identifier, `{n}` for a generation's number, `{phase}` for a phase, and `{namespace}`
+    /// and `{key}` for a value.
     /// Only `{key}` may contain `/`. It is also the label in metrics and the name in messages and in the audit log.
     pub(super) pattern: &'static str,
     /// Its methods.
@@ -73,6 +74,8 @@ pub(super) enum RoutedHandler {
     Release,
     Ban,
     Unban,
+    Report,
+    WaitForPhase,
     Generations,
     OneGeneration,
     Payload,
@@ -97,6 +100,9 @@ pub(super) enum RoutedHandler {
     DeleteAlias,
     Watch,
     Redraw,
+    Rollout,
+    StopRollout,
+    ResumeRollout,
     Reload,
     Livez,
     Readyz,
@@ -231,6 +237,24 @@ pub(super) static ROUTES: &[Route] = &[
         ],
     },
     Route {
+        pattern: "/v1/nodes/{id}/phases/{phase}",
+        endpoints: &[Endpoint {
+            verb: Verb::Put,
+            action: Action::Report,
+            handler: Handler::Routed(RoutedHandler::Report),
+            doc: "records that a node has reached a phase",
+        }],
+    },
+    Route {
+        pattern: "/v1/phases/{phase}",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::WaitForPhase,
+            handler: Handler::Routed(RoutedHandler::WaitForPhase),
+            doc: "says whether the nodes have reached a phase, or holds the request until they have",
+        }],
+    },
+    Route {
         pattern: "/v1/generations",
         endpoints: &[Endpoint {
             verb: Verb::Get,
@@ -276,6 +300,33 @@ pub(super) static ROUTES: &[Route] = &[
         }],
     },
     Route {
+        pattern: "/v1/rollout",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Inspect,
+            handler: Handler::Routed(RoutedHandler::Rollout),
+            doc: "describes the roll-out of the newest generation",
+        }],
+    },
+    Route {
+        pattern: "/v1/rollout/stop",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Operate,
+            handler: Handler::Routed(RoutedHandler::StopRollout),
+            doc: "hands the newest generation to no further node",
+        }],
+    },
+    Route {
+        pattern: "/v1/rollout/resume",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Operate,
+            handler: Handler::Routed(RoutedHandler::ResumeRollout),
+            doc: "continues a roll-out that is stopped",
+        }],
+    },
+    Route {
         pattern: "/v1/reset",
         endpoints: &[Endpoint {
             verb: Verb::Post,
@@ -288,9 +339,9 @@ pub(super) static ROUTES: &[Route] = &[
         pattern: "/v1/namespaces",
         endpoints: &[Endpoint {
             verb: Verb::Get,
-            action: Action::ReadValues,
+            action: Action::ListNames,
             handler: Handler::Routed(RoutedHandler::Namespaces),
-            doc: "lists the namespaces that have a value",
+            doc: "lists the namespaces that have a value and that the client may read",
         }],
     },
     Route {
@@ -374,7 +425,7 @@ pub(super) static ROUTES: &[Route] = &[
         pattern: "/v1/codecs",
         endpoints: &[Endpoint {
             verb: Verb::Get,
-            action: Action::ReadValues,
+            action: Action::ListNames,
             handler: Handler::Routed(RoutedHandler::Codecs),
             doc: "lists the codecs that the server checks",
         }],
@@ -383,7 +434,7 @@ pub(super) static ROUTES: &[Route] = &[
         pattern: "/v1/aliases",
         endpoints: &[Endpoint {
             verb: Verb::Get,
-            action: Action::ReadValues,
+            action: Action::ListNames,
             handler: Handler::Routed(RoutedHandler::Aliases),
             doc: "lists the aliases",
         }],
@@ -393,19 +444,19 @@ pub(super) static ROUTES: &[Route] = &[
         endpoints: &[
             Endpoint {
                 verb: Verb::Get,
-                action: Action::ReadValues,
+                action: Action::ListNames,
                 handler: Handler::Routed(RoutedHandler::GetAlias),
                 doc: "returns an alias",
             },
             Endpoint {
                 verb: Verb::Put,
-                action: Action::WriteValues,
+                action: Action::WriteAliases,
                 handler: Handler::Routed(RoutedHandler::SetAlias),
                 doc: "sets an alias, a second name for a key",
             },
             Endpoint {
                 verb: Verb::Delete,
-                action: Action::WriteValues,
+                action: Action::WriteAliases,
                 handler: Handler::Routed(RoutedHandler::DeleteAlias),
                 doc: "deletes an alias",
             },
@@ -607,7 +658,12 @@ mod tests {
     #[test]
     fn documentation_shows_every_route_with_curl() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let pages = ["README.md", "docs/src/http-api.md", "docs/src/values.md"];
+        let pages = [
+            "README.md",
+            "docs/src/http-api.md",
+            "docs/src/values.md",
+            "docs/src/barriers.md",
+        ];
         let texts = pages.map(|page| std::fs::read_to_string(root.join(page)).unwrap_or_default());
         let shown = curl_lines(&texts.concat());
         let all: BTreeSet<_> = (ROUTES.iter())

@@ -1,11 +1,46 @@
 //! The sender of a request: authenticates it by the tokens and certificates of this moment.
 
 use cfgsync_access::{
-    AccessControl, Action, CertificateNames, Credentials, Denial, PresentedToken, Principal,
-    Resource,
+    AccessControl, Action, CertificateNames, Credentials, Denial, Pattern, PresentedToken,
+    Principal, Resource,
 };
 
+use std::sync::Arc;
+
 use super::{rejection::Rejection, state::Connection};
+use cfgsync_model::Namespace;
+
+/// The values that a sender may read.
+#[derive(Debug, Default)]
+pub(super) struct ValueRights {
+    /// Whether it may read values at all, and list aliases.
+    pub(super) lists_names: bool,
+    /// The namespaces that its token is limited to; `None` if it is not limited.
+    namespaces: Option<Arc<[Pattern]>>,
+}
+
+impl ValueRights {
+    /// Returns the rights that the sender has now. A denial is neither logged nor counted.
+    pub(super) fn of(connection: &Connection, token: Option<&PresentedToken>) -> Self {
+        let rights = authenticate(connection, token, None, |access, principal| {
+            let names = access.authorize(&principal, Action::ListNames, Resource::Cluster);
+            names.map(|()| Self {
+                lists_names: true,
+                namespaces: principal.namespaces().cloned(),
+            })
+        });
+        rights.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// Returns whether the sender may read the values of a namespace.
+    pub(super) fn reads(&self, namespace: &Namespace) -> bool {
+        let matches = |patterns: &Arc<[Pattern]>| {
+            let mut patterns = patterns.iter();
+            patterns.any(|pattern| pattern.matches(namespace.as_str()))
+        };
+        self.lists_names && self.namespaces.as_ref().is_none_or(matches)
+    }
+}
 
 /// Authenticates the sender of a request over `connection`, and lets `decide` say what it may do.
 pub(super) fn authenticate<T>(

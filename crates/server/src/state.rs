@@ -20,7 +20,7 @@ pub(super) struct ServerState {
     pub(super) config: HttpConfig,
     /// Bounds how many large payloads are written at a time.
     pub(super) write_slots: WriteSlots,
-    /// Bounds how many bodies of overrides are read at a time.
+    /// Bounds how many bodies of overrides and of imports of values are read at a time.
     pub(super) replace_bodies: Semaphore,
     pub(super) metrics: RequestMetrics,
     pub(super) watchers: Arc<Watchers>,

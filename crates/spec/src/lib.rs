@@ -46,11 +46,11 @@ pub use materializer::{
 pub use metadata::{MetadataError, MetadataRules};
 pub use mistake::SpecError;
 pub use rule::RuleBuilder;
-pub use scalars::Mapped;
+pub use scalars::{AtOnce, Mapped};
 pub use source::Step;
 pub use types::{
     EmbeddedMaterializer, ExecSpec, FileContent, FilePath, FileSpec, FragmentSpec, Group,
-    IdentityMode, Late, MaterializerSpec, Members, OnConflict, PrecomputedSpec, ReadyRule, Spec,
-    TemplateSpec,
+    IdentityMode, Late, MaterializerSpec, Members, OnConflict, PrecomputedSpec, ReadyRule,
+    RolloutRule, Spec, TemplateSpec,
 };
 pub use yaml_file::YamlFile;

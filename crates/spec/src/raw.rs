@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 
-use super::scalars::{AccountText, Count, DurationText, Mapped, ModeText, NodesClause};
+use super::scalars::{AccountText, AtOnce, Count, DurationText, Mapped, ModeText, NodesClause};
 
 /// A cfgsync spec. It says when a cluster's set of nodes is complete, and which files each node then gets.
 #[derive(Deserialize, JsonSchema)]
@@ -38,6 +38,9 @@ pub(super) struct RawSpec {
     /// The time, at least 1 s, for which a node counts without a sign of life. A waiting or following `join` renews it. A node that
     /// has received its files and neither follows nor renews is not removed.
     pub(super) lease: Option<DurationText>,
+    /// The order in which nodes that have an older generation get a new one. Without it, all get it at once.
+    #[schemars(with = "Option<RawRollout>")]
+    pub(super) rollout: Option<Value>,
     /// The effect of a change after the first seal. With `follow`, the default, every change makes the next generation.
     /// With `refuse`, the server refuses new nodes and removals.
     pub(super) late: Option<RawLate>,
@@ -62,6 +65,20 @@ pub(super) struct RawSpec {
     /// The materializers, which make the files, in the order in which they run. No path may occur twice for one node.
     #[schemars(with = "Vec<RawMaterializer>", length(min = 1))]
     pub(super) materializers: Vec<Value>,
+}
+
+/// The order in which nodes get a new generation. The first generation is handed to all nodes at once.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Rollout")]
+pub(super) struct RawRollout {
+    /// The number of nodes that get the generation at a time, or a share of the nodes such as `25%`. The default is 1.
+    pub(super) at_once: Option<AtOnce>,
+    /// The phase that these nodes must report before others follow. The default is `delivered`, which the server notes by
+    /// itself.
+    pub(super) wait_for: Option<String>,
+    /// The time in which a node must report the phase. Otherwise the roll-out stops. The default is `5m`.
+    pub(super) timeout: Option<DurationText>,
 }
 
 /// A rule for one field of the nodes' metadata. The field is required unless it has a default.

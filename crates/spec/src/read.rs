@@ -5,13 +5,17 @@
 mod materializers;
 mod metadata;
 mod ready;
+mod rollout;
 
 use std::{path::Path, str::FromStr};
 
 use serde_json::Map;
 use serde_yaml::{Mapping, Value};
 
-use self::{materializers::read_materializers, metadata::read_metadata, ready::read_ready};
+use self::{
+    materializers::read_materializers, metadata::read_metadata, ready::read_ready,
+    rollout::read_rollout,
+};
 use super::{
     IdentityMode, Late, MaterializerSpec, OnConflict, Spec, SpecError,
     files::{SpecFiles, TEXT_MAX_BYTES, UnreadableFile, read_text},
@@ -112,6 +116,8 @@ impl Reader {
         if lease.is_some_and(|lease| lease < LEASE_MIN) {
             self.report(&root.key("lease"), LEASE_TOO_SHORT);
         }
+        let rollout = raw.rollout.as_ref();
+        let rollout = rollout.and_then(|rollout| read_rollout(self, rollout, &root.key("rollout")));
         let requires = self.value_names(raw.requires.as_deref(), &root.key("requires"));
         let path = root.key("materializers");
         let materializers = read_materializers(self, &raw.materializers, &path);
@@ -137,6 +143,7 @@ impl Reader {
             ready: ready?,
             requires: requires.into_iter().collect(),
             lease,
+            rollout,
             late: match raw.late {
                 None | Some(RawLate::Follow) => Late::Follow,
                 Some(RawLate::Refuse) => Late::Refuse,

@@ -15,7 +15,7 @@ use super::{
     ready_rule::{LEASE_MIN, LEASE_TOO_SHORT, NO_CONDITION_HELP, RuleProblem},
     types::{
         EmbeddedMaterializer, Group, IdentityMode, Late, MaterializerSpec, Members, OnConflict,
-        ReadyRule, Spec,
+        ReadyRule, RolloutRule, Spec,
     },
 };
 
@@ -37,6 +37,7 @@ pub struct RuleBuilder {
     deadline: Option<Duration>,
     requires: Vec<String>,
     lease: Option<Duration>,
+    rollout: Option<RolloutRule>,
     late: Late,
     identity: IdentityMode,
     on_conflict: OnConflict,
@@ -88,6 +89,7 @@ impl Spec {
             deadline: None,
             requires: Vec::new(),
             lease: None,
+            rollout: None,
             late: Late::default(),
             identity: IdentityMode::default(),
             on_conflict: OnConflict::default(),
@@ -167,6 +169,12 @@ impl RuleBuilder {
     /// Removes nodes that give no sign of life for this time, at least 1 s. The default is to keep them.
     pub fn lease(mut self, time: Duration) -> Self {
         self.lease = Some(time);
+        self
+    }
+
+    /// Hands a new generation to a few nodes at a time. The default is to hand it to all nodes at once.
+    pub fn rollout(mut self, rule: RolloutRule) -> Self {
+        self.rollout = Some(rule);
         self
     }
 
@@ -303,6 +311,7 @@ impl RuleBuilder {
             ready: Some(rule),
             requires,
             lease: self.lease,
+            rollout: self.rollout,
             late: self.late,
             identity: self.identity,
             on_conflict: self.on_conflict,
@@ -398,6 +407,9 @@ impl RuleBuilder {
         }
         if let Some(lease) = self.lease {
             rule["lease"] = json!(lease);
+        }
+        if let Some(rollout) = &self.rollout {
+            rule["rollout"] = json!(format!("{rollout:?}"));
         }
         Digest::of_parts([DIGEST_DOMAIN, rule.to_string().as_bytes()])
     }

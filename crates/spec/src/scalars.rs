@@ -110,6 +110,72 @@ impl JsonSchema for DurationText {
     }
 }
 
+/// A number of nodes, or a share of all nodes of a roll-out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtOnce {
+    /// So many nodes, at least 1.
+    Nodes(usize),
+    /// So many percent of the nodes, from 1 to 100, and at least one node.
+    Percent(u8),
+}
+
+impl AtOnce {
+    /// Returns the number of nodes if the roll-out has `all` nodes.
+    pub fn of(self, all: usize) -> usize {
+        match self {
+            Self::Nodes(nodes) => nodes,
+            Self::Percent(percent) => (all * usize::from(percent) / 100).max(1),
+        }
+    }
+}
+
+const AT_ONCE_EXPECTED: &str = "a number of nodes from 1, or a share from `1%` to `100%`";
+
+impl<'de> Deserialize<'de> for AtOnce {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = AtOnce;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(AT_ONCE_EXPECTED)
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
+                match usize::try_from(number) {
+                    Ok(nodes) if nodes > 0 => Ok(AtOnce::Nodes(nodes)),
+                    _ => Err(E::invalid_value(Unexpected::Unsigned(number), &self)),
+                }
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                let percent = text.strip_suffix('%').and_then(|text| text.parse().ok());
+                match percent.filter(|percent| (1..=100).contains(percent)) {
+                    Some(percent) => Ok(AtOnce::Percent(percent)),
+                    None => Err(E::invalid_value(Unexpected::Str(text), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Text)
+    }
+}
+
+impl JsonSchema for AtOnce {
+    fn schema_name() -> Cow<'static, str> {
+        "AtOnce".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A number of nodes, or a share of all nodes such as 25%.",
+            "oneOf": [
+                { "type": "integer", "minimum": 1 },
+                { "type": "string", "pattern": "^([1-9][0-9]?|100)%$" },
+            ],
+        })
+    }
+}
+
 /// Permission bits: octal digits in quotes.
 pub(super) struct ModeText(pub(super) Mode);
 

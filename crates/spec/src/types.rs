@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 
-use super::{materializer::Materializer, metadata::MetadataRules};
+use super::{materializer::Materializer, metadata::MetadataRules, scalars::AtOnce};
 use cfgsync_model::{
-    ArtifactPath, Digest, Identifier, MaterializedArtifacts, Mode, Ownership, ValueName,
+    ArtifactPath, Digest, Identifier, MaterializedArtifacts, Mode, Ownership, Phase, ValueName,
     ValuePattern,
 };
 use cfgsync_template::{Expression, Iteration, Origin, Template};
@@ -27,6 +27,8 @@ pub struct Spec {
     pub requires: BTreeSet<ValueName>,
     /// The time for which a node counts without a sign of life. Without it, a silent node counts forever.
     pub lease: Option<Duration>,
+    /// The order in which nodes get a new generation. Without it, all nodes get it at once.
+    pub rollout: Option<RolloutRule>,
     /// The effect of a change after the first seal.
     pub late: Late,
     /// The way in which a node proves that it owns an identifier.
@@ -88,6 +90,18 @@ impl Group {
         let uses = |name| self.matching.uses_variable(name);
         !uses("nodes") && !uses("once") && !self.matching.reads_values()
     }
+}
+
+/// The order in which a new generation is handed to the nodes that have an older one. The first generation is handed to
+/// all nodes at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolloutRule {
+    /// The number of nodes that get the generation at a time.
+    pub at_once: AtOnce,
+    /// The phase that these nodes must report before others follow.
+    pub wait_for: Phase,
+    /// The time in which a node must report the phase. Otherwise the roll-out stops.
+    pub timeout: Duration,
 }
 
 /// The effect of a change after the first seal.

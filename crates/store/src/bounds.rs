@@ -106,21 +106,24 @@ pub enum CapacityExceeded {
         max: usize,
     },
     /// The maximum number of keys or aliases is stored.
-    #[error("the limit of keys ({max}) is reached; delete values")]
+    #[error(
+        "the limit of keys and of aliases ({max}) is reached; delete values or aliases, or raise serve --values-max"
+    )]
     Keys {
         /// The maximum that was reached.
         max: usize,
     },
     /// All versions of all values together would take too much memory.
     #[error(
-        "all values with their history would take more than {max_bytes} bytes of memory; delete values"
+        "all values with their history would take more than {max_bytes} bytes of memory; delete values, or raise serve \
+         --values-total-max"
     )]
     Values {
         /// The maximum, in bytes.
         max_bytes: usize,
     },
     /// The maximum number of phases of one node is stored.
-    #[error("the node has reported {max} phases, which is the limit; report one of these")]
+    #[error("the node has reported {max} phases, which is the limit")]
     PhasesOfNode {
         /// The maximum that was reached.
         max: usize,

@@ -170,6 +170,16 @@ impl EventKind {
         )
     }
 
+    /// Returns the namespace of the value that was changed. `None` for other events, also for those of aliases.
+    pub fn namespace(&self) -> Option<&Namespace> {
+        match self {
+            Self::ValueSet { namespace, .. } | Self::ValueDeleted { namespace, .. } => {
+                Some(namespace)
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the name of this kind, as in the JSON form.
     pub fn name(&self) -> &'static str {
         match self {

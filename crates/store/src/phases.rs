@@ -1,12 +1,9 @@
 //! The phases that nodes have reported, and the effect of a report.
 
-use std::sync::Arc;
-
 use imbl::OrdMap;
 
-use crate::{CapacityExceeded, PhaseBounds};
+use crate::{CapacityExceeded, NewReport};
 use cfgsync_model::{GenerationNumber, Identifier, Phase, PhaseReport, Revision};
-use cfgsync_support::clock::Timestamp;
 
 /// The size of a report without its names and its reason, in bytes of memory.
 const REPORT_BYTES: usize = 160;
@@ -17,23 +14,6 @@ pub struct Phases {
     nodes: OrdMap<Identifier, OrdMap<Phase, PhaseReport>>,
     /// The size of all reports, in bytes of memory.
     total_bytes: usize,
-}
-
-/// A report of a node about a phase.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NewReport {
-    /// The node that reports.
-    pub identifier: Identifier,
-    /// The phase that it has reached.
-    pub phase: Phase,
-    /// The generation with whose files it has reached the phase.
-    pub generation: GenerationNumber,
-    /// The reason that the node gives.
-    pub reason: Option<Arc<str>>,
-    /// The time of the report.
-    pub at: Timestamp,
-    /// The bounds that the report must fit in.
-    pub within: PhaseBounds,
 }
 
 impl Phases {

@@ -8,8 +8,8 @@ use crate::{
     CapacityExceeded, SetValue, ValueBounds, ValueChange, ValueRejection, event::EventKind,
 };
 use cfgsync_model::{
-    Alias, Namespace, Revision, ValueKey, ValueName, ValuePattern, ValueSource, ValueVersion,
-    WriteMode,
+    Alias, Namespace, Revision, ValueKey, ValueName, ValuePattern, ValueSource, ValueType,
+    ValueVersion, WriteMode,
 };
 
 /// The size of a version without its content, in bytes of memory.
@@ -57,6 +57,16 @@ impl Values {
     /// Returns the values of a namespace, also if all of them are deleted.
     pub fn namespace(&self, namespace: &str) -> Option<&NamespaceValues> {
         self.namespaces.get(namespace)
+    }
+
+    /// Returns the number of keys, with the deleted ones whose history is kept.
+    pub fn keys_count(&self) -> usize {
+        self.keys_count
+    }
+
+    /// Returns the size of all versions, in bytes of memory.
+    pub fn total_bytes(&self) -> usize {
+        self.total_bytes
     }
 
     /// Returns the current version of a key or an alias, and the key that it stands for.
@@ -170,6 +180,10 @@ impl Values {
         content.version = history.map_or(1, |history| history.newest().version + 1);
         if let Some(current) = current {
             content.created_at = current.created_at;
+            // A client that does not know secrets must not publish one by changing it.
+            if current.is_secret() {
+                content.value_type = ValueType::Secret;
+            }
         }
         let is_new = history.is_none();
         self.make_room(is_new, bytes_of(&content), within, (&namespace, &key))?;

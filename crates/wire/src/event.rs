@@ -4,7 +4,7 @@
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
-use super::{cluster::ClusterState, values::is_false};
+use super::cluster::ClusterState;
 use cfgsync_model::{
     Codec, Failure, GenerationNumber, Instance, Namespace, Progress, Revision, ValueKey,
     ValueVersion,
@@ -49,7 +49,7 @@ pub struct ValueEventBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     /// Whether the content is a secret, which no event shows. An existing client ignores it.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hidden: bool,
 }
 

@@ -22,6 +22,7 @@ mod values;
 mod values_import;
 mod token;
 mod lease;
+mod rollout;
 mod reload;
 mod sse;
 mod event;
@@ -46,6 +47,7 @@ pub use request::{
     FailBody, InvalidBody, LeaveBody, RedrawBody, read_fail, read_identifier, read_leave,
     read_redraw, read_registration, read_replacement,
 };
+pub use rollout::{RolloutBody, RolloutState};
 pub use signature::{
     InvalidKey, InvalidSignature, PayloadSigner, Signature, SignedFacts, SigningKey, VerifyError,
     VerifyKey,

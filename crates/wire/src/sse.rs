@@ -127,10 +127,10 @@ impl EventStreamReader {
     fn finish_line(&mut self, events: &mut Vec<StreamedEvent>) -> Result<(), InvalidStream> {
         let bytes = std::mem::take(&mut self.line);
         let line = std::str::from_utf8(&bytes).map_err(|_| InvalidStream::NotText)?;
-        let is_first = std::mem::take(&mut self.is_first_line);
-        let line = match line.strip_prefix('\u{feff}') {
-            Some(without_mark) if is_first => without_mark,
-            _ => line,
+        let line = if std::mem::take(&mut self.is_first_line) {
+            line.strip_prefix('\u{feff}').unwrap_or(line)
+        } else {
+            line
         };
         if line.is_empty() {
             self.dispatch(events);

@@ -15,6 +15,12 @@ pub struct TokenEntry {
     pub role: String,
     /// The pattern of the nodes that it is for. `None` means all.
     pub identifier: Option<String>,
+    /// The patterns of the namespaces that it is limited to. Empty means that it is not limited.
+    #[serde(default)]
+    pub namespaces: Vec<String>,
+    /// Whether it is for reading only.
+    #[serde(default)]
+    pub read_only: bool,
     /// The time from which on the server rejects it. `None` means never.
     pub expires: Option<Timestamp>,
     /// Its last use since the server started. `None` if there was none.

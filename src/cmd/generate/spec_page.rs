@@ -5,11 +5,14 @@ use serde_json::Value;
 use super::page::Page;
 
 /// The sections in the order in which people write them; a schema has no order.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 14] = [
     "cfgsync",
     "cluster",
     "metadata",
     "ready",
+    "requires",
+    "lease",
+    "rollout",
     "late",
     "identity",
     "on_conflict",

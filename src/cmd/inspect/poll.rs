@@ -1,15 +1,15 @@
 //! Asks a server until something is the case: `inspect health` and `--wait`.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
-use cfgsync_client::{CallError, Client, UnreachableCause};
-use cfgsync_support::duration;
+use cfgsync_client::{CallError, Client, PhaseNodes, PhaseQuestion, UnreachableCause};
+use cfgsync_model::Phase;
+use cfgsync_support::{duration, nearest::did_you_mean};
 use cfgsync_wire::{ClusterBody, ClusterState, TLS_REQUIRED};
-use clap::ValueEnum;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{InspectError, cluster_table};
-use crate::cmd::{error::CommandError, exit::Exit, output::print};
+use crate::cmd::{error::CommandError, exit::Exit, output::print, phase_wait};
 
 /// How long a health check may take. Container runtimes have a timeout of their own for it.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -17,12 +17,32 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A state to wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum WaitFor {
-    /// The server has a generation
+    /// The server has a generation.
     Ready,
-    /// The cluster has failed
+    /// The cluster has failed.
     Failed,
+    /// All nodes of the newest generation have reached this phase.
+    Phase(Phase),
+}
+
+impl FromStr for WaitFor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "ready" => return Ok(Self::Ready),
+            "failed" => return Ok(Self::Failed),
+            _ => {}
+        }
+        // A misspelled state would be a phase that no node ever reports.
+        if let Some(question) = did_you_mean(text, ["ready", "failed"]) {
+            return Err(question);
+        }
+        let phase = Phase::new(text).map_err(|error| error.to_string())?;
+        Ok(Self::Phase(phase))
+    }
 }
 
 /// Checks whether the server answers.
@@ -49,9 +69,18 @@ pub(super) async fn health(client: &Client) -> Result<Exit, CommandError> {
 /// because it may still be starting.
 pub(super) async fn wait(
     client: &Client,
-    wanted: WaitFor,
+    wanted: &WaitFor,
     limit: Option<Duration>,
 ) -> Result<ClusterBody, CommandError> {
+    if let WaitFor::Phase(phase) = wanted {
+        let question = PhaseQuestion {
+            phase: phase.clone(),
+            generation: None,
+            nodes: PhaseNodes::All,
+        };
+        phase_wait::wait(client, question, limit).await?;
+        return Ok(client.snapshot().await?.value);
+    }
     let started = Instant::now();
     loop {
         let left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
@@ -73,9 +102,10 @@ pub(super) async fn wait(
                         return Err(InspectError::Failed(failure.unwrap_or_default()).into());
                     }
                     _ => InspectError::NotReady {
-                        wanted: match wanted {
-                            WaitFor::Ready => "ready",
-                            WaitFor::Failed => "failed",
+                        wanted: if *wanted == WaitFor::Ready {
+                            "ready"
+                        } else {
+                            "failed"
                         },
                         waited: limit.unwrap_or_default(),
                         last: format!("{} {}", cluster_table::state(body.state), body.progress),

@@ -60,6 +60,16 @@ pub(super) fn node(identifier: &Identifier, body: &NodeBody, layout: Layout) -> 
             (Some(number), true) => format!("generation {number}, behind"),
         };
         let _ = writeln!(text, "delivered: {delivered}");
+        for entry in &node.phases {
+            let reason = entry.reason.as_deref();
+            let reason =
+                reason.map_or_else(String::new, |reason| format!(": {}", indented(reason)));
+            let _ = writeln!(
+                text,
+                "{}: generation {}, {:.0}{reason}",
+                entry.phase, entry.generation, entry.at
+            );
+        }
     }
     if body.overridden {
         text.push_str("override: an operator has replaced the files of this node\n");

@@ -7,7 +7,9 @@ use rustix::process::{Pid, Signal};
 use tracing::{error, info, warn};
 
 use super::{
-    JoinFailure, handover,
+    JoinFailure,
+    deliver::AddedVariables,
+    handover,
     signals::EndedBy,
     watch::{Reload, WatchSettings},
 };
@@ -25,10 +27,10 @@ pub(super) struct Child<'a> {
     own: Rc<OwnChildren>,
     supervisor: Supervisor,
     pid: Option<Pid>,
-    /// The variables of `--env` artifacts with which CMD was started.
-    variables: Vec<(String, String)>,
+    /// The variables with which CMD was started.
+    variables: AddedVariables,
     /// The variables of the next start, while CMD ends for a restart.
-    restart: Option<Vec<(String, String)>>,
+    restart: Option<AddedVariables>,
     is_stopping: bool,
 }
 
@@ -54,7 +56,7 @@ impl<'a> Child<'a> {
     pub(super) fn start(
         command: &'a [OsString],
         settings: &'a WatchSettings,
-        variables: Vec<(String, String)>,
+        variables: AddedVariables,
         own: Rc<OwnChildren>,
     ) -> Result<Self, ProgramError> {
         let supervisor = spawn(command, settings, &variables)?;
@@ -101,12 +103,12 @@ impl<'a> Child<'a> {
     }
 
     /// Tells CMD of a delivery with these variables.
-    pub(super) fn apply(&mut self, variables: Vec<(String, String)>, has_changes: bool) -> Applied {
+    pub(super) fn apply(&mut self, variables: AddedVariables, has_changes: bool) -> Applied {
         if self.is_stopping {
             return Applied::Done;
         }
         let is_restart = self.settings.reload == Reload::Restart && has_changes;
-        if is_restart || variables != *self.restart.as_ref().unwrap_or(&self.variables) {
+        if is_restart || variables.sent != self.restart.as_ref().unwrap_or(&self.variables).sent {
             self.begin_restart(variables);
             return Applied::Restarting;
         }
@@ -119,7 +121,7 @@ impl<'a> Child<'a> {
         Applied::Done
     }
 
-    fn begin_restart(&mut self, variables: Vec<(String, String)>) {
+    fn begin_restart(&mut self, variables: AddedVariables) {
         if self.restart.replace(variables).is_none() {
             let NamedSignal { name, signal } = self.settings.kill_signal.unwrap_or(TERMINATE);
             info!("restarting the command, because its files have changed: sent SIG{name}");
@@ -155,7 +157,7 @@ impl<'a> Child<'a> {
 fn spawn(
     command: &[OsString],
     settings: &WatchSettings,
-    variables: &[(String, String)],
+    variables: &AddedVariables,
 ) -> Result<Supervisor, ProgramError> {
     let (path, command) = handover::prepare(command, variables)?;
     Supervisor::spawn(command.into(), settings.kill_timeout)

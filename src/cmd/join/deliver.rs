@@ -1,45 +1,67 @@
 //! Delivers a payload: writes the files, prints what is routed to stdout, and reports what was written.
 
+use std::ffi::{OsStr, OsString};
+
 use cfgsync::ArtifactFile;
 use cfgsync_client::{
     CommittedDelivery, DeliveredGeneration, JoinError, PreviousDelivery, Session, StaleFile,
     StaleOutcome,
     disk::{DirectoryLocks, DiskError, Outcome, WrittenFile},
 };
-use cfgsync_model::Digest;
+use cfgsync_model::{Digest, GenerationNumber};
 use cfgsync_wire::ReceivedPayload;
 use tracing::{debug, info, warn};
 
-use super::{JoinFailure, document::Document, environment, resolve::Plan};
-use crate::cmd::{output, progress::counted};
+use super::{
+    JoinFailure, document::Document, environment, facts::Given, hook::Hook, mirror::Mirror,
+    resolve::Plan, watch::Check,
+};
+use crate::cmd::{orphans::OwnChildren, output, progress::counted};
 
 /// Up to this number of files, the log names each of them.
 const NAMED_MAX: usize = 10;
 
+/// The variables that a delivery adds to the environment of CMD.
+#[derive(Debug, Clone)]
+pub(super) struct AddedVariables {
+    /// Those of `--env` artifacts.
+    pub(super) sent: Vec<(String, String)>,
+    /// The facts about the node. They count if both have a variable.
+    pub(super) facts: Vec<(&'static str, OsString)>,
+}
+
 /// The result of a delivery, for the start of CMD.
 pub(super) struct Delivered {
-    /// The additional environment of CMD.
-    pub(super) variables: Vec<(String, String)>,
+    /// What CMD gets in its environment.
+    pub(super) variables: AddedVariables,
     /// Keeps other deliveries from changing the files until CMD has started.
-    pub(super) locks: DirectoryLocks,
+    pub(super) locks: Option<DirectoryLocks>,
     /// The digest of the payload. `None` from servers of the older protocol.
     pub(super) held: Option<Digest>,
     /// The generation, so that no older one is accepted later.
     pub(super) generation: Option<DeliveredGeneration>,
     /// Whether a file was created, changed or removed.
     pub(super) has_changes: bool,
+    /// Whether the receipt says that an action must follow.
+    pub(super) is_action_pending: bool,
 }
 
-impl Delivered {
-    /// Returns the result of continuing with a previous delivery.
-    pub(super) fn of_previous(previous: PreviousDelivery) -> Self {
-        Self {
-            variables: vec![],
-            locks: previous.locks,
-            held: previous.receipt.digest,
-            generation: previous.receipt.delivered(),
-            has_changes: false,
-        }
+/// Returns the result of continuing with a previous delivery.
+pub(super) fn continue_with(
+    plan: &Plan,
+    session: &Session,
+    previous: PreviousDelivery,
+) -> Delivered {
+    Delivered {
+        variables: AddedVariables {
+            sent: vec![],
+            facts: Given::by_receipt(&previous.receipt).variables(plan, session),
+        },
+        locks: Some(previous.locks),
+        held: previous.receipt.digest,
+        generation: previous.receipt.delivered(),
+        has_changes: false,
+        is_action_pending: previous.receipt.action_pending,
     }
 }
 
@@ -48,6 +70,7 @@ pub(super) async fn deliver(
     plan: &Plan,
     session: &Session,
     payload: &ReceivedPayload,
+    own: &OwnChildren,
 ) -> Result<Delivered, JoinFailure> {
     if plan.watch.is_some() && payload.digest.is_none() {
         let problem = "the server sends no digest of the payload, so --watch cannot find out whether it changes";
@@ -62,15 +85,24 @@ pub(super) async fn deliver(
         variables
             .extend(environment::read(file, &plan.env_allow).map_err(JoinFailure::Environment)?);
     }
-    let committed = plan
+    let staged = plan
         .delivery
-        .commit_when_unlocked(session, payload, |directory| {
+        .stage_when_unlocked(session, payload, |directory| {
             info!(
                 "waiting for another delivery to {} to start its program",
                 directory.display()
             );
         })
         .await?;
+    let check = plan.watch.as_ref().and_then(|watch| watch.check.as_ref());
+    if let Some(check) = check
+        && (staged.has_changes() || !plan.env.is_empty())
+    {
+        run_check(check, payload, own)
+            .await
+            .map_err(JoinFailure::Check)?;
+    }
+    let committed = staged.commit()?;
     // The printed content is part of the delivery: if stdout does not accept it, the files are restored.
     if let Err(error) = print(plan, session, payload, &committed) {
         return Err(JoinError::from(committed.roll_back(error)).into());
@@ -85,12 +117,43 @@ pub(super) async fn deliver(
         );
     }
     Ok(Delivered {
-        variables,
-        locks,
+        variables: AddedVariables {
+            sent: variables,
+            facts: Given::by_payload(session, payload).variables(plan, session),
+        },
+        locks: Some(locks),
         held: payload.digest,
         generation: generation_of(session, payload),
         has_changes: delivery.has_changes,
+        is_action_pending: delivery.is_action_pending,
     })
+}
+
+/// Runs `--check` on copies of the files.
+async fn run_check(
+    check: &Check,
+    payload: &ReceivedPayload,
+    own: &OwnChildren,
+) -> Result<(), String> {
+    let mirror = Mirror::create(&payload.files)
+        .map_err(|error| format!("cannot copy the files for --check: {error}"))?;
+    let hook = Hook {
+        flag: "--check",
+        line: &check.line,
+        timeout: check.timeout,
+        own,
+    };
+    let generation = generation_text(payload.generation);
+    let variables = [
+        ("CFGSYNC_STAGED", mirror.path().as_os_str()),
+        ("CFGSYNC_GENERATION", OsStr::new(&generation)),
+    ];
+    hook.run(&variables).await
+}
+
+/// Returns the value of `CFGSYNC_GENERATION`. It is empty for servers of the older protocol.
+pub(super) fn generation_text(generation: Option<GenerationNumber>) -> String {
+    generation.map_or_else(String::new, |number| number.to_string())
 }
 
 fn generation_of(session: &Session, payload: &ReceivedPayload) -> Option<DeliveredGeneration> {

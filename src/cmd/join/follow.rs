@@ -6,21 +6,21 @@
 use std::{pin::pin, rc::Rc, time::Duration};
 
 use cfgsync_client::{DeliveredGeneration, Event, JoinError, Session};
-use cfgsync_model::Digest;
+use cfgsync_model::{Digest, GenerationNumber};
 use cfgsync_support::duration;
 use cfgsync_wire::ReceivedPayload;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{error, info, warn};
 
 use super::{
-    JoinFailure,
+    JoinFailure, action,
     child::{Applied, Child, ChildEvent},
     deliver::{self, Delivered},
-    describe_files,
+    describe_files, memory,
     resolve::Plan,
     signals::Signals,
     spread::spread,
-    watch::WatchSettings,
+    watch::{Action, Reload, WatchSettings},
 };
 use crate::cmd::{
     exit::Exit,
@@ -41,14 +41,15 @@ pub(super) async fn run(
     session: &mut Session,
     signals: &mut Signals,
     first: Delivered,
+    own: Rc<OwnChildren>,
 ) -> Result<Exit, JoinFailure> {
-    let own = Rc::<OwnChildren>::default();
     let Delivered {
         variables,
         locks,
         held,
         generation,
-        ..
+        has_changes,
+        is_action_pending,
     } = first;
     let mut child = None;
     if !plan.command.is_empty() {
@@ -62,13 +63,22 @@ pub(super) async fn run(
     }
     // The files are complete, and CMD has started.
     drop(locks);
-    finish_action(plan);
+    // Without a receipt, nothing says whether an earlier process has done it.
+    let has_receipt = plan.delivery.receipt().is_some();
+    let must_act = child.is_none() && (has_changes || is_action_pending || !has_receipt);
+    if !must_act && settings.acts() {
+        finish_action(plan);
+    }
+    memory::release_unused();
     let manager = Manager::from_environment();
     if child.is_none() {
         manager.ready();
     }
     info!(event = "following", "following the cluster");
-    let mut follower = Follower::new(plan, session, held, generation);
+    let mut follower = Follower::new(plan, settings, session, own.clone());
+    follower.held = held;
+    follower.delivered = generation;
+    follower.must_act = must_act;
     let mut orphans = pin!(collect_orphans(own));
     loop {
         let delivered = {
@@ -88,7 +98,10 @@ pub(super) async fn run(
                     },
                     event = ended => match event? {
                         ChildEvent::Ended(exit) => return Ok(exit),
-                        ChildEvent::Restarted => finish_action(plan),
+                        ChildEvent::Restarted if settings.reload != Reload::Nothing => {
+                            finish_action(plan);
+                        }
+                        ChildEvent::Restarted => {}
                     },
                     Err(error) = &mut orphans => return Err(JoinFailure::Wait(error)),
                     delivered = &mut next => break delivered,
@@ -106,7 +119,7 @@ pub(super) async fn run(
             None => Applied::Done,
         };
         drop(locks);
-        if applied == Applied::Done {
+        if applied == Applied::Done && settings.reload != Reload::Nothing {
             finish_action(plan);
         }
     }
@@ -131,68 +144,116 @@ fn finish_action(plan: &Plan) {
 /// Follows the server and delivers each new generation.
 struct Follower<'a> {
     plan: &'a Plan,
+    settings: &'a WatchSettings,
     session: &'a mut Session,
+    own: Rc<OwnChildren>,
     progress: Progress,
     /// The payload that the node has, or that it refused.
     held: Option<Digest>,
     delivered: Option<DeliveredGeneration>,
-    /// Failures since the server last responded as it should.
+    /// Whether the action for the last delivery is still to be done.
+    must_act: bool,
+    /// When the files last changed.
+    changed_at: Instant,
+    /// Failures of the session since the server last responded as it should.
     failures: u32,
 }
 
 impl<'a> Follower<'a> {
     fn new(
         plan: &'a Plan,
+        settings: &'a WatchSettings,
         session: &'a mut Session,
-        held: Option<Digest>,
-        delivered: Option<DeliveredGeneration>,
+        own: Rc<OwnChildren>,
     ) -> Self {
         let mut progress = Progress::without_bar();
         progress.set_node(&plan.options.identifier);
         Self {
             plan,
+            settings,
             session,
+            own,
             progress,
-            held,
-            delivered,
+            held: None,
+            delivered: None,
+            must_act: false,
+            changed_at: Instant::now(),
             failures: 0,
         }
     }
 
-    /// Returns the next delivery.
+    /// Returns the next delivery, whose action is done.
     async fn next(&mut self) -> Delivered {
+        if std::mem::take(&mut self.must_act) {
+            self.act(self.delivered.as_ref().map(|it| it.generation))
+                .await;
+        }
         loop {
-            let payload = match self.receive().await {
-                Ok(payload) => payload,
-                Err(error) => {
-                    self.pause(&format!("cannot follow the cluster: {error}"))
-                        .await;
-                    continue;
+            let payload = loop {
+                match self.receive(self.held).await {
+                    Ok(payload) => break payload,
+                    Err(error) => sleep(self.pause_after_response(&error)).await,
                 }
             };
-            match deliver::deliver(self.plan, self.session, &payload).await {
-                Ok(delivered) => {
-                    self.failures = 0;
-                    self.held = payload.digest;
-                    self.delivered.clone_from(&delivered.generation);
-                    let files = describe_files(payload.files.files().len(), payload.generation);
-                    Manager::from_environment().status(&format!("following; delivered: {files}"));
-                    return delivered;
+            let delivered = self.deliver(payload).await;
+            memory::release_unused();
+            if let Some(delivered) = delivered {
+                return delivered;
+            }
+        }
+    }
+
+    /// Delivers `payload`, or a newer one that arrives meanwhile. Returns `None` if the files stay as they are.
+    async fn deliver(&mut self, mut payload: ReceivedPayload) -> Option<Delivered> {
+        let mut not_before = self.time_of_change(&payload);
+        let mut failures = 0;
+        loop {
+            while let Some(newer) = self.receive_until(not_before, payload.digest).await {
+                payload = newer;
+            }
+            if payload.digest == self.held {
+                return None;
+            }
+            match deliver::deliver(self.plan, self.session, &payload, &self.own).await {
+                Ok(delivered) => return Some(self.on_delivered(&payload, delivered).await),
+                Err(error) if is_about_payload(&error) => {
+                    self.refuse(&payload, &error);
+                    return None;
                 }
-                Err(error) if is_about_payload(&error) => self.refuse(&payload, &error),
                 Err(error) => {
-                    let name = name_of(&payload);
-                    self.pause(&format!("cannot write {name}: {error}")).await;
+                    let problem = format!("cannot write {}: {error}", name_of(&payload));
+                    not_before = Instant::now() + self.pause_after(&problem, failures);
+                    failures += 1;
                 }
             }
         }
     }
 
-    /// Waits for another payload than the one that the node has.
-    async fn receive(&mut self) -> Result<ReceivedPayload, JoinError> {
+    async fn on_delivered(
+        &mut self,
+        payload: &ReceivedPayload,
+        mut delivered: Delivered,
+    ) -> Delivered {
+        self.failures = 0;
+        self.held = payload.digest;
+        self.delivered.clone_from(&delivered.generation);
+        let files = describe_files(payload.files.files().len(), payload.generation);
+        Manager::from_environment().status(&format!("following; delivered: {files}"));
+        if delivered.has_changes {
+            self.changed_at = Instant::now();
+            if !matches!(self.settings.action, Action::Nothing) {
+                // The program may take long.
+                delivered.locks = None;
+                self.act(payload.generation).await;
+            }
+        }
+        delivered
+    }
+
+    /// Waits for another payload than `held`.
+    async fn receive(&mut self, held: Option<Digest>) -> Result<ReceivedPayload, JoinError> {
         let is_retry = self.failures > 0;
-        self.session
-            .follow(self.held, self.delivered.clone(), is_retry);
+        self.session.follow(held, self.delivered.clone(), is_retry);
         let mut events = self.session.start();
         while let Some(event) = events.next().await {
             if event == Event::UpToDate {
@@ -201,6 +262,49 @@ impl<'a> Follower<'a> {
             self.progress.event(event);
         }
         events.finish().await
+    }
+
+    /// Waits until this time. Meanwhile it follows the server, as a sign of life and for a newer payload than `held`.
+    async fn receive_until(
+        &mut self,
+        until: Instant,
+        held: Option<Digest>,
+    ) -> Option<ReceivedPayload> {
+        while Instant::now() < until {
+            match timeout_at(until, self.receive(held)).await {
+                Ok(Ok(newer)) => return Some(newer),
+                Ok(Err(error)) => {
+                    let again_at = Instant::now() + self.pause_after_response(&error);
+                    sleep_until(again_at.min(until)).await;
+                }
+                Err(_) => {}
+            }
+        }
+        None
+    }
+
+    /// Does the action after a change.
+    async fn act(&mut self, generation: Option<GenerationNumber>) {
+        let generation = deliver::generation_text(generation);
+        let is_done = action::act(self.settings, &self.own, &generation).await;
+        if is_done {
+            finish_action(self.plan);
+        }
+    }
+
+    /// Returns when the payload may be written. Each node has a time of its own within `--splay`.
+    fn time_of_change(&self, payload: &ReceivedPayload) -> Instant {
+        let now = Instant::now();
+        let identifier = &self.plan.options.identifier;
+        let number = payload.generation.map_or(0, |number| number.0);
+        let splayed = now + spread(identifier, number, self.settings.splay);
+        let at = splayed.max(self.changed_at + self.settings.min_interval);
+        if at > now {
+            let name = name_of(payload);
+            let wait = duration::text(Duration::from_secs((at - now).as_secs() + 1));
+            info!("{name} is there; its files are written within {wait}");
+        }
+        at
     }
 
     /// Keeps the files, and does not try this payload again.
@@ -215,27 +319,34 @@ impl<'a> Follower<'a> {
         self.held = payload.digest;
     }
 
-    async fn pause(&mut self, problem: &str) {
-        let doubled = RETRY_FIRST.saturating_mul(1 << self.failures.min(5));
+    /// Reports a failure of the session, and returns how long to wait before the next attempt.
+    fn pause_after_response(&mut self, error: &JoinError) -> Duration {
+        let failures = self.failures;
+        self.failures = failures.saturating_add(1);
+        self.pause_after(&format!("cannot follow the cluster: {error}"), failures)
+    }
+
+    /// Reports a failure after so many others, and returns how long to wait before the next attempt.
+    fn pause_after(&self, problem: &str, failures: u32) -> Duration {
+        let doubled = RETRY_FIRST.saturating_mul(1 << failures.min(5));
         let most = doubled.min(RETRY_MAX);
         // Not all nodes at once.
         let identifier = &self.plan.options.identifier;
-        let pause = most / 2 + spread(identifier, u64::from(self.failures), most / 2);
-        self.failures = self.failures.saturating_add(1);
+        let pause = most / 2 + spread(identifier, u64::from(failures), most / 2);
         error!(
             event = "problem",
             "{problem}; the files of the last delivery stay, trying again in {}",
             duration::text(Duration::from_secs(pause.as_secs().max(1)))
         );
         Manager::from_environment().status(problem);
-        sleep(pause).await;
+        pause
     }
 }
 
 /// Returns whether the same payload would fail again.
 fn is_about_payload(error: &JoinFailure) -> bool {
     match error {
-        JoinFailure::Environment(_) => true,
+        JoinFailure::Environment(_) | JoinFailure::Check(_) => true,
         JoinFailure::Join(error) => matches!(error, JoinError::Route(_) | JoinError::Unusable(_)),
         _ => false,
     }

@@ -8,14 +8,15 @@ use std::{
     process::Command,
 };
 
-use super::deliver::Delivered;
+use super::deliver::{AddedVariables, Delivered};
 use crate::cmd::{
     credentials,
     program::{self, ProgramError},
 };
 
-/// Executes `program` with the delivered variables, and without those that hold this program's token. Returns only if
-/// that fails. The locks of the directories end when the program has started, because it does not inherit them.
+/// Executes `program` with the environment of the delivery, and without the variables that hold this program's token.
+/// Returns only if that fails. The locks of the directories end when the program has started, because it does not inherit
+/// them.
 pub(super) fn execute(command: &[OsString], delivered: Delivered) -> ProgramError {
     let Delivered {
         variables,
@@ -31,15 +32,17 @@ pub(super) fn execute(command: &[OsString], delivered: Delivered) -> ProgramErro
 /// Returns the path of the program, and the command that starts it with these variables.
 pub(super) fn prepare(
     command: &[OsString],
-    variables: &[(String, String)],
+    variables: &AddedVariables,
 ) -> Result<(PathBuf, Command), ProgramError> {
     let (program, arguments) = command.split_first().expect("there is a CMD");
     let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     for variable in credentials::variables_with_token() {
         environment.remove(OsStr::new(variable));
     }
-    let variables = variables.iter();
-    environment.extend(variables.map(|(name, value)| (name.into(), value.into())));
+    let sent = variables.sent.iter();
+    environment.extend(sent.map(|(name, value)| (name.into(), value.into())));
+    let facts = variables.facts.iter();
+    environment.extend(facts.map(|(name, value)| (name.into(), value.clone())));
     let search_path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
     let path = program::find(program, search_path)?;
     match program::command(&path, program, arguments, &environment) {

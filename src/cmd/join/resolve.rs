@@ -43,6 +43,8 @@ pub(super) struct Plan {
     /// How the node follows the cluster after the first delivery. `None`: not at all.
     pub(super) watch: Option<WatchSettings>,
     pub(super) command: Vec<OsString>,
+    /// The variables with which CMD reaches the server as this node. They name files, and contain no secret.
+    pub(super) access_variables: Vec<(&'static str, OsString)>,
 }
 
 /// Reads the variables of the existing clients, and records which of them were used.
@@ -119,6 +121,8 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         .client(servers)?
         .with_payload_limits(args.trust.limits());
     let client = args.credentials.add_to(client)?;
+    let mut access_variables = args.tls.variables();
+    access_variables.extend(args.credentials.variable());
     let mut options = JoinOptions::new(identifier)
         .with_address(address)
         .with_metadata(metadata)
@@ -134,7 +138,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
     options.delivered = delivered;
     options.timeout = parsers::limit(args.timeout);
     let mut delivery = delivery(args.owner.as_deref(), receipt.as_ref(), outputs)?;
-    if watch.is_some() {
+    if watch.as_ref().is_some_and(WatchSettings::acts) {
         delivery = delivery.with_action();
     }
     Ok(Plan {
@@ -147,6 +151,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
         json: args.output.is_some(),
         watch,
         command: args.command,
+        access_variables,
     })
 }
 

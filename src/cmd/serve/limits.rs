@@ -114,6 +114,7 @@ pub(super) fn http_config(
         write_stall_timeout: limits.write_stall_timeout,
         drain_timeout: args.drain_timeout,
         waiters_per_node_max: args.access.waiters_per_node_max.into(),
+        page_default_entries: args.values.page_default_entries(),
         access: guard,
         ..HttpConfig::default()
     };

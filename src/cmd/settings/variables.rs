@@ -10,7 +10,7 @@ use cfgsync_support::nearest::nearest;
 use clap::CommandFactory;
 
 use super::{Setting, SettingsError, flags};
-use crate::cmd::{Cli, credentials::TOKEN_VARIABLE};
+use crate::cmd::{Cli, credentials::TOKEN_VARIABLE, join::SEAT_VARIABLE};
 
 /// The beginning of the names of all variables.
 const PREFIX: &str = "CFGSYNC_";
@@ -69,7 +69,7 @@ fn unknown(set: &[(String, String)]) -> Vec<String> {
     let known: BTreeSet<String> = flags(&command)
         .values()
         .filter_map(|arg| Some(arg.get_env()?.to_string_lossy().into_owned()))
-        .chain([TOKEN_VARIABLE.to_owned()])
+        .chain([TOKEN_VARIABLE, SEAT_VARIABLE].map(str::to_owned))
         .collect();
     let unknown = set
         .iter()

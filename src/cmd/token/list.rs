@@ -50,13 +50,26 @@ fn table(tokens: &[TokenEntry]) -> String {
         let used = token.last_used.as_ref();
         vec![
             token.name.clone(),
-            token.role.clone(),
+            if token.read_only {
+                format!("{}, read-only", token.role)
+            } else {
+                token.role.clone()
+            },
             or_dash(token.identifier.clone()),
+            or_dash((!token.namespaces.is_empty()).then(|| token.namespaces.join(" "))),
             or_dash(token.expires.map(|at| at.to_string())),
             or_dash(used.map(|used| used.at.to_string())),
             or_dash(used.map(|used| used.from.to_string())),
         ]
     };
-    let header = ["NAME", "ROLE", "NODES", "EXPIRES", "LAST USED", "FROM"];
+    let header = [
+        "NAME",
+        "ROLE",
+        "NODES",
+        "NAMESPACES",
+        "EXPIRES",
+        "LAST USED",
+        "FROM",
+    ];
     columns(&header, &tokens.iter().map(row).collect::<Vec<_>>())
 }

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use cfgsync_client::{CallError, Client};
 use cfgsync_model::Namespace;
-use cfgsync_support::{bounded_file::ReadError, nearest::did_you_mean};
+use cfgsync_support::{bounded_file::ReadError, nearest::did_you_mean_suffix};
 
 use super::address::ValueAddress;
 use crate::cmd::{error::CommandError, exit::Exit};
@@ -89,9 +89,8 @@ pub(super) async fn of_change(
         Some("other_version") => format!(
             "`cfgsync values get {address}` shows the value; another operator may have changed it"
         ),
-        Some("invalid_value") => {
-            "--codec says how the content is encoded: json is the default, where a text has quotes, as in '\"a b\"'; \
-             with --codec text, the content is the text itself"
+        Some("invalid_value") if body.message.starts_with("the value is not JSON") => {
+            "in JSON, a text has quotes, as in '\"a b\"'; with --codec text, the content is the text itself"
                 .to_owned()
         }
         _ => return error.into(),
@@ -107,15 +106,16 @@ async fn hint(client: &Client, address: &ValueAddress, message: &str) -> String 
     if message.contains("did you mean") {
         return list;
     }
-    // Without the list of namespaces, the message is still complete.
-    let Ok(page) = client.namespaces("").await else {
-        return list;
-    };
-    let names = page.value.namespaces;
+    empty_namespace(client, namespace).await.unwrap_or(list)
+}
+
+/// Returns the sentence that a namespace has no values, with the nearest namespace. `None` if it has some, or if the list
+/// of namespaces cannot be read: the message is complete without it.
+pub(super) async fn empty_namespace(client: &Client, namespace: &Namespace) -> Option<String> {
+    let names = client.namespaces("").await.ok()?.value.namespaces;
     if names.contains(namespace) {
-        return list;
+        return None;
     }
-    let question = did_you_mean(namespace.as_str(), names.iter().map(Namespace::as_str));
-    let question = question.map_or_else(String::new, |question| format!("; {question}"));
-    format!("the namespace {namespace} has no values{question}")
+    let near = did_you_mean_suffix(namespace.as_str(), names.iter().map(Namespace::as_str));
+    Some(format!("the namespace {namespace} has no values{near}"))
 }

@@ -7,7 +7,7 @@ use cfgsync_model::Namespace;
 use cfgsync_support::replace_file;
 use clap::Args;
 
-use super::{ValuesError, value_file::ValueFile};
+use super::{ValuesError, error::empty_namespace, value_file::ValueFile};
 use crate::cmd::{error::CommandError, exit::Exit, output::print_document};
 
 /// Write all values of a namespace, at one revision, as a YAML file for `cfgsync values import`
@@ -34,6 +34,11 @@ pub(super) struct ExportArgs {
 pub(super) async fn run(client: &Client, args: ExportArgs) -> Result<Exit, CommandError> {
     let snapshot = client.values_snapshot(&args.namespace, args.reveal);
     let entries = snapshot.await?.value.entries;
+    if entries.is_empty()
+        && let Some(reason) = empty_namespace(client, &args.namespace).await
+    {
+        tracing::warn!("{reason}");
+    }
     let text = ValueFile::render(&args.namespace, &entries);
     if args.file.as_os_str() == "-" {
         print_document(text)?;

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::{
     address::PrefixAddress,
+    error::empty_namespace,
     shown::{ShownValue, cell_of, time_of},
 };
 use crate::cmd::{
@@ -59,6 +60,11 @@ pub(super) async fn run(client: &Client, args: LsArgs) -> Result<Exit, CommandEr
             break;
         }
         cursor = page.next_cursor;
+    }
+    if entries.is_empty()
+        && let Some(reason) = empty_namespace(client, namespace).await
+    {
+        tracing::warn!("{reason}");
     }
     if args.output == Format::Table {
         print_as(args.output, &(), |()| table(&entries))?;

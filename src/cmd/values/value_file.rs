@@ -345,6 +345,18 @@ mod tests {
     }
 
     #[test]
+    fn documented_file_can_be_read() {
+        let page = include_str!("../../../docs/src/values.md");
+        let (_, block) = page.split_once("```yaml\n").unwrap();
+        let (file, _) = block.split_once("```").unwrap();
+        let file = ValueFile::parse(file).unwrap();
+        let [.., password] = &file.entries[..] else {
+            panic!("no entries");
+        };
+        assert_eq!((file.entries.len(), &password.value), (6, &None));
+    }
+
+    #[test]
     fn mistakes_name_the_value() {
         for (text, expected) in [
             ("- a", "expected a mapping with `values:`"),

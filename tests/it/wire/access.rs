@@ -117,6 +117,11 @@ fn every_route(headers: &str) -> Vec<(&'static str, String)> {
             "PUT /v1/nodes/{id}/lease",
             build("PUT", "/v1/nodes/web-1/lease"),
         ),
+        (
+            "PUT /v1/nodes/{id}/phases/{phase}",
+            build("PUT", "/v1/nodes/web-1/phases/up"),
+        ),
+        ("GET /v1/phases/{phase}", build("GET", "/v1/phases/up")),
         ("POST /v1/leave", post("/v1/leave", headers, id)),
         ("POST /node/replace", post("/node/replace", headers, files)),
         ("GET /v1/snapshot", build("GET", "/v1/snapshot")),
@@ -140,6 +145,15 @@ fn every_route(headers: &str) -> Vec<(&'static str, String)> {
         (
             "POST /v1/fail",
             post("/v1/fail", headers, r#"{"reason":""}"#),
+        ),
+        ("GET /v1/rollout", build("GET", "/v1/rollout")),
+        (
+            "POST /v1/rollout/stop",
+            post("/v1/rollout/stop", headers, ""),
+        ),
+        (
+            "POST /v1/rollout/resume",
+            post("/v1/rollout/resume", headers, ""),
         ),
         ("POST /v1/reset", post("/v1/reset", headers, "")),
         ("GET /v1/watch", build("GET", "/v1/watch")),

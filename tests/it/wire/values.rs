@@ -122,6 +122,20 @@ async fn wrong_names_modes_and_contents_are_refused() {
 }
 
 #[tokio::test]
+async fn value_has_at_most_one_mebibyte() {
+    let server = TestServer::start(PAIR);
+    for (bytes, status) in [(1 << 20, 200), ((1 << 20) + 1, 400), (3 << 20, 400)] {
+        let text = format!("\"{}\"", "a".repeat(bytes - 2));
+        let value = data_encoding::BASE64.encode(text.as_bytes());
+        let reply = set(&server, "long", &json!({ "value": value })).await;
+        assert_eq!(reply.status, status, "{bytes}");
+        if status == 400 {
+            assert_eq!(refusal(&reply), refused(400, "INVALID_VALUE"));
+        }
+    }
+}
+
+#[tokio::test]
 async fn lists_versions_and_differences_come_in_pages() {
     let server = TestServer::start(PAIR);
     for key in ["e", "b", "d", "a", "c"] {

@@ -1,6 +1,7 @@
 //! The benchmark cases: the rows of the table and their bounds.
 
 mod guarantees;
+mod values;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -18,7 +19,7 @@ pub(crate) struct Case {
     pub(crate) run: fn(&Programs, &Settings, &mut Table) -> anyhow::Result<()>,
 }
 
-pub(crate) const ALL: [Case; 18] = [
+pub(crate) const ALL: [Case; 20] = [
     Case {
         name: "storm-1000",
         run: |p, s, t| storm(p, s, t, 1_000),
@@ -90,6 +91,14 @@ pub(crate) const ALL: [Case; 18] = [
     Case {
         name: "tls",
         run: guarantees::tls,
+    },
+    Case {
+        name: "value-reads",
+        run: values::reads,
+    },
+    Case {
+        name: "value-writes",
+        run: values::writes,
     },
 ];
 

@@ -102,7 +102,7 @@ impl Client {
         refused(status, meta, &body.unwrap_or_default())
     }
 
-    async fn send_with_failover(
+    pub(super) async fn send_with_failover(
         &self,
         method: Method,
         route: &str,

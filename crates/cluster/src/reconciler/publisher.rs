@@ -130,6 +130,8 @@ impl Reconciler {
             coverage: self.coverage(),
             failure,
             render_failure,
+            held_back: self.rollouts.held_back(),
+            rollout: self.rollouts.body().clone(),
         };
         self.update_metrics(&view);
         let readiness = ReadinessNews::new(&view, &self.follower.state);

@@ -111,8 +111,37 @@ async fn lists_are_sorted_and_come_in_pages() {
     assert_eq!(names(&later.items), ["app/x", "app/y"]);
     let other = "other".parse().unwrap();
     assert!(cluster.list_values(&other, "", None, 9).items.is_empty());
-    let namespaces = cluster.list_namespaces("", None, 9).items;
+    let namespaces = cluster.list_namespaces("", None, 9, |_| true).items;
     assert_eq!(namespaces, [prod()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_of_large_values_have_fewer_entries() {
+    let cluster = start("ready: {nodes: 1}");
+    let large = |name: &str| NewValue {
+        codec: Some("text".parse().unwrap()),
+        ..new_value(name, &"x".repeat(1 << 20))
+    };
+    for at in 0..18 {
+        cluster
+            .set_value(large(&format!("k{at:02}")))
+            .await
+            .unwrap();
+        cluster.set_value(large("versions")).await.unwrap();
+    }
+    let first = cluster.list_values(&prod(), "k", None, 100);
+    assert_eq!(first.items.len(), 16);
+    assert_eq!(first.next_after.as_deref(), Some("k15"));
+    let second = cluster.list_values(&prod(), "k", Some("k15"), 100);
+    assert_eq!(names(&second.items), ["k16", "k17"]);
+    assert_eq!(second.next_after, None);
+    let versions = |before| {
+        let page = cluster.value_versions(&prod(), &key("versions"), before, 100);
+        let (entries, next) = page.unwrap();
+        (entries.len(), next)
+    };
+    assert_eq!(versions(None), (16, Some(3)));
+    assert_eq!(versions(Some(3)), (2, None));
 }
 
 #[tokio::test(start_paused = true)]

@@ -257,7 +257,7 @@ async fn wait_for(
 }
 
 /// Holds the request until `waiting` is complete.
-async fn hold<T>(context: &RequestContext, waiting: impl Future<Output = T>) -> T {
+pub(super) async fn hold<T>(context: &RequestContext, waiting: impl Future<Output = T>) -> T {
     let _waiting = GaugeGuard::increment(&context.server().coordinator.metrics().waiting);
     let _held = context.peer().liveness.hold();
     waiting.await

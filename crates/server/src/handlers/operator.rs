@@ -171,6 +171,27 @@ pub(in super::super) async fn reset(context: Context) -> Routed {
     Ok(reply::accepted().into())
 }
 
+/// `GET /v1/rollout`.
+pub(in super::super) async fn rollout(context: Context) -> Routed {
+    let coordinator = &context.server().coordinator;
+    coordinator.caught_up().await;
+    Ok(reply::json(&*coordinator.rollout()).into())
+}
+
+/// `POST /v1/rollout/stop`.
+pub(in super::super) async fn stop_rollout(context: Context) -> Routed {
+    context.announce().await?;
+    context.server().coordinator.stop_rollout().await?;
+    Ok(reply::accepted().into())
+}
+
+/// `POST /v1/rollout/resume`.
+pub(in super::super) async fn resume_rollout(context: Context) -> Routed {
+    context.announce().await?;
+    context.server().coordinator.resume_rollout().await?;
+    Ok(reply::accepted().into())
+}
+
 /// `POST /v1/redraw`.
 pub(in super::super) async fn redraw(mut context: Context, mut body: Body) -> Routed {
     let redraw = read_redraw(&small_body(&context, &mut body).await?)?;
@@ -190,6 +211,8 @@ pub(in super::super) async fn tokens(context: Context) -> RoutedReply {
         name: token.name.clone(),
         role: token.role.to_string(),
         identifier: token.identifier.as_ref().map(ToString::to_string),
+        namespaces: token.namespaces.iter().map(ToString::to_string).collect(),
+        read_only: token.read_only,
         expires: token.expires,
         last_used: used.map(|used| TokenUseEntry {
             at: used.at,

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
 use hyper::header::{ETAG, HeaderValue};
 
 use super::{
@@ -19,7 +18,7 @@ use super::{
 use cfgsync_access::Action;
 use cfgsync_cluster::{
     Entry, NAMESPACES_PAGE_DEFAULT_ENTRIES, NAMESPACES_PAGE_MAX_ENTRIES, NewValue,
-    PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES, known_codecs,
+    PAGE_MAX_ENTRIES, known_codecs,
 };
 use cfgsync_model::{Digest, Namespace, VALUE_MAX_BYTES, ValueKey};
 use cfgsync_wire::{
@@ -30,6 +29,9 @@ use cfgsync_wire::{
 
 /// The longest body of a request that sets a value, in bytes. The value is encoded as base64.
 const SET_BODY_MAX_BYTES: usize = VALUE_MAX_BYTES / 3 * 4 + (16 << 10);
+
+/// The longest list of values in a line of the audit log.
+const LISTED_MAX: usize = 100;
 
 type Routed = Result<RoutedReply, Rejection>;
 
@@ -46,10 +48,20 @@ pub(in super::super) async fn set(mut context: Context, mut body: Body) -> Route
     let (namespace, key) = names(&context)?;
     let if_version = if_match(&context.head.headers)?;
     let limit = context.server().config.body_timeout;
-    let body = bounded_body(&context, &mut body, SET_BODY_MAX_BYTES, limit).await?;
+    let body = bounded_body(&context, &mut body, SET_BODY_MAX_BYTES, limit).await;
+    // Existing clients expect the same answer as for a value that is only a little too long.
+    let body = body.map_err(|rejection| match rejection {
+        Rejection::TooLarge { .. } => Rejection::LongValue,
+        other => other,
+    })?;
     let set = read_set(&body)?;
     drop(body);
-    note(&mut context, &namespace, &key, Some(&set.bytes));
+    note(&mut context, &namespace, &key);
+    let current = context.server().coordinator.value(&namespace, &key);
+    // The content of a short secret could be guessed by its hash.
+    if !set.secret && !current.is_ok_and(|current| current.content.is_secret()) {
+        context.attach_hash("value", Digest::of(&set.bytes));
+    }
     context.announce().await?;
     let value = new_value(namespace, key, set, if_version);
     let entry = context.server().coordinator.set_value(value).await?;
@@ -61,7 +73,7 @@ pub(in super::super) async fn set(mut context: Context, mut body: Body) -> Route
 pub(in super::super) async fn delete(mut context: Context) -> Routed {
     let (namespace, key) = names(&context)?;
     let if_version = if_match(&context.head.headers)?;
-    note(&mut context, &namespace, &key, None);
+    note(&mut context, &namespace, &key);
     context.announce().await?;
     let coordinator = &context.server().coordinator;
     coordinator.delete_value(namespace, key, if_version).await?;
@@ -73,7 +85,10 @@ pub(in super::super) async fn list(mut context: Context) -> Routed {
     let namespace = context.path_namespace()?;
     let page = {
         let query = Query::of(&context.head.uri);
-        let limit = query.limit(PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES)?;
+        let limit = query.limit(
+            context.server().config.page_default_entries,
+            PAGE_MAX_ENTRIES,
+        )?;
         let (prefix, after) = (query.get(&["prefix"]).unwrap_or_default(), cursor(&query)?);
         let coordinator = &context.server().coordinator;
         coordinator.list_values(&namespace, prefix, after.as_deref(), limit)
@@ -92,7 +107,10 @@ pub(in super::super) async fn versions(mut context: Context) -> Routed {
     let (namespace, key) = names(&context)?;
     let (entries, next, limit) = {
         let query = Query::of(&context.head.uri);
-        let limit = query.limit(PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES)?;
+        let limit = query.limit(
+            context.server().config.page_default_entries,
+            PAGE_MAX_ENTRIES,
+        )?;
         let coordinator = &context.server().coordinator;
         let (entries, next) = if let Some(version) = query.number("version")? {
             let entry = coordinator.value_version(&namespace, &key, version)?;
@@ -184,10 +202,10 @@ pub(in super::super) async fn snapshot(mut context: Context) -> Routed {
 
 /// `GET /v1/namespaces/{namespace}/access`. A client without rights gets an answer too.
 pub(in super::super) async fn access(mut context: Context) -> Routed {
-    context.path_namespace()?;
+    let namespace = context.path_namespace()?;
     let body = AccessBody {
-        can_read: context.may(Action::ReadValues),
-        can_write: context.may(Action::WriteValues),
+        can_read: context.may(Action::ReadValues, &namespace),
+        can_write: context.may(Action::WriteValues, &namespace),
     };
     Ok(reply::json(&body).into())
 }
@@ -198,7 +216,8 @@ pub(in super::super) async fn namespaces(context: Context) -> Routed {
     let limit = query.limit(NAMESPACES_PAGE_DEFAULT_ENTRIES, NAMESPACES_PAGE_MAX_ENTRIES)?;
     let (prefix, after) = (query.get(&["prefix"]).unwrap_or_default(), cursor(&query)?);
     let coordinator = &context.server().coordinator;
-    let page = coordinator.list_namespaces(prefix, after.as_deref(), limit);
+    let is_shown = |namespace: &Namespace| context.lists(namespace);
+    let page = coordinator.list_namespaces(prefix, after.as_deref(), limit, is_shown);
     let body = NamespacesBody {
         namespaces: page.items,
         next_cursor: next_cursor(page.next_after),
@@ -273,16 +292,24 @@ fn new_value(
     }
 }
 
-/// Notes for the audit log which value the request changes, and the hash of its content.
-fn note(
-    context: &mut RequestContext,
-    namespace: &Namespace,
-    key: &ValueKey,
-    bytes: Option<&Bytes>,
-) {
+/// Notes for the audit log which value the request changes.
+fn note(context: &mut RequestContext, namespace: &Namespace, key: &ValueKey) {
     context.set_value(format!("{namespace}/{key}"));
-    if let Some(bytes) = bytes {
-        context.attach_hash("value", Digest::of(bytes));
+}
+
+/// Returns the names of values for the audit log: the first hundred, and the number of the others.
+pub(super) fn listed<'a>(
+    namespace: &Namespace,
+    keys: impl ExactSizeIterator<Item = &'a ValueKey>,
+) -> String {
+    let more = keys.len().saturating_sub(LISTED_MAX);
+    let names = keys
+        .take(LISTED_MAX)
+        .map(|key| format!("{namespace}/{key}"));
+    let names = names.collect::<Vec<_>>().join(", ");
+    match more {
+        0 => names,
+        more => format!("{names} and {more} more"),
     }
 }
 
@@ -294,12 +321,15 @@ async fn reveal<'a>(
     if !context.wants_secrets() {
         return Ok(false);
     }
-    let secret: Vec<String> = (entries.into_iter())
-        .filter(|entry| entry.content.is_secret())
-        .map(|entry| format!("{}/{}", entry.namespace, entry.key))
-        .collect();
+    let secret = entries
+        .into_iter()
+        .filter(|entry| entry.content.is_secret());
+    let mut secret: Vec<&Entry> = secret.collect();
+    // The versions of one value.
+    secret.dedup_by_key(|entry| &entry.key);
     if let [first, ..] = &secret[..] {
-        context.set_value(first.clone());
+        let names = listed(&first.namespace, secret.iter().map(|entry| &entry.key));
+        context.set_value(names);
         context.announce_reveal().await?;
     }
     Ok(true)

@@ -11,16 +11,14 @@ use super::{
         reply::{self, RoutedReply},
     },
     bounded_body,
+    values::listed,
 };
-use cfgsync_cluster::{Import, ImportPlan, ImportedChange, ImportedChangeKind, ImportedValue};
+use cfgsync_cluster::{Import, ImportedChange, ImportedChangeKind, ImportedValue};
 use cfgsync_model::Namespace;
 use cfgsync_wire::{ImportAnswer, ImportBody, ImportChange, ImportChangeKind, read_import};
 
 /// The longest body of an import, in bytes.
 const IMPORT_BODY_MAX_BYTES: usize = 32 << 20;
-
-/// The longest list of changed values in the audit log.
-const NAMED_MAX: usize = 100;
 
 /// `POST /v1/namespaces/{namespace}/import`.
 pub(in super::super) async fn import(
@@ -30,6 +28,9 @@ pub(in super::super) async fn import(
     let namespace = context.path_namespace()?;
     context.set_value(namespace.to_string());
     let limit = context.server().config.body_timeout;
+    let server = &context.connection().server;
+    let server = server.clone();
+    let permit = server.replace_bodies.acquire().await;
     let body = bounded_body(&context, &mut body, IMPORT_BODY_MAX_BYTES, limit).await?;
     let coordinator = context.server().coordinator.clone();
     let of_plan = namespace.clone();
@@ -41,6 +42,7 @@ pub(in super::super) async fn import(
         Ok::<_, Rejection>((dry_run, plan))
     });
     let (dry_run, plan) = planned.await.map_err(|_| Rejection::Bug)??;
+    drop(permit);
     let answer = ImportAnswer {
         dry_run,
         changes: plan.changes.iter().map(change_of).collect(),
@@ -49,7 +51,8 @@ pub(in super::super) async fn import(
     if dry_run || plan.changes.is_empty() {
         context.set_unchanged();
     } else {
-        context.set_value(names_of(&namespace, &plan));
+        let keys = plan.changes.iter().map(|change| &change.key);
+        context.set_value(listed(&namespace, keys));
         context.announce().await?;
         context.server().coordinator.commit_import(plan).await?;
     }
@@ -79,20 +82,5 @@ fn change_of(change: &ImportedChange) -> ImportChange {
             ImportedChangeKind::Update => ImportChangeKind::Update,
             ImportedChangeKind::Delete => ImportChangeKind::Delete,
         },
-    }
-}
-
-/// Returns the names of the values that change, for the audit log.
-fn names_of(namespace: &Namespace, plan: &ImportPlan) -> String {
-    let first = plan.changes.iter().take(NAMED_MAX);
-    let names: Vec<String> = first
-        .map(|change| format!("{namespace}/{}", change.key))
-        .collect();
-    let more = plan.changes.len() - names.len();
-    let names = names.join(", ");
-    if more == 0 {
-        names
-    } else {
-        format!("{names} and {more} more")
     }
 }

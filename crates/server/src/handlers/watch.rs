@@ -12,9 +12,9 @@ use super::super::{
     query::{Query, WrongParameter},
     rejection::Rejection,
 };
-use cfgsync_access::Action;
+use cfgsync_access::{Action, Resource};
 use cfgsync_cluster::{EventFilter, FilterNames, WatchStart};
-use cfgsync_model::EventId;
+use cfgsync_model::{EventId, Namespace};
 use cfgsync_wire::EVENT_STREAM;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -46,13 +46,18 @@ pub(in super::super) async fn watch(mut context: Context) -> Result<Response, Re
         };
         (names, start_of(&context.head.headers, &query), follows)
     };
+    // A wrong name is refused below, after the rights.
+    let namespaces = names.namespaces.iter().filter_map(|name| name.parse().ok());
+    for namespace in namespaces.collect::<Vec<Namespace>>() {
+        context.require(Action::ReadValues, Resource::Namespace(&namespace))?;
+    }
     let asks_for_values = !names.namespaces.is_empty() || !names.prefixes.is_empty();
     if asks_for_values {
-        context.require(Action::ReadValues)?;
+        context.require(Action::ListNames, Resource::Cluster)?;
     }
     let filter = EventFilter::new(names)?;
     if filter.has_only_values() {
-        context.require(Action::ReadValues)?;
+        context.require(Action::ListNames, Resource::Cluster)?;
     }
     let identity = context.identity();
     let (server, address) = (context.server(), context.peer().address.ip());

@@ -14,7 +14,7 @@ use crate::{
 };
 use cfgsync_model::{
     Account, ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Digest, GenerationNumber,
-    Identifier, Instance, Mode, Ownership, payload_digest,
+    Identifier, Instance, Mode, Ownership, Seat, payload_digest,
 };
 
 /// A payload that a client received, with all its digests checked.
@@ -26,6 +26,8 @@ pub struct ReceivedPayload {
     pub generation: Option<GenerationNumber>,
     /// The payload digest, which matches the files. Servers of the older protocol do not send it.
     pub digest: Option<Digest>,
+    /// The node's seat. Static files give none. The signature does not cover it.
+    pub seat: Option<Seat>,
     /// The name of the cluster, which the signature covers. Only signed payloads contain it.
     pub cluster: Option<String>,
     /// The signature, if the server signs payloads. [`Self::verify`] checks it.
@@ -132,6 +134,8 @@ struct Body {
     #[serde(default)]
     digest: Option<Digest>,
     #[serde(default)]
+    seat: Option<Seat>,
+    #[serde(default)]
     cluster: Option<String>,
     #[serde(default)]
     signature: Option<String>,
@@ -213,6 +217,7 @@ impl ReceivedPayload {
             instance: body.instance,
             generation: body.generation,
             digest: body.digest,
+            seat: body.seat,
             cluster: body.cluster,
             // An invalid signature counts as absent. `verify` then refuses the payload.
             signature: body.signature.and_then(|text| text.parse().ok()),

@@ -3,7 +3,7 @@
 //! A payload is a list of pieces, so that the payloads of a generation share long parts: each is encoded and held once.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     io::Write as _,
     sync::{Arc, OnceLock, PoisonError, RwLock},
@@ -17,7 +17,7 @@ use crate::{
 };
 use cfgsync_model::{
     ArtifactFile, ArtifactSet, Chunk, Digest, Generation, GenerationNumber, Identifier, Instance,
-    NodeFiles,
+    NodeFiles, Seat,
 };
 
 /// A piece shorter than this is copied instead of shared: one more write to the socket costs more than the copy.
@@ -88,6 +88,7 @@ pub struct PayloadEncoder {
     instance: Instance,
     number: GenerationNumber,
     signer: Option<Arc<PayloadSigner>>,
+    seats: Arc<BTreeMap<Identifier, Seat>>,
     /// The shared files as JSON, separated by commas.
     shared: Pieces,
     shared_is_text: bool,
@@ -140,6 +141,7 @@ impl PayloadEncoder {
             instance,
             number,
             signer: None,
+            seats: Arc::default(),
             shared: Pieces::default(),
             shared_is_text: shared.files().iter().all(is_text),
             chunks: RwLock::default(),
@@ -159,7 +161,10 @@ impl PayloadEncoder {
 
     /// Returns an encoder for the payloads of `generation`.
     pub fn of(instance: Instance, generation: &Generation) -> Self {
-        Self::new(instance, generation.number, &generation.shared)
+        Self {
+            seats: generation.seats.clone(),
+            ..Self::new(instance, generation.number, &generation.shared)
+        }
     }
 
     /// Returns the same encoder with signatures by `signer`, if there is one.
@@ -171,7 +176,8 @@ impl PayloadEncoder {
 
     /// Encodes the payload of the node `identifier`.
     pub fn encode(&self, identifier: &Identifier, node: &NodeFiles) -> EncodedPayload {
-        let mut pieces = self.files(&node.local, Some(node.digest));
+        let seat = self.seats.get(identifier).copied();
+        let mut pieces = self.files(&node.local, Some(node.digest), seat);
         let Some(signer) = &self.signer else {
             pieces.buffer.extend_from_slice(b"]}");
             return EncodedPayload::from_pieces(pieces.finish(), node.digest);
@@ -191,7 +197,7 @@ impl PayloadEncoder {
     }
 
     /// Encodes a payload up to its last file.
-    fn files(&self, own: &ArtifactSet, digest: Option<Digest>) -> Pieces {
+    fn files(&self, own: &ArtifactSet, digest: Option<Digest>, seat: Option<Seat>) -> Pieces {
         let own = own.files();
         // A client that does not know base64 must refuse the payload instead of writing wrong bytes.
         let version = if self.shared_is_text && own.iter().all(is_text) {
@@ -214,6 +220,9 @@ impl PayloadEncoder {
         );
         if let Some(digest) = digest {
             push_text(&mut pieces.buffer, format_args!(r#""digest":"{digest}","#));
+        }
+        if let Some(Seat(seat)) = seat {
+            push_text(&mut pieces.buffer, format_args!(r#""seat":{seat},"#));
         }
         pieces.buffer.extend_from_slice(b"\"files\":[");
         for (at, file) in own.iter().enumerate() {
@@ -348,7 +357,7 @@ impl EncodedPayload {
         let (own, withheld_own) = split_off_secrets(&node.local, false);
         withheld.splice(0..0, withheld_own);
         let encoder = PayloadEncoder::new(instance, generation.number, &shared);
-        let mut pieces = encoder.files(&own, None);
+        let mut pieces = encoder.files(&own, None, None);
         pieces.buffer.extend_from_slice(b"],\"withheld\":");
         serde_json::to_writer(&mut pieces.buffer, &withheld).expect("numbers and texts");
         pieces.buffer.push(b'}');

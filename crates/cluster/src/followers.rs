@@ -1,0 +1,72 @@
+//! Which nodes follow changes: they have their files and ask for the next ones.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use cfgsync_model::Identifier;
+
+/// The time after which a node that asks no more no longer counts as a follower. A follower that cannot reach the server
+/// asks again within half a minute.
+pub(crate) const FOLLOWER_SILENCE_MAX: Duration = Duration::from_secs(90);
+
+/// The number of entries from which old ones are dropped.
+const PRUNED_FROM_ENTRIES: usize = 1_024;
+
+/// The nodes that follow changes, with the time of their last request. It is bounded by the nodes that have asked within
+/// [`FOLLOWER_SILENCE_MAX`].
+#[derive(Default)]
+pub(crate) struct Followers(Mutex<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    nodes: HashMap<Identifier, Instant>,
+    /// The number of entries at the last pruning.
+    pruned_entries: usize,
+}
+
+impl Followers {
+    /// Notes that a node has its newest files and asks for the next ones.
+    pub(crate) fn note(&self, identifier: &Identifier) {
+        let now = Instant::now();
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.nodes.len() >= PRUNED_FROM_ENTRIES.max(seen.pruned_entries * 2) {
+            seen.nodes.retain(|_, at| *at + FOLLOWER_SILENCE_MAX > now);
+            seen.pruned_entries = seen.nodes.len();
+        }
+        match seen.nodes.get_mut(identifier) {
+            Some(at) => *at = now,
+            None => drop(seen.nodes.insert(identifier.clone(), now)),
+        }
+    }
+
+    /// Returns whether a node has asked recently.
+    pub(crate) fn has(&self, identifier: &Identifier, now: Instant) -> bool {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = seen.nodes.get(identifier);
+        at.is_some_and(|at| *at + FOLLOWER_SILENCE_MAX > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn silent_nodes_are_forgotten() {
+        let followers = Followers::default();
+        let name = |at: usize| -> Identifier { format!("n-{at}").parse().unwrap() };
+        for at in 0..PRUNED_FROM_ENTRIES {
+            followers.note(&name(at));
+        }
+        assert!(followers.has(&name(0), Instant::now()));
+        tokio::time::advance(FOLLOWER_SILENCE_MAX).await;
+        assert!(!followers.has(&name(0), Instant::now()));
+        followers.note(&name(PRUNED_FROM_ENTRIES));
+        assert_eq!(followers.0.lock().unwrap().nodes.len(), 1);
+    }
+}

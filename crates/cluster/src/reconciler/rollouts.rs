@@ -1,0 +1,323 @@
+//! Rolls a new generation out: keeps older generations for the nodes that do not get it yet, and hands it on.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::time::Instant;
+
+use super::Reconciler;
+use crate::{
+    Shared,
+    followers::FOLLOWER_SILENCE_MAX,
+    rollout::{Nodes, Reported, Rollout},
+    view::{HeldBack, ServedGeneration},
+};
+use cfgsync_model::{GenerationNumber, Identifier, Phase, Seat};
+use cfgsync_spec::RolloutRule;
+use cfgsync_store::State;
+use cfgsync_wire::{RolloutBody, RolloutState};
+
+/// The newest roll-out, and the generations that it still needs.
+pub(super) struct Rollouts {
+    newest: Option<Rollout>,
+    /// The generations of the nodes that are held back.
+    older: Arc<BTreeMap<GenerationNumber, Arc<ServedGeneration>>>,
+    /// Before this time, a node that has not asked yet may still be a follower.
+    followers_known_at: Instant,
+    /// Whether the reason for a stop was logged.
+    is_stop_logged: bool,
+    /// The state for operators.
+    body: Arc<RolloutBody>,
+}
+
+impl Rollouts {
+    /// Returns the state of a server that starts now.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            newest: None,
+            older: Arc::default(),
+            followers_known_at: now,
+            is_stop_logged: false,
+            body: Arc::new(RolloutBody::none()),
+        }
+    }
+
+    /// Returns the nodes that get older files, and these files.
+    pub(super) fn held_back(&self) -> HeldBack {
+        match &self.newest {
+            Some(rollout) => HeldBack {
+                nodes: rollout.held_back().clone(),
+                generations: self.older.clone(),
+            },
+            None => HeldBack::default(),
+        }
+    }
+
+    /// Returns the state for operators.
+    pub(super) fn body(&self) -> &Arc<RolloutBody> {
+        &self.body
+    }
+
+    /// Describes the roll-out anew, after a change.
+    fn describe(&mut self) {
+        self.body = Arc::new(match &self.newest {
+            Some(rollout) => body_of(rollout),
+            None => RolloutBody::none(),
+        });
+    }
+
+    /// Returns the roll-out that has not ended.
+    pub(super) fn running(&mut self) -> Option<&mut Rollout> {
+        self.newest
+            .as_mut()
+            .filter(|rollout| !rollout.is_complete())
+    }
+
+    /// Returns the generation that a node has, as far as it is known and kept.
+    fn handed(
+        &self,
+        state: &State,
+        previous: Option<&Arc<ServedGeneration>>,
+        identifier: &Identifier,
+    ) -> Option<Arc<ServedGeneration>> {
+        if let Some(rollout) = &self.newest
+            && let Some(number) = rollout.held_back().get(identifier)
+        {
+            return self.older.get(number).cloned();
+        }
+        let previous = previous?;
+        if previous.was_delivered(identifier.as_str()) {
+            return Some(previous.clone());
+        }
+        let number = state.deliveries.get(identifier)?;
+        if *number == previous.generation.number {
+            return Some(previous.clone());
+        }
+        self.older.get(number).cloned()
+    }
+
+    /// Begins the roll-out of `newest`, which `previous` was served before.
+    pub(super) fn begin(
+        &mut self,
+        rule: RolloutRule,
+        state: &State,
+        previous: Option<&Arc<ServedGeneration>>,
+        newest: &ServedGeneration,
+    ) {
+        let mut seats: Vec<(&Identifier, &Seat)> = newest.generation.seats.iter().collect();
+        seats.sort_by_key(|(_, seat)| **seat);
+        let mut queue = Vec::new();
+        let mut older = BTreeMap::new();
+        for (identifier, _) in seats {
+            let Some(files) = newest.generation.nodes.get(identifier) else {
+                continue;
+            };
+            let Some(handed) = self.handed(state, previous, identifier) else {
+                continue;
+            };
+            let generation = &handed.generation;
+            let registered = state.registrations.get(identifier);
+            let is_covered =
+                registered.is_some_and(|registered| registered.revision <= generation.revision);
+            let before = generation.nodes.get(identifier);
+            let is_changed = before.is_some_and(|before| before.digest != files.digest);
+            if is_covered && is_changed {
+                queue.push((identifier.clone(), generation.number));
+                older.insert(generation.number, handed);
+            }
+        }
+        self.older = Arc::new(older);
+        self.is_stop_logged = false;
+        if !queue.is_empty() {
+            tracing::info!(
+                event = "rollout_started",
+                generation = newest.generation.number.0,
+                "generation {} is handed to {} nodes one after the other",
+                newest.generation.number,
+                queue.len()
+            );
+        }
+        self.newest = Some(Rollout::new(newest.generation.number, rule, queue));
+        self.describe();
+    }
+
+    /// Ends the roll-out: all nodes get the newest generation.
+    pub(super) fn end(&mut self) {
+        self.newest = None;
+        self.older = Arc::default();
+        self.describe();
+    }
+}
+
+fn body_of(rollout: &Rollout) -> RolloutBody {
+    RolloutBody {
+        generation: Some(rollout.generation),
+        state: match rollout.stopped() {
+            _ if rollout.is_complete() => RolloutState::Done,
+            Some(_) => RolloutState::Stopped,
+            None => RolloutState::Running,
+        },
+        reason: rollout.stopped().map(ToString::to_string),
+        wait_for: Some(rollout.phase().clone()),
+        in_progress: rollout.in_progress().cloned().collect(),
+        held_back: rollout.queue().cloned().collect(),
+        skipped: rollout.skipped().to_vec(),
+        done: rollout.done(),
+    }
+}
+
+/// What the state and the requests say about nodes.
+struct KnownNodes<'a> {
+    shared: &'a Shared,
+    state: &'a State,
+    generation: GenerationNumber,
+    phase: Phase,
+    now: Instant,
+    followers_known_at: Instant,
+}
+
+impl Nodes for KnownNodes<'_> {
+    fn is_member(&self, identifier: &Identifier) -> bool {
+        self.state.registrations.contains_key(identifier)
+    }
+
+    fn follows(&self, identifier: &Identifier) -> Option<bool> {
+        let waits = || self.shared.held_requests.waits(identifier.as_str());
+        if self.shared.followers.has(identifier, self.now) || waits() {
+            return Some(true);
+        }
+        (self.followers_known_at <= self.now).then_some(false)
+    }
+
+    fn reported(&self, identifier: &Identifier) -> Reported {
+        let name = identifier.as_str();
+        let report = |phase: &str| {
+            let report = self.state.phases.get(name, phase);
+            report.filter(|report| report.generation >= self.generation)
+        };
+        let delivered = self.state.deliveries.get(identifier);
+        let is_delivered = delivered.is_some_and(|number| *number >= self.generation);
+        let failed = report(Phase::FAILED);
+        let reached = report(self.phase.as_str());
+        match (failed, reached) {
+            (Some(failed), reached)
+                if reached.is_none_or(|reached| reached.revision < failed.revision) =>
+            {
+                Reported::Failure(failed.reason.as_deref().map(str::to_owned))
+            }
+            (_, Some(_)) => Reported::Phase,
+            _ if self.phase.as_str() == Phase::DELIVERED && is_delivered => Reported::Phase,
+            _ => Reported::Nothing,
+        }
+    }
+}
+
+impl Reconciler {
+    /// Begins the roll-out of the served generation, if the spec has a rule and nodes have an older one.
+    pub(super) fn begin_rollout(&mut self, previous: Option<&Arc<ServedGeneration>>) {
+        let rule = self.pipeline.spec.rollout.clone();
+        let served = self.serving.generation.as_ref();
+        match (rule, served) {
+            (Some(rule), Some(newest)) => {
+                let state = self.shared.store.state();
+                self.rollouts.begin(rule, &state, previous, newest);
+            }
+            _ => self.rollouts.end(),
+        }
+    }
+
+    /// After a restart, continues the roll-out of the served generation with the nodes that have the one before.
+    pub(super) fn resume_rollout(&mut self) {
+        let state = self.shared.store.state().into_arc();
+        let mut newest_first = state.generations.iter().rev();
+        let (newest, before) = (newest_first.next(), newest_first.next());
+        let has_rule = self.pipeline.spec.rollout.is_some();
+        let (Some(_), Some(before), true) = (newest, before, has_rule) else {
+            return;
+        };
+        let instance = self.shared.store.instance();
+        let signer = self.shared.signer.as_ref();
+        let before = Arc::new(ServedGeneration::new(instance, before.clone(), signer));
+        self.begin_rollout(Some(&before));
+        self.rollouts.followers_known_at = Instant::now() + FOLLOWER_SILENCE_MAX;
+    }
+
+    /// Hands the generation to the next nodes. Returns the time at which something changes without an event.
+    pub(super) fn advance_rollout(&mut self) -> Option<Instant> {
+        let rollout = self.rollouts.newest.as_mut()?;
+        if rollout.is_complete() {
+            return None;
+        }
+        let now = Instant::now();
+        let followers_known_at = self.rollouts.followers_known_at;
+        let nodes = KnownNodes {
+            shared: &self.shared,
+            state: &self.follower.state,
+            generation: rollout.generation,
+            phase: rollout.phase().clone(),
+            now,
+            followers_known_at,
+        };
+        let advanced = rollout.advance(&nodes, now);
+        if advanced.has_handed {
+            self.publisher.release();
+        }
+        let generation = rollout.generation;
+        if let Some(stopped) = rollout.stopped() {
+            if !std::mem::replace(&mut self.rollouts.is_stop_logged, true) {
+                tracing::error!(
+                    event = "rollout_stopped",
+                    generation = generation.0,
+                    reason = %stopped,
+                    "the roll-out of generation {generation} is stopped: {stopped}; {} nodes keep older files; continue with \
+                     `cfgsync rollout resume`",
+                    rollout.held_back().len()
+                );
+            }
+        } else if rollout.is_complete() {
+            tracing::info!(
+                event = "rollout_done",
+                generation = generation.0,
+                "all nodes have been handed generation {generation} ({} have reported, {} were not waited for)",
+                rollout.done(),
+                rollout.skipped().len()
+            );
+        }
+        let next_timeout = rollout.next_timeout();
+        if rollout.is_complete() {
+            self.rollouts.older = Arc::default();
+        }
+        if advanced.has_changed {
+            self.rollouts.describe();
+        }
+        let unknown = (followers_known_at > now).then_some(followers_known_at);
+        [next_timeout, unknown].into_iter().flatten().min()
+    }
+
+    /// Stops the roll-out, if one is running.
+    pub(super) fn stop_rollout(&mut self) {
+        if let Some(rollout) = self.rollouts.running() {
+            rollout.stop();
+            self.rollouts.describe();
+        }
+    }
+
+    /// Continues a roll-out that is stopped.
+    pub(super) fn continue_rollout(&mut self) {
+        let now = Instant::now();
+        let followers_known_at = self.rollouts.followers_known_at;
+        let Some(rollout) = self.rollouts.running() else {
+            return;
+        };
+        let nodes = KnownNodes {
+            shared: &self.shared,
+            state: &self.follower.state,
+            generation: rollout.generation,
+            phase: rollout.phase().clone(),
+            now,
+            followers_known_at,
+        };
+        rollout.resume(&nodes, now);
+        self.rollouts.is_stop_logged = false;
+        self.rollouts.describe();
+    }
+}

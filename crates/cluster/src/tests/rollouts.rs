@@ -1,0 +1,183 @@
+//! Tests of roll-outs: which generation a node gets while a newer one is handed on.
+
+use super::*;
+use cfgsync_wire::RolloutState;
+
+const VALUE: &str = "
+materializers:
+  - kind: template
+    files: [{path: v, template: '{{ value(\"prod\", \"v\", default=1) }}'}]
+";
+
+/// Starts a cluster of the nodes a, b and c, which all follow and have generation 1.
+async fn following(rollout: &str) -> Cluster {
+    following_on(store(), rollout).await
+}
+
+async fn following_on(store: Arc<MemoryStore>, rollout: &str) -> Cluster {
+    let spec = spec(&format!("rollout: {rollout}\nready: {{nodes: 3}}{VALUE}"));
+    let cluster = start_on(store, spec, vec![]);
+    for name in ["a", "b", "c"] {
+        cluster.add(name).await;
+    }
+    for name in ["a", "b", "c"] {
+        assert_eq!(number(&cluster.files(name).await), 1);
+        cluster.note_follower(&name.parse().unwrap());
+    }
+    cluster
+}
+
+impl Cluster {
+    async fn set_v(&self, content: &str) {
+        let value = crate::NewValue {
+            namespace: "prod".parse().unwrap(),
+            key: "v".parse().unwrap(),
+            bytes: content.to_owned().into(),
+            codec: None,
+            secret: false,
+            mode: cfgsync_model::WriteMode::Upsert,
+            if_version: None,
+            ttl: None,
+        };
+        self.set_value(value).await.unwrap();
+        self.evaluated("a").await;
+    }
+
+    /// Returns the generations that the nodes get now.
+    fn handed(&self) -> [u64; 3] {
+        ["a", "b", "c"].map(|name| number(&received(self.answer(name))))
+    }
+
+    /// Delivers the files that a node gets now, and waits until that is taken into account.
+    async fn deliver(&self, name: &str) {
+        self.files(name).await;
+        self.settled().await;
+    }
+
+    async fn report_phase(&self, name: &str, phase: &str, generation: u64) {
+        let report = cfgsync_wire::ReportBody {
+            generation: Some(cfgsync_model::GenerationNumber(generation)),
+            reason: (phase == "failed").then(|| "port in use".into()),
+        };
+        let (name, phase) = (name.parse().unwrap(), phase.parse().unwrap());
+        self.report(name, phase, report).await.unwrap();
+        self.settled().await;
+    }
+
+    /// Lets the reconciler run for a while.
+    async fn settled(&self) {
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_get_a_new_generation_one_after_the_other() {
+    let cluster = following("{wait_for: delivered}").await;
+    assert_eq!(cluster.rollout().state, RolloutState::Done);
+    cluster.set_v("2").await;
+    assert_eq!(cluster.handed(), [2, 1, 1]);
+    let rollout = cluster.rollout();
+    assert_eq!(rollout.state, RolloutState::Running);
+    assert_eq!(
+        rollout.held_back,
+        ["b", "c"].map(|name| name.parse().unwrap())
+    );
+    cluster.deliver("b").await;
+    assert_eq!(cluster.handed(), [2, 1, 1], "b has older files still");
+    cluster.deliver("a").await;
+    assert_eq!(cluster.handed(), [2, 2, 1]);
+    cluster.deliver("b").await;
+    cluster.deliver("c").await;
+    assert_eq!(cluster.handed(), [2, 2, 2]);
+    let rollout = cluster.rollout();
+    assert_eq!((rollout.state, rollout.done), (RolloutState::Done, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn failure_stops_the_roll_out_and_resume_continues_it() {
+    let cluster = following("{wait_for: healthy, timeout: 1h}").await;
+    cluster.set_v("2").await;
+    cluster.deliver("a").await;
+    assert_eq!(cluster.handed(), [2, 1, 1], "a is not healthy yet");
+    cluster.report_phase("a", "failed", 2).await;
+    let rollout = cluster.rollout();
+    assert_eq!(rollout.state, RolloutState::Stopped);
+    assert_eq!(rollout.reason.as_deref(), Some("a failed: port in use"));
+    assert_eq!(cluster.handed(), [2, 1, 1]);
+    cluster.resume_rollout().await.unwrap();
+    assert_eq!(cluster.handed(), [2, 2, 1]);
+    cluster.report_phase("b", "healthy", 2).await;
+    cluster.report_phase("c", "healthy", 2).await;
+    let rollout = cluster.rollout();
+    assert_eq!((rollout.state, rollout.done), (RolloutState::Done, 2));
+    assert_eq!(rollout.skipped, ["a".parse().unwrap()]);
+    assert_eq!(cluster.stop_rollout().await, Err(Refusal::NoRollout));
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_and_changed_nodes_get_the_newest_generation_at_once() {
+    let cluster = following("{wait_for: healthy, timeout: 1h}").await;
+    cluster.set_v("2").await;
+    assert_eq!(cluster.handed(), [2, 1, 1]);
+    cluster.register(node("c", "10.0.0.9")).await.unwrap();
+    cluster.add("d").await;
+    assert_eq!(number(&cluster.files("d").await), 3);
+    assert_eq!(number(&received(cluster.evaluated("c").await)), 3);
+    assert_eq!(
+        cluster.handed(),
+        [3, 1, 3],
+        "a follows as the first, b waits"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn newer_generation_replaces_a_roll_out() {
+    let cluster = following("{wait_for: healthy, timeout: 1h}").await;
+    cluster.set_v("2").await;
+    cluster.deliver("a").await;
+    cluster.report_phase("a", "healthy", 2).await;
+    assert_eq!(cluster.handed(), [2, 2, 1]);
+    cluster.set_v("3").await;
+    assert_eq!(
+        cluster.handed(),
+        [3, 1, 1],
+        "b was not handed generation 2 completely"
+    );
+    assert_eq!(cluster.rollout().generation.unwrap().0, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_do_not_follow_are_skipped() {
+    let cluster = following("{wait_for: healthy, timeout: 1h}").await;
+    advance(Duration::from_mins(2)).await;
+    cluster.note_follower(&"c".parse().unwrap());
+    cluster.set_v("2").await;
+    assert_eq!(cluster.handed(), [2, 2, 2]);
+    let rollout = cluster.rollout();
+    assert_eq!(
+        rollout.skipped,
+        ["a", "b"].map(|name| name.parse().unwrap())
+    );
+    assert_eq!(rollout.in_progress, ["c".parse().unwrap()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn restarted_server_keeps_the_order() {
+    let store = store();
+    let cluster = following_on(store.clone(), "{wait_for: healthy, timeout: 1h}").await;
+    cluster.set_v("2").await;
+    cluster.deliver("a").await;
+    drop(cluster);
+    let again = spec(&format!(
+        "rollout: {{wait_for: healthy, timeout: 1h}}\nready: {{nodes: 3}}{VALUE}"
+    ));
+    let cluster = start_on(store, again, vec![]);
+    cluster.settled().await;
+    assert_eq!(cluster.handed(), [2, 1, 1], "as before the restart");
+    cluster.note_follower(&"b".parse().unwrap());
+    cluster.settled().await;
+    cluster.set_v("2").await;
+    assert_eq!(cluster.handed(), [2, 2, 1]);
+}

@@ -1,0 +1,97 @@
+//! The flags with which a command acts as one node, and the retries of its requests.
+
+use std::{future::Future, path::PathBuf, time::Duration};
+
+use cfgsync_client::{CallError, Client, FailureKind};
+use cfgsync_model::Identifier;
+use clap::Args;
+use tokio::time::{Instant, sleep};
+
+use super::{error::CommandError, server::ServerArgs};
+
+/// The pause before a failed request is sent again.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// The identifier of this node; CMD of `join` has it in its environment
+    #[arg(
+        long,
+        env = "CFGSYNC_ID",
+        value_name = "ID",
+        help_heading = "This node"
+    )]
+    id: Option<Identifier>,
+    #[command(flatten)]
+    access: NodeAccessArgs,
+}
+
+/// The flags of a command that may act as a node.
+#[derive(Debug, Args)]
+pub(crate) struct NodeAccessArgs {
+    /// The file with the key of this node, for a cluster that requires one; CMD of `join` has it in its environment
+    #[arg(
+        long,
+        env = "CFGSYNC_IDENTITY_FILE",
+        value_name = "FILE",
+        help_heading = "Access"
+    )]
+    identity_file: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+impl NodeArgs {
+    /// Returns the identifier, and a client that acts as this node.
+    pub(crate) fn client(self) -> Result<(Identifier, Client), CommandError> {
+        let Some(id) = self.id else {
+            return Err(CommandError::usage(
+                "the identifier of the node is missing: add --id, or run the command in CMD of `join`, which sets \
+                 CFGSYNC_ID",
+            ));
+        };
+        Ok((id, self.access.client()?))
+    }
+}
+
+impl NodeAccessArgs {
+    /// Returns a client that sends the key of the node, if there is one.
+    pub(crate) fn client(self) -> Result<Client, CommandError> {
+        let client = self.server.client()?;
+        match self.identity_file {
+            Some(path) => Ok(client.with_node_key_of(&path)?),
+            None => Ok(client),
+        }
+    }
+}
+
+/// Sends a request until it succeeds or is refused, for at most `limit`. It tries again while no server can be reached or
+/// the server cannot do it at the moment.
+pub(crate) async fn retry<T, F>(
+    limit: Option<Duration>,
+    mut send: impl FnMut() -> F,
+) -> Result<T, CallError>
+where
+    F: Future<Output = Result<T, CallError>>,
+{
+    let until = limit.map(|limit| Instant::now() + limit);
+    loop {
+        let error = match send().await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let is_late = until.is_some_and(|until| Instant::now() + RETRY_PAUSE >= until);
+        if is_late || !may_succeed_later(&error) {
+            return Err(error);
+        }
+        sleep(RETRY_PAUSE).await;
+    }
+}
+
+/// Whether the same request may succeed later.
+pub(crate) fn may_succeed_later(error: &CallError) -> bool {
+    matches!(
+        error.kind(),
+        FailureKind::Unreachable | FailureKind::NotReady | FailureKind::ServerError
+    )
+}
