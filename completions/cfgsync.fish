@@ -42,6 +42,9 @@ complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "reset" -d 'End a fa
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "reload" -d 'Make the server read its files again: spec, tokens and certificates'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "release" -d 'Release a node\'s name, so that another machine can register with it'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "redraw" -d 'Evaluate a value of `once` again, for the next generation'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "rollout" -d 'Show, stop or continue the roll-out of a generation'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "report" -d 'Report that this node has reached a phase'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "wait" -d 'Wait until nodes have reached a phase'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "values" -d 'Read and change operators\' values'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "token" -d 'Make tokens, which authenticate nodes and operators'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "key" -d 'Make a key pair for signed payloads'
@@ -84,6 +87,10 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watch-heartbea
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watchers-max -d 'Most open event streams; the server refuses more with status 429 [env: CFGSYNC_WATCHERS_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watchers-per-identity-max -d 'Most open event streams of one token or client certificate [env: CFGSYNC_WATCHERS_PER_IDENTITY_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l watchers-per-address-max -d 'Most open event streams of one address. An IPv6 /64 counts as one address [env: CFGSYNC_WATCHERS_PER_ADDRESS_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l values-max -d 'Most keys in all namespaces, with the deleted ones whose history is kept. Also the most aliases [env: CFGSYNC_VALUES_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l values-total-max -d 'Memory for all versions of all values. A version counts as its length and 256 bytes [env: CFGSYNC_VALUES_TOTAL_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l value-history-max -d 'Most versions of each value that the server keeps; the oldest are dropped [env: CFGSYNC_VALUE_HISTORY_MAX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l page-default -d 'Entries of a page of values or versions if the client gives no limit, at most 1000 [env: CFGSYNC_PAGE_DEFAULT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
@@ -110,7 +117,14 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l env -d 'Pass th
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l env-allow -d 'Let --env set only these variables; PREFIX_* names all with this prefix; repeatable [env: CFGSYNC_ENV_ALLOW, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l receipt -d 'Write a receipt of the delivery to this file: instance, generation, digest, and the checksum of each file [env: CFGSYNC_RECEIPT]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l fallback -d 'Continue with the unchanged files of the receipt, if nothing is delivered within this time or if a token or certificate has expired [env: CFGSYNC_FALLBACK]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l check -d 'Run this shell command before files are replaced; if it fails, the old files stay. $CFGSYNC_STAGED is a directory with the new files [env: CFGSYNC_CHECK]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l check-timeout -d 'How long --check may take [env: CFGSYNC_CHECK_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l on-change -d 'Run this shell command after files have changed [env: CFGSYNC_ON_CHANGE]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l signal -d 'Send this signal to the process of --pid-file after files have changed [env: CFGSYNC_SIGNAL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l pid-file -d 'The file with the process id for --signal [env: CFGSYNC_PID_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l reload-signal -d 'Send this signal to CMD after files have changed [env: CFGSYNC_RELOAD_SIGNAL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l splay -d 'Spread the change of the nodes over this time: each node waits for its own part of it [env: CFGSYNC_SPLAY]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l min-interval -d 'Shortest time from one change of the files to the next [env: CFGSYNC_MIN_INTERVAL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l kill-signal -d 'The signal that asks CMD to end [default: TERM for a restart, else the signal that ends `join`] [env: CFGSYNC_KILL_SIGNAL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l kill-timeout -d 'How long CMD may take to end before it is killed [env: CFGSYNC_KILL_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l verify-key -d 'Accept only payloads that are signed with the key in this PEM file; repeatable, for a key change [env: CFGSYNC_VERIFY_KEY, one per line]' -r -F
@@ -131,8 +145,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l watch -d 'Stay 
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l restart-on-change -d 'Restart CMD after files have changed; a changed --env artifact always restarts it [env: CFGSYNC_RESTART_ON_CHANGE]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l accept-signature-v1 -d 'Also accept signatures that do not cover the cluster\'s name, while the server is older than this version [env: CFGSYNC_ACCEPT_SIGNATURE_V1]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -l wait -d 'Wait until the cluster is in this state, then print it [env: CFGSYNC_WAIT]' -r -f -a "ready\t'The server has a generation'
-failed\t'The cluster has failed'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -l wait -d 'Wait until the cluster is in this state, then print it: `ready`, `failed`, or a phase that all nodes of the newest generation must reach, such as `delivered` or `healthy` [env: CFGSYNC_WAIT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -l timeout -d 'How long --wait waits; 0 means no limit [env: CFGSYNC_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -l only -d 'Show only the nodes in this state [env: CFGSYNC_ONLY]' -r -f -a "waiting\t'A request of the node waits for its files now'
 behind\t'The node has not received the newest generation'
@@ -402,6 +415,98 @@ text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand redraw" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand redraw" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+json\t'JSON, for scripts'
+yaml\t'YAML, for scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -f -a "status" -d 'Show which nodes have the newest generation, and what is waited for'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -f -a "stop" -d 'Hand the generation to no further node'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and not __fish_seen_subcommand_from status stop resume" -f -a "resume" -d 'Continue a roll-out that is stopped'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+json\t'JSON, for scripts'
+yaml\t'YAML, for scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+json\t'JSON, for scripts'
+yaml\t'YAML, for scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from stop" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+json\t'JSON, for scripts'
+yaml\t'YAML, for scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l reason -d 'The reason, for operators and for the nodes that wait [env: CFGSYNC_REASON]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l generation -d 'The generation with whose files the node has reached the phase [default: the last one that it received] [env: CFGSYNC_GENERATION]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l timeout -d 'How long to try while the server is not reachable; 0 means no limit [env: CFGSYNC_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l id -d 'The identifier of this node; CMD of `join` has it in its environment [env: CFGSYNC_ID]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l identity-file -d 'The file with the key of this node, for a cluster that requires one; CMD of `join` has it in its environment [env: CFGSYNC_IDENTITY_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l count -d 'Wait for at least so many nodes [env: CFGSYNC_COUNT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l nodes -d 'Wait for these nodes, separated by commas' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l generation -d 'The generation: a number, or `newest` [default: newest] [env: CFGSYNC_GENERATION]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l timeout -d 'How long to wait; 0 means no limit [env: CFGSYNC_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l identity-file -d 'The file with the key of this node, for a cluster that requires one; CMD of `join` has it in its environment [env: CFGSYNC_IDENTITY_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l all -d 'Wait for all nodes (the default) [env: CFGSYNC_ALL]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
@@ -582,6 +687,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_se
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l role -d 'The role of the token: `node` may register, fetch its own files and leave; `viewer` may see the state of the cluster, but no contents; `operator` may do everything [env: CFGSYNC_ROLE]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l name -d 'The name of the token, which logs show [default: its role and the start of its hash] [env: CFGSYNC_NAME]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l identifier -d 'The nodes that may use the token: `*` matches any text, `?` one character, as in `web-*` [default: all] [env: CFGSYNC_IDENTIFIER]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l namespace -d 'The namespaces whose values an operator\'s token is for, as in `prod-*`; of the rest of the cluster, its holder sees what a viewer sees; repeatable [default: no limit] [env: CFGSYNC_NAMESPACE, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l expires -d 'How long the token is valid from now on [default: no limit] [env: CFGSYNC_EXPIRES]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l url -d 'Print the secret as part of this join URL, which `serve` prints, for `cfgsync join URL` [env: CFGSYNC_URL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l append -d 'Add the line to this tokens file; if it does not exist, it is created with mode 0600 [env: CFGSYNC_APPEND]' -r -F
@@ -589,6 +695,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_s
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -l read-only -d 'Limit an operator\'s token to reading [env: CFGSYNC_READ_ONLY]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from new" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and __fish_seen_subcommand_from list" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
 json\t'JSON, for scripts'
