@@ -10,6 +10,7 @@ use super::{
     disk::{Disk, STAGED_SUFFIX, WriteError},
     entry::{self, SealEntry},
     error::DirectoryError,
+    event_file::{self, EVENTS},
     frame,
     generation_files::GenerationWriter,
     header::FORMAT,
@@ -110,7 +111,7 @@ impl Journal {
             Some(recovered) => reopen(&*disk, recovered, settings)?,
         };
         state.set_event_bounds(settings.event_bounds);
-        for name in [LOG, SNAPSHOT, CLEAN, PLACE] {
+        for name in [LOG, SNAPSHOT, CLEAN, PLACE, EVENTS] {
             // A crash may have left a staged file. Usually there is none.
             let _ = disk.remove(&format!("{name}{STAGED_SUFFIX}"));
         }
@@ -266,10 +267,22 @@ impl Journal {
             log: self.log_instance,
             state: self.instance,
         };
+        let events_bytes = self.write_events()?;
         let bytes = snapshot::write(&*self.disk, instances, &self.state, self.history)?;
-        self.snapshot_at_bytes = snapshot_at_bytes(bytes);
+        self.snapshot_at_bytes = snapshot_at_bytes(bytes + events_bytes);
         self.log.clear()?;
         self.log.append(&empty_frame(&self.state, self.log.marker))
+    }
+
+    /// Writes the history of events. Without it, watchers get a reset after the next start.
+    fn write_events(&self) -> Result<u64, WriteError> {
+        match event_file::write(&*self.disk, self.instance, &self.state) {
+            Err(error @ WriteError::NotWritten { .. }) => {
+                tracing::warn!("the next start will not have the older events: {error}");
+                Ok(0)
+            }
+            result => result,
+        }
     }
 
     /// Refuses all requests, except those whose changes were already in effect before the frame.
