@@ -267,22 +267,11 @@ impl Journal {
             log: self.log_instance,
             state: self.instance,
         };
-        let events_bytes = self.write_events()?;
+        let events_bytes = event_file::write(&*self.disk, self.instance, &self.state)?;
         let bytes = snapshot::write(&*self.disk, instances, &self.state, self.history)?;
         self.snapshot_at_bytes = snapshot_at_bytes(bytes + events_bytes);
         self.log.clear()?;
         self.log.append(&empty_frame(&self.state, self.log.marker))
-    }
-
-    /// Writes the history of events. Without it, watchers get a reset after the next start.
-    fn write_events(&self) -> Result<u64, WriteError> {
-        match event_file::write(&*self.disk, self.instance, &self.state) {
-            Err(error @ WriteError::NotWritten { .. }) => {
-                tracing::warn!("the next start will not have the older events: {error}");
-                Ok(0)
-            }
-            result => result,
-        }
     }
 
     /// Refuses all requests, except those whose changes were already in effect before the frame.

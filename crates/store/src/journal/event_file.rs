@@ -38,7 +38,8 @@ struct CommitEntry<'a> {
     events: Vec<EventEntry<'a>>,
 }
 
-/// Replaces the file by one with the history of `state`. Returns its length in bytes. The caller writes the snapshot of
+/// Replaces the file by one with the history of `state`. Returns its length in bytes, or 0 if it cannot be written: then
+/// watchers get a reset after the next start. The caller writes the snapshot of
 /// `state` afterwards: events of a file that is newer than the snapshot can be left out, but not added.
 pub(super) fn write(disk: &dyn Disk, instance: Instance, state: &State) -> Result<u64, WriteError> {
     let file = header::new_file(FileKind::Events, |body| {
@@ -59,8 +60,14 @@ pub(super) fn write(disk: &dyn Disk, instance: Instance, state: &State) -> Resul
             entry::write(body, &commit);
         }
     });
-    replace_file(disk, EVENTS, &[&file])?;
-    Ok(file.len() as u64)
+    match replace_file(disk, EVENTS, &[&file]) {
+        Ok(()) => Ok(file.len() as u64),
+        Err(error @ WriteError::NotWritten { .. }) => {
+            tracing::warn!("the next start will not have the older events: {error}");
+            Ok(0)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns the history up to the snapshot at `revision`. It is empty if there is no usable file for this snapshot.
