@@ -148,7 +148,7 @@ impl ReadinessNews {
 
 /// Tells all watchers of something that happened to the server.
 pub(crate) fn send_notice(notices: &broadcast::Sender<Bytes>, notice: &str, message: String) {
-    // An error says that nobody watches.
+    // It fails if there is no watcher.
     let _ = notices.send(notice_frame(notice, message));
 }
 
