@@ -7,7 +7,7 @@ use std::{ffi::OsString, io, time::Duration};
 use cfgsync_client::{CallError, Client};
 use cfgsync_model::{ClaimId, Fence, GenerationNumber, Identifier, RunName};
 use cfgsync_support::duration;
-use cfgsync_wire::{ClaimBody, RunAnswerState, RunBody, RunEntry, encode_claim};
+use cfgsync_wire::{ClaimBody, FENCED, RunAnswerState, RunBody, RunEntry, encode_claim};
 use clap::Args;
 use tokio::time::{Instant, sleep};
 
@@ -259,7 +259,7 @@ impl Caller {
                 });
                 match finished.await {
                     Ok(_) => Ok(()),
-                    Err(error) => self.after_refusal(error),
+                    Err(error) => after_refusal(error),
                 }
             }
             Ended::Exited(status) => {
@@ -285,21 +285,19 @@ impl Caller {
         });
         match failed.await {
             Ok(_) => Ok(()),
-            Err(error) => self.after_refusal(error),
+            Err(error) => after_refusal(error),
         }
     }
+}
 
-    /// Goes on after a result that was refused, because another node has begun meanwhile.
-    fn after_refusal(&self, error: CallError) -> Result<(), CommandError> {
-        match &error {
-            CallError::Refused { body, .. }
-                if body.reason.as_deref() == Some(cfgsync_wire::FENCED) =>
-            {
-                tracing::warn!("the result is not used: {}", body.message);
-                Ok(())
-            }
-            _ => Err(error.into()),
+/// Goes on after a result that was refused, because another node has begun meanwhile.
+fn after_refusal(error: CallError) -> Result<(), CommandError> {
+    match &error {
+        CallError::Refused { body, .. } if body.reason.as_deref() == Some(FENCED) => {
+            tracing::warn!("the result is not used: {}", body.message);
+            Ok(())
         }
+        _ => Err(error.into()),
     }
 }
 

@@ -1,6 +1,9 @@
 //! `cfgsync run-once`: real processes that die, stop and fail, and servers that are killed.
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
+};
 
 use crate::sandbox::{Process, Sandbox, Server, code, text};
 
@@ -171,9 +174,10 @@ fn runner_kills_its_program_if_it_cannot_renew_the_lease() {
     // A server that is stopped answers no renewal.
     pair.server.signal(Signal::STOP);
     first.log_until("killed CMD of init: its lease could not be renewed");
-    let stat = format!("/proc/{}/stat", pair.pid("pid").as_raw_nonzero());
-    let is_running = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
-    assert!(!is_running(), "the whole process group is killed");
+    // The whole process group is killed.
+    if let Ok(process) = pidfd_open(pair.pid("pid"), PidfdFlags::empty()) {
+        poll(&mut [PollFd::new(&process, PollFlags::IN)], None).unwrap();
+    }
     pair.server.signal(Signal::CONT);
     first.signal(Signal::TERM);
     assert_eq!(first.end().0, 143);
