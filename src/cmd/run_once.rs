@@ -26,6 +26,9 @@ use child::{Child, Ended};
 /// The longest wait of one request. The progress is logged after each one.
 const REQUEST_WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// The first wait, so that the first line of progress comes soon.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
 /// The pause after a response that did not wait, or after an error.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
@@ -185,11 +188,13 @@ impl Caller {
     /// Asks until there is an answer other than "another node runs it".
     async fn claim(&self) -> Result<RunBody, CommandError> {
         let started = Instant::now();
+        let mut longest = FIRST_WAIT;
         loop {
             let left = self
                 .limit
                 .map(|limit| limit.saturating_sub(started.elapsed()));
-            let wait = left.map_or(REQUEST_WAIT_MAX, |left| left.min(REQUEST_WAIT_MAX));
+            let wait = left.map_or(longest, |left| left.min(longest));
+            longest = REQUEST_WAIT_MAX;
             let asked = Instant::now();
             let claimed = self
                 .client
