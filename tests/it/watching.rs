@@ -125,7 +125,9 @@ fn delivery_that_fails_is_tried_again() {
     fs::remove_file(&place).unwrap();
     fs::create_dir(&place).unwrap();
     cluster.change("two");
-    node.log_until("cannot write generation 2: cannot write node-1/config: it is a directory");
+    node.log_until(
+        "cannot write generation 2: cannot write node-1/config: it is a directory (name a file, or",
+    );
     fs::remove_dir(&place).unwrap();
     node.log_until("wrote node-1/config");
     assert_eq!(cluster.config(), "two");
