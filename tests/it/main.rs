@@ -10,6 +10,7 @@ mod delivery;
 mod disk;
 mod durable;
 mod embedded;
+mod event_stream;
 mod events_command;
 mod failed_store;
 mod fake;

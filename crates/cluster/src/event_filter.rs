@@ -199,7 +199,7 @@ fn event_name(name: &str) -> Result<&'static str, String> {
     })
 }
 
-/// What an event is about.
+/// The subject of an event.
 enum Subject<'a> {
     Cluster,
     Node(&'a Identifier),

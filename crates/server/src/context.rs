@@ -113,6 +113,12 @@ impl RequestContext {
         self.path().namespace()
     }
 
+    /// The namespace, and the key or the alias in it, that the path names.
+    pub(super) fn path_value(&self) -> Result<(Namespace, ValueKey), WrongPath> {
+        let path = self.path();
+        Ok((path.namespace()?, path.key()?))
+    }
+
     /// The key or the alias that the path names.
     pub(super) fn path_key(&self) -> Result<ValueKey, WrongPath> {
         self.path().key()
@@ -198,8 +204,9 @@ impl RequestContext {
             self.token = presented_token(&self.head.headers);
         }
         // A wrong namespace is refused by the handler, to clients that may read or change values at all.
-        let namespace = self.path().names_namespace();
-        let namespace = namespace.then(|| self.path_namespace().ok()).flatten();
+        let path = self.path();
+        let namespace = path.names_namespace().then(|| path.namespace().ok());
+        let namespace = namespace.flatten();
         let resource = namespace
             .as_ref()
             .map_or(Resource::Cluster, Resource::Namespace);

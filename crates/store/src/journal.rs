@@ -26,6 +26,8 @@ mod header;
 mod entry_v1;
 mod log;
 mod snapshot;
+mod event_entry;
+mod event_file;
 mod generation_files;
 mod clean_mark;
 mod place;

@@ -10,6 +10,7 @@ use super::{
     disk::{Disk, STAGED_SUFFIX, WriteError},
     entry::{self, SealEntry},
     error::DirectoryError,
+    event_file::{self, EVENTS},
     frame,
     generation_files::GenerationWriter,
     header::FORMAT,
@@ -110,7 +111,7 @@ impl Journal {
             Some(recovered) => reopen(&*disk, recovered, settings)?,
         };
         state.set_event_bounds(settings.event_bounds);
-        for name in [LOG, SNAPSHOT, CLEAN, PLACE] {
+        for name in [LOG, SNAPSHOT, CLEAN, PLACE, EVENTS] {
             // A crash may have left a staged file. Usually there is none.
             let _ = disk.remove(&format!("{name}{STAGED_SUFFIX}"));
         }
@@ -266,8 +267,9 @@ impl Journal {
             log: self.log_instance,
             state: self.instance,
         };
+        let events_bytes = event_file::write(&*self.disk, self.instance, &self.state)?;
         let bytes = snapshot::write(&*self.disk, instances, &self.state, self.history)?;
-        self.snapshot_at_bytes = snapshot_at_bytes(bytes);
+        self.snapshot_at_bytes = snapshot_at_bytes(bytes + events_bytes);
         self.log.clear()?;
         self.log.append(&empty_frame(&self.state, self.log.marker))
     }

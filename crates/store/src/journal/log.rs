@@ -163,8 +163,11 @@ impl Log {
         self.reserve(end)?;
         if let Err(error) = self.file.write_at(frame, self.end) {
             self.is_torn = true;
-            // If this fails as well, the next append tries again.
-            let _ = self.truncate_torn_tail();
+            // If this fails as well, the next append tries again. Without the sync, a crash could bring back the whole
+            // refused frame.
+            if self.truncate_torn_tail().is_ok() {
+                self.sync()?;
+            }
             return Err(self.not_written(error));
         }
         self.sync()?;

@@ -21,12 +21,12 @@ use super::{
     tests::assert_same,
 };
 use crate::{
-    Change, EventBounds, Relocation, SealOutcome, State,
+    Change, Event, EventBounds, Relocation, SealOutcome, State,
     conformance::{phases::report, values},
 };
 use cfgsync_model::{
-    ArtifactFile, ArtifactSet, Digest, Generation, GenerationNumber, Identifier, Instance,
-    NodeRegistration, Revision, Seat, generation_digest,
+    ArtifactFile, ArtifactSet, Digest, EventPosition, Generation, GenerationNumber, Identifier,
+    Instance, NodeRegistration, Revision, Seat, generation_digest,
 };
 use cfgsync_support::clock::Timestamp;
 
@@ -262,6 +262,9 @@ impl Expected {
                 None => assert!(!was_registered(identifier), "{identifier} is lost"),
             }
         }
+        if let Some(known) = &self.state {
+            assert_same_events(known, found);
+        }
         let contents = contents_of(found);
         let is_known = self.contents.is_empty() || self.contents.contains(&contents);
         assert!(is_known, "values or phases are lost, or older: {contents}");
@@ -287,6 +290,19 @@ impl Expected {
         let turns = batch.map(|known| known.map(|known| turn(&known.registration)));
         assert_eq!(turns[0], turns[1], "half a batch");
     }
+}
+
+/// Checks that `found` has the events that watchers of `known` may have seen, as far as its history reaches back.
+fn assert_same_events(known: &State, found: &State) {
+    let oldest = |state: &State| state.oldest_event_position().revision;
+    let start = EventPosition::after(oldest(known).max(oldest(found)));
+    let events = |state: &State| -> Vec<(EventPosition, Event)> {
+        let events = state.events_behind(start).into_iter().flatten();
+        let events = events.take_while(|event| event.revision <= known.revision);
+        let events = events.map(|event| (event.position, (*event).clone()));
+        events.collect()
+    };
+    assert!(events(known) == events(found), "other events");
 }
 
 /// Returns a description of all values, aliases and phases, with versions, history and revisions.
