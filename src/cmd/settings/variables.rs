@@ -12,6 +12,9 @@ use clap::CommandFactory;
 use super::{Setting, SettingsError, flags};
 use crate::cmd::{Cli, credentials::TOKEN_VARIABLE, join::SEAT_VARIABLE};
 
+/// The variable with the copies of the files, which `join` sets for the command of `--check`. It is no flag's variable.
+pub(crate) const STAGED_VARIABLE: &str = "CFGSYNC_STAGED";
+
 /// The beginning of the names of all variables.
 const PREFIX: &str = "CFGSYNC_";
 
@@ -70,6 +73,7 @@ fn unknown(set: &[(String, String)]) -> Vec<String> {
         .values()
         .filter_map(|arg| Some(arg.get_env()?.to_string_lossy().into_owned()))
         .chain([TOKEN_VARIABLE, SEAT_VARIABLE].map(str::to_owned))
+        .chain([STAGED_VARIABLE.to_owned()])
         .collect();
     let unknown = set
         .iter()
