@@ -693,3 +693,24 @@ fn node_holds_a_request_while_the_action_runs() {
     drop(writer);
     node.log_until("--on-change is done");
 }
+
+#[test]
+fn next_start_removes_what_a_join_left_that_was_killed_during_a_check() {
+    let cluster = Cluster::new("one");
+    let sandbox = &cluster.sandbox;
+    let temporary = sandbox.path().join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let run = |check: &str| {
+        let node = join(&cluster.server.url, "node-1");
+        let flags = ["--watch", "--check", check, "--", "true"];
+        let output = sandbox.run(&[&node[..], &flags].concat(), &[("TMPDIR", "tmp")]);
+        let left = |path| fs::read_dir(path).unwrap().count();
+        let files = left(sandbox.path().join("node-1"));
+        (code(&output), files, left(temporary.clone()))
+    };
+    // A staged file, and the copies for the check.
+    assert_eq!(run("kill -9 $PPID"), (137, 1, 1));
+    assert!(!sandbox.path().join("node-1/config").exists());
+    assert_eq!(run("true"), (0, 1, 0));
+    assert_eq!(cluster.config(), "one");
+}
