@@ -714,3 +714,28 @@ fn next_start_removes_what_a_join_left_that_was_killed_during_a_check() {
     assert_eq!(run("true"), (0, 1, 0));
     assert_eq!(cluster.config(), "one");
 }
+
+/// Otherwise the old server of a shell script would still have its port.
+#[test]
+fn restart_ends_the_whole_process_group_of_the_command() {
+    let cluster = Cluster::new("one");
+    let script = "sleep 1000 & echo $! >sleeping; trap 'exit 0' TERM; \
+                  echo is up $(cat node-1/config) >&2; while :; do sleep 0.01; done";
+    let mut node = cluster.start(&["--restart-on-change", "--", "sh", "-c", script]);
+    node.log_until("is up one");
+    let sleeping = cluster.sandbox.read("sleeping");
+    cluster.change("two");
+    node.log_until("is up two");
+    // Until its new parent collects it, a dead process is a zombie.
+    let stat = format!("/proc/{}/stat", sleeping.trim());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+        assert!(Instant::now() < deadline, "it still runs");
+        std::thread::yield_now();
+    }
+    let second = cluster.sandbox.read("sleeping");
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().0, 0);
+    let pid = rustix::process::Pid::from_raw(second.trim().parse().unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+}
