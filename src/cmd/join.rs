@@ -50,9 +50,8 @@ use super::{
     tls::{ClientTlsArgs, TrustFailure},
 };
 use deliver::Delivered;
-pub(crate) use facts::SEAT_VARIABLE;
 
-use signals::{EndedBy, Signals};
+pub(crate) use signals::{EndedBy, Signals};
 use wait::Outcome;
 
 /// Register this node, wait until the cluster is complete, write its files, and run CMD

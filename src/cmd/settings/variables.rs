@@ -10,7 +10,10 @@ use cfgsync_support::nearest::nearest;
 use clap::CommandFactory;
 
 use super::{Setting, SettingsError, flags};
-use crate::cmd::{Cli, credentials::TOKEN_VARIABLE, join::SEAT_VARIABLE};
+use crate::cmd::{Cli, credentials::TOKEN_VARIABLE};
+
+/// The variable with the seat of a node, which `join` sets for CMD. It is no flag's variable.
+pub(crate) const SEAT_VARIABLE: &str = "CFGSYNC_SEAT";
 
 /// The variable with the copies of the files, which `join` sets for the command of `--check`. It is no flag's variable.
 pub(crate) const STAGED_VARIABLE: &str = "CFGSYNC_STAGED";
