@@ -43,6 +43,8 @@ complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "reload" -d 'Make th
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "release" -d 'Release a node\'s name, so that another machine can register with it'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "redraw" -d 'Evaluate a value of `once` again, for the next generation'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "rollout" -d 'Show, stop or continue the roll-out of a generation'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "report" -d 'Report that this node has reached a phase'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "wait" -d 'Wait until nodes have reached a phase'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "values" -d 'Read and change operators\' values'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "token" -d 'Make tokens, which authenticate nodes and operators'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "key" -d 'Make a key pair for signed payloads'
@@ -143,36 +145,36 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l watch -d 'Stay 
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l restart-on-change -d 'Restart CMD after files have changed; a changed --env artifact always restarts it [env: CFGSYNC_RESTART_ON_CHANGE]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l accept-signature-v1 -d 'Also accept signatures that do not cover the cluster\'s name, while the server is older than this version [env: CFGSYNC_ACCEPT_SIGNATURE_V1]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l wait -d 'Wait until the cluster is in this state, then print it [env: CFGSYNC_WAIT]' -r -f -a "ready\t'The server has a generation'
-failed\t'The cluster has failed'"
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l timeout -d 'How long --wait waits; 0 means no limit [env: CFGSYNC_TIMEOUT]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l only -d 'Show only the nodes in this state [env: CFGSYNC_ONLY]' -r -f -a "waiting\t'A request of the node waits for its files now'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -l wait -d 'Wait until the cluster is in this state, then print it: `ready`, `failed`, or a phase that all nodes of the newest generation must reach, such as `delivered` or `healthy` [env: CFGSYNC_WAIT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -l timeout -d 'How long --wait waits; 0 means no limit [env: CFGSYNC_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -l only -d 'Show only the nodes in this state [env: CFGSYNC_ONLY]' -r -f -a "waiting\t'A request of the node waits for its files now'
 behind\t'The node has not received the newest generation'
 refused\t'The server refused to register the node'"
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l name -d 'Show only the nodes whose name matches; `*` matches any characters, `?` matches one; repeatable [env: CFGSYNC_NAME, one per line]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -l name -d 'Show only the nodes whose name matches; `*` matches any characters, `?` matches one; repeatable [env: CFGSYNC_NAME, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
 wide\t'A table with all columns in full'
 json\t'JSON, for scripts'
 yaml\t'YAML, for scripts and people'"
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l state-dir -d 'Read this state directory instead of asking a server, even while a server uses it' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -l state-dir -d 'Read this state directory instead of asking a server, even while a server uses it' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l watch -d 'Print the cluster again after each change'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -l verify -d 'Verify every record and every sealed file in the state directory [env: CFGSYNC_VERIFY]'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -f -a "health" -d 'Check whether the server answers: exit code 0 or 1, within 2 s'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -f -a "node" -d 'Show a node: its files, or why it waits; exit code 3 if there is no such node'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -f -a "file" -d 'Print the exact bytes of a file of a node'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -f -a "generations" -d 'List the generations, newest first; or show the files of one'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations diff" -f -a "diff" -d 'Compare two generations; exit code 3 if anything differs'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -l watch -d 'Print the cluster again after each change'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -l verify -d 'Verify every record and every sealed file in the state directory [env: CFGSYNC_VERIFY]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -f -a "health" -d 'Check whether the server answers: exit code 0 or 1, within 2 s'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -f -a "node" -d 'Show a node: its files, or why it waits; exit code 3 if there is no such node'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -f -a "file" -d 'Print the exact bytes of a file of a node'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -f -a "generations" -d 'List the generations, newest first; or show the files of one'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -f -a "events" -d 'Print the events that the server has kept: registrations, seals, deliveries, values and so on'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations events diff" -f -a "diff" -d 'Compare two generations; exit code 3 if anything differs'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
 wide\t'A table with all columns in full'
 json\t'JSON, for scripts'
@@ -239,6 +241,47 @@ text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from generations" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -l since -d 'Begin after this revision or event; `now` omits what has happened [env: CFGSYNC_SINCE]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -l kind -d 'Print only events with this name, such as node_registered; may be repeated [env: CFGSYNC_KIND, one per line]' -r -f -a "node_registered\t''
+joiner_changed\t''
+node_removed\t''
+override_set\t''
+override_removed\t''
+delivered\t''
+name_claimed\t''
+name_released\t''
+cluster_failed\t''
+cluster_reset\t''
+set\t''
+delete\t''
+alias_set\t''
+alias_delete\t''
+generation_confirmed\t''
+node_banned\t''
+node_unbanned\t''
+redraw_requested\t''
+phase_reported\t''
+generation_sealed\t''
+readiness\t''
+notice\t''"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -l node -d 'Print only events of this node; may be repeated [env: CFGSYNC_NODE, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
+wide\t'A table with all columns in full'
+json\t'JSON, for scripts'
+yaml\t'YAML, for scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -l state-dir -d 'Read this state directory instead of asking a server, even while a server uses it' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -l follow -d 'Print the events that follow as well, as they happen'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
 wide\t'A table with all columns in full'
 json\t'JSON, for scripts'
@@ -431,26 +474,60 @@ text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l reason -d 'The reason, for operators and for the nodes that wait [env: CFGSYNC_REASON]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l generation -d 'The generation with whose files the node has reached the phase [default: the last one that it received] [env: CFGSYNC_GENERATION]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l timeout -d 'How long to try while the server is not reachable; 0 means no limit [env: CFGSYNC_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l id -d 'The identifier of this node; CMD of `join` has it in its environment [env: CFGSYNC_ID]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l identity-file -d 'The file with the key of this node, for a cluster that requires one; CMD of `join` has it in its environment [env: CFGSYNC_IDENTITY_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -f -a "get" -d 'Print a value; exit code 3 if there is none'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -f -a "set" -d 'Set a value: make its next version'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -f -a "rm" -d 'Delete a value; its history stays, and a value that is set again continues with the next version'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -f -a "ls" -d 'List the namespaces, or the values of a namespace'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -f -a "history" -d 'List the versions of a value that the server keeps, newest first, also after the value was deleted'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -f -a "diff" -d 'Compare two versions of a value; exit code 3 if content or codec differ'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -f -a "alias" -d 'List, set and delete aliases: second names of keys, in every namespace'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -f -a "import" -d 'Set the values of a namespace to those of a YAML file, all or none'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export" -f -a "export" -d 'Write all values of a namespace, at one revision, as a YAML file for `cfgsync values import`'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l count -d 'Wait for at least so many nodes [env: CFGSYNC_COUNT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l nodes -d 'Wait for these nodes, separated by commas' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l generation -d 'The generation: a number, or `newest` [default: newest] [env: CFGSYNC_GENERATION]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l timeout -d 'How long to wait; 0 means no limit [env: CFGSYNC_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l identity-file -d 'The file with the key of this node, for a cluster that requires one; CMD of `join` has it in its environment [env: CFGSYNC_IDENTITY_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l all -d 'Wait for all nodes (the default) [env: CFGSYNC_ALL]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -f -a "get" -d 'Print a value; exit code 3 if there is none'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -f -a "set" -d 'Set a value: make its next version'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -f -a "rm" -d 'Delete a value; its history stays, and a value that is set again continues with the next version'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -f -a "ls" -d 'List the namespaces, or the values of a namespace'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -f -a "history" -d 'List the versions of a value that the server keeps, newest first, also after the value was deleted'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -f -a "diff" -d 'Compare two versions of a value; exit code 3 if content or codec differ'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -f -a "alias" -d 'List, set and delete aliases: second names of keys, in every namespace'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -f -a "import" -d 'Set the values of a namespace to those of a YAML file, all or none'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -f -a "export" -d 'Write all values of a namespace, at one revision, as a YAML file for `cfgsync values import`'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -f -a "watch" -d 'Print the changes of values and aliases as they happen'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and __fish_seen_subcommand_from get" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "raw\t'The exact bytes of the content'
 json\t'JSON with the decoded content, for scripts'
 yaml\t'YAML with the decoded content'"
@@ -584,6 +661,21 @@ json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and __fish_seen_subcommand_from export" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and __fish_seen_subcommand_from export" -l reveal -d 'Write the content of secrets; the audit log of the server records it [env: CFGSYNC_REVEAL]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and __fish_seen_subcommand_from watch" -l since -d 'Begin after this revision or event; `oldest` prints all changes that the server has kept [env: CFGSYNC_SINCE]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and __fish_seen_subcommand_from watch" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+json\t'JSON, for scripts'
+yaml\t'YAML, for scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and __fish_seen_subcommand_from watch" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and __fish_seen_subcommand_from watch" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and __fish_seen_subcommand_from watch" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and __fish_seen_subcommand_from watch" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and __fish_seen_subcommand_from watch" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and __fish_seen_subcommand_from watch" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and __fish_seen_subcommand_from watch" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and __fish_seen_subcommand_from watch" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and __fish_seen_subcommand_from watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new list revoke" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
