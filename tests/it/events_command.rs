@@ -38,117 +38,81 @@ fn serve_on(sandbox: &Sandbox, address: &str) -> Server {
     Server::from_process(sandbox.start(&arguments))
 }
 
-#[test]
-fn events_are_printed_also_after_a_restart() {
-    let sandbox = Sandbox::new();
-    let server = serve_on(&sandbox, "127.0.0.1:0");
-    let address = server.url["http://".len()..].to_owned();
+/// The events that the first test looks at.
+const KINDS: [&str; 6] = [
+    "--kind",
+    "node_registered",
+    "--kind",
+    "generation_sealed",
+    "--kind",
+    "set",
+];
+
+/// A server with two nodes, a generation and a value.
+fn formed(sandbox: &Sandbox) -> Server {
+    let server = serve_on(sandbox, "127.0.0.1:0");
     for node in ["node-1", "node-2"] {
         server.register(node);
     }
-    run(
-        &sandbox,
-        &["inspect", "--server", &server.url, "--wait", "ready"],
-    );
-    let set = [
-        "values",
-        "set",
-        "prod/app/timeout",
-        "30",
-        "--server",
-        &server.url,
-    ];
-    run(&sandbox, &set);
-    let kinds = [
-        "--kind",
+    let ready = ["inspect", "--server", &server.url, "--wait", "ready"];
+    run(sandbox, &ready);
+    let set = ["values", "set", "prod/app/timeout", "30", "--server"];
+    run(sandbox, &[&set[..], &[&server.url]].concat());
+    server
+}
+
+#[test]
+fn events_are_printed_also_after_a_restart() {
+    let sandbox = Sandbox::new();
+    let server = formed(&sandbox);
+    let address = server.url["http://".len()..].to_owned();
+    let before = events(&sandbox, &server, &KINDS);
+    let names: Vec<_> = before.iter().map(|event| &event["event"]).collect();
+    let expected = [
         "node_registered",
-        "--kind",
+        "node_registered",
         "generation_sealed",
-        "--kind",
         "set",
     ];
-    let before = events(&sandbox, &server, &kinds);
-    let names: Vec<&str> = before
-        .iter()
-        .map(|event| event["event"].as_str().unwrap())
-        .collect();
-    assert_eq!(
-        names,
-        [
-            "node_registered",
-            "node_registered",
-            "generation_sealed",
-            "set"
-        ]
-    );
+    assert_eq!(names, expected);
     assert_eq!(before[3]["data"]["value"], "MzA=");
     let all = events(&sandbox, &server, &[]);
     let last = all.last().unwrap();
-    assert_eq!(
-        (&last["event"], &last["data"]["state"]),
-        (&"readiness".into(), &"ready".into())
-    );
+    let found = (&last["event"], &last["data"]["state"]);
+    assert_eq!(found, (&"readiness".into(), &"ready".into()));
 
     server.signal(Signal::TERM);
     assert_eq!(server.end(), 0);
     let server = serve_on(&sandbox, &address);
-    assert_eq!(events(&sandbox, &server, &kinds), before);
-    let since = before[1]["id"].as_str().unwrap();
-    let rest = events(
-        &sandbox,
-        &server,
-        &[&kinds[..], &["--since", since]].concat(),
-    );
-    assert_eq!(rest, before[2..]);
-    let revision = since.rsplit('-').next().unwrap();
-    let rest = events(
-        &sandbox,
-        &server,
-        &[&kinds[..], &["--since", revision]].concat(),
-    );
-    assert_eq!(rest, before[2..]);
-    assert_eq!(
-        events(
+    assert_eq!(events(&sandbox, &server, &KINDS), before);
+    let id = before[1]["id"].as_str().unwrap();
+    let revision = id.rsplit('-').next().unwrap();
+    for (since, rest) in [(id, &before[2..]), (revision, &before[2..]), ("now", &[])] {
+        let found = events(
             &sandbox,
             &server,
-            &[&kinds[..], &["--since", "now"]].concat()
-        ),
-        [Value::Null; 0]
-    );
+            &[&KINDS[..], &["--since", since]].concat(),
+        );
+        assert_eq!(found, rest, "{since}");
+    }
     let of_node = events(&sandbox, &server, &["--node", "node-2"]);
     assert_eq!(of_node.len(), 1);
-    let lines = run(
-        &sandbox,
-        &[
-            "inspect",
-            "events",
-            "--server",
-            &server.url,
-            "--kind",
-            "set",
-        ],
-    );
-    assert!(
-        lines.ends_with("set                   prod/app/timeout version 1: 30\n"),
-        "{lines}"
-    );
+}
 
-    let wrong = sandbox.run(
-        &[
-            "inspect",
-            "events",
-            "--server",
-            &server.url,
-            "--kind",
-            "sat",
-        ],
-        &[],
-    );
-    assert_eq!(code(&wrong), 2);
+#[test]
+fn events_are_lines_and_wrong_kinds_are_refused() {
+    let sandbox = Sandbox::new();
+    let server = formed(&sandbox);
+    let command = ["inspect", "events", "--server", &server.url, "--kind"];
+    let lines = run(&sandbox, &[&command[..], &["set"]].concat());
+    let expected = "set                   prod/app/timeout version 1: 30\n";
+    assert!(lines.ends_with(expected), "{lines}");
+    let wrong = sandbox.run(&[&command[..], &["sat"]].concat(), &[]);
+    let message = text(&wrong.stderr);
+    assert_eq!(code(&wrong), 2, "{message}");
     assert!(
-        text(&wrong.stderr).contains("a similar value exists: 'set'"),
-        "{}",
-        text(&wrong.stderr)
+        message.contains("a similar value exists: 'set'"),
+        "{message}"
     );
     let offline = sandbox.run(&["inspect", "events", "--state-dir", "state"], &[]);
     assert_eq!(code(&offline), 2);

@@ -12,6 +12,7 @@ mod value_secrets;
 mod values;
 mod waiting;
 mod watch;
+mod watch_access;
 mod watch_resume;
 
 use cfgsync_model::Digest;

@@ -148,7 +148,7 @@ impl ReadinessNews {
 
 /// Tells all watchers of something that happened to the server.
 pub(crate) fn send_notice(notices: &broadcast::Sender<Bytes>, notice: &str, message: String) {
-    // An error says that nobody watches.
+    // It fails if there is no watcher.
     let _ = notices.send(notice_frame(notice, message));
 }
 
@@ -202,30 +202,27 @@ impl EventReader {
         if let Some(reason) = self.reset.take() {
             read.frames.push(self.reset_to(state.revision, reason));
         }
-        match state.events_behind(self.at) {
-            Some(events) => {
-                let view = self.shared.view.load();
-                let instance = self.shared.store.instance();
-                let mut bytes = 0;
-                for (index, event) in events.enumerate() {
-                    if bytes >= READ_MAX_BYTES || index >= READ_MAX_EVENTS {
-                        return read;
-                    }
-                    self.at = event.position;
-                    if self.filter.selects(&event.kind) && may_see(&event.kind) {
-                        let spec = &view.pipeline.spec;
-                        let frame = self.shared.event_frames.frame(instance, &event, spec);
-                        bytes += frame.len();
-                        read.frames.push(frame);
-                        self.told = Some(self.at);
-                    }
+        if let Some(events) = state.events_behind(self.at) {
+            let view = self.shared.view.load();
+            let instance = self.shared.store.instance();
+            let mut bytes = 0;
+            for (index, event) in events.enumerate() {
+                if bytes >= READ_MAX_BYTES || index >= READ_MAX_EVENTS {
+                    return read;
                 }
-                self.at = EventPosition::after(state.revision);
+                self.at = event.position;
+                if self.filter.selects(&event.kind) && may_see(&event.kind) {
+                    let spec = &view.pipeline.spec;
+                    let frame = self.shared.event_frames.frame(instance, &event, spec);
+                    bytes += frame.len();
+                    read.frames.push(frame);
+                    self.told = Some(self.at);
+                }
             }
-            None => {
-                let frame = self.reset_to(state.revision, ResetReason::History);
-                read.frames.push(frame);
-            }
+            self.at = EventPosition::after(state.revision);
+        } else {
+            let frame = self.reset_to(state.revision, ResetReason::History);
+            read.frames.push(frame);
         }
         self.read_cluster(&mut read.frames, state.revision);
         read.is_complete = true;
@@ -303,7 +300,7 @@ impl EventReader {
                 None => std::future::pending().await,
             }
         };
-        let noticed = async {
+        let received = async {
             match notices {
                 Some(notices) => notices.recv().await,
                 None => std::future::pending().await,
@@ -317,7 +314,7 @@ impl EventReader {
                 }
                 is_open
             }
-            notice = noticed => {
+            notice = received => {
                 match notice {
                     Ok(frame) => self.notice = Some(frame),
                     Err(_) => self.reset = Some(ResetReason::Notices),

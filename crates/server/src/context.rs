@@ -32,7 +32,7 @@ use cfgsync_access::{
 };
 use cfgsync_cluster::{AccessKind, Delivery, MetadataAccess, Refusal};
 use cfgsync_model::{
-    Digest, GenerationNumber, Identifier, Namespace, NodeRegistration, Phase, ValueKey,
+    Digest, GenerationNumber, Identifier, Namespace, NodeRegistration, Phase, RunName, ValueKey,
 };
 use cfgsync_wire::NODE_KEY_HEADER;
 
@@ -127,6 +127,11 @@ impl RequestContext {
     /// The phase that the path names.
     pub(super) fn path_phase(&self) -> Result<Phase, WrongPath> {
         self.path().phase()
+    }
+
+    /// The run that the path names.
+    pub(super) fn path_run(&self) -> Result<RunName, WrongPath> {
+        self.path().run()
     }
 
     /// The generation that the path names.

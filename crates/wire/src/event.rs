@@ -98,7 +98,7 @@ pub struct ReadinessBody {
 /// Something that happened to the server, and that is no change of the state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoticeBody {
-    /// What happened, such as `spec_reloaded`.
+    /// The name of the notice, such as `spec_reloaded`.
     pub notice: String,
     /// The same in words.
     pub message: String,

@@ -59,7 +59,6 @@ pub struct EventStreamReader {
     id: String,
     event: String,
     data: String,
-    retry_ms: Option<u64>,
 }
 
 impl EventStreamReader {
@@ -73,18 +72,12 @@ impl EventStreamReader {
             id: String::new(),
             event: String::new(),
             data: String::new(),
-            retry_ms: None,
         }
     }
 
     /// Returns the newest id of the stream. It may be newer than that of the last event.
     pub fn last_id(&self) -> &str {
         &self.id
-    }
-
-    /// Returns the pause before a reconnect that the server asks for, in milliseconds.
-    pub fn retry_ms(&self) -> Option<u64> {
-        self.retry_ms
     }
 
     /// Reads the next piece of the stream, and adds the events that it completes to `events`.
@@ -145,10 +138,7 @@ impl EventStreamReader {
                 self.data.push('\n');
             }
             "id" if !value.contains('\0') => value.clone_into(&mut self.id),
-            "retry" if value.bytes().all(|byte| byte.is_ascii_digit()) => {
-                self.retry_ms = value.parse().ok().or(self.retry_ms);
-            }
-            // A comment, or a field that the standard does not know.
+            // A comment, an unknown field, or the pause before a reconnect: the client has a backoff of its own.
             _ => {}
         }
         Ok(())
@@ -244,7 +234,7 @@ mod tests {
             event("", "message", "5"),
         ];
         assert_eq!(events, expected);
-        assert_eq!((reader.retry_ms(), reader.last_id()), (Some(5000), ""));
+        assert_eq!(reader.last_id(), "");
         let (events, reader) = read(&[b"id: a\r", b"\n\r", b"\ndata: 1\r", b"\r\n: x"]);
         assert_eq!(events, [event("a", "message", "1")]);
         assert_eq!(reader.last_id(), "a");

@@ -59,14 +59,11 @@ async fn wait_for_news(
     is_interrupted: &mut bool,
 ) -> Result<(), CommandError> {
     let refresh_at = asked + REFRESH_MAX;
-    loop {
-        match timeout_at(refresh_at, events.next()).await {
-            Ok(watched) => match watched? {
-                Some(Watched::Interrupted(error)) => warn_once(&error, is_interrupted),
-                Some(Watched::Connected) => *is_interrupted = false,
-                Some(Watched::Event(_)) | None => break,
-            },
-            Err(_) => break,
+    while let Ok(watched) = timeout_at(refresh_at, events.next()).await {
+        match watched? {
+            Some(Watched::Interrupted(error)) => warn_once(&error, is_interrupted),
+            Some(Watched::Connected) => *is_interrupted = false,
+            Some(Watched::Event(_)) | None => break,
         }
     }
     // Events that have arrived meanwhile are shown by the same request.

@@ -148,7 +148,7 @@ impl Numbers {
 /// Watchers that are cut again and again, while values and nodes change, see each change once and in order.
 #[tokio::test(flavor = "multi_thread")]
 async fn reconnects_under_load_lose_and_repeat_nothing() {
-    const CHANGES: u64 = 1200;
+    const CHANGES: usize = 1200;
     const RECONNECTS_MIN: usize = 1000;
     // The set is never complete, so that only the writer makes changes.
     let server = TestServer::start(&PAIR.replace("nodes: 2", "nodes: 9999"));
@@ -158,11 +158,11 @@ async fn reconnects_under_load_lose_and_repeat_nothing() {
         let mut seen: Vec<StreamedEvent> = vec![];
         let mut last_id = start.clone();
         let mut reconnects = 0;
-        while seen.len() < CHANGES as usize {
+        while seen.len() < CHANGES {
             let mut watch = Watch::after(&server, "", &last_id).await;
             // Cut anywhere: also before the first event, and between a frame and what it announces.
             for _ in 0..numbers.below(8) {
-                if seen.len() == CHANGES as usize {
+                if seen.len() == CHANGES {
                     break;
                 }
                 let event = watch.next().await;
@@ -194,12 +194,12 @@ async fn reconnects_under_load_lose_and_repeat_nothing() {
                         &format!("k{}", numbers.below(4)),
                         &change.to_le_bytes(),
                     )
-                    .await
+                    .await;
                 }
             }
         }
     };
-    let (_, one, two, three) = tokio::join!(write_all, watch_all(1), watch_all(2), watch_all(3));
+    let ((), one, two, three) = tokio::join!(write_all, watch_all(1), watch_all(2), watch_all(3));
     assert!(
         one.1 + two.1 + three.1 >= RECONNECTS_MIN,
         "{} {} {}",

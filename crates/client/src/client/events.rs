@@ -38,7 +38,7 @@ pub struct WatchOptions {
     pub ends_with_newest: bool,
 }
 
-/// What happens on an event stream.
+/// One step of an event stream.
 #[derive(Debug, Clone)]
 pub enum Watched {
     /// The stream has begun, or continues after an interruption.

@@ -10,6 +10,7 @@ use super::{
     disk::{Disk, STAGED_SUFFIX, WriteError},
     entry::{self, SealEntry},
     error::DirectoryError,
+    event_file::{self, EVENTS},
     frame,
     generation_files::GenerationWriter,
     header::FORMAT,
@@ -110,7 +111,7 @@ impl Journal {
             Some(recovered) => reopen(&*disk, recovered, settings)?,
         };
         state.set_event_bounds(settings.event_bounds);
-        for name in [LOG, SNAPSHOT, CLEAN, PLACE] {
+        for name in [LOG, SNAPSHOT, CLEAN, PLACE, EVENTS] {
             // A crash may have left a staged file. Usually there is none.
             let _ = disk.remove(&format!("{name}{STAGED_SUFFIX}"));
         }
@@ -229,7 +230,8 @@ impl Journal {
     /// Does the maintenance after a frame was answered. If `is_sealed`, it removes files of old generations. If the log
     /// is long, it takes a snapshot.
     pub(super) fn maintain(&mut self, is_sealed: bool) -> Result<(), WriteError> {
-        if is_sealed {
+        // A refused seal that is still in the log may refer to a file that is not part of the state.
+        if is_sealed && !self.log.is_torn() {
             self.is_tidy = self.generations.tidy(&self.state);
         }
         if self.log.len_bytes() < self.snapshot_at_bytes {
@@ -248,7 +250,7 @@ impl Journal {
     /// Takes a snapshot and clears the log, except for an [`empty_frame`]. Before that, it removes the sealed files that
     /// only the log names. Otherwise they would look like those of a lost log.
     pub(super) fn snapshot(&mut self) -> Result<(), WriteError> {
-        if !self.is_tidy {
+        if !self.is_tidy && !self.log.is_torn() {
             self.is_tidy = self.generations.tidy(&self.state);
         }
         if !self.is_tidy {
@@ -266,8 +268,9 @@ impl Journal {
             log: self.log_instance,
             state: self.instance,
         };
+        let events_bytes = event_file::write(&*self.disk, self.instance, &self.state)?;
         let bytes = snapshot::write(&*self.disk, instances, &self.state, self.history)?;
-        self.snapshot_at_bytes = snapshot_at_bytes(bytes);
+        self.snapshot_at_bytes = snapshot_at_bytes(bytes + events_bytes);
         self.log.clear()?;
         self.log.append(&empty_frame(&self.state, self.log.marker))
     }

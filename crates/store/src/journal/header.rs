@@ -42,6 +42,8 @@ pub(super) enum FileKind {
     Clean,
     /// The record of the place of the log.
     Place,
+    /// The history of events.
+    Events,
 }
 
 impl FileKind {
@@ -52,6 +54,7 @@ impl FileKind {
             Self::Generation => "generation",
             Self::Clean => "clean",
             Self::Place => "place",
+            Self::Events => "events",
         }
     }
 }

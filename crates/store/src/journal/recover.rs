@@ -9,6 +9,7 @@ use super::{
     entry,
     entry_v1::EntryV1,
     error::{DecodeError, DirectoryError},
+    event_file,
     frame::{self, FrameRead, Marker},
     generation_files,
     log::{LOG, LogHead},
@@ -63,7 +64,8 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Option<Recovered>, DirectoryErr
     recover_within(disk, EventBounds::default())
 }
 
-/// Like [`recover`], with these bounds on the history of events. It has the events of all changes in the log.
+/// Like [`recover`], with these bounds on the history of events. It has the events of the file `events` and of
+/// all changes in the log.
 pub(super) fn recover_within(
     disk: &dyn Disk,
     event_bounds: EventBounds,
@@ -86,6 +88,9 @@ pub(super) fn recover_within(
         }
     };
     state.set_event_bounds(event_bounds);
+    if snapshot.is_some() {
+        state.events = event_file::read(disk, instance, state.revision, event_bounds);
+    }
     let mut named: HashSet<Digest> = state.generations.iter().map(|kept| kept.digest).collect();
     let replay_frame = match log_head.format {
         1 => replay_frame_v1,

@@ -1,7 +1,7 @@
 //! A disk in memory for tests. Any operation can fail, and a crash keeps an arbitrary part of the unsynced data.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
@@ -85,7 +85,7 @@ enum NameChange {
 
 #[derive(Default)]
 struct DiskState {
-    inodes: HashMap<u64, Inode>,
+    inodes: BTreeMap<u64, Inode>,
     names: BTreeMap<String, u64>,
     durable_names: BTreeMap<String, u64>,
     unsynced_names: Vec<NameChange>,

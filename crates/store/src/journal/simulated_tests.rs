@@ -21,12 +21,12 @@ use super::{
     tests::assert_same,
 };
 use crate::{
-    Change, EventBounds, Relocation, SealOutcome, State,
-    conformance::{phases::report, values},
+    Change, Event, EventBounds, Relocation, SealOutcome, State,
+    conformance::{phases::report, runs::claim_run, values},
 };
 use cfgsync_model::{
-    ArtifactFile, ArtifactSet, Digest, Generation, GenerationNumber, Identifier, Instance,
-    NodeRegistration, Revision, Seat, generation_digest,
+    ArtifactFile, ArtifactSet, Digest, EventPosition, Generation, GenerationNumber, Identifier,
+    Instance, NodeRegistration, Revision, Seat, generation_digest,
 };
 use cfgsync_support::clock::Timestamp;
 
@@ -55,7 +55,7 @@ struct Expected {
     nodes: BTreeMap<Identifier, Vec<NodeRegistration>>,
     /// The digests of generations that were sealed and may have been delivered.
     sealed: BTreeMap<u64, Digest>,
-    /// The values, aliases and phases that a later state may hold: the newest acknowledged ones, and those of a change
+    /// The values, aliases, phases and runs that a later state may hold: the newest acknowledged ones, and those of a change
     /// that was sent after them without an answer.
     contents: Vec<String>,
     revision: Revision,
@@ -207,7 +207,7 @@ impl Expected {
             .is_some()
     }
 
-    /// Changes values, aliases and phases with one request for each batch, all in one frame. Returns whether the journal can
+    /// Changes values, aliases, phases and runs with one request for each batch, all in one frame. Returns whether the journal can
     /// continue.
     fn change_contents(&mut self, journal: &mut Journal, batches: Vec<Vec<Change>>) -> bool {
         let mut after = State::clone(&journal.state);
@@ -262,6 +262,9 @@ impl Expected {
                 None => assert!(!was_registered(identifier), "{identifier} is lost"),
             }
         }
+        if let Some(known) = &self.state {
+            assert_same_events(known, found);
+        }
         let contents = contents_of(found);
         let is_known = self.contents.is_empty() || self.contents.contains(&contents);
         assert!(is_known, "values or phases are lost, or older: {contents}");
@@ -289,17 +292,31 @@ impl Expected {
     }
 }
 
-/// Returns a description of all values, aliases and phases, with versions, history and revisions.
+/// Checks that `found` has the events that watchers of `known` may have seen, as far as its history reaches back.
+fn assert_same_events(known: &State, found: &State) {
+    let oldest = |state: &State| state.oldest_event_position().revision;
+    let start = EventPosition::after(oldest(known).max(oldest(found)));
+    let events = |state: &State| -> Vec<(EventPosition, Event)> {
+        let events = state.events_behind(start).into_iter().flatten();
+        let events = events.take_while(|event| event.revision <= known.revision);
+        let events = events.map(|event| (event.position, (*event).clone()));
+        events.collect()
+    };
+    assert!(events(known) == events(found), "other events");
+}
+
+/// Returns a description of all values, aliases, phases and runs, with versions, history and revisions.
 fn contents_of(state: &State) -> String {
     let State {
         values_revision,
         values,
         phases,
         payload_ages,
+        runs,
         ..
     } = state;
     let (values, aliases) = (values.all().collect::<Vec<_>>(), values.aliases());
-    format!("{values_revision:?} {values:?} {aliases:?} {phases:?} {payload_ages:?}")
+    format!("{values_revision:?} {values:?} {aliases:?} {phases:?} {payload_ages:?} {runs:?}")
 }
 
 /// Returns a write of a value that spans several sectors. Two of its versions are kept.
@@ -323,12 +340,17 @@ fn run_server(
     let mut journal = open(disk)?;
     expected.check_restarted(&journal);
     let alias = format!("alias{turn}");
-    let steps: [Step<'_>; 15] = [
+    let steps: [Step<'_>; 17] = [
         &|expected, journal| expected.register(journal, &["a"], turn),
         &|expected, journal| expected.register(journal, &["b", "c", "a"], turn),
         &|expected, journal| expected.seal(journal, turn),
         &|expected, journal| expected.deliver(journal, "a"),
         &|expected, journal| expected.report(journal, "a", "healthy"),
+        &|expected, journal| expected.change_contents(journal, vec![vec![claim_run("x", 1)]]),
+        &|expected, journal| {
+            let run = format!("run-{turn}");
+            expected.change_contents(journal, vec![vec![claim_run(&run, 1)]])
+        },
         &|expected, journal| {
             let batch = [set_value("v", turn), values::set_alias(&alias, "v")].concat();
             let gone = [set_value("gone", turn), values::delete("gone", None)];

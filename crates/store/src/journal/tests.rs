@@ -384,7 +384,7 @@ async fn events_come_back_after_a_restart() {
 }
 
 #[tokio::test]
-async fn events_before_a_snapshot_are_gone_after_a_restart() {
+async fn events_before_a_snapshot_come_back_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let open = || JournalStore::open(&config(directory.path())).unwrap();
     let journal = open();
@@ -392,11 +392,26 @@ async fn events_before_a_snapshot_are_gone_after_a_restart() {
         let large = values::new_value("large", &"x".repeat(1 << 20), at);
         journal.apply(values::set(large)).await.unwrap();
     }
-    assert!(journal.state().events_after(Revision(0)).is_some());
+    journal.apply(values::delete("large", None)).await.unwrap();
+    let events = |journal: &JournalStore| {
+        let start = EventPosition::after(Revision(0));
+        let events = journal.state().events_behind(start);
+        events.map(|events| events.map(|event| (*event).clone()).collect::<Vec<_>>())
+    };
+    let before = events(&journal);
+    assert_eq!(before.as_ref().unwrap().len(), 7);
     drop(journal);
+    assert!(directory.path().join("snapshot").exists());
+    assert_eq!(events(&open()), before);
+    // Without the file, or with a damaged one, the history begins with the snapshot.
+    let file = directory.path().join("events");
+    std::fs::write(&file, "damaged").unwrap();
     let journal = open();
-    let state = journal.state();
-    assert_eq!(state.revision, Revision(6));
-    assert!(state.events_after(Revision(0)).is_none());
-    assert_eq!(state.events_after(Revision(6)).unwrap().count(), 0);
+    assert_eq!(
+        (events(&journal), journal.state().revision),
+        (None, Revision(7))
+    );
+    drop(journal);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(events(&open()), None);
 }

@@ -112,7 +112,7 @@ impl<'a> ValueChangeEntry<'a> {
 }
 
 impl<'a> VersionEntry<'a> {
-    fn of(version: &'a ValueVersion) -> Self {
+    pub(super) fn of(version: &'a ValueVersion) -> Self {
         Self {
             bytes: BytesEntry(&version.bytes),
             codec: version.codec.as_str(),
@@ -124,7 +124,7 @@ impl<'a> VersionEntry<'a> {
         }
     }
 
-    fn version(&self) -> Result<ValueVersion, DecodeError> {
+    pub(super) fn version(&self) -> Result<ValueVersion, DecodeError> {
         let code = self.value_type;
         let value_type = ValueType::from_code(code);
         Ok(ValueVersion {
